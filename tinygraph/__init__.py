@@ -1,0 +1,103 @@
+"""tinygraph: models as equations, recorded as a graph whose backward pass is more graph.
+
+>>> import tinygraph as tg
+>>> Z2 = tg.tensor([[1.02, -0.25], [-3.45, 2.2]], name="Z2")
+>>> C2 = tg.relu(Z2)
+>>> (dZ2,) = tg.grad((C2 * C2).sum(), [Z2])
+>>> dZ2.name, dZ2.value
+('dZ2', array([[2.04, 0.  ],
+       [0.  , 4.4 ]]))
+"""
+
+from tinygraph.errors import (
+    AttributeValueError,
+    DataError,
+    DTypeError,
+    FeedError,
+    GradientError,
+    ModelError,
+    OperationError,
+    RenderError,
+    RuleError,
+    ShapeError,
+    StaleValueError,
+    TinygraphError,
+    TrainingError,
+    UnknownNameError,
+    ValueUnavailable,
+    WeightsError,
+)
+from tinygraph.graph.apply import apply
+from tinygraph.graph.backprop import grad
+from tinygraph.graph.function import OpFunction, op, register
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.op import Op, Sample
+from tinygraph.graph.registry import operation, operations
+from tinygraph.graph.run import run
+from tinygraph.graph.tensor import Tensor, constant, input, parameter, tensor
+from tinygraph.ops.activation import (
+    gelu,
+    leaky_relu,
+    log_softmax,
+    relu,
+    sigmoid,
+    softmax,
+    softplus,
+    tanh,
+)
+from tinygraph.ops.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
+from tinygraph.ops.elementwise import (
+    abs,
+    add,
+    add_all,
+    cast,
+    clip,
+    divide,
+    equal,
+    erf,
+    exp,
+    expm1,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    multiply,
+    negative,
+    not_equal,
+    power,
+    sign,
+    sqrt,
+    subtract,
+    where,
+)
+from tinygraph.ops.linear import matmul
+from tinygraph.ops.loss import bce, bce_with_logits, cross_entropy, mse, one_hot
+from tinygraph.ops.pooling import (
+    avg_pool2d,
+    avg_unpool2d,
+    global_avg_pool2d,
+    max_pool2d,
+    max_take2d,
+    max_unpool2d,
+)
+from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
+from tinygraph.ops.shape import (
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    flatten,
+    flip,
+    getitem,
+    pad,
+    put,
+    reshape,
+    squeeze,
+    sum_to,
+    transpose,
+)
+
+__version__ = "0.1.0"

@@ -1,0 +1,111 @@
+"""apply(): the one door through which every node is made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import DTypeError, OperationError, TinygraphError
+from tinygraph.graph.op import Op
+from tinygraph.graph.tensor import Tensor, constant, numeric_array
+
+_SCALARS = (bool, int, float, complex)
+
+
+def call(op: Op, inputs: Sequence[Any]) -> Any:
+    """Record ``op`` when an input is a tensor; compute it when all are arrays."""
+    for x in inputs:
+        if x.__class__ is Tensor:
+            return apply(op, op.operands(*inputs))
+    return compute(op, inputs)
+
+
+def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
+    """Record one node: check shapes, compute the value if every input has one, and return the tensor.
+
+    Numbers and arrays among the inputs become constants; a Python number takes the dtype of the tensors beside it,
+    as in NumPy 2. An operation on constants alone is a constant again.
+
+    >>> import tinygraph as tg
+    >>> y = apply(tg.operation("add").op(), [tg.tensor([1.0, 2.0], name="x"), 1])
+    >>> y.value
+    array([2., 3.])
+    """
+    folded = True
+    values: list[Any] | None = []
+    for x in inputs:
+        if x.__class__ is not Tensor:
+            return apply(op, _lift(op, inputs))
+        if x.kind != "constant":
+            folded = False
+        if values is not None:
+            if x._value is None:
+                values = None
+            else:
+                values.append(x._value)
+    if values is None:
+        shape, dtype = op.infer(*inputs)
+        return Tensor("node", op, tuple(inputs), None, shape, dtype)
+    value = evaluate(op, values, inputs)
+    if folded:
+        return constant(value)
+    return Tensor("node", op, tuple(inputs), value)
+
+
+def compute(op: Op, inputs: Sequence[Any]) -> Any:
+    """Return the result of ``op`` on arrays and numbers, recording nothing."""
+    if not op.elementwise:
+        inputs = [x if isinstance(x, np.ndarray) else numeric_array(x, op.name) for x in inputs]
+    else:
+        inputs = [
+            x if isinstance(x, (np.ndarray, np.generic, *_SCALARS)) else numeric_array(x, op.name) for x in inputs
+        ]
+    return np.asarray(evaluate(op, inputs, inputs))
+
+
+def evaluate(op: Op, values: Sequence[Any], inputs: Sequence[Any]) -> Any:
+    """Return ``op.forward(*values)``, checked; ``inputs`` are the tensors or arrays that messages speak of."""
+    shape = None
+    if not op.elementwise and type(op).shape is not Op.shape:
+        shape = op.shape(*inputs)
+    try:
+        value = op.forward(*values)
+    except TinygraphError:
+        raise
+    except Exception as error:
+        if op.elementwise:
+            op.broadcast(*[np.asarray(value) for value in values])
+        raise OperationError(f"{op.name}: forward failed: {type(error).__name__}: {error}") from error
+    if value.__class__ is not np.ndarray:
+        value = _as_array(op, value)
+    if shape is not None and value.shape != shape:
+        raise OperationError(f"{op.name}: forward returned shape {value.shape}; its shape rule says {shape}")
+    return value
+
+
+def _as_array(op: Op, value: Any) -> Any:
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        return value
+    if isinstance(value, Tensor):
+        raise OperationError(f"{op.name}: forward returned a Tensor; it must compute on arrays and return an array")
+    array = np.asarray(value)
+    if array.dtype.kind not in "biufc":
+        raise OperationError(f"{op.name}: forward returned {type(value).__name__}; expected an array of numbers")
+    return array
+
+
+def _lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
+    """Turn numbers and arrays among the inputs into constants."""
+    dtypes = [x.dtype for x in inputs if isinstance(x, (Tensor, np.ndarray, np.generic))]
+    lifted = []
+    for x in inputs:
+        if x.__class__ is not Tensor:
+            if isinstance(x, Tensor):
+                raise DTypeError(f"{op.name}: subclasses of Tensor are not supported; found {type(x).__name__}")
+            if isinstance(x, _SCALARS) and dtypes:
+                x = np.asarray(x, dtype=np.result_type(*dtypes, x))
+            x = constant(numeric_array(x, op.name))
+        lifted.append(x)
+    return lifted

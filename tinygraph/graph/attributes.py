@@ -1,0 +1,87 @@
+"""Attributes of operations, checked against the annotations of the fields that hold them."""
+
+from __future__ import annotations
+
+import types
+import typing
+from typing import Any, Literal, Union
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError
+
+_MISFIT = object()
+
+
+def conform(operation: str, name: str, value: Any, annotation: Any) -> Any:
+    """Return ``value`` in the form that ``annotation`` asks for, or raise ``AttributeValueError``.
+
+    Integers stand for floats, lists for tuples, NumPy scalars for Python's; ``bool`` never stands for a number.
+    Understood are ``int``, ``float``, ``bool``, ``str``, ``None``, ``Any``, ``Literal``, unions and tuples of these;
+    other classes are checked with ``isinstance``.
+
+    >>> conform("conv2d", "stride", [2, 1], tuple[int, int])
+    (2, 1)
+    >>> conform("conv2d", "groups", "two", int)
+    Traceback (most recent call last):
+    tinygraph.errors.AttributeValueError: conv2d: groups must be int; found 'two' (str)
+    """
+    fitted = _fit(value.item() if isinstance(value, np.generic) else value, annotation)
+    if fitted is _MISFIT:
+        raise AttributeValueError(
+            f"{operation}: {name} must be {describe(annotation)}; found {value!r} ({type(value).__name__})"
+        )
+    return fitted
+
+
+def _fit(value: Any, annotation: Any) -> Any:
+    if annotation is Any:
+        return value
+    if annotation is None or annotation is type(None):
+        return None if value is None else _MISFIT
+    origin = typing.get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        fits = (_fit(value, option) for option in typing.get_args(annotation))
+        return next((fit for fit in fits if fit is not _MISFIT), _MISFIT)
+    if origin is Literal:
+        return value if value in typing.get_args(annotation) else _MISFIT
+    if origin is tuple or annotation is tuple:
+        return _fit_tuple(value, typing.get_args(annotation))
+    if isinstance(value, bool) and annotation in (int, float):
+        return _MISFIT
+    if annotation is float and isinstance(value, int):
+        return float(value)
+    return value if isinstance(value, origin or annotation) else _MISFIT
+
+
+def _fit_tuple(value: Any, items: tuple[Any, ...]) -> Any:
+    if not isinstance(value, (tuple, list)):
+        return _MISFIT
+    if not items:
+        return tuple(value)
+    if len(items) == 2 and items[1] is Ellipsis:
+        items = (items[0],) * len(value)
+    if len(items) != len(value):
+        return _MISFIT
+    fitted = tuple(_fit(item, kind) for item, kind in zip(value, items, strict=True))
+    return _MISFIT if any(item is _MISFIT for item in fitted) else fitted
+
+
+def describe(annotation: Any) -> str:
+    """Return an annotation in words for a sentence.
+
+    >>> describe(int | None), describe(tuple[int, int]), describe(Literal["same", "valid"])
+    ('int or None', 'a pair of int', "'same' or 'valid'")
+    """
+    if annotation is None or annotation is type(None):
+        return "None"
+    origin, items = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " or ".join(describe(item) for item in items)
+    if origin is Literal:
+        return " or ".join(repr(item) for item in items)
+    if origin is tuple and len(items) == 2 and items[1] is Ellipsis:
+        return f"a tuple of {describe(items[0])}"
+    if origin is tuple and len(set(items)) == 1:
+        return f"{'a pair' if len(items) == 2 else f'{len(items)}'} of {describe(items[0])}"
+    return str(getattr(annotation, "__name__", annotation))

@@ -1,0 +1,271 @@
+"""The reverse sweep: from a graph to the same graph with gradient nodes.
+
+Read aloud: order the nodes; seed the output with one; walk the order backwards; sum what has come in for a node; hand the
+sum to the rule of the operation that made it; put what comes back beside its inputs. Only nodes on a path to what was
+asked for are visited, each once, and a gradient is dropped when it is spent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from tinygraph.errors import GradientError, RuleError, ShapeError, StaleValueError, listing
+from tinygraph.graph.apply import apply
+from tinygraph.graph.graph import topological
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.tensor import Tensor, constant, numeric_array
+
+
+def grad(
+    output: Tensor,
+    wrt: Sequence[Tensor],
+    cotangent: Any = None,
+    unreached: Literal["error", "zeros"] = "error",
+) -> tuple[Tensor, ...]:
+    """Return the gradients of ``output`` with respect to each tensor of ``wrt``, as tensors that are nodes of the graph.
+
+    Pure: nothing is stored on the tensors. Each gradient has the shape and dtype of its tensor and is called ``d`` and its
+    name. ``output`` must have one element, unless ``cotangent``, of its shape, says how its elements are weighted.
+    Gradients may be differentiated again. A tensor that ``output`` does not depend on is an error, or zeros
+    with ``unreached="zeros"``.
+
+    Raises ``GradientError``, ``RuleError`` for a rule that is missing or wrong, ``StaleValueError``. Source: the chain rule as
+    the notes apply it from B1 to B14, visited in reverse topological order.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor(3.0, name="x")
+    >>> y = x * x * x
+    >>> (dx,) = grad(y, [x])
+    >>> (ddx,) = grad(dx, [x])
+    >>> dx.name, float(dx), float(ddx)
+    ('dx', 27.0, 18.0)
+    """
+    wanted = [wrt] if isinstance(wrt, Tensor) else list(wrt)
+    for x in wanted:
+        if not isinstance(x, Tensor):
+            raise GradientError(f"gradients are taken with respect to tensors; found {type(x).__name__}")
+    gradients = gradients_of(output, wanted, cotangent)
+    missing = [x for x in wanted if x not in gradients]
+    if missing and unreached == "error":
+        names = ", ".join(x.describe() for x in missing)
+        raise GradientError(
+            f"no gradient of {output.describe()} reaches {names}: no differentiable path leads there "
+            '(unreached="zeros" gives zeros instead)'
+        )
+    for x in missing:
+        gradients[x] = constant(np.zeros(x.shape, x.dtype))
+    return tuple(gradients[x] for x in wanted)
+
+
+def gradients_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) -> dict[Tensor, Tensor]:
+    """Return the gradient of each tensor of ``wrt`` that the sweep reaches.
+
+    With every tensor of a graph in ``wrt`` this is the whole backward pass, from forward node to gradient node.
+    """
+    seed = cotangent if isinstance(cotangent, Tensor) else constant(_seed(output, cotangent), _gradient_name(output))
+    if seed.shape != output.shape:
+        raise ShapeError(f"the cotangent of {output.describe()} must have its shape; found {seed.shape}")
+    return _sweep(output, set(wrt), seed, recording=True)
+
+
+def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
+    """Add the gradients of ``output`` to ``grad`` of the parameters and tensors behind it (``Tensor.backward``)."""
+    if not output.has_value:
+        raise GradientError(
+            f"{output.describe()} has no value, so there is nothing to compute gradients from; "
+            "record them with tg.grad and evaluate with tg.run"
+        )
+    leaves = {x for x in topological([output]) if x.kind in ("parameter", "tensor") and _differentiable(x)}
+    gradients = _sweep(output, leaves, _seed(output, cotangent), recording=False)
+    if not gradients:
+        raise GradientError(f"{output.describe()} depends on no parameter or tensor that could take a gradient")
+    for leaf, gradient in gradients.items():
+        total = np.array(gradient) if leaf.grad is None else leaf.grad.value + gradient
+        leaf.grad = Tensor("tensor", value=total, name=_gradient_name(leaf))
+
+
+def _sweep(output: Tensor, wanted: set[Tensor], seed: Any, recording: bool) -> dict[Tensor, Any]:
+    order = topological([output])
+    leading = _leading_to(order, wanted)
+    pending: dict[Tensor, list[Any]] = {output: [seed]}
+    shown: dict[Tensor, list[Any]] = {}
+    found: dict[Tensor, Any] = {}
+    for node in reversed(order):
+        if node not in leading:
+            continue
+        contributions = pending.pop(node, [])
+        if node in wanted and node in shown:
+            found[node] = _total(node, contributions + shown.pop(node), recording)
+        if not contributions:
+            continue
+        gradient = _total(node, contributions, recording)
+        if node in wanted:
+            found.setdefault(node, gradient)
+        if node.op is not None:
+            for place, contribution in _pull_back(node, gradient, leading, wanted, recording):
+                x = node.inputs[place]
+                carried = node.op.shortcuts.get(place, len(node.inputs)) < len(node.inputs)
+                (shown if carried else pending).setdefault(x, []).append(contribution)
+    return found
+
+
+def _leading_to(order: Sequence[Tensor], wanted: set[Tensor]) -> set[Tensor]:
+    """Return the nodes from which a gradient can reach a wanted tensor."""
+    leading: set[Tensor] = set()
+    for node in order:
+        if _differentiable(node) and (node in wanted or not leading.isdisjoint(node.inputs)):
+            leading.add(node)
+    return leading
+
+
+def _pull_back(
+    node: Tensor, gradient: Any, leading: set[Tensor], wanted: set[Tensor], recording: bool
+) -> Iterator[tuple[int, Any]]:
+    """Yield the place and gradient of each input that is on a path to a wanted tensor."""
+    op = node.op
+    assert op is not None
+    places = [
+        place
+        for place, x in enumerate(node.inputs)
+        if x in leading and (op.shortcuts.get(place, len(node.inputs)) >= len(node.inputs) or x in wanted)
+    ]
+    if recording and op.opaque_vjp:
+        for place in places:
+            yield place, apply(OpaqueGradient(op, place), [gradient, node, *node.inputs])
+        return
+    if node.has_value:
+        _check_fresh(node)
+    if recording:
+        returned = op.vjp(gradient, node, *node.inputs)
+    else:
+        returned = op.vjp(gradient, node._value, *[x._value for x in node.inputs])
+    returned = _as_tuple(op, returned, len(node.inputs))
+    for place in places:
+        contribution = returned[place]() if callable(returned[place]) else returned[place]
+        if contribution is not None:
+            yield place, _checked(node, place, contribution, recording)
+
+
+def _as_tuple(op: Op, returned: Any, count: int) -> Sequence[Any]:
+    if not isinstance(returned, (tuple, list)):
+        returned = (returned,)
+    if len(returned) != count:
+        raise RuleError(
+            f"{op.name}: its gradient rule returned {len(returned)} gradient{'' if len(returned) == 1 else 's'} "
+            f"for {count} inputs; return one for each input, None where no gradient flows"
+        )
+    return returned
+
+
+def _checked(node: Tensor, place: int, gradient: Any, recording: bool) -> Any:
+    """Return a contribution in the shape and dtype of its input, summed over the axes along which that was broadcast."""
+    x, op = node.inputs[place], node.op
+    assert op is not None
+    if recording and not isinstance(gradient, Tensor):
+        gradient = constant(numeric_array(gradient, f"gradient rule of {op.name}"))
+    elif not recording and not isinstance(gradient, (np.ndarray, np.generic)):
+        gradient = numeric_array(gradient, f"gradient rule of {op.name}")
+    if gradient.shape != x.shape:
+        if not _was_broadcast(node, x, gradient.shape):
+            name = op.parameters[min(place, len(op.parameters) - 1)]
+            raise RuleError(
+                f"{op.name}: its gradient rule returned shape {gradient.shape} for input {name} of shape {x.shape}"
+            )
+        gradient = OPERATIONS["sum_to"](gradient, x.shape)
+    if gradient.dtype != x.dtype:
+        if gradient.dtype.kind == "c" and x.dtype.kind != "c":
+            raise RuleError(f"{op.name}: its gradient rule returned {gradient.dtype} for an input of {x.dtype}")
+        gradient = OPERATIONS["cast"](gradient, x.dtype.name)
+    return gradient
+
+
+def _was_broadcast(node: Tensor, x: Tensor, shape: Shape) -> bool:
+    try:
+        broadcast = np.broadcast_shapes(*[i.shape for i in node.inputs])
+    except ValueError:
+        return False
+    return shape == broadcast == node.shape
+
+
+def _check_fresh(node: Tensor) -> None:
+    for x in node.inputs:
+        if x.changed > node.order:
+            raise StaleValueError(
+                f"{x.describe()} was given a new value after {node.describe()} was computed from it; "
+                "compute the output again before asking for gradients"
+            )
+
+
+def _total(node: Tensor, contributions: list[Any], recording: bool) -> Any:
+    """Return the sum of a node's contributions, called d and the node's name."""
+    if len(contributions) == 1:
+        total = contributions[0]
+    elif recording:
+        total = OPERATIONS["add" if len(contributions) == 2 else "add_all"](
+            *(contributions if len(contributions) == 2 else [contributions])
+        )
+    else:
+        total = contributions[0] + contributions[1]
+        for contribution in contributions[2:]:
+            total += contribution
+    if recording and total.name is None and total.order > node.order:
+        total.name = _gradient_name(node)
+    return total
+
+
+def _seed(output: Tensor, cotangent: Any) -> Any:
+    if not _differentiable(output):
+        raise GradientError(f"{output.describe()} holds {output.dtype}; only floating point numbers have gradients")
+    if cotangent is None:
+        if output.size != 1:
+            raise GradientError(
+                f"{output.describe()} has {output.size} elements; give a cotangent of its shape, "
+                "or reduce it to one number first, with .sum() for example"
+            )
+        return np.ones(output.shape, output.dtype)
+    array = numeric_array(cotangent, "cotangent").astype(output.dtype)
+    if array.shape != output.shape:
+        raise ShapeError(f"the cotangent of {output.describe()} must have its shape; found {array.shape}")
+    return array
+
+
+def _differentiable(x: Tensor) -> bool:
+    return x.dtype.kind in "fc"
+
+
+def _gradient_name(x: Tensor) -> str | None:
+    return f"d{x.name}" if x.name else None
+
+
+@dataclass(frozen=True)
+class OpaqueGradient(Op):
+    """The gradient of one input by a rule that only plain arrays can pass through: one node, and no second derivative."""
+
+    of: Op
+    place: int
+    name: ClassVar[str] = "opaque_gradient"
+
+    def forward(self, dy: Any, y: Any, *inputs: Any) -> Any:
+        returned = _as_tuple(self.of, self.of.vjp(dy, y, *inputs), len(inputs))[self.place]
+        gradient = returned() if callable(returned) else returned
+        return np.zeros_like(inputs[self.place]) if gradient is None else gradient
+
+    def shape(self, *inputs: Any) -> Shape:
+        return tuple(inputs[2 + self.place].shape)
+
+    def result_dtype(self, *inputs: Any) -> np.dtype[Any]:
+        return np.dtype(inputs[2 + self.place].dtype)
+
+    def vjp(self, dy: Any, y: Any, *inputs: Any) -> Any:
+        raise RuleError(
+            f"{self.of.name}: its gradient rule works on plain arrays (opaque), so it cannot be differentiated again; "
+            "write the rule in operations, without opaque=True"
+        )
+
+    def expression(self, *arguments: str) -> str:
+        return f"{self.of.name}_vjp[{listing([self.of.parameters[self.place]])[1:-1]}]({', '.join(arguments)})"

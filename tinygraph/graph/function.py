@@ -1,0 +1,248 @@
+"""The functions that users call, and the two ways to make an operation: ``@tg.register`` and ``@tg.op``."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, overload
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError, TinygraphError, listing, nearest
+from tinygraph.graph.apply import apply, call, compute
+from tinygraph.graph.op import Op, Samples
+from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
+from tinygraph.graph.tensor import Tensor
+
+OpClass = TypeVar("OpClass", bound=type[Op])
+Rule = TypeVar("Rule", bound=Callable[..., Any])
+
+
+class OpFunction:
+    """An operation as a function: tensors first, then attributes in their order or by keyword.
+
+    With a tensor among the inputs it records a node and returns a ``Tensor``; on arrays alone it computes and returns
+    an array. Raises ``ShapeError``, ``AttributeValueError`` and ``DTypeError`` for calls that do not fit.
+
+    >>> import tinygraph as tg
+    >>> tg.relu(tg.tensor([-1.0, 2.0])).value
+    array([0., 2.])
+    >>> tg.relu(np.array([-1.0, 2.0]))
+    array([0., 2.])
+    """
+
+    def __init__(self, op: type[Op]) -> None:
+        self.op = op
+        self.name = self.__name__ = self.__qualname__ = op.name
+        self.__doc__ = op.__doc__
+        self.__module__ = op.__module__
+        self.attribute_names = tuple(op.attribute_annotations())
+        self._simple = op() if not self.attribute_names and not op.variadic and op.operands == Op.operands else None
+        self._arity = len(op.parameters)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        simple = self._simple
+        if simple is not None and len(args) == self._arity and not kwargs:
+            for x in args:
+                if x.__class__ is Tensor:
+                    return apply(simple, args)
+            return compute(simple, args)
+        inputs, attributes = self._bind(args, kwargs)
+        return call(self.op(**attributes), inputs)
+
+    def vjp(self, rule: Rule | None = None, *, opaque: bool = False) -> Any:
+        """Give the operation its gradient rule, a function of ``dy, y`` and the inputs; use as a decorator.
+
+        A rule may name attributes as keyword-only arguments. ``opaque=True`` is for a rule that needs plain arrays: its
+        gradient is then one node, which cannot be differentiated again.
+        """
+        if rule is None:
+            return lambda later: self.vjp(later, opaque=opaque)
+        wanted = [p.name for p in inspect.signature(rule).parameters.values() if p.kind == p.KEYWORD_ONLY]
+        for name in wanted:
+            if name not in self.attribute_names:
+                raise AttributeValueError(f"{self.name}: its rule asks for {name!r}, which is no attribute of it")
+
+        def vjp(op: Op, dy: Any, y: Any, *inputs: Any) -> Any:
+            return rule(dy, y, *inputs, **{name: getattr(op, name) for name in wanted})
+
+        vjp.__doc__, vjp.__wrapped__ = rule.__doc__, rule  # type: ignore[attr-defined]
+        self.op.vjp, self.op.opaque_vjp = vjp, opaque  # type: ignore[method-assign]
+        return rule
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        kind = inspect.Parameter.VAR_POSITIONAL if self.op.variadic else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        tensors = [inspect.Parameter(name, kind) for name in self.op.parameters]
+        return inspect.Signature(tensors + attribute_parameters(self.op, inspect.Parameter.KEYWORD_ONLY))
+
+    def __repr__(self) -> str:
+        return f"<operation {self.name}{self.__signature__}>"
+
+    def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+        """Sort a call's arguments into tensors and attributes."""
+        if self.op.variadic:
+            inputs, rest = self._sequence(args)
+        else:
+            given = list(args[: self._arity])
+            given += [kwargs.pop(name) for name in self.op.parameters[len(given) :] if name in kwargs]
+            inputs, rest = given, args[self._arity :]
+            if len(inputs) < self._arity:
+                missing = listing(self.op.parameters[len(inputs) :])
+                raise TinygraphError(f"{self.name} takes {_count(self._arity, 'tensor')}; missing: {missing}")
+        if len(rest) > len(self.attribute_names):
+            most = self._arity + len(self.attribute_names)
+            raise TinygraphError(f"{self.name} takes at most {_count(most, 'argument')}; found {len(args)}")
+        attributes = dict(zip(self.attribute_names, rest, strict=False))
+        for name, value in kwargs.items():
+            if name not in self.attribute_names:
+                raise AttributeValueError(
+                    f"{self.name} has no attribute {name!r}{nearest(name, self.attribute_names)}"
+                    f" (attributes: {listing(self.attribute_names)})"
+                )
+            if name in attributes:
+                raise AttributeValueError(f"{self.name}: {name} is given twice")
+            attributes[name] = value
+        self._require(attributes)
+        return inputs, attributes
+
+    def _sequence(self, args: tuple[Any, ...]) -> tuple[Sequence[Any], tuple[Any, ...]]:
+        if not args or not isinstance(args[0], (list, tuple)) or not args[0]:
+            raise TinygraphError(f"{self.name} takes a list of tensors first; found {args[0] if args else 'nothing'!r}")
+        return args[0], args[1:]
+
+    def _require(self, attributes: dict[str, Any]) -> None:
+        for field in dataclasses.fields(self.op):  # type: ignore[arg-type]
+            if field.init and field.default is dataclasses.MISSING and field.name not in attributes:
+                raise AttributeValueError(f"{self.name} needs its attribute {field.name!r}")
+
+
+def attribute_parameters(op: type[Op], kind: Any) -> list[inspect.Parameter]:
+    """Return an operation's attributes as parameters of a signature, with defaults and annotations."""
+    fields = {field.name: field.default for field in dataclasses.fields(op)}  # type: ignore[arg-type]
+    return [
+        inspect.Parameter(
+            name,
+            kind,
+            annotation=annotation,
+            default=inspect.Parameter.empty if fields[name] is dataclasses.MISSING else fields[name],
+        )
+        for name, annotation in op.attribute_annotations().items()
+    ]
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] = ()) -> Any:
+    """Register an operation class, above ``@dataclass(frozen=True)``; its function is then ``tg.operation(name)``.
+
+    ``numpy`` lists the NumPy functions that record it on tensors. The class gets the function as ``cls.function``.
+
+    >>> import tinygraph as tg
+    >>> from dataclasses import dataclass
+    >>> @tg.register
+    ... @dataclass(frozen=True)
+    ... class Tenfold(tg.Op):
+    ...     def forward(self, x):
+    ...         return 10 * x
+    ...     def vjp(self, dy, y, x):
+    ...         return 10 * dy
+    >>> tg.operation("tenfold")(tg.tensor([1.0])).value
+    array([10.])
+    """
+    if cls is None:
+        return lambda later: register(later, numpy=numpy)
+    if not dataclasses.is_dataclass(cls):
+        raise TinygraphError(f"{cls.__name__}: write @tg.register above @dataclass(frozen=True)")
+    known = OPERATIONS.get(cls.name)
+    if known is not None and known.__module__ != cls.__module__:
+        warnings.warn(f"operation {cls.name!r} of {cls.__module__} replaces that of {known.__module__}", stacklevel=3)
+    cls.function = OPERATIONS[cls.name] = OpFunction(cls)
+    for function in numpy:
+        NUMPY_FUNCTIONS[function] = OPERATIONS[cls.name]
+    return cls
+
+
+@overload
+def op(forward: Callable[..., Any], /) -> OpFunction: ...
+@overload
+def op(
+    *,
+    formula: str = "",
+    symbol: str = "",
+    elementwise: bool = False,
+    holomorphic: bool = False,
+    numpy: Sequence[Callable[..., Any]] = (),
+    samples: Samples | None = None,
+) -> Callable[[Callable[..., Any]], OpFunction]: ...
+def op(forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable[..., Any]] = (), **traits: Any) -> Any:
+    """Make an operation of a NumPy function: its positional arguments are tensors, its keyword-only ones attributes.
+
+    The function's name is the operation's. Give it a rule with ``@name.vjp``, readable mathematics with ``formula``, and
+    ``elementwise=True`` where it broadcasts as NumPy's ufuncs do (its shape is then known without running it).
+
+    >>> import tinygraph as tg
+    >>> @tg.op(formula="min({x}, {limit})", elementwise=True)
+    ... def capped(x, *, limit: float = 6.0):
+    ...     return np.minimum(x, limit)
+    >>> @capped.vjp
+    ... def capped_vjp(dy, y, x, *, limit):
+    ...     return dy * (x < limit)
+    >>> x = tg.tensor([5.0, 7.0])
+    >>> capped(x).sum().backward()
+    >>> x.grad.value
+    array([1., 0.])
+    """
+    if forward is None:
+        return lambda later: _from_function(later, numpy, traits)
+    return _from_function(forward, numpy, traits)
+
+
+def _from_function(
+    function: Callable[..., Any], numpy: Sequence[Callable[..., Any]], traits: dict[str, Any]
+) -> OpFunction:
+    fields = []
+    hints = inspect.get_annotations(function, eval_str=True)
+    signature = inspect.signature(function).parameters.values()
+    for parameter in (p for p in signature if p.kind == p.KEYWORD_ONLY):
+        annotation = hints.get(parameter.name, Any)
+        field = (
+            dataclasses.field()
+            if parameter.default is parameter.empty
+            else dataclasses.field(default=parameter.default)
+        )
+        fields.append((parameter.name, annotation, field))
+    names = [name for name, _, _ in fields]
+
+    def forward(self: Op, *inputs: Any) -> Any:
+        return function(*inputs, **{name: getattr(self, name) for name in names})
+
+    forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            p.replace(kind=p.POSITIONAL_ONLY) if p.kind != p.VAR_POSITIONAL else p
+            for p in signature
+            if p.kind != p.KEYWORD_ONLY
+        ]
+    )
+    members = {
+        "forward": forward,
+        "name": function.__name__,
+        "__doc__": function.__doc__,
+        "__module__": function.__module__,
+    }
+    if traits.get("samples") is not None:
+        traits["samples"] = staticmethod(traits["samples"])
+    cls = dataclasses.make_dataclass(
+        "".join(part.capitalize() for part in function.__name__.split("_")),
+        fields,
+        bases=(Op,),
+        namespace=members | traits,
+        frozen=True,
+        kw_only=True,
+    )
+    cls.__module__ = function.__module__
+    return register(cls).function if not numpy else register(cls, numpy=numpy).function  # type: ignore[no-any-return]

@@ -1,0 +1,212 @@
+"""Op: what one operation is. Its attributes, shape rule, forward, gradient rule, formula and samples stand together."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import re
+import typing
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from tinygraph.errors import OperationError, RuleError, ShapeError
+from tinygraph.graph.attributes import conform
+
+Shape: TypeAlias = tuple[int, ...]
+# An array or a tensor: forwards are given arrays, and rules are written once for both.
+Value: TypeAlias = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Sample:
+    """Inputs and attributes on which everything about an operation is tested.
+
+    ``Sample(x, k, stride=2)`` stands for the call ``conv2d(x, k, stride=2)``. Inputs are arrays; floating ones are
+    differentiated. Samples keep away from kinks and ties by more than 1e-3, so that differences never straddle one.
+
+    >>> sample = Sample(np.ones((2, 2)), axis=1)
+    >>> sample.inputs[0].shape, sample.attributes
+    ((2, 2), {'axis': 1})
+    """
+
+    inputs: tuple[np.ndarray, ...]
+    attributes: dict[str, Any]
+
+    def __init__(self, *inputs: Any, **attributes: Any) -> None:
+        object.__setattr__(self, "inputs", tuple(np.asarray(x) for x in inputs))
+        object.__setattr__(self, "attributes", attributes)
+
+
+Samples = Callable[[np.random.Generator], Iterable[Sample]]
+
+
+class Op:
+    """The base of every operation: a frozen dataclass whose fields are the operation's attributes.
+
+    A subclass writes ``forward(self, *arrays)`` and as much of the rest as it needs:
+
+    - ``shape(self, *inputs)`` returns the shape of the result, or raises ``ShapeError``. Inputs are tensors or arrays:
+      anything with ``shape``, ``ndim`` and ``dtype``. Without it the engine learns the shape by running ``forward`` on ones.
+    - ``result_dtype(self, *inputs)``; by default NumPy's ``result_type`` of the inputs.
+    - ``vjp(self, dy, y, *inputs)``, the vector-Jacobian product: from the gradient of the result to the gradients of
+      the inputs, in their order. An entry may be ``None`` (no gradient flows) or a function without arguments, called
+      only when that gradient is wanted. Written in operations, it computes on arrays and records on tensors.
+    - ``operands(cls, *inputs)``: the tensors to record for the inputs of a call, where they are more than were written.
+
+    Class attributes: ``formula`` (text with ``{x}`` for the inputs and attributes), ``symbol`` (an operator that
+    equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward may be run on complex
+    numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``shortcuts`` (see ``bce``), ``samples``.
+
+    >>> import tinygraph as tg
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Scale(tg.Op):
+    ...     factor: float
+    ...     def forward(self, x):
+    ...         return x * self.factor
+    ...     def vjp(self, dy, y, x):
+    ...         return dy * self.factor
+    >>> Scale(3)(tg.tensor([1.0, 2.0])).value
+    array([3., 6.])
+    """
+
+    name: ClassVar[str] = ""
+    family: ClassVar[str] = "custom"
+    formula: ClassVar[str] = ""
+    symbol: ClassVar[str] = ""
+    elementwise: ClassVar[bool] = False
+    holomorphic: ClassVar[bool] = False
+    opaque_vjp: ClassVar[bool] = False
+    shortcuts: ClassVar[dict[int, int]] = {}
+    samples: ClassVar[Any] = None
+    parameters: ClassVar[tuple[str, ...]] = ()
+    variadic: ClassVar[bool] = False
+    function: ClassVar[Any]
+    _annotations: ClassVar[dict[str, Any]]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.name = cls.__dict__.get("name") or snake_case(cls.__name__)
+        cls.family = cls.__dict__.get("family") or cls.__module__.rpartition(".")[2]
+        if "forward" in cls.__dict__:
+            cls.parameters, cls.variadic = _tensor_parameters(cls.forward)
+
+    def __post_init__(self) -> None:
+        """Check every attribute against its annotation, once."""
+        for name, annotation in self.attribute_annotations().items():
+            object.__setattr__(self, name, conform(self.name, name, getattr(self, name), annotation))
+
+    def __call__(self, *inputs: Any) -> Any:
+        from tinygraph.graph.apply import call
+
+        return call(self, inputs)
+
+    @classmethod
+    def attribute_annotations(cls) -> dict[str, Any]:
+        """Return the annotation of every attribute, resolved."""
+        if "_annotations" not in cls.__dict__:
+            hints = typing.get_type_hints(cls)
+            fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+            cls._annotations = {field.name: hints[field.name] for field in fields if field.init}
+        return cls._annotations
+
+    @classmethod
+    def operands(cls, *inputs: Any) -> Sequence[Any]:
+        """Return what a call records as its inputs: by default what it was given."""
+        return inputs
+
+    def forward(self, *inputs: Any) -> Any:
+        """Return the result for arrays."""
+        raise OperationError(f"{self.name}: no forward computation is written; add forward(self, ...)")
+
+    def vjp(self, dy: Value, y: Value, /, *inputs: Value) -> Any:
+        """Return the gradients of the inputs, given the gradient ``dy`` of the result ``y``."""
+        raise RuleError(f"{self.name} has no gradient rule; add vjp(self, dy, y, ...), or @{self.name}.vjp")
+
+    def shape(self, *inputs: Any) -> Shape:
+        """Return the shape of the result."""
+        return self.infer(*inputs)[0]
+
+    def result_dtype(self, *inputs: Value) -> np.dtype[Any]:
+        """Return the dtype of the result."""
+        return np.result_type(*[x.dtype for x in inputs])
+
+    def infer(self, *inputs: Any) -> tuple[Shape, np.dtype[Any]]:
+        """Return the shape and dtype of the result without computing it, where a rule says so."""
+        if self.elementwise:
+            return self.broadcast(*inputs), _probe(self, tuple(((), x.dtype) for x in inputs))[1]
+        if type(self).shape is Op.shape:
+            return _probe(self, tuple((tuple(x.shape), x.dtype) for x in inputs))
+        return self.shape(*inputs), self.result_dtype(*inputs)
+
+    def broadcast(self, *inputs: Any) -> Shape:
+        """Return the shape that the inputs broadcast to, or raise ``ShapeError``."""
+        try:
+            return np.broadcast_shapes(*[x.shape for x in inputs])
+        except ValueError:
+            self.refuse(inputs, "do not broadcast; sizes must be equal or 1, counted from the last axis")
+
+    def refuse(self, inputs: Sequence[Any], why: str) -> typing.NoReturn:
+        """Raise the ``ShapeError`` that names the operation, its inputs and their shapes."""
+        names = self.parameters if not self.variadic else [f"{self.parameters[-1]}[{i}]" for i in range(len(inputs))]
+        given = ", ".join(f"{label(x, name)} {tuple(x.shape)}" for name, x in zip(names, inputs, strict=False))
+        raise ShapeError(f"{self.name}: {given}: {why}")
+
+    def attributes(self) -> dict[str, Any]:
+        """Return the attributes by name, in their order."""
+        return {name: getattr(self, name) for name in self.attribute_annotations()}
+
+    def written_attributes(self) -> list[str]:
+        """Return attributes as an equation writes them: required ones by place, changed ones by keyword."""
+        fields = {field.name: field for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        texts = []
+        for name, value in self.attributes().items():
+            if fields[name].default is dataclasses.MISSING:
+                texts.append(repr(value))
+            elif value != fields[name].default:
+                texts.append(f"{name}={value!r}")
+        return texts
+
+    def expression(self, *arguments: str) -> str:
+        """Return the call as an equation writes it, for example ``conv2d(P1, K2, padding=1)``."""
+        shown = [f"[{', '.join(arguments)}]"] if self.variadic else list(arguments[: len(self.parameters)])
+        return f"{self.name}({', '.join(shown + self.written_attributes())})"
+
+
+def label(tensor: Any, name: str) -> str:
+    """Return ``x 'Z1'`` for an input whose tensor has a name, and ``x`` otherwise."""
+    own = getattr(tensor, "name", None)
+    return f"{name} {own!r}" if isinstance(own, str) and own != name else name
+
+
+def snake_case(name: str) -> str:
+    """Return ``avg_pool2d`` for ``AvgPool2d``.
+
+    >>> snake_case("AvgPool2d"), snake_case("Conv2dKernelGradient")
+    ('avg_pool2d', 'conv2d_kernel_gradient')
+    """
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
+    """Return the names of the tensors that ``forward`` takes, and whether it takes any number of them."""
+    positional = [p for p in inspect.signature(forward).parameters.values() if p.kind != p.KEYWORD_ONLY]
+    required = [p for p in positional if p.name != "self" and p.default is p.empty]
+    return tuple(p.name for p in required), any(p.kind == p.VAR_POSITIONAL for p in required)
+
+
+@functools.lru_cache(maxsize=4096)
+def _probe(op: Op, operands: tuple[tuple[Shape, np.dtype[Any]], ...]) -> tuple[Shape, np.dtype[Any]]:
+    """Learn shape and dtype by running ``forward`` on ones."""
+    try:
+        result = np.asarray(op.forward(*[np.ones(shape, dtype) for shape, dtype in operands]))
+    except Exception as error:
+        shapes = ", ".join(str(shape) for shape, _ in operands)
+        raise OperationError(
+            f"{op.name}: forward failed on ones of shapes {shapes}, by which the shape of its result is learnt "
+            f"({type(error).__name__}: {error}); give it a shape rule if it cannot run on ones"
+        ) from error
+    return result.shape, result.dtype

@@ -1,0 +1,204 @@
+"""What makes a tensor feel like an array: Python's operators, a few methods, and NumPy's protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from tinygraph.errors import TinygraphError, UnknownNameError
+from tinygraph.graph.registry import NUMPY_FUNCTIONS
+from tinygraph.graph.registry import OPERATIONS as _TABLE
+
+if TYPE_CHECKING:
+    from tinygraph.graph.tensor import Tensor
+
+# Questions about values, which record nothing; asked of tensors they are answered with plain arrays.
+_QUESTIONS: frozenset[Callable[..., Any]] = frozenset(
+    {np.allclose, np.array_equal, np.isclose, np.isfinite, np.isinf, np.isnan, np.array_repr, np.array_str}
+)
+_SHAPE_QUESTIONS: dict[Callable[..., Any], Callable[[Any], Any]] = {
+    np.shape: lambda x: x.shape,
+    np.ndim: lambda x: x.ndim,
+    np.size: lambda x: x.size,
+}
+# Called with a tensor, every operation returns one.
+OPERATIONS = cast("dict[str, Callable[..., Tensor]]", _TABLE)
+
+Axis = int | tuple[int, ...] | None
+
+
+class Protocols:
+    """Operators, methods and NumPy's ``__array_ufunc__`` and ``__array_function__``, each an operation by its name."""
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+        shape: Any
+        ndim: Any
+        value: Any
+        has_value: Any
+        size: Any
+
+    def __add__(self, other: Any) -> Tensor:
+        return OPERATIONS["add"](self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return OPERATIONS["add"](other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return OPERATIONS["subtract"](self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return OPERATIONS["subtract"](other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return OPERATIONS["multiply"](self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return OPERATIONS["multiply"](other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return OPERATIONS["divide"](self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return OPERATIONS["divide"](other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return OPERATIONS["power"](self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return OPERATIONS["power"](other, self)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return OPERATIONS["matmul"](self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return OPERATIONS["matmul"](other, self)
+
+    def __neg__(self) -> Tensor:
+        return OPERATIONS["negative"](self)
+
+    def __abs__(self) -> Tensor:
+        return OPERATIONS["abs"](self)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return OPERATIONS["less"](self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return OPERATIONS["less_equal"](self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return OPERATIONS["greater"](self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return OPERATIONS["greater_equal"](self, other)
+
+    def __eq__(self, other: Any) -> Any:
+        return NotImplemented if other is None else OPERATIONS["equal"](self, other)
+
+    def __ne__(self, other: Any) -> Any:
+        return NotImplemented if other is None else OPERATIONS["not_equal"](self, other)
+
+    # Comparison is elementwise, so a tensor's identity is what dictionaries and sets go by.
+    __hash__ = object.__hash__
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return OPERATIONS["getitem"](self, index)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("a tensor without axes has no length")
+        return int(self.shape[0])
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __float__(self) -> float:
+        return float(self.value)
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    def item(self) -> Any:
+        """Return the one element as a Python number."""
+        return self.value.item()
+
+    @property
+    def T(self) -> Tensor:
+        """The transpose: axes in reverse order."""
+        return OPERATIONS["transpose"](self)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See ``tg.sum``."""
+        return OPERATIONS["sum"](self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See ``tg.mean``."""
+        return OPERATIONS["mean"](self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See ``tg.max``."""
+        return OPERATIONS["max"](self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        """See ``tg.min``."""
+        return OPERATIONS["min"](self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        """See ``tg.reshape``; the shape may be given as one tuple or as numbers."""
+        return OPERATIONS["reshape"](
+            self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        )
+
+    def flatten(self, start_axis: int = 0) -> Tensor:
+        """Return the elements in one axis, as NumPy's ``flatten`` does; see ``tg.flatten`` to keep the batch axis."""
+        return OPERATIONS["flatten"](self, start_axis)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        """See ``tg.transpose``; axes may be given as one tuple or as numbers."""
+        return OPERATIONS["transpose"](
+            self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None
+        )
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        """See ``tg.squeeze``."""
+        return OPERATIONS["squeeze"](self, axis)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return np.array(self.value, dtype=dtype, copy=copy)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
+        if ufunc in _QUESTIONS:
+            return getattr(ufunc, method)(*map(_plain, inputs), **options)
+        if method != "__call__":
+            raise TinygraphError(f"numpy.{ufunc.__name__}.{method} has no operation behind it; use tg.sum, tg.max, ...")
+        function = _operation_behind(ufunc)
+        if options:
+            raise TinygraphError(f"numpy.{ufunc.__name__} on tensors takes no option {sorted(options)[0]!r}")
+        return function(*inputs)
+
+    def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
+        if function in _SHAPE_QUESTIONS:
+            return _SHAPE_QUESTIONS[function](*args, **kwargs)
+        if function in _QUESTIONS:
+            return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
+        return _operation_behind(function)(*args, **kwargs)
+
+
+def _plain(x: Any) -> Any:
+    return x.value if isinstance(x, Protocols) else x
+
+
+def _operation_behind(function: Callable[..., Any]) -> Callable[..., Any]:
+    try:
+        return NUMPY_FUNCTIONS[function]
+    except KeyError:
+        raise UnknownNameError(
+            f"numpy.{function.__name__} has no operation behind it, so it cannot be recorded on tensors; "
+            "write it with operations, make an operation of it with @tg.op, or use it on .value"
+        ) from None

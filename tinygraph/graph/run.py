@@ -1,0 +1,89 @@
+"""Reference evaluation: a graph computed node by node, from its leaves, as its operations say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.errors import FeedError, listing, nearest
+from tinygraph.graph.apply import evaluate
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.tensor import Tensor, numeric_array
+
+Feeds = Mapping[str | Tensor, Any]
+Watcher = Callable[[Tensor, npt.NDArray[Any]], None]
+
+
+def run(
+    graph: Graph | Tensor | Iterable[Tensor], feeds: Feeds | None = None, watch: Watcher | None = None
+) -> tuple[npt.NDArray[Any], ...]:
+    """Return the values of a graph's outputs, as arrays of the caller's own, in their order.
+
+    ``feeds`` gives values to leaves by name (or by tensor). Inputs must be fed; parameters and other leaves with a value
+    may be. Arrays are cast to the leaf's dtype where no kind of number is lost (float64 to float32, int to float).
+    ``watch(node, value)`` sees every value as it is computed. A value is dropped when its last user has run.
+    Raises ``FeedError`` for a missing or unknown name, or a wrong shape or dtype.
+
+    >>> import tinygraph as tg
+    >>> x = tg.input("x", (2,))
+    >>> run(tg.relu(x), {"x": [-1.0, 3.0]})
+    (array([0., 3.], dtype=float32),)
+    """
+    graph = graph if isinstance(graph, Graph) else Graph(graph)
+    given = bind(graph, feeds or {})
+    uses = Counter(x for node in graph.nodes for x in set(node.inputs))
+    uses.update(graph.outputs)
+    values: dict[Tensor, Any] = {}
+    for node in graph.nodes:
+        if node.op is None:
+            values[node] = given.get(node, node._value)
+        else:
+            value = evaluate(node.op, [values[x] for x in node.inputs], node.inputs)
+            if value.__class__ is np.ndarray:
+                value.flags.writeable = False
+            values[node] = value
+            _drop_spent(node, values, uses)
+        if watch is not None:
+            watch(node, values[node])
+    return tuple(np.array(values[output]) for output in graph.outputs)
+
+
+def _drop_spent(node: Tensor, values: dict[Tensor, Any], uses: Counter[Tensor]) -> None:
+    for x in set(node.inputs):
+        uses[x] -= 1
+        if not uses[x]:
+            del values[x]
+
+
+def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
+    """Return the values that ``feeds`` gives to leaves, checked; every input has one."""
+    leaves = graph.leaves
+    known = set(leaves.values())
+    bound: dict[Tensor, npt.NDArray[Any]] = {}
+    for key, value in feeds.items():
+        leaf = leaves.get(key) if isinstance(key, str) else key
+        if leaf is None:
+            names = [name for name, tensor in leaves.items() if tensor.kind != "constant"]
+            raise FeedError(f"the graph has no leaf called {key!r}{nearest(str(key), names)} (it has {listing(names)})")
+        if leaf not in known:
+            raise FeedError(f"{leaf.describe()} is not a leaf of the graph")
+        bound[leaf] = _fitted(leaf, value)
+    missing = [name for name, leaf in graph.inputs.items() if leaf not in bound]
+    if missing:
+        raise FeedError(f"no value was fed for {listing(missing)}")
+    return bound
+
+
+def _fitted(leaf: Tensor, value: Any) -> npt.NDArray[Any]:
+    array = numeric_array(value, f"feed for {leaf.describe()}")
+    if array.shape != leaf.shape:
+        raise FeedError(f"{leaf.describe()} was fed shape {array.shape}")
+    if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
+        raise FeedError(f"{leaf.describe()} holds {leaf.dtype}; it was fed {array.dtype}")
+    array = np.asarray(array, dtype=leaf.dtype).view()
+    array.flags.writeable = False
+    return array

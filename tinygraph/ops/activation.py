@@ -1,0 +1,205 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from tinygraph.graph.function import op, register
+from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.ops.axes import normalized_axis
+from tinygraph.ops.elementwise import erf, exp
+from tinygraph.ops.reduction import sum
+from tinygraph.ops.samples import each, normal, off_zero, unary
+
+
+@op(formula="max(0, {x})", elementwise=True, samples=unary(off_zero))
+def relu(x: Value) -> Value:
+    """Rectified linear unit (notes F2, F5). Its slope (notes B7, B12) is 1 above 0 and 0 elsewhere, at 0 itself too.
+
+    >>> import tinygraph as tg
+    >>> tg.relu(np.array([[1.02, -0.25], [-3.45, 2.2]]))
+    array([[1.02, 0.  ],
+           [0.  , 2.2 ]])
+    """
+    return np.maximum(x, 0)
+
+
+@relu.vjp
+def relu_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * (x > 0)
+
+
+@op(formula="{x} if {x} > 0 else {slope} · {x}", elementwise=True, samples=unary(off_zero, slope=0.2))
+def leaky_relu(x: Value, *, slope: float = 0.01) -> Value:
+    """ReLU with a small ``slope`` at and below 0. Source: Maas, Hannun and Ng, 2013.
+
+    >>> import tinygraph as tg
+    >>> tg.leaky_relu(np.array([-2.0, 3.0]), slope=0.1)
+    array([-0.2,  3. ])
+    """
+    return np.where(x > 0, x, slope * x)
+
+
+@leaky_relu.vjp
+def leaky_relu_vjp(dy: Value, y: Value, x: Value, *, slope: float) -> Value:
+    return np.where(x > 0, dy, slope * dy)
+
+
+@op(formula="σ({x})", elementwise=True, holomorphic=True, samples=unary())
+def sigmoid(x: Value) -> Value:
+    """Logistic function 1/(1 + exp(-x)) (notes F9), computed without overflow for any ``x``.
+
+    >>> import tinygraph as tg
+    >>> tg.sigmoid(np.array([-1e4, 0.0, 1e4]))
+    array([0. , 0.5, 1. ])
+    """
+    small = np.exp(-np.where(x.real < 0, -x, x))
+    return np.where(x.real < 0, small, 1) / (1 + small)
+
+
+@sigmoid.vjp
+def sigmoid_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * y * (1 - y)
+
+
+@op(formula="tanh({x})", elementwise=True, holomorphic=True, numpy=[np.tanh], samples=unary())
+def tanh(x: Value) -> Value:
+    """Hyperbolic tangent.
+
+    >>> import tinygraph as tg
+    >>> tg.tanh(np.array([0.0, 100.0]))
+    array([0., 1.])
+    """
+    return np.tanh(x)
+
+
+@tanh.vjp
+def tanh_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * (1 - y * y)
+
+
+@op(formula="log(1 + exp({x}))", elementwise=True, samples=unary())
+def softplus(x: Value) -> Value:
+    """A smooth ReLU, computed without overflow for any ``x``; its slope is the sigmoid.
+
+    >>> import tinygraph as tg
+    >>> tg.softplus(np.array([-1e4, 0.0, 1e4])).round(4)
+    array([0.0000e+00, 6.9310e-01, 1.0000e+04])
+    """
+    return np.logaddexp(0, x)
+
+
+@softplus.vjp
+def softplus_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * sigmoid(x)
+
+
+@register
+@dataclass(frozen=True)
+class Gelu(Op):
+    """Gaussian error linear unit: ``x`` times the chance that a standard normal number is below ``x``.
+
+    ``approximate="tanh"`` is the authors' quicker formula. Source: Hendrycks and Gimpel, 2016 (arXiv:1606.08415).
+
+    >>> import tinygraph as tg
+    >>> tg.gelu(np.array([-1.0, 0.0, 1.0])).round(4)
+    array([-0.1587,  0.    ,  0.8413])
+    """
+
+    approximate: Literal["none", "tanh"] = "none"
+    formula: ClassVar[str] = "{x} · Φ({x})"
+    elementwise: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((3, 4), {}), ((3, 4), {"approximate": "tanh"})))
+
+    def forward(self, x: Value) -> Value:
+        return x * self._chance(x)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        chance = self._chance(x)
+        if self.approximate == "none":
+            density = exp(-(x * x) / 2) / math.sqrt(2 * math.pi)
+        else:
+            slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+            density = 2 * chance * (1 - chance) * slope
+        return dy * (chance + x * density)
+
+    def _chance(self, x: Value) -> Value:
+        if self.approximate == "none":
+            return (1 + erf(x / math.sqrt(2))) / 2
+        return (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2
+
+
+gelu = Gelu.function
+
+
+def _axis_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (3, 4)))
+    yield Sample(normal(rng, (2, 3, 2)), axis=1)
+
+
+@dataclass(frozen=True)
+class _AlongAxis(Op):
+    """What softmax and its logarithm share: an axis along which the result adds up to one."""
+
+    axis: int = -1
+    samples = staticmethod(_axis_samples)
+
+    def shape(self, x: Value) -> Shape:
+        normalized_axis(self, x, self.axis)
+        return tuple(x.shape)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def shifted(self, x: Value) -> Value:
+        """Return ``x`` less its largest element along the axis, which keeps exp from overflowing."""
+        return x - x.max(axis=self.axis, keepdims=True) if x.size else x + 0.0
+
+
+@register
+@dataclass(frozen=True)
+class Softmax(_AlongAxis):
+    """exp(x) divided by its sum along ``axis``: positive numbers that add up to 1, without overflow for any ``x``.
+
+    >>> import tinygraph as tg
+    >>> tg.softmax(np.array([[1e4, 1e4]]))
+    array([[0.5, 0.5]])
+    """
+
+    formula: ClassVar[str] = "softmax({x})"
+
+    def forward(self, x: Value) -> Value:
+        powers = np.exp(self.shifted(x))
+        return powers / powers.sum(axis=self.axis, keepdims=True)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return y * (dy - sum(dy * y, axis=self.axis, keepdims=True))
+
+
+@register
+@dataclass(frozen=True)
+class LogSoftmax(_AlongAxis):
+    """Logarithm of softmax along ``axis``, finite wherever ``x`` is.
+
+    >>> import tinygraph as tg
+    >>> tg.log_softmax(np.array([[0.0, 1e4]]))
+    array([[-10000.,      0.]])
+    """
+
+    formula: ClassVar[str] = "log softmax({x})"
+
+    def forward(self, x: Value) -> Value:
+        shifted = self.shifted(x)
+        return shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return dy - exp(y) * sum(dy, axis=self.axis, keepdims=True)
+
+
+softmax = Softmax.function
+log_softmax = LogSoftmax.function

@@ -1,0 +1,35 @@
+"""Axes as NumPy counts them, with errors that name the operation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tinygraph.graph.op import Op, Shape
+
+Axis = int | tuple[int, ...] | None
+
+
+def normalized_axis(op: Op, x: Any, axis: int, extra: int = 0) -> int:
+    """Return ``axis`` counted from 0, or refuse one that ``x`` (with ``extra`` new axes) does not have."""
+    ndim = len(x.shape) + extra
+    if not -ndim <= axis < ndim:
+        op.refuse([x], f"axis {axis} is out of range for {ndim} axes")
+    return axis % ndim
+
+
+def normalized_axes(op: Op, x: Any, axis: Axis) -> tuple[int, ...]:
+    """Return axes counted from 0 in ascending order; all of them for ``None``."""
+    if axis is None:
+        return tuple(range(len(x.shape)))
+    axes = [normalized_axis(op, x, a) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if len(set(axes)) != len(axes):
+        op.refuse([x], f"axis {axis} names an axis twice")
+    return tuple(sorted(axes))
+
+
+def reduced_shape(op: Op, x: Any, axis: Axis, keepdims: bool) -> Shape:
+    """Return the shape that is left when axes are reduced."""
+    axes = normalized_axes(op, x, axis)
+    if keepdims:
+        return tuple(1 if i in axes else size for i, size in enumerate(x.shape))
+    return tuple(size for i, size in enumerate(x.shape) if i not in axes)

@@ -1,0 +1,478 @@
+"""Arithmetic, powers, comparisons: one result for each element, broadcast as NumPy broadcasts.
+
+Rules return gradients of the result's shape; the engine sums them over the axes along which an input was broadcast.
+Where a function has a kink the rule takes one side and says which.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError
+from tinygraph.graph.function import op, register
+from tinygraph.graph.op import Op, Sample, Value
+from tinygraph.ops.samples import apart, binary, each, normal, off_zero, positive, unary, unit
+
+
+@op(formula="{x} + {y}", symbol="+", elementwise=True, holomorphic=True, numpy=[np.add], samples=binary())
+def add(x: Value, y: Value) -> Value:
+    """Sum of two tensors, broadcast. Source: notes F1, F8 (the bias).
+
+    >>> import tinygraph as tg
+    >>> tg.add(np.array([1.0, 2.0]), 10.0)
+    array([11., 12.])
+    """
+    return x + y
+
+
+@add.vjp
+def add_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+    return dy, dy
+
+
+@op(formula="{x} - {y}", symbol="-", elementwise=True, holomorphic=True, numpy=[np.subtract], samples=binary())
+def subtract(x: Value, y: Value) -> Value:
+    """Difference of two tensors, broadcast.
+
+    >>> import tinygraph as tg
+    >>> tg.subtract(np.array([1.0, 2.0]), 1.0)
+    array([0., 1.])
+    """
+    return np.subtract(x, y)
+
+
+@subtract.vjp
+def subtract_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+    return dy, lambda: -dy
+
+
+@op(formula="{x} · {y}", symbol="*", elementwise=True, holomorphic=True, numpy=[np.multiply], samples=binary())
+def multiply(x: Value, y: Value) -> Value:
+    """Product of two tensors, element by element, broadcast. Rule: the product rule.
+
+    >>> import tinygraph as tg
+    >>> tg.multiply(np.array([1.0, 2.0]), 3.0)
+    array([3., 6.])
+    """
+    return x * y
+
+
+@multiply.vjp
+def multiply_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+    return lambda: dy * x2, lambda: dy * x1
+
+
+@op(
+    formula="{x} / {y}",
+    symbol="/",
+    elementwise=True,
+    holomorphic=True,
+    numpy=[np.divide],
+    samples=binary(normal, off_zero),
+)
+def divide(x: Value, y: Value) -> Value:
+    """Quotient of two tensors, broadcast. Rule: the quotient rule.
+
+    >>> import tinygraph as tg
+    >>> tg.divide(np.array([1.0, 2.0]), 2.0)
+    array([0.5, 1. ])
+    """
+    return x / y
+
+
+@divide.vjp
+def divide_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+    return lambda: dy / x2, lambda: -(dy * y / x2)
+
+
+@op(
+    formula="{x} ^ {y}",
+    symbol="**",
+    elementwise=True,
+    holomorphic=True,
+    numpy=[np.power],
+    samples=binary(positive, normal),
+)
+def power(x: Value, y: Value) -> Value:
+    """``x`` to the power ``y``, broadcast.
+
+    The gradient of the exponent takes ``log(x)`` as 0 where ``x`` is not positive, as the limit of ``x**y log(x)`` at 0 is.
+
+    >>> import tinygraph as tg
+    >>> tg.power(np.array([2.0, 3.0]), 2)
+    array([4., 9.])
+    """
+    return x**y
+
+
+@power.vjp
+def power_vjp(dy: Value, y: Value, base: Value, exponent: Value) -> Any:
+    def of_exponent() -> Value:
+        return dy * y * log(where(base > 0, base, 1.0))
+
+    return lambda: dy * (exponent * base ** (exponent - 1)), of_exponent
+
+
+@op(formula="-{x}", symbol="neg", elementwise=True, holomorphic=True, numpy=[np.negative], samples=unary())
+def negative(x: Value) -> Value:
+    """The tensor with its sign changed.
+
+    >>> import tinygraph as tg
+    >>> tg.negative(np.array([1.0, -2.0]))
+    array([-1.,  2.])
+    """
+    return -x
+
+
+@negative.vjp
+def negative_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return -dy
+
+
+@op(formula="exp({x})", elementwise=True, holomorphic=True, numpy=[np.exp], samples=unary())
+def exp(x: Value) -> Value:
+    """e to the power of each element; it is its own derivative.
+
+    >>> import tinygraph as tg
+    >>> tg.exp(np.array([0.0, 1.0])).round(4)
+    array([1.    , 2.7183])
+    """
+    return np.exp(x)
+
+
+@exp.vjp
+def exp_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * y
+
+
+@op(formula="log({x})", elementwise=True, holomorphic=True, numpy=[np.log], samples=unary(positive))
+def log(x: Value) -> Value:
+    """Natural logarithm; minus infinity at 0, NaN below.
+
+    >>> import tinygraph as tg
+    >>> tg.log(np.array([1.0, np.e]))
+    array([0., 1.])
+    """
+    return np.log(x)
+
+
+@log.vjp
+def log_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy / x
+
+
+@op(formula="log(1 + {x})", elementwise=True, holomorphic=True, numpy=[np.log1p], samples=unary(positive))
+def log1p(x: Value) -> Value:
+    """Natural logarithm of ``1 + x``, exact for small ``x``.
+
+    >>> import tinygraph as tg
+    >>> tg.log1p(np.array([0.0, 1e-12]))
+    array([0.e+00, 1.e-12])
+    """
+    return np.log1p(x)
+
+
+@log1p.vjp
+def log1p_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy / (1 + x)
+
+
+@op(formula="exp({x}) - 1", elementwise=True, holomorphic=True, numpy=[np.expm1], samples=unary())
+def expm1(x: Value) -> Value:
+    """``exp(x) - 1``, exact for small ``x``.
+
+    >>> import tinygraph as tg
+    >>> tg.expm1(np.array([0.0, 1e-12]))
+    array([0.e+00, 1.e-12])
+    """
+    return np.expm1(x)
+
+
+@expm1.vjp
+def expm1_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * (y + 1)
+
+
+@op(formula="√{x}", elementwise=True, holomorphic=True, numpy=[np.sqrt], samples=unary(positive))
+def sqrt(x: Value) -> Value:
+    """Square root; its slope is infinite at 0.
+
+    >>> import tinygraph as tg
+    >>> tg.sqrt(np.array([4.0, 9.0]))
+    array([2., 3.])
+    """
+    return np.sqrt(x)
+
+
+@sqrt.vjp
+def sqrt_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy / (2 * y)
+
+
+@op(formula="|{x}|", elementwise=True, numpy=[np.abs], samples=unary(off_zero))
+def abs(x: Value) -> Value:
+    """Absolute value; the gradient at the kink in 0 is 0.
+
+    >>> import tinygraph as tg
+    >>> tg.abs(np.array([-2.0, 3.0]))
+    array([2., 3.])
+    """
+    return np.abs(x)
+
+
+@abs.vjp
+def abs_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * sign(x)
+
+
+@op(formula="sign({x})", elementwise=True, numpy=[np.sign], samples=unary(off_zero))
+def sign(x: Value) -> Value:
+    """-1, 0 or 1; its gradient is 0 everywhere.
+
+    >>> import tinygraph as tg
+    >>> tg.sign(np.array([-2.0, 0.0, 3.0]))
+    array([-1.,  0.,  1.])
+    """
+    return np.sign(x)
+
+
+@sign.vjp
+def sign_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * 0
+
+
+@op(formula="erf({x})", elementwise=True, samples=unary())
+def erf(x: Value) -> Value:
+    """The error function, 2/√π times the integral of exp(-t²) from 0 to ``x``; Python's ``math.erf`` for each element.
+
+    >>> import tinygraph as tg
+    >>> tg.erf(np.array([0.0, 1.0])).round(6)
+    array([0.      , 0.842701])
+    """
+    x = np.asarray(x)
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), dtype=x.dtype if x.dtype.kind == "f" else np.float64)
+
+
+@erf.vjp
+def erf_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * (2 / math.sqrt(math.pi)) * exp(-(x * x))
+
+
+@op(formula="max({x}, {y})", elementwise=True, numpy=[np.maximum], samples=apart)
+def maximum(x: Value, y: Value) -> Value:
+    """The larger of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
+
+    >>> import tinygraph as tg
+    >>> tg.maximum(np.array([1.0, 5.0]), 3.0)
+    array([3., 5.])
+    """
+    return np.maximum(x, y)
+
+
+@maximum.vjp
+def maximum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+    return lambda: dy * (x1 >= x2), lambda: dy * (x1 < x2)
+
+
+@op(formula="min({x}, {y})", elementwise=True, numpy=[np.minimum], samples=apart)
+def minimum(x: Value, y: Value) -> Value:
+    """The smaller of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
+
+    >>> import tinygraph as tg
+    >>> tg.minimum(np.array([1.0, 5.0]), 3.0)
+    array([1., 3.])
+    """
+    return np.minimum(x, y)
+
+
+@minimum.vjp
+def minimum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+    return lambda: dy * (x1 <= x2), lambda: dy * (x1 > x2)
+
+
+def _where_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(rng.random((3, 4)) < 0.5, normal(rng, (3, 4)), normal(rng, (3, 4)))
+    yield Sample(rng.random((3, 1)) < 0.5, normal(rng, (3, 4)), normal(rng, (4,)))
+
+
+@op(formula="{x} where {condition}, else {y}", elementwise=True, numpy=[np.where], samples=_where_samples)
+def where(condition: Value, x: Value, y: Value) -> Value:
+    """``x`` where the condition holds and ``y`` elsewhere, broadcast; the gradient follows the choice.
+
+    >>> import tinygraph as tg
+    >>> tg.where(np.array([True, False]), np.array([1.0, 2.0]), 0.0)
+    array([1., 0.])
+    """
+    return np.where(condition, x, y)
+
+
+@where.vjp
+def where_vjp(dy: Value, y: Value, condition: Value, x1: Value, x2: Value) -> Any:
+    return None, lambda: where(condition, dy, 0.0), lambda: where(condition, 0.0, dy)
+
+
+@register(numpy=[np.clip])
+@dataclass(frozen=True)
+class Clip(Op):
+    """Elements limited to the range from ``low`` to ``high``; ``None`` leaves a side open.
+
+    The gradient passes inside the range, its ends included, as in PyTorch.
+
+    >>> import tinygraph as tg
+    >>> tg.clip(np.array([-2.0, 0.5, 3.0]), 0.0, 1.0)
+    array([0. , 0.5, 1. ])
+    """
+
+    low: float | None = None
+    high: float | None = None
+    formula: ClassVar[str] = "min(max({x}, {low}), {high})"
+    elementwise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise AttributeValueError(f"clip: low must not be above high; found {self.low} and {self.high}")
+
+    def forward(self, x: Value) -> Value:
+        return x if self.low is None and self.high is None else np.clip(x, self.low, self.high)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        if self.low is not None:
+            dy = dy * (x >= self.low)
+        return dy if self.high is None else dy * (x <= self.high)
+
+    samples = staticmethod(
+        each(off_zero, ((3, 4), {"low": -0.1, "high": 0.1}), ((3,), {"low": 0.1}), ((2, 2), {"high": 0.1}))
+    )
+
+
+clip = Clip.function
+
+
+@op(formula="{x} > {y}", elementwise=True, numpy=[np.greater], samples=apart)
+def greater(x: Value, y: Value) -> Value:
+    """Whether ``x`` is greater than ``y``, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.greater(np.array([1.0, 2.0]), 1.0)
+    array([False,  True])
+    """
+    return x > y
+
+
+@op(formula="{x} ≥ {y}", elementwise=True, numpy=[np.greater_equal], samples=apart)
+def greater_equal(x: Value, y: Value) -> Value:
+    """Whether ``x`` is at least ``y``, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.greater_equal(np.array([1.0, 2.0]), 2.0)
+    array([False,  True])
+    """
+    return x >= y
+
+
+@op(formula="{x} < {y}", elementwise=True, numpy=[np.less], samples=apart)
+def less(x: Value, y: Value) -> Value:
+    """Whether ``x`` is less than ``y``, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.less(np.array([1.0, 2.0]), 2.0)
+    array([ True, False])
+    """
+    return x < y
+
+
+@op(formula="{x} ≤ {y}", elementwise=True, numpy=[np.less_equal], samples=apart)
+def less_equal(x: Value, y: Value) -> Value:
+    """Whether ``x`` is at most ``y``, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.less_equal(np.array([1.0, 2.0]), 1.0)
+    array([ True, False])
+    """
+    return x <= y
+
+
+@op(formula="{x} = {y}", elementwise=True, numpy=[np.equal], samples=apart)
+def equal(x: Value, y: Value) -> Value:
+    """Whether two tensors are equal, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.equal(np.array([1.0, 2.0]), 1.0)
+    array([ True, False])
+    """
+    return np.equal(x, y)
+
+
+@op(formula="{x} ≠ {y}", elementwise=True, numpy=[np.not_equal], samples=apart)
+def not_equal(x: Value, y: Value) -> Value:
+    """Whether two tensors differ, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.not_equal(np.array([1.0, 2.0]), 1.0)
+    array([False,  True])
+    """
+    return np.not_equal(x, y)
+
+
+@register
+@dataclass(frozen=True)
+class Cast(Op):
+    """The same numbers in another dtype, given by its name; the gradient is cast back.
+
+    >>> import tinygraph as tg
+    >>> tg.cast(np.array([1, 2]), "float32")
+    array([1., 2.], dtype=float32)
+    """
+
+    dtype: str
+    formula: ClassVar[str] = "{x} as {dtype}"
+    elementwise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            numeric = np.dtype(self.dtype).kind in "biufc"
+        except TypeError:
+            numeric = False
+        if not numeric:
+            raise AttributeValueError(f"cast: dtype must name a NumPy type of numbers; found {self.dtype!r}")
+
+    def forward(self, x: Value) -> Value:
+        return np.asarray(x).astype(self.dtype)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return cast(dy, x.dtype.name)
+
+    samples = staticmethod(each(normal, ((2, 3), {"dtype": "float64"})))
+
+
+cast = Cast.function
+
+
+def _add_all_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(*[unit(rng, (2, 3)) for _ in range(4)])
+
+
+@op(formula="the sum of {x}", symbol="+", elementwise=True, holomorphic=True, samples=_add_all_samples)
+def add_all(*x: Value) -> Value:
+    """Sum of any number of tensors of one shape: how a tensor's gradients over several uses are put together.
+
+    >>> import tinygraph as tg
+    >>> tg.add_all([np.ones(2), np.ones(2), np.ones(2)])
+    array([3., 3.])
+    """
+    total = x[0] + x[1] if len(x) > 1 else x[0]
+    for term in x[2:]:
+        total = total + term
+    return total
+
+
+@add_all.vjp
+def add_all_vjp(dy: Value, y: Value, *x: Value) -> Any:
+    return (dy,) * len(x)

@@ -1,0 +1,278 @@
+"""Losses: one number for a batch, with its mean (the 1/m of the notes) as part of the operation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError, DataError, ShapeError
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.tensor import Tensor, constant
+from tinygraph.ops.activation import Softmax, log_softmax, sigmoid, softmax
+from tinygraph.ops.elementwise import log, where
+from tinygraph.ops.reduction import sum
+from tinygraph.ops.samples import each, normal, unit
+
+
+def _mean_count(x: Value, *shape: int) -> Any:
+    """Return how many elements a mean divides by, called m where that is the number of samples."""
+    count = math.prod(shape)
+    if not isinstance(x, Tensor):
+        return count
+    return constant(count, name="m" if count == shape[0] else None, dtype=x.dtype)
+
+
+def _check_labels(op: Op, y: Value) -> None:
+    if y.size and not (y.min() >= 0 and y.max() <= 1):
+        found = "NaN" if np.isnan(y).any() else f"{y.min():g} to {y.max():g}"
+        raise DataError(f"{op.name}: labels must lie between 0 and 1; found {found}")
+
+
+@dataclass(frozen=True)
+class Loss(Op):
+    """What losses on two tensors of one shape share: a scalar result, never of nothing."""
+
+    def shape(self, prediction: Value, target: Value) -> Shape:
+        if tuple(prediction.shape) != tuple(target.shape):
+            self.refuse((prediction, target), "both must have one shape, so that nothing is broadcast by mistake")
+        return self.of_something(prediction, target)
+
+    def of_something(self, *inputs: Value) -> Shape:
+        """Return the shape of one number, or refuse an empty batch."""
+        if 0 in inputs[0].shape:
+            self.refuse(inputs, "there is no mean loss of an empty batch")
+        return ()
+
+    def result_dtype(self, prediction: Value, target: Value) -> np.dtype[Any]:
+        return np.result_type(prediction.dtype, 0.0)
+
+
+def _bce_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(unit(rng, (4, 1)), unit(rng, (4, 1)))
+    yield Sample(unit(rng, (2, 3)), unit(rng, (2, 3)))
+
+
+def _cross_entropy_from_logits(z: Value, y: Value) -> Value:
+    return np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
+
+
+@register
+@dataclass(frozen=True)
+class Bce(Loss):
+    """Binary cross-entropy, the notes' cost (F10; for one sample F11): predictions ``a`` and labels ``y`` in 0..1, one shape.
+
+    The mean over all elements of ``-(y log a + (1-y) log(1-a))``, a scalar. Where ``a`` is the sigmoid of some ``z``, the loss
+    takes ``z`` as a third operand: the value is then computed from ``z``, and the gradient for ``z`` is the notes' (B1, A1)
+    ``(a - y)/m`` directly, both exact and finite for every ``z``, where the two rules apart would meet 0/0.
+    Raises ``ShapeError``, and ``DataError`` for labels or predictions outside 0..1.
+
+    >>> import tinygraph as tg
+    >>> tg.bce(np.array([[0.5]]), np.array([[1.0]])).round(4)
+    array(0.6931)
+    >>> z = tg.tensor([[1e4], [-1e4]], name="Z3")
+    >>> tg.bce(tg.sigmoid(z), [[0.0], [0.0]]).backward()
+    >>> z.grad.value
+    array([[0.5],
+           [0. ]])
+    """
+
+    formula: ClassVar[str] = "−mean({y} log {a} + (1 − {y}) log(1 − {a}))"
+    # The gradient of input 0 (a) reaches what a was made from through input 2 (z) instead.
+    shortcuts: ClassVar[dict[int, int]] = {0: 2}
+    samples = staticmethod(_bce_samples)
+
+    @classmethod
+    def operands(cls, a: Value, y: Value, *rest: Value) -> Sequence[Value]:
+        """Add the logits behind a sigmoid."""
+        made_by_sigmoid = isinstance(a, Tensor) and isinstance(a.op, sigmoid.op)
+        return (a, y, a.inputs[0]) if made_by_sigmoid and not rest else (a, y, *rest)
+
+    def shape(self, a: Value, y: Value, z: Value | None = None) -> Shape:
+        return super().shape(a, y)
+
+    def result_dtype(self, a: Value, y: Value, z: Value | None = None) -> np.dtype[Any]:
+        return super().result_dtype(a, y)
+
+    def forward(self, a: Value, y: Value, z: Value | None = None) -> Value:
+        _check_labels(self, y)
+        if z is not None:
+            return _cross_entropy_from_logits(z, y.astype(z.dtype)).mean(dtype=self.result_dtype(a, y))
+        if not (a.min() >= 0 and a.max() <= 1) and not np.isnan(a).any():
+            raise DataError(
+                f"bce: predictions must lie between 0 and 1; found {a.min():g} to {a.max():g} (logits go to bce_with_logits)"
+            )
+        with np.errstate(divide="ignore"):
+            # Where a label is 0 or 1 exactly, the other term is left out rather than multiplied by 0: 0 log 0 is 0 here.
+            of_ones = y * np.log(np.where(y > 0, a, 1))
+            of_zeros = (1 - y) * np.log1p(np.where(y < 1, -a, 0))
+        return -(of_ones + of_zeros).mean(dtype=self.result_dtype(a, y))
+
+    def vjp(self, dy: Value, cost: Value, a: Value, y: Value, z: Value | None = None) -> Any:
+        m = _mean_count(a, *a.shape)
+        of_a = lambda: dy * ((1 - y) / where(y < 1, 1 - a, 1.0) - y / where(y > 0, a, 1.0)) / m  # noqa: E731
+        if z is None:
+            return of_a, lambda: dy * (log(1 - a) - log(a)) / m
+        return of_a, lambda: -(dy * z / m), lambda: dy * (a - y) / m
+
+
+@register
+@dataclass(frozen=True)
+class BceWithLogits(Loss):
+    """Binary cross-entropy of ``sigmoid(z)``, computed from the logits ``z``: ``bce(sigmoid(z), y)`` as one operation.
+
+    The gradient for ``z`` is ``(sigmoid(z) - y)/m`` (notes B1). Shapes must be equal; labels lie in 0..1.
+
+    >>> import tinygraph as tg
+    >>> tg.bce_with_logits(np.array([[-1e4]]), np.array([[1.0]]))
+    array(10000.)
+    """
+
+    formula: ClassVar[str] = "−mean({y} log σ({z}) + (1 − {y}) log(1 − σ({z})))"
+    samples = staticmethod(
+        lambda rng: [Sample(normal(rng, (4, 1)), unit(rng, (4, 1))), Sample(normal(rng, (2, 3)), unit(rng, (2, 3)))]
+    )
+
+    def forward(self, z: Value, y: Value) -> Value:
+        _check_labels(self, y)
+        return _cross_entropy_from_logits(z, y.astype(self.result_dtype(z, y))).mean()
+
+    def vjp(self, dy: Value, cost: Value, z: Value, y: Value) -> Any:
+        m = _mean_count(z, *z.shape)
+        return lambda: dy * (sigmoid(z) - y) / m, lambda: -(dy * z / m)
+
+
+def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (4, 3)), np.array([0, 2, 1, 2]))
+    yield Sample(normal(rng, (4, 3)), unit(rng, (4, 3)))
+    yield Sample(normal(rng, (2, 2, 3)), np.array([[0, 2], [1, 1]]))
+
+
+@register
+@dataclass(frozen=True)
+class CrossEntropy(Loss):
+    """Cross-entropy of ``softmax(logits)`` over the last axis, averaged over the batch: a scalar.
+
+    ``logits (..., K)``, before any softmax; ``labels`` are class numbers ``(...)`` of an integer dtype, or probabilities
+    ``(..., K)`` such as one-hot rows. The gradient for one-hot rows is ``(softmax(logits) - labels)/m``.
+    Source: Bishop, *Pattern Recognition and Machine Learning*, 2006, (4.108). Raises ``ShapeError``, and ``DataError`` for
+    class numbers outside 0..K-1 or probabilities outside 0..1.
+
+    >>> import tinygraph as tg
+    >>> tg.cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4)
+    array(1.3863)
+    """
+
+    formula: ClassVar[str] = "−mean(log softmax({logits})[{labels}])"
+    samples = staticmethod(_cross_entropy_samples)
+
+    @classmethod
+    def operands(cls, logits: Value, labels: Value) -> Sequence[Value]:
+        """Refuse probabilities where logits belong."""
+        if isinstance(logits, Tensor) and isinstance(logits.op, Softmax):
+            name = f" {logits.name!r}" if logits.name else ""
+            raise ShapeError(
+                f"cross_entropy takes logits and applies softmax itself; it was given the softmax{name}: pass what that was made from"
+            )
+        return logits, labels
+
+    def shape(self, logits: Value, labels: Value) -> Shape:
+        if not logits.shape or logits.shape[-1] < 1:
+            self.refuse((logits, labels), "logits need a last axis of classes")
+        classes = labels.dtype.kind in "iu" and tuple(labels.shape) == tuple(logits.shape[:-1])
+        if not classes and (tuple(labels.shape) != tuple(logits.shape) or labels.dtype.kind == "c"):
+            self.refuse(
+                (logits, labels),
+                f"labels must be class numbers of shape {tuple(logits.shape[:-1])} (integers) or probabilities of the logits' shape; found {labels.dtype}",
+            )
+        return self.of_something(logits, labels)
+
+    def forward(self, logits: Value, labels: Value) -> Value:
+        logs = log_softmax(logits)
+        if labels.ndim == logits.ndim:
+            _check_labels(self, labels)
+            chosen = (labels * logs).sum(axis=-1)
+        else:
+            if labels.min() < 0 or labels.max() >= logits.shape[-1]:
+                raise DataError(
+                    f"cross_entropy: class numbers must lie in 0..{logits.shape[-1] - 1}; found {labels.min()} to {labels.max()}"
+                )
+            chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
+        return -chosen.mean(dtype=self.result_dtype(logits, labels))
+
+    def vjp(self, dy: Value, cost: Value, logits: Value, labels: Value) -> Any:
+        m = _mean_count(logits, *logits.shape[:-1])
+        if len(labels.shape) < len(logits.shape):
+            hits = one_hot(labels, logits.shape[-1], logits.dtype.name)
+            return lambda: dy * (softmax(logits) - hits) / m, None
+        total = sum(labels, axis=-1, keepdims=True)
+        return lambda: dy * (softmax(logits) * total - labels) / m, lambda: -(dy * log_softmax(logits) / m)
+
+
+@register
+@dataclass(frozen=True)
+class OneHot(Op):
+    """Class numbers ``(...)`` as rows ``(..., classes)`` of zeros with a one; whole numbers have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.one_hot(np.array([0, 2]), 3)
+    array([[1., 0., 0.],
+           [0., 0., 1.]])
+    """
+
+    classes: int
+    dtype: str = "float64"
+    formula: ClassVar[str] = "one-hot({labels})"
+    samples = staticmethod(lambda rng: [Sample(rng.integers(0, 3, (4,)), classes=3)])
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes < 1:
+            raise AttributeValueError(f"one_hot: classes must be at least 1; found {self.classes}")
+
+    def shape(self, labels: Value) -> Shape:
+        if labels.dtype.kind not in "iu":
+            self.refuse((labels,), f"labels must be whole numbers; found {labels.dtype}")
+        return (*labels.shape, self.classes)
+
+    def result_dtype(self, labels: Value) -> np.dtype[Any]:
+        return np.dtype(self.dtype)
+
+    def forward(self, labels: Value) -> Value:
+        return (labels[..., None] == np.arange(self.classes)).astype(self.dtype)
+
+
+@register
+@dataclass(frozen=True)
+class Mse(Loss):
+    """Mean squared error over all elements: predictions and targets of one shape give a scalar.
+
+    The gradient is ``2 (prediction - target)/m``.
+
+    >>> import tinygraph as tg
+    >>> tg.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    array(2.)
+    """
+
+    formula: ClassVar[str] = "mean(({prediction} − {target})²)"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(lambda rng: [Sample(normal(rng, (3, 2)), normal(rng, (3, 2)))])
+
+    def forward(self, prediction: Value, target: Value) -> Value:
+        difference = prediction - target
+        return (difference * difference).mean()
+
+    def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
+        slope = dy * 2 * (prediction - target) / _mean_count(prediction, *prediction.shape)
+        return slope, lambda: -slope
+
+
+bce = Bce.function
+bce_with_logits = BceWithLogits.function
+cross_entropy = CrossEntropy.function
+one_hot = OneHot.function
+mse = Mse.function

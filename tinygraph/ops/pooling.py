@@ -1,0 +1,326 @@
+"""Pooling: means and maxima of windows, and the operations that carry their gradients back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.ops.samples import distinct, each, normal
+from tinygraph.ops.shape import broadcast_to, expand_dims
+from tinygraph.ops.windows import Padding, Size, Windows, collapse, pair, require_images
+
+
+@dataclass(frozen=True)
+class Pooling(Op):
+    """What pools share: a window, a stride (the window's size by default), padding, and where the windows lie."""
+
+    window: Size
+    stride: Size | None = None
+    padding: Padding = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        collapse(self, "window", "stride", least=1)
+        collapse(self, "padding", least=0)
+
+    def windows(self, image: Shape) -> Windows:
+        """Return the windows over an image ``(..., H, W)``."""
+        stride = self.window if self.stride is None else self.stride
+        return Windows.over((image[-2], image[-1]), self.window, stride, self.padding)
+
+    def pooled(self, inputs: tuple[Value, ...], image: Value) -> Shape:
+        """Return the shape of the pool of an image, or refuse one that no window fits."""
+        shape = image.shape
+        if not isinstance(self.padding, str):
+            if any(2 * p > k for p, k in zip(pair(self.padding), pair(self.window), strict=True)):
+                self.refuse(inputs, f"padding {self.padding} is more than half of the window {self.window}")
+        windows = self.windows(shape)
+        if min(windows.count) < 1:
+            self.refuse(
+                inputs, f"a window of {windows.kernel} does not fit an image of {windows.padded} with its padding"
+            )
+        return (*shape[:2], *windows.count)
+
+    def shared(self) -> dict[str, Any]:
+        """Return the attributes that pools have in common."""
+        return {"window": self.window, "stride": self.stride, "padding": self.padding}
+
+
+_CASES: list[tuple[Shape, dict[str, Any]]] = [
+    ((2, 2, 4, 6), {"window": 2}),
+    ((1, 2, 5, 5), {"window": 3, "stride": 1}),
+    ((1, 1, 5, 6), {"window": (2, 3), "stride": (2, 1), "padding": (1, 1)}),
+    ((1, 1, 5, 4), {"window": 2, "padding": "same"}),
+]
+
+
+@register
+@dataclass(frozen=True)
+class AvgPool2d(Pooling):
+    """Mean of each window (notes F3): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
+
+    Zeros in the padding count, and the divisor is always the whole window. The gradient (notes B11) gives each element of a
+    window its equal share. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), 2)
+    array([[[[2.5]]]])
+    """
+
+    formula: ClassVar[str] = "mean of {window} windows of {x}"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(each(normal, *_CASES))
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0)
+        return self.pooled((x,), x)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def forward(self, x: Value) -> Value:
+        windows = self.windows(x.shape)
+        padded = windows.pad(x)
+        total = np.zeros((*x.shape[:2], *windows.count), self.result_dtype(x) if x.dtype.kind != "c" else x.dtype)
+        for _, _, pixels in windows.offsets():
+            total += padded[pixels]
+        total /= windows.kernel[0] * windows.kernel[1]
+        return total
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return avg_unpool2d(dy, **self.shared(), output_size=x.shape[2:])
+
+
+@register
+@dataclass(frozen=True)
+class AvgUnpool2d(Pooling):
+    """The transpose of ``avg_pool2d``: each element of ``x`` shared out equally over its window (notes B11).
+
+    Windows that overlap add up. ``output_size`` is the size of the image that was pooled.
+
+    >>> import tinygraph as tg
+    >>> tg.operation("avg_unpool2d")(np.array([[[[4.0]]]]), 2, output_size=(2, 2))
+    array([[[[1., 1.],
+             [1., 1.]]]])
+    """
+
+    output_size: tuple[int, int] = field(kw_only=True)
+    formula: ClassVar[str] = "{x} shared out over {window} windows"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(
+        each(
+            normal,
+            ((1, 2, 2, 3), {"window": 2, "output_size": (4, 6)}),
+            ((1, 1, 3, 3), {"window": 3, "stride": 1, "output_size": (5, 5)}),
+            ((1, 1, 3, 2), {"window": 2, "padding": "same", "output_size": (5, 4)}),
+        )
+    )
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0)
+        shape = (*x.shape[:2], *self.output_size)
+        if self.pooled((x,), np.broadcast_to(0, shape)) != tuple(x.shape):
+            self.refuse((x,), f"an image of size {self.output_size} does not have {tuple(x.shape[2:])} windows")
+        return shape
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def forward(self, x: Value) -> Value:
+        windows = self.windows(self.output_size)
+        share = x / (windows.kernel[0] * windows.kernel[1])
+        padded = np.zeros((*x.shape[:2], *windows.padded), share.dtype)
+        for _, _, pixels in windows.offsets():
+            padded[pixels] += share
+        return windows.crop(padded)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return avg_pool2d(dy, **self.shared())
+
+
+@dataclass(frozen=True)
+class _MaxPooling(Pooling):
+    """What the operations on the maxima of windows share: which element of each window is the first maximum."""
+
+    def winners(self, x: Value) -> tuple[Windows, Value]:
+        """Return the windows over ``x`` and, for each, the row-major offset of its first maximum."""
+        windows = self.windows(x.shape)
+        padded = self.padded(windows, x)
+        best = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
+        winner = np.zeros(best.shape, np.intp)
+        for k, (_, _, pixels) in enumerate(windows.offsets()):
+            candidate = padded[pixels]
+            # "not <=" rather than ">" lets the first NaN win, as it does in the forward pass.
+            better = ~(candidate <= best) & (best == best)
+            winner[better] = k
+            best = np.where(better, candidate, best)
+        return windows, winner
+
+    @staticmethod
+    def lowest(x: Value) -> Any:
+        """Return the number that is never a maximum, for padding."""
+        return -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+
+    def padded(self, windows: Windows, x: Value) -> Value:
+        """Return ``x`` with padding that is never the maximum."""
+        return windows.pad(x, self.lowest(x))
+
+
+@register
+@dataclass(frozen=True)
+class MaxPool2d(_MaxPooling):
+    """Maximum of each window (notes F6): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
+
+    The padding is never the maximum. The gradient (notes B6) goes to the maximum of its window, on a tie to the first in
+    row-major order; an element that is the maximum of several windows gets the sum. Raises ``ShapeError`` and
+    ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.max_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), 2)
+    array([[[[4.]]]])
+    """
+
+    formula: ClassVar[str] = "max of {window} windows of {x}"
+    samples = staticmethod(each(distinct, *_CASES))
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0)
+        return self.pooled((x,), x)
+
+    def forward(self, x: Value) -> Value:
+        windows = self.windows(x.shape)
+        padded = self.padded(windows, x)
+        result = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
+        for _, _, pixels in windows.offsets():
+            np.maximum(result, padded[pixels], out=result)
+        return result
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return max_unpool2d(dy, x, **self.shared())
+
+
+def _winner_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    for shape, attributes in _CASES:
+        x = distinct(rng, shape)
+        yield Sample(normal(rng, MaxPool2d(**attributes).shape(x)), x, **attributes)
+
+
+@register
+@dataclass(frozen=True)
+class MaxUnpool2d(_MaxPooling):
+    """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool2d``.
+
+    Windows that share their maximum add up (notes B6). ``dy (N, C, rows, columns)`` and ``x (N, C, H, W)`` give the shape of
+    ``x``; where the maxima are does not change with small changes of ``x``, so no gradient flows to it.
+
+    >>> import tinygraph as tg
+    >>> x = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> tg.operation("max_unpool2d")(np.array([[[[2.0]]]]), x, 2)
+    array([[[[0., 0.],
+             [0., 2.]]]])
+    """
+
+    formula: ClassVar[str] = "{dy} where {x} is the max of its window"
+    samples = staticmethod(_winner_samples)
+
+    def shape(self, dy: Value, x: Value) -> Shape:
+        require_images(self, (dy, x), 0, 1)
+        if self.pooled((dy, x), x) != tuple(dy.shape):
+            self.refuse((dy, x), "dy does not have the shape of the pool of x")
+        return tuple(x.shape)
+
+    def forward(self, dy: Value, x: Value) -> Value:
+        windows, winner = self.winners(x)
+        padded = np.zeros((*x.shape[:2], *windows.padded), dy.dtype)
+        for k, (_, _, pixels) in enumerate(windows.offsets()):
+            padded[pixels] += np.where(winner == k, dy, 0)
+        return windows.crop(padded)
+
+    def result_dtype(self, dy: Value, x: Value) -> np.dtype[Any]:
+        return np.dtype(dy.dtype)
+
+    def vjp(self, dz: Value, z: Value, dy: Value, x: Value) -> Any:
+        return max_take2d(dz, x, **self.shared()), None
+
+
+def _take_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    for shape, attributes in _CASES:
+        yield Sample(normal(rng, shape), distinct(rng, shape), **attributes)
+
+
+@register
+@dataclass(frozen=True)
+class MaxTake2d(_MaxPooling):
+    """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool2d``.
+
+    >>> import tinygraph as tg
+    >>> x = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
+    >>> tg.operation("max_take2d")(10 * x, x, 2)
+    array([[[[40.]]]])
+    """
+
+    formula: ClassVar[str] = "{values} where {x} is the max of its window"
+    samples = staticmethod(_take_samples)
+
+    def shape(self, values: Value, x: Value) -> Shape:
+        require_images(self, (values, x), 0, 1)
+        if tuple(values.shape) != tuple(x.shape):
+            self.refuse((values, x), "the two must have one shape")
+        return self.pooled((values, x), x)
+
+    def forward(self, values: Value, x: Value) -> Value:
+        windows, winner = self.winners(x)
+        padded = windows.pad(values)
+        result = np.zeros(winner.shape, values.dtype)
+        for k, (_, _, pixels) in enumerate(windows.offsets()):
+            result += np.where(winner == k, padded[pixels], 0)
+        return result
+
+    def result_dtype(self, values: Value, x: Value) -> np.dtype[Any]:
+        return np.dtype(values.dtype)
+
+    def vjp(self, dy: Value, y: Value, values: Value, x: Value) -> Any:
+        return max_unpool2d(dy, x, **self.shared()), None
+
+
+@register
+@dataclass(frozen=True)
+class GlobalAvgPool2d(Op):
+    """Mean over height and width: ``(N, C, H, W)`` to ``(N, C)``. Source: Lin, Chen and Yan, 2013 (arXiv:1312.4400).
+
+    >>> import tinygraph as tg
+    >>> tg.global_avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    array([[2.5]])
+    """
+
+    formula: ClassVar[str] = "mean of {x} over height and width"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((2, 3, 2, 4), {})))
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0)
+        if 0 in x.shape[2:]:
+            self.refuse((x,), "there is no mean of nothing")
+        return tuple(x.shape[:2])
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def forward(self, x: Value) -> Value:
+        return x.mean(axis=(2, 3))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return broadcast_to(expand_dims(dy / (x.shape[2] * x.shape[3]), (2, 3)), x.shape)
+
+
+avg_pool2d = AvgPool2d.function
+avg_unpool2d = AvgUnpool2d.function
+max_pool2d = MaxPool2d.function
+max_unpool2d = MaxUnpool2d.function
+max_take2d = MaxTake2d.function
+global_avg_pool2d = GlobalAvgPool2d.function

@@ -1,0 +1,207 @@
+"""Reductions over axes: sum, mean, max, min, logsumexp. ``axis`` and ``keepdims`` are NumPy's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape
+from tinygraph.ops.elementwise import exp
+from tinygraph.ops.samples import distinct, normal
+from tinygraph.ops.shape import broadcast_to, reshape
+
+
+def _samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(distinct(rng, (3, 4)))
+    yield Sample(distinct(rng, (2, 3, 2)), axis=1)
+    yield Sample(distinct(rng, (2, 3, 2)), axis=(0, -1), keepdims=True)
+
+
+@dataclass(frozen=True)
+class Reduction(Op):
+    """What reductions share: axes, and spreading a gradient back over them."""
+
+    axis: Axis = None
+    keepdims: bool = False
+    samples = staticmethod(_samples)
+
+    def shape(self, x: Value) -> Shape:
+        return reduced_shape(self, x, self.axis, self.keepdims)
+
+    def spread(self, reduced: Value, x: Value) -> Value:
+        """Return a reduced tensor repeated over the axes that ``x`` was reduced along."""
+        return broadcast_to(reshape(reduced, reduced_shape(self, x, self.axis, True)), x.shape)
+
+    def count(self, x: Value) -> int:
+        """Return how many elements go into each result."""
+        return math.prod(x.shape[axis] for axis in normalized_axes(self, x, self.axis))
+
+
+@register(numpy=[np.sum])
+@dataclass(frozen=True)
+class Sum(Reduction):
+    """Sum over ``axis`` (all axes by default); the gradient goes to every summand. Source: notes B9, B14.
+
+    >>> import tinygraph as tg
+    >>> tg.sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    array([4., 6.])
+    """
+
+    formula: ClassVar[str] = "sum({x})"
+    holomorphic: ClassVar[bool] = True
+
+    def forward(self, x: Value) -> Value:
+        return x.sum(axis=self.axis, keepdims=self.keepdims)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.sum(np.zeros((), x.dtype)).dtype
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.spread(dy, x)
+
+
+@register(numpy=[np.mean])
+@dataclass(frozen=True)
+class Mean(Reduction):
+    """Mean over ``axis`` (all axes by default); NaN of nothing.
+
+    >>> import tinygraph as tg
+    >>> tg.mean(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array(2.5)
+    """
+
+    formula: ClassVar[str] = "mean({x})"
+    holomorphic: ClassVar[bool] = True
+
+    def forward(self, x: Value) -> Value:
+        count = self.count(x)
+        total = x.sum(axis=self.axis, keepdims=self.keepdims)
+        return total / count if count else total * math.nan
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.spread(dy / self.count(x), x) if self.count(x) else self.spread(dy, x)
+
+
+@dataclass(frozen=True)
+class _Extreme(Reduction):
+    """Largest or smallest: the gradient goes to the first such element in row-major order."""
+
+    def shape(self, x: Value) -> Shape:
+        if self.count(x) == 0 and math.prod(reduced_shape(self, x, self.axis, False)):
+            self.refuse([x], f"there is no {self.name} of nothing")
+        return super().shape(x)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.spread(dy, x) * FirstExtreme(self.axis, largest=self.name == "max")(x)
+
+
+@register(numpy=[np.max])
+@dataclass(frozen=True)
+class Max(_Extreme):
+    """Largest element over ``axis``; a tie sends its gradient to the first in row-major order.
+
+    >>> import tinygraph as tg
+    >>> tg.max(np.array([[1.0, 2.0], [4.0, 3.0]]), axis=1)
+    array([2., 4.])
+    """
+
+    formula: ClassVar[str] = "max({x})"
+
+    def forward(self, x: Value) -> Value:
+        return x.max(axis=self.axis, keepdims=self.keepdims)
+
+
+@register(numpy=[np.min])
+@dataclass(frozen=True)
+class Min(_Extreme):
+    """Smallest element over ``axis``; a tie sends its gradient to the first in row-major order.
+
+    >>> import tinygraph as tg
+    >>> tg.min(np.array([[1.0, 2.0], [4.0, 3.0]]), axis=1)
+    array([1., 3.])
+    """
+
+    formula: ClassVar[str] = "min({x})"
+
+    def forward(self, x: Value) -> Value:
+        return x.min(axis=self.axis, keepdims=self.keepdims)
+
+
+@register
+@dataclass(frozen=True)
+class FirstExtreme(Op):
+    """True at the first largest (or smallest) element along ``axis`` in row-major order, False elsewhere.
+
+    >>> import tinygraph as tg
+    >>> tg.operation("first_extreme")(np.array([1.0, 3.0, 3.0]))
+    array([False,  True, False])
+    """
+
+    axis: Axis = None
+    largest: bool = True
+    formula: ClassVar[str] = "{x} is the first extreme"
+    samples = staticmethod(lambda rng: [Sample(distinct(rng, (2, 3, 2)), axis=(0, 2)), Sample(distinct(rng, (3, 4)))])
+
+    def shape(self, x: Value) -> Shape:
+        normalized_axes(self, x, self.axis)
+        return tuple(x.shape)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.dtype(bool)
+
+    def forward(self, x: Value) -> Value:
+        axes = normalized_axes(self, x, self.axis)
+        front = tuple(range(len(axes)))
+        moved = np.moveaxis(x, axes, front)
+        flat = moved.reshape(-1, math.prod(moved.shape[len(axes) :]))
+        mask = np.zeros(flat.shape, bool)
+        if flat.size:
+            chosen = flat.argmax(axis=0) if self.largest else flat.argmin(axis=0)
+            mask[chosen, np.arange(flat.shape[1])] = True
+        return np.moveaxis(mask.reshape(moved.shape), front, axes)
+
+
+@register
+@dataclass(frozen=True)
+class LogSumExp(Reduction):
+    """Logarithm of the sum of exponentials over ``axis``, without overflow; its gradient is the softmax.
+
+    >>> import tinygraph as tg
+    >>> tg.logsumexp(np.array([1e4, 1e4])).round(4)
+    array(10000.6931)
+    """
+
+    name: ClassVar[str] = "logsumexp"
+    formula: ClassVar[str] = "log(sum(exp({x})))"
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def forward(self, x: Value) -> Value:
+        axes = normalized_axes(self, x, self.axis)
+        if not self.count(x):
+            return np.full(self.shape(x), -np.inf, self.result_dtype(x))
+        largest = x.max(axis=axes, keepdims=True)
+        largest = np.where(np.isfinite(largest), largest, 0)
+        with np.errstate(divide="ignore"):
+            result = np.log(np.exp(x - largest).sum(axis=axes, keepdims=True)) + largest
+        return result if self.keepdims else result.reshape(self.shape(x))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.spread(dy, x) * exp(x - self.spread(y, x))
+
+
+sum = Sum.function
+mean = Mean.function
+max = Max.function
+min = Min.function
+logsumexp = LogSumExp.function

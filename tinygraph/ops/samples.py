@@ -1,0 +1,75 @@
+"""Inputs on which operations are tested: away from kinks, ties and the edges of domains."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.graph.op import Sample, Samples, Shape
+
+Array = npt.NDArray[np.float64]
+Draw = Callable[[np.random.Generator, Shape], Array]
+
+
+def normal(rng: np.random.Generator, shape: Shape) -> Array:
+    """Standard normal numbers."""
+    return rng.standard_normal(shape)
+
+
+def positive(rng: np.random.Generator, shape: Shape) -> Array:
+    """Numbers between 0.5 and 2."""
+    return rng.uniform(0.5, 2.0, shape)
+
+
+def unit(rng: np.random.Generator, shape: Shape) -> Array:
+    """Numbers between 0.1 and 0.9."""
+    return rng.uniform(0.1, 0.9, shape)
+
+
+def off_zero(rng: np.random.Generator, shape: Shape) -> Array:
+    """Numbers of either sign between 0.2 and 2 in size: no kink at zero is near."""
+    return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.2, 2.0, shape)
+
+
+def distinct(rng: np.random.Generator, shape: Shape) -> Array:
+    """A shuffle of numbers 0.1 apart, none within 0.05 of zero: no ties, no kinks."""
+    count = int(np.prod(shape))
+    return (rng.permutation(count).reshape(shape) - count // 2 + 0.5) / 10
+
+
+def unary(draw: Draw = normal, **attributes: Any) -> Samples:
+    """Samples of an operation on one tensor: a matrix, four axes, a scalar."""
+
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        return [Sample(draw(rng, shape), **attributes) for shape in [(3, 4), (2, 3, 2, 2), ()]]
+
+    return samples
+
+
+def binary(left: Draw = normal, right: Draw = normal) -> Samples:
+    """Samples of an operation that broadcasts two tensors."""
+    shapes: list[tuple[Shape, Shape]] = [((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1, 3), (4, 1)), ((), (2, 2))]
+
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        return [Sample(left(rng, a), right(rng, b)) for a, b in shapes]
+
+    return samples
+
+
+def apart(rng: np.random.Generator) -> Iterable[Sample]:
+    """Samples of two tensors that nowhere come closer than 0.1."""
+    for shape in [(3, 4), (2, 3, 2)]:
+        x = normal(rng, shape)
+        yield Sample(x, x + off_zero(rng, shape))
+
+
+def each(draw: Draw, *cases: tuple[Shape, dict[str, Any]]) -> Samples:
+    """Samples of an operation on one tensor, one for each pair of a shape and attributes."""
+
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        return [Sample(draw(rng, shape), **attributes) for shape, attributes in cases]
+
+    return samples

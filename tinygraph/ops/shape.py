@@ -1,0 +1,533 @@
+"""Operations that move elements and compute nothing: each one's gradient is the move back."""
+
+from __future__ import annotations
+
+import builtins
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
+from tinygraph.ops.samples import each, normal
+
+
+@register(numpy=[np.reshape])
+@dataclass(frozen=True)
+class Reshape(Op):
+    """The same elements in another shape, row-major; one size may be -1 and is worked out. Source: notes B5.
+
+    >>> import tinygraph as tg
+    >>> tg.reshape(np.arange(6), (2, -1))
+    array([[0, 1, 2],
+           [3, 4, 5]])
+    """
+
+    to: int | tuple[int, ...]
+    formula: ClassVar[str] = "reshape({x}, {to})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((2, 6), {"to": (3, 4)}), ((2, 3, 2), {"to": (2, -1)}), ((4,), {"to": (2, 2)})))
+
+    def shape(self, x: Value) -> Shape:
+        to = (self.to,) if isinstance(self.to, int) else self.to
+        known = math.prod(size for size in to if size != -1)
+        size = math.prod(x.shape)
+        if to.count(-1) > 1 or any(n < -1 for n in to):
+            self.refuse([x], f"a shape holds sizes, and -1 once at most; found {to}")
+        if -1 in to and known and size % known == 0:
+            to = tuple(size // known if n == -1 else n for n in to)
+        if -1 in to or math.prod(to) != size:
+            self.refuse([x], f"{size} elements do not fill shape {to}")
+        return to
+
+    def forward(self, x: Value) -> Value:
+        return x.reshape(self.shape(x))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return reshape(dy, x.shape)
+
+
+@register
+@dataclass(frozen=True)
+class Flatten(Op):
+    """The axes from ``start_axis`` on as one; by default all but the batch axis. Source: notes F7, its gradient B5.
+
+    >>> import tinygraph as tg
+    >>> tg.flatten(np.zeros((2, 3, 4))).shape
+    (2, 12)
+    """
+
+    start_axis: int = 1
+    formula: ClassVar[str] = "flatten({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((2, 3, 2), {}), ((2, 3, 2), {"start_axis": 0}), ((3,), {})))
+
+    def shape(self, x: Value) -> Shape:
+        ndim = len(x.shape)
+        if not -ndim <= self.start_axis <= ndim:
+            self.refuse([x], f"start_axis {self.start_axis} is out of range for {ndim} axes")
+        start = self.start_axis + ndim if self.start_axis < 0 else self.start_axis
+        return (*x.shape[:start], math.prod(x.shape[start:]))
+
+    def forward(self, x: Value) -> Value:
+        return x.reshape(self.shape(x))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return reshape(dy, x.shape)
+
+
+@register(numpy=[np.transpose])
+@dataclass(frozen=True)
+class Transpose(Op):
+    """Axes in the order ``axes``; in reverse without it.
+
+    >>> import tinygraph as tg
+    >>> tg.transpose(np.zeros((2, 3, 4)), (0, 2, 1)).shape
+    (2, 4, 3)
+    """
+
+    axes: tuple[int, ...] | None = None
+    formula: ClassVar[str] = "{x}ᵀ"
+    symbol: ClassVar[str] = "postfix"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((2, 3), {}), ((2, 3, 4), {"axes": (1, -1, 0)}), ((3,), {})))
+
+    def shape(self, x: Value) -> Shape:
+        return tuple(x.shape[axis] for axis in self._order(x))
+
+    def _order(self, x: Value) -> tuple[int, ...]:
+        if self.axes is None:
+            return tuple(range(len(x.shape)))[::-1]
+        axes = tuple(normalized_axis(self, x, axis) for axis in self.axes)
+        if sorted(axes) != list(range(len(x.shape))):
+            self.refuse([x], f"axes must name each axis once; found {self.axes}")
+        return axes
+
+    def forward(self, x: Value) -> Value:
+        return x.transpose(self._order(x))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        if self.axes is None:
+            return transpose(dy)
+        order = self._order(x)
+        return transpose(dy, tuple(order.index(axis) for axis in range(len(order))))
+
+    def expression(self, *arguments: str) -> str:
+        if self.axes is None:
+            return f"{arguments[0]}.T"
+        return super().expression(*arguments)
+
+
+@register(numpy=[np.broadcast_to])
+@dataclass(frozen=True)
+class BroadcastTo(Op):
+    """The tensor repeated to a larger shape, by NumPy's rules of broadcasting.
+
+    >>> import tinygraph as tg
+    >>> tg.broadcast_to(np.array([1, 2]), (2, 2))
+    array([[1, 2],
+           [1, 2]])
+    """
+
+    to: tuple[int, ...]
+    formula: ClassVar[str] = "{x} repeated to {to}"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(
+        each(normal, ((3,), {"to": (2, 3)}), ((2, 1, 2), {"to": (4, 2, 3, 2)}), ((), {"to": (2, 2)}))
+    )
+
+    def shape(self, x: Value) -> Shape:
+        if not broadcasts_to(tuple(x.shape), self.to):
+            self.refuse([x], f"does not broadcast to {self.to}")
+        return self.to
+
+    def forward(self, x: Value) -> Value:
+        return np.broadcast_to(x, self.to)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return sum_to(dy, x.shape)
+
+
+def broadcasts_to(small: Shape, large: Shape) -> bool:
+    """Whether an array of shape ``small`` can be repeated to ``large``."""
+    aligned = large[len(large) - len(small) :]
+    return len(small) <= len(large) and builtins.all(a in (1, b) for a, b in zip(small, aligned, strict=True))
+
+
+@register
+@dataclass(frozen=True)
+class SumTo(Op):
+    """The tensor summed over the axes along which the shape ``to`` would be repeated: broadcasting taken back.
+
+    This is how a bias gets its gradient. Source: notes B9, B14.
+
+    >>> import tinygraph as tg
+    >>> tg.operation("sum_to")(np.ones((4, 3, 2)), (3, 1))
+    array([[8.],
+           [8.],
+           [8.]])
+    """
+
+    to: tuple[int, ...]
+    formula: ClassVar[str] = "sum({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(
+        each(normal, ((2, 3), {"to": (3,)}), ((4, 2, 3, 2), {"to": (2, 1, 2)}), ((2, 2), {"to": ()}))
+    )
+
+    def shape(self, x: Value) -> Shape:
+        if not broadcasts_to(self.to, tuple(x.shape)):
+            self.refuse([x], f"is not what {self.to} broadcasts to")
+        return self.to
+
+    def forward(self, x: Value) -> Value:
+        extra = x.ndim - len(self.to)
+        axes = [*range(extra), *(extra + i for i, size in enumerate(self.to) if size == 1 and x.shape[extra + i] != 1)]
+        return x.sum(axis=tuple(axes), keepdims=True).reshape(self.to)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return broadcast_to(dy, x.shape)
+
+
+def _concatenate_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (2, 3)), normal(rng, (1, 3)))
+    yield Sample(normal(rng, (2, 1)), normal(rng, (2, 3)), normal(rng, (2, 2)), axis=-1)
+
+
+@register(numpy=[np.concatenate])
+@dataclass(frozen=True)
+class Concatenate(Op):
+    """Tensors joined along ``axis``; each gets its own part of the gradient back.
+
+    >>> import tinygraph as tg
+    >>> tg.concatenate([np.array([1, 2]), np.array([3])])
+    array([1, 2, 3])
+    """
+
+    axis: int = 0
+    formula: ClassVar[str] = "join({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(_concatenate_samples)
+
+    def shape(self, *x: Value) -> Shape:
+        axis = normalized_axis(self, x[0], self.axis)
+        shapes = [tuple(part.shape) for part in x]
+        rest = {shape[:axis] + shape[axis + 1 :] for shape in shapes}
+        if len(rest) > 1 or len({len(shape) for shape in shapes}) > 1:
+            self.refuse(x, f"sizes must be equal on every axis but {axis}")
+        joined = builtins.sum(shape[axis] for shape in shapes)
+        return (*shapes[0][:axis], joined, *shapes[0][axis + 1 :])
+
+    def forward(self, *x: Value) -> Value:
+        return np.concatenate(x, axis=self.axis)
+
+    def vjp(self, dy: Value, y: Value, *x: Value) -> Any:
+        axis = normalized_axis(self, x[0], self.axis)
+        ends = np.cumsum([part.shape[axis] for part in x]).tolist()
+        starts = [0, *ends[:-1]]
+        before = (slice(None),) * axis
+
+        def part(start: int, end: int) -> Any:
+            return lambda: getitem(dy, (*before, slice(start, end)))
+
+        return tuple(part(start, end) for start, end in zip(starts, ends, strict=True))
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A slice that can be compared and hashed."""
+
+    start: int | None
+    stop: int | None
+    step: int | None
+
+    def __str__(self) -> str:
+        text = ":".join("" if part is None else str(part) for part in (self.start, self.stop))
+        return text if self.step is None else f"{text}:{self.step}"
+
+
+class Index(tuple[Any, ...]):
+    """An index as an attribute: whole numbers, ``Slice``, ``None``, ``...`` and nested tuples for arrays of positions."""
+
+    @classmethod
+    def of(cls, index: Any) -> Index:
+        """Return an index in the form that can be compared and hashed."""
+        parts = index if isinstance(index, tuple) else (index,)
+        return index if isinstance(index, Index) else cls(p for part in parts for p in cls._parts(part))
+
+    @staticmethod
+    def _parts(part: Any) -> Iterable[Any]:
+        if isinstance(part, slice):
+            ends = [None if end is None else int(end) for end in (part.start, part.stop, part.step)]
+            return [Slice(*ends)]
+        if part is None or part is Ellipsis or isinstance(part, Slice):
+            return [part]
+        array = np.asarray(part)
+        if array.dtype == bool:
+            return [_nested(positions) for positions in array.nonzero()]
+        if array.dtype.kind not in "iu" and array.size:
+            raise AttributeValueError(
+                f"getitem: an index holds whole numbers, slices, None, ... or arrays of positions; found {part!r}"
+            )
+        return [_nested(array.astype(np.intp))]
+
+    def apply(self) -> tuple[Any, ...]:
+        """Return the index as NumPy takes it."""
+        return tuple(
+            slice(part.start, part.stop, part.step)
+            if isinstance(part, Slice)
+            else np.asarray(part, dtype=np.intp)
+            if isinstance(part, tuple)
+            else part
+            for part in self
+        )
+
+    def __str__(self) -> str:
+        return ", ".join("..." if part is Ellipsis else str(part) for part in self)
+
+
+def _nested(array: Any) -> Any:
+    """Return an array as nested tuples."""
+    if array.ndim == 0:
+        return int(array)
+    return tuple(_nested(row) for row in array)
+
+
+def _index_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (4, 3)), index=(slice(1, None, 2), 0))
+    yield Sample(normal(rng, (4, 3)), index=(Ellipsis, None, slice(None, None, -1)))
+    yield Sample(normal(rng, (4, 3)), index=(np.array([0, 2, 2]), np.array([1, 0, 0])))
+
+
+@register
+@dataclass(frozen=True)
+class Getitem(Op):
+    """Part of a tensor, ``x[index]``: numbers, slices, ``None``, ``...``, arrays of positions or of booleans, as in NumPy.
+
+    A position that is taken twice gets both gradients.
+
+    >>> import tinygraph as tg
+    >>> tg.tensor([[1.0, 2.0], [3.0, 4.0]])[:, 0].value
+    array([1., 3.])
+    """
+
+    index: Any
+    formula: ClassVar[str] = "{x}[{index}]"
+    symbol: ClassVar[str] = "postfix"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(_index_samples)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", Index.of(self.index))
+
+    def shape(self, x: Value) -> Shape:
+        try:
+            # A zero-stride view costs nothing and lets NumPy itself judge the index.
+            return np.broadcast_to(np.zeros((), bool), x.shape)[self.index.apply()].shape
+        except IndexError as error:
+            self.refuse([x], f"index [{self.index}] does not fit: {error}")
+
+    def forward(self, x: Value) -> Value:
+        return np.asarray(x[self.index.apply()])
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return put(dy, self.index, x.shape)
+
+    def expression(self, *arguments: str) -> str:
+        return f"{arguments[0]}[{self.index}]"
+
+
+@register
+@dataclass(frozen=True)
+class Put(Op):
+    """Zeros of shape ``to`` with ``x`` added at ``index``: the gradient of indexing.
+
+    >>> import tinygraph as tg
+    >>> tg.operation("put")(np.array([1.0, 2.0, 4.0]), np.array([0, 2, 2]), (4,))
+    array([1., 0., 6., 0.])
+    """
+
+    index: Any
+    to: tuple[int, ...]
+    formula: ClassVar[str] = "0 with {x} at [{index}]"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(
+        each(
+            normal,
+            ((3, 2), {"index": (np.array([0, 2, 2]),), "to": (4, 2)}),
+            ((2,), {"index": slice(0, 2), "to": (3,)}),
+        )
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "index", Index.of(self.index))
+
+    def shape(self, x: Value) -> Shape:
+        if Getitem(self.index).shape(np.broadcast_to(0, self.to)) != tuple(x.shape):
+            self.refuse([x], f"does not fill [{self.index}] of shape {self.to}")
+        return self.to
+
+    def forward(self, x: Value) -> Value:
+        result = np.zeros(self.to, x.dtype)
+        index = self.index.apply()
+        if any(isinstance(part, np.ndarray) for part in index):
+            np.add.at(result, index, x)
+        else:
+            result[index] = x
+        return result
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return getitem(dy, self.index)
+
+    def written_attributes(self) -> list[str]:
+        return [f"[{self.index}]", repr(self.to)]
+
+
+@register(numpy=[np.pad])
+@dataclass(frozen=True)
+class Pad(Op):
+    """The tensor with ``value`` around it; ``pad_width`` is NumPy's: a number, a pair, or a pair for each axis.
+
+    >>> import tinygraph as tg
+    >>> tg.pad(np.array([1.0, 2.0]), (1, 2))
+    array([0., 1., 2., 0., 0.])
+    """
+
+    pad_width: int | tuple[int, int] | tuple[tuple[int, int], ...]
+    value: float = 0.0
+    formula: ClassVar[str] = "pad({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(
+        each(
+            normal,
+            ((2, 3), {"pad_width": ((1, 0), (2, 1))}),
+            ((3,), {"pad_width": 2, "value": 1.5}),
+            ((2, 2), {"pad_width": (0, 1)}),
+        )
+    )
+
+    def _widths(self, x: Value) -> list[tuple[int, int]]:
+        width = (self.pad_width, self.pad_width) if isinstance(self.pad_width, int) else self.pad_width
+        pairs = [width] * len(x.shape) if builtins.all(isinstance(part, int) for part in width) else list(width)
+        if len(pairs) != len(x.shape) or any(n < 0 for pair in pairs for n in pair):  # type: ignore[union-attr]
+            self.refuse(
+                [x], f"pad_width must hold a pair of sizes, none negative, for each axis; found {self.pad_width}"
+            )
+        return pairs  # type: ignore[return-value]
+
+    def shape(self, x: Value) -> Shape:
+        return tuple(before + size + after for size, (before, after) in zip(x.shape, self._widths(x), strict=True))
+
+    def forward(self, x: Value) -> Value:
+        return np.pad(x, self._widths(x), constant_values=np.asarray(self.value).astype(x.dtype))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return getitem(
+            dy, tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, self._widths(x), strict=True))
+        )
+
+
+@register(numpy=[np.flip])
+@dataclass(frozen=True)
+class Flip(Op):
+    """Elements in reverse order along ``axis``; along the last two it turns a kernel by 180 degrees (notes B10).
+
+    >>> import tinygraph as tg
+    >>> tg.flip(np.array([1, 2, 3]))
+    array([3, 2, 1])
+    """
+
+    axis: Axis = None
+    formula: ClassVar[str] = "flip({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((2, 3), {}), ((2, 3, 2), {"axis": (1, 2)}), ((3,), {"axis": 0})))
+
+    def shape(self, x: Value) -> Shape:
+        normalized_axes(self, x, self.axis)
+        return tuple(x.shape)
+
+    def forward(self, x: Value) -> Value:
+        return np.flip(x, self.axis)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return flip(dy, self.axis)
+
+
+@register(numpy=[np.squeeze])
+@dataclass(frozen=True)
+class Squeeze(Op):
+    """The tensor without the axes of size 1 that ``axis`` names, or without all of them.
+
+    >>> import tinygraph as tg
+    >>> tg.squeeze(np.zeros((2, 1, 3, 1)), axis=1).shape
+    (2, 3, 1)
+    """
+
+    axis: Axis = None
+    formula: ClassVar[str] = "squeeze({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((2, 1, 3), {}), ((1, 2, 1), {"axis": -1}), ((1, 2, 1), {"axis": (0, 2)})))
+
+    def shape(self, x: Value) -> Shape:
+        if self.axis is None:
+            return tuple(size for size in x.shape if size != 1)
+        axes = normalized_axes(self, x, self.axis)
+        if any(x.shape[axis] != 1 for axis in axes):
+            self.refuse([x], f"only axes of size 1 can be dropped; found axis {self.axis}")
+        return tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
+
+    def forward(self, x: Value) -> Value:
+        return x.reshape(self.shape(x))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return reshape(dy, x.shape)
+
+
+@register(numpy=[np.expand_dims])
+@dataclass(frozen=True)
+class ExpandDims(Op):
+    """The tensor with new axes of size 1 at the places that ``axis`` names in the result.
+
+    >>> import tinygraph as tg
+    >>> tg.expand_dims(np.zeros((2, 3)), 0).shape
+    (1, 2, 3)
+    """
+
+    axis: int | tuple[int, ...]
+    formula: ClassVar[str] = "expand({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((2, 3), {"axis": 0}), ((2, 3), {"axis": (1, -1)}), ((), {"axis": 0})))
+
+    def shape(self, x: Value) -> Shape:
+        axes = (self.axis,) if isinstance(self.axis, int) else self.axis
+        places = {normalized_axis(self, x, axis, extra=len(axes)) for axis in axes}
+        if len(places) != len(axes):
+            self.refuse([x], f"axis {self.axis} names an axis twice")
+        sizes = iter(x.shape)
+        return tuple(1 if i in places else next(sizes) for i in range(len(x.shape) + len(axes)))
+
+    def forward(self, x: Value) -> Value:
+        return x.reshape(self.shape(x))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return reshape(dy, x.shape)
+
+
+reshape = Reshape.function
+flatten = Flatten.function
+transpose = Transpose.function
+broadcast_to = BroadcastTo.function
+sum_to = SumTo.function
+concatenate = Concatenate.function
+getitem = Getitem.function
+put = Put.function
+pad = Pad.function
+flip = Flip.function
+squeeze = Squeeze.function
+expand_dims = ExpandDims.function
