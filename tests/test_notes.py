@@ -309,6 +309,18 @@ def test_gradient_carries_the_name_of_the_notes(cnn, symbol):
     assert gradient.shape == cnn.tensors[symbol].shape
 
 
+def test_B3_has_its_own_name_where_it_is_the_same_array_as_dZ3():
+    f, W3 = tg.tensor([[1.0, 2.0]], name="f"), tg.parameter([[0.5], [-1.0]], name="W3")
+    B3 = tg.parameter([[0.25]], name="B3")
+    Z3 = named("Z3", f @ W3 + B3)
+    cost = tg.bce(tg.sigmoid(Z3), np.array([[1.0]]))
+    dZ3, dB3 = tg.grad(cost, [Z3, B3])
+    close(dB3.value, dZ3.value)
+    assert (dZ3.name, dB3.name) == ("dZ3", "dB3")
+    (dB3_alone,) = tg.grad(cost, [B3])
+    assert dB3_alone.name == "dB3"
+
+
 @pytest.mark.parametrize(
     ("symbol", "operation"),
     [

@@ -8,8 +8,6 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
 
-import numpy as np
-
 from tinygraph.errors import AttributeValueError, TinygraphError, listing, nearest
 from tinygraph.graph.apply import apply, call, compute
 from tinygraph.graph.op import Op, Samples
@@ -245,4 +243,4 @@ def _from_function(
         kw_only=True,
     )
     cls.__module__ = function.__module__
-    return register(cls).function if not numpy else register(cls, numpy=numpy).function  # type: ignore[no-any-return]
+    return register(numpy=numpy)(cls).function

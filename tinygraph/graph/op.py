@@ -109,7 +109,9 @@ class Op:
         """Return the annotation of every attribute, resolved."""
         if "_annotations" not in cls.__dict__:
             hints = typing.get_type_hints(cls)
-            fields = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+            fields: tuple[dataclasses.Field[Any], ...] = (
+                dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
+            )
             cls._annotations = {field.name: hints[field.name] for field in fields if field.init}
         return cls._annotations
 

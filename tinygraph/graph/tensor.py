@@ -24,8 +24,8 @@ _clock = itertools.count(1)
 class Tensor(Protocols):
     """A node: the operation that made it, its inputs, shape, dtype and name, and a value if its inputs had values.
 
-    Made by ``tg.tensor``, ``tg.parameter``, ``tg.input`` and ``tg.constant`` (leaves, whose ``op`` is ``None``) and by operations.
-    Python's operators and NumPy's functions on tensors record operations.
+    Made by ``tg.tensor``, ``tg.parameter``, ``tg.input`` and ``tg.constant`` (leaves, whose ``op`` is
+    ``None``) and by operations. Python's operators and NumPy's functions on tensors record operations.
 
     The graph owns its values: what is handed in is copied, and ``value`` is read-only, so a change in place is an
     error where it is tried. A leaf is changed by assigning to ``value``; asking a recording made before that for

@@ -138,7 +138,7 @@ class ConvTranspose2d(Convolution):
     notes (B10) write as the correlation of padded ``x`` with the kernel turned by 180 degrees. Attributes are those of that
     ``conv2d``. Where several image sizes would fit, ``output_padding`` adds rows and columns at the end, or ``output_size``
     names the size. Without them the size is ``(rows-1)*stride - 2*padding + dilation*(kh-1) + 1``, or ``rows*stride`` for
-    ``"same"``. Raises ``ShapeError`` and ``AttributeValueError``.
+    ``"same"``. A size that has another number of windows is refused: ``output_padding`` stays below the stride. Raises ``ShapeError`` and ``AttributeValueError``.
 
     >>> import tinygraph as tg
     >>> tg.conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 2)), stride=2)
@@ -165,14 +165,14 @@ class ConvTranspose2d(Convolution):
             self.refuse((x, k), f"an image of size {image} does not have {tuple(x.shape[2:])} windows")
         return (x.shape[0], k.shape[1] * self.groups, *image)
 
-    def _image(self, x: Value, k: Value) -> tuple[int, int]:
+    def _image(self, x: Value, k: Value) -> Any:
         if self.output_size is not None:
             return self.output_size
         axes = zip(x.shape[2:], k.shape[2:], *map(pair, (self.stride, self.dilation, self.output_padding)), strict=True)
         if self.padding == "same":
-            return tuple(n * s + extra for n, _, s, _, extra in axes)  # type: ignore[return-value]
+            return tuple(n * s + extra for n, _, s, _, extra in axes)
         trimmed = (0, 0) if isinstance(self.padding, str) else pair(self.padding)
-        return tuple(  # type: ignore[return-value]
+        return tuple(
             (n - 1) * s + d * (size - 1) + 1 + extra - 2 * trim
             for (n, size, s, d, extra), trim in zip(axes, trimmed, strict=True)
         )

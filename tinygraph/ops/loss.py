@@ -16,7 +16,7 @@ from tinygraph.graph.tensor import Tensor, constant
 from tinygraph.ops.activation import Softmax, log_softmax, sigmoid, softmax
 from tinygraph.ops.elementwise import log, where
 from tinygraph.ops.reduction import sum
-from tinygraph.ops.samples import each, normal, unit
+from tinygraph.ops.samples import normal, unit
 
 
 def _mean_count(x: Value, *shape: int) -> Any:
@@ -176,7 +176,8 @@ class CrossEntropy(Loss):
         if isinstance(logits, Tensor) and isinstance(logits.op, Softmax):
             name = f" {logits.name!r}" if logits.name else ""
             raise ShapeError(
-                f"cross_entropy takes logits and applies softmax itself; it was given the softmax{name}: pass what that was made from"
+                f"cross_entropy takes logits and applies softmax itself; it was given the softmax{name}: "
+                "pass what that was made from"
             )
         return logits, labels
 
@@ -187,7 +188,8 @@ class CrossEntropy(Loss):
         if not classes and (tuple(labels.shape) != tuple(logits.shape) or labels.dtype.kind == "c"):
             self.refuse(
                 (logits, labels),
-                f"labels must be class numbers of shape {tuple(logits.shape[:-1])} (integers) or probabilities of the logits' shape; found {labels.dtype}",
+                f"labels must be class numbers (integers) of shape {tuple(logits.shape[:-1])} "
+                f"or probabilities of the logits' shape; found {labels.dtype}",
             )
         return self.of_something(logits, labels)
 
@@ -199,7 +201,8 @@ class CrossEntropy(Loss):
         else:
             if labels.min() < 0 or labels.max() >= logits.shape[-1]:
                 raise DataError(
-                    f"cross_entropy: class numbers must lie in 0..{logits.shape[-1] - 1}; found {labels.min()} to {labels.max()}"
+                    f"cross_entropy: class numbers must lie in 0..{logits.shape[-1] - 1}; "
+                    f"found {labels.min()} to {labels.max()}"
                 )
             chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
         return -chosen.mean(dtype=self.result_dtype(logits, labels))

@@ -152,11 +152,12 @@ class _MaxPooling(Pooling):
         windows = self.windows(x.shape)
         padded = self.padded(windows, x)
         best = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
-        winner = np.zeros(best.shape, np.intp)
+        winner = np.full(best.shape, -1, np.intp)
+        inside = windows.pad(np.ones(x.shape[2:], bool))
         for k, (_, _, pixels) in enumerate(windows.offsets()):
             candidate = padded[pixels]
             # "not <=" rather than ">" lets the first NaN win, as it does in the forward pass.
-            better = ~(candidate <= best) & (best == best)
+            better = ~(candidate <= best) & (best == best) | (winner < 0) & inside[pixels]
             winner[better] = k
             best = np.where(better, candidate, best)
         return windows, winner

@@ -13,7 +13,7 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape
 from tinygraph.ops.elementwise import exp
-from tinygraph.ops.samples import distinct, normal
+from tinygraph.ops.samples import distinct
 from tinygraph.ops.shape import broadcast_to, reshape
 
 
@@ -96,7 +96,7 @@ class _Extreme(Reduction):
     """Largest or smallest: the gradient goes to the first such element in row-major order."""
 
     def shape(self, x: Value) -> Shape:
-        if self.count(x) == 0 and math.prod(reduced_shape(self, x, self.axis, False)):
+        if self.count(x) == 0 and 0 not in reduced_shape(self, x, self.axis, False):
             self.refuse([x], f"there is no {self.name} of nothing")
         return super().shape(x)
 

@@ -414,12 +414,14 @@ class Pad(Op):
 
     def _widths(self, x: Value) -> list[tuple[int, int]]:
         width = (self.pad_width, self.pad_width) if isinstance(self.pad_width, int) else self.pad_width
-        pairs = [width] * len(x.shape) if builtins.all(isinstance(part, int) for part in width) else list(width)
-        if len(pairs) != len(x.shape) or any(n < 0 for pair in pairs for n in pair):  # type: ignore[union-attr]
+        pairs: list[Any] = (
+            [width] * len(x.shape) if builtins.all(isinstance(part, int) for part in width) else list(width)
+        )
+        if len(pairs) != len(x.shape) or any(n < 0 for pair in pairs for n in pair):
             self.refuse(
                 [x], f"pad_width must hold a pair of sizes, none negative, for each axis; found {self.pad_width}"
             )
-        return pairs  # type: ignore[return-value]
+        return pairs
 
     def shape(self, x: Value) -> Shape:
         return tuple(before + size + after for size, (before, after) in zip(x.shape, self._widths(x), strict=True))
