@@ -35,6 +35,7 @@ from tinygraph.graph.op import Op, Sample
 from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor, constant, input, parameter, tensor
+from tinygraph.model import Model, load_model
 from tinygraph.ops.activation import (
     gelu,
     leaky_relu,

@@ -35,7 +35,11 @@ class Graph:
         for output in self.outputs:
             if not isinstance(output, Tensor):
                 raise TinygraphError(f"a graph is made of tensors; found {type(output).__name__}")
-        self.nodes: tuple[Tensor, ...] = tuple(topological(self.outputs))
+        # Inputs and parameters open the graph, whenever they were made; sorting is stable, so the order stays topological.
+        rank = {"input": 0, "parameter": 1}
+        self.nodes: tuple[Tensor, ...] = tuple(
+            sorted(topological(self.outputs), key=lambda node: rank.get(node.kind, 2))
+        )
         self.labels: Mapping[Tensor, str] = MappingProxyType(_labels(self.nodes))
 
     @property

@@ -162,11 +162,11 @@ class Op:
         return {name: getattr(self, name) for name in self.attribute_annotations()}
 
     def written_attributes(self) -> list[str]:
-        """Return attributes as an equation writes them: required ones by place, changed ones by keyword."""
+        """Return attributes as an equation writes them: required ones by place, the rest by keyword where changed."""
         fields = {field.name: field for field in dataclasses.fields(self)}  # type: ignore[arg-type]
         texts = []
         for name, value in self.attributes().items():
-            if fields[name].default is dataclasses.MISSING:
+            if fields[name].default is dataclasses.MISSING and not fields[name].kw_only:
                 texts.append(repr(value))
             elif value != fields[name].default:
                 texts.append(f"{name}={value!r}")

@@ -14,7 +14,7 @@ from tinygraph.graph.apply import evaluate
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor, numeric_array
 
-Feeds = Mapping[str | Tensor, Any]
+Feeds = Mapping[Any, Any]
 Watcher = Callable[[Tensor, npt.NDArray[Any]], None]
 
 
@@ -72,7 +72,7 @@ def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
         if leaf not in known:
             raise FeedError(f"{leaf.describe()} is not a leaf of the graph")
         bound[leaf] = _fitted(leaf, value)
-    missing = [name for name, leaf in graph.inputs.items() if leaf not in bound]
+    missing = [name for name, leaf in graph.inputs.items() if leaf not in bound and not leaf.has_value]
     if missing:
         raise FeedError(f"no value was fed for {listing(missing)}")
     return bound

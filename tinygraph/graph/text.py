@@ -9,7 +9,21 @@ from dataclasses import dataclass
 from tinygraph.graph.tensor import Tensor
 
 # How tightly operators bind, as in Python; an operand that binds less tightly than its place needs parentheses.
-_BINDING = {"+": 1, "-": 1, "*": 2, "/": 2, "@": 2, "neg": 3, "**": 4}
+_BINDING = {
+    ">": 0,
+    ">=": 0,
+    "<": 0,
+    "<=": 0,
+    "==": 0,
+    "!=": 0,
+    "+": 1,
+    "-": 1,
+    "*": 2,
+    "/": 2,
+    "@": 2,
+    "neg": 3,
+    "**": 4,
+}
 _ATOM = 9
 _LONGEST_INLINE = 48
 
@@ -140,6 +154,7 @@ def _infix(symbol: str, left: tuple[str, int], right: tuple[str, int]) -> tuple[
         return left
     binding = _BINDING[symbol]
     left_needs, right_needs = (binding + 1, binding) if symbol == "**" else (binding, binding + 1)
+    left_needs = max(left_needs, 1)
     return f"{_within(left, left_needs)} {symbol} {_within(right, right_needs)}", binding
 
 

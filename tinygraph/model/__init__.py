@@ -1,0 +1,7 @@
+"""Declared models: equations in a file, recorded as a graph."""
+
+from tinygraph.model.declaration import Input, Training
+from tinygraph.model.model import Model, bundled_models, load_model
+from tinygraph.model.recorder import Equation, Recording
+
+__all__ = ["Equation", "Input", "Model", "Recording", "Training", "bundled_models", "load_model"]

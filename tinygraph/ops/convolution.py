@@ -138,7 +138,8 @@ class ConvTranspose2d(Convolution):
     notes (B10) write as the correlation of padded ``x`` with the kernel turned by 180 degrees. Attributes are those of that
     ``conv2d``. Where several image sizes would fit, ``output_padding`` adds rows and columns at the end, or ``output_size``
     names the size. Without them the size is ``(rows-1)*stride - 2*padding + dilation*(kh-1) + 1``, or ``rows*stride`` for
-    ``"same"``. A size that has another number of windows is refused: ``output_padding`` stays below the stride. Raises ``ShapeError`` and ``AttributeValueError``.
+    ``"same"``. A size that would have another number of windows is refused,
+    so ``output_padding`` stays below the stride. Raises ``ShapeError`` and ``AttributeValueError``.
 
     >>> import tinygraph as tg
     >>> tg.conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 2)), stride=2)

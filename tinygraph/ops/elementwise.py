@@ -354,7 +354,7 @@ class Clip(Op):
 clip = Clip.function
 
 
-@op(formula="{x} > {y}", elementwise=True, numpy=[np.greater], samples=apart)
+@op(formula="{x} > {y}", symbol=">", elementwise=True, numpy=[np.greater], samples=apart)
 def greater(x: Value, y: Value) -> Value:
     """Whether ``x`` is greater than ``y``, element by element; booleans have no gradient.
 
@@ -365,7 +365,7 @@ def greater(x: Value, y: Value) -> Value:
     return x > y
 
 
-@op(formula="{x} ≥ {y}", elementwise=True, numpy=[np.greater_equal], samples=apart)
+@op(formula="{x} ≥ {y}", symbol=">=", elementwise=True, numpy=[np.greater_equal], samples=apart)
 def greater_equal(x: Value, y: Value) -> Value:
     """Whether ``x`` is at least ``y``, element by element; booleans have no gradient.
 
@@ -376,7 +376,7 @@ def greater_equal(x: Value, y: Value) -> Value:
     return x >= y
 
 
-@op(formula="{x} < {y}", elementwise=True, numpy=[np.less], samples=apart)
+@op(formula="{x} < {y}", symbol="<", elementwise=True, numpy=[np.less], samples=apart)
 def less(x: Value, y: Value) -> Value:
     """Whether ``x`` is less than ``y``, element by element; booleans have no gradient.
 
@@ -387,7 +387,7 @@ def less(x: Value, y: Value) -> Value:
     return x < y
 
 
-@op(formula="{x} ≤ {y}", elementwise=True, numpy=[np.less_equal], samples=apart)
+@op(formula="{x} ≤ {y}", symbol="<=", elementwise=True, numpy=[np.less_equal], samples=apart)
 def less_equal(x: Value, y: Value) -> Value:
     """Whether ``x`` is at most ``y``, element by element; booleans have no gradient.
 
@@ -398,7 +398,7 @@ def less_equal(x: Value, y: Value) -> Value:
     return x <= y
 
 
-@op(formula="{x} = {y}", elementwise=True, numpy=[np.equal], samples=apart)
+@op(formula="{x} = {y}", symbol="==", elementwise=True, numpy=[np.equal], samples=apart)
 def equal(x: Value, y: Value) -> Value:
     """Whether two tensors are equal, element by element; booleans have no gradient.
 
@@ -409,7 +409,7 @@ def equal(x: Value, y: Value) -> Value:
     return np.equal(x, y)
 
 
-@op(formula="{x} ≠ {y}", elementwise=True, numpy=[np.not_equal], samples=apart)
+@op(formula="{x} ≠ {y}", symbol="!=", elementwise=True, numpy=[np.not_equal], samples=apart)
 def not_equal(x: Value, y: Value) -> Value:
     """Whether two tensors differ, element by element; booleans have no gradient.
 

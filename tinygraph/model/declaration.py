@@ -1,0 +1,273 @@
+"""A declared model as data: its tables read and checked, before anything is recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError, ModelError, listing, nearest
+from tinygraph.graph.attributes import conform
+from tinygraph.model.initializers import INITIALIZERS
+from tinygraph.model.places import Source, kind_of
+
+Size = int | str
+
+
+@dataclass(frozen=True)
+class Input:
+    """A declared input: its shape without the batch axis, and its dtype.
+
+    >>> Input((1, 8, 8), np.dtype("float32")).batch_shape(32)
+    (32, 1, 8, 8)
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def batch_shape(self, batch: int) -> tuple[int, ...]:
+        """Return the shape of a batch."""
+        return (batch, *self.shape)
+
+
+@dataclass(frozen=True)
+class ParameterDeclaration:
+    """A declared parameter: sizes (numbers, or texts such as ``"f.shape[1]"``), an initializer and its options."""
+
+    shape: tuple[Size, ...]
+    init: str
+    options: dict[str, float]
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Inputs, parameters and equations with an output: what a model and a block have in common."""
+
+    inputs: tuple[str, ...]
+    parameters: dict[str, ParameterDeclaration]
+    text: str
+    output: str
+    path: tuple[str, ...]
+    attributes: dict[str, int | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained when nothing else is said: the ``[training]`` table.
+
+    ``data`` names a built-in data set or a ``.npz`` file, or is ``None``.
+
+    >>> Training().optimizer, Training().batch_size
+    ('sgd', 32)
+    """
+
+    data: str | None = None
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 0.1
+    optimizer: str = "sgd"
+    momentum: float = 0.0
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """A whole declared model."""
+
+    name: str
+    title: str
+    dtype: np.dtype[Any]
+    inputs: dict[str, Input]
+    main: Equations
+    loss: str | None
+    blocks: dict[str, Equations]
+    training: Training
+    source: Source
+
+
+def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
+    """Return the tables of a TOML text and the places of its keys."""
+    try:
+        return tomllib.loads(text), Source.of(text, file)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        line, column = (int(at[1]), int(at[2])) if at else (len(text.splitlines()) or 1, None)
+        message = re.sub(r"\s*\(at .*\)$", "", str(error))
+        raise ModelError(f"not valid TOML: {message}", file=file, line=line, column=column) from None
+    except RecursionError:
+        raise ModelError("not valid TOML: nested too deeply", file=file) from None
+
+
+def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
+    """Return the declaration that tables stand for, or raise ``ModelError`` at the first mistake."""
+    _only_keys(source, tables, ("name", "title", "dtype", "inputs", "parameters", "blocks", "model", "training"))
+    dtype = _dtype(source, tables.get("dtype", "float32"), "dtype")
+    model = _table(source, tables, "model")
+    _only_keys(source, model, ("equations", "output", "loss"), "model")
+    declared = _table(source, tables, "inputs")
+    inputs = {name: _input(source, name, spec, dtype) for name, spec in declared.items()}
+    if not inputs:
+        source.fail("a model needs at least one input", "inputs")
+    if "loss" not in model:
+        source.fail("the loss is missing: name the tensor to train on, or write loss = false for none", "model")
+    loss = model["loss"]
+    return Declaration(
+        name=_text(source, tables, "name", default="model"),
+        title=_text(source, tables, "title", default=""),
+        dtype=dtype,
+        inputs=inputs,
+        main=_equations(source, tuple(inputs), tables.get("parameters", {}), model, ("model",), ("parameters",)),
+        loss=None if loss is False or loss is None else _text(source, model, "loss", path=("model",)),
+        blocks={name: _block(source, name, spec) for name, spec in _table(source, tables, "blocks", {}).items()},
+        training=_training(source, _table(source, tables, "training", {})),
+        source=source,
+    )
+
+
+def _input(source: Source, name: str, spec: Any, dtype: np.dtype[Any]) -> Input:
+    path = ("inputs", name)
+    _check_name(source, name, path)
+    if isinstance(spec, dict):
+        _only_keys(source, spec, ("shape", "dtype"), *path)
+        dtype = _dtype(source, spec.get("dtype", dtype.name), *path)
+        spec = spec.get("shape")
+    if not isinstance(spec, (list, tuple)) or not all(_is_size(size) for size in spec):
+        source.fail(f"input {name!r} needs a shape, a list of sizes without the batch; found {spec!r}", *path)
+    return Input(tuple(spec), dtype)
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, int) and not isinstance(size, bool) and size >= 1
+
+
+def _parameter(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> ParameterDeclaration:
+    _check_name(source, name, path)
+    if not isinstance(spec, Mapping):
+        source.fail(f'parameter {name!r} needs a table such as {{ shape = [8], init = "zeros" }}', *path)
+    shape, init = spec.get("shape"), spec.get("init")
+    if not isinstance(shape, (list, tuple)) or not all(isinstance(s, str) or _is_size(s) for s in shape):
+        source.fail(f"parameter {name!r} needs a shape, a list of sizes; found {shape!r}", *path)
+    if not isinstance(init, str) or init not in INITIALIZERS:
+        hint = nearest(init, INITIALIZERS) if isinstance(init, str) else ""
+        source.fail(f"parameter {name!r} needs init, one of {listing(INITIALIZERS)}; found {init!r}{hint}", *path)
+    options = {key: value for key, value in spec.items() if key not in ("shape", "init")}
+    _only_keys(source, options, INITIALIZERS[init].options, *path)
+    for key, value in options.items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            source.fail(f"parameter {name!r}: {key} must be a finite number; found {value!r}", *path)
+    return ParameterDeclaration(tuple(shape), init, options, path)
+
+
+def _equations(
+    source: Source,
+    inputs: tuple[str, ...],
+    parameters: Any,
+    table: Mapping[str, Any],
+    path: tuple[str, ...],
+    parameter_path: tuple[str, ...],
+    attributes: dict[str, int | float] | None = None,
+) -> Equations:
+    if not isinstance(parameters, Mapping):
+        source.fail(f"[{'.'.join(parameter_path)}] must be a table", *parameter_path)
+    for name in parameters:
+        if name in inputs:
+            source.fail(f"{name!r} is defined twice: as an input and as a parameter", *parameter_path, name)
+    return Equations(
+        inputs,
+        {name: _parameter(source, name, spec, (*parameter_path, name)) for name, spec in parameters.items()},
+        _text(source, table, "equations", path=path),
+        _text(source, table, "output", path=path),
+        path,
+        attributes or {},
+    )
+
+
+def _block(source: Source, name: str, table: Any) -> Equations:
+    path = ("blocks", name)
+    _check_name(source, name, path)
+    if not isinstance(table, Mapping):
+        source.fail(f"[blocks.{name}] must be a table", *path)
+    _only_keys(source, table, ("inputs", "parameters", "attributes", "equations", "output"), *path)
+    inputs = table.get("inputs", [])
+    if not isinstance(inputs, (list, tuple)) or not inputs or not all(isinstance(i, str) for i in inputs):
+        source.fail(f"block {name!r} needs inputs, a list of names; found {inputs!r}", *path, "inputs")
+    attributes = table.get("attributes", {})
+    if not isinstance(attributes, Mapping) or any(
+        isinstance(v, bool) or not isinstance(v, (int, float)) for v in attributes.values()
+    ):
+        source.fail(f"block {name!r}: attributes must be numbers by name; found {attributes!r}", *path, "attributes")
+    parameters = table.get("parameters", {})
+    return _equations(source, tuple(inputs), parameters, table, path, (*path, "parameters"), dict(attributes))
+
+
+def _training(source: Source, table: Mapping[str, Any]) -> Training:
+    fields = {f.name: f.type for f in dataclasses.fields(Training)}
+    _only_keys(source, table, fields, "training")
+    kinds: dict[str, Any] = {"str | None": str, "int": int, "float": float, "str": str}
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        try:
+            values[name] = conform("training", name, value, kinds[str(fields[name])])
+        except AttributeValueError as error:
+            source.fail(str(error), "training", name)
+    for name in ("epochs", "batch_size", "learning_rate"):
+        if name in values and not 0 < values[name] < math.inf:
+            source.fail(f"training: {name} must be positive; found {values[name]}", "training", name)
+    if not 0 <= values.get("momentum", 0.0) < 1:
+        source.fail(
+            f"training: momentum must lie in 0..1, without 1; found {values['momentum']}", "training", "momentum"
+        )
+    if values.get("seed", 0) < 0:
+        source.fail(f"training: seed must not be negative; found {values['seed']}", "training", "seed")
+    if values.get("optimizer", "sgd") not in ("sgd", "adam"):
+        source.fail(
+            f"training: optimizer must be 'sgd' or 'adam'; found {values['optimizer']!r}", "training", "optimizer"
+        )
+    return Training(**values)
+
+
+def _only_keys(source: Source, table: Mapping[str, Any], known: Iterable[str], *path: str) -> None:
+    known = tuple(known)
+    for key in table:
+        if key not in known:
+            where = f"[{'.'.join(path)}]" if path else "a model file"
+            source.fail(f"{where} has no key {key!r}{nearest(key, known)} (keys: {listing(known)})", *path, key)
+
+
+def _table(source: Source, tables: Mapping[str, Any], name: str, default: Any = None) -> Mapping[str, Any]:
+    table = tables.get(name, default)
+    if table is None:
+        source.fail(f"the table [{name}] is missing", name)
+    if not isinstance(table, Mapping):
+        source.fail(f"[{name}] must be a table; found {kind_of(table)}", name)
+    return table
+
+
+def _text(
+    source: Source, table: Mapping[str, Any], key: str, default: str | None = None, path: tuple[str, ...] = ()
+) -> str:
+    text = table.get(key, default)
+    if text is None:
+        source.fail(f"{key} is missing" + (f" in [{'.'.join(path)}]" if path else ""), *path)
+    if not isinstance(text, str):
+        source.fail(f"{key} must be text; found {kind_of(text)}", *path, key)
+    return text
+
+
+def _dtype(source: Source, name: Any, *path: str) -> np.dtype[Any]:
+    known = ("float32", "float64", "int32", "int64", "bool")
+    if name not in known:
+        source.fail(f"dtype must be one of {listing(known)}; found {name!r}", *path)
+    return np.dtype(name)
+
+
+def _check_name(source: Source, name: str, path: tuple[str, ...]) -> None:
+    if not name.isidentifier():
+        source.fail(f"{name!r} is not a name: use letters, digits and _, not starting with a digit", *path)

@@ -1,0 +1,142 @@
+"""The value of an expression: syntax in, tensors and numbers out. Whatever is not on the list below is refused."""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from tinygraph.errors import ModelError, TinygraphError
+from tinygraph.graph.tensor import Tensor
+from tinygraph.model.parse import Statement
+
+_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.MatMult: operator.matmul,
+    ast.Pow: operator.pow,
+}
+_ALLOWED = "names, numbers, + - * / @ **, unary minus, .T, .shape[i], x[...] and calls of operations and blocks"
+_LARGEST = 10**12
+
+
+class Resolver(Protocol):
+    """Where an expression finds what its names mean."""
+
+    def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
+        """Return the tensor or number called ``name``."""
+
+    def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.AST) -> Any:
+        """Return the result of an operation or block."""
+
+
+def evaluate_expression(statement: Statement, resolver: Resolver) -> Any:
+    """Return the value of an equation's right-hand side; errors carry its place."""
+    try:
+        return _Evaluator(statement, resolver).value(statement.value)
+    except RecursionError:
+        statement.fail("the expression is nested too deeply")
+
+
+class _Evaluator:
+    def __init__(self, statement: Statement, resolver: Resolver) -> None:
+        self.statement = statement
+        self.resolver = resolver
+
+    def value(self, node: ast.AST) -> Any:
+        rule: Callable[[Any], Any] | None = getattr(self, f"_{type(node).__name__.lower()}", None)
+        if rule is None:
+            self.statement.fail(f"{type(node).__name__} is not allowed in an equation; allowed are {_ALLOWED}", node)
+        try:
+            return rule(node)
+        except ModelError:
+            raise
+        except (TinygraphError, ArithmeticError, TypeError, IndexError) as error:
+            self.statement.fail(str(error), node)
+
+    def _constant(self, node: ast.Constant) -> Any:
+        if node.value is Ellipsis or node.value is None or isinstance(node.value, (bool, int, float, str)):
+            return node.value
+        self.statement.fail(f"{node.value!r} is not a number", node)
+
+    def _name(self, node: ast.Name) -> Any:
+        return self.resolver.look_up(node.id, self.statement, node)
+
+    def _tuple(self, node: ast.Tuple) -> tuple[Any, ...]:
+        return tuple(self.value(item) for item in node.elts)
+
+    def _list(self, node: ast.List) -> list[Any]:
+        return [self.value(item) for item in node.elts]
+
+    def _unaryop(self, node: ast.UnaryOp) -> Any:
+        if not isinstance(node.op, (ast.USub, ast.UAdd)):
+            self.statement.fail(f"only unary minus is allowed; allowed are {_ALLOWED}", node)
+        operand = self._operand(node.operand)
+        return -operand if isinstance(node.op, ast.USub) else operand
+
+    def _binop(self, node: ast.BinOp) -> Any:
+        rule = _OPERATORS.get(type(node.op))
+        if rule is None:
+            self.statement.fail(f"the operator {type(node.op).__name__} is not allowed; allowed are {_ALLOWED}", node)
+        left, right = self._operand(node.left), self._operand(node.right)
+        if isinstance(left, (int, float)) and isinstance(right, (int, float)):
+            return self._number(node, rule, left, right)
+        if isinstance(node.op, ast.FloorDiv):
+            self.statement.fail("// divides whole numbers only", node)
+        return rule(left, right)
+
+    def _operand(self, node: ast.AST) -> Any:
+        value = self.value(node)
+        if isinstance(value, (str, tuple, list)) or value is None or value is Ellipsis:
+            self.statement.fail(f"{value!r} is neither a tensor nor a number", node)
+        return value
+
+    def _number(self, node: ast.BinOp, rule: Callable[[Any, Any], Any], left: float, right: float) -> Any:
+        """Arithmetic on numbers alone; powers go through floats and sizes are bounded, so nothing can run away."""
+        result = math.pow(left, right) if isinstance(node.op, ast.Pow) else rule(left, right)
+        if abs(result) > _LARGEST and isinstance(result, int):
+            self.statement.fail(f"the number {result:.3g} is too large", node)
+        whole = isinstance(left, int) and isinstance(right, int) and float(result).is_integer()
+        return int(result) if whole and abs(result) <= _LARGEST and not isinstance(node.op, ast.Div) else result
+
+    def _attribute(self, node: ast.Attribute) -> Any:
+        tensor = self._tensor(node.value, f".{node.attr}")
+        if node.attr == "T":
+            return tensor.T
+        if node.attr == "shape":
+            return tensor.shape
+        self.statement.fail(f"tensors have .T and .shape here; found .{node.attr}", node)
+
+    def _subscript(self, node: ast.Subscript) -> Any:
+        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+            shape, axis = self.value(node.value), self.value(node.slice)
+            if not isinstance(axis, int) or not -len(shape) <= axis < len(shape):
+                self.statement.fail(f"shape {shape} has no axis {axis!r}", node)
+            return shape[axis]
+        return self._tensor(node.value, "[...]")[self.value(node.slice)]
+
+    def _slice(self, node: ast.Slice) -> slice:
+        ends = [None if end is None else self.value(end) for end in (node.lower, node.upper, node.step)]
+        if not all(end is None or isinstance(end, int) for end in ends):
+            self.statement.fail("a slice has whole numbers for its ends", node.lower or node.upper or node.step)
+        return slice(*ends)
+
+    def _tensor(self, node: ast.AST, what: str) -> Tensor:
+        value = self.value(node)
+        if not isinstance(value, Tensor):
+            self.statement.fail(f"{what} is for tensors; found {value!r}", node)
+        return value
+
+    def _call(self, node: ast.Call) -> Any:
+        if not isinstance(node.func, ast.Name):
+            self.statement.fail("only operations and blocks can be called, by their names", node.func)
+        if any(isinstance(arg, ast.Starred) for arg in node.args) or any(word.arg is None for word in node.keywords):
+            self.statement.fail("arguments are written out; * and ** are not allowed", node)
+        args = [self.value(arg) for arg in node.args]
+        kwargs = {str(word.arg): self.value(word.value) for word in node.keywords}
+        return self.resolver.call(node.func.id, args, kwargs, self.statement, node)

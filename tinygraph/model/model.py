@@ -1,0 +1,326 @@
+"""Model: a declared model with its parameters, recorded as a graph for any batch size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.errors import DataError, ModelError, ShapeError, TinygraphError, UnknownNameError, listing, nearest
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.run import run
+from tinygraph.graph.tensor import Tensor, numeric_array, parameter
+from tinygraph.graph.tensor import input as declare_input
+from tinygraph.graph.text import aligned
+from tinygraph.model.declaration import Declaration, Input, ParameterDeclaration, Training, declare, read_toml
+from tinygraph.model.initializers import initial_value
+from tinygraph.model.places import Source
+from tinygraph.model.recorder import Recorder, Recording
+from tinygraph.model.weights import load_weights, save_weights
+
+
+class Model:
+    """A model declared as equations, with its parameters.
+
+    The arguments are the tables of a model file. ``inputs`` gives shapes without the batch; ``parameters`` gives shapes
+    and initializers, a size being a number or a text such as ``"f.shape[1]"``; ``equations`` is parsed, never executed,
+    and may call any registered operation and the ``blocks``; ``output`` and ``loss`` name tensors. Parameters are float32
+    unless ``dtype`` says otherwise. Raises ``ModelError`` with line, column and equation.
+
+    >>> model = Model(
+    ...     inputs={"x": [3], "y": [1]},
+    ...     parameters={"W": {"shape": ["x.shape[1]", 1], "init": "he_normal"}, "b": {"shape": [1], "init": "zeros"}},
+    ...     equations="Z = x @ W + b\\na = sigmoid(Z)\\ncost = bce(a, y)",
+    ...     output="a",
+    ...     loss="cost",
+    ... )
+    >>> print(model)
+    x     input                float32 (m, 3)
+    y     input                float32 (m, 1)
+    W     parameter            float32 (3, 1)    3
+    b     parameter            float32 (1,)      1
+    Z     = x @ W + b          float32 (m, 1)
+    a     = sigmoid(Z)         float32 (m, 1)
+    cost  = bce(a, y)          float32 ()
+                               parameters        4
+    >>> model.predict(np.ones((2, 3))).shape
+    (2, 1)
+    """
+
+    def __init__(
+        self,
+        inputs: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        equations: str,
+        output: str,
+        loss: str | None = None,
+        *,
+        name: str = "model",
+        title: str = "",
+        blocks: Mapping[str, Any] | None = None,
+        training: Mapping[str, Any] | None = None,
+        dtype: str = "float32",
+        seed: int | None = None,
+    ) -> None:
+        tables = {
+            "name": name,
+            "title": title,
+            "dtype": dtype,
+            "inputs": inputs,
+            "parameters": parameters,
+            "blocks": blocks or {},
+            "model": {"equations": equations, "output": output, "loss": False if loss is None else loss},
+            "training": training or {},
+        }
+        self._build(declare(tables, Source()), None, seed)
+
+    @classmethod
+    def from_toml(cls, text: str, path: str | os.PathLike[str] | None = None, seed: int | None = None) -> Model:
+        """Return the model that a TOML text declares; ``path`` is the file that errors name.
+
+        >>> Model.from_toml("name = 'net'")
+        Traceback (most recent call last):
+        tinygraph.errors.ModelError: model:1: the table [model] is missing
+        """
+        tables, source = read_toml(text, None if path is None else str(path))
+        model = cls.__new__(cls)
+        model._build(declare(tables, source), None if path is None else Path(path), seed)
+        return model
+
+    def _build(self, declaration: Declaration, path: Path | None, seed: int | None) -> None:
+        self.declaration = declaration
+        self.path = path
+        self.seed = declaration.training.seed if seed is None else seed
+        self._parameters: dict[str, Tensor] = {}
+        self._initial: dict[str, ParameterDeclaration] = {}
+        self._recorder = Recorder(declaration, self._parameter)
+        self._recordings: dict[int, Recording] = {}
+        self._outputs: dict[int, Graph] = {}
+        # Two samples, so that nothing that only works for a batch of one passes for a model.
+        self.record(2)
+        order = {name: place for place, name in enumerate(declaration.main.parameters)}
+        self._parameters = dict(sorted(self._parameters.items(), key=lambda item: order.get(item[0], len(order))))
+        needed = self._recorder.needed_for(self.output)
+        self.features = tuple(name for name in self.inputs if name in needed)
+        self.labels = tuple(name for name in self.inputs if name not in needed)
+
+    def _parameter(self, name: str, shape: tuple[int, ...], declared: ParameterDeclaration) -> Tensor:
+        if name not in self._parameters:
+            value = initial_value(name, shape, declared.init, declared.options, self.seed, self.declaration.dtype)
+            self._parameters[name] = parameter(value, name)
+            self._initial[name] = declared
+        return self._parameters[name]
+
+    @property
+    def name(self) -> str:
+        """The name, as the file says or ``model``."""
+        return self.declaration.name
+
+    @property
+    def title(self) -> str:
+        """One line about the model, or nothing."""
+        return self.declaration.title
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        """The declared inputs by name: shapes without the batch, and dtypes."""
+        return MappingProxyType(self.declaration.inputs)
+
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The parameters by name, in the order of their declaration; those of blocks follow, as ``R1.K1``."""
+        return MappingProxyType(self._parameters)
+
+    @property
+    def output(self) -> str:
+        """The name of the output."""
+        return self.declaration.main.output
+
+    @property
+    def loss(self) -> str | None:
+        """The name of the loss, or ``None``."""
+        return self.declaration.loss
+
+    @property
+    def training(self) -> Training:
+        """How the model is trained when nothing else is said."""
+        return self.declaration.training
+
+    def record(self, batch: int) -> Recording:
+        """Return the model recorded with shapes for ``batch`` samples; once for each size."""
+        if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
+            raise TinygraphError(f"a batch holds at least one sample; found {batch!r}")
+        if batch not in self._recordings:
+            leaves = {name: declare_input(name, i.batch_shape(int(batch)), i.dtype) for name, i in self.inputs.items()}
+            self._recordings[batch] = self._recorder.record(leaves)
+        return self._recordings[batch]
+
+    def graph(self, batch: int) -> Graph:
+        """Return the graph of output and loss for ``batch`` samples.
+
+        >>> list(load_model("xor").graph(4).inputs)
+        ['x', 'y']
+        """
+        return self.record(batch).graph
+
+    def trace(self, feeds: Mapping[str, Any]) -> Recording:
+        """Return the model recorded on values: every tensor of it has one.
+
+        Without values for the labels the output is recorded alone. Raises ``DataError``.
+
+        >>> recording = load_model("xor").trace({"x": [[0.0, 1.0]], "y": [[1.0]]})
+        >>> recording.loss.has_value
+        True
+        """
+        for name in feeds:
+            if name not in self.inputs:
+                raise UnknownNameError(f"model {self.name!r} has no input {name!r}{nearest(name, self.inputs)}")
+        missing = [name for name in self.features if name not in feeds]
+        if missing:
+            raise DataError(f"model {self.name!r} needs values for {listing(missing)}")
+        leaves = {name: self._leaf(name, value) for name, value in feeds.items()}
+        if len({leaf.shape[0] for leaf in leaves.values()}) > 1:
+            raise DataError("the inputs hold different numbers of samples: " + _sizes(leaves))
+        whole = all(name in leaves for name in self.inputs)
+        return self._recorder.record(leaves, None if whole else self._recorder.needed_for(self.output))
+
+    def _leaf(self, name: str, value: Any) -> Tensor:
+        if isinstance(value, Tensor):
+            if value.shape[1:] != self.inputs[name].shape or not value.shape:
+                raise ShapeError(f"{value.describe()} does not fit input {name!r} of shape {self._expected(name)}")
+            return value
+        return Tensor("input", value=np.array(self.fitted(name, value)), name=name)
+
+    def fitted(self, name: str, value: Any) -> npt.NDArray[Any]:
+        """Return ``value`` as a batch of the input called ``name``, or raise ``DataError``."""
+        array = numeric_array(value, f"input {name!r}")
+        declared = self.inputs[name]
+        if not array.ndim or array.shape[1:] != declared.shape:
+            raise DataError(
+                f"input {name!r} of model {self.name!r} takes {self._expected(name)}; found shape {array.shape}"
+            )
+        if not np.can_cast(array.dtype, declared.dtype, "same_kind"):
+            raise DataError(f"input {name!r} of model {self.name!r} holds {declared.dtype}; found {array.dtype}")
+        return np.asarray(array, dtype=declared.dtype)
+
+    def _expected(self, name: str) -> str:
+        return f"(m{''.join(f', {size}' for size in self.inputs[name].shape)})"
+
+    def __call__(self, *features: Any) -> Tensor:
+        """Return the output for a batch, recorded on values; arguments are the inputs that the output depends on.
+
+        >>> load_model("xor")([[0.0, 1.0]]).shape
+        (1, 1)
+        """
+        return self.trace(self._by_name(features)).output
+
+    def predict(self, *features: Any, batch_size: int = 256) -> npt.NDArray[Any]:
+        """Return the outputs for arrays of samples, evaluated ``batch_size`` at a time. Raises ``DataError``.
+
+        >>> load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
+        (2, 1)
+        """
+        arrays = {name: self.fitted(name, value) for name, value in self._by_name(features).items()}
+        counts = {len(array) for array in arrays.values()}
+        if counts == {0} or len(counts) != 1:
+            raise DataError(
+                f"predict takes the same number of samples for each input, at least one; found {_sizes(arrays)}"
+            )
+        outputs = []
+        for start in range(0, counts.pop(), batch_size):
+            batch = {name: array[start : start + batch_size] for name, array in arrays.items()}
+            outputs.append(run(self._output_graph(len(next(iter(batch.values())))), batch)[0])
+        return np.concatenate(outputs)
+
+    def _by_name(self, features: tuple[Any, ...]) -> dict[str, Any]:
+        if len(features) != len(self.features):
+            raise DataError(f"model {self.name!r} takes {listing(self.features)}; found {len(features)} arrays")
+        return dict(zip(self.features, features, strict=True))
+
+    def _output_graph(self, batch: int) -> Graph:
+        if batch not in self._outputs:
+            self._outputs[batch] = Graph(self.record(batch).output)
+        return self._outputs[batch]
+
+    def initialize(self, seed: int | None = None) -> None:
+        """Draw all parameters anew, from ``seed`` or the model's own.
+
+        >>> model = load_model("xor")
+        >>> model.initialize(seed=1)
+        """
+        self.seed = self.seed if seed is None else seed
+        for name, tensor in self._parameters.items():
+            declared = self._initial[name]
+            tensor.value = initial_value(name, tensor.shape, declared.init, declared.options, self.seed, tensor.dtype)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the parameters to a safetensors file."""
+        save_weights(path, self.parameters, self.name)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Read the parameters from a safetensors file of this model. Raises ``WeightsError``; then nothing has changed."""
+        load_weights(path, self.parameters, self.name)
+
+    def __str__(self) -> str:
+        two, three = self.record(2), self.record(3)
+        rows = [
+            [name, "input", f"{i.dtype} (m{''.join(f', {s}' for s in i.shape)})", ""] for name, i in self.inputs.items()
+        ]
+        rows += [[name, "parameter", f"{p.dtype} {p.shape}", f"{p.size:,}"] for name, p in self.parameters.items()]
+        for a, b in zip(two.equations, three.equations, strict=True):
+            written = a.text.partition(" = ")[2]
+            rows.append([a.name, f"= {written}", f"{a.node.dtype} {_per_batch(a.node.shape, b.node.shape)}", ""])
+        total = sum(p.size for p in self.parameters.values())
+        return aligned([*rows, ["", "", "parameters", f"{total:,}"]])
+
+    def __repr__(self) -> str:
+        return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"
+
+
+def _per_batch(two: tuple[int, ...], three: tuple[int, ...]) -> str:
+    """Return a shape with the sizes that grow with the batch written as multiples of m."""
+    sizes = [str(a) if a == b else f"{a // 2 if a != 2 else ''}m" for a, b in zip(two, three, strict=True)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _sizes(arrays: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {array.shape[0]}" for name, array in arrays.items())
+
+
+def bundled_models() -> dict[str, Path]:
+    """Return the files of the models that travel with the package, by name."""
+    package = Path(__file__).resolve().parents[1]
+    folder = next((f for f in (package / "models", package.parent / "models") if f.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
+
+
+def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
+    """Return the model that a TOML file declares; the bundled ones go by name too.
+
+    ``seed`` draws the parameters; the file's own by default. Raises ``ModelError`` with file, line and column, and
+    ``UnknownNameError`` for a name that is neither a file nor a bundled model.
+
+    >>> load_model("notes_cnn").parameters["K1"].shape
+    (8, 1, 3, 3)
+    """
+    file = Path(path)
+    if not file.is_file():
+        bundled = bundled_models()
+        if str(path) not in bundled:
+            hint = nearest(file.stem, bundled)
+            raise UnknownNameError(
+                f"no model file {str(path)!r}, and no bundled model of that name{hint} ({listing(bundled)})"
+            )
+        file = bundled[str(path)]
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"not a text file: {error}", file=str(file)) from None
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", file=str(file)) from None
+    return Model.from_toml(text, file, seed)

@@ -1,0 +1,124 @@
+"""Equation text to syntax: parsed with Python's ``ast``, never executed."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from tinygraph.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Text:
+    """Equations as written, with the file, line and column where they begin and the margin that is cut from each line."""
+
+    text: str
+    file: str | None
+    line: int
+    column: int
+
+    @property
+    def margin(self) -> int:
+        """The indentation that all lines share."""
+        rows = [row for row in self.text.splitlines() if row.strip() and not row.lstrip().startswith("#")]
+        return min((len(row) - len(row.lstrip()) for row in rows), default=0)
+
+    def row(self, number: int) -> str:
+        """Return a line of the text, counted from 1, without the space around it."""
+        rows = self.text.splitlines()
+        return rows[number - 1].strip() if 0 < number <= len(rows) else ""
+
+    def error(self, message: str, row: int, column: int = 0) -> ModelError:
+        """Return the error at a row, from 1, and a column, from 0, of the text without its margin."""
+        first = self.column - 1 if row == 1 else 0
+        place = {"line": self.line + row - 1, "column": column + 1 + self.margin + first}
+        return ModelError(message, file=self.file, equation=self.row(row) or None, **place)
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One equation: the name it defines and the syntax of its right-hand side."""
+
+    target: str
+    value: ast.expr
+    text: Text
+
+    @property
+    def line(self) -> int:
+        """The line in the file, or in the text where there is no file."""
+        return self.text.line + self.value.lineno - 1
+
+    def written(self, target: str, names: Mapping[str, str]) -> str:
+        """Return the equation in one line, with local names replaced by those that they stand for."""
+        renamed = _Renamed(names).visit(ast.parse(ast.unparse(self.value), mode="eval"))
+        return f"{target} = {ast.unparse(renamed)}"
+
+    def names(self) -> set[str]:
+        """Return the names that the right-hand side reads, functions left out."""
+        called = {id(node.func) for node in ast.walk(self.value) if isinstance(node, ast.Call)}
+        return {node.id for node in ast.walk(self.value) if isinstance(node, ast.Name) and id(node) not in called}
+
+    def fail(self, message: str, node: ast.AST | None = None) -> NoReturn:
+        """Raise the error at a part of the equation."""
+        at = node or self.value
+        raise self.text.error(message, getattr(at, "lineno", 1), getattr(at, "col_offset", 0))
+
+
+class _Renamed(ast.NodeTransformer):
+    def __init__(self, names: Mapping[str, str]) -> None:
+        self.names = names
+
+    def visit_Name(self, node: ast.Name) -> ast.Name:
+        return ast.Name(self.names.get(node.id, node.id))
+
+
+def parse_equations(text: Text) -> list[Statement]:
+    """Return the equations of a text in their order, each name defined once.
+
+    >>> [s.target for s in parse_equations(Text("Z = x @ W + b\\na = sigmoid(Z)", None, 1, 1))]
+    ['Z', 'a']
+    """
+    statements: list[Statement] = []
+    seen: dict[str, int] = {}
+    for node in _syntax(text):
+        statement = _statement(node, text)
+        if statement.target in seen:
+            raise text.error(
+                f"{statement.target!r} is defined twice: first in line {seen[statement.target]}", node.lineno
+            )
+        seen[statement.target] = statement.line
+        statements.append(statement)
+    if not statements:
+        raise text.error("there are no equations", 1)
+    return statements
+
+
+def _syntax(text: Text) -> Iterator[ast.stmt]:
+    margin = text.margin
+    rows = [row[margin:] if row[:margin].isspace() or not margin else row.lstrip() for row in text.text.splitlines()]
+    try:
+        return iter(ast.parse("\n".join(rows)).body)
+    except SyntaxError as error:
+        raise text.error(f"not an equation: {error.msg}", error.lineno or 1, max((error.offset or 1) - 1, 0)) from None
+    except (RecursionError, MemoryError):
+        raise text.error("not an equation: nested too deeply", 1) from None
+    except ValueError as error:
+        raise text.error(f"not an equation: {error}", 1) from None
+
+
+def _statement(node: ast.stmt, text: Text) -> Statement:
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
+        raise text.error("an equation has the form: name = expression", node.lineno, node.col_offset)
+    return Statement(node.targets[0].id, node.value, text)
+
+
+def parse_size(size: str, file: str | None, line: int | None) -> Statement:
+    """Return the syntax of a size that is read off other tensors, such as ``f.shape[1]``."""
+    text = Text(size, file, line or 1, 1)
+    try:
+        expression = ast.parse(size.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise ModelError(f"not a size: {size!r}", file=file, line=line) from None
+    return Statement("size", expression, text)

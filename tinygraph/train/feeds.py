@@ -1,0 +1,100 @@
+"""Feeds: samples and labels as a model's inputs by name, checked, in the model's dtypes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.errors import DataError, listing, nearest
+from tinygraph.train.labels import check_labels
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
+    from tinygraph.model.declaration import Input
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+def feeds_of(model: Model, x: Any, y: Any) -> dict[str, Array]:
+    """Return the arrays for all inputs of ``model`` by name, in its dtypes, or raise the ``DataError`` of ``check_data``."""
+    given = _by_name("x", x, model.features)
+    if model.labels:
+        if y is None:
+            raise DataError(f"the model's loss needs labels for {listing(model.labels)}, and y is None")
+        given |= _by_name("y", y, model.labels)
+    arrays = {name: _fitted(what, array, name, model.inputs[name]) for name, (what, array) in given.items()}
+    _check_counts(given, arrays)
+    check_labels(model.record(1), arrays)
+    return arrays
+
+
+def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str, Any]]:
+    """Return each input's name with the value given for it and with what messages call that value."""
+    if not isinstance(value, Mapping):
+        if len(names) != 1:
+            raise DataError(f"the model takes {listing(names)}; give {what} as a dict of arrays by these names")
+        return {names[0]: (what, value)}
+    for name in value:
+        if name not in names:
+            raise DataError(
+                f"{what} holds {name!r}, which the model does not take{nearest(str(name), names)} "
+                f"(it takes {listing(names)})"
+            )
+    missing = [name for name in names if name not in value]
+    if missing:
+        raise DataError(f"{what} lacks {listing(missing)}; the model takes {listing(names)}")
+    return {name: (f"{what}[{name!r}]", value[name]) for name in names}
+
+
+def _fitted(what: str, value: Any, name: str, expected: Input) -> Array:
+    """Return ``value`` as an array of the shape and dtype of an input, all of it finite."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        raise DataError(f"{what}: rows of unequal length do not make an array") from None
+    if array.dtype.kind not in "biuf":
+        raise DataError(f"{what} must hold real numbers; found {array.dtype}")
+    if array.size == 0:
+        raise DataError(f"{what} is empty: its shape is {array.shape}")
+    if array.shape[1:] != expected.shape or not array.ndim:
+        raise DataError(_shape_message(what, array, name, expected))
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = array.astype(expected.dtype)
+    _check_finite(what, array, cast)
+    if cast.dtype.kind in "iu" and not np.array_equal(cast, array):
+        raise DataError(
+            f"{what} must hold whole numbers, because the model's input {name!r} is {expected.dtype}; "
+            f"found {array[cast != array].flat[0]:g}"
+        )
+    return cast
+
+
+def _shape_message(what: str, array: Array, name: str, expected: Input) -> str:
+    count = array.shape[0] if array.ndim else "N"
+    wanted = ", ".join(map(str, (count, *expected.shape))) + ("" if expected.shape else ",")
+    message = f"{what} has shape {array.shape}; the model's input {name!r} expects ({wanted}), one row for each sample"
+    if array.ndim and array.size == array.shape[0] * math.prod(expected.shape):
+        sizes = ", ".join(map(str, (-1, *expected.shape)))
+        message += f" ({what}.reshape({sizes}) would fit)"
+    return message
+
+
+def _check_finite(what: str, array: Array, cast: Array) -> None:
+    for values, where in ((array, ""), (cast, f" as {cast.dtype}")):
+        finite = np.isfinite(values)
+        if not finite.all():
+            index = tuple(int(i) for i in np.argwhere(~finite)[0])
+            bad = int(finite.size - finite.sum())
+            place = f"the first, {values[index]}, at index {index}"
+            raise DataError(f"{what} is not finite{where} in {bad} of {finite.size} elements, {place}")
+
+
+def _check_counts(given: Mapping[str, tuple[str, Any]], arrays: Mapping[str, Array]) -> None:
+    counts = {given[name][0]: len(array) for name, array in arrays.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{what} has {count}" for what, count in counts.items())
+        raise DataError(f"all arrays need the same number of samples; {found}")

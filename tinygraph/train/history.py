@@ -1,0 +1,130 @@
+"""History: what training measured, epoch by epoch, as a table and as a curve."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, field, fields
+from os import PathLike
+from typing import Any, overload
+
+from tinygraph.errors import RenderError, TinygraphError
+from tinygraph.graph.text import aligned
+
+
+@dataclass(frozen=True)
+class Row:
+    """One epoch: means over its batches while the parameters moved, then the metrics of the test set after it.
+
+    Accuracies lie in 0 to 1; what was not measured is ``None``. ``seconds`` is the time that the epoch took, the test
+    included; two rows are equal if all but their times are.
+
+    >>> Row(1, 0.5, 0.8, 0.4, 0.9, seconds=1.5) == Row(1, 0.5, 0.8, 0.4, 0.9, seconds=2.0)
+    True
+    """
+
+    epoch: int
+    loss: float
+    accuracy: float | None
+    test_loss: float | None
+    test_accuracy: float | None
+    seconds: float = field(compare=False)
+
+
+COLUMNS = tuple(f.name for f in fields(Row))
+
+
+class History:
+    """The rows of a training, one for each complete epoch, in their order.
+
+    >>> history = History([Row(1, 0.5, 0.8, 0.4, 0.9, 1.5), Row(2, 0.3, 0.9, 0.3, 0.9, 1.5)])
+    >>> len(history), history[-1].loss
+    (2, 0.3)
+    >>> print(history)
+    epoch  loss    accuracy  test_loss  test_accuracy  seconds
+    1      0.5000  0.8000    0.4000     0.9000         1.50
+    2      0.3000  0.9000    0.3000     0.9000         1.50
+    """
+
+    def __init__(self, rows: list[Row] | None = None) -> None:
+        self.rows: list[Row] = list(rows or [])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        return self.rows[index]
+
+    def __str__(self) -> str:
+        return aligned([COLUMNS, *[_cells(row) for row in self.rows]])
+
+    def __repr__(self) -> str:
+        return f"<History of {len(self)} epoch{'' if len(self) == 1 else 's'}>"
+
+    def save_csv(self, path: str | PathLike[str]) -> None:
+        """Write the rows as comma-separated values below a line of column names; ``None`` is an empty cell.
+
+        Numbers are written in full, so that reading them gives the same bits. Raises ``TinygraphError`` where the file
+        cannot be written.
+
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp(), "history.csv")
+        >>> History([Row(1, 0.5, None, 0.25, None, 1.5)]).save_csv(path)
+        >>> print(path.read_text())
+        epoch,loss,accuracy,test_loss,test_accuracy,seconds
+        1,0.5,,0.25,,1.5
+        """
+        try:
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                writer = csv.writer(file, lineterminator="\n")
+                writer.writerow(COLUMNS)
+                writer.writerows(astuple(row) for row in self.rows)
+        except OSError as error:
+            raise TinygraphError(f"the history cannot be written to {str(path)!r}: {error.strerror}") from None
+
+    def curve(self, path: str | PathLike[str]) -> None:
+        """Draw loss and accuracy against the epoch into a file; its ending (``.png``, ``.svg``, ``.pdf``) says which format.
+
+        Needs matplotlib. Raises ``RenderError`` without it, without any row, or where the file cannot be written.
+        """
+        if not self.rows:
+            raise RenderError("there is no curve to draw: the history has no complete epoch")
+        try:
+            from matplotlib.figure import Figure
+        except ImportError:
+            raise RenderError("drawing a curve needs matplotlib: pip install 'tinygraph[draw]'") from None
+        decides = self.rows[0].accuracy is not None
+        figure = Figure(figsize=(9 if decides else 5, 3.6), layout="constrained")
+        self._plot(figure.add_subplot(1, 1 + decides, 1), "loss")
+        if decides:
+            self._plot(figure.add_subplot(1, 2, 2), "accuracy")
+        try:
+            figure.savefig(path, dpi=120)
+        except OSError as error:
+            raise RenderError(f"the curve cannot be written to {str(path)!r}: {error.strerror}") from None
+        except ValueError as error:
+            raise RenderError(f"the curve cannot be written to {str(path)!r}: {error}") from None
+
+    def _plot(self, axes: Any, column: str) -> None:
+        epochs = [row.epoch for row in self.rows]
+        for name, label in ((column, "training"), (f"test_{column}", "test")):
+            values = [getattr(row, name) for row in self.rows]
+            if None not in values:
+                axes.plot(epochs, values, marker="o", markersize=3, label=label)
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(column)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    measured = (row.loss, row.accuracy, row.test_loss, row.test_accuracy)
+    return (str(row.epoch), *["-" if value is None else f"{value:.4f}" for value in measured], f"{row.seconds:.2f}")

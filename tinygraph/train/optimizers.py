@@ -1,0 +1,250 @@
+"""Optimizers: how a parameter moves, given its gradient. Update rules are written in operators and operations, so the same
+rule computes on arrays and records on tensors."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.errors import AttributeValueError, UnknownNameError, listing, nearest
+from tinygraph.graph.attributes import conform
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.op import Value
+from tinygraph.graph.tensor import Tensor, input
+from tinygraph.graph.text import aligned, equations
+from tinygraph.ops.elementwise import cast, sqrt
+
+State: TypeAlias = tuple[Value, ...]
+
+
+class Optimizer(ABC):
+    """The base of optimizers: a rule from a parameter, its gradient and its state to a new parameter and a new state.
+
+    A subclass writes ``update`` and, where it keeps state between steps, ``initial_state`` and ``state_names``.
+
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class SignDescent(Optimizer):
+    ...     step: float = 0.01
+    ...     def update(self, parameter, gradient, state):
+    ...         return parameter - self.step * np.sign(gradient), state
+    >>> SignDescent().update(np.array([1.0, 1.0]), np.array([3.0, -0.2]), ())
+    (array([0.99, 1.01]), ())
+    """
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The symbols of the state in equations: with ``("v",)``, parameter ``K1`` has the state ``v_K1``."""
+        return ()
+
+    def initial_state(self, parameter: Value) -> tuple[npt.NDArray[Any], ...]:
+        """Return the state of a parameter (a tensor or an array) before the first step."""
+        return ()
+
+    @abstractmethod
+    def update(self, parameter: Value, gradient: Value, state: State) -> tuple[Value, State]:
+        """Return the new parameter and the new state, each with the shape and dtype of the old one."""
+
+
+@dataclass(frozen=True)
+class SGD(Optimizer):
+    """Gradient descent on batches: ``theta = theta - learning_rate * gradient``.
+
+    Without momentum this is the update of the notes for each of their parameters: U1 (W3), U2 (B3), U3 (K2), U4 (B2),
+    U5 (K1), U6 (B1), with alpha for the learning rate. With momentum, as in PyTorch:
+    ``v = momentum * v + gradient``, ``theta = theta - learning_rate * v``, and ``v`` starts at zero.
+
+    ``learning_rate`` is a positive number, ``momentum`` lies in 0 to 1, without 1. Parameter, gradient and ``v`` share any one
+    shape and floating dtype. Raises ``AttributeValueError``. Source of the momentum: B. T. Polyak, *Some methods of speeding
+    up the convergence of iteration methods*, 1964.
+
+    >>> W3, dW3 = np.array([1.0, 2.0]), np.array([0.5, -0.5])
+    >>> SGD(learning_rate=0.1).update(W3, dW3, ())
+    (array([0.95, 2.05]), ())
+    """
+
+    learning_rate: float = 0.1
+    momentum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "learning_rate")
+        _fraction(self, "momentum")
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """``v`` with momentum, none without."""
+        return ("v",) if self.momentum else ()
+
+    def initial_state(self, parameter: Value) -> tuple[npt.NDArray[Any], ...]:
+        """Return ``(v,)``, zeros in the parameter's shape and dtype; ``()`` without momentum."""
+        return (np.zeros(parameter.shape, parameter.dtype),) if self.momentum else ()
+
+    def update(self, parameter: Value, gradient: Value, state: State) -> tuple[Value, State]:
+        """Return the new parameter, and the new state ``(v,)`` or ``()``."""
+        if not self.momentum:
+            return parameter - self.learning_rate * gradient, ()
+        (v,) = state
+        v = self.momentum * v + gradient
+        return parameter - self.learning_rate * v, (v,)
+
+
+@dataclass(frozen=True)
+class Adam(Optimizer):
+    """Adam: steps scaled by running means of the gradient (``m``) and of its square (``v``), corrected for their start at zero.
+
+    ``t = t + 1``, ``m = beta1 * m + (1 - beta1) * gradient``, ``v = beta2 * v + (1 - beta2) * gradient**2``, and
+    ``theta = theta - learning_rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon)``.
+
+    ``learning_rate`` and ``epsilon`` are positive; ``beta1`` and ``beta2`` lie in 0 to 1, without 1. Parameter, gradient, ``m`` and
+    ``v`` share any one shape and floating dtype; the step count ``t`` is an int64. Raises ``AttributeValueError``.
+    Source: Kingma and Ba, *Adam: A Method for Stochastic Optimization*, 2014, arXiv:1412.6980, algorithm 1.
+
+    >>> adam = Adam(learning_rate=0.1)
+    >>> W = np.array([1.0, 2.0])
+    >>> W, state = adam.update(W, np.array([0.5, -4.0]), adam.initial_state(W))
+    >>> W.round(6), int(state[-1])
+    (array([0.9, 2.1]), 1)
+    """
+
+    learning_rate: float = 1e-3
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        _positive(self, "learning_rate")
+        _fraction(self, "beta1")
+        _fraction(self, "beta2")
+        _positive(self, "epsilon")
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The running means ``m`` and ``v``, and the step count ``t``."""
+        return ("m", "v", "t")
+
+    def initial_state(self, parameter: Value) -> tuple[npt.NDArray[Any], ...]:
+        """Return ``(m, v, t)``: zeros in the parameter's shape and dtype, twice, and the integer 0."""
+        zeros = np.zeros(parameter.shape, parameter.dtype)
+        return zeros, zeros.copy(), np.array(0, dtype=np.int64)
+
+    def update(self, parameter: Value, gradient: Value, state: State) -> tuple[Value, State]:
+        """Return the new parameter and the new state ``(m, v, t)``."""
+        m, v, t = state
+        t = t + 1
+        m = self.beta1 * m + (1 - self.beta1) * gradient
+        v = self.beta2 * v + (1 - self.beta2) * (gradient * gradient)
+        # In float32, 1 - beta2**t would lose four digits at the first step; it is computed in float64 and then cast.
+        step = m / cast(1 - self.beta1**t, parameter.dtype.name)
+        scale = sqrt(v / cast(1 - self.beta2**t, parameter.dtype.name)) + self.epsilon
+        return parameter - self.learning_rate * (step / scale), (m, v, t)
+
+
+_NAMED: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam}
+
+
+def make_optimizer(name: str, learning_rate: float | None = None, momentum: float = 0.0) -> Optimizer:
+    """Return the optimizer called ``"sgd"`` or ``"adam"``; ``None`` is its own default learning rate.
+
+    Raises ``UnknownNameError``, and ``AttributeValueError`` for settings out of range or momentum for Adam, which has its own.
+
+    >>> make_optimizer("sgd", 0.5)
+    SGD(learning_rate=0.5, momentum=0.0)
+    >>> make_optimizer("adm")
+    Traceback (most recent call last):
+    tinygraph.errors.UnknownNameError: no optimizer is called 'adm'; did you mean 'adam'? (there are 'sgd' and 'adam')
+    """
+    if name not in _NAMED:
+        hint = nearest(str(name), _NAMED)
+        raise UnknownNameError(f"no optimizer is called {name!r}{hint} (there are {listing(_NAMED)})")
+    settings: dict[str, Any] = {} if learning_rate is None else {"learning_rate": learning_rate}
+    if momentum:
+        if name != "sgd":
+            raise AttributeValueError(f"momentum is a setting of 'sgd'; {name!r} takes none")
+        settings["momentum"] = momentum
+    return _NAMED[name](**settings)
+
+
+def update_equations(model: Any, optimizer: Optimizer) -> str:
+    """Return an optimizer's update of every parameter of ``model`` as equations, one line each.
+
+    ``dW`` is the gradient of the loss with respect to ``W``, and ``W_new`` the value that the step gives to ``W``. ``model`` is anything
+    with ``parameters``, tensors by name.
+
+    >>> import tinygraph as tg
+    >>> from types import SimpleNamespace
+    >>> model = SimpleNamespace(parameters={"W3": tg.parameter(np.zeros((64, 1)), name="W3")})
+    >>> print(update_equations(model, SGD(learning_rate=0.1)))
+    W3_new = W3 - 0.1 * dW3
+    >>> print(update_equations(model, SGD(learning_rate=0.1, momentum=0.9)))
+    v_W3_new = 0.9 * v_W3 + dW3
+    W3_new   = W3 - 0.1 * v_W3_new
+    """
+    outputs: list[Tensor] = []
+    for name, parameter in model.parameters.items():
+        gradient = input(f"d{name}", parameter.shape, parameter.dtype)
+        new, _, new_state = record_update(optimizer, name, parameter, gradient)
+        outputs += [new, *new_state]
+    graph = Graph(outputs)
+    lines = equations(graph.nodes, graph.outputs, graph.labels)
+    return aligned([(line.label, f"= {line.expression}") for line in lines if line.expression])
+
+
+def record_update(
+    optimizer: Optimizer, name: str, parameter: Tensor, gradient: Tensor
+) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
+    """Record an optimizer's update: return the new parameter, the inputs that hold the old state, and the new state.
+
+    Raises ``AttributeValueError`` for an optimizer whose update has another shape, dtype or number of states.
+    """
+    arrays = optimizer.initial_state(parameter)
+    symbols = getattr(optimizer, "state_names", ())
+    if len(symbols) != len(arrays):
+        symbols = tuple(f"s{i}" for i in range(1, len(arrays) + 1))
+    old = tuple(
+        input(f"{symbol}_{name}", np.shape(array), np.asarray(array).dtype)
+        for symbol, array in zip(symbols, arrays, strict=True)
+    )
+    new, states = optimizer.update(parameter, gradient, old)
+    who = type(optimizer).__name__
+    if len(states) != len(old):
+        raise AttributeValueError(f"{who}: update returned {len(states)} states; initial_state returned {len(old)}")
+    for before, after in zip((parameter, *old), (new, *states), strict=True):
+        _check_alike(who, before, after)
+        if after.name is None and after.op is not None:
+            after.name = f"{before.name or name}_new"
+    return new, old, tuple(states)
+
+
+def _check_alike(who: str, before: Tensor, after: Any) -> None:
+    if not isinstance(after, Tensor):
+        raise AttributeValueError(
+            f"{who}: update of {before.describe()} returned {type(after).__name__} where it was given tensors; "
+            "write it in operators and operations"
+        )
+    if after.shape != before.shape or after.dtype != before.dtype:
+        raise AttributeValueError(
+            f"{who}: update of {before.describe()} of {before.dtype} returned {after.dtype} {after.shape}"
+        )
+
+
+def _positive(optimizer: Optimizer, name: str) -> None:
+    value = _number(optimizer, name)
+    if not 0 < value < math.inf:
+        raise AttributeValueError(f"{type(optimizer).__name__}: {name} must be positive and finite; found {value!r}")
+
+
+def _fraction(optimizer: Optimizer, name: str) -> None:
+    value = _number(optimizer, name)
+    if not 0 <= value < 1:
+        raise AttributeValueError(f"{type(optimizer).__name__}: {name} must lie in 0 to 1, without 1; found {value!r}")
+
+
+def _number(optimizer: Optimizer, name: str) -> float:
+    value: float = conform(type(optimizer).__name__, name, getattr(optimizer, name), float)
+    object.__setattr__(optimizer, name, value)
+    return value
