@@ -24,6 +24,7 @@ class OpFunction:
     With a tensor among the inputs it records a node and returns a ``Tensor``; on arrays alone it computes and returns
     an array. Raises ``ShapeError``, ``AttributeValueError`` and ``DTypeError`` for calls that do not fit.
 
+    >>> import numpy as np
     >>> import tinygraph as tg
     >>> tg.relu(tg.tensor([-1.0, 2.0])).value
     array([0., 2.])
@@ -183,6 +184,7 @@ def op(forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable
     The function's name is the operation's. Give it a rule with ``@name.vjp``, readable mathematics with ``formula``, and
     ``elementwise=True`` where it broadcasts as NumPy's ufuncs do (its shape is then known without running it).
 
+    >>> import numpy as np
     >>> import tinygraph as tg
     >>> @tg.op(formula="min({x}, {limit})", elementwise=True)
     ... def capped(x, *, limit: float = 6.0):

@@ -73,7 +73,7 @@ class Bce(Loss):
 
     >>> import tinygraph as tg
     >>> tg.bce(np.array([[0.5]]), np.array([[1.0]])).round(4)
-    array(0.6931)
+    np.float64(0.6931)
     >>> z = tg.tensor([[1e4], [-1e4]], name="Z3")
     >>> tg.bce(tg.sigmoid(z), [[0.0], [0.0]]).backward()
     >>> z.grad.value
@@ -164,7 +164,7 @@ class CrossEntropy(Loss):
 
     >>> import tinygraph as tg
     >>> tg.cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4)
-    array(1.3863)
+    np.float64(1.3863)
     """
 
     formula: ClassVar[str] = "−mean(log softmax({logits})[{labels}])"

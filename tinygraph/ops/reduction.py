@@ -177,7 +177,7 @@ class LogSumExp(Reduction):
 
     >>> import tinygraph as tg
     >>> tg.logsumexp(np.array([1e4, 1e4])).round(4)
-    array(10000.6931)
+    np.float64(10000.6931)
     """
 
     name: ClassVar[str] = "logsumexp"

@@ -1,0 +1,17 @@
+"""Settings of the documentation: ``sphinx-build -W -b html docs docs/_build/html``."""
+
+import tinygraph
+
+project = "tinygraph"
+author = "The tinygraph authors"
+copyright = "2026, The tinygraph authors"
+version = release = tinygraph.__version__
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"tinygraph {release}"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+nitpicky = False
