@@ -1,10 +1,12 @@
 """The reverse sweep: tg.grad and Tensor.backward, their exactness, their errors, and the work they do."""
 
 import gc
+import inspect
 import sys
 import tracemalloc
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pytest
@@ -31,15 +33,17 @@ def rule_calls(monkeypatch):
     """How often the gradient rule of each registered operation was called."""
     calls = Counter()
 
-    def counting(name, rule):
+    def counting(name, op):
+        rule = inspect.getattr_static(op, "vjp")
+
         def counted(self, dy, y, *inputs):
             calls[name] += 1
-            return rule(self, dy, y, *inputs)
+            return rule.__get__(self, op)(dy, y, *inputs)
 
         return counted
 
     for name, function in tg.operations().items():
-        monkeypatch.setattr(function.op, "vjp", counting(name, function.op.vjp))
+        monkeypatch.setattr(function.op, "vjp", counting(name, function.op))
     return calls
 
 
@@ -536,13 +540,13 @@ def test_an_integer_leaf_of_a_floating_output_has_no_gradient():
 @pytest.mark.parametrize("wrt", [["x"], [None], [np.ones(2)], "x", None, 3])
 def test_gradients_are_taken_with_respect_to_tensors(wrt):
     x = tg.tensor(1.0, name="x")
-    with pytest.raises(tg.GradientError, match="tensor"):
+    with pytest.raises(tg.TinygraphError, match="tensor"):
         tg.grad(x * x, wrt)
 
 
 @pytest.mark.parametrize("output", [3.0, np.ones(()), None, "x", [tg.tensor(1.0)]])
 def test_the_output_must_be_a_tensor(output):
-    with pytest.raises(tg.GradientError, match="tensor"):
+    with pytest.raises(tg.TinygraphError, match="tensor"):
         tg.grad(output, [tg.tensor(1.0)])
 
 
@@ -682,7 +686,7 @@ def calls_made(function):
 )
 def test_work_grows_linearly_with_the_number_of_nodes(work):
     x = tg.tensor(1.0, name="x")
-    counts = [calls_made(lambda y=chain(length, x): work(y, x)) for length in (500, 1000, 2000)]
+    counts = [calls_made(partial(work, chain(length, x), x)) for length in (500, 1000, 2000)]
     assert counts[2] - counts[1] == pytest.approx(2 * (counts[1] - counts[0]), rel=0.02)
 
 

@@ -628,8 +628,12 @@ def ids_in_page():
 
 
 def ids_in(text):
-    """The ids that follow the word "notes" in one sentence, ranges spelt out; names in backquotes do not count."""
+    """The ids that follow the word "notes" in one sentence, ranges spelt out.
+
+    Symbols do not count: names in backquotes, or in brackets after an id, as in U1 (W3).
+    """
     prose = re.sub(r"(`+).*?\1", "", text, flags=re.DOTALL)
+    prose = re.sub(r"([FBAUWE]\d+) \([A-Z]\d\)", r"\1", prose)
     found = []
     for sentence in re.findall(r"\bnotes\b((?:[^.\"]|\.\.)*)", prose, flags=re.IGNORECASE):
         for between, letter, number in re.findall(r"(to|\.\.)?\s*\b([FBAUWE])(\d+)\b", sentence):
@@ -661,7 +665,7 @@ def test_every_statement_has_a_test(tests_here):
 
 
 def test_every_statement_is_named_in_the_source():
-    assert ids_in("As the notes have it (B1, B3 to B5), `B6` and U1..U2. B7") == {"B1", "B3", "B4", "B5", "U1", "U2"}
+    assert ids_in("As the notes have it (B1, B3 to B5), `B6`, U1 (W3)..U2. B7") == {"B1", "B3", "B4", "B5", "U1", "U2"}
     assert sorted(set(ids_in_page()) - ids_in_source()) == []
 
 

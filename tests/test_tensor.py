@@ -2,14 +2,16 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 import tinygraph as tg
-
 
 LEAVES = {
     "tensor": lambda: tg.tensor([[1.0, 2.0, 3.0]], name="x"),
@@ -64,6 +66,11 @@ def test_scalar_and_empty_tensors():
     assert (tg.tensor(np.ones((0, 3))).shape, tg.tensor(np.ones((0, 3))).size) == ((0, 3), 0)
 
 
+def test_the_value_is_always_an_array():
+    for tensor in (tg.tensor(2.0), tg.tensor(2.0) * 3, tg.tensor([1.0, 2.0]).sum(), tg.tensor([1.0])[0]):
+        assert type(tensor.value) is np.ndarray
+
+
 def test_names_are_optional_except_for_inputs():
     assert tg.tensor(1.0).name is None
     assert tg.parameter(1.0).name is None
@@ -114,12 +121,39 @@ def test_detach_of_a_shape_only_tensor_is_an_error_that_says_so():
         tg.input("x", (2,)).detach()
 
 
-def test_deep_copy_and_pickle_of_a_leaf_keep_value_and_protection():
+@pytest.mark.parametrize("clone", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_of_a_leaf_is_protected_too(clone):
     x = tg.parameter([1.0, 2.0], name="x")
-    for twin in (copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
-        assert (twin.name, twin.kind) == ("x", "parameter")
-        assert_array_equal(twin.value, x.value)
-        assert not twin.value.flags.writeable
+    twin = clone(x)
+    assert (twin.name, twin.kind) == ("x", "parameter")
+    assert_array_equal(twin.value, x.value)
+    assert not twin.value.flags.writeable
+
+
+def test_a_leaf_can_travel_to_another_process():
+    older = [tg.tensor(1.0) for _ in range(100)]
+    program = """
+import pickle, sys, tinygraph as tg
+x = pickle.load(sys.stdin.buffer)
+print(tg.grad(x * x, [x])[0].item())
+"""
+    parcel = pickle.dumps(tg.parameter(3.0, name="x"))
+    root = Path(tg.__file__).parents[1]
+    result = subprocess.run([sys.executable, "-c", program], input=parcel, capture_output=True, cwd=root, check=False)
+    assert result.stderr == b""
+    assert float(result.stdout) == 6.0
+    assert len(older) == 100
+
+
+def test_a_deep_graph_is_copied_or_refused_without_recursion():
+    y = tg.tensor(1.0)
+    for _ in range(2000):
+        y = y * 1.0
+    try:
+        twin = copy.deepcopy(y)
+    except (TypeError, tg.TinygraphError):
+        return
+    assert float(twin) == 1.0
 
 
 # ---- what is refused
@@ -142,9 +176,10 @@ def test_dates_and_records_are_refused():
 
 
 @pytest.mark.parametrize("make", [tg.tensor, tg.parameter, tg.constant])
-def test_rows_of_unequal_length_are_refused(make):
-    with pytest.raises(tg.ShapeError, match="length"):
+def test_rows_of_unequal_length_are_refused_in_plain_words(make):
+    with pytest.raises(tg.ShapeError, match="length") as caught:
         make([[1.0, 2.0], [3.0]])
+    assert "setting an array element with a sequence" not in str(caught.value)
 
 
 def test_an_error_about_a_named_leaf_names_it():
@@ -161,15 +196,23 @@ def test_an_input_with_an_impossible_shape_is_refused(shape):
 
 
 @pytest.mark.parametrize("dtype", ["str", object, "banana", "datetime64[D]"])
-def test_an_input_with_an_impossible_dtype_is_refused(dtype):
+def test_an_impossible_dtype_is_refused(dtype):
     with pytest.raises(tg.DTypeError):
         tg.input("Inp", (2,), dtype=dtype)
+    with pytest.raises(tg.DTypeError):
+        tg.tensor([1.0, 2.0], dtype=dtype)
+
+
+def test_a_dtype_that_loses_the_imaginary_part_is_refused():
+    with pytest.raises(tg.DTypeError):
+        tg.tensor([1j, 2.0], dtype="float64")
 
 
 @pytest.mark.parametrize("name", [3, ["x"]])
 def test_a_name_that_is_not_text_is_refused(name):
-    with pytest.raises(tg.TinygraphError):
-        tg.tensor(1.0, name=name)
+    for make in (lambda: tg.tensor(1.0, name=name), lambda: tg.input(name, (2,))):
+        with pytest.raises((tg.TinygraphError, TypeError)):
+            make()
 
 
 def test_the_value_of_a_shape_only_tensor_is_not_there():
@@ -233,13 +276,6 @@ def test_a_change_in_place_is_an_error_where_it_is_tried():
     with pytest.raises(ValueError):
         np.add(x.value, 1, out=x.value)
     assert_array_equal(x.value, [1.0, 2.0])
-
-
-def test_write_protection_cannot_be_lifted_by_mistake():
-    x = tg.tensor([1.0, 2.0])
-    for value in (x.value, (x + 1).value, (x.reshape(2, 1)).value):
-        with pytest.raises(ValueError):
-            value.flags.writeable = True
 
 
 def test_a_view_taken_by_asarray_is_protected_or_a_copy():

@@ -31,10 +31,11 @@ from tinygraph.graph.apply import apply
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.function import OpFunction, op, register
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.leaves import constant, input, parameter, tensor
 from tinygraph.graph.op import Op, Sample
 from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run
-from tinygraph.graph.tensor import Tensor, constant, input, parameter, tensor
+from tinygraph.graph.tensor import Tensor
 from tinygraph.model import Model, load_model
 from tinygraph.ops.activation import (
     gelu,
@@ -60,6 +61,7 @@ from tinygraph.ops.elementwise import (
     expm1,
     greater,
     greater_equal,
+    identity,
     less,
     less_equal,
     log,

@@ -1,0 +1,26 @@
+"""The command line: ``tinygraph COMMAND``. Commands import what they need when they run, so that ``--help`` is quick."""
+
+import click
+
+from tinygraph import __version__
+from tinygraph.cli.check import check
+from tinygraph.cli.doctor import doctor
+from tinygraph.cli.draw import draw
+from tinygraph.cli.equations import equations
+from tinygraph.cli.group import Commands
+from tinygraph.cli.ops import ops
+from tinygraph.cli.predict import predict
+from tinygraph.cli.train import train
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="tinygraph %(version)s")
+def main() -> None:
+    """Models as equations: train them, draw them, and see their gradients.
+
+    MODEL is a TOML file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor, residual.
+    """
+
+
+for command in (train, predict, draw, equations, check, ops, doctor):
+    main.add_command(command)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
-from tinygraph.graph.text import equations, leaf_note
+from tinygraph.graph.text import aligned, lay_out, leaf_note
 
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op
+    from tinygraph.model import Equation, Recording
 
 # Which of an equation's operations gives its card the colour: the first of the highest rank.
 _RANKS = {"elementwise": 0, "shape": 1, "reduction": 2, "activation": 3}
@@ -22,9 +23,9 @@ _RANKS = {"elementwise": 0, "shape": 1, "reduction": 2, "activation": 3}
 class Card:
     """One leaf or one operation or, in a model, one equation.
 
-    ``kind`` is that of the tensor: "input", "parameter", "tensor", "constant", or "node" for what operations make. ``title`` and
-    ``attributes`` make the header of a node, ``number`` counts nodes from 1. ``expression`` makes the value; of a leaf
-    it is a note or empty. ``group`` is the block instance that the card belongs to, with dots between nested ones.
+    ``kind`` is that of the tensor: "input", "parameter", "tensor", "constant", or "node" for what operations make.
+    ``title`` and ``attributes`` are the header of a node; ``number`` counts nodes from 1. ``expression`` makes the
+    value; of a leaf it is a note. ``group`` is the block instance that the card belongs to, with dots between nested ones.
 
     >>> import tinygraph as tg
     >>> x = tg.input("x", (2, 3))
@@ -82,11 +83,8 @@ class Drawing:
 
     def __str__(self) -> str:
         """Return the picture as text: one line for each card."""
-        lines = []
-        for card in self.cards:
-            made = f"= {card.expression}" if card.kind == "node" else card.expression
-            lines.append(f"{card.symbol} {made}  {card.dtype} {card.shape}")
-        return "\n".join(lines)
+        made = ["= " * (card.kind == "node") + card.expression for card in self.cards]
+        return aligned([(c.symbol, text, f"{c.dtype} {c.shape}") for c, text in zip(self.cards, made, strict=True)])
 
 
 class _Builder:
@@ -105,9 +103,7 @@ class _Builder:
     def node(self, node: Tensor, nodes: Sequence[Tensor], symbol: str, expression: str, group: str = "") -> None:
         """Add the card of a value, with an edge for each use that ``nodes`` make of what other cards have."""
         ops = [made.op for made in nodes if made.op is not None]
-        uses = [x for made in nodes for x in written_inputs(made) if x in self.card_of]
-        if not ops:
-            uses = [node]
+        used = [x for made in nodes for x in written_inputs(made)] if nodes else [node]
         self._numbered += 1
         principal = max(ops, key=lambda op: _RANKS.get(op.family, 4), default=None)
         card = Card(
@@ -123,7 +119,7 @@ class _Builder:
             number=self._numbered,
             group=group,
         )
-        self._edges(uses, card.id)
+        self._edges([x for x in used if x in self.card_of], card.id)
         self._add(node, card)
 
     def drawing(self, title: str) -> Drawing:
@@ -134,7 +130,7 @@ class _Builder:
 
     def _add(self, tensor: Tensor, card: Card) -> None:
         self.cards.append(card)
-        self.card_of[tensor] = card.id
+        self.card_of.setdefault(tensor, card.id)
 
     def _edges(self, uses: Sequence[Tensor], head: str) -> None:
         times = Counter(uses)
@@ -149,7 +145,7 @@ def graph_drawing(graph: Graph, title: str = "") -> Drawing:
     """
     builder = _Builder()
     shown = {*graph.outputs, *(node for node in graph.nodes if node.op is not None)}
-    for line in equations(graph.nodes, shown, graph.labels):
+    for line in lay_out(graph.nodes, shown).equations:
         if line.node.op is None:
             builder.leaf(line.node, line.label)
         else:
@@ -157,23 +153,22 @@ def graph_drawing(graph: Graph, title: str = "") -> Drawing:
     return builder.drawing(title)
 
 
-def model_drawing(recording: Any, title: str = "") -> Drawing:
+def model_drawing(recording: Recording, title: str = "") -> Drawing:
     """Return the drawing of a model's recording: one card for each equation, inputs and parameters beside them."""
     builder = _Builder()
     for equation in recording.equations:
-        for leaf in _new_leaves(equation.nodes, builder.card_of):
+        for leaf in _new_leaves(equation, builder.card_of):
             name = leaf.name or ""
             builder.leaf(leaf, name, name.rpartition(".")[0])
-        group, _, _ = equation.name.rpartition(".")
-        builder.node(equation.node, equation.nodes, equation.name, right_side(equation.text), group)
+        builder.node(equation.node, equation.nodes, equation.name, right_side(equation.text), equation.block)
     return builder.drawing(title)
 
 
-def _new_leaves(nodes: Sequence[Tensor], known: dict[Tensor, str]) -> Iterator[Tensor]:
+def _new_leaves(equation: Equation, known: Collection[Tensor]) -> Iterator[Tensor]:
     """Yield the leaves that an equation is the first to use, but for constants, which its text shows."""
-    seen = set(known)
-    for x in (x for node in nodes for x in written_inputs(node)):
-        if x.op is None and x.kind != "constant" and x not in seen:
+    seen: set[Tensor] = set()
+    for x in (*(x for node in equation.nodes for x in written_inputs(node)), equation.node):
+        if x.op is None and x.kind != "constant" and x not in seen and x not in known:
             seen.add(x)
             yield x
 
@@ -198,12 +193,16 @@ def right_side(text: str) -> str:
 def attributes_text(op: Op) -> str:
     """Return the attributes that a call has to say, by name: required ones, and those changed from their default.
 
+    Operations written behind their operand, such as ``x[1:3]``, show theirs in the equation only.
+
     >>> import tinygraph as tg
     >>> attributes_text(tg.operation("avg_pool2d").op(2))
     'window=2'
     """
-    defaults = op.__dataclass_fields__ if hasattr(op, "__dataclass_fields__") else {}
-    return ", ".join(f"{name}={value!r}" for name, value in op.attributes().items() if value != defaults[name].default)
+    if op.symbol == "postfix":
+        return ""
+    defaults = {field.name: field.default for field in fields(op)}  # type: ignore[arg-type]
+    return ", ".join(f"{name}={value!r}" for name, value in op.attributes().items() if value != defaults[name])
 
 
 def _title(ops: Sequence[Op]) -> str:
@@ -211,4 +210,4 @@ def _title(ops: Sequence[Op]) -> str:
     names = list(dict.fromkeys(op.name for op in ops))
     if len(names) > 3:
         return f"{', '.join(names[:3])} … ({len(ops)} operations)"
-    return ", ".join(names) or "="
+    return ", ".join(names) or "same as"

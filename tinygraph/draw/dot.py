@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import html
-import textwrap
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tinygraph.draw.cards import Card, Drawing, Edge
+from tinygraph.draw.literal import text, tooltip, wrapped
 
 if TYPE_CHECKING:
     from graphviz import Digraph
@@ -28,11 +27,11 @@ FAMILIES = {
     "loss": "#E69F00",
     "elementwise": "#BBBBBB",
     "shape": "#BBBBBB",
+    "": "#BBBBBB",
 }
 CUSTOM = "#000000"
 
-_EXPRESSION_WIDTH, _HEADER_WIDTH = 44, 40
-_MOST_LINES = 8
+_EXPRESSION_WIDTH, _HEADER_WIDTH = 56, 40
 
 
 def dot_source(drawing: Drawing) -> str:
@@ -55,10 +54,10 @@ def dot_source(drawing: Drawing) -> str:
     for path in sorted(groups, key=lambda path: path.count("."), reverse=True):
         if path:
             groups[path.rpartition(".")[0]].subgraph(groups[path])
-    stack_of = {card.id: stack_id(head) for head, cards in beside.items() for card in cards}
+    starts = {card.id: _start(head, card, cards) for head, cards in beside.items() for card in cards}
     cards = {card.id: card for card in drawing.cards}
     for edge in drawing.edges:
-        _draw_edge(graph, edge, cards, stack_of)
+        _draw_edge(graph, edge, cards, starts.get(edge.tail, edge.tail))
     return str(graph.source)
 
 
@@ -74,8 +73,12 @@ def _sheet(title: str) -> Digraph:
     graph.attr("graph", rankdir="TB", bgcolor=PAPER, nodesep="0.35", ranksep="0.4", fontname=FONT, fontcolor=INK)
     graph.attr("node", shape="plain", fontname=FONT, fontsize="11", fontcolor=INK)
     graph.attr("edge", color=VALUE_LANE, fontname=FONT, fontsize="9", fontcolor=QUIET, arrowsize="0.7", penwidth="1.2")
+    # A plain label would take a rank of its own, and dot then loses the order of the cards that stand beside others.
+    graph.attr("edge", labeldistance="1.8", labelangle="-30")
     if title:
-        graph.attr("graph", label=_markup(f"<b>{text(title)}</b>"), labelloc="t", fontsize="14", tooltip=tooltip(title))
+        graph.attr(
+            "graph", label=_markup(f"<b>{_broken(title, 70)}</b>"), labelloc="t", fontsize="14", tooltip=tooltip(title)
+        )
     return graph
 
 
@@ -125,18 +128,16 @@ def _draw_card(graph: Digraph, card: Card, beside: Sequence[Card]) -> None:
         graph.body.append(f"\t{{rank=same; {stack}; {card.id}}}\n")
 
 
-def _draw_edge(graph: Digraph, edge: Edge, cards: dict[str, Card], stack_of: dict[str, str]) -> None:
+def _start(head: str, card: Card, stack: Sequence[Card]) -> str:
+    """Return where the edge of a card in a stack starts: at the card's own row, if there are several."""
+    return f"{stack_id(head)}:{card.id}:e" if len(stack) > 1 else stack_id(head)
+
+
+def _draw_edge(graph: Digraph, edge: Edge, cards: dict[str, Card], start: str) -> None:
     tail, head = cards[edge.tail], cards[edge.head]
-    start, end = edge.tail, edge.head
-    if edge.tail in stack_of:
-        start, end = f"{stack_of[edge.tail]}:{edge.tail}:e", f"{edge.head}:w"
-    graph.edge(
-        start,
-        end,
-        id=edge.id,
-        tooltip=tooltip(f"{tail.symbol} {tail.shape} to {head.symbol}"),
-        **({"label": str(edge.place)} if edge.repeated else {}),
-    )
+    place = {"headlabel": str(edge.place)} if edge.repeated else {}
+    words = f"{tail.symbol} {tail.shape} to {head.symbol}"
+    graph.edge(start, edge.head, id=edge.id, tooltip=tooltip(words), **place)
 
 
 def _table(cards: Iterable[Card]) -> str:
@@ -153,9 +154,8 @@ def _leaf_row(card: Card) -> str:
     note = f"<br/>{_quiet([f'{card.kind}, {card.dtype}'])}"
     if card.kind == "constant" and card.expression.startswith("="):
         note = ""
-    first = f"<b>{text(card.symbol)}</b> {_quiet([shape_text(card.shape)])}{note}"
-    if not note:
-        first = f"<b>{text(card.symbol)}</b> {text(card.expression)}"
+    symbol = f"<b>{_broken(card.symbol, _HEADER_WIDTH)}</b>"
+    first = f"{symbol} {_quiet([shape_text(card.shape)])}{note}" if note else f"{symbol} {text(card.expression)}"
     return f'<tr><td port="{card.id}" bgcolor="{colour}">{first}</td></tr>'
 
 
@@ -177,7 +177,11 @@ def _left(lines: Iterable[str]) -> str:
 
 
 def _quiet(lines: Iterable[str]) -> str:
-    return f'<font point-size="9" color="{QUIET}">{"<br/>".join(text(line) for line in lines)}</font>'
+    return f'<font point-size="10" color="{QUIET}">{"<br/>".join(text(line) for line in lines)}</font>'
+
+
+def _broken(line: str, width: int) -> str:
+    return "<br/>".join(text(part) for part in wrapped(line, width))
 
 
 def _markup(inner: str) -> str:
@@ -198,49 +202,6 @@ def shape_text(shape: tuple[int, ...]) -> str:
     ('(8, 1, 3, 3)', 'scalar')
     """
     return str(shape) if shape else "scalar"
-
-
-def wrapped(line: str, width: int) -> list[str]:
-    """Return text in lines no longer than ``width``, the rest of a very long one left out with an ellipsis.
-
-    >>> wrapped("conv2d(P1, K2) + B2", 12)
-    ['conv2d(P1,', 'K2) + B2']
-    """
-    lines = textwrap.wrap(visible(line), width, break_on_hyphens=False, max_lines=_MOST_LINES, placeholder=" …")
-    return lines or [visible(line)]
-
-
-def visible(line: str) -> str:
-    r"""Return text in which nothing is invisible: escapes for what does not print, quotes for nothing at all.
-
-    >>> visible("a\nb"), visible("")
-    ('a\\nb', "''")
-    """
-    if not line.strip():
-        return repr(line)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
-
-
-def text(line: str) -> str:
-    r"""Return text for the inside of an HTML-like label, where it shows literally.
-
-    Graphviz replaces ``\N`` and its like even there, so backslashes are doubled.
-
-    >>> text("<b> & \\N")
-    '&lt;b&gt; &amp; \\\\N'
-    """
-    return html.escape(visible(line)).replace("\\", "\\\\")
-
-
-def tooltip(line: str) -> str:
-    r"""Return text for a tooltip, in which Graphviz resolves entities once and backslashes twice.
-
-    >>> tooltip("a & \\N")
-    'a &amp; \\\\\\\\N'
-    """
-    import graphviz
-
-    return str(graphviz.nohtml(visible(line).replace("&", "&amp;").replace("\\", "\\" * 4)))
 
 
 def tint(colour: str, strength: float = 0.45) -> str:

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import DTypeError, OperationError, TinygraphError
-from tinygraph.graph.op import Op
-from tinygraph.graph.tensor import Tensor, constant, numeric_array
+from tinygraph.graph.arrays import numeric_array
+from tinygraph.graph.leaves import constant
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.tensor import Tensor
 
 _SCALARS = (bool, int, float, complex)
 
@@ -33,25 +35,22 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
     >>> y.value
     array([2., 3.])
     """
+    values = []
     folded = True
-    values: list[Any] | None = []
     for x in inputs:
         if x.__class__ is not Tensor:
             return apply(op, _lift(op, inputs))
-        if x.kind != "constant":
-            folded = False
-        if values is not None:
-            if x._value is None:
-                values = None
-            else:
-                values.append(x._value)
-    if values is None:
-        shape, dtype = op.infer(*inputs)
-        return Tensor("node", op, tuple(inputs), None, shape, dtype)
-    value = evaluate(op, values, inputs)
-    if folded:
-        return constant(value)
-    return Tensor("node", op, tuple(inputs), value)
+        values.append(x._value)
+        folded = folded and x.kind == "constant"
+        if x._value is None:
+            return _apply_to_shapes(op, inputs)
+    value = evaluate(op, values, op.shape(*inputs) if op.has_shape_rule else None)
+    return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
+
+
+def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:
+    inputs = _lift(op, inputs)
+    return Tensor("node", op, tuple(inputs), None, *op.infer(*inputs))
 
 
 def compute(op: Op, inputs: Sequence[Any]) -> Any:
@@ -62,14 +61,11 @@ def compute(op: Op, inputs: Sequence[Any]) -> Any:
         inputs = [
             x if isinstance(x, (np.ndarray, np.generic, *_SCALARS)) else numeric_array(x, op.name) for x in inputs
         ]
-    return np.asarray(evaluate(op, inputs, inputs))
+    return np.asarray(evaluate(op, inputs, op.shape(*inputs) if op.has_shape_rule else None))
 
 
-def evaluate(op: Op, values: Sequence[Any], inputs: Sequence[Any]) -> Any:
-    """Return ``op.forward(*values)``, checked; ``inputs`` are the tensors or arrays that messages speak of."""
-    shape = None
-    if not op.elementwise and type(op).shape is not Op.shape:
-        shape = op.shape(*inputs)
+def evaluate(op: Op, values: Sequence[Any], shape: Shape | None) -> Any:
+    """Return ``op.forward(*values)``, an array or NumPy scalar, checked against ``shape`` where that is known."""
     try:
         value = op.forward(*values)
     except TinygraphError:

@@ -13,12 +13,14 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.errors import GradientError, RuleError, ShapeError, StaleValueError, listing
+from tinygraph.errors import DTypeError, GradientError, RuleError, ShapeError, StaleValueError, listing
 from tinygraph.graph.apply import apply
-from tinygraph.graph.graph import topological
+from tinygraph.graph.arrays import cast_array, numeric_array
+from tinygraph.graph.graph import tensors_of, topological
+from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.registry import OPERATIONS
-from tinygraph.graph.tensor import Tensor, constant, numeric_array
+from tinygraph.graph.tensor import Tensor, now
 
 
 def grad(
@@ -45,10 +47,9 @@ def grad(
     >>> dx.name, float(dx), float(ddx)
     ('dx', 27.0, 18.0)
     """
-    wanted = [wrt] if isinstance(wrt, Tensor) else list(wrt)
-    for x in wanted:
-        if not isinstance(x, Tensor):
-            raise GradientError(f"gradients are taken with respect to tensors; found {type(x).__name__}")
+    if unreached not in ("error", "zeros"):
+        raise GradientError(f"unreached must be 'error' or 'zeros'; found {unreached!r}")
+    wanted = tensors_of(wrt, "gradients are taken with respect to tensors")
     gradients = gradients_of(output, wanted, cotangent)
     missing = [x for x in wanted if x not in gradients]
     if missing and unreached == "error":
@@ -58,7 +59,7 @@ def grad(
             '(unreached="zeros" gives zeros instead)'
         )
     for x in missing:
-        gradients[x] = constant(np.zeros(x.shape, x.dtype))
+        gradients[x] = constant(np.zeros(x.shape, x.dtype), _gradient_name(x))
     return tuple(gradients[x] for x in wanted)
 
 
@@ -67,10 +68,7 @@ def gradients_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) -
 
     With every tensor of a graph in ``wrt`` this is the whole backward pass, from forward node to gradient node.
     """
-    seed = cotangent if isinstance(cotangent, Tensor) else constant(_seed(output, cotangent), _gradient_name(output))
-    if seed.shape != output.shape:
-        raise ShapeError(f"the cotangent of {output.describe()} must have its shape; found {seed.shape}")
-    return _sweep(output, set(wrt), seed, recording=True)
+    return _sweep(output, set(wrt), _seed(output, cotangent), recording=True)
 
 
 def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
@@ -80,8 +78,9 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
             f"{output.describe()} has no value, so there is nothing to compute gradients from; "
             "record them with tg.grad and evaluate with tg.run"
         )
+    cotangent = cotangent.value if isinstance(cotangent, Tensor) else cotangent
     leaves = {x for x in topological([output]) if x.kind in ("parameter", "tensor") and _differentiable(x)}
-    gradients = _sweep(output, leaves, _seed(output, cotangent), recording=False)
+    gradients = _sweep(output, leaves, _seed(output, cotangent).value, recording=False)
     if not gradients:
         raise GradientError(f"{output.describe()} depends on no parameter or tensor that could take a gradient")
     for leaf, gradient in gradients.items():
@@ -95,15 +94,18 @@ def _sweep(output: Tensor, wanted: set[Tensor], seed: Any, recording: bool) -> d
     pending: dict[Tensor, list[Any]] = {output: [seed]}
     shown: dict[Tensor, list[Any]] = {}
     found: dict[Tensor, Any] = {}
+    start = now()
     for node in reversed(order):
         if node not in leading:
             continue
         contributions = pending.pop(node, [])
         if node in wanted and node in shown:
-            found[node] = _total(node, contributions + shown.pop(node), recording)
+            found[node] = _named(node, _total(contributions + shown.pop(node), recording), start, True)
         if not contributions:
             continue
-        gradient = _total(node, contributions, recording)
+        gradient = _total(contributions, recording)
+        if recording:
+            gradient = _named(node, gradient, start, node in wanted and node not in found)
         if node in wanted:
             found.setdefault(node, gradient)
         if node.op is not None:
@@ -134,6 +136,8 @@ def _pull_back(
         for place, x in enumerate(node.inputs)
         if x in leading and (op.shortcuts.get(place, len(node.inputs)) >= len(node.inputs) or x in wanted)
     ]
+    if not places:
+        return
     if recording and op.opaque_vjp:
         for place in places:
             yield place, apply(OpaqueGradient(op, place), [gradient, node, *node.inputs])
@@ -201,37 +205,56 @@ def _check_fresh(node: Tensor) -> None:
             )
 
 
-def _total(node: Tensor, contributions: list[Any], recording: bool) -> Any:
-    """Return the sum of a node's contributions, called d and the node's name."""
+def _total(contributions: list[Any], recording: bool) -> Any:
+    """Return the sum of a node's contributions."""
     if len(contributions) == 1:
-        total = contributions[0]
-    elif recording:
-        total = OPERATIONS["add" if len(contributions) == 2 else "add_all"](
-            *(contributions if len(contributions) == 2 else [contributions])
-        )
-    else:
-        total = contributions[0] + contributions[1]
-        for contribution in contributions[2:]:
-            total += contribution
-    if recording and total.name is None and total.order > node.order:
-        total.name = _gradient_name(node)
+        return contributions[0]
+    if recording:
+        return OPERATIONS["add"](*contributions) if len(contributions) == 2 else OPERATIONS["add_all"](contributions)
+    total = contributions[0] + contributions[1]
+    for contribution in contributions[2:]:
+        total += contribution
     return total
 
 
-def _seed(output: Tensor, cotangent: Any) -> Any:
+def _named(node: Tensor, gradient: Tensor, start: int, returned: bool) -> Tensor:
+    """Call a gradient d and the node's name.
+
+    One that the sweep has made gets the name itself. One that is something else already (the gradient of another tensor,
+    or a tensor of the user's) keeps its own, and what is returned is a second name for it.
+    """
+    name = _gradient_name(node)
+    if name is None or gradient.name == name:
+        return gradient
+    if gradient.name is None and gradient.order > start:
+        gradient.name = name
+    elif returned:
+        gradient = OPERATIONS["identity"](gradient)
+        gradient.name = name
+    return gradient
+
+
+def _seed(output: Tensor, cotangent: Any) -> Tensor:
+    """Return the gradient of the output itself: the cotangent, or one."""
+    if not isinstance(output, Tensor):
+        raise GradientError(f"gradients are taken of a tensor; found {type(output).__name__}")
     if not _differentiable(output):
         raise GradientError(f"{output.describe()} holds {output.dtype}; only floating point numbers have gradients")
-    if cotangent is None:
-        if output.size != 1:
-            raise GradientError(
-                f"{output.describe()} has {output.size} elements; give a cotangent of its shape, "
-                "or reduce it to one number first, with .sum() for example"
-            )
-        return np.ones(output.shape, output.dtype)
-    array = numeric_array(cotangent, "cotangent").astype(output.dtype)
-    if array.shape != output.shape:
-        raise ShapeError(f"the cotangent of {output.describe()} must have its shape; found {array.shape}")
-    return array
+    if cotangent is None and output.size != 1:
+        raise GradientError(
+            f"{output.describe()} has {output.size} elements; give a cotangent of its shape, "
+            "or reduce it to one number first, with .sum() for example"
+        )
+    what = f"the cotangent of {output.describe()}"
+    if not isinstance(cotangent, Tensor):
+        value = np.ones(output.shape) if cotangent is None else numeric_array(cotangent, what)
+        array = value.astype(output.dtype) if cotangent is None else cast_array(value, output.dtype, what)
+        cotangent = constant(array, _gradient_name(output))
+    if cotangent.shape != output.shape:
+        raise ShapeError(f"{what} must have its shape; found {cotangent.shape}")
+    if not np.can_cast(cotangent.dtype, output.dtype, "same_kind"):
+        raise DTypeError(f"{what} holds {output.dtype}; found {cotangent.dtype}")
+    return cotangent if cotangent.dtype == output.dtype else OPERATIONS["cast"](cotangent, output.dtype.name)
 
 
 def _differentiable(x: Tensor) -> bool:

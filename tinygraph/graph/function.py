@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import warnings
 from collections.abc import Callable, Sequence
@@ -63,12 +64,7 @@ class OpFunction:
         for name in wanted:
             if name not in self.attribute_names:
                 raise AttributeValueError(f"{self.name}: its rule asks for {name!r}, which is no attribute of it")
-
-        def vjp(op: Op, dy: Any, y: Any, *inputs: Any) -> Any:
-            return rule(dy, y, *inputs, **{name: getattr(op, name) for name in wanted})
-
-        vjp.__doc__, vjp.__wrapped__ = rule.__doc__, rule  # type: ignore[attr-defined]
-        self.op.vjp, self.op.opaque_vjp = vjp, opaque  # type: ignore[method-assign]
+        self.op.vjp, self.op.opaque_vjp = _with_attributes(rule, wanted), opaque  # type: ignore[method-assign]
         return rule
 
     @property
@@ -205,35 +201,9 @@ def op(forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable
 def _from_function(
     function: Callable[..., Any], numpy: Sequence[Callable[..., Any]], traits: dict[str, Any]
 ) -> OpFunction:
-    fields = []
-    hints = inspect.get_annotations(function, eval_str=True)
-    signature = inspect.signature(function).parameters.values()
-    for parameter in (p for p in signature if p.kind == p.KEYWORD_ONLY):
-        annotation = hints.get(parameter.name, Any)
-        field = (
-            dataclasses.field()
-            if parameter.default is parameter.empty
-            else dataclasses.field(default=parameter.default)
-        )
-        fields.append((parameter.name, annotation, field))
-    names = [name for name, _, _ in fields]
-
-    def forward(self: Op, *inputs: Any) -> Any:
-        return function(*inputs, **{name: getattr(self, name) for name in names})
-
-    forward.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            p.replace(kind=p.POSITIONAL_ONLY) if p.kind != p.VAR_POSITIONAL else p
-            for p in signature
-            if p.kind != p.KEYWORD_ONLY
-        ]
-    )
-    members = {
-        "forward": forward,
-        "name": function.__name__,
-        "__doc__": function.__doc__,
-        "__module__": function.__module__,
-    }
+    fields = _attribute_fields(function)
+    members = {"name": function.__name__, "__doc__": function.__doc__, "__module__": function.__module__}
+    members["forward"] = _with_attributes(function, [name for name, _, _ in fields])
     if traits.get("samples") is not None:
         traits["samples"] = staticmethod(traits["samples"])
     cls = dataclasses.make_dataclass(
@@ -246,3 +216,27 @@ def _from_function(
     )
     cls.__module__ = function.__module__
     return register(numpy=numpy)(cls).function
+
+
+def _attribute_fields(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
+    """Return the keyword-only arguments of a function as the fields of a dataclass."""
+    hints = inspect.get_annotations(function, eval_str=True)
+    keywords = [p for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
+    return [
+        (p.name, hints.get(p.name, Any), dataclasses.field(**({} if p.default is p.empty else {"default": p.default})))
+        for p in keywords
+    ]
+
+
+def _with_attributes(function: Callable[..., Any], names: Sequence[str]) -> Any:
+    """Return a function as a method of an operation, which hands it the attributes called ``names``."""
+
+    @functools.wraps(function)
+    def method(self: Op, *inputs: Any) -> Any:
+        return function(*inputs, **{name: getattr(self, name) for name in names})
+
+    @functools.wraps(function)
+    def plain_method(self: Op, *inputs: Any) -> Any:
+        return function(*inputs)
+
+    return method if names else plain_method

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
+from typing import Any
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.tensor import Tensor
-from tinygraph.graph.text import equations_text
+from tinygraph.graph.text import Layout, equations_text, lay_out
 
 
 class Graph:
@@ -31,16 +32,22 @@ class Graph:
     """
 
     def __init__(self, outputs: Tensor | Iterable[Tensor]) -> None:
-        self.outputs: tuple[Tensor, ...] = (outputs,) if isinstance(outputs, Tensor) else tuple(outputs)
-        for output in self.outputs:
-            if not isinstance(output, Tensor):
-                raise TinygraphError(f"a graph is made of tensors; found {type(output).__name__}")
+        self.outputs: tuple[Tensor, ...] = tensors_of(outputs, "a graph is made of tensors")
         # Inputs and parameters open the graph, whenever they were made; sorting is stable, so the order stays topological.
         rank = {"input": 0, "parameter": 1}
         self.nodes: tuple[Tensor, ...] = tuple(
             sorted(topological(self.outputs), key=lambda node: rank.get(node.kind, 2))
         )
-        self.labels: Mapping[Tensor, str] = MappingProxyType(_labels(self.nodes))
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The graph as lines of text."""
+        return lay_out(self.nodes, self.outputs)
+
+    @property
+    def labels(self) -> Mapping[Tensor, str]:
+        """What each node is called: its name, made unique, or t1, t2, ... as in the text."""
+        return MappingProxyType(self.layout.labels)
 
     @property
     def inputs(self) -> Mapping[str, Tensor]:
@@ -64,11 +71,22 @@ class Graph:
         return len(self.nodes)
 
     def __str__(self) -> str:
-        return equations_text(self.nodes, self.outputs, self.labels)
+        return equations_text(self.layout.equations)
 
     def __repr__(self) -> str:
         outputs = ", ".join(self.labels[output] for output in self.outputs)
         return f"<Graph of {outputs}: {len(self.nodes)} nodes>"
+
+
+def tensors_of(given: Any, why: str) -> tuple[Tensor, ...]:
+    """Return one tensor or several as a tuple, or raise a ``TinygraphError`` that begins with ``why``."""
+    if isinstance(given, Tensor):
+        return (given,)
+    several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else (given,)
+    for each in several:
+        if not isinstance(each, Tensor):
+            raise TinygraphError(f"{why}; found {type(each).__name__}")
+    return several
 
 
 def topological(outputs: Iterable[Tensor]) -> list[Tensor]:
@@ -89,22 +107,3 @@ def topological(outputs: Iterable[Tensor]) -> list[Tensor]:
                 seen.add(x)
                 stack.append(x)
     return sorted(seen, key=attrgetter("order"))
-
-
-def _labels(nodes: Iterable[Tensor]) -> dict[Tensor, str]:
-    """Name every node: its own name, made unique, or t1, t2, ... for those without; constants read as numbers."""
-    nodes = list(nodes)
-    taken = {node.name for node in nodes if node.name}
-    fresh = (f"t{i}" for i in itertools.count(1))
-    labels: dict[Tensor, str] = {}
-    used: set[str] = set()
-    for node in nodes:
-        if node.name is None:
-            labels[node] = next(name for name in fresh if name not in taken)
-            continue
-        candidates = itertools.chain([node.name], (f"{node.name}_{i}" for i in itertools.count(2)))
-        labels[node] = next(
-            name for name in candidates if name not in used and (name == node.name or name not in taken)
-        )
-        used.add(labels[node])
-    return labels

@@ -84,6 +84,7 @@ class Op:
     samples: ClassVar[Any] = None
     parameters: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False
+    has_shape_rule: ClassVar[bool] = False
     function: ClassVar[Any]
     _annotations: ClassVar[dict[str, Any]]
 
@@ -91,6 +92,7 @@ class Op:
         super().__init_subclass__(**options)
         cls.name = cls.__dict__.get("name") or snake_case(cls.__name__)
         cls.family = cls.__dict__.get("family") or cls.__module__.rpartition(".")[2]
+        cls.has_shape_rule = not cls.elementwise and cls.shape is not Op.shape
         if "forward" in cls.__dict__:
             cls.parameters, cls.variadic = _tensor_parameters(cls.forward)
 
@@ -140,9 +142,9 @@ class Op:
         """Return the shape and dtype of the result without computing it, where a rule says so."""
         if self.elementwise:
             return self.broadcast(*inputs), _probe(self, tuple(((), x.dtype) for x in inputs))[1]
-        if type(self).shape is Op.shape:
-            return _probe(self, tuple((tuple(x.shape), x.dtype) for x in inputs))
-        return self.shape(*inputs), self.result_dtype(*inputs)
+        if self.has_shape_rule:
+            return self.shape(*inputs), self.result_dtype(*inputs)
+        return _probe(self, tuple((tuple(x.shape), x.dtype) for x in inputs))
 
     def broadcast(self, *inputs: Any) -> Shape:
         """Return the shape that the inputs broadcast to, or raise ``ShapeError``."""

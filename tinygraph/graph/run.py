@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import FeedError, listing, nearest
+from tinygraph.errors import DTypeError, FeedError, ShapeError, listing, nearest
 from tinygraph.graph.apply import evaluate
+from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor, numeric_array
+from tinygraph.graph.tensor import Tensor
 
 Feeds = Mapping[Any, Any]
 Watcher = Callable[[Tensor, npt.NDArray[Any]], None]
@@ -34,7 +35,7 @@ def run(
     (array([0., 3.], dtype=float32),)
     """
     graph = graph if isinstance(graph, Graph) else Graph(graph)
-    given = bind(graph, feeds or {})
+    given = bind(graph, {} if feeds is None else feeds)
     uses = Counter(x for node in graph.nodes for x in set(node.inputs))
     uses.update(graph.outputs)
     values: dict[Tensor, Any] = {}
@@ -42,7 +43,7 @@ def run(
         if node.op is None:
             values[node] = given.get(node, node._value)
         else:
-            value = evaluate(node.op, [values[x] for x in node.inputs], node.inputs)
+            value = evaluate(node.op, [values[x] for x in node.inputs], node.shape)
             if value.__class__ is np.ndarray:
                 value.flags.writeable = False
             values[node] = value
@@ -64,13 +65,14 @@ def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
     leaves = graph.leaves
     known = set(leaves.values())
     bound: dict[Tensor, npt.NDArray[Any]] = {}
+    if not isinstance(feeds, Mapping):
+        raise FeedError(f"feeds are a mapping from names to values; found {type(feeds).__name__}")
     for key, value in feeds.items():
-        leaf = leaves.get(key) if isinstance(key, str) else key
-        if leaf is None:
-            names = [name for name, tensor in leaves.items() if tensor.kind != "constant"]
-            raise FeedError(f"the graph has no leaf called {key!r}{nearest(str(key), names)} (it has {listing(names)})")
+        leaf = _leaf_called(key, leaves)
         if leaf not in known:
             raise FeedError(f"{leaf.describe()} is not a leaf of the graph")
+        if leaf in bound:
+            raise FeedError(f"{leaf.describe()} was fed twice: by its name and as a tensor")
         bound[leaf] = _fitted(leaf, value)
     missing = [name for name, leaf in graph.inputs.items() if leaf not in bound and not leaf.has_value]
     if missing:
@@ -78,12 +80,24 @@ def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
     return bound
 
 
+def _leaf_called(key: Any, leaves: Mapping[str, Tensor]) -> Tensor:
+    if isinstance(key, Tensor):
+        return key
+    if isinstance(key, str) and key in leaves:
+        return leaves[key]
+    if not isinstance(key, str):
+        raise FeedError(f"leaves are fed by name or by tensor; found {key!r}")
+    names = [name for name, tensor in leaves.items() if tensor.kind != "constant"]
+    raise FeedError(f"the graph has no leaf called {key!r}{nearest(key, names)} (it has {listing(names)})")
+
+
 def _fitted(leaf: Tensor, value: Any) -> npt.NDArray[Any]:
-    array = numeric_array(value, f"feed for {leaf.describe()}")
+    try:
+        array = cast_array(numeric_array(value, f"feed for {leaf.describe()}"), leaf.dtype, leaf.describe())
+    except (DTypeError, ShapeError) as error:
+        raise FeedError(str(error)) from None
     if array.shape != leaf.shape:
         raise FeedError(f"{leaf.describe()} was fed shape {array.shape}")
-    if not np.can_cast(array.dtype, leaf.dtype, "same_kind"):
-        raise FeedError(f"{leaf.describe()} holds {leaf.dtype}; it was fed {array.dtype}")
-    array = np.asarray(array, dtype=leaf.dtype).view()
+    array = array.view()
     array.flags.writeable = False
     return array

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import DTypeError, FeedError, ShapeError, TinygraphError, ValueUnavailable
+from tinygraph.errors import ShapeError, TinygraphError, ValueUnavailable
+from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.protocols import Protocols
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ class Tensor(Protocols):
     error where it is tried. A leaf is changed by assigning to ``value``; asking a recording made before that for
     gradients raises ``StaleValueError``.
 
-    >>> x = tensor([[1.02, -0.25], [-3.45, 2.2]], name="Z2")
+    >>> import tinygraph as tg
+    >>> x = tg.tensor([[1.02, -0.25], [-3.45, 2.2]], name="Z2")
     >>> x.shape, x.dtype, x.name, x.op, x.inputs
     ((2, 2), dtype('float64'), 'Z2', None, ())
     >>> (x * x).sum().op.name
@@ -112,9 +113,7 @@ class Tensor(Protocols):
         array = numeric_array(new, self.describe())
         if array.shape != self.shape:
             raise ShapeError(f"{self.describe()} cannot take a value of shape {array.shape}")
-        if not np.can_cast(array.dtype, self.dtype, "same_kind"):
-            raise DTypeError(f"{self.describe()} cannot take a value of dtype {array.dtype}")
-        self._value = np.array(array, dtype=self.dtype)
+        self._value = np.array(cast_array(array, self.dtype, self.describe()))
         self._value.flags.writeable = False
         self._changed = next(_clock)
 
@@ -149,7 +148,8 @@ class Tensor(Protocols):
         Gradients add up over calls, as in PyTorch; intermediate nodes keep none. ``grad`` is a tensor with a value and
         no history. The rules run on arrays and record nothing. See ``tg.grad`` for gradients that are graph.
 
-        >>> x = tensor([3.0], name="x")
+        >>> import tinygraph as tg
+        >>> x = tg.tensor([3.0], name="x")
         >>> (x * x).sum().backward()
         >>> x.grad.value
         array([6.])
@@ -161,11 +161,20 @@ class Tensor(Protocols):
     def detach(self) -> Tensor:
         """Return a tensor with the same value and no history: gradients stop there.
 
-        >>> x = tensor([3.0])
+        >>> import tinygraph as tg
+        >>> x = tg.tensor([3.0])
         >>> (x * x).detach().op is None
         True
         """
         return Tensor("tensor", value=self.value, name=self.name)
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle leaves with their values; a node would drag its whole graph along, so it is refused."""
+        if self.op is not None:
+            raise TinygraphError(
+                f"{self.describe()} cannot be copied or pickled; .detach() gives a leaf with its value"
+            )
+        return _restored, (self.kind, self._value, self._shape, self._dtype, self.name)
 
     def describe(self) -> str:
         """Return what the tensor is, for a message: ``parameter 'K1' (8, 1, 3, 3)``."""
@@ -182,66 +191,10 @@ class Tensor(Protocols):
         return "\n".join(lines)
 
 
-def numeric_array(value: Any, what: str) -> npt.NDArray[Any]:
-    """Return ``value`` as an array of numbers, or raise an error that says what it is for."""
-    if isinstance(value, Tensor):
-        return value.value
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ShapeError(f"{what}: rows of unequal length do not make an array ({error})") from None
-    if array.dtype.kind not in "biufc":
-        raise DTypeError(f"{what}: expected numbers; found {array.dtype} ({type(value).__name__})")
-    return array
+def _restored(kind: Kind, value: Any, shape: Shape | None, dtype: np.dtype[Any] | None, name: str | None) -> Tensor:
+    return Tensor(kind, None, (), None if value is None else np.array(value), shape, dtype, name)
 
 
-def _owned(value: Any, dtype: npt.DTypeLike | None, what: str) -> npt.NDArray[Any]:
-    array = numeric_array(value, what)
-    return np.array(array, dtype=array.dtype if dtype is None else dtype)
-
-
-def tensor(value: Any, name: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
-    """Return a leaf with a copy of ``value``; arrays keep their dtype, Python floats become float64.
-
-    Raises ``DTypeError`` for anything but numbers and ``ShapeError`` for rows of unequal length.
-
-    >>> tensor([1.0, 2.0], name="x").value
-    array([1., 2.])
-    """
-    return Tensor("tensor", value=_owned(value, dtype, "tensor"), name=name)
-
-
-def parameter(value: Any, name: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
-    """Return a leaf that training updates, with a copy of ``value``.
-
-    >>> W = parameter(np.zeros((4, 2)), name="W")
-    >>> W.kind
-    'parameter'
-    """
-    return Tensor("parameter", value=_owned(value, dtype, "parameter"), name=name)
-
-
-def constant(value: Any, name: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
-    """Return a leaf that is never differentiated, with a copy of ``value``.
-
-    >>> constant(2.0).kind
-    'constant'
-    """
-    return Tensor("constant", value=_owned(value, dtype, "constant"), name=name)
-
-
-def input(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> Tensor:
-    """Return a leaf without a value: what is computed from it is recorded with shapes only.
-
-    ``tg.run`` gives it a value by its name.
-
-    >>> Inp = input("Inp", (1, 1, 28, 28))
-    >>> Inp.shape, Inp.has_value
-    ((1, 1, 28, 28), False)
-    """
-    if not isinstance(name, str) or not name:
-        raise FeedError(f"an input needs a name to be fed by; found {name!r}")
-    sizes = tuple(shape)
-    if any(isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0 for size in sizes):
-        raise ShapeError(f"input {name!r}: a shape is a tuple of whole numbers, none negative; found {tuple(shape)}")
-    return Tensor("input", shape=tuple(int(size) for size in sizes), dtype=np.dtype(dtype), name=name)
+def now() -> int:
+    """Return the time on the clock of ``Tensor.order``: tensors made later have larger numbers."""
+    return next(_clock)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -37,39 +38,70 @@ class Equation:
     expression: str
 
 
-def equations(nodes: Sequence[Tensor], outputs: Iterable[Tensor], labels: Mapping[Tensor, str]) -> list[Equation]:
-    """Return the equations of a graph in its order.
+@dataclass(frozen=True)
+class Layout:
+    """A graph as text: its lines, and a label for every node, shown or not."""
 
-    A node without a name that is used once is written inside the equation that uses it, while that stays short.
+    equations: list[Equation]
+    labels: dict[Tensor, str]
+
+
+def lay_out(nodes: Sequence[Tensor], outputs: Iterable[Tensor]) -> Layout:
+    """Return the lines of a graph in its order.
+
+    A node without a name that is used once is written inside the equation that uses it, while that stays short; the others
+    without a name are called t1, t2, ... in their order. Names that several nodes share are made different.
     """
     uses = Counter(x for node in nodes for x in node.inputs[: _shown(node)])
     kept = set(outputs)
+    labels = _own_labels(nodes)
+    taken = set(labels.values())
+    fresh = (name for name in (f"t{i}" for i in itertools.count(1)) if name not in taken)
     texts: dict[Tensor, tuple[str, int]] = {}
     lines: list[Equation] = []
-    fresh = _Renumbered(labels)
     for node in nodes:
-        if node.op is None:
-            texts[node] = (_leaf_text(node, fresh), _ATOM)
-            if node.name is not None or _number(node) is None or node in kept:
-                lines.append(Equation(node, fresh(node), ""))
-            continue
-        expression, binding = _expression(node, texts)
-        if node.name is None and uses[node] == 1 and node not in kept and len(expression) <= _LONGEST_INLINE:
-            texts[node] = (expression, binding)
-            continue
-        texts[node] = (fresh(node), _ATOM)
-        lines.append(Equation(node, texts[node][0], expression))
-    return lines
+        number = _number(node)
+        if number is not None:
+            texts[node] = number
+            shown = node in kept or bool(node.name)
+        elif node.op is None:
+            shown = True
+        else:
+            texts[node] = _expression(node, texts)
+            inline = uses[node] == 1 and node not in kept and len(texts[node][0]) <= _LONGEST_INLINE
+            shown = bool(node.name) or not inline
+        if shown:
+            label = labels.get(node) or labels.setdefault(node, next(fresh))
+            lines.append(Equation(node, label, "" if node.op is None else texts[node][0]))
+            texts[node] = texts[node] if number is not None else (label, _ATOM)
+    for node in nodes:
+        if node not in labels:
+            labels[node] = next(fresh)
+    return Layout(lines, labels)
 
 
-def equations_text(nodes: Sequence[Tensor], outputs: Iterable[Tensor], labels: Mapping[Tensor, str]) -> str:
-    """Return the equations of a graph as aligned lines with dtypes and shapes."""
+def equations_text(equations: Iterable[Equation]) -> str:
+    """Return equations as aligned lines with dtypes and shapes."""
     rows = []
-    for equation in equations(nodes, outputs, labels):
+    for equation in equations:
         node = equation.node
         made = f"= {equation.expression}" if equation.expression else leaf_note(node)
         rows.append((equation.label, made, f"{node.dtype} {node.shape}"))
     return aligned(rows)
+
+
+def _own_labels(nodes: Iterable[Tensor]) -> dict[Tensor, str]:
+    """Return the names of the nodes that have one, made unique by a number."""
+    named = [node for node in nodes if node.name]
+    taken = {str(node.name) for node in named}
+    labels: dict[Tensor, str] = {}
+    used: set[str] = set()
+    for node in named:
+        name = str(node.name)
+        numbered = (f"{name}_{i}" for i in itertools.count(2))
+        labels[node] = name if name not in used else next(n for n in numbered if n not in used and n not in taken)
+        used.add(labels[node])
+    return labels
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
@@ -88,22 +120,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-class _Renumbered:
-    """Labels in which the nodes without a name that are shown count t1, t2, ... without gaps."""
-
-    def __init__(self, labels: Mapping[Tensor, str]) -> None:
-        self._labels = labels
-        self._free = iter([label for node, label in labels.items() if node.name is None])
-        self._given: dict[Tensor, str] = {}
-
-    def __call__(self, node: Tensor) -> str:
-        if node.name is not None:
-            return self._labels[node]
-        if node not in self._given:
-            self._given[node] = next(self._free)
-        return self._given[node]
-
-
 def _shown(node: Tensor) -> int | None:
     """How many of a node's inputs its expression shows: operands that only steady the numbers stay unwritten."""
     return None if node.op is None or node.op.variadic else len(node.op.parameters)
@@ -116,19 +132,15 @@ def leaf_note(node: Tensor) -> str:
     return "value" if node.kind == "tensor" else node.kind
 
 
-def _leaf_text(node: Tensor, label: _Renumbered) -> str:
-    number = _number(node)
-    return label(node) if number is None else number
-
-
-def _number(node: Tensor) -> str | None:
-    """Return a constant as a number: one without a name, or equal to 1, whose elements are all the same."""
+def _number(node: Tensor) -> tuple[str, int] | None:
+    """Return a constant as a number and how tightly that binds: one without a name, or equal to 1, with equal elements."""
     if node.kind != "constant" or not node.size:
         return None
     first = node.value.flat[0]
-    if (node.name is not None and first != 1) or not (node.value == first).all():
+    if (node.name and first != 1) or not (node.value == first).all():
         return None
-    return f"{first:.6g}" if node.dtype.kind == "f" else str(first)
+    text = f"{first:.6g}" if node.dtype.kind == "f" else str(first)
+    return text, _BINDING["neg"] if text.startswith("-") else _ATOM
 
 
 def _expression(node: Tensor, texts: Mapping[Tensor, tuple[str, int]]) -> tuple[str, int]:
@@ -137,6 +149,8 @@ def _expression(node: Tensor, texts: Mapping[Tensor, tuple[str, int]]) -> tuple[
     operands = [texts[x] for x in node.inputs[: _shown(node)]]
     if op.symbol in _BINDING and len(operands) == 2:
         return _infix(op.symbol, *operands)
+    if op.symbol == "same":
+        return operands[0]
     if op.symbol == "neg":
         return "-" + _within(operands[0], _BINDING["neg"]), _BINDING["neg"]
     if op.symbol == "+" and len(operands) > 2:

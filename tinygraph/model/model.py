@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError, ModelError, ShapeError, TinygraphError, UnknownNameError, listing, nearest
+from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.leaves import input as declare_input
+from tinygraph.graph.leaves import parameter
 from tinygraph.graph.run import run
-from tinygraph.graph.tensor import Tensor, numeric_array, parameter
-from tinygraph.graph.tensor import input as declare_input
+from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import aligned
 from tinygraph.model.declaration import Declaration, Input, ParameterDeclaration, Training, declare, read_toml
 from tinygraph.model.initializers import initial_value
@@ -197,16 +199,14 @@ class Model:
         return Tensor("input", value=np.array(self.fitted(name, value)), name=name)
 
     def fitted(self, name: str, value: Any) -> npt.NDArray[Any]:
-        """Return ``value`` as a batch of the input called ``name``, or raise ``DataError``."""
+        """Return ``value`` as a batch of the input called ``name``, or raise ``DataError`` or ``DTypeError``."""
         array = numeric_array(value, f"input {name!r}")
         declared = self.inputs[name]
         if not array.ndim or array.shape[1:] != declared.shape:
             raise DataError(
                 f"input {name!r} of model {self.name!r} takes {self._expected(name)}; found shape {array.shape}"
             )
-        if not np.can_cast(array.dtype, declared.dtype, "same_kind"):
-            raise DataError(f"input {name!r} of model {self.name!r} holds {declared.dtype}; found {array.dtype}")
-        return np.asarray(array, dtype=declared.dtype)
+        return cast_array(array, declared.dtype, f"input {name!r} of model {self.name!r}")
 
     def _expected(self, name: str) -> str:
         return f"(m{''.join(f', {size}' for size in self.inputs[name].shape)})"

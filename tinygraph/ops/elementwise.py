@@ -316,6 +316,22 @@ def where_vjp(dy: Value, y: Value, condition: Value, x1: Value, x2: Value) -> An
     return None, lambda: where(condition, dy, 0.0), lambda: where(condition, 0.0, dy)
 
 
+@op(formula="{x}", symbol="same", elementwise=True, holomorphic=True, numpy=[np.positive], samples=unary())
+def identity(x: Value) -> Value:
+    """The tensor as it is: a second name for one value, as in the notes' ``dB3 = dZ3`` (B3) for one sample.
+
+    >>> import tinygraph as tg
+    >>> tg.identity(np.array([1.0, 2.0]))
+    array([1., 2.])
+    """
+    return x
+
+
+@identity.vjp
+def identity_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy
+
+
 @register(numpy=[np.clip])
 @dataclass(frozen=True)
 class Clip(Op):

@@ -11,8 +11,9 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError, DataError, ShapeError
 from tinygraph.graph.function import register
+from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Op, Sample, Shape, Value
-from tinygraph.graph.tensor import Tensor, constant
+from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation import Softmax, log_softmax, sigmoid, softmax
 from tinygraph.ops.elementwise import log, where
 from tinygraph.ops.reduction import sum

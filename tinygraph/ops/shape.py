@@ -288,7 +288,7 @@ class Index(tuple[Any, ...]):
         )
 
     def __str__(self) -> str:
-        return ", ".join("..." if part is Ellipsis else str(part) for part in self)
+        return ", ".join("..." if p is Ellipsis else str(_lists(p) if isinstance(p, tuple) else p) for p in self)
 
 
 def _nested(array: Any) -> Any:
@@ -296,6 +296,11 @@ def _nested(array: Any) -> Any:
     if array.ndim == 0:
         return int(array)
     return tuple(_nested(row) for row in array)
+
+
+def _lists(nested: Any) -> Any:
+    """Return nested tuples as the lists that an index is written with."""
+    return [_lists(part) for part in nested] if isinstance(nested, tuple) else nested
 
 
 def _index_samples(rng: np.random.Generator) -> Iterable[Sample]:

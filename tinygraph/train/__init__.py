@@ -1,0 +1,33 @@
+"""Training: data, optimizers, the loop, and what it measures.
+
+A training step is one graph: forward, loss, gradients, and the optimizer's update, all recorded as operations.
+"""
+
+from tinygraph.train.data import Data, check_data, load_data
+from tinygraph.train.history import History, Row
+from tinygraph.train.loop import Progress, TrainingInterrupted, evaluate, fit
+from tinygraph.train.metrics import Metrics, accuracy, majority_class_baseline
+from tinygraph.train.optimizers import SGD, Adam, Optimizer, make_optimizer, update_equations
+from tinygraph.train.step import initial_state, training_step
+
+__all__ = [
+    "SGD",
+    "Adam",
+    "Data",
+    "History",
+    "Metrics",
+    "Optimizer",
+    "Progress",
+    "Row",
+    "TrainingInterrupted",
+    "accuracy",
+    "check_data",
+    "evaluate",
+    "fit",
+    "initial_state",
+    "load_data",
+    "majority_class_baseline",
+    "make_optimizer",
+    "training_step",
+    "update_equations",
+]

@@ -29,8 +29,8 @@ Part: TypeAlias = tuple[Any, Any]
 class Data:
     """Samples and labels, divided in two: ``train`` and ``test``, each a pair ``(x, y)``; ``test`` may be ``None``.
 
-    The first axis of ``x`` and of ``y`` counts the samples. For a model of several inputs ``x`` (or ``y``) is a dict of arrays
-    by the inputs' names. Nothing is checked here; see ``check_data``.
+    The first axis of ``x`` and of ``y`` counts the samples. For a model of several inputs ``x`` (or ``y``) is a dict
+    of arrays by the inputs' names. Nothing is checked here; see ``check_data``.
 
     >>> data = Data("mine", train=(np.zeros((3, 2)), np.array([0, 1, 1])), test=None)
     >>> data.name, data.train[0].shape
@@ -46,14 +46,15 @@ class Data:
 def load_data(source: str | PathLike[str], model: Model | None = None) -> Data:
     """Return a built-in data set by its name, or one from a ``.npz`` file by its path.
 
-    Built in: ``digits``, 1,797 handwritten digits, ``x`` float32 (N, 1, 8, 8) in 0 to 1 (black pixels in a block of 4 by 4, divided
-    by 16), ``y`` int64 (N,), 0 to 9; ``digits_odd``, the same with ``y`` float32 (N, 1), 1 for odd; ``digits28`` and ``digits28_odd``, each
-    pixel repeated 3 by 3 within a border of 2, (N, 1, 28, 28); ``xor``, ``x`` float32 (4, 2), ``y`` (4, 1), to train and to test on.
-    Source of the digits: E. Alpaydin and C. Kaynak, *Optical Recognition of Handwritten Digits*, UCI Machine Learning
-    Repository, 1998, doi 10.24432/C50P49, CC BY 4.0.
+    Built in: ``digits``, 1,797 handwritten digits, ``x`` float32 (N, 1, 8, 8) in 0 to 1 (black pixels in a block of 4
+    by 4, divided by 16), ``y`` int64 (N,), 0 to 9; ``digits_odd``, the same with ``y`` float32 (N, 1), 1 for odd;
+    ``digits28`` and ``digits28_odd``, each pixel repeated 3 by 3 within a border of 2, (N, 1, 28, 28); ``xor``, ``x``
+    float32 (4, 2), ``y`` (4, 1), to train and to test on. Source of the digits: E. Alpaydin and C. Kaynak, *Optical
+    Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0.
 
-    A file holds ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. Otherwise every fifth sample (index 4, 9, 14, ...) is
-    the test set, as in the digits (1,438 and 359); fewer than five samples are trained and tested on alike.
+    A file holds ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. Otherwise every fifth sample
+    (index 4, 9, 14, ...) is the test set, as in the digits (1,438 and 359); fewer than five samples are trained and
+    tested on alike.
 
     With ``model``, the data are checked against it. Raises ``UnknownNameError`` and ``DataError``.
 
@@ -81,10 +82,10 @@ def load_data(source: str | PathLike[str], model: Model | None = None) -> Data:
 def check_data(model: Model, x: Any, y: Any = None) -> None:
     """Raise ``DataError`` unless ``model`` can be trained and evaluated on samples ``x`` and labels ``y``.
 
-    Refused are empty data, values that are not finite, other shapes than the model's inputs declare (``x`` and ``y`` have the samples
-    in the first axis), different numbers of samples, labels outside 0 to 1 for ``bce``, and class numbers out of range for
-    ``cross_entropy``. Nothing is reshaped. For several inputs ``x`` is a dict of arrays by name; ``y`` is
-    ignored by a model whose loss takes no labels.
+    Refused are empty data, values that are not finite, other shapes than the model's inputs declare (``x`` and ``y``
+    have the samples in the first axis), different numbers of samples, labels outside 0 to 1 for ``bce``, and class
+    numbers out of range for ``cross_entropy``. Nothing is reshaped. For several inputs ``x`` is a dict of arrays by
+    name; ``y`` is ignored by a model whose loss takes no labels.
 
     >>> import tinygraph as tg
     >>> from tinygraph.model import load_model

@@ -71,8 +71,8 @@ class History:
     def save_csv(self, path: str | PathLike[str]) -> None:
         """Write the rows as comma-separated values below a line of column names; ``None`` is an empty cell.
 
-        Numbers are written in full, so that reading them gives the same bits. Raises ``TinygraphError`` where the file
-        cannot be written.
+        Numbers are written in full, so that reading them gives the same bits. Raises ``TinygraphError`` where the
+        file cannot be written.
 
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp(), "history.csv")

@@ -23,6 +23,8 @@ CLASSIFYING = ("bce", "bce_with_logits", "cross_entropy")
 class DecisionRule:
     """How an output is read as a decision: above ``threshold``, or, without one, the class with the largest number.
 
+    ``labels`` names the input that says which decisions are right.
+
     >>> DecisionRule(threshold=0.5).right(np.array([[0.9], [0.2]]), np.array([[1.0], [1.0]]))
     array([[ True],
            [False]])
@@ -31,6 +33,7 @@ class DecisionRule:
     """
 
     threshold: float | None = None
+    labels: str | None = None
 
     def right(self, output: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Return which decisions are right: one for each element, or for each row of classes."""
@@ -51,7 +54,8 @@ def classifying_losses(recording: Recording) -> Iterator[Tensor]:
 def decision_rule(recording: Recording) -> DecisionRule | None:
     """Return how the model's output is read as a decision, or ``None`` where it is none, as in regression.
 
-    A number is read as a probability, above 0.5; where it is the logits of the loss, above 0. Classes are read by the largest.
+    A number is read as a probability, above 0.5; where it is the logits of the loss, above 0. Classes are read by the
+    largest.
     """
     output = recording.output
     for node in classifying_losses(recording):
@@ -60,9 +64,9 @@ def decision_rule(recording: Recording) -> DecisionRule | None:
         if output.shape != prediction.shape or not _same_quantity(output, node):
             continue
         if node.op.name == "cross_entropy":
-            return DecisionRule()
+            return DecisionRule(labels=_labels_of(node))
         logits = prediction if node.op.name == "bce_with_logits" else node.inputs[-1] if len(node.inputs) > 2 else None
-        return DecisionRule(threshold=0.0 if output is logits else 0.5)
+        return DecisionRule(0.0 if output is logits else 0.5, _labels_of(node))
     return None
 
 
@@ -71,6 +75,11 @@ def _same_quantity(output: Tensor, loss: Tensor) -> bool:
     looked_at = [loss.inputs[0], *loss.inputs[2:]]
     behind = set(topological([output]))
     return any(x in behind for x in looked_at) or output in set(topological(looked_at))
+
+
+def _labels_of(loss: Tensor) -> str | None:
+    inputs = [x.name for x in topological([loss.inputs[1]]) if x.kind == "input"]
+    return inputs[0] if len(inputs) == 1 else None
 
 
 def check_labels(recording: Recording, arrays: dict[str, npt.NDArray[Any]]) -> None:
@@ -82,11 +91,11 @@ def check_labels(recording: Recording, arrays: dict[str, npt.NDArray[Any]]) -> N
             continue
         array, last = arrays[labels.name], logits.shape[-1] - 1
         low, high = array.min(), array.max()
-        if labels.ndim < logits.ndim and not (0 <= low and high <= last):
+        if labels.ndim < logits.ndim and not (low >= 0 and high <= last):
             raise DataError(
                 f"class numbers {labels.name!r} must lie in 0 to {last}, for {node.op.name}; found {low} to {high}"
             )
-        if labels.ndim == logits.ndim and not (0 <= low and high <= 1):
+        if labels.ndim == logits.ndim and not (low >= 0 and high <= 1):
             raise DataError(
                 f"labels {labels.name!r} must lie between 0 and 1, for {node.op.name}; found {low:g} to {high:g}"
             )

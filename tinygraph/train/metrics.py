@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -63,10 +62,11 @@ class RunningMeans:
 def accuracy(output: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | None = None) -> float:
     """Return the share of right decisions, in 0 to 1.
 
-    With ``threshold``, decisions are binary: ``output`` and ``labels`` share one shape, and a decision is right where ``output`` is above
-    the threshold exactly where the label is above 0.5. Give 0.5 for probabilities and 0 for logits. Without it, ``output (N, K)``
-    holds a number for each class, the largest is chosen, and ``labels`` are class numbers ``(N,)`` or one-hot rows ``(N, K)``.
-    Raises ``DataError`` for shapes that do not fit and for an empty batch.
+    With ``threshold``, decisions are binary: ``output`` and ``labels`` share one shape, and a decision is right where
+    ``output`` is above the threshold exactly where the label is above 0.5. Give 0.5 for probabilities and 0 for
+    logits. Without it, ``output (N, K)`` holds a number for each class, the largest is chosen, and ``labels`` are
+    class numbers ``(N,)`` or one-hot rows ``(N, K)``. Raises ``DataError`` for shapes that do not fit and for an
+    empty batch.
 
     >>> accuracy([[0.9], [0.2], [0.7]], [[1.0], [0.0], [0.0]], threshold=0.5).__round__(4)
     0.6667
@@ -83,9 +83,9 @@ def accuracy(output: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | No
 def majority_class_baseline(y: npt.ArrayLike) -> float:
     """Return the accuracy of always answering the most frequent class: what a model must beat.
 
-    ``y`` holds class numbers or binary labels ``(N,)`` or ``(N, 1)``, one-hot rows ``(N, K)``, or several binary labels
-    ``(N, K)``, for which it is the mean over the columns. Labels between 0 and 1 count as the nearer of the two.
-    Raises ``DataError`` for empty labels.
+    ``y`` holds class numbers or binary labels ``(N,)`` or ``(N, 1)``, one-hot rows ``(N, K)``, or several binary
+    labels ``(N, K)``, for which it is the mean over the columns. Labels between 0 and 1 count as the nearer of the
+    two. Raises ``DataError`` for empty labels.
 
     >>> majority_class_baseline([[1.0], [0.0], [1.0], [1.0]])
     0.75

@@ -6,7 +6,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,8 @@ from tinygraph.errors import AttributeValueError, UnknownNameError, listing, nea
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Value
-from tinygraph.graph.tensor import Tensor, input
+from tinygraph.graph.leaves import input
+from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import aligned, equations
 from tinygraph.ops.elementwise import cast, sqrt
 
@@ -59,9 +60,9 @@ class SGD(Optimizer):
     U5 (K1), U6 (B1), with alpha for the learning rate. With momentum, as in PyTorch:
     ``v = momentum * v + gradient``, ``theta = theta - learning_rate * v``, and ``v`` starts at zero.
 
-    ``learning_rate`` is a positive number, ``momentum`` lies in 0 to 1, without 1. Parameter, gradient and ``v`` share any one
-    shape and floating dtype. Raises ``AttributeValueError``. Source of the momentum: B. T. Polyak, *Some methods of speeding
-    up the convergence of iteration methods*, 1964.
+    ``learning_rate`` is a positive number, ``momentum`` lies in 0 to 1, without 1. Parameter, gradient and ``v``
+    share any one shape and floating dtype. Raises ``AttributeValueError``. Source of the momentum: B. T. Polyak,
+    *Some methods of speeding up the convergence of iteration methods*, 1964.
 
     >>> W3, dW3 = np.array([1.0, 2.0]), np.array([0.5, -0.5])
     >>> SGD(learning_rate=0.1).update(W3, dW3, ())
@@ -100,9 +101,10 @@ class Adam(Optimizer):
     ``t = t + 1``, ``m = beta1 * m + (1 - beta1) * gradient``, ``v = beta2 * v + (1 - beta2) * gradient**2``, and
     ``theta = theta - learning_rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon)``.
 
-    ``learning_rate`` and ``epsilon`` are positive; ``beta1`` and ``beta2`` lie in 0 to 1, without 1. Parameter, gradient, ``m`` and
-    ``v`` share any one shape and floating dtype; the step count ``t`` is an int64. Raises ``AttributeValueError``.
-    Source: Kingma and Ba, *Adam: A Method for Stochastic Optimization*, 2014, arXiv:1412.6980, algorithm 1.
+    ``learning_rate`` and ``epsilon`` are positive; ``beta1`` and ``beta2`` lie in 0 to 1, without 1. Parameter,
+    gradient, ``m`` and ``v`` share any one shape and floating dtype; the step count ``t`` is an int64. Raises
+    ``AttributeValueError``. Source: Kingma and Ba, *Adam: A Method for Stochastic Optimization*, 2014,
+    arXiv:1412.6980, algorithm 1.
 
     >>> adam = Adam(learning_rate=0.1)
     >>> W = np.array([1.0, 2.0])
@@ -150,7 +152,8 @@ _NAMED: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam}
 def make_optimizer(name: str, learning_rate: float | None = None, momentum: float = 0.0) -> Optimizer:
     """Return the optimizer called ``"sgd"`` or ``"adam"``; ``None`` is its own default learning rate.
 
-    Raises ``UnknownNameError``, and ``AttributeValueError`` for settings out of range or momentum for Adam, which has its own.
+    Raises ``UnknownNameError``, and ``AttributeValueError`` for settings out of range or momentum for Adam, which has
+    its own.
 
     >>> make_optimizer("sgd", 0.5)
     SGD(learning_rate=0.5, momentum=0.0)
@@ -172,8 +175,8 @@ def make_optimizer(name: str, learning_rate: float | None = None, momentum: floa
 def update_equations(model: Any, optimizer: Optimizer) -> str:
     """Return an optimizer's update of every parameter of ``model`` as equations, one line each.
 
-    ``dW`` is the gradient of the loss with respect to ``W``, and ``W_new`` the value that the step gives to ``W``. ``model`` is anything
-    with ``parameters``, tensors by name.
+    ``dW`` is the gradient of the loss with respect to ``W``, and ``W_new`` the value that the step gives to ``W``.
+    ``model`` is anything with ``parameters``, tensors by name.
 
     >>> import tinygraph as tg
     >>> from types import SimpleNamespace
@@ -190,7 +193,7 @@ def update_equations(model: Any, optimizer: Optimizer) -> str:
         new, _, new_state = record_update(optimizer, name, parameter, gradient)
         outputs += [new, *new_state]
     graph = Graph(outputs)
-    lines = equations(graph.nodes, graph.outputs, graph.labels)
+    lines = graph.layout.equations
     return aligned([(line.label, f"= {line.expression}") for line in lines if line.expression])
 
 

@@ -1,0 +1,135 @@
+"""What a wrong gradient looks like: the usual slips, recognised by the numbers they leave."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.check.compare import Point
+from tinygraph.check.names import input_name
+
+if TYPE_CHECKING:
+    from tinygraph.check.local import Finding, LocalRule
+
+Array = npt.NDArray[Any]
+
+
+def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Return the likely cause of a wrong gradient, or an empty string where none fits.
+
+    ``findings`` are those of all the node's inputs: a gradient may have gone to the wrong one.
+    """
+    wrong_values = (_zero, _without_dy, _factor, _swapped, _transposed, _operand_transposed, _assigned)
+    for guess in (_shapes,) if finding.message else wrong_values:
+        try:
+            text = guess(rule, finding, findings)
+        except Exception:
+            # Guesses run rules and forwards at other values, where these may fail; that says nothing.
+            continue
+        if text:
+            return text
+    return ""
+
+
+def _shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    shapes = [np.shape(gradient) for gradient in rule.raw(rule.cotangent, rule.values)]
+    expected = [np.shape(value) for value in rule.values]
+    if len(shapes) == 2 and shapes == expected[::-1]:
+        return "the gradients of its inputs are swapped"
+    return "transposed" if shapes[finding.place] == expected[finding.place][::-1] else ""
+
+
+def _elements(finding: Finding) -> list[Point]:
+    return [point for point in finding.points if point.index is not None and not point.kink]
+
+
+def _matches(candidate: Any, finding: Finding) -> bool:
+    """Whether a gradient agrees with the numeric derivatives of all elements that were compared."""
+    points = _elements(finding)
+    if not points or np.shape(candidate) != finding.gradient.shape:
+        return False
+    numeric = np.array([point.numeric for point in points])
+    values = np.array([candidate[point.index] for point in points])
+    return bool(np.allclose(values, numeric, rtol=1e-5, atol=1e-7 * abs(numeric).max()))
+
+
+def _zero(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    return "" if np.any(finding.gradient) else "returns zero"
+
+
+def _without_dy(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    doubled = rule.gradient(finding.place, 2 * rule.cotangent)
+    return "does not use dy" if np.array_equal(doubled, finding.gradient) else ""
+
+
+def _factor(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a gradient that is a multiple of the right one."""
+    points = _elements(finding)
+    largest = max((abs(point.numeric) for point in points), default=0.0)
+    ratios = [point.rule / point.numeric for point in points if abs(point.numeric) > 1e-3 * largest]
+    factor = float(np.median(ratios)) if ratios else 1.0
+    if not math.isfinite(factor) or _close(factor, 1) or not np.allclose(ratios, factor, rtol=1e-5, atol=0):
+        return ""
+    counts = _counts(rule, finding.place)
+    if _close(factor, -1):
+        return "sign"
+    missing = next((f"missing 1/m, m = {m}" for m in counts if _close(factor, m)), "")
+    doubled = next((f"1/m taken twice, m = {m}" for m in counts if _close(factor * m, 1)), "")
+    multiple = f"off by a factor of {factor:.6g}" if len(ratios) > 1 or _close(factor, round(factor)) else ""
+    simple = multiple if _close(factor, 2) or _close(factor, 0.5) else ""
+    return ", or ".join(filter(None, (simple, missing or doubled))) or multiple
+
+
+def _close(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=1e-5)
+
+
+def _counts(rule: LocalRule, place: int) -> list[int]:
+    """Return the numbers that a mean may divide by: samples, elements, elements for each result."""
+    x = rule.values[place]
+    counts = [*x.shape[:1], x.size, x.size // max(rule.y.size, 1)]
+    return [count for count in dict.fromkeys(counts) if count > 1]
+
+
+def _swapped(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    others = [other for other in findings if other is not finding]
+    swapped = any(_matches(other.gradient, finding) and _matches(finding.gradient, other) for other in others)
+    return "the gradients of its inputs are swapped" if swapped else ""
+
+
+def _transposed(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    gradient = finding.gradient
+    return "transposed" if gradient.ndim > 1 and _matches(gradient.swapaxes(-1, -2), finding) else ""
+
+
+def _operand_transposed(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a rule that would be right if one of the inputs were transposed in it."""
+    for place, value in enumerate(rule.values):
+        if value.ndim > 1 and value.shape[-1] == value.shape[-2]:
+            values = [*rule.values[:place], value.swapaxes(-1, -2), *rule.values[place + 1 :]]
+            if _matches(rule.raw(rule.cotangent, values)[finding.place], finding):
+                name = input_name(rule.op, place)
+                return f"transposed: {name} stands where {name}.T belongs"
+    return ""
+
+
+def _assigned(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a rule that keeps one of the contributions to an element where it should add them up."""
+    wrong = sorted((p for p in _elements(finding) if p.error > 1e-6), key=lambda point: -point.error)[:10]
+    if not wrong or not all(_keeps_one(rule, finding.place, point) for point in wrong):
+        return ""
+    if hasattr(rule.op, "windows"):
+        return "assigned where windows overlap; gradients add up"
+    return "one contribution of several; gradients add up"
+
+
+def _keeps_one(rule: LocalRule, place: int, point: Point) -> bool:
+    direction = np.zeros(rule.values[place].shape)
+    direction[point.index] = 1.0
+    parts = rule.contributions(place, direction)
+    parts = parts[abs(parts) > 1e-6 * abs(parts).max(initial=0.0)]
+    return parts.size > 1 and bool(np.isclose(parts, point.rule, rtol=1e-4, atol=0).any())

@@ -1,0 +1,47 @@
+"""``tinygraph check``: proof that every gradient of a model is right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tinygraph.cli.group import WRONG_RULE
+from tinygraph.cli.options import data_option, model_argument, ops_option, seed_option
+
+if TYPE_CHECKING:
+    from tinygraph.graph.tensor import Tensor
+    from tinygraph.model import Model
+
+
+@click.command(short_help="Check every gradient of a model.")
+@model_argument
+@data_option("Data to check on: a built-in set or a file with x and y.  [default: random values]")
+@click.option(
+    "--batch-size", type=click.IntRange(min=1), default=2, show_default=True, help="How many samples to check on."
+)
+@seed_option
+@ops_option
+@click.pass_context
+def check(context: click.Context, model: str, data: str | None, batch_size: int, seed: int | None) -> None:
+    """Check every gradient of MODEL against numeric derivatives, rule by rule and then as a whole.
+
+    Ends with code 1 if a rule is wrong.
+    """
+    from tinygraph.check import check
+    from tinygraph.model import load_model
+
+    checked = load_model(model, seed)
+    thing = checked if data else checked.graph(batch_size)
+    report = check(thing, _samples(checked, data, batch_size) if data else None, seed=seed or 0)
+    click.echo(str(report))
+    if not report.ok:
+        context.exit(WRONG_RULE)
+
+
+def _samples(model: Model, data: str, batch_size: int) -> dict[str | Tensor, Any]:
+    """Return the first samples of the data, by the names of the model's inputs."""
+    from tinygraph.train import load_data
+    from tinygraph.train.feeds import feeds_of
+
+    return {name: array[:batch_size] for name, array in feeds_of(model, *load_data(data, model).train).items()}

@@ -1,0 +1,88 @@
+"""``tinygraph doctor``: what is installed, which renderer is active, and what to do about what is missing."""
+
+from __future__ import annotations
+
+import contextlib
+import platform
+from collections.abc import Iterator
+from importlib import metadata
+
+import click
+
+PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "safetensors", "click", "rich")
+
+
+@click.command(short_help="Say what is installed and what is missing.")
+def doctor() -> None:
+    """Say what is installed, which renderer is active, and one fix for each thing that is missing."""
+    from tinygraph.graph.text import aligned
+
+    rows = list(versions())
+    renderer, formats = rendering()
+    rows += [("renderer", renderer), ("pictures", ", ".join(formats))]
+    click.echo(aligned([(name, found or "missing") for name, found in rows]))
+    for fix in fixes(dict(rows), formats):
+        click.echo(f"fix: {fix}")
+
+
+def versions() -> Iterator[tuple[str, str]]:
+    """Yield names and versions of what tinygraph works with; an empty version for what is missing."""
+    from tinygraph import __version__
+    from tinygraph.draw.render import dot_version
+
+    yield "tinygraph", __version__
+    yield "Python", f"{platform.python_version()} ({platform.system()} {platform.machine()})"
+    yield "numpy", f"{version_of('numpy')} ({blas()})"
+    yield "dot", dot_version() or ""
+    for package in PACKAGES:
+        yield package, version_of(package)
+
+
+def version_of(package: str) -> str:
+    """Return the version of an installed package, or an empty string."""
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version(package)
+    return ""
+
+
+def blas() -> str:
+    """Return the name and version of the library that multiplies NumPy's matrices."""
+    import numpy as np
+
+    try:
+        found = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+        return f"BLAS: {found['name']} {found['version']}"
+    except (KeyError, TypeError):
+        return "BLAS: unknown"
+
+
+def rendering() -> tuple[str, list[str]]:
+    """Return the active renderer, and the formats that a trial shows to be possible."""
+    from tinygraph.draw.render import FORMATS, render, renderers
+    from tinygraph.errors import RenderError
+
+    possible = ["gv"]
+    for format in FORMATS[1:]:
+        with contextlib.suppress(RenderError):
+            render("digraph { trial }", format)
+            possible.append(format)
+    active = next((f"{renderer.name} {renderer.version}" for renderer in renderers()), "")
+    return active, possible
+
+
+def fixes(found: dict[str, str], formats: list[str]) -> Iterator[str]:
+    """Yield one fix for each thing that is missing."""
+    from tinygraph.draw.render import FIXES, FORMATS, carries_graphviz
+
+    if not found["renderer"]:
+        yield f"to render pictures, {FIXES}"
+    elif len(formats) < len(FORMATS):
+        absent = ", ".join(format for format in FORMATS if format not in formats)
+        yield f"{found['renderer']} cannot render {absent}: {FIXES}"
+    if found["pygraphviz"] and not carries_graphviz(found["pygraphviz"]):
+        yield "pygraphviz older than 2.0 needs `dot` and is not used: pip install 'pygraphviz>=2.0'"
+    if not found["matplotlib"]:
+        yield "to draw learning curves, `pip install 'tinygraph[draw]'`, which brings matplotlib"
+    for package in ("graphviz", "safetensors"):
+        if not found[package]:
+            yield f"{package} is a dependency and missing: pip install {package}"

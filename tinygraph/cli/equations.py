@@ -1,0 +1,113 @@
+"""``tinygraph equations``: a model's forward equations, and the backward ones derived from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import click
+
+from tinygraph.cli.options import model_argument, ops_option
+
+if TYPE_CHECKING:
+    from tinygraph.graph.tensor import Tensor
+    from tinygraph.model import Model
+
+
+@click.command(short_help="Print a model's equations, forward and backward.")
+@model_argument
+@click.option("--backward", is_flag=True, help="Derive the equations of the backward pass and of the update too.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="How many samples.")
+@ops_option
+def equations(model: str, backward: bool, batch_size: int) -> None:
+    """Print MODEL as equations, with shapes."""
+    from tinygraph.model import load_model
+
+    declared = load_model(model)
+    sections: dict[str, list[tuple[str, ...]]] = {"Forward": list(forward_rows(declared, batch_size))}
+    if backward:
+        gradients = parameter_gradients(declared, batch_size)
+        sections["Backward"] = list(backward_rows(declared, gradients, batch_size))
+        sections["Update"] = list(update_rows(declared, gradients))
+    for heading, lines in zip(sections, in_columns(sections.values()), strict=True):
+        if backward:
+            click.secho(f"{'' if heading == 'Forward' else chr(10)}{heading}", bold=True)
+        click.echo("\n".join(lines))
+
+
+def in_columns(sections: Iterable[list[tuple[str, ...]]]) -> Iterator[list[str]]:
+    """Yield the lines of each section, with their columns below each other."""
+    from tinygraph.graph.text import aligned
+
+    sections = list(sections)
+    lines = iter(aligned([row for rows in sections for row in rows]).splitlines())
+    for rows in sections:
+        yield [next(lines) for _ in rows]
+
+
+def forward_rows(model: Model, batch: int) -> Iterator[tuple[str, str, str]]:
+    """Yield a model's equations as rows: symbol, expression, dtype and shape."""
+    for equation in model.record(batch).equations:
+        expression = equation.text.partition("=")[2].strip()
+        yield equation.name, f"= {expression}", f"{equation.node.dtype} {equation.node.shape}"
+
+
+def parameter_gradients(model: Model, batch: int) -> dict[Tensor, Tensor]:
+    """Return the gradients of the loss with respect to the parameters, in the order in which the sweep computes them."""
+    from tinygraph.errors import TinygraphError
+    from tinygraph.graph.backprop import gradients_of
+
+    loss = model.record(batch).loss
+    if loss is None:
+        raise TinygraphError(f"model {model.name!r} declares no loss, so there is no backward pass")
+    gradients = gradients_of(loss, list(model.parameters.values()))
+    return dict(sorted(gradients.items(), key=lambda pair: pair[1].order))
+
+
+def backward_rows(model: Model, gradients: Mapping[Tensor, Tensor], batch: int) -> Iterator[tuple[str, str, str]]:
+    """Yield the nodes of the gradients as equations, in the order in which they are computed."""
+    from tinygraph.graph.graph import Graph
+    from tinygraph.graph.text import lay_out, leaf_note
+
+    recording = model.record(batch)
+    graph = Graph([*recording.graph.outputs, *gradients.values()])
+    forward = {node for equation in recording.equations for node in equation.nodes}
+    kept = {*forward, *gradients.values()}
+    seed = gradient_name(recording.loss)
+    for line in lay_out(graph.nodes, kept).equations:
+        node = line.node
+        if node in forward or node.kind in ("input", "parameter"):
+            continue
+        # A one, such as the m of a batch of one, changes nothing and is written nowhere but as the sweep's start.
+        if node.kind == "constant" and node.size == 1 and node.value.item() == 1 and line.label != seed:
+            continue
+        made = f"= {line.expression}" if line.expression else leaf_note(node)
+        yield line.label, made, f"{node.dtype} {node.shape}"
+    yield from _shared(gradients)
+
+
+def gradient_name(tensor: Tensor | None) -> str:
+    """Return what a tensor's gradient is called."""
+    return f"d{tensor.name}" if tensor is not None else ""
+
+
+def _shared(gradients: Mapping[Tensor, Tensor]) -> Iterable[tuple[str, str, str]]:
+    """Yield a line for each parameter whose gradient is another tensor's, as it is."""
+    for parameter, gradient in gradients.items():
+        if gradient.name != gradient_name(parameter):
+            yield gradient_name(parameter), f"= {gradient.name}", f"{gradient.dtype} {gradient.shape}"
+
+
+def update_rows(model: Model, gradients: Iterable[Tensor]) -> Iterator[tuple[str, str, str]]:
+    """Yield the update of each parameter by the model's optimizer, in the order in which the gradients are computed."""
+    from tinygraph.train import make_optimizer, update_equations
+
+    settings = model.training
+    if settings.optimizer == "sgd" and not settings.momentum:
+        for parameter in gradients:
+            yield parameter.name or "", f"= {parameter.name} - learning_rate * {gradient_name(parameter)}", ""
+        return
+    optimizer = make_optimizer(settings.optimizer, settings.learning_rate, settings.momentum)
+    for line in update_equations(model, optimizer).splitlines():
+        symbol, _, expression = line.partition("=")
+        yield symbol.strip(), f"={expression}", ""

@@ -1,0 +1,89 @@
+"""An operation's gradient rule as equations: what it records on tensors that have only shapes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinygraph.graph.op import Op, Sample
+
+
+def gradient_lines(op: type[Op]) -> list[str]:
+    """Return an operation's gradient rule, written out for its first sample: a line for each input, and for what they share.
+
+    >>> import tinygraph as tg
+    >>> gradient_lines(tg.relu.op)
+    ['dx = dy * (x > 0)', 'where y = relu(x), x (3, 4)']
+    """
+    from tinygraph.errors import TinygraphError
+    from tinygraph.graph.op import Op
+
+    if op.vjp is Op.vjp:
+        return ["none: no gradient flows through it"]
+    if op.opaque_vjp:
+        return [f"d{name}: an opaque rule, which computes on arrays and has no formula" for name in op.parameters]
+    sample = first_sample(op)
+    if sample is None:
+        return ["not written out: the operation has no samples that say which shapes it takes"]
+    try:
+        return _recorded(op, sample)
+    except TinygraphError as error:
+        return [f"not written out: {error}"]
+
+
+def first_sample(op: type[Op]) -> Sample | None:
+    """Return the first sample of an operation; without samples, small matrices if its attributes allow."""
+    import dataclasses
+
+    import numpy as np
+
+    from tinygraph.graph.op import Sample
+
+    if op.samples is not None:
+        return next(iter(op.samples(np.random.default_rng(0))), None)
+    required = [field for field in dataclasses.fields(op) if field.default is dataclasses.MISSING]  # type: ignore[arg-type]
+    return None if required or op.variadic else Sample(*[np.ones((2, 3)) for _ in op.parameters])
+
+
+def _recorded(op: type[Op], sample: Sample) -> list[str]:
+    from tinygraph.graph.apply import apply
+    from tinygraph.graph.backprop import gradients_of
+    from tinygraph.graph.graph import Graph
+    from tinygraph.graph.leaves import input
+    from tinygraph.graph.text import leaf_note
+
+    names = input_names(op, len(sample.inputs))
+    inputs = [input(name, x.shape, x.dtype) for name, x in zip(names, sample.inputs, strict=True)]
+    y = apply(op(**sample.attributes), op.operands(*inputs))
+    y.name = result_name(names)
+    if y.dtype.kind not in "fc":
+        return ["none: no gradient flows through it"]
+    gradients = gradients_of(y, inputs, input(f"d{y.name}", y.shape, y.dtype))
+    graph = Graph([y, *gradients.values()])
+    lines = []
+    for line in graph.layout.equations:
+        if line.node is y:
+            made = line.expression
+        elif line.expression or line.node.kind == "constant":
+            lines.append(f"{line.label} {f'= {line.expression}' if line.expression else leaf_note(line.node)}")
+    for x in inputs:
+        if x not in gradients:
+            lines.append(f"d{x.name}: none")
+        elif gradients[x].name != f"d{x.name}":
+            lines.append(f"d{x.name} = {graph.labels[gradients[x]]}")
+    shapes = ", ".join(f"{x.name} {x.shape}" for x in inputs)
+    return [*lines, f"where {y.name} = {made}, {shapes}"]
+
+
+def input_names(op: type[Op], count: int) -> list[str]:
+    """Return names for the inputs: the operation's own, numbered where it takes any number of them."""
+    return [f"{op.parameters[0]}{i}" for i in range(1, count + 1)] if op.variadic else list(op.parameters[:count])
+
+
+def result_name(taken: list[str]) -> str:
+    """Return a name for the result that is not taken, and whose gradient's is not either.
+
+    >>> result_name(["x", "y"]), result_name(["x", "dy"])
+    ('z', 'z')
+    """
+    return next(name for name in ("y", "z", "r", "result") if name not in taken and f"d{name}" not in taken)

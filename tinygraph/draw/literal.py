@@ -1,0 +1,51 @@
+"""Text from outside, made so that Graphviz shows it as it is: it can neither be markup nor vanish."""
+
+from __future__ import annotations
+
+import html
+import textwrap
+
+MOST_LINES = 8
+
+
+def wrapped(line: str, width: int) -> list[str]:
+    """Return text in lines no longer than ``width``, the rest of a very long one left out with an ellipsis.
+
+    >>> wrapped("conv2d(P1, K2) + B2", 12)
+    ['conv2d(P1,', 'K2) + B2']
+    """
+    lines = textwrap.wrap(visible(line), width, break_on_hyphens=False, max_lines=MOST_LINES, placeholder=" …")
+    return lines or [visible(line)]
+
+
+def visible(line: str) -> str:
+    r"""Return text in which nothing is invisible: escapes for what does not print, and a word for nothing at all.
+
+    >>> visible("a\nb"), visible("")
+    ('a\\nb', '(empty)')
+    """
+    if not line.strip():
+        return repr(line) if line else "(empty)"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+
+
+def text(line: str) -> str:
+    r"""Return text for the inside of an HTML-like label, where it shows literally.
+
+    Graphviz replaces ``\N`` and its like even there, so backslashes are doubled.
+
+    >>> text("<b> & \\N")
+    '&lt;b&gt; &amp; \\\\N'
+    """
+    return html.escape(visible(line)).replace("\\", "\\\\")
+
+
+def tooltip(line: str) -> str:
+    r"""Return text for a tooltip, in which Graphviz resolves entities once and backslashes twice.
+
+    >>> tooltip("a & \\N")
+    'a &amp; \\\\\\\\N'
+    """
+    import graphviz
+
+    return str(graphviz.nohtml(visible(line).replace("&", "&amp;").replace("\\", "\\" * 4)))

@@ -1,0 +1,162 @@
+"""Rendering: from DOT to a picture, by the ``dot`` program where it is installed, else by pygraphviz within the process."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from tinygraph.draw.fonts import lend_fonts
+from tinygraph.errors import RenderError, listing, nearest
+
+FORMATS = ("gv", "svg", "png", "pdf")
+FIXES = "either `pip install 'tinygraph[draw]'`, or install Graphviz so that `dot` is on PATH"
+
+_in_process = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """A way to lay out and render DOT: its name, the version of Graphviz or of the package, and the function."""
+
+    name: str
+    version: str
+    render: Callable[[str, str], bytes]
+
+
+def renderers() -> tuple[Renderer, ...]:
+    """Return the renderers that are installed, the one that is used first.
+
+    >>> all(renderer.name in ("dot", "pygraphviz") for renderer in renderers())
+    True
+    """
+    found = []
+    version = dot_version()
+    if version is not None:
+        found.append(Renderer("dot", version, _by_dot))
+    version = pygraphviz_version()
+    if version is not None and carries_graphviz(version):
+        found.append(Renderer("pygraphviz", version, _by_pygraphviz))
+    return tuple(found)
+
+
+def render(dot: str, format: str) -> bytes:
+    """Return DOT rendered as ``"svg"``, ``"png"`` or ``"pdf"``, by the first renderer that can.
+
+    Raises ``RenderError``: none is installed, or none could render it.
+    """
+    installed = renderers()
+    if not installed:
+        raise RenderError(f"no renderer is installed, so no {format} can be made: {FIXES}")
+    faults = []
+    for renderer in installed:
+        try:
+            return renderer.render(dot, format)
+        except RenderError as fault:
+            faults.append(f"{renderer.name} {renderer.version}: {fault}")
+    raise RenderError(f"the picture could not be rendered as {format}: {'; '.join(faults)}")
+
+
+def format_of(path: Path) -> str:
+    """Return the format that a file's suffix names, or raise ``RenderError`` with the valid ones.
+
+    >>> format_of(Path("net.SVG"))
+    'svg'
+    """
+    suffix = path.suffix.removeprefix(".").lower()
+    if suffix not in FORMATS:
+        valid = listing(f".{name}" for name in FORMATS)
+        raise RenderError(
+            f"the suffix of {str(path)!r} names no format of pictures{nearest(suffix, FORMATS)} (valid: {valid})"
+        )
+    return suffix
+
+
+def dot_version() -> str | None:
+    """Return the version of the ``dot`` program on PATH, or ``None``."""
+    import graphviz
+
+    with contextlib.suppress(graphviz.ExecutableNotFound, graphviz.CalledProcessError, OSError, RuntimeError):
+        return ".".join(str(part) for part in graphviz.version())
+    return None
+
+
+def pygraphviz_version() -> str | None:
+    """Return the version of the installed pygraphviz, or ``None``."""
+    try:
+        present = importlib.util.find_spec("pygraphviz") is not None
+    except (ImportError, ValueError):
+        present = False
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        return metadata.version("pygraphviz") if present else None
+    return None
+
+
+def carries_graphviz(version: str) -> bool:
+    """Whether this version of pygraphviz brings the layout engine: 2.0 and newer.
+
+    >>> carries_graphviz("2.0.4"), carries_graphviz("1.14")
+    (True, False)
+    """
+    major = version.partition(".")[0]
+    return major.isdigit() and int(major) >= 2
+
+
+def _by_dot(dot: str, format: str) -> bytes:
+    import graphviz
+
+    try:
+        return bytes(graphviz.pipe("dot", format, dot.encode("utf-8"), quiet=True))
+    except (graphviz.ExecutableNotFound, graphviz.CalledProcessError, OSError) as error:
+        said = getattr(error, "stderr", None) or str(error)
+        raise RenderError(_first_line(said)) from None
+
+
+def _by_pygraphviz(dot: str, format: str) -> bytes:
+    lend_fonts()
+    try:
+        import pygraphviz
+    except Exception as error:
+        raise RenderError(f"it cannot be imported: {_first_line(str(error))}") from None
+    with _in_process, _captured_stderr() as said:
+        try:
+            return bytes(pygraphviz.AGraph(string=dot).draw(format=format, prog="dot"))
+        except Exception as error:
+            fault = f"{type(error).__name__}: {error}"
+    raise RenderError(_first_line(said() or fault))
+
+
+@contextlib.contextmanager
+def _captured_stderr() -> Iterator[Callable[[], str]]:
+    """Keep what C libraries write to the standard error stream; Fontconfig writes warnings there that no one can act on."""
+    kept: list[str] = []
+    with tempfile.TemporaryFile() as file, contextlib.ExitStack() as stack:
+        try:
+            saved = os.dup(2)
+        except OSError:
+            yield lambda: ""
+            return
+        stack.callback(os.close, saved)
+        if sys.stderr is not None:
+            sys.stderr.flush()
+        os.dup2(file.fileno(), 2)
+        try:
+            yield lambda: "".join(kept)
+        finally:
+            os.dup2(saved, 2)
+            file.seek(0)
+            kept.append(file.read().decode("utf-8", "replace"))
+
+
+def _first_line(said: Any) -> str:
+    lines = (said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)).strip().splitlines()
+    telling = [line for line in lines if "Fontconfig" not in line]
+    return (telling or lines or ["it said nothing"])[0]

@@ -1,0 +1,58 @@
+"""Values from outside, as arrays of numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.errors import DTypeError, ShapeError
+
+Array = npt.NDArray[Any]
+
+
+def numeric_array(value: Any, what: str) -> Array:
+    """Return ``value`` as an array of numbers, or raise an error that says ``what`` it is for.
+
+    >>> numeric_array([1, 2], "tensor")
+    array([1, 2])
+    >>> numeric_array("one", "tensor")
+    Traceback (most recent call last):
+    tinygraph.errors.DTypeError: tensor: expected numbers; found <U3 (str)
+    """
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ShapeError(f"{what}: rows of unequal length do not make an array") from None
+    if array.dtype.kind not in "biufc":
+        raise DTypeError(f"{what}: expected numbers; found {array.dtype} ({type(value).__name__})")
+    return array
+
+
+def numeric_dtype(dtype: Any, what: str) -> np.dtype[Any]:
+    """Return the NumPy dtype of numbers that ``dtype`` names, or raise ``DTypeError``."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = None
+    if found is None or found.kind not in "biufc":
+        raise DTypeError(f"{what}: a dtype of numbers is needed; found {dtype!r}")
+    return found
+
+
+def cast_array(array: Array, dtype: np.dtype[Any], what: str) -> Array:
+    """Return ``array`` in ``dtype`` where no kind of number is lost: float64 to float32, int to float, not float to int.
+
+    Raises ``DTypeError``, for whole numbers that ``dtype`` cannot hold too.
+    """
+    if array.dtype == dtype:
+        return array
+    if not np.can_cast(array.dtype, dtype, "same_kind"):
+        raise DTypeError(f"{what} holds {dtype}; found {array.dtype}")
+    cast = array.astype(dtype)
+    if dtype.kind in "iu" and not (cast == array).all():
+        raise DTypeError(f"{what} holds {dtype}; found numbers out of its range")
+    return cast

@@ -1,0 +1,64 @@
+"""Diagnosis: where in a graph numbers stopped being finite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.run import run
+from tinygraph.graph.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinygraph.model import Recording
+
+
+def first_not_finite(graph: Graph, recording: Recording, feeds: Mapping[str | Tensor, Any]) -> str:
+    """Evaluate ``graph`` again and return a sentence that names the first node, in topological order, that became not finite.
+
+    A node *became* not finite if what it was computed from is finite; what constants bring along (a mask of minus
+    infinity) is no fault of theirs.
+
+    >>> import tinygraph as tg
+    >>> from types import SimpleNamespace
+    >>> x = tg.input("x", (2,), dtype="float64")
+    >>> z = tg.exp(x)
+    >>> z.name = "z"
+    >>> with np.errstate(over="ignore"):
+    ...     print(first_not_finite(tg.Graph(z.sum()), SimpleNamespace(equations=()), {"x": [1.0, 1e4]}))
+    the first value that is not finite is z = exp(x), where exp gave inf in 1 of 2 elements
+    """
+    bad: dict[Tensor, Any] = {}
+
+    def watch(node: Tensor, value: Any) -> None:
+        if not np.isfinite(value).all():
+            bad[node] = np.asarray(value)
+
+    run(graph, feeds, watch)
+    became = [node for node in bad if node.kind != "constant" and bad.keys().isdisjoint(node.inputs)]
+    node = next(iter(became or bad))
+    return f"the first value that is not finite is {_sentence(node, bad[node], graph, recording)}"
+
+
+def _sentence(node: Tensor, value: Any, graph: Graph, recording: Recording) -> str:
+    wrong = value[~np.isfinite(value)]
+    amount = f"{wrong[0]} in {wrong.size} of {value.size} element{'' if value.size == 1 else 's'}"
+    if node.op is None:
+        return f"the {node.kind} {node.name!r} itself: {amount}"
+    return f"{_equation(node, graph, recording)}, where {node.op.name} gave {amount}"
+
+
+def _equation(node: Tensor, graph: Graph, recording: Recording) -> str:
+    """Return the equation in which a node is made: the model's own, with its line, or that of the backward pass or update."""
+    own = [equation for equation in recording.equations if any(made is node for made in equation.nodes)]
+    if own:
+        equation = min(own, key=lambda equation: len(equation.nodes))
+        return equation.text + (f" (line {equation.line})" if equation.line else "")
+    lines = {line.node: line for line in graph.layout.equations}
+    users = {x: user for user in graph.nodes for x in user.inputs}
+    # A node without a line of its own is written inside that of its only user.
+    while node not in lines:
+        node = users[node]
+    return f"{lines[node].label} = {lines[node].expression}"

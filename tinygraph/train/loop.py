@@ -1,0 +1,242 @@
+"""Training and evaluation of a model on data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.errors import AttributeValueError, DataError, TrainingError
+from tinygraph.graph.attributes import conform
+from tinygraph.graph.run import run
+from tinygraph.train.data import Data, Part, load_data
+from tinygraph.train.feeds import feeds_of
+from tinygraph.train.history import History, Row
+from tinygraph.train.labels import DecisionRule, decision_rule
+from tinygraph.train.metrics import Metrics, RunningMeans
+from tinygraph.train.optimizers import Optimizer, make_optimizer
+from tinygraph.train.step import OptimizerState, Step, initial_state, training_step
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
+
+Array: TypeAlias = npt.NDArray[Any]
+Feeds: TypeAlias = Mapping[str, Array]
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training is: handed to ``fit``'s callback after each step, and once more, with ``row``, after each epoch.
+
+    ``epoch`` and ``step`` count from 1, ``step`` anew in each epoch. ``loss`` and ``accuracy`` (0 to 1, or ``None``)
+    are means over the epoch so far.
+
+    >>> Progress(epoch=1, epochs=5, step=3, steps=45, loss=0.6, accuracy=0.7).row is None
+    True
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    accuracy: float | None
+    row: Row | None = None
+
+
+Callback: TypeAlias = Callable[[Progress], object]
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C during ``fit``. The parameters hold what was learned up to the last whole step; ``history`` has the whole epochs.
+
+    >>> issubclass(TrainingInterrupted, KeyboardInterrupt)
+    True
+    """
+
+    def __init__(self, history: History) -> None:
+        self.history = history
+        super().__init__(f"training was interrupted after {len(history)} epoch{'' if len(history) == 1 else 's'}")
+
+
+def fit(
+    model: Model,
+    data: Data | Part | str | PathLike[str] | None = None,
+    optimizer: Optimizer | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    callback: Callback | None = None,
+) -> History:
+    """Train ``model`` in place and return the history of its epochs. ``None`` stands for what the model's ``[training]`` says.
+
+    ``data`` is a ``Data``, a pair ``(x, y)``, the name of a built-in data set, or the path of an ``.npz`` file.
+    Samples are the first axis; dtypes are cast to the model's. Each epoch shuffles the samples anew, by
+    ``default_rng([seed, epoch])``, and the last batch may be smaller than ``batch_size``. Training goes on from the
+    present parameters; the state of the optimizer starts anew. The same parameters, data, settings and seed give the
+    same bits on the same machine. ``callback`` gets a ``Progress``.
+
+    Raises ``DataError`` (see ``check_data``), ``AttributeValueError`` for settings out of range, and
+    ``TrainingError`` when a value is no longer finite, naming the first such node; parameters then keep the values
+    from before that step. Ctrl-C raises ``TrainingInterrupted``, a ``KeyboardInterrupt`` that holds the history so
+    far.
+
+    >>> from tinygraph.model import load_model
+    >>> from tinygraph.train import Adam
+    >>> history = fit(load_model("xor"), "xor", Adam(0.1), epochs=100, batch_size=4, seed=0)
+    >>> len(history), history[-1].accuracy
+    (100, 1.0)
+    """
+    settings = model.training
+    if optimizer is None:
+        optimizer = make_optimizer(settings.optimizer, settings.learning_rate, settings.momentum)
+    trainer = Trainer(
+        model,
+        as_data(settings.data if data is None else data),
+        optimizer,
+        _whole("epochs", settings.epochs if epochs is None else epochs, 1),
+        _whole("batch_size", settings.batch_size if batch_size is None else batch_size, 1),
+        _whole("seed", settings.seed if seed is None else seed, 0),
+        callback,
+    )
+    history = History()
+    try:
+        for epoch in range(1, trainer.epochs + 1):
+            history.rows.append(trainer.epoch(epoch))
+    except KeyboardInterrupt:
+        raise TrainingInterrupted(history) from None
+    return history
+
+
+def evaluate(model: Model, data: Data | Part | str | PathLike[str], batch_size: int = EVALUATION_BATCH) -> Metrics:
+    """Return mean loss, accuracy and number of samples of ``model`` on data: the test part of a ``Data``, or a pair ``(x, y)``.
+
+    ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
+    ``batch_size`` bound the memory and do not change the result but for rounding. Raises ``DataError``, and
+    ``TrainingError`` for a model without a loss.
+
+    >>> from tinygraph.model import load_model
+    >>> evaluate(load_model("xor"), "xor").count
+    4
+    """
+    data = as_data(data)
+    x, y = data.test or data.train
+    return _metrics(model, feeds_of(model, x, y), _whole("batch_size", batch_size, 1))
+
+
+def as_data(data: Data | Part | str | PathLike[str] | None) -> Data:
+    """Return what ``fit`` accepts as data as a ``Data``.
+
+    >>> as_data((np.zeros((3, 2)), np.zeros(3))).test is None
+    True
+    """
+    if isinstance(data, Data):
+        return data
+    if isinstance(data, (str, PathLike)):
+        return load_data(data)
+    if isinstance(data, tuple) and len(data) == 2:
+        return Data("data", data)
+    found = "nothing, and the model's [training] names none" if data is None else type(data).__name__
+    raise DataError(f"data must be a Data, a pair (x, y), or a name or path for load_data; found {found}")
+
+
+class Trainer:
+    """A training in progress: a step for each batch size, the state of the optimizer, and the data as the model's inputs."""
+
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        optimizer: Optimizer,
+        epochs: int,
+        batch_size: int,
+        seed: int,
+        callback: Callback | None,
+    ) -> None:
+        self.model, self.epochs, self.seed, self.callback = model, epochs, seed, callback
+        self.learning_rate = getattr(optimizer, "learning_rate", None)
+        self.train = feeds_of(model, *data.train)
+        self.test = None if data.test is None else feeds_of(model, *data.test)
+        self.count = _count(self.train)
+        self.batch_size = min(batch_size, self.count)
+        sizes = {self.batch_size, self.count % self.batch_size} - {0}
+        self.steps: dict[int, Step] = {size: training_step(model, optimizer, size) for size in sizes}
+        self.state: OptimizerState = initial_state(model, optimizer)
+        self.rule = decision_rule(model.record(self.batch_size))
+
+    def epoch(self, epoch: int) -> Row:
+        """Train on every sample once, evaluate on the test part, and return the epoch's row."""
+        start = time.perf_counter()
+        means = RunningMeans()
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
+        steps = -(-self.count // self.batch_size)
+        for step, feeds in enumerate(batches(self.train, self.batch_size, order), start=1):
+            self._step(means, feeds, f"epoch {epoch}, step {step}")
+            train = means.metrics
+            self._report(Progress(epoch, self.epochs, step, steps, train.loss, train.accuracy))
+        test = None if self.test is None else _metrics(self.model, self.test, EVALUATION_BATCH)
+        test_loss, test_accuracy = (test.loss, test.accuracy) if test else (None, None)
+        row = Row(epoch, train.loss, train.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
+        self._report(Progress(epoch, self.epochs, steps, steps, train.loss, train.accuracy, row))
+        return row
+
+    def _step(self, means: RunningMeans, feeds: Feeds, place: str) -> None:
+        count = _count(feeds)
+        try:
+            output, loss = self.steps[count](feeds, self.state)
+        except TrainingError as error:
+            hint = f"; a learning rate below {self.learning_rate:g} may help" if self.learning_rate else ""
+            raise TrainingError(f"{place}: {error}{hint}") from None
+        means.add(loss, _share(self.rule, output, feeds), count)
+
+    def _report(self, progress: Progress) -> None:
+        if self.callback is not None:
+            self.callback(progress)
+
+
+def batches(feeds: Feeds, batch_size: int, order: Array | None = None) -> Iterator[dict[str, Array]]:
+    """Yield the samples of ``feeds`` in batches, in their own order or in ``order``; the last batch may be smaller.
+
+    >>> [batch["x"].tolist() for batch in batches({"x": np.array([5, 6, 7])}, 2, np.array([2, 0, 1]))]
+    [[7, 5], [6]]
+    """
+    for start in range(0, _count(feeds), batch_size):
+        chosen = slice(start, start + batch_size)
+        yield {name: array[chosen if order is None else order[chosen]] for name, array in feeds.items()}
+
+
+def _metrics(model: Model, feeds: Feeds, batch_size: int) -> Metrics:
+    means = RunningMeans()
+    for batch in batches(feeds, batch_size):
+        recording = model.record(_count(batch))
+        if recording.loss is None:
+            raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to evaluate")
+        known = recording.graph.inputs
+        with np.errstate(all="ignore"):
+            outputs = run(recording.graph, {name: array for name, array in batch.items() if name in known})
+        means.add(float(outputs[-1]), _share(decision_rule(recording), outputs[0], batch), _count(batch))
+    return means.metrics
+
+
+def _share(rule: DecisionRule | None, output: Array, feeds: Feeds) -> float | None:
+    """Return the share of right decisions in a batch, or ``None`` where the output is no decision."""
+    if rule is None or rule.labels is None:
+        return None
+    return float(rule.right(output, feeds[rule.labels]).mean())
+
+
+def _count(feeds: Feeds) -> int:
+    return len(next(iter(feeds.values())))
+
+
+def _whole(name: str, value: int, least: int) -> int:
+    number: int = conform("fit", name, value, int)
+    if number < least:
+        raise AttributeValueError(f"{name} must be at least {least}; found {number}")
+    return number

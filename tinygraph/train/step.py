@@ -1,0 +1,141 @@
+"""A training step as one graph: forward, loss, gradients, and the optimizer's update recorded as operations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.errors import TrainingError
+from tinygraph.graph.backprop import gradients_of
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.run import run
+from tinygraph.graph.tensor import Tensor
+from tinygraph.train.diagnosis import first_not_finite
+from tinygraph.train.optimizers import Optimizer, record_update
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model, Recording
+
+Array: TypeAlias = npt.NDArray[Any]
+# The optimizer's state of each parameter, by the parameter's name; a step replaces its entries.
+OptimizerState: TypeAlias = dict[str, tuple[Array, ...]]
+# One step on a batch given by the inputs' names: moves the parameters and the state, and returns output and loss from before.
+Step: TypeAlias = Callable[[Mapping[str, Array], OptimizerState], tuple[Array, float]]
+
+
+def initial_state(model: Model, optimizer: Optimizer) -> OptimizerState:
+    """Return the optimizer's state of every parameter before the first step, by the parameters' names.
+
+    >>> from types import SimpleNamespace
+    >>> from tinygraph.train.optimizers import SGD
+    >>> model = SimpleNamespace(parameters={"W": np.zeros(2)})
+    >>> initial_state(model, SGD(momentum=0.9))
+    {'W': (array([0., 0.]),)}
+    """
+    return {name: optimizer.initial_state(parameter) for name, parameter in model.parameters.items()}
+
+
+def training_step(model: Model, optimizer: Optimizer, batch_size: int) -> Step:
+    """Return the function that does one whole training step on a batch of ``batch_size`` samples.
+
+    ``output, loss = step(feeds, state)`` takes the model's inputs by name, in their dtypes, and the state that
+    ``initial_state`` made; it gives every parameter and the state their new values and returns output and loss as
+    they were before. All parameters move or none does: a value that is not finite anywhere raises ``TrainingError``,
+    which names the first node that has one, and changes nothing.
+
+    >>> from tinygraph.model import load_model
+    >>> from tinygraph.train import SGD, load_data
+    >>> model, optimizer, (x, y) = load_model("xor"), SGD(0.5), load_data("xor").train
+    >>> step, state = training_step(model, optimizer, batch_size=4), initial_state(model, optimizer)
+    >>> losses = [step({"x": x, "y": y}, state)[1] for _ in range(10)]
+    >>> losses[-1] < losses[0]
+    True
+    """
+    return RecordedStep.record(model, optimizer, batch_size)
+
+
+@dataclass(frozen=True)
+class Update:
+    """The update of one parameter, as nodes: the parameter and its new value, the inputs for its state and their new values."""
+
+    name: str
+    parameter: Tensor
+    new: Tensor
+    state: tuple[Tensor, ...]
+    new_state: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class RecordedStep:
+    """A training step as a graph with the outputs ``output, loss``, then each update's new value and new state.
+
+    Calling it evaluates the graph node by node, as the operations say.
+    """
+
+    graph: Graph
+    recording: Recording
+    updates: tuple[Update, ...]
+
+    @classmethod
+    def record(cls, model: Model, optimizer: Optimizer, batch_size: int) -> RecordedStep:
+        """Record the step of a model on ``batch_size`` samples."""
+        recording = model.record(batch_size)
+        if recording.loss is None:
+            raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to train on")
+        gradients = gradients_of(recording.loss, list(model.parameters.values()))
+        updates = tuple(
+            Update(name, parameter, *record_update(optimizer, name, parameter, gradients[parameter]))
+            for name, parameter in model.parameters.items()
+            if parameter in gradients
+        )
+        if not updates:
+            raise TrainingError(f"the loss of the model {model.name!r} depends on no parameter that could be trained")
+        moved = [node for update in updates for node in (update.new, *update.new_state)]
+        return cls(Graph([recording.output, recording.loss, *moved]), recording, updates)
+
+    def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
+        bound = self._bound(feeds, state)
+        # What overflows is reported below, by name, and not as NumPy's warning.
+        with np.errstate(all="ignore"):
+            output, loss, *moved = run(self.graph, bound)
+            if not all(np.isfinite(array).all() for array in (loss, *moved)):
+                raise TrainingError(first_not_finite(self.graph, self.recording, bound))
+        self._move(moved, state)
+        return output, float(loss)
+
+    def _bound(self, feeds: Mapping[str, Array], state: OptimizerState) -> dict[str | Tensor, Array]:
+        bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in self.graph.inputs}
+        for update in self.updates:
+            bound.update(zip(update.state, state[update.name], strict=True))
+        return bound
+
+    def _move(self, moved: Sequence[Array], state: OptimizerState) -> None:
+        arrays = iter(moved)
+        changed: list[tuple[Tensor, Array]] = []
+        for update in self.updates:
+            changed.append((update.parameter, next(arrays)))
+            state[update.name] = tuple(next(arrays) for _ in update.new_state)
+        assign_all(changed)
+
+
+def assign_all(changed: Iterable[tuple[Tensor, Array]]) -> None:
+    """Give tensors new values, all of them even if Ctrl-C comes in the middle.
+
+    >>> import tinygraph as tg
+    >>> W = tg.parameter([1.0], name="W")
+    >>> assign_all([(W, np.array([2.0]))])
+    >>> W.value
+    array([2.])
+    """
+    changed = list(changed)
+    try:
+        for tensor, value in changed:
+            tensor.value = value
+    except KeyboardInterrupt:
+        for tensor, value in changed:
+            tensor.value = value
+        raise
