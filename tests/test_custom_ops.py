@@ -489,6 +489,14 @@ def test_the_engine_adds_up_several_uses_of_one_tensor():
     assert float(scalar_grad(mine(x, x), x)) == 6.0
 
 
+def test_a_rule_may_hand_back_a_tensor_of_the_graph_which_keeps_its_name():
+    mine = product(lambda dy, y, u, v: (v, u))
+    u, v = tg.tensor(2.0, name="u"), tg.tensor(3.0)
+    du, dv = tg.grad(mine(u, v), [u, v])
+    assert [float(du), float(dv)] == [3.0, 2.0]
+    assert (u.name, v.name, du.name) == ("u", None, "du")
+
+
 def test_a_float64_constant_in_a_rule_is_cast_to_the_dtype_of_the_input():
     mine = squared(lambda dy, y, x: dy * np.full(2, 2.0) * x)
     x = tg.tensor(np.array([3.0, 4.0], "float32"))

@@ -2,8 +2,10 @@
 
 import doctest
 import inspect
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +13,8 @@ import pytest
 import tinygraph as tg
 from tinygraph.graph.function import OpFunction
 
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 PUBLIC = {name: getattr(tg, name) for name in dir(tg) if not name.startswith("_")}
 DOCUMENTED = {name: value for name, value in PUBLIC.items() if callable(value) and not inspect.ismodule(value)}
 
@@ -44,3 +48,20 @@ def test_import_loads_numpy_and_nothing_heavy():
     heavy = {"graphviz", "pygraphviz", "matplotlib", "rich", "click", "safetensors", "torch", "scipy", "sklearn"}
     assert "numpy" in loaded
     assert heavy.isdisjoint(loaded)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_page_run(page, registry):
+    # One page is one session; what stands between the blocks is left out, line numbers are kept.
+    text = page.read_text(encoding="utf-8")
+    blocks = re.split(
+        r"^```(?:pycon)?$", re.sub(r"^```(?!pycon$)\w.*?^```$", blanked, text, flags=re.M | re.S), flags=re.M
+    )
+    session = "\n".join(block if i % 2 else re.sub(r"[^\n]", "", block) for i, block in enumerate(blocks))
+    examples = doctest.DocTestParser().get_doctest(session, {"np": np}, page.name, str(page), 0)
+    flags = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
+    assert doctest.DocTestRunner(optionflags=flags).run(examples).failed == 0
+
+
+def blanked(match):
+    return "\n" * match[0].count("\n")

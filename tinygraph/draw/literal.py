@@ -6,6 +6,7 @@ import html
 import textwrap
 
 MOST_LINES = 8
+LONGEST_TOOLTIP = 400
 
 
 def wrapped(line: str, width: int) -> list[str]:
@@ -48,4 +49,7 @@ def tooltip(line: str) -> str:
     """
     import graphviz
 
-    return str(graphviz.nohtml(visible(line).replace("&", "&amp;").replace("\\", "\\" * 4)))
+    # The package takes text between angle brackets for markup unless it is of this type of its own.
+    shown = visible(line if len(line) <= LONGEST_TOOLTIP else line[:LONGEST_TOOLTIP] + "…")
+    literal: str = graphviz.nohtml(shown.replace("&", "&amp;").replace("\\", "\\" * 4))
+    return literal

@@ -53,6 +53,8 @@ def render(dot: str, format: str) -> bytes:
 
     Raises ``RenderError``: none is installed, or none could render it.
     """
+    if format not in FORMATS[1:]:
+        raise RenderError(f"pictures are rendered as {listing(FORMATS[1:])}; found {format!r}")
     installed = renderers()
     if not installed:
         raise RenderError(f"no renderer is installed, so no {format} can be made: {FIXES}")

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import DTypeError, OperationError, TinygraphError
+from tinygraph.errors import DTypeError
 from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.leaves import constant
-from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.op import Op, evaluate
 from tinygraph.graph.tensor import Tensor
 
 _SCALARS = (bool, int, float, complex)
@@ -62,34 +62,6 @@ def compute(op: Op, inputs: Sequence[Any]) -> Any:
             x if isinstance(x, (np.ndarray, np.generic, *_SCALARS)) else numeric_array(x, op.name) for x in inputs
         ]
     return np.asarray(evaluate(op, inputs, op.shape(*inputs) if op.has_shape_rule else None))
-
-
-def evaluate(op: Op, values: Sequence[Any], shape: Shape | None) -> Any:
-    """Return ``op.forward(*values)``, an array or NumPy scalar, checked against ``shape`` where that is known."""
-    try:
-        value = op.forward(*values)
-    except TinygraphError:
-        raise
-    except Exception as error:
-        if op.elementwise:
-            op.broadcast(*[np.asarray(value) for value in values])
-        raise OperationError(f"{op.name}: forward failed: {type(error).__name__}: {error}") from error
-    if value.__class__ is not np.ndarray:
-        value = _as_array(op, value)
-    if shape is not None and value.shape != shape:
-        raise OperationError(f"{op.name}: forward returned shape {value.shape}; its shape rule says {shape}")
-    return value
-
-
-def _as_array(op: Op, value: Any) -> Any:
-    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
-        return value
-    if isinstance(value, Tensor):
-        raise OperationError(f"{op.name}: forward returned a Tensor; it must compute on arrays and return an array")
-    array = np.asarray(value)
-    if array.dtype.kind not in "biufc":
-        raise OperationError(f"{op.name}: forward returned {type(value).__name__}; expected an array of numbers")
-    return array
 
 
 def _lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:

@@ -21,6 +21,8 @@ def numeric_array(value: Any, what: str) -> Array:
     Traceback (most recent call last):
     tinygraph.errors.DTypeError: tensor: expected numbers; found <U3 (str)
     """
+    if isinstance(value, np.ma.MaskedArray):
+        raise DTypeError(f"{what}: a masked array would lose its mask; fill it first")
     try:
         array = np.asarray(value)
     except ValueError as error:

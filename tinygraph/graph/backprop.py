@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.errors import DTypeError, GradientError, RuleError, ShapeError, StaleValueError, listing
+from tinygraph.errors import DTypeError, GradientError, RuleError, ShapeError, StaleValueError, TinygraphError
 from tinygraph.graph.apply import apply
 from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import tensors_of, topological
@@ -84,7 +84,7 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
     if not gradients:
         raise GradientError(f"{output.describe()} depends on no parameter or tensor that could take a gradient")
     for leaf, gradient in gradients.items():
-        total = np.array(gradient) if leaf.grad is None else leaf.grad.value + gradient
+        total = np.array(gradient) if leaf.grad is None else np.asarray(leaf.grad) + gradient
         leaf.grad = Tensor("tensor", value=total, name=_gradient_name(leaf))
 
 
@@ -104,6 +104,8 @@ def _sweep(output: Tensor, wanted: set[Tensor], seed: Any, recording: bool) -> d
         if not contributions:
             continue
         gradient = _total(contributions, recording)
+        if gradient.__class__ is np.ndarray:
+            gradient.flags.writeable = False
         if recording:
             gradient = _named(node, gradient, start, node in wanted and node not in found)
         if node in wanted:
@@ -138,21 +140,32 @@ def _pull_back(
     ]
     if not places:
         return
+    if node.has_value:
+        _check_fresh(node)
     if recording and op.opaque_vjp:
         for place in places:
             yield place, apply(OpaqueGradient(op, place), [gradient, node, *node.inputs])
         return
-    if node.has_value:
-        _check_fresh(node)
-    if recording:
-        returned = op.vjp(gradient, node, *node.inputs)
-    else:
-        returned = op.vjp(gradient, node._value, *[x._value for x in node.inputs])
-    returned = _as_tuple(op, returned, len(node.inputs))
-    for place in places:
-        contribution = returned[place]() if callable(returned[place]) else returned[place]
-        if contribution is not None:
-            yield place, _checked(node, place, contribution, recording)
+    arguments = (node, *node.inputs) if recording else (node._value, *[x._value for x in node.inputs])
+    for place, contribution in call_rule(op, places, gradient, *arguments):
+        yield place, _checked(op, place, contribution, node.shape, node.inputs)
+
+
+def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> Iterator[tuple[int, Any]]:
+    """Yield the place and gradient of the inputs at ``places`` for which the rule of ``op`` has one.
+
+    Raises ``RuleError`` where the rule fails or returns another number of gradients than there are inputs.
+    """
+    try:
+        returned = _as_tuple(op, op.vjp(dy, y, *inputs), len(inputs))
+        for place in places:
+            gradient = returned[place]() if callable(returned[place]) else returned[place]
+            if gradient is not None:
+                yield place, gradient
+    except TinygraphError:
+        raise
+    except Exception as error:
+        raise RuleError(f"{op.name}: its gradient rule failed: {type(error).__name__}: {error}") from error
 
 
 def _as_tuple(op: Op, returned: Any, count: int) -> Sequence[Any]:
@@ -166,34 +179,38 @@ def _as_tuple(op: Op, returned: Any, count: int) -> Sequence[Any]:
     return returned
 
 
-def _checked(node: Tensor, place: int, gradient: Any, recording: bool) -> Any:
-    """Return a contribution in the shape and dtype of its input, summed over the axes along which that was broadcast."""
-    x, op = node.inputs[place], node.op
-    assert op is not None
-    if recording and not isinstance(gradient, Tensor):
-        gradient = constant(numeric_array(gradient, f"gradient rule of {op.name}"))
-    elif not recording and not isinstance(gradient, (np.ndarray, np.generic)):
-        gradient = numeric_array(gradient, f"gradient rule of {op.name}")
+def _checked(op: Op, place: int, gradient: Any, shape: Shape, inputs: Sequence[Any]) -> Any:
+    """Return a gradient in the shape and dtype of its input, summed over the axes along which that was broadcast.
+
+    ``shape`` is that of the result; all are tensors or all arrays.
+    """
+    x = inputs[place]
+    what = f"{op.name}: its gradient rule returned"
+    whose = f"for input {op.parameters[min(place, len(op.parameters) - 1)]} of shape {x.shape}"
+    if not isinstance(gradient, (Tensor, np.ndarray, np.generic)):
+        try:
+            gradient = numeric_array(gradient, what)
+        except (DTypeError, ShapeError) as error:
+            raise RuleError(f"{error} {whose}") from None
+    if isinstance(x, Tensor) and not isinstance(gradient, Tensor):
+        gradient = constant(gradient)
     if gradient.shape != x.shape:
-        if not _was_broadcast(node, x, gradient.shape):
-            name = op.parameters[min(place, len(op.parameters) - 1)]
-            raise RuleError(
-                f"{op.name}: its gradient rule returned shape {gradient.shape} for input {name} of shape {x.shape}"
-            )
+        if not _was_broadcast(gradient.shape, shape, inputs):
+            raise RuleError(f"{what} shape {gradient.shape} {whose}")
         gradient = OPERATIONS["sum_to"](gradient, x.shape)
     if gradient.dtype != x.dtype:
-        if gradient.dtype.kind == "c" and x.dtype.kind != "c":
-            raise RuleError(f"{op.name}: its gradient rule returned {gradient.dtype} for an input of {x.dtype}")
+        if gradient.dtype.kind not in "biuf" and gradient.dtype.kind != x.dtype.kind:
+            raise RuleError(f"{what} {gradient.dtype} {whose} and dtype {x.dtype}")
         gradient = OPERATIONS["cast"](gradient, x.dtype.name)
     return gradient
 
 
-def _was_broadcast(node: Tensor, x: Tensor, shape: Shape) -> bool:
+def _was_broadcast(gradient: Shape, result: Shape, inputs: Sequence[Any]) -> bool:
     try:
-        broadcast = np.broadcast_shapes(*[i.shape for i in node.inputs])
+        broadcast = np.broadcast_shapes(*[x.shape for x in inputs])
     except ValueError:
         return False
-    return shape == broadcast == node.shape
+    return gradient == broadcast == result
 
 
 def _check_fresh(node: Tensor) -> None:
@@ -274,9 +291,9 @@ class OpaqueGradient(Op):
     name: ClassVar[str] = "opaque_gradient"
 
     def forward(self, dy: Any, y: Any, *inputs: Any) -> Any:
-        returned = _as_tuple(self.of, self.of.vjp(dy, y, *inputs), len(inputs))[self.place]
-        gradient = returned() if callable(returned) else returned
-        return np.zeros_like(inputs[self.place]) if gradient is None else gradient
+        for place, gradient in call_rule(self.of, [self.place], dy, y, *inputs):
+            return _checked(self.of, place, gradient, y.shape, inputs)
+        return np.zeros_like(inputs[self.place])
 
     def shape(self, *inputs: Any) -> Shape:
         return tuple(inputs[2 + self.place].shape)
@@ -291,4 +308,4 @@ class OpaqueGradient(Op):
         )
 
     def expression(self, *arguments: str) -> str:
-        return f"{self.of.name}_vjp[{listing([self.of.parameters[self.place]])[1:-1]}]({', '.join(arguments)})"
+        return f"{self.of.name}_vjp({', '.join(arguments)})[{self.place}]"

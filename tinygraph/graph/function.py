@@ -92,13 +92,13 @@ class OpFunction:
             raise TinygraphError(f"{self.name} takes at most {_count(most, 'argument')}; found {len(args)}")
         attributes = dict(zip(self.attribute_names, rest, strict=False))
         for name, value in kwargs.items():
+            if name in self.op.parameters or name in attributes:
+                raise AttributeValueError(f"{self.name}: {name} is given twice")
             if name not in self.attribute_names:
                 raise AttributeValueError(
                     f"{self.name} has no attribute {name!r}{nearest(name, self.attribute_names)}"
                     f" (attributes: {listing(self.attribute_names)})"
                 )
-            if name in attributes:
-                raise AttributeValueError(f"{self.name}: {name} is given twice")
             attributes[name] = value
         self._require(attributes)
         return inputs, attributes
@@ -151,7 +151,8 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
     """
     if cls is None:
         return lambda later: register(later, numpy=numpy)
-    if not dataclasses.is_dataclass(cls):
+    decorated = cls.__dict__.get("__dataclass_params__")
+    if decorated is None or not decorated.frozen:
         raise TinygraphError(f"{cls.__name__}: write @tg.register above @dataclass(frozen=True)")
     known = OPERATIONS.get(cls.name)
     if known is not None and known.__module__ != cls.__module__:

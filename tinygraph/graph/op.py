@@ -12,7 +12,8 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from tinygraph.errors import OperationError, RuleError, ShapeError
+from tinygraph.errors import DTypeError, OperationError, RuleError, ShapeError, TinygraphError
+from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.attributes import conform
 
 Shape: TypeAlias = tuple[int, ...]
@@ -91,7 +92,7 @@ class Op:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.name = cls.__dict__.get("name") or snake_case(cls.__name__)
-        cls.family = cls.__dict__.get("family") or cls.__module__.rpartition(".")[2]
+        cls.family = cls.__dict__.get("family") or (cls.__module__ or "custom").rpartition(".")[2]
         cls.has_shape_rule = not cls.elementwise and cls.shape is not Op.shape
         if "forward" in cls.__dict__:
             cls.parameters, cls.variadic = _tensor_parameters(cls.forward)
@@ -206,11 +207,39 @@ def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bo
 def _probe(op: Op, operands: tuple[tuple[Shape, np.dtype[Any]], ...]) -> tuple[Shape, np.dtype[Any]]:
     """Learn shape and dtype by running ``forward`` on ones."""
     try:
-        result = np.asarray(op.forward(*[np.ones(shape, dtype) for shape, dtype in operands]))
+        result = evaluate(op, [np.ones(shape, dtype) for shape, dtype in operands], None)
     except Exception as error:
         shapes = ", ".join(str(shape) for shape, _ in operands)
         raise OperationError(
-            f"{op.name}: forward failed on ones of shapes {shapes}, by which the shape of its result is learnt "
-            f"({type(error).__name__}: {error}); give it a shape rule if it cannot run on ones"
+            f"{error}; this was a try on ones of shapes {shapes}, by which the shape of the result is learnt: "
+            "give the operation a shape rule if it cannot run on them"
         ) from error
     return result.shape, result.dtype
+
+
+def evaluate(op: Op, values: Sequence[Any], shape: Shape | None) -> Any:
+    """Return ``op.forward(*values)``, an array or NumPy scalar, checked against ``shape`` where that is known."""
+    try:
+        value = op.forward(*values)
+    except TinygraphError:
+        raise
+    except Exception as error:
+        if op.elementwise:
+            op.broadcast(*[np.asarray(value) for value in values])
+        raise OperationError(f"{op.name}: forward failed: {type(error).__name__}: {error}") from error
+    if value.__class__ is not np.ndarray or value.dtype.kind not in "biufc":
+        value = _as_array(op, value)
+    if shape is not None and value.shape != shape:
+        raise OperationError(f"{op.name}: forward returned shape {value.shape}; its shape rule says {shape}")
+    return value
+
+
+def _as_array(op: Op, value: Any) -> Any:
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        return value
+    if not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "shape"):
+        raise OperationError(f"{op.name}: forward returned a {type(value).__name__}; it must compute on arrays")
+    try:
+        return numeric_array(value, f"{op.name}: forward returned {type(value).__name__}")
+    except (DTypeError, ShapeError) as error:
+        raise OperationError(str(error)) from None

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tinygraph.graph.function import OpFunction
 
 OPERATIONS: dict[str, OpFunction] = {}
-NUMPY_FUNCTIONS: dict[Callable[..., Any], OpFunction] = {}
+NUMPY_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 
 
 def operation(name: str) -> OpFunction:

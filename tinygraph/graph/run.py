@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DTypeError, FeedError, ShapeError, listing, nearest
-from tinygraph.graph.apply import evaluate
 from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.op import evaluate
 from tinygraph.graph.tensor import Tensor
 
 Feeds = Mapping[Any, Any]

@@ -187,7 +187,7 @@ class Tensor(Protocols):
         lines = [f"{head}{made}  {self.dtype} {self.shape}"]
         lines.append(str(self.value) if self.has_value else "value: not computed")
         if self.kind in ("parameter", "tensor"):
-            lines.append("gradient: not computed" if self.grad is None else f"gradient:\n{self.grad.value}")
+            lines.append("gradient: not computed" if self.grad is None else f"gradient:\n{np.asarray(self.grad)}")
         return "\n".join(lines)
 
 

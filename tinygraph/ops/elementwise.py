@@ -16,6 +16,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Op, Sample, Value
+from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.samples import apart, binary, each, normal, off_zero, positive, unary, unit
 
 
@@ -65,6 +66,9 @@ def multiply(x: Value, y: Value) -> Value:
 @multiply.vjp
 def multiply_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
     return lambda: dy * x2, lambda: dy * x1
+
+
+NUMPY_FUNCTIONS[np.square] = lambda x: multiply(x, x)
 
 
 @op(

@@ -104,7 +104,7 @@ class _Extreme(Reduction):
         return self.spread(dy, x) * FirstExtreme(self.axis, largest=self.name == "max")(x)
 
 
-@register(numpy=[np.max])
+@register(numpy=[np.max, np.amax])
 @dataclass(frozen=True)
 class Max(_Extreme):
     """Largest element over ``axis``; a tie sends its gradient to the first in row-major order.
@@ -120,7 +120,7 @@ class Max(_Extreme):
         return x.max(axis=self.axis, keepdims=self.keepdims)
 
 
-@register(numpy=[np.min])
+@register(numpy=[np.min, np.amin])
 @dataclass(frozen=True)
 class Min(_Extreme):
     """Smallest element over ``axis``; a tie sends its gradient to the first in row-major order.

@@ -14,10 +14,10 @@ import numpy.typing as npt
 from tinygraph.errors import AttributeValueError, UnknownNameError, listing, nearest
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.op import Value
 from tinygraph.graph.leaves import input
+from tinygraph.graph.op import Value
 from tinygraph.graph.tensor import Tensor
-from tinygraph.graph.text import aligned, equations
+from tinygraph.graph.text import aligned
 from tinygraph.ops.elementwise import cast, sqrt
 
 State: TypeAlias = tuple[Value, ...]

@@ -1,0 +1,313 @@
+"""The data that travel with the package, data from files, and the check that refuses what a model cannot use."""
+
+import re
+import zipfile
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.model import Model, load_model
+from tinygraph.train import Data, check_data, load_data
+from tinygraph.train.feeds import feeds_of
+
+# From the description that the data set's authors wrote: how many of each digit its test set holds.
+COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
+
+
+def joined(data: Data, place: int) -> np.ndarray:
+    """Training and test samples in the order of the original file."""
+    train, test = data.train[place], data.test[place]
+    whole = np.empty((len(train) + len(test), *train.shape[1:]), train.dtype)
+    is_test = np.arange(len(whole)) % 5 == 4
+    whole[is_test], whole[~is_test] = test, train
+    return whole
+
+
+def test_digits_are_the_uci_test_set():
+    digits = load_data("digits")
+    x, y = joined(digits, 0), joined(digits, 1)
+    assert x.shape == (1797, 1, 8, 8)
+    assert x.dtype == np.float32
+    assert y.dtype == np.int64
+    assert np.bincount(y).tolist() == COUNTS
+    assert (x.min(), x.max()) == (0, 1)
+    assert (x * 16).sum() == 561718
+    # The first line of optdigits.tes: a zero.
+    assert (x[0, 0, 2] * 16).tolist() == [0, 3, 15, 2, 0, 11, 8, 0]
+    assert y[0] == 0
+
+
+def test_split_is_every_fifth_sample():
+    digits = load_data("digits")
+    assert [len(part) for part in (*digits.train, *digits.test)] == [1438, 1438, 359, 359]
+
+
+def test_odd_digits_have_the_same_images_and_the_parity():
+    digits, odd = load_data("digits"), load_data("digits_odd")
+    for part in ("train", "test"):
+        (x, y), (x_odd, y_odd) = getattr(digits, part), getattr(odd, part)
+        np.testing.assert_array_equal(x, x_odd)
+        assert y_odd.dtype == np.float32
+        np.testing.assert_array_equal(y_odd, (y % 2)[:, None])
+
+
+@pytest.mark.parametrize("name", ["digits28", "digits28_odd"])
+def test_digits28_repeat_each_pixel_in_a_border(name):
+    small, large = load_data(name.replace("28", "")), load_data(name)
+    x = large.train[0]
+    assert x.shape == (1438, 1, 28, 28)
+    for i in range(3):
+        np.testing.assert_array_equal(x[:, :, 2 + i : -2 : 3, 4 - i : -2 : 3], small.train[0])
+    x = x.copy()
+    x[:, :, 2:-2, 2:-2] = 0
+    assert not x.any()
+    np.testing.assert_array_equal(large.train[1], small.train[1])
+
+
+def test_xor_is_trained_and_tested_on_its_four_points():
+    xor = load_data("xor")
+    (x, y), (x_test, y_test) = xor.train, xor.test
+    assert (x.shape, y.shape, x.dtype, y.dtype) == ((4, 2), (4, 1), np.float32, np.float32)
+    np.testing.assert_array_equal(y[:, 0], np.logical_xor(*x.T))
+    np.testing.assert_array_equal(x, x_test)
+    np.testing.assert_array_equal(y, y_test)
+
+
+@pytest.mark.parametrize("name", ["digits", "xor"])
+def test_what_is_loaded_is_the_callers_own(name):
+    load_data(name).train[0][:] = -1
+    assert load_data(name).train[0].min() == 0
+
+
+def test_descriptions_name_the_source():
+    assert "UCI" in load_data("digits_odd").description
+
+
+# Files
+
+
+def saved(folder, **arrays):
+    path = folder / "mine.npz"
+    np.savez(path, **arrays)
+    return path
+
+
+def test_npz_with_x_and_y_tests_on_every_fifth(tmp_path):
+    data = load_data(saved(tmp_path, x=np.arange(11.0), y=np.arange(11)))
+    assert data.name == "mine"
+    assert data.train[1].tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 10]
+    assert data.test[1].tolist() == [4, 9]
+    assert data.test[0].tolist() == [4.0, 9.0]
+
+
+def test_npz_with_fewer_than_five_samples_tests_on_what_it_trains_on(tmp_path):
+    data = load_data(str(saved(tmp_path, x=np.arange(4.0), y=np.arange(4))))
+    assert data.train[1].tolist() == data.test[1].tolist() == [0, 1, 2, 3]
+
+
+def test_npz_with_a_test_set_of_its_own(tmp_path):
+    data = load_data(saved(tmp_path, x=np.zeros(6), y=np.zeros(6), x_test=np.ones(2), y_test=np.ones(2)))
+    assert len(data.train[0]) == 6
+    assert data.test[0].tolist() == [1, 1]
+
+
+def test_load_data_checks_against_the_model(tmp_path):
+    path = saved(tmp_path, x=np.zeros((6, 2)), y=np.full((6, 1), 2.0))
+    assert len(load_data(path).train[0]) == 5
+    with pytest.raises(tg.DataError, match="labels 'y' must lie between 0 and 1, for bce; found 2 to 2"):
+        load_data(path, load_model("xor"))
+    y = np.zeros((5, 1))
+    path = saved(tmp_path, x=np.zeros((5, 2)), y=y, x_test=np.full((5, 2), np.nan), y_test=y)
+    with pytest.raises(tg.DataError, match="x is not finite in 10 of 10 elements"):
+        load_data(path, load_model("xor"))
+
+
+FILE_MISTAKES = {
+    "no y": ({"x": np.zeros(3), "labels": np.zeros(3)}, "'y' is missing; the file has 'x' and 'labels'"),
+    "no x": ({"y": np.zeros(3)}, "'x' is missing"),
+    "half a test set": (
+        {"x": np.zeros(3), "y": np.zeros(3), "x_test": np.zeros(3)},
+        "'x_test' and 'y_test' go together",
+    ),
+    "lengths": ({"x": np.zeros(3), "y": np.zeros(2)}, "x has 3 samples and y has 2"),
+    "no samples": ({"x": np.zeros(3), "y": np.array(1.0)}, "x has 3 samples and y has 0"),
+    "lengths of the test set": (
+        {"x": np.zeros(3), "y": np.zeros(3), "x_test": np.zeros(3), "y_test": np.zeros(2)},
+        "x_test has 3 samples and y_test has 2",
+    ),
+    "objects": ({"x": np.array([None, {}]), "y": np.zeros(2)}, "cannot be read as an .npz file"),
+}
+
+
+@pytest.mark.parametrize("mistake", FILE_MISTAKES)
+def test_file_that_is_no_data_set(tmp_path, mistake):
+    arrays, message = FILE_MISTAKES[mistake]
+    with pytest.raises(tg.DataError, match=re.escape(message)) as error:
+        load_data(saved(tmp_path, **arrays))
+    assert "mine.npz" in str(error.value)
+
+
+def test_missing_file():
+    with pytest.raises(tg.DataError, match=r"nowhere\.npz: there is no such file"):
+        load_data("nowhere.npz")
+
+
+def test_unknown_name_offers_the_nearest():
+    with pytest.raises(tg.UnknownNameError, match="'digit'; did you mean 'digits'"):
+        load_data("digit")
+
+
+def test_folder_is_no_file(tmp_path):
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(tg.DataError, match="cannot be read"):
+        load_data(tmp_path / "folder.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"not an archive", b"PK\x03\x04 cut short"])
+def test_damaged_file(tmp_path, content):
+    path = tmp_path / "bad.npz"
+    path.write_bytes(content)
+    with pytest.raises(tg.DataError, match=r"bad\.npz: cannot be read"):
+        load_data(path)
+
+
+def test_file_with_damaged_bytes_inside(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, x=np.random.default_rng(0).normal(size=100), y=np.zeros(100))
+    content = bytearray(path.read_bytes())
+    content[200:230] = bytes(30)
+    path.write_bytes(content)
+    assert zipfile.is_zipfile(path)
+    with pytest.raises(tg.DataError, match="cannot be read"):
+        load_data(path)
+
+
+def test_single_array_is_not_enough(tmp_path):
+    np.save(tmp_path / "one.npy", np.zeros(3))
+    with pytest.raises(tg.DataError, match="a single array; expected an"):
+        load_data(tmp_path / "one.npy")
+
+
+# Checks against a model
+
+
+def classifier(labels):
+    """A model of three classes on pairs of numbers; ``labels`` declares the input y."""
+    return Model(
+        inputs={"x": [2], "y": labels},
+        parameters={"W": {"shape": [2, 3], "init": "normal"}},
+        equations="z = x @ W\ncost = cross_entropy(z, y)",
+        output="z",
+        loss="cost",
+    )
+
+
+def two_inputs():
+    """A model of two inputs, with weights of the samples beside their labels."""
+    return Model(
+        inputs={"left": [2], "right": [3], "y": [1], "weight": [1]},
+        parameters={"A": {"shape": [2, 1], "init": "normal"}, "B": {"shape": [3, 1], "init": "normal"}},
+        equations="p = left @ A + right @ B\ncost = mean(weight * (p - y) ** 2)",
+        output="p",
+        loss="cost",
+    )
+
+
+X, Y = np.zeros((4, 2)), np.zeros((4, 1))
+NAN, INFINITE = X.copy(), X.copy()
+NAN[2, 1], INFINITE[1, 0] = np.nan, -np.inf
+XOR_MISTAKES = {
+    "empty": (np.zeros((0, 2)), np.zeros((0, 1)), "x is empty: its shape is (0, 2)"),
+    "one number": (3.0, Y, "x has shape (); the model's input 'x' expects (N, 2)"),
+    "wrong width": (np.zeros((4, 3)), Y, "x has shape (4, 3); the model's input 'x' expects (4, 2)"),
+    "fits reshaped": (np.zeros((4, 1, 2)), Y, "x.reshape(-1, 2) would fit"),
+    "flat labels": (X, np.zeros(4), "y has shape (4,); the model's input 'y' expects (4, 1)"),
+    "NaN": (NAN, Y, "x is not finite in 1 of 8 elements, the first, nan, at index (2, 1)"),
+    "infinite": (INFINITE, Y, "the first, -inf, at index (1, 0)"),
+    "NaN label": (X, np.full((4, 1), np.nan), "y is not finite in 4 of 4 elements"),
+    "beyond float32": (np.full((4, 2), 1e300), Y, "x is not finite as float32 in 8 of 8 elements"),
+    "lengths": (X, np.zeros((3, 1)), "the same number of samples; x has 4, y has 3"),
+    "label above 1": (X, Y + 1.5, "labels 'y' must lie between 0 and 1, for bce; found 1.5 to 1.5"),
+    "label below 0": (X, Y - 1, "labels 'y' must lie between 0 and 1, for bce; found -1 to -1"),
+    "no labels": (X, None, "the model's loss needs labels for 'y', and y is None"),
+    "text": (np.array([["a", "b"]]), Y, "x must hold real numbers"),
+    "complex": (X + 1j, Y, "x must hold real numbers; found complex128"),
+    "ragged": ([[1.0], [1.0, 2.0]], Y, "x: rows of unequal length"),
+}
+
+
+@pytest.mark.parametrize("mistake", XOR_MISTAKES)
+def test_data_that_a_model_cannot_use(mistake):
+    x, y, message = XOR_MISTAKES[mistake]
+    with pytest.raises(tg.DataError, match=re.escape(message)):
+        check_data(load_model("xor"), x, y)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16, np.float64])
+def test_numbers_are_cast_to_the_models_dtype(dtype):
+    xor = load_model("xor")
+    check_data(xor, X.astype(dtype), Y.astype(dtype))
+    feeds = feeds_of(xor, X.astype(dtype), Y.astype(dtype))
+    assert [array.dtype for array in feeds.values()] == [np.float32, np.float32]
+
+
+CLASS_MISTAKES = {
+    "too large": (np.array([0, 3, 1]), "class numbers 'y' must lie in 0 to 2, for cross_entropy; found 0 to 3"),
+    "negative": (np.array([0, -1, 1]), "found -1 to 1"),
+    "broken numbers": (np.array([0, 1.5, 1]), "y must hold whole numbers, because the model's input 'y' is int64"),
+    "one-hot": (np.eye(3), "y has shape (3, 3); the model's input 'y' expects (3,)"),
+    "a column": (np.zeros((3, 1), int), "y.reshape(-1) would fit"),
+}
+
+
+@pytest.mark.parametrize("mistake", CLASS_MISTAKES)
+def test_class_numbers_that_a_model_cannot_use(mistake):
+    y, message = CLASS_MISTAKES[mistake]
+    with pytest.raises(tg.DataError, match=re.escape(message)):
+        check_data(classifier({"shape": [], "dtype": "int64"}), np.zeros((3, 2)), y)
+
+
+def test_whole_floats_do_for_class_numbers():
+    feeds = feeds_of(classifier({"shape": [], "dtype": "int64"}), np.zeros((3, 2)), np.array([0.0, 2.0, 1.0]))
+    assert feeds["y"].tolist() == [0, 2, 1]
+    assert feeds["y"].dtype == np.int64
+
+
+def test_probabilities_of_classes_lie_between_0_and_1():
+    model = classifier([3])
+    check_data(model, np.zeros((3, 2)), np.eye(3))
+    with pytest.raises(tg.DataError, match="labels 'y' must lie between 0 and 1, for cross_entropy; found 0 to 2"):
+        check_data(model, np.zeros((3, 2)), 2 * np.eye(3))
+
+
+def test_several_inputs_go_by_name():
+    x, y = {"right": np.zeros((4, 3)), "left": X}, {"weight": Y, "y": Y}
+    assert set(feeds_of(two_inputs(), x, y)) == {"left", "right", "y", "weight"}
+
+
+BY_NAME_MISTAKES = {
+    "an array": (X, "the model takes 'left' and 'right'; give x as a dict of arrays by these names"),
+    "unknown": ({"lefft": X, "right": X}, "x holds 'lefft', which the model does not take; did you mean 'left'?"),
+    "missing": ({"left": X}, "x lacks 'right'; the model takes 'left' and 'right'"),
+    "shape": ({"left": X, "right": X}, "x['right'] has shape (4, 2); the model's input 'right' expects (4, 3)"),
+    "lengths": ({"left": X, "right": np.zeros((5, 3))}, "x['left'] has 4, x['right'] has 5, y['y'] has 4"),
+}
+
+
+@pytest.mark.parametrize("mistake", BY_NAME_MISTAKES)
+def test_several_inputs_given_wrongly(mistake):
+    x, message = BY_NAME_MISTAKES[mistake]
+    with pytest.raises(tg.DataError, match=re.escape(message)):
+        check_data(two_inputs(), x, {"y": Y, "weight": Y})
+
+
+def test_labels_are_ignored_by_a_model_without_any():
+    encoder = Model(
+        inputs={"x": [2]},
+        parameters={"W": {"shape": [2, 2], "init": "normal"}},
+        equations="r = x @ W\ncost = mse(r, x)",
+        output="r",
+        loss="cost",
+    )
+    assert set(feeds_of(encoder, X, np.zeros((7, 9)))) == set(feeds_of(encoder, X, None)) == {"x"}
