@@ -9,6 +9,8 @@
        [0.  , 4.4 ]]))
 """
 
+from tinygraph.check import check, check_op
+from tinygraph.draw import draw
 from tinygraph.errors import (
     AttributeValueError,
     DataError,
@@ -47,36 +49,39 @@ from tinygraph.ops.activation import (
     softplus,
     tanh,
 )
+from tinygraph.ops.comparison import (
+    clip,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    maximum,
+    minimum,
+    not_equal,
+    where,
+)
 from tinygraph.ops.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
 from tinygraph.ops.elementwise import (
     abs,
     add,
     add_all,
     cast,
-    clip,
     divide,
-    equal,
     erf,
     exp,
     expm1,
-    greater,
-    greater_equal,
     identity,
-    less,
-    less_equal,
     log,
     log1p,
-    maximum,
-    minimum,
     multiply,
     negative,
-    not_equal,
     power,
     sign,
     sqrt,
     subtract,
-    where,
 )
+from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put
 from tinygraph.ops.linear import matmul
 from tinygraph.ops.loss import bce, bce_with_logits, cross_entropy, mse, one_hot
 from tinygraph.ops.pooling import (
@@ -88,19 +93,7 @@ from tinygraph.ops.pooling import (
     max_unpool2d,
 )
 from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
-from tinygraph.ops.shape import (
-    broadcast_to,
-    concatenate,
-    expand_dims,
-    flatten,
-    flip,
-    getitem,
-    pad,
-    put,
-    reshape,
-    squeeze,
-    sum_to,
-    transpose,
-)
+from tinygraph.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose
+from tinygraph.train import SGD, Adam, Data, History, TrainingInterrupted, evaluate, fit, load_data, update_equations
 
 __version__ = "0.1.0"

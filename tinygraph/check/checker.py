@@ -23,6 +23,7 @@ from tinygraph.graph.tensor import Tensor
 Feeds = Mapping[str | Tensor, Any]
 
 
+@np.errstate(all="ignore")
 def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: float = 1e-7) -> Report:
     """Check every gradient rule of a tensor, a graph or a model against numeric derivatives, node by node, then the whole.
 
@@ -54,6 +55,7 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     return Report(tuple(nodes), tuple(check_gradients(graph, twins, rng, tolerance)), tolerance)
 
 
+@np.errstate(all="ignore")
 def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Report:
     """Check the gradient rule of one operation on its own samples; takes its function, such as ``tg.conv2d``, or its class.
 

@@ -43,7 +43,7 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
                 numbers=numbers(progress.loss, progress.accuracy),
             )
             if progress.row is not None and shown(progress):
-                bar.console.print(line(progress.row, progress.epochs), markup=False)
+                bar.console.print(line(progress.row, progress.epochs), markup=False, soft_wrap=True)
 
         yield report
 

@@ -54,7 +54,9 @@ def train(
     material = load_data(source, learner)
     moves = chosen_optimizer(learner, optimizer, learning_rate)
     folder = prepared_folder(out or Path("runs") / file_name(learner.name))
-    introduce(learner, material, moves)
+    epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.training.batch_size
+    introduce(learner, material)
+    click.echo(f"{epochs} epochs in batches of {batch_size}, {moves}\n")
     try:
         with reporter() as report:
             history = fit(learner, material, moves, epochs, batch_size, seed, report)
@@ -78,13 +80,12 @@ def chosen_optimizer(model: Model, name: str | None, learning_rate: float | None
     return make_optimizer(name, learning_rate)
 
 
-def introduce(model: Model, data: Data, optimizer: Optimizer) -> None:
-    """Print what is trained, on what, and how."""
+def introduce(model: Model, data: Data) -> None:
+    """Print what is trained, and on what."""
     click.secho(model.title or model.name, bold=True)
     click.echo(str(model))
     tested = "" if data.test is None else f", {len(data.test[0])} to test on"
     click.echo(f"\ndata {data.name}: {len(data.train[0])} samples to learn from{tested}")
-    click.echo(f"optimizer {optimizer}\n")
 
 
 def keep(model: Model, data: Data, history: History, folder: Path) -> None:
@@ -101,7 +102,7 @@ def keep(model: Model, data: Data, history: History, folder: Path) -> None:
             make(folder / name)
             written.append(name)
         except RenderError as fault:
-            notes.append(f"no {name}: {fault}")
+            notes.append(str(fault))
     click.echo(f"wrote {', '.join(written)} in {folder}")
     for note in notes:
         click.echo(f"note: {note}")

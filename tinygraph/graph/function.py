@@ -93,7 +93,7 @@ class OpFunction:
         attributes = dict(zip(self.attribute_names, rest, strict=False))
         for name, value in kwargs.items():
             if name in self.op.parameters or name in attributes:
-                raise AttributeValueError(f"{self.name}: {name} is given twice")
+                raise AttributeValueError(f"{self.name}: {name!r} is given twice")
             if name not in self.attribute_names:
                 raise AttributeValueError(
                     f"{self.name} has no attribute {name!r}{nearest(name, self.attribute_names)}"

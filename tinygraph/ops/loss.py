@@ -15,7 +15,8 @@ from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation import Softmax, log_softmax, sigmoid, softmax
-from tinygraph.ops.elementwise import log, where
+from tinygraph.ops.comparison import where
+from tinygraph.ops.elementwise import log
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import normal, unit
 

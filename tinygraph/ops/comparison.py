@@ -1,0 +1,174 @@
+"""Comparisons, and choices between tensors: maximum, minimum, where, clip. Booleans have no gradient.
+
+Where a choice has a kink the rule takes one side and says which.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError
+from tinygraph.graph.function import op, register
+from tinygraph.graph.op import Op, Sample, Value
+from tinygraph.ops.samples import apart, each, normal, off_zero
+
+
+@register(numpy=[np.clip])
+@dataclass(frozen=True)
+class Clip(Op):
+    """Elements limited to the range from ``low`` to ``high``; ``None`` leaves a side open.
+
+    The gradient passes inside the range, its ends included, as in PyTorch.
+
+    >>> import tinygraph as tg
+    >>> tg.clip(np.array([-2.0, 0.5, 3.0]), 0.0, 1.0)
+    array([0. , 0.5, 1. ])
+    """
+
+    low: float | None = None
+    high: float | None = None
+    formula: ClassVar[str] = "min(max({x}, {low}), {high})"
+    elementwise: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise AttributeValueError(f"clip: low must not be above high; found {self.low} and {self.high}")
+
+    def forward(self, x: Value) -> Value:
+        return x if self.low is None and self.high is None else np.clip(x, self.low, self.high)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        if self.low is not None:
+            dy = dy * (x >= self.low)
+        return dy if self.high is None else dy * (x <= self.high)
+
+    samples = staticmethod(
+        each(off_zero, ((3, 4), {"low": -0.1, "high": 0.1}), ((3,), {"low": 0.1}), ((2, 2), {"high": 0.1}))
+    )
+
+
+clip = Clip.function
+
+
+@op(formula="{x} > {y}", symbol=">", elementwise=True, numpy=[np.greater], samples=apart)
+def greater(x: Value, y: Value) -> Value:
+    """Whether ``x`` is greater than ``y``, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.greater(np.array([1.0, 2.0]), 1.0)
+    array([False,  True])
+    """
+    return x > y
+
+
+@op(formula="{x} ≥ {y}", symbol=">=", elementwise=True, numpy=[np.greater_equal], samples=apart)
+def greater_equal(x: Value, y: Value) -> Value:
+    """Whether ``x`` is at least ``y``, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.greater_equal(np.array([1.0, 2.0]), 2.0)
+    array([False,  True])
+    """
+    return x >= y
+
+
+@op(formula="{x} < {y}", symbol="<", elementwise=True, numpy=[np.less], samples=apart)
+def less(x: Value, y: Value) -> Value:
+    """Whether ``x`` is less than ``y``, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.less(np.array([1.0, 2.0]), 2.0)
+    array([ True, False])
+    """
+    return x < y
+
+
+@op(formula="{x} ≤ {y}", symbol="<=", elementwise=True, numpy=[np.less_equal], samples=apart)
+def less_equal(x: Value, y: Value) -> Value:
+    """Whether ``x`` is at most ``y``, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.less_equal(np.array([1.0, 2.0]), 1.0)
+    array([ True, False])
+    """
+    return x <= y
+
+
+@op(formula="{x} = {y}", symbol="==", elementwise=True, numpy=[np.equal], samples=apart)
+def equal(x: Value, y: Value) -> Value:
+    """Whether two tensors are equal, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.equal(np.array([1.0, 2.0]), 1.0)
+    array([ True, False])
+    """
+    return np.equal(x, y)
+
+
+@op(formula="{x} ≠ {y}", symbol="!=", elementwise=True, numpy=[np.not_equal], samples=apart)
+def not_equal(x: Value, y: Value) -> Value:
+    """Whether two tensors differ, element by element; booleans have no gradient.
+
+    >>> import tinygraph as tg
+    >>> tg.not_equal(np.array([1.0, 2.0]), 1.0)
+    array([False,  True])
+    """
+    return np.not_equal(x, y)
+
+
+@op(formula="max({x}, {y})", elementwise=True, numpy=[np.maximum], samples=apart)
+def maximum(x: Value, y: Value) -> Value:
+    """The larger of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
+
+    >>> import tinygraph as tg
+    >>> tg.maximum(np.array([1.0, 5.0]), 3.0)
+    array([3., 5.])
+    """
+    return np.maximum(x, y)
+
+
+@maximum.vjp
+def maximum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+    return lambda: dy * (x1 >= x2), lambda: dy * (x1 < x2)
+
+
+@op(formula="min({x}, {y})", elementwise=True, numpy=[np.minimum], samples=apart)
+def minimum(x: Value, y: Value) -> Value:
+    """The smaller of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
+
+    >>> import tinygraph as tg
+    >>> tg.minimum(np.array([1.0, 5.0]), 3.0)
+    array([1., 3.])
+    """
+    return np.minimum(x, y)
+
+
+@minimum.vjp
+def minimum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+    return lambda: dy * (x1 <= x2), lambda: dy * (x1 > x2)
+
+
+def _where_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(rng.random((3, 4)) < 0.5, normal(rng, (3, 4)), normal(rng, (3, 4)))
+    yield Sample(rng.random((3, 1)) < 0.5, normal(rng, (3, 4)), normal(rng, (4,)))
+
+
+@op(formula="{x} where {condition}, else {y}", elementwise=True, numpy=[np.where], samples=_where_samples)
+def where(condition: Value, x: Value, y: Value) -> Value:
+    """``x`` where the condition holds and ``y`` elsewhere, broadcast; the gradient follows the choice.
+
+    >>> import tinygraph as tg
+    >>> tg.where(np.array([True, False]), np.array([1.0, 2.0]), 0.0)
+    array([1., 0.])
+    """
+    return np.where(condition, x, y)
+
+
+@where.vjp
+def where_vjp(dy: Value, y: Value, condition: Value, x1: Value, x2: Value) -> Any:
+    return None, lambda: where(condition, dy, 0.0), lambda: where(condition, 0.0, dy)

@@ -1,0 +1,295 @@
+"""Parts of tensors and tensors from parts: indexing, joining, padding, flipping. Each one's gradient is the move back."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
+from tinygraph.ops.samples import each, normal
+
+
+def _concatenate_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (2, 3)), normal(rng, (1, 3)))
+    yield Sample(normal(rng, (2, 1)), normal(rng, (2, 3)), normal(rng, (2, 2)), axis=-1)
+
+
+@register(numpy=[np.concatenate])
+@dataclass(frozen=True)
+class Concatenate(Op):
+    """Tensors joined along ``axis``; each gets its own part of the gradient back.
+
+    >>> import tinygraph as tg
+    >>> tg.concatenate([np.array([1, 2]), np.array([3])])
+    array([1, 2, 3])
+    """
+
+    axis: int = 0
+    formula: ClassVar[str] = "join({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(_concatenate_samples)
+
+    def shape(self, *x: Value) -> Shape:
+        axis = normalized_axis(self, x[0], self.axis)
+        shapes = [tuple(part.shape) for part in x]
+        rest = {shape[:axis] + shape[axis + 1 :] for shape in shapes}
+        if len(rest) > 1 or len({len(shape) for shape in shapes}) > 1:
+            self.refuse(x, f"sizes must be equal on every axis but {axis}")
+        joined = builtins.sum(shape[axis] for shape in shapes)
+        return (*shapes[0][:axis], joined, *shapes[0][axis + 1 :])
+
+    def forward(self, *x: Value) -> Value:
+        return np.concatenate(x, axis=self.axis)
+
+    def vjp(self, dy: Value, y: Value, *x: Value) -> Any:
+        axis = normalized_axis(self, x[0], self.axis)
+        ends = np.cumsum([part.shape[axis] for part in x]).tolist()
+        starts = [0, *ends[:-1]]
+        before = (slice(None),) * axis
+
+        def part(start: int, end: int) -> Any:
+            return lambda: getitem(dy, (*before, slice(start, end)))
+
+        return tuple(part(start, end) for start, end in zip(starts, ends, strict=True))
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A slice that can be compared and hashed."""
+
+    start: int | None
+    stop: int | None
+    step: int | None
+
+    def __str__(self) -> str:
+        text = ":".join("" if part is None else str(part) for part in (self.start, self.stop))
+        return text if self.step is None else f"{text}:{self.step}"
+
+
+class Index(tuple[Any, ...]):
+    """An index as an attribute: whole numbers, ``Slice``, ``None``, ``...`` and nested tuples for arrays of positions."""
+
+    @classmethod
+    def of(cls, index: Any) -> Index:
+        """Return an index in the form that can be compared and hashed."""
+        parts = index if isinstance(index, tuple) else (index,)
+        return index if isinstance(index, Index) else cls(p for part in parts for p in cls._parts(part))
+
+    @staticmethod
+    def _parts(part: Any) -> Iterable[Any]:
+        if isinstance(part, slice):
+            ends = [None if end is None else int(end) for end in (part.start, part.stop, part.step)]
+            return [Slice(*ends)]
+        if part is None or part is Ellipsis or isinstance(part, Slice):
+            return [part]
+        array = np.asarray(part)
+        if array.dtype == bool:
+            return [_nested(positions) for positions in array.nonzero()]
+        if array.dtype.kind not in "iu" and array.size:
+            raise AttributeValueError(
+                f"getitem: an index holds whole numbers, slices, None, ... or arrays of positions; found {part!r}"
+            )
+        return [_nested(array.astype(np.intp))]
+
+    def apply(self) -> tuple[Any, ...]:
+        """Return the index as NumPy takes it."""
+        return tuple(
+            slice(part.start, part.stop, part.step)
+            if isinstance(part, Slice)
+            else np.asarray(part, dtype=np.intp)
+            if isinstance(part, tuple)
+            else part
+            for part in self
+        )
+
+    def __str__(self) -> str:
+        return ", ".join("..." if p is Ellipsis else str(_lists(p) if isinstance(p, tuple) else p) for p in self)
+
+
+def _nested(array: Any) -> Any:
+    """Return an array as nested tuples."""
+    if array.ndim == 0:
+        return int(array)
+    return tuple(_nested(row) for row in array)
+
+
+def _lists(nested: Any) -> Any:
+    """Return nested tuples as the lists that an index is written with."""
+    return [_lists(part) for part in nested] if isinstance(nested, tuple) else nested
+
+
+def _index_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (4, 3)), index=(slice(1, None, 2), 0))
+    yield Sample(normal(rng, (4, 3)), index=(Ellipsis, None, slice(None, None, -1)))
+    yield Sample(normal(rng, (4, 3)), index=(np.array([0, 2, 2]), np.array([1, 0, 0])))
+
+
+@register
+@dataclass(frozen=True)
+class Getitem(Op):
+    """Part of a tensor, ``x[index]``: numbers, slices, ``None``, ``...``, arrays of positions or of booleans, as in NumPy.
+
+    A position that is taken twice gets both gradients.
+
+    >>> import tinygraph as tg
+    >>> tg.tensor([[1.0, 2.0], [3.0, 4.0]])[:, 0].value
+    array([1., 3.])
+    """
+
+    index: Any
+    formula: ClassVar[str] = "{x}[{index}]"
+    symbol: ClassVar[str] = "postfix"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(_index_samples)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "index", Index.of(self.index))
+
+    def shape(self, x: Value) -> Shape:
+        try:
+            # A zero-stride view costs nothing and lets NumPy itself judge the index.
+            return np.broadcast_to(np.zeros((), bool), x.shape)[self.index.apply()].shape
+        except IndexError as error:
+            self.refuse([x], f"index [{self.index}] does not fit: {error}")
+
+    def forward(self, x: Value) -> Value:
+        return np.asarray(x[self.index.apply()])
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return put(dy, self.index, x.shape)
+
+    def expression(self, *arguments: str) -> str:
+        return f"{arguments[0]}[{self.index}]"
+
+
+@register
+@dataclass(frozen=True)
+class Put(Op):
+    """Zeros of shape ``to`` with ``x`` added at ``index``: the gradient of indexing.
+
+    >>> import tinygraph as tg
+    >>> tg.operation("put")(np.array([1.0, 2.0, 4.0]), np.array([0, 2, 2]), (4,))
+    array([1., 0., 6., 0.])
+    """
+
+    index: Any
+    to: tuple[int, ...]
+    formula: ClassVar[str] = "0 with {x} at [{index}]"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(
+        each(
+            normal,
+            ((3, 2), {"index": (np.array([0, 2, 2]),), "to": (4, 2)}),
+            ((2,), {"index": slice(0, 2), "to": (3,)}),
+        )
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "index", Index.of(self.index))
+
+    def shape(self, x: Value) -> Shape:
+        if Getitem(self.index).shape(np.broadcast_to(0, self.to)) != tuple(x.shape):
+            self.refuse([x], f"does not fill [{self.index}] of shape {self.to}")
+        return self.to
+
+    def forward(self, x: Value) -> Value:
+        result = np.zeros(self.to, x.dtype)
+        index = self.index.apply()
+        if any(isinstance(part, np.ndarray) for part in index):
+            np.add.at(result, index, x)
+        else:
+            result[index] = x
+        return result
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return getitem(dy, self.index)
+
+    def written_attributes(self) -> list[str]:
+        return [f"[{self.index}]", repr(self.to)]
+
+
+@register(numpy=[np.pad])
+@dataclass(frozen=True)
+class Pad(Op):
+    """The tensor with ``value`` around it; ``pad_width`` is NumPy's: a number, a pair, or a pair for each axis.
+
+    >>> import tinygraph as tg
+    >>> tg.pad(np.array([1.0, 2.0]), (1, 2))
+    array([0., 1., 2., 0., 0.])
+    """
+
+    pad_width: int | tuple[int, int] | tuple[tuple[int, int], ...]
+    value: float = 0.0
+    formula: ClassVar[str] = "pad({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(
+        each(
+            normal,
+            ((2, 3), {"pad_width": ((1, 0), (2, 1))}),
+            ((3,), {"pad_width": 2, "value": 1.5}),
+            ((2, 2), {"pad_width": (0, 1)}),
+        )
+    )
+
+    def _widths(self, x: Value) -> list[tuple[int, int]]:
+        width = (self.pad_width, self.pad_width) if isinstance(self.pad_width, int) else self.pad_width
+        pairs: list[Any] = (
+            [width] * len(x.shape) if builtins.all(isinstance(part, int) for part in width) else list(width)
+        )
+        if len(pairs) != len(x.shape) or any(n < 0 for pair in pairs for n in pair):
+            self.refuse(
+                [x], f"pad_width must hold a pair of sizes, none negative, for each axis; found {self.pad_width}"
+            )
+        return pairs
+
+    def shape(self, x: Value) -> Shape:
+        return tuple(before + size + after for size, (before, after) in zip(x.shape, self._widths(x), strict=True))
+
+    def forward(self, x: Value) -> Value:
+        return np.pad(x, self._widths(x), constant_values=np.asarray(self.value).astype(x.dtype))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return getitem(
+            dy, tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, self._widths(x), strict=True))
+        )
+
+
+@register(numpy=[np.flip])
+@dataclass(frozen=True)
+class Flip(Op):
+    """Elements in reverse order along ``axis``; along the last two it turns a kernel by 180 degrees (notes B10).
+
+    >>> import tinygraph as tg
+    >>> tg.flip(np.array([1, 2, 3]))
+    array([3, 2, 1])
+    """
+
+    axis: Axis = None
+    formula: ClassVar[str] = "flip({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((2, 3), {}), ((2, 3, 2), {"axis": (1, 2)}), ((3,), {"axis": 0})))
+
+    def shape(self, x: Value) -> Shape:
+        normalized_axes(self, x, self.axis)
+        return tuple(x.shape)
+
+    def forward(self, x: Value) -> Value:
+        return np.flip(x, self.axis)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return flip(dy, self.axis)
+
+
+concatenate = Concatenate.function
+getitem = Getitem.function
+put = Put.function
+pad = Pad.function
+flip = Flip.function
