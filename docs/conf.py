@@ -1,5 +1,8 @@
 """Settings of the documentation: ``sphinx-build -W -b html docs docs/_build/html``."""
 
+import inspect
+import pathlib
+
 import tinygraph
 
 project = "tinygraph"
@@ -15,3 +18,22 @@ myst_heading_anchors = 3
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 nitpicky = False
+
+
+def write_operations(app):
+    """Write the page of all operations from their own records."""
+    lines = ["# Operations", "", "Made from the operations' own records. In formulas ⋆ is correlation and ∗ true convolution.", ""]
+    families = {}
+    for name, function in tinygraph.operations().items():
+        if function.__module__.startswith("tinygraph.ops."):
+            families.setdefault(function.op.family, []).append((name, function))
+    for family, members in families.items():
+        lines += [f"## {family.capitalize()}", ""]
+        for name, function in members:
+            lines += [f"### {name}", "", "```python", f"{name}{function.__signature__}", "```", ""]
+            lines += [f"Formula: `{function.op.formula}`", "", "```{eval-rst}", inspect.cleandoc(function.__doc__), "```", ""]
+    (pathlib.Path(app.srcdir) / "operations.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def setup(app):
+    app.connect("builder-inited", write_operations)

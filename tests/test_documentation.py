@@ -55,7 +55,7 @@ def test_examples_of_page_run(page, registry):
     # One page is one session; what stands between the blocks is left out, line numbers are kept.
     text = page.read_text(encoding="utf-8")
     blocks = re.split(
-        r"^```(?:pycon)?$", re.sub(r"^```(?!pycon$)\w.*?^```$", blanked, text, flags=re.M | re.S), flags=re.M
+        r"^```(?:pycon)?$", re.sub(r"^```(?!pycon$)[\w{].*?^```$", blanked, text, flags=re.M | re.S), flags=re.M
     )
     session = "\n".join(block if i % 2 else re.sub(r"[^\n]", "", block) for i, block in enumerate(blocks))
     examples = doctest.DocTestParser().get_doctest(session, {"np": np}, page.name, str(page), 0)

@@ -3,14 +3,8 @@
 import click
 
 from tinygraph import __version__
-from tinygraph.cli.check import check
-from tinygraph.cli.doctor import doctor
-from tinygraph.cli.draw import draw
-from tinygraph.cli.equations import equations
+from tinygraph.cli import check, doctor, draw, equations, ops, predict, train
 from tinygraph.cli.group import Commands
-from tinygraph.cli.ops import ops
-from tinygraph.cli.predict import predict
-from tinygraph.cli.train import train
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -22,5 +16,13 @@ def main() -> None:
     """
 
 
-for command in (train, predict, draw, equations, check, ops, doctor):
+for command in (
+    train.train,
+    predict.predict,
+    draw.draw,
+    equations.equations,
+    check.check,
+    ops.ops,
+    doctor.doctor,
+):
     main.add_command(command)

@@ -72,4 +72,5 @@ def numbers(loss: float, accuracy: float | None) -> str:
     >>> numbers(0.25, 0.9)
     'loss 0.2500  accuracy 0.9000'
     """
-    return f"loss {loss:.4f}" + ("" if accuracy is None else f"  accuracy {accuracy:.4f}")
+    written = f"{loss:.4f}" if abs(loss) < 1e6 else f"{loss:.4g}"
+    return f"loss {written}" + ("" if accuracy is None else f"  accuracy {accuracy:.4f}")

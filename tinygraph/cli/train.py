@@ -56,7 +56,7 @@ def train(
     folder = prepared_folder(out or Path("runs") / file_name(learner.name))
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.training.batch_size
     introduce(learner, material)
-    click.echo(f"{epochs} epochs in batches of {batch_size}, {moves}\n")
+    click.echo(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
     try:
         with reporter() as report:
             history = fit(learner, material, moves, epochs, batch_size, seed, report)

@@ -19,7 +19,9 @@ from tinygraph.ops.samples import each, normal, off_zero, unary
 
 @op(formula="max(0, {x})", elementwise=True, samples=unary(off_zero))
 def relu(x: Value) -> Value:
-    """Rectified linear unit (notes F2, F5). Its slope (notes B7, B12) is 1 above 0 and 0 elsewhere, at 0 itself too.
+    """Rectified linear unit (notes F2, F5, E3).
+
+    Its slope (notes B7, B12, W2) is 1 above 0 and 0 elsewhere, at 0 itself too (notes E4).
 
     >>> import tinygraph as tg
     >>> tg.relu(np.array([[1.02, -0.25], [-3.45, 2.2]]))

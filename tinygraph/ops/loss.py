@@ -69,7 +69,7 @@ class Bce(Loss):
     """Binary cross-entropy, the notes' cost (F10; for one sample F11): predictions ``a`` and labels ``y`` in 0..1, one shape.
 
     The mean over all elements of ``-(y log a + (1-y) log(1-a))``, a scalar. Where ``a`` is the sigmoid of some ``z``, the loss
-    takes ``z`` as a third operand: the value is then computed from ``z``, and the gradient for ``z`` is the notes' (B1, A1)
+    takes ``z`` as a third operand: the value is then computed from ``z``, and the gradient for ``z`` is the notes' (B1, A1, E5)
     ``(a - y)/m`` directly, both exact and finite for every ``z``, where the two rules apart would meet 0/0.
     Raises ``ShapeError``, and ``DataError`` for labels or predictions outside 0..1.
 

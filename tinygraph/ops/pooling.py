@@ -64,8 +64,8 @@ _CASES: list[tuple[Shape, dict[str, Any]]] = [
 class AvgPool2d(Pooling):
     """Mean of each window (notes F3): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
-    Zeros in the padding count, and the divisor is always the whole window. The gradient (notes B11) gives each element of a
-    window its equal share. Raises ``ShapeError`` and ``AttributeValueError``.
+    Zeros in the padding count, and the divisor is always the whole window. The gradient (notes B11, W3 and
+    their errata E1, E2) gives each element of a window its equal share. Raises ``ShapeError`` and ``AttributeValueError``.
 
     >>> import tinygraph as tg
     >>> tg.avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), 2)
@@ -177,8 +177,8 @@ class _MaxPooling(Pooling):
 class MaxPool2d(_MaxPooling):
     """Maximum of each window (notes F6): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
-    The padding is never the maximum. The gradient (notes B6) goes to the maximum of its window, on a tie to the first in
-    row-major order; an element that is the maximum of several windows gets the sum. Raises ``ShapeError`` and
+    The padding is never the maximum. The gradient (notes B6, W1) goes to the maximum of its window, on a tie (notes E4) to
+    the first in row-major order; an element that is the maximum of several windows gets the sum. Raises ``ShapeError`` and
     ``AttributeValueError``.
 
     >>> import tinygraph as tg

@@ -162,7 +162,7 @@ def broadcasts_to(small: Shape, large: Shape) -> bool:
 class SumTo(Op):
     """The tensor summed over the axes along which the shape ``to`` would be repeated: broadcasting taken back.
 
-    This is how a bias gets its gradient. Source: notes B9, B14.
+    This is how a bias gets its gradient. Source: notes B3, B9, B14, A3.
 
     >>> import tinygraph as tg
     >>> tg.operation("sum_to")(np.ones((4, 3, 2)), (3, 1))

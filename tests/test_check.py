@@ -1,0 +1,458 @@
+"""The checker is checked: numeric derivatives against known ones, and planted wrong rules that it must find and name."""
+
+import math
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import liars
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.check import Record, Report, check, check_op
+from tinygraph.check.compare import compare
+from tinygraph.check.numeric import Derivative, derivative
+
+Array = np.ndarray[Any, Any]
+Scalar = Callable[[Any], Any]
+
+
+def slope(function: Scalar, x: float, holomorphic: bool = False) -> Derivative:
+    """The derivative of a function of one number."""
+    return derivative(function, np.array([x]), np.ones(1), np.ones(1), holomorphic)
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def record_of(report: Report, op: str, place: str) -> Record:
+    (record,) = (record for record in report.nodes if record.op == op and record.input.split(" = ")[0] == place)
+    return record
+
+
+# ---- numeric derivatives
+
+SMOOTH: list[tuple[str, Scalar, float, float]] = [
+    ("exp", np.exp, 1.0, math.e),
+    ("steep exp", lambda x: np.exp(20 * x), 0.5, 20 * math.exp(10)),
+    ("waves", lambda x: np.sin(30 * x), 0.1, 30 * math.cos(3)),
+    ("near a pole", lambda x: 1 / x, 0.01, -1e4),
+    ("near a branch point", np.log, 1e-3, 1e3),
+    ("sharp step", lambda x: np.tanh(100 * x), 0.001, 100 / math.cosh(0.1) ** 2),
+    ("small numbers", lambda x: 1e-8 * x * x, 1e-8, 2e-16),
+    ("large numbers", lambda x: x * x, 1e6, 2e6),
+    ("small slope on a large offset", lambda x: 1 + 1e-6 * x * x, 1.0, 2e-6),
+    ("flat", lambda x: 0 * x + 3, 1.0, 0.0),
+]
+SMOOTH_IDS = [name for name, _, _, _ in SMOOTH]
+
+
+@pytest.mark.parametrize(("name", "function", "x", "exact"), SMOOTH, ids=SMOOTH_IDS)
+def test_differences_settle_on_the_derivative_and_know_their_error(
+    name: str, function: Scalar, x: float, exact: float
+) -> None:
+    found = slope(function, x)
+    assert not found.kink
+    assert found.error <= 1e-7 * abs(exact)
+    assert abs(found.value - exact) <= 3 * found.error + 1e-15 * abs(exact)
+
+
+@pytest.mark.parametrize(("name", "function", "x", "exact"), SMOOTH, ids=SMOOTH_IDS)
+def test_a_complex_step_gives_every_digit(name: str, function: Scalar, x: float, exact: float) -> None:
+    assert slope(function, x, holomorphic=True).value == pytest.approx(exact, rel=1e-14)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [np.square, lambda x: x**4, np.cosh, lambda x: 1e6 * x * x, lambda x: np.logaddexp(0, 50 * x)],
+    ids=["square", "quartic", "cosh", "narrow", "softplus"],
+)
+def test_a_curve_is_no_kink(function: Scalar) -> None:
+    assert not slope(function, 0.0).kink
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        np.abs,
+        lambda x: np.maximum(x, 0),
+        lambda x: 1e-9 * np.maximum(x, 0),
+        lambda x: np.exp(x) + 1e-3 * np.abs(x),
+        lambda x: np.maximum(x * x, x),
+        np.sign,
+        np.sqrt,
+        lambda x: np.sqrt(np.abs(x)),
+        np.cbrt,
+    ],
+    ids=["abs", "relu", "tiny", "small on a curve", "max of two", "jump", "edge of infinite slope", "cusp", "upright"],
+)
+def test_a_kink_is_found(function: Scalar) -> None:
+    assert slope(function, 0.0).kink
+
+
+@pytest.mark.parametrize("x", [1e-1, 1e-3, 1e-5, -1e-3, -1e-5])
+def test_beside_a_kink_there_is_a_derivative(x: float) -> None:
+    found = slope(lambda x: np.maximum(x, 0) + np.sin(x), x)
+    assert not found.kink
+    assert found.value == pytest.approx((x > 0) + math.cos(x), rel=1e-9)
+
+
+@pytest.mark.parametrize("outside", ["raises", "is not a number"])
+@pytest.mark.parametrize(("x", "exact"), [(0.0, -1.0), (1e-4, -0.9998), (1.0, 1.0), (0.5, 0.0)])
+def test_at_the_edge_of_a_domain_the_side_inside_counts(outside: str, x: float, exact: float) -> None:
+    def function(x: Array) -> Array:
+        if outside == "raises" and not ((x >= 0) & (x <= 1)).all():
+            raise tg.DataError("outside 0..1")
+        return np.where((x >= 0) & (x <= 1), x * x - x, np.nan)
+
+    found = slope(function, x)
+    assert not found.kink
+    assert found.value == pytest.approx(exact, rel=1e-9, abs=1e-12)
+
+
+def test_a_point_without_neighbours_has_no_derivative() -> None:
+    def function(x: Array) -> Array:
+        if x[0] != 1:
+            raise ValueError("nothing here")
+        return x
+
+    assert slope(function, 1.0).kink
+
+
+def test_a_function_that_does_not_follow_into_the_complex_plane_gets_differences() -> None:
+    def only_real(x: Array) -> Array:
+        if x.dtype.kind == "c":
+            raise TypeError("real numbers only")
+        return x**3
+
+    def drops_the_imaginary_part(x: Array) -> Array:
+        return x.real**3
+
+    for function in (only_real, drops_the_imaginary_part):
+        assert slope(function, 2.0, holomorphic=True).value == pytest.approx(12, rel=1e-11)
+
+
+def test_a_branch_cut_is_no_complex_step() -> None:
+    """A negative number to a real power: the imaginary part that appears is no slope."""
+    assert slope(lambda x: (-2.0 + 0j) ** x if x.dtype.kind == "c" else np.full(1, -2.0) ** x, 2.0, holomorphic=True).kink
+
+
+def test_outputs_that_are_not_finite_are_left_out() -> None:
+    x = np.array([0.0, 4.0])
+    found = derivative(np.log, x, np.array([0.0, 1.0]), np.ones(2))
+    assert found.value == pytest.approx(0.25, rel=1e-10)
+
+
+# ---- comparing
+
+
+def numeric(gradient: Array) -> Callable[[Array], Derivative]:
+    return lambda direction: Derivative(float((gradient * direction).sum()), 0.0)
+
+
+def test_no_size_is_too_small_to_be_wrong() -> None:
+    truth = np.array([1.0, 1e-9])
+    points = compare(truth * [1, 3], numeric(truth), rng(), 1e-7, elements=2, directions=0)
+    assert points[0].error == 0
+    assert points[1].error > 1e-7
+
+
+def test_rounding_beside_a_large_element_passes() -> None:
+    truth = np.array([1.0, 1e-9])
+    points = compare(truth + [0, 1e-16], numeric(truth), rng(), 1e-7, elements=2, directions=0)
+    assert max(point.error for point in points) < 1e-12
+
+
+def test_all_zeros_agree() -> None:
+    points = compare(np.zeros(3), numeric(np.zeros(3)), rng(), 1e-7, elements=3, directions=2)
+    assert [point.error for point in points] == [0.0] * 5
+
+
+def test_an_uncertain_derivative_passes_what_is_within_its_error() -> None:
+    def uncertain(direction: Array) -> Derivative:
+        return Derivative(1.0, 1e-5)
+
+    for rule, passes in [(1 + 1e-5, True), (1 + 3e-5, False)]:
+        (point,) = compare(np.array([rule]), uncertain, rng(), 1e-7, elements=1, directions=0)
+        assert (point.error <= 1e-7 * (1 + 1e-6)) == passes
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_rule_that_is_not_finite_is_wrong(value: float) -> None:
+    points = compare(np.array([value, 1.0]), numeric(np.array([2.0, 1.0])), rng(), 1e-7, elements=2, directions=0)
+    assert [point.error for point in points] == [math.inf, 0.0]
+
+
+def test_one_wrong_element_of_many_is_searched_for() -> None:
+    truth = np.arange(1.0, 3001.0).reshape(3, 1000)
+    rule = truth.copy()
+    rule[1, 234] *= 1.01
+    *_, last = compare(rule, numeric(truth), rng(), 1e-7, elements=5, directions=1)
+    assert last.index == (1, 234)
+    assert (last.rule, last.numeric) == (rule[1, 234], truth[1, 234])
+
+
+def test_a_scalar_has_one_element() -> None:
+    (point,) = compare(np.array(2.0), numeric(np.array(2.0)), rng(), 1e-7, elements=9, directions=0)
+    assert point.index == ()
+
+
+# ---- liars
+
+HINTS: dict[type[tg.Op], str] = {
+    liars.Sign: "sign",
+    liars.FactorTwo: "off by a factor of 2",
+    liars.FactorOneHalf: "off by a factor of 0.5",
+    liars.FactorSlightlyOff: "off by a factor of 1.001",
+    liars.TinyFactorThree: "off by a factor of 3",
+    liars.OpaqueFactorTwo: "off by a factor of 2",
+    liars.Zero: "returns zero",
+    liars.Nothing: "returns zero",
+    liars.SoftmaxZero: "returns zero",
+    liars.SoftmaxWithoutSum: "one contribution of several; gradients add up",
+    liars.CotangentIgnored: "does not use dy",
+    liars.TransposeMissing: "transposed: y stands where y.T belongs",
+    liars.TransposeMissingInBatch: "transposed: x stands where x.T belongs",
+    liars.TransposedResult: "transposed",
+    liars.TransposedShape: "transposed",
+    liars.Swapped: "the gradients of its inputs are swapped",
+    liars.SwappedShapes: "the gradients of its inputs are swapped",
+    liars.MeanMissing: "missing 1/m, m = 5",
+    liars.MeanTwice: "1/m taken twice, m = 5",
+    liars.MeanMissingOfTwo: "off by a factor of 2, or missing 1/m, m = 2",
+    liars.PoolAssigned: "assigned where windows overlap; gradients add up",
+    liars.TakeAssigned: "one contribution of several; gradients add up",
+    liars.NotANumber: "",
+    liars.OneElementWrong: "",
+    liars.WrongNumber: "",
+    liars.WrongShape: "",
+    liars.Raises: "",
+    liars.Unwritten: "",
+}
+
+
+@pytest.mark.parametrize("liar", HINTS, ids=lambda liar: liar.__name__)
+def test_liar_is_found_and_its_slip_named(liar: type[tg.Op]) -> None:
+    for seed in range(3):
+        report = check_op(liar, seed)
+        assert not report.ok
+        assert {record.hint for record in report.failures} == {HINTS[liar]}
+
+
+def test_every_liar_is_tried() -> None:
+    planted = {op for op in vars(liars).values() if isinstance(op, type) and issubclass(op, tg.Op)}
+    assert planted - set(HINTS) == {tg.Op, liars.Square, liars.Honest, liars.WrongForOnes}
+    assert not {op.name for op in planted if tg.operations().get(op.name, SimpleNamespace(op=None)).op is op}
+
+
+def test_honest_rule_passes() -> None:
+    report = check_op(liars.Honest)
+    assert report.ok
+    assert report.worst < 1e-14
+
+
+def test_right_input_beside_a_wrong_one_passes() -> None:
+    wrong, right = check_op(liars.TransposeMissing).nodes
+    assert (wrong.input, wrong.verdict) == ("x = (3, 3)", "wrong")
+    assert (right.input, right.verdict) == ("y = (3, 3)", "ok")
+
+
+@pytest.mark.parametrize(
+    ("liar", "message"),
+    [
+        (liars.WrongNumber, "RuleError: wrong_number: its gradient rule returned 2 gradients for 1 input"),
+        (liars.WrongShape, "RuleError: wrong_shape: its gradient rule returned shape (3, 2) for input x of shape (3, 4)"),
+        (liars.Raises, "ZeroDivisionError: a slip of the rule's author"),
+        (liars.Unwritten, "RuleError: unwritten has no gradient rule"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_rule_that_gives_no_gradient_fails_with_its_message(liar: type[tg.Op], message: str) -> None:
+    (record,) = check_op(liar).nodes
+    assert record.message.startswith(message)
+    assert (record.verdict, record.error, record.worst) == ("failed", math.inf, None)
+
+
+def test_one_wrong_element_of_a_large_input_is_named() -> None:
+    (record,) = check_op(liars.OneElementWrong).nodes
+    assert record.worst is not None
+    assert record.worst.index == (17, 23)
+
+
+@pytest.mark.parametrize("liar", [liars.Sign, liars.FactorSlightlyOff, liars.Zero, liars.OpaqueFactorTwo])
+def test_liar_in_a_network_is_named_with_its_place(liar: type[tg.Op]) -> None:
+    x = tg.tensor(rng().standard_normal((4, 3)), name="x")
+    W = tg.parameter(rng().standard_normal((3, 2)), name="W")
+    Z = tg.tanh(x @ W)
+    Z.name = "Z"
+    report = check(tg.mse(liar()(Z), np.ones((4, 2))))
+    (record,) = (record for record in report.nodes if not record.ok)
+    assert (record.op, record.input) == (liar.name, "x = Z")
+    assert record.worst is not None
+    assert record.worst.index is not None
+    assert {record.input for record in report.whole if not record.ok} == {"tensor x", "parameter W"}
+
+
+def test_what_only_the_whole_can_show_is_found_there() -> None:
+    report = check(liars.WrongForOnes()(tg.parameter([[1.0, 2.0, 3.0, 4.0]], name="x")).sum())
+    assert all(record.ok for record in report.nodes)
+    (record,) = report.whole
+    assert record.verdict == "wrong"
+    assert record.worst is not None
+    assert record.worst.rule == pytest.approx(1.5 * record.worst.numeric)
+
+
+def test_a_sweep_that_fails_is_one_record_of_the_whole() -> None:
+    report = check(liars.Raises()(tg.tensor([1.0, 2.0])).sum())
+    (record,) = report.whole
+    assert (record.verdict, record.input) == ("failed", "every leaf")
+    assert report.summary() == "all gradients: none to compare (every leaf); 2 of 3 checks failed"
+
+
+# ---- kinks
+
+
+def test_kinks_are_counted_and_are_no_failure() -> None:
+    report = check(tg.relu(tg.tensor([-1.0, 0.0, 2.0, 0.0, 3.0], name="x")).sum())
+    relu = record_of(report, "relu", "x")
+    assert report.ok
+    assert (relu.kinks, len(relu.points), relu.verdict) == (2, 5, "ok")
+    assert [point.index for point in relu.points if point.kink] == [(1,), (3,)]
+    assert f"{report.kinks} comparisons at kinks left out" in str(report)
+
+
+def test_where_everything_is_a_kink_nothing_is_called_right() -> None:
+    report = check(tg.relu(tg.tensor(np.zeros(3), name="x")).sum())
+    assert record_of(report, "relu", "x").verdict == "at kinks"
+
+
+def test_ties_in_a_pool_are_kinks() -> None:
+    x = np.array([[[[1.0, 5.0, 5.0], [0.0, 2.0, 3.0]]]])
+    pool = record_of(check(tg.max_pool2d(tg.tensor(x), 2, stride=1).sum()), "max_pool2d", "x")
+    assert pool.ok
+    assert [point.index for point in pool.points if point.kink] == [(0, 0, 0, 2)]
+
+
+def test_a_liar_is_found_beside_its_kinks() -> None:
+    x = tg.tensor([0.0, 0.0, 1.0, 2.0])
+    (record,) = (record for record in check(liars.FactorTwo()(tg.relu(x)).sum()).nodes if record.op == "factor_two")
+    assert record.hint == "off by a factor of 2"
+
+
+def test_labels_at_the_ends_of_their_range_are_compared_from_inside() -> None:
+    a, y = tg.tensor([[0.3], [0.9]], name="a"), tg.tensor([[0.0], [1.0]], name="y")
+    report = check(tg.bce(a, y))
+    assert report.ok
+    assert record_of(report, "bce", "y").kinks == 0
+
+
+def test_infinite_slopes_and_missing_values_are_kinks() -> None:
+    with np.errstate(all="ignore"):
+        y = tg.log(tg.tensor([-1.0, 0.0, 1.0], name="x"))
+    log = record_of(check(y), "log", "x")
+    assert log.ok
+    assert [point.kink for point in log.points] == [False, True, False]
+
+
+# ---- what is checked
+
+
+def test_a_gradient_that_another_input_carries_is_not_asked_for() -> None:
+    z = tg.tensor([[1e4], [-1e4], [0.5]], name="Z3")
+    report = check(tg.bce(tg.sigmoid(z), [[0.0], [0.0], [1.0]]))
+    assert report.ok
+    assert [record.input for record in report.nodes if record.op == "bce"] == ["z = Z3"]
+
+
+def test_each_use_of_a_tensor_has_its_own_record() -> None:
+    x = tg.tensor([1.0, 2.0], name="x")
+    report = check((x * x).sum())
+    assert [record.input for record in report.nodes if record.op == "multiply"] == ["x", "y = x"]
+
+
+def test_constants_and_whole_numbers_have_no_gradient() -> None:
+    x = tg.tensor([-1.0, 2.0], name="x")
+    report = check(tg.where(x > 0, x**2, 3.0))
+    assert [(record.op, record.input) for record in report.nodes] == [("power", "x"), ("where", "x")]
+
+
+def test_broadcast_inputs_are_checked_as_the_engine_sums_them() -> None:
+    B = tg.parameter(np.zeros((3, 1, 1)), name="B1")
+    report = check(tg.tensor(rng().standard_normal((2, 3, 4, 4))) + B)
+    assert report.ok
+    assert record_of(report, "add", "y").size == 3
+
+
+def test_large_inputs_are_sampled_and_crossed_at_random() -> None:
+    report = check(tg.tanh(tg.tensor(rng().standard_normal((40, 50)))).sum())
+    tanh = record_of(report, "tanh", "x")
+    assert tanh.ok
+    assert len({point.index for point in tanh.points if point.index}) == 100
+    assert sum(point.index is None for point in tanh.points) == 3
+
+
+def test_everything_is_computed_in_float64() -> None:
+    x = tg.input("x", (3, 4), dtype="float32")
+    W = tg.parameter(rng().standard_normal((4, 2)).astype(np.float32), name="W")
+    labels = tg.constant([0, 1, 1])
+    logits = tg.cast(tg.cast(tg.tanh(x @ W), "float16"), "float32")
+    loss = tg.mse(tg.softmax(logits), tg.one_hot(labels, 2, dtype="float32"))
+    assert loss.dtype == np.float32
+    report = check(loss)
+    assert report.ok
+    assert report.worst < 1e-9
+
+
+def test_outputs_that_are_no_numbers_alone_get_random_cotangents() -> None:
+    x = tg.tensor(rng().standard_normal((3, 2)), name="x")
+    report = check(tg.Graph([tg.exp(x), tg.tanh(x), x > 0]))
+    assert report.ok
+    assert [record.input for record in report.whole] == ["tensor x"]
+
+
+def test_gradients_are_graph_and_can_be_checked() -> None:
+    x, k = tg.tensor(rng().standard_normal((2, 1, 5, 5))), tg.tensor(rng().standard_normal((2, 1, 3, 3)), name="k")
+    (dk,) = tg.grad((tg.conv2d(x, k) ** 2).sum(), [k])
+    report = check(dk)
+    assert report.ok
+    assert "conv2d_kernel_gradient" in {record.op for record in report.nodes}
+
+
+def test_nothing_to_check() -> None:
+    report = check(tg.tensor([1, 2]) + 1)
+    assert (report.ok, report.worst, str(report).splitlines()[-1]) == (True, 0.0, "no gradients to check")
+
+
+def test_empty_tensors_pass() -> None:
+    report = check(tg.relu(tg.tensor(np.zeros((0, 3)), name="x")))
+    assert report.ok
+    assert record_of(report, "relu", "x").verdict == "ok"
+
+
+# ---- what a check is given
+
+LABELS: list[tuple[str, Callable[[], tg.Tensor], set[float]]] = [
+    ("bce", lambda: tg.bce(tg.sigmoid(logits()), tg.input("y", (50, 3))), {0, 1}),
+    ("bce of a reshaped label", lambda: tg.bce_with_logits(logits(), tg.reshape(tg.input("y", (150,)), (50, 3))), {0, 1}),
+    ("class numbers", lambda: tg.cross_entropy(logits(), tg.input("y", (50,), "int64")), {0, 1, 2}),
+    ("one-hot rows", lambda: tg.cross_entropy(logits(), tg.input("y", (50, 3))), {0, 1}),
+    ("one_hot", lambda: tg.mse(logits(), tg.one_hot(tg.input("y", (50,), "int32"), 3)), {0, 1, 2}),
+    ("booleans", lambda: tg.where(tg.input("y", (50, 3), "bool"), logits(), 0.0), {0, 1}),
+]
+
+
+def logits() -> tg.Tensor:
+    return tg.tensor(rng().standard_normal((50, 3)), name="z")
+
+
+@pytest.mark.parametrize(("name", "make", "values"), LABELS, ids=[name for name, _, _ in LABELS])
+def test_inputs_get_values_of_the_kind_that_their_use_expects(
+    name: str, make: Callable[[], tg.Tensor], values: set[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[Array] = []
+    bind = tg.check.checker.bind if hasattr(tg.check, "checker") else __import__("tinygraph.check.checker").check.checker.bind
+    output = make()
+    report = check(output)
+    assert report.ok
