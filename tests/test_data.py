@@ -183,6 +183,22 @@ def test_file_with_damaged_bytes_inside(tmp_path):
         load_data(path)
 
 
+def test_any_damaged_byte_is_a_data_error_or_harmless(tmp_path):
+    path = tmp_path / "mine.npz"
+    np.savez_compressed(path, x=np.arange(6.0), y=np.arange(6))
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x55
+        path.write_bytes(damaged)
+        try:
+            load_data(path)
+        except tg.DataError:
+            refused += 1
+    assert refused > len(whole) / 4
+
+
 def test_single_array_is_not_enough(tmp_path):
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(tg.DataError, match="a single array; expected an"):

@@ -1,9 +1,13 @@
 """The picture: what its record says, that nothing hostile gets through, and every way of rendering it, or of not."""
 
 import builtins
+import importlib.util
 import json
+import os
 import sys
+import types
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,7 +15,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.draw import Picture, draw, fonts, render
 from tinygraph.draw.cards import attributes_text, graph_drawing, model_drawing, right_side
-from tinygraph.draw.dot import dot_source
+from tinygraph.draw.dot import FAMILIES, dot_source
 from tinygraph.draw.literal import tooltip, visible, wrapped
 from tinygraph.graph.op import Op
 from tinygraph.model import Model, load_model
@@ -268,6 +272,11 @@ def test_an_equation_that_only_renames_is_a_card_with_one_edge():
     assert "h" in [card.symbol for card in drawing.cards]
 
 
+def test_every_family_has_a_colour():
+    ops = [function.op for function in tg.operations().values()]
+    assert {op.family for op in ops if op.__module__.startswith("tinygraph.ops")} <= set(FAMILIES)
+
+
 def test_many_operations_in_one_equation_shorten_the_header():
     model = Model(inputs={"x": [3]}, parameters={}, equations="o = sigmoid(tanh(exp(relu(x * x))))", output="o")
     card = draw(model).drawing.cards[-1]
@@ -332,8 +341,6 @@ def test_hostile_names_add_no_node_edge_or_element():
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_titles_and_groups_are_shown_literally(name):
-    from dataclasses import replace
-
     drawing = graph_drawing(tg.Graph(tg.tensor([1.0], name="x") * 2), title=name)
     group = name.replace(".", "")
     drawing = replace(drawing, cards=tuple(replace(card, group=group) for card in drawing.cards))
@@ -416,6 +423,22 @@ def test_pygraphviz_that_is_too_old_is_no_renderer(monkeypatch):
     without_dot(monkeypatch)
     monkeypatch.setattr(render, "pygraphviz_version", lambda: "1.14")
     assert render.renderers() == ()
+
+
+def test_a_module_that_only_has_the_name_of_pygraphviz_is_no_renderer(monkeypatch):
+    without_dot(monkeypatch)
+    monkeypatch.setitem(sys.modules, "pygraphviz", types.ModuleType("pygraphviz"))
+    assert render.pygraphviz_version() is None
+    assert render.renderers() == ()
+
+
+def test_pygraphviz_renders_without_an_error_stream(square, monkeypatch):
+    def closed(descriptor):
+        raise OSError(9, "Bad file descriptor")
+
+    found = renderer("pygraphviz")
+    monkeypatch.setattr(os, "dup", closed)
+    assert found.render(draw(square).dot, "svg").startswith(b"<?xml")
 
 
 def test_a_renderer_that_fails_is_followed_by_the_next(square, monkeypatch):
@@ -509,8 +532,6 @@ def test_fonts_are_lent_only_where_there_are_none(tmp_path, monkeypatch):
         monkeypatch.setenv(variable, "")
         monkeypatch.delenv(variable)
     assert fonts.lend_fonts([tmp_path]) is True
-    import os
-
     with open(os.environ["FONTCONFIG_FILE"], encoding="utf-8") as file:
         assert "mpl-data" in file.read()
     assert fonts.lend_fonts([tmp_path]) is False
@@ -523,7 +544,7 @@ def test_without_matplotlib_there_are_no_fonts_to_lend(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("FONTCONFIG_FILE", raising=False)
     monkeypatch.delenv("FONTCONFIG_PATH", raising=False)
-    monkeypatch.setattr(fonts, "_fonts_of_matplotlib", lambda: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert fonts.lend_fonts([tmp_path]) is False
 
 

@@ -48,7 +48,14 @@ def operations():
 # ---- bundled models and loading
 
 SHAPES = {
-    "notes_cnn": {"K1": (8, 1, 3, 3), "B1": (8, 1, 1), "K2": (16, 8, 3, 3), "B2": (16, 1, 1), "W3": (64, 1), "B3": (1,)},
+    "notes_cnn": {
+        "K1": (8, 1, 3, 3),
+        "B1": (8, 1, 1),
+        "K2": (16, 8, 3, 3),
+        "B2": (16, 1, 1),
+        "W3": (64, 1),
+        "B3": (1,),
+    },
     "notes_cnn_28": {
         "K1": (8, 1, 3, 3),
         "B1": (8, 1, 1),
@@ -634,8 +641,8 @@ def test_an_expression_means_what_it_means_in_python(expression):
 
 
 def test_whole_numbers_stay_whole_in_attributes():
-    assert value_of("reshape(x, (2 * 2, 6 // 3))").shape == (4, 2)
-    assert value_of("reshape(x, (2 ** 2, -2 + 4))").shape == (4, 2)
+    assert value_of("reshape(x, (-1, 2 * 2, 6 // 6))").shape == (2, 4, 1)
+    assert value_of("reshape(x, (-1, 2 ** 2 // 2))").shape == (4, 2)
 
 
 @pytest.mark.parametrize("expression", ["x * 0.5", "x / sqrt(2)", "x + relu(3)", "2 ** x", "x * x.shape[1]"])
@@ -733,6 +740,22 @@ def test_a_size_is_read_off_tensors(size):
         {"x": [3, 4]},
     )
     assert model.parameters["W"].shape == (SIZES[size], 2)
+
+
+@pytest.mark.parametrize(
+    "size", ["x.shape[0]", "x.shape[-2]", "x.T.shape[1]", "flatten(x, 0).shape[0]", "2 * x.shape[0]"]
+)
+def test_a_size_cannot_be_the_batch(size):
+    with pytest.raises(tg.ModelError, match="batch|call"):
+        net("a = x[0] + 0 * sum(W)", {"W": {"shape": [size], "init": "ones"}})
+
+
+def test_a_size_off_what_depends_on_parameters_alone_may_be_its_first():
+    model = net(
+        "G = V @ V.T\na = x @ W @ G",
+        {"V": {"shape": [3, 2], "init": "ones"}, "W": {"shape": [4, "G.shape[1]"], "init": "ones"}},
+    )
+    assert model.parameters["W"].shape == (4, 3)
 
 
 def test_sizes_follow_from_parameter_to_parameter():
@@ -842,6 +865,20 @@ def test_a_block_that_hands_its_input_on_renames_nothing():
     model = net("h = x + 1\ng = same(h)\na = g * h", blocks={"same": same})
     assert model.record(2).tensors["h"].name == "h"
     assert_allclose(model.predict(X), (X + 1) ** 2)
+
+
+def test_a_block_on_an_expression_names_the_expression_in_its_equations():
+    model = net("a = plain(x + 1)", blocks={"plain": PLAIN})
+    lines = [line.split()[:5] for line in str(model).splitlines()]
+    assert lines[1][1:] == ["=", "x", "+", "1"]
+    assert lines[2] == ["a", "=", lines[1][0], "*", "2"]
+    assert_allclose(model.predict(X), (X + 1) * 2)
+
+
+def test_attributes_of_a_block_are_written_as_their_numbers():
+    scaled = {"inputs": ["p"], "attributes": {"by": 2}, "equations": "q = p * by", "output": "q"}
+    model = net("h = scaled(x)\na = scaled(h, by=3)", blocks={"scaled": scaled})
+    assert [e.text for e in model.record(2).equations] == ["h = x * 2", "a = h * 3"]
 
 
 def test_names_inside_a_block_are_its_own():

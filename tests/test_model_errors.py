@@ -119,7 +119,7 @@ EQUATION_MISTAKES = {
     "attribute value": ("padding=1", "stride=0", "conv2d(x", "conv2d", "stride", "0"),
     "unknown attribute": ("padding=1", "paddin=1", "conv2d(x", "'paddin'", "did you mean 'padding'?", "'dilation'"),
     "attribute a tensor": ("padding=1", "padding=x", "conv2d(x", "conv2d: padding must be"),
-    "attribute twice": ("padding=1", "1, stride=1", "conv2d(x", "conv2d: stride is given twice"),
+    "attribute twice": ("padding=1", "1, stride=1", "conv2d(x", "conv2d", "stride", "is given twice"),
     "too few tensors": ("relu(Z)", "relu()", "relu()", "relu takes 1 tensor", "'x'"),
     "too many": ("relu(Z)", "relu(Z, Z)", "relu(Z, Z", "relu takes at most 1 argument"),
     "operation as a name": ("relu(Z)", "relu", "relu\n", "'relu' is an operation"),
@@ -160,7 +160,10 @@ def test_a_cycle_of_two_equations_is_spelled_out(mistake):
 
 
 def test_two_blocks_that_call_each_other_are_a_cycle(mistake):
-    text = changed("q * factor", "other(q)") + "\n[blocks.other]\ninputs = ['p']\nequations = 'o = scale(p)'\noutput = 'o'\n"
+    text = (
+        changed("q * factor", "other(q)")
+        + "\n[blocks.other]\ninputs = ['p']\nequations = 'o = scale(p)'\noutput = 'o'\n"
+    )
     error = mistake(text)
     assert error.line == place(text, "scale(p)")[0]
     assert "cycle" in error.message
@@ -188,22 +191,32 @@ KEY_MISTAKES = {
     "unknown key of training": ("epochs", "epoch", "epoch =", "'epoch'", "did you mean 'epochs'?", "[training]"),
     "unknown key of a parameter": ('"zeros"', '"zeros", scale = 2', "bias =", "'scale'", "[parameters.bias]"),
     "unknown key of an input": ("y = [1]", "y = { shape = [1], type = 3 }", "y =", "'type'", "[inputs.y]"),
-    "unknown key of a block": ("attributes =", "attribute =", "attribute =", "'attribute'", "did you mean 'attributes'?"),
+    "unknown key of a block": (
+        "attributes =",
+        "attribute =",
+        "attribute =",
+        "'attribute'",
+        "did you mean 'attributes'?",
+    ),
     "unused parameter": ("S @ W + bias", "S @ W", "bias =", "parameter 'bias' is never used"),
     "unused parameter of a block": ("p * gain", "p * 1", "gain =", "parameter 'gain' is never used"),
     "unused input": ("bce(a, y)", "bce(a, a)", "y =", "input 'y' is never used"),
-    "unused input of a block": ('inputs = ["p"]', 'inputs = ["p", "o"]', "inputs = [", "'o'"),
     "unused block": ("scale(flat)", "flat", "[blocks.scale]", "block 'scale' is never called"),
     "input twice": ('["p"]', '["p", "p"]', "inputs = [", "'p'", "twice"),
     "input and parameter": ("y = [1]", "y = [1]\nW = [1]", "W = {", "'W' is defined twice", "input", "parameter"),
     "input and attribute": ("{ factor", "{ p = 1, factor", "attributes", "'p' is defined twice"),
     "attribute and parameter": ("{ factor", "{ gain = 1, factor", "gain = {", "'gain' is defined twice"),
-    "block named as an operation": ("[blocks.scale]", "[blocks.relu]", "[blocks.relu]", "'relu'", "operation"),
     "missing output": ('output = "a"', "", "[model]", "output is missing"),
     "missing output of a block": ('output = "r"', "", "[blocks.scale]", "output is missing"),
     "missing loss": ('loss = "cost"', "", "[model]", "the loss is missing", "loss = false"),
-    "missing equations": ("hidden = relu(Z)\n", '"""\noutput2 = """', "output2", "'output2'", "[model]"),
-    "output of nothing": ('output = "a"', 'output = "hiden"', "output = ", "output 'hiden'", "did you mean 'hidden'?"),
+    "missing equations": ('equations = """\nZ', 'title = """\nZ', 'title = """', "'title'", "[model]"),
+    "output of nothing": (
+        'output = "a"',
+        'output = "hiden"',
+        'output = "hiden"',
+        "output 'hiden'",
+        "did you mean 'hidden'?",
+    ),
     "output a parameter": ('output = "a"', 'output = "W"', 'output = "W"', "the output 'W' is not defined by"),
     "output of a block": ('output = "r"', 'output = "rr"', 'output = "rr"', "the output 'rr'"),
     "output not text": ('output = "a"', "output = 3", "output = 3", "output must be text"),
@@ -229,7 +242,7 @@ KEY_MISTAKES = {
     "range upside down": ('"zeros"', '"uniform", low = 2, high = 1', "bias =", "'bias'"),
     "option beyond float32": ('"zeros"', '"constant", value = 1e300', "bias =", "'bias'"),
     "option beyond floats": ('"zeros"', f'"constant", value = 1{"0" * 400}', "bias =", "'bias'"),
-    "missing shape": ("shape = [1], init = \"zeros\"", 'init = "zeros"', "bias =", "'bias' needs a shape"),
+    "missing shape": ('shape = [1], init = "zeros"', 'init = "zeros"', "bias =", "'bias' needs a shape"),
     "size 0": ('[1], init = "zeros"', '[0], init = "zeros"', "bias =", "'bias' needs a shape", "[0]"),
     "size -1": ('[1], init = "zeros"', '[-1], init = "zeros"', "bias =", "'bias' needs a shape", "[-1]"),
     "size 1.0": ('[1], init = "zeros"', '[1.0], init = "zeros"', "bias =", "'bias' needs a shape", "[1.0]"),
@@ -237,9 +250,7 @@ KEY_MISTAKES = {
     "size of nothing": ("flat.shape", "flt.shape", "W =", "'flt' is not defined", "did you mean 'flat'?"),
     "size of the batch": ("flat.shape[1]", "flat.shape[0]", "W =", "flat.shape[0]", "batch"),
     "size of the batch, from behind": ("flat.shape[1]", "flat.shape[-2]", "W =", "batch"),
-    "size of the batch, transposed": ("flat.shape[1]", "x.T.shape[3]", "W =", "batch"),
     "size of itself": ("flat.shape[1]", "W.shape[1]", "W =", "size of 'W' is read off 'W' itself"),
-    "size of two": ('"zeros"', '"zeros"', "", ""),
     "size of a later tensor": ("flat.shape[1]", "logit.shape[1]", "W =", "'logit'", "before it is defined"),
     "size without an axis": ("flat.shape[1]", "flat.shape", "W =", "whole number"),
     "size a tensor": ("flat.shape[1]", "flat", "W =", "whole number"),
@@ -250,13 +261,11 @@ KEY_MISTAKES = {
     "size empty": ("flat.shape[1]", "", "W =", "not a size"),
     "huge": ('[1], init = "zeros"', '[1000000, 1000000, 100], init = "zeros"', "bias =", "'bias'", "1000000"),
     "beyond an address": ('[1], init = "zeros"', f'[1{"0" * 30}], init = "zeros"', "bias =", "'bias'"),
-    "too many axes": ('[1], init = "zeros"', f"[{'1, ' * 80}], init = \"zeros\"", "bias =", "'bias'"),
+    "too many axes": ('[1], init = "zeros"', f'[{"1, " * 80}], init = "zeros"', "bias =", "'bias'"),
     "block input not text": ('inputs = ["p"]', "inputs = [3]", "inputs = [3]", "block 'scale' needs inputs", "[3]"),
     "block without inputs": ('inputs = ["p"]', "inputs = []", "inputs = []", "block 'scale' needs inputs"),
     "block attribute text": ("factor = 2", 'factor = "2"', "attributes", "block 'scale'", "numbers"),
-    "training not a table": ('title = "A small net"', "training = 3", "training = 3", ""),
 }
-del KEY_MISTAKES["size of two"], KEY_MISTAKES["missing equations"], KEY_MISTAKES["training not a table"]
 
 
 @pytest.mark.parametrize("case", KEY_MISTAKES)
@@ -269,9 +278,29 @@ def test_a_mistake_in_a_key(case, mistake):
         assert phrase in error.message
 
 
+def test_an_unused_input_of_a_block(mistake):
+    text = changed('inputs = ["p"]', 'inputs = ["p", "other"]', changed("scale(flat)", "scale(flat, flat)"))
+    error = mistake(text)
+    assert error.line in (place(text, "inputs = [")[0], place(text, "[blocks.scale]")[0])
+    assert "'other' is never used" in error.message
+
+
+def test_an_unused_block_is_found_behind_another(mistake):
+    text = BASE + "\n[blocks.spare]\ninputs = ['p']\nequations = 'q = p'\noutput = 'q'\n"
+    error = mistake(text)
+    assert (error.line, error.message) == (place(text, "[blocks.spare]")[0], "block 'spare' is never called")
+
+
+def test_a_block_cannot_have_the_name_of_an_operation(mistake):
+    text = BASE.replace("scale", "tanh")
+    error = mistake(text)
+    assert error.line == place(text, "[blocks.tanh]")[0]
+    assert "'tanh' has the name of an operation" in error.message
+
+
 def test_parameters_whose_sizes_depend_on_each_other_are_a_cycle(mistake):
     text = changed('["flat.shape[1]", 1]', '["bias.shape[0]", 1]').replace(
-        'bias = { shape = [1]', 'bias = { shape = ["W.shape[0]"]'
+        "bias = { shape = [1]", 'bias = { shape = ["W.shape[0]"]'
     )
     error = mistake(text)
     assert error.line in (place(text, "W =")[0], place(text, "bias =")[0])
@@ -281,7 +310,8 @@ def test_parameters_whose_sizes_depend_on_each_other_are_a_cycle(mistake):
 def test_a_model_that_only_fits_batches_of_two_is_refused(mistake):
     text = changed("flatten(hidden)", "reshape(hidden, (2, 32))")
     error = mistake(text)
-    assert error.line == place(text, "S @ W")[0] or error.line >= place(text, "reshape(")[0]
+    assert error.line == place(text, "reshape(")[0]
+    assert "(3, 2, 4, 4)" in error.message
 
 
 @pytest.mark.parametrize("table", ["inputs", "model"])
@@ -368,11 +398,11 @@ LAYOUTS = {
     "model first": '[model]\nequations = """\na = rellu(x)\n"""\noutput = "a"\nloss = false\n[inputs]\nx = [4]\n',
     "list over lines": ONE.replace("[4]", "[\n  # four\n  4,\n]") + 'equations = """\na = rellu(x)\n"""\n',
     "three quotes in a comment": 'title = "x" # """\n' + ONE + 'equations = """\na = rellu(x)\n"""\n',
-    "three quotes in a text": "title = 'say \"\"\"'\n" + ONE + 'equations = """\na = rellu(x)\n"""\n',
+    "three quotes in a text": 'title = \'say """\'\n' + ONE + 'equations = """\na = rellu(x)\n"""\n',
     "keys in a text": 'title = """\n[model]\nequations = 3\n"""\n' + ONE + 'equations = """\na = rellu(x)\n"""\n',
     "hash in a text": 'title = "# no comment"\n' + ONE + 'equations = """\na = rellu(x)\n"""\n',
     "line separator in a comment": "# one\u2028line\u0085still\n" + ONE + 'equations = """\na = rellu(x)\n"""\n',
-    "form feed in a comment of an equation": ONE + 'equations = """\nh = x  # \u2028\na = rellu(x)\n"""\n',
+    "line separator in a comment of an equation": ONE + 'equations = """\nh = x  # \u2028\na = rellu(x)\n"""\n',
 }
 
 
@@ -433,7 +463,7 @@ PYTHON_MISTAKES = {
     "blocks": [{1: {}}, {"b": None}, "b", 3],
     "training": [{1: 2}, {"epochs": None}, "epochs", 3],
     "dtype": [None, "float16", 3, ["float32"]],
-    "name": [None, 3],
+    "name": [3],
     "title": [3],
     "seed": [-1, 1.5, "one", [1]],
 }
@@ -449,8 +479,6 @@ def test_a_wrong_argument_from_python_is_a_model_error(argument, value):
         "equations": "a = x * W",
         "output": "a",
     }
-    if argument == "name" and value is None:
-        pytest.skip("no name is the default name")
     with pytest.raises(tg.TinygraphError):
         tg.Model(**{**arguments, argument: value})
 
@@ -671,9 +699,11 @@ ATTACKS = [
 def attack_files(expression):
     """The expression as an equation, in a block, and as a size."""
     written = "'''\na = " + expression.replace("'''", "") + "\n'''"
-    yield f'{ONE}equations = {written}\n'
+    yield f"{ONE}equations = {written}\n"
     yield f"{ONE}equations = 'a = b(x)'\n[blocks.b]\ninputs = ['x']\noutput = 'a'\nequations = {written}\n"
-    size = expression.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", " ").replace("\x0c", "")
+    size = (
+        expression.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", " ").replace("\x0c", "")
+    )
     yield f"{ONE}equations = 'a = x * W'\n[parameters]\nW = {{ shape = [\"{size}\"], init = 'ones' }}\n"
 
 
@@ -690,9 +720,13 @@ def test_what_is_not_an_equation_is_refused_quickly_and_does_nothing(expression,
 
 
 @pytest.mark.parametrize("terms", [100, 200, 250, 280, 290, 295, 300, 305, 310, 315, 320, 330, 350, 400, 1000])
-@pytest.mark.parametrize("form", ["x" + " + x" * 0, "sum", "powers", "calls"])
+@pytest.mark.parametrize("form", ["sum", "powers", "calls"])
 def test_a_long_expression_works_or_is_a_model_error(form, terms):
-    text = {"sum": "x" + " + x" * terms, "powers": "x" + " ** 1" * terms}.get(form, "relu(" * terms + "x" + ")" * terms)
+    text = {
+        "sum": "x" + " + x" * terms,
+        "powers": "x" + " ** 1" * terms,
+        "calls": "relu(" * terms + "x" + ")" * terms,
+    }[form]
     try:
         assert tg.Model({"x": [4]}, {}, f"a = {text}", "a").predict(np.ones((1, 4))).shape == (1, 4)
     except tg.ModelError as error:
@@ -753,7 +787,7 @@ def test_blocks_that_multiply_without_end_are_refused():
         f"[blocks.b{i}]\ninputs = ['x']\nequations = 'o = b{i + 1}(x) + b{i + 1}(x)'\noutput = 'o'\n" for i in range(15)
     )
     last = "[blocks.b15]\ninputs = ['x']\nequations = 'o = x * 2'\noutput = 'o'\n"
-    with pytest.raises(tg.ModelError, match="too many"):
+    with pytest.raises(tg.ModelError, match="10,000|more than|too many"):
         tg.Model.from_toml(f"{ONE}equations = 'a = b0(x)'\n{chain}{last}")
 
 

@@ -6,6 +6,7 @@ An operation added to the package is tested by all of this without an edit here,
 import doctest
 import string
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
-from tinygraph.check import check, check_op
+from tinygraph.check import check_op
+from tinygraph.check.compare import compare
+from tinygraph.check.numeric import derivative
 
 Array = np.ndarray[Any, Any]
 Attributes = dict[str, Any]
@@ -32,6 +35,10 @@ def floating(inputs: Sequence[Any]) -> list[Any]:
 
 def cotangent_for(y: Any, seed: int = 11) -> Array:
     return np.random.default_rng(seed).standard_normal(y.shape)
+
+
+def as_tensors(arrays: Sequence[Array]) -> list[tg.Tensor]:
+    return [tg.tensor(x) for x in arrays]
 
 
 def gradients(name: str, inputs: Sequence[Array], attributes: Attributes, dy: Array) -> list[Array]:
@@ -168,17 +175,27 @@ def test_rule_agrees_with_numeric_derivatives(name: str, seed: int) -> None:
     assert bool(report.nodes) == any(case.has_gradient for case in CASES[name])
 
 
+def probed(case: Case, inputs: Sequence[Any], dy: Any) -> tg.Tensor:
+    """The first gradients for all floating inputs, times random numbers and added up."""
+    first = tg.grad(case(inputs), floating(inputs), cotangent=dy, unreached="zeros")
+    return sum((dx * cotangent_for(dx, seed)).sum() for seed, dx in enumerate(first))
+
+
 @every_gradient
 def test_second_derivatives_agree_with_numeric_ones(case: Case) -> None:
-    """The first gradients, times random numbers and added up, as a function of the inputs and of dy."""
-    leaves = [tg.tensor(x, name=f"x{i}") for i, x in enumerate(case.inputs)]
-    y = case(leaves)
-    first = tg.grad(y, floating(leaves), cotangent=tg.tensor(cotangent_for(y), name="dy"), unreached="zeros")
-    total = sum((dx * cotangent_for(dx, seed)).sum() for seed, dx in enumerate(first))
-    report = check(total, tolerance=1e-8)
-    assert report.ok, report
-    assert report.whole
-    assert report.kinks == 0
+    """Differentiated again for the inputs and for dy, against first gradients that are recorded anew for each step."""
+    leaves = as_tensors([*case.inputs, cotangent_for(case(case.inputs))])
+    wanted = floating(leaves)
+    second = tg.grad(probed(case, leaves[:-1], leaves[-1]), wanted, unreached="zeros")
+    for leaf, gradient in zip(wanted, second, strict=True):
+
+        def first(value: Array, leaf: tg.Tensor = leaf) -> Array:
+            *inputs, dy = (tg.tensor(value) if x is leaf else x for x in leaves)
+            return probed(case, inputs, dy).value
+
+        slope = partial(derivative, first, leaf.value, cotangent=np.ones(()))
+        points = compare(gradient.value, slope, np.random.default_rng(2), 1e-8, elements=5, directions=1)
+        assert not [point for point in points if point.kink or point.error > 1e-8]
 
 
 @every_gradient
@@ -406,10 +423,6 @@ WRONG_IDS = [f"{name}-{i}" for i, (name, _, _) in enumerate(WRONG_SHAPES)]
 def test_wrong_shapes_are_tried_for_every_operation() -> None:
     assert {name for name, _, _ in WRONG_SHAPES} | ANY_SHAPE == set(OPERATIONS)
     assert not {name for name, _, _ in WRONG_SHAPES} & ANY_SHAPE
-
-
-def as_tensors(arrays: Sequence[Array]) -> list[tg.Tensor]:
-    return [tg.tensor(x) for x in arrays]
 
 
 def as_shapes(arrays: Sequence[Array]) -> list[tg.Tensor]:

@@ -85,11 +85,13 @@ def _differences(function: Function, x: Array, direction: Array, cotangent: Arra
         right.add(*values.slope(ahead, values.here, step))
         left.add(*values.slope(values.here, behind, step))
         central.add(*values.slope(ahead, behind, 2 * step))
-        if central.settled and not _disagree(right, left):
+        if central.settled and right.trusted and left.trusted and not _disagree(right, left):
             break
         step /= 2
     best = min(central, right, left, key=lambda extrapolation: extrapolation.error)
-    return Derivative(best.value, best.error, _disagree(right, left) or not best.trusted)
+    sides = [side for side in (right, left) if side.known]
+    kink = _disagree(right, left) or not sides or not all(side.trusted for side in sides)
+    return Derivative(best.value, best.error, kink)
 
 
 def _natural_scale(x: Array, direction: Array) -> float:
@@ -104,7 +106,7 @@ class _Ray:
     def __init__(self, function: Function, x: Array, direction: Array, cotangent: Array) -> None:
         self._function, self._x, self._direction = function, x, direction
         here = np.asarray(function(x))
-        self._finite = np.isfinite(here)
+        self._finite, self._missing = np.isfinite(here), np.isnan(here)
         self._weights = cotangent[self._finite]
         self.here: Array | None = here[self._finite]
 
@@ -114,7 +116,8 @@ class _Ray:
             values = np.asarray(self._function(self._x + t * self._direction))
         except Exception:
             return None
-        return values[self._finite] if np.array_equal(np.isfinite(values), self._finite) else None
+        inside = np.array_equal(np.isfinite(values), self._finite) and np.array_equal(np.isnan(values), self._missing)
+        return values[self._finite] if inside else None
 
     def slope(self, above: Array | None, below: Array | None, distance: float) -> tuple[float, float]:
         """Return the slope between two values and how much of it may be rounding; NaN if one is missing."""
@@ -163,6 +166,11 @@ class _Extrapolation:
         self._row = row if math.isfinite(slope) else []
 
     @property
+    def known(self) -> bool:
+        """Whether there were slopes at all."""
+        return math.isfinite(self.error)
+
+    @property
     def settled(self) -> bool:
         """Whether smaller steps would not tell more."""
         return self.error <= 1e-11 * abs(self.value) + 4 * self.rounding
@@ -170,7 +178,7 @@ class _Extrapolation:
     @property
     def trusted(self) -> bool:
         """Whether the slopes have a limit at all."""
-        return math.isfinite(self.error) and self.error <= 1e-4 * abs(self.value) + 1e3 * self.rounding
+        return self.known and self.error <= 1e-4 * abs(self.value) + 1e3 * self.rounding
 
 
 def _disagree(right: _Extrapolation, left: _Extrapolation) -> bool:

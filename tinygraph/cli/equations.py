@@ -65,37 +65,31 @@ def parameter_gradients(model: Model, batch: int) -> dict[Tensor, Tensor]:
 
 
 def backward_rows(model: Model, gradients: Mapping[Tensor, Tensor], batch: int) -> Iterator[tuple[str, str, str]]:
-    """Yield the nodes of the gradients as equations, in the order in which they are computed."""
+    """Yield the nodes of the gradients as equations, in the order in which they are computed.
+
+    Among them are what the gradients need of the inside of a forward equation.
+    """
     from tinygraph.graph.graph import Graph
     from tinygraph.graph.text import lay_out, leaf_note
 
     recording = model.record(batch)
     graph = Graph([*recording.graph.outputs, *gradients.values()])
-    forward = {node for equation in recording.equations for node in equation.nodes}
-    kept = {*forward, *gradients.values()}
-    seed = gradient_name(recording.loss)
-    for line in lay_out(graph.nodes, kept).equations:
+    declared = {equation.node for equation in recording.equations}
+    told = {gradient_name(recording.loss), *(gradient.name for gradient in gradients.values())}
+    for line in lay_out(graph.nodes, {*declared, *gradients.values()}).equations:
         node = line.node
-        if node in forward or node.kind in ("input", "parameter"):
+        if node in declared or node.kind in ("input", "parameter"):
             continue
-        # A one, such as the m of a batch of one, changes nothing and is written nowhere but as the sweep's start.
-        if node.kind == "constant" and node.size == 1 and node.value.item() == 1 and line.label != seed:
+        # A one, such as the m of a batch of one, changes nothing in an equation and so is not written there.
+        if node.kind == "constant" and node.size == 1 and node.value.item() == 1 and line.label not in told:
             continue
         made = f"= {line.expression}" if line.expression else leaf_note(node)
         yield line.label, made, f"{node.dtype} {node.shape}"
-    yield from _shared(gradients)
 
 
 def gradient_name(tensor: Tensor | None) -> str:
     """Return what a tensor's gradient is called."""
     return f"d{tensor.name}" if tensor is not None else ""
-
-
-def _shared(gradients: Mapping[Tensor, Tensor]) -> Iterable[tuple[str, str, str]]:
-    """Yield a line for each parameter whose gradient is another tensor's, as it is."""
-    for parameter, gradient in gradients.items():
-        if gradient.name != gradient_name(parameter):
-            yield gradient_name(parameter), f"= {gradient.name}", f"{gradient.dtype} {gradient.shape}"
 
 
 def update_rows(model: Model, gradients: Iterable[Tensor]) -> Iterator[tuple[str, str, str]]:

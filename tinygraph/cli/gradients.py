@@ -56,8 +56,6 @@ def _recorded(op: type[Op], sample: Sample) -> list[str]:
     inputs = [input(name, x.shape, x.dtype) for name, x in zip(names, sample.inputs, strict=True)]
     y = apply(op(**sample.attributes), op.operands(*inputs))
     y.name = result_name(names)
-    if y.dtype.kind not in "fc":
-        return ["none: no gradient flows through it"]
     gradients = gradients_of(y, inputs, input(f"d{y.name}", y.shape, y.dtype))
     graph = Graph([y, *gradients.values()])
     lines = []
@@ -66,11 +64,7 @@ def _recorded(op: type[Op], sample: Sample) -> list[str]:
             made = line.expression
         elif line.expression or line.node.kind == "constant":
             lines.append(f"{line.label} {f'= {line.expression}' if line.expression else leaf_note(line.node)}")
-    for x in inputs:
-        if x not in gradients:
-            lines.append(f"d{x.name}: none")
-        elif gradients[x].name != f"d{x.name}":
-            lines.append(f"d{x.name} = {graph.labels[gradients[x]]}")
+    lines += [f"d{x.name}: none" for x in inputs if x not in gradients]
     shapes = ", ".join(f"{x.name} {x.shape}" for x in inputs)
     return [*lines, f"where {y.name} = {made}, {shapes}"]
 

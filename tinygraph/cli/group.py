@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +18,7 @@ class Commands(click.Group):
     """A group of commands whose users never see a traceback for a mistake of their own.
 
     What tinygraph and the operating system report, and options that do not fit, end in ``error: ...`` and code 2; Ctrl-C
-    ends in code 130; a reader that closes the pipe early is no error.
+    ends in code 130. Click itself ends quietly where a reader closes the pipe.
     """
 
     def main(
@@ -35,15 +34,11 @@ class Commands(click.Group):
         _tolerate_narrow_encodings()
         try:
             result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-            sys.stdout.flush()
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(MISTAKE)
         except (click.Abort, KeyboardInterrupt):
             fail("interrupted", INTERRUPTED)
-        except BrokenPipeError:
-            _close_pipe()
-            sys.exit(0)
         except click.ClickException as error:
             fail(error.format_message(), MISTAKE)
         except OSError as error:
@@ -66,9 +61,3 @@ def _tolerate_narrow_encodings() -> None:
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(AttributeError, ValueError, OSError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
-
-
-def _close_pipe() -> None:
-    """Send what is still buffered nowhere, so that the interpreter's own flush at the end does not complain."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

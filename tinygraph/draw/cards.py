@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from tinygraph.model import Equation, Recording
 
 # Which of an equation's operations gives its card the colour: the first of the highest rank.
-_RANKS = {"elementwise": 0, "shape": 1, "reduction": 2, "activation": 3}
+_RANKS = {"elementwise": 0, "comparison": 0, "shape": 1, "indexing": 1, "reduction": 2, "activation": 3}
 
 
 @dataclass(frozen=True)
@@ -176,8 +176,7 @@ def _new_leaves(equation: Equation, known: Collection[Tensor]) -> Iterator[Tenso
 def written_inputs(node: Tensor) -> tuple[Tensor, ...]:
     """Return the inputs that a node's equation writes: operands that only steady the numbers stay unwritten."""
     op = node.op
-    if op is None:
-        return ()
+    assert op is not None
     return node.inputs if op.variadic else node.inputs[: len(op.parameters)]
 
 

@@ -26,10 +26,12 @@ FAMILIES = {
     "reduction": "#CC79A7",
     "loss": "#E69F00",
     "elementwise": "#BBBBBB",
+    "comparison": "#BBBBBB",
     "shape": "#BBBBBB",
+    "indexing": "#BBBBBB",
     "": "#BBBBBB",
 }
-CUSTOM = "#000000"
+CUSTOM = "#595959"
 
 _EXPRESSION_WIDTH, _HEADER_WIDTH = 56, 40
 
@@ -162,7 +164,7 @@ def _leaf_row(card: Card) -> str:
 def _node_rows(card: Card) -> str:
     colour = tint(FAMILIES.get(card.family, CUSTOM))
     number = "" if card.number is None else f"{card.number} "
-    attributes = f" {_quiet(wrapped(card.attributes, _HEADER_WIDTH))}" if card.attributes else ""
+    attributes = f" {_small(wrapped(card.attributes, _HEADER_WIDTH), INK)}" if card.attributes else ""
     header = f"<b>{number}{text(card.title)}</b>{attributes}"
     value = _left([text(line) for line in wrapped(f"{card.symbol} = {card.expression}", _EXPRESSION_WIDTH)])
     shape = _quiet([f"{shape_text(card.shape)} {card.dtype}"])
@@ -177,7 +179,11 @@ def _left(lines: Iterable[str]) -> str:
 
 
 def _quiet(lines: Iterable[str]) -> str:
-    return f'<font point-size="10" color="{QUIET}">{"<br/>".join(text(line) for line in lines)}</font>'
+    return _small(lines, QUIET)
+
+
+def _small(lines: Iterable[str], colour: str) -> str:
+    return f'<font point-size="10" color="{colour}">{"<br/>".join(text(line) for line in lines)}</font>'
 
 
 def _broken(line: str, width: int) -> str:

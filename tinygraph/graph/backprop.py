@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn, cast
 
 import numpy as np
 
@@ -92,29 +92,26 @@ def _sweep(output: Tensor, wanted: set[Tensor], seed: Any, recording: bool) -> d
     order = topological([output])
     leading = _leading_to(order, wanted)
     pending: dict[Tensor, list[Any]] = {output: [seed]}
-    shown: dict[Tensor, list[Any]] = {}
+    # What reaches a tensor whose own inputs are served through a shortcut: its gradient, to be returned but not passed on.
+    aside: dict[Tensor, list[Any]] = {}
     found: dict[Tensor, Any] = {}
     start = now()
     for node in reversed(order):
         if node not in leading:
             continue
         contributions = pending.pop(node, [])
-        if node in wanted and node in shown:
-            found[node] = _named(node, _total(contributions + shown.pop(node), recording), start, True)
+        if node in aside:
+            found[node] = _gradient(node, contributions + aside.pop(node), start if recording else None, True)
         if not contributions:
             continue
-        gradient = _total(contributions, recording)
-        if gradient.__class__ is np.ndarray:
-            gradient.flags.writeable = False
-        if recording:
-            gradient = _named(node, gradient, start, node in wanted and node not in found)
+        gradient = _gradient(node, contributions, start if recording else None, node in wanted and node not in found)
         if node in wanted:
             found.setdefault(node, gradient)
-        if node.op is not None:
-            for place, contribution in _pull_back(node, gradient, leading, wanted, recording):
-                x = node.inputs[place]
-                carried = node.op.shortcuts.get(place, len(node.inputs)) < len(node.inputs)
-                (shown if carried else pending).setdefault(x, []).append(contribution)
+        if node.op is None:
+            continue
+        for place, contribution in _pull_back(node, gradient, leading, wanted, recording):
+            kept = aside if _bypassed(node, place) else pending
+            kept.setdefault(node.inputs[place], []).append(contribution)
     return found
 
 
@@ -122,33 +119,35 @@ def _leading_to(order: Sequence[Tensor], wanted: set[Tensor]) -> set[Tensor]:
     """Return the nodes from which a gradient can reach a wanted tensor."""
     leading: set[Tensor] = set()
     for node in order:
-        if _differentiable(node) and (node in wanted or not leading.isdisjoint(node.inputs)):
+        if (node in wanted or not leading.isdisjoint(node.inputs)) and _differentiable(node):
             leading.add(node)
     return leading
+
+
+def _bypassed(node: Tensor, place: int) -> bool:
+    """Whether the gradient of an input goes to what that input was made from, through another place (see ``bce``)."""
+    shortcuts = node.op.shortcuts  # type: ignore[union-attr]
+    return bool(shortcuts) and place in shortcuts and shortcuts[place] < len(node.inputs)
 
 
 def _pull_back(
     node: Tensor, gradient: Any, leading: set[Tensor], wanted: set[Tensor], recording: bool
 ) -> Iterator[tuple[int, Any]]:
     """Yield the place and gradient of each input that is on a path to a wanted tensor."""
-    op = node.op
+    op, inputs = node.op, node.inputs
     assert op is not None
-    places = [
-        place
-        for place, x in enumerate(node.inputs)
-        if x in leading and (op.shortcuts.get(place, len(node.inputs)) >= len(node.inputs) or x in wanted)
-    ]
+    places = [i for i, x in enumerate(inputs) if x in leading and (x in wanted or not _bypassed(node, i))]
     if not places:
         return
-    if node.has_value:
+    if node._value is not None:
         _check_fresh(node)
     if recording and op.opaque_vjp:
         for place in places:
-            yield place, apply(OpaqueGradient(op, place), [gradient, node, *node.inputs])
+            yield place, apply(OpaqueGradient(op, place), [gradient, node, *inputs])
         return
-    arguments = (node, *node.inputs) if recording else (node._value, *[x._value for x in node.inputs])
-    for place, contribution in call_rule(op, places, gradient, *arguments):
-        yield place, _checked(op, place, contribution, node.shape, node.inputs)
+    y, operands = (node, inputs) if recording else (node._value, [x._value for x in inputs])
+    for place, contribution in call_rule(op, places, gradient, y, *operands):
+        yield place, _fitted(op, place, contribution, y, operands)
 
 
 def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> Iterator[tuple[int, Any]]:
@@ -157,7 +156,13 @@ def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> I
     Raises ``RuleError`` where the rule fails or returns another number of gradients than there are inputs.
     """
     try:
-        returned = _as_tuple(op, op.vjp(dy, y, *inputs), len(inputs))
+        returned = op.vjp(dy, y, *inputs)
+        returned = returned if isinstance(returned, (tuple, list)) else (returned,)
+        if len(returned) != len(inputs):
+            raise RuleError(
+                f"{op.name}: its gradient rule returned {len(returned)} gradient{'' if len(returned) == 1 else 's'} "
+                f"for {len(inputs)} inputs; return one for each input, None where no gradient flows"
+            )
         for place in places:
             gradient = returned[place]() if callable(returned[place]) else returned[place]
             if gradient is not None:
@@ -168,41 +173,33 @@ def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> I
         raise RuleError(f"{op.name}: its gradient rule failed: {type(error).__name__}: {error}") from error
 
 
-def _as_tuple(op: Op, returned: Any, count: int) -> Sequence[Any]:
-    if not isinstance(returned, (tuple, list)):
-        returned = (returned,)
-    if len(returned) != count:
-        raise RuleError(
-            f"{op.name}: its gradient rule returned {len(returned)} gradient{'' if len(returned) == 1 else 's'} "
-            f"for {count} inputs; return one for each input, None where no gradient flows"
-        )
-    return returned
-
-
-def _checked(op: Op, place: int, gradient: Any, shape: Shape, inputs: Sequence[Any]) -> Any:
+def _fitted(op: Op, place: int, gradient: Any, y: Any, inputs: Sequence[Any]) -> Any:
     """Return a gradient in the shape and dtype of its input, summed over the axes along which that was broadcast.
 
-    ``shape`` is that of the result; all are tensors or all arrays.
+    ``y`` and ``inputs`` are those of the rule: all tensors, or all arrays.
     """
     x = inputs[place]
-    what = f"{op.name}: its gradient rule returned"
-    whose = f"for input {op.parameters[min(place, len(op.parameters) - 1)]} of shape {x.shape}"
     if not isinstance(gradient, (Tensor, np.ndarray, np.generic)):
         try:
-            gradient = numeric_array(gradient, what)
-        except (DTypeError, ShapeError) as error:
-            raise RuleError(f"{error} {whose}") from None
-    if isinstance(x, Tensor) and not isinstance(gradient, Tensor):
+            gradient = numeric_array(gradient, "not numbers")
+        except (DTypeError, ShapeError):
+            _blame(op, place, x, type(gradient).__name__)
+    if x.__class__ is Tensor and gradient.__class__ is not Tensor:
         gradient = constant(gradient)
     if gradient.shape != x.shape:
-        if not _was_broadcast(gradient.shape, shape, inputs):
-            raise RuleError(f"{what} shape {gradient.shape} {whose}")
+        if not _was_broadcast(gradient.shape, y.shape, inputs):
+            _blame(op, place, x, f"shape {gradient.shape}")
         gradient = OPERATIONS["sum_to"](gradient, x.shape)
     if gradient.dtype != x.dtype:
         if gradient.dtype.kind not in "biuf" and gradient.dtype.kind != x.dtype.kind:
-            raise RuleError(f"{what} {gradient.dtype} {whose} and dtype {x.dtype}")
+            _blame(op, place, x, str(gradient.dtype))
         gradient = OPERATIONS["cast"](gradient, x.dtype.name)
     return gradient
+
+
+def _blame(op: Op, place: int, x: Any, found: str) -> NoReturn:
+    name = op.parameters[min(place, len(op.parameters) - 1)]
+    raise RuleError(f"{op.name}: its gradient rule returned {found} for input {name} of shape {x.shape} ({x.dtype})")
 
 
 def _was_broadcast(gradient: Shape, result: Shape, inputs: Sequence[Any]) -> bool:
@@ -222,16 +219,26 @@ def _check_fresh(node: Tensor) -> None:
             )
 
 
-def _total(contributions: list[Any], recording: bool) -> Any:
-    """Return the sum of a node's contributions."""
+def _gradient(node: Tensor, contributions: list[Any], start: int | None, returned: bool) -> Any:
+    """Return the sum of a node's contributions; as a named tensor where the sweep, begun at ``start``, records."""
+    if start is not None:
+        return _named(node, _recorded_sum(contributions), start, returned)
+    total = contributions[0]
+    if len(contributions) > 1:
+        total = total + contributions[1]
+        for contribution in contributions[2:]:
+            total += contribution
+    if total.__class__ is np.ndarray:
+        total.flags.writeable = False
+    return total
+
+
+def _recorded_sum(contributions: list[Tensor]) -> Tensor:
     if len(contributions) == 1:
         return contributions[0]
-    if recording:
-        return OPERATIONS["add"](*contributions) if len(contributions) == 2 else OPERATIONS["add_all"](contributions)
-    total = contributions[0] + contributions[1]
-    for contribution in contributions[2:]:
-        total += contribution
-    return total
+    if len(contributions) == 2:
+        return cast(Tensor, OPERATIONS["add"](*contributions))
+    return cast(Tensor, OPERATIONS["add_all"](contributions))
 
 
 def _named(node: Tensor, gradient: Tensor, start: int, returned: bool) -> Tensor:
@@ -292,7 +299,7 @@ class OpaqueGradient(Op):
 
     def forward(self, dy: Any, y: Any, *inputs: Any) -> Any:
         for place, gradient in call_rule(self.of, [self.place], dy, y, *inputs):
-            return _checked(self.of, place, gradient, y.shape, inputs)
+            return _fitted(self.of, place, gradient, y, inputs)
         return np.zeros_like(inputs[self.place])
 
     def shape(self, *inputs: Any) -> Shape:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
@@ -159,6 +160,10 @@ def _count(array: Array) -> int:
     return len(array) if array.ndim else 0
 
 
+# What NumPy, zipfile and zlib raise for damaged, encrypted or foreign files.
+_UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+
+
 def _read(path: Path) -> dict[str, Array]:
     """Return the arrays of a ``.npz`` file; pickled objects, which could run code, are refused."""
     try:
@@ -168,7 +173,7 @@ def _read(path: Path) -> dict[str, Array]:
                 return {name: loaded[name] for name in loaded.files}
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except _UNREADABLE as error:
         reason = getattr(error, "strerror", None) or error
         raise DataError(f"{path}: cannot be read as an .npz file ({reason})") from None
     raise DataError(f"{path}: a single array; expected an .npz file with x and y (numpy.savez(path, x=..., y=...))")

@@ -46,7 +46,7 @@ def _sentence(node: Tensor, value: Any, graph: Graph, recording: Recording) -> s
     wrong = value[~np.isfinite(value)]
     amount = f"{wrong[0]} in {wrong.size} of {value.size} element{'' if value.size == 1 else 's'}"
     if node.op is None:
-        return f"the {node.kind} {node.name!r} itself: {amount}"
+        return f"the {node.kind} {graph.labels[node]!r} itself: {amount}"
     return f"{_equation(node, graph, recording)}, where {node.op.name} gave {amount}"
 
 

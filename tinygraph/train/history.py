@@ -93,6 +93,10 @@ class History:
         """Draw loss and accuracy against the epoch into a file; its ending (``.png``, ``.svg``, ``.pdf``) says which format.
 
         Needs matplotlib. Raises ``RenderError`` without it, without any row, or where the file cannot be written.
+
+        >>> History().curve("curve.png")
+        Traceback (most recent call last):
+        tinygraph.errors.RenderError: there is no curve to draw: the history has no complete epoch
         """
         if not self.rows:
             raise RenderError("there is no curve to draw: the history has no complete epoch")

@@ -105,13 +105,12 @@ def fit(
         _whole("seed", settings.seed if seed is None else seed, 0),
         callback,
     )
-    history = History()
     try:
         for epoch in range(1, trainer.epochs + 1):
-            history.rows.append(trainer.epoch(epoch))
+            trainer.epoch(epoch)
     except KeyboardInterrupt:
-        raise TrainingInterrupted(history) from None
-    return history
+        raise TrainingInterrupted(trainer.history) from None
+    return trainer.history
 
 
 def evaluate(model: Model, data: Data | Part | str | PathLike[str], batch_size: int = EVALUATION_BATCH) -> Metrics:
@@ -147,7 +146,7 @@ def as_data(data: Data | Part | str | PathLike[str] | None) -> Data:
 
 
 class Trainer:
-    """A training in progress: a step for each batch size, the state of the optimizer, and the data as the model's inputs."""
+    """A training in progress: data as the model's inputs, a step for each batch size, the optimizer's state, the history."""
 
     def __init__(
         self,
@@ -165,13 +164,14 @@ class Trainer:
         self.test = None if data.test is None else feeds_of(model, *data.test)
         self.count = _count(self.train)
         self.batch_size = min(batch_size, self.count)
-        sizes = {self.batch_size, self.count % self.batch_size} - {0}
-        self.steps: dict[int, Step] = {size: training_step(model, optimizer, size) for size in sizes}
+        sizes = (self.batch_size, self.count % self.batch_size)
+        self.steps: dict[int, Step] = {size: training_step(model, optimizer, size) for size in sizes if size}
         self.state: OptimizerState = initial_state(model, optimizer)
         self.rule = decision_rule(model.record(self.batch_size))
+        self.history = History()
 
-    def epoch(self, epoch: int) -> Row:
-        """Train on every sample once, evaluate on the test part, and return the epoch's row."""
+    def epoch(self, epoch: int) -> None:
+        """Train on every sample once, evaluate on the test part, and add the epoch's row to the history."""
         start = time.perf_counter()
         means = RunningMeans()
         order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
@@ -183,8 +183,8 @@ class Trainer:
         test = None if self.test is None else _metrics(self.model, self.test, EVALUATION_BATCH)
         test_loss, test_accuracy = (test.loss, test.accuracy) if test else (None, None)
         row = Row(epoch, train.loss, train.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
+        self.history.rows.append(row)
         self._report(Progress(epoch, self.epochs, steps, steps, train.loss, train.accuracy, row))
-        return row
 
     def _step(self, means: RunningMeans, feeds: Feeds, place: str) -> None:
         count = _count(feeds)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from tinygraph.errors import AttributeValueError, UnknownNameError, listing, nearest
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.leaves import input
+from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.op import Value
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import aligned
@@ -189,7 +189,7 @@ def update_equations(model: Any, optimizer: Optimizer) -> str:
     """
     outputs: list[Tensor] = []
     for name, parameter in model.parameters.items():
-        gradient = input(f"d{name}", parameter.shape, parameter.dtype)
+        gradient = declare_input(f"d{name}", parameter.shape, parameter.dtype)
         new, _, new_state = record_update(optimizer, name, parameter, gradient)
         outputs += [new, *new_state]
     graph = Graph(outputs)
@@ -209,7 +209,7 @@ def record_update(
     if len(symbols) != len(arrays):
         symbols = tuple(f"s{i}" for i in range(1, len(arrays) + 1))
     old = tuple(
-        input(f"{symbol}_{name}", np.shape(array), np.asarray(array).dtype)
+        declare_input(f"{symbol}_{name}", np.shape(array), np.asarray(array).dtype)
         for symbol, array in zip(symbols, arrays, strict=True)
     )
     new, states = optimizer.update(parameter, gradient, old)

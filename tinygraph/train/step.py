@@ -12,6 +12,7 @@ import numpy.typing as npt
 from tinygraph.errors import TrainingError
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.train.diagnosis import first_not_finite
@@ -83,7 +84,10 @@ class RecordedStep:
     @classmethod
     def record(cls, model: Model, optimizer: Optimizer, batch_size: int) -> RecordedStep:
         """Record the step of a model on ``batch_size`` samples."""
-        recording = model.record(batch_size)
+        # A fresh recording: one made before the parameters last moved may hold values computed from the old ones.
+        recording = model.trace(
+            {name: declare_input(name, i.batch_shape(batch_size), i.dtype) for name, i in model.inputs.items()}
+        )
         if recording.loss is None:
             raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to train on")
         gradients = gradients_of(recording.loss, list(model.parameters.values()))
@@ -116,9 +120,11 @@ class RecordedStep:
     def _move(self, moved: Sequence[Array], state: OptimizerState) -> None:
         arrays = iter(moved)
         changed: list[tuple[Tensor, Array]] = []
+        new_state: OptimizerState = {}
         for update in self.updates:
             changed.append((update.parameter, next(arrays)))
-            state[update.name] = tuple(next(arrays) for _ in update.new_state)
+            new_state[update.name] = tuple(next(arrays) for _ in update.new_state)
+        state.update(new_state)
         assign_all(changed)
 
 

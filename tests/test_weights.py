@@ -1,0 +1,339 @@
+"""Weights on disk: what is written comes back, and whatever else a file holds is refused with nothing changed."""
+
+import json
+import os
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+import tinygraph as tg
+
+PARAMETERS = {
+    "W": {"shape": [2, 3], "init": "normal"},
+    "b": {"shape": [3], "init": "normal"},
+    "s": {"shape": [], "init": "normal"},
+}
+
+
+def net(parameters=PARAMETERS, seed=0, **options):
+    return tg.Model({"x": [2]}, parameters, "a = (x @ W + b) * s", "a", seed=seed, name="net", **options)
+
+
+def values(model):
+    return {name: p.value.copy() for name, p in model.parameters.items()}
+
+
+def same(model, before):
+    assert list(model.parameters) == list(before)
+    for name, p in model.parameters.items():
+        assert_array_equal(p.value, before[name])
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A file of weights, and a model of other weights that are to stay as they are."""
+    path = tmp_path / "net.safetensors"
+    net().save(path)
+    return path, net(seed=1)
+
+
+def refused(model, path, match):
+    before = values(model)
+    with pytest.raises(tg.WeightsError, match=match) as caught:
+        model.load(path)
+    assert str(path) in str(caught.value)
+    same(model, before)
+
+
+def write(path, arrays, metadata=None):
+    """Write a safetensors file by hand: eight bytes of length, a header, and the data."""
+    names = {"<f4": "F32", "<f8": "F64", "<f2": "F16", "<i8": "I64", "<c8": "C64"}
+    header, data = {"__metadata__": metadata or {}}, b""
+    for name, array in arrays.items():
+        array = np.asarray(array)
+        kind = names[array.dtype.newbyteorder("<").str]
+        ends = [len(data), len(data) + array.nbytes]
+        header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": ends}
+        data += array.astype(array.dtype.newbyteorder("<")).tobytes()
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + data)
+
+
+# ---- there and back
+
+
+def test_what_is_saved_is_loaded(saved):
+    path, model = saved
+    model.load(path)
+    same(model, values(net()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_bit_comes_back(tmp_path, dtype):
+    model = net(dtype=dtype)
+    tiny = np.finfo(dtype).smallest_subnormal
+    model.parameters["W"].value = np.array([[np.pi, -0.0, tiny], [np.finfo(dtype).max, 1 / 3, -tiny]], dtype)
+    before = values(model)
+    model.save(tmp_path / "w")
+    model.initialize()
+    model.load(tmp_path / "w")
+    for name, p in model.parameters.items():
+        assert p.value.tobytes() == before[name].tobytes()
+        assert (p.value.shape, p.value.dtype) == (before[name].shape, before[name].dtype)
+
+
+@pytest.mark.parametrize("name", ["notes_cnn", "lenet5", "residual"])
+def test_bundled_models_come_back(tmp_path, name):
+    model, other = tg.load_model(name), tg.load_model(name, seed=1)
+    model.save(tmp_path / "w")
+    other.load(tmp_path / "w")
+    same(other, values(model))
+
+
+def test_a_model_without_parameters_can_be_saved(tmp_path):
+    model = tg.Model({"x": [2]}, {}, "a = x", "a")
+    model.save(tmp_path / "w")
+    model.load(tmp_path / "w")
+
+
+def test_a_transposed_value_is_saved_as_it_reads(tmp_path):
+    model = net()
+    model.parameters["W"].value = np.arange(6.0).reshape(3, 2).T
+    model.save(tmp_path / "w")
+    other = net(seed=1)
+    other.load(tmp_path / "w")
+    assert_array_equal(other.parameters["W"].value, [[0, 2, 4], [1, 3, 5]])
+
+
+def test_loading_is_seen_by_graphs_that_were_recorded_before(saved):
+    path, model = saved
+    x = np.ones((2, 2))
+    before = model.predict(x)
+    model.load(path)
+    assert_array_equal(model.predict(x), net().predict(x))
+    assert (model.predict(x) != before).all()
+
+
+def test_loaded_values_are_protected_and_not_tied_to_the_file(saved):
+    path, model = saved
+    model.load(path)
+    path.unlink()
+    assert not model.parameters["W"].value.flags.writeable
+    assert np.isfinite(model.parameters["W"].value).all()
+
+
+def test_paths_may_be_text(tmp_path):
+    net().save(str(tmp_path / "w"))
+    net(seed=1).load(str(tmp_path / "w"))
+
+
+def test_the_file_is_what_safetensors_reads(saved):
+    from safetensors import safe_open
+
+    with safe_open(saved[0], "np") as file:
+        assert {name: file.get_tensor(name).shape for name in file.keys()} == {"W": (2, 3), "b": (3,), "s": ()}  # noqa: SIM118
+        assert file.metadata() == {"model": "net"}
+
+
+def test_the_same_weights_make_the_same_file(tmp_path):
+    for name in "ab":
+        net().save(tmp_path / name)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+@pytest.mark.parametrize("dtype", ["<f8", "<f2", "<i8"])
+def test_numbers_of_another_dtype_become_the_models(tmp_path, dtype):
+    arrays = {name: np.asarray(np.round(4 * v), dtype) for name, v in values(net()).items()}
+    write(tmp_path / "w", arrays)
+    model = net(seed=1)
+    model.load(tmp_path / "w")
+    assert {p.dtype for p in model.parameters.values()} == {np.dtype("float32")}
+    same(model, arrays)
+
+
+def test_a_float32_file_is_loaded_into_a_float64_model(saved):
+    wide = net(seed=1, dtype="float64")
+    wide.load(saved[0])
+    assert wide.parameters["W"].dtype == np.float64
+    same(wide, values(net()))
+
+
+# ---- files of something else
+
+
+def test_weights_of_another_model(tmp_path):
+    tg.load_model("xor").save(tmp_path / "w")
+    model = tg.load_model("notes_cnn")
+    refused(model, tmp_path / "w", r"not the weights of model 'notes_cnn': missing 'K1'.*not in the model 'B2'|W2")
+
+
+def test_a_missing_parameter_is_named(saved):
+    path, model = saved
+    write(path, {name: v for name, v in values(model).items() if name != "b"})
+    refused(model, path, "missing 'b', not in the model none")
+
+
+def test_a_parameter_too_many_is_named(saved):
+    path, model = saved
+    write(path, {**values(model), "c": np.ones(2, "f4")})
+    refused(model, path, "missing none, not in the model 'c'")
+
+
+@pytest.mark.parametrize("shape", [(3, 2), (6,), (1, 2, 3), (2, 4), ()])
+def test_another_shape_is_named_with_both(saved, shape):
+    path, model = saved
+    write(path, {**values(model), "W": np.ones(shape, "f4")})
+    refused(model, path, rf"'W' has shape {'.'.join(map(str, [shape]))}".replace("(", r"\(").replace(")", r"\)"))
+    refused(model, path, r"\(2, 3\)")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_none_are_refused(saved, number):
+    path, model = saved
+    write(path, {**values(net()), "b": np.array([1, number, 2], "f4")})
+    refused(model, path, "'b' holds NaN or infinity|'b'.*NaN")
+
+
+def test_numbers_beyond_float32_are_refused(saved):
+    path, model = saved
+    write(path, {**values(net()), "b": np.array([1, 1e300, 2])})
+    refused(model, path, "'b'")
+
+
+def test_complex_numbers_are_refused(saved):
+    path, model = saved
+    write(path, {**values(net()), "b": np.ones(3, "c8")})
+    refused(model, path, "'b' holds complex64")
+
+
+# ---- damaged files
+
+
+@pytest.mark.parametrize("end", range(0, 241, 10))
+def test_a_file_that_is_cut(saved, end):
+    path, model = saved
+    data = path.read_bytes()
+    assert end < len(data) == 248
+    path.write_bytes(data[:end])
+    refused(model, path, "damaged, or not a safetensors file")
+
+
+def test_a_bundled_models_file_that_is_cut_at_every_50th_byte(tmp_path):
+    path, model = tmp_path / "w", tg.load_model("xor", seed=1)
+    tg.load_model("xor").save(path)
+    data = path.read_bytes()
+    for end in range(0, len(data), 50):
+        path.write_bytes(data[:end])
+        refused(model, path, "damaged")
+
+
+def test_a_file_that_is_too_long(saved):
+    path, model = saved
+    path.write_bytes(path.read_bytes() + b"\0")
+    refused(model, path, "damaged")
+
+
+def test_flipped_bits_of_the_header_are_found_or_change_nothing(saved):
+    path, model = saved
+    data = path.read_bytes()
+    wanted, found = values(net()), 0
+    for place in range(8 + struct.unpack("<Q", data[:8])[0]):
+        for bit in (0, 1, 5, 7):
+            broken = bytearray(data)
+            broken[place] ^= 1 << bit
+            path.write_bytes(broken)
+            before = values(model)
+            try:
+                model.load(path)
+            except tg.WeightsError:
+                found += 1
+                same(model, before)
+            else:
+                same(model, wanted)
+    assert found > 500
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0" * 8,
+        b"not weights at all, but text",
+        struct.pack("<Q", 2**63) + b"{}",
+        struct.pack("<Q", 2) + b"{}",
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 20) + b"\xff" * 20,
+        struct.pack("<Q", 10**5) + b"[" * 10**5,
+        struct.pack("<Q", 61) + b'{"W":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}}   ' + b"\0" * 12,
+        struct.pack("<Q", 61) + b'{"W":{"dtype":"F8_E4M3","shape":[2],"data_offsets":[0,2]}}   ' + b"\0" * 2,
+        struct.pack("<Q", 61) + b'{"W":{"dtype":"F32","shape":[-1],"data_offsets":[0,4]}}      ' + b"\0" * 4,
+    ],
+)
+def test_what_is_no_file_of_weights(tmp_path, data):
+    path = tmp_path / "w"
+    path.write_bytes(data)
+    refused(net(), path, "damaged, or not a safetensors file|not the weights")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    refused(net(), tmp_path / "nowhere" / "w", "cannot be read: No such file")
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path):
+    refused(net(), tmp_path, "cannot be read")
+
+
+# ---- saving that fails
+
+
+@pytest.mark.parametrize("step", ["write_bytes", "replace"])
+@pytest.mark.parametrize("failure", [OSError("no space left on device"), KeyboardInterrupt()])
+def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(saved, monkeypatch, step, failure):
+    path, model = saved
+    before = path.read_bytes()
+    write_bytes = Path.write_bytes
+
+    def fail(self, data):
+        if step == "write_bytes":
+            write_bytes(self, data[:20])
+        raise failure
+
+    monkeypatch.setattr(Path, step, fail)
+    with pytest.raises(type(failure)):
+        model.save(path)
+    monkeypatch.undo()
+    assert path.read_bytes() == before
+    assert os.listdir(path.parent) == [path.name]
+    model.load(path)
+
+
+def test_saving_replaces_the_old_file(saved):
+    path, model = saved
+    model.save(path)
+    other = net()
+    other.load(path)
+    same(other, values(model))
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_saving_into_a_folder_that_is_not_there_says_so(tmp_path):
+    with pytest.raises((OSError, tg.TinygraphError), match="nowhere"):
+        net().save(tmp_path / "nowhere" / "w")
+
+
+def test_saving_onto_a_folder_says_so_and_leaves_nothing(tmp_path):
+    (tmp_path / "runs").mkdir()
+    with pytest.raises((OSError, tg.TinygraphError), match="runs"):
+        net().save(tmp_path / "runs")
+    assert os.listdir(tmp_path) == ["runs"]
+
+
+@pytest.mark.parametrize("path", ["", "."])
+def test_saving_to_no_name_is_a_clear_error(tmp_path, monkeypatch, path):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises((OSError, tg.TinygraphError)):
+        net().save(path)
+    assert not os.listdir(tmp_path)
