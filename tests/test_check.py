@@ -264,21 +264,18 @@ def test_right_input_beside_a_wrong_one_passes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("liar", "message"),
+    ("liar", "parts"),
     [
-        (liars.WrongNumber, "RuleError: wrong_number: its gradient rule returned 2 gradients for 1 input"),
-        (
-            liars.WrongShape,
-            "RuleError: wrong_shape: its gradient rule returned shape (3, 2) for input x of shape (3, 4)",
-        ),
-        (liars.Raises, "RuleError: raises: its gradient rule failed: ZeroDivisionError: a slip of the rule's author"),
-        (liars.Unwritten, "RuleError: unwritten has no gradient rule"),
+        (liars.WrongNumber, ["RuleError: wrong_number", "2 gradients"]),
+        (liars.WrongShape, ["RuleError: wrong_shape", "(3, 2)", "(3, 4)"]),
+        (liars.Raises, ["ZeroDivisionError: a slip of the rule's author"]),
+        (liars.Unwritten, ["RuleError: unwritten has no gradient rule"]),
     ],
     ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_rule_that_gives_no_gradient_fails_with_its_message(liar: type[tg.Op], message: str) -> None:
+def test_rule_that_gives_no_gradient_fails_with_its_message(liar: type[tg.Op], parts: list[str]) -> None:
     (record,) = check_op(liar).nodes
-    assert record.message.startswith(message)
+    assert all(part in record.message for part in parts)
     assert (record.verdict, record.error, record.worst) == ("failed", math.inf, None)
 
 

@@ -552,6 +552,11 @@ def test_trace_names_what_is_missing_unknown_or_uneven():
         model.trace({"x": [[0.0, 1.0]], "y": [[1.0], [0.0]]})
 
 
+def test_labels_that_a_loss_refuses_are_refused_by_trace():
+    with pytest.raises(tg.TinygraphError, match="labels must lie between 0 and 1"):
+        tg.load_model("xor").trace({"x": [[0.0, 1.0]], "y": [[2.0]]})
+
+
 def test_integer_labels_stay_integers():
     model = tg.load_model("lenet5")
     assert model.inputs["y"].dtype == np.int64
@@ -650,6 +655,15 @@ def test_numbers_do_not_widen_a_float32_model(expression):
     assert net(f"a = {expression}").record(2).output.dtype == np.float32
 
 
+@pytest.mark.parametrize("expression", ["multiply(x, [1, 2, 3, 4])", "x + reshape([1, 2, 3, 4], (1, 4))"])
+def test_lists_of_numbers_are_refused_or_do_not_widen_a_float32_model(expression):
+    try:
+        model = net(f"a = {expression}")
+    except tg.ModelError:
+        return
+    assert model.record(2).output.dtype == np.float32
+
+
 def test_comments_blank_lines_and_indentation_are_free():
     model = net("""
         # first
@@ -746,7 +760,7 @@ def test_a_size_is_read_off_tensors(size):
     "size", ["x.shape[0]", "x.shape[-2]", "x.T.shape[1]", "flatten(x, 0).shape[0]", "2 * x.shape[0]"]
 )
 def test_a_size_cannot_be_the_batch(size):
-    with pytest.raises(tg.ModelError, match="batch|call"):
+    with pytest.raises(tg.ModelError, match=r"batch|call"):
         net("a = x[0] + 0 * sum(W)", {"W": {"shape": [size], "init": "ones"}})
 
 
@@ -924,7 +938,7 @@ def test_every_operation_is_found_by_its_name():
 
 def float_calls():
     """Samples of operations whose inputs are all floating and whose attributes can be written down."""
-    for name, function in tg.operations().items():
+    for function in tg.operations().values():
         for sample in itertools.islice(function.op.samples(np.random.default_rng(0)) if function.op.samples else (), 1):
             if all(x.size and x.dtype.kind == "f" for x in sample.inputs) and _literal(sample.attributes.values()):
                 yield function, sample

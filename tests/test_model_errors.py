@@ -1,6 +1,5 @@
 """Mistakes in model files: what each message says and where it points, and that nothing in a file is ever executed."""
 
-import math
 import re
 import time
 
@@ -54,6 +53,14 @@ data = "digits_odd"
 epochs = 3
 learning_rate = 0.5
 '''
+
+
+def attempt(build):
+    """What ``build`` returns, or the ``ModelError`` that it raises; any other exception is a failure."""
+    try:
+        return build()
+    except tg.ModelError as error:
+        return error
 
 
 def changed(old, new, text=BASE):
@@ -492,11 +499,12 @@ CUT = bundled_models()["notes_cnn"].read_bytes()
 def test_a_file_that_is_cut_is_an_error_with_a_line_or_a_model(end, tmp_path):
     path = tmp_path / "cut.toml"
     path.write_bytes(CUT[:end])
-    try:
-        assert tg.load_model(path).predict(np.zeros((1, 1, 8, 8))).shape == (1, 1)
-    except tg.ModelError as error:
-        assert error.file == str(path)
-        assert 1 <= error.line <= CUT[:end].count(b"\n") + 1
+    result = attempt(lambda: tg.load_model(path))
+    if isinstance(result, tg.Model):
+        assert result.predict(np.zeros((1, 1, 8, 8))).shape == (1, 1)
+    else:
+        assert result.file == str(path)
+        assert 1 <= result.line <= CUT[:end].count(b"\n") + 1
 
 
 @pytest.mark.parametrize("start", range(20, len(CUT), 60))
@@ -727,10 +735,8 @@ def test_a_long_expression_works_or_is_a_model_error(form, terms):
         "powers": "x" + " ** 1" * terms,
         "calls": "relu(" * terms + "x" + ")" * terms,
     }[form]
-    try:
-        assert tg.Model({"x": [4]}, {}, f"a = {text}", "a").predict(np.ones((1, 4))).shape == (1, 4)
-    except tg.ModelError as error:
-        assert error.line == 1
+    result = attempt(lambda: tg.Model({"x": [4]}, {}, f"a = {text}", "a").predict(np.ones((1, 4))))
+    assert result.line == 1 if isinstance(result, tg.ModelError) else result.shape == (1, 4)
 
 
 def test_names_and_keys_are_never_executed(tmp_path, monkeypatch):
@@ -775,10 +781,8 @@ def test_a_big_file_is_a_model_or_a_model_error_soon(case, tmp_path):
     path = tmp_path / "big.toml"
     path.write_text(BIG[case])
     start = time.perf_counter()
-    try:
-        tg.load_model(path)
-    except tg.ModelError as error:
-        assert error.file == str(path)
+    result = attempt(lambda: tg.load_model(path))
+    assert isinstance(result, tg.Model) or result.file == str(path)
     assert time.perf_counter() - start < 5
 
 
@@ -787,7 +791,7 @@ def test_blocks_that_multiply_without_end_are_refused():
         f"[blocks.b{i}]\ninputs = ['x']\nequations = 'o = b{i + 1}(x) + b{i + 1}(x)'\noutput = 'o'\n" for i in range(15)
     )
     last = "[blocks.b15]\ninputs = ['x']\nequations = 'o = x * 2'\noutput = 'o'\n"
-    with pytest.raises(tg.ModelError, match="10,000|more than|too many"):
+    with pytest.raises(tg.ModelError, match=r"10,000|more than|too many"):
         tg.Model.from_toml(f"{ONE}equations = 'a = b0(x)'\n{chain}{last}")
 
 
@@ -797,11 +801,11 @@ def test_deep_blocks_are_a_model_or_a_model_error(depth):
         f"[blocks.b{i}]\ninputs = ['x']\nequations = 'o = b{i + 1}(x)'\noutput = 'o'\n" for i in range(depth)
     )
     last = f"[blocks.b{depth}]\ninputs = ['x']\nequations = 'o = x * 2'\noutput = 'o'\n"
-    try:
-        model = tg.Model.from_toml(f"{ONE}equations = 'a = b0(x)'\n{chain}{last}")
-        assert math.isclose(model.predict(np.ones((1, 4)))[0, 0], 2)
-    except tg.ModelError as error:
-        assert "nested too deeply" in error.message
+    result = attempt(lambda: tg.Model.from_toml(f"{ONE}equations = 'a = b0(x)'\n{chain}{last}"))
+    if isinstance(result, tg.Model):
+        assert result.predict(np.ones((1, 4)))[0, 0] == 2
+    else:
+        assert "nested too deeply" in result.message
 
 
 def test_a_long_cycle_is_found_without_recursion(mistake):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,39 @@ if TYPE_CHECKING:
 
 OPERATIONS: dict[str, OpFunction] = {}
 NUMPY_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+_extensions_loaded: list[bool] = []
+
+
+def load_extensions() -> None:
+    """Import what installed packages offer in the entry-point group ``tinygraph.ops``; once, and no earlier than asked.
+
+    A package that fails to import is a warning that names it, so that it cannot keep the others from working.
+
+    >>> load_extensions()
+    """
+    if _extensions_loaded:
+        return
+    _extensions_loaded.append(True)
+    from importlib.metadata import entry_points
+
+    for entry in entry_points(group="tinygraph.ops"):
+        try:
+            entry.load()
+        except Exception as error:
+            warnings.warn(
+                f"operations of {entry.value!r} were not loaded: {type(error).__name__}: {error}", stacklevel=2
+            )
+
+
+def is_operation(name: str) -> bool:
+    """Whether an operation is called ``name``, here or in an installed package of operations.
+
+    >>> is_operation("relu"), is_operation("rellu")
+    (True, False)
+    """
+    if name not in OPERATIONS:
+        load_extensions()
+    return name in OPERATIONS
 
 
 def operation(name: str) -> OpFunction:
@@ -27,17 +61,19 @@ def operation(name: str) -> OpFunction:
     Traceback (most recent call last):
     tinygraph.errors.UnknownNameError: no operation is called 'rellu'; did you mean 'relu'?
     """
-    try:
-        return OPERATIONS[name]
-    except KeyError:
-        raise UnknownNameError(f"no operation is called {name!r}{nearest(name, OPERATIONS)}") from None
+    if not is_operation(name):
+        raise UnknownNameError(f"no operation is called {name!r}{nearest(name, OPERATIONS)}")
+    return OPERATIONS[name]
 
 
 def operations() -> Mapping[str, OpFunction]:
     """Return a read-only view of all registered operations, by name, in the order of their registration.
 
+    Installed packages of operations are loaded first.
+
     >>> import tinygraph as tg
     >>> "conv2d" in tg.operations()
     True
     """
+    load_extensions()
     return MappingProxyType(OPERATIONS)

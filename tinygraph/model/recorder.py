@@ -10,7 +10,7 @@ from typing import Any
 
 from tinygraph.errors import listing, nearest
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.registry import OPERATIONS, is_operation
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Declaration, Equations, ParameterDeclaration
 from tinygraph.model.expression import evaluate_expression
@@ -265,7 +265,7 @@ class _Resolver:
     def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.AST) -> Any:
         if name in self.recorder.declaration.blocks:
             return self.recorder.call_block(self.frame, name, args, kwargs, statement, node)
-        if name not in OPERATIONS:
+        if not is_operation(name):
             known = [*OPERATIONS, *self.recorder.declaration.blocks]
             statement.fail(f"no operation or block is called {name!r}{nearest(name, known)}", node)
         return OPERATIONS[name](*args, **kwargs)
