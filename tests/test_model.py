@@ -289,6 +289,10 @@ def test_he_normal_has_variance_two_over_inputs(shape, inputs):
     assert np.abs(value).max() > 3.5 * value.std()
 
 
+def test_a_row_of_weights_counts_its_size_as_its_inputs():
+    assert_allclose(drawn("he_normal", (20000,)).std(), np.sqrt(2 / 20000), rtol=0.02)
+
+
 @pytest.mark.parametrize(("shape", "fans"), [((200, 100), 300), ((64, 32, 3, 5), 96 * 15)])
 def test_glorot_uniform_stays_within_its_limit(shape, fans):
     value, limit = drawn("glorot_uniform", shape), np.sqrt(6 / fans)
@@ -525,6 +529,19 @@ def test_gradients_reach_a_tensor_that_is_handed_in():
     x = tg.tensor(X, name="mine")
     net("a = x * x")(x).sum().backward()
     assert_allclose(x.grad.value, 2 * X)
+
+
+def test_a_tensor_that_is_handed_in_keeps_its_name():
+    x = tg.tensor(X)
+    net("a = plain(x)", blocks={"plain": PLAIN})(x)
+    net("h = x\na = h + 1")(x)
+    assert x.name is None
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (4,), ()])
+def test_a_tensor_that_does_not_fit_is_refused_by_name(shape):
+    with pytest.raises(tg.ShapeError, match=r"'wrong'.* input 'x' of shape \(m, 4\)"):
+        net("a = x * x")(tg.tensor(np.ones(shape), name="wrong"))
 
 
 def test_trace_gives_every_tensor_a_value():

@@ -314,6 +314,12 @@ def test_parameters_whose_sizes_depend_on_each_other_are_a_cycle(mistake):
     assert "itself" in error.message or "cycle" in error.message
 
 
+def test_a_model_without_inputs(mistake):
+    text = re.sub(r"\[inputs\]\n(?:[^\n]+\n)+", "[inputs]\n", BASE)
+    error = mistake(text)
+    assert (error.line, error.message) == (place(text, "[inputs]")[0], "a model needs at least one input")
+
+
 def test_a_model_that_only_fits_batches_of_two_is_refused(mistake):
     text = changed("flatten(hidden)", "reshape(hidden, (2, 32))")
     error = mistake(text)
@@ -552,6 +558,18 @@ def test_a_name_like_no_other_gets_the_list():
     with pytest.raises(tg.UnknownNameError, match="'lenet5', 'notes_ann'") as caught:
         tg.load_model("banana")
     assert "did you mean" not in str(caught.value)
+
+
+def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
+    def refuse(self, *args, **kwargs):
+        raise PermissionError(13, "Permission denied")
+
+    path = tmp_path / "net.toml"
+    path.write_text(BASE)
+    monkeypatch.setattr("pathlib.Path.read_text", refuse)
+    with pytest.raises(tg.ModelError, match=r"cannot be read: Permission denied") as caught:
+        tg.load_model(path)
+    assert caught.value.file == str(path)
 
 
 def test_a_folder_is_no_model(tmp_path):

@@ -30,10 +30,11 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     Everything is computed in float64 at the actual values. Each node's rule is given a random cotangent and compared
     for each floating input, element by element (a sample of large inputs). A node that is wrong is
     named with the index, the two numbers, and the likely slip; kinks are counted, not failed. Then the gradients of the
-    last scalar output for all leaves are compared along random directions.
+    last scalar output for all leaves are compared, at some elements and along random directions.
 
     ``feeds`` are as in ``tg.run``; inputs without one, and those of a model, get random values drawn from ``seed``
     (a batch of 2 where nothing says how many). An error is relative, and ``tolerance`` is the largest that passes.
+    Rules that raise are findings; a forward computation that raises ends the check, as does ``FeedError``.
 
     >>> import tinygraph as tg
     >>> z = tg.tensor([[0.5], [-1.0]], name="Z3")

@@ -55,12 +55,8 @@ def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:
 
 def compute(op: Op, inputs: Sequence[Any]) -> Any:
     """Return the result of ``op`` on arrays and numbers, recording nothing."""
-    if not op.elementwise:
-        inputs = [x if isinstance(x, np.ndarray) else numeric_array(x, op.name) for x in inputs]
-    else:
-        inputs = [
-            x if isinstance(x, (np.ndarray, np.generic, *_SCALARS)) else numeric_array(x, op.name) for x in inputs
-        ]
+    # A Python number stays one where it may: it is weak beside arrays.
+    inputs = [x if op.elementwise and isinstance(x, _SCALARS) else numeric_array(x, op.name) for x in inputs]
     return np.asarray(evaluate(op, inputs, op.shape(*inputs) if op.has_shape_rule else None))
 
 

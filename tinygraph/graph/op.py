@@ -21,7 +21,7 @@ Shape: TypeAlias = tuple[int, ...]
 Value: TypeAlias = Any
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Sample:
     """Inputs and attributes on which everything about an operation is tested.
 
@@ -166,9 +166,10 @@ class Op:
 
     def written_attributes(self) -> list[str]:
         """Return attributes as an equation writes them: required ones by place, the rest by keyword where changed."""
-        fields = {field.name: field for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+        attributes = self.attributes()
+        fields = {field.name: field for field in dataclasses.fields(self)} if attributes else {}  # type: ignore[arg-type]
         texts = []
-        for name, value in self.attributes().items():
+        for name, value in attributes.items():
             if fields[name].default is dataclasses.MISSING and not fields[name].kw_only:
                 texts.append(repr(value))
             elif value != fields[name].default:

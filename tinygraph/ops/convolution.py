@@ -9,6 +9,7 @@ Each is patches and one matrix product (GEMM) for each group.
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -63,7 +64,7 @@ class Convolution(Op):
 
 def _by_channel(x: Value) -> Value:
     """Return ``(N, C, H, W)`` as a matrix of one row for each channel."""
-    return x.swapaxes(0, 1).reshape(x.shape[1], -1)
+    return x.swapaxes(0, 1).reshape(x.shape[1], x.shape[0] * math.prod(x.shape[2:]))
 
 
 def _samples(rng: np.random.Generator) -> Iterable[Sample]:

@@ -283,6 +283,16 @@ def identity_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy
 
 
+def require_numeric(op: Op, dtype: str) -> None:
+    """Refuse an attribute ``dtype`` that names no type of numbers."""
+    try:
+        numeric = np.dtype(dtype).kind in "biufc"
+    except TypeError:
+        numeric = False
+    if not numeric:
+        raise AttributeValueError(f"{op.name}: dtype must name a NumPy type of numbers; found {dtype!r}")
+
+
 @register
 @dataclass(frozen=True)
 class Cast(Op):
@@ -299,12 +309,7 @@ class Cast(Op):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        try:
-            numeric = np.dtype(self.dtype).kind in "biufc"
-        except TypeError:
-            numeric = False
-        if not numeric:
-            raise AttributeValueError(f"cast: dtype must name a NumPy type of numbers; found {self.dtype!r}")
+        require_numeric(self, self.dtype)
 
     def forward(self, x: Value) -> Value:
         return np.asarray(x).astype(self.dtype)

@@ -77,13 +77,13 @@ class Index(tuple[Any, ...]):
     """An index as an attribute: whole numbers, ``Slice``, ``None``, ``...`` and nested tuples for arrays of positions."""
 
     @classmethod
-    def of(cls, index: Any) -> Index:
+    def of(cls, index: Any, operation: str) -> Index:
         """Return an index in the form that can be compared and hashed."""
         parts = index if isinstance(index, tuple) else (index,)
-        return index if isinstance(index, Index) else cls(p for part in parts for p in cls._parts(part))
+        return index if isinstance(index, Index) else cls(p for part in parts for p in cls._parts(part, operation))
 
     @staticmethod
-    def _parts(part: Any) -> Iterable[Any]:
+    def _parts(part: Any, operation: str) -> Iterable[Any]:
         if isinstance(part, slice):
             ends = [None if end is None else int(end) for end in (part.start, part.stop, part.step)]
             return [Slice(*ends)]
@@ -94,7 +94,7 @@ class Index(tuple[Any, ...]):
             return [_nested(positions) for positions in array.nonzero()]
         if array.dtype.kind not in "iu" and array.size:
             raise AttributeValueError(
-                f"getitem: an index holds whole numbers, slices, None, ... or arrays of positions; found {part!r}"
+                f"{operation}: an index holds whole numbers, slices, None, ... or arrays of positions; found {part!r}"
             )
         return [_nested(array.astype(np.intp))]
 
@@ -150,7 +150,7 @@ class Getitem(Op):
     samples = staticmethod(_index_samples)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "index", Index.of(self.index))
+        object.__setattr__(self, "index", Index.of(self.index, self.name))
 
     def shape(self, x: Value) -> Shape:
         try:
@@ -193,7 +193,7 @@ class Put(Op):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "index", Index.of(self.index))
+        object.__setattr__(self, "index", Index.of(self.index, self.name))
 
     def shape(self, x: Value) -> Shape:
         if Getitem(self.index).shape(np.broadcast_to(0, self.to)) != tuple(x.shape):

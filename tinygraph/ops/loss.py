@@ -16,7 +16,7 @@ from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation import Softmax, log_softmax, sigmoid, softmax
 from tinygraph.ops.comparison import where
-from tinygraph.ops.elementwise import log
+from tinygraph.ops.elementwise import log, require_numeric
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import normal, unit
 
@@ -238,6 +238,7 @@ class OneHot(Op):
         super().__post_init__()
         if self.classes < 1:
             raise AttributeValueError(f"one_hot: classes must be at least 1; found {self.classes}")
+        require_numeric(self, self.dtype)
 
     def shape(self, labels: Value) -> Shape:
         if labels.dtype.kind not in "iu":

@@ -162,7 +162,7 @@ class FirstExtreme(Op):
         axes = normalized_axes(self, x, self.axis)
         front = tuple(range(len(axes)))
         moved = np.moveaxis(x, axes, front)
-        flat = moved.reshape(-1, math.prod(moved.shape[len(axes) :]))
+        flat = moved.reshape(math.prod(moved.shape[: len(axes)]), math.prod(moved.shape[len(axes) :]))
         mask = np.zeros(flat.shape, bool)
         if flat.size:
             chosen = flat.argmax(axis=0) if self.largest else flat.argmin(axis=0)

@@ -38,9 +38,9 @@ class DecisionRule:
     def right(self, output: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Return which decisions are right: one for each element, or for each row of classes."""
         if self.threshold is not None:
-            return np.equal(output > self.threshold, labels > 0.5)
-        chosen = output.argmax(axis=-1)
-        return np.equal(chosen, labels.argmax(axis=-1) if labels.ndim == output.ndim else labels)
+            return np.asarray((output > self.threshold) == (labels > 0.5))
+        classes = labels.argmax(axis=-1) if labels.ndim == output.ndim else labels
+        return np.asarray(output.argmax(axis=-1) == classes)
 
 
 def classifying_losses(recording: Recording) -> Iterator[Tensor]:
