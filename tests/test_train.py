@@ -929,3 +929,12 @@ def test_xor_is_learned():
     model = load_model("xor")
     fit(model, "xor", Adam(0.1), epochs=150, batch_size=4)
     assert evaluate(model, "xor").accuracy == 1.0
+
+
+def test_a_recording_keeps_up_with_parameters_that_are_used_alone():
+    model = tg.Model({"x": [3]}, {"W": {"shape": [1, 3], "init": "ones"}}, "p = (x @ W.T) * (x @ W.T)", "p")
+    model.record(2)
+    model.parameters["W"].value = [[1.0, 2.0, 3.0]]
+    output = model.record(2).output
+    (dW,) = tg.grad(output.sum(), [model.parameters["W"]])
+    assert tg.run(dW, {"x": [[1.0, 1.0, 1.0], [0.0, 0.0, 0.0]]})[0].tolist() == [[12.0, 12.0, 12.0]]

@@ -157,7 +157,7 @@ class Model:
         """Return the model recorded with shapes for ``batch`` samples; once for each size."""
         if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
             raise TinygraphError(f"a batch holds at least one sample; found {batch!r}")
-        if batch not in self._recordings:
+        if batch not in self._recordings or _stale(self._recordings[batch]):
             leaves = {name: declare_input(name, i.batch_shape(int(batch)), i.dtype) for name, i in self.inputs.items()}
             self._recordings[batch] = self._recorder.record(leaves)
         return self._recordings[batch]
@@ -280,6 +280,12 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"
+
+
+def _stale(recording: Recording) -> bool:
+    """Whether a parameter has a new value since a node of parameters alone (``W.T``) was computed from the old one."""
+    computed = (node for node in recording.graph.nodes if node.op is not None and node.has_value)
+    return any(x.changed > node.order for node in computed for x in node.inputs)
 
 
 def _per_batch(two: tuple[int, ...], three: tuple[int, ...]) -> str:
