@@ -29,9 +29,13 @@ def conform(operation: str, name: str, value: Any, annotation: Any) -> Any:
     fitted = _fit(value.item() if isinstance(value, np.generic) else value, annotation)
     if fitted is _MISFIT:
         raise AttributeValueError(
-            f"{operation}: {name} must be {describe(annotation)}; found {value!r} ({type(value).__name__})"
+            f"{operation}: {name} must be {describe(annotation)}; found {_shown(value)} ({type(value).__name__})"
         )
     return fitted
+
+
+def _shown(value: Any) -> str:
+    return value.describe() if hasattr(value, "describe") else repr(value)
 
 
 def _fit(value: Any, annotation: Any) -> Any:
@@ -44,13 +48,14 @@ def _fit(value: Any, annotation: Any) -> Any:
         fits = (_fit(value, option) for option in typing.get_args(annotation))
         return next((fit for fit in fits if fit is not _MISFIT), _MISFIT)
     if origin is Literal:
-        return value if value in typing.get_args(annotation) else _MISFIT
+        options = typing.get_args(annotation)
+        return value if any(type(value) is type(o) and value == o for o in options) else _MISFIT
     if origin is tuple or annotation is tuple:
         return _fit_tuple(value, typing.get_args(annotation))
     if isinstance(value, bool) and annotation in (int, float):
         return _MISFIT
     if annotation is float and isinstance(value, int):
-        return float(value)
+        return float(value) if abs(value) < 1e300 else _MISFIT
     return value if isinstance(value, origin or annotation) else _MISFIT
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import keyword
 import math
 import re
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -102,17 +104,22 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
         message = re.sub(r"\s*\(at .*\)$", "", str(error))
         raise ModelError(f"not valid TOML: {message}", file=file, line=line, column=column) from None
     except RecursionError:
-        raise ModelError("not valid TOML: nested too deeply", file=file) from None
+        raise ModelError("not valid TOML: nested too deeply", file=file, line=1) from None
+    except ValueError as error:
+        raise ModelError(f"not valid TOML: {error}", file=file, line=1) from None
 
 
 def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     """Return the declaration that tables stand for, or raise ``ModelError`` at the first mistake."""
     _only_keys(source, tables, ("name", "title", "dtype", "inputs", "parameters", "blocks", "model", "training"))
-    dtype = _dtype(source, tables.get("dtype", "float32"), "dtype")
+    dtype = _dtype(source, tables.get("dtype", "float32"), "dtype", known=("float32", "float64"))
     model = _table(source, tables, "model")
     _only_keys(source, model, ("equations", "output", "loss"), "model")
     declared = _table(source, tables, "inputs")
-    inputs = {name: _input(source, name, spec, dtype) for name, spec in declared.items()}
+    inputs = {
+        _check_name(source, name, ("inputs", name)): _input(source, name, spec, dtype)
+        for name, spec in declared.items()
+    }
     if not inputs:
         source.fail("a model needs at least one input", "inputs")
     if "loss" not in model:
@@ -125,7 +132,10 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
         inputs=inputs,
         main=_equations(source, tuple(inputs), tables.get("parameters", {}), model, ("model",), ("parameters",)),
         loss=None if loss is False or loss is None else _text(source, model, "loss", path=("model",)),
-        blocks={name: _block(source, name, spec) for name, spec in _table(source, tables, "blocks", {}).items()},
+        blocks={
+            _check_name(source, name, ("blocks", name)): _block(source, name, spec)
+            for name, spec in _table(source, tables, "blocks", {}).items()
+        },
         training=_training(source, _table(source, tables, "training", {})),
         source=source,
     )
@@ -133,22 +143,20 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
 
 def _input(source: Source, name: str, spec: Any, dtype: np.dtype[Any]) -> Input:
     path = ("inputs", name)
-    _check_name(source, name, path)
     if isinstance(spec, dict):
         _only_keys(source, spec, ("shape", "dtype"), *path)
         dtype = _dtype(source, spec.get("dtype", dtype.name), *path)
         spec = spec.get("shape")
     if not isinstance(spec, (list, tuple)) or not all(_is_size(size) for size in spec):
         source.fail(f"input {name!r} needs a shape, a list of sizes without the batch; found {spec!r}", *path)
-    return Input(tuple(spec), dtype)
+    return Input(tuple(int(size) for size in spec), dtype)
 
 
 def _is_size(size: Any) -> bool:
-    return isinstance(size, int) and not isinstance(size, bool) and size >= 1
+    return isinstance(size, (int, np.integer)) and not isinstance(size, bool) and bool(size >= 1)
 
 
 def _parameter(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> ParameterDeclaration:
-    _check_name(source, name, path)
     if not isinstance(spec, Mapping):
         source.fail(f'parameter {name!r} needs a table such as {{ shape = [8], init = "zeros" }}', *path)
     shape, init = spec.get("shape"), spec.get("init")
@@ -160,9 +168,9 @@ def _parameter(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> P
     options = {key: value for key, value in spec.items() if key not in ("shape", "init")}
     _only_keys(source, options, INITIALIZERS[init].options, *path)
     for key, value in options.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
             source.fail(f"parameter {name!r}: {key} must be a finite number; found {value!r}", *path)
-    return ParameterDeclaration(tuple(shape), init, options, path)
+    return ParameterDeclaration(tuple(s if isinstance(s, str) else int(s) for s in shape), init, options, path)
 
 
 def _equations(
@@ -177,11 +185,15 @@ def _equations(
     if not isinstance(parameters, Mapping):
         source.fail(f"[{'.'.join(parameter_path)}] must be a table", *parameter_path)
     for name in parameters:
-        if name in inputs:
-            source.fail(f"{name!r} is defined twice: as an input and as a parameter", *parameter_path, name)
+        for kind, others in (("an input", inputs), ("an attribute", attributes or {})):
+            if name in others:
+                source.fail(f"{name!r} is defined twice: as {kind} and as a parameter", *parameter_path, name)
     return Equations(
         inputs,
-        {name: _parameter(source, name, spec, (*parameter_path, name)) for name, spec in parameters.items()},
+        {
+            _check_name(source, name, (*parameter_path, name)): _parameter(source, name, spec, (*parameter_path, name))
+            for name, spec in parameters.items()
+        },
         _text(source, table, "equations", path=path),
         _text(source, table, "output", path=path),
         path,
@@ -191,18 +203,25 @@ def _equations(
 
 def _block(source: Source, name: str, table: Any) -> Equations:
     path = ("blocks", name)
-    _check_name(source, name, path)
     if not isinstance(table, Mapping):
         source.fail(f"[blocks.{name}] must be a table", *path)
     _only_keys(source, table, ("inputs", "parameters", "attributes", "equations", "output"), *path)
     inputs = table.get("inputs", [])
     if not isinstance(inputs, (list, tuple)) or not inputs or not all(isinstance(i, str) for i in inputs):
         source.fail(f"block {name!r} needs inputs, a list of names; found {inputs!r}", *path, "inputs")
+    for place, given in enumerate(inputs):
+        _check_name(source, given, (*path, "inputs"))
+        if given in inputs[:place]:
+            source.fail(f"block {name!r}: input {given!r} is listed twice", *path, "inputs")
     attributes = table.get("attributes", {})
     if not isinstance(attributes, Mapping) or any(
         isinstance(v, bool) or not isinstance(v, (int, float)) for v in attributes.values()
     ):
         source.fail(f"block {name!r}: attributes must be numbers by name; found {attributes!r}", *path, "attributes")
+    for given in attributes:
+        _check_name(source, given, (*path, "attributes"))
+        if given in inputs:
+            source.fail(f"{given!r} is defined twice: as an input and as an attribute", *path, "attributes")
     parameters = table.get("parameters", {})
     return _equations(source, tuple(inputs), parameters, table, path, (*path, "parameters"), dict(attributes))
 
@@ -228,7 +247,10 @@ def _training(source: Source, table: Mapping[str, Any]) -> Training:
         source.fail(f"training: seed must not be negative; found {values['seed']}", "training", "seed")
     if values.get("optimizer", "sgd") not in ("sgd", "adam"):
         source.fail(
-            f"training: optimizer must be 'sgd' or 'adam'; found {values['optimizer']!r}", "training", "optimizer"
+            f"training: optimizer must be 'sgd' or 'adam'; found {values['optimizer']!r}"
+            f"{nearest(values['optimizer'], ('sgd', 'adam'))}",
+            "training",
+            "optimizer",
         )
     return Training(**values)
 
@@ -238,7 +260,7 @@ def _only_keys(source: Source, table: Mapping[str, Any], known: Iterable[str], *
     for key in table:
         if key not in known:
             where = f"[{'.'.join(path)}]" if path else "a model file"
-            source.fail(f"{where} has no key {key!r}{nearest(key, known)} (keys: {listing(known)})", *path, key)
+            source.fail(f"{where} has no key {key!r}{nearest(str(key), known)} (keys: {listing(known)})", *path, key)
 
 
 def _table(source: Source, tables: Mapping[str, Any], name: str, default: Any = None) -> Mapping[str, Any]:
@@ -261,13 +283,19 @@ def _text(
     return text
 
 
-def _dtype(source: Source, name: Any, *path: str) -> np.dtype[Any]:
-    known = ("float32", "float64", "int32", "int64", "bool")
-    if name not in known:
+def _dtype(
+    source: Source, name: Any, *path: str, known: tuple[str, ...] = ("float32", "float64", "int32", "int64", "bool")
+) -> np.dtype[Any]:
+    if not isinstance(name, str) or name not in known:
         source.fail(f"dtype must be one of {listing(known)}; found {name!r}", *path)
     return np.dtype(name)
 
 
-def _check_name(source: Source, name: str, path: tuple[str, ...]) -> None:
-    if not name.isidentifier():
-        source.fail(f"{name!r} is not a name: use letters, digits and _, not starting with a digit", *path)
+def _check_name(source: Source, name: str, path: tuple[str, ...]) -> str:
+    """Return a name in the form in which equations read it."""
+    if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+        source.fail(
+            f"{name!r} is not a name: use letters, digits and _, not starting with a digit, and no word of Python's",
+            *path,
+        )
+    return unicodedata.normalize("NFKC", name)

@@ -8,7 +8,7 @@ import operator
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from tinygraph.errors import ModelError, TinygraphError
+from tinygraph.errors import DataError, ModelError, TinygraphError
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.parse import Statement
 
@@ -54,9 +54,9 @@ class _Evaluator:
             self.statement.fail(f"{type(node).__name__} is not allowed in an equation; allowed are {_ALLOWED}", node)
         try:
             return rule(node)
-        except ModelError:
+        except (ModelError, DataError):
             raise
-        except (TinygraphError, ArithmeticError, TypeError, IndexError) as error:
+        except (TinygraphError, ArithmeticError, TypeError, ValueError, IndexError) as error:
             self.statement.fail(str(error), node)
 
     def _constant(self, node: ast.Constant) -> Any:
@@ -98,9 +98,14 @@ class _Evaluator:
 
     def _number(self, node: ast.BinOp, rule: Callable[[Any, Any], Any], left: float, right: float) -> Any:
         """Arithmetic on numbers alone; powers go through floats and sizes are bounded, so nothing can run away."""
-        result = math.pow(left, right) if isinstance(node.op, ast.Pow) else rule(left, right)
+        try:
+            result = math.pow(left, right) if isinstance(node.op, ast.Pow) else rule(left, right)
+        except OverflowError:
+            self.statement.fail("the number is too large", node)
+        except ValueError:
+            self.statement.fail(f"{left} ** {right} is no real number", node)
         if abs(result) > _LARGEST and isinstance(result, int):
-            self.statement.fail(f"the number {result:.3g} is too large", node)
+            self.statement.fail("the number is too large", node)
         whole = isinstance(left, int) and isinstance(right, int) and float(result).is_integer()
         return int(result) if whole and abs(result) <= _LARGEST and not isinstance(node.op, ast.Div) else result
 

@@ -78,4 +78,8 @@ def initial_value(
     array([0.5, 0.5], dtype=float32)
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    return INITIALIZERS[init].draw(rng, shape, **options).astype(dtype)
+    with np.errstate(over="ignore"):
+        value: Array = INITIALIZERS[init].draw(rng, shape, **options).astype(dtype)
+    if not np.isfinite(value).all():
+        raise OverflowError(f"its values lie beyond {dtype}")
+    return value

@@ -97,14 +97,15 @@ class Model:
     def _build(self, declaration: Declaration, path: Path | None, seed: int | None) -> None:
         self.declaration = declaration
         self.path = path
-        self.seed = declaration.training.seed if seed is None else seed
+        self.seed = declaration.training.seed if seed is None else _seed(seed)
         self._parameters: dict[str, Tensor] = {}
         self._initial: dict[str, ParameterDeclaration] = {}
-        self._recorder = Recorder(declaration, self._parameter)
+        self._recorder = Recorder(declaration, self._parameter, lambda name: self._parameters.get(name))
         self._recordings: dict[int, Recording] = {}
         self._outputs: dict[int, Graph] = {}
-        # Two samples, so that nothing that only works for a batch of one passes for a model.
+        # Two samples and three, so that nothing that only works for one size of batch passes for a model.
         self.record(2)
+        self.record(3)
         order = {name: place for place, name in enumerate(declaration.main.parameters)}
         self._parameters = dict(sorted(self._parameters.items(), key=lambda item: order.get(item[0], len(order))))
         needed = self._recorder.needed_for(self.output)
@@ -112,10 +113,9 @@ class Model:
         self.labels = tuple(name for name in self.inputs if name not in needed)
 
     def _parameter(self, name: str, shape: tuple[int, ...], declared: ParameterDeclaration) -> Tensor:
-        if name not in self._parameters:
-            value = initial_value(name, shape, declared.init, declared.options, self.seed, self.declaration.dtype)
-            self._parameters[name] = parameter(value, name)
-            self._initial[name] = declared
+        value = initial_value(name, shape, declared.init, declared.options, self.seed, self.declaration.dtype)
+        self._parameters[name] = parameter(value, name)
+        self._initial[name] = declared
         return self._parameters[name]
 
     @property
@@ -225,6 +225,8 @@ class Model:
         >>> load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
         (2, 1)
         """
+        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise DataError(f"a batch holds at least one sample; found batch_size {batch_size!r}")
         arrays = {name: self.fitted(name, value) for name, value in self._by_name(features).items()}
         counts = {len(array) for array in arrays.values()}
         if counts == {0} or len(counts) != 1:
@@ -253,7 +255,7 @@ class Model:
         >>> model = load_model("xor")
         >>> model.initialize(seed=1)
         """
-        self.seed = self.seed if seed is None else seed
+        self.seed = self.seed if seed is None else _seed(seed)
         for name, tensor in self._parameters.items():
             declared = self._initial[name]
             tensor.value = initial_value(name, tensor.shape, declared.init, declared.options, self.seed, tensor.dtype)
@@ -280,6 +282,12 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"
+
+
+def _seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise TinygraphError(f"a seed is a whole number from 0; found {seed!r}")
+    return int(seed)
 
 
 def _stale(recording: Recording) -> bool:
@@ -315,7 +323,7 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
     (8, 1, 3, 3)
     """
     file = Path(path)
-    if not file.is_file():
+    if not _is_file(file):
         bundled = bundled_models()
         if str(path) not in bundled:
             hint = nearest(file.stem, bundled)
@@ -324,9 +332,16 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
             )
         file = bundled[str(path)]
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise ModelError(f"not a text file: {error}", file=str(file)) from None
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}", file=str(file)) from None
     return Model.from_toml(text, file, seed)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from tinygraph.errors import ModelError
+from tinygraph.model.places import Source
 
 
 @dataclass(frozen=True)
@@ -18,23 +20,42 @@ class Text:
     file: str | None
     line: int
     column: int
+    source: Source = field(default_factory=Source)
+
+    @functools.cached_property
+    def rows(self) -> list[str]:
+        """The lines as TOML counts them."""
+        return self.text.replace("\r\n", "\n").split("\n")
 
     @property
     def margin(self) -> int:
         """The indentation that all lines share."""
-        rows = [row for row in self.text.splitlines() if row.strip() and not row.lstrip().startswith("#")]
+        rows = [row for row in self.rows if row.strip() and not row.lstrip().startswith("#")]
         return min((len(row) - len(row.lstrip()) for row in rows), default=0)
 
     def row(self, number: int) -> str:
         """Return a line of the text, counted from 1, without the space around it."""
-        rows = self.text.splitlines()
-        return rows[number - 1].strip() if 0 < number <= len(rows) else ""
+        return self.rows[number - 1].strip() if 0 < number <= len(self.rows) else ""
 
     def error(self, message: str, row: int, column: int = 0) -> ModelError:
         """Return the error at a row, from 1, and a column, from 0, of the text without its margin."""
         first = self.column - 1 if row == 1 else 0
-        place = {"line": self.line + row - 1, "column": column + 1 + self.margin + first}
-        return ModelError(message, file=self.file, equation=self.row(row) or None, **place)
+        line, start = self.source.row(self.line + row - 1, self.line, self.row(row))
+        if start is None:
+            column += 1 + self.margin + first
+        else:
+            column += 1 + self.margin + start - self.indentation(row)
+        return ModelError(message, file=self.file, equation=self.row(row) or None, line=line, column=column)
+
+    def indentation(self, row: int) -> int:
+        """Return how many spaces and tabs a line begins with."""
+        return len(self.rows[row - 1]) - len(self.rows[row - 1].lstrip())
+
+    def characters(self, row: int, offset: int) -> int:
+        """Return a column in characters for one in bytes of UTF-8, as syntax trees count, of the text without its margin."""
+        rows = self.rows
+        line = rows[row - 1][self.margin :] if 0 < row <= len(rows) else ""
+        return len(line.encode()[:offset].decode(errors="ignore"))
 
 
 @dataclass(frozen=True)
@@ -48,7 +69,8 @@ class Statement:
     @property
     def line(self) -> int:
         """The line in the file, or in the text where there is no file."""
-        return self.text.line + self.value.lineno - 1
+        row = self.value.lineno
+        return self.text.source.row(self.text.line + row - 1, self.text.line, self.text.row(row))[0]
 
     def written(self, target: str, names: Mapping[str, str]) -> str:
         """Return the equation in one line, with local names replaced by those that they stand for."""
@@ -63,7 +85,8 @@ class Statement:
     def fail(self, message: str, node: ast.AST | None = None) -> NoReturn:
         """Raise the error at a part of the equation."""
         at = node or self.value
-        raise self.text.error(message, getattr(at, "lineno", 1), getattr(at, "col_offset", 0))
+        row, offset = getattr(at, "lineno", 1), getattr(at, "col_offset", 0)
+        raise self.text.error(message, row, self.text.characters(row, offset))
 
 
 class _Renamed(ast.NodeTransformer):
@@ -97,7 +120,7 @@ def parse_equations(text: Text) -> list[Statement]:
 
 def _syntax(text: Text) -> Iterator[ast.stmt]:
     margin = text.margin
-    rows = [row[margin:] if row[:margin].isspace() or not margin else row.lstrip() for row in text.text.splitlines()]
+    rows = [row[margin:] if row[:margin].isspace() or not margin else row.lstrip() for row in text.rows]
     try:
         return iter(ast.parse("\n".join(rows)).body)
     except SyntaxError as error:
@@ -110,7 +133,8 @@ def _syntax(text: Text) -> Iterator[ast.stmt]:
 
 def _statement(node: ast.stmt, text: Text) -> Statement:
     if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
-        raise text.error("an equation has the form: name = expression", node.lineno, node.col_offset)
+        column = text.characters(node.lineno, node.col_offset)
+        raise text.error("an equation has the form: name = expression", node.lineno, column)
     return Statement(node.targets[0].id, node.value, text)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
@@ -9,7 +10,11 @@ from typing import Any, NoReturn
 from tinygraph.errors import ModelError
 
 _NAME = r"(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')"
-_HEADER = re.compile(rf"\s*\[\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*\]\s*(?:#.*)?$")
+_HEADER = re.compile(rf"\s*\[\[?\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*\]\]?\s*(?:#.*)?$")
+# Strings and comments that end in their line, or the quotes that open a string over several lines.
+_STRINGS = re.compile(
+    r"\"\"\".*?\"\"\"|\'\'\'.*?\'\'\'|(?P<open>\"\"\"|\'\'\')|\"[^\"\\]*(?:\\.[^\"\\]*)*\"|\'[^\']*\'|#.*"
+)
 _KEY = re.compile(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=\s*")
 
 
@@ -20,11 +25,12 @@ class Source:
     file: str | None = None
     text: str = ""
     lines: dict[tuple[str, ...], int] = field(default_factory=dict)
+    declared: bool = False
 
     @classmethod
     def of(cls, text: str, file: str | None) -> Source:
         """Return the places of a TOML text."""
-        return cls(file, text, key_lines(text))
+        return cls(file, text, key_lines(text), True)
 
     def fail(self, message: str, *path: str) -> NoReturn:
         """Raise a ``ModelError`` at the key ``path``, or at the nearest table around it."""
@@ -35,18 +41,37 @@ class Source:
         for end in range(len(path), 0, -1):
             if path[:end] in self.lines:
                 return self.lines[path[:end]]
-        return 1 if self.lines else None
+            for key, line in self.lines.items():
+                if key[:end] == path[:end]:
+                    return line
+        return 1 if self.declared else None
+
+    @functools.cached_property
+    def rows(self) -> list[str]:
+        """The lines of the text as TOML counts them."""
+        return self.text.replace("\r\n", "\n").split("\n")
+
+    def row(self, line: int, start: int, text: str) -> tuple[int, int | None]:
+        """Return the line that holds a row of a string, and the column from 0 where it begins there, if it is found.
+
+        It is expected in ``line``; escapes in the string, which begins in line ``start``, can have moved it.
+        """
+        rows = self.rows
+        for number in (line, *range(start, min(line + 1, len(rows) + 1))):
+            if text and number <= len(rows) and (column := rows[number - 1].rfind(text)) >= 0:
+                return number, column
+        return (line, None) if line <= len(rows) or not self.declared else (start, None)
 
     def text_start(self, *path: str) -> tuple[int, int]:
         """Return the line and column, from 1, at which the string under a key begins."""
         line = self.lines.get(path)
         if line is None:
-            return 1, 1
-        row = self.text.splitlines()[line - 1]
+            return self.line(*path) or 1, 1
+        row = self.rows[line - 1]
         opening = re.compile(r"=\s*(\"\"\"|'''|\"|')").search(row)
         if opening is None:
             return line, 1
-        multiline_starts_below = len(opening[1]) == 3 and not row[opening.end() :].strip()
+        multiline_starts_below = len(opening[1]) == 3 and not row[opening.end() :]
         return (line + 1, 1) if multiline_starts_below else (line, opening.end() + 1)
 
 
@@ -59,7 +84,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
     closing = ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         if closing:
             closing = "" if closing in line else closing
             continue
@@ -68,8 +93,8 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
             lines.setdefault(table, number)
         elif key := _KEY.match(line):
             lines.setdefault(table + _parts(key[1]), number)
-            rest = line[key.end() :]
-            closing = next((quote for quote in ('"""', "'''") if rest.count(quote) == 1), "")
+            opened = (match["open"] for match in _STRINGS.finditer(line, key.end()))
+            closing = next((quote for quote in opened if quote), "")
     return lines
 
 

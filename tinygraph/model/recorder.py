@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +11,14 @@ from typing import Any
 
 from tinygraph.errors import listing, nearest
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS, is_operation
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Declaration, Equations, ParameterDeclaration
 from tinygraph.model.expression import evaluate_expression
 from tinygraph.model.parse import Statement, Text, parse_equations, parse_size
+
+_MOST_EQUATIONS = 10_000
 
 Create = Callable[[str, tuple[int, ...], ParameterDeclaration], Tensor]
 
@@ -59,6 +63,16 @@ class _Frame:
     block: str = ""
     calls: Counter[str] = field(default_factory=Counter)
 
+    def written_names(self) -> dict[str, str]:
+        """What the names of the frame stand for, as text: tensors by their own names, attributes as numbers."""
+        names = {}
+        for key, value in self.values.items():
+            if not isinstance(value, Tensor):
+                names[key] = repr(value) if value >= 0 else f"({value!r})"
+            elif value.name:
+                names[key] = value.name
+        return names
+
     def outermost(self, name: str) -> bool:
         """Whether the block called ``name`` is not being evaluated already."""
         return self.block != name and (self.parent is None or self.parent.outermost(name))
@@ -67,12 +81,19 @@ class _Frame:
 class Recorder:
     """Records a declared model on given leaves; ``create`` makes, or finds, a parameter by name."""
 
-    def __init__(self, declaration: Declaration, create: Create) -> None:
+    def __init__(self, declaration: Declaration, create: Create, find: Callable[[str], Tensor | None]) -> None:
         self.declaration = declaration
         self.create = create
+        self.find = find
         self.statements = {
             equations.path: parse_equations(_text_of(declaration, equations))
             for equations in [declaration.main, *declaration.blocks.values()]
+        }
+        self.block_reads = {
+            name: set().union(
+                *(s.names() for s in self.statements[block.path]), *map(self._size_names, block.parameters.values())
+            )
+            for name, block in declaration.blocks.items()
         }
         for name in declaration.blocks:
             if name in OPERATIONS:
@@ -81,10 +102,6 @@ class Recorder:
     def needed_for(self, target: str) -> set[str]:
         """Return the names of the main equations, inputs and parameters that ``target`` depends on, itself included."""
         reads = {s.target: s.names() for s in self.statements[self.declaration.main.path]}
-        for name, parameter in self.declaration.main.parameters.items():
-            reads[name] = {
-                n for size in parameter.shape if isinstance(size, str) for n in self._size(parameter, size).names()
-            }
         needed, stack = {target}, [target]
         while stack:
             for name in reads.get(stack.pop(), set()) - needed:
@@ -99,6 +116,8 @@ class Recorder:
         frame = _Frame(main, statements, "", dict(leaves))
         self.done: list[Equation] = []
         self.called: set[str] = set()
+        self.sized: list[str] = []
+        self.partial = only is not None
         self._run(frame, check_unused=only is None)
         output = self._named(frame, main.output, "output")
         loss = (
@@ -135,6 +154,8 @@ class Recorder:
     def _finish(self, name: str, statement: Statement, value: Tensor, start: int, frame: _Frame) -> None:
         """Name the tensor and note the equation; an equation that only calls a block names the block's last one."""
         inner = next((i for i in range(start, len(self.done)) if self.done[i].node is value), None)
+        if inner is not None and any(tensor is value for tensor in frame.values.values()):
+            inner = None
         if value.op is not None and (value.name is None or inner is not None):
             value.name = name
         if inner is not None:
@@ -142,13 +163,14 @@ class Recorder:
             text = f"{name} = {done.text.partition(' = ')[2]}"
             self.done[inner] = Equation(name, text, done.line, value, (), done.block)
         else:
-            names = (
-                {key: t.name for key, t in frame.values.items() if isinstance(t, Tensor) and t.name}
-                if frame.prefix
-                else {}
-            )
-            text = statement.written(name, names)
-            self.done.append(Equation(name, text, statement.line, value, (), frame.prefix.rstrip(".")))
+            self._note(name, statement, value, frame)
+
+    def _note(self, name: str, statement: Statement, value: Tensor, frame: _Frame) -> None:
+        try:
+            text = statement.written(name, frame.written_names() if frame.prefix else {})
+        except RecursionError:
+            statement.fail("the expression is nested too deeply")
+        self.done.append(Equation(name, text, statement.line, value, (), frame.prefix.rstrip(".")))
 
     def _with_nodes(self) -> tuple[Equation, ...]:
         """Give every equation the nodes that were made for it: those since the equation before, up to its own."""
@@ -180,16 +202,31 @@ class Recorder:
 
     def parameter(self, frame: _Frame, name: str, statement: Statement) -> Tensor:
         """Return a parameter, made when it is first used, when the tensors that its sizes speak of are known."""
-        declared = frame.equations.parameters[name]
+        declared, source = frame.equations.parameters[name], self.declaration.source
+        known = self.find(frame.prefix + name)
+        if known is not None and self.partial:
+            return known
+        if frame.prefix + name in self.sized:
+            chain = " -> ".join([*self.sized[self.sized.index(frame.prefix + name) :], frame.prefix + name])
+            source.fail(f"the sizes of parameters are a cycle: {chain}", *declared.path)
+        self.sized.append(frame.prefix + name)
         shape = tuple(s if isinstance(s, int) else self._sized(frame, name, declared, s) for s in declared.shape)
+        self.sized.pop()
+        if known is not None:
+            if known.shape != shape:
+                source.fail(f"the shape of parameter {name!r} depends on the batch size", *declared.path)
+            return known
         try:
             return self.create(frame.prefix + name, shape, declared)
         except (MemoryError, ValueError, OverflowError) as error:
-            self.declaration.source.fail(f"parameter {name!r} of shape {shape} cannot be made: {error}", *declared.path)
+            source.fail(f"parameter {name!r} of shape {shape} cannot be made: {error}", *declared.path)
 
     def _size(self, declared: ParameterDeclaration, size: str) -> Statement:
         source = self.declaration.source
         return parse_size(size, source.file, source.line(*declared.path))
+
+    def _size_names(self, declared: ParameterDeclaration) -> set[str]:
+        return {name for size in declared.shape if isinstance(size, str) for name in self._size(declared, size).names()}
 
     def _sized(self, frame: _Frame, name: str, declared: ParameterDeclaration, size: str) -> int:
         statement = self._size(declared, size)
@@ -205,10 +242,11 @@ class Recorder:
 
     def _refuse_batch(self, frame: _Frame, node: ast.Subscript, statement: Statement) -> None:
         owner = node.value.value if isinstance(node.value, ast.Attribute) else None
-        if isinstance(owner, ast.Name) and isinstance(node.slice, ast.Constant) and node.slice.value == 0:
-            tensor = frame.values.get(owner.id)
-            if isinstance(tensor, Tensor) and tensor.kind != "parameter":
-                statement.fail(f"{owner.id}.shape[0] is the batch size, which a parameter cannot depend on")
+        tensor = frame.values.get(owner.id) if isinstance(owner, ast.Name) else None
+        if isinstance(tensor, Tensor) and tensor.kind != "parameter" and tensor.ndim:
+            first = {"0", str(-tensor.ndim)}
+            if ast.unparse(node.slice) in first:
+                statement.fail(f"{ast.unparse(node)} is the batch size, which a parameter cannot depend on")
 
     def call_block(
         self, frame: _Frame, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.AST
@@ -226,13 +264,36 @@ class Recorder:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 statement.fail(f"block {name!r}: {key} must be a number; found {value!r}", node)
         self.called.add(name)
-        frame.calls[statement.target] += 1
-        number = frame.calls[statement.target]
-        instance = f"{frame.prefix}{statement.target}" + (f"_{number}" if number > 1 else "")
+        if len(self.done) > _MOST_EQUATIONS:
+            statement.fail(f"the blocks make more than {_MOST_EQUATIONS:,} equations", node)
+        instance = self._instance(frame, statement.target)
+        self._name_arguments(frame, instance, block, args, statement, node)
         values = dict(zip(block.inputs, args, strict=True)) | block.attributes | kwargs
         inner = _Frame(block, self.statements[block.path], f"{instance}.", values, frame, name)
         self._run(inner)
+        for given in block.inputs:
+            if given not in self.block_reads[name]:
+                self.declaration.source.fail(f"block {name!r}: input {given!r} is never used", *block.path, "inputs")
         return self._named(inner, block.output, "output")
+
+    def _instance(self, frame: _Frame, target: str) -> str:
+        """Return a name for one more block call in an equation: the equation's, or one that is no equation's."""
+        taken = {statement.target for statement in self.statements[frame.equations.path]}
+        while True:
+            frame.calls[target] += 1
+            name = target if frame.calls[target] == 1 else f"{target}_{frame.calls[target]}"
+            if name == target or name not in taken:
+                return frame.prefix + name
+
+    def _name_arguments(
+        self, frame: _Frame, instance: str, block: Equations, args: list[Any], statement: Statement, node: ast.AST
+    ) -> None:
+        """Give an argument that is an expression a name and an equation, so that the block's equations can speak of it."""
+        assert isinstance(node, ast.Call)
+        for name, value, written in zip(block.inputs, args, node.args, strict=True):
+            if value.name is None and value.op is not None:
+                value.name = f"{instance}.{name}"
+                self._note(value.name, dataclasses.replace(statement, value=written), value, frame)
 
 
 class _Resolver:
@@ -268,7 +329,24 @@ class _Resolver:
         if not is_operation(name):
             known = [*OPERATIONS, *self.recorder.declaration.blocks]
             statement.fail(f"no operation or block is called {name!r}{nearest(name, known)}", node)
-        return OPERATIONS[name](*args, **kwargs)
+        self._check_operands(OPERATIONS[name].op, args, kwargs, statement, node)
+        result = OPERATIONS[name](*args, **kwargs)
+        # Numbers alone give a number again, which takes the dtype of the tensors that it meets.
+        return result if isinstance(result, Tensor) else result.item()
+
+    def _check_operands(
+        self, op: type[Op], args: list[Any], kwargs: Mapping[str, Any], statement: Statement, node: ast.AST
+    ) -> None:
+        """Refuse lists and texts where tensors belong, and whatever would compute on literals of any size."""
+        listed = op.variadic and args and isinstance(args[0], list)
+        operands = (
+            args[0] if listed else [*args[: len(op.parameters)], *(kwargs[k] for k in op.parameters if k in kwargs)]
+        )
+        for operand in operands:
+            if not isinstance(operand, (Tensor, int, float)):
+                statement.fail(f"{op.name} takes tensors and numbers; found {operand!r}", node)
+        if operands and not (op.elementwise or any(isinstance(operand, Tensor) for operand in operands)):
+            statement.fail(f"{op.name} needs a tensor among its inputs", node)
 
 
 def _chain(start: str, goal: str, statements: Mapping[str, Statement]) -> list[str]:
@@ -301,4 +379,4 @@ def _behind(node: Tensor, taken: set[Tensor]) -> tuple[Tensor, ...]:
 def _text_of(declaration: Declaration, equations: Equations) -> Text:
     key = (*equations.path, "equations")
     line, column = declaration.source.text_start(*key)
-    return Text(equations.text, declaration.source.file, line, column)
+    return Text(equations.text, declaration.source.file, line, column, declaration.source)

@@ -18,11 +18,17 @@ def save_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor],
     """Write parameters to a safetensors file; a file that was there is replaced only when the new one is whole."""
     from safetensors.numpy import save
 
-    data = save({name: np.ascontiguousarray(p.value) for name, p in parameters.items()}, metadata={"model": model})
+    data = save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}, metadata={"model": model})
     target = Path(path)
+    if not target.name or target.is_dir():
+        raise WeightsError(f"{str(path)!r} is a folder; weights are written to a file")
     partial = target.with_name(target.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(target)
+    try:
+        partial.write_bytes(data)
+        partial.replace(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
 
 
 def load_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str) -> None:
@@ -43,10 +49,12 @@ def load_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor],
                 f"{path}: not the weights of model {model!r}: {name!r} has shape {arrays[name].shape}, "
                 f"the model's {parameter.shape}"
             )
-        if not np.isfinite(arrays[name]).all():
-            raise WeightsError(f"{path}: {name!r} holds NaN or infinity")
         if not np.can_cast(arrays[name].dtype, parameter.dtype, "same_kind"):
             raise WeightsError(f"{path}: {name!r} holds {arrays[name].dtype}, the model's {parameter.dtype}")
+        with np.errstate(over="ignore"):
+            arrays[name] = arrays[name].astype(parameter.dtype)
+        if not np.isfinite(arrays[name]).all():
+            raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers beyond {parameter.dtype}")
     for name, parameter in parameters.items():
         parameter.value = arrays[name]
 
