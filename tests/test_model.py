@@ -154,8 +154,8 @@ def test_name_title_and_training_come_from_the_file():
     assert model.name == "notes_cnn"
     assert model.title == "The CNN of the notes: is a handwritten digit odd?"
     training = model.training
-    assert (training.data, training.epochs, training.batch_size) == ("digits_odd", 20, 32)
-    assert (training.learning_rate, training.optimizer, training.momentum, training.seed) == (0.2, "sgd", 0.0, 0)
+    assert (training.data, training.epochs, training.batch_size) == ("digits_odd", 30, 32)
+    assert (training.learning_rate, training.optimizer, training.momentum, training.seed) == (0.5, "sgd", 0.0, 0)
 
 
 def test_a_byte_order_mark_and_windows_line_endings_are_read(tmp_path):

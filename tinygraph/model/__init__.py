@@ -2,6 +2,6 @@
 
 from tinygraph.model.declaration import Input, Training
 from tinygraph.model.model import Model, bundled_models, load_model
-from tinygraph.model.recorder import Equation, Recording
+from tinygraph.model.recording import Equation, Recording
 
 __all__ = ["Equation", "Input", "Model", "Recording", "Training", "bundled_models", "load_model"]

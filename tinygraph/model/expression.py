@@ -31,7 +31,7 @@ class Resolver(Protocol):
     def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
         """Return the tensor or number called ``name``."""
 
-    def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.AST) -> Any:
+    def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call) -> Any:
         """Return the result of an operation or block."""
 
 

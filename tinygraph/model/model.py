@@ -15,14 +15,15 @@ from tinygraph.errors import DataError, ModelError, ShapeError, TinygraphError, 
 from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
-from tinygraph.graph.leaves import parameter
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import aligned
-from tinygraph.model.declaration import Declaration, Input, ParameterDeclaration, Training, declare, read_toml
-from tinygraph.model.initializers import initial_value
+from tinygraph.model.declaration import Declaration, Input, Training, declare, read_toml
+from tinygraph.model.parameters import Parameters, checked_seed
 from tinygraph.model.places import Source
-from tinygraph.model.recorder import Recorder, Recording
+from tinygraph.model.program import Program
+from tinygraph.model.recorder import record
+from tinygraph.model.recording import Recording
 from tinygraph.model.weights import load_weights, save_weights
 
 
@@ -97,26 +98,18 @@ class Model:
     def _build(self, declaration: Declaration, path: Path | None, seed: int | None) -> None:
         self.declaration = declaration
         self.path = path
-        self.seed = declaration.training.seed if seed is None else _seed(seed)
-        self._parameters: dict[str, Tensor] = {}
-        self._initial: dict[str, ParameterDeclaration] = {}
-        self._recorder = Recorder(declaration, self._parameter, lambda name: self._parameters.get(name))
+        self._program = Program(declaration)
+        first_seed = declaration.training.seed if seed is None else checked_seed(seed)
+        self._parameters = Parameters(declaration.source, first_seed, declaration.dtype)
         self._recordings: dict[int, Recording] = {}
         self._outputs: dict[int, Graph] = {}
         # Two samples and three, so that nothing that only works for one size of batch passes for a model.
         self.record(2)
         self.record(3)
-        order = {name: place for place, name in enumerate(declaration.main.parameters)}
-        self._parameters = dict(sorted(self._parameters.items(), key=lambda item: order.get(item[0], len(order))))
-        needed = self._recorder.needed_for(self.output)
+        self._parameters.sort(list(declaration.main.parameters))
+        needed = self._program.needed_for(self.output)
         self.features = tuple(name for name in self.inputs if name in needed)
         self.labels = tuple(name for name in self.inputs if name not in needed)
-
-    def _parameter(self, name: str, shape: tuple[int, ...], declared: ParameterDeclaration) -> Tensor:
-        value = initial_value(name, shape, declared.init, declared.options, self.seed, self.declaration.dtype)
-        self._parameters[name] = parameter(value, name)
-        self._initial[name] = declared
-        return self._parameters[name]
 
     @property
     def name(self) -> str:
@@ -136,7 +129,7 @@ class Model:
     @property
     def parameters(self) -> Mapping[str, Tensor]:
         """The parameters by name, in the order of their declaration; those of blocks follow, as ``R1.K1``."""
-        return MappingProxyType(self._parameters)
+        return MappingProxyType(self._parameters.tensors)
 
     @property
     def output(self) -> str:
@@ -149,6 +142,11 @@ class Model:
         return self.declaration.loss
 
     @property
+    def seed(self) -> int:
+        """The seed that the parameters were last drawn from."""
+        return self._parameters.seed
+
+    @property
     def training(self) -> Training:
         """How the model is trained when nothing else is said."""
         return self.declaration.training
@@ -159,7 +157,7 @@ class Model:
             raise TinygraphError(f"a batch holds at least one sample; found {batch!r}")
         if batch not in self._recordings or _stale(self._recordings[batch]):
             leaves = {name: declare_input(name, i.batch_shape(int(batch)), i.dtype) for name, i in self.inputs.items()}
-            self._recordings[batch] = self._recorder.record(leaves)
+            self._recordings[batch] = record(self._program, self._parameters, leaves)
         return self._recordings[batch]
 
     def graph(self, batch: int) -> Graph:
@@ -189,7 +187,7 @@ class Model:
         if len({leaf.shape[0] for leaf in leaves.values()}) > 1:
             raise DataError("the inputs hold different numbers of samples: " + _sizes(leaves))
         whole = all(name in leaves for name in self.inputs)
-        return self._recorder.record(leaves, None if whole else self._recorder.needed_for(self.output))
+        return record(self._program, self._parameters, leaves, None if whole else self._program.needed_for(self.output))
 
     def _leaf(self, name: str, value: Any) -> Tensor:
         if isinstance(value, Tensor):
@@ -255,10 +253,7 @@ class Model:
         >>> model = load_model("xor")
         >>> model.initialize(seed=1)
         """
-        self.seed = self.seed if seed is None else _seed(seed)
-        for name, tensor in self._parameters.items():
-            declared = self._initial[name]
-            tensor.value = initial_value(name, tensor.shape, declared.init, declared.options, self.seed, tensor.dtype)
+        self._parameters.initialize(self.seed if seed is None else checked_seed(seed))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters to a safetensors file."""
@@ -282,12 +277,6 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"
-
-
-def _seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise TinygraphError(f"a seed is a whole number from 0; found {seed!r}")
-    return int(seed)
 
 
 def _stale(recording: Recording) -> bool:

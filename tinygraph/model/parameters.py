@@ -1,0 +1,117 @@
+"""The parameters of a model: made when an equation first reads them, when the tensors their sizes speak of are known."""
+
+from __future__ import annotations
+
+import ast
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.errors import TinygraphError
+from tinygraph.graph.leaves import parameter
+from tinygraph.graph.tensor import Tensor
+from tinygraph.model.declaration import ParameterDeclaration
+from tinygraph.model.expression import evaluate_expression
+from tinygraph.model.initializers import initial_value
+from tinygraph.model.parse import Statement, parse_size
+from tinygraph.model.places import Source
+
+if TYPE_CHECKING:
+    from tinygraph.model.scope import Scope
+
+_MOST_ELEMENTS = 10**9
+
+
+class Parameters:
+    """The parameters by name, with what is needed to draw them again."""
+
+    def __init__(self, source: Source, seed: int, dtype: np.dtype[Any]) -> None:
+        self.source, self.seed, self.dtype = source, seed, dtype
+        self.tensors: dict[str, Tensor] = {}
+        self.declarations: dict[str, ParameterDeclaration] = {}
+        self._being_sized: list[str] = []
+
+    def get(self, scope: Scope, name: str, trusted: bool) -> Tensor:
+        """Return the parameter that a scope calls ``name``, made if it is new.
+
+        One that is known must have the shape that its sizes give now, unless it is ``trusted``: a shape that changes with
+        the batch is refused.
+        """
+        full, declared = scope.prefix + name, scope.equations.parameters[name]
+        known = self.tensors.get(full)
+        if known is not None and trusted:
+            return known
+        shape = self._shape(scope, full, name, declared)
+        if known is None:
+            self.tensors[full] = parameter(self._drawn(full, shape, declared), full)
+            self.declarations[full] = declared
+        elif known.shape != shape:
+            self.source.fail(f"the shape of parameter {name!r} depends on the batch size", *declared.path)
+        return self.tensors[full]
+
+    def initialize(self, seed: int) -> None:
+        """Draw all values anew."""
+        self.seed = seed
+        for name, tensor in self.tensors.items():
+            tensor.value = self._drawn(name, tensor.shape, self.declarations[name])
+
+    def sort(self, names: list[str]) -> None:
+        """Put the parameters called ``names`` first, in that order."""
+        order = {name: place for place, name in enumerate(names)}
+        self.tensors = dict(sorted(self.tensors.items(), key=lambda item: order.get(item[0], len(order))))
+
+    def _drawn(self, name: str, shape: tuple[int, ...], declared: ParameterDeclaration) -> Any:
+        try:
+            if math.prod(shape) > _MOST_ELEMENTS:
+                raise MemoryError(f"more than {_MOST_ELEMENTS:,} elements")
+            return initial_value(name, shape, declared.init, declared.options, self.seed, self.dtype)
+        except (MemoryError, ValueError, OverflowError) as error:
+            self.source.fail(f"parameter {name!r} of shape {shape} cannot be made: {error}", *declared.path)
+
+    def _shape(self, scope: Scope, full: str, name: str, declared: ParameterDeclaration) -> tuple[int, ...]:
+        if full in self._being_sized:
+            chain = " -> ".join([*self._being_sized[self._being_sized.index(full) :], full])
+            self.source.fail(f"the sizes of parameters are a cycle: {chain}", *declared.path)
+        self._being_sized.append(full)
+        try:
+            return tuple(s if isinstance(s, int) else self._size(scope, name, declared, s) for s in declared.shape)
+        finally:
+            self._being_sized.pop()
+
+    def _size(self, scope: Scope, name: str, declared: ParameterDeclaration, size: str) -> int:
+        statement = size_statement(self.source, declared, size)
+        for node in ast.walk(statement.value):
+            if isinstance(node, ast.Name) and node.id == name:
+                statement.fail(f"the size of {name!r} is read off {name!r} itself")
+            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute):
+                _refuse_batch(scope, node, node.value.value, statement)
+        value = evaluate_expression(statement, scope)
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            statement.fail(f"a size must be a whole number of at least 1; {size!r} gives {value!r}")
+        return value
+
+
+def size_statement(source: Source, declared: ParameterDeclaration, size: str) -> Statement:
+    """Return the syntax of a size that is written as text."""
+    return parse_size(size, source.file, source.line(*declared.path))
+
+
+def size_names(source: Source, declared: ParameterDeclaration) -> set[str]:
+    """Return the names that the sizes of a parameter speak of."""
+    texts = [size for size in declared.shape if isinstance(size, str)]
+    return set().union(*(size_statement(source, declared, size).names() for size in texts))
+
+
+def _refuse_batch(scope: Scope, node: ast.Subscript, owner: ast.AST, statement: Statement) -> None:
+    tensor = scope.values.get(owner.id) if isinstance(owner, ast.Name) else None
+    if isinstance(tensor, Tensor) and tensor.kind != "parameter" and tensor.ndim:
+        if ast.unparse(node.slice) in ("0", str(-tensor.ndim)):
+            statement.fail(f"{ast.unparse(node)} is the batch size, which a parameter cannot depend on")
+
+
+def checked_seed(seed: Any) -> int:
+    """Return a seed as a whole number from 0, or raise ``TinygraphError``."""
+    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
+        raise TinygraphError(f"a seed is a whole number from 0; found {seed!r}")
+    return int(seed)
