@@ -39,7 +39,9 @@ class OpFunction:
         self.__doc__ = op.__doc__
         self.__module__ = op.__module__
         self.attribute_names = tuple(op.attribute_annotations())
-        self._simple = op() if not self.attribute_names and not op.variadic and op.operands == Op.operands else None
+        plain = all("operands" not in vars(cls) for cls in op.__mro__ if cls is not Op)
+        # One instance serves all calls of an operation that has no attributes and records what it is given.
+        self._simple = op() if plain and not self.attribute_names and not op.variadic else None
         self._arity = len(op.parameters)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
