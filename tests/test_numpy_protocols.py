@@ -330,10 +330,12 @@ def test_asarray_of_a_shape_only_tensor_is_an_error():
         np.asarray(tg.input("Inp", (2,)))
 
 
-def test_a_list_of_scalar_tensors_becomes_an_array():
+def test_a_list_of_tensors_is_refused_because_it_would_lose_its_history():
     values = [tg.tensor(1.0), tg.tensor(2.0) * 2]
     assert_array_equal(np.array([float(value) for value in values]), [1.0, 4.0])
-    assert_array_equal(tg.tensor(values).value, [1.0, 4.0])
+    for use in (tg.tensor, lambda v: tg.tensor([1.0, 2.0]) + v, lambda v: tg.concatenate([tg.tensor([1.0]), v])):
+        with pytest.raises(tg.DTypeError, match="a list of tensors would lose what they were made from"):
+            use(values)
 
 
 def test_numbers_of_one_element():

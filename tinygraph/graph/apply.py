@@ -44,8 +44,13 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
         folded = folded and x.kind == "constant"
         if x._value is None:
             return _apply_to_shapes(op, inputs)
-    value = evaluate(op, values, op.shape(*inputs) if op.has_shape_rule else None)
+    value = evaluate(op, values, *_expected(op, inputs))
     return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
+
+
+def _expected(op: Op, inputs: Sequence[Any]) -> tuple[Any, Any]:
+    """Return the shape and dtype that an operation's own rules foresee, where it has them."""
+    return (op.shape(*inputs), op.result_dtype(*inputs)) if op.has_shape_rule else (None, None)
 
 
 def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:
@@ -57,7 +62,7 @@ def compute(op: Op, inputs: Sequence[Any]) -> Any:
     """Return the result of ``op`` on arrays and numbers, recording nothing."""
     # A Python number stays one where it may: it is weak beside arrays.
     inputs = [x if op.elementwise and isinstance(x, _SCALARS) else numeric_array(x, op.name) for x in inputs]
-    return np.asarray(evaluate(op, inputs, op.shape(*inputs) if op.has_shape_rule else None))
+    return np.asarray(evaluate(op, inputs, *_expected(op, inputs)))
 
 
 def _lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
@@ -69,7 +74,15 @@ def _lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
             if isinstance(x, Tensor):
                 raise DTypeError(f"{op.name}: subclasses of Tensor are not supported; found {type(x).__name__}")
             if isinstance(x, _SCALARS) and dtypes:
-                x = np.asarray(x, dtype=np.result_type(*dtypes, x))
+                x = _weak(op, x, dtypes)
             x = constant(numeric_array(x, op.name))
         lifted.append(x)
     return lifted
+
+
+def _weak(op: Op, number: Any, dtypes: Sequence[Any]) -> Any:
+    """Return a Python number in the dtype of what it meets, as NumPy 2 does."""
+    try:
+        return np.asarray(number, dtype=np.result_type(*dtypes, number))
+    except OverflowError:
+        raise DTypeError(f"{op.name}: the number {number} is out of range for {np.result_type(*dtypes)}") from None

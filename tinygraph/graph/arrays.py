@@ -23,6 +23,10 @@ def numeric_array(value: Any, what: str) -> Array:
     """
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(f"{what}: a masked array would lose its mask; fill it first")
+    if isinstance(value, (list, tuple)) and _holds_tensors(value):
+        raise DTypeError(
+            f"{what}: a list of tensors would lose what they were made from; join them with tg.concatenate"
+        )
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -32,6 +36,13 @@ def numeric_array(value: Any, what: str) -> Array:
     if array.dtype.kind not in "biufc":
         raise DTypeError(f"{what}: expected numbers; found {array.dtype} ({type(value).__name__})")
     return array
+
+
+def _holds_tensors(values: Any) -> bool:
+    """Whether nested lists hold something that records what NumPy does with it."""
+    if isinstance(values, (list, tuple)):
+        return any(map(_holds_tensors, values))
+    return hasattr(values, "__array_ufunc__") and not isinstance(values, (np.ndarray, np.generic))
 
 
 def numeric_dtype(dtype: Any, what: str) -> np.dtype[Any]:

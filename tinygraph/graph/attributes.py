@@ -26,7 +26,7 @@ def conform(operation: str, name: str, value: Any, annotation: Any) -> Any:
     Traceback (most recent call last):
     tinygraph.errors.AttributeValueError: conv2d: groups must be int; found 'two' (str)
     """
-    fitted = _fit(value.item() if isinstance(value, np.generic) else value, annotation)
+    fitted = _fit(value, annotation)
     if fitted is _MISFIT:
         raise AttributeValueError(
             f"{operation}: {name} must be {describe(annotation)}; found {_shown(value)} ({type(value).__name__})"
@@ -39,6 +39,8 @@ def _shown(value: Any) -> str:
 
 
 def _fit(value: Any, annotation: Any) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
     if annotation is Any:
         return value
     if annotation is None or annotation is type(None):
@@ -60,6 +62,8 @@ def _fit(value: Any, annotation: Any) -> Any:
 
 
 def _fit_tuple(value: Any, items: tuple[Any, ...]) -> Any:
+    if isinstance(value, np.ndarray) and value.ndim == 1:
+        value = value.tolist()
     if not isinstance(value, (tuple, list)):
         return _MISFIT
     if not items:

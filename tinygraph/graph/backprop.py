@@ -7,20 +7,23 @@ asked for are visited, each once, and a gradient is dropped when it is spent.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, NoReturn, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 
-from tinygraph.errors import DTypeError, GradientError, RuleError, ShapeError, StaleValueError, TinygraphError
+from tinygraph.errors import DTypeError, GradientError, ShapeError, StaleValueError
 from tinygraph.graph.apply import apply
 from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import tensors_of, topological
 from tinygraph.graph.leaves import constant
-from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.rules import OpaqueGradient, call_rule
 from tinygraph.graph.tensor import Tensor, now
+
+# Several threads may add to the gradient of one leaf.
+_accumulating = threading.Lock()
 
 
 def grad(
@@ -83,9 +86,10 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
     gradients = _sweep(output, leaves, _seed(output, cotangent).value, recording=False)
     if not gradients:
         raise GradientError(f"{output.describe()} depends on no parameter or tensor that could take a gradient")
-    for leaf, gradient in gradients.items():
-        total = np.array(gradient) if leaf.grad is None else np.asarray(leaf.grad) + gradient
-        leaf.grad = Tensor("tensor", value=total, name=_gradient_name(leaf))
+    with _accumulating:
+        for leaf, gradient in gradients.items():
+            total = np.array(gradient) if leaf.grad is None else np.asarray(leaf.grad) + gradient
+            leaf.grad = Tensor("tensor", value=total, name=_gradient_name(leaf))
 
 
 def _sweep(output: Tensor, wanted: set[Tensor], seed: Any, recording: bool) -> dict[Tensor, Any]:
@@ -146,68 +150,7 @@ def _pull_back(
             yield place, apply(OpaqueGradient(op, place), [gradient, node, *inputs])
         return
     y, operands = (node, inputs) if recording else (node._value, [x._value for x in inputs])
-    for place, contribution in call_rule(op, places, gradient, y, *operands):
-        yield place, _fitted(op, place, contribution, y, operands)
-
-
-def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> Iterator[tuple[int, Any]]:
-    """Yield the place and gradient of the inputs at ``places`` for which the rule of ``op`` has one.
-
-    Raises ``RuleError`` where the rule fails or returns another number of gradients than there are inputs.
-    """
-    try:
-        returned = op.vjp(dy, y, *inputs)
-        returned = returned if isinstance(returned, (tuple, list)) else (returned,)
-        if len(returned) != len(inputs):
-            raise RuleError(
-                f"{op.name}: its gradient rule returned {len(returned)} gradient{'' if len(returned) == 1 else 's'} "
-                f"for {len(inputs)} inputs; return one for each input, None where no gradient flows"
-            )
-        for place in places:
-            gradient = returned[place]() if callable(returned[place]) else returned[place]
-            if gradient is not None:
-                yield place, gradient
-    except TinygraphError:
-        raise
-    except Exception as error:
-        raise RuleError(f"{op.name}: its gradient rule failed: {type(error).__name__}: {error}") from error
-
-
-def _fitted(op: Op, place: int, gradient: Any, y: Any, inputs: Sequence[Any]) -> Any:
-    """Return a gradient in the shape and dtype of its input, summed over the axes along which that was broadcast.
-
-    ``y`` and ``inputs`` are those of the rule: all tensors, or all arrays.
-    """
-    x = inputs[place]
-    if not isinstance(gradient, (Tensor, np.ndarray, np.generic)):
-        try:
-            gradient = numeric_array(gradient, "not numbers")
-        except (DTypeError, ShapeError):
-            _blame(op, place, x, type(gradient).__name__)
-    if x.__class__ is Tensor and gradient.__class__ is not Tensor:
-        gradient = constant(gradient)
-    if gradient.shape != x.shape:
-        if not _was_broadcast(gradient.shape, y.shape, inputs):
-            _blame(op, place, x, f"shape {gradient.shape}")
-        gradient = OPERATIONS["sum_to"](gradient, x.shape)
-    if gradient.dtype != x.dtype:
-        if gradient.dtype.kind not in "biuf" and gradient.dtype.kind != x.dtype.kind:
-            _blame(op, place, x, str(gradient.dtype))
-        gradient = OPERATIONS["cast"](gradient, x.dtype.name)
-    return gradient
-
-
-def _blame(op: Op, place: int, x: Any, found: str) -> NoReturn:
-    name = op.parameters[min(place, len(op.parameters) - 1)]
-    raise RuleError(f"{op.name}: its gradient rule returned {found} for input {name} of shape {x.shape} ({x.dtype})")
-
-
-def _was_broadcast(gradient: Shape, result: Shape, inputs: Sequence[Any]) -> bool:
-    try:
-        broadcast = np.broadcast_shapes(*[x.shape for x in inputs])
-    except ValueError:
-        return False
-    return gradient == broadcast == result
+    yield from call_rule(op, places, gradient, y, *operands)
 
 
 def _check_fresh(node: Tensor) -> None:
@@ -263,7 +206,9 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
     if not isinstance(output, Tensor):
         raise GradientError(f"gradients are taken of a tensor; found {type(output).__name__}")
     if not _differentiable(output):
-        raise GradientError(f"{output.describe()} holds {output.dtype}; only floating point numbers have gradients")
+        raise GradientError(
+            f"{output.describe()} holds {output.dtype}; only real floating point numbers have gradients"
+        )
     if cotangent is None and output.size != 1:
         raise GradientError(
             f"{output.describe()} has {output.size} elements; give a cotangent of its shape, "
@@ -282,37 +227,8 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
 
 
 def _differentiable(x: Tensor) -> bool:
-    return x.dtype.kind in "fc"
+    return x.dtype.kind == "f"
 
 
 def _gradient_name(x: Tensor) -> str | None:
     return f"d{x.name}" if x.name else None
-
-
-@dataclass(frozen=True)
-class OpaqueGradient(Op):
-    """The gradient of one input by a rule that only plain arrays can pass through: one node, and no second derivative."""
-
-    of: Op
-    place: int
-    name: ClassVar[str] = "opaque_gradient"
-
-    def forward(self, dy: Any, y: Any, *inputs: Any) -> Any:
-        for place, gradient in call_rule(self.of, [self.place], dy, y, *inputs):
-            return _fitted(self.of, place, gradient, y, inputs)
-        return np.zeros_like(inputs[self.place])
-
-    def shape(self, *inputs: Any) -> Shape:
-        return tuple(inputs[2 + self.place].shape)
-
-    def result_dtype(self, *inputs: Any) -> np.dtype[Any]:
-        return np.dtype(inputs[2 + self.place].dtype)
-
-    def vjp(self, dy: Any, y: Any, *inputs: Any) -> Any:
-        raise RuleError(
-            f"{self.of.name}: its gradient rule works on plain arrays (opaque), so it cannot be differentiated again; "
-            "write the rule in operations, without opaque=True"
-        )
-
-    def expression(self, *arguments: str) -> str:
-        return f"{self.of.name}_vjp({', '.join(arguments)})[{self.place}]"

@@ -15,6 +15,7 @@ from tinygraph.graph.op import Op, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
 from tinygraph.graph.tensor import Tensor
 
+_TRAITS = ("formula", "symbol", "elementwise", "holomorphic", "numpy", "samples")
 OpClass = TypeVar("OpClass", bound=type[Op])
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 
@@ -83,12 +84,12 @@ class OpFunction:
         if self.op.variadic:
             inputs, rest = self._sequence(args)
         else:
-            given = list(args[: self._arity])
-            given += [kwargs.pop(name) for name in self.op.parameters[len(given) :] if name in kwargs]
-            inputs, rest = given, args[self._arity :]
-            if len(inputs) < self._arity:
-                missing = listing(self.op.parameters[len(inputs) :])
-                raise TinygraphError(f"{self.name} takes {_count(self._arity, 'tensor')}; missing: {missing}")
+            given = dict(zip(self.op.parameters, args, strict=False))
+            given |= {name: kwargs.pop(name) for name in self.op.parameters if name in kwargs and name not in given}
+            missing = [name for name in self.op.parameters if name not in given]
+            if missing:
+                raise TinygraphError(f"{self.name} takes {_count(self._arity, 'tensor')}; missing: {listing(missing)}")
+            inputs, rest = [given[name] for name in self.op.parameters], args[self._arity :]
         if len(rest) > len(self.attribute_names):
             most = self._arity + len(self.attribute_names)
             raise TinygraphError(f"{self.name} takes at most {_count(most, 'argument')}; found {len(args)}")
@@ -153,9 +154,7 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
     """
     if cls is None:
         return lambda later: register(later, numpy=numpy)
-    decorated = cls.__dict__.get("__dataclass_params__")
-    if decorated is None or not decorated.frozen:
-        raise TinygraphError(f"{cls.__name__}: write @tg.register above @dataclass(frozen=True)")
+    _check_class(cls)
     known = OPERATIONS.get(cls.name)
     if known is not None and known.__module__ != cls.__module__:
         warnings.warn(f"operation {cls.name!r} of {cls.__module__} replaces that of {known.__module__}", stacklevel=3)
@@ -163,6 +162,19 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
     for function in numpy:
         NUMPY_FUNCTIONS[function] = OPERATIONS[cls.name]
     return cls
+
+
+def _check_class(cls: type[Op]) -> None:
+    decorated = cls.__dict__.get("__dataclass_params__")
+    if decorated is None or not decorated.frozen:
+        raise TinygraphError(f"{cls.__name__}: write @tg.register above @dataclass(frozen=True)")
+    for name in cls.attribute_annotations():
+        if hasattr(Op, name):
+            raise TinygraphError(
+                f"{cls.name}: an attribute cannot be called {name!r}, which means something else to Op"
+            )
+    if not cls.parameters:
+        raise TinygraphError(f"{cls.name}: forward takes no tensor; its positional arguments are the tensors")
 
 
 @overload
@@ -204,6 +216,11 @@ def op(forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable
 def _from_function(
     function: Callable[..., Any], numpy: Sequence[Callable[..., Any]], traits: dict[str, Any]
 ) -> OpFunction:
+    for trait in traits:
+        if trait not in _TRAITS:
+            raise TinygraphError(
+                f"tg.op has no option {trait!r}{nearest(trait, _TRAITS)} (options: {listing(_TRAITS)})"
+            )
     fields = _attribute_fields(function)
     members = {"name": function.__name__, "__doc__": function.__doc__, "__module__": function.__module__}
     members["forward"] = _with_attributes(function, [name for name, _, _ in fields])
@@ -223,7 +240,15 @@ def _from_function(
 
 def _attribute_fields(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
     """Return the keyword-only arguments of a function as the fields of a dataclass."""
-    hints = inspect.get_annotations(function, eval_str=True)
+    try:
+        hints = inspect.get_annotations(function, eval_str=True)
+    except NameError as error:
+        raise TinygraphError(f"{function.__name__}: an annotation means nothing here: {error}") from None
+    for p in inspect.signature(function).parameters.values():
+        if p.kind not in (p.KEYWORD_ONLY, p.VAR_POSITIONAL) and p.default is not p.empty:
+            raise TinygraphError(
+                f"{function.__name__}: tensors have no defaults; write * before the attribute {p.name!r}"
+            )
     keywords = [p for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
     return [
         (p.name, hints.get(p.name, Any), dataclasses.field(**({} if p.default is p.empty else {"default": p.default})))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 import re
 import typing
@@ -111,7 +110,12 @@ class Op:
     def attribute_annotations(cls) -> dict[str, Any]:
         """Return the annotation of every attribute, resolved."""
         if "_annotations" not in cls.__dict__:
-            hints = typing.get_type_hints(cls)
+            try:
+                hints = typing.get_type_hints(cls)
+            except NameError as error:
+                raise OperationError(
+                    f"{cls.name}: an annotation of its attributes means nothing here: {error}"
+                ) from None
             fields: tuple[dataclasses.Field[Any], ...] = (
                 dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
             )
@@ -142,10 +146,10 @@ class Op:
     def infer(self, *inputs: Any) -> tuple[Shape, np.dtype[Any]]:
         """Return the shape and dtype of the result without computing it, where a rule says so."""
         if self.elementwise:
-            return self.broadcast(*inputs), _probe(self, tuple(((), x.dtype) for x in inputs))[1]
+            return self.broadcast(*inputs), _probe(self, [((), x.dtype) for x in inputs])[1]
         if self.has_shape_rule:
             return self.shape(*inputs), self.result_dtype(*inputs)
-        return _probe(self, tuple((tuple(x.shape), x.dtype) for x in inputs))
+        return _probe(self, [(tuple(x.shape), x.dtype) for x in inputs])
 
     def broadcast(self, *inputs: Any) -> Shape:
         """Return the shape that the inputs broadcast to, or raise ``ShapeError``."""
@@ -204,8 +208,7 @@ def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bo
     return tuple(p.name for p in required), any(p.kind == p.VAR_POSITIONAL for p in required)
 
 
-@functools.lru_cache(maxsize=4096)
-def _probe(op: Op, operands: tuple[tuple[Shape, np.dtype[Any]], ...]) -> tuple[Shape, np.dtype[Any]]:
+def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Shape, np.dtype[Any]]:
     """Learn shape and dtype by running ``forward`` on ones."""
     try:
         result = evaluate(op, [np.ones(shape, dtype) for shape, dtype in operands], None)
@@ -218,8 +221,8 @@ def _probe(op: Op, operands: tuple[tuple[Shape, np.dtype[Any]], ...]) -> tuple[S
     return result.shape, result.dtype
 
 
-def evaluate(op: Op, values: Sequence[Any], shape: Shape | None) -> Any:
-    """Return ``op.forward(*values)``, an array or NumPy scalar, checked against ``shape`` where that is known."""
+def evaluate(op: Op, values: Sequence[Any], shape: Shape | None, dtype: np.dtype[Any] | None = None) -> Any:
+    """Return ``op.forward(*values)``, an array or NumPy scalar, checked against shape and dtype where those are known."""
     try:
         value = op.forward(*values)
     except TinygraphError:
@@ -230,16 +233,23 @@ def evaluate(op: Op, values: Sequence[Any], shape: Shape | None) -> Any:
         raise OperationError(f"{op.name}: forward failed: {type(error).__name__}: {error}") from error
     if value.__class__ is not np.ndarray or value.dtype.kind not in "biufc":
         value = _as_array(op, value)
+    if shape is None and op.elementwise and value.shape != np.shape(values[0]):
+        shape = op.broadcast(*[np.asarray(value) for value in values])
     if shape is not None and value.shape != shape:
-        raise OperationError(f"{op.name}: forward returned shape {value.shape}; its shape rule says {shape}")
+        rule = "it is elementwise, so the shape must be" if op.elementwise else "its shape rule says"
+        raise OperationError(f"{op.name}: forward returned shape {value.shape}; {rule} {shape}")
+    if dtype is not None and value.dtype != dtype:
+        if value.dtype.kind != dtype.kind:
+            raise OperationError(f"{op.name}: forward returned {value.dtype}; its result_dtype says {dtype}")
+        value = value.astype(dtype)
     return value
 
 
 def _as_array(op: Op, value: Any) -> Any:
     if isinstance(value, np.generic) and value.dtype.kind in "biufc":
         return value
-    if not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "shape"):
-        raise OperationError(f"{op.name}: forward returned a {type(value).__name__}; it must compute on arrays")
+    if isinstance(value, tuple) or (not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "shape")):
+        raise OperationError(f"{op.name}: forward returned a {type(value).__name__}; it must return one array")
     try:
         return numeric_array(value, f"{op.name}: forward returned {type(value).__name__}")
     except (DTypeError, ShapeError) as error:

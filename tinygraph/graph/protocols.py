@@ -26,6 +26,9 @@ _SHAPE_QUESTIONS: dict[Callable[..., Any], Callable[[Any], Any]] = {
 # Called with a tensor, every operation returns one.
 OPERATIONS = cast("dict[str, Callable[..., Tensor]]", _TABLE)
 
+# Arrays that take only shape and dtype from a tensor.
+_LIKE: frozenset[Callable[..., Any]] = frozenset({np.zeros_like, np.ones_like, np.full_like, np.empty_like})
+
 Axis = int | tuple[int, ...] | None
 
 
@@ -36,6 +39,7 @@ class Protocols:
 
     if TYPE_CHECKING:
         shape: Any
+        dtype: Any
         ndim: Any
         value: Any
         has_value: Any
@@ -79,6 +83,12 @@ class Protocols:
 
     def __neg__(self) -> Tensor:
         return OPERATIONS["negative"](self)
+
+    def __pos__(self) -> Tensor:
+        return OPERATIONS["identity"](self)
+
+    def __format__(self, specification: str) -> str:
+        return format(self.item(), specification) if specification else str(self)
 
     def __abs__(self) -> Tensor:
         return OPERATIONS["abs"](self)
@@ -185,9 +195,16 @@ class Protocols:
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         if function in _SHAPE_QUESTIONS:
             return _SHAPE_QUESTIONS[function](*args, **kwargs)
+        if function in _LIKE:
+            return function(_shaped_like(args[0]), *args[1:], **kwargs)
         if function in _QUESTIONS:
             return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
         return _operation_behind(function)(*args, **kwargs)
+
+
+def _shaped_like(x: Any) -> Any:
+    """Return an array of a tensor's shape and dtype that takes no memory."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
 
 def _plain(x: Any) -> Any:

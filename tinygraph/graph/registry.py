@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 OPERATIONS: dict[str, OpFunction] = {}
 NUMPY_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 _extensions_loaded: list[bool] = []
+# Reentrant: a package that is being loaded may itself look operations up.
+_loading = threading.RLock()
 
 
 def load_extensions() -> None:
@@ -24,18 +27,18 @@ def load_extensions() -> None:
 
     >>> load_extensions()
     """
-    if _extensions_loaded:
-        return
-    _extensions_loaded.append(True)
     from importlib.metadata import entry_points
 
-    for entry in entry_points(group="tinygraph.ops"):
-        try:
-            entry.load()
-        except Exception as error:
-            warnings.warn(
-                f"operations of {entry.value!r} were not loaded: {type(error).__name__}: {error}", stacklevel=2
-            )
+    with _loading:
+        if _extensions_loaded:
+            return
+        _extensions_loaded.append(True)
+        for entry in entry_points(group="tinygraph.ops"):
+            try:
+                entry.load()
+            except Exception as error:
+                message = f"operations of {entry.value!r} were not loaded: {type(error).__name__}: {error}"
+                warnings.warn(message, stacklevel=2)
 
 
 def is_operation(name: str) -> bool:

@@ -43,7 +43,7 @@ def run(
         if node.op is None:
             values[node] = given.get(node, node._value)
         else:
-            value = evaluate(node.op, [values[x] for x in node.inputs], node.shape)
+            value = evaluate(node.op, [values[x] for x in node.inputs], node.shape, node.dtype)
             if value.__class__ is np.ndarray:
                 value.flags.writeable = False
             values[node] = value

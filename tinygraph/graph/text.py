@@ -6,6 +6,7 @@ import itertools
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tinygraph.graph.tensor import Tensor
 
@@ -93,15 +94,19 @@ def equations_text(equations: Iterable[Equation]) -> str:
 def _own_labels(nodes: Iterable[Tensor]) -> dict[Tensor, str]:
     """Return the names of the nodes that have one, made unique by a number."""
     named = [node for node in nodes if node.name]
-    taken = {str(node.name) for node in named}
+    taken = {_in_one_line(node.name) for node in named}
     labels: dict[Tensor, str] = {}
     used: set[str] = set()
     for node in named:
-        name = str(node.name)
+        name = _in_one_line(node.name)
         numbered = (f"{name}_{i}" for i in itertools.count(2))
         labels[node] = name if name not in used else next(n for n in numbered if n not in used and n not in taken)
         used.add(labels[node])
     return labels
+
+
+def _in_one_line(name: Any) -> str:
+    return " ".join(str(name).split())
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:

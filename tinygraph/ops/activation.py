@@ -12,7 +12,9 @@ import numpy as np
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
+from tinygraph.ops.comparison import clip
 from tinygraph.ops.elementwise import erf, exp
+from tinygraph.ops.floating import floating
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
 
@@ -60,6 +62,7 @@ def sigmoid(x: Value) -> Value:
     >>> tg.sigmoid(np.array([-1e4, 0.0, 1e4]))
     array([0. , 0.5, 1. ])
     """
+    x = floating(x)
     small = np.exp(-np.where(x.real < 0, -x, x))
     return np.where(x.real < 0, small, 1) / (1 + small)
 
@@ -93,12 +96,16 @@ def softplus(x: Value) -> Value:
     >>> tg.softplus(np.array([-1e4, 0.0, 1e4])).round(4)
     array([0.000e+00, 6.931e-01, 1.000e+04])
     """
-    return np.logaddexp(0, x)
+    return np.logaddexp(0, floating(x))
 
 
 @softplus.vjp
 def softplus_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * sigmoid(x)
+
+
+# Beyond this the chance is 0 or 1 in any floating point type, and a cube could overflow.
+_FAR = 30.0
 
 
 @register
@@ -119,6 +126,7 @@ class Gelu(Op):
     samples = staticmethod(each(normal, ((3, 4), {}), ((3, 4), {"approximate": "tanh"})))
 
     def forward(self, x: Value) -> Value:
+        x = floating(x)
         return x * self._chance(x)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
@@ -126,14 +134,16 @@ class Gelu(Op):
         if self.approximate == "none":
             density = exp(-(x * x) / 2) / math.sqrt(2 * math.pi)
         else:
-            slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * x * x)
+            near = clip(x, -_FAR, _FAR)
+            slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near * near)
             density = 2 * chance * (1 - chance) * slope
         return dy * (chance + x * density)
 
     def _chance(self, x: Value) -> Value:
         if self.approximate == "none":
             return (1 + erf(x / math.sqrt(2))) / 2
-        return (1 + tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))) / 2
+        near = clip(x, -_FAR, _FAR)
+        return (1 + tanh(math.sqrt(2 / math.pi) * (near + 0.044715 * near * near * near))) / 2
 
 
 gelu = Gelu.function
@@ -176,7 +186,7 @@ class Softmax(_AlongAxis):
     formula: ClassVar[str] = "softmax({x})"
 
     def forward(self, x: Value) -> Value:
-        powers = np.exp(self.shifted(x))
+        powers = np.exp(self.shifted(floating(x)))
         return powers / powers.sum(axis=self.axis, keepdims=True)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
@@ -196,7 +206,7 @@ class LogSoftmax(_AlongAxis):
     formula: ClassVar[str] = "log softmax({x})"
 
     def forward(self, x: Value) -> Value:
-        shifted = self.shifted(x)
+        shifted = self.shifted(floating(x))
         return shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:

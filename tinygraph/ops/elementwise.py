@@ -119,7 +119,8 @@ def power_vjp(dy: Value, y: Value, base: Value, exponent: Value) -> Any:
     def of_exponent() -> Value:
         return dy * y * log(where(base > 0, base, 1.0))
 
-    return lambda: dy * (exponent * base ** (exponent - 1)), of_exponent
+    # Where the exponent is 0 the factor before the power is 0, and the power itself must not be 0 ** -1.
+    return lambda: dy * (exponent * base ** where(exponent == 0, 1, exponent - 1)), of_exponent
 
 
 @op(formula="-{x}", symbol="neg", elementwise=True, holomorphic=True, numpy=[np.negative], samples=unary())

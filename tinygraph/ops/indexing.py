@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
+from tinygraph.ops.index import Index
 from tinygraph.ops.samples import each, normal
 
 
@@ -58,71 +58,6 @@ class Concatenate(Op):
             return lambda: getitem(dy, (*before, slice(start, end)))
 
         return tuple(part(start, end) for start, end in zip(starts, ends, strict=True))
-
-
-@dataclass(frozen=True)
-class Slice:
-    """A slice that can be compared and hashed."""
-
-    start: int | None
-    stop: int | None
-    step: int | None
-
-    def __str__(self) -> str:
-        text = ":".join("" if part is None else str(part) for part in (self.start, self.stop))
-        return text if self.step is None else f"{text}:{self.step}"
-
-
-class Index(tuple[Any, ...]):
-    """An index as an attribute: whole numbers, ``Slice``, ``None``, ``...`` and nested tuples for arrays of positions."""
-
-    @classmethod
-    def of(cls, index: Any, operation: str) -> Index:
-        """Return an index in the form that can be compared and hashed."""
-        parts = index if isinstance(index, tuple) else (index,)
-        return index if isinstance(index, Index) else cls(p for part in parts for p in cls._parts(part, operation))
-
-    @staticmethod
-    def _parts(part: Any, operation: str) -> Iterable[Any]:
-        if isinstance(part, slice):
-            ends = [None if end is None else int(end) for end in (part.start, part.stop, part.step)]
-            return [Slice(*ends)]
-        if part is None or part is Ellipsis or isinstance(part, Slice):
-            return [part]
-        array = np.asarray(part)
-        if array.dtype == bool:
-            return [_nested(positions) for positions in array.nonzero()]
-        if array.dtype.kind not in "iu" and array.size:
-            raise AttributeValueError(
-                f"{operation}: an index holds whole numbers, slices, None, ... or arrays of positions; found {part!r}"
-            )
-        return [_nested(array.astype(np.intp))]
-
-    def apply(self) -> tuple[Any, ...]:
-        """Return the index as NumPy takes it."""
-        return tuple(
-            slice(part.start, part.stop, part.step)
-            if isinstance(part, Slice)
-            else np.asarray(part, dtype=np.intp)
-            if isinstance(part, tuple)
-            else part
-            for part in self
-        )
-
-    def __str__(self) -> str:
-        return ", ".join("..." if p is Ellipsis else str(_lists(p) if isinstance(p, tuple) else p) for p in self)
-
-
-def _nested(array: Any) -> Any:
-    """Return an array as nested tuples."""
-    if array.ndim == 0:
-        return int(array)
-    return tuple(_nested(row) for row in array)
-
-
-def _lists(nested: Any) -> Any:
-    """Return nested tuples as the lists that an index is written with."""
-    return [_lists(part) for part in nested] if isinstance(nested, tuple) else nested
 
 
 def _index_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -203,10 +138,10 @@ class Put(Op):
     def forward(self, x: Value) -> Value:
         result = np.zeros(self.to, x.dtype)
         index = self.index.apply()
-        if any(isinstance(part, np.ndarray) for part in index):
-            np.add.at(result, index, x)
-        else:
+        if self.index.is_basic:
             result[index] = x
+        else:
+            np.add.at(result, index, x)
         return result
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:

@@ -16,9 +16,11 @@ from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation import Softmax, log_softmax, sigmoid, softmax
 from tinygraph.ops.comparison import where
-from tinygraph.ops.elementwise import log, require_numeric
+from tinygraph.ops.elementwise import identity, log, require_numeric
+from tinygraph.ops.floating import floating
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import normal, unit
+from tinygraph.ops.shape import ExpandDims, Flatten, Reshape, Squeeze, Transpose
 
 
 def _mean_count(x: Value, *shape: int) -> Any:
@@ -26,7 +28,7 @@ def _mean_count(x: Value, *shape: int) -> Any:
     count = math.prod(shape)
     if not isinstance(x, Tensor):
         return count
-    return constant(count, name="m" if count == shape[0] else None, dtype=x.dtype)
+    return constant(count, name="m" if shape and count == shape[0] else None, dtype=x.dtype)
 
 
 def _check_labels(op: Op, y: Value) -> None:
@@ -54,6 +56,10 @@ class Loss(Op):
         return np.result_type(prediction.dtype, 0.0)
 
 
+# What may stand between a sigmoid and its loss: the same numbers in another shape.
+_MOVES = (Reshape, Flatten, Squeeze, ExpandDims, Transpose, identity.op)
+
+
 def _bce_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(unit(rng, (4, 1)), unit(rng, (4, 1)))
     yield Sample(unit(rng, (2, 3)), unit(rng, (2, 3)))
@@ -68,9 +74,10 @@ def _cross_entropy_from_logits(z: Value, y: Value) -> Value:
 class Bce(Loss):
     """Binary cross-entropy, the notes' cost (F10; for one sample F11): predictions ``a`` and labels ``y`` in 0..1, one shape.
 
-    The mean over all elements of ``-(y log a + (1-y) log(1-a))``, a scalar. Where ``a`` is the sigmoid of some ``z``, the loss
-    takes ``z`` as a third operand: the value is then computed from ``z``, and the gradient for ``z`` is the notes' (B1, A1, E5)
-    ``(a - y)/m`` directly, both exact and finite for every ``z``, where the two rules apart would meet 0/0.
+    The mean over all elements of ``-(y log a + (1-y) log(1-a))``, a scalar. Where ``a`` is the sigmoid of some ``z``,
+    reshaped or not, the loss takes ``z`` as a third operand: the value is then computed from ``z``, and the gradient for
+    ``z`` is the notes' (B1, A1, E5) ``(a - y)/m`` directly, both exact and finite for every ``z``, where the two rules
+    apart would meet 0/0.
     Raises ``ShapeError``, and ``DataError`` for labels or predictions outside 0..1.
 
     >>> import tinygraph as tg
@@ -90,9 +97,19 @@ class Bce(Loss):
 
     @classmethod
     def operands(cls, a: Value, y: Value, *rest: Value) -> Sequence[Value]:
-        """Add the logits behind a sigmoid."""
-        made_by_sigmoid = isinstance(a, Tensor) and isinstance(a.op, sigmoid.op)
-        return (a, y, a.inputs[0]) if made_by_sigmoid and not rest else (a, y, *rest)
+        """Add the logits behind a sigmoid, in the shape of the predictions."""
+        if rest or not isinstance(a, Tensor):
+            return (a, y, *rest)
+        made_by, moves = a, []
+        while isinstance(made_by.op, _MOVES):
+            moves.append(made_by.op)
+            made_by = made_by.inputs[0]
+        if not isinstance(made_by.op, sigmoid.op):
+            return a, y
+        z = made_by.inputs[0]
+        for move in reversed(moves):
+            z = move(z)
+        return a, y, z
 
     def shape(self, a: Value, y: Value, z: Value | None = None) -> Shape:
         return super().shape(a, y)
@@ -103,13 +120,14 @@ class Bce(Loss):
     def forward(self, a: Value, y: Value, z: Value | None = None) -> Value:
         _check_labels(self, y)
         if z is not None:
-            return _cross_entropy_from_logits(z, y.astype(z.dtype)).mean(dtype=self.result_dtype(a, y))
+            return _cross_entropy_from_logits(floating(z), floating(y)).mean(dtype=self.result_dtype(a, y))
         if not (a.min() >= 0 and a.max() <= 1) and not np.isnan(a).any():
             raise DataError(
                 f"bce: predictions must lie between 0 and 1; found {a.min():g} to {a.max():g} (logits go to bce_with_logits)"
             )
         with np.errstate(divide="ignore"):
             # Where a label is 0 or 1 exactly, the other term is left out rather than multiplied by 0: 0 log 0 is 0 here.
+            a, y = floating(a), floating(y)
             of_ones = y * np.log(np.where(y > 0, a, 1))
             of_zeros = (1 - y) * np.log1p(np.where(y < 1, -a, 0))
         return -(of_ones + of_zeros).mean(dtype=self.result_dtype(a, y))
@@ -141,7 +159,7 @@ class BceWithLogits(Loss):
 
     def forward(self, z: Value, y: Value) -> Value:
         _check_labels(self, y)
-        return _cross_entropy_from_logits(z, y.astype(self.result_dtype(z, y))).mean()
+        return _cross_entropy_from_logits(floating(z), floating(y)).mean(dtype=self.result_dtype(z, y))
 
     def vjp(self, dy: Value, cost: Value, z: Value, y: Value) -> Any:
         m = _mean_count(z, *z.shape)
@@ -196,7 +214,7 @@ class CrossEntropy(Loss):
         return self.of_something(logits, labels)
 
     def forward(self, logits: Value, labels: Value) -> Value:
-        logs = log_softmax(logits)
+        logs = log_softmax(floating(logits))
         if labels.ndim == logits.ndim:
             _check_labels(self, labels)
             chosen = (labels * logs).sum(axis=-1)
@@ -249,6 +267,10 @@ class OneHot(Op):
         return np.dtype(self.dtype)
 
     def forward(self, labels: Value) -> Value:
+        if labels.size and (labels.min() < 0 or labels.max() >= self.classes):
+            raise DataError(
+                f"one_hot: class numbers must lie in 0..{self.classes - 1}; found {labels.min()} to {labels.max()}"
+            )
         return (labels[..., None] == np.arange(self.classes)).astype(self.dtype)
 
 
@@ -269,8 +291,9 @@ class Mse(Loss):
     samples = staticmethod(lambda rng: [Sample(normal(rng, (3, 2)), normal(rng, (3, 2)))])
 
     def forward(self, prediction: Value, target: Value) -> Value:
-        difference = prediction - target
-        return (difference * difference).mean()
+        difference = floating(prediction) - floating(target)
+        squares = difference * difference
+        return squares.mean(dtype=None if squares.dtype.kind == "c" else self.result_dtype(prediction, target))
 
     def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
         slope = dy * 2 * (prediction - target) / _mean_count(prediction, *prediction.shape)

@@ -13,6 +13,7 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape
 from tinygraph.ops.elementwise import exp
+from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import distinct
 from tinygraph.ops.shape import broadcast_to, reshape
 
@@ -80,9 +81,9 @@ class Mean(Reduction):
     holomorphic: ClassVar[bool] = True
 
     def forward(self, x: Value) -> Value:
-        count = self.count(x)
-        total = x.sum(axis=self.axis, keepdims=self.keepdims)
-        return total / count if count else total * math.nan
+        if not self.count(x):
+            return np.full(self.shape(x), math.nan, self.result_dtype(x))
+        return x.mean(axis=self.axis, keepdims=self.keepdims)
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
@@ -187,7 +188,7 @@ class LogSumExp(Reduction):
         return np.result_type(x.dtype, 0.0)
 
     def forward(self, x: Value) -> Value:
-        axes = normalized_axes(self, x, self.axis)
+        axes, x = normalized_axes(self, x, self.axis), floating(x)
         if not self.count(x):
             return np.full(self.shape(x), -np.inf, self.result_dtype(x))
         largest = x.max(axis=axes, keepdims=True)

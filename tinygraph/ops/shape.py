@@ -5,7 +5,7 @@ from __future__ import annotations
 import builtins
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -187,6 +187,9 @@ class SumTo(Op):
         extra = x.ndim - len(self.to)
         axes = [*range(extra), *(extra + i for i, size in enumerate(self.to) if size == 1 and x.shape[extra + i] != 1)]
         return x.sum(axis=tuple(axes), keepdims=True).reshape(self.to)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.sum(np.zeros((), x.dtype)).dtype
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return broadcast_to(dy, x.shape)

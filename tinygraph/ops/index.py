@@ -1,0 +1,104 @@
+"""An index as an attribute of an operation: what stands in ``x[...]``, in a form that can be compared and hashed."""
+
+from __future__ import annotations
+
+import operator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError
+from tinygraph.graph.tensor import Tensor
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A slice that can be compared and hashed."""
+
+    start: int | None
+    stop: int | None
+    step: int | None
+
+    def __str__(self) -> str:
+        text = ":".join("" if part is None else str(part) for part in (self.start, self.stop))
+        return text if self.step is None else f"{text}:{self.step}"
+
+
+@dataclass(frozen=True)
+class Mask:
+    """An array of booleans that can be compared and hashed."""
+
+    shape: tuple[int, ...]
+    elements: bytes
+
+    def array(self) -> Any:
+        """Return the mask as an array."""
+        return np.frombuffer(self.elements, bool).reshape(self.shape)
+
+    def __str__(self) -> str:
+        return str(self.array().tolist())
+
+
+class Index(tuple[Any, ...]):
+    """An index: whole numbers, ``Slice``, ``Mask``, ``None``, ``...`` and nested tuples for arrays of positions."""
+
+    @classmethod
+    def of(cls, index: Any, operation: str) -> Index:
+        """Return what a user wrote as an index, or raise ``AttributeValueError`` in the name of an operation."""
+        if isinstance(index, Index):
+            return index
+        try:
+            return cls(_part(part) for part in (index if isinstance(index, tuple) else (index,)))
+        except (TypeError, ValueError) as error:
+            raise AttributeValueError(f"{operation}: {error}") from None
+
+    def apply(self) -> tuple[Any, ...]:
+        """Return the index as NumPy takes it."""
+        return tuple(_for_numpy(part) for part in self)
+
+    @property
+    def is_basic(self) -> bool:
+        """Whether every element is taken at most once: no arrays of positions."""
+        return not any(isinstance(part, tuple) for part in self)
+
+    def __str__(self) -> str:
+        return ", ".join("..." if p is Ellipsis else str(_lists(p) if isinstance(p, tuple) else p) for p in self)
+
+
+def _part(part: Any) -> Any:
+    if isinstance(part, slice):
+        ends = [None if end is None else operator.index(end) for end in (part.start, part.stop, part.step)]
+        if ends[2] == 0:
+            raise ValueError("the step of a slice cannot be 0")
+        return Slice(*ends)
+    if part is None or part is Ellipsis or isinstance(part, (Slice, Mask)):
+        return part
+    if isinstance(part, Tensor) and part.kind != "constant":
+        raise TypeError(
+            "positions are fixed when a graph is recorded, so a tensor cannot be one; index with its .value"
+        )
+    array = np.asarray(part)
+    if array.dtype == bool and array.ndim:
+        return Mask(array.shape, array.tobytes())
+    if (array.dtype.kind not in "iu" and array.size) or array.dtype == bool:
+        raise TypeError(f"an index holds whole numbers, slices, None, ... or arrays of positions; found {part!r}")
+    return _nested(array.astype(np.intp))
+
+
+def _for_numpy(part: Any) -> Any:
+    if isinstance(part, Slice):
+        return slice(part.start, part.stop, part.step)
+    if isinstance(part, Mask):
+        return part.array()
+    return np.asarray(part, dtype=np.intp) if isinstance(part, tuple) else part
+
+
+def _nested(array: Any) -> Any:
+    """Return an array as nested tuples."""
+    return int(array) if array.ndim == 0 else tuple(_nested(row) for row in array)
+
+
+def _lists(nested: Any) -> Any:
+    """Return nested tuples as the lists that an index is written with."""
+    return [_lists(part) for part in nested] if isinstance(nested, tuple) else nested
