@@ -22,7 +22,8 @@ nitpicky = False
 
 def write_operations(app):
     """Write the page of all operations from their own records."""
-    lines = ["# Operations", "", "Made from the operations' own records. In formulas ⋆ is correlation and ∗ true convolution.", ""]
+    intro = "Made from the operations' own records. In formulas ⋆ is correlation and ∗ true convolution."
+    lines = ["# Operations", "", intro, ""]
     families = {}
     for name, function in tinygraph.operations().items():
         if function.__module__.startswith("tinygraph.ops."):
@@ -31,7 +32,14 @@ def write_operations(app):
         lines += [f"## {family.capitalize()}", ""]
         for name, function in members:
             lines += [f"### {name}", "", "```python", f"{name}{function.__signature__}", "```", ""]
-            lines += [f"Formula: `{function.op.formula}`", "", "```{eval-rst}", inspect.cleandoc(function.__doc__), "```", ""]
+            lines += [
+                f"Formula: `{function.op.readable_formula()}`",
+                "",
+                "```{eval-rst}",
+                inspect.cleandoc(function.__doc__),
+                "```",
+                "",
+            ]
     (pathlib.Path(app.srcdir) / "operations.md").write_text("\n".join(lines), encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
+import string
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, overload
@@ -173,6 +174,10 @@ def _check_class(cls: type[Op]) -> None:
             raise TinygraphError(
                 f"{cls.name}: an attribute cannot be called {name!r}, which means something else to Op"
             )
+    known = (*cls.parameters, *cls.attribute_annotations())
+    for _, placeholder, _, _ in string.Formatter().parse(cls.formula):
+        if placeholder is not None and placeholder not in known:
+            raise TinygraphError(f"{cls.name}: its formula speaks of {{{placeholder}}}; it has {listing(known)}")
     if not cls.parameters:
         raise TinygraphError(f"{cls.name}: forward takes no tensor; its positional arguments are the tensors")
 

@@ -168,6 +168,16 @@ class Op:
         """Return the attributes by name, in their order."""
         return {name: getattr(self, name) for name in self.attribute_annotations()}
 
+    @classmethod
+    def readable_formula(cls) -> str:
+        """Return the formula with the names of inputs and attributes in their places.
+
+        >>> import tinygraph as tg
+        >>> tg.relu.op.readable_formula()
+        'max(0, x)'
+        """
+        return cls.formula.format(**{name: name for name in (*cls.parameters, *cls.attribute_annotations())})
+
     def written_attributes(self) -> list[str]:
         """Return attributes as an equation writes them: required ones by place, the rest by keyword where changed."""
         attributes = self.attributes()

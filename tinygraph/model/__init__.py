@@ -1,7 +1,8 @@
 """Declared models: equations in a file, recorded as a graph."""
 
 from tinygraph.model.declaration import Input, Training
-from tinygraph.model.model import Model, bundled_models, load_model
+from tinygraph.model.files import bundled_models, load_model
+from tinygraph.model.model import Model
 from tinygraph.model.recording import Equation, Recording
 
 __all__ = ["Equation", "Input", "Model", "Recording", "Training", "bundled_models", "load_model"]

@@ -17,9 +17,10 @@ import numpy as np
 from tinygraph.errors import AttributeValueError, ModelError, listing, nearest
 from tinygraph.graph.attributes import conform
 from tinygraph.model.initializers import INITIALIZERS
+from tinygraph.model.parse import Statement, parse_size
 from tinygraph.model.places import Source, kind_of
 
-Size = int | str
+Size = int | Statement
 
 
 @dataclass(frozen=True)
@@ -40,12 +41,16 @@ class Input:
 
 @dataclass(frozen=True)
 class ParameterDeclaration:
-    """A declared parameter: sizes (numbers, or texts such as ``"f.shape[1]"``), an initializer and its options."""
+    """A declared parameter: sizes (numbers, or statements such as ``f.shape[1]``), an initializer and its options."""
 
     shape: tuple[Size, ...]
     init: str
     options: dict[str, float]
     path: tuple[str, ...]
+
+    def reads(self) -> set[str]:
+        """Return the names that the sizes speak of."""
+        return set().union(*(size.names() for size in self.shape if isinstance(size, Statement)))
 
 
 @dataclass(frozen=True)
@@ -126,7 +131,7 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
         source.fail("the loss is missing: name the tensor to train on, or write loss = false for none", "model")
     loss = model["loss"]
     return Declaration(
-        name=_text(source, tables, "name", default="model"),
+        name=_text(source, tables, "name", default=source.stem),
         title=_text(source, tables, "title", default=""),
         dtype=dtype,
         inputs=inputs,
@@ -160,6 +165,9 @@ def _parameter(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> P
     if not isinstance(spec, Mapping):
         source.fail(f'parameter {name!r} needs a table such as {{ shape = [8], init = "zeros" }}', *path)
     shape, init = spec.get("shape"), spec.get("init")
+    if init is None or shape is None:
+        every_option = {option for initializer in INITIALIZERS.values() for option in initializer.options}
+        _only_keys(source, spec, ("shape", "init", *sorted(every_option)), *path)
     if not isinstance(shape, (list, tuple)) or not all(isinstance(s, str) or _is_size(s) for s in shape):
         source.fail(f"parameter {name!r} needs a shape, a list of sizes; found {shape!r}", *path)
     if not isinstance(init, str) or init not in INITIALIZERS:
@@ -170,7 +178,9 @@ def _parameter(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> P
     for key, value in options.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
             source.fail(f"parameter {name!r}: {key} must be a finite number; found {value!r}", *path)
-    return ParameterDeclaration(tuple(s if isinstance(s, str) else int(s) for s in shape), init, options, path)
+    line = source.line(*path)
+    sizes = tuple(parse_size(s, source.file, line) if isinstance(s, str) else int(s) for s in shape)
+    return ParameterDeclaration(sizes, init, options, path)
 
 
 def _equations(

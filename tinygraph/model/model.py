@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import DataError, ModelError, ShapeError, TinygraphError, UnknownNameError, listing, nearest
+from tinygraph.errors import DataError, DTypeError, ShapeError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
+from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import aligned
@@ -25,6 +26,8 @@ from tinygraph.model.program import Program
 from tinygraph.model.recorder import record
 from tinygraph.model.recording import Recording
 from tinygraph.model.weights import load_weights, save_weights
+
+_MOST_RECORDINGS = 8
 
 
 class Model:
@@ -102,7 +105,6 @@ class Model:
         first_seed = declaration.training.seed if seed is None else checked_seed(seed)
         self._parameters = Parameters(declaration.source, first_seed, declaration.dtype)
         self._recordings: dict[int, Recording] = {}
-        self._outputs: dict[int, Graph] = {}
         # Two samples and three, so that nothing that only works for one size of batch passes for a model.
         self.record(2)
         self.record(3)
@@ -158,12 +160,15 @@ class Model:
         if batch not in self._recordings or _stale(self._recordings[batch]):
             leaves = {name: declare_input(name, i.batch_shape(int(batch)), i.dtype) for name, i in self.inputs.items()}
             self._recordings[batch] = record(self._program, self._parameters, leaves)
+            if len(self._recordings) > _MOST_RECORDINGS:
+                del self._recordings[next(iter(self._recordings))]
         return self._recordings[batch]
 
     def graph(self, batch: int) -> Graph:
         """Return the graph of output and loss for ``batch`` samples.
 
-        >>> list(load_model("xor").graph(4).inputs)
+        >>> import tinygraph as tg
+        >>> list(tg.load_model("xor").graph(4).inputs)
         ['x', 'y']
         """
         return self.record(batch).graph
@@ -173,13 +178,16 @@ class Model:
 
         Without values for the labels the output is recorded alone. Raises ``DataError``.
 
-        >>> recording = load_model("xor").trace({"x": [[0.0, 1.0]], "y": [[1.0]]})
+        >>> import tinygraph as tg
+        >>> recording = tg.load_model("xor").trace({"x": [[0.0, 1.0]], "y": [[1.0]]})
         >>> recording.loss.has_value
         True
         """
+        if not isinstance(feeds, Mapping):
+            raise DataError(f"values are given by name, in a mapping; found {type(feeds).__name__}")
         for name in feeds:
             if name not in self.inputs:
-                raise UnknownNameError(f"model {self.name!r} has no input {name!r}{nearest(name, self.inputs)}")
+                raise UnknownNameError(f"model {self.name!r} has no input {name!r}{nearest(str(name), self.inputs)}")
         missing = [name for name in self.features if name not in feeds]
         if missing:
             raise DataError(f"model {self.name!r} needs values for {listing(missing)}")
@@ -193,8 +201,14 @@ class Model:
         if isinstance(value, Tensor):
             if value.shape[1:] != self.inputs[name].shape or not value.shape:
                 raise ShapeError(f"{value.describe()} does not fit input {name!r} of shape {self._expected(name)}")
-            return value
+            return value if value.dtype == self.inputs[name].dtype else self._cast(value, name)
         return Tensor("input", value=np.array(self.fitted(name, value)), name=name)
+
+    def _cast(self, tensor: Tensor, name: str) -> Tensor:
+        dtype = self.inputs[name].dtype
+        if not np.can_cast(tensor.dtype, dtype, "same_kind"):
+            raise DTypeError(f"{tensor.describe()} holds {tensor.dtype}; input {name!r} takes {dtype}")
+        return OPERATIONS["cast"](tensor, dtype.name)
 
     def fitted(self, name: str, value: Any) -> npt.NDArray[Any]:
         """Return ``value`` as a batch of the input called ``name``, or raise ``DataError`` or ``DTypeError``."""
@@ -212,7 +226,8 @@ class Model:
     def __call__(self, *features: Any) -> Tensor:
         """Return the output for a batch, recorded on values; arguments are the inputs that the output depends on.
 
-        >>> load_model("xor")([[0.0, 1.0]]).shape
+        >>> import tinygraph as tg
+        >>> tg.load_model("xor")([[0.0, 1.0]]).shape
         (1, 1)
         """
         return self.trace(self._by_name(features)).output
@@ -220,7 +235,8 @@ class Model:
     def predict(self, *features: Any, batch_size: int = 256) -> npt.NDArray[Any]:
         """Return the outputs for arrays of samples, evaluated ``batch_size`` at a time. Raises ``DataError``.
 
-        >>> load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
+        >>> import tinygraph as tg
+        >>> tg.load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
         (2, 1)
         """
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
@@ -234,7 +250,7 @@ class Model:
         outputs = []
         for start in range(0, counts.pop(), batch_size):
             batch = {name: array[start : start + batch_size] for name, array in arrays.items()}
-            outputs.append(run(self._output_graph(len(next(iter(batch.values())))), batch)[0])
+            outputs.append(run(self.record(len(next(iter(batch.values())))).output, batch)[0])
         return np.concatenate(outputs)
 
     def _by_name(self, features: tuple[Any, ...]) -> dict[str, Any]:
@@ -242,15 +258,11 @@ class Model:
             raise DataError(f"model {self.name!r} takes {listing(self.features)}; found {len(features)} arrays")
         return dict(zip(self.features, features, strict=True))
 
-    def _output_graph(self, batch: int) -> Graph:
-        if batch not in self._outputs:
-            self._outputs[batch] = Graph(self.record(batch).output)
-        return self._outputs[batch]
-
     def initialize(self, seed: int | None = None) -> None:
         """Draw all parameters anew, from ``seed`` or the model's own.
 
-        >>> model = load_model("xor")
+        >>> import tinygraph as tg
+        >>> model = tg.load_model("xor")
         >>> model.initialize(seed=1)
         """
         self._parameters.initialize(self.seed if seed is None else checked_seed(seed))
@@ -262,6 +274,11 @@ class Model:
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read the parameters from a safetensors file of this model. Raises ``WeightsError``; then nothing has changed."""
         load_weights(path, self.parameters, self.name)
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle a model as its declaration, seed and parameter values."""
+        values = {name: tensor.value for name, tensor in self.parameters.items()}
+        return _restored, (self.declaration, self.path, self.seed, values)
 
     def __str__(self) -> str:
         two, three = self.record(2), self.record(3)
@@ -295,42 +312,9 @@ def _sizes(arrays: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {array.shape[0]}" for name, array in arrays.items())
 
 
-def bundled_models() -> dict[str, Path]:
-    """Return the files of the models that travel with the package, by name."""
-    package = Path(__file__).resolve().parents[1]
-    folder = next((f for f in (package / "models", package.parent / "models") if f.is_dir()), None)
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
-
-
-def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
-    """Return the model that a TOML file declares; the bundled ones go by name too.
-
-    ``seed`` draws the parameters; the file's own by default. Raises ``ModelError`` with file, line and column, and
-    ``UnknownNameError`` for a name that is neither a file nor a bundled model.
-
-    >>> load_model("notes_cnn").parameters["K1"].shape
-    (8, 1, 3, 3)
-    """
-    file = Path(path)
-    if not _is_file(file):
-        bundled = bundled_models()
-        if str(path) not in bundled:
-            hint = nearest(file.stem, bundled)
-            raise UnknownNameError(
-                f"no model file {str(path)!r}, and no bundled model of that name{hint} ({listing(bundled)})"
-            )
-        file = bundled[str(path)]
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ModelError(f"not a text file: {error}", file=str(file)) from None
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}", file=str(file)) from None
-    return Model.from_toml(text, file, seed)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+def _restored(declaration: Declaration, path: Path | None, seed: int, values: Mapping[str, Any]) -> Model:
+    model = Model.__new__(Model)
+    model._build(declaration, path, seed)
+    for name, value in values.items():
+        model.parameters[name].value = value
+    return model

@@ -14,7 +14,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import ParameterDeclaration
 from tinygraph.model.expression import evaluate_expression
 from tinygraph.model.initializers import initial_value
-from tinygraph.model.parse import Statement, parse_size
+from tinygraph.model.parse import Statement
 from tinygraph.model.places import Source
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ class Parameters:
         self.source, self.seed, self.dtype = source, seed, dtype
         self.tensors: dict[str, Tensor] = {}
         self.declarations: dict[str, ParameterDeclaration] = {}
-        self._being_sized: list[str] = []
 
     def get(self, scope: Scope, name: str, trusted: bool) -> Tensor:
         """Return the parameter that a scope calls ``name``, made if it is new.
@@ -70,37 +69,26 @@ class Parameters:
             self.source.fail(f"parameter {name!r} of shape {shape} cannot be made: {error}", *declared.path)
 
     def _shape(self, scope: Scope, full: str, name: str, declared: ParameterDeclaration) -> tuple[int, ...]:
-        if full in self._being_sized:
-            chain = " -> ".join([*self._being_sized[self._being_sized.index(full) :], full])
+        being_sized = scope.recorder.being_sized
+        if full in being_sized:
+            chain = " -> ".join([*being_sized[being_sized.index(full) :], full])
             self.source.fail(f"the sizes of parameters are a cycle: {chain}", *declared.path)
-        self._being_sized.append(full)
-        try:
-            return tuple(s if isinstance(s, int) else self._size(scope, name, declared, s) for s in declared.shape)
-        finally:
-            self._being_sized.pop()
-
-    def _size(self, scope: Scope, name: str, declared: ParameterDeclaration, size: str) -> int:
-        statement = size_statement(self.source, declared, size)
-        for node in ast.walk(statement.value):
-            if isinstance(node, ast.Name) and node.id == name:
-                statement.fail(f"the size of {name!r} is read off {name!r} itself")
-            if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute):
-                _refuse_batch(scope, node, node.value.value, statement)
-        value = evaluate_expression(statement, scope)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            statement.fail(f"a size must be a whole number of at least 1; {size!r} gives {value!r}")
-        return value
+        being_sized.append(full)
+        shape = tuple(size if isinstance(size, int) else _size(scope, name, size) for size in declared.shape)
+        being_sized.pop()
+        return shape
 
 
-def size_statement(source: Source, declared: ParameterDeclaration, size: str) -> Statement:
-    """Return the syntax of a size that is written as text."""
-    return parse_size(size, source.file, source.line(*declared.path))
-
-
-def size_names(source: Source, declared: ParameterDeclaration) -> set[str]:
-    """Return the names that the sizes of a parameter speak of."""
-    texts = [size for size in declared.shape if isinstance(size, str)]
-    return set().union(*(size_statement(source, declared, size).names() for size in texts))
+def _size(scope: Scope, name: str, statement: Statement) -> int:
+    for node in ast.walk(statement.value):
+        if isinstance(node, ast.Name) and node.id == name:
+            statement.fail(f"the size of {name!r} is read off {name!r} itself")
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute):
+            _refuse_batch(scope, node, node.value.value, statement)
+    value = evaluate_expression(statement, scope)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        statement.fail(f"a size must be a whole number of at least 1; {ast.unparse(statement.value)!r} gives {value!r}")
+    return value
 
 
 def _refuse_batch(scope: Scope, node: ast.Subscript, owner: ast.AST, statement: Statement) -> None:

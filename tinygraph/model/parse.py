@@ -105,7 +105,11 @@ def parse_equations(text: Text) -> list[Statement]:
     """
     statements: list[Statement] = []
     seen: dict[str, int] = {}
+    last = 0
     for node in _syntax(text):
+        if node.lineno == last:
+            raise text.error("one equation to a line", node.lineno, text.characters(node.lineno, node.col_offset))
+        last = node.end_lineno or node.lineno
         statement = _statement(node, text)
         if statement.target in seen:
             raise text.error(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tinygraph.errors import ModelError
@@ -26,6 +27,11 @@ class Source:
     text: str = ""
     lines: dict[tuple[str, ...], int] = field(default_factory=dict)
     declared: bool = False
+
+    @property
+    def stem(self) -> str:
+        """What a model is called that has no name of its own: its file, without folder and ending."""
+        return Path(self.file).stem if self.file else "model"
 
     @classmethod
     def of(cls, text: str, file: str | None) -> Source:

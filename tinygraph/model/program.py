@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.model.declaration import Declaration, Equations
-from tinygraph.model.parameters import size_names
 from tinygraph.model.parse import Statement, Text, parse_equations
 
 
@@ -32,7 +31,7 @@ class Program:
 
     def reads(self, equations: Equations) -> set[str]:
         """Return the names that equations and the sizes of their parameters speak of."""
-        in_sizes = (size_names(self.source, declared) for declared in equations.parameters.values())
+        in_sizes = (declared.reads() for declared in equations.parameters.values())
         return set().union(*(s.names() for s in self.statements(equations)), *in_sizes)
 
     def needed_for(self, target: str) -> set[str]:

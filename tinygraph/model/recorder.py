@@ -35,6 +35,7 @@ class Recorder:
         self.program, self.parameters, self.partial = program, parameters, partial
         self.done: list[Equation] = []
         self.called: set[str] = set()
+        self.being_sized: list[str] = []
 
     def record(self, inputs: Mapping[str, Tensor], only: set[str] | None) -> Recording:
         """Return the recording on the given inputs."""

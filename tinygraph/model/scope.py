@@ -60,7 +60,12 @@ class Scope:
             return self.recorder.call_block(self, name, args, kwargs, statement, node)
         if not is_operation(name):
             known = [*OPERATIONS, *self.recorder.program.blocks]
-            statement.fail(f"no operation or block is called {name!r}{nearest(name, known)}", node)
+            hint = nearest(name, known) or "; an operation of your own is registered first (--ops on the command line)"
+            statement.fail(f"no operation or block is called {name!r}{hint}", node)
+        if name in ("max", "min") and len(args) > 1:
+            statement.fail(
+                f"{name} reduces one tensor; for two write {name}imum(...), for an axis {name}(x, axis=...)", node
+            )
         _check_operands(OPERATIONS[name].op, args, kwargs, statement, node)
         result = OPERATIONS[name](*args, **kwargs)
         # Numbers alone give a number again, which takes the dtype of the tensors that it meets.

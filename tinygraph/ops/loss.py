@@ -209,7 +209,7 @@ class CrossEntropy(Loss):
             self.refuse(
                 (logits, labels),
                 f"labels must be class numbers (integers) of shape {tuple(logits.shape[:-1])} "
-                f"or probabilities of the logits' shape; found {labels.dtype}",
+                f"or probabilities of the logits' shape; found {labels.dtype} of shape {tuple(labels.shape)}",
             )
         return self.of_something(logits, labels)
 

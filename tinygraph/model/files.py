@@ -1,0 +1,52 @@
+"""Model files: those that travel with the package, and any other."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tinygraph.errors import ModelError, TinygraphError, UnknownNameError, listing, nearest
+from tinygraph.model.model import Model
+
+
+def bundled_models() -> dict[str, Path]:
+    """Return the files of the models that travel with the package, by name."""
+    package = Path(__file__).resolve().parents[1]
+    folder = next((f for f in (package / "models", package.parent / "models") if f.is_dir()), None)
+    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
+
+
+def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
+    """Return the model that a TOML file declares; the bundled ones go by name too.
+
+    ``seed`` draws the parameters; the file's own by default. Raises ``ModelError`` with file, line and column, and
+    ``UnknownNameError`` for a name that is neither a file nor a bundled model.
+
+    >>> load_model("notes_cnn").parameters["K1"].shape
+    (8, 1, 3, 3)
+    """
+    if not isinstance(path, (str, os.PathLike)):
+        raise TinygraphError(f"a model is loaded by its file or name; found {type(path).__name__}")
+    file = Path(path)
+    if not _is_file(file):
+        bundled = bundled_models()
+        if str(path) not in bundled:
+            hint = "; it is a folder" if os.path.isdir(path) else nearest(file.stem, bundled)
+            raise UnknownNameError(
+                f"no model file {str(path)!r}, and no bundled model of that name{hint} ({listing(bundled)})"
+            )
+        file = bundled[str(path)]
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"not a text file: {error}", file=str(file)) from None
+    except OSError as error:
+        raise ModelError(f"cannot be read: {error.strerror}", file=str(file)) from None
+    return Model.from_toml(text, file, seed)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
