@@ -28,6 +28,10 @@ class Tensor(Protocols):
     Made by ``tg.tensor``, ``tg.parameter``, ``tg.input`` and ``tg.constant`` (leaves, whose ``op`` is
     ``None``) and by operations. Python's operators and NumPy's functions on tensors record operations.
 
+    ``op`` is the operation that made it (``None`` for a leaf) and ``inputs`` are what it was made from; ``kind`` is one of
+    "input", "parameter", "tensor", "constant" and "node"; ``name`` may be set at any time; ``grad`` is ``None`` until
+    ``backward`` has filled it; ``order`` counts tensors in the order of their making.
+
     The graph owns its values: what is handed in is copied, and ``value`` is read-only, so a change in place is an
     error where it is tried. A leaf is changed by assigning to ``value``; asking a recording made before that for
     gradients raises ``StaleValueError``.

@@ -25,6 +25,8 @@ def relu(x: Value) -> Value:
 
     Its slope (notes B7, B12, W2) is 1 above 0 and 0 elsewhere, at 0 itself too (notes E4).
 
+    Raises ``DTypeError`` for anything but numbers.
+
     >>> import tinygraph as tg
     >>> tg.relu(np.array([[1.02, -0.25], [-3.45, 2.2]]))
     array([[1.02, 0.  ],
@@ -42,6 +44,8 @@ def relu_vjp(dy: Value, y: Value, x: Value) -> Value:
 def leaky_relu(x: Value, *, slope: float = 0.01) -> Value:
     """ReLU with a small ``slope`` at and below 0. Source: Maas, Hannun and Ng, 2013.
 
+    Raises ``DTypeError`` for anything but numbers.
+
     >>> import tinygraph as tg
     >>> tg.leaky_relu(np.array([-2.0, 3.0]), slope=0.1)
     array([-0.2,  3. ])
@@ -57,6 +61,8 @@ def leaky_relu_vjp(dy: Value, y: Value, x: Value, *, slope: float) -> Value:
 @op(formula="σ({x})", elementwise=True, holomorphic=True, samples=unary())
 def sigmoid(x: Value) -> Value:
     """Logistic function 1/(1 + exp(-x)) (notes F9), computed without overflow for any ``x``.
+
+    Raises ``DTypeError`` for anything but numbers.
 
     >>> import tinygraph as tg
     >>> tg.sigmoid(np.array([-1e4, 0.0, 1e4]))
@@ -76,6 +82,8 @@ def sigmoid_vjp(dy: Value, y: Value, x: Value) -> Value:
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent.
 
+    Source: DLMF 4.28 and 4.34. Raises ``DTypeError`` for anything but numbers.
+
     >>> import tinygraph as tg
     >>> tg.tanh(np.array([0.0, 100.0]))
     array([0., 1.])
@@ -91,6 +99,8 @@ def tanh_vjp(dy: Value, y: Value, x: Value) -> Value:
 @op(formula="log(1 + exp({x}))", elementwise=True, samples=unary())
 def softplus(x: Value) -> Value:
     """A smooth ReLU, computed without overflow for any ``x``; its slope is the sigmoid.
+
+    Source: Dugas, Bengio, Belisle, Nadeau and Garcia, 2001. Raises ``DTypeError`` for anything but numbers.
 
     >>> import tinygraph as tg
     >>> tg.softplus(np.array([-1e4, 0.0, 1e4])).round(4)
@@ -114,6 +124,8 @@ class Gelu(Op):
     """Gaussian error linear unit: ``x`` times the chance that a standard normal number is below ``x``.
 
     ``approximate="tanh"`` is the authors' quicker formula. Source: Hendrycks and Gimpel, 2016 (arXiv:1606.08415).
+
+    Raises ``DTypeError`` for anything but numbers.
 
     >>> import tinygraph as tg
     >>> tg.gelu(np.array([-1.0, 0.0, 1.0])).round(4)
@@ -178,6 +190,9 @@ class _AlongAxis(Op):
 class Softmax(_AlongAxis):
     """exp(x) divided by its sum along ``axis``: positive numbers that add up to 1, without overflow for any ``x``.
 
+    Source: Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*, 2021. Raises
+    ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.softmax(np.array([[1e4, 1e4]]))
     array([[0.5, 0.5]])
@@ -197,6 +212,9 @@ class Softmax(_AlongAxis):
 @dataclass(frozen=True)
 class LogSoftmax(_AlongAxis):
     """Logarithm of softmax along ``axis``, finite wherever ``x`` is.
+
+    Source: Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*, 2021. Raises
+    ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
 
     >>> import tinygraph as tg
     >>> tg.log_softmax(np.array([[0.0, 1e4]]))

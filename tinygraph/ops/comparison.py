@@ -24,6 +24,8 @@ class Clip(Op):
 
     The gradient passes inside the range, its ends included, as in PyTorch.
 
+    Source: NumPy's ``clip``. Raises ``AttributeValueError`` for ends in the wrong order.
+
     >>> import tinygraph as tg
     >>> tg.clip(np.array([-2.0, 0.5, 3.0]), 0.0, 1.0)
     array([0. , 0.5, 1. ])
@@ -59,6 +61,8 @@ clip = Clip.function
 def greater(x: Value, y: Value) -> Value:
     """Whether ``x`` is greater than ``y``, element by element; booleans have no gradient.
 
+    Source: NumPy's ``greater``. Raises ``ShapeError`` for shapes that do not broadcast.
+
     >>> import tinygraph as tg
     >>> tg.greater(np.array([1.0, 2.0]), 1.0)
     array([False,  True])
@@ -69,6 +73,8 @@ def greater(x: Value, y: Value) -> Value:
 @op(formula="{x} ≥ {y}", symbol=">=", elementwise=True, numpy=[np.greater_equal], samples=apart)
 def greater_equal(x: Value, y: Value) -> Value:
     """Whether ``x`` is at least ``y``, element by element; booleans have no gradient.
+
+    Source: NumPy's ``greater_equal``. Raises ``ShapeError`` for shapes that do not broadcast.
 
     >>> import tinygraph as tg
     >>> tg.greater_equal(np.array([1.0, 2.0]), 2.0)
@@ -81,6 +87,8 @@ def greater_equal(x: Value, y: Value) -> Value:
 def less(x: Value, y: Value) -> Value:
     """Whether ``x`` is less than ``y``, element by element; booleans have no gradient.
 
+    Source: NumPy's ``less``. Raises ``ShapeError`` for shapes that do not broadcast.
+
     >>> import tinygraph as tg
     >>> tg.less(np.array([1.0, 2.0]), 2.0)
     array([ True, False])
@@ -91,6 +99,8 @@ def less(x: Value, y: Value) -> Value:
 @op(formula="{x} ≤ {y}", symbol="<=", elementwise=True, numpy=[np.less_equal], samples=apart)
 def less_equal(x: Value, y: Value) -> Value:
     """Whether ``x`` is at most ``y``, element by element; booleans have no gradient.
+
+    Source: NumPy's ``less_equal``. Raises ``ShapeError`` for shapes that do not broadcast.
 
     >>> import tinygraph as tg
     >>> tg.less_equal(np.array([1.0, 2.0]), 1.0)
@@ -103,6 +113,8 @@ def less_equal(x: Value, y: Value) -> Value:
 def equal(x: Value, y: Value) -> Value:
     """Whether two tensors are equal, element by element; booleans have no gradient.
 
+    Source: NumPy's ``equal``. Raises ``ShapeError`` for shapes that do not broadcast.
+
     >>> import tinygraph as tg
     >>> tg.equal(np.array([1.0, 2.0]), 1.0)
     array([ True, False])
@@ -114,6 +126,8 @@ def equal(x: Value, y: Value) -> Value:
 def not_equal(x: Value, y: Value) -> Value:
     """Whether two tensors differ, element by element; booleans have no gradient.
 
+    Source: NumPy's ``not_equal``. Raises ``ShapeError`` for shapes that do not broadcast.
+
     >>> import tinygraph as tg
     >>> tg.not_equal(np.array([1.0, 2.0]), 1.0)
     array([False,  True])
@@ -124,6 +138,8 @@ def not_equal(x: Value, y: Value) -> Value:
 @op(formula="max({x}, {y})", elementwise=True, numpy=[np.maximum], samples=apart)
 def maximum(x: Value, y: Value) -> Value:
     """The larger of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
+
+    Source: NumPy's ``maximum``. Raises ``ShapeError`` for shapes that do not broadcast.
 
     >>> import tinygraph as tg
     >>> tg.maximum(np.array([1.0, 5.0]), 3.0)
@@ -140,6 +156,8 @@ def maximum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
 @op(formula="min({x}, {y})", elementwise=True, numpy=[np.minimum], samples=apart)
 def minimum(x: Value, y: Value) -> Value:
     """The smaller of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
+
+    Source: NumPy's ``minimum``. Raises ``ShapeError`` for shapes that do not broadcast.
 
     >>> import tinygraph as tg
     >>> tg.minimum(np.array([1.0, 5.0]), 3.0)
@@ -161,6 +179,8 @@ def _where_samples(rng: np.random.Generator) -> Iterable[Sample]:
 @op(formula="{x} where {condition}, else {y}", elementwise=True, numpy=[np.where], samples=_where_samples)
 def where(condition: Value, x: Value, y: Value) -> Value:
     """``x`` where the condition holds and ``y`` elsewhere, broadcast; the gradient follows the choice.
+
+    Source: NumPy's ``where``. Raises ``ShapeError`` for shapes that do not broadcast.
 
     >>> import tinygraph as tg
     >>> tg.where(np.array([True, False]), np.array([1.0, 2.0]), 0.0)

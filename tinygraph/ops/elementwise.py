@@ -1,5 +1,7 @@
 """Arithmetic, powers, exponentials: one result for each element, broadcast as NumPy broadcasts.
 
+DLMF is NIST's Digital Library of Mathematical Functions (dlmf.nist.gov), by chapter and section.
+
 Rules return gradients of the result's shape; the engine sums them over the axes along which an input was broadcast.
 """
 
@@ -24,6 +26,8 @@ from tinygraph.ops.samples import binary, each, normal, off_zero, positive, unar
 def add(x: Value, y: Value) -> Value:
     """Sum of two tensors, broadcast. Source: notes F1, F8 (the bias).
 
+    Raises ``ShapeError`` for shapes that do not broadcast.
+
     >>> import tinygraph as tg
     >>> tg.add(np.array([1.0, 2.0]), 10.0)
     array([11., 12.])
@@ -40,6 +44,8 @@ def add_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
 def subtract(x: Value, y: Value) -> Value:
     """Difference of two tensors, broadcast.
 
+    Source: the sum rule. Raises ``ShapeError`` for shapes that do not broadcast.
+
     >>> import tinygraph as tg
     >>> tg.subtract(np.array([1.0, 2.0]), 1.0)
     array([0., 1.])
@@ -55,6 +61,8 @@ def subtract_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
 @op(formula="{x} · {y}", symbol="*", elementwise=True, holomorphic=True, numpy=[np.multiply], samples=binary())
 def multiply(x: Value, y: Value) -> Value:
     """Product of two tensors, element by element, broadcast. Rule: the product rule.
+
+    Source: the product rule. Raises ``ShapeError`` for shapes that do not broadcast.
 
     >>> import tinygraph as tg
     >>> tg.multiply(np.array([1.0, 2.0]), 3.0)
@@ -82,6 +90,8 @@ NUMPY_FUNCTIONS[np.square] = lambda x: multiply(x, x)
 def divide(x: Value, y: Value) -> Value:
     """Quotient of two tensors, broadcast. Rule: the quotient rule.
 
+    Source: the quotient rule. Raises ``ShapeError`` for shapes that do not broadcast.
+
     >>> import tinygraph as tg
     >>> tg.divide(np.array([1.0, 2.0]), 2.0)
     array([0.5, 1. ])
@@ -107,6 +117,8 @@ def power(x: Value, y: Value) -> Value:
 
     The gradient of the exponent takes ``log(x)`` as 0 where ``x`` is not positive, as the limit of ``x**y log(x)`` at 0 is.
 
+    Source: DLMF 4.2 (powers). Raises ``ShapeError`` for shapes that do not broadcast.
+
     >>> import tinygraph as tg
     >>> tg.power(np.array([2.0, 3.0]), 2)
     array([4., 9.])
@@ -127,6 +139,8 @@ def power_vjp(dy: Value, y: Value, base: Value, exponent: Value) -> Any:
 def negative(x: Value) -> Value:
     """The tensor with its sign changed.
 
+    Source: the sum rule. Raises ``DTypeError`` for anything but numbers.
+
     >>> import tinygraph as tg
     >>> tg.negative(np.array([1.0, -2.0]))
     array([-1.,  2.])
@@ -142,6 +156,8 @@ def negative_vjp(dy: Value, y: Value, x: Value) -> Value:
 @op(formula="exp({x})", elementwise=True, holomorphic=True, numpy=[np.exp], samples=unary())
 def exp(x: Value) -> Value:
     """e to the power of each element; it is its own derivative.
+
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
 
     >>> import tinygraph as tg
     >>> tg.exp(np.array([0.0, 1.0])).round(4)
@@ -159,6 +175,8 @@ def exp_vjp(dy: Value, y: Value, x: Value) -> Value:
 def log(x: Value) -> Value:
     """Natural logarithm; minus infinity at 0, NaN below.
 
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
+
     >>> import tinygraph as tg
     >>> tg.log(np.array([1.0, np.e]))
     array([0., 1.])
@@ -174,6 +192,8 @@ def log_vjp(dy: Value, y: Value, x: Value) -> Value:
 @op(formula="log(1 + {x})", elementwise=True, holomorphic=True, numpy=[np.log1p], samples=unary(positive))
 def log1p(x: Value) -> Value:
     """Natural logarithm of ``1 + x``, exact for small ``x``.
+
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
 
     >>> import tinygraph as tg
     >>> tg.log1p(np.array([0.0, 1e-12]))
@@ -191,6 +211,8 @@ def log1p_vjp(dy: Value, y: Value, x: Value) -> Value:
 def expm1(x: Value) -> Value:
     """``exp(x) - 1``, exact for small ``x``.
 
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
+
     >>> import tinygraph as tg
     >>> tg.expm1(np.array([0.0, 1e-12]))
     array([0.e+00, 1.e-12])
@@ -206,6 +228,8 @@ def expm1_vjp(dy: Value, y: Value, x: Value) -> Value:
 @op(formula="√{x}", elementwise=True, holomorphic=True, numpy=[np.sqrt], samples=unary(positive))
 def sqrt(x: Value) -> Value:
     """Square root; its slope is infinite at 0.
+
+    Source: DLMF 4.2 (powers). Raises ``DTypeError`` for anything but numbers.
 
     >>> import tinygraph as tg
     >>> tg.sqrt(np.array([4.0, 9.0]))
@@ -223,6 +247,8 @@ def sqrt_vjp(dy: Value, y: Value, x: Value) -> Value:
 def abs(x: Value) -> Value:
     """Absolute value; the gradient at the kink in 0 is 0.
 
+    Source: NumPy's ``abs``. Raises ``DTypeError`` for anything but numbers.
+
     >>> import tinygraph as tg
     >>> tg.abs(np.array([-2.0, 3.0]))
     array([2., 3.])
@@ -238,6 +264,8 @@ def abs_vjp(dy: Value, y: Value, x: Value) -> Value:
 @op(formula="sign({x})", elementwise=True, numpy=[np.sign], samples=unary(off_zero))
 def sign(x: Value) -> Value:
     """-1, 0 or 1; its gradient is 0 everywhere.
+
+    Source: NumPy's ``sign``. Raises ``DTypeError`` for anything but numbers.
 
     >>> import tinygraph as tg
     >>> tg.sign(np.array([-2.0, 0.0, 3.0]))
@@ -255,6 +283,8 @@ def sign_vjp(dy: Value, y: Value, x: Value) -> Value:
 def erf(x: Value) -> Value:
     """The error function, 2/√π times the integral of exp(-t²) from 0 to ``x``; Python's ``math.erf`` for each element.
 
+    Source: DLMF 7.2. Raises ``DTypeError`` for anything but numbers.
+
     >>> import tinygraph as tg
     >>> tg.erf(np.array([0.0, 1.0])).round(6)
     array([0.      , 0.842701])
@@ -271,6 +301,8 @@ def erf_vjp(dy: Value, y: Value, x: Value) -> Value:
 @op(formula="{x}", symbol="same", elementwise=True, holomorphic=True, numpy=[np.positive], samples=unary())
 def identity(x: Value) -> Value:
     """The tensor as it is: a second name for one value, as in the notes' ``dB3 = dZ3`` (B3) for one sample.
+
+    Raises ``DTypeError`` for anything but numbers.
 
     >>> import tinygraph as tg
     >>> tg.identity(np.array([1.0, 2.0]))
@@ -298,6 +330,8 @@ def require_numeric(op: Op, dtype: str) -> None:
 @dataclass(frozen=True)
 class Cast(Op):
     """The same numbers in another dtype, given by its name; the gradient is cast back.
+
+    Source: NumPy's ``astype``. Raises ``AttributeValueError`` for a name that is no type of numbers.
 
     >>> import tinygraph as tg
     >>> tg.cast(np.array([1, 2]), "float32")
@@ -331,6 +365,8 @@ def _add_all_samples(rng: np.random.Generator) -> Iterable[Sample]:
 @op(formula="the sum of {x}", symbol="+", elementwise=True, holomorphic=True, samples=_add_all_samples)
 def add_all(*x: Value) -> Value:
     """Sum of any number of tensors of one shape: how a tensor's gradients over several uses are put together.
+
+    Source: the sum rule, over the uses of a tensor. Raises ``ShapeError`` for shapes that do not broadcast.
 
     >>> import tinygraph as tg
     >>> tg.add_all([np.ones(2), np.ones(2), np.ones(2)])

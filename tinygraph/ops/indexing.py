@@ -26,6 +26,9 @@ def _concatenate_samples(rng: np.random.Generator) -> Iterable[Sample]:
 class Concatenate(Op):
     """Tensors joined along ``axis``; each gets its own part of the gradient back.
 
+    Source: NumPy's ``concatenate``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the
+    shape.
+
     >>> import tinygraph as tg
     >>> tg.concatenate([np.array([1, 2]), np.array([3])])
     array([1, 2, 3])
@@ -73,6 +76,8 @@ class Getitem(Op):
 
     A position that is taken twice gets both gradients.
 
+    Source: NumPy's indexing. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.tensor([[1.0, 2.0], [3.0, 4.0]])[:, 0].value
     array([1., 3.])
@@ -108,6 +113,8 @@ class Getitem(Op):
 @dataclass(frozen=True)
 class Put(Op):
     """Zeros of shape ``to`` with ``x`` added at ``index``: the gradient of indexing.
+
+    Source: NumPy's ``add.at``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
 
     >>> import tinygraph as tg
     >>> tg.operation("put")(np.array([1.0, 2.0, 4.0]), np.array([0, 2, 2]), (4,))
@@ -156,6 +163,8 @@ class Put(Op):
 class Pad(Op):
     """The tensor with ``value`` around it; ``pad_width`` is NumPy's: a number, a pair, or a pair for each axis.
 
+    Source: NumPy's ``pad``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.pad(np.array([1.0, 2.0]), (1, 2))
     array([0., 1., 2., 0., 0.])
@@ -201,6 +210,8 @@ class Pad(Op):
 @dataclass(frozen=True)
 class Flip(Op):
     """Elements in reverse order along ``axis``; along the last two it turns a kernel by 180 degrees (notes B10).
+
+    Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
 
     >>> import tinygraph as tg
     >>> tg.flip(np.array([1, 2, 3]))

@@ -36,6 +36,8 @@ class Matmul(Op):
     Shapes ``(..., n, k)`` and ``(..., k, m)`` give ``(..., n, m)``. Rules (notes F8, B2, B4; A2, A4; with samples as rows):
     ``dx = dy @ y.T`` and ``dy = x.T @ dy``, summed over broadcast batches.
 
+    Raises ``ShapeError`` for axes that do not match.
+
     >>> import tinygraph as tg
     >>> tg.matmul(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]))
     array([[11.]])

@@ -147,6 +147,8 @@ class BceWithLogits(Loss):
 
     The gradient for ``z`` is ``(sigmoid(z) - y)/m`` (notes B1). Shapes must be equal; labels lie in 0..1.
 
+    Raises ``ShapeError``, and ``DataError`` for labels outside 0..1.
+
     >>> import tinygraph as tg
     >>> tg.bce_with_logits(np.array([[-1e4]]), np.array([[1.0]]))
     array(10000.)
@@ -241,6 +243,9 @@ class CrossEntropy(Loss):
 class OneHot(Op):
     """Class numbers ``(...)`` as rows ``(..., classes)`` of zeros with a one; whole numbers have no gradient.
 
+    Source: NumPy's comparison with ``arange``. Raises ``ShapeError`` for labels that are no whole numbers and
+    ``DataError`` for those out of range.
+
     >>> import tinygraph as tg
     >>> tg.one_hot(np.array([0, 2]), 3)
     array([[1., 0., 0.],
@@ -280,6 +285,8 @@ class Mse(Loss):
     """Mean squared error over all elements: predictions and targets of one shape give a scalar.
 
     The gradient is ``2 (prediction - target)/m``.
+
+    Source: the mean of squares; its rule is the chain rule. Raises ``ShapeError`` for shapes that differ.
 
     >>> import tinygraph as tg
     >>> tg.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0]))

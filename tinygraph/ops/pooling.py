@@ -103,6 +103,8 @@ class AvgUnpool2d(Pooling):
 
     Windows that overlap add up. ``output_size`` is the size of the image that was pooled.
 
+    Raises ``ShapeError`` and ``AttributeValueError``.
+
     >>> import tinygraph as tg
     >>> tg.operation("avg_unpool2d")(np.array([[[[4.0]]]]), 2, output_size=(2, 2))
     array([[[[1., 1.],
@@ -219,6 +221,8 @@ class MaxUnpool2d(_MaxPooling):
     Windows that share their maximum add up (notes B6). ``dy (N, C, rows, columns)`` and ``x (N, C, H, W)`` give the shape of
     ``x``; where the maxima are does not change with small changes of ``x``, so no gradient flows to it.
 
+    Raises ``ShapeError`` and ``AttributeValueError``.
+
     >>> import tinygraph as tg
     >>> x = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
     >>> tg.operation("max_unpool2d")(np.array([[[[2.0]]]]), x, 2)
@@ -259,6 +263,8 @@ def _take_samples(rng: np.random.Generator) -> Iterable[Sample]:
 class MaxTake2d(_MaxPooling):
     """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool2d``.
 
+    Source: the transpose of notes B6. Raises ``ShapeError`` and ``AttributeValueError``.
+
     >>> import tinygraph as tg
     >>> x = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
     >>> tg.operation("max_take2d")(10 * x, x, 2)
@@ -293,6 +299,8 @@ class MaxTake2d(_MaxPooling):
 @dataclass(frozen=True)
 class GlobalAvgPool2d(Op):
     """Mean over height and width: ``(N, C, H, W)`` to ``(N, C)``. Source: Lin, Chen and Yan, 2013 (arXiv:1312.4400).
+
+    Raises ``ShapeError`` for anything but four axes.
 
     >>> import tinygraph as tg
     >>> tg.global_avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))

@@ -49,6 +49,8 @@ class Reduction(Op):
 class Sum(Reduction):
     """Sum over ``axis`` (all axes by default); the gradient goes to every summand. Source: notes B9, B14.
 
+    Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
     array([4., 6.])
@@ -71,6 +73,8 @@ class Sum(Reduction):
 @dataclass(frozen=True)
 class Mean(Reduction):
     """Mean over ``axis`` (all axes by default); NaN of nothing.
+
+    Source: NumPy's ``mean``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
 
     >>> import tinygraph as tg
     >>> tg.mean(np.array([[1.0, 2.0], [3.0, 4.0]]))
@@ -110,6 +114,8 @@ class _Extreme(Reduction):
 class Max(_Extreme):
     """Largest element over ``axis``; a tie sends its gradient to the first in row-major order.
 
+    Source: NumPy's ``max``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.max(np.array([[1.0, 2.0], [4.0, 3.0]]), axis=1)
     array([2., 4.])
@@ -126,6 +132,8 @@ class Max(_Extreme):
 class Min(_Extreme):
     """Smallest element over ``axis``; a tie sends its gradient to the first in row-major order.
 
+    Source: NumPy's ``min``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.min(np.array([[1.0, 2.0], [4.0, 3.0]]), axis=1)
     array([1., 3.])
@@ -141,6 +149,9 @@ class Min(_Extreme):
 @dataclass(frozen=True)
 class FirstExtreme(Op):
     """True at the first largest (or smallest) element along ``axis`` in row-major order, False elsewhere.
+
+    Source: NumPy's ``argmax`` and ``argmin``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit
+    the shape.
 
     >>> import tinygraph as tg
     >>> tg.operation("first_extreme")(np.array([1.0, 3.0, 3.0]))
@@ -175,6 +186,9 @@ class FirstExtreme(Op):
 @dataclass(frozen=True)
 class LogSumExp(Reduction):
     """Logarithm of the sum of exponentials over ``axis``, without overflow; its gradient is the softmax.
+
+    Source: Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*, 2021. Raises
+    ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
 
     >>> import tinygraph as tg
     >>> tg.logsumexp(np.array([1e4, 1e4])).round(4)

@@ -20,6 +20,8 @@ from tinygraph.ops.samples import each, normal
 class Reshape(Op):
     """The same elements in another shape, row-major; one size may be -1 and is worked out. Source: notes B5.
 
+    Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.reshape(np.arange(6), (2, -1))
     array([[0, 1, 2],
@@ -55,6 +57,8 @@ class Reshape(Op):
 class Flatten(Op):
     """The axes from ``start_axis`` on as one; by default all but the batch axis. Source: notes F7, its gradient B5.
 
+    Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.flatten(np.zeros((2, 3, 4))).shape
     (2, 12)
@@ -83,6 +87,8 @@ class Flatten(Op):
 @dataclass(frozen=True)
 class Transpose(Op):
     """Axes in the order ``axes``; in reverse without it.
+
+    Source: NumPy's ``transpose``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
 
     >>> import tinygraph as tg
     >>> tg.transpose(np.zeros((2, 3, 4)), (0, 2, 1)).shape
@@ -126,6 +132,9 @@ class Transpose(Op):
 class BroadcastTo(Op):
     """The tensor repeated to a larger shape, by NumPy's rules of broadcasting.
 
+    Source: NumPy's ``broadcast_to``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the
+    shape.
+
     >>> import tinygraph as tg
     >>> tg.broadcast_to(np.array([1, 2]), (2, 2))
     array([[1, 2],
@@ -164,6 +173,8 @@ class SumTo(Op):
 
     This is how a bias gets its gradient. Source: notes B3, B9, B14, A3.
 
+    Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.operation("sum_to")(np.ones((4, 3, 2)), (3, 1))
     array([[8.],
@@ -200,6 +211,8 @@ class SumTo(Op):
 class Squeeze(Op):
     """The tensor without the axes of size 1 that ``axis`` names, or without all of them.
 
+    Source: NumPy's ``squeeze``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
     >>> import tinygraph as tg
     >>> tg.squeeze(np.zeros((2, 1, 3, 1)), axis=1).shape
     (2, 3, 1)
@@ -229,6 +242,9 @@ class Squeeze(Op):
 @dataclass(frozen=True)
 class ExpandDims(Op):
     """The tensor with new axes of size 1 at the places that ``axis`` names in the result.
+
+    Source: NumPy's ``expand_dims``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the
+    shape.
 
     >>> import tinygraph as tg
     >>> tg.expand_dims(np.zeros((2, 3)), 0).shape
