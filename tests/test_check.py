@@ -1,6 +1,7 @@
 """The checker is checked: numeric derivatives against known ones, and planted wrong rules that it must find and name."""
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -352,12 +353,78 @@ def test_labels_at_the_ends_of_their_range_are_compared_from_inside() -> None:
     assert record_of(report, "bce", "y").kinks == 0
 
 
-def test_infinite_slopes_and_missing_values_are_kinks() -> None:
+# ---- what is not finite
+
+
+def roots(u: list[float]) -> tg.Tensor:
+    """a = sqrt(u - 1), and its sum."""
     with np.errstate(all="ignore"):
-        y = tg.log(tg.tensor([-1.0, 0.0, 1.0], name="x"))
-    log = record_of(check(y), "log", "x")
-    assert log.ok
-    assert [point.kink for point in log.points] == [False, True, False]
+        a = tg.sqrt(tg.tensor(u, name="u") - 1)
+        a.name = "a"
+        return a.sum()
+
+
+def verdicts(report: Report) -> list[tuple[str, str]]:
+    return [(record.op, record.verdict) for record in report.records]
+
+
+def test_a_value_that_is_not_finite_makes_no_rule_wrong() -> None:
+    report = check(roots([0.0, 2.0]))
+    assert verdicts(report) == [
+        ("subtract", "ok"),
+        ("sqrt", "not finite"),
+        ("sum", "not finite"),
+        ("whole graph", "not finite"),
+    ]
+    assert not report.ok
+    assert report.summary() == (
+        "all gradients: not finite, as sqrt in a gave nan in 1 of 2 elements; 3 of 4 checks failed"
+    )
+    assert "wrong" not in str(report)
+
+
+def test_an_infinite_gradient_of_a_right_rule_is_not_finite() -> None:
+    report = check(roots([1.0, 2.0]))
+    assert verdicts(report) == [
+        ("subtract", "ok"),
+        ("sqrt", "not finite"),
+        ("sum", "ok"),
+        ("whole graph", "not finite"),
+    ]
+    assert re.search(r"not finite, as the gradient of sqrt in a for x is -?inf at \[0\]; 2 of 4", report.summary())
+
+
+def test_values_that_overflow_and_leaves_that_hold_none_are_named() -> None:
+    with np.errstate(over="ignore"):
+        large = check(tg.exp(tg.tensor([1e4, 1.0], name="x")).sum())
+    assert "exp in t1 gave inf in 1 of 2 elements" in large.summary()
+    given = check(tg.tanh(tg.input("x", (2,))).sum(), {"x": [np.nan, 1.0]})
+    assert "not finite, as x holds nan in 1 of 2 elements" in given.summary()
+    assert {verdict for _, verdict in verdicts(given)} == {"not finite"}
+
+
+def test_a_liar_before_what_is_not_finite_is_still_wrong() -> None:
+    with np.errstate(invalid="ignore"):
+        report = check(tg.sqrt(liars.FactorTwo()(tg.tensor([[1.0, 2.0, 3.0]], name="x")) - 2).sum())
+    assert verdicts(report)[:3] == [("factor_two", "wrong"), ("subtract", "ok"), ("sqrt", "not finite")]
+    assert report.nodes[0].hint.startswith("off by a factor of 2")
+
+
+def test_what_is_computed_beside_it_is_checked_as_ever() -> None:
+    x = tg.tensor([-1.0, 4.0], name="x")
+    with np.errstate(invalid="ignore"):
+        chosen = tg.where(x > 0, tg.sqrt(x), 0.0)
+    report = check(tg.Graph([tg.tanh(x).sum() + tg.exp(chosen).sum()]))
+    found = dict(verdicts(report))
+    assert (found["sqrt"], found["where"]) == ("not finite", "not finite")
+    assert (found["exp"], found["tanh"], found["add"]) == ("ok", "ok", "ok")
+
+
+def test_a_mask_of_minus_infinity_is_no_fault() -> None:
+    x, mask = tg.tensor([0.5, -1.0, 2.0], name="x"), tg.constant([0.0, -np.inf, 0.0])
+    report = check(tg.softmax(x + mask))
+    assert report.ok
+    assert {verdict for _, verdict in verdicts(report)} == {"ok"}
 
 
 # ---- what is checked
@@ -528,9 +595,32 @@ def test_a_model_is_recorded_for_the_samples_that_are_fed(feeds: dict[str | tg.T
     assert {record.input for record in report.whole} == {"input x", "input y", "parameter W"}
 
 
-def test_something_else_is_refused() -> None:
-    with pytest.raises(tg.TinygraphError, match="check takes a tensor, a graph or a model; found list"):
-        check([1.0])
+X = tg.tensor([1.0, 2.0], name="x")
+WRONG_ARGUMENTS: dict[str, Callable[[], Report]] = {
+    "check takes a tensor, a graph or a model; found list": lambda: check([1.0]),
+    "check takes a tensor, a graph or a model; found 'xor'; load_model('xor') would": lambda: check("xor"),
+    "check takes a tensor, a graph or a model; found type": lambda: check(tg.Model),
+    "check takes feeds as a dict of arrays by name; found list": lambda: check(X * 2, [1.0]),
+    "check: seed must be at least 0; found -1": lambda: check(X * 2, seed=-1),
+    "check: seed must be int; found 'one'": lambda: check(X * 2, seed="one"),
+    "check: tolerance must be positive and finite; found 0": lambda: check(X * 2, tolerance=0),
+    "check: tolerance must be float; found '1e-7'": lambda: check(X * 2, tolerance="1e-7"),
+    "check_op: seed must be at least 0; found -2": lambda: check_op(tg.relu, seed=-2),
+    "no operation is called 'rellu'; did you mean 'relu'?": lambda: check_op("rellu"),
+    "check_op takes an operation, such as tg.relu, its name or its class; found int": lambda: check_op(3),
+    "its name or its class; found function": lambda: check_op(tg.load_model),
+    "its name or its class; found type": lambda: check_op(tg.Model),
+}
+
+
+@pytest.mark.parametrize("message", WRONG_ARGUMENTS)
+def test_wrong_arguments_are_refused(message: str) -> None:
+    with pytest.raises(tg.TinygraphError, match=re.escape(message)):
+        WRONG_ARGUMENTS[message]()
+
+
+def test_an_operation_goes_by_name_function_or_class() -> None:
+    assert check_op("matmul") == check_op(tg.matmul) == check_op(tg.matmul.op)
 
 
 def test_an_operation_without_samples_is_refused() -> None:

@@ -1,9 +1,11 @@
 """The command line: what every command prints and writes, and how every mistake ends."""
 
+import contextlib
 import csv
 import io
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -20,11 +22,12 @@ from tinygraph.cli.folders import file_name
 from tinygraph.cli.gradients import gradient_lines
 from tinygraph.cli.ops import formula
 from tinygraph.cli.options import import_operations
-from tinygraph.cli.predict import numbers
-from tinygraph.cli.progress import line, reporter
+from tinygraph.cli.outputs import Outputs
+from tinygraph.cli.progress import line, loss_text, reporter
 from tinygraph.draw import render
 from tinygraph.model import bundled_models, load_model
 from tinygraph.train import Progress, Row
+from tinygraph.train.labels import DecisionRule
 
 PROGRAM = [sys.executable, "-c", "from tinygraph.cli import main; main(prog_name='tinygraph')"]
 CUSTOM = """
@@ -150,7 +153,10 @@ def test_train_prints_the_model_and_the_result_beside_the_majority(run):
     assert re.search(r"a += sigmoid\(Z\) +float32 \(m, 1\)\n", output)
     assert re.search(r"parameters +17\n", output)
     assert "epochs: 3, batch size: 4, SGD(learning_rate=1.0, momentum=0.0)" in output
-    assert re.search(r"epoch 3/3   loss 0\.\d{4}  accuracy 0\.\d{4}   test loss", output)
+    assert re.search(
+        r"^epoch 3/3   loss 0\.\d{4}, test 0\.\d{4}   accuracy 0\.\d{4}, test 0\.\d{4}$", output, re.MULTILINE
+    )
+    assert "4 samples to learn from, and the same to test on\n" in output
     assert re.search(r"test accuracy 0\.\d{4} \(always the most frequent class: 0\.5000\)", output)
 
 
@@ -202,8 +208,27 @@ def test_training_needs_no_renderer_and_no_matplotlib(run, monkeypatch):
     notes = [line for line in result.stdout.splitlines() if line.startswith("note: ")]
     assert len(notes) == 2
     assert "matplotlib" in notes[0]
-    assert "pip install 'tinygraph[draw]'" in notes[1]
+    assert "`pip install pygraphviz matplotlib` (pygraphviz renders" in notes[1]
     assert "`dot` is on PATH" in notes[1]
+
+
+def test_files_of_an_earlier_run_do_not_pass_for_those_of_this_one(run, monkeypatch):
+    folder = Path("runs/xor")
+    folder.mkdir(parents=True)
+    for name in ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "graph.gv", "notes.txt"):
+        (folder / name).write_text("earlier")
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert run("train", "xor", "--epochs", 1).exit_code == 0
+    left = {path.name: path.read_bytes() == b"earlier" for path in folder.iterdir()}
+    assert left == {"weights.safetensors": False, "history.csv": False, "graph.gv": False, "notes.txt": True}
+
+
+def test_samples_to_test_on_that_are_others_are_counted(run):
+    x = np.random.default_rng(0).random((10, 2))
+    xor_file("ten.npz", x=x, y=np.zeros((10, 1)))
+    assert "8 samples to learn from, 2 to test on\n" in run("train", "xor", "--data", "ten.npz", "--epochs", 1).stdout
 
 
 def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
@@ -277,6 +302,8 @@ def test_a_model_that_names_no_data_asks_for_some(fails, own):
         (["--data", "dgits"], "did you mean 'digits'?"),
         (["--data", "digits"], "expects (1438, 2)"),
         (["--data", "missing.npz"], "there is no such file"),
+        (["--out", ""], "'--out': it is empty"),
+        (["--data", ""], "'--data': it is empty"),
         (["--epoch", "3"], "--epochs"),
         (["extra"], "extra"),
     ],
@@ -349,7 +376,7 @@ def test_a_model_that_is_no_text_is_an_error(fails):
 def test_predict_prints_the_first_rows_and_the_accuracy(run):
     load_model("notes_cnn").save("w.safetensors")
     output = run("predict", "notes_cnn", "--weights", "w.safetensors").stdout
-    assert output.splitlines()[0].split() == ["sample", "a", "label"]
+    assert output.splitlines()[0].split() == ["sample", "a", "predicted", "label"]
     assert "... and 349 more" in output
     assert re.search(r"^accuracy 0\.\d{4} on 359 samples$", output, re.MULTILINE)
 
@@ -369,16 +396,53 @@ def test_predict_needs_no_labels(run, trained):
     result = run("predict", "xor", "--weights", trained, "--data", "x.npz", "--out", "o.csv")
     assert result.exit_code == 0
     assert "accuracy" not in result.stdout
-    assert result.stdout.splitlines()[0].split() == ["sample", "a"]
-    written = np.loadtxt("o.csv", delimiter=",")
-    assert np.allclose(written, load_model("xor").predict(np.zeros((3, 2))).ravel())
+    assert result.stdout.splitlines()[0].split() == ["sample", "a", "predicted"]
+    with open("o.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    output = load_model("xor").predict(np.zeros((3, 2)))
+    assert [np.float32(row["a"]) for row in rows] == output.ravel().tolist()
+    assert [int(row["predicted"]) for row in rows] == (output > 0.5).ravel().tolist()
 
 
-def test_predict_writes_classes_as_columns(run):
+def test_predict_shows_and_writes_classes_as_columns(run):
     load_model("lenet5").save("w.safetensors")
     result = run("predict", "lenet5", "--weights", "w.safetensors", "--out", "o.csv")
     assert result.exit_code == 0
-    assert np.loadtxt("o.csv", delimiter=",").shape == (359, 10)
+    names = ["sample", "predicted", "label", *(f"a[{i}]" for i in range(10))]
+    table = result.stdout.splitlines()[:11]
+    assert table[0].split() == names
+    assert len({len(line) for line in table}) == 1
+    assert all(re.fullmatch(r" +\d  +\d  +\d(  0\.\d{4}){10}", line) for line in table[1:])
+    with open("o.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == names
+    assert len(rows) == 359
+    for row in rows[:5]:
+        assert int(row["predicted"]) == np.argmax([float(row[f"a[{i}]"]) for i in range(10)])
+
+
+def test_labels_in_a_row_of_classes_are_shown_as_the_class():
+    outputs = Outputs("a", np.array([[0.1, 0.9], [0.8, 0.2]]), np.eye(2), DecisionRule())
+    assert outputs.shown() == [
+        ["sample", "predicted", "label", "a[0]", "a[1]"],
+        ["0", "1", "0", "0.1000", "0.9000"],
+        ["1", "0", "1", "0.8000", "0.2000"],
+    ]
+
+
+def test_outputs_that_decide_nothing_are_shown_as_numbers():
+    assert Outputs("z", np.array([1.5e-9, 2.0]), np.array([0.5, 1e7])).shown() == [
+        ["sample", "z", "label"],
+        ["0", "1.5e-09", "0.5"],
+        ["1", "2", "10000000"],
+    ]
+    header, row = Outputs("z", np.arange(12.0).reshape(1, 3, 4)).shown()
+    assert header[-1] == "z[2, 1]"
+    assert row == ["0", *"0123456789"]
+
+
+def test_help_says_which_data_predict_takes(run):
+    assert "[default: what the model says]" in " ".join(run("predict", "--help").stdout.split())
 
 
 def test_weights_of_another_model_are_refused(fails, trained):
@@ -400,7 +464,8 @@ def test_missing_weights_are_an_error(fails):
 @pytest.mark.parametrize(
     ("arrays", "expected"),
     [
-        ({"x": np.array([[np.inf, 0.0]])}, "x holds numbers that are not finite"),
+        ({"x": np.array([[np.inf, 0.0]])}, "x is not finite in 1 of 2 elements"),
+        ({"x": np.array([[1e300, 0.0]])}, "x holds numbers that are not finite"),
         ({"x": np.zeros((2, 5))}, "(2, 5)"),
         ({"z": np.zeros((2, 2))}, "an array called 'x' is missing"),
         ({"x": np.array([[np.nan, 0.0]]), "y": np.zeros((1, 1))}, "x is not finite"),
@@ -421,7 +486,7 @@ def test_samples_that_cannot_be_read_are_refused(content, fails, trained):
 
 def test_a_single_array_is_no_npz_file(fails, trained):
     np.save("x.npy", np.zeros((2, 2)))
-    assert "x.npy: cannot be read" in fails("predict", "xor", "--weights", trained, "--data", "x.npy")
+    assert "x.npy: a single array" in fails("predict", "xor", "--weights", trained, "--data", "x.npy")
 
 
 def test_outputs_are_written_as_npz_or_csv_only(fails, trained):
@@ -459,7 +524,7 @@ def test_without_a_renderer_draw_leaves_the_gv_and_names_both_fixes(fails, monke
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     message = fails("draw", "xor")
     assert "wrote 'xor.gv'" in message
-    assert "pip install 'tinygraph[draw]'" in message
+    assert "`pip install pygraphviz matplotlib`" in message
     assert "`dot` is on PATH" in message
     assert Path("xor.gv").is_file()
 
@@ -497,8 +562,9 @@ def test_backward_equations_are_derived_and_ordered_as_computed(run):
     assert re.search(r"^dZ3 += a - y +float32 \(1, 1\)$", backward, re.MULTILINE)
     assert re.search(r"^dW3 += f\.T @ dZ3 +float32", backward, re.MULTILINE)
     assert "Z3" in forward
-    assert {line.split()[0] for line in update.splitlines()} == {"W3", "B3", "K2", "B2", "K1", "B1"}
-    assert re.search(r"^W3 += W3 - learning_rate \* dW3$", update, re.MULTILINE)
+    assert [line.split()[0] for line in update.splitlines()] == [f"{p}_new" for p in load_model("notes_cnn").parameters]
+    rate = load_model("notes_cnn").training.learning_rate
+    assert re.search(rf"^W3_new += W3 - {rate} \* dW3$", update, re.MULTILINE)
 
 
 def test_the_mean_of_a_larger_batch_is_in_the_equations(run):
@@ -512,7 +578,7 @@ def test_every_parameter_has_its_gradient_and_update(name, run):
     output = run("equations", name, "--backward").stdout
     for parameter in load_model(name).parameters:
         assert re.search(rf"^d{re.escape(parameter)} +=", output, re.MULTILINE)
-        assert re.search(rf"^(v_)?{re.escape(parameter)}(_new)? +=", output, re.MULTILINE)
+        assert re.search(rf"^{re.escape(parameter)}_new +=", output, re.MULTILINE)
 
 
 def test_the_update_is_that_of_the_models_own_optimizer(run):
@@ -538,6 +604,14 @@ learning_rate = 0.5
     assert re.search(r"^dW += 1 ", output, re.MULTILINE)
     assert re.search(r"^W_new += W - 0\.5 \*", output, re.MULTILINE)
     assert re.search(r"^m_V_new +=", output, re.MULTILINE)
+
+
+def test_a_very_long_equation_does_not_move_the_columns_of_the_others(run):
+    text = "[inputs]\nx = [2]\n[model]\nequations = '''\nshort = relu(x)\nlong = " + " + ".join(["short"] * 40)
+    Path("long.toml").write_text(text + "\n'''\noutput = 'long'\nloss = false\n", encoding="utf-8")
+    first, second = run("equations", "long.toml").stdout.splitlines()
+    assert len(first) < 50
+    assert len(second) > 200
 
 
 def test_what_gradients_need_of_the_inside_of_an_equation_is_defined(run):
@@ -615,8 +689,43 @@ def test_every_gradient_can_be_written_out(name):
 
 
 def test_gradients_of_whole_numbers_are_none():
-    assert gradient_lines(tg.greater.op) == ["none: no gradient flows through it"]
+    assert gradient_lines(tg.greater.op) == ["none: no gradient flows through a result that is not floating"]
     assert "dcondition: none" in gradient_lines(tg.where.op)
+
+
+def test_an_operation_without_a_rule_says_that_it_has_none(run, registry):
+    @tg.op
+    def ruleless(x):
+        return np.exp(x)
+
+    (told,) = gradient_lines(ruleless.op)
+    assert told == "none: ruleless has no gradient rule; add vjp(self, dy, y, ...), or @ruleless.vjp"
+    with pytest.raises(tg.RuleError) as caught:
+        ruleless(tg.tensor(1.0)).backward()
+    assert told.removeprefix("none: ") in str(caught.value)
+
+
+def test_the_automatic_docstring_of_a_dataclass_is_not_shown(run, own):
+    _, ops = own
+    assert "about" not in run("ops", "scaled", "--ops", ops).stdout
+    assert "A smooth ReLU" in run("ops", "soft_plus", "--ops", ops).stdout
+
+
+def test_an_example_imports_what_it_uses(run, own):
+    _, ops = own
+    shown = run("ops", "soft_plus", "--ops", ops).stdout
+    assert re.search(r"^example +>>> import numpy as np\n +>>> tg.operation", shown, re.MULTILINE)
+    assert run("ops", "relu").stdout.count("import numpy as np") == 1
+
+
+def test_long_names_keep_the_table_of_operations_in_line(run, registry):
+    @tg.op(formula="{x}")
+    def an_operation_with_a_name_that_is_long(x):
+        return x
+
+    lines = run("ops").stdout.splitlines()
+    start = lines[0].index("formula")
+    assert all(re.search(r"  \S", line[start - 2 : start + 1]) for line in lines[1:-1] if "(" in line[:start])
 
 
 def test_an_opaque_rule_says_so(registry):
@@ -649,7 +758,7 @@ def test_operations_without_samples_are_tried_on_small_matrices(registry):
     def needy_vjp(dy, y, x, *, how):
         return how * dy
 
-    @tg.op(formula="{nonsense}")
+    @tg.op(formula="{x:d}")
     def crooked(x):
         return x + 0.0
 
@@ -658,9 +767,9 @@ def test_operations_without_samples_are_tried_on_small_matrices(registry):
         return dy, dy
 
     assert gradient_lines(doubled.op)[0] == "dx = 2 * dy"
-    assert "no samples" in gradient_lines(needy.op)[0]
+    assert gradient_lines(needy.op) == ["not written out: no samples; give the operation samples to see it"]
     assert gradient_lines(crooked.op)[0].startswith("not written out: crooked:")
-    assert formula(crooked.op) == "{nonsense}"
+    assert formula(crooked.op) == "{x:d}"
 
 
 def test_an_unknown_operation_offers_the_nearest(fails):
@@ -696,14 +805,19 @@ def test_the_file_of_own_operations_must_be_sound(fails):
     Path("broken.py").write_text("x = 1\nx = x + unknown\n")
     assert "broken.py:2: NameError" in fails("ops", "--ops", "broken.py")
     Path("syntax.py").write_text("x = 1\n\ndef f(:\n")
-    assert "syntax.py:3: SyntaxError" in fails("ops", "--ops", "syntax.py")
+    message = fails("ops", "--ops", "syntax.py")
+    assert "--ops: syntax.py:3: SyntaxError: " in message
+    assert message.count("syntax.py") == 1
+    assert message.count("3") == 1
+    Path("importing.py").write_text("import runpy\nrunpy.run_path('syntax.py')\n")
+    assert "--ops: syntax.py:3: SyntaxError: " in fails("ops", "--ops", "importing.py")
 
 
 def test_an_operation_that_replaces_another_is_noted(run, registry):
     Path("mine.py").write_text("import tinygraph as tg\n@tg.op\ndef tanh(x):\n    return x\n")
     result = run("ops", "tanh", "--ops", "mine.py")
     assert result.exit_code == 0
-    assert result.stderr.startswith("note: operation 'tanh'")
+    assert result.stderr.startswith("note: mine.py:2: operation 'tanh'")
     assert "(mine)" in result.stdout
 
 
@@ -745,7 +859,7 @@ def test_doctor_names_one_fix_for_each_thing_that_is_missing(run, monkeypatch):
     fixes = re.findall(r"^fix: (.*)$", output, re.MULTILINE)
     assert len(fixes) == 3
     assert "`dot` is on PATH" in fixes[0]
-    assert "matplotlib" in fixes[1]
+    assert fixes[1] == "to draw learning curves: pip install matplotlib"
     assert "pip install safetensors" in fixes[2]
 
 
@@ -760,6 +874,22 @@ def test_doctor_sees_a_renderer_that_cannot_do_everything(run, monkeypatch):
     output = run("doctor").stdout
     assert "fix: dot 1.0 cannot render png, pdf" in output
     assert "fix: pygraphviz older than 2.0" in output
+
+
+def test_doctor_tries_what_it_finds(run, monkeypatch):
+    def broken(dot, format):
+        raise tg.RenderError("libcgraph.so.6 is missing")
+
+    sound = render.Renderer("pygraphviz", "2.0", lambda dot, format: b"picture")
+    monkeypatch.setattr(render, "renderers", lambda: (render.Renderer("dot", "", broken), sound))
+    output = run("doctor").stdout
+    assert re.search(r"^dot +found but does not work: libcgraph.so.6 is missing$", output, re.MULTILINE)
+    assert re.search(r"^renderer +pygraphviz 2.0$", output, re.MULTILINE)
+    assert re.search(r"^pictures +gv, svg, png, pdf$", output, re.MULTILINE)
+    monkeypatch.setattr(render, "renderers", lambda: (render.Renderer("dot", "", broken),))
+    output = run("doctor").stdout
+    assert re.search(r"^renderer +missing$", output, re.MULTILINE)
+    assert "fix: to render pictures, either `pip install pygraphviz" in output
 
 
 def test_an_unknown_blas_is_no_failure(monkeypatch):
@@ -825,22 +955,40 @@ def test_the_group_can_be_called_from_python():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes close differently there")
-def test_a_reader_that_goes_away_is_no_error():
-    command = [*PROGRAM, "ops"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("arguments", [["ops"], ["--help"]])
+def test_a_reader_that_goes_away_is_no_error(arguments):
+    process = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(timeout=60) in (0, 1)
+    assert process.wait(timeout=60) == 141
 
 
-def test_narrow_encodings_replace_what_they_lack():
-    environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no shell that closes streams")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams_are_no_error(closed, tmp_path):
+    command = f"{shlex.join([*PROGRAM, 'train', 'xor', '--epochs', '1', '--out', 'o'])} {closed}"
+    result = subprocess.run(command, shell=True, capture_output=True, cwd=tmp_path, timeout=60)
+    assert (result.returncode, result.stderr) == (0, b"")
+    assert (tmp_path / "o/weights.safetensors").is_file()
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii"])
+def test_narrow_encodings_replace_what_they_lack(encoding):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
     result = subprocess.run([*PROGRAM, "ops", "conv2d"], capture_output=True, env=environment, timeout=60)
     assert result.returncode == 0
     assert b"x ? k" in result.stdout
+    result = subprocess.run([*PROGRAM, "ops", "⋆"], capture_output=True, env=environment, timeout=60)
+    assert result.stderr.startswith(b"error: no operation is called '?'")
+
+
+def test_a_warning_is_a_note(tmp_path):
+    code = PROGRAM[-1].replace("main(", "import warnings, tinygraph.model as m; m.load_model = warnings.warn; main(")
+    result = subprocess.run([sys.executable, "-c", code, "draw", "odd"], capture_output=True, text=True, timeout=60)
+    assert result.stderr.startswith("note: odd\n")
 
 
 def test_the_program_starts_without_anything_heavy():
@@ -850,30 +998,37 @@ def test_the_program_starts_without_anything_heavy():
     assert result.stdout == "[]\n", result.stderr
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a matter of Unix")
-def test_a_terminal_gets_a_bar(tmp_path):
+def in_a_terminal(folder, *arguments, **environment):
+    """Run the program in a pseudo-terminal, and return what it wrote there."""
     import pty
 
     controller, terminal = pty.openpty()
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "100"}
     process = subprocess.Popen(
-        [*PROGRAM, "train", "xor", "--epochs", "3"], cwd=tmp_path, stdout=terminal, stderr=terminal, env=environment
+        [*PROGRAM, *arguments], cwd=folder, stdout=terminal, stderr=terminal, env=os.environ | environment
     )
     os.close(terminal)
     output = b""
-    while True:
-        try:
-            chunk = os.read(controller, 65536)
-        except OSError:
-            break
-        if not chunk:
-            break
-        output += chunk
+    with contextlib.suppress(OSError):
+        while chunk := os.read(controller, 65536):
+            output += chunk
     os.close(controller)
     assert process.wait(timeout=60) == 0
-    assert b"\x1b[" in output
+    return output
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a matter of Unix")
+def test_a_terminal_gets_a_bar_which_is_cleared_at_the_end(tmp_path):
+    output = in_a_terminal(tmp_path, "train", "xor", "--epochs", "3", TERM="xterm", COLUMNS="100")
     assert "━".encode() in output
     assert b"epoch 3/3   loss" in output
+    # One line up, and that line cleared.
+    assert b"\x1b[1A\x1b[2K" in output[output.rindex("━".encode()) :]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are a matter of Unix")
+@pytest.mark.parametrize("environment", [{"TERM": "xterm", "NO_COLOR": "1"}, {"TERM": "dumb"}])
+def test_a_terminal_that_wants_no_escape_codes_gets_none(environment, tmp_path):
+    assert b"\x1b" not in in_a_terminal(tmp_path, "train", "xor", "--epochs", "3", **environment)
 
 
 def test_a_bar_and_a_line_for_each_epoch_are_shown_in_a_terminal(monkeypatch):
@@ -887,11 +1042,12 @@ def test_a_bar_and_a_line_for_each_epoch_are_shown_in_a_terminal(monkeypatch):
         report(Progress(1, 2, 1, 1, loss=0.5, accuracy=None))
         report(Progress(1, 2, 1, 1, loss=0.5, accuracy=None, row=Row(1, 0.5, None, 0.25, None, 1.0)))
     shown = sys.stdout.getvalue()
-    assert "epoch 1/2   loss 0.5000   test loss 0.2500   1.00 s" in shown
+    assert "epoch 1/2   loss 0.5000, test 0.2500" in shown
     assert "━" in shown
 
 
-def test_small_pieces_of_text():
-    assert numbers(np.arange(12.0)).endswith("9  ...")
-    assert "loss 1e+30  " in line(Row(1, 1e30, 0.5, None, None, 1.0), 1)
-    assert line(Row(3, 0.5, None, None, None, 1.234), 10) == "epoch  3/10   loss 0.5000   1.23 s"
+def test_lines_of_epochs_fit_into_80_columns():
+    assert line(Row(3, 0.5, None, None, None, 1.234), 10) == "epoch  3/10   loss 0.5000"
+    for loss in (0.5, 99.99, 9999.99, 1.234e30, float("nan")):
+        assert len(line(Row(1, loss, 0.5, loss, 0.5, 1.0), 9_999)) <= 79
+    assert loss_text(1e30) == "1e+30"

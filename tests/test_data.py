@@ -2,13 +2,14 @@
 
 import re
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
 from tinygraph.model import Model, load_model
-from tinygraph.train import Data, check_data, load_data
+from tinygraph.train import Data, check_data, fit, load_data, read_arrays
 from tinygraph.train.feeds import feeds_of
 
 # From the description that the data set's authors wrote: how many of each digit its test set holds.
@@ -119,7 +120,7 @@ def test_load_data_checks_against_the_model(tmp_path):
         load_data(path, load_model("xor"))
     y = np.zeros((5, 1))
     path = saved(tmp_path, x=np.zeros((5, 2)), y=y, x_test=np.full((5, 2), np.nan), y_test=y)
-    with pytest.raises(tg.DataError, match="x is not finite in 10 of 10 elements"):
+    with pytest.raises(tg.DataError, match=r"mine\.npz: x_test is not finite in 10 of 10 elements"):
         load_data(path, load_model("xor"))
 
 
@@ -131,12 +132,17 @@ FILE_MISTAKES = {
         "'x_test' and 'y_test' go together",
     ),
     "lengths": ({"x": np.zeros(3), "y": np.zeros(2)}, "x has 3 samples and y has 2"),
-    "no samples": ({"x": np.zeros(3), "y": np.array(1.0)}, "x has 3 samples and y has 0"),
+    "no samples": ({"x": np.zeros(3), "y": np.array(1.0)}, "y is a single number; expected an array with"),
+    "numbers alone": ({"x": np.float32(3), "y": np.int64(3)}, "x is a single number; expected an array with"),
     "lengths of the test set": (
         {"x": np.zeros(3), "y": np.zeros(3), "x_test": np.zeros(3), "y_test": np.zeros(2)},
         "x_test has 3 samples and y_test has 2",
     ),
-    "objects": ({"x": np.array([None, {}]), "y": np.zeros(2)}, "cannot be read as an .npz file"),
+    "objects": (
+        {"x": np.array([None, {}]), "y": np.zeros(2)},
+        "cannot be read as an .npz file (it holds Python objects; expected arrays of numbers)",
+    ),
+    "NaN": ({"x": np.where(np.arange(20) == 9, np.nan, 1.0), "y": np.zeros(20)}, "x is not finite in 1 of 20 elements"),
 }
 
 
@@ -199,6 +205,78 @@ def test_any_damaged_byte_is_a_data_error_or_harmless(tmp_path):
     assert refused > len(whole) / 4
 
 
+def with_one(shape, index, value):
+    array = np.zeros(shape)
+    array[index] = value
+    return array
+
+
+PLACES = {
+    "sample 7": ({"x": with_one((20, 2), (7, 1), np.nan)}, "x", "(7, 1) of shape (20, 2)"),
+    "sample 9, of the test": ({"x": with_one((20, 2), (9, 0), -np.inf)}, "x", "(9, 0) of shape (20, 2)"),
+    "label": ({"y": with_one((20, 1), (19, 0), np.nan)}, "y", "(19, 0) of shape (20, 1)"),
+    "test set": ({"x_test": with_one((3, 2), (2, 0), np.nan), "y_test": np.zeros((3, 1))}, "x_test", "(2, 0) of shape"),
+    "test labels": ({"x_test": np.zeros((3, 2)), "y_test": with_one((3, 1), (1, 0), np.nan)}, "y_test", "(1, 0) of"),
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("use", [load_data, read_arrays, lambda path: fit(load_model("xor"), path)])
+def test_bad_value_in_a_file_is_reported_where_it_stands(tmp_path, place, use):
+    arrays, name, index = PLACES[place]
+    path = saved(tmp_path, **{"x": np.zeros((20, 2)), "y": np.zeros((20, 1)), **arrays})
+    with pytest.raises(tg.DataError) as error:
+        use(path)
+    assert str(error.value).startswith(f"{path}: {name} is not finite in 1 of ")
+    assert f"at index {index}" in str(error.value)
+
+
+def test_misfit_of_a_file_is_reported_with_its_own_shapes_and_names(tmp_path):
+    path = saved(tmp_path, x=np.zeros((20, 3)), y=np.zeros((20, 1)))
+    with pytest.raises(
+        tg.DataError, match=r"mine\.npz: x has shape \(20, 3\); the model's input 'x' expects \(20, 2\)"
+    ):
+        fit(load_model("xor"), path)
+    good = {"x": np.zeros((20, 2)), "y": np.zeros((20, 1))}
+    path = saved(tmp_path, **good, x_test=good["x"], y_test=good["y"] + 2)
+    with pytest.raises(tg.DataError, match=r"mine\.npz: labels 'y_test' must lie between 0 and 1"):
+        load_data(path, load_model("xor"))
+
+
+def test_arrays_of_a_file_without_labels(tmp_path):
+    arrays = read_arrays(str(saved(tmp_path, x=np.arange(3), names=np.array(["a", "b"]))))
+    assert arrays["x"].tolist() == [0, 1, 2]
+    assert arrays["names"].tolist() == ["a", "b"]
+
+
+def test_file_is_closed_after_reading(tmp_path):
+    path = saved(tmp_path, x=np.arange(3.0))
+    read_arrays(path)
+    folder = Path("/proc/self/fd")
+    if folder.is_dir():
+        assert str(path) not in {str(file.resolve()) for file in folder.iterdir()}
+    path.unlink()
+
+
+FOREIGN = {"empty": (b"", "(it is empty)"), "text": (b"a,b\n1,2\n", "(it is no archive of arrays, as numpy.savez")}
+
+
+@pytest.mark.parametrize("content", FOREIGN)
+def test_file_that_is_no_archive_gets_no_unsafe_advice(tmp_path, content):
+    written, message = FOREIGN[content]
+    (tmp_path / "table.npz").write_bytes(written)
+    with pytest.raises(tg.DataError, match=re.escape(message)) as error:
+        load_data(tmp_path / "table.npz")
+    assert "pickle" not in str(error.value)
+
+
+def test_archive_of_other_things_has_no_arrays(tmp_path):
+    with zipfile.ZipFile(tmp_path / "pages.npz", "w") as archive:
+        archive.writestr("x", "text")
+    with pytest.raises(tg.DataError, match=r"pages\.npz: an array called 'x' is missing; the file has none"):
+        load_data(tmp_path / "pages.npz")
+
+
 def test_single_array_is_not_enough(tmp_path):
     np.save(tmp_path / "one.npy", np.zeros(3))
     with pytest.raises(tg.DataError, match="a single array; expected an"):
@@ -247,7 +325,9 @@ XOR_MISTAKES = {
     "label above 1": (X, Y + 1.5, "labels 'y' must lie between 0 and 1, for bce; found 1.5 to 1.5"),
     "label below 0": (X, Y - 1, "labels 'y' must lie between 0 and 1, for bce; found -1 to -1"),
     "no labels": (X, None, "the model's loss needs labels for 'y', and y is None"),
-    "text": (np.array([["a", "b"]]), Y, "x must hold real numbers"),
+    "text": (np.array([["a", "b"]]), Y, "x: expected numbers; found <U1"),
+    "tensors": ([tg.tensor([0.0, 1.0])], Y, "x: a list of tensors would lose what they were made from"),
+    "masked": (np.ma.masked_equal(X, 0), Y, "x: a masked array would lose its mask"),
     "complex": (X + 1j, Y, "x must hold real numbers; found complex128"),
     "ragged": ([[1.0], [1.0, 2.0]], Y, "x: rows of unequal length"),
 }

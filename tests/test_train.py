@@ -561,13 +561,58 @@ def test_data_that_are_none(data, found):
         fit(classification(), data)
 
 
+def test_optimizers_go_by_name():
+    def trained(optimizer):
+        model = load_model("xor")
+        fit(model, "xor", optimizer, epochs=3)
+        return values(model)
+
+    # The learning rate that xor declares is meant for the optimizer that it declares.
+    assert_same(trained("sgd"), trained(SGD(load_model("xor").training.learning_rate)))
+    assert_same(trained("adam"), trained(Adam()))
+    with pytest.raises(tg.UnknownNameError, match="no optimizer is called 'adm'; did you mean 'adam'"):
+        trained("adm")
+
+
+AN_OPTIMIZER = "optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; found "
+WRONG_TYPES = {
+    AN_OPTIMIZER + "the class SGD itself": lambda: fit(classification(), samples(4), SGD),
+    AN_OPTIMIZER + "float": lambda: fit(classification(), samples(4), 0.1),
+    "fit takes a model first, such as load_model('xor'); found 'xor'": lambda: fit("xor"),
+    "fit takes a model first, such as load_model('xor'); found the class Model itself": lambda: fit(Model, "xor"),
+    "evaluate takes a model first, such as load_model('digits'); found 'digits'": lambda: evaluate("digits", "digits"),
+    "evaluate takes a model first, such as load_model('xor'); found tuple": lambda: evaluate(samples(4), samples(4)),
+    "callback must be a function of one Progress; found int": lambda: fit(classification(), samples(4), callback=3),
+    "or a name or path for load_data; found the class Data itself": lambda: evaluate(classification(), Data),
+    "load_data takes the name of a data set or the path of an .npz file; found 3": lambda: load_data(3),
+    "the path of an .npz file; found b'xor'": lambda: load_data(b"xor"),
+}
+
+
+@pytest.mark.parametrize("message", WRONG_TYPES)
+def test_arguments_of_the_wrong_type(message):
+    with pytest.raises(tg.TinygraphError, match=re.escape(message)):
+        WRONG_TYPES[message]()
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64, np.float16])
+def test_samples_and_labels_of_other_dtypes_train_alike(dtype):
+    x, y = load_data("xor").train
+    exact, cast = load_model("xor"), load_model("xor")
+    rows = fit(exact, (x, y), epochs=3).rows
+    assert fit(cast, (x.astype(dtype), y.astype(dtype)), epochs=3).rows == rows
+    assert evaluate(cast, (x.astype(dtype), y.astype(dtype))) == evaluate(exact, (x, y))
+    assert_same(values(cast), values(exact))
+    assert {array.dtype for array in values(cast).values()} == {np.dtype("float32")}
+
+
 def test_data_are_checked_before_anything_moves():
     model = classification()
     before = values(model)
     x, y = samples(10)
     with pytest.raises(tg.DataError, match="labels 'y' must lie between 0 and 1, for bce"):
         fit(model, (x, y + 1), epochs=1)
-    with pytest.raises(tg.DataError, match="x is not finite"):
+    with pytest.raises(tg.DataError, match="x_test is not finite"):
         fit(model, Data("half bad", (x, y), (x * np.nan, y)), epochs=1)
     assert_same(values(model), before)
 
@@ -638,7 +683,7 @@ def test_overflow_in_the_forward_pass_is_named():
     x[:3] = 1e4
     message, before = stopped(model, (x, np.zeros((4, 1))), SGD(0.1))
     found = "epoch 1, step 1: the first value that is not finite is e = exp(p) (line 2), where exp gave inf in 3 of 4 elements"
-    assert message == found + "; a learning rate below 0.1 may help"
+    assert message == found + "; no parameter has moved yet: look at the size of the data and the initial values"
     assert_same(values(model), before)
 
 
@@ -667,6 +712,8 @@ def test_overflow_in_the_update_is_named():
     model.parameters["b"].value = [1e160]
     message, before = stopped(model, (np.ones((4, 3)) * 1e-200, np.zeros((4, 1))), Adam(1e-3))
     assert "first value that is not finite" in message
+    # It is the square of the gradient that is too large, whatever the learning rate.
+    assert message.endswith("look at the size of the data and the initial values")
     assert_same(values(model), before)
 
 
@@ -675,6 +722,7 @@ def test_update_that_overflows_by_itself_is_named():
     model.parameters["b"].value = [1e3]
     message, before = stopped(model, (np.ones((4, 3)), np.zeros((4, 1))), SGD(1e306))
     assert re.search(r"is (W|b)_new = \1 - 1e\+306 \* d\1, where (multiply|subtract) gave -?inf", message)
+    assert message.endswith("; a learning rate below 1e+306 may help")
     assert_same(values(model), before)
 
 
@@ -691,13 +739,32 @@ def test_mask_of_minus_infinity_is_not_blamed():
     too_large = tg.exp(x * 1e4)
     graph = tg.Graph([masked, too_large])
     with np.errstate(over="ignore"):
-        sentence = first_not_finite(graph, SimpleNamespace(equations=()), {"x": np.ones(3)})
-        assert (
-            sentence
-            == "the first value that is not finite is t3 = exp(x * 10000), where exp gave inf in 3 of 3 elements"
-        )
-    sentence = first_not_finite(tg.Graph(x + mask), SimpleNamespace(equations=()), {"x": np.ones(3)})
+        node, sentence = first_not_finite(graph, SimpleNamespace(equations=()), {"x": np.ones(3)})
+    assert node is too_large
+    found = "the first value that is not finite is t3 = exp(x * 10000), where exp gave inf in 3 of 3 elements"
+    assert sentence == found
+    _, sentence = first_not_finite(tg.Graph(x + mask), SimpleNamespace(equations=()), {"x": np.ones(3)})
     assert sentence.endswith("itself: -inf in 1 of 3 elements")
+
+
+BEYOND_FLOAT32 = {
+    "SGD: learning_rate 1e+300 is inf in float32, the dtype of the parameter 'W1'": SGD(1e300),
+    "SGD: learning_rate 1e-60 is 0 in float32": SGD(1e-60),
+    "Adam: learning_rate 1e+39 is inf in float32": Adam(1e39),
+    "Adam: epsilon 1e+39 is inf in float32": Adam(epsilon=1e39),
+}
+
+
+@pytest.mark.parametrize("message", BEYOND_FLOAT32)
+def test_settings_beyond_the_models_dtype_are_refused(message, recwarn):
+    model = load_model("xor")
+    for use in (
+        lambda: fit(model, "xor", BEYOND_FLOAT32[message]),
+        lambda: equations_of(model, BEYOND_FLOAT32[message]),
+    ):
+        with pytest.raises(tg.AttributeValueError, match=re.escape(message)):
+            use()
+    assert not recwarn.list
 
 
 def test_no_warning_leaks_from_what_overflows(recwarn):
@@ -895,6 +962,14 @@ def test_curve_of_what_was_measured(tmp_path, row):
     assert ("<!-- test -->" in text) == (row.test_loss is not None)
 
 
+@pytest.mark.parametrize(("epochs", "marked"), [(60, True), (61, False)])
+def test_curve_of_many_epochs_has_no_markers(tmp_path, epochs, marked):
+    pytest.importorskip("matplotlib")
+    History([Row(epoch, 1 / epoch, None, None, None, 1.0) for epoch in range(1, epochs + 1)]).curve(tmp_path / "c.svg")
+    # Fewer uses of one shape than points are the ticks of the axes.
+    assert ((tmp_path / "c.svg").read_text(encoding="utf-8").count("<use ") > epochs) == marked
+
+
 def test_curve_without_matplotlib(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(tg.RenderError, match="needs matplotlib: pip install"):
@@ -916,13 +991,18 @@ def test_curve_of_nothing(tmp_path):
 # The main job
 
 
-def test_notes_cnn_learns_to_tell_odd_digits():
-    model, data = load_model("notes_cnn"), load_data("digits_odd")
-    history = fit(model, data, SGD(0.3), epochs=12, batch_size=32, seed=0)
+def test_notes_cnn_learns_to_tell_odd_digits_and_again_to_the_same_bits():
+    runs = []
+    for _ in range(2):
+        model = load_model("notes_cnn")
+        runs.append((fit(model), model))
+    (history, model), (again, twin) = runs
     assert history[-1].loss < history[0].loss / 4
-    metrics = evaluate(model, data)
-    assert metrics.accuracy >= 0.95
-    assert majority_class_baseline(data.test[1]) < 0.55
+    assert evaluate(model, "digits_odd").accuracy == history[-1].test_accuracy >= 0.96
+    assert majority_class_baseline(load_data("digits_odd").test[1]) < 0.55
+    assert history.rows == again.rows
+    for name, array in values(model).items():
+        assert array.tobytes() == twin.parameters[name].value.tobytes()
 
 
 def test_xor_is_learned():

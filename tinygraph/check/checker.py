@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy as np
 
 from tinygraph.check.double import doubled, in_double, widened
 from tinygraph.check.feeds import completed
+from tinygraph.check.finite import faults
 from tinygraph.check.local import check_node
 from tinygraph.check.names import equation_labels
 from tinygraph.check.report import Record, Report
 from tinygraph.check.whole import check_gradients
-from tinygraph.errors import TinygraphError
+from tinygraph.errors import AttributeValueError, TinygraphError
 from tinygraph.graph.apply import apply
+from tinygraph.graph.attributes import conform
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Op
+from tinygraph.graph.registry import operation as operation_called
 from tinygraph.graph.run import bind
 from tinygraph.graph.tensor import Tensor
 
@@ -34,7 +38,8 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
 
     ``feeds`` are as in ``tg.run``; inputs without one, and those of a model, get random values drawn from ``seed``
     (a batch of 2 where nothing says how many). An error is relative, and ``tolerance`` is the largest that passes.
-    Rules that raise are findings; a forward computation that raises ends the check, as does ``FeedError``.
+    Rules that raise are findings; a forward computation that raises ends the check, as does ``FeedError``. Where values
+    or gradients are not finite, nothing is said of a rule: the verdict is ``not finite``, and the report not ok.
 
     >>> import tinygraph as tg
     >>> z = tg.tensor([[0.5], [-1.0]], name="Z3")
@@ -45,31 +50,36 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     dZ3   whole graph  tensor Z3  2 of 2 + 3 directions  ...             ok
     all gradients: worst relative error ... (tensor Z3)
     """
-    rng = np.random.default_rng(seed)
-    graph = _graph_of(thing, feeds or {})
-    twins = in_double(graph, bind(graph, completed(graph, feeds or {}, rng)))
+    rng = _generator("check", seed, tolerance)
+    feeds = _feeds_of(feeds)
+    graph = _graph_of(thing, feeds)
+    twins = in_double(graph, bind(graph, completed(graph, feeds, rng)))
     labels, owners = equation_labels(graph)
+    faulty = faults(twins.values(), {twins[node]: owners[node] for node in graph.nodes})
     nodes: list[Record] = []
     for node in graph.nodes:
         input_labels = [labels.get(x, "") for x in node.inputs]
-        nodes += check_node(twins[node], owners[node], input_labels, rng, tolerance)
-    return Report(tuple(nodes), tuple(check_gradients(graph, twins, rng, tolerance)), tolerance)
+        nodes += check_node(twins[node], owners[node], input_labels, rng, tolerance, faulty.get(twins[node], ""))
+    fault = next(filter(None, (record.not_finite for record in nodes)), "")
+    return Report(tuple(nodes), tuple(check_gradients(graph, twins, rng, tolerance, fault)), tolerance)
 
 
 @np.errstate(all="ignore")
 def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Report:
-    """Check the gradient rule of one operation on its own samples; takes its function, such as ``tg.conv2d``, or its class.
+    """Check the gradient rule of one operation on its own samples.
+
+    ``operation`` is its function, such as ``tg.conv2d``, its name or its class.
 
     >>> import tinygraph as tg
-    >>> check_op(tg.matmul).ok
-    True
+    >>> check_op(tg.matmul).ok, check_op("relu").ok
+    (True, True)
     """
-    op: type[Op] = getattr(operation, "op", operation)
+    op = _operation_class(operation)
     if op.samples is None:
         raise TinygraphError(
             f"{op.name} has no samples to check it on; give it samples, or check a graph with tg.check"
         )
-    rng = np.random.default_rng(seed)
+    rng = _generator("check_op", seed, tolerance)
     nodes: list[Record] = []
     for number, sample in enumerate(op.samples(rng), start=1):
         instance = widened(op(**sample.attributes))
@@ -80,13 +90,40 @@ def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Report:
     return Report(tuple(nodes), (), tolerance)
 
 
+def _generator(who: str, seed: Any, tolerance: Any) -> np.random.Generator:
+    if conform(who, "seed", seed, int) < 0:
+        raise AttributeValueError(f"{who}: seed must be at least 0; found {seed}")
+    if not 0 < conform(who, "tolerance", tolerance, float) < math.inf:
+        raise AttributeValueError(f"{who}: tolerance must be positive and finite; found {tolerance}")
+    return np.random.default_rng(seed)
+
+
+def _operation_class(operation: Any) -> type[Op]:
+    if isinstance(operation, str):
+        operation = operation_called(operation)
+    op = getattr(operation, "op", operation)
+    if not isinstance(op, type) or not issubclass(op, Op):
+        raise TinygraphError(
+            f"check_op takes an operation, such as tg.relu, its name or its class; found {type(operation).__name__}"
+        )
+    return op
+
+
+def _feeds_of(feeds: Any) -> Feeds:
+    if feeds is None or isinstance(feeds, Mapping):
+        return feeds or {}
+    raise TinygraphError(f"check takes feeds as a dict of arrays by name; found {type(feeds).__name__}")
+
+
 def _graph_of(thing: Any, feeds: Feeds) -> Graph:
     if isinstance(thing, Graph):
         return thing
     if isinstance(thing, Tensor):
         return Graph(thing)
-    if hasattr(thing, "record"):
+    if hasattr(thing, "record") and not isinstance(thing, type):
         batches = [np.shape(value)[0] for name, value in feeds.items() if name in thing.inputs and np.ndim(value)]
         graph: Graph = thing.record(batches[0] if batches else 2).graph
         return graph
-    raise TinygraphError(f"check takes a tensor, a graph or a model; found {type(thing).__name__}")
+    found = repr(thing) if isinstance(thing, str) else type(thing).__name__
+    hint = f"; load_model({thing!r}) would make a model of a name" if isinstance(thing, str) else ""
+    raise TinygraphError(f"check takes a tensor, a graph or a model; found {found}{hint}")

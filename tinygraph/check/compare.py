@@ -31,9 +31,13 @@ class Point:
     error: float
     kink: bool
 
+    @property
+    def place(self) -> str:
+        """Where it was made, for a sentence."""
+        return "along a random direction" if self.index is None else f"at {list(self.index)}"
+
     def __str__(self) -> str:
-        place = "along a random direction" if self.index is None else f"at {list(self.index)}"
-        return f"{place}: rule {self.rule:.9g}, numeric {self.numeric:.9g}"
+        return f"{self.place}: rule {self.rule:.9g}, numeric {self.numeric:.9g}"
 
 
 def compare(

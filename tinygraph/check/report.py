@@ -7,13 +7,17 @@ from dataclasses import dataclass
 
 from tinygraph.check.compare import Point
 
+# What stands in the column of operations for the gradients of the whole sweep.
+WHOLE = "whole graph"
+
 
 @dataclass(frozen=True)
 class Record:
     """One gradient that was checked: of one input by one node's rule, or of one leaf by the whole sweep.
 
     ``node`` is the label of the equation in which ``print(graph)`` writes the node. ``size`` counts the input's elements,
-    ``points`` are the comparisons that were made, ``message`` says why a rule gave no gradient to compare.
+    ``points`` are the comparisons that were made, ``message`` says why a rule gave no gradient to compare, and ``fault``
+    which value, here or before, is not finite, so that there was nothing to compare with.
     """
 
     node: str
@@ -24,11 +28,12 @@ class Record:
     points: tuple[Point, ...] = ()
     hint: str = ""
     message: str = ""
+    fault: str = ""
 
     @property
     def ok(self) -> bool:
-        """Whether the rule gave a gradient and no comparison failed."""
-        return not self.message and self.error <= self.tolerance
+        """Whether the rule gave a gradient, no comparison failed, and everything was finite."""
+        return self.verdict in ("ok", "at kinks")
 
     @property
     def worst(self) -> Point | None:
@@ -37,8 +42,8 @@ class Record:
 
     @property
     def error(self) -> float:
-        """The largest relative error; infinite where the rule gave nothing to compare."""
-        if self.message:
+        """The largest relative error; infinite where there was nothing to compare."""
+        if self.message or self.fault:
             return math.inf
         return self.worst.error if self.worst else 0.0
 
@@ -48,17 +53,32 @@ class Record:
         return sum(point.kink for point in self.points)
 
     @property
+    def not_finite(self) -> str:
+        """What is not finite, in a sentence, or nothing: a value, or the gradient where there is indeed no finite slope."""
+        point = next((point for point in self.points if point.kink and not math.isfinite(point.rule)), None)
+        if self.fault or point is None:
+            return self.fault
+        gradient = self.node if self.op == WHOLE else f"the gradient of {self.op} in {self.node} for {self.input}"
+        return f"{gradient} is {point.rule} {point.place}"
+
+    @property
     def verdict(self) -> str:
-        """The record in a word: ok, wrong, failed (the rule gave no gradient), or at kinks (every comparison was)."""
+        """The record in a word or two.
+
+        ``failed``: the rule gave no gradient. ``not finite``: values or gradients are not, and say nothing of the rule.
+        ``at kinks``: every comparison fell on one. Otherwise ``ok`` or ``wrong``.
+        """
         if self.message:
             return "failed"
-        if not self.ok:
+        if self.error > self.tolerance and not self.fault:
             return "wrong"
+        if self.not_finite:
+            return "not finite"
         return "at kinks" if self.points and self.kinks == len(self.points) else "ok"
 
     def row(self) -> tuple[str, ...]:
         """Return the record as cells of the table."""
-        error = "" if self.message else f"{self.error:.1e}"
+        error = f"{self.error:.1e}" if math.isfinite(self.error) or self.points else ""
         return (self.node, self.op, self.input, self._checked(), error, str(self.kinks or ""), self.verdict)
 
     def _checked(self) -> str:
@@ -69,7 +89,7 @@ class Record:
 
     def explanation(self) -> list[str]:
         """Return the line under a failed row: where, the two numbers, and what it looks like."""
-        if self.ok:
+        if self.verdict not in ("wrong", "failed"):
             return []
         return [f"    {self.message or self.worst}" + (f" ({self.hint})" if self.hint else "")]
 
@@ -104,7 +124,7 @@ class Report:
 
     @property
     def failures(self) -> tuple[Record, ...]:
-        """The records of gradients that are wrong or missing."""
+        """The records of gradients that are wrong, missing or not finite."""
         return tuple(record for record in self.records if not record.ok)
 
     @property
@@ -138,6 +158,9 @@ class Report:
         kinks = f"; {self.kinks} comparisons at kinks left out" if self.kinks else ""
         if worst is None:
             return "no gradients to check"
+        not_finite = next(filter(None, (record.not_finite for record in self.records)), "")
+        if not_finite:
+            return f"{what}: not finite, as {not_finite}{failed}{kinks}"
         where = worst.input if self.whole else f"{worst.op}, {worst.node}, {worst.input}"
         error = "none to compare" if worst.message else f"worst relative error {worst.error:.1e}"
         return f"{what}: {error} ({where}){failed}{kinks}"

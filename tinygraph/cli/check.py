@@ -8,6 +8,7 @@ import click
 
 from tinygraph.cli.group import WRONG_RULE
 from tinygraph.cli.options import data_option, model_argument, ops_option, seed_option
+from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
     from tinygraph.graph.tensor import Tensor
@@ -34,7 +35,7 @@ def check(context: click.Context, model: str, data: str | None, batch_size: int,
     checked = load_model(model, seed)
     thing = checked if data else checked.graph(batch_size)
     report = check(thing, _samples(checked, data, batch_size) if data else None, seed=seed or 0)
-    click.echo(str(report))
+    say(str(report))
     if not report.ok:
         context.exit(WRONG_RULE)
 

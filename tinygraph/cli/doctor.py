@@ -9,6 +9,8 @@ from importlib import metadata
 
 import click
 
+from tinygraph.cli.terminal import say
+
 PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "safetensors", "click", "rich")
 
 
@@ -18,11 +20,13 @@ def doctor() -> None:
     from tinygraph.graph.text import aligned
 
     rows = list(versions())
-    renderer, formats = rendering()
-    rows += [("renderer", renderer), ("pictures", ", ".join(formats))]
-    click.echo(aligned([(name, found or "missing") for name, found in rows]))
-    for fix in fixes(dict(rows), formats):
-        click.echo(f"fix: {fix}")
+    found = dict(rows)
+    active, formats, faults = rendering()
+    rows += [("renderer", active), ("pictures", ", ".join(formats))]
+    told = [(name, f"found but does not work: {faults[name]}" if name in faults else said) for name, said in rows]
+    say(aligned([(name, said or "missing") for name, said in told]))
+    for fix in fixes(found | {"renderer": active}, formats):
+        say(f"fix: {fix}")
 
 
 def versions() -> Iterator[tuple[str, str]]:
@@ -56,18 +60,25 @@ def blas() -> str:
         return "BLAS: unknown"
 
 
-def rendering() -> tuple[str, list[str]]:
-    """Return the active renderer, and the formats that a trial shows to be possible."""
-    from tinygraph.draw.render import FORMATS, render, renderers
+def rendering() -> tuple[str, list[str], dict[str, str]]:
+    """Return the first renderer that works, the formats that a trial shows to be possible, and the faults of the others."""
+    from tinygraph.draw.render import FORMATS, renderers
     from tinygraph.errors import RenderError
 
-    possible = ["gv"]
-    for format in FORMATS[1:]:
-        with contextlib.suppress(RenderError):
-            render("digraph { trial }", format)
-            possible.append(format)
-    active = next((f"{renderer.name} {renderer.version}" for renderer in renderers()), "")
-    return active, possible
+    active, possible, faults = "", {"gv"}, {}
+    for renderer in renderers():
+        # The first format tells whether it works at all; a program that hangs is not waited for again.
+        for format in FORMATS[1:]:
+            try:
+                renderer.render("digraph { trial }", format)
+            except RenderError as fault:
+                if format == FORMATS[1]:
+                    faults[renderer.name] = str(fault)
+                    break
+            else:
+                possible.add(format)
+                active = active or f"{renderer.name} {renderer.version}".rstrip()
+    return active, [format for format in FORMATS if format in possible], faults
 
 
 def fixes(found: dict[str, str], formats: list[str]) -> Iterator[str]:
@@ -82,7 +93,7 @@ def fixes(found: dict[str, str], formats: list[str]) -> Iterator[str]:
     if found["pygraphviz"] and not carries_graphviz(found["pygraphviz"]):
         yield "pygraphviz older than 2.0 needs `dot` and is not used: pip install 'pygraphviz>=2.0'"
     if not found["matplotlib"]:
-        yield "to draw learning curves, `pip install 'tinygraph[draw]'`, which brings matplotlib"
+        yield "to draw learning curves: pip install matplotlib"
     for package in ("graphviz", "safetensors"):
         if not found[package]:
             yield f"{package} is a dependency and missing: pip install {package}"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from tinygraph.cli.options import model_argument, ops_option
+from tinygraph.cli.options import file_path, model_argument, ops_option
+from tinygraph.cli.terminal import say
 
 
 @click.command(short_help="Draw a model.")
@@ -15,7 +16,7 @@ from tinygraph.cli.options import model_argument, ops_option
     "-o",
     "--out",
     metavar="FILE",
-    type=click.Path(path_type=Path),
+    type=file_path,
     help="File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg]",
 )
 @ops_option
@@ -31,4 +32,4 @@ def draw(model: str, out: Path | None) -> None:
     drawn = load_model(model)
     path = out or Path(f"{file_name(drawn.name)}.svg")
     draw(drawn, path)
-    click.echo(f"wrote {path}")
+    say(f"wrote {path}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import click
 
 from tinygraph.cli.options import model_argument, ops_option
+from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
     from tinygraph.graph.tensor import Tensor
@@ -31,8 +33,8 @@ def equations(model: str, backward: bool, batch_size: int) -> None:
         sections["Update"] = list(update_rows(declared, gradients))
     for heading, lines in zip(sections, in_columns(sections.values()), strict=True):
         if backward:
-            click.secho(f"{'' if heading == 'Forward' else chr(10)}{heading}", bold=True)
-        click.echo("\n".join(lines))
+            say(f"{'' if heading == 'Forward' else chr(10)}{heading}", bold=True)
+        say("\n".join(lines))
 
 
 def in_columns(sections: Iterable[list[tuple[str, ...]]]) -> Iterator[list[str]]:
@@ -92,16 +94,13 @@ def gradient_name(tensor: Tensor | None) -> str:
     return f"d{tensor.name}" if tensor is not None else ""
 
 
-def update_rows(model: Model, gradients: Iterable[Tensor]) -> Iterator[tuple[str, str, str]]:
-    """Yield the update of each parameter by the model's optimizer, in the order in which the gradients are computed."""
+def update_rows(model: Model, gradients: Mapping[Tensor, Tensor]) -> Iterator[tuple[str, str, str]]:
+    """Yield the update of each parameter that has a gradient, by the model's own optimizer, in the model's order."""
     from tinygraph.train import make_optimizer, update_equations
 
     settings = model.training
-    if settings.optimizer == "sgd" and not settings.momentum:
-        for parameter in gradients:
-            yield parameter.name or "", f"= {parameter.name} - learning_rate * {gradient_name(parameter)}", ""
-        return
     optimizer = make_optimizer(settings.optimizer, settings.learning_rate, settings.momentum)
-    for line in update_equations(model, optimizer).splitlines():
+    moved = {name: parameter for name, parameter in model.parameters.items() if parameter in gradients}
+    for line in update_equations(SimpleNamespace(parameters=moved), optimizer).splitlines():
         symbol, _, expression = line.partition("=")
         yield symbol.strip(), f"={expression}", ""

@@ -18,13 +18,13 @@ def gradient_lines(op: type[Op]) -> list[str]:
     from tinygraph.errors import TinygraphError
     from tinygraph.graph.op import Op
 
+    sample = first_sample(op)
     if op.vjp is Op.vjp:
-        return ["none: no gradient flows through it"]
+        return [_without_a_rule(op, sample)]
     if op.opaque_vjp:
         return [f"d{name}: an opaque rule, which computes on arrays and has no formula" for name in op.parameters]
-    sample = first_sample(op)
     if sample is None:
-        return ["not written out: the operation has no samples that say which shapes it takes"]
+        return ["not written out: no samples; give the operation samples to see it"]
     try:
         return _recorded(op, sample)
     except TinygraphError as error:
@@ -43,6 +43,13 @@ def first_sample(op: type[Op]) -> Sample | None:
         return next(iter(op.samples(np.random.default_rng(0))), None)
     required = [field for field in dataclasses.fields(op) if field.default is dataclasses.MISSING]  # type: ignore[arg-type]
     return None if required or op.variadic else Sample(*[np.ones((2, 3)) for _ in op.parameters])
+
+
+def _without_a_rule(op: type[Op], sample: Sample | None) -> str:
+    """Return why there is no rule: a result of whole numbers or booleans needs none; any other lacks one."""
+    if sample is not None and op(**sample.attributes)(*sample.inputs).dtype.kind not in "fc":
+        return "none: no gradient flows through a result that is not floating"
+    return f"none: {op.name} has no gradient rule; add vjp(self, dy, y, ...), or @{op.name}.vjp"
 
 
 def _recorded(op: type[Op], sample: Sample) -> list[str]:

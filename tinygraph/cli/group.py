@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
 
+from tinygraph.cli.terminal import say
 from tinygraph.errors import TinygraphError
 
-WRONG_RULE, MISTAKE, INTERRUPTED = 1, 2, 130
+# The last two are those that a shell gives to programs ended by SIGINT and SIGPIPE.
+WRONG_RULE, MISTAKE, INTERRUPTED, UNREAD = 1, 2, 130, 141
 
 
 class Commands(click.Group):
     """A group of commands whose users never see a traceback for a mistake of their own.
 
     What tinygraph and the operating system report, and options that do not fit, end in ``error: ...`` and code 2; Ctrl-C
-    ends in code 130. Click itself ends quietly where a reader closes the pipe.
+    ends in code 130, and a reader that closes the pipe, as ``head`` does, in 141 without a word.
     """
 
     def main(
@@ -33,7 +37,9 @@ class Commands(click.Group):
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         _tolerate_narrow_encodings()
         try:
-            result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            with warnings.catch_warnings():
+                warnings.showwarning = lambda warning, *rest: say(f"note: {warning}", error=True)
+                result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             sys.exit(MISTAKE)
@@ -48,11 +54,34 @@ class Commands(click.Group):
             fail(str(error) or "not enough memory", MISTAKE)
         sys.exit(result if isinstance(result, int) else 0)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read the command line; ``--help`` already writes here."""
+        with _until_no_one_reads():
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _until_no_one_reads():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _until_no_one_reads() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        # What is still to be written at the end of the program has nowhere to go.
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+        raise click.exceptions.Exit(UNREAD) from None
+
 
 def fail(message: str, code: int) -> None:
     """Write one line to the error stream and end the program."""
     with contextlib.suppress(OSError):
-        click.echo(f"error: {message}", err=True)
+        say(f"error: {message}", error=True)
     sys.exit(code)
 
 

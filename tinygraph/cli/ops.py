@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
 
+from tinygraph.cli.columns import columns
 from tinygraph.cli.options import ops_option
+from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op
@@ -31,19 +34,17 @@ def ops(name: str | None) -> None:
 
 def print_table(operations: list[type[Op]]) -> None:
     """Print operations by family, with the columns of all families in line."""
-    from tinygraph.graph.text import aligned
-
     families: dict[str, list[type[Op]]] = defaultdict(list)
     for op in operations:
         families[op.family].append(op)
     rows = [(call(op), formula(op), ", ".join(attribute_texts(op))) for ops in families.values() for op in ops]
-    lines = iter(aligned([("operation", "formula", "attributes"), *rows]).splitlines())
-    click.echo(next(lines))
+    lines = iter(columns([("operation", "formula", "attributes"), *rows]))
+    say(next(lines))
     for family, members in families.items():
-        click.secho(f"\n{family}", bold=True)
+        say(f"\n{family}", bold=True)
         for _ in members:
-            click.echo(next(lines))
-    click.echo("\ntinygraph ops NAME explains one of them.")
+            say(next(lines))
+    say("\ntinygraph ops NAME explains one of them.")
 
 
 def print_operation(op: type[Op]) -> None:
@@ -51,23 +52,37 @@ def print_operation(op: type[Op]) -> None:
     from tinygraph.cli.gradients import gradient_lines
     from tinygraph.graph.attributes import describe
 
-    summary, _, example = (inspect.getdoc(op) or "").partition(">>>")
-    click.secho(f"{call(op)}   ({op.family})", bold=True)
+    summary, example = explanation(op)
+    say(f"{call(op)}   ({op.family})", bold=True)
     section("formula", [formula(op) or "not given"])
     section("gradient", gradient_lines(op))
     defaults = dict(_defaults(op))
     annotations = op.attribute_annotations().items()
     section("attributes", [f"{name}: {describe(kind)}{defaults[name]}" for name, kind in annotations] or ["none"])
-    section("about", summary.strip().splitlines() or ["no docstring"])
+    if summary:
+        section("about", summary)
     if example:
-        section("example", f">>>{example}".rstrip().splitlines())
+        section("example", example)
+
+
+def explanation(op: type[Op]) -> tuple[list[str], list[str]]:
+    """Return the lines of an operation's docstring, and those of its example, with the import that they need."""
+    written = (inspect.getdoc(op) or "").strip()
+    # A dataclass without a docstring is given its signature as one.
+    if re.fullmatch(rf"{re.escape(op.__name__)}\(.*\)", written, re.DOTALL):
+        return [], []
+    summary, mark, example = written.partition(">>>")
+    lines = f"{mark}{example}".rstrip().splitlines()
+    if re.search(r"\bnp\.", example) and "import numpy as np" not in example:
+        lines.insert(0, ">>> import numpy as np")
+    return summary.strip().splitlines(), lines
 
 
 def section(heading: str, lines: list[str]) -> None:
     """Print lines beside their heading."""
     for index, line in enumerate(lines):
-        click.echo(f"{heading if not index else '':<12}{line}".rstrip())
-    click.echo()
+        say(f"{heading if not index else '':<12}{line}".rstrip())
+    say()
 
 
 def call(op: type[Op]) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
+from tinygraph.cli.terminal import say
 from tinygraph.errors import TinygraphError
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -22,7 +23,19 @@ seed_option = click.option("--seed", type=click.IntRange(min=0), help="Seed of a
 
 def data_option(help: str) -> Callable[[Command], Command]:
     """Return the option ``--data``."""
-    return click.option("--data", metavar="NAME|FILE.npz", help=help)
+    return click.option("--data", metavar="NAME|FILE.npz", type=named, help=help)
+
+
+def named(text: str) -> str:
+    """Return the text of an option that must not be empty; an empty path would be the current folder."""
+    if not text:
+        raise click.BadParameter("it is empty")
+    return text
+
+
+def file_path(text: str) -> Path:
+    """Return the path that an option names."""
+    return Path(named(text))
 
 
 def ops_option(command: Command) -> Command:
@@ -30,7 +43,7 @@ def ops_option(command: Command) -> Command:
     return click.option(
         "--ops",
         metavar="FILE.py",
-        type=click.Path(path_type=Path),
+        type=file_path,
         multiple=True,
         is_eager=True,
         expose_value=False,
@@ -55,21 +68,29 @@ def import_operations(path: Path) -> None:
         raise TinygraphError(f"--ops: {str(path)!r} is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings():
         warnings.simplefilter("always")
+        warnings.showwarning = lambda warning, *rest: say(f"note: {_here(path)}: {warning}", error=True)
         try:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise TinygraphError(f"--ops: {_place(path, error)}: {type(error).__name__}: {error}") from None
-    for warning in caught:
-        click.echo(f"note: {warning.message}", err=True)
+            raise TinygraphError(f"--ops: {_told(path, error)}") from None
 
 
-def _place(path: Path, error: Exception) -> str:
-    """Return the file, and the last line in it that the error passed through."""
+def _told(path: Path, error: Exception) -> str:
+    """Return what an error says, after the last line of the file that it passed through."""
     if isinstance(error, SyntaxError):
-        return f"{path}:{error.lineno}"
-    frames = traceback.extract_tb(error.__traceback__)
+        file = Path(error.filename or path)
+        return f"{path if file == path.absolute() else file}:{error.lineno}: {type(error).__name__}: {error.msg}"
+    return f"{_place(path, traceback.extract_tb(error.__traceback__))}: {type(error).__name__}: {error}"
+
+
+def _here(path: Path) -> str:
+    """Return the line of the file that is running."""
+    return _place(path, traceback.extract_stack())
+
+
+def _place(path: Path, frames: traceback.StackSummary) -> str:
     lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
     return f"{path}:{lines[-1]}" if lines else str(path)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import click
+from tinygraph.cli.terminal import say, styled
 
 if TYPE_CHECKING:
     from tinygraph.train import Progress, Row
@@ -18,7 +17,7 @@ MOST_LINES = 20
 @contextmanager
 def reporter() -> Iterator[Callable[[Progress], None]]:
     """Give a callback for ``fit`` that shows progress on standard output."""
-    if not sys.stdout.isatty():
+    if not styled():
         yield plain_report
         return
     from rich.console import Console
@@ -31,7 +30,7 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(highlight=False)) as bar:
+    with Bar(*columns, console=Console(highlight=False), transient=True) as bar:
         task = bar.add_task("starting", total=None, numbers="")
 
         def report(progress: Progress) -> None:
@@ -51,7 +50,7 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
 def plain_report(progress: Progress) -> None:
     """Print a line after an epoch; about twenty in all."""
     if progress.row is not None and shown(progress):
-        click.echo(line(progress.row, progress.epochs))
+        say(line(progress.row, progress.epochs))
 
 
 def shown(progress: Progress) -> bool:
@@ -61,9 +60,16 @@ def shown(progress: Progress) -> bool:
 
 
 def line(row: Row, epochs: int) -> str:
-    """Return an epoch in one line."""
-    test = "" if row.test_loss is None else f"   test {numbers(row.test_loss, row.test_accuracy)}"
-    return f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}   {numbers(row.loss, row.accuracy)}{test}   {row.seconds:.2f} s"
+    """Return an epoch in one line, short enough for 80 columns.
+
+    >>> from tinygraph.train import Row
+    >>> line(Row(3, 0.25, 0.9, 0.5, 0.75, seconds=1.5), epochs=15)
+    'epoch  3/15   loss 0.2500, test 0.5000   accuracy 0.9000, test 0.7500'
+    """
+    loss = f"loss {loss_text(row.loss)}" + ("" if row.test_loss is None else f", test {loss_text(row.test_loss)}")
+    accuracy = "" if row.accuracy is None else f"   accuracy {row.accuracy:.4f}"
+    tested = "" if row.test_accuracy is None else f", test {row.test_accuracy:.4f}"
+    return f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}   {loss}{accuracy}{tested}"
 
 
 def numbers(loss: float, accuracy: float | None) -> str:
@@ -72,5 +78,13 @@ def numbers(loss: float, accuracy: float | None) -> str:
     >>> numbers(0.25, 0.9)
     'loss 0.2500  accuracy 0.9000'
     """
-    written = f"{loss:.4f}" if abs(loss) < 1e6 else f"{loss:.4g}"
-    return f"loss {written}" + ("" if accuracy is None else f"  accuracy {accuracy:.4f}")
+    return f"loss {loss_text(loss)}" + ("" if accuracy is None else f"  accuracy {accuracy:.4f}")
+
+
+def loss_text(loss: float) -> str:
+    """Return a loss in few characters, however large it is.
+
+    >>> loss_text(0.25), loss_text(1e9)
+    ('0.2500', '1e+09')
+    """
+    return f"{loss:.4f}" if abs(loss) < 100 else f"{loss:.4g}"

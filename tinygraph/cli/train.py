@@ -9,12 +9,16 @@ import click
 
 from tinygraph.cli.folders import file_name, prepared_folder
 from tinygraph.cli.group import INTERRUPTED
-from tinygraph.cli.options import data_option, model_argument, ops_option, seed_option
+from tinygraph.cli.options import data_option, file_path, model_argument, ops_option, seed_option
 from tinygraph.cli.progress import reporter
+from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
-    from tinygraph.train import Data, History, Optimizer
+    from tinygraph.train import Data, History
+
+# Files that a training writes where it can; without a renderer there is graph.gv in place of graph.svg.
+DRAWN = ("curve.png", "graph.svg", "graph.gv")
 
 
 @click.command(short_help="Train a model on data.")
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--learning-rate", type=float, help="How far a step goes.")
 @click.option("--optimizer", metavar="sgd|adam", help="How parameters move.")
 @seed_option
-@click.option("--out", metavar="FOLDER", type=click.Path(path_type=Path), help="Where to write.  [default: runs/NAME]")
+@click.option("--out", metavar="FOLDER", type=file_path, help="Where to write.  [default: runs/NAME]")
 @ops_option
 @click.pass_context
 def train(
@@ -46,17 +50,18 @@ def train(
     from tinygraph.errors import DataError
     from tinygraph.model import load_model
     from tinygraph.train import TrainingInterrupted, fit, load_data
+    from tinygraph.train.arguments import as_optimizer
 
     learner = load_model(model, seed)
     source = data or learner.training.data
     if source is None:
         raise DataError(f"model {learner.name!r} names no data of its own; give --data")
     material = load_data(source, learner)
-    moves = chosen_optimizer(learner, optimizer, learning_rate)
+    moves = as_optimizer(learner, optimizer, learning_rate)
     folder = prepared_folder(out or Path("runs") / file_name(learner.name))
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.training.batch_size
     introduce(learner, material)
-    click.echo(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
+    say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
     try:
         with reporter() as report:
             history = fit(learner, material, moves, epochs, batch_size, seed, report)
@@ -65,27 +70,25 @@ def train(
         history, interrupted = stop.history, stop
     keep(learner, material, history, folder)
     if interrupted is not None:
-        click.echo(f"{interrupted}; what was learned so far is kept")
+        say(f"{interrupted}; what was learned so far is kept")
         context.exit(INTERRUPTED)
-
-
-def chosen_optimizer(model: Model, name: str | None, learning_rate: float | None) -> Optimizer:
-    """Return the optimizer that the options ask for; what they leave open is the model's, or the other optimizer's default."""
-    from tinygraph.train import make_optimizer
-
-    settings = model.training
-    if name is None or name == settings.optimizer:
-        rate = settings.learning_rate if learning_rate is None else learning_rate
-        return make_optimizer(settings.optimizer, rate, settings.momentum)
-    return make_optimizer(name, learning_rate)
 
 
 def introduce(model: Model, data: Data) -> None:
     """Print what is trained, and on what."""
-    click.secho(model.title or model.name, bold=True)
-    click.echo(str(model))
-    tested = "" if data.test is None else f", {len(data.test[0])} to test on"
-    click.echo(f"\ndata {data.name}: {len(data.train[0])} samples to learn from{tested}")
+    say(model.title or model.name, bold=True)
+    say(str(model))
+    say(f"\ndata {data.name}: {len(data.train[0])} samples to learn from{tested_on(data)}")
+
+
+def tested_on(data: Data) -> str:
+    """Return what the data have to test on, as the end of a sentence."""
+    import numpy as np
+
+    if data.test is None:
+        return ""
+    same = all(np.array_equal(trained, tested) for trained, tested in zip(data.train, data.test, strict=True))
+    return ", and the same to test on" if same else f", {len(data.test[0])} to test on"
 
 
 def keep(model: Model, data: Data, history: History, folder: Path) -> None:
@@ -95,7 +98,10 @@ def keep(model: Model, data: Data, history: History, folder: Path) -> None:
 
     model.save(folder / "weights.safetensors")
     history.save_csv(folder / "history.csv")
-    click.echo(f"\n{verdict(model, data)}")
+    say(f"\n{verdict(model, data)}")
+    # What an earlier run left here must not pass for a picture of this one.
+    for name in DRAWN:
+        (folder / name).unlink(missing_ok=True)
     written, notes = ["weights.safetensors", "history.csv"], []
     for name, make in (("curve.png", history.curve), ("graph.svg", draw(model).render)):
         try:
@@ -103,9 +109,9 @@ def keep(model: Model, data: Data, history: History, folder: Path) -> None:
             written.append(name)
         except RenderError as fault:
             notes.append(str(fault))
-    click.echo(f"wrote {', '.join(written)} in {folder}")
+    say(f"wrote {', '.join(written)} in {folder}")
     for note in notes:
-        click.echo(f"note: {note}")
+        say(f"note: {note}")
 
 
 def verdict(model: Model, data: Data) -> str:

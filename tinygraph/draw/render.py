@@ -5,9 +5,13 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
+import shutil
+import subprocess
 import sys
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import metadata
@@ -18,7 +22,12 @@ from tinygraph.draw.fonts import lend_fonts
 from tinygraph.errors import RenderError, listing, nearest
 
 FORMATS = ("gv", "svg", "png", "pdf")
-FIXES = "either `pip install 'tinygraph[draw]'`, or install Graphviz so that `dot` is on PATH"
+FIXES = (
+    "either `pip install pygraphviz matplotlib` (pygraphviz renders, matplotlib brings fonts and draws learning curves), "
+    "or install Graphviz so that `dot` is on PATH"
+)
+# In seconds: the largest bundled model takes less than one.
+TIMEOUT, VERSION_TIMEOUT = 60.0, 10.0
 
 _in_process = threading.Lock()
 
@@ -39,9 +48,8 @@ def renderers() -> tuple[Renderer, ...]:
     True
     """
     found = []
-    version = dot_version()
-    if version is not None:
-        found.append(Renderer("dot", version, _by_dot))
+    if shutil.which("dot"):
+        found.append(Renderer("dot", dot_version() or "", _by_dot))
     version = pygraphviz_version()
     if version is not None and carries_graphviz(version):
         found.append(Renderer("pygraphviz", version, _by_pygraphviz))
@@ -58,12 +66,16 @@ def render(dot: str, format: str) -> bytes:
     installed = renderers()
     if not installed:
         raise RenderError(f"no renderer is installed, so no {format} can be made: {FIXES}")
-    faults = []
+    faults: list[str] = []
     for renderer in installed:
         try:
-            return renderer.render(dot, format)
+            picture = renderer.render(dot, format)
         except RenderError as fault:
-            faults.append(f"{renderer.name} {renderer.version}: {fault}")
+            faults.append(f"{renderer.name} failed: {fault}")
+            continue
+        if faults:
+            warnings.warn(f"{'; '.join(faults)}; {renderer.name} rendered the picture instead", stacklevel=2)
+        return picture
     raise RenderError(f"the picture could not be rendered as {format}: {'; '.join(faults)}")
 
 
@@ -83,11 +95,11 @@ def format_of(path: Path) -> str:
 
 
 def dot_version() -> str | None:
-    """Return the version of the ``dot`` program on PATH, or ``None``."""
-    import graphviz
-
-    with contextlib.suppress(graphviz.ExecutableNotFound, graphviz.CalledProcessError, OSError, RuntimeError):
-        return ".".join(str(part) for part in graphviz.version())
+    """Return the version of the ``dot`` program on PATH, or ``None`` where there is none that says its version."""
+    with contextlib.suppress(RenderError):
+        done = _run_dot(["-V"], b"", VERSION_TIMEOUT)
+        said = re.search(rb"version (\d+(?:\.\d+)*)", done.stderr + done.stdout)
+        return said[1].decode() if said else None
     return None
 
 
@@ -113,13 +125,25 @@ def carries_graphviz(version: str) -> bool:
 
 
 def _by_dot(dot: str, format: str) -> bytes:
-    import graphviz
+    done = _run_dot([f"-T{format}"], dot.encode("utf-8"), TIMEOUT)
+    if not done.stdout:
+        raise RenderError("it wrote no picture")
+    return done.stdout
 
+
+def _run_dot(options: list[str], source: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
+    program = shutil.which("dot")
+    if program is None:
+        raise RenderError("it is not on PATH")
     try:
-        return bytes(graphviz.pipe("dot", format, dot.encode("utf-8"), quiet=True))
-    except (graphviz.ExecutableNotFound, graphviz.CalledProcessError, OSError) as error:
-        said = getattr(error, "stderr", None) or str(error)
-        raise RenderError(_first_line(said)) from None
+        done = subprocess.run([program, *options], input=source, capture_output=True, timeout=timeout, check=False)
+    except subprocess.TimeoutExpired:
+        raise RenderError(f"it did not end within {timeout:g} seconds") from None
+    except OSError as error:
+        raise RenderError(error.strerror or str(error)) from None
+    if done.returncode:
+        raise RenderError(_first_line(done.stderr) if done.stderr.strip() else f"it ended with code {done.returncode}")
+    return done
 
 
 def _by_pygraphviz(dot: str, format: str) -> bytes:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
+import secrets
+import struct
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,16 +17,33 @@ import numpy.typing as npt
 from tinygraph.errors import WeightsError, listing
 from tinygraph.graph.tensor import Tensor
 
+CHECKSUM = "crc32"
+
 
 def save_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str) -> None:
-    """Write parameters to a safetensors file; a file that was there is replaced only when the new one is whole."""
+    """Write parameters to a safetensors file; a file that was there is replaced only when the new one is whole.
+
+    The file's metadata hold the model's name and a checksum of the data. Raises ``WeightsError`` where nothing can be
+    written.
+    """
     from safetensors.numpy import save
 
-    data = save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}, metadata={"model": model})
     target = Path(path)
     if not target.name or target.is_dir():
         raise WeightsError(f"{str(path)!r} is a folder; weights are written to a file")
-    partial = target.with_name(target.name + ".partial")
+    if not target.parent.is_dir():
+        raise WeightsError(f"{path}: cannot be written: there is no folder {str(target.parent)!r}")
+    data = _sealed(save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}), model)
+    try:
+        _write(target, data)
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def _write(target: Path, data: bytes) -> None:
+    # A name of its own, so that two savings at once do not write into each other's file; unlike what tempfile makes, the
+    # file gets the permissions that any new file gets.
+    partial = target.with_name(f"{secrets.token_hex(8)}.partial")
     try:
         partial.write_bytes(data)
         partial.replace(target)
@@ -31,10 +52,31 @@ def save_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor],
         raise
 
 
+def _sealed(data: bytes, model: str) -> bytes:
+    """Return a safetensors file with the model's name and the checksum of its payload among its metadata."""
+    header, payload = _divided(data)
+    header["__metadata__"] = {"model": model, CHECKSUM: _checksum(payload)}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    # The format begins its data at a multiple of eight bytes.
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + payload
+
+
+def _divided(data: bytes) -> tuple[dict[str, Any], memoryview]:
+    """Return the header of a safetensors file, and its payload: the bytes of all arrays."""
+    (length,) = struct.unpack_from("<Q", data)
+    return json.loads(data[8 : 8 + length]), memoryview(data)[8 + length :]
+
+
+def _checksum(payload: memoryview) -> str:
+    return f"{zlib.crc32(payload):08x}"
+
+
 def load_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str) -> None:
     """Read parameters from a safetensors file into tensors of the same names, shapes and dtypes, all or none.
 
-    Raises ``WeightsError`` for a file that is missing, damaged, or of another model.
+    Raises ``WeightsError`` for a file that is missing, damaged, or of another model. The checksum is compared where a
+    file has one; those of other programs have none.
     """
     arrays = _read(path)
     missing = [name for name in parameters if name not in arrays]
@@ -64,8 +106,13 @@ def _read(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     from safetensors.numpy import load
 
     try:
-        return load(Path(path).read_bytes())
+        data = Path(path).read_bytes()
+        arrays = load(data)
+        header, payload = _divided(data)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (SafetensorError, ValueError, KeyError) as error:
         raise WeightsError(f"{path}: damaged, or not a safetensors file: {error}") from None
+    if (header.get("__metadata__") or {}).get(CHECKSUM) not in (None, _checksum(payload)):
+        raise WeightsError(f"{path}: damaged: its data do not have the checksum that was written with them")
+    return arrays

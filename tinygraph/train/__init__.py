@@ -3,7 +3,7 @@
 A training step is one graph: forward, loss, gradients, and the optimizer's update, all recorded as operations.
 """
 
-from tinygraph.train.data import Data, check_data, load_data
+from tinygraph.train.data import Data, check_data, load_data, read_arrays
 from tinygraph.train.history import History, Row
 from tinygraph.train.loop import Progress, TrainingInterrupted, evaluate, fit
 from tinygraph.train.metrics import Metrics, accuracy, majority_class_baseline
@@ -28,6 +28,7 @@ __all__ = [
     "load_data",
     "majority_class_baseline",
     "make_optimizer",
+    "read_arrays",
     "training_step",
     "update_equations",
 ]

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from importlib import resources
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError, UnknownNameError, listing, nearest
-from tinygraph.train.feeds import feeds_of
+from tinygraph.train.feeds import check_finite, feeds_of
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -57,27 +57,27 @@ def load_data(source: str | PathLike[str], model: Model | None = None) -> Data:
     (index 4, 9, 14, ...) is the test set, as in the digits (1,438 and 359); fewer than five samples are trained and
     tested on alike.
 
-    With ``model``, the data are checked against it. Raises ``UnknownNameError`` and ``DataError``.
+    With ``model``, the data are checked against it, those of a file as they stand there: messages name the file's own
+    arrays and places. Raises ``UnknownNameError`` and ``DataError``.
 
     >>> digits = load_data("digits")
     >>> digits.train[0].shape, digits.test[0].shape, digits.train[1][:4]
     ((1438, 1, 8, 8), (359, 1, 8, 8), array([0, 1, 2, 3]))
     """
-    name = fspath(source)
+    if not isinstance(source, (str, PathLike)):
+        raise DataError(f"load_data takes the name of a data set or the path of an .npz file; found {source!r}")
+    name = str(fspath(source))
     if name in BUILT_IN:
         data = BUILT_IN[name](name)
-    elif name.endswith(".npz") or Path(name).is_file():
-        data = _from_file(Path(name))
-    else:
-        raise UnknownNameError(
-            f"no data set is called {name!r}{nearest(name, BUILT_IN)} "
-            f"(built in are {listing(BUILT_IN)}; anything else is the path of an .npz file)"
-        )
-    if model is not None:
-        check_data(model, *data.train)
-        if data.test is not None:
-            check_data(model, *data.test)
-    return data
+        if model is not None:
+            check_data(model, *data.train)
+        return data
+    if name.endswith(".npz") or Path(name).is_file():
+        return _from_file(Path(name), model)
+    raise UnknownNameError(
+        f"no data set is called {name!r}{nearest(name, BUILT_IN)} "
+        f"(built in are {listing(BUILT_IN)}; anything else is the path of an .npz file)"
+    )
 
 
 def check_data(model: Model, x: Any, y: Any = None) -> None:
@@ -139,41 +139,87 @@ BUILT_IN: Mapping[str, Callable[[str], Data]] = {
 }
 
 
-def _from_file(path: Path) -> Data:
-    arrays = _read(path)
-    for name in ("x", "y"):
-        if name not in arrays:
-            raise DataError(f"{path}: an array called {name!r} is missing; the file has {listing(arrays)}")
+def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
+    """Return the arrays of a ``.npz`` file by name: ``x``, and whatever else it holds, such as ``y``.
+
+    ``x``, ``y``, ``x_test`` and ``y_test`` have the samples in their first axis and hold finite values of any dtype;
+    only ``x`` must be there. The file is closed again. Pickled objects, which could run code, are refused. Raises
+    ``DataError``, which names the file, the array and the place.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "mine.npz")
+    >>> np.savez(path, x=np.zeros((3, 2)))
+    >>> {name: array.shape for name, array in read_arrays(path).items()}
+    {'x': (3, 2)}
+    """
+    arrays = _unpacked(Path(path))
+    if "x" not in arrays:
+        raise DataError(f"{path}: an array called 'x' is missing; the file has {listing(arrays)}")
+    for name in ("x", "y", "x_test", "y_test"):
+        if name in arrays:
+            _check_array(f"{path}: {name}", arrays[name])
+    return arrays
+
+
+def _check_array(what: str, array: Array) -> None:
+    if not array.ndim:
+        raise DataError(f"{what} is a single number; expected an array with the samples in its first axis")
+    if array.dtype.kind in "fc":
+        check_finite(what, array)
+
+
+def _from_file(path: Path, model: Model | None) -> Data:
+    arrays = read_arrays(path)
+    if "y" not in arrays:
+        raise DataError(f"{path}: an array called 'y' is missing; the file has {listing(arrays)}")
     if ("x_test" in arrays) != ("y_test" in arrays):
         raise DataError(f"{path}: 'x_test' and 'y_test' go together; the file has {listing(arrays)}")
-    for x, y in (("x", "y"), ("x_test", "y_test")):
-        if x in arrays and _count(arrays[x]) != _count(arrays[y]):
-            raise DataError(f"{path}: {x} has {_count(arrays[x])} samples and {y} has {_count(arrays[y])}")
-    if "x_test" in arrays:
-        parts = (arrays["x"], arrays["y"]), (arrays["x_test"], arrays["y_test"])
-    else:
-        parts = part(arrays["x"], arrays["y"])
-    return Data(path.stem, *parts, f"from {path.name}")
-
-
-def _count(array: Array) -> int:
-    return len(array) if array.ndim else 0
+    pairs = [(x, y) for x, y in (("x", "y"), ("x_test", "y_test")) if x in arrays]
+    # Before every fifth sample goes its own way: what is wrong is reported where it stands in the file.
+    for x, y in pairs:
+        if len(arrays[x]) != len(arrays[y]):
+            raise DataError(f"{path}: {x} has {len(arrays[x])} samples and {y} has {len(arrays[y])}")
+        if model is not None:
+            try:
+                feeds_of(model, arrays[x], arrays[y], (x, y))
+            except DataError as error:
+                raise DataError(f"{path}: {error}") from None
+    samples, *own_test = [(arrays[x], arrays[y]) for x, y in pairs]
+    train, test = (samples, own_test[0]) if own_test else part(*samples)
+    return Data(path.stem, train, test, f"from {path.name}")
 
 
 # What NumPy, zipfile and zlib raise for damaged, encrypted or foreign files.
 _UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
+_ARCHIVE, _SINGLE = b"PK", b"\x93NUMPY"
 
 
-def _read(path: Path) -> dict[str, Array]:
-    """Return the arrays of a ``.npz`` file; pickled objects, which could run code, are refused."""
+def _unpacked(path: Path) -> dict[str, Array]:
     try:
         with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if not isinstance(loaded, np.ndarray):
-                return {name: loaded[name] for name in loaded.files}
+            start = file.read(len(_SINGLE))
+            file.seek(0)
+            if start.startswith(_ARCHIVE):
+                return _members(file)
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except _UNREADABLE as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{path}: cannot be read as an .npz file ({reason})") from None
-    raise DataError(f"{path}: a single array; expected an .npz file with x and y (numpy.savez(path, x=..., y=...))")
+        raise DataError(f"{path}: cannot be read as an .npz file ({_reason(error)})") from None
+    if start == _SINGLE:
+        raise DataError(f"{path}: a single array; expected an .npz file with x and y (numpy.savez(path, x=..., y=...))")
+    found = "is no archive of arrays, as numpy.savez(path, x=..., y=...) writes them" if start else "is empty"
+    raise DataError(f"{path}: cannot be read as an .npz file (it {found})")
+
+
+def _members(file: BinaryIO) -> dict[str, Array]:
+    """Return the arrays of an open archive; other files in it are passed over."""
+    with np.load(file, allow_pickle=False) as archive:
+        members = {name: archive[name] for name in archive.files}
+    return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
+
+
+def _reason(error: Exception) -> str:
+    # NumPy would advise to load objects all the same, which runs whatever code the file's author wrote.
+    if "allow_pickle" in str(error):
+        return "it holds Python objects; expected arrays of numbers"
+    return getattr(error, "strerror", None) or str(error)

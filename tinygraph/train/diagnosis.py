@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.errors import TrainingError
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
@@ -15,8 +16,20 @@ if TYPE_CHECKING:
     from tinygraph.model import Recording
 
 
-def first_not_finite(graph: Graph, recording: Recording, feeds: Mapping[str | Tensor, Any]) -> str:
-    """Evaluate ``graph`` again and return a sentence that names the first node, in topological order, that became not finite.
+class NotFiniteError(TrainingError):
+    """A step whose numbers are not all finite; ``moving`` if they were until the parameters moved.
+
+    >>> NotFiniteError("the first value that is not finite is ...", moving=True).moving
+    True
+    """
+
+    def __init__(self, message: str, moving: bool) -> None:
+        super().__init__(message)
+        self.moving = moving
+
+
+def first_not_finite(graph: Graph, recording: Recording, feeds: Mapping[str | Tensor, Any]) -> tuple[Tensor, str]:
+    """Evaluate ``graph`` again; return the first node, in topological order, that became not finite, and a sentence.
 
     A node *became* not finite if what it was computed from is finite; what constants bring along (a mask of minus
     infinity) is no fault of theirs.
@@ -27,7 +40,8 @@ def first_not_finite(graph: Graph, recording: Recording, feeds: Mapping[str | Te
     >>> z = tg.exp(x)
     >>> z.name = "z"
     >>> with np.errstate(over="ignore"):
-    ...     print(first_not_finite(tg.Graph(z.sum()), SimpleNamespace(equations=()), {"x": [1.0, 1e4]}))
+    ...     node, sentence = first_not_finite(tg.Graph(z.sum()), SimpleNamespace(equations=()), {"x": [1.0, 1e4]})
+    >>> print(sentence)
     the first value that is not finite is z = exp(x), where exp gave inf in 1 of 2 elements
     """
     bad: dict[Tensor, Any] = {}
@@ -39,7 +53,7 @@ def first_not_finite(graph: Graph, recording: Recording, feeds: Mapping[str | Te
     run(graph, feeds, watch)
     became = [node for node in bad if node.kind != "constant" and bad.keys().isdisjoint(node.inputs)]
     node = next(iter(became or bad))
-    return f"the first value that is not finite is {_sentence(node, bad[node], graph, recording)}"
+    return node, f"the first value that is not finite is {_sentence(node, bad[node], graph, recording)}"
 
 
 def _sentence(node: Tensor, value: Any, graph: Graph, recording: Recording) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import DataError, listing, nearest
+from tinygraph.errors import DataError, DTypeError, ShapeError, listing, nearest
+from tinygraph.graph.arrays import numeric_array
 from tinygraph.train.labels import check_labels
 
 if TYPE_CHECKING:
@@ -19,16 +20,19 @@ if TYPE_CHECKING:
 Array: TypeAlias = npt.NDArray[Any]
 
 
-def feeds_of(model: Model, x: Any, y: Any) -> dict[str, Array]:
-    """Return the arrays for all inputs of ``model`` by name, in its dtypes, or raise the ``DataError`` of ``check_data``."""
-    given = _by_name("x", x, model.features)
+def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y")) -> dict[str, Array]:
+    """Return the arrays for all inputs of ``model`` by name, in its dtypes, or raise the ``DataError`` of ``check_data``.
+
+    ``called`` are the names that messages give to ``x`` and ``y``.
+    """
+    given = _by_name(called[0], x, model.features)
     if model.labels:
         if y is None:
-            raise DataError(f"the model's loss needs labels for {listing(model.labels)}, and y is None")
-        given |= _by_name("y", y, model.labels)
+            raise DataError(f"the model's loss needs labels for {listing(model.labels)}, and {called[1]} is None")
+        given |= _by_name(called[1], y, model.labels)
     arrays = {name: _fitted(what, array, name, model.inputs[name]) for name, (what, array) in given.items()}
     _check_counts(given, arrays)
-    check_labels(model.record(1), arrays)
+    check_labels(model.record(1), arrays, {name: what for name, (what, _) in given.items()})
     return arrays
 
 
@@ -53,10 +57,10 @@ def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str
 def _fitted(what: str, value: Any, name: str, expected: Input) -> Array:
     """Return ``value`` as an array of the shape and dtype of an input, all of it finite."""
     try:
-        array = np.asarray(value)
-    except ValueError:
-        raise DataError(f"{what}: rows of unequal length do not make an array") from None
-    if array.dtype.kind not in "biuf":
+        array = numeric_array(value, what)
+    except (DTypeError, ShapeError) as error:
+        raise DataError(str(error)) from None
+    if array.dtype.kind == "c":
         raise DataError(f"{what} must hold real numbers; found {array.dtype}")
     if array.size == 0:
         raise DataError(f"{what} is empty: its shape is {array.shape}")
@@ -64,7 +68,8 @@ def _fitted(what: str, value: Any, name: str, expected: Input) -> Array:
         raise DataError(_shape_message(what, array, name, expected))
     with np.errstate(over="ignore", invalid="ignore"):
         cast = array.astype(expected.dtype)
-    _check_finite(what, array, cast)
+    check_finite(what, array)
+    check_finite(what, cast, f" as {cast.dtype}")
     if cast.dtype.kind in "iu" and not np.array_equal(cast, array):
         raise DataError(
             f"{what} must hold whole numbers, because the model's input {name!r} is {expected.dtype}; "
@@ -83,14 +88,19 @@ def _shape_message(what: str, array: Array, name: str, expected: Input) -> str:
     return message
 
 
-def _check_finite(what: str, array: Array, cast: Array) -> None:
-    for values, where in ((array, ""), (cast, f" as {cast.dtype}")):
-        finite = np.isfinite(values)
-        if not finite.all():
-            index = tuple(int(i) for i in np.argwhere(~finite)[0])
-            bad = int(finite.size - finite.sum())
-            place = f"the first, {values[index]}, at index {index}"
-            raise DataError(f"{what} is not finite{where} in {bad} of {finite.size} elements, {place}")
+def check_finite(what: str, array: Array, where: str = "") -> None:
+    """Raise ``DataError``, with the first place, if an array holds NaN or infinity.
+
+    >>> check_finite("x", np.array([[1.0], [np.nan]]))
+    Traceback (most recent call last):
+    tinygraph.errors.DataError: x is not finite in 1 of 2 elements, the first, nan, at index (1, 0) of shape (2, 1)
+    """
+    finite = np.isfinite(array)
+    if not finite.all():
+        index = tuple(int(i) for i in np.argwhere(~finite)[0])
+        bad = int(finite.size - finite.sum())
+        place = f"the first, {array[index]}, at index {index} of shape {array.shape}"
+        raise DataError(f"{what} is not finite{where} in {bad} of {finite.size} elements, {place}")
 
 
 def _check_counts(given: Mapping[str, tuple[str, Any]], arrays: Mapping[str, Array]) -> None:

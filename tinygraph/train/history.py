@@ -31,6 +31,8 @@ class Row:
     seconds: float = field(compare=False)
 
 
+# Above this, the markers of a curve run into one another.
+MOST_MARKERS = 60
 COLUMNS = tuple(f.name for f in fields(Row))
 
 
@@ -103,7 +105,7 @@ class History:
         try:
             from matplotlib.figure import Figure
         except ImportError:
-            raise RenderError("drawing a curve needs matplotlib: pip install 'tinygraph[draw]'") from None
+            raise RenderError("drawing a curve needs matplotlib: pip install matplotlib") from None
         decides = self.rows[0].accuracy is not None
         figure = Figure(figsize=(9 if decides else 5, 3.6), layout="constrained")
         self._plot(figure.add_subplot(1, 1 + decides, 1), "loss")
@@ -121,7 +123,8 @@ class History:
         for name, label in ((column, "training"), (f"test_{column}", "test")):
             values = [getattr(row, name) for row in self.rows]
             if None not in values:
-                axes.plot(epochs, values, marker="o", markersize=3, label=label)
+                marker = "o" if len(epochs) <= MOST_MARKERS else None
+                axes.plot(epochs, values, marker=marker, markersize=3, label=label)
         axes.set_xlabel("epoch")
         axes.set_ylabel(column)
         axes.xaxis.get_major_locator().set_params(integer=True)

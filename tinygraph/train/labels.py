@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -82,20 +82,24 @@ def _labels_of(loss: Tensor) -> str | None:
     return inputs[0] if len(inputs) == 1 else None
 
 
-def check_labels(recording: Recording, arrays: dict[str, npt.NDArray[Any]]) -> None:
-    """Raise ``DataError`` for labels that the model's losses would refuse; ``arrays`` are the inputs by name."""
+def check_labels(recording: Recording, arrays: Mapping[str, npt.NDArray[Any]], called: Mapping[str, str]) -> None:
+    """Raise ``DataError`` for labels that the model's losses would refuse.
+
+    ``arrays`` are the inputs by name, ``called`` what messages call them.
+    """
     for node in classifying_losses(recording):
         assert node.op is not None
         logits, labels = node.inputs[:2]
-        if labels.kind != "input" or labels.name not in arrays:
+        name = labels.name or ""
+        if labels.kind != "input" or name not in arrays:
             continue
-        array, last = arrays[labels.name], logits.shape[-1] - 1
+        array, last = arrays[name], logits.shape[-1] - 1
         low, high = array.min(), array.max()
         if labels.ndim < logits.ndim and not (low >= 0 and high <= last):
             raise DataError(
-                f"class numbers {labels.name!r} must lie in 0 to {last}, for {node.op.name}; found {low} to {high}"
+                f"class numbers {called[name]!r} must lie in 0 to {last}, for {node.op.name}; found {low} to {high}"
             )
         if labels.ndim == logits.ndim and not (low >= 0 and high <= 1):
             raise DataError(
-                f"labels {labels.name!r} must lie between 0 and 1, for {node.op.name}; found {low:g} to {high:g}"
+                f"labels {called[name]!r} must lie between 0 and 1, for {node.op.name}; found {low:g} to {high:g}"
             )

@@ -5,21 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import AttributeValueError, DataError, TrainingError
-from tinygraph.graph.attributes import conform
+from tinygraph.errors import TrainingError
 from tinygraph.graph.run import run
-from tinygraph.train.data import Data, Part, load_data
+from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer, whole
+from tinygraph.train.data import Data
+from tinygraph.train.diagnosis import NotFiniteError
 from tinygraph.train.feeds import feeds_of
 from tinygraph.train.history import History, Row
 from tinygraph.train.labels import DecisionRule, decision_rule
 from tinygraph.train.metrics import Metrics, RunningMeans
-from tinygraph.train.optimizers import Optimizer, make_optimizer
+from tinygraph.train.optimizers import Optimizer
 from tinygraph.train.step import OptimizerState, Step, initial_state, training_step
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 def fit(
     model: Model,
-    data: Data | Part | str | PathLike[str] | None = None,
-    optimizer: Optimizer | None = None,
+    data: DataSource | None = None,
+    optimizer: Optimizer | str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
@@ -77,6 +77,7 @@ def fit(
     """Train ``model`` in place and return the history of its epochs. ``None`` stands for what the model's ``[training]`` says.
 
     ``data`` is a ``Data``, a pair ``(x, y)``, the name of a built-in data set, or the path of an ``.npz`` file.
+    ``optimizer`` may be named, ``"sgd"`` or ``"adam"``; the model's settings count for the one that it names itself.
     Samples are the first axis; dtypes are cast to the model's. Each epoch shuffles the samples anew, by
     ``default_rng([seed, epoch])``, and the last batch may be smaller than ``batch_size``. Training goes on from the
     present parameters; the state of the optimizer starts anew. The same parameters, data, settings and seed give the
@@ -93,17 +94,15 @@ def fit(
     >>> len(history), history[-1].accuracy
     (100, 1.0)
     """
-    settings = model.training
-    if optimizer is None:
-        optimizer = make_optimizer(settings.optimizer, settings.learning_rate, settings.momentum)
+    settings = as_model("fit", model).training
     trainer = Trainer(
         model,
-        as_data(settings.data if data is None else data),
-        optimizer,
-        _whole("epochs", settings.epochs if epochs is None else epochs, 1),
-        _whole("batch_size", settings.batch_size if batch_size is None else batch_size, 1),
-        _whole("seed", settings.seed if seed is None else seed, 0),
-        callback,
+        as_data(model, settings.data if data is None else data),
+        as_optimizer(model, optimizer),
+        whole("fit", "epochs", settings.epochs if epochs is None else epochs, 1),
+        whole("fit", "batch_size", settings.batch_size if batch_size is None else batch_size, 1),
+        whole("fit", "seed", settings.seed if seed is None else seed, 0),
+        as_callback(callback),
     )
     try:
         for epoch in range(1, trainer.epochs + 1):
@@ -113,7 +112,7 @@ def fit(
     return trainer.history
 
 
-def evaluate(model: Model, data: Data | Part | str | PathLike[str], batch_size: int = EVALUATION_BATCH) -> Metrics:
+def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH) -> Metrics:
     """Return mean loss, accuracy and number of samples of ``model`` on data: the test part of a ``Data``, or a pair ``(x, y)``.
 
     ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
@@ -124,25 +123,9 @@ def evaluate(model: Model, data: Data | Part | str | PathLike[str], batch_size: 
     >>> evaluate(load_model("xor"), "xor").count
     4
     """
-    data = as_data(data)
-    x, y = data.test or data.train
-    return _metrics(model, feeds_of(model, x, y), _whole("batch_size", batch_size, 1))
-
-
-def as_data(data: Data | Part | str | PathLike[str] | None) -> Data:
-    """Return what ``fit`` accepts as data as a ``Data``.
-
-    >>> as_data((np.zeros((3, 2)), np.zeros(3))).test is None
-    True
-    """
-    if isinstance(data, Data):
-        return data
-    if isinstance(data, (str, PathLike)):
-        return load_data(data)
-    if isinstance(data, tuple) and len(data) == 2:
-        return Data("data", data)
-    found = "nothing, and the model's [training] names none" if data is None else type(data).__name__
-    raise DataError(f"data must be a Data, a pair (x, y), or a name or path for load_data; found {found}")
+    data = as_data(as_model("evaluate", model), data)
+    size = whole("evaluate", "batch_size", batch_size, 1)
+    return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size)
 
 
 class Trainer:
@@ -161,7 +144,7 @@ class Trainer:
         self.model, self.epochs, self.seed, self.callback = model, epochs, seed, callback
         self.learning_rate = getattr(optimizer, "learning_rate", None)
         self.train = feeds_of(model, *data.train)
-        self.test = None if data.test is None else feeds_of(model, *data.test)
+        self.test = _test_feeds(model, data)
         self.count = _count(self.train)
         self.batch_size = min(batch_size, self.count)
         sizes = (self.batch_size, self.count % self.batch_size)
@@ -177,7 +160,7 @@ class Trainer:
         order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
         steps = -(-self.count // self.batch_size)
         for step, feeds in enumerate(batches(self.train, self.batch_size, order), start=1):
-            self._step(means, feeds, f"epoch {epoch}, step {step}")
+            self._step(means, feeds, epoch, step)
             train = means.metrics
             self._report(Progress(epoch, self.epochs, step, steps, train.loss, train.accuracy))
         test = None if self.test is None else _metrics(self.model, self.test, EVALUATION_BATCH)
@@ -186,14 +169,19 @@ class Trainer:
         self.history.rows.append(row)
         self._report(Progress(epoch, self.epochs, steps, steps, train.loss, train.accuracy, row))
 
-    def _step(self, means: RunningMeans, feeds: Feeds, place: str) -> None:
+    def _step(self, means: RunningMeans, feeds: Feeds, epoch: int, step: int) -> None:
         count = _count(feeds)
         try:
             output, loss = self.steps[count](feeds, self.state)
-        except TrainingError as error:
-            hint = f"; a learning rate below {self.learning_rate:g} may help" if self.learning_rate else ""
-            raise TrainingError(f"{place}: {error}{hint}") from None
+        except NotFiniteError as error:
+            hint = self._hint(first=epoch == step == 1 and not error.moving)
+            raise TrainingError(f"epoch {epoch}, step {step}: {error}{hint}") from None
         means.add(loss, _share(self.rule, output, feeds), count)
+
+    def _hint(self, first: bool) -> str:
+        if first:
+            return "; no parameter has moved yet: look at the size of the data and the initial values"
+        return f"; a learning rate below {self.learning_rate:g} may help" if self.learning_rate else ""
 
     def _report(self, progress: Progress) -> None:
         if self.callback is not None:
@@ -209,6 +197,10 @@ def batches(feeds: Feeds, batch_size: int, order: Array | None = None) -> Iterat
     for start in range(0, _count(feeds), batch_size):
         chosen = slice(start, start + batch_size)
         yield {name: array[chosen if order is None else order[chosen]] for name, array in feeds.items()}
+
+
+def _test_feeds(model: Model, data: Data) -> dict[str, Array] | None:
+    return None if data.test is None else feeds_of(model, *data.test, ("x_test", "y_test"))
 
 
 def _metrics(model: Model, feeds: Feeds, batch_size: int) -> Metrics:
@@ -233,10 +225,3 @@ def _share(rule: DecisionRule | None, output: Array, feeds: Feeds) -> float | No
 
 def _count(feeds: Feeds) -> int:
     return len(next(iter(feeds.values())))
-
-
-def _whole(name: str, value: int, least: int) -> int:
-    number: int = conform("fit", name, value, int)
-    if number < least:
-        raise AttributeValueError(f"{name} must be at least {least}; found {number}")
-    return number

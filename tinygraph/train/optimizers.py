@@ -202,8 +202,10 @@ def record_update(
 ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Record an optimizer's update: return the new parameter, the inputs that hold the old state, and the new state.
 
-    Raises ``AttributeValueError`` for an optimizer whose update has another shape, dtype or number of states.
+    Raises ``AttributeValueError`` for an optimizer whose update has another shape, dtype or number of states, and for
+    settings beyond the parameter's dtype.
     """
+    _check_settings(optimizer, parameter)
     arrays = optimizer.initial_state(parameter)
     symbols = getattr(optimizer, "state_names", ())
     if len(symbols) != len(arrays):
@@ -221,6 +223,20 @@ def record_update(
         if after.name is None and after.op is not None:
             after.name = f"{before.name or name}_new"
     return new, old, tuple(states)
+
+
+def _check_settings(optimizer: Optimizer, parameter: Tensor) -> None:
+    """Refuse numbers that the parameter's dtype has not: rates that would be infinite there, or zero."""
+    who, dtype = type(optimizer).__name__, parameter.dtype
+    settings = {name: value for name, value in getattr(optimizer, "__dict__", {}).items() if isinstance(value, float)}
+    for name, value in settings.items():
+        with np.errstate(all="ignore"):
+            found = float(dtype.type(value))
+        lost = name == "learning_rate" and value and not found
+        if lost or (math.isfinite(value) and not math.isfinite(found)):
+            raise AttributeValueError(
+                f"{who}: {name} {value:g} is {found:g} in {dtype}, the dtype of the parameter {parameter.name!r}"
+            )
 
 
 def _check_alike(who: str, before: Tensor, after: Any) -> None:

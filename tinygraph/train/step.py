@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from tinygraph.errors import TrainingError
 from tinygraph.graph.backprop import gradients_of
-from tinygraph.graph.graph import Graph
+from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
-from tinygraph.train.diagnosis import first_not_finite
+from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.optimizers import Optimizer, record_update
 
 if TYPE_CHECKING:
@@ -61,10 +61,12 @@ def training_step(model: Model, optimizer: Optimizer, batch_size: int) -> Step:
 
 @dataclass(frozen=True)
 class Update:
-    """The update of one parameter, as nodes: the parameter and its new value, the inputs for its state and their new values."""
+    """The update of one parameter, as nodes: the parameter, its gradient and its new value, the inputs for its state and
+    their new values."""
 
     name: str
     parameter: Tensor
+    gradient: Tensor
     new: Tensor
     state: tuple[Tensor, ...]
     new_state: tuple[Tensor, ...]
@@ -92,7 +94,9 @@ class RecordedStep:
             raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to train on")
         gradients = gradients_of(recording.loss, list(model.parameters.values()))
         updates = tuple(
-            Update(name, parameter, *record_update(optimizer, name, parameter, gradients[parameter]))
+            Update(
+                name, parameter, gradients[parameter], *record_update(optimizer, name, parameter, gradients[parameter])
+            )
             for name, parameter in model.parameters.items()
             if parameter in gradients
         )
@@ -107,7 +111,8 @@ class RecordedStep:
         with np.errstate(all="ignore"):
             output, loss, *moved = run(self.graph, bound)
             if not all(np.isfinite(array).all() for array in (loss, *moved)):
-                raise TrainingError(first_not_finite(self.graph, self.recording, bound))
+                node, sentence = first_not_finite(self.graph, self.recording, bound)
+                raise NotFiniteError(sentence, moving=node not in self._before_moving())
         self._move(moved, state)
         return output, float(loss)
 
@@ -116,6 +121,11 @@ class RecordedStep:
         for update in self.updates:
             bound.update(zip(update.state, state[update.name], strict=True))
         return bound
+
+    def _before_moving(self) -> set[Tensor]:
+        """Return the nodes that the loss, the gradients and the states need: what the learning rate has no part in."""
+        needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
+        return set(topological([*self.graph.outputs[:2], *needed]))
 
     def _move(self, moved: Sequence[Array], state: OptimizerState) -> None:
         arrays = iter(moved)

@@ -1,0 +1,43 @@
+"""Values that are not finite: where they are, nothing can be said of a rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from tinygraph.graph.tensor import Tensor
+
+
+def faults(nodes: Iterable[Tensor], labels: Mapping[Tensor, str]) -> dict[Tensor, str]:
+    """Return what stopped being finite, in a sentence, for each node in which it did and each that is computed from it.
+
+    What constants bring along, such as a mask of minus infinity, is meant to be so, and no fault.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor([-1.0, 4.0], name="x")
+    >>> with np.errstate(invalid="ignore"):
+    ...     a = tg.sqrt(x)
+    >>> faults([x, a], {x: "x", a: "a"})[a]
+    'sqrt in a gave nan in 1 of 2 elements'
+    """
+    found: dict[Tensor, str] = {}
+    for node in nodes:
+        reached = [x for x in node.inputs if not _finite(x)]
+        inherited = next((found[x] for x in reached if x in found), "")
+        began = not reached and node.kind != "constant" and not _finite(node)
+        if inherited or began:
+            found[node] = inherited or _sentence(node, labels.get(node, ""))
+    return found
+
+
+def _finite(node: Tensor) -> bool:
+    return bool(np.isfinite(node.value).all())
+
+
+def _sentence(node: Tensor, label: str) -> str:
+    wrong = node.value[~np.isfinite(node.value)]
+    amount = f"{wrong[0]} in {wrong.size} of {node.size} element{'' if node.size == 1 else 's'}"
+    if node.op is None:
+        return f"{label} holds {amount}"
+    return f"{node.op.name} in {label} gave {amount}"

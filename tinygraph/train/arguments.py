@@ -1,0 +1,106 @@
+"""What ``fit`` and ``evaluate`` accept, made into what they work with, or refused in a sentence."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tinygraph.errors import AttributeValueError, DataError, TinygraphError
+from tinygraph.graph.attributes import conform
+from tinygraph.train.data import Data, Part, load_data
+from tinygraph.train.optimizers import Optimizer, make_optimizer
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
+
+DataSource: TypeAlias = Data | Part | str | PathLike[str]
+
+
+def as_model(who: str, model: Any) -> Model:
+    """Return ``model``, or raise ``TinygraphError`` for anything else, such as the name of one.
+
+    >>> as_model("fit", "xor")
+    Traceback (most recent call last):
+    tinygraph.errors.TinygraphError: fit takes a model first, such as load_model('xor'); found 'xor'
+    """
+    from tinygraph.model import Model
+
+    if isinstance(model, Model):
+        return model
+    found = repr(model) if isinstance(model, str) else described(model)
+    example = f"load_model({model!r})" if isinstance(model, str) else "load_model('xor')"
+    raise TinygraphError(f"{who} takes a model first, such as {example}; found {found}")
+
+
+def as_optimizer(model: Model, optimizer: Any, learning_rate: float | None = None) -> Optimizer:
+    """Return an optimizer, given itself, by its name, or as ``None`` for the one that the model names.
+
+    By name, what is not said is as the model says where it names that optimizer, and the optimizer's default otherwise.
+
+    >>> from tinygraph.model import load_model
+    >>> as_optimizer(load_model("xor"), "sgd"), as_optimizer(load_model("xor"), "adam").learning_rate
+    (SGD(learning_rate=1.0, momentum=0.0), 0.001)
+    """
+    settings = model.training
+    if optimizer is None or (isinstance(optimizer, str) and optimizer == settings.optimizer):
+        rate = settings.learning_rate if learning_rate is None else learning_rate
+        return make_optimizer(settings.optimizer, rate, settings.momentum)
+    if isinstance(optimizer, str):
+        return make_optimizer(optimizer, learning_rate)
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    raise TinygraphError(
+        f"optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; "
+        f"found {described(optimizer)}"
+    )
+
+
+def as_data(model: Model, data: DataSource | None) -> Data:
+    """Return what ``fit`` accepts as data as a ``Data``; what is loaded is checked against ``model``.
+
+    >>> from tinygraph.model import load_model
+    >>> as_data(load_model("xor"), ([[0, 1]], [[1]])).test is None
+    True
+    """
+    if isinstance(data, Data):
+        return data
+    if isinstance(data, (str, PathLike)):
+        return load_data(data, model)
+    if isinstance(data, tuple) and len(data) == 2:
+        return Data("data", data)
+    found = "nothing, and the model's [training] names none" if data is None else described(data)
+    raise DataError(f"data must be a Data, a pair (x, y), or a name or path for load_data; found {found}")
+
+
+def as_callback(callback: Any) -> Any:
+    """Return ``callback`` if it can be called or is ``None``.
+
+    >>> as_callback([])
+    Traceback (most recent call last):
+    tinygraph.errors.TinygraphError: callback must be a function of one Progress; found list
+    """
+    if callback is None or callable(callback):
+        return callback
+    raise TinygraphError(f"callback must be a function of one Progress; found {described(callback)}")
+
+
+def whole(who: str, name: str, value: Any, least: int) -> int:
+    """Return ``value`` as an integer that is at least ``least``, or raise ``AttributeValueError``.
+
+    >>> whole("fit", "epochs", 0, least=1)
+    Traceback (most recent call last):
+    tinygraph.errors.AttributeValueError: epochs must be at least 1; found 0
+    """
+    number: int = conform(who, name, value, int)
+    if number < least:
+        raise AttributeValueError(f"{name} must be at least {least}; found {number}")
+    return number
+
+
+def described(value: Any) -> str:
+    """Return in words what was given in place of something else.
+
+    >>> described(3), described(int)
+    ('int', 'the class int itself')
+    """
+    return f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
