@@ -276,3 +276,36 @@ def test_a_name_with_a_line_break_stays_in_its_line():
     y = tg.tensor([1.0]) * 2
     y.name = "a\nb = 3"
     assert len(str(tg.Graph(y)).splitlines()) == 2
+
+
+def test_a_masked_array_keeps_its_mask_to_itself():
+    with pytest.raises(tg.DTypeError, match="a masked array would lose its mask"):
+        tg.tensor(np.ma.masked_array([1.0, 2.0], [True, False]))
+
+
+def test_an_annotation_that_means_nothing_is_refused(registry):
+    with pytest.raises(tg.TinygraphError, match="an annotation means nothing here: name 'Nonsense' is not defined"):
+
+        @tg.op
+        def mine(x, *, size: "Nonsense" = 1):  # noqa: F821
+            return x
+
+
+def test_a_formula_speaks_of_what_there_is(registry):
+    with pytest.raises(tg.TinygraphError, match=r"its formula speaks of \{z\}; it has 'x'"):
+
+        @tg.op(formula="{x} + {z}")
+        def mine(x):
+            return x
+
+
+def test_labels_may_be_a_tensor_where_predictions_are_an_array():
+    y = tg.tensor([[0.25]], name="y")
+    (dy,) = tg.grad(tg.bce(np.array([[0.5]]), y), [y])
+    assert dy.value == 0.0
+
+
+def test_a_list_is_multiplied_from_the_left():
+    x = tg.tensor([[1.0], [2.0]])
+    assert_array_equal(([[3.0, 4.0]] @ x).value, [[11.0]])
+    assert_array_equal((+x).value, x.value)

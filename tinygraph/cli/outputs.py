@@ -79,7 +79,11 @@ def decided(rule: DecisionRule, output: Array) -> Array:
     >>> decided(DecisionRule(0.5), np.array([[0.9], [0.2]])).tolist(), decided(DecisionRule(), np.eye(3)).tolist()
     ([[1], [0]], [0, 1, 2])
     """
-    return output.argmax(axis=-1) if rule.threshold is None else (output > rule.threshold).astype(int)  # type: ignore[operator]
+    import numpy as np
+
+    if rule.threshold is None:
+        return np.asarray(output.argmax(axis=-1))
+    return np.greater(output, rule.threshold).astype(int)
 
 
 def whole(value: Any, write: Callable[[Any], str]) -> str:

@@ -47,6 +47,7 @@ def _holds_tensors(values: Any) -> bool:
 
 def numeric_dtype(dtype: Any, what: str) -> np.dtype[Any]:
     """Return the NumPy dtype of numbers that ``dtype`` names, or raise ``DTypeError``."""
+    found: np.dtype[Any] | None
     try:
         found = np.dtype(dtype)
     except TypeError:

@@ -223,7 +223,9 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
         raise ShapeError(f"{what} must have its shape; found {cotangent.shape}")
     if not np.can_cast(cotangent.dtype, output.dtype, "same_kind"):
         raise DTypeError(f"{what} holds {output.dtype}; found {cotangent.dtype}")
-    return cotangent if cotangent.dtype == output.dtype else OPERATIONS["cast"](cotangent, output.dtype.name)
+    if cotangent.dtype != output.dtype:
+        return cast(Tensor, OPERATIONS["cast"](cotangent, output.dtype.name))
+    return cast(Tensor, cotangent)
 
 
 def _differentiable(x: Tensor) -> bool:

@@ -8,7 +8,7 @@ import inspect
 import string
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, cast, overload
 
 from tinygraph.errors import AttributeValueError, TinygraphError, listing, nearest
 from tinygraph.graph.apply import apply, call, compute
@@ -240,7 +240,7 @@ def _from_function(
         kw_only=True,
     )
     cls.__module__ = function.__module__
-    return register(numpy=numpy)(cls).function
+    return cast(OpFunction, register(numpy=numpy)(cls).function)
 
 
 def _attribute_fields(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:

@@ -94,7 +94,7 @@ class OpaqueGradient(Op):
         return tuple(inputs[2 + self.place].shape)
 
     def result_dtype(self, *inputs: Any) -> np.dtype[Any]:
-        return np.dtype(inputs[2 + self.place].dtype)
+        return np.result_type(inputs[2 + self.place].dtype)
 
     def vjp(self, dy: Any, y: Any, *inputs: Any) -> Any:
         raise RuleError(

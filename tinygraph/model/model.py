@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import typing
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -208,7 +209,7 @@ class Model:
         dtype = self.inputs[name].dtype
         if not np.can_cast(tensor.dtype, dtype, "same_kind"):
             raise DTypeError(f"{tensor.describe()} holds {tensor.dtype}; input {name!r} takes {dtype}")
-        return OPERATIONS["cast"](tensor, dtype.name)
+        return typing.cast(Tensor, OPERATIONS["cast"](tensor, dtype.name))
 
     def fitted(self, name: str, value: Any) -> npt.NDArray[Any]:
         """Return ``value`` as a batch of the input called ``name``, or raise ``DataError`` or ``DTypeError``."""

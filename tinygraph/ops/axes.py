@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tinygraph.graph.op import Op, Shape
 
 Axis = int | tuple[int, ...] | None
@@ -25,6 +27,12 @@ def normalized_axes(op: Op, x: Any, axis: Axis) -> tuple[int, ...]:
     if len(set(axes)) != len(axes):
         op.refuse([x], f"axis {axis} names an axis twice")
     return tuple(sorted(axes))
+
+
+def summed_dtype(x: Any) -> np.dtype[Any]:
+    """Return the dtype of a sum of elements of ``x``: NumPy adds small integers in large ones."""
+    dtype: np.dtype[Any] = np.sum(np.zeros((), x.dtype)).dtype
+    return dtype
 
 
 def reduced_shape(op: Op, x: Any, axis: Axis, keepdims: bool) -> Shape:

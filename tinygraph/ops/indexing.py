@@ -95,9 +95,10 @@ class Getitem(Op):
     def shape(self, x: Value) -> Shape:
         try:
             # A zero-stride view costs nothing and lets NumPy itself judge the index.
-            return np.broadcast_to(np.zeros((), bool), x.shape)[self.index.apply()].shape
+            picked: Shape = np.broadcast_to(np.zeros((), bool), x.shape)[self.index.apply()].shape
         except IndexError as error:
             self.refuse([x], f"index [{self.index}] does not fit: {error}")
+        return picked
 
     def forward(self, x: Value) -> Value:
         return np.asarray(x[self.index.apply()])

@@ -247,7 +247,7 @@ class MaxUnpool2d(_MaxPooling):
         return windows.crop(padded)
 
     def result_dtype(self, dy: Value, x: Value) -> np.dtype[Any]:
-        return np.dtype(dy.dtype)
+        return np.result_type(dy.dtype)
 
     def vjp(self, dz: Value, z: Value, dy: Value, x: Value) -> Any:
         return max_take2d(dz, x, **self.shared()), None
@@ -289,7 +289,7 @@ class MaxTake2d(_MaxPooling):
         return result
 
     def result_dtype(self, values: Value, x: Value) -> np.dtype[Any]:
-        return np.dtype(values.dtype)
+        return np.result_type(values.dtype)
 
     def vjp(self, dy: Value, y: Value, values: Value, x: Value) -> Any:
         return max_unpool2d(dy, x, **self.shared()), None

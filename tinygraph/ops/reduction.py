@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
-from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape
+from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.elementwise import exp
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import distinct
@@ -63,7 +63,7 @@ class Sum(Reduction):
         return x.sum(axis=self.axis, keepdims=self.keepdims)
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
-        return np.sum(np.zeros((), x.dtype)).dtype
+        return summed_dtype(x)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.spread(dy, x)

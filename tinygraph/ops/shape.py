@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape, Value
-from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
+from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.samples import each, normal
 
 
@@ -200,7 +200,7 @@ class SumTo(Op):
         return x.sum(axis=tuple(axes), keepdims=True).reshape(self.to)
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
-        return np.sum(np.zeros((), x.dtype)).dtype
+        return summed_dtype(x)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return broadcast_to(dy, x.shape)
