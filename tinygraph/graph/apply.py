@@ -44,13 +44,11 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
         folded = folded and x.kind == "constant"
         if x._value is None:
             return _apply_to_shapes(op, inputs)
-    value = evaluate(op, values, *_expected(op, inputs))
+    if op.has_shape_rule:
+        value = evaluate(op, values, op.shape(*inputs), op.result_dtype(*inputs))
+    else:
+        value = evaluate(op, values, None)
     return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
-
-
-def _expected(op: Op, inputs: Sequence[Any]) -> tuple[Any, Any]:
-    """Return the shape and dtype that an operation's own rules foresee, where it has them."""
-    return (op.shape(*inputs), op.result_dtype(*inputs)) if op.has_shape_rule else (None, None)
 
 
 def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:
@@ -62,7 +60,8 @@ def compute(op: Op, inputs: Sequence[Any]) -> Any:
     """Return the result of ``op`` on arrays and numbers, recording nothing."""
     # A Python number stays one where it may: it is weak beside arrays.
     inputs = [x if op.elementwise and isinstance(x, _SCALARS) else numeric_array(x, op.name) for x in inputs]
-    return np.asarray(evaluate(op, inputs, *_expected(op, inputs)))
+    expected = (op.shape(*inputs), op.result_dtype(*inputs)) if op.has_shape_rule else (None, None)
+    return np.asarray(evaluate(op, inputs, *expected))
 
 
 def _lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
@@ -74,14 +73,17 @@ def _lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
             if isinstance(x, Tensor):
                 raise DTypeError(f"{op.name}: subclasses of Tensor are not supported; found {type(x).__name__}")
             if isinstance(x, _SCALARS) and dtypes:
-                x = _weak(op, x, dtypes)
-            x = constant(numeric_array(x, op.name))
+                x = Tensor("constant", None, (), _weak(op, x, dtypes))
+            else:
+                x = constant(numeric_array(x, op.name))
         lifted.append(x)
     return lifted
 
 
 def _weak(op: Op, number: Any, dtypes: Sequence[Any]) -> Any:
     """Return a Python number in the dtype of what it meets, as NumPy 2 does."""
+    if len(dtypes) == 1 and dtypes[0].kind == "f" and number.__class__ in (int, float):
+        return dtypes[0].type(number)
     try:
         return np.asarray(number, dtype=np.result_type(*dtypes, number))
     except OverflowError:

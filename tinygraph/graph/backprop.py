@@ -8,7 +8,7 @@ asked for are visited, each once, and a gradient is dropped when it is spent.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -71,7 +71,8 @@ def gradients_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) -
 
     With every tensor of a graph in ``wrt`` this is the whole backward pass, from forward node to gradient node.
     """
-    return _sweep(output, set(wrt), _seed(output, cotangent), recording=True)
+    seed = _seed(output, cotangent)
+    return _sweep(topological([output]), set(wrt), seed, recording=True)
 
 
 def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
@@ -82,8 +83,9 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
             "record them with tg.grad and evaluate with tg.run"
         )
     cotangent = cotangent.value if isinstance(cotangent, Tensor) else cotangent
-    leaves = {x for x in topological([output]) if x.kind in ("parameter", "tensor") and _differentiable(x)}
-    gradients = _sweep(output, leaves, _seed(output, cotangent).value, recording=False)
+    order = topological([output])
+    leaves = {x for x in order if x.kind in ("parameter", "tensor") and _differentiable(x)}
+    gradients = _sweep(order, leaves, _seed(output, cotangent).value, recording=False)
     if not gradients:
         raise GradientError(f"{output.describe()} depends on no parameter or tensor that could take a gradient")
     with _accumulating:
@@ -92,10 +94,10 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
             leaf.grad = Tensor("tensor", value=total, name=_gradient_name(leaf))
 
 
-def _sweep(output: Tensor, wanted: set[Tensor], seed: Any, recording: bool) -> dict[Tensor, Any]:
-    order = topological([output])
+def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: bool) -> dict[Tensor, Any]:
+    """Return the gradients of the last tensor of ``order`` for the wanted ones, given its own, ``seed``."""
     leading = _leading_to(order, wanted)
-    pending: dict[Tensor, list[Any]] = {output: [seed]}
+    pending: dict[Tensor, list[Any]] = {order[-1]: [seed]}
     # What reaches a tensor whose own inputs are served through a shortcut: its gradient, to be returned but not passed on.
     aside: dict[Tensor, list[Any]] = {}
     found: dict[Tensor, Any] = {}
@@ -114,7 +116,7 @@ def _sweep(output: Tensor, wanted: set[Tensor], seed: Any, recording: bool) -> d
         if node.op is None:
             continue
         for place, contribution in _pull_back(node, gradient, leading, wanted, recording):
-            kept = aside if _bypassed(node, place) else pending
+            kept = aside if node.op.shortcuts and _bypassed(node, place) else pending
             kept.setdefault(node.inputs[place], []).append(contribution)
     return found
 
@@ -130,32 +132,32 @@ def _leading_to(order: Sequence[Tensor], wanted: set[Tensor]) -> set[Tensor]:
 
 def _bypassed(node: Tensor, place: int) -> bool:
     """Whether the gradient of an input goes to what that input was made from, through another place (see ``bce``)."""
-    shortcuts = node.op.shortcuts  # type: ignore[union-attr]
-    return bool(shortcuts) and place in shortcuts and shortcuts[place] < len(node.inputs)
+    assert node.op is not None
+    return node.op.shortcuts.get(place, len(node.inputs)) < len(node.inputs)
 
 
 def _pull_back(
     node: Tensor, gradient: Any, leading: set[Tensor], wanted: set[Tensor], recording: bool
-) -> Iterator[tuple[int, Any]]:
-    """Yield the place and gradient of each input that is on a path to a wanted tensor."""
+) -> list[tuple[int, Any]]:
+    """Return the place and gradient of each input that is on a path to a wanted tensor."""
     op, inputs = node.op, node.inputs
     assert op is not None
-    places = [i for i, x in enumerate(inputs) if x in leading and (x in wanted or not _bypassed(node, i))]
+    places = [i for i, x in enumerate(inputs) if x in leading]
+    if op.shortcuts:
+        places = [i for i in places if inputs[i] in wanted or not _bypassed(node, i)]
     if not places:
-        return
+        return []
     if node._value is not None:
         _check_fresh(node)
     if recording and op.opaque_vjp:
-        for place in places:
-            yield place, apply(OpaqueGradient(op, place), [gradient, node, *inputs])
-        return
+        return [(place, apply(OpaqueGradient(op, place), [gradient, node, *inputs])) for place in places]
     y, operands = (node, inputs) if recording else (node._value, [x._value for x in inputs])
-    yield from call_rule(op, places, gradient, y, *operands)
+    return call_rule(op, places, gradient, y, *operands)
 
 
 def _check_fresh(node: Tensor) -> None:
     for x in node.inputs:
-        if x.changed > node.order:
+        if x._changed > node.order:
             raise StaleValueError(
                 f"{x.describe()} was given a new value after {node.describe()} was computed from it; "
                 "compute the output again before asking for gradients"

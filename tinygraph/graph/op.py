@@ -40,6 +40,9 @@ class Sample:
         object.__setattr__(self, "attributes", attributes)
 
 
+# NumPy's scalars of these types are results as they are; that they are asked for first saves much time in long expressions.
+_FLOATS = frozenset({np.float64, np.float32})
+
 Samples = Callable[[np.random.Generator], Iterable[Sample]]
 
 
@@ -241,9 +244,9 @@ def evaluate(op: Op, values: Sequence[Any], shape: Shape | None, dtype: np.dtype
         if op.elementwise:
             op.broadcast(*[np.asarray(value) for value in values])
         raise OperationError(f"{op.name}: forward failed: {type(error).__name__}: {error}") from error
-    if value.__class__ is not np.ndarray or value.dtype.kind not in "biufc":
+    if value.__class__ not in _FLOATS and (value.__class__ is not np.ndarray or value.dtype.kind not in "biufc"):
         value = _as_array(op, value)
-    if shape is None and op.elementwise and value.shape != np.shape(values[0]):
+    if shape is None and op.elementwise and value.shape != getattr(values[0], "shape", ()):
         shape = op.broadcast(*[np.asarray(value) for value in values])
     if shape is not None and value.shape != shape:
         rule = "it is elementwise, so the shape must be" if op.elementwise else "its shape rule says"

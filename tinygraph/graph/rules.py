@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn
 
@@ -16,8 +16,8 @@ from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 
 
-def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> Iterator[tuple[int, Any]]:
-    """Yield the place and gradient of the inputs at ``places`` for which the rule of ``op`` has one.
+def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> list[tuple[int, Any]]:
+    """Return the place and gradient of the inputs at ``places`` for which the rule of ``op`` has one.
 
     ``y`` and ``inputs`` are all tensors or all arrays. A gradient has the shape and dtype of its input: it is summed over the
     axes along which that was broadcast. Raises ``RuleError`` for a rule that fails, or returns the wrong number of
@@ -31,10 +31,12 @@ def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> I
                 f"{op.name}: its gradient rule returned {len(returned)} gradient{'' if len(returned) == 1 else 's'} "
                 f"for {len(inputs)} inputs; return one for each input, None where no gradient flows"
             )
+        found = []
         for place in places:
             gradient = returned[place]() if callable(returned[place]) else returned[place]
             if gradient is not None:
-                yield place, _fitted(op, place, gradient, y, inputs)
+                found.append((place, _fitted(op, place, gradient, y, inputs)))
+        return found
     except TinygraphError:
         raise
     except Exception as error:
