@@ -291,10 +291,18 @@ def test_an_annotation_that_means_nothing_is_refused(registry):
             return x
 
 
-def test_a_formula_speaks_of_what_there_is(registry):
-    with pytest.raises(tg.TinygraphError, match=r"its formula speaks of \{z\}; it has 'x'"):
+@pytest.mark.parametrize(
+    ("formula", "says"),
+    [
+        ("{x} + {z}", r"its formula speaks of \{z\}; it has 'x'"),
+        ("{x:d}", r"its formula speaks of \{x\}; it has 'x', as they are"),
+        ("{x", "its formula cannot be read"),
+    ],
+)
+def test_a_formula_speaks_of_what_there_is(formula, says, registry):
+    with pytest.raises(tg.TinygraphError, match=says):
 
-        @tg.op(formula="{x} + {z}")
+        @tg.op(formula=formula)
         def mine(x):
             return x
 

@@ -37,7 +37,9 @@ def print_table(operations: list[type[Op]]) -> None:
     families: dict[str, list[type[Op]]] = defaultdict(list)
     for op in operations:
         families[op.family].append(op)
-    rows = [(call(op), formula(op), ", ".join(attribute_texts(op))) for ops in families.values() for op in ops]
+    rows = [
+        (call(op), op.readable_formula(), ", ".join(attribute_texts(op))) for ops in families.values() for op in ops
+    ]
     lines = iter(columns([("operation", "formula", "attributes"), *rows]))
     say(next(lines))
     for family, members in families.items():
@@ -54,7 +56,7 @@ def print_operation(op: type[Op]) -> None:
 
     summary, example = explanation(op)
     say(f"{call(op)}   ({op.family})", bold=True)
-    section("formula", [formula(op) or "not given"])
+    section("formula", [op.readable_formula() or "not given"])
     section("gradient", gradient_lines(op))
     defaults = dict(_defaults(op))
     annotations = op.attribute_annotations().items()
@@ -93,20 +95,6 @@ def call(op: type[Op]) -> str:
     ('matmul(x, y)', 'concatenate([x, ...])')
     """
     return f"{op.name}([{op.parameters[0]}, ...])" if op.variadic else f"{op.name}({', '.join(op.parameters)})"
-
-
-def formula(op: type[Op]) -> str:
-    """Return an operation's formula with its inputs and attributes by name.
-
-    >>> import tinygraph as tg
-    >>> formula(tg.relu.op)
-    'max(0, x)'
-    """
-    names = {name: name for name in (*op.parameters, *op.attribute_annotations())}
-    try:
-        return op.formula.format(**names)
-    except (KeyError, IndexError, ValueError, AttributeError):
-        return op.formula
 
 
 def attribute_texts(op: type[Op]) -> list[str]:

@@ -174,12 +174,22 @@ def _check_class(cls: type[Op]) -> None:
             raise TinygraphError(
                 f"{cls.name}: an attribute cannot be called {name!r}, which means something else to Op"
             )
-    known = (*cls.parameters, *cls.attribute_annotations())
-    for _, placeholder, _, _ in string.Formatter().parse(cls.formula):
-        if placeholder is not None and placeholder not in known:
-            raise TinygraphError(f"{cls.name}: its formula speaks of {{{placeholder}}}; it has {listing(known)}")
+    _check_formula(cls)
     if not cls.parameters:
         raise TinygraphError(f"{cls.name}: forward takes no tensor; its positional arguments are the tensors")
+
+
+def _check_formula(cls: type[Op]) -> None:
+    known = (*cls.parameters, *cls.attribute_annotations())
+    try:
+        parts = list(string.Formatter().parse(cls.formula))
+    except ValueError as error:
+        raise TinygraphError(f"{cls.name}: its formula cannot be read: {error}") from None
+    for _, placeholder, specification, conversion in parts:
+        if placeholder is not None and (placeholder not in known or specification or conversion):
+            raise TinygraphError(
+                f"{cls.name}: its formula speaks of {{{placeholder}}}; it has {listing(known)}, as they are"
+            )
 
 
 @overload

@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
+from tinygraph.errors import AttributeValueError, DTypeError
+from tinygraph.graph.arrays import numeric_dtype
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Op, Sample, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
@@ -319,11 +320,9 @@ def identity_vjp(dy: Value, y: Value, x: Value) -> Value:
 def require_numeric(op: Op, dtype: str) -> None:
     """Refuse an attribute ``dtype`` that names no type of numbers."""
     try:
-        numeric = np.dtype(dtype).kind in "biufc"
-    except TypeError:
-        numeric = False
-    if not numeric:
-        raise AttributeValueError(f"{op.name}: dtype must name a NumPy type of numbers; found {dtype!r}")
+        numeric_dtype(dtype, op.name)
+    except DTypeError as error:
+        raise AttributeValueError(str(error)) from None
 
 
 @register

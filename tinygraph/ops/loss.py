@@ -20,7 +20,7 @@ from tinygraph.ops.elementwise import identity, log, require_numeric
 from tinygraph.ops.floating import floating
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import normal, unit
-from tinygraph.ops.shape import ExpandDims, Flatten, Reshape, Squeeze, Transpose
+from tinygraph.ops.shape import SameElements, Transpose
 
 
 def _mean_count(x: Value, *shape: int) -> Any:
@@ -57,7 +57,7 @@ class Loss(Op):
 
 
 # What may stand between a sigmoid and its loss: the same numbers in another shape.
-_MOVES = (Reshape, Flatten, Squeeze, ExpandDims, Transpose, identity.op)
+_MOVES = (SameElements, Transpose, identity.op)
 
 
 def _bce_samples(rng: np.random.Generator) -> Iterable[Sample]:

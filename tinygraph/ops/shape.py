@@ -15,9 +15,22 @@ from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dt
 from tinygraph.ops.samples import each, normal
 
 
+@dataclass(frozen=True)
+class SameElements(Op):
+    """What operations share that only give the elements another shape, in the same row-major order."""
+
+    holomorphic: ClassVar[bool] = True
+
+    def forward(self, x: Value) -> Value:
+        return x.reshape(self.shape(x))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return reshape(dy, x.shape)
+
+
 @register(numpy=[np.reshape])
 @dataclass(frozen=True)
-class Reshape(Op):
+class Reshape(SameElements):
     """The same elements in another shape, row-major; one size may be -1 and is worked out. Source: notes B5.
 
     Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
@@ -30,7 +43,6 @@ class Reshape(Op):
 
     to: int | tuple[int, ...]
     formula: ClassVar[str] = "reshape({x}, {to})"
-    holomorphic: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((2, 6), {"to": (3, 4)}), ((2, 3, 2), {"to": (2, -1)}), ((4,), {"to": (2, 2)})))
 
     def shape(self, x: Value) -> Shape:
@@ -45,16 +57,10 @@ class Reshape(Op):
             self.refuse([x], f"{size} elements do not fill shape {to}")
         return to
 
-    def forward(self, x: Value) -> Value:
-        return x.reshape(self.shape(x))
-
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return reshape(dy, x.shape)
-
 
 @register
 @dataclass(frozen=True)
-class Flatten(Op):
+class Flatten(SameElements):
     """The axes from ``start_axis`` on as one; by default all but the batch axis. Source: notes F7, its gradient B5.
 
     Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
@@ -66,7 +72,6 @@ class Flatten(Op):
 
     start_axis: int = 1
     formula: ClassVar[str] = "flatten({x})"
-    holomorphic: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((2, 3, 2), {}), ((2, 3, 2), {"start_axis": 0}), ((3,), {})))
 
     def shape(self, x: Value) -> Shape:
@@ -75,12 +80,6 @@ class Flatten(Op):
             self.refuse([x], f"start_axis {self.start_axis} is out of range for {ndim} axes")
         start = self.start_axis + ndim if self.start_axis < 0 else self.start_axis
         return (*x.shape[:start], math.prod(x.shape[start:]))
-
-    def forward(self, x: Value) -> Value:
-        return x.reshape(self.shape(x))
-
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return reshape(dy, x.shape)
 
 
 @register(numpy=[np.transpose])
@@ -208,7 +207,7 @@ class SumTo(Op):
 
 @register(numpy=[np.squeeze])
 @dataclass(frozen=True)
-class Squeeze(Op):
+class Squeeze(SameElements):
     """The tensor without the axes of size 1 that ``axis`` names, or without all of them.
 
     Source: NumPy's ``squeeze``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
@@ -220,7 +219,6 @@ class Squeeze(Op):
 
     axis: Axis = None
     formula: ClassVar[str] = "squeeze({x})"
-    holomorphic: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((2, 1, 3), {}), ((1, 2, 1), {"axis": -1}), ((1, 2, 1), {"axis": (0, 2)})))
 
     def shape(self, x: Value) -> Shape:
@@ -231,16 +229,10 @@ class Squeeze(Op):
             self.refuse([x], f"only axes of size 1 can be dropped; found axis {self.axis}")
         return tuple(size for axis, size in enumerate(x.shape) if axis not in axes)
 
-    def forward(self, x: Value) -> Value:
-        return x.reshape(self.shape(x))
-
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return reshape(dy, x.shape)
-
 
 @register(numpy=[np.expand_dims])
 @dataclass(frozen=True)
-class ExpandDims(Op):
+class ExpandDims(SameElements):
     """The tensor with new axes of size 1 at the places that ``axis`` names in the result.
 
     Source: NumPy's ``expand_dims``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the
@@ -253,7 +245,6 @@ class ExpandDims(Op):
 
     axis: int | tuple[int, ...]
     formula: ClassVar[str] = "expand({x})"
-    holomorphic: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((2, 3), {"axis": 0}), ((2, 3), {"axis": (1, -1)}), ((), {"axis": 0})))
 
     def shape(self, x: Value) -> Shape:
@@ -263,12 +254,6 @@ class ExpandDims(Op):
             self.refuse([x], f"axis {self.axis} names an axis twice")
         sizes = iter(x.shape)
         return tuple(1 if i in places else next(sizes) for i in range(len(x.shape) + len(axes)))
-
-    def forward(self, x: Value) -> Value:
-        return x.reshape(self.shape(x))
-
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return reshape(dy, x.shape)
 
 
 reshape = Reshape.function
