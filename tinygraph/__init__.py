@@ -94,6 +94,7 @@ from tinygraph.ops.pooling import (
 )
 from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
 from tinygraph.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose
+from tinygraph.plan import Plan, compile
 from tinygraph.train import SGD, Adam, Data, History, TrainingInterrupted, evaluate, fit, load_data, update_equations
 
 __version__ = "0.1.0"

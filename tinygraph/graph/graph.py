@@ -52,20 +52,26 @@ class Graph:
     @property
     def inputs(self) -> Mapping[str, Tensor]:
         """The inputs by name, in order."""
-        return self._leaves("input")
+        return self._leaves_by_kind["input"]
 
     @property
     def parameters(self) -> Mapping[str, Tensor]:
         """The parameters by name, in order."""
-        return self._leaves("parameter")
+        return self._leaves_by_kind["parameter"]
 
     @property
     def leaves(self) -> Mapping[str, Tensor]:
         """All nodes that no operation made, by name, in order."""
-        return MappingProxyType({self.labels[node]: node for node in self.nodes if node.op is None})
+        return self._leaves_by_kind["leaf"]
 
-    def _leaves(self, kind: str) -> Mapping[str, Tensor]:
-        return MappingProxyType({self.labels[node]: node for node in self.nodes if node.kind == kind})
+    @cached_property
+    def _leaves_by_kind(self) -> Mapping[str, Mapping[str, Tensor]]:
+        found: dict[str, dict[str, Tensor]] = {"leaf": {}, "input": {}, "parameter": {}}
+        for node in self.nodes:
+            if node.op is None:
+                found["leaf"][self.labels[node]] = node
+                found.setdefault(node.kind, {})[self.labels[node]] = node
+        return {kind: MappingProxyType(leaves) for kind, leaves in found.items()}
 
     def __len__(self) -> int:
         return len(self.nodes)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import typing
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,11 @@ from tinygraph.model.program import Program
 from tinygraph.model.recorder import record
 from tinygraph.model.recording import Recording
 from tinygraph.model.weights import load_weights, save_weights
+
+if TYPE_CHECKING:
+    from tinygraph.plan import Plan
+    from tinygraph.train.optimizers import Optimizer
+    from tinygraph.train.step import CompiledStep
 
 _MOST_RECORDINGS = 8
 
@@ -106,6 +112,7 @@ class Model:
         first_seed = declaration.training.seed if seed is None else checked_seed(seed)
         self._parameters = Parameters(declaration.source, first_seed, declaration.dtype)
         self._recordings: dict[int, Recording] = {}
+        self._plans: dict[tuple[int, str, int], Plan] = {}
         # Two samples and three, so that nothing that only works for one size of batch passes for a model.
         self.record(2)
         self.record(3)
@@ -233,8 +240,10 @@ class Model:
         """
         return self.trace(self._by_name(features)).output
 
-    def predict(self, *features: Any, batch_size: int = 256) -> npt.NDArray[Any]:
+    def predict(self, *features: Any, batch_size: int = 256, compiled: bool = True) -> npt.NDArray[Any]:
         """Return the outputs for arrays of samples, evaluated ``batch_size`` at a time. Raises ``DataError``.
+
+        By a plan, or by plain evaluation with ``compiled=False``: the same but for rounding.
 
         >>> import tinygraph as tg
         >>> tg.load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
@@ -251,8 +260,45 @@ class Model:
         outputs = []
         for start in range(0, counts.pop(), batch_size):
             batch = {name: array[start : start + batch_size] for name, array in arrays.items()}
-            outputs.append(run(self.record(len(next(iter(batch.values())))).output, batch)[0])
+            count = len(next(iter(batch.values())))
+            evaluate = self.plan_for(count, "output") if compiled else partial(run, self.record(count).output)
+            outputs.append(evaluate(batch)[0])
         return np.concatenate(outputs)
+
+    def plan_for(self, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
+        """Return the plan for ``batch`` samples of the output alone, or of the graph of output and loss; compiled once.
+
+        >>> import tinygraph as tg
+        >>> tg.load_model("xor").plan_for(4).batch_size
+        4
+        """
+        from tinygraph.plan import Plan
+        from tinygraph.plan.threads import thread_count
+
+        recording, threads = self.record(batch), thread_count()
+        key = (batch, of, threads)
+        if key not in self._plans:
+            graph = recording.graph if of == "graph" else Graph(recording.output)
+            self._plans[key] = Plan(graph, batch, threads)
+            if len(self._plans) > _MOST_RECORDINGS:
+                del self._plans[next(iter(self._plans))]
+        return self._plans[key]
+
+    def compile_step(self, optimizer: Optimizer, batch_size: int, threads: int | None = None) -> CompiledStep:
+        """Return a function that does whole training steps: forward, backward and update, compiled together.
+
+        ``output, loss = step(feeds)``; see ``CompiledStep``. ``threads`` as for ``tg.compile``. Raises ``TrainingError``
+        for a model without a loss, ``AttributeValueError`` for sizes that are no positive whole numbers.
+
+        >>> import tinygraph as tg
+        >>> step = tg.load_model("xor").compile_step(tg.SGD(0.5), batch_size=4)
+        >>> output, loss = step({"x": [[0.0, 1.0]] * 4, "y": [[1.0]] * 4})
+        >>> output.shape
+        (4, 1)
+        """
+        from tinygraph.train.step import CompiledStep
+
+        return CompiledStep(self, optimizer, batch_size, threads)
 
     def _by_name(self, features: tuple[Any, ...]) -> dict[str, Any]:
         if len(features) != len(self.features):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -73,6 +74,7 @@ def fit(
     batch_size: int | None = None,
     seed: int | None = None,
     callback: Callback | None = None,
+    compiled: bool = True,
 ) -> History:
     """Train ``model`` in place and return the history of its epochs. ``None`` stands for what the model's ``[training]`` says.
 
@@ -81,7 +83,8 @@ def fit(
     Samples are the first axis; dtypes are cast to the model's. Each epoch shuffles the samples anew, by
     ``default_rng([seed, epoch])``, and the last batch may be smaller than ``batch_size``. Training goes on from the
     present parameters; the state of the optimizer starts anew. The same parameters, data, settings and seed give the
-    same bits on the same machine. ``callback`` gets a ``Progress``.
+    same bits on the same machine with the same number of threads (see ``tg.compile``). ``callback`` gets a ``Progress``.
+    ``compiled=False`` computes by plain evaluation, slower and the same but for rounding.
 
     Raises ``DataError`` (see ``check_data``), ``AttributeValueError`` for settings out of range, and
     ``TrainingError`` when a value is no longer finite, naming the first such node; parameters then keep the values
@@ -103,6 +106,7 @@ def fit(
         whole("fit", "batch_size", settings.batch_size if batch_size is None else batch_size, 1),
         whole("fit", "seed", settings.seed if seed is None else seed, 0),
         as_callback(callback),
+        compiled,
     )
     try:
         for epoch in range(1, trainer.epochs + 1):
@@ -112,11 +116,12 @@ def fit(
     return trainer.history
 
 
-def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH) -> Metrics:
+def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH, compiled: bool = True) -> Metrics:
     """Return mean loss, accuracy and number of samples of ``model`` on data: the test part of a ``Data``, or a pair ``(x, y)``.
 
     ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
-    ``batch_size`` bound the memory and do not change the result but for rounding. Raises ``DataError``, and
+    ``batch_size`` bound the memory and do not change the result but for rounding; nor does ``compiled=False``, plain
+    evaluation. Raises ``DataError``, and
     ``TrainingError`` for a model without a loss.
 
     >>> from tinygraph.model import load_model
@@ -125,7 +130,7 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH)
     """
     data = as_data(as_model("evaluate", model), data)
     size = whole("evaluate", "batch_size", batch_size, 1)
-    return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size)
+    return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
 
 
 class Trainer:
@@ -140,7 +145,9 @@ class Trainer:
         batch_size: int,
         seed: int,
         callback: Callback | None,
+        compiled: bool,
     ) -> None:
+        self.compiled = compiled
         self.model, self.epochs, self.seed, self.callback = model, epochs, seed, callback
         self.learning_rate = getattr(optimizer, "learning_rate", None)
         self.train = feeds_of(model, *data.train)
@@ -148,7 +155,8 @@ class Trainer:
         self.count = _count(self.train)
         self.batch_size = min(batch_size, self.count)
         sizes = (self.batch_size, self.count % self.batch_size)
-        self.steps: dict[int, Step] = {size: training_step(model, optimizer, size) for size in sizes if size}
+        prepare = model.compile_step if compiled else partial(training_step, model)
+        self.steps: dict[int, Step] = {size: prepare(optimizer, size) for size in sizes if size}
         self.state: OptimizerState = initial_state(model, optimizer)
         self.rule = decision_rule(model.record(self.batch_size))
         self.history = History()
@@ -163,7 +171,7 @@ class Trainer:
             self._step(means, feeds, epoch, step)
             train = means.metrics
             self._report(Progress(epoch, self.epochs, step, steps, train.loss, train.accuracy))
-        test = None if self.test is None else _metrics(self.model, self.test, EVALUATION_BATCH)
+        test = None if self.test is None else _metrics(self.model, self.test, EVALUATION_BATCH, self.compiled)
         test_loss, test_accuracy = (test.loss, test.accuracy) if test else (None, None)
         row = Row(epoch, train.loss, train.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
         self.history.rows.append(row)
@@ -203,7 +211,7 @@ def _test_feeds(model: Model, data: Data) -> dict[str, Array] | None:
     return None if data.test is None else feeds_of(model, *data.test, ("x_test", "y_test"))
 
 
-def _metrics(model: Model, feeds: Feeds, batch_size: int) -> Metrics:
+def _metrics(model: Model, feeds: Feeds, batch_size: int, compiled: bool) -> Metrics:
     means = RunningMeans()
     for batch in batches(feeds, batch_size):
         recording = model.record(_count(batch))
@@ -211,7 +219,8 @@ def _metrics(model: Model, feeds: Feeds, batch_size: int) -> Metrics:
             raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to evaluate")
         known = recording.graph.inputs
         with np.errstate(all="ignore"):
-            outputs = run(recording.graph, {name: array for name, array in batch.items() if name in known})
+            evaluated = model.plan_for(_count(batch)) if compiled else partial(run, recording.graph)
+            outputs = evaluated({name: array for name, array in batch.items() if name in known})
         means.add(float(outputs[-1]), _share(decision_rule(recording), outputs[0], batch), _count(batch))
     return means.metrics
 

@@ -9,12 +9,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import TrainingError
+from tinygraph.errors import FeedError, TrainingError, listing, nearest
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
-from tinygraph.graph.run import run
+from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
+from tinygraph.plan.compiled import Compiled
+from tinygraph.plan.schedule import Schedule, described, schedule_of
+from tinygraph.plan.threads import thread_count
+from tinygraph.train.arguments import whole
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.optimizers import Optimizer, record_update
 
@@ -41,7 +45,7 @@ def initial_state(model: Model, optimizer: Optimizer) -> OptimizerState:
 
 
 def training_step(model: Model, optimizer: Optimizer, batch_size: int) -> Step:
-    """Return the function that does one whole training step on a batch of ``batch_size`` samples.
+    """Return the function that does one whole training step on ``batch_size`` samples by plain evaluation: the reference.
 
     ``output, loss = step(feeds, state)`` takes the model's inputs by name, in their dtypes, and the state that
     ``initial_state`` made; it gives every parameter and the state their new values and returns output and loss as
@@ -106,17 +110,23 @@ class RecordedStep:
         return cls(Graph([recording.output, recording.loss, *moved]), recording, updates)
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
-        bound = self._bound(feeds, state)
+        bound = self.bound(feeds, state)
         # What overflows is reported below, by name, and not as NumPy's warning.
         with np.errstate(all="ignore"):
-            output, loss, *moved = run(self.graph, bound)
-            if not all(np.isfinite(array).all() for array in (loss, *moved)):
-                node, sentence = first_not_finite(self.graph, self.recording, bound)
-                raise NotFiniteError(sentence, moving=node not in self._before_moving())
-        self._move(moved, state)
-        return output, float(loss)
+            return self.finish(run(self.graph, bound), bound, state)
 
-    def _bound(self, feeds: Mapping[str, Array], state: OptimizerState) -> dict[str | Tensor, Array]:
+    def finish(
+        self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
+    ) -> tuple[Array, float]:
+        """Move the parameters and the state to what was computed, if all of it is finite; return output and loss."""
+        output, loss, *moved = results
+        if not all(np.isfinite(array).all() for array in (loss, *moved)):
+            node, sentence = first_not_finite(self.graph, self.recording, bound)
+            raise NotFiniteError(sentence, moving=node not in self._before_moving())
+        self._move(moved, state)
+        return np.array(output), float(loss)
+
+    def bound(self, feeds: Mapping[str, Array], state: OptimizerState) -> dict[str | Tensor, Array]:
         bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in self.graph.inputs}
         for update in self.updates:
             bound.update(zip(update.state, state[update.name], strict=True))
@@ -133,9 +143,95 @@ class RecordedStep:
         new_state: OptimizerState = {}
         for update in self.updates:
             changed.append((update.parameter, next(arrays)))
-            new_state[update.name] = tuple(next(arrays) for _ in update.new_state)
+            new_state[update.name] = tuple(np.array(next(arrays)) for _ in update.new_state)
         state.update(new_state)
         assign_all(changed)
+
+
+# A step keeps programs for this many sizes of batch.
+_MOST_SIZES = 4
+
+
+class CompiledStep:
+    """A whole training step, compiled; made by ``Model.compile_step``.
+
+    ``output, loss = step(feeds)`` takes the model's inputs by name, for any number of samples, moves the model's
+    parameters and the optimizer's ``state``, and returns output and loss from before. All parameters move or none does.
+    The first batch of another size compiles for that size.
+
+    >>> import tinygraph as tg
+    >>> model = tg.load_model("xor")
+    >>> step = model.compile_step(tg.SGD(0.5), batch_size=4)
+    >>> x, y = tg.load_data("xor").train
+    >>> losses = [step({"x": x, "y": y})[1] for _ in range(10)]
+    >>> losses[-1] < losses[0]
+    True
+    """
+
+    def __init__(self, model: Model, optimizer: Optimizer, batch_size: int, threads: int | None = None) -> None:
+        self.model, self.optimizer, self.batch_size = (
+            model,
+            optimizer,
+            whole("compile_step", "batch_size", batch_size, 1),
+        )
+        self.threads = thread_count(threads)
+        self.state: OptimizerState = initial_state(model, optimizer)
+        self._sizes: dict[int, tuple[RecordedStep, Compiled]] = {}
+        self._own = self._for(self.batch_size)
+        self._seconds: list[list[float]] | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """The step as a graph: output and loss, then the parameters' new values and the new state."""
+        return self._own[0].graph
+
+    def _for(self, count: int) -> tuple[RecordedStep, Compiled]:
+        if count not in self._sizes:
+            recorded = RecordedStep.record(self.model, self.optimizer, count)
+            samples = [x for name, x in recorded.graph.inputs.items() if name in self.model.inputs]
+            self._sizes[count] = recorded, Compiled(recorded.graph, samples, count, self.threads)
+            if len(self._sizes) > _MOST_SIZES:
+                del self._sizes[next(size for size in self._sizes if size != self.batch_size)]
+        return self._sizes[count]
+
+    def __call__(self, feeds: Mapping[str, Any], state: OptimizerState | None = None) -> tuple[Array, float]:
+        """Do a step. Raises ``FeedError`` for what does not fit the inputs, and ``TrainingError`` for a value that is
+        not finite anywhere, with the first node that has one; nothing has moved then."""
+        recorded, compiled = self._for(self._count(feeds))
+        state = self.state if state is None else state
+        bound = recorded.bound(self._known(feeds), state)
+        done: list[tuple[Array, float]] = []
+        compiled.run(bind(recorded.graph, bound), lambda results: done.append(recorded.finish(results, bound, state)))
+        return done[0]
+
+    def _count(self, feeds: Mapping[str, Any]) -> int:
+        shapes = (np.shape(feeds[name]) for name in self.model.inputs if name in feeds)
+        return next((int(shape[0]) for shape in shapes if shape and shape[0]), self.batch_size)
+
+    def _known(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
+        for name in feeds:
+            if name not in self.model.inputs:
+                raise FeedError(
+                    f"the model {self.model.name!r} has no input {name!r}{nearest(str(name), self.model.inputs)} "
+                    f"(it has {listing(self.model.inputs)})"
+                )
+        return feeds
+
+    @property
+    def schedule(self) -> Schedule:
+        """The record of the step's schedule; with times, once it was profiled."""
+        return schedule_of(self._own[1], self.graph, self._seconds)
+
+    def describe(self) -> str:
+        """Return the schedule as text, as ``Plan.describe`` does."""
+        return described(self.schedule)
+
+    def profile(self, feeds: Mapping[str, Any], repeats: int = 20) -> CompiledStep:
+        """Run ``repeats`` times without moving anything, and note the median time of each step of the schedule."""
+        recorded, compiled = self._own
+        bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state))
+        self._seconds = compiled.profile(bound, whole("profile", "repeats", repeats, 1))
+        return self
 
 
 def assign_all(changed: Iterable[tuple[Tensor, Array]]) -> None:

@@ -1,0 +1,112 @@
+"""Kernels: operations as calls that are bound to their arrays once and write into a given one."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinygraph.graph.op import Op, Shape, evaluate
+from tinygraph.plan.node import Array, Node
+
+Call: TypeAlias = Callable[[], object]
+
+
+class Scratch:
+    """Memory that is a kernel's own while it runs: the next kernel may be given the same bytes."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Array] = []
+        self._taken = 0
+
+    def begin(self) -> None:
+        """Begin another kernel."""
+        self._taken = 0
+
+    def take(self, shape: Shape, dtype: np.dtype[Any], like: Array | None = None) -> Array:
+        """Return an array, its axes in memory as those of ``like``."""
+        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if self._taken == len(self._blocks):
+            self._blocks.append(np.empty(nbytes, np.uint8))
+        elif self._blocks[self._taken].nbytes < nbytes:
+            self._blocks[self._taken] = np.empty(nbytes, np.uint8)
+        block = self._blocks[self._taken][:nbytes].view(dtype)
+        self._taken += 1
+        order = range(len(shape)) if like is None else sorted(range(like.ndim), key=lambda i: (-like.strides[i], i))
+        dense = block.reshape([shape[i] for i in order])
+        return dense.transpose(np.argsort(list(order))) if dense.ndim else dense
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes there are."""
+        return sum(block.nbytes for block in self._blocks)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One node's work: its operation, the arrays that it reads, the array that it writes, and memory for meanwhile."""
+
+    node: Node
+    out: Array
+    inputs: tuple[Array, ...]
+    scratch: Scratch
+
+    @property
+    def op(self) -> Any:
+        """The operation, whose class the kernel knows."""
+        return self.node.op
+
+
+Kernel: TypeAlias = Callable[[Work], Sequence[Call]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kernel; whether its result may lie where an input lay, and whether it counts on zeros where it does not write."""
+
+    kernel: Kernel
+    in_place: bool = False
+    zeroed: bool = False
+
+
+_ENTRIES: dict[type[Op], Entry] = {}
+
+
+def kernel(*classes: type[Op], in_place: bool = False, zeroed: bool = False) -> Callable[[Kernel], Kernel]:
+    """Note a kernel for some operations."""
+
+    def note(function: Kernel) -> Kernel:
+        _ENTRIES.update(dict.fromkeys(classes, Entry(function, in_place, zeroed)))
+        return function
+
+    return note
+
+
+def ordinary(work: Work) -> Sequence[Call]:
+    """The kernel of every operation without one: its ordinary rule, its result copied."""
+    op, shape, dtype, out = work.node.op, work.node.shape, work.node.dtype, work.out
+    assert op is not None
+    inputs = [x.view() for x in work.inputs]
+    for x in inputs:
+        x.flags.writeable = False
+
+    def call() -> None:
+        out[...] = evaluate(op, inputs, shape, dtype)
+
+    return [call]
+
+
+_ORDINARY = Entry(ordinary)
+
+
+def entry(op: Op) -> Entry:
+    """Return how the plan computes an operation."""
+    return _ENTRIES.get(type(op), _ORDINARY)
+
+
+def bound(function: Callable[..., object], *arguments: Any, **options: Any) -> Call:
+    """Return a call with its arguments."""
+    return functools.partial(function, *arguments, **options)

@@ -1,0 +1,82 @@
+"""Elementwise kernels: NumPy's ufuncs, written where an input lay if nothing else reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygraph.ops import comparison, elementwise
+from tinygraph.ops.activation import relu, sigmoid, tanh
+from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
+
+_UFUNCS = {
+    elementwise.add.op: np.add,
+    elementwise.subtract.op: np.subtract,
+    elementwise.multiply.op: np.multiply,
+    elementwise.divide.op: np.true_divide,
+    elementwise.negative.op: np.negative,
+    elementwise.exp.op: np.exp,
+    elementwise.log.op: np.log,
+    elementwise.log1p.op: np.log1p,
+    elementwise.expm1.op: np.expm1,
+    elementwise.sqrt.op: np.sqrt,
+    elementwise.abs.op: np.abs,
+    elementwise.sign.op: np.sign,
+    tanh.op: np.tanh,
+    comparison.greater.op: np.greater,
+    comparison.greater_equal.op: np.greater_equal,
+    comparison.less.op: np.less,
+    comparison.less_equal.op: np.less_equal,
+    comparison.equal.op: np.equal,
+    comparison.not_equal.op: np.not_equal,
+    comparison.maximum.op: np.maximum,
+    comparison.minimum.op: np.minimum,
+}
+
+
+@kernel(*_UFUNCS, in_place=True)
+def _ufunc(work: Work) -> Sequence[Call]:
+    return [bound(_UFUNCS[type(work.op)], *work.inputs, out=work.out)]
+
+
+@kernel(elementwise.add_all.op)
+def _add_all(work: Work) -> Sequence[Call]:
+    first, *rest = work.inputs
+    if len(work.inputs) < 2:
+        return [bound(np.copyto, work.out, first)]
+    return [
+        bound(np.add, first, rest[0], work.out),
+        *(bound(np.add, work.out, x, work.out) for x in rest[1:]),
+    ]
+
+
+@kernel(elementwise.Cast, in_place=True)
+def _cast(work: Work) -> Sequence[Call]:
+    return [bound(np.copyto, work.out, work.inputs[0], casting="unsafe")]
+
+
+# Above this many elements clip, whose bounds are numbers, is quicker than maximum with a number; below, its wrapper costs more.
+_MANY = 4096
+
+
+@kernel(relu.op, in_place=True)
+def _relu(work: Work) -> Sequence[Call]:
+    (x,), zero = work.inputs, np.zeros((), work.node.dtype)
+    if work.node.dtype.kind == "f" and x.size > _MANY:
+        return [bound(np.clip, x, zero, np.asarray(np.inf, zero.dtype), work.out)]
+    return [bound(np.maximum, x, zero, out=work.out)]
+
+
+@kernel(sigmoid.op, in_place=True)
+def _sigmoid(work: Work) -> Sequence[Call]:
+    """1/(1 + exp(-x)): where exp is infinite, the quotient is the 0 that it should be."""
+    if work.inputs[0].dtype != work.out.dtype:
+        return ordinary(work)
+    y, one = work.out, np.ones((), work.node.dtype)
+    return [
+        bound(np.negative, work.inputs[0], y),
+        bound(np.exp, y, y),
+        bound(np.add, y, one, y),
+        bound(np.true_divide, one, y, y),
+    ]

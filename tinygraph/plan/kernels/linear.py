@@ -1,0 +1,73 @@
+"""Kernels of matrix products and of sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygraph.ops.axes import normalized_axes
+from tinygraph.ops.linear import Matmul
+from tinygraph.ops.reduction import Sum
+from tinygraph.ops.shape import SumTo
+from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
+from tinygraph.plan.node import Array
+
+
+@kernel(Matmul)
+def _matmul(work: Work) -> Sequence[Call]:
+    """The product, or its transpose where that is what lies in memory row by row."""
+    (x, y), out = work.inputs, work.out
+    if out.ndim == 2 and x.ndim == y.ndim == 2 and not out.flags.c_contiguous and out.T.flags.c_contiguous:
+        return [bound(np.matmul, y.T, x.T, out.T)]
+    return [bound(np.matmul, x, y, out)] if out.ndim else ordinary(work)
+
+
+@kernel(Sum, SumTo)
+def _sum(work: Work) -> Sequence[Call]:
+    (x,), out = work.inputs, work.out
+    if isinstance(work.op, Sum):
+        axes = normalized_axes(work.op, x, work.op.axis)
+    else:
+        extra = x.ndim - out.ndim
+        axes = tuple(i for i in range(x.ndim) if i < extra or (out.shape[i - extra] == 1 and x.shape[i] != 1))
+    kept = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
+    if not axes:
+        return [bound(np.copyto, out.reshape(x.shape), x)]
+    if not out.flags.c_contiguous:
+        return ordinary(work)
+    by_product = _sum_by_product(work, axes)
+    if by_product is not None:
+        return by_product
+    return [bound(np.add.reduce, x, axis=axes, dtype=out.dtype, out=out.reshape(kept), keepdims=True)]
+
+
+# Fewer elements are summed as quickly by NumPy's own reduction.
+_MANY = 2048
+
+
+def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
+    """Sum the axes that lie innermost as a product with ones, and the outermost after that.
+
+    BLAS does the first several times faster than NumPy's reduction does. ``None`` where memory has another order.
+    """
+    x, out = work.inputs[0], work.out
+    if x.size < _MANY or x.dtype != out.dtype or x.dtype.char not in "fd" or 0 in x.strides:
+        return None
+    order = sorted(range(x.ndim), key=lambda i: -x.strides[i])
+    lying = x.transpose(order)
+    if not lying.flags.c_contiguous:
+        return None
+    summed = [i in axes for i in order]
+    kept = [n for n, s in enumerate(summed) if not s] or [0]
+    outer, inner = kept[0], kept[-1] + 1
+    if any(summed[outer:inner]) or inner == x.ndim or order[outer:inner] != sorted(order[outer:inner]):
+        return None
+    length = int(np.prod(lying.shape[inner:]))
+    rows = lying.reshape(int(np.prod(lying.shape[:outer])), -1, length)
+    ones = np.ones((length, 1), x.dtype)
+    result = out.reshape(-1, 1)
+    if rows.shape[0] == 1:
+        return [bound(np.matmul, rows[0], ones, result)]
+    partial: Array = work.scratch.take((*rows.shape[:2], 1), x.dtype)
+    return [bound(np.matmul, rows, ones, partial), bound(np.add.reduce, partial, axis=0, out=result)]

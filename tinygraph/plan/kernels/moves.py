@@ -1,0 +1,59 @@
+"""Kernels that move elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygraph.graph.op import Shape
+from tinygraph.ops import indexing, shape
+from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
+from tinygraph.plan.node import Array
+from tinygraph.plan.strides import reshaped
+
+
+@kernel(shape.Reshape, shape.Flatten, shape.Squeeze, shape.ExpandDims)
+def _reshape(work: Work) -> Sequence[Call]:
+    """A copy between two shapes, as one of them."""
+    (x,), out = work.inputs, work.out
+    for source, target, to in ((x, out, x.shape), (out, x, out.shape)):
+        view = _viewed(target, to)
+        if view is not None:
+            return [bound(np.copyto, view, source) if target is out else bound(np.copyto, out, view)]
+    return ordinary(work)
+
+
+def _viewed(x: Array, to: Shape) -> Array | None:
+    strides = None if x.size == 0 else reshaped(x.shape, x.strides, to)
+    return None if strides is None else np.lib.stride_tricks.as_strided(x, to, strides)
+
+
+@kernel(shape.Transpose, shape.BroadcastTo)
+def _copy(work: Work) -> Sequence[Call]:
+    x = work.inputs[0]
+    if isinstance(work.op, shape.Transpose):
+        x = work.op.forward(x)
+    return [bound(np.copyto, work.out, x)]
+
+
+@kernel(indexing.Flip)
+def _flip(work: Work) -> Sequence[Call]:
+    return [bound(np.copyto, work.out, np.flip(work.inputs[0], work.op.axis))]
+
+
+@kernel(indexing.Getitem)
+def _getitem(work: Work) -> Sequence[Call]:
+    if not work.op.index.is_basic:
+        return ordinary(work)
+    return [bound(np.copyto, work.out, work.inputs[0][work.op.index.apply()])]
+
+
+@kernel(indexing.Concatenate)
+def _concatenate(work: Work) -> Sequence[Call]:
+    axis, start, calls = work.op.axis % work.out.ndim, 0, []
+    for x in work.inputs:
+        part = work.out[(slice(None),) * axis + (slice(start, start + x.shape[axis]),)]
+        calls.append(bound(np.copyto, part, x))
+        start += x.shape[axis]
+    return calls

@@ -1,0 +1,157 @@
+"""Kernels of pools. Windows are rows of columns: first over the rows of a window, then over its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from tinygraph.ops.pooling import AvgPool2d, AvgUnpool2d, MaxPool2d
+from tinygraph.ops.windows import Windows
+from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
+from tinygraph.plan.node import Array
+from tinygraph.plan.pools import AvgUnpoolTimes, MaxUnpoolBeside
+
+
+def _spans(windows: Windows, axis: int) -> list[tuple[slice, slice]]:
+    """Return, for each offset in a window along an axis, the windows that have it inside the image, and its pixels."""
+    size, count, stride = windows.image[axis], windows.count[axis], windows.stride[axis]
+    spans = []
+    for k in range(windows.kernel[axis]):
+        first = k * windows.dilation[axis] - windows.padding[axis][0]
+        start = max(0, -(first // stride))
+        stop = min(count, (size - 1 - first) // stride + 1)
+        if stop > start:
+            pixels = slice(first + start * stride, first + (stop - 1) * stride + 1, stride)
+            spans.append((slice(start, stop), pixels))
+    return spans
+
+
+def _gather(ufunc: Any, windows: Windows, axis: int, x: Array, out: Array, empty: Any) -> list[Call]:
+    """Combine the pixels of every window along one axis of the image, ``out`` having windows there."""
+    at = (slice(None),) * (2 + axis)
+    parts = [(out[(*at, which)], x[(*at, pixels)]) for which, pixels in _spans(windows, axis)]
+    whole = [source for target, source in parts if target.shape == out.shape]
+    rest = [(target, source) for target, source in parts if target.shape != out.shape]
+    if len(whole) >= 2:
+        calls, whole = [bound(ufunc, whole[0], whole[1], out=out)], whole[2:]
+    elif whole:
+        calls, whole = [bound(np.copyto, out, whole[0])], []
+    else:
+        calls = [bound(out.fill, empty)]
+    calls += [bound(ufunc, out, source, out=out) for source in whole]
+    return calls + [bound(ufunc, target, source, out=target) for target, source in rest]
+
+
+def _pool(ufunc: Any, work: Work, windows: Windows, empty: Any) -> list[Call]:
+    x, out = work.inputs[0], work.out
+    if windows.kernel[0] == 1 and windows.stride[0] == 1 and windows.padding[0] == (0, 0):
+        return _gather(ufunc, windows, 1, x, out, empty)
+    rows = work.scratch.take((*out.shape[:3], x.shape[3]), out.dtype, like=out)
+    return _gather(ufunc, windows, 0, x, rows, empty) + _gather(ufunc, windows, 1, rows, out, empty)
+
+
+@kernel(AvgPool2d)
+def _avg_pool(work: Work) -> Sequence[Call]:
+    if work.inputs[0].dtype != work.out.dtype or work.out.dtype.kind != "f":
+        return ordinary(work)
+    windows = work.op.windows(work.inputs[0].shape)
+    count = np.asarray(windows.kernel[0] * windows.kernel[1], work.out.dtype)
+    return [*_pool(np.add, work, windows, 0), bound(np.true_divide, work.out, count, work.out)]
+
+
+@kernel(MaxPool2d)
+def _max_pool(work: Work) -> Sequence[Call]:
+    return _pool(np.maximum, work, work.op.windows(work.inputs[0].shape), work.op.lowest(work.inputs[0]))
+
+
+def _disjoint(windows: Windows) -> bool:
+    """Whether windows neither overlap nor reach into padding, so that each pixel belongs to one window or none."""
+    return windows.stride == windows.kernel and not any(map(any, windows.padding))
+
+
+def _shared_columns(work: Work, windows: Windows) -> tuple[list[Call], Array]:
+    """Return calls that share ``dy`` out over the columns of windows, and the array with windows along its rows alone."""
+    dy = work.inputs[0]
+    share = work.scratch.take(dy.shape, work.out.dtype, like=work.out)
+    wide = work.scratch.take((*dy.shape[:3], windows.image[1]), work.out.dtype, like=work.out)
+    count = np.asarray(windows.kernel[0] * windows.kernel[1], work.out.dtype)
+    calls = [bound(np.true_divide, dy, count, share)]
+    covered = windows.count[1] * windows.kernel[1]
+    if covered < windows.image[1]:
+        calls.append(bound(wide[..., covered:].fill, 0))
+    calls += [bound(np.copyto, wide[..., pixels], share) for _, pixels in _spans(windows, 1)]
+    return calls, wide
+
+
+@kernel(AvgUnpool2d)
+def _avg_unpool(work: Work) -> Sequence[Call]:
+    windows = work.op.windows(work.op.output_size)
+    if work.inputs[0].dtype != work.out.dtype or work.out.dtype.kind != "f" or not _disjoint(windows):
+        return ordinary(work)
+    calls, wide = _shared_columns(work, windows)
+    return (
+        calls
+        + _below(work.out, windows)
+        + [bound(np.copyto, work.out[:, :, pixels], wide) for _, pixels in _spans(windows, 0)]
+    )
+
+
+@kernel(AvgUnpoolTimes)
+def _avg_unpool_times(work: Work) -> Sequence[Call]:
+    windows, factor = work.op.of.windows(work.op.of.output_size), work.inputs[1]
+    if not _disjoint(windows):
+        return ordinary(work)
+    calls, wide = _shared_columns(work, windows)
+    return (
+        calls
+        + _below(work.out, windows)
+        + [bound(np.multiply, wide, factor[:, :, pixels], work.out[:, :, pixels]) for _, pixels in _spans(windows, 0)]
+    )
+
+
+def _below(out: Array, windows: Windows) -> list[Call]:
+    """Return the calls that clear the rows which no window reaches."""
+    covered = windows.count[0] * windows.kernel[0]
+    return [bound(out[:, :, covered:].fill, 0)] if covered < windows.image[0] else []
+
+
+@kernel(MaxUnpoolBeside)
+def _max_unpool(work: Work) -> Sequence[Call]:
+    """The first element of each window that equals its maximum gets the gradient.
+
+    With NaN among the maxima nothing equals them, and the ordinary rule says which element it is.
+    """
+    if not work.out.size:
+        return ordinary(work)
+    (dy, x, y), out = work.inputs, work.out
+    windows = work.op.of.windows(x.shape)
+    disjoint = _disjoint(windows)
+    taken = work.scratch.take(y.shape, np.dtype(bool), like=y)
+    first = work.scratch.take(y.shape, np.dtype(bool), like=y)
+    gradient = None if disjoint else work.scratch.take(y.shape, out.dtype, like=y)
+    covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
+    calls: list[Call] = [] if disjoint and covered else [bound(out.fill, 0)]
+    calls.append(bound(taken.fill, False))
+    for rows, row_pixels in _spans(windows, 0):
+        for columns, column_pixels in _spans(windows, 1):
+            inside, on = (..., rows, columns), (..., row_pixels, column_pixels)
+            calls.append(bound(np.equal, x[on], y[inside], first[inside]))
+            calls.append(bound(np.greater, first[inside], taken[inside], first[inside]))
+            calls.append(bound(np.logical_or, taken[inside], first[inside], taken[inside]))
+            if gradient is None:
+                calls.append(bound(np.multiply, dy[inside], first[inside], out[on]))
+            else:
+                calls.append(bound(np.multiply, dy[inside], first[inside], gradient[inside]))
+                calls.append(bound(np.add, out[on], gradient[inside], out[on]))
+    (rule,) = ordinary(work)
+
+    def call() -> None:
+        if np.isnan(y.max()):
+            rule()
+        else:
+            for each in calls:
+                each()
+
+    return [call]

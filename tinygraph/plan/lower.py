@@ -1,0 +1,84 @@
+"""Pass: operations as the plan computes them. Convolutions by rows, the gradient of a pool beside its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tinygraph.ops.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
+from tinygraph.ops.elementwise import multiply
+from tinygraph.ops.indexing import Flip
+from tinygraph.ops.pooling import AvgUnpool2d, MaxPool2d, MaxUnpool2d
+from tinygraph.ops.shape import Reshape, Transpose
+from tinygraph.plan.node import Node, make, remade, rewrite, users
+from tinygraph.plan.pools import AvgUnpoolTimes, MaxUnpoolBeside
+from tinygraph.plan.rows import ColumnOverlay, RowConvolution, RowKernelGradient, RowPatches, RowSpread, rows_fit
+
+
+def lower(outputs: Sequence[Node]) -> list[Node]:
+    """Return the outputs in lowered operations, where there are some.
+
+    Real floating point only. What a lowered operation needs is made beside it, each time anew: ``share_common`` finds
+    that a convolution and its kernel gradient need the same patches.
+
+    >>> import numpy as np
+    >>> import tinygraph as tg
+    >>> from tinygraph.plan.node import lift
+    >>> x, k = tg.input("x", (1, 1, 4, 4)), tg.parameter(np.ones((2, 1, 3, 3), np.float32), name="k")
+    >>> lower(lift(tg.Graph(tg.conv2d(x, k))))[0].inputs
+    (<reshape float32 (2, 9)>, <row_patches float32 (4, 3, 1, 2, 1)>)
+    """
+    used_by = users(outputs)
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.dtype.kind != "f" or any(x.dtype != node.dtype for x in inputs if x.dtype.kind != "b"):
+            return remade(node, inputs)
+        if isinstance(node.op, Convolution):
+            return _convolution(node.op, node, inputs)
+        if isinstance(node.op, MaxUnpool2d):
+            dy, x = inputs
+            return make(MaxUnpoolBeside(node.op), dy, x, make(MaxPool2d(**node.op.shared()), x), tensors=node.tensors)
+        if isinstance(node.op, multiply.op):
+            for place, x in enumerate(node.inputs):
+                alone = len(used_by[x]) == 1 and inputs[1 - place].shape == node.shape
+                unpool = inputs[place].op
+                if alone and isinstance(unpool, AvgUnpool2d):
+                    of = inputs[place]
+                    return make(
+                        AvgUnpoolTimes(unpool), of.inputs[0], inputs[1 - place], tensors=of.tensors + node.tensors
+                    )
+        return remade(node, inputs)
+
+    return rewrite(outputs, rule)
+
+
+def _convolution(op: Convolution, node: Node, inputs: tuple[Node, ...]) -> Node:
+    if isinstance(op, Conv2d):
+        x, k = inputs
+        windows = op.windows(x.shape, k.shape)
+        if rows_fit(windows, op.groups):
+            return make(RowConvolution(windows), _matrix(k), make(RowPatches(windows), x), tensors=node.tensors)
+    elif isinstance(op, Conv2dKernelGradient):
+        x, dy = inputs
+        windows = op.windows(x.shape, node.shape)
+        if rows_fit(windows, op.groups):
+            f, c, kh, kw = node.shape
+            matrix = make(RowKernelGradient(windows), make(RowPatches(windows), x), dy)
+            return make(Transpose((0, 3, 1, 2)), make(Reshape((f, kh, kw, c)), matrix), tensors=node.tensors)
+    elif isinstance(op, ConvTranspose2d):
+        dy, k = inputs
+        windows = op.windows(node.shape, k.shape)
+        if rows_fit(windows, op.groups):
+            return make(ColumnOverlay(windows), make(RowSpread(windows), _turned(k), dy), tensors=node.tensors)
+    return remade(node, inputs)
+
+
+def _matrix(k: Node) -> Node:
+    """Return a kernel as ``(F, kh * kw * C)``."""
+    f, c, kh, kw = k.shape
+    return make(Reshape((f, kh * kw * c)), make(Transpose((0, 2, 3, 1)), k))
+
+
+def _turned(k: Node) -> Node:
+    """Return a kernel as ``(kw * C, kh * F)``, its rows in reverse."""
+    f, c, kh, kw = k.shape
+    return make(Reshape((kw * c, kh * f)), make(Transpose((3, 1, 2, 0)), make(Flip(2), k)))

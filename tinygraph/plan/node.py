@@ -1,0 +1,153 @@
+"""Node: what the passes of the plan work on. Immutable: a pass takes outputs and returns outputs of a rewritten graph."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.op import Op, Shape, evaluate
+from tinygraph.graph.tensor import Tensor
+
+Array: TypeAlias = npt.NDArray[Any]
+
+# As for tensors: nodes are numbered as they are made, which is a topological order.
+_clock = itertools.count()
+
+
+@dataclass(eq=False, slots=True, repr=False)
+class Node:
+    """One array to compute: by ``op`` from ``inputs``, or a ``value`` known already, or the value of the tensor ``leaf``.
+
+    ``tensors`` are the tensors of the recorded graph whose values it holds; none for what a pass has added.
+    """
+
+    shape: Shape
+    dtype: np.dtype[Any]
+    op: Op | None = None
+    inputs: tuple[Node, ...] = ()
+    value: Array | None = None
+    leaf: Tensor | None = None
+    tensors: tuple[Tensor, ...] = ()
+    order: int = field(default_factory=_clock.__next__)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        """The number of bytes."""
+        return self.size * self.dtype.itemsize
+
+    def __repr__(self) -> str:
+        made = self.op.name if self.op is not None else "constant" if self.leaf is None else self.leaf.describe()
+        return f"<{made} {self.dtype} {self.shape}>"
+
+
+Rule: TypeAlias = Callable[[Node, tuple[Node, ...]], Node]
+
+
+def lift(graph: Graph) -> list[Node]:
+    """Return a graph's outputs as nodes.
+
+    >>> import tinygraph as tg
+    >>> lift(Graph(tg.relu(tg.input("x", (2,)))))
+    [<relu float32 (2,)>]
+    """
+    nodes: dict[Tensor, Node] = {}
+    for x in graph.nodes:
+        known = x.value if x.kind == "constant" else None
+        leaf = x if x.op is None and known is None else None
+        nodes[x] = Node(x.shape, x.dtype, x.op, tuple(nodes[i] for i in x.inputs), known, leaf, (x,))
+    return [nodes[output] for output in graph.outputs]
+
+
+def make(op: Op, *inputs: Node, tensors: tuple[Tensor, ...] = ()) -> Node:
+    """Return the node of an operation on nodes, its shape and dtype inferred."""
+    shape, dtype = op.infer(*inputs)
+    return Node(tuple(shape), np.dtype(dtype), op, inputs, tensors=tensors)
+
+
+def constant(value: Any, tensors: tuple[Tensor, ...] = ()) -> Node:
+    """Return the node of a known array."""
+    array = np.asarray(value)
+    return Node(array.shape, array.dtype, value=array, tensors=tensors)
+
+
+def remade(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """Return a node like this one, on other inputs of the same shapes."""
+    return Node(node.shape, node.dtype, node.op, inputs, node.value, node.leaf, node.tensors)
+
+
+def topological(outputs: Iterable[Node], given: Collection[Node] = ()) -> list[Node]:
+    """Return every node behind ``outputs``, inputs first; what is ``given`` is not looked behind."""
+    seen = set(outputs)
+    stack = list(seen)
+    while stack:
+        node = stack.pop()
+        if node in given:
+            continue
+        for x in node.inputs:
+            if x not in seen:
+                seen.add(x)
+                stack.append(x)
+    return sorted(seen, key=attrgetter("order"))
+
+
+def users(outputs: Iterable[Node]) -> dict[Node, list[Node]]:
+    """Return the nodes that use each node; an output counts as used by itself."""
+    outputs = list(outputs)
+    found: dict[Node, list[Node]] = {}
+    for node in topological(outputs):
+        found.setdefault(node, [])
+        for x in dict.fromkeys(node.inputs):
+            found[x].append(node)
+    for output in outputs:
+        found[output].append(output)
+    return found
+
+
+def rewrite(outputs: Sequence[Node], rule: Rule) -> list[Node]:
+    """Return the outputs with every node replaced by ``rule(node, its new inputs)``, inputs first.
+
+    A rule returns a new node, made by ``remade`` or ``make``, or one of the new inputs. All nodes being new, their numbers
+    keep the order of the old ones, with what a rule has added standing where it added it.
+    """
+    new: dict[Node, Node] = {}
+    for node in topological(outputs):
+        new[node] = rule(node, tuple(new[x] for x in node.inputs))
+    return [new[output] for output in outputs]
+
+
+def compute(outputs: Sequence[Node], feeds: dict[Tensor, Array]) -> list[Array]:
+    """Return the outputs' values by the operations' ordinary rules: what a pass must not change.
+
+    >>> import tinygraph as tg
+    >>> x = tg.input("x", (2,))
+    >>> compute(lift(Graph(tg.relu(x))), {x: np.array([-1.0, 3.0], np.float32)})
+    [array([0., 3.], dtype=float32)]
+    """
+    values: dict[Node, Any] = {}
+    for node in topological(outputs):
+        if node.op is not None:
+            values[node] = evaluate(node.op, [values[x] for x in node.inputs], node.shape, node.dtype)
+        elif node.leaf is not None:
+            given = feeds.get(node.leaf)
+            values[node] = node.leaf.value if given is None else given
+        else:
+            values[node] = node.value
+    return [np.asarray(values[output]) for output in outputs]
