@@ -3,7 +3,7 @@
 import click
 
 from tinygraph import __version__
-from tinygraph.cli import check, doctor, draw, equations, ops, predict, train
+from tinygraph.cli import check, doctor, draw, equations, ops, plan, predict, train
 from tinygraph.cli.group import Commands
 
 
@@ -22,6 +22,7 @@ for command in (
     draw.draw,
     equations.equations,
     check.check,
+    plan.plan,
     ops.ops,
     doctor.doctor,
 ):

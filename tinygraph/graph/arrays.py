@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -70,3 +71,19 @@ def cast_array(array: Array, dtype: np.dtype[Any], what: str) -> Array:
     if dtype.kind in "iu" and not (cast == array).all():
         raise DTypeError(f"{what} holds {dtype}; found numbers out of its range")
     return cast
+
+
+def all_finite(array: Array) -> bool:
+    """Whether an array holds no NaN and no infinity.
+
+    >>> all_finite(np.array([1.0, 2.0])), all_finite(np.array([1.0, np.nan]))
+    (True, False)
+    """
+    if array.dtype.kind in "biu":
+        return True
+    if array.dtype.char in "fd" and array.flags.c_contiguous:
+        # A sum of squares takes a fraction of the time; one that is not finite may be an overflow, so the elements decide.
+        flat = array.ravel()
+        if math.isfinite(np.dot(flat, flat)):
+            return True
+    return bool(np.isfinite(array).all())

@@ -92,12 +92,17 @@ def _leaf_called(key: Any, leaves: Mapping[str, Tensor]) -> Tensor:
 
 
 def _fitted(leaf: Tensor, value: Any) -> npt.NDArray[Any]:
-    try:
-        array = cast_array(numeric_array(value, f"feed for {leaf.describe()}"), leaf.dtype, leaf.describe())
-    except (DTypeError, ShapeError) as error:
-        raise FeedError(str(error)) from None
+    ready = value.__class__ is np.ndarray and value.dtype == leaf.dtype
+    array = value if ready else _cast(leaf, value)
     if array.shape != leaf.shape:
         raise FeedError(f"{leaf.describe()} was fed shape {array.shape}")
     array = array.view()
     array.flags.writeable = False
     return array
+
+
+def _cast(leaf: Tensor, value: Any) -> npt.NDArray[Any]:
+    try:
+        return cast_array(numeric_array(value, f"feed for {leaf.describe()}"), leaf.dtype, leaf.describe())
+    except (DTypeError, ShapeError) as error:
+        raise FeedError(str(error)) from None

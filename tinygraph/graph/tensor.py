@@ -115,10 +115,13 @@ class Tensor(Protocols):
             raise TinygraphError(
                 f"{self.describe()} cannot be assigned to; only parameters and tensors made from values can"
             )
-        array = numeric_array(new, self.describe())
+        if new.__class__ is np.ndarray and new.dtype == self.dtype:
+            array = new
+        else:
+            array = cast_array(numeric_array(new, self.describe()), self.dtype, self.describe())
         if array.shape != self.shape:
             raise ShapeError(f"{self.describe()} cannot take a value of shape {array.shape}")
-        self._value = np.array(cast_array(array, self.dtype, self.describe()))
+        self._value = np.array(array)
         self._value.flags.writeable = False
         self._changed = next(_clock)
 

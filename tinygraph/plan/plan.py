@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, TinygraphError
+from tinygraph.graph.arrays import all_finite
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
@@ -107,7 +108,7 @@ class Plan:
         results: list[Array] = []
         compiled.run(values, lambda arrays: results.extend(np.array(array, order="C") for array in arrays))
         # Where numbers stop being finite, which of them do so is for the operations' own rules to say.
-        if not all(np.isfinite(array).all() for array in results):
+        if not all(map(all_finite, results)):
             return run(graph, feeds)
         return tuple(results)
 

@@ -50,7 +50,7 @@ class _Blas:
         self._lock = threading.Lock()
         self._holders = 0
         self._libraries: list[Any] | None = None
-        self._before: list[int] = []
+        self._before: list[tuple[Any, int]] = []
 
     def hold(self) -> None:
         with self._lock:
@@ -61,22 +61,17 @@ class _Blas:
                     from threadpoolctl import ThreadpoolController
 
                     self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-                self._before = [library.num_threads for library in self._libraries]
-                self._set([1] * len(self._before))
+                found = [(library, library.num_threads) for library in self._libraries]
+                self._before = [(library, count) for library, count in found if count != 1]
+                for library, _ in self._before:
+                    library.set_num_threads(1)
 
     def release(self) -> None:
         with self._lock:
             self._holders -= 1
             if self._holders == 0:
-                self._set(self._before)
-
-    def _set(self, counts: Sequence[int]) -> None:
-        for library, now, count in zip(self._libraries or (), self._counts(), counts, strict=True):
-            if now != count:
-                library.set_num_threads(count)
-
-    def _counts(self) -> list[int]:
-        return [library.num_threads for library in self._libraries or ()]
+                for library, count in self._before:
+                    library.set_num_threads(count)
 
 
 _blas = _Blas()

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import FeedError, TrainingError, listing, nearest
+from tinygraph.graph.arrays import all_finite
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
@@ -120,7 +121,7 @@ class RecordedStep:
     ) -> tuple[Array, float]:
         """Move the parameters and the state to what was computed, if all of it is finite; return output and loss."""
         output, loss, *moved = results
-        if not all(np.isfinite(array).all() for array in (loss, *moved)):
+        if not all(map(all_finite, (loss, *moved))):
             node, sentence = first_not_finite(self.graph, self.recording, bound)
             raise NotFiniteError(sentence, moving=node not in self._before_moving())
         self._move(moved, state)

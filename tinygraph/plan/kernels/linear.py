@@ -18,6 +18,8 @@ from tinygraph.plan.node import Array
 def _matmul(work: Work) -> Sequence[Call]:
     """The product, or its transpose where that is what lies in memory row by row."""
     (x, y), out = work.inputs, work.out
+    if x.ndim == y.ndim == 2 and x.shape[1] == 1:
+        return [bound(np.multiply, x, y, out)]
     if out.ndim == 2 and x.ndim == y.ndim == 2 and not out.flags.c_contiguous and out.T.flags.c_contiguous:
         return [bound(np.matmul, y.T, x.T, out.T)]
     return [bound(np.matmul, x, y, out)] if out.ndim else ordinary(work)

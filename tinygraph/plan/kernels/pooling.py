@@ -133,18 +133,31 @@ def _max_unpool(work: Work) -> Sequence[Call]:
     gradient = None if disjoint else work.scratch.take(y.shape, out.dtype, like=y)
     covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
     calls: list[Call] = [] if disjoint and covered else [bound(out.fill, 0)]
-    calls.append(bound(taken.fill, False))
-    for rows, row_pixels in _spans(windows, 0):
-        for columns, column_pixels in _spans(windows, 1):
-            inside, on = (..., rows, columns), (..., row_pixels, column_pixels)
-            calls.append(bound(np.equal, x[on], y[inside], first[inside]))
-            calls.append(bound(np.greater, first[inside], taken[inside], first[inside]))
-            calls.append(bound(np.logical_or, taken[inside], first[inside], taken[inside]))
-            if gradient is None:
-                calls.append(bound(np.multiply, dy[inside], first[inside], out[on]))
-            else:
-                calls.append(bound(np.multiply, dy[inside], first[inside], gradient[inside]))
-                calls.append(bound(np.add, out[on], gradient[inside], out[on]))
+    offsets = [
+        ((..., rows, columns), (..., row_pixels, column_pixels))
+        for rows, row_pixels in _spans(windows, 0)
+        for columns, column_pixels in _spans(windows, 1)
+    ]
+    whole = all(x[on].shape == y.shape for _, on in offsets)
+    if not whole:
+        calls.append(bound(taken.fill, False))
+    for i, (inside, on) in enumerate(offsets):
+        winner = first[inside]
+        if whole and i == 0:
+            winner = taken
+            calls.append(bound(np.equal, x[on], y, taken))
+        elif whole and i == len(offsets) - 1:
+            # A window that no element before has taken is the last one's.
+            calls.append(bound(np.logical_not, taken, winner))
+        else:
+            calls.append(bound(np.equal, x[on], y[inside], winner))
+            calls.append(bound(np.greater, winner, taken[inside], winner))
+            calls.append(bound(np.logical_or, taken[inside], winner, taken[inside]))
+        if gradient is None:
+            calls.append(bound(np.multiply, dy[inside], winner, out[on]))
+        else:
+            calls.append(bound(np.multiply, dy[inside], winner, gradient[inside]))
+            calls.append(bound(np.add, out[on], gradient[inside], out[on]))
     (rule,) = ordinary(work)
 
     def call() -> None:
