@@ -24,10 +24,11 @@ Values = Mapping[Tensor, Array]
 
 # A tile's arrays should stay in the cache that a core has to itself.
 CACHE_BYTES = 2 << 20
-# Shorter runs of samples cost more in loops than the cache gives back.
-LEAST_SAMPLES = 16
+# Shorter runs of samples cost more in loops than the cache gives back; and threads, which wait for one another between
+# calls (for Python's lock), want fewer and longer calls than one thread alone.
+LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 128
 # A thread that is handed less work than this costs more than it does.
-LEAST_SECONDS = 100e-6
+LEAST_SECONDS = 2e-3
 
 
 class Compiled:
@@ -75,7 +76,8 @@ def tile_sizes(found: Mapping[Node, Behaviour], count: int, threads: int) -> lis
     nbytes = sum(node.nbytes for node in each) / count / 3
     seconds = sum(work.seconds(node) for node in found)
     lanes = max(1, min(threads, count, int(seconds / LEAST_SECONDS)))
-    largest = max(LEAST_SAMPLES, int(CACHE_BYTES / max(nbytes, 1)))
+    least = LEAST_SAMPLES if lanes == 1 else LEAST_SAMPLES_ON_THREADS
+    largest = max(least, int(CACHE_BYTES / max(nbytes, 1)))
     tiles = lanes * math.ceil(count / lanes / largest)
     return [count // tiles + (i < count % tiles) for i in range(tiles)]
 

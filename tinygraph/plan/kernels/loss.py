@@ -1,4 +1,4 @@
-"""Kernels of losses."""
+"""Kernels of losses, and of what stands before and behind them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygraph.ops.loss import Bce, BceWithLogits
+from tinygraph.ops.activation import Softmax
+from tinygraph.ops.loss import Bce, BceWithLogits, CrossEntropy, OneHot
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
 
 
@@ -43,5 +44,68 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
                 each()
         else:
             rule()
+
+    return [call]
+
+
+@kernel(Softmax)
+def _softmax(work: Work) -> Sequence[Call]:
+    (x,), y, axis = work.inputs, work.out, work.op.axis
+    if x.dtype != y.dtype or not x.size:
+        return ordinary(work)
+    over = tuple(1 if i == axis % x.ndim else size for i, size in enumerate(x.shape))
+    reduced = work.scratch.take(over, y.dtype, like=y)
+    return [
+        bound(np.maximum.reduce, x, axis=axis, out=reduced, keepdims=True),
+        bound(np.subtract, x, reduced, y),
+        bound(np.exp, y, y),
+        bound(np.add.reduce, y, axis=axis, out=reduced, keepdims=True),
+        bound(np.true_divide, y, reduced, y),
+    ]
+
+
+@kernel(CrossEntropy)
+def _cross_entropy(work: Work) -> Sequence[Call]:
+    """The mean of log(sum(exp(z))) - z[label], for class numbers; those out of range are for the ordinary rule to refuse."""
+    (z, labels), out = work.inputs, work.out
+    if z.ndim != 2 or labels.ndim != 1 or z.dtype != out.dtype or not z.size:
+        return ordinary(work)
+    shifted = work.scratch.take(z.shape, z.dtype, like=z)
+    largest, total = (work.scratch.take((z.shape[0], 1), z.dtype) for _ in range(2))
+    (rule,), rows, count = ordinary(work), np.arange(z.shape[0]), np.asarray(z.shape[0], z.dtype)
+    calls = [
+        bound(np.maximum.reduce, z, axis=1, out=largest, keepdims=True),
+        bound(np.subtract, z, largest, shifted),
+        bound(np.exp, shifted, shifted),
+        bound(np.add.reduce, shifted, axis=1, out=total, keepdims=True),
+        bound(np.log, total, total),
+        bound(np.add, total, largest, total),
+    ]
+
+    def call() -> None:
+        if labels.min() < 0 or labels.max() >= z.shape[1]:
+            rule()
+            return
+        for each in calls:
+            each()
+        np.subtract(total[:, 0], z[rows, labels], total[:, 0])
+        np.add.reduce(total, axis=None, out=out)
+        np.true_divide(out, count, out)
+
+    return [call]
+
+
+@kernel(OneHot)
+def _one_hot(work: Work) -> Sequence[Call]:
+    (labels,), out, classes = work.inputs, work.out, work.op.classes
+    if not labels.size:
+        return ordinary(work)
+    (rule,), each = ordinary(work), np.arange(classes, dtype=labels.dtype)
+
+    def call() -> None:
+        if labels.min() < 0 or labels.max() >= classes:
+            rule()
+        else:
+            np.copyto(out, np.equal(labels[..., None], each), casting="unsafe")
 
     return [call]
