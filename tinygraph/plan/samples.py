@@ -210,6 +210,9 @@ def _matmul(use: Use) -> Behaviour | None:
     rows_axis, columns_axis, inner = x.ndim - 2, y.ndim - 1, (Each(x.ndim - 1), Each(y.ndim - 2))
     if (left, right) == inner:
         return Behaviour(TOTAL)
+    if left == inner[0] and right is WHOLE and y.value is not None and y.ndim == 2:
+        # A gradient that is a constant, of a mean for example: each tile takes its own rows.
+        return Behaviour(TOTAL, sliced=(1,))
     if right is WHOLE and left == Each(rows_axis):
         return Behaviour(Each(use.node.ndim - 2))
     if left is WHOLE and right == Each(columns_axis):

@@ -1,0 +1,209 @@
+"""The passes of the plan, each alone: what it changes, and that the numbers stay."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import tinygraph as tg
+from tinygraph.plan.common import share_common
+from tinygraph.plan.compiled import Compiled, tile_sizes
+from tinygraph.plan.fold import fold_constants
+from tinygraph.plan.gates import gate_by_result, pool_before_relu
+from tinygraph.plan.lower import lower
+from tinygraph.plan.memory import Arena
+from tinygraph.plan.node import compute, lift, topological
+from tinygraph.plan.passes import prepared
+from tinygraph.plan.program import Blueprint
+from tinygraph.plan.samples import AFTER, TOTAL, WHOLE, Each, analyse
+from tinygraph.plan.simplify import simplify
+from tinygraph.plan.strides import reshaped
+from tinygraph.plan.tiles import split
+
+PASSES = [
+    fold_constants,
+    simplify,
+    pool_before_relu,
+    gate_by_result,
+    lower,
+    lambda outputs: share_common(outputs)[0],
+]
+
+
+def network(count=4):
+    """The notes' CNN in float64, its loss and gradients, and feeds for it."""
+    rng = np.random.default_rng(0)
+    x, y = tg.input("x", (count, 1, 8, 8), dtype="float64"), tg.input("y", (count, 1), dtype="float64")
+    k1, b1 = tg.parameter(rng.normal(size=(3, 1, 3, 3)), "k1"), tg.parameter(rng.normal(size=(3, 1, 1)), "b1")
+    k2, b2 = tg.parameter(rng.normal(size=(2, 3, 3, 3)), "k2"), tg.parameter(rng.normal(size=(2, 1, 1)), "b2")
+    w = tg.parameter(rng.normal(size=(8, 1)), "w")
+    p1 = tg.avg_pool2d(tg.relu(tg.conv2d(x, k1, padding=1) + b1), 2)
+    p2 = tg.max_pool2d(tg.relu(tg.conv2d(p1, k2, padding=1) + b2), 2)
+    a = tg.sigmoid(tg.flatten(p2) @ w)
+    cost = tg.bce(a, y)
+    graph = tg.Graph([a, cost, *tg.grad(cost, [k1, b1, k2, b2, w])])
+    feeds = {x: rng.normal(size=x.shape), y: rng.integers(0, 2, y.shape).astype(float)}
+    return graph, feeds
+
+
+def operations(outputs):
+    return [node.op.name for node in topological(outputs) if node.op is not None]
+
+
+@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
+def test_a_pass_keeps_the_numbers(one):
+    graph, feeds = network()
+    before = lift(graph)
+    for old, new in zip(compute(before, feeds), compute(one(before), feeds), strict=True):
+        assert_allclose(new, old, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
+def test_a_pass_leaves_its_input_alone(one):
+    graph, _ = network()
+    before = lift(graph)
+    nodes = [(node, node.op, node.inputs, node.tensors) for node in topological(before)]
+    one(before)
+    assert [(node, node.op, node.inputs, node.tensors) for node in topological(before)] == nodes
+
+
+def test_patches_are_shared_by_a_convolution_and_its_kernel_gradient():
+    graph, _ = network()
+    outputs, spared = prepared(graph)
+    assert operations(outputs).count("row_patches") == 2
+    assert [node.op.name for node in spared].count("row_patches") == 2
+
+
+def test_nodes_that_no_output_needs_are_left_out():
+    x = tg.input("x", (2,))
+    tg.exp(x)
+    assert operations(prepared(tg.Graph(tg.relu(x)))[0]) == ["relu"]
+
+
+def test_relu_and_its_pool_change_places_only_where_nothing_else_reads_relu():
+    z = tg.input("z", (1, 1, 4, 4))
+    c = tg.relu(z)
+    assert operations(pool_before_relu(lift(tg.Graph(tg.max_pool2d(c, 2))))) == ["max_pool2d", "relu"]
+    kept = pool_before_relu(lift(tg.Graph([tg.max_pool2d(c, 2), c * 2.0])))
+    assert operations(kept) == ["relu", "max_pool2d", "multiply"]
+
+
+def test_a_users_operation_is_neither_merged_nor_folded(registry):
+    calls = []
+
+    @tg.op(elementwise=True)
+    def counted(x):
+        calls.append(1)
+        return x * 1.0
+
+    x = tg.input("x", (2,))
+    plan = tg.compile([counted(x), counted(x)])
+    calls.clear()
+    plan({"x": [1.0, 2.0]})
+    assert len(calls) == 2
+
+
+def test_states_of_samples():
+    x, w = tg.input("x", (4, 3)), tg.parameter(np.ones((3, 2), np.float32), "w")
+    y = x @ w
+    (dw,) = tg.grad(tg.mean(y), [w])
+    outputs = lift(tg.Graph([y, dw, w.T, dw * 2.0]))
+    found = analyse(outputs, {x: 0}, 4)
+    assert [found[node].state for node in outputs] == [Each(0), TOTAL, WHOLE, AFTER]
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        lambda x: x - tg.mean(x, axis=0),
+        lambda x: tg.softmax(x, axis=0),
+        lambda x: x @ x.T,
+        lambda x: tg.flip(x, 0),
+        lambda x: tg.concatenate([x, x]),
+        lambda x: x[1:],
+        lambda x: tg.max(x, axis=0),
+        lambda x: tg.reshape(x, (2, 6)),
+    ],
+)
+def test_what_mixes_samples_is_not_cut(mixing):
+    x = tg.input("x", (4, 3))
+    assert analyse(lift(tg.Graph(mixing(x))), {x: 0}, 4) is None
+
+
+def test_tiles_add_up_to_the_whole():
+    graph, feeds = network(count=5)
+    outputs, _ = prepared(graph)
+    found = analyse(outputs, dict.fromkeys(feeds, 0), 5)
+    cut = split(outputs, found, 5)
+    whole = dict(zip(cut.totals, compute(cut.totals, feeds), strict=True))
+    sums = dict.fromkeys(cut.totals, 0.0)
+    for start, stop in ((0, 3), (3, 5)):
+        tile = cut.tile(stop - start)
+        part = {leaf: array[start:stop] for leaf, array in feeds.items()}
+        for total in cut.totals:
+            sums[total] = sums[total] + compute([tile.outputs[total]], part)[0]
+    for total in cut.totals:
+        assert_allclose(sums[total], whole[total], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("count", "threads"), [(1, 2), (2, 2), (33, 2), (256, 1), (256, 3), (4096, 2)])
+def test_tiles_cover_the_batch_evenly(count, threads):
+    graph, feeds = network(count)
+    outputs, _ = prepared(graph)
+    sizes = tile_sizes(analyse(outputs, dict.fromkeys(feeds, 0), count), count, threads)
+    assert sum(sizes) == count
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_places_that_are_alive_together_do_not_overlap():
+    graph, _ = network()
+    outputs, _ = prepared(graph)
+    blueprint = Blueprint(outputs, {}, lambda node: None)
+    last = {node: index for index, node in enumerate(blueprint.nodes)}
+    for index, node in enumerate(blueprint.nodes):
+        for x in node.inputs:
+            root = blueprint.places[x].root if x in blueprint.places else x
+            last[root] = max(last.get(root, 0), index)
+    last.update({blueprint.places[node].root: len(last) for node in outputs})
+    own = [
+        (place.offset, place.offset + node.nbytes, index, last[node], place.shares)
+        for index, node in enumerate(blueprint.nodes)
+        if (place := blueprint.places[node]).root is node and place.offset is not None
+    ]
+    for i, (start, stop, born, dies, _) in enumerate(own):
+        for other, end, later, _, shares in own[i + 1 :]:
+            together = later < dies or (later == dies and not shares)
+            assert not (together and born <= later and start < end and other < stop)
+
+
+def test_an_arena_reuses_what_is_given_back():
+    arena = Arena()
+    places = [arena.take(100) for _ in range(3)]
+    arena.give(places[0], 100)
+    arena.give(places[1], 100)
+    assert arena.take(250) == places[0]
+    assert arena.size == 3 * 128
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    ("shape", "to"), [((2, 3, 4), (6, 4)), ((2, 3, 4), (2, 12)), ((4, 1, 3), (4, 3)), ((6,), (2, 3))]
+)
+def test_reshaped_agrees_with_numpy(shape, to, order):
+    x = np.arange(np.prod(shape)).reshape(shape).copy(order=order)
+    strides = reshaped(x.shape, x.strides, to)
+    if strides is None:
+        assert not np.shares_memory(x, x.reshape(to))
+    else:
+        assert_array_equal(np.lib.stride_tricks.as_strided(x, to, strides), x.reshape(to))
+
+
+@pytest.mark.parametrize("sizes", [[2, 2, 1], [1] * 5, [3, 2], [5]])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_any_tiles_give_the_plain_numbers(sizes, threads, monkeypatch):
+    monkeypatch.setattr("tinygraph.plan.compiled.tile_sizes", lambda *_: sizes)
+    graph, feeds = network(count=5)
+    results = []
+    compiled = Compiled(graph, list(feeds), 5, threads)
+    compiled.run(feeds, lambda arrays: results.extend(np.array(array) for array in arrays))
+    for found, expected in zip(results, tg.run(graph, feeds), strict=True):
+        assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
