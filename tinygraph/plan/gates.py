@@ -14,6 +14,7 @@ from tinygraph.ops.comparison import greater
 from tinygraph.ops.elementwise import multiply
 from tinygraph.ops.pooling import MaxPool2d, MaxUnpool2d
 from tinygraph.plan.node import Node, make, remade, rewrite, topological, users
+from tinygraph.plan.trust import is_a
 
 
 def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
@@ -31,7 +32,7 @@ def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
     moved = {node for node in topological(outputs) if _movable(node, used_by)}
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
-        if isinstance(node.op, MaxPool2d) and node.inputs[0] in moved:
+        if is_a(node.op, MaxPool2d) and node.inputs[0] in moved:
             (z,) = inputs[0].inputs
             return make(relu.op(), make(node.op, z), tensors=node.tensors)
         if _is_gate_of(node, moved):
@@ -49,14 +50,14 @@ def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
 
 def _movable(node: Node, used_by: Mapping[Node, list[Node]]) -> bool:
     """Whether a relu is read by one max-pool, and by the gradient of that pool on its way through the relu, alone."""
-    if not isinstance(node.op, relu.op) or node.dtype.kind != "f" or node in used_by[node]:
+    if not is_a(node.op, relu.op) or node.dtype.kind != "f" or node in used_by[node]:
         return False
-    pools = [user.op for user in used_by[node] if isinstance(user.op, MaxPool2d)]
-    unpools = [user for user in used_by[node] if isinstance(user.op, MaxUnpool2d)]
+    pools = [user.op for user in used_by[node] if is_a(user.op, MaxPool2d)]
+    unpools = [user for user in used_by[node] if is_a(user.op, MaxUnpool2d)]
     if len(pools) != 1 or len(pools) + len(unpools) != len(used_by[node]):
         return False
     return all(
-        isinstance(unpool.op, MaxUnpool2d)
+        is_a(unpool.op, MaxUnpool2d)
         and unpool.op.shared() == pools[0].shared()
         and unpool.inputs[0] is not node
         and len(used_by[unpool]) == 1
@@ -67,17 +68,17 @@ def _movable(node: Node, used_by: Mapping[Node, list[Node]]) -> bool:
 
 def _is_gate_of(node: Node, rectified: set[Node]) -> bool:
     """Whether a node is ``max_unpool2d(dy, r) * (z > 0)`` with ``r = relu(z)`` among ``rectified``."""
-    if not isinstance(node.op, multiply.op):
+    if not is_a(node.op, multiply.op):
         return False
     unpool, gate = node.inputs
-    if not isinstance(unpool.op, MaxUnpool2d) or unpool.inputs[1] not in rectified:
+    if not is_a(unpool.op, MaxUnpool2d) or unpool.inputs[1] not in rectified:
         return False
     return _is_positive(gate) and gate.inputs[0] is unpool.inputs[1].inputs[0]
 
 
 def _is_positive(node: Node) -> bool:
     """Whether a node is ``z > 0``."""
-    if not isinstance(node.op, greater.op):
+    if not is_a(node.op, greater.op):
         return False
     zero = node.inputs[1].value
     return zero is not None and zero.size == 1 and zero.ndim == 0 and zero.item() == 0
@@ -92,7 +93,7 @@ def gate_by_result(outputs: Sequence[Node]) -> list[Node]:
     >>> gate_by_result(lift(tg.Graph([tg.relu(z), z > 0])))[1].inputs[0]
     <relu float32 (2,)>
     """
-    rectified = {node.inputs[0] for node in topological(outputs) if isinstance(node.op, relu.op)}
+    rectified = {node.inputs[0] for node in topological(outputs) if is_a(node.op, relu.op)}
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
         if _is_positive(node) and node.inputs[0] in rectified:

@@ -10,8 +10,9 @@ from tinygraph.ops.indexing import Flip
 from tinygraph.ops.pooling import AvgUnpool2d, MaxPool2d, MaxUnpool2d
 from tinygraph.ops.shape import Reshape, Transpose
 from tinygraph.plan.node import Node, make, remade, rewrite, users
-from tinygraph.plan.pools import AvgUnpoolTimes, MaxUnpoolBeside
+from tinygraph.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
 from tinygraph.plan.rows import ColumnOverlay, RowConvolution, RowKernelGradient, RowPatches, RowSpread, rows_fit
+from tinygraph.plan.trust import is_a
 
 
 def lower(outputs: Sequence[Node]) -> list[Node]:
@@ -32,19 +33,19 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
         if node.dtype.kind != "f" or any(x.dtype != node.dtype for x in inputs if x.dtype.kind != "b"):
             return remade(node, inputs)
-        if isinstance(node.op, Convolution):
+        if is_a(node.op, Convolution):
             return _convolution(node.op, node, inputs)
-        if isinstance(node.op, MaxUnpool2d):
+        if is_a(node.op, MaxUnpool2d):
             dy, x = inputs
             return make(MaxUnpoolBeside(node.op), dy, x, make(MaxPool2d(**node.op.shared()), x), tensors=node.tensors)
-        if isinstance(node.op, multiply.op):
+        if is_a(node.op, multiply.op):
             for place, x in enumerate(node.inputs):
                 alone = len(used_by[x]) == 1 and inputs[1 - place].shape == node.shape
                 unpool = inputs[place].op
-                if alone and isinstance(unpool, AvgUnpool2d):
+                if alone and is_a(unpool, AvgUnpool2d):
                     of = inputs[place]
                     return make(
-                        AvgUnpoolTimes(unpool), of.inputs[0], inputs[1 - place], tensors=of.tensors + node.tensors
+                        AvgUnpoolProduct(unpool), of.inputs[0], inputs[1 - place], tensors=of.tensors + node.tensors
                     )
         return remade(node, inputs)
 
@@ -52,19 +53,19 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
 
 
 def _convolution(op: Convolution, node: Node, inputs: tuple[Node, ...]) -> Node:
-    if isinstance(op, Conv2d):
+    if is_a(op, Conv2d):
         x, k = inputs
         windows = op.windows(x.shape, k.shape)
         if rows_fit(windows, op.groups):
             return make(RowConvolution(windows), _matrix(k), make(RowPatches(windows), x), tensors=node.tensors)
-    elif isinstance(op, Conv2dKernelGradient):
+    elif is_a(op, Conv2dKernelGradient):
         x, dy = inputs
         windows = op.windows(x.shape, node.shape)
         if rows_fit(windows, op.groups):
             f, c, kh, kw = node.shape
-            matrix = make(RowKernelGradient(windows), make(RowPatches(windows), x), dy)
-            return make(Transpose((0, 3, 1, 2)), make(Reshape((f, kh, kw, c)), matrix), tensors=node.tensors)
-    elif isinstance(op, ConvTranspose2d):
+            matrix = make(RowKernelGradient(windows), make(RowPatches(windows), x), dy, tensors=node.tensors)
+            return make(Transpose((0, 3, 1, 2)), make(Reshape((f, kh, kw, c)), matrix))
+    elif is_a(op, ConvTranspose2d):
         dy, k = inputs
         windows = op.windows(node.shape, k.shape)
         if rows_fit(windows, op.groups):

@@ -106,7 +106,12 @@ class Plan:
         if any(leaf.kind == "constant" for leaf in values):
             return run(graph, feeds)
         results: list[Array] = []
-        compiled.run(values, lambda arrays: results.extend(np.array(array, order="C") for array in arrays))
+        try:
+            compiled.run(values, lambda arrays: results.extend(np.array(array, order="C") for array in arrays))
+        except TinygraphError:
+            # What an operation refuses, it shall name as it is in the whole batch, not in a tile.
+            run(graph, feeds)
+            raise
         # Where numbers stop being finite, which of them do so is for the operations' own rules to say.
         if not all(map(all_finite, results)):
             return run(graph, feeds)

@@ -29,7 +29,7 @@ class MaxUnpoolBeside(Op):
 
 
 @dataclass(frozen=True)
-class AvgUnpoolTimes(Op):
+class AvgUnpoolProduct(Op):
     """``avg_unpool2d(dy) * factor``, for a factor of the image's shape."""
 
     of: AvgUnpool2d

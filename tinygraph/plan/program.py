@@ -15,6 +15,7 @@ from tinygraph.plan.layout import memory_order
 from tinygraph.plan.memory import ALIGNMENT, Arena
 from tinygraph.plan.node import Array, Node, topological
 from tinygraph.plan.strides import reshaped, strides_in
+from tinygraph.plan.trust import is_a
 
 SamplesAxis = Callable[[Node], int | None]
 
@@ -148,17 +149,17 @@ class Blueprint:
 
 
 def _viewed(op: Op, node: Node, x: Node, strides: tuple[int, ...]) -> tuple[int, ...] | None:
-    if isinstance(op, Transpose):
+    if is_a(op, Transpose):
         order = range(x.ndim)[::-1] if op.axes is None else [axis % x.ndim for axis in op.axes]
         return tuple(strides[axis] for axis in order)
-    if isinstance(op, BroadcastTo):
+    if is_a(op, BroadcastTo):
         extra = node.ndim - x.ndim
         same = [
             step if size == x.shape[i] else 0
             for i, (size, step) in enumerate(zip(node.shape[extra:], strides, strict=True))
         ]
         return (0,) * extra + tuple(same)
-    if isinstance(op, SameElements):
+    if is_a(op, SameElements):
         return reshaped(x.shape, strides, node.shape)
     return None
 

@@ -162,7 +162,7 @@ def _image(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0) == 0 else None
 
 
-@_of(pooling.MaxUnpool2d, pooling.MaxTake2d, pools.AvgUnpoolTimes)
+@_of(pooling.MaxUnpool2d, pooling.MaxTake2d, pools.AvgUnpoolProduct)
 def _two_images(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0, 1) == 0 else None
 

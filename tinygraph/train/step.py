@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import FeedError, TrainingError, listing, nearest
+from tinygraph.errors import FeedError, TinygraphError, TrainingError, listing, nearest
 from tinygraph.graph.arrays import all_finite
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph, topological
@@ -202,7 +202,15 @@ class CompiledStep:
         state = self.state if state is None else state
         bound = recorded.bound(self._known(feeds), state)
         done: list[tuple[Array, float]] = []
-        compiled.run(bind(recorded.graph, bound), lambda results: done.append(recorded.finish(results, bound, state)))
+        values = bind(recorded.graph, bound)
+        try:
+            compiled.run(values, lambda results: done.append(recorded.finish(results, bound, state)))
+        except NotFiniteError:
+            raise
+        except TinygraphError:
+            # What an operation refuses, it shall name as it is in the whole batch, not in a tile.
+            run(recorded.graph, bound)
+            raise
         return done[0]
 
     def _count(self, feeds: Mapping[str, Any]) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygraph.graph.op import Op, Shape, evaluate
 from tinygraph.plan.node import Array, Node
+from tinygraph.plan.trust import known
 
 Call: TypeAlias = Callable[[], object]
 
@@ -89,14 +90,21 @@ def ordinary(work: Work) -> Sequence[Call]:
     """The kernel of every operation without one: its ordinary rule, its result copied."""
     op, shape, dtype, out = work.node.op, work.node.shape, work.node.dtype, work.out
     assert op is not None
-    inputs = [x.view() for x in work.inputs]
-    for x in inputs:
-        x.flags.writeable = False
+    inputs = [_read_only(x.view()) for x in work.inputs]
 
     def call() -> None:
         out[...] = evaluate(op, inputs, shape, dtype)
 
-    return [call]
+    def call_with_copies() -> None:
+        out[...] = evaluate(op, [_read_only(x.copy()) for x in inputs], shape, dtype)
+
+    # An operation of a user's may keep what it is given, which the plan would write over.
+    return [call if known(op) else call_with_copies]
+
+
+def _read_only(x: Array) -> Array:
+    x.flags.writeable = False
+    return x
 
 
 _ORDINARY = Entry(ordinary)

@@ -39,14 +39,19 @@ def _copy(work: Work) -> Sequence[Call]:
 
 @kernel(indexing.Flip)
 def _flip(work: Work) -> Sequence[Call]:
-    return [bound(np.copyto, work.out, np.flip(work.inputs[0], work.op.axis))]
+    return _if_view(work, np.flip(work.inputs[0], work.op.axis))
 
 
 @kernel(indexing.Getitem)
 def _getitem(work: Work) -> Sequence[Call]:
-    if not work.op.index.is_basic:
+    return _if_view(work, work.inputs[0][work.op.index.apply()])
+
+
+def _if_view(work: Work, part: Array) -> Sequence[Call]:
+    """Copy a part of an input that is a view of it; NumPy copies at once where it picks elements, or a single number."""
+    if not isinstance(part, np.ndarray) or not np.may_share_memory(part, work.inputs[0]):
         return ordinary(work)
-    return [bound(np.copyto, work.out, work.inputs[0][work.op.index.apply()])]
+    return [bound(np.copyto, work.out, part)]
 
 
 @kernel(indexing.Concatenate)

@@ -11,7 +11,7 @@ from tinygraph.ops.pooling import AvgPool2d, AvgUnpool2d, MaxPool2d
 from tinygraph.ops.windows import Windows
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
 from tinygraph.plan.node import Array
-from tinygraph.plan.pools import AvgUnpoolTimes, MaxUnpoolBeside
+from tinygraph.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
 
 
 def _spans(windows: Windows, axis: int) -> list[tuple[slice, slice]]:
@@ -98,8 +98,8 @@ def _avg_unpool(work: Work) -> Sequence[Call]:
     )
 
 
-@kernel(AvgUnpoolTimes)
-def _avg_unpool_times(work: Work) -> Sequence[Call]:
+@kernel(AvgUnpoolProduct)
+def _avg_unpool_product(work: Work) -> Sequence[Call]:
     windows, factor = work.op.of.windows(work.op.of.output_size), work.inputs[1]
     if not _disjoint(windows):
         return ordinary(work)
