@@ -43,6 +43,15 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+def _set_threads(library: Any, count: int) -> None:
+    """Set a library's threads from whichever Python thread this is.
+
+    Newer threadpoolctl obeys only the first thread that asks. Here the first to come sets and the last to leave restores,
+    and these may be two threads.
+    """
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
+
+
 class _Blas:
     """BLAS libraries of this process, held to one thread while anyone asks for it."""
 
@@ -64,14 +73,14 @@ class _Blas:
                 found = [(library, library.num_threads) for library in self._libraries]
                 self._before = [(library, count) for library, count in found if count != 1]
                 for library, _ in self._before:
-                    library.set_num_threads(1)
+                    _set_threads(library, 1)
 
     def release(self) -> None:
         with self._lock:
             self._holders -= 1
             if self._holders == 0:
                 for library, count in self._before:
-                    library.set_num_threads(count)
+                    _set_threads(library, count)
 
 
 _blas = _Blas()
