@@ -1,6 +1,7 @@
 """Training by a plan: whole steps, ``fit``, ``evaluate`` and ``predict`` beside plain evaluation; threads, bits and memory."""
 
 import copy
+import gc
 import json
 import os
 import pickle
@@ -8,6 +9,8 @@ import re
 import subprocess
 import sys
 import threading
+import tracemalloc
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -497,6 +500,14 @@ def test_number_of_threads_is_that_of_the_environment(monkeypatch):
     assert load_model("xor").compile_step(SGD(0.1), 4).threads == 1
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="how many CPUs are usable is asked of Linux")
+def test_number_of_threads_is_otherwise_that_of_the_usable_cpus(monkeypatch):
+    monkeypatch.delenv("TINYGRAPH_THREADS", raising=False)
+    usable = len(os.sched_getaffinity(0))
+    model = load_model("notes_cnn_28")
+    assert tg.compile(model, 400).threads == tg.compile(model, 400, usable).threads
+
+
 def test_number_of_threads_given_counts_more_than_the_environment(monkeypatch):
     monkeypatch.setenv("TINYGRAPH_THREADS", "2")
     assert tg.compile(load_model("notes_cnn_28"), 100, threads=1).threads == 1
@@ -777,8 +788,6 @@ def test_steps_leave_resident_memory_flat(name, batch, steps):
 
 
 def test_batches_of_many_sizes_do_not_pile_up():
-    import tracemalloc
-
     model = load_model("notes_cnn_28")
     plan = tg.compile(model, 4, 1)
 
@@ -795,6 +804,23 @@ def test_batches_of_many_sizes_do_not_pile_up():
     finally:
         tracemalloc.stop()
     assert after < 4 * before + 5_000_000
+
+
+def test_a_model_with_plans_is_freed():
+    model, _ = used()
+    freed = weakref.ref(model)
+    del model, _
+    gc.collect()
+    assert freed() is None
+
+
+def test_plans_leave_the_handling_of_floating_point_errors_alone():
+    with np.errstate(over="raise", under="ignore", divide="warn", invalid="raise"):
+        before = np.geterr()
+        _, step = used()
+        with pytest.raises(tg.TrainingError):
+            step(feeds_for(load_model("notes_cnn"), 8) | {"Inp": np.full((8, 1, 8, 8), np.inf)})
+        assert np.geterr() == before
 
 
 # What the step tells about itself

@@ -161,11 +161,11 @@ def control_line(measured: Iterable[Measured]) -> str:
         return ""
     steady = max(control.seconds.relative for control in controls)
     others = max(control.others or 0.0 for control in controls)
-    advice = (
-        ": NOISY, the figures marked so are not to be trusted" if any(control.noisy for control in controls) else ""
+    advice = ": NOISY, not to be trusted where it says so" if any(control.noisy for control in controls) else ""
+    return (
+        f"control: quartiles at most {steady:.1%} of the median apart, "
+        f"others at work on at most {others:.1%} of the cores{advice}"
     )
-    apart = f"quartiles at most {steady:.1%} of the median apart"
-    return f"control: {apart}, others at work on at most {others:.1%} of the cores{advice}"
 
 
 def growth_table(growth: Iterable[Growth]) -> str:
