@@ -88,6 +88,8 @@ def set_environment(threads: int) -> None:
     os.environ["JAX_PLATFORMS"] = "cpu"
     # PyTorch's compiler would keep processes of its own, which are not measured and must not run beside those that are.
     os.environ["TORCHINDUCTOR_COMPILE_THREADS"] = "1"
+    # Everybody's modules are compiled once and kept, as Python does unless it is told not to.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def only_cores(count: int) -> None:

@@ -93,6 +93,8 @@ def tested_on(data: Data) -> str:
 
 def keep(model: Model, data: Data, history: History, folder: Path) -> None:
     """Write what was learned, measure it, and say where everything is."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from tinygraph.draw import draw
     from tinygraph.errors import RenderError
 
@@ -103,12 +105,15 @@ def keep(model: Model, data: Data, history: History, folder: Path) -> None:
     for name in DRAWN:
         (folder / name).unlink(missing_ok=True)
     written, notes = ["weights.safetensors", "history.csv"], []
-    for name, make in (("curve.png", history.curve), ("graph.svg", draw(model).render)):
-        try:
-            make(folder / name)
-            written.append(name)
-        except RenderError as fault:
-            notes.append(str(fault))
+    with ThreadPoolExecutor(1) as beside:
+        # Graphviz is a program of its own, and lays the graph out while the curve is drawn here.
+        picture = beside.submit(draw(model).render, folder / "graph.svg")
+        for name, make in (("curve.png", lambda: history.curve(folder / "curve.png")), ("graph.svg", picture.result)):
+            try:
+                make()
+                written.append(name)
+            except RenderError as fault:
+                notes.append(str(fault))
     say(f"wrote {', '.join(written)} in {folder}")
     for note in notes:
         say(f"note: {note}")

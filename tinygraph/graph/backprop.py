@@ -18,6 +18,7 @@ from tinygraph.graph.apply import apply
 from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import tensors_of, topological
 from tinygraph.graph.leaves import constant
+from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.rules import OpaqueGradient, call_rule
 from tinygraph.graph.tensor import Tensor, now
@@ -101,32 +102,40 @@ def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: b
     # What reaches a tensor whose own inputs are served through a shortcut: its gradient, to be returned but not passed on.
     aside: dict[Tensor, list[Any]] = {}
     found: dict[Tensor, Any] = {}
-    start = now()
-    for node in reversed(order):
-        if node not in leading:
-            continue
-        contributions = pending.pop(node, [])
+    start = now() if recording else None
+    # Only leaves are ever given new values: before the last time that one was, nothing can be stale.
+    assigned = max(node._changed for node in order)
+    for node, places in reversed(leading.items()):
+        contributions = pending.pop(node, None)
         if node in aside:
-            found[node] = _gradient(node, contributions + aside.pop(node), start if recording else None, True)
-        if not contributions:
+            found[node] = _gradient(node, (contributions or []) + aside.pop(node), start, True)
+        if contributions is None:
             continue
-        gradient = _gradient(node, contributions, start if recording else None, node in wanted and node not in found)
+        gradient = _gradient(node, contributions, start, node in wanted and node not in found)
         if node in wanted:
             found.setdefault(node, gradient)
-        if node.op is None:
+        op = node.op
+        if op is None:
             continue
-        for place, contribution in _pull_back(node, gradient, leading, wanted, recording):
-            kept = aside if node.op.shortcuts and _bypassed(node, place) else pending
+        if op.shortcuts:
+            places = [i for i in places if node.inputs[i] in wanted or not _bypassed(node, i)]
+        if not places:
+            continue
+        if node.order < assigned and node._value is not None:
+            _check_fresh(node)
+        for place, contribution in _pull_back(node, op, gradient, places, recording):
+            kept = aside if op.shortcuts and _bypassed(node, place) else pending
             kept.setdefault(node.inputs[place], []).append(contribution)
     return found
 
 
-def _leading_to(order: Sequence[Tensor], wanted: set[Tensor]) -> set[Tensor]:
-    """Return the nodes from which a gradient can reach a wanted tensor."""
-    leading: set[Tensor] = set()
+def _leading_to(order: Sequence[Tensor], wanted: set[Tensor]) -> dict[Tensor, list[int]]:
+    """Return the nodes from which a gradient can reach a wanted tensor, with the places of the inputs that lead there."""
+    leading: dict[Tensor, list[int]] = {}
     for node in order:
-        if (node in wanted or not leading.isdisjoint(node.inputs)) and _differentiable(node):
-            leading.add(node)
+        places = [i for i, x in enumerate(node.inputs) if x in leading]
+        if (places or node in wanted) and _differentiable(node):
+            leading[node] = places
     return leading
 
 
@@ -137,22 +146,14 @@ def _bypassed(node: Tensor, place: int) -> bool:
 
 
 def _pull_back(
-    node: Tensor, gradient: Any, leading: set[Tensor], wanted: set[Tensor], recording: bool
-) -> list[tuple[int, Any]]:
-    """Return the place and gradient of each input that is on a path to a wanted tensor."""
-    op, inputs = node.op, node.inputs
-    assert op is not None
-    places = [i for i, x in enumerate(inputs) if x in leading]
-    if op.shortcuts:
-        places = [i for i in places if inputs[i] in wanted or not _bypassed(node, i)]
-    if not places:
-        return []
-    if node._value is not None:
-        _check_fresh(node)
-    if recording and op.opaque_vjp:
-        return [(place, apply(OpaqueGradient(op, place), [gradient, node, *inputs])) for place in places]
-    y, operands = (node, inputs) if recording else (node._value, [x._value for x in inputs])
-    return call_rule(op, places, gradient, y, *operands)
+    node: Tensor, op: Op, gradient: Any, places: Sequence[int], recording: bool
+) -> Sequence[tuple[int, Any]]:
+    """Return the places and gradients of the inputs at ``places``."""
+    if not recording:
+        return call_rule(op, places, gradient, node._value, *[x._value for x in node.inputs])
+    if op.opaque_vjp:
+        return [(place, apply(OpaqueGradient(op, place), [gradient, node, *node.inputs])) for place in places]
+    return call_rule(op, places, gradient, node, *node.inputs)
 
 
 def _check_fresh(node: Tensor) -> None:

@@ -278,8 +278,5 @@ def _with_attributes(function: Callable[..., Any], names: Sequence[str]) -> Any:
     def method(self: Op, *inputs: Any) -> Any:
         return function(*inputs, **{name: getattr(self, name) for name in names})
 
-    @functools.wraps(function)
-    def plain_method(self: Op, *inputs: Any) -> Any:
-        return function(*inputs)
-
-    return method if names else plain_method
+    # Without attributes a method has no use for itself, and the function alone is called sooner.
+    return method if names else staticmethod(function)

@@ -41,7 +41,7 @@ class Sample:
 
 
 # NumPy's scalars of these types are results as they are; that they are asked for first saves much time in long expressions.
-_FLOATS = frozenset({np.float64, np.float32})
+FLOATS = frozenset({np.float64, np.float32})
 
 Samples = Callable[[np.random.Generator], Iterable[Sample]]
 
@@ -244,7 +244,9 @@ def evaluate(op: Op, values: Sequence[Any], shape: Shape | None, dtype: np.dtype
         if op.elementwise:
             op.broadcast(*[np.asarray(value) for value in values])
         raise OperationError(f"{op.name}: forward failed: {type(error).__name__}: {error}") from error
-    if value.__class__ not in _FLOATS and (value.__class__ is not np.ndarray or value.dtype.kind not in "biufc"):
+    if shape is None and value.__class__ in FLOATS and values and value.__class__ is values[0].__class__:
+        return value
+    if value.__class__ not in FLOATS and (value.__class__ is not np.ndarray or value.dtype.kind not in "biufc"):
         value = _as_array(op, value)
     if shape is None and op.elementwise and value.shape != getattr(values[0], "shape", ()):
         shape = op.broadcast(*[np.asarray(value) for value in values])

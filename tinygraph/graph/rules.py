@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.errors import DTypeError, RuleError, ShapeError, TinygraphError
 from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.leaves import constant
-from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.op import FLOATS, Op, Shape
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 
@@ -33,8 +33,13 @@ def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> l
             )
         found = []
         for place in places:
-            gradient = returned[place]() if callable(returned[place]) else returned[place]
-            if gradient is not None:
+            gradient = returned[place]
+            if callable(gradient):
+                gradient = gradient()
+            # Two NumPy numbers of one class have one shape and dtype, and nobody can write into them.
+            if gradient.__class__ in FLOATS and gradient.__class__ is inputs[place].__class__:
+                found.append((place, gradient))
+            elif gradient is not None:
                 found.append((place, _fitted(op, place, gradient, y, inputs)))
         return found
     except TinygraphError:

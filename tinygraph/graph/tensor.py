@@ -115,14 +115,15 @@ class Tensor(Protocols):
             raise TinygraphError(
                 f"{self.describe()} cannot be assigned to; only parameters and tensors made from values can"
             )
-        if new.__class__ is np.ndarray and new.dtype == self.dtype:
+        old = self.value
+        if new.__class__ is np.ndarray and new.dtype == old.dtype:
             array = new
         else:
-            array = cast_array(numeric_array(new, self.describe()), self.dtype, self.describe())
-        if array.shape != self.shape:
+            array = cast_array(numeric_array(new, self.describe()), old.dtype, self.describe())
+        if array.shape != old.shape:
             raise ShapeError(f"{self.describe()} cannot take a value of shape {array.shape}")
-        self._value = np.array(array)
-        self._value.flags.writeable = False
+        self._value = value = np.array(array)
+        value.setflags(write=False)
         self._changed = next(_clock)
 
     @property

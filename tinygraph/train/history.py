@@ -107,7 +107,12 @@ class History:
         except ImportError:
             raise RenderError("drawing a curve needs matplotlib: pip install matplotlib") from None
         decides = self.rows[0].accuracy is not None
-        figure = Figure(figsize=(9 if decides else 5, 3.6), layout="constrained")
+        # Margins in inches rather than a layout that matplotlib finds: that would draw everything twice.
+        width, height = (9.0 if decides else 5.0), 3.6
+        figure = Figure(figsize=(width, height))
+        figure.subplots_adjust(
+            left=0.8 / width, right=1 - 0.2 / width, bottom=0.55 / height, top=1 - 0.25 / height, wspace=0.25
+        )
         self._plot(figure.add_subplot(1, 1 + decides, 1), "loss")
         if decides:
             self._plot(figure.add_subplot(1, 2, 2), "accuracy")

@@ -133,6 +133,24 @@ class RecordedStep:
             bound.update(zip(update.state, state[update.name], strict=True))
         return bound
 
+    def fitting(self, bound: Mapping[str | Tensor, Array]) -> dict[Tensor, Array] | None:
+        """Return what is bound by leaf, if every array fits as it is; else ``bind`` has to cast, or to complain.
+
+        >>> import tinygraph as tg
+        >>> step = RecordedStep.record(tg.load_model("xor"), tg.SGD(0.5), 4)
+        >>> x, y = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
+        >>> [leaf.name for leaf in step.fitting({"x": x, "y": y})]
+        ['x', 'y']
+        >>> step.fitting({"x": x})
+        """
+        inputs, values = self.graph.inputs, {}
+        for key, array in bound.items():
+            leaf = inputs[key] if isinstance(key, str) else key
+            if array.__class__ is not np.ndarray or array.dtype != leaf.dtype or array.shape != leaf.shape:
+                return None
+            values[leaf] = array
+        return values if len(values) == len(inputs) else None
+
     def _before_moving(self) -> set[Tensor]:
         """Return the nodes that the loss, the gradients and the states need: what the learning rate has no part in."""
         needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
@@ -202,7 +220,7 @@ class CompiledStep:
         state = self.state if state is None else state
         bound = recorded.bound(self._known(feeds), state)
         done: list[tuple[Array, float]] = []
-        values = bind(recorded.graph, bound)
+        values = recorded.fitting(bound) or bind(recorded.graph, bound)
         try:
             compiled.run(values, lambda results: done.append(recorded.finish(results, bound, state)))
         except NotFiniteError:
@@ -214,8 +232,12 @@ class CompiledStep:
         return done[0]
 
     def _count(self, feeds: Mapping[str, Any]) -> int:
-        shapes = (np.shape(feeds[name]) for name in self.model.inputs if name in feeds)
-        return next((int(shape[0]) for shape in shapes if shape and shape[0]), self.batch_size)
+        for name in self.model.inputs:
+            if name in feeds:
+                shape = np.shape(feeds[name])
+                if shape and shape[0]:
+                    return int(shape[0])
+        return self.batch_size
 
     def _known(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         for name in feeds:

@@ -24,6 +24,7 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
         return ordinary(work)
     term, rest = (work.scratch.take(z.shape, z.dtype, like=z) for _ in range(2))
     (rule,), zero, out = ordinary(work), np.zeros((), z.dtype), work.out
+    least, most = np.minimum.reduce, np.maximum.reduce
     count = np.asarray(z.size, z.dtype)
     calls = [
         bound(np.abs, z, term),
@@ -39,7 +40,7 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
     ]
 
     def call() -> None:
-        if y.min() >= 0 and y.max() <= 1:
+        if least(y, None) >= 0 and most(y, None) <= 1:
             for each in calls:
                 each()
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -161,7 +162,7 @@ def _max_unpool(work: Work) -> Sequence[Call]:
     (rule,) = ordinary(work)
 
     def call() -> None:
-        if np.isnan(y.max()):
+        if math.isnan(np.maximum.reduce(y, axis=None)):
             rule()
         else:
             for each in calls:

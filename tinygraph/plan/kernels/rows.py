@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel
 from tinygraph.plan.node import Array
-from tinygraph.plan.rows import ColumnOverlay, RowConvolution, RowKernelGradient, RowPatches, RowSpread
+from tinygraph.plan.rows import ByRows, ColumnOverlay, RowConvolution, RowKernelGradient, RowPatches, RowSpread, stacked
 
 
 def _by_rows(x: Array) -> Array | None:
@@ -22,36 +22,66 @@ def _row_patches(work: Work) -> Sequence[Call]:
     return [bound(np.copyto, target, source) for source, target in work.op.copies(work.out, work.inputs[0])]
 
 
+# BLAS copies both factors before it multiplies, so a thin matrix is mostly copying. With fewer filters than these, two rows
+# of windows, which share most of their pixels, are taken in one product: more is multiplied, some of it by zero, but less
+# is copied.
+_FEW_FILTERS, _FEW_FILTERS_IN_GRADIENT = 8, 16
+
+
+def _in_pairs(op: ByRows, filters: int, few: int) -> bool:
+    return filters < few and op.windows.stride[0] == 1 and op.windows.count[0] % 2 == 0
+
+
+def _pairs(op: ByRows, patches: Array) -> Array:
+    """Return the pixels below two rows of windows, ``(rows / 2, (kh + 1) * kw * C, columns * N)``."""
+    (rows, _), (kh, _) = op.windows.count, op.windows.kernel
+    height, kw, channels, columns, count = patches.shape
+    return stacked(patches.reshape(height, kw * channels, columns * count), rows // 2, kh + 1, 2)
+
+
 @kernel(RowConvolution)
 def _row_convolution(work: Work) -> Sequence[Call]:
     matrix, patches = work.inputs
-    stacks = work.op.stacks(patches)
-    direct = _by_rows(work.out)
-    if direct is not None:
-        return [bound(np.matmul, matrix, stacks, direct)]
     n, f, h, w = work.out.shape
-    rows = work.scratch.take((h, f, w * n), work.out.dtype)
-    pixels = rows.reshape(h, f, w, n).transpose(3, 1, 0, 2)
-    return [bound(np.matmul, matrix, stacks, rows), bound(np.copyto, work.out, pixels)]
+    rows, calls = _by_rows(work.out), []
+    if rows is None:
+        rows = work.scratch.take((h, f, w * n), work.out.dtype)
+        calls.append(bound(np.copyto, work.out, rows.reshape(h, f, w, n).transpose(3, 1, 0, 2)))
+    if not _in_pairs(work.op, f, _FEW_FILTERS):
+        return [bound(np.matmul, matrix, work.op.stacks(patches), rows), *calls]
+    length, step = matrix.shape[1], patches.shape[1] * patches.shape[2]
+    pair = np.zeros((2 * f, length + step), matrix.dtype)
+    return [
+        bound(np.copyto, pair[:f, :length], matrix),
+        bound(np.copyto, pair[f:, step:], matrix),
+        bound(np.matmul, pair, _pairs(work.op, patches), rows.reshape(h // 2, 2 * f, w * n)),
+        *calls,
+    ]
 
 
 @kernel(RowKernelGradient)
 def _row_kernel_gradient(work: Work) -> Sequence[Call]:
     patches, dy = work.inputs
-    stacks = work.op.stacks(patches).swapaxes(1, 2)
     n, f, h, w = dy.shape
     calls = []
     rows = _by_rows(dy)
     if rows is None:
         rows = work.scratch.take((h, f, w * n), dy.dtype)
         calls.append(bound(np.copyto, rows.reshape(h, f, w, n), dy.transpose(2, 1, 3, 0)))
-    if h == 1:
-        return [*calls, bound(np.matmul, rows[0], stacks[0], work.out)]
-    products = work.scratch.take((h, *work.out.shape), work.out.dtype)
+    if not _in_pairs(work.op, f, _FEW_FILTERS_IN_GRADIENT):
+        stacks = work.op.stacks(patches).swapaxes(1, 2)
+        if h == 1:
+            return [*calls, bound(np.matmul, rows[0], stacks[0], work.out)]
+        products = work.scratch.take((h, *work.out.shape), work.out.dtype)
+        return [*calls, bound(np.matmul, rows, stacks, products), bound(np.add.reduce, products, axis=0, out=work.out)]
+    length, step = work.out.shape[1], patches.shape[1] * patches.shape[2]
+    products = work.scratch.take((h // 2, 2 * f, length + step), work.out.dtype)
+    total = work.scratch.take(products.shape[1:], work.out.dtype)
     return [
         *calls,
-        bound(np.matmul, rows, stacks, products),
-        bound(np.add.reduce, products, axis=0, out=work.out),
+        bound(np.matmul, rows.reshape(h // 2, 2 * f, w * n), _pairs(work.op, patches).swapaxes(1, 2), products),
+        bound(np.add.reduce, products, axis=0, out=total),
+        bound(np.add, total[:f, :length], total[f:, step:], work.out),
     ]
 
 
