@@ -1,5 +1,7 @@
 """The passes of the plan, each alone: what it changes, and that the numbers stay."""
 
+import gc
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -8,7 +10,7 @@ import tinygraph as tg
 from tinygraph.plan.common import share_common
 from tinygraph.plan.compiled import Compiled, tile_sizes
 from tinygraph.plan.fold import fold_constants
-from tinygraph.plan.gates import gate_by_result, pool_before_relu
+from tinygraph.plan.gates import gate_by_result, pool_before_bias, pool_before_relu
 from tinygraph.plan.lower import lower
 from tinygraph.plan.memory import Arena
 from tinygraph.plan.node import compute, lift, topological
@@ -23,6 +25,7 @@ PASSES = [
     fold_constants,
     simplify,
     pool_before_relu,
+    pool_before_bias,
     gate_by_result,
     lower,
     lambda outputs: share_common(outputs)[0],
@@ -49,7 +52,9 @@ def operations(outputs):
     return [node.op.name for node in topological(outputs) if node.op is not None]
 
 
-@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
+@pytest.mark.parametrize(
+    "one", PASSES, ids=["fold", "simplify", "pool_before_relu", "pool_before_bias", "gate", "lower", "common"]
+)
 def test_a_pass_keeps_the_numbers(one):
     graph, feeds = network()
     before = lift(graph)
@@ -57,7 +62,9 @@ def test_a_pass_keeps_the_numbers(one):
         assert_allclose(new, old, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
+@pytest.mark.parametrize(
+    "one", PASSES, ids=["fold", "simplify", "pool_before_relu", "pool_before_bias", "gate", "lower", "common"]
+)
 def test_a_pass_leaves_its_input_alone(one):
     graph, _ = network()
     before = lift(graph)
@@ -85,6 +92,47 @@ def test_relu_and_its_pool_change_places_only_where_nothing_else_reads_relu():
     assert operations(pool_before_relu(lift(tg.Graph(tg.max_pool2d(c, 2))))) == ["max_pool2d", "relu"]
     kept = pool_before_relu(lift(tg.Graph([tg.max_pool2d(c, 2), c * 2.0])))
     assert operations(kept) == ["relu", "max_pool2d", "multiply"]
+
+
+def test_a_bias_is_added_behind_the_pool_only_where_it_is_the_same_for_all_of_an_image():
+    z, b = tg.input("z", (2, 3, 4, 4)), tg.parameter(np.ones((3, 1, 1), np.float32), "b")
+    row = tg.parameter(np.ones(4, np.float32), "row")
+
+    def passed(*tensors):
+        return operations(pool_before_bias(lift(tg.Graph(tensors))))
+
+    assert passed(tg.max_pool2d(z + b, 2)) == passed(tg.max_pool2d(b + z, 2)) == ["max_pool2d", "add"]
+    assert passed(tg.max_pool2d(z + row, 2)) == passed(tg.max_pool2d(z + z, 2)) == ["add", "max_pool2d"]
+    total = z + b
+    assert passed(tg.max_pool2d(total, 2), total) == ["add", "max_pool2d"]
+
+
+def test_a_bias_behind_the_pool_gives_the_same_bits():
+    rng = np.random.default_rng(0)
+    z, b = tg.input("z", (2, 3, 4, 4)), tg.parameter(rng.normal(size=(3, 1, 1)).astype(np.float32), "b")
+    value = rng.normal(size=z.shape).astype(np.float32)
+    y = tg.max_pool2d(z + b, 2, padding=1)
+    assert_array_equal(tg.compile(y, 2)({"z": value})[0], tg.run(y, {"z": value})[0])
+
+
+def test_the_gradient_of_a_pool_is_the_same_with_ties_and_without():
+    x = tg.input("x", (2, 1, 4, 6), dtype="float64")
+    dy = tg.input("dy", (2, 1, 2, 3), dtype="float64")
+    y = tg.max_pool2d(x, 2)
+    (dx,) = tg.grad(y, [x], cotangent=dy)
+    plan, rng = tg.compile([y, dx], 2), np.random.default_rng(0)
+    for values in (rng.normal(size=x.shape), rng.integers(0, 3, x.shape).astype(float), np.zeros(x.shape)):
+        feeds = {"x": values, "dy": rng.normal(size=dy.shape)}
+        for got, want in zip(plan(feeds), tg.run([y, dx], feeds), strict=True):
+            assert_array_equal(got, want)
+
+
+def test_compiling_leaves_the_garbage_collector_as_it_was():
+    x = tg.input("x", (2,))
+    for turn in (gc.disable, gc.enable):
+        turn()
+        tg.compile(tg.relu(x))
+        assert gc.isenabled() == (turn is gc.enable)
 
 
 def test_a_users_operation_is_neither_merged_nor_folded(registry):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -26,7 +28,7 @@ Values = Mapping[Tensor, Array]
 CACHE_BYTES = 2 << 20
 # Shorter runs of samples cost more in loops than the cache gives back; and threads, which wait for one another between
 # calls (for Python's lock), want fewer and longer calls than one thread alone.
-LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 128
+LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
 # A thread that is handed less work than this costs more than it does.
 LEAST_SECONDS = 2e-3
 
@@ -40,8 +42,13 @@ class Compiled:
     def __init__(self, graph: Graph, samples: Sequence[Tensor], count: int, threads: int) -> None:
         self.graph = graph
         self.count = count
-        self.outputs, self.spared = prepared(graph)
         self._lock = threading.Lock()
+        with _no_collection():
+            self._build(samples, threads)
+
+    def _build(self, samples: Sequence[Tensor], threads: int) -> None:
+        graph, count = self.graph, self.count
+        self.outputs, self.spared = prepared(graph)
         found = analyse(self.outputs, dict.fromkeys(samples, 0), count)
         self.sizes = [count] if found is None else tile_sizes(found, count, threads)
         self.mixes = found is None
@@ -65,6 +72,43 @@ class Compiled:
         with self._lock, blas_on_one_thread(), np.errstate(all="ignore"):
             runs = [self.engine.timed(values) for _ in range(repeats)]
         return [np.median(phase, axis=0).tolist() for phase in zip(*runs, strict=True)]
+
+
+class _Collection:
+    """The garbage collector, held while graphs are compiled: thousands of nodes are made and none is garbage.
+
+    Looking through all of them again and again would make the time grow faster than the graph.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._was_on = False
+
+    def hold(self) -> None:
+        with self._lock:
+            self._holders += 1
+            if self._holders == 1:
+                self._was_on = gc.isenabled()
+                gc.disable()
+
+    def release(self) -> None:
+        with self._lock:
+            self._holders -= 1
+            if self._holders == 0 and self._was_on:
+                gc.enable()
+
+
+_collection = _Collection()
+
+
+@contextlib.contextmanager
+def _no_collection() -> Iterator[None]:
+    _collection.hold()
+    try:
+        yield
+    finally:
+        _collection.release()
 
 
 def tile_sizes(found: Mapping[Node, Behaviour], count: int, threads: int) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -160,12 +160,43 @@ def _max_unpool(work: Work) -> Sequence[Call]:
             calls.append(bound(np.multiply, dy[inside], winner, gradient[inside]))
             calls.append(bound(np.add, out[on], gradient[inside], out[on]))
     (rule,) = ordinary(work)
+    quick = _without_ties(work, windows) if disjoint and covered else None
 
     def call() -> None:
         if math.isnan(np.maximum.reduce(y, axis=None)):
             rule()
-        else:
+        elif quick is None or not quick():
             for each in calls:
                 each()
 
     return [call]
+
+
+def _without_ties(work: Work, windows: Windows) -> Callable[[], bool] | None:
+    """Return a call that does the work, unless a window has its maximum more than once, and tells whether it did.
+
+    The maxima and the gradients are repeated over the columns of their windows. Then whole rows of pixels are compared
+    and multiplied at once, which is quicker than to pick every other column each time.
+    """
+    (dy, x, y), out = work.inputs, work.out
+    if windows.kernel[0] * windows.kernel[1] == 1:
+        return None
+    wide = (*y.shape[:3], x.shape[3])
+    maxima, gradients = (work.scratch.take(wide, a.dtype, like=out) for a in (y, dy))
+    columns, rows = ([pixels for _, pixels in _spans(windows, axis)] for axis in (1, 0))
+    hits = [work.scratch.take(wide, np.dtype(bool), like=out) for _ in rows]
+    find = [bound(np.copyto, maxima[..., on], y) for on in columns]
+    find += [bound(np.equal, x[:, :, on], maxima, hit) for on, hit in zip(rows, hits, strict=True)]
+    fill = [bound(np.copyto, gradients[..., on], dy) for on in columns]
+    fill += [bound(np.multiply, gradients, hit, out[:, :, on]) for on, hit in zip(rows, hits, strict=True)]
+
+    def call() -> bool:
+        for each in find:
+            each()
+        if sum(map(np.count_nonzero, hits)) != y.size:
+            return False
+        for each in fill:
+            each()
+        return True
+
+    return call
