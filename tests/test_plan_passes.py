@@ -10,7 +10,7 @@ import tinygraph as tg
 from tinygraph.plan.common import share_common
 from tinygraph.plan.compiled import Compiled, tile_sizes
 from tinygraph.plan.fold import fold_constants
-from tinygraph.plan.gates import gate_by_result, pool_before_bias, pool_before_relu
+from tinygraph.plan.gates import gate_by_result, pool_before_relu
 from tinygraph.plan.lower import lower
 from tinygraph.plan.memory import Arena
 from tinygraph.plan.node import compute, lift, topological
@@ -25,7 +25,6 @@ PASSES = [
     fold_constants,
     simplify,
     pool_before_relu,
-    pool_before_bias,
     gate_by_result,
     lower,
     lambda outputs: share_common(outputs)[0],
@@ -52,9 +51,7 @@ def operations(outputs):
     return [node.op.name for node in topological(outputs) if node.op is not None]
 
 
-@pytest.mark.parametrize(
-    "one", PASSES, ids=["fold", "simplify", "pool_before_relu", "pool_before_bias", "gate", "lower", "common"]
-)
+@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
 def test_a_pass_keeps_the_numbers(one):
     graph, feeds = network()
     before = lift(graph)
@@ -62,9 +59,7 @@ def test_a_pass_keeps_the_numbers(one):
         assert_allclose(new, old, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize(
-    "one", PASSES, ids=["fold", "simplify", "pool_before_relu", "pool_before_bias", "gate", "lower", "common"]
-)
+@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
 def test_a_pass_leaves_its_input_alone(one):
     graph, _ = network()
     before = lift(graph)
@@ -94,25 +89,34 @@ def test_relu_and_its_pool_change_places_only_where_nothing_else_reads_relu():
     assert operations(kept) == ["relu", "max_pool2d", "multiply"]
 
 
-def test_a_bias_is_added_behind_the_pool_only_where_it_is_the_same_for_all_of_an_image():
-    z, b = tg.input("z", (2, 3, 4, 4)), tg.parameter(np.ones((3, 1, 1), np.float32), "b")
-    row = tg.parameter(np.ones(4, np.float32), "row")
+def test_a_bias_is_part_of_the_product_where_nothing_else_needs_the_patches():
+    x, k = tg.input("x", (2, 3, 6, 6)), tg.parameter(np.ones((4, 3, 3, 3), np.float32), "k")
+    b, row = tg.parameter(np.ones((4, 1, 1), np.float32), "b"), tg.parameter(np.ones(4, np.float32), "row")
 
-    def passed(*tensors):
-        return operations(pool_before_bias(lift(tg.Graph(tensors))))
+    def lowered(*tensors):
+        return sorted(operations(lower(lift(tg.Graph(tensors)))))
 
-    assert passed(tg.max_pool2d(z + b, 2)) == passed(tg.max_pool2d(b + z, 2)) == ["max_pool2d", "add"]
-    assert passed(tg.max_pool2d(z + row, 2)) == passed(tg.max_pool2d(z + z, 2)) == ["add", "max_pool2d"]
-    total = z + b
-    assert passed(tg.max_pool2d(total, 2), total) == ["add", "max_pool2d"]
+    for total in (tg.conv2d(x, k) + b, b + tg.conv2d(x, k)):
+        assert lowered(total) == ["row_convolution", "row_matrix", "row_patches"]
+    assert "add" in lowered(tg.conv2d(x, k) + row)
+    convolved = tg.conv2d(x, k)
+    assert "add" in lowered(convolved + b, convolved)
+    total = (tg.conv2d(x, k) + b).sum()
+    assert "add" in lowered(total, *tg.grad(total, [k]))
 
 
-def test_a_bias_behind_the_pool_gives_the_same_bits():
+@pytest.mark.parametrize(
+    "attributes", [{}, {"padding": 1}, {"stride": 2, "padding": 2}, {"padding": (0, 1), "stride": (1, 2)}]
+)
+@pytest.mark.parametrize("filters", [3, 8, 20])
+def test_a_convolution_with_its_bias_in_the_product(filters, attributes):
     rng = np.random.default_rng(0)
-    z, b = tg.input("z", (2, 3, 4, 4)), tg.parameter(rng.normal(size=(3, 1, 1)).astype(np.float32), "b")
-    value = rng.normal(size=z.shape).astype(np.float32)
-    y = tg.max_pool2d(z + b, 2, padding=1)
-    assert_array_equal(tg.compile(y, 2)({"z": value})[0], tg.run(y, {"z": value})[0])
+    x, k = tg.input("x", (5, 2, 9, 8), dtype="float64"), tg.parameter(rng.normal(size=(filters, 2, 3, 3)), "k")
+    y = tg.conv2d(x, k, **attributes) + tg.parameter(rng.normal(size=(filters, 1, 1)), "b")
+    plan = tg.compile(y, 5)
+    for _ in range(2):
+        value = rng.normal(size=x.shape)
+        assert_allclose(plan({"x": value})[0], tg.run(y, {"x": value})[0], rtol=1e-12, atol=1e-12)
 
 
 def test_the_gradient_of_a_pool_is_the_same_with_ties_and_without():

@@ -1,9 +1,8 @@
 """Pass: the gates of relu and max-pooling, read where there is least to read.
 
-All rules are exact. ``z > 0`` where ``relu(z) > 0``, NaN included, so that ``z`` itself need not be kept; and ``relu`` and
+Both rules are exact. ``z > 0`` where ``relu(z) > 0``, NaN included, so that ``z`` itself need not be kept; and ``relu`` and
 the maximum of windows may change places, for both are monotone: where the maximum is positive the two orders find the
-same winner, and elsewhere the gate lets nothing through. Adding one number to all of a window is monotone too, rounding
-included.
+same winner, and elsewhere the gate lets nothing through.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from tinygraph.ops.activation import relu
 from tinygraph.ops.comparison import greater
-from tinygraph.ops.elementwise import add, multiply
+from tinygraph.ops.elementwise import multiply
 from tinygraph.ops.pooling import MaxPool2d, MaxUnpool2d
 from tinygraph.plan.node import Node, make, remade, rewrite, topological, users
 from tinygraph.plan.trust import is_a
@@ -44,32 +43,6 @@ def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
             pooled = make(relu.op(), make(MaxPool2d(**unpool.shared()), z))
             gated = make(multiply.op(), dy, make(greater.op(), pooled, inputs[1].inputs[1]))
             return make(unpool, gated, z, tensors=node.tensors)
-        return remade(node, inputs)
-
-    return rewrite(outputs, rule)
-
-
-def pool_before_bias(outputs: Sequence[Node]) -> list[Node]:
-    """Return the outputs with ``max_pool2d(z + b)`` as ``max_pool2d(z) + b``, where ``b`` is the same for all of an image.
-
-    Done where nothing else reads the sum, which a gradient of the pool would.
-
-    >>> import tinygraph as tg
-    >>> from tinygraph.plan.node import lift
-    >>> import numpy as np
-    >>> z, b = tg.input("z", (1, 2, 4, 4)), tg.parameter(np.ones((2, 1, 1), np.float32), name="b")
-    >>> pool_before_bias(lift(tg.Graph(tg.max_pool2d(z + b, 2))))
-    [<add float32 (1, 2, 2, 2)>]
-    """
-    used_by = users(outputs)
-
-    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
-        if is_a(node.op, MaxPool2d) and is_a(inputs[0].op, add.op) and used_by[node.inputs[0]] == [node]:
-            for z, b in (inputs[0].inputs, inputs[0].inputs[::-1]):
-                flat = all(size == 1 for size in b.shape[-2:])
-                if node.dtype == z.dtype == b.dtype and node.dtype.kind == "f" and z.shape == inputs[0].shape and flat:
-                    pooled = make(node.op, z, tensors=inputs[0].tensors)
-                    return make(add.op(), pooled, b, tensors=node.tensors)
         return remade(node, inputs)
 
     return rewrite(outputs, rule)

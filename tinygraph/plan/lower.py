@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tinygraph.ops.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
-from tinygraph.ops.elementwise import multiply
+from tinygraph.ops.elementwise import add, multiply
 from tinygraph.ops.indexing import Flip
 from tinygraph.ops.pooling import AvgUnpool2d, MaxPool2d, MaxUnpool2d
 from tinygraph.ops.shape import Reshape, Transpose
 from tinygraph.plan.node import Node, make, remade, rewrite, users
 from tinygraph.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
-from tinygraph.plan.rows import ColumnOverlay, RowConvolution, RowKernelGradient, RowPatches, RowSpread, rows_fit
+from tinygraph.plan.rows import (
+    ColumnOverlay,
+    RowConvolution,
+    RowKernelGradient,
+    RowMatrix,
+    RowPatches,
+    RowSpread,
+    rows_fit,
+)
 from tinygraph.plan.trust import is_a
 
 
@@ -35,6 +43,8 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
             return remade(node, inputs)
         if is_a(node.op, Convolution):
             return _convolution(node.op, node, inputs)
+        if is_a(node.op, add.op):
+            return _with_bias(node, inputs, used_by) or remade(node, inputs)
         if is_a(node.op, MaxUnpool2d):
             dy, x = inputs
             return make(MaxUnpoolBeside(node.op), dy, x, make(MaxPool2d(**node.op.shared()), x), tensors=node.tensors)
@@ -71,6 +81,30 @@ def _convolution(op: Convolution, node: Node, inputs: tuple[Node, ...]) -> Node:
         if rows_fit(windows, op.groups):
             return make(ColumnOverlay(windows), make(RowSpread(windows), _turned(k), dy), tensors=node.tensors)
     return remade(node, inputs)
+
+
+def _with_bias(node: Node, inputs: tuple[Node, ...], used_by: Mapping[Node, list[Node]]) -> Node | None:
+    """Return a convolution and the bias that is added to it as one product, or ``None`` for any other sum.
+
+    Where a gradient for the kernel needs the same patches, they stay without the ones that this takes.
+    """
+    for place in (0, 1):
+        conv, b, lowered = node.inputs[place], inputs[1 - place], inputs[place]
+        if not (is_a(conv.op, Conv2d) and is_a(lowered.op, RowConvolution) and used_by[conv] == [node]):
+            continue
+        x, k = conv.inputs
+        shared = any(is_a(user.op, Conv2dKernelGradient) for user in used_by[x])
+        if not shared and b.shape == (k.shape[0], 1, 1):
+            windows = lowered.op.windows
+            kernel, image = _kernel_of(lowered), lowered.inputs[1].inputs[0]
+            patches = make(RowPatches(windows, ones=True), image)
+            return make(RowConvolution(windows), make(RowMatrix(windows), kernel, b), patches, tensors=node.tensors)
+    return None
+
+
+def _kernel_of(lowered: Node) -> Node:
+    """Return the kernel from which the matrix of a lowered convolution was made."""
+    return lowered.inputs[0].inputs[0].inputs[0]
 
 
 def _matrix(k: Node) -> Node:

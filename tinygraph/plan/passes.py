@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tinygraph.graph.graph import Graph
 from tinygraph.plan.common import share_common
 from tinygraph.plan.fold import fold_constants
-from tinygraph.plan.gates import gate_by_result, pool_before_bias, pool_before_relu
+from tinygraph.plan.gates import gate_by_result, pool_before_relu
 from tinygraph.plan.lower import lower
 from tinygraph.plan.node import Node, lift
 from tinygraph.plan.simplify import simplify
@@ -24,7 +24,7 @@ def prepared(graph: Graph) -> tuple[list[Node], Sequence[Node]]:
     """
     outputs = simplify(fold_constants(lift(graph)))
     outputs, early = share_common(outputs)
-    outputs = gate_by_result(pool_before_bias(pool_before_relu(outputs)))
+    outputs = gate_by_result(pool_before_relu(outputs))
     outputs, _ = share_common(outputs)
     outputs, late = share_common(lower(outputs))
     return outputs, [*early, *late]

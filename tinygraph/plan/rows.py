@@ -65,29 +65,66 @@ class ByRows(Op):
 
 @dataclass(frozen=True)
 class RowPatches(ByRows):
-    """``x (N, C, H, W)`` as ``(padded H, kw, C, columns, N)``: each row of pixels once for each column of the kernel."""
+    """``x (N, C, H, W)`` as ``(padded H, kw, C, columns, N)``: each row of pixels once for each column of the kernel.
 
+    With ``ones``, as ``(padded H, 1, 1 + kw * C, columns, N)``: a row of ones before them, for a bias to be multiplied by.
+    """
+
+    ones: bool = False
     formula: ClassVar[str] = "rows of {x}"
 
     def shape(self, x: Value) -> Shape:
-        return (self.windows.padded[0], self.windows.kernel[1], x.shape[1], self.windows.count[1], x.shape[0])
+        height, kw, columns = self.windows.padded[0], self.windows.kernel[1], self.windows.count[1]
+        inner = (1, 1 + kw * x.shape[1]) if self.ones else (kw, x.shape[1])
+        return (height, *inner, columns, x.shape[0])
 
     def forward(self, x: Value) -> Value:
         patches = np.zeros(self.shape(x), x.dtype)
-        self.fill(patches, x)
-        return patches
-
-    def fill(self, patches: Array, x: Array) -> None:
-        """Write the pixels; the padding is left as it is."""
+        self.prepare(patches)
         for source, target in self.copies(patches, x):
             target[...] = source
+        return patches
+
+    def prepare(self, patches: Array) -> None:
+        """Write what does not depend on the pixels into zeros."""
+        if self.ones:
+            patches[:, 0, 0] = 1
 
     def copies(self, patches: Array, x: Array) -> list[tuple[Array, Array]]:
-        """Return what is copied where, as views."""
+        """Return what is copied where, as views; the padding is left as it is."""
         (top, _), height = self.windows.padding[0], self.windows.image[0]
         pixels = x.transpose(2, 1, 3, 0)
+        if self.ones:
+            rows, _, _, columns, count = patches.shape
+            patches = patches[:, 0, 1:].reshape(rows, self.windows.kernel[1], x.shape[1], columns, count)
         spans = [(v, *column_span(self.windows, v)) for v in range(self.windows.kernel[1])]
         return [(pixels[:, :, on], patches[top : top + height, v, :, which]) for v, which, on in spans]
+
+
+@dataclass(frozen=True)
+class RowMatrix(ByRows):
+    """A kernel ``(F, C, kh, kw)`` and a bias ``(F, 1, 1)`` as a matrix for row patches with ones: ``(F, kh * (1 + kw * C))``.
+
+    The bias stands before the first row of the kernel, and zeros before the others.
+    """
+
+    formula: ClassVar[str] = "[{b} {k}]"
+
+    def shape(self, k: Value, b: Value) -> Shape:
+        f, c, kh, kw = k.shape
+        return (f, kh * (1 + kw * c))
+
+    def forward(self, k: Value, b: Value) -> Value:
+        matrix = np.zeros(self.shape(k, b), k.dtype)
+        for source, target in self.copies(matrix, k, b):
+            target[...] = source
+        return matrix
+
+    def copies(self, matrix: Array, k: Array, b: Array) -> list[tuple[Array, Array]]:
+        """Return what is copied where, as views; zeros are left as they are."""
+        f, c, kh, kw = k.shape
+        rows = matrix.reshape(f, kh, 1 + kw * c)
+        return [(k.transpose(0, 2, 3, 1), rows[:, :, 1:].reshape(f, kh, kw, c)), (b.reshape(f), rows[:, 0, 0])]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,16 @@ import numpy as np
 
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel
 from tinygraph.plan.node import Array
-from tinygraph.plan.rows import ByRows, ColumnOverlay, RowConvolution, RowKernelGradient, RowPatches, RowSpread, stacked
+from tinygraph.plan.rows import (
+    ByRows,
+    ColumnOverlay,
+    RowConvolution,
+    RowKernelGradient,
+    RowMatrix,
+    RowPatches,
+    RowSpread,
+    stacked,
+)
 
 
 def _by_rows(x: Array) -> Array | None:
@@ -19,7 +28,13 @@ def _by_rows(x: Array) -> Array | None:
 
 @kernel(RowPatches, zeroed=True)
 def _row_patches(work: Work) -> Sequence[Call]:
+    work.op.prepare(work.out)
     return [bound(np.copyto, target, source) for source, target in work.op.copies(work.out, work.inputs[0])]
+
+
+@kernel(RowMatrix, zeroed=True)
+def _row_matrix(work: Work) -> Sequence[Call]:
+    return [bound(np.copyto, target, source) for source, target in work.op.copies(work.out, *work.inputs)]
 
 
 # BLAS copies both factors before it multiplies, so a thin matrix is mostly copying. With fewer filters than these, two rows
