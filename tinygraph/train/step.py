@@ -128,7 +128,8 @@ class RecordedStep:
         return np.array(output), float(loss)
 
     def bound(self, feeds: Mapping[str, Array], state: OptimizerState) -> dict[str | Tensor, Array]:
-        bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in self.graph.inputs}
+        inputs = self.graph.inputs
+        bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in inputs}
         for update in self.updates:
             bound.update(zip(update.state, state[update.name], strict=True))
         return bound

@@ -10,6 +10,9 @@ from tinygraph.ops.activation import Softmax
 from tinygraph.ops.loss import Bce, BceWithLogits, CrossEntropy, OneHot
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
 
+# Up to this many elements one call of logaddexp, which computes them one by one, is quicker than six calls of other functions.
+_MANY = 512
+
 
 @kernel(Bce, BceWithLogits)
 def _bce_from_logits(work: Work) -> Sequence[Call]:
@@ -26,13 +29,18 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
     (rule,), zero, out = ordinary(work), np.zeros((), z.dtype), work.out
     least, most = np.minimum.reduce, np.maximum.reduce
     count = np.asarray(z.size, z.dtype)
+    smooth = [bound(np.logaddexp, z, zero, term)]
+    if z.size > _MANY:
+        smooth = [
+            bound(np.abs, z, term),
+            bound(np.negative, term, term),
+            bound(np.exp, term, term),
+            bound(np.log1p, term, term),
+            bound(np.maximum, z, zero, out=rest),
+            bound(np.add, term, rest, term),
+        ]
     calls = [
-        bound(np.abs, z, term),
-        bound(np.negative, term, term),
-        bound(np.exp, term, term),
-        bound(np.log1p, term, term),
-        bound(np.maximum, z, zero, out=rest),
-        bound(np.add, term, rest, term),
+        *smooth,
         bound(np.multiply, z, y, rest),
         bound(np.subtract, term, rest, term),
         bound(np.add.reduce, term, axis=None, out=out),
