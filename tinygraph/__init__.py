@@ -39,6 +39,7 @@ from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model import Model, load_model
+from tinygraph.notes import Notes, notes
 from tinygraph.ops.activation import (
     gelu,
     leaky_relu,

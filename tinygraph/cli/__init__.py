@@ -3,7 +3,7 @@
 import click
 
 from tinygraph import __version__
-from tinygraph.cli import check, doctor, draw, equations, ops, plan, predict, train
+from tinygraph.cli import check, doctor, draw, equations, notes, ops, plan, predict, train
 from tinygraph.cli.group import Commands
 
 
@@ -21,6 +21,7 @@ for command in (
     predict.predict,
     draw.draw,
     equations.equations,
+    notes.notes,
     check.check,
     plan.plan,
     ops.ops,

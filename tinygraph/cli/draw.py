@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinygraph.cli.options import file_path, model_argument, ops_option
+from tinygraph.cli.options import data_option, file_path, model_argument, ops_option
 from tinygraph.cli.terminal import say
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
 
 
 @click.command(short_help="Draw a model.")
@@ -19,17 +23,64 @@ from tinygraph.cli.terminal import say
     type=file_path,
     help="File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg]",
 )
+@data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
+@click.option("--sample", type=click.IntRange(min=0), help="Which sample, from 0, gives the numbers.")
+@click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.")
+@click.option("--detail", metavar="shape|rule|value|full", help="How much a card says.")
+@click.option(
+    "--view", metavar="forward|backward|both", default="both", show_default=True, help="Which lanes are drawn."
+)
+@click.option(
+    "--fold", metavar="auto|none|all|BLOCK,...", default="auto", show_default=True, help="What shares a card."
+)
+@click.option("--format", "form", metavar="text", help="Print the picture as text, and write no file.")
 @ops_option
-def draw(model: str, out: Path | None) -> None:
-    """Draw MODEL: a card for each equation, an edge for each use of a tensor."""
+def draw(
+    model: str,
+    out: Path | None,
+    data: str | None,
+    sample: int | None,
+    weights: Path | None,
+    detail: str | None,
+    view: str,
+    fold: str,
+    form: str | None,
+) -> None:
+    """Draw MODEL: a card for each equation, values going down, gradients coming back up."""
     from tinygraph.cli.folders import file_name
     from tinygraph.draw import draw
     from tinygraph.draw.render import format_of
     from tinygraph.model import load_model
 
+    if form not in (None, "text"):
+        raise click.BadParameter(f"--format must be text; pictures take their format from -o; found {form!r}")
     if out is not None:
         format_of(out)
     drawn = load_model(model)
+    if weights is not None:
+        drawn.load(weights)
+    feeds = None if data is None and sample is None else sample_of(drawn, data, sample or 0)
+    folded = fold if fold in ("auto", "none", "all") else fold.split(",")
+    picture = draw(drawn, feeds=feeds, detail=detail, view=view, fold=folded)
+    if form == "text":
+        say(str(picture))
+        return
     path = out or Path(f"{file_name(drawn.name)}.svg")
-    draw(drawn, path)
+    picture.render(path)
     say(f"wrote {path}")
+
+
+def sample_of(model: Model, source: str | None, number: int) -> dict[str, Any]:
+    """Return one of the samples to learn from, as a batch of one, by the names of the model's inputs."""
+    from tinygraph.errors import DataError
+    from tinygraph.train import load_data
+    from tinygraph.train.feeds import feeds_of
+
+    source = source or model.training.data
+    if source is None:
+        raise DataError(f"model {model.name!r} names no data of its own; give --data")
+    arrays = feeds_of(model, *load_data(source, model).train)
+    count = len(next(iter(arrays.values())))
+    if number >= count:
+        raise DataError(f"--sample: there are {count} samples, counted from 0; found {number}")
+    return {name: array[number : number + 1] for name, array in arrays.items()}

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tinygraph.draw.cards import Drawing, graph_drawing, model_drawing
+from tinygraph.draw.build import Fold, drawing_of
+from tinygraph.draw.cards import Card, Drawing
 from tinygraph.draw.dot import dot_source
 from tinygraph.draw.render import format_of, render
-from tinygraph.errors import RenderError, TinygraphError
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.draw.subject import subject_of
+from tinygraph.draw.svg import accessible
+from tinygraph.errors import RenderError
 
 
 class Picture:
@@ -24,8 +26,10 @@ class Picture:
     >>> x = tg.tensor(3.0, name="x")
     >>> picture = draw(x * x)
     >>> print(picture)
-    x   value    float64 ()
-    t1  = x * x  float64 ()
+    x          value                      float64 ()  3
+      dt1/dx   dx = t2 + t3               float64 ()  6
+    t1         = x * x                    float64 ()  9
+      dt1/dt1  dt1 = 1; dx += x; dx += x  float64 ()  1
     """
 
     def __init__(self, drawing: Drawing) -> None:
@@ -38,7 +42,7 @@ class Picture:
 
     def svg(self) -> str:
         """Return the picture as SVG text. Raises ``RenderError`` where no renderer is installed."""
-        return render(self.dot, "svg").decode("utf-8")
+        return accessible(render(self.dot, "svg").decode("utf-8"), self.drawing)
 
     def render(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to a file, in the format of its suffix (.gv, .svg, .png, .pdf), and return its path.
@@ -52,7 +56,7 @@ class Picture:
         if format == "gv":
             return _write(path, source)
         try:
-            content = render(self.dot, format)
+            content = self.svg().encode("utf-8") if format == "svg" else render(self.dot, format)
         except RenderError as fault:
             kept = _write(path.with_suffix(".gv"), source)
             raise RenderError(f"wrote {str(kept)!r} in place of {str(path)!r}: {fault}") from None
@@ -74,34 +78,47 @@ class Picture:
         return bundle
 
 
-def draw(thing: Any, path: str | os.PathLike[str] | None = None, title: str | None = None) -> Picture:
+def draw(
+    thing: Any,
+    path: str | os.PathLike[str] | None = None,
+    title: str | None = None,
+    *,
+    feeds: Mapping[Any, Any] | None = None,
+    detail: str | None = None,
+    view: str = "both",
+    fold: Fold = "auto",
+    edit: Callable[[Card], Card] | None = None,
+) -> Picture:
     """Draw a tensor, several, a ``Graph`` or a ``Model``, and write the picture to ``path`` if that is given.
 
-    The picture shows what is computed from what: a card for each operation, or for each equation of a model, and an edge
-    for each use of a tensor. A model is drawn for a batch of one. Suffixes are .gv, .svg, .png and .pdf. Raises
-    ``RenderError``.
+    There is a card for each operation, or for each equation of a model. Values go down, an edge for each use of a tensor;
+    gradients come back up, from the card whose rule makes them, and a bead sums them where there are several. ``feeds``
+    gives inputs their values, as in ``tg.run``; without, a model is drawn for a batch of one.
+
+    ``detail`` is "shape", "rule" (with the lines of the backward pass), "value" (with numbers; the default where there are
+    some) or "full" (with what is kept for the backward pass). ``view`` is "forward", "backward" or "both". ``fold`` is
+    "auto" (above 60 cards), "none", "all" or a list of block instances. ``edit`` may change each card. Suffixes of ``path``
+    are .gv, .svg, .png and .pdf. Raises ``RenderError``, ``FeedError``, and ``TinygraphError`` for what cannot be drawn.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, name="x")
     >>> draw(x * x)
-    <Picture: 2 cards, 2 edges>
+    <Picture: 2 cards, 5 edges>
     """
-    picture = Picture(_drawing(thing, title))
+    picture = Picture(drawing_of(subject_of(thing, feeds, title), detail, view, fold, edit))
     if path is not None:
         picture.render(path)
     return picture
 
 
-def _drawing(thing: Any, title: str | None) -> Drawing:
-    if isinstance(thing, (Tensor, list, tuple)):
-        thing = Graph(thing)
-    if isinstance(thing, Graph):
-        return graph_drawing(thing, title or "")
-    from tinygraph.model import Model
-
-    if isinstance(thing, Model):
-        return model_drawing(thing.record(1), thing.title or thing.name if title is None else title)
-    raise TinygraphError(f"draw takes a tensor, a list of tensors, a Graph or a Model; found {type(thing).__name__}")
+def shown(thing: Any, words: str) -> dict[str, str]:
+    """Return what a notebook shows of a tensor, a graph or a model: its picture, or ``words`` alone where none can be made."""
+    bundle = {"text/plain": words}
+    try:
+        bundle["image/svg+xml"] = draw(thing).svg()
+    except Exception:
+        return bundle
+    return bundle
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -76,6 +77,37 @@ def gradients_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) -
     return _sweep(topological([output]), set(wrt), seed, recording=True)
 
 
+@dataclass(frozen=True)
+class Backward:
+    """A backward pass as it was recorded: every gradient that it has met, and what each use of a tensor added to one.
+
+    ``gradients`` maps forward nodes to their gradient nodes. ``contributions`` maps a use, given by the node and the place
+    among its inputs, from 0, to what came back through it: where a tensor is used once, that is its gradient.
+    """
+
+    output: Tensor
+    gradients: dict[Tensor, Tensor] = field(default_factory=dict)
+    contributions: dict[tuple[Tensor, int], Tensor] = field(default_factory=dict)
+
+
+def backward_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) -> Backward:
+    """Return the backward pass that finds the gradients of ``output`` for the tensors of ``wrt``, as graph.
+
+    Raises ``GradientError`` as ``grad`` does. Tensors that no gradient reaches are not in it.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor(3.0, name="x")
+    >>> y = x * x
+    >>> backward = backward_of(y, [x])
+    >>> backward.gradients[x].name, [float(backward.contributions[y, place]) for place in (0, 1)]
+    ('dx', [3.0, 3.0])
+    """
+    seed = _seed(output, cotangent)
+    backward = Backward(output)
+    _sweep(topological([output]), set(wrt), seed, recording=True, notes=backward)
+    return backward
+
+
 def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
     """Add the gradients of ``output`` to ``grad`` of the parameters and tensors behind it (``Tensor.backward``)."""
     if not output.has_value:
@@ -95,8 +127,13 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
             leaf.grad = Tensor("tensor", value=total, name=_gradient_name(leaf))
 
 
-def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: bool) -> dict[Tensor, Any]:
-    """Return the gradients of the last tensor of ``order`` for the wanted ones, given its own, ``seed``."""
+def _sweep(
+    order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: bool, notes: Backward | None = None
+) -> dict[Tensor, Any]:
+    """Return the gradients of the last tensor of ``order`` for the wanted ones, given its own, ``seed``.
+
+    What is met on the way is written down in ``notes``.
+    """
     leading = _leading_to(order, wanted)
     pending: dict[Tensor, list[Any]] = {order[-1]: [seed]}
     # What reaches a tensor whose own inputs are served through a shortcut: its gradient, to be returned but not passed on.
@@ -114,6 +151,8 @@ def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: b
         gradient = _gradient(node, contributions, start, node in wanted and node not in found)
         if node in wanted:
             found.setdefault(node, gradient)
+        if notes is not None:
+            notes.gradients[node] = found.get(node, gradient)
         op = node.op
         if op is None:
             continue
@@ -126,6 +165,8 @@ def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: b
         for place, contribution in _pull_back(node, op, gradient, places, recording):
             kept = aside if op.shortcuts and _bypassed(node, place) else pending
             kept.setdefault(node.inputs[place], []).append(contribution)
+            if notes is not None:
+                notes.contributions[node, place] = contribution
     return found
 
 

@@ -16,7 +16,7 @@ from tinygraph.graph.op import Op, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
 from tinygraph.graph.tensor import Tensor
 
-_TRAITS = ("formula", "symbol", "elementwise", "holomorphic", "numpy", "samples")
+_TRAITS = ("formula", "tex", "symbol", "elementwise", "holomorphic", "numpy", "samples")
 OpClass = TypeVar("OpClass", bound=type[Op])
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 
@@ -198,6 +198,7 @@ def op(forward: Callable[..., Any], /) -> OpFunction: ...
 def op(
     *,
     formula: str = "",
+    tex: str = "",
     symbol: str = "",
     elementwise: bool = False,
     holomorphic: bool = False,

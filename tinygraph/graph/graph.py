@@ -79,6 +79,12 @@ class Graph:
     def __str__(self) -> str:
         return equations_text(self.layout.equations)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Return what a notebook shows: the picture, or text alone where none can be made."""
+        from tinygraph.draw.picture import shown
+
+        return shown(self, str(self))
+
     def __repr__(self) -> str:
         outputs = ", ".join(self.labels[output] for output in self.outputs)
         return f"<Graph of {outputs}: {len(self.nodes)} nodes>"

@@ -59,9 +59,10 @@ class Op:
       only when that gradient is wanted. Written in operations, it computes on arrays and records on tensors.
     - ``operands(cls, *inputs)``: the tensors to record for the inputs of a call, where they are more than were written.
 
-    Class attributes: ``formula`` (text with ``{x}`` for the inputs and attributes), ``symbol`` (an operator that
-    equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward may be run on complex
-    numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``shortcuts`` (see ``bce``), ``samples``.
+    Class attributes: ``formula`` (text with ``{x}`` for the inputs and attributes), ``tex`` (the same in TeX), ``symbol``
+    (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
+    may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``shortcuts`` (see
+    ``bce``), ``samples``.
 
     >>> import tinygraph as tg
     >>> from dataclasses import dataclass
@@ -79,6 +80,7 @@ class Op:
     name: ClassVar[str] = ""
     family: ClassVar[str] = "custom"
     formula: ClassVar[str] = ""
+    tex: ClassVar[str] = ""
     symbol: ClassVar[str] = ""
     elementwise: ClassVar[bool] = False
     holomorphic: ClassVar[bool] = False
@@ -180,6 +182,20 @@ class Op:
         'max(0, x)'
         """
         return cls.formula.format(**{name: name for name in (*cls.parameters, *cls.attribute_annotations())})
+
+    def written_tex(self, *inputs: Value) -> str:
+        r"""Return the formula as lecture notes write it, a template in TeX, for inputs of these shapes; by default ``tex``.
+
+        In it ``{x}`` stands for an input or an attribute as it is, and ``{(x)}`` for one in parentheses where it is more than
+        a symbol; ``{shape}`` is the shape of the result, ``{size}`` how many elements the first input has and ``{rows}`` how
+        many without its last axis. All other braces are those of TeX. A template that begins with an index, as
+        ``_{mn} = 2 {x}_{mn}`` does, tells of one element. Without a template the operation is written as a call.
+
+        >>> import tinygraph as tg
+        >>> tg.relu.op().written_tex()
+        '\\operatorname{ReLU}({x})'
+        """
+        return self.tex
 
     def written_attributes(self) -> list[str]:
         """Return attributes as an equation writes them: required ones by place, the rest by keyword where changed."""

@@ -177,6 +177,12 @@ class Tensor(Protocols):
         """
         return Tensor("tensor", value=self.value, name=self.name)
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Return what a notebook shows: the picture, or text alone where none can be made."""
+        from tinygraph.draw.picture import shown
+
+        return shown(self, repr(self))
+
     def __reduce__(self) -> Any:
         """Copy and pickle leaves with their values; a node would drag its whole graph along, so it is refused."""
         if self.op is not None:

@@ -47,15 +47,17 @@ class Layout:
     labels: dict[Tensor, str]
 
 
-def lay_out(nodes: Sequence[Tensor], outputs: Iterable[Tensor]) -> Layout:
+def lay_out(nodes: Sequence[Tensor], outputs: Iterable[Tensor], names: Mapping[Tensor, str] | None = None) -> Layout:
     """Return the lines of a graph in its order.
 
     A node without a name that is used once is written inside the equation that uses it, while that stays short; the others
-    without a name are called t1, t2, ... in their order. Names that several nodes share are made different.
+    without a name are called t1, t2, ... in their order. Names that several nodes share are made different. ``names`` are
+    names to use in place of nodes' own.
     """
     uses = Counter(x for node in nodes for x in node.inputs[: _shown(node)])
     kept = set(outputs)
-    labels = _own_labels(nodes)
+    names = {node: node.name for node in nodes if node.name} | dict(names or {})
+    labels = _own_labels(nodes, names)
     taken = set(labels.values())
     fresh = (name for name in (f"t{i}" for i in itertools.count(1)) if name not in taken)
     texts: dict[Tensor, tuple[str, int]] = {}
@@ -64,13 +66,13 @@ def lay_out(nodes: Sequence[Tensor], outputs: Iterable[Tensor]) -> Layout:
         number = _number(node)
         if number is not None:
             texts[node] = number
-            shown = node in kept or bool(node.name)
+            shown = node in kept or node in names
         elif node.op is None:
             shown = True
         else:
             texts[node] = _expression(node, texts)
             inline = uses[node] == 1 and node not in kept and len(texts[node][0]) <= _LONGEST_INLINE
-            shown = bool(node.name) or not inline
+            shown = node in names or not inline
         if shown:
             label = labels.get(node) or labels.setdefault(node, next(fresh))
             lines.append(Equation(node, label, "" if node.op is None else texts[node][0]))
@@ -91,14 +93,14 @@ def equations_text(equations: Iterable[Equation]) -> str:
     return aligned(rows)
 
 
-def _own_labels(nodes: Iterable[Tensor]) -> dict[Tensor, str]:
+def _own_labels(nodes: Iterable[Tensor], names: Mapping[Tensor, str]) -> dict[Tensor, str]:
     """Return the names of the nodes that have one, made unique by a number."""
-    named = [node for node in nodes if node.name]
-    taken = {_in_one_line(node.name) for node in named}
+    named = [node for node in nodes if node in names]
+    taken = {_in_one_line(names[node]) for node in named}
     labels: dict[Tensor, str] = {}
     used: set[str] = set()
     for node in named:
-        name = _in_one_line(node.name)
+        name = _in_one_line(names[node])
         numbered = (f"{name}_{i}" for i in itertools.count(2))
         labels[node] = name if name not in used else next(n for n in numbered if n not in used and n not in taken)
         used.add(labels[node])

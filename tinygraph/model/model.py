@@ -339,6 +339,12 @@ class Model:
         total = sum(p.size for p in self.parameters.values())
         return aligned([*rows, ["", "", "parameters", f"{total:,}"]])
 
+    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
+        """Return what a notebook shows: the picture, or text alone where none can be made."""
+        from tinygraph.draw.picture import shown
+
+        return shown(self, str(self))
+
     def __repr__(self) -> str:
         return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"
 

@@ -19,7 +19,7 @@ from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
 
 
-@op(formula="max(0, {x})", elementwise=True, samples=unary(off_zero))
+@op(formula="max(0, {x})", tex=r"\operatorname{ReLU}({x})", elementwise=True, samples=unary(off_zero))
 def relu(x: Value) -> Value:
     """Rectified linear unit (notes F2, F5, E3).
 
@@ -40,7 +40,12 @@ def relu_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * (x > 0)
 
 
-@op(formula="{x} if {x} > 0 else {slope} · {x}", elementwise=True, samples=unary(off_zero, slope=0.2))
+@op(
+    formula="{x} if {x} > 0 else {slope} · {x}",
+    tex=r"\operatorname{LeakyReLU}({x})",
+    elementwise=True,
+    samples=unary(off_zero, slope=0.2),
+)
 def leaky_relu(x: Value, *, slope: float = 0.01) -> Value:
     """ReLU with a small ``slope`` at and below 0. Source: Maas, Hannun and Ng, 2013.
 
@@ -58,7 +63,7 @@ def leaky_relu_vjp(dy: Value, y: Value, x: Value, *, slope: float) -> Value:
     return np.where(x > 0, dy, slope * dy)
 
 
-@op(formula="σ({x})", elementwise=True, holomorphic=True, samples=unary())
+@op(formula="σ({x})", tex=r"\operatorname{sigmoid}({x})", elementwise=True, holomorphic=True, samples=unary())
 def sigmoid(x: Value) -> Value:
     """Logistic function 1/(1 + exp(-x)) (notes F9), computed without overflow for any ``x``.
 
@@ -78,7 +83,7 @@ def sigmoid_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * y * (1 - y)
 
 
-@op(formula="tanh({x})", elementwise=True, holomorphic=True, numpy=[np.tanh], samples=unary())
+@op(formula="tanh({x})", tex=r"\tanh({x})", elementwise=True, holomorphic=True, numpy=[np.tanh], samples=unary())
 def tanh(x: Value) -> Value:
     """Hyperbolic tangent.
 
@@ -96,7 +101,7 @@ def tanh_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * (1 - y * y)
 
 
-@op(formula="log(1 + exp({x}))", elementwise=True, samples=unary())
+@op(formula="log(1 + exp({x}))", tex=r"\operatorname{softplus}({x})", elementwise=True, samples=unary())
 def softplus(x: Value) -> Value:
     """A smooth ReLU, computed without overflow for any ``x``; its slope is the sigmoid.
 
@@ -134,6 +139,7 @@ class Gelu(Op):
 
     approximate: Literal["none", "tanh"] = "none"
     formula: ClassVar[str] = "{x} · Φ({x})"
+    tex: ClassVar[str] = r"\operatorname{GELU}({x})"
     elementwise: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((3, 4), {}), ((3, 4), {"approximate": "tanh"})))
 
@@ -199,6 +205,7 @@ class Softmax(_AlongAxis):
     """
 
     formula: ClassVar[str] = "softmax({x})"
+    tex: ClassVar[str] = r"\operatorname{softmax}({x})"
 
     def forward(self, x: Value) -> Value:
         powers = np.exp(self.shifted(floating(x)))
@@ -222,6 +229,7 @@ class LogSoftmax(_AlongAxis):
     """
 
     formula: ClassVar[str] = "log softmax({x})"
+    tex: ClassVar[str] = r"\log \operatorname{softmax}({x})"
 
     def forward(self, x: Value) -> Value:
         shifted = self.shifted(floating(x))

@@ -34,6 +34,7 @@ class Clip(Op):
     low: float | None = None
     high: float | None = None
     formula: ClassVar[str] = "min(max({x}, {low}), {high})"
+    tex: ClassVar[str] = r"\operatorname{clip}({x}, {low}, {high})"
     elementwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -135,7 +136,7 @@ def not_equal(x: Value, y: Value) -> Value:
     return np.not_equal(x, y)
 
 
-@op(formula="max({x}, {y})", elementwise=True, numpy=[np.maximum], samples=apart)
+@op(formula="max({x}, {y})", tex=r"\max({x}, {y})", elementwise=True, numpy=[np.maximum], samples=apart)
 def maximum(x: Value, y: Value) -> Value:
     """The larger of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
 
@@ -153,7 +154,7 @@ def maximum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
     return lambda: dy * (x1 >= x2), lambda: dy * (x1 < x2)
 
 
-@op(formula="min({x}, {y})", elementwise=True, numpy=[np.minimum], samples=apart)
+@op(formula="min({x}, {y})", tex=r"\min({x}, {y})", elementwise=True, numpy=[np.minimum], samples=apart)
 def minimum(x: Value, y: Value) -> Value:
     """The smaller of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
 
@@ -176,7 +177,13 @@ def _where_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(rng.random((3, 1)) < 0.5, normal(rng, (3, 4)), normal(rng, (4,)))
 
 
-@op(formula="{x} where {condition}, else {y}", elementwise=True, numpy=[np.where], samples=_where_samples)
+@op(
+    formula="{x} where {condition}, else {y}",
+    tex=r"\begin{cases} {x} & \text{if } {condition} \\ {y} & \text{otherwise} \end{cases}",
+    elementwise=True,
+    numpy=[np.where],
+    samples=_where_samples,
+)
 def where(condition: Value, x: Value, y: Value) -> Value:
     """``x`` where the condition holds and ``y`` elsewhere, broadcast; the gradient follows the choice.
 

@@ -93,6 +93,7 @@ class Conv2d(Convolution):
     """
 
     formula: ClassVar[str] = "{x} ⋆ {k}"
+    tex: ClassVar[str] = r"\operatorname{conv}({x}, {k})"
     samples = staticmethod(_samples)
 
     def shape(self, x: Value, k: Value) -> Shape:
@@ -150,6 +151,7 @@ class ConvTranspose2d(Convolution):
     output_padding: Size = 0
     output_size: tuple[int, int] | None = None
     formula: ClassVar[str] = "pad({x}) ⋆ rot180({k})"
+    tex: ClassVar[str] = r"\operatorname{conv}(\operatorname{padded}({x}), \text{rot180}({k}))"
     samples = staticmethod(_transpose_samples)
 
     def __post_init__(self) -> None:
@@ -219,6 +221,7 @@ class Conv2dKernelGradient(Convolution):
 
     kernel_size: tuple[int, int] = dataclasses.field(kw_only=True)
     formula: ClassVar[str] = "{x} ⋆ {dy}"
+    tex: ClassVar[str] = r"\operatorname{conv}({x}, {dy})"
     samples = staticmethod(_kernel_samples)
 
     def shape(self, x: Value, dy: Value) -> Shape:

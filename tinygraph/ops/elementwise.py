@@ -154,7 +154,7 @@ def negative_vjp(dy: Value, y: Value, x: Value) -> Value:
     return -dy
 
 
-@op(formula="exp({x})", elementwise=True, holomorphic=True, numpy=[np.exp], samples=unary())
+@op(formula="exp({x})", tex=r"\exp({x})", elementwise=True, holomorphic=True, numpy=[np.exp], samples=unary())
 def exp(x: Value) -> Value:
     """e to the power of each element; it is its own derivative.
 
@@ -172,7 +172,7 @@ def exp_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * y
 
 
-@op(formula="log({x})", elementwise=True, holomorphic=True, numpy=[np.log], samples=unary(positive))
+@op(formula="log({x})", tex=r"\log({x})", elementwise=True, holomorphic=True, numpy=[np.log], samples=unary(positive))
 def log(x: Value) -> Value:
     """Natural logarithm; minus infinity at 0, NaN below.
 
@@ -190,7 +190,14 @@ def log_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy / x
 
 
-@op(formula="log(1 + {x})", elementwise=True, holomorphic=True, numpy=[np.log1p], samples=unary(positive))
+@op(
+    formula="log(1 + {x})",
+    tex=r"\log(1 + {x})",
+    elementwise=True,
+    holomorphic=True,
+    numpy=[np.log1p],
+    samples=unary(positive),
+)
 def log1p(x: Value) -> Value:
     """Natural logarithm of ``1 + x``, exact for small ``x``.
 
@@ -208,7 +215,7 @@ def log1p_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy / (1 + x)
 
 
-@op(formula="exp({x}) - 1", elementwise=True, holomorphic=True, numpy=[np.expm1], samples=unary())
+@op(formula="exp({x}) - 1", tex=r"\exp({x}) - 1", elementwise=True, holomorphic=True, numpy=[np.expm1], samples=unary())
 def expm1(x: Value) -> Value:
     """``exp(x) - 1``, exact for small ``x``.
 
@@ -226,7 +233,7 @@ def expm1_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * (y + 1)
 
 
-@op(formula="√{x}", elementwise=True, holomorphic=True, numpy=[np.sqrt], samples=unary(positive))
+@op(formula="√{x}", tex=r"\sqrt{{x}}", elementwise=True, holomorphic=True, numpy=[np.sqrt], samples=unary(positive))
 def sqrt(x: Value) -> Value:
     """Square root; its slope is infinite at 0.
 
@@ -244,7 +251,7 @@ def sqrt_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy / (2 * y)
 
 
-@op(formula="|{x}|", elementwise=True, numpy=[np.abs], samples=unary(off_zero))
+@op(formula="|{x}|", tex=r"\left|{x}\right|", elementwise=True, numpy=[np.abs], samples=unary(off_zero))
 def abs(x: Value) -> Value:
     """Absolute value; the gradient at the kink in 0 is 0.
 
@@ -262,7 +269,7 @@ def abs_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * sign(x)
 
 
-@op(formula="sign({x})", elementwise=True, numpy=[np.sign], samples=unary(off_zero))
+@op(formula="sign({x})", tex=r"\operatorname{sign}({x})", elementwise=True, numpy=[np.sign], samples=unary(off_zero))
 def sign(x: Value) -> Value:
     """-1, 0 or 1; its gradient is 0 everywhere.
 
@@ -280,7 +287,7 @@ def sign_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * 0
 
 
-@op(formula="erf({x})", elementwise=True, samples=unary())
+@op(formula="erf({x})", tex=r"\operatorname{erf}({x})", elementwise=True, samples=unary())
 def erf(x: Value) -> Value:
     """The error function, 2/√π times the integral of exp(-t²) from 0 to ``x``; Python's ``math.erf`` for each element.
 
@@ -339,6 +346,7 @@ class Cast(Op):
 
     dtype: str
     formula: ClassVar[str] = "{x} as {dtype}"
+    tex: ClassVar[str] = r"{x}"
     elementwise: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -36,6 +36,7 @@ class Concatenate(Op):
 
     axis: int = 0
     formula: ClassVar[str] = "join({x})"
+    tex: ClassVar[str] = r"\operatorname{join}({x})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_concatenate_samples)
 
@@ -85,6 +86,7 @@ class Getitem(Op):
 
     index: Any
     formula: ClassVar[str] = "{x}[{index}]"
+    tex: ClassVar[str] = r"{(x)}[{index}]"
     symbol: ClassVar[str] = "postfix"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_index_samples)
@@ -125,6 +127,7 @@ class Put(Op):
     index: Any
     to: tuple[int, ...]
     formula: ClassVar[str] = "0 with {x} at [{index}]"
+    tex: ClassVar[str] = r"\operatorname{put}({x}, [{index}])"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(
         each(
@@ -174,6 +177,7 @@ class Pad(Op):
     pad_width: int | tuple[int, int] | tuple[tuple[int, int], ...]
     value: float = 0.0
     formula: ClassVar[str] = "pad({x})"
+    tex: ClassVar[str] = r"\operatorname{pad}({x})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(
         each(
@@ -221,6 +225,7 @@ class Flip(Op):
 
     axis: Axis = None
     formula: ClassVar[str] = "flip({x})"
+    tex: ClassVar[str] = r"\operatorname{flip}({x})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((2, 3), {}), ((2, 3, 2), {"axis": (1, 2)}), ((3,), {"axis": 0})))
 

@@ -31,6 +31,16 @@ def _mean_count(x: Value, *shape: int) -> Any:
     return constant(count, name="m" if shape and count == shape[0] else None, dtype=x.dtype)
 
 
+def _mean_tex(x: Value, of: str) -> str:
+    """Return the template of the mean over all elements of ``x`` of what ``of`` says about the element i."""
+    if math.prod(x.shape) == 1:
+        return of.replace("_{i}", "")
+    return r"\frac{1}{{size}} \sum_{i=1}^{{size}} " + of
+
+
+_CROSS_ENTROPY = r"\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a)}_{i})\right]"
+
+
 def _check_labels(op: Op, y: Value) -> None:
     if y.size and not (y.min() >= 0 and y.max() <= 1):
         found = "NaN" if np.isnan(y).any() else f"{y.min():g} to {y.max():g}"
@@ -139,6 +149,9 @@ class Bce(Loss):
             return of_a, lambda: dy * (log(1 - a) - log(a)) / m
         return of_a, lambda: -(dy * z / m), lambda: dy * (a - y) / m
 
+    def written_tex(self, *inputs: Value) -> str:
+        return f"-{_mean_tex(inputs[0], _CROSS_ENTROPY)}"
+
 
 @register
 @dataclass(frozen=True)
@@ -166,6 +179,9 @@ class BceWithLogits(Loss):
     def vjp(self, dy: Value, cost: Value, z: Value, y: Value) -> Any:
         m = _mean_count(z, *z.shape)
         return lambda: dy * (sigmoid(z) - y) / m, lambda: -(dy * z / m)
+
+    def written_tex(self, *inputs: Value) -> str:
+        return f"-{_mean_tex(inputs[0], _CROSS_ENTROPY)}".replace("{(a)}", r"\operatorname{sigmoid}({z})")
 
 
 def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -237,6 +253,16 @@ class CrossEntropy(Loss):
         total = sum(labels, axis=-1, keepdims=True)
         return lambda: dy * (softmax(logits) * total - labels) / m, lambda: -(dy * log_softmax(logits) / m)
 
+    def written_tex(self, *inputs: Value) -> str:
+        logits, labels = inputs
+        one = math.prod(logits.shape[:-1]) == 1
+        mean = "-" if one else r"-\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
+        if len(labels.shape) < len(logits.shape):
+            place = "{labels}" if one else "i, {(labels)}_{i}"
+            return rf"{mean}\log \operatorname{{softmax}}({{logits}})_{{{place}}}"
+        place = "k" if one else "ik"
+        return rf"{mean}\sum_{{k}} {{(labels)}}_{{{place}}} \log \operatorname{{softmax}}({{logits}})_{{{place}}}"
+
 
 @register
 @dataclass(frozen=True)
@@ -255,6 +281,7 @@ class OneHot(Op):
     classes: int
     dtype: str = "float64"
     formula: ClassVar[str] = "one-hot({labels})"
+    tex: ClassVar[str] = r"\operatorname{onehot}({labels})"
     samples = staticmethod(lambda rng: [Sample(rng.integers(0, 3, (4,)), classes=3)])
 
     def __post_init__(self) -> None:
@@ -305,6 +332,9 @@ class Mse(Loss):
     def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
         slope = dy * 2 * (prediction - target) / _mean_count(prediction, *prediction.shape)
         return slope, lambda: -slope
+
+    def written_tex(self, *inputs: Value) -> str:
+        return _mean_tex(inputs[0], r"\left({(prediction)}_{i} - {(target)}_{i}\right)^{2}")
 
 
 bce = Bce.function

@@ -33,6 +33,12 @@ class Pooling(Op):
         stride = self.window if self.stride is None else self.stride
         return Windows.over((image[-2], image[-1]), self.window, stride, self.padding)
 
+    def is_partition(self, image: Value) -> bool:
+        """Whether every element of an image lies in exactly one window, and the windows have no padding."""
+        windows = self.windows(image.shape)
+        covered = tuple(n * k for n, k in zip(windows.count, windows.kernel, strict=True))
+        return windows.stride == windows.kernel and covered == windows.padded == tuple(image.shape[-2:])
+
     def pooled(self, inputs: tuple[Value, ...], image: Value) -> Shape:
         """Return the shape of the pool of an image, or refuse one that no window fits."""
         shape = image.shape
@@ -73,6 +79,7 @@ class AvgPool2d(Pooling):
     """
 
     formula: ClassVar[str] = "mean of {window} windows of {x}"
+    tex: ClassVar[str] = r"\operatorname{AvgPool}({x})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(each(normal, *_CASES))
 
@@ -144,6 +151,15 @@ class AvgUnpool2d(Pooling):
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return avg_pool2d(dy, **self.shared())
 
+    def written_tex(self, *inputs: Value) -> str:
+        rows, columns = pair(self.window)
+        share = rf"\frac{{1}}{{{rows * columns}}}"
+        if not self.is_partition(np.broadcast_to(0, (1, 1, *self.output_size))):
+            return rf"_{{mn}} = {share} \sum_{{xy \text{{ whose window holds }} mn}} {{(x)}}_{{xy}}"
+        row, column = (i if n == 1 else rf"\lfloor {i}/{n}\rfloor" for i, n in (("m", rows), ("n", columns)))
+        place = rf"x = {row}, \; y = {column}"
+        return rf"_{{mn}} = {share}\, {{(x)}}_{{xy}}, \quad {place}"
+
 
 @dataclass(frozen=True)
 class _MaxPooling(Pooling):
@@ -189,6 +205,7 @@ class MaxPool2d(_MaxPooling):
     """
 
     formula: ClassVar[str] = "max of {window} windows of {x}"
+    tex: ClassVar[str] = r"\operatorname{MaxPool}({x})"
     samples = staticmethod(each(distinct, *_CASES))
 
     def shape(self, x: Value) -> Shape:
@@ -252,6 +269,12 @@ class MaxUnpool2d(_MaxPooling):
     def vjp(self, dz: Value, z: Value, dy: Value, x: Value) -> Any:
         return max_take2d(dz, x, **self.shared()), None
 
+    def written_tex(self, *inputs: Value) -> str:
+        if not self.is_partition(inputs[1]):
+            return r"_{mn} = \sum_{xy \text{ whose max is } {(x)}_{mn}} {(dy)}_{xy}"
+        maximum = r"{(dy)}_{xy} & \text{if } {(x)}_{mn} \text{ is the max of its window}"
+        return rf"_{{mn}} = \begin{{cases}} {maximum} \\ 0 & \text{{otherwise}} \end{{cases}}"
+
 
 def _take_samples(rng: np.random.Generator) -> Iterable[Sample]:
     for shape, attributes in _CASES:
@@ -272,6 +295,7 @@ class MaxTake2d(_MaxPooling):
     """
 
     formula: ClassVar[str] = "{values} where {x} is the max of its window"
+    tex: ClassVar[str] = r"\operatorname{take}({values}, \operatorname{argmax}({x}))"
     samples = staticmethod(_take_samples)
 
     def shape(self, values: Value, x: Value) -> Shape:
@@ -308,6 +332,7 @@ class GlobalAvgPool2d(Op):
     """
 
     formula: ClassVar[str] = "mean of {x} over height and width"
+    tex: ClassVar[str] = r"\operatorname{GlobalAvgPool}({x})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((2, 3, 2, 4), {})))
 

@@ -57,6 +57,7 @@ class Sum(Reduction):
     """
 
     formula: ClassVar[str] = "sum({x})"
+    tex: ClassVar[str] = r"\operatorname{sum}({x})"
     holomorphic: ClassVar[bool] = True
 
     def forward(self, x: Value) -> Value:
@@ -82,6 +83,7 @@ class Mean(Reduction):
     """
 
     formula: ClassVar[str] = "mean({x})"
+    tex: ClassVar[str] = r"\operatorname{mean}({x})"
     holomorphic: ClassVar[bool] = True
 
     def forward(self, x: Value) -> Value:
@@ -122,6 +124,7 @@ class Max(_Extreme):
     """
 
     formula: ClassVar[str] = "max({x})"
+    tex: ClassVar[str] = r"\max({x})"
 
     def forward(self, x: Value) -> Value:
         return x.max(axis=self.axis, keepdims=self.keepdims)
@@ -140,6 +143,7 @@ class Min(_Extreme):
     """
 
     formula: ClassVar[str] = "min({x})"
+    tex: ClassVar[str] = r"\min({x})"
 
     def forward(self, x: Value) -> Value:
         return x.min(axis=self.axis, keepdims=self.keepdims)
@@ -161,6 +165,7 @@ class FirstExtreme(Op):
     axis: Axis = None
     largest: bool = True
     formula: ClassVar[str] = "{x} is the first extreme"
+    tex: ClassVar[str] = r"\mathbf{1}[{x} \text{ is the first extreme}]"
     samples = staticmethod(lambda rng: [Sample(distinct(rng, (2, 3, 2)), axis=(0, 2)), Sample(distinct(rng, (3, 4)))])
 
     def shape(self, x: Value) -> Shape:
@@ -197,6 +202,7 @@ class LogSumExp(Reduction):
 
     name: ClassVar[str] = "logsumexp"
     formula: ClassVar[str] = "log(sum(exp({x})))"
+    tex: ClassVar[str] = r"\operatorname{logsumexp}({x})"
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)

@@ -43,6 +43,7 @@ class Reshape(SameElements):
 
     to: int | tuple[int, ...]
     formula: ClassVar[str] = "reshape({x}, {to})"
+    tex: ClassVar[str] = r"\operatorname{reshape}({x}, {shape})"
     samples = staticmethod(each(normal, ((2, 6), {"to": (3, 4)}), ((2, 3, 2), {"to": (2, -1)}), ((4,), {"to": (2, 2)})))
 
     def shape(self, x: Value) -> Shape:
@@ -72,6 +73,7 @@ class Flatten(SameElements):
 
     start_axis: int = 1
     formula: ClassVar[str] = "flatten({x})"
+    tex: ClassVar[str] = r"\operatorname{flatten}({x})"
     samples = staticmethod(each(normal, ((2, 3, 2), {}), ((2, 3, 2), {"start_axis": 0}), ((3,), {})))
 
     def shape(self, x: Value) -> Shape:
@@ -125,6 +127,12 @@ class Transpose(Op):
             return f"{arguments[0]}.T"
         return super().expression(*arguments)
 
+    def written_tex(self, *inputs: Value) -> str:
+        swapped = (*range(len(inputs[0].shape) - 2), -1, -2)
+        if self.axes is None or tuple(normalized_axis(self, inputs[0], axis) for axis in swapped) == self.axes:
+            return "{(x)}^{T}"
+        return r"\operatorname{transpose}({x}, {axes})"
+
 
 @register(numpy=[np.broadcast_to])
 @dataclass(frozen=True)
@@ -142,6 +150,7 @@ class BroadcastTo(Op):
 
     to: tuple[int, ...]
     formula: ClassVar[str] = "{x} repeated to {to}"
+    tex: ClassVar[str] = r"\operatorname{broadcast}({x})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(
         each(normal, ((3,), {"to": (2, 3)}), ((2, 1, 2), {"to": (4, 2, 3, 2)}), ((), {"to": (2, 2)}))
@@ -183,6 +192,7 @@ class SumTo(Op):
 
     to: tuple[int, ...]
     formula: ClassVar[str] = "sum({x})"
+    tex: ClassVar[str] = r"\operatorname{sum}({x})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(
         each(normal, ((2, 3), {"to": (3,)}), ((4, 2, 3, 2), {"to": (2, 1, 2)}), ((2, 2), {"to": ()}))
@@ -219,6 +229,7 @@ class Squeeze(SameElements):
 
     axis: Axis = None
     formula: ClassVar[str] = "squeeze({x})"
+    tex: ClassVar[str] = r"\operatorname{squeeze}({x})"
     samples = staticmethod(each(normal, ((2, 1, 3), {}), ((1, 2, 1), {"axis": -1}), ((1, 2, 1), {"axis": (0, 2)})))
 
     def shape(self, x: Value) -> Shape:
@@ -245,6 +256,7 @@ class ExpandDims(SameElements):
 
     axis: int | tuple[int, ...]
     formula: ClassVar[str] = "expand({x})"
+    tex: ClassVar[str] = r"{x}"
     samples = staticmethod(each(normal, ((2, 3), {"axis": 0}), ((2, 3), {"axis": (1, -1)}), ((), {"axis": 0})))
 
     def shape(self, x: Value) -> Shape:

@@ -1,0 +1,127 @@
+"""The record of derived notes: sections of plain blocks, which every renderer writes in its own language."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from tinygraph.notes.symbols import Formula
+
+Words: TypeAlias = tuple[str | Formula, ...]
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Text, with formulas in it."""
+
+    words: Words
+
+
+@dataclass(frozen=True)
+class Line:
+    """One displayed equation.
+
+    ``label`` is what the graph calls the node that it makes, ``slug`` the name of the line within the document, ``ids`` the
+    statements of the lecture notes that it is, ``remark`` what it leaves out; ``inner`` lines are steps on the way.
+    """
+
+    slug: str
+    label: str
+    formula: Formula
+    ids: tuple[str, ...] = ()
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Equations:
+    """Equations under one another, with a heading of their own if they belong to a block of the model."""
+
+    lines: tuple[Line, ...]
+    heading: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table: a caption, the heads of its columns, and rows, the first cell of each its head."""
+
+    caption: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str | Formula, ...], ...]
+
+
+@dataclass(frozen=True)
+class Number:
+    """An array in numbers: a symbol, a shape, rows of numbers as text, and a note that says what is not shown.
+
+    ``rows`` are those of the whole array, or of a part that ``note`` names.
+    """
+
+    symbol: Formula
+    shape: str
+    rows: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Arrays in numbers, under a heading."""
+
+    heading: str
+    numbers: tuple[Number, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A question of the worksheet: what is given, the left-hand side to complete, and the answer."""
+
+    given: Words
+    left: Formula
+    answer: tuple[str | Formula | Number, ...]
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """Questions, counted from ``first``; with answers on the solution page."""
+
+    heading: str
+    tasks: tuple[Task, ...]
+    first: int = 1
+    solved: bool = False
+
+
+@dataclass(frozen=True)
+class Figure:
+    """The picture of the graph: SVG, or text and why there is no SVG."""
+
+    svg: str
+    text: str
+    why: str = ""
+
+
+Block: TypeAlias = Paragraph | Equations | Table | Numbers | Tasks | Figure
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section: its name in links, its title, and its blocks."""
+
+    slug: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Document:
+    """Derived notes as plain data; ``subject`` is the graph with the values that the numbers are of."""
+
+    title: str
+    sections: tuple[Section, ...]
+    subject: Any = field(default=None, repr=False)
+
+    def lines(self) -> Iterator[Line]:
+        """Yield every displayed equation, in order."""
+        for section in self.sections:
+            for block in section.blocks:
+                if isinstance(block, Equations):
+                    yield from block.lines

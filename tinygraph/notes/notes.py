@@ -1,0 +1,151 @@
+"""Notes: a derived document that can be written as HTML, Markdown, LaTeX or plain text."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tinygraph.errors import RenderError, listing, nearest
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
+    from tinygraph.notes.document import Document
+
+FORMATS = ("html", "md", "tex", "txt")
+
+
+class Notes:
+    """Derived notes. In a notebook they show themselves; ``write`` writes them to a file.
+
+    ``document`` is the record that all formats are written from.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor(3.0, name="x")
+    >>> notes = tg.notes(x * x)
+    >>> print(notes.text().splitlines()[0])
+    Notes of a graph
+    """
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+
+    def html(self) -> str:
+        """Return one self-contained HTML page. Raises ``RenderError`` where the package latex2mathml is missing."""
+        from tinygraph.notes.html import html_text
+
+        return html_text(self.document)
+
+    def markdown(self) -> str:
+        """Return Markdown with formulas between dollar signs."""
+        from tinygraph.notes.markdown import markdown_text
+
+        return markdown_text(self.document)
+
+    def tex(self) -> str:
+        """Return an article in LaTeX."""
+        from tinygraph.notes.latex import latex_text
+
+        return latex_text(self.document)
+
+    def text(self) -> str:
+        """Return plain text."""
+        from tinygraph.notes.text import plain_text
+
+        return plain_text(self.document)
+
+    def write(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
+        """Write the notes to a file and return its path; the suffix says in which format if ``format`` does not.
+
+        Formats are html, md, tex and txt. Raises ``RenderError`` for others, or a place that cannot be written to.
+        """
+        path = Path(path)
+        writers = {"html": self.html, "md": self.markdown, "tex": self.tex, "txt": self.text}
+        content = writers[format_of(path, format)]()
+        try:
+            path.write_text(content, encoding="utf-8", newline="\n")
+        except OSError as error:
+            raise RenderError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
+        return path
+
+    def __str__(self) -> str:
+        return self.text()
+
+    def __repr__(self) -> str:
+        return f"<Notes of {self.document.title}: {sum(1 for _ in self.document.lines())} equations>"
+
+    def _repr_markdown_(self) -> str:
+        """Return what a notebook shows."""
+        return self.markdown()
+
+
+def notes(
+    thing: Any,
+    path: str | os.PathLike[str] | None = None,
+    *,
+    feeds: Mapping[Any, Any] | None = None,
+    format: str | None = None,
+    title: str | None = None,
+) -> Notes:
+    """Derive the lecture notes of a tensor, several, a ``Graph`` or a ``Model``, and write them to ``path`` if that is given.
+
+    They hold the equations of the forward pass, those of the backward pass as the gradient nodes of the graph give
+    them, the update, symbols and shapes, the picture, and worked numbers. The numbers of a model are those of ``feeds``, or of
+    the first sample of the data that it names. Suffixes are .html, .md, .tex and .txt; ``format`` goes before them. Raises
+    ``RenderError``, ``FeedError``, and ``TinygraphError`` for other things.
+
+    >>> import tinygraph as tg
+    >>> lines = notes(tg.load_model("notes_cnn")).text().splitlines()
+    >>> print(*(line for line in lines if "dK2" in line and "=" in line), sep="\\n")
+    B8   dK2 = conv(P1, dZ2)  (padding 1)
+    U3   K2 = K2 - alpha dK2
+    """
+    from tinygraph.model import Model
+    from tinygraph.notes.derive import document_of
+
+    if path is not None:
+        format_of(Path(path), format)
+    if feeds is None and isinstance(thing, Model) and thing.training.data is not None:
+        feeds = sample_of(thing)
+    made = Notes(document_of(thing, feeds, title))
+    if path is not None:
+        made.write(path, format)
+    return made
+
+
+def sample_of(model: Model, data: str | None = None, sample: int = 0) -> dict[str, Any]:
+    """Return one sample of a data set, by default of the model's own, by the names of the model's inputs.
+
+    Raises ``DataError`` for a sample that is not there, or a model without data.
+
+    >>> import tinygraph as tg
+    >>> sample_of(tg.load_model("xor"), sample=1)
+    {'x': array([[0., 1.]], dtype=float32), 'y': array([[1.]], dtype=float32)}
+    """
+    from tinygraph.errors import DataError
+    from tinygraph.train import load_data
+    from tinygraph.train.feeds import feeds_of
+
+    source = data or model.training.data
+    if source is None:
+        raise DataError(f"model {model.name!r} names no data of its own; give --data")
+    arrays = feeds_of(model, *load_data(source, model).train)
+    count = min(len(array) for array in arrays.values())
+    if not 0 <= sample < count:
+        raise DataError(f"{source} has the samples 0 to {count - 1}; found {sample}")
+    return {name: array[sample : sample + 1] for name, array in arrays.items()}
+
+
+def format_of(path: Path, format: str | None = None) -> str:
+    """Return the format that is asked for, or that a file's suffix names; or raise ``RenderError`` with the valid ones.
+
+    >>> format_of(Path("notes.HTML")), format_of(Path("notes"), "md")
+    ('html', 'md')
+    """
+    asked = format or path.suffix.removeprefix(".").lower()
+    asked = {"htm": "html", "markdown": "md", "latex": "tex"}.get(asked, asked)
+    if asked not in FORMATS:
+        what = f"{format!r}" if format else f"the suffix of {str(path)!r}"
+        raise RenderError(f"{what} names no format of notes{nearest(asked, FORMATS)} (there are {listing(FORMATS)})")
+    return asked

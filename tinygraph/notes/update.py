@@ -1,0 +1,158 @@
+"""The update: how the model's own optimizer moves each parameter, as equations and in numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinygraph.draw.subject import Subject
+from tinygraph.graph.leaves import input as declare_input
+from tinygraph.graph.tensor import Tensor
+from tinygraph.notes.document import Block, Equations, Line, Paragraph, Table
+from tinygraph.notes.lines import in_order, line_of, samples_of
+from tinygraph.notes.numbers import Array, first_entries, written
+from tinygraph.notes.symbols import Formula, Symbol, gradient_symbol
+from tinygraph.notes.tex import Written, write
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
+    from tinygraph.train import Optimizer
+
+# The settings of optimizers as the literature writes them; U1 to U6 of the notes have alpha.
+_SETTINGS = {
+    "learning_rate": r"\alpha",
+    "momentum": r"\mu",
+    "beta1": r"\beta_{1}",
+    "beta2": r"\beta_{2}",
+    "epsilon": r"\varepsilon",
+}
+
+
+@dataclass(frozen=True)
+class Learning:
+    """One step of a model's optimizer: its equations in the symbols of ``written``, its numbers those of ``numeric``."""
+
+    model: Model
+    written: Written
+    numeric: Subject
+
+    @property
+    def subject(self) -> Subject:
+        """The graph that the equations are of."""
+        return self.written.subject
+
+    @cached_property
+    def optimizer(self) -> Optimizer | None:
+        """The optimizer that the model names."""
+        from tinygraph.train import make_optimizer
+
+        if self.subject.backward is None:
+            return None
+        settings = self.model.training
+        return make_optimizer(settings.optimizer, settings.learning_rate, settings.momentum)
+
+    def _moved(self) -> list[tuple[str, Tensor]]:
+        """Return the parameters that have a gradient, in the order in which the backward pass comes to them."""
+        assert self.subject.backward is not None
+        order = [
+            rule.target
+            for item in reversed(self.subject.items)
+            for rule in in_order(self.subject.rules(item))
+            if rule.target is not None and rule.target.kind == "parameter"
+        ]
+        names = {parameter: name for name, parameter in self.model.parameters.items()}
+        return [(names[node], node) for node in dict.fromkeys(order) if node in names]
+
+    def update(self) -> tuple[Block, ...]:
+        """Return the update of every parameter by the model's optimizer."""
+        optimizer = self.optimizer
+        if optimizer is None:
+            return ()
+        lines = [line for name, parameter in self._moved() for line in self._update_lines(optimizer, name, parameter)]
+        settings = [
+            part
+            for name, value in _settings(optimizer)
+            for part in (self.written.formula(_SETTINGS[name]), f" = {value:g} is the {_words(name)}; ")
+        ]
+        if settings:
+            settings[-1] = str(settings[-1]).replace("; ", ".")
+        return (Equations(tuple(lines)), *([Paragraph(tuple(settings))] if settings else []))
+
+    def _update_lines(self, optimizer: Optimizer, name: str, parameter: Tensor) -> Iterator[Line]:
+        from tinygraph.train.optimizers import record_update
+
+        gradient = declare_input(f"d{name}", parameter.shape, parameter.dtype)
+        new, old, states = record_update(optimizer, name, parameter, gradient)
+        own = self.written.symbols.known[self.written.characters[parameter]]
+        names = {parameter: own, gradient: gradient_symbol(own), new: own}
+        for before, after in zip(old, states, strict=True):
+            label = (before.name or "s").removesuffix(f"_{name}")
+            names[before] = names[after] = Symbol(f"{label}_{own.text}", label, "", own.tex())
+        update = Subject("", (), outputs=(new, *states))
+        numbers = _setting_numbers(optimizer)
+        written = write(update, self.written.symbols, names=names, numbers=numbers, shown={new, *states})
+        for node in update.nodes:
+            if node in {new, *states} and node in written.right:
+                equation = f"{written.characters[node]} \\leftarrow {written.right[node]}"
+                yield line_of(f"update-{update.labels[node]}", written.formula(equation), label=update.labels[node])
+
+    def step(self) -> tuple[Block, ...]:
+        """Return the parameters and the loss before and after one update on the numbers of the sample."""
+        optimizer, backward = self.optimizer, self.numeric.backward
+        if optimizer is None or backward is None or not self.numeric.values:
+            return ()
+        values, moved = self.numeric.values, {}
+        rows: list[tuple[str | Formula, ...]] = []
+        for _, parameter in self._moved():
+            gradient = values[backward.gradients[parameter]]
+            before = values[parameter]
+            after = np.asarray(optimizer.update(before, gradient, optimizer.initial_state(before))[0])
+            moved[parameter] = after
+            cells = tuple(first_entries(array) for array in (before, gradient, after))
+            rows.append((self.written.symbol(parameter), *cells))
+        assert self.subject.backward is not None
+        losses = values[backward.output].item(), self._loss_after(moved)
+        rows.append((self.written.symbol(self.subject.backward.output), written(losses[0]), "", written(losses[1])))
+        head = ("symbol", "before", "gradient", "after")
+        change = "falls" if losses[1] < losses[0] else "does not fall"
+        words = (
+            f"One update on {samples_of(self.numeric)} alone: the loss {change}, "
+            f"from {written(losses[0])} to {written(losses[1])}."
+        )
+        return Paragraph((words,)), Table("First elements before and after one update", head, tuple(rows))
+
+    def _loss_after(self, moved: Mapping[Tensor, Array]) -> float:
+        from tinygraph.graph.graph import Graph
+        from tinygraph.graph.run import run
+
+        assert self.numeric.backward is not None
+        graph = Graph(self.numeric.backward.output)
+        feeds = {leaf: moved.get(leaf, self.numeric.values[leaf]) for leaf in graph.nodes if leaf.op is None}
+        return float(run(graph, {leaf: value for leaf, value in feeds.items() if leaf.kind != "constant"})[0].item())
+
+
+def _settings(optimizer: Optimizer) -> list[tuple[str, float]]:
+    return [(name, value) for name in _SETTINGS if (value := getattr(optimizer, name, 0.0))]
+
+
+def _setting_numbers(optimizer: Optimizer) -> dict[float, str]:
+    """Return how the numbers among an optimizer's settings are written; two settings that are equal stay numbers."""
+    found: dict[float, set[str]] = {}
+    for name, value in _settings(optimizer):
+        pairs = [(value, _SETTINGS[name])]
+        if name.startswith("beta"):
+            pairs.append((1 - value, rf"\left(1 - {_SETTINGS[name]}\right)"))
+        for number, text in pairs:
+            for seen in {float(number), float(np.float32(number))}:
+                found.setdefault(seen, set()).add(text)
+    return {number: texts.pop() for number, texts in found.items() if len(texts) == 1}
+
+
+def _words(name: str) -> str:
+    return {"beta1": "first decay", "beta2": "second decay", "epsilon": "smallest step"}.get(
+        name, name.replace("_", " ")
+    )

@@ -1,0 +1,88 @@
+"""The worksheet: the backward pass with its right-hand sides left out, and numbers to work out by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+from tinygraph.draw.subject import Subject, written_inputs
+from tinygraph.graph.graph import topological
+from tinygraph.graph.tensor import Tensor
+from tinygraph.notes.document import Block, Line, Number, Paragraph, Task, Tasks
+from tinygraph.notes.numbers import number_of
+from tinygraph.notes.symbols import Formula
+from tinygraph.notes.tex import Written
+
+# Arrays of more elements are no work for a pencil.
+MOST_ELEMENTS, MOST_TASKS = 16, 12
+
+
+def worksheet(numeric: Subject, written: Written, lines: Sequence[Line]) -> tuple[Block, ...]:
+    """Return the questions: one for every line of the backward pass, and those whose numbers are few."""
+    rules = [
+        Task((), Formula(left, line.formula.symbols), (Formula(right, line.formula.symbols),))
+        for line in lines
+        for left, _, right in [line.formula.source.partition(" = ")]
+    ]
+    if not rules:
+        return ()
+    blocks: list[Block] = [
+        Paragraph(("Name and date: ______________________",)),
+        Tasks("Complete the rules of the backward pass", tuple(rules)),
+    ]
+    sums = tuple(_sums(numeric, written, {task.left.source for task in rules}))
+    if sums:
+        blocks.append(Tasks("Work out the numbers", sums[:MOST_TASKS], len(rules) + 1))
+    return tuple(blocks)
+
+
+def solution(tasks: Sequence[Block]) -> tuple[Block, ...]:
+    """Return the questions of a worksheet with their answers."""
+    return tuple(dataclasses.replace(block, solved=True) for block in tasks if isinstance(block, Tasks))
+
+
+def _sums(numeric: Subject, written: Written, lefts: set[str]) -> Iterator[Task]:
+    """Yield a question for every gradient that is made of few numbers."""
+    if numeric.backward is None or not numeric.values:
+        return
+    gradients = set(numeric.backward.gradients.values())
+    for node in numeric.nodes:
+        if node not in gradients or node not in written.right or written.characters[node] not in lefts:
+            continue
+        given = _operands(node, written, numeric)
+        sizes = [numeric.values[x].size for x in (node, *given)]
+        if given and max(sizes) <= MOST_ELEMENTS:
+            words: list[str | Formula] = [written.equation(node), " with "]
+            numbers = [number_of(written.symbol(x), numeric.values[x]) for x in given]
+            for i, number in enumerate(numbers):
+                words += ["" if i == 0 else ", ", matrix(number)]
+            left = written.formula(written.characters[node])
+            yield Task(tuple(words), left, (number_of(left, numeric.values[node]),))
+
+
+def matrix(number: Number) -> Formula:
+    """Return an array in numbers as an equation, its elements as a matrix.
+
+    >>> matrix(Number(Formula("x", {}), "(1, 2)", (("1", "2"),))).text
+    'x = [1, 2]'
+    """
+    if len(number.rows) == 1 and len(number.rows[0]) == 1:
+        return dataclasses.replace(number.symbol, source=f"{number.symbol.source} = {number.rows[0][0]}")
+    body = r" \\ ".join(" & ".join(row) for row in number.rows)
+    source = rf"{number.symbol.source} = \begin{{bmatrix}} {body} \end{{bmatrix}}"
+    return dataclasses.replace(number.symbol, source=source)
+
+
+def _operands(node: Tensor, written: Written, numeric: Subject) -> list[Tensor]:
+    """Return the tensors that a node's line names, in the order of the graph."""
+    found: set[Tensor] = set()
+    stack = list(written_inputs(node))
+    while stack:
+        x = written.alias.get(y := stack.pop(), y)
+        if x in numeric.expressions and x.kind != "constant":
+            found.add(x)
+        elif x.op is not None:
+            stack.extend(written_inputs(x))
+        elif x.kind != "constant":
+            found.add(x)
+    return [x for x in topological(found) if x in found]
