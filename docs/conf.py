@@ -4,6 +4,9 @@ import inspect
 import pathlib
 
 import tinygraph
+from tinygraph.cli.gradients import gradient_lines
+from tinygraph.cli.ops import attribute_texts
+from tinygraph.graph.attributes import describe
 
 project = "tinygraph"
 author = "The tinygraph authors"
@@ -35,12 +38,24 @@ def write_operations(app):
             lines += [
                 f"Formula: `{function.op.readable_formula()}`",
                 "",
+                "```text",
+                *gradient_lines(function.op),
+                "```",
+                "",
+                *attribute_lines(function.op),
                 "```{eval-rst}",
                 inspect.cleandoc(function.__doc__),
                 "```",
                 "",
             ]
     (pathlib.Path(app.srcdir) / "operations.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def attribute_lines(op):
+    """Return a list of an operation's attributes, with what they may be and their defaults."""
+    texts = dict(zip(op.attribute_annotations(), attribute_texts(op), strict=True))
+    found = [f"- `{text}`: {describe(op.attribute_annotations()[name])}" for name, text in texts.items()]
+    return [*found, ""] if found else []
 
 
 def setup(app):

@@ -229,7 +229,7 @@ HINTS: dict[type[tg.Op], str] = {
     liars.MeanMissingOfTwo: "off by a factor of 2, or missing 1/m, m = 2",
     liars.PoolAssigned: "assigned where windows overlap; gradients add up",
     liars.TakeAssigned: "one contribution of several; gradients add up",
-    liars.NotANumber: "",
+    liars.NotANumber: "gives NaN or infinity where forward has a slope",
     liars.OneElementWrong: "",
     liars.WrongNumber: "",
     liars.WrongShape: "",

@@ -9,6 +9,8 @@
        [0.  , 4.4 ]]))
 """
 
+from tinygraph import testing
+from tinygraph.certify import Certificate, certify
 from tinygraph.check import check, check_op
 from tinygraph.draw import draw
 from tinygraph.errors import (
@@ -34,7 +36,7 @@ from tinygraph.graph.backprop import grad
 from tinygraph.graph.function import OpFunction, op, register
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import constant, input, parameter, tensor
-from tinygraph.graph.op import Op, Sample
+from tinygraph.graph.op import Edge, Op, Sample
 from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor

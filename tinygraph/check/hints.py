@@ -23,7 +23,18 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
 
     ``findings`` are those of all the node's inputs: a gradient may have gone to the wrong one.
     """
-    wrong_values = (_zero, _without_dy, _factor, _swapped, _transposed, _operand_transposed, _assigned)
+    wrong_values = (
+        _not_finite,
+        _zero,
+        _without_dy,
+        _factor,
+        _swapped,
+        _transposed,
+        _operand_transposed,
+        _wrong_axis,
+        _assigned,
+        _branch,
+    )
     for guess in (_shapes,) if finding.message else wrong_values:
         try:
             text = guess(rule, finding, findings)
@@ -59,6 +70,10 @@ def _matches(candidate: Any, finding: Finding) -> bool:
 
 def _zero(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     return "" if np.any(finding.gradient) else "returns zero"
+
+
+def _not_finite(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    return "" if np.isfinite(finding.gradient).all() else "gives NaN or infinity where forward has a slope"
 
 
 def _without_dy(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
@@ -117,12 +132,39 @@ def _operand_transposed(rule: LocalRule, finding: Finding, findings: Sequence[Fi
     return ""
 
 
+def _wrong_axis(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a rule that would be right if the last two axes of everything changed places in it."""
+    arrays = [rule.cotangent, rule.y, *rule.values]
+    wrong = [point for point in _elements(finding) if point.error > 1e-6]
+    if 10 * len(wrong) < len(finding.points) or finding.gradient.ndim < 2:
+        return ""
+    if not all(value.ndim == finding.gradient.ndim for value in arrays):
+        return ""
+    returned = rule.op.vjp(*[value.swapaxes(-1, -2) for value in arrays])
+    returned = returned if isinstance(returned, (tuple, list)) else (returned,)
+    gradient = returned[finding.place]
+    gradient = np.asarray(gradient() if callable(gradient) else gradient)
+    return "summed over the wrong axis" if _matches(gradient.swapaxes(-1, -2), finding) else ""
+
+
+def _branch(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a condition that is wrong: the gradient is right in some places, and zero where it must not be, or not."""
+    wrong = [point for point in _elements(finding) if point.error > 1e-6]
+    if len(wrong) == len(_elements(finding)):
+        return ""
+    if all(point.rule == 0 for point in wrong):
+        return "zero where forward is not flat: a condition is wrong"
+    if all(abs(point.numeric) < 1e-9 * abs(point.rule) for point in wrong):
+        return "not zero where forward is flat: a condition is missing or wrong"
+    return ""
+
+
 def _assigned(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     """Recognise a rule that keeps one of the contributions to an element where it should add them up."""
     wrong = sorted((p for p in _elements(finding) if p.error > 1e-6), key=lambda point: -point.error)[:10]
     if not wrong or not all(_keeps_one(rule, finding.place, point) for point in wrong):
         return ""
-    if hasattr(rule.op, "windows"):
+    if hasattr(rule.op, "windows") or hasattr(rule.op, "window"):
         return "assigned where windows overlap; gradients add up"
     return "one contribution of several; gradients add up"
 

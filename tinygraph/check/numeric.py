@@ -77,6 +77,31 @@ def _complex_step(function: Function, x: Array, direction: Array, cotangent: Arr
 
 def _differences(function: Function, x: Array, direction: Array, cotangent: Array) -> Derivative:
     """Return the slope by differences at halved steps, from both sides where the function's domain allows it."""
+    best, right, left = _extrapolated(function, x, direction, cotangent)
+    sides = [side for side in (right, left) if side.known]
+    kink = _disagree(right, left) or not sides or not all(side.trusted for side in sides)
+    return Derivative(best.value, best.error, kink)
+
+
+def one_sided(
+    function: Function, x: Array, direction: Array, cotangent: Array
+) -> tuple[Derivative | None, Derivative | None]:
+    """Return the slopes ahead and behind, as ``derivative`` measures them; None for a side without a limit.
+
+    >>> ahead, behind = one_sided(np.abs, np.zeros(1), np.ones(1), np.ones(1))
+    >>> ahead.value, behind.value
+    (1.0, -1.0)
+    """
+    with np.errstate(all="ignore"):
+        _, *sides = _extrapolated(function, x, direction, cotangent)
+    right, left = (Derivative(side.value, side.error) if side.trusted else None for side in sides)
+    return right, left
+
+
+def _extrapolated(
+    function: Function, x: Array, direction: Array, cotangent: Array
+) -> tuple[_Extrapolation, _Extrapolation, _Extrapolation]:
+    """Return the best slope that halved steps lead to, and the ones from either side."""
     values = _Ray(function, x, direction, cotangent)
     central, right, left = _Extrapolation(order=2), _Extrapolation(order=1), _Extrapolation(order=1)
     step = FIRST_STEP * _natural_scale(x, direction)
@@ -88,10 +113,7 @@ def _differences(function: Function, x: Array, direction: Array, cotangent: Arra
         if central.settled and right.trusted and left.trusted and not _disagree(right, left):
             break
         step /= 2
-    best = min(central, right, left, key=lambda extrapolation: extrapolation.error)
-    sides = [side for side in (right, left) if side.known]
-    kink = _disagree(right, left) or not sides or not all(side.trusted for side in sides)
-    return Derivative(best.value, best.error, kink)
+    return min(central, right, left, key=lambda extrapolation: extrapolation.error), right, left
 
 
 def _natural_scale(x: Array, direction: Array) -> float:

@@ -3,7 +3,7 @@
 import click
 
 from tinygraph import __version__
-from tinygraph.cli import check, doctor, draw, equations, notes, ops, plan, predict, train
+from tinygraph.cli import certify, check, doctor, draw, equations, notes, ops, plan, predict, train
 from tinygraph.cli.group import Commands
 
 
@@ -23,6 +23,7 @@ for command in (
     equations.equations,
     notes.notes,
     check.check,
+    certify.certify,
     plan.plan,
     ops.ops,
     doctor.doctor,

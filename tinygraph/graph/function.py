@@ -12,11 +12,11 @@ from typing import Any, TypeVar, cast, overload
 
 from tinygraph.errors import AttributeValueError, TinygraphError, listing, nearest
 from tinygraph.graph.apply import apply, call, compute
-from tinygraph.graph.op import Op, Samples
+from tinygraph.graph.op import Edge, Op, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
 from tinygraph.graph.tensor import Tensor
 
-_TRAITS = ("formula", "tex", "symbol", "elementwise", "holomorphic", "numpy", "samples")
+_TRAITS = ("formula", "tex", "symbol", "elementwise", "holomorphic", "numpy", "samples", "edges")
 OpClass = TypeVar("OpClass", bound=type[Op])
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 
@@ -204,6 +204,7 @@ def op(
     holomorphic: bool = False,
     numpy: Sequence[Callable[..., Any]] = (),
     samples: Samples | None = None,
+    edges: Sequence[Edge] = (),
 ) -> Callable[[Callable[..., Any]], OpFunction]: ...
 def op(forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable[..., Any]] = (), **traits: Any) -> Any:
     """Make an operation of a NumPy function: its positional arguments are tensors, its keyword-only ones attributes.

@@ -40,6 +40,26 @@ class Sample:
         object.__setattr__(self, "attributes", attributes)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class Edge:
+    """The gradients that a rule chooses at a kink or a tie, where there is no derivative to compare it with.
+
+    ``Edge(Sample([0.0]), [0.0])`` says that for the input 0 and a gradient of ones for the result, the gradient of the
+    input is 0. One array of gradients for each floating input.
+
+    >>> edge = Edge(Sample([0.0, 1.0]), [0.0, 1.0])
+    >>> edge.gradients
+    (array([0., 1.]),)
+    """
+
+    sample: Sample
+    gradients: tuple[np.ndarray, ...]
+
+    def __init__(self, sample: Sample, *gradients: Any) -> None:
+        object.__setattr__(self, "sample", sample)
+        object.__setattr__(self, "gradients", tuple(np.asarray(gradient, dtype=np.float64) for gradient in gradients))
+
+
 # NumPy's scalars of these types are results as they are; that they are asked for first saves much time in long expressions.
 FLOATS = frozenset({np.float64, np.float32})
 
@@ -62,7 +82,8 @@ class Op:
     Class attributes: ``formula`` (text with ``{x}`` for the inputs and attributes), ``tex`` (the same in TeX), ``symbol``
     (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
     may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``shortcuts`` (see
-    ``bce``), ``samples``.
+    ``bce``), ``samples``, ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that
+    ``operands`` adds).
 
     >>> import tinygraph as tg
     >>> from dataclasses import dataclass
@@ -87,6 +108,8 @@ class Op:
     opaque_vjp: ClassVar[bool] = False
     shortcuts: ClassVar[dict[int, int]] = {}
     samples: ClassVar[Any] = None
+    shortcut_samples: ClassVar[Any] = None
+    edges: ClassVar[tuple[Edge, ...]] = ()
     parameters: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False
     has_shape_rule: ClassVar[bool] = False

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.comparison import clip
 from tinygraph.ops.elementwise import erf, exp
@@ -19,7 +19,13 @@ from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
 
 
-@op(formula="max(0, {x})", tex=r"\operatorname{ReLU}({x})", elementwise=True, samples=unary(off_zero))
+@op(
+    formula="max(0, {x})",
+    tex=r"\operatorname{ReLU}({x})",
+    elementwise=True,
+    samples=unary(off_zero),
+    edges=[Edge(Sample([0.0]), [0.0])],
+)
 def relu(x: Value) -> Value:
     """Rectified linear unit (notes F2, F5, E3).
 
@@ -45,6 +51,7 @@ def relu_vjp(dy: Value, y: Value, x: Value) -> Value:
     tex=r"\operatorname{LeakyReLU}({x})",
     elementwise=True,
     samples=unary(off_zero, slope=0.2),
+    edges=[Edge(Sample([0.0], slope=0.25), [0.25]), Edge(Sample([-1.0], slope=-0.5), [-0.5])],
 )
 def leaky_relu(x: Value, *, slope: float = 0.01) -> Value:
     """ReLU with a small ``slope`` at and below 0. Source: Maas, Hannun and Ng, 2013.

@@ -13,8 +13,8 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Op, Sample, Value
-from tinygraph.ops.samples import apart, each, normal, off_zero
+from tinygraph.graph.op import Edge, Op, Sample, Value
+from tinygraph.ops.samples import apart, distinct, each, normal
 
 
 @register(numpy=[np.clip])
@@ -51,8 +51,9 @@ class Clip(Op):
         return dy if self.high is None else dy * (x <= self.high)
 
     samples = staticmethod(
-        each(off_zero, ((3, 4), {"low": -0.1, "high": 0.1}), ((3,), {"low": 0.1}), ((2, 2), {"high": 0.1}))
+        each(distinct, ((3, 4), {"low": -0.2, "high": 0.3}), ((3,), {"low": 0.1}), ((2, 2), {"high": 0.1}))
     )
+    edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([-1.0, 1.0], low=-1.0, high=1.0), [1.0, 1.0]),)
 
 
 clip = Clip.function

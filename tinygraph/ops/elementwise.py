@@ -17,7 +17,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError, DTypeError
 from tinygraph.graph.arrays import numeric_dtype
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Op, Sample, Value
+from tinygraph.graph.op import Edge, Op, Sample, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.comparison import where
 from tinygraph.ops.samples import binary, each, normal, off_zero, positive, unary, unit
@@ -112,6 +112,8 @@ def divide_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
     holomorphic=True,
     numpy=[np.power],
     samples=binary(positive, normal),
+    # 0 ** 2, 0 ** 1 and 0 ** 0.
+    edges=[Edge(Sample([0.0, 0.0, 0.0], [2.0, 1.0, 0.0]), [0.0, 1.0, 0.0], [0.0, 0.0, 0.0])],
 )
 def power(x: Value, y: Value) -> Value:
     """``x`` to the power ``y``, broadcast.

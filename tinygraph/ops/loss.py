@@ -12,7 +12,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError, DataError, ShapeError
 from tinygraph.graph.function import register
 from tinygraph.graph.leaves import constant
-from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation import Softmax, log_softmax, sigmoid, softmax
 from tinygraph.ops.comparison import where
@@ -75,6 +75,11 @@ def _bce_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(unit(rng, (2, 3)), unit(rng, (2, 3)))
 
 
+def _bce_with_logits_beside(rng: np.random.Generator) -> Iterable[Sample]:
+    z = normal(rng, (2, 3))
+    yield Sample(sigmoid(z), unit(rng, (2, 3)), z)
+
+
 def _cross_entropy_from_logits(z: Value, y: Value) -> Value:
     return np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
 
@@ -104,6 +109,9 @@ class Bce(Loss):
     # The gradient of input 0 (a) reaches what a was made from through input 2 (z) instead.
     shortcuts: ClassVar[dict[int, int]] = {0: 2}
     samples = staticmethod(_bce_samples)
+    shortcut_samples = staticmethod(_bce_with_logits_beside)
+    # Labels that are 0 or 1 exactly, met exactly: 0/0 is nowhere taken.
+    edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, 0.0], [1.0, 0.0]), [-0.5, 0.5], [-np.inf, np.inf]),)
 
     @classmethod
     def operands(cls, a: Value, y: Value, *rest: Value) -> Sequence[Value]:
@@ -188,6 +196,7 @@ def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(normal(rng, (4, 3)), np.array([0, 2, 1, 2]))
     yield Sample(normal(rng, (4, 3)), unit(rng, (4, 3)))
     yield Sample(normal(rng, (2, 2, 3)), np.array([[0, 2], [1, 1]]))
+    yield Sample(normal(rng, (2, 2, 3)), unit(rng, (2, 2, 3)))
 
 
 @register

@@ -127,6 +127,7 @@ class AvgUnpool2d(Pooling):
             ((1, 2, 2, 3), {"window": 2, "output_size": (4, 6)}),
             ((1, 1, 3, 3), {"window": 3, "stride": 1, "output_size": (5, 5)}),
             ((1, 1, 3, 2), {"window": 2, "padding": "same", "output_size": (5, 4)}),
+            ((1, 1, 3, 6), {"window": (2, 3), "stride": (2, 1), "padding": (1, 1), "output_size": (5, 6)}),
         )
     )
 

@@ -21,6 +21,7 @@ from tinygraph.ops.shape import broadcast_to, reshape
 def _samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(distinct(rng, (3, 4)))
     yield Sample(distinct(rng, (2, 3, 2)), axis=1)
+    yield Sample(distinct(rng, (2, 3)), axis=1)
     yield Sample(distinct(rng, (2, 3, 2)), axis=(0, -1), keepdims=True)
 
 
@@ -95,7 +96,8 @@ class Mean(Reduction):
         return np.result_type(x.dtype, 0.0)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return self.spread(dy / self.count(x), x) if self.count(x) else self.spread(dy, x)
+        # Of nothing there is no mean, and no gradient either: whatever it is divided by.
+        return self.spread(dy / (self.count(x) or 1), x)
 
 
 @dataclass(frozen=True)

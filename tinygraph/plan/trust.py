@@ -11,7 +11,8 @@ AnyOp = TypeVar("AnyOp", bound=Op)
 
 def known(op: Op | None) -> bool:
     """Whether an operation is one of this package. One of a user's is run as often as it was recorded, as it is written."""
-    return op is not None and type(op).__module__.startswith("tinygraph.")
+    # Code that is executed from a text may have no module.
+    return op is not None and (type(op).__module__ or "").startswith("tinygraph.")
 
 
 def is_a(op: Op | None, *classes: type[AnyOp]) -> TypeGuard[AnyOp]:

@@ -1,0 +1,117 @@
+"""One operation on one sample: what it computes, what its rule says, and the slopes that both are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.check.double import doubled, widened
+from tinygraph.check.local import LocalRule, differentiable_places
+from tinygraph.check.names import input_name
+from tinygraph.check.numeric import Derivative
+from tinygraph.graph.apply import apply, compute
+from tinygraph.graph.backprop import grad
+from tinygraph.graph.op import Op, Sample
+from tinygraph.graph.tensor import Tensor
+
+Array = npt.NDArray[Any]
+
+
+class Case:
+    """An operation with its attributes, and inputs in float64. Slopes are measured once and remembered."""
+
+    def __init__(self, op: type[Op], sample: Sample, number: int, seed: int) -> None:
+        self.sample, self.number, self._seed = sample, number, seed
+        self.op = widened(op(**sample.attributes))
+        self.inputs: list[Array] = [doubled(value) for value in sample.inputs]
+        self._slopes: dict[tuple[int, bytes], Derivative] = {}
+
+    @property
+    def name(self) -> str:
+        """The sample in words: its number, shapes and attributes.
+
+        >>> import tinygraph as tg
+        >>> Case(tg.sum.op, Sample(np.ones((2, 3)), axis=1), 1, 0).name
+        'sample 1: x (2, 3), axis=1'
+        """
+        shapes = [f"{input_name(self.op, place)} {x.shape}" for place, x in enumerate(self.inputs)]
+        return f"sample {self.number}: {', '.join([*shapes, *self.attributes])}"
+
+    @property
+    def attributes(self) -> list[str]:
+        """The attributes that the sample gives, as written in a call."""
+        return [f"{name}={value!r}" for name, value in self.sample.attributes.items()]
+
+    @property
+    def floating(self) -> list[int]:
+        """Which inputs hold floating point numbers."""
+        return [place for place, x in enumerate(self.inputs) if x.dtype.kind == "f"]
+
+    def compute(self, inputs: Sequence[Array]) -> Array:
+        """Return the result for arrays."""
+        return np.asarray(compute(self.op, inputs))
+
+    def record(self, inputs: Sequence[Any]) -> Tensor:
+        """Return the result for tensors, as a node."""
+        return apply(self.op, self.op.operands(*inputs))
+
+    def leaves(self) -> list[Tensor]:
+        """Return the inputs as new tensors."""
+        return [Tensor("tensor", value=x) for x in self.inputs]
+
+    @cached_property
+    def y(self) -> Array:
+        """The result."""
+        return self.compute(self.inputs)
+
+    @cached_property
+    def rule(self) -> LocalRule:
+        """The rule, asked by the engine with a random cotangent."""
+        return LocalRule(self.record(self.leaves()), np.random.default_rng(self._seed))
+
+    @cached_property
+    def places(self) -> list[int]:
+        """Which inputs take a gradient; none where the result is not floating."""
+        return differentiable_places(self.record(self.leaves()))
+
+    def slope(self, place: int) -> Callable[[Array], Derivative]:
+        """Return the function that gives the numeric derivative for one input along a direction, measured once."""
+        measure = self.rule.slope(place)
+
+        def remembered(direction: Array) -> Derivative:
+            key = (place, direction.tobytes())
+            if key not in self._slopes:
+                self._slopes[key] = measure(direction)
+            return self._slopes[key]
+
+        return remembered
+
+    def gradients(self, inputs: Sequence[Array], dy: Array) -> list[Array]:
+        """Return the gradients of all floating inputs, by the engine; zeros where the rule says that none flows."""
+        leaves = [Tensor("tensor", value=x) for x in inputs]
+        wanted = [x for x in leaves if x.dtype.kind == "f"]
+        return [dx.value for dx in grad(self.record(leaves), wanted, cotangent=dy, unreached="zeros")]
+
+    def cotangent(self, y: Array, again: int = 0) -> Array:
+        """Return a random gradient for a result."""
+        return np.random.default_rng([self._seed, again]).standard_normal(y.shape)
+
+    def call(self, arrays: Sequence[Array] | None = None) -> str:
+        """Return the call as a user would repeat it, where it is short enough to read."""
+        written = [short(x) for x in (self.inputs if arrays is None else arrays)]
+        return self.op.expression(*written)
+
+
+def short(x: Array) -> str:
+    """Return an array as a line of text; a large one by its shape.
+
+    >>> short(np.array([0.5, 1.0])), short(np.ones((40, 30)))
+    ('[0.5, 1]', 'an array (40, 30)')
+    """
+    if x.size > 6:
+        return f"an array {x.shape}"
+    return np.array2string(x, separator=", ", formatter={"float_kind": lambda v: f"{v:.4g}"}).replace("\n", "")

@@ -1,0 +1,174 @@
+"""``certify``: all checks of one operation, and the certificate that they make."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygraph.certify import behaviour, curve, gradients, second, special, values
+from tinygraph.certify.line import NOT_ASKED, Line, failed, not_asked
+from tinygraph.certify.subject import Check, Subject, subject_of
+
+# In the order of a certificate.
+CHECKS: tuple[Check, ...] = (
+    values.shape_rule,
+    gradients.gradients,
+    curve.error_against_step,
+    gradients.zero_gradient_in,
+    gradients.linear_in_dy,
+    special.kinks_and_ties,
+    special.stated_edges,
+    second.second_derivatives,
+    values.float32,
+    values.broadcasting,
+    values.memory_layout,
+    values.size_zero,
+    values.size_one,
+    gradients.used_twice,
+    gradients.shortcuts,
+    values.inputs_unmodified,
+    values.determinism,
+    special.not_a_number,
+    special.large_numbers,
+    behaviour.plan,
+    behaviour.draws,
+    behaviour.prints,
+    behaviour.model_file,
+)
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What ``certify`` found out about one operation: a line for each check. ``print(certificate)`` shows them.
+
+    >>> import tinygraph as tg
+    >>> certificate = tg.certify(tg.tanh)
+    >>> certificate.ok, certificate.failures
+    (True, ())
+    """
+
+    name: str
+    formula: str
+    lines: tuple[Line, ...]
+    samples: tuple[str, ...]
+    proposed: bool
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether no check failed."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Line, ...]:
+        """The lines of the checks that failed."""
+        return tuple(line for line in self.lines if not line.ok)
+
+    @property
+    def error(self) -> float | None:
+        """The largest relative error of a gradient that is right; None where no gradient flows."""
+        return max((line.number or 0.0 for line in self._called("gradient of ")), default=None)
+
+    @property
+    def kinks(self) -> int:
+        """How many kinks and ties were found."""
+        return int(sum(line.number or 0 for line in self._called("kinks")))
+
+    def _called(self, beginning: str) -> list[Line]:
+        return [line for line in self.lines if line.check.startswith(beginning)]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the certificate as plain data: what ``--json`` writes."""
+        return {
+            "operation": self.name,
+            "formula": self.formula,
+            "ok": self.ok,
+            "samples": list(self.samples),
+            "proposed": self.proposed,
+            "seconds": round(self.seconds, 3),
+            "checks": [asdict(line) for line in self.lines],
+        }
+
+    def summary(self) -> str:
+        """Return the last line."""
+        asked = [line for line in self.lines if line.verdict != NOT_ASKED]
+        if self.ok:
+            return f"{self.name} is certified: {len(asked)} checks passed"
+        return f"{self.name} is not right: {len(self.failures)} of {len(asked)} checks failed"
+
+    def __str__(self) -> str:
+        rows = [f"{self.name}: {self.formula}" if self.formula else self.name, *self._sources()]
+        width = max(len(line.check) for line in self.lines)
+        for line in self.lines:
+            rows.append(f"  {line.verdict:<5}  {line.check:<{width}}  {line.figure}".rstrip())
+            rows += [f"{'':<{width + 11}}{text}" for text in line.explanation()]
+        return "\n".join([*rows, self.summary()])
+
+    def _sources(self) -> Iterator[str]:
+        if self.proposed:
+            yield "  It has no samples; these inputs were tried, and on them its forward runs:"
+            yield from (f"    {sample}" for sample in self.samples)
+
+    def __repr__(self) -> str:
+        return f"<Certificate: {self.summary()}>"
+
+
+def certify(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certificate:
+    """Check everything about one operation on its samples, or on inputs that are found for it, and say what is wrong.
+
+    ``operation`` is its function, its class or its name. Checked are the shape rule, every gradient against numeric
+    derivatives, kinks, second derivatives, dtypes, sizes, NaN, the plan, and more: a line for each, with an example and
+    a hint where it fails. ``tolerance`` is the largest relative error of a gradient that passes.
+
+    Raises ``TinygraphError`` for what is no operation, and where no inputs are found on which its forward runs.
+
+    >>> import tinygraph as tg
+    >>> certify("sigmoid").ok
+    True
+    """
+    began = time.perf_counter()
+    subject = subject_of(operation, seed, tolerance)
+    lines = tuple(without_echoes(list(checked(subject, CHECKS))))
+    names = tuple(case.name for case in subject.cases)
+    op, seconds = subject.op, time.perf_counter() - began
+    return Certificate(op.name, op.readable_formula(), lines, names, subject.proposed, seconds)
+
+
+# What a wrong gradient makes wrong as well.
+_ECHOES = ("second derivatives", "size one", "used twice", "plan", "large numbers")
+
+
+def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
+    """Yield lines, less the failures that only repeat that a gradient is wrong, or that the rule fails.
+
+    >>> lines = [failed("gradient of x", "worst error 2.0"), failed("plan", "differs")]
+    >>> [line.verdict for line in without_echoes(lines)]
+    ['wrong', '-']
+    """
+    wrong = [line for line in lines if not line.ok and line.check.startswith("gradient of ")]
+    broken = any(line.figure == gradients.RULE_FAILED for line in wrong)
+    for line in lines:
+        repeats = line.check in _ECHOES or (broken and "Error: " in line.example)
+        if wrong and not line.ok and line not in wrong and repeats:
+            yield not_asked(line.check, f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above")
+        else:
+            yield line
+
+
+def checked(subject: Subject, checks: Iterable[Check]) -> Iterator[Line]:
+    """Yield what checks say; one that cannot be carried through has found a mistake too."""
+    for check in checks:
+        with np.errstate(all="ignore"):
+            try:
+                # Made whole here: between the lines of a generator the caller's handling of overflow would hold.
+                lines = list(check(subject))
+            except Exception as error:
+                # An operation is anyone's code, and may raise anything.
+                lines = [
+                    failed(check.__name__.replace("_", " "), "not carried through", f"{type(error).__name__}: {error}")
+                ]
+        yield from lines

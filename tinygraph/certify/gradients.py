@@ -1,0 +1,215 @@
+"""The checks of a gradient rule: against numeric derivatives, for its linearity, for one tensor used twice."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from tinygraph.certify.case import Array, Case
+from tinygraph.certify.line import Line, agreed, failed, not_asked
+from tinygraph.certify.subject import Subject
+from tinygraph.check.compare import Point, compare
+from tinygraph.check.hints import hint
+from tinygraph.check.local import DIRECTIONS, ELEMENTS, Finding
+from tinygraph.check.names import input_name
+from tinygraph.check.numeric import derivative
+from tinygraph.errors import TinygraphError
+from tinygraph.graph.backprop import grad
+from tinygraph.graph.op import Sample
+from tinygraph.graph.tensor import Tensor
+
+RULE_FAILED = "the rule failed"
+_LINEAR = 1e-9
+_WRITES = "it writes into an array that it was given: np.array(x) makes a copy"
+_NO_USUAL_SLIP = "no usual slip (sign, factor, axis, transpose, inputs swapped); a term may be missing, or too many"
+
+
+def gradients(subject: Subject) -> Iterator[Line]:
+    """Compare the gradient of every input with numeric derivatives, for a random gradient of the result."""
+    if not subject.differentiable:
+        yield not_asked("gradients", "no gradient flows through this operation")
+    found: dict[str, list[tuple[Case, Finding, Sequence[Finding]]]] = defaultdict(list)
+    for case in subject.differentiable:
+        findings = [find(case, place, subject.tolerance) for place in case.places]
+        for finding in findings:
+            found[_parameter(case, finding.place)].append((case, finding, findings))
+    for name, compared in found.items():
+        yield _gradient_line(subject, name, compared)
+
+
+def find(case: Case, place: int, tolerance: float) -> Finding:
+    """Return the gradient of one input beside numeric derivatives, or why there is none."""
+    try:
+        gradient = case.rule.gradient(place, case.rule.cotangent)
+    except Exception as error:
+        # A rule is anyone's code: whatever it raises is a finding about it.
+        return Finding(place, np.empty(0), (), f"{type(error).__name__}: {error}")
+    rng = np.random.default_rng([0, 1])
+    directions = DIRECTIONS if gradient.size > ELEMENTS else 0
+    return Finding(place, gradient, compare(gradient, case.slope(place), rng, tolerance, ELEMENTS, directions))
+
+
+def has_wrong_gradient(subject: Subject) -> bool:
+    """Whether ``gradients`` would find a mistake; found sooner, as it is not explained."""
+    return any(
+        _is_wrong(find(case, place, subject.tolerance), subject.tolerance)
+        for case in subject.differentiable
+        for place in case.places
+    )
+
+
+def _parameter(case: Case, place: int) -> str:
+    """Return what an input is called; those of an operation on any number of tensors are one."""
+    return input_name(case.op, place).partition("[")[0]
+
+
+def _is_wrong(finding: Finding, tolerance: float) -> bool:
+    return bool(finding.message) or any(point.error > tolerance for point in finding.points)
+
+
+def _worst(finding: Finding) -> Point | None:
+    return max(finding.points, key=lambda point: point.error, default=None)
+
+
+def _gradient_line(subject: Subject, name: str, compared: Sequence[tuple[Case, Finding, Sequence[Finding]]]) -> Line:
+    points = [point for _, finding, _ in compared for point in finding.points]
+    error = max((point.error for point in points), default=0.0)
+    wrong = [entry for entry in compared if _is_wrong(entry[1], subject.tolerance)]
+    if not wrong:
+        kinks = sum(point.kink for point in points)
+        at_kinks = f", {kinks} at kinks" if kinks else ""
+        return agreed(f"gradient of {name}", f"worst error {error:.1e} in {len(points)} numbers{at_kinks}", error)
+    case, finding, _ = wrong[0]
+    told = next(filter(None, (hint(entry[0].rule, entry[1], entry[2]) for entry in wrong)), "")
+    told = told or (_NO_USUAL_SLIP if not finding.message else _WRITES if "read-only" in finding.message else "")
+    figure = RULE_FAILED if finding.message else f"worst error {error:.1e}"
+    return failed(f"gradient of {name}", figure, _example(subject, case, finding), told, error)
+
+
+def _example(subject: Subject, case: Case, finding: Finding) -> str:
+    """Return the smallest part of a case that shows the mistake too, or the case itself."""
+    for small in filter(None, (_part(subject, case, size) for size in (1, 2))):
+        again = find(small, finding.place, subject.tolerance)
+        if _is_wrong(again, subject.tolerance):
+            return f"{small.call()}, {again.message or _worst(again)}"
+    return f"{case.call()}, {finding.message or _worst(finding)}"
+
+
+def _part(subject: Subject, case: Case, size: int) -> Case | None:
+    """Return a case with all axes cut to a size, or None where the operation does not take that."""
+    inputs = [x[(slice(0, size),) * x.ndim] for x in case.inputs]
+    part = Case(subject.op, Sample(*inputs, **case.sample.attributes), case.number, subject.seed)
+    try:
+        return part if part.places else None
+    except TinygraphError:
+        return None
+
+
+def shortcuts(subject: Subject) -> Iterator[Line]:
+    """Ask for the gradient that another input's takes the place of, as a user may: it is that of the plain call."""
+    name, asked = "shortcuts", 0
+    count = len(subject.op.parameters)
+    for case in subject.cases:
+        bypassed = [place for place, through in subject.op.shortcuts.items() if through < len(case.inputs)]
+        plain = Case(subject.op, Sample(*case.inputs[:count], **case.sample.attributes), case.number, subject.seed)
+        for place in bypassed:
+            asked += 1
+            found, dy = case.rule.gradient(place, case.rule.cotangent), case.rule.cotangent
+            expected = plain.rule.gradient(place, dy)
+            if not np.allclose(found, expected, rtol=_LINEAR, atol=0):
+                yield failed(name, f"the gradient of {input_name(case.op, place)} differs", case.name)
+                return
+    if asked:
+        yield agreed(name, "the gradients of the plain call")
+
+
+def zero_gradient_in(subject: Subject) -> Iterator[Line]:
+    """Ask every rule for the gradients of a result that nothing depends on: they are all zero."""
+    yield from _each_gradient(subject, "zero gradient in", _zero, "all zero")
+
+
+def _zero(case: Case, place: int) -> tuple[str, str]:
+    dx = case.rule.gradient(place, np.zeros(case.y.shape))
+    return (f"{dx.ravel()[np.flatnonzero(dx)[0]]:.4g}", "does not use dy, or adds to it") if dx.any() else ("", "")
+
+
+def linear_in_dy(subject: Subject) -> Iterator[Line]:
+    """Ask every rule for two gradients of the result and their sum: gradients add up, and scale."""
+    yield from _each_gradient(subject, "linear in dy", _nonlinear, "sums and multiples agree")
+
+
+def _nonlinear(case: Case, place: int) -> tuple[str, str]:
+    # Ones are what a sum sends back, and rules have been right for all but these.
+    first, second = case.cotangent(case.y, 1), np.ones(case.y.shape)
+    parts = 2.5 * case.rule.gradient(place, first) - 1.5 * case.rule.gradient(place, second)
+    whole = case.rule.gradient(place, 2.5 * first - 1.5 * second)
+    scale = float(abs(parts).max(initial=0.0))
+    error = float(abs(whole - parts).max(initial=0.0))
+    wrong = not error <= _LINEAR * scale and not np.array_equal(whole, parts, equal_nan=True)
+    return (f"off by {error / scale if scale else error:.1e}", "uses dy twice, or not at all") if wrong else ("", "")
+
+
+def _each_gradient(
+    subject: Subject, name: str, ask: Callable[[Case, int], tuple[str, str]], told: str
+) -> Iterator[Line]:
+    for case in subject.differentiable:
+        for place in case.places:
+            try:
+                fault, why = ask(case, place)
+            except Exception as error:
+                fault, why = f"{type(error).__name__}: {error}", ""
+            if fault:
+                yield failed(name, f"the gradient of {input_name(case.op, place)} is not", f"{case.name}: {fault}", why)
+                return
+    yield agreed(name, told) if subject.differentiable else not_asked(name, "no gradient flows")
+
+
+def used_twice(subject: Subject) -> Iterator[Line]:
+    """Give one tensor to two inputs: its gradient is the derivative of ``f(x, x)``."""
+    pairs = [case for case in subject.differentiable if _takes_one_twice(case)]
+    tried = 0
+    for case in pairs:
+        inputs = [case.inputs[case.floating[0]] if place in case.floating else x for place, x in enumerate(case.inputs)]
+        try:
+            error = _twice(case, inputs)
+        except TinygraphError:
+            continue
+        tried += 1
+        if error is not None:
+            yield failed("used twice", "the two gradients of f(x, x) do not add up", f"{case.call(inputs)}, {error}")
+            return
+    yield (
+        agreed("used twice", "both gradients of f(x, x) add up")
+        if tried
+        else not_asked("used twice", "no two inputs are alike")
+    )
+
+
+def _takes_one_twice(case: Case) -> bool:
+    if any(through < len(case.inputs) for through in case.op.shortcuts.values()):
+        return False
+    return len(case.floating) > 1 and len({case.inputs[place].shape for place in case.floating}) == 1
+
+
+def _twice(case: Case, inputs: list[Array]) -> Point | None:
+    """Return where the gradient for a tensor that stands in all floating places is wrong."""
+    value = inputs[case.floating[0]]
+    x = Tensor("tensor", value=value)
+    y = case.record([x if place in case.floating else Tensor("tensor", value=v) for place, v in enumerate(inputs)])
+    dy = case.cotangent(y.value)
+    (dx,) = grad(y, [x], cotangent=dy, unreached="zeros")
+
+    def function(moved: Array) -> Array:
+        return case.compute([moved if place in case.floating else v for place, v in enumerate(inputs)])
+
+    points = compare(
+        dx.value,
+        lambda d: derivative(function, value, d, dy),
+        np.random.default_rng([0, 1]),
+        1e-6,
+        elements=8,
+        directions=0,
+    )
+    return next((point for point in points if point.error > 1e-6), None)

@@ -1,0 +1,37 @@
+"""The curves of a certificate as a picture, with matplotlib."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from tinygraph.certify.curve import STEPS, Curve
+from tinygraph.errors import RenderError
+
+# Okabe and Ito's colours, which remain apart for all eyes.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
+_FLOOR = 1e-17
+
+
+def plot(curves: Sequence[Curve], name: str, path: str | os.PathLike[str]) -> None:
+    """Draw the errors of gradients against the step, both in powers of ten, and write the picture to ``path``.
+
+    Raises ``RenderError`` without matplotlib, and for a path that cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise RenderError("--plot needs matplotlib: pip install 'tinygraph[draw]'") from None
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for curve, colour in zip(curves, _COLOURS * len(curves), strict=False):
+        axes.loglog(STEPS, [max(error, _FLOOR) for error in curve.errors], "o-", color=colour, label=curve.label)
+    axes.set(title=f"gradients of {name}: rule beside central differences", xlabel="step", ylabel="relative error")
+    axes.invert_xaxis()
+    axes.grid(alpha=0.3)
+    if curves:
+        axes.legend()
+    try:
+        figure.savefig(path)
+    except (OSError, ValueError) as error:
+        raise RenderError(f"{os.fspath(path)!r} cannot be written: {error}") from None

@@ -1,0 +1,76 @@
+"""The check of second derivatives: a rule that records is differentiated again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from tinygraph.certify.case import Array, Case
+from tinygraph.certify.line import Line, agreed, failed, not_asked
+from tinygraph.certify.subject import Subject
+from tinygraph.check.compare import compare
+from tinygraph.check.numeric import derivative
+from tinygraph.graph.backprop import grad
+from tinygraph.graph.tensor import Tensor
+
+_NAME = "second derivatives"
+_TOLERANCE = 1e-6
+_CASES = 3
+
+
+def second_derivatives(subject: Subject) -> Iterator[Line]:
+    """Differentiate the rule for the inputs and for ``dy``, and compare with differences of first gradients."""
+    if subject.op.opaque_vjp or not subject.differentiable:
+        why = "the rule is opaque" if subject.op.opaque_vjp else "no gradient flows"
+        yield not_asked(_NAME, why)
+        return
+    worst = 0.0
+    for case in subject.differentiable[:_CASES]:
+        try:
+            errors = list(_compared(case))
+        except Exception as error:
+            told = "write the rule in operations (tg., and NumPy functions that record), or mark it opaque=True"
+            yield failed(_NAME, "the rule cannot be recorded", f"{case.name}: {type(error).__name__}: {error}", told)
+            return
+        for size, text in errors:
+            worst = max(worst, size)
+            if size > _TOLERANCE:
+                told = "a part of the rule does not record: a constant stands where a tensor belongs"
+                yield failed(_NAME, f"worst error {size:.1e}", f"{case.name}: {text}", told)
+                return
+    yield agreed(_NAME, f"worst error {worst:.1e}")
+
+
+def _compared(case: Case) -> Iterator[tuple[float, str]]:
+    leaves = [*case.leaves(), Tensor("tensor", value=case.cotangent(case.y))]
+    wanted = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
+    second = grad(_probed(case, leaves), wanted, unreached="zeros")
+    for leaf, gradient in zip(wanted, second, strict=True):
+        value = leaf.value
+
+        def first(moved: Array, leaf: Tensor = leaf) -> Array:
+            again = [Tensor("tensor", value=moved if x is leaf else x.value) for x in leaves]
+            return np.asarray(_probed(case, again).value)
+
+        points = compare(
+            gradient.value,
+            lambda d, first=first, value=value: derivative(first, value, d, np.ones(())),  # type: ignore[misc]
+            np.random.default_rng([0, 2]),
+            _TOLERANCE,
+            elements=2,
+            directions=1,
+        )
+        yield from ((point.error, str(point)) for point in points)
+
+
+def _probed(case: Case, leaves: list[Tensor]) -> Tensor:
+    """Return the first gradients for all floating inputs, times random numbers and added up."""
+    *inputs, dy = leaves
+    wanted = [x for x in inputs if x.dtype.kind == "f"]
+    first = grad(case.record(inputs), wanted, cotangent=dy, unreached="zeros")
+    terms = [(dx * case.cotangent(dx.value, 3 + number)).sum() for number, dx in enumerate(first)]
+    total = terms[0]
+    for term in terms[1:]:
+        total = total + term
+    return total
