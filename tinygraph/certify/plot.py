@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from tinygraph.certify.curve import STEPS, Curve
 from tinygraph.errors import RenderError
@@ -11,13 +12,17 @@ from tinygraph.errors import RenderError
 # Okabe and Ito's colours, which remain apart for all eyes.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
 _FLOOR = 1e-17
+_FORMATS = (".png", ".svg", ".pdf")
 
 
 def plot(curves: Sequence[Curve], name: str, path: str | os.PathLike[str]) -> None:
     """Draw the errors of gradients against the step, both in powers of ten, and write the picture to ``path``.
 
-    Raises ``RenderError`` without matplotlib, and for a path that cannot be written.
+    Raises ``RenderError`` without matplotlib, for a path that cannot be written, and for one that does not end
+    with ``.png``, ``.svg`` or ``.pdf``.
     """
+    if Path(path).suffix.lower() not in _FORMATS:
+        raise RenderError(f"{os.fspath(path)!r} cannot be written: a plot ends with {', '.join(_FORMATS)}")
     try:
         from matplotlib.figure import Figure
     except ImportError:
