@@ -78,6 +78,16 @@ SHAPES = {
         "B7": (10,),
     },
     "xor": {"W1": (2, 4), "B1": (4,), "W2": (4, 1), "B2": (1,)},
+    "notes_cnn_norm": {
+        "K1": (8, 1, 3, 3),
+        "G1": (8,),
+        "B1": (8,),
+        "K2": (16, 8, 3, 3),
+        "G2": (16,),
+        "B2": (16,),
+        "W3": (64, 10),
+        "B3": (10,),
+    },
     "residual": {
         "K0": (12, 1, 3, 3),
         "B0": (12, 1, 1),
@@ -90,7 +100,7 @@ SHAPES = {
         },
     },
 }
-CLASSES = {"lenet5": 10, "residual": 10}
+CLASSES = {"lenet5": 10, "residual": 10, "notes_cnn_norm": 10}
 
 
 def test_the_bundled_models_are_all_there():

@@ -33,6 +33,7 @@ from tinygraph.errors import (
 )
 from tinygraph.graph.apply import apply
 from tinygraph.graph.backprop import grad
+from tinygraph.graph.composite import Composite
 from tinygraph.graph.function import OpFunction, composite, op, register
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import constant, input, parameter, state, tensor
@@ -65,7 +66,7 @@ from tinygraph.ops.comparison import (
     where,
 )
 from tinygraph.ops.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
-from tinygraph.ops.dropout import dropout
+from tinygraph.ops.dropout import dropout, dropout_mask
 from tinygraph.ops.elementwise import (
     abs,
     add,
@@ -94,11 +95,11 @@ from tinygraph.ops.normalization import (
     instance_norm,
     layer_norm,
     local_response_norm,
+    moving_sum,
     running_mean,
     running_variance,
     standardize,
     variance,
-    window_sum,
 )
 from tinygraph.ops.pooling import (
     avg_pool2d,

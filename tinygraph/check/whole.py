@@ -26,7 +26,7 @@ ELEMENTS = 5
 def check_gradients(
     graph: Graph, twins: Mapping[Tensor, Tensor], rng: np.random.Generator, tolerance: float, fault: str = ""
 ) -> list[Record]:
-    """Return a record for each floating leaf behind what is differentiated: some of its elements, and random directions through it.
+    """Return a record for each floating leaf behind what is differentiated: some of its elements, and random directions.
 
     ``twins`` are the nodes of ``graph`` computed in float64. What is differentiated is the last output that is one
     number, or else all outputs with random cotangents. With a ``fault``, gradients that do not agree are not wrong: it

@@ -52,7 +52,7 @@ class Composite(Op):
             raise OperationError(
                 f"{self.name}: forward returned {type(y).__name__} for tensors; write it in operators and operations"
             )
-        return OPERATIONS["identity"](y) if any(y is x for x in operands) else y  # type: ignore[no-any-return]
+        return OPERATIONS["identity"](y) if any(y is x for x in operands) else y
 
     def vjp(self, dy: Any, y: Any, /, *inputs: Any) -> Sequence[Any]:
         """Return the gradients of the inputs: those that the sweep through the parts finds, ``None`` where none flows."""

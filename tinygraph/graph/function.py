@@ -277,8 +277,9 @@ def _from_function(
 ) -> OpFunction:
     for trait in traits:
         if trait not in _TRAITS:
+            who = "tg.composite" if base.composite else "tg.op"
             raise TinygraphError(
-                f"tg.{'composite' if base.composite else 'op'} has no option {trait!r}{nearest(trait, _TRAITS)} (options: {listing(_TRAITS)})"
+                f"{who} has no option {trait!r}{nearest(trait, _TRAITS)} (options: {listing(_TRAITS)})"
             )
     fields = _attribute_fields(function)
     members = {"name": function.__name__, "__doc__": function.__doc__, "__module__": function.__module__}

@@ -132,7 +132,9 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
 
 def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     """Return the declaration that tables stand for, or raise ``ModelError`` at the first mistake."""
-    _only_keys(source, tables, ("name", "title", "dtype", "inputs", "parameters", "state", "blocks", "model", "training"))
+    _only_keys(
+        source, tables, ("name", "title", "dtype", "inputs", "parameters", "state", "blocks", "model", "training")
+    )
     dtype = _dtype(source, tables.get("dtype", "float32"), "dtype", known=("float32", "float64"))
     model = _table(source, tables, "model")
     _only_keys(source, model, ("equations", "output", "loss"), "model")

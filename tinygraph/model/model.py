@@ -341,7 +341,10 @@ class Model:
         save_weights(path, self._parameters.tensors, self.name)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Read parameters and state from a safetensors file of this model. Raises ``WeightsError``; then nothing has changed."""
+        """Read parameters and state from a safetensors file of this model.
+
+        Raises ``WeightsError``; then nothing has changed.
+        """
         load_weights(path, self._parameters.tensors, self.name)
 
     def __reduce__(self) -> Any:

@@ -68,11 +68,14 @@ class Recorder:
         They are ``training``, and ``stream``, which is another for each call that leaves something to chance.
         """
         given = {*kwargs, *function.attribute_names[: max(0, len(args) - len(function.op.parameters))]}
-        known = {"training": lambda: self.training, "stream": lambda: next(self.streams)}
-        return {name: known[name]() for name in function.attribute_names if name in known and name not in given}
+        asked = [name for name in function.attribute_names if name in ("training", "stream") and name not in given]
+        return {name: self.training if name == "training" else next(self.streams) for name in asked}
 
     def leaf(self, scope: Scope, name: str) -> Tensor:
-        """Return a parameter or state of a scope. A partial recording lacks tensors that sizes may speak of, so it asks for none."""
+        """Return a parameter or state of a scope.
+
+        A partial recording lacks tensors that sizes may speak of, so it asks for none.
+        """
         return self.parameters.get(scope, name, trusted=self.partial)
 
     def call_block(

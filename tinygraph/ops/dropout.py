@@ -43,7 +43,7 @@ class DropoutMask(Op):
     Raises ``ShapeError`` for a key that is not one whole number, ``AttributeValueError`` for a rate outside 0..1.
 
     >>> import tinygraph as tg
-    >>> tg.operation("dropout_mask")(np.array(7), (2, 4), rate=0.5)
+    >>> tg.dropout_mask(np.array(7), (2, 4), rate=0.5)
     array([[0., 2., 2., 0.],
            [0., 0., 2., 0.]], dtype=float32)
     """
@@ -108,7 +108,7 @@ class Dropout(Composite):
     stream: int = 0
     training: bool = False
     formula: ClassVar[str] = "{x} · mask({key}, {rate}) in training"
-    tex: ClassVar[str] = r"\operatorname{dropout}({x})"
+    tex: ClassVar[str] = r"\operatorname{dropout}({x}; {key})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_samples)
 
@@ -139,4 +139,5 @@ class Dropout(Composite):
         return x * DropoutMask(tuple(x.shape), self.rate, self.stream, dtype)(key)
 
 
+dropout_mask = DropoutMask.function
 dropout = Dropout.function

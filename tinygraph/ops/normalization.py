@@ -47,7 +47,7 @@ class Variance(Reduction):
     formula: ClassVar[str] = "variance({x})"
     tex: ClassVar[str] = r"\operatorname{Var}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
+    samples = staticmethod(  # type: ignore[assignment]
         each(
             normal,
             ((3, 4), {}),
@@ -96,9 +96,7 @@ class Standardize(Op):
     axis: Axis = -1
     epsilon: float = 1e-5
     formula: ClassVar[str] = "({x} − mean({x})) / √(variance({x}) + {epsilon})"
-    tex: ClassVar[str] = (
-        r"\frac{{x} - \operatorname{mean}({x})}{\sqrt{\operatorname{Var}({x}) + \varepsilon}}"
-    )
+    tex: ClassVar[str] = r"\frac{{x} - \operatorname{mean}({x})}{\sqrt{\operatorname{Var}({x}) + \varepsilon}}"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(
         each(
@@ -136,14 +134,14 @@ class Standardize(Op):
 
 @register
 @dataclass(frozen=True)
-class WindowSum(Op):
+class MovingSum(Op):
     """For each place along ``axis`` the sum of it, the ``before`` elements before it and the ``after`` elements after it.
 
     Beyond the ends there is nothing. Its gradient is the same sum the other way round. Source: the sum rule. Raises
     ``ShapeError`` for an axis that ``x`` does not have, ``AttributeValueError`` for a negative reach.
 
     >>> import tinygraph as tg
-    >>> tg.window_sum(np.array([1.0, 2.0, 3.0, 4.0]), before=1, after=0)
+    >>> tg.moving_sum(np.array([1.0, 2.0, 3.0, 4.0]), before=1, after=0)
     array([1., 3., 5., 7.])
     """
 
@@ -151,7 +149,7 @@ class WindowSum(Op):
     after: int
     axis: int = -1
     formula: ClassVar[str] = "sum of {x} from {before} before to {after} after"
-    tex: ClassVar[str] = r"\operatorname{windowsum}({x})"
+    tex: ClassVar[str] = r"\operatorname{movingsum}({x})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(
         each(
@@ -165,7 +163,7 @@ class WindowSum(Op):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.before < 0 or self.after < 0:
-            raise AttributeValueError(f"window_sum: before and after must not be negative; found {self}")
+            raise AttributeValueError(f"moving_sum: before and after must not be negative; found {self}")
 
     def shape(self, x: Value) -> Shape:
         normalized_axis(self, x, self.axis)
@@ -183,12 +181,12 @@ class WindowSum(Op):
         return y
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return window_sum(dy, self.after, self.before, self.axis)
+        return moving_sum(dy, self.after, self.before, self.axis)
 
 
 variance = Variance.function
 standardize = Standardize.function
-window_sum = WindowSum.function
+moving_sum = MovingSum.function
 
 
 def _around_channels(x: Value) -> tuple[int, ...]:
@@ -262,7 +260,7 @@ class BatchNorm(_Channelled):
     epsilon: float = 1e-5
     training: bool = False
     formula: ClassVar[str] = "{scale} · ({x} − {mean}) / √({variance} + {epsilon}) + {shift}"
-    tex: ClassVar[str] = r"\operatorname{BatchNorm}({x})"
+    tex: ClassVar[str] = r"\operatorname{BatchNorm}({x}; {scale}, {shift}, {mean}, {variance})"
     samples = staticmethod(
         _with_channels(
             positive,
@@ -334,7 +332,8 @@ class RunningVariance(_Running):
     """The next running variance of each channel, as ``running_mean``; of the batch it takes the unbiased estimate.
 
     With ``correction=0`` it takes the variance itself, as ONNX does; of a single number that is taken in any case, 0.
-    Source: Ioffe and Szegedy, 2015, algorithm 2. Raises ``ShapeError``, and ``AttributeValueError`` for a momentum outside 0..1.
+    Source: Ioffe and Szegedy, 2015, algorithm 2. Raises ``ShapeError``, and ``AttributeValueError`` for a momentum outside
+    0..1.
 
     >>> import tinygraph as tg
     >>> tg.running_variance(np.ones(1), np.array([[1.0], [3.0]]))
@@ -369,7 +368,7 @@ class LayerNorm(Composite):
     axis: int = -1
     epsilon: float = 1e-5
     formula: ClassVar[str] = "{scale} · standardize({x}) + {shift}"
-    tex: ClassVar[str] = r"\operatorname{LayerNorm}({x})"
+    tex: ClassVar[str] = r"\operatorname{LayerNorm}({x}; {scale}, {shift})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(
         lambda rng: [
@@ -391,7 +390,9 @@ class LayerNorm(Composite):
             except ValueError:
                 fits = False
             if not fits:
-                self.refuse((x, scale, shift), f"scale and shift must broadcast to the axes from {self.axis} on, {over}")
+                self.refuse(
+                    (x, scale, shift), f"scale and shift must broadcast to the axes from {self.axis} on, {over}"
+                )
         return tuple(x.shape)
 
     def forward(self, x: Value, scale: Value, shift: Value) -> Value:
@@ -415,7 +416,7 @@ class GroupNorm(_Channelled):
     groups: int
     epsilon: float = 1e-5
     formula: ClassVar[str] = "{scale} · standardize({x} in {groups} groups) + {shift}"
-    tex: ClassVar[str] = r"\operatorname{GroupNorm}({x})"
+    tex: ClassVar[str] = r"\operatorname{GroupNorm}({x}; {scale}, {shift})"
     samples = staticmethod(
         _with_channels(normal, 2, ((3, 4), {"groups": 2}), ((2, 4, 3, 2), {"groups": 2, "epsilon": 0.1}))
     )
@@ -450,7 +451,7 @@ class InstanceNorm(_Channelled):
 
     epsilon: float = 1e-5
     formula: ClassVar[str] = "{scale} · standardize({x}) + {shift}"
-    tex: ClassVar[str] = r"\operatorname{InstanceNorm}({x})"
+    tex: ClassVar[str] = r"\operatorname{InstanceNorm}({x}; {scale}, {shift})"
     samples = staticmethod(_with_channels(normal, 2, ((2, 3, 4), {}), ((2, 2, 3, 2), {"epsilon": 0.1})))
 
     def shape(self, x: Value, scale: Value, shift: Value) -> Shape:  # type: ignore[override]
@@ -501,7 +502,7 @@ class LocalResponseNorm(_Channelled):
         return super().shape(x)
 
     def forward(self, x: Value) -> Value:
-        squares = window_sum(x * x, (self.size - 1) // 2, self.size // 2, axis=1)
+        squares = moving_sum(x * x, (self.size - 1) // 2, self.size // 2, axis=1)
         return x / (self.bias + self.alpha / self.size * squares) ** self.beta
 
 

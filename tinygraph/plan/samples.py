@@ -261,7 +261,7 @@ def _standardize(use: Use) -> Behaviour | None:
     return None if use.each(0) in normalized_axes(use.op, use.node, use.op.axis) else Behaviour(use.states[0])
 
 
-@_of(normalization.WindowSum, activation.Softmax, activation.LogSoftmax)
+@_of(normalization.MovingSum, activation.Softmax, activation.LogSoftmax)
 def _along_axis(use: Use) -> Behaviour | None:
     return None if use.op.axis % use.node.ndim == use.each(0) else Behaviour(use.states[0])
 

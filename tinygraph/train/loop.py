@@ -82,9 +82,9 @@ def fit(
     ``optimizer`` may be named, ``"sgd"`` or ``"adam"``; the model's settings count for the one that it names itself.
     Samples are the first axis; dtypes are cast to the model's. Each epoch shuffles the samples anew, by
     ``default_rng([seed, epoch])``, and the last batch may be smaller than ``batch_size``. Training goes on from the
-    present parameters and the model's state; the state of the optimizer starts anew. The same parameters, data, settings and seed give the
-    same bits on the same machine with the same number of threads (see ``tg.compile``). ``callback`` gets a ``Progress``.
-    ``compiled=False`` computes by plain evaluation, slower and the same but for rounding.
+    present parameters and the model's state; the state of the optimizer starts anew. The same parameters, state, data,
+    settings and seed give the same bits on the same machine with the same number of threads (see ``tg.compile``).
+    ``callback`` gets a ``Progress``. ``compiled=False`` computes by plain evaluation, slower and the same but for rounding.
 
     Raises ``DataError`` (see ``check_data``), ``AttributeValueError`` for settings out of range, and
     ``TrainingError`` when a value is no longer finite, naming the first such node; parameters then keep the values

@@ -123,7 +123,10 @@ class RecordedStep:
     def finish(
         self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
     ) -> tuple[Array, float]:
-        """Move the parameters, the optimizer's state and the model's to what was computed, if all of it is finite; return output and loss."""
+        """Move parameters, the optimizer's state and the model's to what was computed, if all of it is finite.
+
+        Returns output and loss.
+        """
         output, loss, *moved = results
         if not all(map(all_finite, (loss, *moved))):
             node, sentence = first_not_finite(self.graph, self.recording, bound)
