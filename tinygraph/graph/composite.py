@@ -57,12 +57,18 @@ class Composite(Op):
     def vjp(self, dy: Any, y: Any, /, *inputs: Any) -> Sequence[Any]:
         """Return the gradients of the inputs: those that the sweep through the parts finds, ``None`` where none flows."""
         recording = any(isinstance(x, Tensor) for x in (dy, *inputs))
-        # One tensor may stand in two places, and each place has a gradient of its own.
-        leaves = [_again(x) if recording else Tensor("tensor", value=np.array(x)) for x in inputs]
+        leaves = _leaves(inputs) if recording else [Tensor("tensor", value=np.array(x)) for x in inputs]
         found = gradients_of(self.forward(*leaves), leaves, dy)
         gradients = [found.get(leaf) for leaf in leaves]
         return gradients if recording else [None if dx is None else dx.value for dx in gradients]
 
 
-def _again(x: Any) -> Tensor:
-    return OPERATIONS["identity"](x if isinstance(x, Tensor) else Tensor("tensor", value=np.array(x)))  # type: ignore[no-any-return]
+def _leaves(inputs: Sequence[Any]) -> list[Tensor]:
+    """Return tensors at which a sweep ends that stand for the inputs, each for one place.
+
+    A tensor may stand in two places, or be computed from one that stands in another: each gets a second name then.
+    """
+    tensors = [x if isinstance(x, Tensor) else Tensor("tensor", value=np.array(x)) for x in inputs]
+    if len(set(tensors)) == len(tensors) and all(x.op is None for x in tensors):
+        return tensors
+    return [OPERATIONS["identity"](x) for x in tensors]

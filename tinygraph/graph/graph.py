@@ -60,13 +60,18 @@ class Graph:
         return self._leaves_by_kind["parameter"]
 
     @property
+    def state(self) -> Mapping[str, Tensor]:
+        """What is kept from step to step and not trained, by name, in order."""
+        return self._leaves_by_kind["state"]
+
+    @property
     def leaves(self) -> Mapping[str, Tensor]:
         """All nodes that no operation made, by name, in order."""
         return self._leaves_by_kind["leaf"]
 
     @cached_property
     def _leaves_by_kind(self) -> Mapping[str, Mapping[str, Tensor]]:
-        found: dict[str, dict[str, Tensor]] = {"leaf": {}, "input": {}, "parameter": {}}
+        found: dict[str, dict[str, Tensor]] = {"leaf": {}, "input": {}, "parameter": {}, "state": {}}
         for node in self.nodes:
             if node.op is None:
                 found["leaf"][self.labels[node]] = node

@@ -17,7 +17,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError, ModelError, listing, nearest
 from tinygraph.graph.attributes import conform
 from tinygraph.model.initializers import INITIALIZERS, STATE_INITIALIZERS, Initializer
-from tinygraph.model.parse import Statement, parse_expression, parse_size
+from tinygraph.model.parse import Statement, parse_next, parse_size
 from tinygraph.model.places import Source, kind_of
 
 Size = int | Statement
@@ -194,10 +194,8 @@ def _state(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> State
     following = spec.get("next")
     if following is not None and not isinstance(following, str):
         source.fail(f"{what}: next must be the expression of its value after a step, a text", *path)
-    line = source.line(*path)
-    return StateDeclaration(
-        *drawn, dtype, None if following is None else parse_expression(following, name, source.file, line)
-    )
+    statement = None if following is None else parse_next(following, name, source, source.line(*path))
+    return StateDeclaration(*drawn, dtype, statement)
 
 
 def _drawn(

@@ -149,16 +149,17 @@ def _statement(node: ast.stmt, text: Text) -> Statement:
 
 def parse_size(size: str, file: str | None, line: int | None) -> Statement:
     """Return the syntax of a size that is read off other tensors, such as ``f.shape[1]``."""
-    return parse_expression(size, "size", file, line, "a size")
+    return Statement("size", _expression(size, "a size", file, line), Text(size, file, line or 1, 1))
 
 
-def parse_expression(
-    written: str, target: str, file: str | None, line: int | None, what: str = "an expression"
-) -> Statement:
-    """Return the syntax of an expression in a line of its own, as the equation of ``target``."""
-    text = Text(written, file, line or 1, 1)
+def parse_next(written: str, name: str, source: Source, line: int | None) -> Statement:
+    """Return the syntax of the expression of a state's next value, which stands in a line of ``source``."""
+    expression = _expression(written, "an expression", source.file, line)
+    return Statement(name, expression, Text(written, source.file, line or 1, 1, source))
+
+
+def _expression(written: str, what: str, file: str | None, line: int | None) -> ast.expr:
     try:
-        expression = ast.parse(written.strip(), mode="eval").body
+        return ast.parse(written.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ModelError(f"not {what}: {written!r}", file=file, line=line) from None
-    return Statement(target, expression, text)

@@ -113,8 +113,10 @@ class Recorder:
             scope.values[statement.target] = value
         if self.training and not self.partial:
             self._move(scope)
-        for name, declared in scope.equations.leaves.items():
-            if name not in scope.values and not self.partial and (self.training or declared.kind == "parameter"):
+        # What only the state's new values speak of, prediction does not use.
+        every = self.training or not self.program.modal
+        for name, declared in scope.equations.leaves.items() if not self.partial else ():
+            if name not in scope.values and (every or declared.kind == "parameter"):
                 self.program.source.fail(f"{declared.kind} {name!r} is never used", *declared.path)
 
     def _move(self, scope: Scope) -> None:

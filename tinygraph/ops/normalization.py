@@ -421,7 +421,7 @@ class GroupNorm(_Channelled):
         _with_channels(normal, 2, ((3, 4), {"groups": 2}), ((2, 4, 3, 2), {"groups": 2, "epsilon": 0.1}))
     )
 
-    def shape(self, x: Value, scale: Value, shift: Value) -> Shape:  # type: ignore[override]
+    def shape(self, x: Value, scale: Value, shift: Value) -> Shape:
         shape = super().shape(x, scale, shift)
         if self.groups < 1 or shape[1] % self.groups:
             self.refuse((x, scale, shift), f"{shape[1]} channels do not make {self.groups} groups")
@@ -454,7 +454,7 @@ class InstanceNorm(_Channelled):
     tex: ClassVar[str] = r"\operatorname{InstanceNorm}({x}; {scale}, {shift})"
     samples = staticmethod(_with_channels(normal, 2, ((2, 3, 4), {}), ((2, 2, 3, 2), {"epsilon": 0.1})))
 
-    def shape(self, x: Value, scale: Value, shift: Value) -> Shape:  # type: ignore[override]
+    def shape(self, x: Value, scale: Value, shift: Value) -> Shape:
         shape = super().shape(x, scale, shift)
         if len(shape) < 3:
             self.refuse((x, scale, shift), "x needs places behind its channels")
@@ -498,7 +498,7 @@ class LocalResponseNorm(_Channelled):
         if self.size < 1:
             raise AttributeValueError(f"{self.name}: size must be at least 1; found {self.size}")
 
-    def shape(self, x: Value) -> Shape:  # type: ignore[override]
+    def shape(self, x: Value) -> Shape:
         return super().shape(x)
 
     def forward(self, x: Value) -> Value:
