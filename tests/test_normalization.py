@@ -83,7 +83,7 @@ def test_layer_norm_goes_along_all_axes_from_one_on(axis):
 
 def test_standardized_numbers_far_from_zero_keep_their_digits():
     x = np.array([[10000.0, 10001.0, 10002.0]], np.float32)
-    assert_allclose(tg.standardize(x, epsilon=0), [[-1.5**0.5, 0, 1.5**0.5]], rtol=1e-6, atol=1e-6)
+    assert_allclose(tg.standardize(x, epsilon=0), [[-(1.5**0.5), 0, 1.5**0.5]], rtol=1e-6, atol=1e-6)
     assert tg.standardize(x).dtype == np.float32
 
 
