@@ -353,7 +353,10 @@ class Case:
     def recorded(self):
         """Return the leaves, the result and the feeds."""
         leaves = [tg.input(f"x{i}", x.shape, x.dtype) for i, x in enumerate(self.inputs)]
-        return leaves, self(leaves), {f"x{i}": x for i, x in enumerate(self.inputs)}
+        y = self(leaves)
+        # The parts of a composite may leave an input out.
+        used = tg.Graph(y).inputs
+        return leaves, y, {f"x{i}": x for i, x in enumerate(self.inputs) if f"x{i}" in used}
 
     @property
     def batch(self):
