@@ -168,8 +168,16 @@ def test_a_card_of_a_picture_has_its_name():
     assert (cards["D"].title, cards["D"].attributes) == ("dropout", "rate=0.2")
 
 
+def test_parts_that_equations_speak_of_are_called_after_the_input():
+    x, one = tg.input("Z1", (4, 3)), np.ones(3, np.float32)
+    names = [node.name for node in tg.Graph(tg.batch_norm(x, one, one, one, one, training=True)).nodes if node.name]
+    assert names == ["Z1", "Z1_hat"]
+    nameless = tg.tensor(X)
+    assert all(node.name is None for node in tg.Graph(tg.dropout(nameless, 1, training=True)).nodes if node.op)
+
+
 def test_its_page_says_what_it_is_made_of():
     page = CliRunner().invoke(main, ["ops", "layer_norm"]).output
-    assert "made of     y = standardize(x, axis=(1,)) * scale + shift" in page
-    assert "dscale = sum_to(dy * t1, (4,))" in page
+    assert "made of     x_hat = standardize(x, axis=(1,))" in page
+    assert "dscale = sum_to(dy * x_hat, (4,))" in page
     assert "made of" not in CliRunner().invoke(main, ["ops", "relu"]).output

@@ -382,7 +382,8 @@ def test_equations_show_the_new_values_with_the_update():
     forward, update = lines.partition("Update")[::2]
     assert "M1_new      = running_mean(M1, Z1)" in update
     assert "_new" not in forward
-    assert "dG1         = reshape(sum_to(dN1 * t1, (8, 1, 1)), (8,))" in forward
+    assert "dG1         = reshape(sum_to(dN1 * Z1_hat, (8, 1, 1)), (8,))" in forward
+    assert "df          = dD * f_mask" in forward
     alone = CliRunner().invoke(main, ["equations", "notes_cnn_norm"]).output
     assert "chance_new  = chance + 1" in alone
 

@@ -36,7 +36,7 @@ def part_lines(op: type[Op]) -> list[str]:
 
     >>> import tinygraph as tg
     >>> part_lines(tg.layer_norm.op)
-    ['y = standardize(x, axis=(1,)) * scale + shift']
+    ['x_hat = standardize(x, axis=(1,))', 'y = x_hat * scale + shift']
     """
     from tinygraph.errors import TinygraphError
     from tinygraph.graph.graph import Graph

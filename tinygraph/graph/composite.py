@@ -54,6 +54,20 @@ class Composite(Op):
             )
         return OPERATIONS["identity"](y) if any(y is x for x in operands) else y
 
+    @staticmethod
+    def named(part: Any, x: Any, suffix: str) -> Any:
+        """Return a part, called after the input that it belongs to where that has a name: equations can then speak of it.
+
+        >>> import tinygraph as tg
+        >>> x = tg.tensor([1.0, 2.0], name="x")
+        >>> Composite.named(x * 2, x, "double").name
+        'x_double'
+        """
+        recorded = isinstance(part, Tensor) and part.op is not None and part.name is None
+        if recorded and getattr(x, "name", None):
+            part.name = f"{x.name}_{suffix}"
+        return part
+
     def vjp(self, dy: Any, y: Any, /, *inputs: Any) -> Sequence[Any]:
         """Return the gradients of the inputs: those that the sweep through the parts finds, ``None`` where none flows."""
         recording = any(isinstance(x, Tensor) for x in (dy, *inputs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -52,7 +53,7 @@ class DropoutMask(Op):
     rate: float = 0.5
     stream: int = 0
     dtype: str = "float32"
-    formula: ClassVar[str] = "[random ≥ {rate}] / (1 − {rate})"
+    formula: ClassVar[str] = "[random({key}) ≥ {rate}] / (1 − {rate})"
     tex: ClassVar[str] = r"\operatorname{mask}({key})"
     samples = staticmethod(
         lambda rng: [Sample(np.array(3), to=(4, 5), dtype="float64"), Sample(np.array(-1), to=(), rate=0.2, stream=2)]
@@ -73,9 +74,12 @@ class DropoutMask(Op):
         return np.dtype(self.dtype)
 
     def forward(self, key: Value) -> Value:
-        # Two numbers make the key of a cipher, and its text is the count of elements: nothing is drawn in an order.
-        draw = np.random.Generator(np.random.Philox(key=int(key) % _WORD + _WORD * (self.stream % _WORD)))
-        kept = draw.random(self.to, dtype=np.float32) >= np.float32(self.rate)
+        # Two numbers make the key of a cipher, whose words NumPy keeps as they are from version to version: 32 bits for each
+        # element, of which a share below the rate is left out.
+        count = math.prod(self.to)
+        cipher = np.random.Philox(key=int(key) % _WORD + _WORD * (self.stream % _WORD))
+        words = cipher.random_raw((count + 1) // 2).astype("<u8").view("<u4")[:count]
+        kept = (words >= np.uint32(self.rate * 2**32)).reshape(self.to)
         return np.multiply(kept, np.asarray(1 / (1 - self.rate), self.dtype), dtype=self.dtype)
 
 
@@ -136,7 +140,8 @@ class Dropout(Composite):
         if not self._drops:
             return x
         dtype = np.result_type(x.dtype, 0.0).name
-        return x * DropoutMask(tuple(x.shape), self.rate, self.stream, dtype)(key)
+        mask = DropoutMask(tuple(x.shape), self.rate, self.stream, dtype)(key)
+        return x * self.named(mask, x, "mask")
 
 
 dropout_mask = DropoutMask.function

@@ -274,7 +274,7 @@ class BatchNorm(_Channelled):
 
     def forward(self, x: Value, scale: Value, shift: Value, mean: Value, variance: Value) -> Value:
         if self.training:
-            y = standardize(x, _around_channels(x), self.epsilon)
+            y = self.named(standardize(x, _around_channels(x), self.epsilon), x, "hat")
         else:
             y = (x - _for_channels(mean, x)) / _for_channels(sqrt(variance + self.epsilon), x)
         return y * _for_channels(scale, x) + _for_channels(shift, x)
@@ -397,7 +397,7 @@ class LayerNorm(Composite):
 
     def forward(self, x: Value, scale: Value, shift: Value) -> Value:
         axes = tuple(range(normalized_axis(self, x, self.axis), len(x.shape)))
-        return standardize(x, axes, self.epsilon) * scale + shift
+        return self.named(standardize(x, axes, self.epsilon), x, "hat") * scale + shift
 
 
 @register
@@ -430,7 +430,7 @@ class GroupNorm(_Channelled):
     def forward(self, x: Value, scale: Value, shift: Value) -> Value:
         n, c, *places = x.shape
         grouped = reshape(x, (n, self.groups, c // self.groups * math.prod(places)))
-        y = reshape(standardize(grouped, -1, self.epsilon), x.shape)
+        y = self.named(reshape(standardize(grouped, -1, self.epsilon), x.shape), x, "hat")
         return y * _for_channels(scale, x) + _for_channels(shift, x)
 
 
@@ -461,7 +461,7 @@ class InstanceNorm(_Channelled):
         return shape
 
     def forward(self, x: Value, scale: Value, shift: Value) -> Value:
-        y = standardize(x, tuple(range(2, len(x.shape))), self.epsilon)
+        y = self.named(standardize(x, tuple(range(2, len(x.shape))), self.epsilon), x, "hat")
         return y * _for_channels(scale, x) + _for_channels(shift, x)
 
 
