@@ -95,11 +95,8 @@ from tinygraph.ops.normalization import (
     instance_norm,
     layer_norm,
     local_response_norm,
-    moving_sum,
     running_mean,
     running_variance,
-    standardize,
-    variance,
 )
 from tinygraph.ops.pooling import (
     avg_pool2d,
@@ -111,6 +108,7 @@ from tinygraph.ops.pooling import (
 )
 from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
 from tinygraph.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose
+from tinygraph.ops.statistics import moving_sum, standardize, variance
 from tinygraph.plan import Plan, compile
 from tinygraph.train import SGD, Adam, Data, History, TrainingInterrupted, evaluate, fit, load_data, update_equations
 

@@ -23,6 +23,7 @@ FAMILIES = {
     "pooling": "#CC79A7",
     "reduction": "#CC79A7",
     "normalization": "#CC79A7",
+    "statistics": "#CC79A7",
     "dropout": "#BBBBBB",
     "loss": "#E69F00",
     "elementwise": "#BBBBBB",

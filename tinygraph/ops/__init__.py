@@ -13,6 +13,7 @@ from tinygraph.ops import (
     pooling,
     reduction,
     shape,
+    statistics,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "pooling",
     "reduction",
     "shape",
+    "statistics",
 ]

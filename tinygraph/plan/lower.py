@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from tinygraph.ops.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
 from tinygraph.ops.elementwise import add, multiply
 from tinygraph.ops.indexing import Flip
-from tinygraph.ops.normalization import Standardize, Variance
 from tinygraph.ops.pooling import AvgUnpool2d, MaxPool2d, MaxUnpool2d
 from tinygraph.ops.shape import Reshape, Transpose
+from tinygraph.ops.statistics import Standardize, Variance
 from tinygraph.plan.node import Node, make, remade, rewrite, users
 from tinygraph.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
 from tinygraph.plan.rows import (

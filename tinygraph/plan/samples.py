@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from tinygraph.graph.op import Op, Shape
-from tinygraph.ops import activation, convolution, indexing, linear, loss, normalization, pooling, reduction
+from tinygraph.ops import activation, convolution, indexing, linear, loss, pooling, reduction, statistics
 from tinygraph.ops import shape as moves
 from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.comparison import Clip
@@ -237,7 +237,7 @@ def _stacked_matmul(use: Use) -> Behaviour | None:
     return None if more else Behaviour(Each(axis))
 
 
-@_of(reduction.Sum, reduction.Mean, reduction.Max, reduction.Min, reduction.LogSumExp, normalization.Variance)
+@_of(reduction.Sum, reduction.Mean, reduction.Max, reduction.Min, reduction.LogSumExp, statistics.Variance)
 def _reduction(use: Use) -> Behaviour | None:
     (x,), axis = use.node.inputs, use.each(0)
     assert axis is not None
@@ -255,13 +255,13 @@ def _first_extreme(use: Use) -> Behaviour | None:
     return None if axis in normalized_axes(use.op, use.node.inputs[0], use.op.axis) else Behaviour(use.states[0])
 
 
-@_of(normalization.Standardize)
+@_of(statistics.Standardize)
 def _standardize(use: Use) -> Behaviour | None:
     # Over the samples, mean and deviation are those of the whole batch, which no tile knows.
     return None if use.each(0) in normalized_axes(use.op, use.node, use.op.axis) else Behaviour(use.states[0])
 
 
-@_of(normalization.MovingSum, activation.Softmax, activation.LogSoftmax)
+@_of(statistics.MovingSum, activation.Softmax, activation.LogSoftmax)
 def _along_axis(use: Use) -> Behaviour | None:
     return None if use.op.axis % use.node.ndim == use.each(0) else Behaviour(use.states[0])
 

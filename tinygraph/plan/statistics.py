@@ -7,9 +7,9 @@ import numpy as np
 from tinygraph.graph.op import Op
 from tinygraph.ops.axes import Axis
 from tinygraph.ops.elementwise import add, divide, multiply, sqrt, subtract
-from tinygraph.ops.normalization import Standardize, Variance
 from tinygraph.ops.reduction import Mean
 from tinygraph.ops.shape import Reshape
+from tinygraph.ops.statistics import Standardize, Variance
 from tinygraph.plan.node import Node, constant, make
 from tinygraph.plan.trust import is_a
 
