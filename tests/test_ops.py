@@ -137,7 +137,9 @@ def test_recorded_with_shapes_alone_it_evaluates_to_the_same(case: Case) -> None
     y = case(case.inputs)
     assert not recorded.has_value
     assert (recorded.shape, recorded.dtype) == (y.shape, y.dtype)
-    (evaluated,) = tg.run(recorded, dict(zip(leaves, case.inputs, strict=True)))
+    # The parts of a composite may leave an input out.
+    used = tg.Graph(recorded).inputs.values()
+    (evaluated,) = tg.run(recorded, {x: value for x, value in zip(leaves, case.inputs, strict=True) if x in used})
     assert_array_equal(evaluated, y)
     assert_array_equal(case([tg.tensor(x) for x in case.inputs]).value, y)
 
