@@ -138,7 +138,7 @@ def test_recorded_with_shapes_alone_it_evaluates_to_the_same(case: Case) -> None
     assert not recorded.has_value
     assert (recorded.shape, recorded.dtype) == (y.shape, y.dtype)
     # The parts of a composite may leave an input out.
-    used = tg.Graph(recorded).inputs.values()
+    used = set(tg.Graph(recorded).nodes)
     (evaluated,) = tg.run(recorded, {x: value for x, value in zip(leaves, case.inputs, strict=True) if x in used})
     assert_array_equal(evaluated, y)
     assert_array_equal(case([tg.tensor(x) for x in case.inputs]).value, y)
@@ -418,6 +418,20 @@ WRONG_SHAPES: list[tuple[str, list[Any], Attributes]] = [
     ("cross_entropy", [(4, 3), np.zeros((3,), int)], {}),
     ("cross_entropy", [(4, 3), (4,)], {}),
     ("cross_entropy", [(), ()], {}),
+    ("variance", [(2, 3)], {"axis": 2}),
+    ("variance", [(2, 1)], {"axis": 1, "correction": 1}),
+    ("standardize", [(2, 3)], {"axis": 2}),
+    ("moving_sum", [(2, 3)], {"before": 1, "after": 0, "axis": 2}),
+    ("dropout_mask", [np.zeros((2,), int)], {"to": (2,)}),
+    ("dropout", [(2, 3), np.zeros((2,), int)], {}),
+    ("batch_norm", [(2, 3), (2,), (3,), (3,), (3,)], {}),
+    ("batch_norm", [(3,), (3,), (3,), (3,), (3,)], {"training": True}),
+    ("running_mean", [(2,), (4, 3)], {}),
+    ("running_variance", [(2,), (4, 3)], {}),
+    ("layer_norm", [(2, 3), (2,), (3,)], {}),
+    ("group_norm", [(2, 4), (4,), (4,)], {"groups": 3}),
+    ("instance_norm", [(2, 3), (3,), (3,)], {}),
+    ("local_response_norm", [(3,)], {"size": 3}),
 ]
 WRONG_IDS = [f"{name}-{i}" for i, (name, _, _) in enumerate(WRONG_SHAPES)]
 

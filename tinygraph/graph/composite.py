@@ -73,8 +73,8 @@ class Composite(Op):
         recording = any(isinstance(x, Tensor) for x in (dy, *inputs))
         leaves = _leaves(inputs) if recording else [Tensor("tensor", value=np.array(x)) for x in inputs]
         found = gradients_of(self.forward(*leaves), leaves, dy)
-        gradients = [found.get(leaf) for leaf in leaves]
-        return gradients if recording else [None if dx is None else dx.value for dx in gradients]
+        gradients = (found.get(leaf) for leaf in leaves)
+        return tuple(dx if recording or dx is None else dx.value for dx in gradients)
 
 
 def _leaves(inputs: Sequence[Any]) -> list[Tensor]:

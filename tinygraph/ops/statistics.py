@@ -29,8 +29,8 @@ def check_epsilon(op: Any) -> None:
 class Variance(Reduction):
     """Mean squared distance from the mean over ``axis`` (all axes by default); divided by ``n - correction`` of n numbers.
 
-    ``correction=1`` is the unbiased estimate. Source: NumPy's ``var``, in two passes. Raises ``ShapeError`` where no more
-    than ``correction`` numbers go into a result, and ``AttributeValueError`` for axes that do not fit the shape.
+    ``correction=1`` is the unbiased estimate; NaN of nothing. Source: NumPy's ``var``, in two passes. Raises ``ShapeError``
+    where a correction leaves nothing to divide by, and ``AttributeValueError`` for axes that do not fit the shape.
 
     >>> import tinygraph as tg
     >>> tg.variance(np.array([[1.0, 3.0], [2.0, 6.0]]), axis=1)
@@ -52,7 +52,7 @@ class Variance(Reduction):
 
     def shape(self, x: Value) -> Shape:
         shape = super().shape(x)
-        if self.count(x) <= self.correction and 0 not in shape:
+        if self.correction and self.count(x) <= self.correction and 0 not in shape:
             self.refuse([x], f"there is no variance of {self.count(x)} numbers with correction {self.correction}")
         return shape
 
@@ -62,7 +62,7 @@ class Variance(Reduction):
     def forward(self, x: Value) -> Value:
         x = floating(x)
         if not x.size:
-            return np.zeros(self.shape(x), x.dtype)
+            return np.full(self.shape(x), math.nan, x.dtype)
         apart = x - x.mean(axis=self.axis, keepdims=True)
         return (apart * apart).sum(axis=self.axis, keepdims=self.keepdims) / (self.count(x) - self.correction)
 
