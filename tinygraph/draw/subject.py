@@ -233,7 +233,7 @@ def subject_of(
         missing = "there is no single number to take gradients of"
     found, why = _backward(loss, wrt, missing) if backward else (None, "it was not asked for")
     subject = Subject(title or "", tuple(items), found, why, {}, tuple(ends))
-    return Subject(title or "", subject.items, found, why, _values(subject, feeds), tuple(ends))
+    return Subject(title or "", subject.items, found, why, values_of(subject, feeds), tuple(ends))
 
 
 def _backward(loss: Tensor | None, wrt: Sequence[Tensor], missing: str) -> tuple[Backward | None, str]:
@@ -298,8 +298,8 @@ def _behind(node: Tensor, stop: set[Tensor]) -> list[Tensor]:
     return sorted(found, key=attrgetter("order"))
 
 
-def _values(subject: Subject, feeds: Mapping[Any, Any] | None) -> dict[Tensor, Array]:
-    """Return the value of every node, if all that they are computed from have one."""
+def values_of(subject: Subject, feeds: Mapping[Any, Any] | None) -> dict[Tensor, Array]:
+    """Return the value of every node, if all that they are computed from have one or are given one by ``feeds``."""
     known: dict[Tensor, Array] = {}
     graph = Graph(subject.nodes)
     if feeds is None and any(not leaf.has_value for leaf in graph.inputs.values()):

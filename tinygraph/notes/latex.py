@@ -41,7 +41,7 @@ def latex_text(document: Document) -> str:
     \\documentclass[11pt]{article}
     """
     parts = [_OPENING, rf"\title{{{literal(document.title)}}}", r"\date{}", r"\begin{document}", r"\maketitle"]
-    for section in document.sections:
+    for section in document.printed:
         blocks = [part for block in section.blocks for part in _block(block)]
         if blocks:
             parts += [

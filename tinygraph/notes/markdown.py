@@ -30,7 +30,7 @@ def markdown_text(document: Document) -> str:
     # Exclusive or, with four hidden units
     """
     parts = [f"# {literal(document.title)}"]
-    for section in document.sections:
+    for section in document.printed:
         parts.append(f"## {literal(section.title)}")
         for block in section.blocks:
             parts += _block(block)
