@@ -37,7 +37,8 @@ class Terms:
     text: str = ""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "factors", tuple((place, np.atleast_1d(cells)) for place, cells in self.factors))
+        if any(cells.__class__ is not np.ndarray or cells.ndim != 1 for _, cells in self.factors):
+            object.__setattr__(self, "factors", tuple((place, np.atleast_1d(cells)) for place, cells in self.factors))
 
     def __len__(self) -> int:
         return len(self.factors[0][1]) if self.factors else np.size(self.weight)
@@ -79,7 +80,7 @@ class Explanation:
 
 def one(place: int, cell: Any) -> Cells:
     """Return one element as cells."""
-    return place, np.atleast_1d(cell)
+    return place, np.array([cell], np.intp) if isinstance(cell, int) else np.atleast_1d(cell)
 
 
 def position(index: Sequence[int], shape: Shape) -> int:
@@ -113,14 +114,20 @@ def moved(op: Op, index: tuple[int, ...], shapes: Sequence[Shape]) -> Explanatio
     >>> [cells for _, cells in moved(tg.transpose.op(), (1, 0), [(2, 3)]).terms[0].factors]
     [array([1])]
     """
-    places, cells = _sources(op, tuple(tuple(shape) for shape in shapes))
+    places, cells = sources(op, tuple(map(tuple, shapes)))
     place = int(places[index])
-    return Explanation() if place < 0 else Explanation((Terms((one(place, cells[index]),)),))
+    return Explanation() if place < 0 else Explanation((Terms((one(place, int(cells[index])),)),))
 
 
 @functools.lru_cache(maxsize=64)
-def _sources(op: Op, shapes: tuple[Shape, ...]) -> tuple[Array, Array]:
-    """Return, for each element of the result, the place of the input that it came from, or -1, and the position there."""
+def sources(op: Op, shapes: tuple[Shape, ...]) -> tuple[Array, Array]:
+    """Return, for each element of the result of an operation that only moves elements, the place of the input that it came
+    from, or -1 for none, and the position there.
+
+    >>> import tinygraph as tg
+    >>> sources(tg.flip.op(), ((3,),))
+    (array([0, 0, 0]), array([2, 1, 0]))
+    """
     ends = np.cumsum([0, *(int(np.prod(shape, dtype=int)) for shape in shapes)])
     # Numbers from 1, so that zeros of padding are none of them.
     numbered = [np.arange(a + 1, b + 1).reshape(s) for a, b, s in zip(ends[:-1], ends[1:], shapes, strict=True)]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.errors import RenderError, listing, nearest
+from tinygraph.errors import RenderError, TinygraphError, listing, nearest
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -54,6 +54,30 @@ class Notes:
         from tinygraph.notes.text import plain_text
 
         return plain_text(self.document)
+
+    def explain(self, name: str, *index: int) -> str:
+        """Return in words where one number comes from: the terms that make it, and what decided on them.
+
+        ``name`` is that of a value or a gradient, and ``index`` the place of the element. The same answer that a click on the
+        number gives on the HTML page. Raises ``TinygraphError`` for a name or an element that there is not, or where the
+        notes have no numbers.
+
+        >>> import tinygraph as tg
+        >>> print(tg.notes(tg.load_model("notes_cnn")).explain("P1", 0, 0, 1, 1))
+        P1[0,0,1,1] = 0.4481, the sum of 4 terms
+          0.25 · C1[0,0,2,2] = 0.09252
+          0.25 · C1[0,0,2,3] = 0.1664
+          0.25 · C1[0,0,3,2] = 0.1753
+          0.25 · C1[0,0,3,3] = 0.01389
+        """
+        from tinygraph.notes.stepper.origins import Origins
+        from tinygraph.notes.stepper.words import describe
+
+        subject = self.document.subject
+        if not subject.values:
+            raise TinygraphError("these notes hold no numbers; give feeds, or a sample of the model's data")
+        origins = Origins(subject)
+        return describe(origins, origins.of(origins.node(name), index))
 
     def write(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write the notes to a file and return its path; the suffix says in which format if ``format`` does not.

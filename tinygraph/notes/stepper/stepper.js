@@ -245,6 +245,8 @@ function isNear() {
   return bottom > 0 && top < window.innerHeight;
 }
 
+// For lectures and for the curious: the same answers from the browser's console.
+window.tinygraph = { arrays: ARRAYS, steps: STEPS, numbersOf, originOf, sumOf, elementName };
 root.hidden = false;
 const asked = read();
 draw();

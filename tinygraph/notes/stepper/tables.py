@@ -16,7 +16,8 @@ import numpy as np
 
 from tinygraph.graph.explanation import Array
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.stepper.origin import Origin, Origins, Part, Read
+from tinygraph.notes.stepper.origin import Origin, Part, Read
+from tinygraph.notes.stepper.origins import Origins
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from tinygraph.graph.explanation import Array
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.document import Line
 from tinygraph.notes.lines import recognized
-from tinygraph.notes.stepper.origin import Origins
+from tinygraph.notes.stepper.origins import Origins
 from tinygraph.notes.stepper.tables import Numbering, Table, table_of
 from tinygraph.notes.symbols import Formula
 
@@ -91,7 +91,7 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], map: Map | None = N
     >>> subject = subject_of(tg.tensor(3.0, name="x") * 2)
     >>> walk = walk_of(Derivation(subject, subject), [Scene("", False, subject.values)])
     >>> [(step.phase, [line.formula.text for line in step.lines]) for step in walk.steps]
-    [('forward', ['t1 = 2 x']), ('backward', ['dt1 = 1']), ('backward', ['dx = 2'])]
+    [('forward', ['t1 = x * 2']), ('backward', ['dt1 = 1']), ('backward', ['dx = 2'])]
     """
     numeric = derivation.numeric
     pairs = derivation.numeric_nodes
