@@ -1,13 +1,10 @@
 """How operations say that an element is made: every sum equals the engine's number, on every sample of every operation."""
 
-from typing import Any
-
 import numpy as np
 import pytest
-from numpy.testing import assert_allclose, assert_array_equal
+from numpy.testing import assert_allclose
 
 import tinygraph as tg
-from tinygraph.graph.explanation import Explanation, Terms
 
 OPERATIONS = {name: f for name, f in tg.operations().items() if f.op.__module__.startswith("tinygraph.")}
 # These are of no single element in any way that a sum or a formula would tell, and their Jacobian says it.

@@ -14,7 +14,9 @@ import tinygraph as tg
 from tinygraph.draw.subject import subject_of
 from tinygraph.notes.notes import sample_of
 
-BROWSER = next((found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None)
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
 # Where the browser belongs to the machine, as in the project's own check, its absence is a failure.
 WANTED = bool(os.environ.get("TINYGRAPH_BROWSER"))
 HOSTILE = "</script><img src=x onerror=alert(1)>"

@@ -33,10 +33,10 @@ from tinygraph.errors import (
 )
 from tinygraph.graph.apply import apply
 from tinygraph.graph.backprop import grad
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, op, register
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import constant, input, parameter, tensor
-from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.op import Edge, Op, Sample
 from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run

@@ -42,7 +42,7 @@ def document_of(
     thing: Any,
     feeds: Mapping[Any, Any] | None = None,
     title: str | None = None,
-    others: Mapping[str, Mapping[Any, Any]] | None = None,
+    others: Mapping[str, Mapping[Any, Any] | None] | None = None,
 ) -> Document:
     """Return the derived notes of a tensor, several, a ``Graph`` or a ``Model`` as plain data.
 
@@ -68,7 +68,8 @@ def document_of(
     place = next((i for i, section in enumerate(sections) if section.slug == "symbols"), len(sections))
     sections.insert(place + 1, figure)
     if numeric.values and any(item.nodes for item in numeric.items):
-        stepper = Stepper(lambda: walk_of(derivation, _scenes(derivation, others or {"": feeds}), _map(thing, feeds)))
+        samples = others or {"": feeds}
+        stepper = Stepper(lambda: walk_of(derivation, _scenes(derivation, samples), _map(thing, feeds)))
         sections.insert(1, Section("steps", "Step through it", (stepper,)))
     return Document(equations.title or "Notes of a graph", tuple(with_ids(sections)), numeric)
 

@@ -1,4 +1,4 @@
-"""Derived notes as one HTML file: no network, no framework, formulas in MathML. All but the stepper works without its script."""
+"""Derived notes as one HTML file: no network, no framework, formulas in MathML; all but the stepper works without a script."""
 
 from __future__ import annotations
 

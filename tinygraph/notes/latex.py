@@ -8,7 +8,6 @@ from tinygraph.notes.document import (
     Block,
     Document,
     Equations,
-    Figure,
     Line,
     Number,
     Numbers,
@@ -88,8 +87,6 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Tasks):
         yield _heading("subsection", block.heading)
         yield from _tasks(block)
-    else:
-        assert isinstance(block, Figure)
 
 
 def _line(line: Line) -> str:

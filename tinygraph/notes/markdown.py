@@ -9,6 +9,7 @@ from tinygraph.notes.document import (
     Block,
     Document,
     Equations,
+    Figure,
     Line,
     Number,
     Numbers,
@@ -66,7 +67,7 @@ def _block(block: Block) -> Iterator[str]:
         yield f"### {literal(block.heading)}"
         for i, task in enumerate(block.tasks, start=block.first):
             yield from _task(i, task, block.solved)
-    else:
+    elif isinstance(block, Figure):
         fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", block.text)), 3)
         text = "\n".join(map(shown, block.text.splitlines()))
         yield f"{fence}text\n{text}\n{fence}"

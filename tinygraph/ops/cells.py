@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def of_offset(windows: Windows, at: Sequence[int]) -> Pairs:
     return _crossed(along, windows.count, windows.image)
 
 
-def _start(windows: Windows, axis: int, window: Array | int) -> Array | int:
+def _start(windows: Windows, axis: int, window: Any) -> Any:
     return window * windows.stride[axis] - windows.padding[axis][0]
 
 

@@ -293,7 +293,9 @@ class CrossEntropy(Loss):
         rows = np.arange(labels.size)
         cells = rows * logits.shape[-1] + labels.reshape(-1)
         values = -logs[cells] / labels.size
-        return Explanation((Terms(((0, cells), (1, rows)), values=values, text="−log softmax({0})" + _share(labels.size)),))
+        return Explanation(
+            (Terms(((0, cells), (1, rows)), values=values, text="−log softmax({0})" + _share(labels.size)),)
+        )
 
     def written_tex(self, *inputs: Value) -> str:
         logits, labels = inputs
@@ -343,7 +345,9 @@ class OneHot(Op):
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         *row, label = index
         cell = one(0, position(row, inputs[0].shape))
-        return Explanation((Terms((), 1.0),) if y[index] else (), (cell,), f"1 where the label {{0}} is {label}, else 0")
+        return Explanation(
+            (Terms((), 1.0),) if y[index] else (), (cell,), f"1 where the label {{0}} is {label}, else 0"
+        )
 
     def forward(self, labels: Value) -> Value:
         if labels.size and (labels.min() < 0 or labels.max() >= self.classes):

@@ -314,7 +314,9 @@ class MaxUnpool2d(_MaxPooling):
         terms = (Terms(((0, won),)),) if len(won) else ()
         if not len(maxima):
             return Explanation(terms, (one(1, position(index, y.shape)),), "{0} is the maximum of its window")
-        reason = "not the maximum of its window, which is {0}" if not len(won) else "the maximum of some of its windows, not of all"
+        reason = "the maximum of some of its windows, not of all"
+        if not len(won):
+            reason = "not the maximum of its window, which is {0}"
         return Explanation(terms, ((1, maxima),), reason)
 
     def vjp(self, dz: Value, z: Value, dy: Value, x: Value) -> Any:
@@ -367,7 +369,7 @@ class MaxTake2d(_MaxPooling):
         return np.result_type(values.dtype)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        best, others = self.winner(inputs[1], index)
+        best, _ = self.winner(inputs[1], index)
         return Explanation((Terms((one(0, best),)),), (one(1, best),), "where {0} is the maximum of its window")
 
     def vjp(self, dy: Value, y: Value, values: Value, x: Value) -> Any:

@@ -17,7 +17,7 @@ Read: TypeAlias = tuple[Tensor, Array]
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Terms of a sum: products of one element of each of ``nodes``, at ``cells``, times ``weight``; or the numbers ``values``."""
+    """Terms of a sum: products of one element of each of ``nodes``, at ``cells``, times ``weight``; or just ``values``."""
 
     nodes: tuple[Tensor, ...]
     cells: tuple[Array, ...]
@@ -36,7 +36,7 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Origin:
-    """How one element of ``node`` is made: the sum of ``parts``, or a ``formula``. See ``tg.Explanation``, whose words it has."""
+    """How one element of ``node`` is made: the sum of ``parts``, or a ``formula``. Its words are ``tg.Explanation``'s."""
 
     node: Tensor
     at: int

@@ -28,7 +28,7 @@ def stepper_html(walk: Walk, line: Callable[[Line], str]) -> str:
     # Nothing in it can end the element that it stands in.
     safe = data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
     return (
-        '<noscript><p>Stepping needs JavaScript; all equations, the picture and the numbers stand below without it.</p></noscript>\n'
+        "<noscript><p>Stepping needs JavaScript; equations, picture and numbers stand below without it.</p></noscript>\n"
         f'<div id="stepper" hidden><div class="board"></div><div class="map" tabindex="0" role="region" '
         f'aria-label="The picture, with the current card ringed">{_picture(walk.map.svg)}</div></div>\n'
         f'<script type="application/json" id="stepper-data">{safe}</script>\n'

@@ -26,8 +26,8 @@ class Table:
 
     A pattern is a dict: ``parts``, each with ``nodes``, ``cells`` (for each node distances from the first cell), ``weight``
     (one number, or one for each term), and where a term is no product, ``values`` and ``text``; ``reads``, ``reason``,
-    ``formula`` and ``slopes`` as an origin has them. ``which`` are the patterns' numbers, and a row of ``first`` holds the first
-    cells, in the order of the pattern. ``depends`` says that some of it was decided by numbers.
+    ``formula`` and ``slopes`` as an origin has them. ``which`` are the numbers of the patterns, and a row of ``first`` holds
+    the first cells, in the order of the pattern. ``depends`` says that some of it was decided by numbers.
     """
 
     patterns: tuple[dict[str, Any], ...]
@@ -77,8 +77,10 @@ def table_of(origins: Origins, node: Tensor, most: int, numbers: Mapping[Tensor,
             patterns.append(_pattern(origin, numbers))
         which.append(known[key])
         rows.append(first)
-        depends = depends or bool(origin.reads or origin.reason or origin.slopes) or any(
-            part.values is not None for part in origin.parts
+        depends = (
+            depends
+            or bool(origin.reads or origin.reason or origin.slopes)
+            or any(part.values is not None for part in origin.parts)
         )
     width = max(map(len, rows), default=0)
     padded = np.array([row + [0] * (width - len(row)) for row in rows], np.int64).reshape(len(rows), width)
