@@ -13,11 +13,15 @@ from tinygraph.draw.figures import Figures, figures_of, number_text
 from tinygraph.draw.fold import Part, parts_of
 from tinygraph.draw.marks import marks_of
 from tinygraph.draw.subject import Item, Subject, written_inputs
+from tinygraph.draw.unfinished import error_card, error_edges
+from tinygraph.draw.verdicts import judged, records_by_node
 from tinygraph.errors import TinygraphError, listing, nearest
+from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import leaf_note
 
 if TYPE_CHECKING:
+    from tinygraph.check import Record, Report
     from tinygraph.graph.op import Op
 
 # Which of an equation's operations gives its card the colour: the first of the highest rank.
@@ -31,11 +35,12 @@ def drawing_of(
     view: str = "both",
     fold: Fold = "auto",
     edit: Callable[[Card], Card] | None = None,
+    report: Report | None = None,
 ) -> Drawing:
     """Return the drawing of a subject. The id of a card is ``n`` and the number, from 1, of its item, the last of several.
 
-    Raises ``TinygraphError`` for a ``detail``, ``view`` or ``fold`` that there is not, and for an ``edit`` that returns no
-    card. See ``tg.draw``.
+    Raises ``TinygraphError`` for a ``detail``, ``view`` or ``fold`` that there is not, for an ``edit`` that returns no card,
+    and for a ``report`` of another graph. See ``tg.draw``.
 
     >>> import tinygraph as tg
     >>> from tinygraph.draw.subject import subject_of
@@ -46,14 +51,15 @@ def drawing_of(
     for name, value, valid in (("detail", detail or "rule", DETAILS), ("view", view, VIEWS)):
         if value not in valid:
             raise TinygraphError(f"{name} must be one of {listing(valid)}; found {value!r}{nearest(str(value), valid)}")
-    return _Builder(subject, detail or ("value" if subject.values else "rule"), view, fold).drawing(edit)
+    return _Builder(subject, detail or ("value" if subject.values else "rule"), view, fold, report).drawing(edit)
 
 
 class _Builder:
     """The work of one drawing."""
 
-    def __init__(self, subject: Subject, detail: str, view: str, fold: Fold) -> None:
-        self.subject, self.detail, self.view = subject, detail, view
+    def __init__(self, subject: Subject, detail: str, view: str, fold: Fold, report: Report | None) -> None:
+        self.subject, self.detail, self.view, self.report = subject, detail, view, report
+        self.records = records_by_node(report, Graph(subject.outputs)) if report is not None else {}
         self.parts = parts_of(subject.items, fold)
         self.gradients = view != "forward" and subject.backward is not None
         ids = {i: f"n{part.last + 1}" for part in self.parts for i in part.items}
@@ -87,26 +93,40 @@ class _Builder:
         )
 
     def _caption(self) -> str:
-        folded = sum(len(part.items) > 1 for part in self.parts)
-        if not folded:
-            return ""
-        count = len(self.subject.items)
-        return f'{count:,} cards are folded into {len(self.parts)}; fold="none" draws each'
+        told = [self.report.summary()] if self.report is not None else []
+        if self.subject.unfinished is not None:
+            told.append("drawn as far as the model is valid, for the batch that was tried first")
+        if any(len(part.items) > 1 for part in self.parts):
+            count = len(self.subject.items)
+            told.append(f'{count:,} cards are folded into {len(self.parts)}; fold="none" draws each')
+        return "; ".join(told)
 
     # Cards
 
     def _cards(self) -> Iterator[Card]:
-        number = 0
+        number = 1
         for part in self.parts:
             item = self.subject.items[part.last]
             if len(part.items) > 1:
-                yield self._with_numbers(self._folded(part), item)
+                card = self._with_numbers(self._folded(part), item)
             elif item.is_leaf and part.last not in self.aliases:
-                yield self._with_numbers(self._leaf(part, item), item)
+                card = self._with_numbers(self._leaf(part, item), item)
             else:
-                number += 1
                 card = self._node(part, item, number)
-                yield card if part.last in self.aliases else self._with_numbers(card, item)
+                card = card if part.last in self.aliases else self._with_numbers(card, item)
+                number += 1
+            yield judged(card, self._records(part))
+        if self.subject.unfinished is not None:
+            yield error_card(self.subject.unfinished, number)
+
+    def _records(self, part: Part) -> list[Record]:
+        """Return what a check found of the nodes that a card stands for, or of its leaf."""
+        nodes = (node for i in part.items if i not in self.aliases for node in self._made(i))
+        return [record for node in nodes for record in self.records.get(node, ())]
+
+    def _made(self, i: int) -> tuple[Tensor, ...]:
+        item = self.subject.items[i]
+        return item.nodes or (item.node,)
 
     def _leaf(self, part: Part, item: Item) -> Card:
         node = item.node
@@ -178,7 +198,8 @@ class _Builder:
     def _rules(self, item: Item) -> tuple[str, ...]:
         if not self.gradients or self.detail == "shape":
             return ()
-        lines = [f"{r.symbol} {'+=' if r.adds else '='} {r.expression}" for r in self.subject.rules(item)]
+        rules = self.subject.rules(item)
+        lines = [f"{r.symbol} {'+=' if r.adds else '='} {_uniform(r.node, r.expression)}" for r in rules]
         return tuple(lines)
 
     def _with_numbers(self, card: Card, item: Item) -> Card:
@@ -248,6 +269,8 @@ class _Builder:
                 else:
                     shown[f"{tail} {place}", head] = edge
         yield from shown.values()
+        if self.subject.unfinished is not None:
+            yield from error_edges(self.subject.unfinished, self.owner)
 
     def _used(self, i: int) -> list[Tensor]:
         item = self.subject.items[i]
@@ -261,11 +284,14 @@ class _Builder:
 
     def _told(self, x: Tensor) -> str:
         """Return a tensor in words, for a tooltip."""
-        label = self.subject.labels.get(x, "")
+        return f"{self.subject.labels.get(x, '')} {self._sized(x)}"
+
+    def _sized(self, x: Tensor) -> str:
+        """Return the dtype and shape of a tensor, and its norm where its value is known."""
         value = self.subject.values.get(x) if self.detail in ("value", "full") else None
         norm = figures_of(value).norm if value is not None else None
         size = "" if norm is None else f", norm {number_text(norm)}"
-        return f"{label} {x.dtype} {x.shape}{size}"
+        return f"{x.dtype} {x.shape}{size}"
 
     def _gradient_lane(self) -> tuple[tuple[Bead, ...], list[Edge]]:
         backward = self.subject.backward
@@ -305,7 +331,7 @@ class _Builder:
                     add(
                         tail,
                         end,
-                        f"{symbol} {'+=' if end != target else '='} {self._line(node)}, {node.dtype} {node.shape}",
+                        f"{symbol} {'+=' if end != target else '='} {self._line(node)}, {self._sized(node)}",
                     )
             if end != target:
                 add(end, target, f"{symbol} {self._told(backward.gradients[x])}" if x in backward.gradients else symbol)
@@ -315,7 +341,15 @@ class _Builder:
         return part.block.rpartition(".")[0] if part.block else self.subject.items[part.last].group
 
     def _line(self, node: Tensor) -> str:
-        return self.subject.expressions.get(node) or self.subject.labels[node]
+        return _uniform(node, self.subject.expressions.get(node) or self.subject.labels[node])
+
+
+def _uniform(node: Tensor, expression: str) -> str:
+    """Return an expression, or for a constant the number that is all its elements, if there is one."""
+    if node.kind != "constant" or node.size < 2 or expression != leaf_note(node):
+        return expression
+    first = node.value.flat[0]
+    return f"{number_text(first.item())} everywhere" if (node.value == first).all() else expression
 
 
 def attributes_text(op: Op) -> str:

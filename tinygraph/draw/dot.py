@@ -74,7 +74,7 @@ def _sheet(drawing: Drawing) -> Digraph:
     # A plain label would take a rank of its own, and dot then loses the order of the cards that stand beside others.
     graph.attr("edge", labeldistance="1.8", labelangle="-30")
     lines = [f"<b>{line}</b>" for line in map(text, wrapped(drawing.title, 70))] if drawing.title else []
-    lines += [f'<font point-size="10">{text(line)}</font>' for line in wrapped(drawing.caption, 90) if drawing.caption]
+    lines += [f'<font point-size="10">{text(line)}</font>' for line in wrapped(drawing.caption, 100) if drawing.caption]
     lines.append(f'<font point-size="10">{_legend(drawing)}</font>')
     shown = tooltip(drawing.title or "a graph")
     graph.attr("graph", label=f"<{'<br/>'.join(lines)}>", labelloc="t", fontsize="14", tooltip=shown)
@@ -95,6 +95,10 @@ def _legend(drawing: Drawing) -> str:
         parts.append("cells: purple below 0, white 0, green above")
     if any(f.nans or f.infinities for f in figures):
         parts.append("black NaN, yellow infinite")
+    if any(card.verdict for card in drawing.cards):
+        parts.append("checked: green ok, red wrong, yellow undecided")
+    if any(card.kind == "error" for card in drawing.cards):
+        parts.append("red: what could not be recorded")
     lines = [parts[i : i + 2] for i in range(0, len(parts), 2)]
     return "<br/>".join("; ".join(line) for line in lines) or " "
 
@@ -141,17 +145,17 @@ def _side_cards(drawing: Drawing) -> dict[str, list[Card]]:
 
 def _draw_card(graph: Digraph, drawing: Drawing, card: Card, beside: Sequence[Card]) -> None:
     graph.node(
-        card.id, label=f"<{card_table(card, drawing)}>", id=card.id, tooltip=tooltip(describe(card)), **_class(card)
+        card.id,
+        label=f"<{card_table(card, drawing)}>",
+        id=card.id,
+        tooltip=tooltip(describe(card)),
+        **{"class": card.classes},
     )
     if beside:
         stack = stack_id(card.id)
         words = "; ".join(map(describe, beside))
         graph.node(stack, label=f"<{stack_table(beside, drawing)}>", id=stack, tooltip=tooltip(words))
         graph.body.append(f"\t{{rank=same; {stack}; {card.id}}}\n")
-
-
-def _class(card: Card) -> dict[str, str]:
-    return {"class": f"card {card.kind}{' marked' if card.marks else ''}"}
 
 
 def _draw_bead(graph: Digraph, bead: Bead) -> None:

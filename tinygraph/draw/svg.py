@@ -25,10 +25,9 @@ def accessible(svg: str, drawing: Drawing) -> str:
     end = svg.index(">", svg.index("<svg ")) + 1
     svg = f"{svg[:end]}\n{told}{svg[end:].lstrip()}"
     for card in drawing.cards:
-        marked = " marked" if card.marks else ""
         if f'<g id="{card.id}" class=' in svg:
             continue
-        svg = svg.replace(f'<g id="a_{card.id}">', f'<g id="{card.id}" class="card {card.kind}{marked}">')
+        svg = svg.replace(f'<g id="a_{card.id}">', f'<g id="{card.id}" class="{card.classes}">')
     return _CELLS.sub(_merged, svg.replace(' xlink:href="#"', ""))
 
 
