@@ -12,7 +12,7 @@ from tinygraph.draw.cards import DETAILS, VIEWS, Bead, Card, Drawing, Edge
 from tinygraph.draw.figures import Figures, figures_of, number_text
 from tinygraph.draw.fold import Part, parts_of
 from tinygraph.draw.marks import marks_of
-from tinygraph.draw.subject import Item, Subject, written_inputs
+from tinygraph.draw.subject import Item, Rule, Subject, written_inputs
 from tinygraph.draw.unfinished import error_card, error_edges
 from tinygraph.draw.verdicts import judged, records_by_node
 from tinygraph.errors import TinygraphError, listing, nearest
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 # Which of an equation's operations gives its card the colour: the first of the highest rank.
 _RANKS = {"elementwise": 0, "comparison": 0, "shape": 1, "indexing": 1, "reduction": 2, "activation": 3}
+_LONGEST_SUM = 40
 Fold = str | Collection[str]
 
 
@@ -46,7 +47,7 @@ def drawing_of(
     >>> from tinygraph.draw.subject import subject_of
     >>> x = tg.tensor(3.0, name="x")
     >>> [(card.symbol, card.gradient, card.rules) for card in drawing_of(subject_of(x * x)).cards]
-    [('x', 'dx', ('dx = t2 + t3',)), ('t1', 'dt1', ('dt1 = 1', 'dx += x', 'dx += x'))]
+    [('x', 'dx', ('dx = x + x',)), ('t1', 'dt1', ('dt1 = 1', 'dx += x', 'dx += x'))]
     """
     for name, value, valid in (("detail", detail or "rule", DETAILS), ("view", view, VIEWS)):
         if value not in valid:
@@ -199,8 +200,16 @@ class _Builder:
         if not self.gradients or self.detail == "shape":
             return ()
         rules = self.subject.rules(item)
-        lines = [f"{r.symbol} {'+=' if r.adds else '='} {_uniform(r.node, r.expression)}" for r in rules]
-        return tuple(lines)
+        return tuple(f"{rule.symbol} {'+=' if rule.adds else '='} {self._right_side(rule)}" for rule in rules)
+
+    def _right_side(self, rule: Rule) -> str:
+        """Return what a rule computes; of a sum the summands themselves, whose names are nowhere in the picture."""
+        backward = self.subject.backward
+        if rule.kind != "sum" or rule.target is None or backward is None:
+            return _uniform(rule.node, rule.expression)
+        summands = [self._line(backward.contributions[use]) for use in self.subject.uses(rule.target)]
+        written = " + ".join(summands)
+        return written if len(written) <= _LONGEST_SUM else f"the sum of {len(summands)}"
 
     def _with_numbers(self, card: Card, item: Item) -> Card:
         """Return a card with the figures of an item's value and gradient, and their marks."""

@@ -54,8 +54,11 @@ def dot_source(drawing: Drawing) -> str:
             groups[path.rpartition(".")[0]].subgraph(groups[path])
     stacks = {card.id: stack_id(head) for head, cards in beside.items() for card in cards}
     symbols = {card.id: card.symbol for card in drawing.cards} | {bead.id: "the sum" for bead in drawing.beads}
+    near = {(edge.tail, edge.head) for edge in drawing.edges if edge.lane == "value"}
+    rows = {card.id for card in drawing.cards if card.gradient and not card.is_leaf}
     for edge in drawing.edges:
-        _draw_edge(graph, edge, stacks, symbols, drawing.view)
+        far = {edge.tail, edge.head} <= rows and (edge.head, edge.tail) not in near
+        _draw_edge(graph, edge, stacks, symbols, drawing.view, far)
     return str(graph.source)
 
 
@@ -176,7 +179,9 @@ def _draw_bead(graph: Digraph, bead: Bead) -> None:
     )
 
 
-def _draw_edge(graph: Digraph, edge: Edge, stacks: dict[str, str], symbols: dict[str, str], view: str) -> None:
+def _draw_edge(
+    graph: Digraph, edge: Edge, stacks: dict[str, str], symbols: dict[str, str], view: str, far: bool
+) -> None:
     words = f"{edge.text} from {symbols[edge.tail]} to {symbols[edge.head]}"
     options = {"id": edge.id, "class": edge.lane, "tooltip": tooltip(words)}
     upper, lower = (edge.tail, edge.head) if edge.lane == "value" else (edge.head, edge.tail)
@@ -199,6 +204,11 @@ def _draw_edge(graph: Digraph, edge: Edge, stacks: dict[str, str], symbols: dict
             options["constraint"] = "false"
         else:
             options["dir"] = "back"
+            if far:
+                # What passes cards by leaves and arrives at the side, for the corners are where dot would have it end.
+                start, end = f"{start}:g:e", f"{end}:g:e"
     if edge.count > 1:
-        options["headlabel"] = f"{edge.count} uses"
+        # Beside the arrow: to the left of a value's, to the right of a gradient's.
+        angle = "60" if edge.lane == "value" else "-38"
+        options |= {"headlabel": f"{edge.count} uses", "labelangle": angle, "labeldistance": "2.8"}
     graph.edge(start, end, **options)

@@ -34,7 +34,7 @@ class Picture:
     >>> picture = draw(x * x)
     >>> print(picture)
     x          value                      float64 ()  3
-      dt1/dx   dx = t2 + t3               float64 ()  6
+      dt1/dx   dx = x + x                 float64 ()  6
     t1         = x * x                    float64 ()  9
       dt1/dt1  dt1 = 1; dx += x; dx += x  float64 ()  1
     """

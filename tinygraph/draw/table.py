@@ -42,7 +42,9 @@ CUSTOM = "#595959"
 
 LEFT = '<br align="left"/>'
 
-_EXPRESSION_WIDTH, _HEADER_WIDTH, _SIDE_WIDTH = 56, 40, 28
+_EXPRESSION_WIDTH, _HEADER_WIDTH, _SIDE_WIDTH = 56, 40, 44
+# How many points of width or height each of several heat maps takes, about.
+_MAP = 32
 
 
 def card_table(card: Card, drawing: Drawing) -> str:
@@ -195,25 +197,23 @@ def _shown(figures: Figures | None, ink: str) -> str:
 
 
 def _maps(heat: Heat) -> str:
-    side = max(len(heat.maps[0]), len(heat.maps[0][0]))
-    size = max(4, min(8, 32 // side))
-    tables = [_map(part, size) for part in heat.maps]
-    rows = [tables[i : i + MOST_IN_A_ROW] for i in range(0, len(tables), MOST_IN_A_ROW)]
-    inner = "".join(f"<tr>{''.join(f'<td>{table}</td>' for table in row)}</tr>" for row in rows)
-    height, width = _size_of_map(heat.maps[0], size)
-    fixed = _fixed(len(rows) * (height + 2) + 2, len(rows[0]) * (width + 2) + 2)
+    rows, columns = len(heat.maps[0]), len(heat.maps[0][0])
+    side = (_MAP if len(heat.maps) > 1 else 2 * _MAP) // max(rows, columns)
+    width = max(4, min(8, side))
+    # One row of numbers would be too thin a line in square cells.
+    height = 8 if rows == 1 else width
+    drawn = [_map(part, height, width) for part in heat.maps]
+    lines = [drawn[i : i + MOST_IN_A_ROW] for i in range(0, len(drawn), MOST_IN_A_ROW)]
+    inner = "".join(f"<tr>{''.join(f'<td>{table}</td>' for table in line)}</tr>" for line in lines)
+    fixed = _fixed(len(lines) * (rows * height + 4) + 2, len(lines[0]) * (columns * width + 4) + 2)
     return f'<table border="0" cellborder="0" cellspacing="2" cellpadding="0"{fixed}>{inner}</table>'
 
 
-def _map(part: Sequence[Sequence[int | str]], size: int) -> str:
-    cell = f'<td width="{size}" height="{size}" fixedsize="true" bgcolor='
+def _map(part: Sequence[Sequence[int | str]], height: int, width: int) -> str:
+    cell = f'<td width="{width}" height="{height}" fixedsize="true" bgcolor='
     rows = "".join("<tr>" + "".join(f'{cell}"{colour(level)}"></td>' for level in row) + "</tr>" for row in part)
-    fixed = _fixed(*_size_of_map(part, size))
+    fixed = _fixed(len(part) * height + 2, len(part[0]) * width + 2)
     return f'<table border="1" color="#BBBBBB" cellborder="0" cellspacing="0" cellpadding="0"{fixed}>{rows}</table>'
-
-
-def _size_of_map(part: Sequence[Sequence[int | str]], size: int) -> tuple[int, int]:
-    return len(part) * size + 2, len(part[0]) * size + 2
 
 
 def _fixed(height: int, width: int) -> str:

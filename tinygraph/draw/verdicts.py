@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from tinygraph.check.report import WHOLE, Record, Report
 from tinygraph.draw.cards import Card
+from tinygraph.draw.figures import number_text
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
@@ -84,12 +85,13 @@ def _sound(verdict: str, records: Sequence[Record]) -> str:
 
 def _finding(record: Record) -> list[str]:
     """Return what is wrong in a record, and under it what that looks like."""
-    what = f"check: {record.verdict.upper()}, {record.op} for {record.input}"
+    what = f"check: {record.verdict.upper()}" + ("" if record.op == WHOLE else f", {record.op} for {record.input}")
     if record.verdict == "wrong":
         # An element can be looked up, a random direction cannot.
         elements = [p for p in record.points if p.index is not None and p.error > record.tolerance]
         worst = max(elements or record.points, key=lambda point: point.error)
-        lines = [f"{what}: relative error {worst.error:.1e} {worst}"]
+        both = f"rule {number_text(worst.rule)}, numeric {number_text(worst.numeric)}"
+        lines = [f"{what}: relative error {worst.error:.2g} {worst.place}: {both}"]
     else:
         lines = [f"{what}: {record.message or record.not_finite}"]
     return lines + [f"hint: {record.hint}"] * bool(record.hint)
