@@ -666,3 +666,86 @@ def test_svg_has_a_role_a_title_and_a_group_for_each_card():
     assert svg.find(f"{SVG}title").text == model.title
     ids = [group.get("id") for group in svg.iter(f"{SVG}g")]
     assert all(ids.count(card.id) == 1 for card in picture.drawing.cards)
+
+
+def test_a_sum_says_what_is_summed(square):
+    x, _ = draw(square).drawing.cards
+    assert x.rules == ("dx = x + x",)
+    many = tg.tensor(1.0, name="x")
+    y = sum([tg.exp(many * k) for k in range(2, 12)], start=many)
+    assert draw(y).drawing.cards[0].rules == ("dx = the sum of 11",)
+
+
+def test_a_constant_gradient_is_its_number():
+    x = tg.tensor([1.0, 2.0, 3.0], name="x")
+    assert draw(tg.tanh(x).sum()).drawing.cards[-1].rules == ("dt2 = 1", "dt1 = 1 everywhere")
+
+
+def test_a_value_or_gradient_that_is_one_number_is_marked_by_itself():
+    x = tg.tensor(-1.0, name="x")
+    with np.errstate(invalid="ignore"):
+        card = draw(tg.sqrt(x)).drawing.cards[-1]
+    assert card.marks == ("the value is NaN",)
+
+
+def test_drawing_what_is_not_finite_warns_of_nothing():
+    x = tg.tensor([-1.0, 0.0], name="x")
+    with np.errstate(all="ignore"):
+        y = (tg.sqrt(x) / x).sum()
+    assert [card.marks != () for card in draw(y).drawing.cards] == [True] * 4
+
+
+def test_tooltips_say_shape_dtype_and_norms(square):
+    drawing = draw(square).drawing
+    assert {edge.text for edge in drawing.edges if edge.lane == "value"} == {"x float64 (), norm 3"}
+    assert "dx += x, float64 (), norm 3" in [edge.text for edge in drawing.edges]
+    assert "t1 = x * x, float64 (); norm of the value 9; norm of the gradient 1; Product of two tensors" in dot_source(
+        drawing
+    )
+
+
+def test_gradients_that_pass_cards_by_go_from_side_to_side():
+    picture = draw(load_model("notes_cnn"))
+    ids = {card.symbol: card.id for card in picture.drawing.cards}
+    assert f"{ids['Z3']}:g:e -> {ids['cost']}:g:e" in picture.dot
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (40,), (5, 5), (2, 3, 7, 7), (1, 9, 40, 40)])
+def test_graphviz_has_nothing_to_complain_of_in_heat_maps(shape):
+    renderer("dot")
+    x = tg.tensor(np.random.default_rng(0).standard_normal(shape), name="x")
+    picture = draw(tg.tanh(x).sum())
+    assert "fixedsize" in picture.dot
+    assert render._run_dot(["-Tsvg"], picture.dot.encode(), 60).stderr == b""
+
+
+def test_many_uses_are_counted_beside_the_arrow():
+    dot = draw(load_model("residual"), fold="all").dot
+    assert dot.count('headlabel="2 uses"') == 4
+
+
+def test_a_chain_of_ten_thousand_nodes_folds_and_is_drawn():
+    y = tg.tensor(0.5, name="x")
+    for _ in range(10_000):
+        y = tg.tanh(y)
+    picture = draw(y)
+    assert len(picture.drawing.cards) == 40
+    assert "10,001 cards are folded into 40" in picture.drawing.caption
+    if render.renderers():
+        assert picture.svg().count('class="node card folded') == 40
+
+
+def test_a_thousand_cards_can_be_drawn_one_by_one():
+    y = tg.tensor(0.5, name="x")
+    for _ in range(999):
+        y = tg.tanh(y)
+    picture = draw(y, fold="none", detail="rule")
+    assert len(picture.drawing.cards) == 1000
+    if render.renderers():
+        assert picture.svg().count('class="node card node') == 999
+
+
+def test_the_svg_of_a_card_has_classes_for_what_there_is_to_see():
+    x = tg.tensor([0.0], name="x")
+    card = draw((x * 0.0).sum(), report=tg.check((x * 0.0).sum())).drawing.cards[0]
+    assert card.classes == "card tensor marked ok"

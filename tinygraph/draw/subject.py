@@ -195,6 +195,8 @@ class Subject:
                     yield node, place, contribution
 
 
+# What is not finite is marked on its card, which says more than a warning.
+@np.errstate(all="ignore")
 def subject_of(
     thing: Any, feeds: Mapping[Any, Any] | None = None, title: str | None = None, batch: int = 1, backward: bool = True
 ) -> Subject:

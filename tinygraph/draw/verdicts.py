@@ -22,7 +22,7 @@ _MOST_FINDINGS = 4
 def records_by_node(report: Report, graph: Graph) -> Mapping[Tensor, Sequence[Record]]:
     """Return the records of a report by the node, or the leaf, that they speak of; what is of none is the last output's.
 
-    Raises ``TinygraphError`` where the report is one of another graph.
+    Raises ``TinygraphError`` for what is no report, or is one of another graph.
 
     >>> import tinygraph as tg
     >>> y = tg.tanh(tg.tensor([0.5, 1.0], name="x")).sum()
@@ -30,6 +30,8 @@ def records_by_node(report: Report, graph: Graph) -> Mapping[Tensor, Sequence[Re
     >>> [(node.kind, [record.op for record in records]) for node, records in found.items()]
     [('node', ['tanh']), ('node', ['sum']), ('tensor', ['whole graph'])]
     """
+    if not isinstance(report, Report):
+        raise TinygraphError(f"report must be what tg.check returns; found {type(report).__name__}")
     found: dict[Tensor, list[Record]] = defaultdict(list)
     for number, record in enumerate(report.records):
         node = _node(record, number < len(report.nodes), graph)
