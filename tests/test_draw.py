@@ -14,11 +14,12 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.draw import Picture, draw, fonts, render
-from tinygraph.draw.build import attributes_text, drawing_of
+from tinygraph.draw.build import drawing_of
 from tinygraph.draw.dot import dot_source
 from tinygraph.draw.literal import tooltip, visible, wrapped
 from tinygraph.draw.subject import subject_of
 from tinygraph.draw.table import FAMILIES
+from tinygraph.draw.words import attributes_text
 from tinygraph.graph.op import Op
 from tinygraph.model import Model, load_model
 

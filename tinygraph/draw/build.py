@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -15,6 +15,7 @@ from tinygraph.draw.marks import marks_of
 from tinygraph.draw.subject import Item, Rule, Subject, written_inputs
 from tinygraph.draw.unfinished import error_card, error_edges
 from tinygraph.draw.verdicts import judged, records_by_node
+from tinygraph.draw.words import attributes_text, doc_line, title_of, uniform
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
@@ -22,7 +23,6 @@ from tinygraph.graph.text import leaf_note
 
 if TYPE_CHECKING:
     from tinygraph.check import Record, Report
-    from tinygraph.graph.op import Op
 
 # Which of an equation's operations gives its card the colour: the first of the highest rank.
 _RANKS = {"elementwise": 0, "comparison": 0, "shape": 1, "indexing": 1, "reduction": 2, "activation": 3}
@@ -156,7 +156,7 @@ class _Builder:
             shape=item.node.shape,
             dtype=str(item.node.dtype),
             family="" if principal is None else principal.family,
-            title=_title(ops),
+            title=title_of(ops),
             attributes="" if principal is None else attributes_text(principal),
             number=number,
             group=item.group,
@@ -206,7 +206,7 @@ class _Builder:
         """Return what a rule computes; of a sum the summands themselves, whose names are nowhere in the picture."""
         backward = self.subject.backward
         if rule.kind != "sum" or rule.target is None or backward is None:
-            return _uniform(rule.node, rule.expression)
+            return uniform(rule.node, rule.expression)
         summands = [self._line(backward.contributions[use]) for use in self.subject.uses(rule.target)]
         written = " + ".join(summands)
         return written if len(written) <= _LONGEST_SUM else f"the sum of {len(summands)}"
@@ -350,50 +350,4 @@ class _Builder:
         return part.block.rpartition(".")[0] if part.block else self.subject.items[part.last].group
 
     def _line(self, node: Tensor) -> str:
-        return _uniform(node, self.subject.expressions.get(node) or self.subject.labels[node])
-
-
-def _uniform(node: Tensor, expression: str) -> str:
-    """Return an expression, or for a constant the number that is all its elements, if there is one."""
-    if node.kind != "constant" or node.size < 2 or expression != leaf_note(node):
-        return expression
-    first = node.value.flat[0]
-    return f"{number_text(first.item())} everywhere" if (node.value == first).all() else expression
-
-
-def attributes_text(op: Op) -> str:
-    """Return the attributes that a call has to say, by name: required ones, and those changed from their default.
-
-    Operations written behind their operand, such as ``x[1:3]``, show theirs in the equation only.
-
-    >>> import tinygraph as tg
-    >>> attributes_text(tg.operation("avg_pool2d").op(2))
-    'window=2'
-    """
-    if op.symbol == "postfix":
-        return ""
-    defaults = {field.name: field.default for field in fields(op)}  # type: ignore[arg-type]
-    said = {
-        name: value for name, value in op.attributes().items() if defaults[name] is MISSING or value != defaults[name]
-    }
-    return ", ".join(f"{name}={value!r}" for name, value in said.items())
-
-
-def doc_line(op: Op) -> str:
-    """Return the first line of an operation's documentation, empty where it has none of its own.
-
-    >>> import tinygraph as tg
-    >>> doc_line(tg.relu.op()) != ""
-    True
-    """
-    # A dataclass without a docstring is given its signature for one.
-    doc = (type(op).__doc__ or "").strip().split("\n")[0]
-    return "" if doc.startswith(f"{type(op).__name__}(") else doc
-
-
-def _title(ops: Sequence[Op]) -> str:
-    """Return the names of a card's operations, each once, in the order in which they are computed."""
-    names = list(dict.fromkeys(op.name for op in ops))
-    if len(names) > 3:
-        return f"{', '.join(names[:3])} … ({len(ops)} operations)"
-    return ", ".join(names) or "same as"
+        return uniform(node, self.subject.expressions.get(node) or self.subject.labels[node])
