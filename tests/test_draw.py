@@ -552,6 +552,44 @@ def test_a_picture_says_what_it_holds(square):
     assert repr(picture) == "<Picture: 2 cards, 5 edges>"
 
 
+def test_tensors_graphs_and_models_show_themselves(square):
+    renderer("dot")
+    for thing in (square, tg.Graph(square), load_model("xor")):
+        bundle = thing._repr_mimebundle_()
+        assert "<svg" in bundle["image/svg+xml"]
+        assert bundle["text/plain"] in (str(thing), repr(thing))
+
+
+def test_tensors_graphs_and_models_are_text_where_nothing_renders(square, monkeypatch):
+    without_dot(monkeypatch)
+    without_pygraphviz(monkeypatch)
+    for thing in (square, tg.Graph(square), load_model("xor")):
+        assert list(thing._repr_mimebundle_()) == ["text/plain"]
+
+
+def test_a_very_large_graph_does_not_draw_itself(monkeypatch):
+    monkeypatch.setattr(sys.modules["tinygraph.draw.picture"], "MOST_SHOWN", 3)
+    x = tg.tensor(0.5, name="x")
+    assert "image/svg+xml" not in tg.tanh(tg.tanh(tg.tanh(x)))._repr_mimebundle_()
+    assert "image/svg+xml" not in tg.Graph(tg.tanh(tg.tanh(tg.tanh(x))))._repr_mimebundle_()
+
+
+def test_pictures_on_one_page_have_titles_of_their_own(square):
+    renderer("dot")
+    first, second = draw(square, title="one").svg(), draw(square, title="two").svg()
+    owners = [ElementTree.fromstring(svg).get("aria-labelledby") for svg in (first, second)]
+    assert owners[0] != owners[1]
+    assert all(f'id="{owner.split()[0]}"' in svg for owner, svg in zip(owners, (first, second), strict=True))
+
+
+def test_what_stands_beside_a_card_is_joined_to_it_from_whichever_side():
+    x, w = tg.input("x", (3, 4)), tg.parameter(np.ones((1, 4)), name="w")
+    h = x * w
+    dot = draw(tg.concatenate([h, h, x]).sum()).dot
+    assert "_beside:n2v:_ -> n3:v:_" in dot
+    assert "n3:g:_ -> n3_beside:n2g:_" in dot
+
+
 # Fonts
 
 

@@ -187,7 +187,8 @@ def _draw_edge(
     upper, lower = (edge.tail, edge.head) if edge.lane == "value" else (edge.head, edge.tail)
     row = "v" if edge.lane == "value" else "g"
     if upper in stacks:
-        start, end = f"{stacks[upper]}:{upper}{row}:e", f"{lower}:{row}:w"
+        # Graphviz may put the stack on either side; the sides that face each other are then taken.
+        start, end = f"{stacks[upper]}:{upper}{row}:_", f"{lower}:{row}:_"
     else:
         start, end = upper, lower
     if edge.lane == "value":

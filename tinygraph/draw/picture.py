@@ -17,11 +17,13 @@ from tinygraph.draw.subject import subject_of
 from tinygraph.draw.svg import accessible
 from tinygraph.errors import RenderError
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygraph.check import Report
 
-MOST_CHECKED = 200
+# How many cards a picture in full may have to be checked, and how many nodes a graph to be drawn at the end of a cell.
+MOST_CHECKED, MOST_SHOWN = 200, 20_000
 
 
 class Picture:
@@ -132,7 +134,10 @@ def shown(thing: Any, words: str) -> dict[str, str]:
     """Return what a notebook shows of a tensor, a graph or a model: its picture, or ``words`` alone where none can be made."""
     bundle = {"text/plain": words}
     try:
-        bundle["image/svg+xml"] = draw(thing).svg()
+        # The end of a cell is no place to wait for very large graphs; tg.draw is there for who wants to.
+        nodes = Graph(thing).nodes if isinstance(thing, Tensor) else getattr(thing, "nodes", ())
+        if len(nodes) <= MOST_SHOWN:
+            bundle["image/svg+xml"] = draw(thing).svg()
     except Exception:
         return bundle
     return bundle

@@ -110,7 +110,7 @@ def _header(card: Card) -> str:
     shade = WRONG if card.kind == "error" else tint(FAMILIES.get(card.family, CUSTOM))
     number = "" if card.number is None else f"{card.number} "
     attributes = f" {_small(wrapped(card.attributes, _HEADER_WIDTH), INK)}" if card.attributes else ""
-    return f'<tr><td colspan="2" bgcolor="{shade}" align="left"><b>{number}{text(card.title)}</b>{attributes}</td></tr>'
+    return f'<tr><td bgcolor="{shade}" align="left"><b>{number}{text(card.title)}</b>{attributes}</td></tr>'
 
 
 def _leaf_header(card: Card) -> str:
@@ -120,7 +120,7 @@ def _leaf_header(card: Card) -> str:
         inner = f"{symbol} {text(card.expression)}"
     else:
         inner = f"{symbol} {_quiet(shape_text(card.shape))}<br/>{_quiet(f'{card.kind}, {card.dtype}')}"
-    return f'<tr><td port="{card.id}v" colspan="2" bgcolor="{shade}">{inner}</td></tr>'
+    return f'<tr><td port="{card.id}v" bgcolor="{shade}">{inner}</td></tr>'
 
 
 def _leaf_rows(card: Card, drawing: Drawing) -> list[str]:
@@ -176,11 +176,13 @@ def _row(port: str, lines: Sequence[str], figures: Figures | None, ink: str) -> 
     port = f' port="{port}"' if port else ""
     shown = _shown(figures, ink)
     told = "".join(f'{line}<br align="left"/>' for line in lines if line) or " "
-    if not shown or not any(lines):
-        return f'<tr><td{port} colspan="2" align="left" balign="left">{shown or told}</td></tr>'
-    # What stands beside another card has its lanes on the right, all others on the left.
-    left, right = ("", port) if len(port) > len(' port="v"') else (port, "")
-    return f'<tr><td{left} align="left" balign="left">{told}</td><td{right}>{shown}</td></tr>'
+    if shown and any(lines):
+        # A table of its own, so that the port is as wide as the card and arrows may come from either side.
+        beside = f'<td align="left" balign="left">{told}</td><td width="8"></td><td>{shown}</td>'
+        told = f'<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>{beside}</tr></table>'
+    elif shown:
+        told = shown
+    return f'<tr><td{port} align="left" balign="left">{told}</td></tr>'
 
 
 def _shown(figures: Figures | None, ink: str) -> str:
@@ -228,7 +230,7 @@ def _said(card: Card, drawing: Drawing) -> list[str]:
     rows += [(line, VERDICTS[card.verdict][0] if card.verdict else PAPER) for line in card.checks]
     rows += [(line, PAPER) for line in card.kept]
     return [
-        f'<tr><td colspan="2" align="left" balign="left" bgcolor="{shade}">'
+        f'<tr><td align="left" balign="left" bgcolor="{shade}">'
         f"{_small(wrapped(line, _EXPRESSION_WIDTH), INK)}</td></tr>"
         for line, shade in rows
     ]
