@@ -18,6 +18,7 @@ from tinygraph.draw.build import drawing_of
 from tinygraph.draw.dot import dot_source
 from tinygraph.draw.literal import tooltip, visible, wrapped
 from tinygraph.draw.subject import subject_of
+from tinygraph.draw.svg import accessible
 from tinygraph.draw.table import FAMILIES
 from tinygraph.draw.words import attributes_text
 from tinygraph.graph.op import Op
@@ -328,6 +329,19 @@ def test_what_does_not_print_is_shown_as_an_escape(name, which):
     assert texts(svg, "n1")[0][0] == shown
 
 
+@pytest.mark.parametrize("which", ["dot", "pygraphviz"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_beside_a_card_and_in_verdicts_are_shown_literally(name, which):
+    x, w = tg.input("x", (2, 3)), tg.parameter(np.ones((3, 1)), name=name)
+    y = tg.tanh(x @ w).sum()
+    picture = draw(y, report=tg.check(y))
+    lines, tip = texts(accessible(renderer(which).render(picture.dot, "svg").decode(), picture.drawing), "n2")
+    assert lines[0] == name
+    assert f"dt3/d{name}" in lines
+    assert " ".join(lines).endswith(picture.drawing.cards[1].checks[0])
+    assert tip == f"{name} parameter, float64 (3, 1); {picture.drawing.cards[1].checks[0]}"
+
+
 def test_hostile_names_add_no_node_edge_or_element():
     x = tg.tensor([1.0], name='"]; evil -> n1; subgraph {')
     y = tg.tensor([1.0], name="<table><tr><td>")
@@ -629,7 +643,9 @@ def test_drawing_does_not_change_the_graph(square):
 def test_what_comes_back_twice_is_summed_at_a_bead(square):
     drawing = draw(square).drawing
     (bead,) = drawing.beads
-    assert (bead.symbol, bead.target, len(bead.summands)) == ("dx", "n1", 2)
+    assert (bead.symbol, bead.target) == ("dx", "n1")
+    assert bead.summands == ("x (through t1)", "x (through t1)")
+    assert "dx is the sum of x (through t1), x (through t1)" in draw(square).dot
     lane = [(edge.tail, edge.head) for edge in drawing.edges if edge.lane == "gradient"]
     assert lane == [("n2", "s1"), ("n2", "s1"), ("s1", "n1")]
 
@@ -725,6 +741,23 @@ def test_a_value_or_gradient_that_is_one_number_is_marked_by_itself():
     with np.errstate(invalid="ignore"):
         card = draw(tg.sqrt(x)).drawing.cards[-1]
     assert card.marks == ("the value is NaN",)
+
+
+@pytest.mark.parametrize(
+    ("slope", "mark"),
+    [
+        (0.0, "the gradient is zero"),
+        (1e-9, "the gradient is vanishing: at most 1e-09"),
+        (1e6, "the gradient is exploding: up to 1e+06"),
+        (1.0, ""),
+    ],
+)
+def test_gradients_that_deserve_a_second_look_are_marked(slope, mark):
+    x = tg.tensor([1.0, 2.0], name="x")
+    picture = draw((x * slope).sum())
+    assert picture.drawing.cards[0].marks == ((mark,) if mark else ())
+    assert mark in picture.dot
+    assert mark in str(picture)
 
 
 def test_drawing_what_is_not_finite_warns_of_nothing():
