@@ -9,7 +9,7 @@ from pathlib import Path
 from .peers import OURS, PEERS, installed
 from .process import set_environment
 
-SUITES = ("step", "inference", "job", "recording", "growth", "floor", "memory", "drawing")
+SUITES = ("step", "inference", "job", "recording", "growth", "floor", "memory", "drawing", "page")
 ROUNDS, QUICK_ROUNDS = 15, 2
 SECONDS, QUICK_SECONDS = 0.25, 0.05
 
@@ -39,6 +39,7 @@ def main() -> None:
     from .measure import Settings
     from .memory import measure_memory
     from .networks import measure_inference, measure_steps
+    from .page import measure_page
     from .recording import measure_recording
     from .report import Results, text
 
@@ -58,6 +59,7 @@ def main() -> None:
         measure_floor,
         measure_memory,
         measure_drawing,
+        measure_page,
     )
     results = Results(settings)
     for suite, measure in zip(SUITES, measures, strict=True):

@@ -25,6 +25,7 @@ TITLES = {
     "recording": "Recording, time per node",
     "memory": "Memory: growth of a training process at its peak",
     "drawing": "Drawing a picture",
+    "page": "The page of the derived notes",
 }
 
 
