@@ -93,14 +93,15 @@ class Subject:
             for user, place, contribution in self._leaving(item):
                 kept |= {contribution, user.inputs[place]}
         kept |= {gradients[node] for node in kept if node in gradients}
-        shown = {line.node for line in lay_out(self.nodes, kept, self._names).equations}
+        first, count = lay_out(self.nodes, kept, self._names), len(kept)
+        shown = {line.node for line in first.equations}
         own = {gradients[item.node] for item in self.items if item.node in gradients}
         for node, gradient in gradients.items():
             # Where the gradient of something unnamed is spoken of, that gets a name, and its gradient one after it.
             if gradient in shown and gradient not in own:
                 kept.add(node)
                 own.add(gradient)
-        symbols = lay_out(self.nodes, kept, self._names).labels
+        symbols = (first if len(kept) == count else lay_out(self.nodes, kept, self._names)).labels
         names: dict[Tensor, str] = {}
         for node in [*(item.node for item in reversed(self.items)), *kept]:
             if node in gradients:
@@ -309,7 +310,7 @@ def values_of(subject: Subject, feeds: Mapping[Any, Any] | None) -> dict[Tensor,
     """Return the value of every node, if all that they are computed from have one or are given one by ``feeds``."""
     known: dict[Tensor, Array] = {}
     graph = Graph(subject.nodes)
-    if feeds is None and any(not leaf.has_value for leaf in graph.inputs.values()):
+    if feeds is None and any(node.op is None and not node.has_value for node in graph.nodes):
         return {}
     run(graph, feeds, watch=lambda node, value: known.update({node: np.asarray(value)}))
     return known
