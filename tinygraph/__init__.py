@@ -34,6 +34,7 @@ from tinygraph.errors import (
 from tinygraph.graph.apply import apply
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.composite import Composite
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, composite, op, register
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import constant, input, parameter, state, tensor

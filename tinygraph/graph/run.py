@@ -62,11 +62,14 @@ def _drop_spent(node: Tensor, values: dict[Tensor, Any], uses: Counter[Tensor]) 
 
 def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
     """Return the values that ``feeds`` gives to leaves, checked; every input has one."""
+    if not isinstance(feeds, Mapping):
+        raise FeedError(f"feeds are a mapping from names to values; found {type(feeds).__name__}")
+    if not feeds and all(node.op is not None or node.has_value for node in graph.nodes):
+        # The names of leaves, which large graphs take long to find, are not asked for.
+        return {}
     leaves = graph.leaves
     known = set(leaves.values())
     bound: dict[Tensor, npt.NDArray[Any]] = {}
-    if not isinstance(feeds, Mapping):
-        raise FeedError(f"feeds are a mapping from names to values; found {type(feeds).__name__}")
     for key, value in feeds.items():
         leaf = _leaf_called(key, leaves)
         if leaf not in known:

@@ -8,7 +8,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tinygraph.errors import listing, nearest
+from tinygraph.errors import ModelError, listing, nearest
 from tinygraph.graph.function import OpFunction
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.registry import OPERATIONS
@@ -18,7 +18,7 @@ from tinygraph.model.expression import evaluate_expression
 from tinygraph.model.parameters import Parameters
 from tinygraph.model.parse import Statement
 from tinygraph.model.program import Program
-from tinygraph.model.recording import Equation, Recording, with_nodes
+from tinygraph.model.recording import Equation, Recording, Unfinished, with_nodes
 from tinygraph.model.scope import Scope
 
 _MOST_EQUATIONS = 10_000
@@ -48,9 +48,18 @@ class Recorder:
         self.done: list[Equation] = []
         self.called: set[str] = set()
         self.being_sized: list[str] = []
+        # The equation that is being recorded, its scope, and how many were done before it.
+        self.current: tuple[Scope, Statement, int] | None = None
 
     def record(self, inputs: Mapping[str, Tensor], only: set[str] | None) -> Recording:
-        """Return the recording on the given inputs."""
+        """Return the recording on the given inputs. A mistake carries what was recorded before it."""
+        try:
+            return self._whole(inputs, only)
+        except ModelError as error:
+            error.recorded = self._unfinished(error)
+            raise
+
+    def _whole(self, inputs: Mapping[str, Tensor], only: set[str] | None) -> Recording:
         main = self.program.main
         statements = [s for s in self.program.statements(main) if only is None or s.target in only]
         scope = Scope(self, main, statements, dict(inputs))
@@ -70,6 +79,24 @@ class Recorder:
         given = {*kwargs, *function.attribute_names[: max(0, len(args) - len(function.op.parameters))]}
         asked = [name for name in function.attribute_names if name in ("training", "stream") and name not in given]
         return {name: self.training if name == "training" else next(self.streams) for name in asked}
+
+    def _unfinished(self, error: ModelError) -> Unfinished:
+        declaration, done = self.program.declaration, with_nodes(self.done)
+        title = declaration.title or declaration.name
+        if self.current is None:
+            return Unfinished(title, done, error.message)
+        scope, statement, before = self.current
+        read = statement.names()
+        named = [value for name, value in scope.values.items() if name in read and isinstance(value, Tensor)]
+        # What blocks called in this equation have given, and no equation of theirs uses.
+        used = {x for equation in done[before:] for node in equation.nodes for x in node.inputs}
+        given = [equation.node for equation in done[before:] if equation.node not in used]
+        name, block = scope.prefix + statement.target, scope.prefix.rstrip(".")
+        try:
+            text = statement.written(name, scope.written_names())
+        except RecursionError:
+            text = f"{name} = …"
+        return Unfinished(title, done, error.message, name, text, block, tuple(dict.fromkeys([*named, *given])))
 
     def leaf(self, scope: Scope, name: str) -> Tensor:
         """Return a parameter or state of a scope.
@@ -101,6 +128,7 @@ class Recorder:
     def _run(self, scope: Scope) -> None:
         for statement in scope.statements:
             scope.current = statement
+            outer, self.current = self.current, (scope, statement, len(self.done))
             if statement.target in scope.values or statement.target in scope.equations.leaves:
                 state = "a state" if statement.target in scope.equations.state else "a parameter"
                 kind = "an input" if statement.target in scope.equations.inputs else state
@@ -111,6 +139,7 @@ class Recorder:
                 statement.fail("an equation must compute a tensor from inputs or parameters")
             self._finish(scope, statement, value, before)
             scope.values[statement.target] = value
+            self.current = outer
         if self.training and not self.partial:
             self._move(scope)
         # What only the state's new values speak of, prediction does not use.

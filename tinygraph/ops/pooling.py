@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, Terms, chosen, one, position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.ops.cells import in_planes, of_pixel, of_window
 from tinygraph.ops.samples import distinct, each, normal
 from tinygraph.ops.shape import broadcast_to, expand_dims
 from tinygraph.ops.windows import Padding, Size, Windows, collapse, pair, require_images
@@ -57,6 +60,10 @@ class Pooling(Op):
         return {"window": self.window, "stride": self.stride, "padding": self.padding}
 
 
+def _plane(images: Value, index: Sequence[int]) -> int:
+    return index[0] * int(images.shape[1]) + index[1]
+
+
 _CASES: list[tuple[Shape, dict[str, Any]]] = [
     ((2, 2, 4, 6), {"window": 2}),
     ((1, 2, 5, 5), {"window": 3, "stride": 1}),
@@ -98,6 +105,12 @@ class AvgPool2d(Pooling):
             total += padded[pixels]
         total /= windows.kernel[0] * windows.kernel[1]
         return total
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        windows = self.windows(x.shape)
+        _, pixels = of_window(windows, index[2:])
+        return Explanation((Terms(((0, in_planes(pixels, [_plane(x, index)], x)),), 1 / math.prod(windows.kernel)),))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return avg_unpool2d(dy, **self.shared(), output_size=x.shape[2:])
@@ -149,6 +162,12 @@ class AvgUnpool2d(Pooling):
             padded[pixels] += share
         return windows.crop(padded)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        windows = self.windows(y.shape)
+        found, _ = of_pixel(windows, index[2:])
+        return Explanation((Terms(((0, in_planes(found, [_plane(x, index)], x)),), 1 / math.prod(windows.kernel)),))
+
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return avg_pool2d(dy, **self.shared())
 
@@ -180,6 +199,23 @@ class _MaxPooling(Pooling):
             winner[better] = k
             best = np.where(better, candidate, best)
         return windows, winner
+
+    def winner(self, x: Value, index: Sequence[int]) -> tuple[int, Value]:
+        """Return the cell of ``x`` that is the first maximum of the window ``index``, and the other cells of that window."""
+        _, pixels = of_window(self.windows(x.shape), index[2:])
+        return chosen(in_planes(pixels, [_plane(x, index)], x), x)
+
+    def won(self, x: Value, index: Sequence[int]) -> tuple[Value, Value]:
+        """Return the windows, as positions in the pool, whose maximum is the element ``index`` of ``x``, and the maxima of
+        the other windows that it lies in."""
+        windows, plane = self.windows(x.shape), _plane(x, index)
+        own, size = position(index, x.shape), math.prod(windows.count)
+        won, maxima = [], []
+        for window in of_pixel(windows, index[2:])[0]:
+            best, _ = self.winner(x, (*index[:2], *np.unravel_index(window, windows.count)))
+            won += [plane * size + window] * (best == own)
+            maxima += [best] * (best != own)
+        return np.array(won, np.intp), np.array(maxima, np.intp)
 
     @staticmethod
     def lowest(x: Value) -> Any:
@@ -220,6 +256,12 @@ class MaxPool2d(_MaxPooling):
         for _, _, pixels in windows.offsets():
             np.maximum(result, padded[pixels], out=result)
         return result
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        best, others = self.winner(inputs[0], index)
+        return Explanation(
+            (Terms((one(0, best),)),), ((0, others),) if len(others) else (), f"the largest of {len(others) + 1}"
+        )
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return max_unpool2d(dy, x, **self.shared())
@@ -266,6 +308,16 @@ class MaxUnpool2d(_MaxPooling):
 
     def result_dtype(self, dy: Value, x: Value) -> np.dtype[Any]:
         return np.result_type(dy.dtype)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        won, maxima = self.won(inputs[1], index)
+        terms = (Terms(((0, won),)),) if len(won) else ()
+        if not len(maxima):
+            return Explanation(terms, (one(1, position(index, y.shape)),), "{0} is the maximum of its window")
+        reason = "the maximum of some of its windows, not of all"
+        if not len(won):
+            reason = "not the maximum of its window, which is {0}"
+        return Explanation(terms, ((1, maxima),), reason)
 
     def vjp(self, dz: Value, z: Value, dy: Value, x: Value) -> Any:
         return max_take2d(dz, x, **self.shared()), None
@@ -316,6 +368,10 @@ class MaxTake2d(_MaxPooling):
     def result_dtype(self, values: Value, x: Value) -> np.dtype[Any]:
         return np.result_type(values.dtype)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        best, _ = self.winner(inputs[1], index)
+        return Explanation((Terms((one(0, best),)),), (one(1, best),), "where {0} is the maximum of its window")
+
     def vjp(self, dy: Value, y: Value, values: Value, x: Value) -> Any:
         return max_unpool2d(dy, x, **self.shared()), None
 
@@ -348,6 +404,11 @@ class GlobalAvgPool2d(Op):
 
     def forward(self, x: Value) -> Value:
         return x.mean(axis=(2, 3))
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        size = math.prod(x.shape[2:])
+        return Explanation((Terms(((0, in_planes(np.arange(size), [_plane(x, index)], x)),), 1 / size),))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return broadcast_to(expand_dims(dy / (x.shape[2] * x.shape[3]), (2, 3)), x.shape)
