@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.composite import Composite
+from tinygraph.graph.explanation import Explanation, one
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.tensor import Tensor
@@ -72,6 +73,10 @@ class DropoutMask(Op):
 
     def result_dtype(self, key: Value) -> np.dtype[Any]:
         return np.dtype(self.dtype)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        chance = "left out" if y[index] == 0 else f"kept, times {float(y[index]):.4g}"
+        return Explanation(reads=(one(0, 0),), formula=f"{chance}, as the key {{0}} has it")
 
     def forward(self, key: Value) -> Value:
         # Two numbers make the key of a cipher, whose words NumPy keeps as they are from version to version: 32 bits for each

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.explanation import Explanation, Terms, members, one, position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
@@ -66,6 +67,14 @@ class Variance(Reduction):
         apart = x - x.mean(axis=self.axis, keepdims=True)
         return (apart * apart).sum(axis=self.axis, keepdims=self.keepdims) / (self.count(x) - self.correction)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        (x,), divisor = inputs, self.count(inputs[0]) - self.correction
+        cells = members(self, position(index, y.shape), x.shape)
+        numbers = np.asarray(x, np.float64).reshape(-1)[cells]
+        center = float(numbers.mean())
+        terms = (numbers - center) ** 2 / divisor
+        return Explanation((Terms(((0, cells),), values=terms, text=f"({{0}} − {center:.4g})² / {divisor}"),))
+
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         apart = x - mean(x, axis=self.axis, keepdims=True)
         return self.spread(dy, x) * apart * 2 / (self.count(x) - self.correction)
@@ -120,6 +129,16 @@ class Standardize(Op):
         apart = x - x.mean(axis=self.axis, keepdims=True)
         return apart / np.sqrt((apart * apart).mean(axis=self.axis, keepdims=True) + self.epsilon)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        (x,) = inputs
+        axes = normalized_axes(self, x, self.axis)
+        along = tuple(slice(None) if axis in axes else i for axis, i in enumerate(index))
+        cells = np.arange(x.size).reshape(x.shape)[along].reshape(-1)
+        numbers = np.asarray(x, np.float64).reshape(-1)[cells]
+        own, deviation = position(index, x.shape), np.sqrt(numbers.var() + self.epsilon)
+        formula = f"({{0}} − {numbers.mean():.4g}) / {deviation:.4g}, of mean and deviation of {len(cells)}"
+        return Explanation(reads=(one(0, own), (0, cells[cells != own])), formula=formula)
+
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         deviation = sqrt(variance(x, axis=self.axis, keepdims=True) + self.epsilon)
         along = y * mean(dy * y, axis=self.axis, keepdims=True)
@@ -173,6 +192,13 @@ class MovingSum(Op):
         for shift in range(-min(self.before, size - 1), min(self.after, size - 1) + 1):
             target[max(0, -shift) : size - max(0, shift)] += source[max(0, shift) : size - max(0, -shift)]
         return y
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        shape = inputs[0].shape
+        axis = self.axis % len(shape)
+        near = range(max(0, index[axis] - self.before), min(shape[axis], index[axis] + self.after + 1))
+        cells = [position((*index[:axis], i, *index[axis + 1 :]), shape) for i in near]
+        return Explanation((Terms(((0, np.array(cells, np.intp)),)),))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return moving_sum(dy, self.after, self.before, self.axis)
