@@ -144,7 +144,9 @@ class ConvolveTransposed(Convolution):
         windows = self.windows(self._image(x, k), k.shape)
         pixels = math.prod(k.shape[1:])
         rows = _by_channel(x)
-        patches = self.grouped(k, pixels).swapaxes(1, 2) @ self.grouped(rows, rows.shape[1])
+        kernels, images = self.grouped(k, pixels).swapaxes(1, 2), self.grouped(rows, rows.shape[1])
+        # With one kernel to a group (depthwise) it is an outer product, for which BLAS is slow.
+        patches = kernels * images if kernels.shape[2] == 1 else kernels @ images
         channels = k.shape[1] * self.groups
         return windows.overlay(patches.reshape(channels, *windows.kernel, x.shape[0], *windows.count))
 
@@ -261,7 +263,7 @@ class ConvTranspose2d(ConvolveTransposed, _TwoAxes):
     ``conv2d``. Where several image sizes would fit, ``output_padding`` adds rows and columns at the end, or ``output_size``
     names the size. Without them the size is ``(rows-1)*stride - above - below + dilation*(kh-1) + 1``, or ``rows*stride``
     for ``"same"``. A size that would have another number of windows is refused, so ``output_padding`` stays below the
-    stride. PyTorch and ONNX (``ConvTranspose``) agree, but take an ``output_padding`` below the dilation too; ONNX's
+    stride; PyTorch takes one below the dilation too. Else PyTorch and ONNX (``ConvTranspose``) agree, but that ONNX's
     ``output_shape`` also chooses the padding, where ``output_size`` leaves it as it is.
     Raises ``ShapeError`` and ``AttributeValueError``.
 
