@@ -286,6 +286,35 @@ def test_attributes_that_mean_the_same_are_the_same(attributes: Attributes, writ
     assert tg.conv2d.op(**attributes).expression("x", "k") == tg.conv2d.op(**written).expression("x", "k")
 
 
+# ---- as lecture notes write them
+
+
+def test_gradients_of_pools_are_written_for_any_number_of_axes() -> None:
+    share = tg.avg_unpool3d.op(2, output_size=(2, 4, 4)).written_tex()
+    assert share == (
+        r"_{lmn} = \frac{1}{8}\, {(x)}_{xyz}, "
+        r"\quad x = \lfloor l/2\rfloor, \; y = \lfloor m/2\rfloor, \; z = \lfloor n/2\rfloor"
+    )
+    largest = tg.max_unpool1d.op(2).written_tex(None, np.ones((1, 1, 4)))
+    assert largest.startswith(r"_{i} = \begin{cases} {(dy)}_{j} & \text{if } {(x)}_{i} \text{ is the max")
+    overlapping = tg.max_unpool1d.op(2, stride=1).written_tex(None, np.ones((1, 1, 4)))
+    assert overlapping == r"_{i} = \sum_{j \text{ whose max is } {(x)}_{i}} {(dy)}_{j}"
+
+
+def test_shares_that_differ_are_written_as_such() -> None:
+    real = tg.avg_unpool1d.op(2, padding=1, count_include_pad=False, output_size=(4,))
+    assert (
+        real.written_tex() == r"_{i} = \sum_{j \text{ whose window holds } i} {(x)}_{j} / \text{(pixels of its window)}"
+    )
+    alike = tg.avg_unpool1d.op(2, padding=1, output_size=(4,))
+    assert alike.written_tex() == r"_{i} = \frac{1}{2} \sum_{j \text{ whose window holds } i} {(x)}_{j}"
+
+
+@every_rank
+def test_only_pictures_are_turned_by_half_a_turn(rank: int) -> None:
+    assert ("rot180" if rank == 2 else "flip") in operation("conv_transpose{}", rank).op().written_tex()
+
+
 # ---- memory, dtype and empty batches
 
 
@@ -354,7 +383,7 @@ def test_refuses_shapes(name: str, shapes: list[tuple[int, ...]], attributes: At
 @pytest.mark.parametrize(
     ("name", "attributes", "told"),
     [
-        ("conv1d", {"stride": (1, 2)}, r"stride must be int or a tuple of int alone; found \(1, 2\)"),
+        ("conv1d", {"stride": (1, 2)}, r"stride must be int or a tuple of one int; found \(1, 2\)"),
         ("conv1d", {"padding": (1, 2)}, r"padding must be .* or 'same_lower' or 'valid'; found \(1, 2\)"),
         ("conv2d", {"padding": ((1, -1), (0, 0))}, r"padding must be at least 0; found \(\(1, -1\), \(0, 0\)\)"),
         ("conv3d", {"dilation": 0}, "dilation must be at least 1; found 0"),
@@ -363,7 +392,7 @@ def test_refuses_shapes(name: str, shapes: list[tuple[int, ...]], attributes: At
         ("lp_pool1d", {"window": 2, "p": 0.5}, "p must be at least 1, and finite; found 0.5"),
         ("lp_pool1d", {"window": 2, "p": float("inf")}, "p must be at least 1, and finite"),
         ("global_lp_pool", {"p": 0}, "p must be at least 1"),
-        ("avg_pool1d", {"window": (2, 2)}, "window must be int or a tuple of int alone"),
+        ("avg_pool1d", {"window": (2, 2)}, "window must be int or a tuple of one int"),
         ("conv_transpose3d", {"output_size": (2, 2)}, "output_size must be 3 of int or None"),
     ],
 )

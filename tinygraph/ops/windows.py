@@ -192,8 +192,11 @@ def require_images(op: Op, inputs: tuple[Value, ...], *which: int, rank: int = 2
 
 
 def element(rank: int) -> tuple[str, str]:
-    """Return the index of a pixel and that of a window, as the notes write them for pictures: ``mn`` and ``xy``."""
-    return {1: ("m", "x"), 2: ("mn", "xy"), 3: ("lmn", "xyz")}[rank]
+    """Return the index of a pixel and that of a window, as the notes write them for pictures: ``mn`` and ``xy``.
+
+    Neither is the name of an input, which a template would put in its place.
+    """
+    return {1: ("i", "j"), 2: ("mn", "xy"), 3: ("lmn", "xyz")}[rank]
 
 
 def pixels_in(kernel: int | Sizes, rank: int) -> int:
