@@ -226,8 +226,8 @@ class Conv2d(Convolve, _TwoAxes):
     ``"valid"`` (none) or ``"same"`` (as many windows as ``ceil(size/stride)``; an odd pixel goes after, with
     ``"same_lower"`` before). PyTorch and ONNX (``Conv``, where ``"same"`` is ``SAME_UPPER``) agree; PyTorch has no pair of
     pairs, and ``"same"`` only with stride 1. With as many groups as channels (depthwise) each channel has kernels of its own.
-    Source: notes F1, F4. Rules: for the image notes B10, for
-    the kernel notes B8, B13. Raises ``ShapeError`` and ``AttributeValueError``.
+    Source: notes F1, F4. Rules: for the image notes B10, for the kernel notes B8, B13. Raises ``ShapeError`` and
+    ``AttributeValueError``.
 
     >>> import tinygraph as tg
     >>> image = np.arange(9.0).reshape(1, 1, 3, 3)
@@ -264,8 +264,8 @@ class ConvTranspose2d(ConvolveTransposed, _TwoAxes):
     names the size. Without them the size is ``(rows-1)*stride - above - below + dilation*(kh-1) + 1``, or ``rows*stride``
     for ``"same"``. A size that would have another number of windows is refused, so ``output_padding`` stays below the
     stride; PyTorch takes one below the dilation too. Else PyTorch and ONNX (``ConvTranspose``) agree, but that ONNX's
-    ``output_shape`` also chooses the padding, where ``output_size`` leaves it as it is.
-    Raises ``ShapeError`` and ``AttributeValueError``.
+    ``output_shape`` also chooses the padding, where ``output_size`` leaves it as it is. Raises ``ShapeError`` and
+    ``AttributeValueError``.
 
     >>> import tinygraph as tg
     >>> tg.conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 2)), stride=2)

@@ -213,8 +213,8 @@ class AvgPool2d(AvgPool, TwoAxes):
     or in the padding before it; what lies beyond never counts. ``padding`` is a number of pixels, a pair (rows, columns), a
     pair of pairs ((above, below), (left, right)), ``"valid"``, ``"same"`` or ``"same_lower"`` (the odd pixel before).
     PyTorch and ONNX (``AveragePool``) agree where they have these attributes; ONNX's default is not to count the
-    padding. The gradient (notes B11, W3 and
-    their errata E1, E2) gives each element of a window its equal share. Raises ``ShapeError`` and ``AttributeValueError``.
+    padding. The gradient (notes B11, W3 and their errata E1, E2) gives each element of a window its equal share. Raises
+    ``ShapeError`` and ``AttributeValueError``.
 
     >>> import tinygraph as tg
     >>> tg.avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), 2)
