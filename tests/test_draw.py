@@ -14,11 +14,13 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.draw import Picture, draw, fonts, render
-from tinygraph.draw.build import attributes_text, drawing_of
+from tinygraph.draw.build import drawing_of
 from tinygraph.draw.dot import dot_source
 from tinygraph.draw.literal import tooltip, visible, wrapped
 from tinygraph.draw.subject import subject_of
+from tinygraph.draw.svg import accessible
 from tinygraph.draw.table import FAMILIES
+from tinygraph.draw.words import attributes_text
 from tinygraph.graph.op import Op
 from tinygraph.model import Model, load_model
 
@@ -327,6 +329,19 @@ def test_what_does_not_print_is_shown_as_an_escape(name, which):
     assert texts(svg, "n1")[0][0] == shown
 
 
+@pytest.mark.parametrize("which", ["dot", "pygraphviz"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_names_beside_a_card_and_in_verdicts_are_shown_literally(name, which):
+    x, w = tg.input("x", (2, 3)), tg.parameter(np.ones((3, 1)), name=name)
+    y = tg.tanh(x @ w).sum()
+    picture = draw(y, report=tg.check(y))
+    lines, tip = texts(accessible(renderer(which).render(picture.dot, "svg").decode(), picture.drawing), "n2")
+    assert lines[0] == name
+    assert f"dt3/d{name}" in lines
+    assert " ".join(lines).endswith(picture.drawing.cards[1].checks[0])
+    assert tip == f"{name} parameter, float64 (3, 1); {picture.drawing.cards[1].checks[0]}"
+
+
 def test_hostile_names_add_no_node_edge_or_element():
     x = tg.tensor([1.0], name='"]; evil -> n1; subgraph {')
     y = tg.tensor([1.0], name="<table><tr><td>")
@@ -551,6 +566,44 @@ def test_a_picture_says_what_it_holds(square):
     assert repr(picture) == "<Picture: 2 cards, 5 edges>"
 
 
+def test_tensors_graphs_and_models_show_themselves(square):
+    renderer("dot")
+    for thing in (square, tg.Graph(square), load_model("xor")):
+        bundle = thing._repr_mimebundle_()
+        assert "<svg" in bundle["image/svg+xml"]
+        assert bundle["text/plain"] in (str(thing), repr(thing))
+
+
+def test_tensors_graphs_and_models_are_text_where_nothing_renders(square, monkeypatch):
+    without_dot(monkeypatch)
+    without_pygraphviz(monkeypatch)
+    for thing in (square, tg.Graph(square), load_model("xor")):
+        assert list(thing._repr_mimebundle_()) == ["text/plain"]
+
+
+def test_a_very_large_graph_does_not_draw_itself(monkeypatch):
+    monkeypatch.setattr(sys.modules["tinygraph.draw.picture"], "MOST_SHOWN", 3)
+    x = tg.tensor(0.5, name="x")
+    assert "image/svg+xml" not in tg.tanh(tg.tanh(tg.tanh(x)))._repr_mimebundle_()
+    assert "image/svg+xml" not in tg.Graph(tg.tanh(tg.tanh(tg.tanh(x))))._repr_mimebundle_()
+
+
+def test_pictures_on_one_page_have_titles_of_their_own(square):
+    renderer("dot")
+    first, second = draw(square, title="one").svg(), draw(square, title="two").svg()
+    owners = [ElementTree.fromstring(svg).get("aria-labelledby") for svg in (first, second)]
+    assert owners[0] != owners[1]
+    assert all(f'id="{owner.split()[0]}"' in svg for owner, svg in zip(owners, (first, second), strict=True))
+
+
+def test_what_stands_beside_a_card_is_joined_to_it_from_whichever_side():
+    x, w = tg.input("x", (3, 4)), tg.parameter(np.ones((1, 4)), name="w")
+    h = x * w
+    dot = draw(tg.concatenate([h, h, x]).sum()).dot
+    assert "_beside:n2v:_ -> n3:v:_" in dot
+    assert "n3:g:_ -> n3_beside:n2g:_" in dot
+
+
 # Fonts
 
 
@@ -590,7 +643,9 @@ def test_drawing_does_not_change_the_graph(square):
 def test_what_comes_back_twice_is_summed_at_a_bead(square):
     drawing = draw(square).drawing
     (bead,) = drawing.beads
-    assert (bead.symbol, bead.target, len(bead.summands)) == ("dx", "n1", 2)
+    assert (bead.symbol, bead.target) == ("dx", "n1")
+    assert bead.summands == ("x (through t1)", "x (through t1)")
+    assert "dx is the sum of x (through t1), x (through t1)" in draw(square).dot
     lane = [(edge.tail, edge.head) for edge in drawing.edges if edge.lane == "gradient"]
     assert lane == [("n2", "s1"), ("n2", "s1"), ("s1", "n1")]
 
@@ -666,3 +721,103 @@ def test_svg_has_a_role_a_title_and_a_group_for_each_card():
     assert svg.find(f"{SVG}title").text == model.title
     ids = [group.get("id") for group in svg.iter(f"{SVG}g")]
     assert all(ids.count(card.id) == 1 for card in picture.drawing.cards)
+
+
+def test_a_sum_says_what_is_summed(square):
+    x, _ = draw(square).drawing.cards
+    assert x.rules == ("dx = x + x",)
+    many = tg.tensor(1.0, name="x")
+    y = sum([tg.exp(many * k) for k in range(2, 12)], start=many)
+    assert draw(y).drawing.cards[0].rules == ("dx = the sum of 11",)
+
+
+def test_a_constant_gradient_is_its_number():
+    x = tg.tensor([1.0, 2.0, 3.0], name="x")
+    assert draw(tg.tanh(x).sum()).drawing.cards[-1].rules == ("dt2 = 1", "dt1 = 1 everywhere")
+
+
+def test_a_value_or_gradient_that_is_one_number_is_marked_by_itself():
+    x = tg.tensor(-1.0, name="x")
+    with np.errstate(invalid="ignore"):
+        card = draw(tg.sqrt(x)).drawing.cards[-1]
+    assert card.marks == ("the value is NaN",)
+
+
+@pytest.mark.parametrize(
+    ("slope", "mark"),
+    [
+        (0.0, "the gradient is zero"),
+        (1e-9, "the gradient is vanishing: at most 1e-09"),
+        (1e6, "the gradient is exploding: up to 1e+06"),
+        (1.0, ""),
+    ],
+)
+def test_gradients_that_deserve_a_second_look_are_marked(slope, mark):
+    x = tg.tensor([1.0, 2.0], name="x")
+    picture = draw((x * slope).sum())
+    assert picture.drawing.cards[0].marks == ((mark,) if mark else ())
+    assert mark in picture.dot
+    assert mark in str(picture)
+
+
+def test_drawing_what_is_not_finite_warns_of_nothing():
+    x = tg.tensor([-1.0, 0.0], name="x")
+    with np.errstate(all="ignore"):
+        y = (tg.sqrt(x) / x).sum()
+    assert [card.marks != () for card in draw(y).drawing.cards] == [True] * 4
+
+
+def test_tooltips_say_shape_dtype_and_norms(square):
+    drawing = draw(square).drawing
+    assert {edge.text for edge in drawing.edges if edge.lane == "value"} == {"x float64 (), norm 3"}
+    assert "dx += x, float64 (), norm 3" in [edge.text for edge in drawing.edges]
+    assert "t1 = x * x, float64 (); norm of the value 9; norm of the gradient 1; Product of two tensors" in dot_source(
+        drawing
+    )
+
+
+def test_gradients_that_pass_cards_by_go_from_side_to_side():
+    picture = draw(load_model("notes_cnn"))
+    ids = {card.symbol: card.id for card in picture.drawing.cards}
+    assert f"{ids['Z3']}:g:e -> {ids['cost']}:g:e" in picture.dot
+
+
+@pytest.mark.parametrize("shape", [(1, 4), (4, 1), (40,), (5, 5), (2, 3, 7, 7), (1, 9, 40, 40)])
+def test_graphviz_has_nothing_to_complain_of_in_heat_maps(shape):
+    renderer("dot")
+    x = tg.tensor(np.random.default_rng(0).standard_normal(shape), name="x")
+    picture = draw(tg.tanh(x).sum())
+    assert "fixedsize" in picture.dot
+    assert render._run_dot(["-Tsvg"], picture.dot.encode(), 60).stderr == b""
+
+
+def test_many_uses_are_counted_beside_the_arrow():
+    dot = draw(load_model("residual"), fold="all").dot
+    assert dot.count('headlabel="2 uses"') == 4
+
+
+def test_a_chain_of_ten_thousand_nodes_folds_and_is_drawn():
+    y = tg.tensor(0.5, name="x")
+    for _ in range(10_000):
+        y = tg.tanh(y)
+    picture = draw(y)
+    assert len(picture.drawing.cards) == 40
+    assert "10,001 cards are folded into 40" in picture.drawing.caption
+    if render.renderers():
+        assert picture.svg().count('class="node card folded') == 40
+
+
+def test_a_thousand_cards_can_be_drawn_one_by_one():
+    y = tg.tensor(0.5, name="x")
+    for _ in range(999):
+        y = tg.tanh(y)
+    picture = draw(y, fold="none", detail="rule")
+    assert len(picture.drawing.cards) == 1000
+    if render.renderers():
+        assert picture.svg().count('class="node card node') == 999
+
+
+def test_the_svg_of_a_card_has_classes_for_what_there_is_to_see():
+    x = tg.tensor([0.0], name="x")
+    card = draw((x * 0.0).sum(), report=tg.check((x * 0.0).sum())).drawing.cards[0]
+    assert card.classes == "card tensor marked ok"

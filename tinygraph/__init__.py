@@ -33,6 +33,7 @@ from tinygraph.errors import (
 )
 from tinygraph.graph.apply import apply
 from tinygraph.graph.backprop import grad
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, op, register
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import constant, input, parameter, tensor

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinygraph.model.recording import Unfinished
 
 
 class TinygraphError(Exception):
@@ -130,7 +134,8 @@ class RenderError(TinygraphError, RuntimeError):
 class ModelError(TinygraphError, ValueError):
     """A mistake in a declared model, with the place where it stands.
 
-    Lines and columns count from 1; each part of the place is ``None`` where it is not known.
+    Lines and columns count from 1; each part of the place is ``None`` where it is not known. ``recorded`` is what was
+    recorded of the model before the mistake, which ``tg.draw(error)`` shows, or ``None`` where nothing was.
 
     >>> error = ModelError("'K3' is not defined", file="net.toml", line=7, column=12, equation="Z = conv2d(x, K3)")
     >>> print(error)
@@ -148,6 +153,7 @@ class ModelError(TinygraphError, ValueError):
         equation: str | None = None,
     ) -> None:
         self.message, self.file, self.line, self.column, self.equation = message, file, line, column, equation
+        self.recorded: Unfinished | None = None
         place = ":".join(str(part) for part in (file or "model", line, column) if part is not None)
         super().__init__(f"{place}: {message}" + (f"\n    {equation}" if equation else ""))
 

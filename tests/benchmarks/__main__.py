@@ -9,7 +9,7 @@ from pathlib import Path
 from .peers import OURS, PEERS, installed
 from .process import set_environment
 
-SUITES = ("step", "inference", "job", "recording", "growth", "floor", "memory")
+SUITES = ("step", "inference", "job", "recording", "growth", "floor", "memory", "drawing", "page")
 ROUNDS, QUICK_ROUNDS = 15, 2
 SECONDS, QUICK_SECONDS = 0.25, 0.05
 
@@ -32,12 +32,14 @@ def main() -> None:
     options = parser().parse_args()
     # Libraries read their number of threads when they are imported, so this comes before NumPy.
     set_environment(options.threads)
+    from .drawing import measure_drawing
     from .floor import measure_floor
     from .growth import measure_growth
     from .job import measure_job
     from .measure import Settings
     from .memory import measure_memory
     from .networks import measure_inference, measure_steps
+    from .page import measure_page
     from .recording import measure_recording
     from .report import Results, text
 
@@ -56,6 +58,8 @@ def main() -> None:
         measure_growth,
         measure_floor,
         measure_memory,
+        measure_drawing,
+        measure_page,
     )
     results = Results(settings)
     for suite, measure in zip(SUITES, measures, strict=True):

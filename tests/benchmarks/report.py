@@ -24,6 +24,8 @@ TITLES = {
     "job": "The main job, as a whole process",
     "recording": "Recording, time per node",
     "memory": "Memory: growth of a training process at its peak",
+    "drawing": "Drawing a picture",
+    "page": "The page of the derived notes",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,9 +58,10 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     labels, owners = equation_labels(graph)
     faulty = faults(twins.values(), {twins[node]: owners[node] for node in graph.nodes})
     nodes: list[Record] = []
-    for node in graph.nodes:
+    for position, node in enumerate(graph.nodes):
         input_labels = [labels.get(x, "") for x in node.inputs]
-        nodes += check_node(twins[node], owners[node], input_labels, rng, tolerance, faulty.get(twins[node], ""))
+        found = check_node(twins[node], owners[node], input_labels, rng, tolerance, faulty.get(twins[node], ""))
+        nodes += [replace(record, position=position) for record in found]
     fault = next(filter(None, (record.not_finite for record in nodes)), "")
     return Report(tuple(nodes), tuple(check_gradients(graph, twins, rng, tolerance, fault)), tolerance)
 

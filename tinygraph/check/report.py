@@ -17,7 +17,8 @@ class Record:
 
     ``node`` is the label of the equation in which ``print(graph)`` writes the node. ``size`` counts the input's elements,
     ``points`` are the comparisons that were made, ``message`` says why a rule gave no gradient to compare, and ``fault``
-    which value, here or before, is not finite, so that there was nothing to compare with.
+    which value, here or before, is not finite, so that there was nothing to compare with. ``position`` is where the node,
+    or the leaf, stands among the graph's nodes, from 0; ``None`` for what is of no graph, or of all of it.
     """
 
     node: str
@@ -29,6 +30,7 @@ class Record:
     hint: str = ""
     message: str = ""
     fault: str = ""
+    position: int | None = None
 
     @property
     def ok(self) -> bool:

@@ -43,6 +43,7 @@ def check_gradients(
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         return [Record("", WHOLE, "every leaf", 0, tolerance, message=message)]
+    positions = {node: position for position, node in enumerate(graph.nodes)}
     records = [
         Record(
             f"d{label}",
@@ -58,6 +59,7 @@ def check_gradients(
                 ELEMENTS,
                 DIRECTIONS,
             ),
+            position=positions[leaf],
         )
         for leaf, label in leaves.items()
     ]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from tinygraph.cli.group import WRONG_RULE
-from tinygraph.cli.options import data_option, model_argument, ops_option, seed_option
+from tinygraph.cli.options import data_option, file_path, model_argument, ops_option, seed_option
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -22,20 +23,37 @@ if TYPE_CHECKING:
     "--batch-size", type=click.IntRange(min=1), default=2, show_default=True, help="How many samples to check on."
 )
 @seed_option
+@click.option(
+    "--draw",
+    "picture",
+    metavar="FILE",
+    type=file_path,
+    help="Draw the model there, each card with its verdict (.gv, .svg, .png, .pdf).",
+)
 @ops_option
 @click.pass_context
-def check(context: click.Context, model: str, data: str | None, batch_size: int, seed: int | None) -> None:
+def check(
+    context: click.Context, model: str, data: str | None, batch_size: int, seed: int | None, picture: Path | None
+) -> None:
     """Check every gradient of MODEL against numeric derivatives, rule by rule and then as a whole.
 
     Ends with code 1 if a rule is wrong.
     """
     from tinygraph.check import check
+    from tinygraph.draw import draw
+    from tinygraph.draw.render import format_of
     from tinygraph.model import load_model
 
+    if picture is not None:
+        format_of(picture)
     checked = load_model(model, seed)
     thing = checked if data else checked.graph(batch_size)
-    report = check(thing, _samples(checked, data, batch_size) if data else None, seed=seed or 0)
+    feeds = _samples(checked, data, batch_size) if data else None
+    report = check(thing, feeds, seed=seed or 0)
     say(str(report))
+    if picture is not None:
+        draw(checked, picture, feeds=feeds, report=report)
+        say(f"wrote {picture}")
     if not report.ok:
         context.exit(WRONG_RULE)
 

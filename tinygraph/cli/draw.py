@@ -11,6 +11,7 @@ from tinygraph.cli.options import data_option, file_path, model_argument, ops_op
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
+    from tinygraph.draw import Picture
     from tinygraph.model import Model
 
 
@@ -46,26 +47,43 @@ def draw(
     fold: str,
     form: str | None,
 ) -> None:
-    """Draw MODEL: a card for each equation, values going down, gradients coming back up."""
-    from tinygraph.cli.folders import file_name
+    """Draw MODEL: a card for each equation, values going down, gradients coming back up.
+
+    A model with a mistake is drawn as far as it is valid; the command then ends with code 2.
+    """
     from tinygraph.draw import draw
     from tinygraph.draw.render import format_of
+    from tinygraph.errors import ModelError, RenderError
     from tinygraph.model import load_model
 
     if form not in (None, "text"):
         raise click.BadParameter(f"--format must be text; pictures take their format from -o; found {form!r}")
     if out is not None:
         format_of(out)
-    drawn = load_model(model)
+    try:
+        drawn = load_model(model)
+    except ModelError as error:
+        if error.recorded is not None:
+            try:
+                _finish(draw(error, view=view), out, Path(model).stem, form)
+            except RenderError as fault:
+                say(f"note: {fault}", error=True)
+        raise
     if weights is not None:
         drawn.load(weights)
     feeds = None if data is None and sample is None else sample_of(drawn, data, sample or 0)
     folded = fold if fold in ("auto", "none", "all") else fold.split(",")
-    picture = draw(drawn, feeds=feeds, detail=detail, view=view, fold=folded)
+    _finish(draw(drawn, feeds=feeds, detail=detail, view=view, fold=folded), out, drawn.name, form)
+
+
+def _finish(picture: Picture, out: Path | None, name: str, form: str | None) -> None:
+    """Print a picture as text, or write it."""
+    from tinygraph.cli.folders import file_name
+
     if form == "text":
         say(str(picture))
         return
-    path = out or Path(f"{file_name(drawn.name)}.svg")
+    path = out or Path(f"{file_name(name)}.svg")
     picture.render(path)
     say(f"wrote {path}")
 

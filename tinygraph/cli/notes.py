@@ -35,14 +35,14 @@ def notes(
     """
     from tinygraph.cli.folders import file_name
     from tinygraph.model import load_model
-    from tinygraph.notes.notes import format_of, notes, sample_of
+    from tinygraph.notes.notes import format_of, notes, samples_of
 
     if out is not None:
         format_of(out, format)
     declared = load_model(model)
     if weights is not None:
         declared.load(weights)
-    feeds = sample_of(declared, data, sample) if data or declared.training.data else None
+    others = samples_of(declared, data, sample) if data or declared.training.data else None
     path = out or Path(f"{file_name(declared.name)}_notes.{format or 'html'}")
-    notes(declared, path, feeds=feeds, format=format)
+    notes(declared, path, samples=others, format=format)
     say(f"wrote {path}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import MISSING, fields, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -12,16 +12,21 @@ from tinygraph.draw.cards import DETAILS, VIEWS, Bead, Card, Drawing, Edge
 from tinygraph.draw.figures import Figures, figures_of, number_text
 from tinygraph.draw.fold import Part, parts_of
 from tinygraph.draw.marks import marks_of
-from tinygraph.draw.subject import Item, Subject, written_inputs
+from tinygraph.draw.subject import Item, Rule, Subject, written_inputs
+from tinygraph.draw.unfinished import error_card, error_edges
+from tinygraph.draw.verdicts import judged, records_by_node
+from tinygraph.draw.words import attributes_text, doc_line, title_of, uniform
 from tinygraph.errors import TinygraphError, listing, nearest
+from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import leaf_note
 
 if TYPE_CHECKING:
-    from tinygraph.graph.op import Op
+    from tinygraph.check import Record, Report
 
 # Which of an equation's operations gives its card the colour: the first of the highest rank.
 _RANKS = {"elementwise": 0, "comparison": 0, "shape": 1, "indexing": 1, "reduction": 2, "activation": 3}
+_LONGEST_SUM = 40
 Fold = str | Collection[str]
 
 
@@ -31,29 +36,31 @@ def drawing_of(
     view: str = "both",
     fold: Fold = "auto",
     edit: Callable[[Card], Card] | None = None,
+    report: Report | None = None,
 ) -> Drawing:
     """Return the drawing of a subject. The id of a card is ``n`` and the number, from 1, of its item, the last of several.
 
-    Raises ``TinygraphError`` for a ``detail``, ``view`` or ``fold`` that there is not, and for an ``edit`` that returns no
-    card. See ``tg.draw``.
+    Raises ``TinygraphError`` for a ``detail``, ``view`` or ``fold`` that there is not, for an ``edit`` that returns no card,
+    and for a ``report`` of another graph. See ``tg.draw``.
 
     >>> import tinygraph as tg
     >>> from tinygraph.draw.subject import subject_of
     >>> x = tg.tensor(3.0, name="x")
     >>> [(card.symbol, card.gradient, card.rules) for card in drawing_of(subject_of(x * x)).cards]
-    [('x', 'dx', ('dx = t2 + t3',)), ('t1', 'dt1', ('dt1 = 1', 'dx += x', 'dx += x'))]
+    [('x', 'dx', ('dx = x + x',)), ('t1', 'dt1', ('dt1 = 1', 'dx += x', 'dx += x'))]
     """
     for name, value, valid in (("detail", detail or "rule", DETAILS), ("view", view, VIEWS)):
         if value not in valid:
             raise TinygraphError(f"{name} must be one of {listing(valid)}; found {value!r}{nearest(str(value), valid)}")
-    return _Builder(subject, detail or ("value" if subject.values else "rule"), view, fold).drawing(edit)
+    return _Builder(subject, detail or ("value" if subject.values else "rule"), view, fold, report).drawing(edit)
 
 
 class _Builder:
     """The work of one drawing."""
 
-    def __init__(self, subject: Subject, detail: str, view: str, fold: Fold) -> None:
-        self.subject, self.detail, self.view = subject, detail, view
+    def __init__(self, subject: Subject, detail: str, view: str, fold: Fold, report: Report | None) -> None:
+        self.subject, self.detail, self.view, self.report = subject, detail, view, report
+        self.records = records_by_node(report, Graph(subject.outputs)) if report is not None else {}
         self.parts = parts_of(subject.items, fold)
         self.gradients = view != "forward" and subject.backward is not None
         ids = {i: f"n{part.last + 1}" for part in self.parts for i in part.items}
@@ -87,26 +94,40 @@ class _Builder:
         )
 
     def _caption(self) -> str:
-        folded = sum(len(part.items) > 1 for part in self.parts)
-        if not folded:
-            return ""
-        count = len(self.subject.items)
-        return f'{count:,} cards are folded into {len(self.parts)}; fold="none" draws each'
+        told = [self.report.summary()] if self.report is not None else []
+        if self.subject.unfinished is not None:
+            told.append("drawn as far as the model is valid, for the batch that was tried first")
+        if any(len(part.items) > 1 for part in self.parts):
+            count = len(self.subject.items)
+            told.append(f'{count:,} cards are folded into {len(self.parts)}; fold="none" draws each')
+        return "; ".join(told)
 
     # Cards
 
     def _cards(self) -> Iterator[Card]:
-        number = 0
+        number = 1
         for part in self.parts:
             item = self.subject.items[part.last]
             if len(part.items) > 1:
-                yield self._with_numbers(self._folded(part), item)
+                card = self._with_numbers(self._folded(part), item)
             elif item.is_leaf and part.last not in self.aliases:
-                yield self._with_numbers(self._leaf(part, item), item)
+                card = self._with_numbers(self._leaf(part, item), item)
             else:
-                number += 1
                 card = self._node(part, item, number)
-                yield card if part.last in self.aliases else self._with_numbers(card, item)
+                card = card if part.last in self.aliases else self._with_numbers(card, item)
+                number += 1
+            yield judged(card, self._records(part))
+        if self.subject.unfinished is not None:
+            yield error_card(self.subject.unfinished, number)
+
+    def _records(self, part: Part) -> list[Record]:
+        """Return what a check found of the nodes that a card stands for, or of its leaf."""
+        nodes = (node for i in part.items if i not in self.aliases for node in self._made(i))
+        return [record for node in nodes for record in self.records.get(node, ())]
+
+    def _made(self, i: int) -> tuple[Tensor, ...]:
+        item = self.subject.items[i]
+        return item.nodes or (item.node,)
 
     def _leaf(self, part: Part, item: Item) -> Card:
         node = item.node
@@ -135,7 +156,7 @@ class _Builder:
             shape=item.node.shape,
             dtype=str(item.node.dtype),
             family="" if principal is None else principal.family,
-            title=_title(ops),
+            title=title_of(ops),
             attributes="" if principal is None else attributes_text(principal),
             number=number,
             group=item.group,
@@ -178,8 +199,17 @@ class _Builder:
     def _rules(self, item: Item) -> tuple[str, ...]:
         if not self.gradients or self.detail == "shape":
             return ()
-        lines = [f"{r.symbol} {'+=' if r.adds else '='} {r.expression}" for r in self.subject.rules(item)]
-        return tuple(lines)
+        rules = self.subject.rules(item)
+        return tuple(f"{rule.symbol} {'+=' if rule.adds else '='} {self._right_side(rule)}" for rule in rules)
+
+    def _right_side(self, rule: Rule) -> str:
+        """Return what a rule computes; of a sum the summands themselves, whose names are nowhere in the picture."""
+        backward = self.subject.backward
+        if rule.kind != "sum" or rule.target is None or backward is None:
+            return uniform(rule.node, rule.expression)
+        summands = [self._line(backward.contributions[use]) for use in self.subject.uses(rule.target)]
+        written = " + ".join(summands)
+        return written if len(written) <= _LONGEST_SUM else f"the sum of {len(summands)}"
 
     def _with_numbers(self, card: Card, item: Item) -> Card:
         """Return a card with the figures of an item's value and gradient, and their marks."""
@@ -248,6 +278,8 @@ class _Builder:
                 else:
                     shown[f"{tail} {place}", head] = edge
         yield from shown.values()
+        if self.subject.unfinished is not None:
+            yield from error_edges(self.subject.unfinished, self.owner)
 
     def _used(self, i: int) -> list[Tensor]:
         item = self.subject.items[i]
@@ -261,11 +293,14 @@ class _Builder:
 
     def _told(self, x: Tensor) -> str:
         """Return a tensor in words, for a tooltip."""
-        label = self.subject.labels.get(x, "")
+        return f"{self.subject.labels.get(x, '')} {self._sized(x)}"
+
+    def _sized(self, x: Tensor) -> str:
+        """Return the dtype and shape of a tensor, and its norm where its value is known."""
         value = self.subject.values.get(x) if self.detail in ("value", "full") else None
         norm = figures_of(value).norm if value is not None else None
         size = "" if norm is None else f", norm {number_text(norm)}"
-        return f"{label} {x.dtype} {x.shape}{size}"
+        return f"{x.dtype} {x.shape}{size}"
 
     def _gradient_lane(self) -> tuple[tuple[Bead, ...], list[Edge]]:
         backward = self.subject.backward
@@ -305,7 +340,7 @@ class _Builder:
                     add(
                         tail,
                         end,
-                        f"{symbol} {'+=' if end != target else '='} {self._line(node)}, {node.dtype} {node.shape}",
+                        f"{symbol} {'+=' if end != target else '='} {self._line(node)}, {self._sized(node)}",
                     )
             if end != target:
                 add(end, target, f"{symbol} {self._told(backward.gradients[x])}" if x in backward.gradients else symbol)
@@ -315,42 +350,4 @@ class _Builder:
         return part.block.rpartition(".")[0] if part.block else self.subject.items[part.last].group
 
     def _line(self, node: Tensor) -> str:
-        return self.subject.expressions.get(node) or self.subject.labels[node]
-
-
-def attributes_text(op: Op) -> str:
-    """Return the attributes that a call has to say, by name: required ones, and those changed from their default.
-
-    Operations written behind their operand, such as ``x[1:3]``, show theirs in the equation only.
-
-    >>> import tinygraph as tg
-    >>> attributes_text(tg.operation("avg_pool2d").op(2))
-    'window=2'
-    """
-    if op.symbol == "postfix":
-        return ""
-    defaults = {field.name: field.default for field in fields(op)}  # type: ignore[arg-type]
-    said = {
-        name: value for name, value in op.attributes().items() if defaults[name] is MISSING or value != defaults[name]
-    }
-    return ", ".join(f"{name}={value!r}" for name, value in said.items())
-
-
-def doc_line(op: Op) -> str:
-    """Return the first line of an operation's documentation, empty where it has none of its own.
-
-    >>> import tinygraph as tg
-    >>> doc_line(tg.relu.op()) != ""
-    True
-    """
-    # A dataclass without a docstring is given its signature for one.
-    doc = (type(op).__doc__ or "").strip().split("\n")[0]
-    return "" if doc.startswith(f"{type(op).__name__}(") else doc
-
-
-def _title(ops: Sequence[Op]) -> str:
-    """Return the names of a card's operations, each once, in the order in which they are computed."""
-    names = list(dict.fromkeys(op.name for op in ops))
-    if len(names) > 3:
-        return f"{', '.join(names[:3])} … ({len(ops)} operations)"
-    return ", ".join(names) or "same as"
+        return uniform(node, self.subject.expressions.get(node) or self.subject.labels[node])

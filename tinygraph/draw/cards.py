@@ -62,6 +62,12 @@ class Card:
         """Whether no operation made it."""
         return self.kind not in ("node", "folded", "error")
 
+    @property
+    def classes(self) -> str:
+        """The classes of its group in an SVG: what it is, and what there is to see on it."""
+        names = ["card", self.kind, *["marked"] * bool(self.marks), self.verdict.replace(" ", "-")]
+        return " ".join(filter(None, names))
+
 
 @dataclass(frozen=True)
 class Edge:
@@ -134,7 +140,7 @@ class Drawing:
 
     def _rows(self) -> Iterator[tuple[str, ...]]:
         for card in self.cards:
-            array = f"{card.dtype} {card.shape}"
+            array = f"{card.dtype} {card.shape}" if card.dtype else ""
             if self.view != "backward" or not card.gradient:
                 made = card.expression if card.is_leaf else f"= {card.expression}"
                 yield card.symbol, made, array, self._figures(card.value)

@@ -54,8 +54,11 @@ def dot_source(drawing: Drawing) -> str:
             groups[path.rpartition(".")[0]].subgraph(groups[path])
     stacks = {card.id: stack_id(head) for head, cards in beside.items() for card in cards}
     symbols = {card.id: card.symbol for card in drawing.cards} | {bead.id: "the sum" for bead in drawing.beads}
+    near = {(edge.tail, edge.head) for edge in drawing.edges if edge.lane == "value"}
+    rows = {card.id for card in drawing.cards if card.gradient and not card.is_leaf}
     for edge in drawing.edges:
-        _draw_edge(graph, edge, stacks, symbols, drawing.view)
+        far = {edge.tail, edge.head} <= rows and (edge.head, edge.tail) not in near
+        _draw_edge(graph, edge, stacks, symbols, drawing.view, far)
     return str(graph.source)
 
 
@@ -74,7 +77,7 @@ def _sheet(drawing: Drawing) -> Digraph:
     # A plain label would take a rank of its own, and dot then loses the order of the cards that stand beside others.
     graph.attr("edge", labeldistance="1.8", labelangle="-30")
     lines = [f"<b>{line}</b>" for line in map(text, wrapped(drawing.title, 70))] if drawing.title else []
-    lines += [f'<font point-size="10">{text(line)}</font>' for line in wrapped(drawing.caption, 90) if drawing.caption]
+    lines += [f'<font point-size="10">{text(line)}</font>' for line in wrapped(drawing.caption, 100) if drawing.caption]
     lines.append(f'<font point-size="10">{_legend(drawing)}</font>')
     shown = tooltip(drawing.title or "a graph")
     graph.attr("graph", label=f"<{'<br/>'.join(lines)}>", labelloc="t", fontsize="14", tooltip=shown)
@@ -95,6 +98,10 @@ def _legend(drawing: Drawing) -> str:
         parts.append("cells: purple below 0, white 0, green above")
     if any(f.nans or f.infinities for f in figures):
         parts.append("black NaN, yellow infinite")
+    if any(card.verdict for card in drawing.cards):
+        parts.append("checked: green ok, red wrong, yellow undecided")
+    if any(card.kind == "error" for card in drawing.cards):
+        parts.append("red: what could not be recorded")
     lines = [parts[i : i + 2] for i in range(0, len(parts), 2)]
     return "<br/>".join("; ".join(line) for line in lines) or " "
 
@@ -141,17 +148,17 @@ def _side_cards(drawing: Drawing) -> dict[str, list[Card]]:
 
 def _draw_card(graph: Digraph, drawing: Drawing, card: Card, beside: Sequence[Card]) -> None:
     graph.node(
-        card.id, label=f"<{card_table(card, drawing)}>", id=card.id, tooltip=tooltip(describe(card)), **_class(card)
+        card.id,
+        label=f"<{card_table(card, drawing)}>",
+        id=card.id,
+        tooltip=tooltip(describe(card)),
+        **{"class": card.classes},
     )
     if beside:
         stack = stack_id(card.id)
         words = "; ".join(map(describe, beside))
         graph.node(stack, label=f"<{stack_table(beside, drawing)}>", id=stack, tooltip=tooltip(words))
         graph.body.append(f"\t{{rank=same; {stack}; {card.id}}}\n")
-
-
-def _class(card: Card) -> dict[str, str]:
-    return {"class": f"card {card.kind}{' marked' if card.marks else ''}"}
 
 
 def _draw_bead(graph: Digraph, bead: Bead) -> None:
@@ -172,13 +179,16 @@ def _draw_bead(graph: Digraph, bead: Bead) -> None:
     )
 
 
-def _draw_edge(graph: Digraph, edge: Edge, stacks: dict[str, str], symbols: dict[str, str], view: str) -> None:
+def _draw_edge(
+    graph: Digraph, edge: Edge, stacks: dict[str, str], symbols: dict[str, str], view: str, far: bool
+) -> None:
     words = f"{edge.text} from {symbols[edge.tail]} to {symbols[edge.head]}"
     options = {"id": edge.id, "class": edge.lane, "tooltip": tooltip(words)}
     upper, lower = (edge.tail, edge.head) if edge.lane == "value" else (edge.head, edge.tail)
     row = "v" if edge.lane == "value" else "g"
     if upper in stacks:
-        start, end = f"{stacks[upper]}:{upper}{row}:e", f"{lower}:{row}:w"
+        # Graphviz may put the stack on either side; the sides that face each other are then taken.
+        start, end = f"{stacks[upper]}:{upper}{row}:_", f"{lower}:{row}:_"
     else:
         start, end = upper, lower
     if edge.lane == "value":
@@ -195,6 +205,11 @@ def _draw_edge(graph: Digraph, edge: Edge, stacks: dict[str, str], symbols: dict
             options["constraint"] = "false"
         else:
             options["dir"] = "back"
+            if far:
+                # What passes cards by leaves and arrives at the side, for the corners are where dot would have it end.
+                start, end = f"{start}:g:e", f"{end}:g:e"
     if edge.count > 1:
-        options["headlabel"] = f"{edge.count} uses"
+        # Beside the arrow: to the left of a value's, to the right of a gradient's.
+        angle = "60" if edge.lane == "value" else "-38"
+        options |= {"headlabel": f"{edge.count} uses", "labelangle": angle, "labeldistance": "2.8"}
     graph.edge(start, end, **options)

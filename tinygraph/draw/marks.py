@@ -19,7 +19,7 @@ def marks_of(value: Figures | None, gradient: Figures | None) -> tuple[str, ...]
     >>> marks_of(figures_of(np.array([np.nan, 1.0])), figures_of(np.array([0.0, 0.0])))
     ('the value has 1 NaN of 2', 'the gradient is zero')
     """
-    found = [f"the {what} has {f.faults}" for what, f in (("value", value), ("gradient", gradient)) if f and f.faults]
+    found = [_fault(what, f) for what, f in (("value", value), ("gradient", gradient)) if f and f.faults]
     if gradient is not None and gradient.largest is not None and not gradient.faults:
         largest = gradient.largest
         if largest == 0:
@@ -29,3 +29,7 @@ def marks_of(value: Figures | None, gradient: Figures | None) -> tuple[str, ...]
         elif largest > EXPLODING:
             found.append(f"the gradient is exploding: up to {number_text(largest)}")
     return tuple(found)
+
+
+def _fault(what: str, figures: Figures) -> str:
+    return f"the {what} is {figures.line}" if figures.size == 1 else f"the {what} has {figures.faults}"

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.draw.build import Fold, drawing_of
 from tinygraph.draw.cards import Card, Drawing
@@ -15,6 +16,14 @@ from tinygraph.draw.render import format_of, render
 from tinygraph.draw.subject import subject_of
 from tinygraph.draw.svg import accessible
 from tinygraph.errors import RenderError
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinygraph.check import Report
+
+# How many cards a picture in full may have to be checked, and how many nodes a graph to be drawn at the end of a cell.
+MOST_CHECKED, MOST_SHOWN = 200, 20_000
 
 
 class Picture:
@@ -27,7 +36,7 @@ class Picture:
     >>> picture = draw(x * x)
     >>> print(picture)
     x          value                      float64 ()  3
-      dt1/dx   dx = t2 + t3               float64 ()  6
+      dt1/dx   dx = x + x                 float64 ()  6
     t1         = x * x                    float64 ()  9
       dt1/dt1  dt1 = 1; dx += x; dx += x  float64 ()  1
     """
@@ -88,6 +97,7 @@ def draw(
     view: str = "both",
     fold: Fold = "auto",
     edit: Callable[[Card], Card] | None = None,
+    report: Report | None = None,
 ) -> Picture:
     """Draw a tensor, several, a ``Graph`` or a ``Model``, and write the picture to ``path`` if that is given.
 
@@ -96,16 +106,25 @@ def draw(
     gives inputs their values, as in ``tg.run``; without, a model is drawn for a batch of one.
 
     ``detail`` is "shape", "rule" (with the lines of the backward pass), "value" (with numbers; the default where there are
-    some) or "full" (with what is kept for the backward pass). ``view`` is "forward", "backward" or "both". ``fold`` is
-    "auto" (above 60 cards), "none", "all" or a list of block instances. ``edit`` may change each card. Suffixes of ``path``
-    are .gv, .svg, .png and .pdf. Raises ``RenderError``, ``FeedError``, and ``TinygraphError`` for what cannot be drawn.
+    some) or "full" (with what is kept for the backward pass, and a check of each rule). ``view`` is "forward", "backward" or
+    "both". ``fold`` is "auto" (above 60 cards), "none", "all" or a list of block instances. ``edit`` may change each card.
+    ``report``, of ``tg.check`` on the same thing, gives each card its verdict. A model that is not valid is drawn as far as
+    it is: ``thing`` is then the ``ModelError``. Suffixes of ``path`` are .gv, .svg, .png and .pdf. Raises ``RenderError``,
+    ``FeedError``, and ``TinygraphError`` for what cannot be drawn.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, name="x")
     >>> draw(x * x)
     <Picture: 2 cards, 5 edges>
     """
-    picture = Picture(drawing_of(subject_of(thing, feeds, title), detail, view, fold, edit))
+    subject = subject_of(thing, feeds, title)
+    note = ""
+    if detail == "full" and report is None and view != "forward" and subject.backward is not None:
+        report, note = _checked(thing, feeds, len(subject.items))
+    drawing = drawing_of(subject, detail, view, fold, edit, report)
+    if note:
+        drawing = replace(drawing, caption="; ".join(filter(None, [drawing.caption, note])))
+    picture = Picture(drawing)
     if path is not None:
         picture.render(path)
     return picture
@@ -115,10 +134,26 @@ def shown(thing: Any, words: str) -> dict[str, str]:
     """Return what a notebook shows of a tensor, a graph or a model: its picture, or ``words`` alone where none can be made."""
     bundle = {"text/plain": words}
     try:
-        bundle["image/svg+xml"] = draw(thing).svg()
+        # The end of a cell is no place to wait for very large graphs; tg.draw is there for who wants to.
+        nodes = Graph(thing).nodes if isinstance(thing, Tensor) else getattr(thing, "nodes", ())
+        if len(nodes) <= MOST_SHOWN:
+            bundle["image/svg+xml"] = draw(thing).svg()
     except Exception:
         return bundle
     return bundle
+
+
+def _checked(thing: Any, feeds: Mapping[Any, Any] | None, size: int) -> tuple[Report | None, str]:
+    """Return the report of a check, or why there is none."""
+    from tinygraph.check import check
+
+    if size > MOST_CHECKED:
+        return None, f"more than {MOST_CHECKED} cards are not checked unless a report is given"
+    try:
+        return check(Graph(list(thing)) if isinstance(thing, (list, tuple)) else thing, feeds), ""
+    except Exception as error:
+        # The check computes in float64, where a user's operation may do anything; the picture is of what there is.
+        return None, f"not checked: {error}"
 
 
 def _write(path: Path, content: bytes) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import GradientError, RuleError, TinygraphError
+from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
 from tinygraph.graph.backprop import Backward, backward_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.run import run
@@ -19,7 +19,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import Layout, lay_out, leaf_note
 
 if TYPE_CHECKING:
-    from tinygraph.model import Model, Recording
+    from tinygraph.model import Equation, Model, Unfinished
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -68,7 +68,7 @@ class Subject:
     """A graph to be shown: its items in topological order, the backward pass through it, and the values of both.
 
     ``backward`` is ``None`` where there is none, and ``without_backward`` then says why. ``values`` holds the array of every
-    node, forward and backward, or nothing where inputs had no values.
+    node, forward and backward, or nothing where inputs had no values. ``unfinished`` is of a model that stops being valid.
     """
 
     title: str
@@ -77,6 +77,7 @@ class Subject:
     without_backward: str = ""
     values: Mapping[Tensor, Array] = field(default_factory=dict)
     outputs: tuple[Tensor, ...] = ()
+    unfinished: Unfinished | None = None
 
     @cached_property
     def layout(self) -> Layout:
@@ -194,10 +195,12 @@ class Subject:
                     yield node, place, contribution
 
 
+# What is not finite is marked on its card, which says more than a warning.
+@np.errstate(all="ignore")
 def subject_of(
     thing: Any, feeds: Mapping[Any, Any] | None = None, title: str | None = None, batch: int = 1, backward: bool = True
 ) -> Subject:
-    """Return a tensor, several, a ``Graph`` or a ``Model`` as a subject.
+    """Return a tensor, several, a ``Graph``, a ``Model`` or the ``ModelError`` of one that fails as a subject.
 
     A model is recorded for as many samples as ``feeds`` have, or for ``batch``. The backward pass is that of the loss for
     the parameters, or of the one number that a graph computes for its parameters and values. Raises ``TinygraphError`` for
@@ -212,11 +215,14 @@ def subject_of(
     y = input []
     cost = bce(a, y) ['dcost = 1', 'dZ3 = a - y']
     """
+    from tinygraph.draw.unfinished import unfinished_subject
     from tinygraph.model import Model
 
+    if isinstance(thing, ModelError):
+        return unfinished_subject(thing, title)
     if isinstance(thing, Model):
         recording = thing.record(_samples(thing, feeds) or batch)
-        items, ends, loss = _equations(recording), recording.graph.outputs, recording.loss
+        items, ends, loss = equation_items(recording.equations), recording.graph.outputs, recording.loss
         wrt: Sequence[Tensor] = list(thing.parameters.values())
         title = (thing.title or thing.name) if title is None else title
         missing = f"the model {thing.name!r} declares no loss"
@@ -233,7 +239,7 @@ def subject_of(
         missing = "there is no single number to take gradients of"
     found, why = _backward(loss, wrt, missing) if backward else (None, "it was not asked for")
     subject = Subject(title or "", tuple(items), found, why, {}, tuple(ends))
-    return Subject(title or "", subject.items, found, why, _values(subject, feeds), tuple(ends))
+    return Subject(title or "", subject.items, found, why, values_of(subject, feeds), tuple(ends))
 
 
 def _backward(loss: Tensor | None, wrt: Sequence[Tensor], missing: str) -> tuple[Backward | None, str]:
@@ -255,10 +261,11 @@ def _samples(model: Model, feeds: Mapping[Any, Any] | None) -> int:
     return 0
 
 
-def _equations(recording: Recording) -> list[Item]:
+def equation_items(equations: Iterable[Equation]) -> list[Item]:
+    """Return the equations of a recording as items, each leaf before what first uses it."""
     items: list[Item] = []
     known: set[Tensor] = set()
-    for equation in recording.equations:
+    for equation in equations:
         for x in (*(x for node in equation.nodes for x in written_inputs(node)), equation.node):
             if x.op is None and x.kind != "constant" and x not in known:
                 name = x.name or ""
@@ -298,8 +305,8 @@ def _behind(node: Tensor, stop: set[Tensor]) -> list[Tensor]:
     return sorted(found, key=attrgetter("order"))
 
 
-def _values(subject: Subject, feeds: Mapping[Any, Any] | None) -> dict[Tensor, Array]:
-    """Return the value of every node, if all that they are computed from have one."""
+def values_of(subject: Subject, feeds: Mapping[Any, Any] | None) -> dict[Tensor, Array]:
+    """Return the value of every node, if all that they are computed from have one or are given one by ``feeds``."""
     known: dict[Tensor, Array] = {}
     graph = Graph(subject.nodes)
     if feeds is None and any(not leaf.has_value for leaf in graph.inputs.values()):

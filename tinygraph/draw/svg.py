@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import zlib
 
 from tinygraph.draw.cards import Drawing
 from tinygraph.draw.literal import visible
@@ -20,15 +21,16 @@ def accessible(svg: str, drawing: Drawing) -> str:
     """Return the SVG of a drawing with a title and a role, and with each card's id and classes on its group."""
     title = html.escape(visible(drawing.title or "A graph"))
     words = html.escape(f"{len(drawing.cards)} cards, {len(drawing.edges)} edges. {drawing.caption}".strip())
-    svg = re.sub(r"<svg ", '<svg role="img" aria-labelledby="picture-title picture-words" ', svg, count=1)
-    told = f'<title id="picture-title">{title}</title>\n<desc id="picture-words">{words}</desc>\n'
+    # Several pictures may stand on one page, so the ids of these two are the picture's own.
+    own = f"picture-{zlib.crc32(svg.encode()):08x}"
+    svg = re.sub(r"<svg ", f'<svg role="img" aria-labelledby="{own}-title {own}-words" ', svg, count=1)
+    told = f'<title id="{own}-title">{title}</title>\n<desc id="{own}-words">{words}</desc>\n'
     end = svg.index(">", svg.index("<svg ")) + 1
     svg = f"{svg[:end]}\n{told}{svg[end:].lstrip()}"
     for card in drawing.cards:
-        marked = " marked" if card.marks else ""
         if f'<g id="{card.id}" class=' in svg:
             continue
-        svg = svg.replace(f'<g id="a_{card.id}">', f'<g id="{card.id}" class="card {card.kind}{marked}">')
+        svg = svg.replace(f'<g id="a_{card.id}">', f'<g id="{card.id}" class="{card.classes}">')
     return _CELLS.sub(_merged, svg.replace(' xlink:href="#"', ""))
 
 

@@ -13,7 +13,16 @@ INK, QUIET, LINE, PAPER = "#1A1A1A", "#595959", "#8A8A8A", "#FFFFFF"
 VALUE_LANE, GRADIENT_LANE = "#0072B2", "#D55E00"
 # The lanes' colours, dark enough for small text.
 VALUE_INK, GRADIENT_INK = "#005A8C", "#A34700"
-PARAMETER, WARNING, WRONG = "#F0E442", "#FFF3BF", "#F8C9BD"
+PARAMETER, WARNING, WRONG, RIGHT = "#F0E442", "#FFF3BF", "#F8C9BD", "#D5EFE5"
+# The colours of a verdict: of the line that says it, and around the card.
+VERDICTS = {
+    "ok": (RIGHT, "#00785A"),
+    "at kinks": (WARNING, "#8A6D00"),
+    "not finite": (WARNING, "#8A6D00"),
+    "wrong": (WRONG, "#B3261E"),
+    "failed": (WRONG, "#B3261E"),
+    "error": (WRONG, "#B3261E"),
+}
 # The palette of Okabe and Ito, which is told apart with every kind of colour vision. Its blue and vermilion are kept for
 # values and gradients on their ways.
 FAMILIES = {
@@ -31,7 +40,11 @@ FAMILIES = {
 }
 CUSTOM = "#595959"
 
-_EXPRESSION_WIDTH, _HEADER_WIDTH, _SIDE_WIDTH = 56, 40, 28
+LEFT = '<br align="left"/>'
+
+_EXPRESSION_WIDTH, _HEADER_WIDTH, _SIDE_WIDTH = 56, 40, 44
+# How many points of width or height each of several heat maps takes, about.
+_MAP = 32
 
 
 def card_table(card: Card, drawing: Drawing) -> str:
@@ -41,7 +54,9 @@ def card_table(card: Card, drawing: Drawing) -> str:
         rows += _leaf_rows(card, drawing)
     else:
         rows += _lane_rows(card, drawing)
-    return _table([*rows, *_said(card, drawing)])
+    judged = VERDICTS.get("error" if card.kind == "error" else card.verdict)
+    rows += _said(card, drawing)
+    return _table(rows) if judged is None else _table(rows, 2, judged[1])
 
 
 def stack_table(cards: Iterable[Card], drawing: Drawing) -> str:
@@ -55,12 +70,14 @@ def stack_table(cards: Iterable[Card], drawing: Drawing) -> str:
 
 def describe(card: Card) -> str:
     """Return a card in one line of words, for a tooltip."""
+    if card.kind == "error":
+        return f"{card.symbol} = {card.expression}: {card.note}" if card.symbol else card.note
     made = card.kind if card.is_leaf else f"= {card.expression}"
     parts = [f"{card.symbol} {made}, {card.dtype} {card.shape}"]
     for what, figures in (("value", card.value), ("gradient", card.gradient_value)):
         if figures is not None and figures.norm is not None:
             parts.append(f"norm of the {what} {number_text(figures.norm)}")
-    return "; ".join(parts + [card.doc] * bool(card.doc))
+    return "; ".join([*parts, *card.marks, *card.checks, *[card.doc] * bool(card.doc)])
 
 
 def shape_text(shape: tuple[int, ...]) -> str:
@@ -82,9 +99,9 @@ def tint(colour: str, strength: float = 0.45) -> str:
     return "#" + "".join(f"{round(255 - strength * (255 - part)):02X}" for part in parts)
 
 
-def _table(rows: Iterable[str]) -> str:
+def _table(rows: Iterable[str], border: int = 0, line: str = LINE) -> str:
     return (
-        f'<table border="0" cellborder="1" cellspacing="0" cellpadding="4" color="{LINE}" bgcolor="{PAPER}">'
+        f'<table border="{border}" cellborder="1" cellspacing="0" cellpadding="4" color="{line}" bgcolor="{PAPER}">'
         f"{''.join(rows)}</table>"
     )
 
@@ -93,7 +110,7 @@ def _header(card: Card) -> str:
     shade = WRONG if card.kind == "error" else tint(FAMILIES.get(card.family, CUSTOM))
     number = "" if card.number is None else f"{card.number} "
     attributes = f" {_small(wrapped(card.attributes, _HEADER_WIDTH), INK)}" if card.attributes else ""
-    return f'<tr><td colspan="2" bgcolor="{shade}" align="left"><b>{number}{text(card.title)}</b>{attributes}</td></tr>'
+    return f'<tr><td bgcolor="{shade}" align="left"><b>{number}{text(card.title)}</b>{attributes}</td></tr>'
 
 
 def _leaf_header(card: Card) -> str:
@@ -103,17 +120,17 @@ def _leaf_header(card: Card) -> str:
         inner = f"{symbol} {text(card.expression)}"
     else:
         inner = f"{symbol} {_quiet(shape_text(card.shape))}<br/>{_quiet(f'{card.kind}, {card.dtype}')}"
-    return f'<tr><td port="{card.id}v" colspan="2" bgcolor="{shade}">{inner}</td></tr>'
+    return f'<tr><td port="{card.id}v" bgcolor="{shade}">{inner}</td></tr>'
 
 
 def _leaf_rows(card: Card, drawing: Drawing) -> list[str]:
     rows = []
     if drawing.shows_values and drawing.view != "backward" and card.kind != "constant":
-        rows.append(_row("", [_quiet(line) for line in _stats(card.value)], card.value, VALUE_INK))
+        rows.append(_row("", [_grey(line) for line in _stats(card.value)], card.value, VALUE_INK))
     if card.gradient:
         lines = [_slope(card, drawing), *(_rule(line, _SIDE_WIDTH) for line in card.rules)]
         if drawing.shows_values:
-            lines += [_quiet(line) for line in _stats(card.gradient_value)]
+            lines += [_grey(line) for line in _stats(card.gradient_value)]
         rows.append(_row(f"{card.id}g", lines, card.gradient_value, GRADIENT_INK))
     return rows
 
@@ -121,29 +138,29 @@ def _leaf_rows(card: Card, drawing: Drawing) -> list[str]:
 def _lane_rows(card: Card, drawing: Drawing) -> list[str]:
     made = wrapped(f"{card.symbol} = {card.expression}", _EXPRESSION_WIDTH)
     lines = [f'<font color="{VALUE_INK}">{text(line)}</font>' for line in made]
-    lines.append(_quiet(f"{shape_text(card.shape)} {card.dtype}".strip()) if card.kind != "error" else "")
+    if card.kind == "error":
+        return [_row("v", lines, None, INK)] if card.symbol else []
+    lines.append(_grey(f"{shape_text(card.shape)} {card.dtype}"))
     if drawing.view == "backward":
         lines = lines[-1:]
-    elif drawing.shows_values and card.title != "same as" and card.kind != "error":
-        lines += [_quiet(line) for line in _stats(card.value)]
+    elif drawing.shows_values and card.title != "same as":
+        lines += [_grey(line) for line in _stats(card.value)]
     rows = [_row("v", lines, card.value if drawing.view != "backward" else None, VALUE_INK)]
     if card.gradient:
         lines = [_slope(card, drawing), *(_rule(line, _EXPRESSION_WIDTH) for line in card.rules)]
         if drawing.shows_values:
-            lines += [_quiet(line) for line in _stats(card.gradient_value)]
+            lines += [_grey(line) for line in _stats(card.gradient_value)]
         rows.append(_row("g", lines, card.gradient_value, GRADIENT_INK))
     return rows
 
 
 def _slope(card: Card, drawing: Drawing) -> str:
     written = wrapped(f"d{drawing.output}/d{card.symbol}", _HEADER_WIDTH)
-    return "<br/>".join(f'<font color="{GRADIENT_INK}"><b>{text(line)}</b></font>' for line in written)
+    return LEFT.join(f'<font color="{GRADIENT_INK}">{text(line)}</font>' for line in written)
 
 
 def _rule(line: str, width: int) -> str:
-    return '<br align="left"/>'.join(
-        f'<font color="{GRADIENT_INK}">{text(part)}</font>' for part in wrapped(line, width)
-    )
+    return LEFT.join(f'<font color="{GRADIENT_INK}">{text(part)}</font>' for part in wrapped(line, width))
 
 
 def _stats(figures: Figures | None) -> list[str]:
@@ -159,11 +176,13 @@ def _row(port: str, lines: Sequence[str], figures: Figures | None, ink: str) -> 
     port = f' port="{port}"' if port else ""
     shown = _shown(figures, ink)
     told = "".join(f'{line}<br align="left"/>' for line in lines if line) or " "
-    if not shown:
-        return f'<tr><td{port} colspan="2" align="left" balign="left">{told}</td></tr>'
-    # What stands beside another card has its lanes on the right, all others on the left.
-    left, right = ("", port) if len(port) > len(' port="v"') else (port, "")
-    return f'<tr><td{left} align="left" balign="left">{told}</td><td{right}>{shown}</td></tr>'
+    if shown and any(lines):
+        # A table of its own, so that the port is as wide as the card and arrows may come from either side.
+        beside = f'<td align="left" balign="left">{told}</td><td width="8"></td><td>{shown}</td>'
+        told = f'<table border="0" cellborder="0" cellspacing="0" cellpadding="0"><tr>{beside}</tr></table>'
+    elif shown:
+        told = shown
+    return f'<tr><td{port} align="left" balign="left">{told}</td></tr>'
 
 
 def _shown(figures: Figures | None, ink: str) -> str:
@@ -180,28 +199,39 @@ def _shown(figures: Figures | None, ink: str) -> str:
 
 
 def _maps(heat: Heat) -> str:
-    side = max(len(heat.maps[0]), len(heat.maps[0][0]))
-    size = max(4, min(8, 32 // side))
-    tables = [_map(part, size) for part in heat.maps]
-    rows = [tables[i : i + MOST_IN_A_ROW] for i in range(0, len(tables), MOST_IN_A_ROW)]
-    inner = "".join(f"<tr>{''.join(f'<td>{table}</td>' for table in row)}</tr>" for row in rows)
-    return f'<table border="0" cellborder="0" cellspacing="2" cellpadding="0">{inner}</table>'
+    rows, columns = len(heat.maps[0]), len(heat.maps[0][0])
+    side = (_MAP if len(heat.maps) > 1 else 2 * _MAP) // max(rows, columns)
+    width = max(4, min(8, side))
+    # One row of numbers would be too thin a line in square cells.
+    height = 8 if rows == 1 else width
+    drawn = [_map(part, height, width) for part in heat.maps]
+    lines = [drawn[i : i + MOST_IN_A_ROW] for i in range(0, len(drawn), MOST_IN_A_ROW)]
+    inner = "".join(f"<tr>{''.join(f'<td>{table}</td>' for table in line)}</tr>" for line in lines)
+    fixed = _fixed(len(lines) * (rows * height + 4) + 2, len(lines[0]) * (columns * width + 4) + 2)
+    return f'<table border="0" cellborder="0" cellspacing="2" cellpadding="0"{fixed}>{inner}</table>'
 
 
-def _map(part: Sequence[Sequence[int | str]], size: int) -> str:
-    cell = f'<td width="{size}" height="{size}" fixedsize="true" bgcolor='
+def _map(part: Sequence[Sequence[int | str]], height: int, width: int) -> str:
+    cell = f'<td width="{width}" height="{height}" fixedsize="true" bgcolor='
     rows = "".join("<tr>" + "".join(f'{cell}"{colour(level)}"></td>' for level in row) + "</tr>" for row in part)
-    return f'<table border="1" color="#BBBBBB" cellborder="0" cellspacing="0" cellpadding="0">{rows}</table>'
+    fixed = _fixed(len(part) * height + 2, len(part[0]) * width + 2)
+    return f'<table border="1" color="#BBBBBB" cellborder="0" cellspacing="0" cellpadding="0"{fixed}>{rows}</table>'
+
+
+def _fixed(height: int, width: int) -> str:
+    """Return the size of a table that must not grow with the cell around it."""
+    return f' fixedsize="true" height="{height}" width="{width}"'
 
 
 def _said(card: Card, drawing: Drawing) -> list[str]:
     """Return the rows below the lanes: notes, marks, checks, and what is kept."""
-    rows = [(card.note, PAPER)] if card.note else []
+    rows = [(card.note, WRONG if card.kind == "error" else PAPER)] if card.note else []
     rows += [(mark, WARNING) for mark in card.marks]
-    rows += [(line, PAPER if card.verdict in ("", "ok", "at kinks") else WRONG) for line in card.checks]
+    rows += [(line, VERDICTS[card.verdict][0] if card.verdict else PAPER) for line in card.checks]
     rows += [(line, PAPER) for line in card.kept]
     return [
-        f'<tr><td colspan="2" align="left" bgcolor="{shade}">{_small(wrapped(line, _EXPRESSION_WIDTH), INK)}</td></tr>'
+        f'<tr><td align="left" balign="left" bgcolor="{shade}">'
+        f"{_small(wrapped(line, _EXPRESSION_WIDTH), INK)}</td></tr>"
         for line, shade in rows
     ]
 
@@ -210,8 +240,13 @@ def _quiet(line: str) -> str:
     return _small([line], QUIET)
 
 
+def _grey(line: str) -> str:
+    """Return a line of a lane. Only where all lines have one size, and none is bold, does Graphviz leave room between."""
+    return f'<font color="{QUIET}">{text(line)}</font>'
+
+
 def _small(lines: Iterable[str], colour: str) -> str:
-    return f'<font point-size="10" color="{colour}">{"<br/>".join(text(line) for line in lines)}</font>'
+    return f'<font point-size="10" color="{colour}">{LEFT.join(text(line) for line in lines)}</font>'
 
 
 def _attribute(line: str) -> str:

@@ -64,12 +64,36 @@ class OpFunction:
         """
         if rule is None:
             return lambda later: self.vjp(later, opaque=opaque)
-        wanted = [p.name for p in inspect.signature(rule).parameters.values() if p.kind == p.KEYWORD_ONLY]
+        self.op.vjp, self.op.opaque_vjp = self._method(rule, "rule"), opaque  # type: ignore[method-assign]
+        return rule
+
+    def explain(self, explanation: Rule) -> Rule:
+        """Say how one element of the result is made, by a function of ``index, y`` and the inputs; use as a decorator.
+
+        It returns a ``tg.Explanation``, and may name attributes as keyword-only arguments. See ``tg.Op.explain``.
+
+        >>> import numpy as np
+        >>> import tinygraph as tg
+        >>> @tg.op
+        ... def halves(x):
+        ...     return x / 2
+        >>> @halves.explain
+        ... def halves_explain(index, y, x):
+        ...     return tg.Explanation((tg.Terms(((0, np.ravel_multi_index(index, x.shape)),), 0.5),))
+        >>> x = np.array([2.0, 6.0])
+        >>> halves.op().explain((1,), halves(x), x).value([x])
+        3.0
+        """
+        self.op.explain = self._method(explanation, "explanation")  # type: ignore[method-assign]
+        return explanation
+
+    def _method(self, function: Callable[..., Any], what: str) -> Any:
+        """Return a function as a method of the operation, with the attributes that it names as keyword-only arguments."""
+        wanted = [p.name for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
         for name in wanted:
             if name not in self.attribute_names:
-                raise AttributeValueError(f"{self.name}: its rule asks for {name!r}, which is no attribute of it")
-        self.op.vjp, self.op.opaque_vjp = _with_attributes(rule, wanted), opaque  # type: ignore[method-assign]
-        return rule
+                raise AttributeValueError(f"{self.name}: its {what} asks for {name!r}, which is no attribute of it")
+        return _with_attributes(function, wanted)
 
     @property
     def __signature__(self) -> inspect.Signature:

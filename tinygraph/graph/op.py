@@ -14,6 +14,7 @@ import numpy as np
 from tinygraph.errors import DTypeError, OperationError, RuleError, ShapeError, TinygraphError
 from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.attributes import conform
+from tinygraph.graph.explanation import Explanation, broadcast_position, one
 
 Shape: TypeAlias = tuple[int, ...]
 # An array or a tensor: forwards are given arrays, and rules are written once for both.
@@ -78,6 +79,8 @@ class Op:
       the inputs, in their order. An entry may be ``None`` (no gradient flows) or a function without arguments, called
       only when that gradient is wanted. Written in operations, it computes on arrays and records on tensors.
     - ``operands(cls, *inputs)``: the tensors to record for the inputs of a call, where they are more than were written.
+    - ``explain(self, index, y, *inputs)``: how the element of the result at ``index`` is made, for the page that lets one
+      ask of any number where it comes from.
 
     Class attributes: ``formula`` (text with ``{x}`` for the inputs and attributes), ``tex`` (the same in TeX), ``symbol``
     (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
@@ -162,6 +165,23 @@ class Op:
     def vjp(self, dy: Value, y: Value, /, *inputs: Value) -> Any:
         """Return the gradients of the inputs, given the gradient ``dy`` of the result ``y``."""
         raise RuleError(f"{self.name} has no gradient rule; add vjp(self, dy, y, ...), or @{self.name}.vjp")
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation | None:
+        """Return how the element of the result ``y`` at ``index`` is made from elements of the inputs, all of them arrays.
+
+        An elementwise operation says so by its formula. ``None``, which any other operation says unless it has an ``explain``
+        of its own, leaves it to the local Jacobian.
+
+        >>> import tinygraph as tg
+        >>> x = np.array([-1.0, 2.0])
+        >>> tg.sigmoid.op().explain((1,), tg.sigmoid(x), x).formula
+        'σ({0})'
+        """
+        if not self.elementwise or not self.formula:
+            return None
+        reads = tuple(one(i, broadcast_position(index, np.shape(x))) for i, x in enumerate(inputs))
+        places = {name: f"{{{i}}}" for i, name in enumerate(self.parameters)}
+        return Explanation(reads=reads, formula=self.formula.format(**places | self.attributes()))
 
     def shape(self, *inputs: Any) -> Shape:
         """Return the shape of the result."""

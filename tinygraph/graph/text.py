@@ -41,10 +41,11 @@ class Equation:
 
 @dataclass(frozen=True)
 class Layout:
-    """A graph as text: its lines, and a label for every node, shown or not."""
+    """A graph as text: its lines, a label for every node, shown or not, and what stands for each where it is used."""
 
     equations: list[Equation]
     labels: dict[Tensor, str]
+    texts: dict[Tensor, str]
 
 
 def lay_out(nodes: Sequence[Tensor], outputs: Iterable[Tensor], names: Mapping[Tensor, str] | None = None) -> Layout:
@@ -80,7 +81,7 @@ def lay_out(nodes: Sequence[Tensor], outputs: Iterable[Tensor], names: Mapping[T
     for node in nodes:
         if node not in labels:
             labels[node] = next(fresh)
-    return Layout(lines, labels)
+    return Layout(lines, labels, {node: text for node, (text, _) in texts.items()})
 
 
 def equations_text(equations: Iterable[Equation]) -> str:

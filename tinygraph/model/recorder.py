@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tinygraph.errors import listing, nearest
+from tinygraph.errors import ModelError, listing, nearest
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Equations
@@ -15,7 +15,7 @@ from tinygraph.model.expression import evaluate_expression
 from tinygraph.model.parameters import Parameters
 from tinygraph.model.parse import Statement
 from tinygraph.model.program import Program
-from tinygraph.model.recording import Equation, Recording, with_nodes
+from tinygraph.model.recording import Equation, Recording, Unfinished, with_nodes
 from tinygraph.model.scope import Scope
 
 _MOST_EQUATIONS = 10_000
@@ -36,9 +36,18 @@ class Recorder:
         self.done: list[Equation] = []
         self.called: set[str] = set()
         self.being_sized: list[str] = []
+        # The equation that is being recorded, its scope, and how many were done before it.
+        self.current: tuple[Scope, Statement, int] | None = None
 
     def record(self, inputs: Mapping[str, Tensor], only: set[str] | None) -> Recording:
-        """Return the recording on the given inputs."""
+        """Return the recording on the given inputs. A mistake carries what was recorded before it."""
+        try:
+            return self._whole(inputs, only)
+        except ModelError as error:
+            error.recorded = self._unfinished(error)
+            raise
+
+    def _whole(self, inputs: Mapping[str, Tensor], only: set[str] | None) -> Recording:
         main = self.program.main
         statements = [s for s in self.program.statements(main) if only is None or s.target in only]
         scope = Scope(self, main, statements, dict(inputs))
@@ -49,6 +58,24 @@ class Recorder:
         graph = Graph([output] if loss is None or loss is output else [output, loss])
         tensors = {name: value for name, value in scope.values.items() if isinstance(value, Tensor)}
         return Recording(graph, output, loss, with_nodes(self.done), tensors)
+
+    def _unfinished(self, error: ModelError) -> Unfinished:
+        declaration, done = self.program.declaration, with_nodes(self.done)
+        title = declaration.title or declaration.name
+        if self.current is None:
+            return Unfinished(title, done, error.message)
+        scope, statement, before = self.current
+        read = statement.names()
+        named = [value for name, value in scope.values.items() if name in read and isinstance(value, Tensor)]
+        # What blocks called in this equation have given, and no equation of theirs uses.
+        used = {x for equation in done[before:] for node in equation.nodes for x in node.inputs}
+        given = [equation.node for equation in done[before:] if equation.node not in used]
+        name, block = scope.prefix + statement.target, scope.prefix.rstrip(".")
+        try:
+            text = statement.written(name, scope.written_names())
+        except RecursionError:
+            text = f"{name} = …"
+        return Unfinished(title, done, error.message, name, text, block, tuple(dict.fromkeys([*named, *given])))
 
     def parameter(self, scope: Scope, name: str) -> Tensor:
         """Return a parameter of a scope. A partial recording lacks tensors that sizes may speak of, so it asks for none."""
@@ -77,6 +104,7 @@ class Recorder:
     def _run(self, scope: Scope) -> None:
         for statement in scope.statements:
             scope.current = statement
+            outer, self.current = self.current, (scope, statement, len(self.done))
             if statement.target in scope.values or statement.target in scope.equations.parameters:
                 kind = "an input" if statement.target in scope.equations.inputs else "a parameter"
                 statement.fail(f"{statement.target!r} is defined twice: as {kind} and by an equation")
@@ -86,6 +114,7 @@ class Recorder:
                 statement.fail("an equation must compute a tensor from inputs or parameters")
             self._finish(scope, statement, value, before)
             scope.values[statement.target] = value
+            self.current = outer
         for name, parameter in scope.equations.parameters.items():
             if name not in scope.values and not self.partial:
                 self.program.source.fail(f"parameter {name!r} is never used", *parameter.path)

@@ -43,6 +43,24 @@ class Recording:
     tensors: Mapping[str, Tensor]
 
 
+@dataclass(frozen=True)
+class Unfinished:
+    """What was recorded of a model before a mistake: ``equations``, the right ones, and the one that could not be recorded.
+
+    Of that, ``name``, ``text`` and ``block`` are as in ``Equation``, the name empty where the mistake is in no equation;
+    ``inputs`` are the tensors it speaks of, and ``mistake`` says what was expected and what was found. ``title`` is the
+    model's.
+    """
+
+    title: str
+    equations: tuple[Equation, ...]
+    mistake: str
+    name: str = ""
+    text: str = ""
+    block: str = ""
+    inputs: tuple[Tensor, ...] = ()
+
+
 def with_nodes(equations: Iterable[Equation]) -> tuple[Equation, ...]:
     """Give each equation the nodes behind its tensor that no equation before it has taken."""
     taken: set[Tensor] = set()

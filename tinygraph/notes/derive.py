@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.draw.subject import Item, Rule, Subject, subject_of
+from tinygraph.draw.subject import Item, Rule, Subject, subject_of, values_of
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.document import (
@@ -19,11 +19,13 @@ from tinygraph.notes.document import (
     Numbers,
     Paragraph,
     Section,
+    Stepper,
     Table,
 )
 from tinygraph.notes.lines import grouped, in_order, line_of, samples_of, with_ids
 from tinygraph.notes.numbers import number_of
 from tinygraph.notes.pieces import number
+from tinygraph.notes.stepper.walk import Map, Scene, walk_of
 from tinygraph.notes.symbols import Formula, Symbol, gradient_symbol, symbol_of
 from tinygraph.notes.tex import Written, write
 from tinygraph.notes.update import Learning
@@ -36,10 +38,16 @@ if TYPE_CHECKING:
 MOST_WORKED = 60
 
 
-def document_of(thing: Any, feeds: Mapping[Any, Any] | None = None, title: str | None = None) -> Document:
+def document_of(
+    thing: Any,
+    feeds: Mapping[Any, Any] | None = None,
+    title: str | None = None,
+    others: Mapping[str, Mapping[Any, Any] | None] | None = None,
+) -> Document:
     """Return the derived notes of a tensor, several, a ``Graph`` or a ``Model`` as plain data.
 
-    Equations of a model are written for m samples; numbers are those of ``feeds``, without which a model has none. Raises
+    Equations of a model are written for m samples; numbers are those of ``feeds``, without which a model has none.
+    ``others`` are further samples by name, to choose from where one steps through; the first is that of ``feeds``. Raises
     ``TinygraphError`` for other things, and ``FeedError``.
 
     >>> import tinygraph as tg
@@ -59,6 +67,10 @@ def document_of(thing: Any, feeds: Mapping[Any, Any] | None = None, title: str |
     figure = Section("picture", "The picture", (_figure(thing, feeds, title),))
     place = next((i for i, section in enumerate(sections) if section.slug == "symbols"), len(sections))
     sections.insert(place + 1, figure)
+    if numeric.values and any(item.nodes for item in numeric.items):
+        samples = others or {"": feeds}
+        stepper = Stepper(lambda: walk_of(derivation, _scenes(derivation, samples), _map(thing, feeds)))
+        sections.insert(1, Section("steps", "Step through it", (stepper,)))
     return Document(equations.title or "Notes of a graph", tuple(with_ids(sections)), numeric)
 
 
@@ -101,9 +113,13 @@ class Derivation:
         """The formulas of the graph that the numbers belong to, in the symbols of the others."""
         if self.numeric is self.subject:
             return self.written
-        pairs = counterparts(self.subject, self.numeric)
-        names = {x: self._symbol(node) for node, x in pairs.items() if x in self.numeric.expressions}
+        names = {x: self._symbol(node) for node, x in self.numeric_nodes.items() if x in self.numeric.expressions}
         return write(self.numeric, self.written.symbols, names=names)
+
+    @cached_property
+    def numeric_nodes(self) -> dict[Tensor, Tensor]:
+        """The nodes of the graph, with those of the graph that the numbers belong to."""
+        return {} if self.numeric is self.subject else counterparts(self.subject, self.numeric)
 
     @cached_property
     def _counterparts(self) -> dict[Tensor, Tensor]:
@@ -157,26 +173,29 @@ class Derivation:
         end = None if self.subject.backward is None or self.model is None else self.subject.backward.output
         found: list[tuple[str, Line]] = []
         loss: list[Line] = []
-        for item in self.subject.items:
-            lines = [] if item.is_leaf else list(self._forward_lines(item))
+        for item, _, line in self.forward_lines():
             if item.node is end:
-                loss += lines
+                loss.append(line)
             else:
-                found += [(item.group, line) for line in lines]
+                found.append((item.group, line))
         if end is not None:
             loss += self._loss_of_one(end)
         return tuple(grouped(found)), (Equations(tuple(loss)),) if loss else ()
 
-    def _forward_lines(self, item: Item) -> Iterator[Line]:
-        for node in self.subject.inner(item):
-            yield from self._lines(node)
-        if item.nodes:
-            yield from self._lines(item.node)
-            return
-        left = self.written.symbols.character(symbol_of(item.symbol))
-        right = self.written.characters[item.node]
-        if left != right:
-            yield line_of(item.symbol, self.written.formula(f"{left} = {right}"), item.expression)
+    def forward_lines(self) -> Iterator[tuple[Item, Tensor, Line]]:
+        """Yield the lines of the forward pass, each with its item and the node that it makes."""
+        for item in self.subject.items:
+            if item.is_leaf:
+                continue
+            for node in self.subject.inner(item):
+                yield from ((item, node, line) for line in self._lines(node))
+            if item.nodes:
+                yield from ((item, item.node, line) for line in self._lines(item.node))
+                continue
+            left = self.written.symbols.character(symbol_of(item.symbol))
+            right = self.written.characters[item.node]
+            if left != right:
+                yield item, item.node, line_of(item.symbol, self.written.formula(f"{left} = {right}"), item.expression)
 
     def _loss_of_one(self, end: Tensor) -> Iterator[Line]:
         """Yield the loss of one sample, where that of a batch is a mean."""
@@ -201,15 +220,14 @@ class Derivation:
         """Return the equations of the backward pass in the order of computation, or why there are none."""
         if self.subject.backward is None:
             return (Paragraph((f"There is no backward pass: {self.subject.without_backward}.",)),)
+        return tuple(grouped((item.group, line) for item, _, line in self.backward_lines()))
+
+    def backward_lines(self) -> Iterator[tuple[Item, Tensor, Line]]:
+        """Yield the lines of the backward pass, each with its item and the node that it makes."""
         told: set[Tensor] = set()
-        return tuple(
-            grouped(
-                (item.group, line)
-                for item in reversed(self.subject.items)
-                for rule in in_order(self.subject.rules(item))
-                for line in self._rule_lines(rule, told)
-            )
-        )
+        for item in reversed(self.subject.items):
+            for rule in in_order(self.subject.rules(item)):
+                yield from ((item, rule.node, line) for line in self._rule_lines(rule, told))
 
     def _rule_lines(self, rule: Rule, told: set[Tensor]) -> Iterator[Line]:
         written, node = self.written, rule.node
@@ -308,6 +326,29 @@ def _times_m(two: Any, three: Any) -> str:
         return f"{two:g}" if isinstance(two, float) else str(two)
     times = two / 2
     return "m" if times == 1 else rf"{times:g}\,m"
+
+
+def _scenes(derivation: Derivation, samples: Mapping[str, Mapping[Any, Any] | None]) -> Iterator[Scene]:
+    """Yield the numbers of each sample, before and after one update, where there is one."""
+    numeric = derivation.numeric
+    learning = None if derivation.model is None else Learning(derivation.model, derivation.written, numeric)
+    for i, (name, feeds) in enumerate(samples.items()):
+        values = numeric.values if i == 0 else values_of(numeric, feeds)
+        yield Scene(name, False, values)
+        moved = learning.moved(values) if learning else {}
+        if moved:
+            yield Scene(name, True, values_of(numeric, {**(feeds or {}), **moved}))
+
+
+def _map(thing: Any, feeds: Mapping[Any, Any] | None) -> Map:
+    """Return the picture that is stepped through: with rules, and without the numbers that the page shows beside it."""
+    from tinygraph.draw import draw
+
+    picture = draw(thing, title="", feeds=feeds, detail="rule")
+    try:
+        return Map(picture.svg(), picture.drawing.edges)
+    except RenderError:
+        return Map()
 
 
 def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> Figure:

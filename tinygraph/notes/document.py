@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinygraph.notes.symbols import Formula
+
+if TYPE_CHECKING:
+    from tinygraph.notes.stepper.walk import Walk
 
 Words: TypeAlias = tuple[str | Formula, ...]
 
@@ -99,7 +103,19 @@ class Figure:
     why: str = ""
 
 
-Block: TypeAlias = Paragraph | Equations | Table | Numbers | Tasks | Figure
+@dataclass(frozen=True, eq=False)
+class Stepper:
+    """What one steps through on a page that has a script. On paper it is nothing; ``make`` makes the data when it is wanted."""
+
+    make: Callable[[], Walk]
+
+    @cached_property
+    def walk(self) -> Walk:
+        """The steps, arrays and numbers of the page."""
+        return self.make()
+
+
+Block: TypeAlias = Paragraph | Equations | Table | Numbers | Tasks | Figure | Stepper
 
 
 @dataclass(frozen=True)
@@ -118,6 +134,11 @@ class Document:
     title: str
     sections: tuple[Section, ...]
     subject: Any = field(default=None, repr=False)
+
+    @property
+    def printed(self) -> tuple[Section, ...]:
+        """The sections that can be printed: those that hold more than what one steps through."""
+        return tuple(s for s in self.sections if not all(isinstance(block, Stepper) for block in s.blocks))
 
     def lines(self) -> Iterator[Line]:
         """Yield every displayed equation, in order."""

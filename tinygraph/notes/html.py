@@ -1,4 +1,4 @@
-"""Derived notes as one HTML file: no network, no framework, no script, formulas in MathML."""
+"""Derived notes as one HTML file: no network, no framework, formulas in MathML; all but the stepper works without a script."""
 
 from __future__ import annotations
 
@@ -18,18 +18,20 @@ from tinygraph.notes.document import (
     Numbers,
     Paragraph,
     Section,
+    Stepper,
     Table,
     Task,
     Tasks,
     Words,
 )
+from tinygraph.notes.stepper import page as stepper
 from tinygraph.notes.symbols import Formula, shown
 
 _SUBTITLE = (
     "Lecture notes derived from the graph: forward propagation, and the backward propagation that follows from it."
 )
 # Nothing may be fetched, whatever the page holds.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 # Sections whose equations belong to the way of the gradient.
 _GRADIENT_LANE = frozenset({"backward", "update", "worksheet", "solution"})
 
@@ -49,6 +51,11 @@ def html_text(document: Document) -> str:
             "or write .md or .tex, which need nothing"
         )
     style = resources.files("tinygraph.notes").joinpath("document.css").read_text(encoding="utf-8")
+    policy, script = _POLICY, ""
+    if any(isinstance(block, Stepper) for section in document.sections for block in section.blocks):
+        style += stepper.style()
+        policy += f"; script-src {stepper.script_policy()}"
+        script = f"<script>{stepper.script()}</script>\n"
     links = "".join(f'<li><a href="#{s.slug}">{_text(s.title)}</a></li>' for s in document.sections)
     sections = "\n".join(_section(section) for section in document.sections)
     return f"""<!doctype html>
@@ -56,7 +63,7 @@ def html_text(document: Document) -> str:
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{_text(document.title)}</title>
 <style>
 {style}
@@ -72,7 +79,7 @@ def html_text(document: Document) -> str:
 <main id="notes" tabindex="-1">
 {sections}
 </main>
-</body>
+{script}</body>
 </html>
 """
 
@@ -104,14 +111,17 @@ def _block(block: Block, slug: str) -> str:
         return _numbers(block)
     if isinstance(block, Tasks):
         return _tasks(block)
+    if isinstance(block, Stepper):
+        return stepper.stepper_html(block.walk, lambda line: _line(line, linked=False))
     return _figure(block)
 
 
-def _line(line: Line) -> str:
+def _line(line: Line, linked: bool = True) -> str:
     ids = "".join(f'<span class="id" title="{id} in the lecture notes">{id}</span>' for id in line.ids)
     remark = f'<span class="remark">{_text(line.remark)}</span>' if line.remark else ""
+    place = f' id="eq-{_text(line.slug)}" data-node="{_text(line.label)}"' if linked else ""
     return (
-        f'<div class="equation" id="eq-{_text(line.slug)}" data-node="{_text(line.label)}">'
+        f'<div class="equation"{place}>'
         f'<span class="formula">{line.formula.mathml(display=True)}</span>{remark}<span class="ids">{ids}</span></div>'
     )
 

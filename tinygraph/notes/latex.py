@@ -8,7 +8,6 @@ from tinygraph.notes.document import (
     Block,
     Document,
     Equations,
-    Figure,
     Line,
     Number,
     Numbers,
@@ -41,7 +40,7 @@ def latex_text(document: Document) -> str:
     \\documentclass[11pt]{article}
     """
     parts = [_OPENING, rf"\title{{{literal(document.title)}}}", r"\date{}", r"\begin{document}", r"\maketitle"]
-    for section in document.sections:
+    for section in document.printed:
         blocks = [part for block in section.blocks for part in _block(block)]
         if blocks:
             parts += [
@@ -88,8 +87,6 @@ def _block(block: Block) -> Iterator[str]:
     elif isinstance(block, Tasks):
         yield _heading("subsection", block.heading)
         yield from _tasks(block)
-    else:
-        assert isinstance(block, Figure)
 
 
 def _line(line: Line) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from operator import itemgetter
 
 from tinygraph.draw.subject import Rule, Subject
@@ -56,6 +56,12 @@ def with_ids(sections: Iterable[Section]) -> Iterator[Section]:
                 block = dataclasses.replace(block, lines=tuple(_finished(line, texts, taken) for line in block.lines))
             blocks.append(block)
         yield dataclasses.replace(section, blocks=tuple(blocks))
+
+
+def recognized(lines: Sequence[Line]) -> list[Line]:
+    """Return lines with the ids of the statements of the notes that they are."""
+    texts = {line.formula.text for line in lines}
+    return [dataclasses.replace(line, ids=statements_of(line.formula.text, texts)) for line in lines]
 
 
 def _finished(line: Line, texts: set[str], taken: set[str]) -> Line:

@@ -9,6 +9,7 @@ from tinygraph.notes.document import (
     Block,
     Document,
     Equations,
+    Figure,
     Line,
     Number,
     Numbers,
@@ -30,7 +31,7 @@ def markdown_text(document: Document) -> str:
     # Exclusive or, with four hidden units
     """
     parts = [f"# {literal(document.title)}"]
-    for section in document.sections:
+    for section in document.printed:
         parts.append(f"## {literal(section.title)}")
         for block in section.blocks:
             parts += _block(block)
@@ -66,7 +67,7 @@ def _block(block: Block) -> Iterator[str]:
         yield f"### {literal(block.heading)}"
         for i, task in enumerate(block.tasks, start=block.first):
             yield from _task(i, task, block.solved)
-    else:
+    elif isinstance(block, Figure):
         fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", block.text)), 3)
         text = "\n".join(map(shown, block.text.splitlines()))
         yield f"{fence}text\n{text}\n{fence}"

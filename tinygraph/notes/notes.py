@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.errors import RenderError, listing, nearest
+from tinygraph.errors import RenderError, TinygraphError, listing, nearest
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -55,6 +55,30 @@ class Notes:
 
         return plain_text(self.document)
 
+    def explain(self, name: str, *index: int) -> str:
+        """Return in words where one number comes from: the terms that make it, and what decided on them.
+
+        ``name`` is that of a value or a gradient, and ``index`` the place of the element. The same answer that a click on the
+        number gives on the HTML page. Raises ``TinygraphError`` for a name or an element that there is not, or where the
+        notes have no numbers.
+
+        >>> import tinygraph as tg
+        >>> print(tg.notes(tg.load_model("notes_cnn")).explain("P1", 0, 0, 1, 1))
+        P1[0,0,1,1] = 0.4481, the sum of 4 terms
+          0.25 · C1[0,0,2,2] = 0.09252
+          0.25 · C1[0,0,2,3] = 0.1664
+          0.25 · C1[0,0,3,2] = 0.1753
+          0.25 · C1[0,0,3,3] = 0.01389
+        """
+        from tinygraph.notes.stepper.origins import Origins
+        from tinygraph.notes.stepper.words import describe
+
+        subject = self.document.subject
+        if not subject.values:
+            raise TinygraphError("these notes hold no numbers; give feeds, or a sample of the model's data")
+        origins = Origins(subject)
+        return describe(origins, origins.of(origins.node(name), index))
+
     def write(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write the notes to a file and return its path; the suffix says in which format if ``format`` does not.
 
@@ -85,6 +109,7 @@ def notes(
     path: str | os.PathLike[str] | None = None,
     *,
     feeds: Mapping[Any, Any] | None = None,
+    samples: Mapping[str, Mapping[Any, Any]] | None = None,
     format: str | None = None,
     title: str | None = None,
 ) -> Notes:
@@ -92,7 +117,8 @@ def notes(
 
     They hold the equations of the forward pass, those of the backward pass as the gradient nodes of the graph give
     them, the update, symbols and shapes, the picture, and worked numbers. The numbers of a model are those of ``feeds``, or of
-    the first sample of the data that it names. Suffixes are .html, .md, .tex and .txt; ``format`` goes before them. Raises
+    the first sample of the data that it names; ``samples``, feeds by name, are several to choose from where one steps through
+    the HTML page, and the rest is of the first. Suffixes are .html, .md, .tex and .txt; ``format`` goes before them. Raises
     ``RenderError``, ``FeedError``, and ``TinygraphError`` for other things.
 
     >>> import tinygraph as tg
@@ -106,9 +132,11 @@ def notes(
 
     if path is not None:
         format_of(Path(path), format)
-    if feeds is None and isinstance(thing, Model) and thing.training.data is not None:
-        feeds = sample_of(thing)
-    made = Notes(document_of(thing, feeds, title))
+    if feeds is None and samples is None and isinstance(thing, Model) and thing.training.data is not None:
+        samples = samples_of(thing)
+    if samples:
+        feeds = next(iter(samples.values()))
+    made = Notes(document_of(thing, feeds, title, samples))
     if path is not None:
         made.write(path, format)
     return made
@@ -123,6 +151,16 @@ def sample_of(model: Model, data: str | None = None, sample: int = 0) -> dict[st
     >>> sample_of(tg.load_model("xor"), sample=1)
     {'x': array([[0., 1.]], dtype=float32), 'y': array([[1.]], dtype=float32)}
     """
+    return next(iter(samples_of(model, data, sample, 1).values()))
+
+
+def samples_of(model: Model, data: str | None = None, first: int = 0, count: int = 4) -> dict[str, dict[str, Any]]:
+    """Return some samples of a data set by name, from ``first`` on, as ``sample_of`` returns one.
+
+    >>> import tinygraph as tg
+    >>> list(samples_of(tg.load_model("xor"), first=3))
+    ['sample 3']
+    """
     from tinygraph.errors import DataError
     from tinygraph.train import load_data
     from tinygraph.train.feeds import feeds_of
@@ -131,10 +169,11 @@ def sample_of(model: Model, data: str | None = None, sample: int = 0) -> dict[st
     if source is None:
         raise DataError(f"model {model.name!r} names no data of its own; give --data")
     arrays = feeds_of(model, *load_data(source, model).train)
-    count = min(len(array) for array in arrays.values())
-    if not 0 <= sample < count:
-        raise DataError(f"{source} has the samples 0 to {count - 1}; found {sample}")
-    return {name: array[sample : sample + 1] for name, array in arrays.items()}
+    size = min(len(array) for array in arrays.values())
+    if not 0 <= first < size:
+        raise DataError(f"{source} has the samples 0 to {size - 1}; found {first}")
+    shown = range(first, min(first + count, size))
+    return {f"sample {i}": {name: array[i : i + 1] for name, array in arrays.items()} for i in shown}
 
 
 def format_of(path: Path, format: str | None = None) -> str:

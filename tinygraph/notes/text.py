@@ -19,7 +19,7 @@ def plain_text(document: Document) -> str:
     'B10  dP1 = conv(padded(dZ2), rot180(K2))  (padded by 1)'
     """
     parts = [shown(document.title)]
-    for section in document.sections:
+    for section in document.printed:
         blocks = [part for block in section.blocks for part in _block(block)]
         if blocks and section.slug not in ("worksheet", "solution"):
             parts += ["", shown(section.title), *blocks]

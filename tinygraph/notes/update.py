@@ -100,20 +100,27 @@ class Learning:
                 equation = f"{written.characters[node]} \\leftarrow {written.right[node]}"
                 yield line_of(f"update-{update.labels[node]}", written.formula(equation), label=update.labels[node])
 
+    def moved(self, values: Mapping[Tensor, Array]) -> dict[Tensor, Array]:
+        """Return the parameters after one update, given the values of all nodes before it; nothing where there is none."""
+        optimizer, backward = self.optimizer, self.numeric.backward
+        if optimizer is None or backward is None or not values:
+            return {}
+        found: dict[Tensor, Array] = {}
+        for _, parameter in self._moved():
+            before, gradient = values[parameter], values[backward.gradients[parameter]]
+            found[parameter] = np.asarray(optimizer.update(before, gradient, optimizer.initial_state(before))[0])
+        return found
+
     def step(self) -> tuple[Block, ...]:
         """Return the parameters and the loss before and after one update on the numbers of the sample."""
-        optimizer, backward = self.optimizer, self.numeric.backward
-        if optimizer is None or backward is None or not self.numeric.values:
+        values, backward = self.numeric.values, self.numeric.backward
+        moved = self.moved(values)
+        if not moved or backward is None:
             return ()
-        values, moved = self.numeric.values, {}
         rows: list[tuple[str | Formula, ...]] = []
-        for _, parameter in self._moved():
-            gradient = values[backward.gradients[parameter]]
-            before = values[parameter]
-            after = np.asarray(optimizer.update(before, gradient, optimizer.initial_state(before))[0])
-            moved[parameter] = after
-            cells = tuple(first_entries(array) for array in (before, gradient, after))
-            rows.append((self.written.symbol(parameter), *cells))
+        for parameter, after in moved.items():
+            arrays = values[parameter], values[backward.gradients[parameter]], after
+            rows.append((self.written.symbol(parameter), *map(first_entries, arrays)))
         assert self.subject.backward is not None
         losses = values[backward.output].item(), self._loss_after(moved)
         rows.append((self.written.symbol(self.subject.backward.output), written(losses[0]), "", written(losses[1])))

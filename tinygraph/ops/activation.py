@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, gate, one, position
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
@@ -44,6 +45,11 @@ def relu(x: Value) -> Value:
 @relu.vjp
 def relu_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * (x > 0)
+
+
+@relu.explain
+def relu_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
+    return gate(index, x, bool(x[index] > 0), "open: {0} > 0", "closed: {0} ≤ 0")
 
 
 @op(
@@ -189,6 +195,13 @@ class _AlongAxis(Op):
     def shape(self, x: Value) -> Shape:
         normalized_axis(self, x, self.axis)
         return tuple(x.shape)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        axis = normalized_axis(self, x, self.axis)
+        cells = [position((*index[:axis], i, *index[axis + 1 :]), x.shape) for i in range(x.shape[axis])]
+        reads = (one(0, position(index, x.shape)), (0, np.array(cells)))
+        return Explanation(reads=reads, formula=f"{self.formula.format(x='{0}')} among {len(cells)}")
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)

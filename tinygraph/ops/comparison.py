@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, position, weighted
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Value
 from tinygraph.ops.samples import apart, distinct, each, normal
@@ -49,6 +50,13 @@ class Clip(Op):
         if self.low is not None:
             dy = dy * (x >= self.low)
         return dy if self.high is None else dy * (x <= self.high)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        limit = self.low if self.low is not None and x[index] < self.low else self.high
+        if limit is None or x[index] == y[index] or np.isnan(x[index]):
+            return weighted(index, inputs, (1,))
+        return Explanation((Terms((), float(limit)),), (one(0, position(index, x.shape)),), "limited: {0} lies outside")
 
     samples = staticmethod(
         each(distinct, ((3, 4), {"low": -0.2, "high": 0.3}), ((3,), {"low": 0.1}), ((2, 2), {"high": 0.1}))
@@ -155,6 +163,11 @@ def maximum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
     return lambda: dy * (x1 >= x2), lambda: dy * (x1 < x2)
 
 
+@maximum.explain
+def maximum_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+    return _first_that(index, y, x1, x2, "the larger: {0} is not above it")
+
+
 @op(formula="min({x}, {y})", tex=r"\min({x}, {y})", elementwise=True, numpy=[np.minimum], samples=apart)
 def minimum(x: Value, y: Value) -> Value:
     """The smaller of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
@@ -171,6 +184,19 @@ def minimum(x: Value, y: Value) -> Value:
 @minimum.vjp
 def minimum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
     return lambda: dy * (x1 <= x2), lambda: dy * (x1 > x2)
+
+
+@minimum.explain
+def minimum_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+    return _first_that(index, y, x1, x2, "the smaller: {0} is not below it")
+
+
+def _first_that(index: tuple[int, ...], y: Value, x1: Value, x2: Value, reason: str) -> Explanation:
+    """Return which of two elements the result is: the first that equals it."""
+    cells = [one(i, broadcast_position(index, x.shape)) for i, x in enumerate((x1, x2))]
+    first = np.array_equal(x1.reshape(-1)[cells[0][1]], y[index].reshape(1), equal_nan=True)
+    taken, other = cells if first else cells[::-1]
+    return Explanation((Terms((taken,)),), (other,), reason)
 
 
 def _where_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -200,3 +226,11 @@ def where(condition: Value, x: Value, y: Value) -> Value:
 @where.vjp
 def where_vjp(dy: Value, y: Value, condition: Value, x1: Value, x2: Value) -> Any:
     return None, lambda: where(condition, dy, 0.0), lambda: where(condition, 0.0, dy)
+
+
+@where.explain
+def where_explain(index: tuple[int, ...], y: Value, condition: Value, x1: Value, x2: Value) -> Explanation:
+    asked, first, second = (one(i, broadcast_position(index, x.shape)) for i, x in enumerate((condition, x1, x2)))
+    holds = bool(condition.reshape(-1)[asked[1]][0])
+    reason = "chosen because {0} holds" if holds else "chosen because {0} does not hold"
+    return Explanation((Terms((first if holds else second,)),), (asked,), reason)

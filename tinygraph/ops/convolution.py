@@ -17,8 +17,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, register
 from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.ops.cells import in_planes, of_offset, of_pixel, of_window
 from tinygraph.ops.samples import normal
 from tinygraph.ops.windows import Padding2, Size2, Sizes, Windows, along, collapse, require_images, sides
 
@@ -70,6 +72,10 @@ class Convolution(Op):
         return x.reshape(self.groups, x.shape[0] // self.groups, *shape)
 
 
+def _sum_of_products(left: Value, right: Value) -> Explanation:
+    return Explanation((Terms(((0, left), (1, right))),))
+
+
 def _by_channel(x: Value) -> Value:
     """Return ``(N, C, H, W)`` as a matrix of one row for each channel."""
     return x.swapaxes(0, 1).reshape(x.shape[1], x.shape[0] * math.prod(x.shape[2:]))
@@ -96,6 +102,15 @@ class Convolve(Convolution):
         positions = x.shape[0] * math.prod(windows.count)
         y = self.grouped(k, pixels) @ windows.patches(x).reshape(self.groups, pixels, positions)
         return y.reshape(k.shape[0], x.shape[0], *windows.count).swapaxes(0, 1)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x, k = inputs
+        n, f, *at = index
+        offsets, pixels = of_window(self.windows(x.shape, k.shape), at)
+        first = n * x.shape[1] + f * self.groups // k.shape[0] * k.shape[1]
+        taken = range(first, first + k.shape[1])
+        kernels = range(f * k.shape[1], (f + 1) * k.shape[1])
+        return _sum_of_products(in_planes(pixels, taken, x), in_planes(offsets, kernels, k))
 
     def vjp(self, dy: Value, y: Value, x: Value, k: Value) -> Any:
         return (
@@ -150,6 +165,18 @@ class ConvolveTransposed(Convolution):
         channels = k.shape[1] * self.groups
         return windows.overlay(patches.reshape(channels, *windows.kernel, x.shape[0], *windows.count))
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x, k = inputs
+        n, c, *at = index
+        found, offsets = of_pixel(self.windows(y.shape, k.shape), at)
+        group, channel = divmod(c, k.shape[1])
+        size = x.shape[1] // self.groups
+        kernels = range(group * size, (group + 1) * size)
+        taken = [n * x.shape[1] + f for f in kernels]
+        return _sum_of_products(
+            in_planes(found, taken, x), in_planes(offsets, [f * k.shape[1] + channel for f in kernels], k)
+        )
+
     def vjp(self, dy: Value, y: Value, x: Value, k: Value) -> Any:
         return (
             lambda: self.convolve(dy, k, **self.shared()),
@@ -182,6 +209,17 @@ class KernelGradient(Convolution):
         patches = windows.patches(x).reshape(self.groups, pixels, rows.shape[1])
         k = self.grouped(rows, rows.shape[1]) @ patches.swapaxes(1, 2)
         return k.reshape(dy.shape[1], x.shape[1] // self.groups, *windows.kernel)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x, dy = inputs
+        f, c, *at = index
+        found, pixels = of_offset(self.windows(x.shape, y.shape), at)
+        channel = f * self.groups // dy.shape[1] * y.shape[1] + c
+        samples = range(x.shape[0])
+        return _sum_of_products(
+            in_planes(pixels, [n * x.shape[1] + channel for n in samples], x),
+            in_planes(found, [n * dy.shape[1] + f for n in samples], dy),
+        )
 
     def vjp(self, dk: Value, k: Value, x: Value, dy: Value) -> Any:
         return (

@@ -16,6 +16,7 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError, DTypeError
 from tinygraph.graph.arrays import numeric_dtype
+from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, product, weighted
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
@@ -41,6 +42,11 @@ def add_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
     return dy, dy
 
 
+@add.explain
+def add_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+    return weighted(index, (x1, x2), (1, 1))
+
+
 @op(formula="{x} - {y}", symbol="-", elementwise=True, holomorphic=True, numpy=[np.subtract], samples=binary())
 def subtract(x: Value, y: Value) -> Value:
     """Difference of two tensors, broadcast.
@@ -59,6 +65,11 @@ def subtract_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
     return dy, lambda: -dy
 
 
+@subtract.explain
+def subtract_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+    return weighted(index, (x1, x2), (1, -1))
+
+
 @op(formula="{x} · {y}", symbol="*", elementwise=True, holomorphic=True, numpy=[np.multiply], samples=binary())
 def multiply(x: Value, y: Value) -> Value:
     """Product of two tensors, element by element, broadcast. Rule: the product rule.
@@ -75,6 +86,11 @@ def multiply(x: Value, y: Value) -> Value:
 @multiply.vjp
 def multiply_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
     return lambda: dy * x2, lambda: dy * x1
+
+
+@multiply.explain
+def multiply_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+    return product(index, x1, x2)
 
 
 NUMPY_FUNCTIONS[np.square] = lambda x: multiply(x, x)
@@ -103,6 +119,14 @@ def divide(x: Value, y: Value) -> Value:
 @divide.vjp
 def divide_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
     return lambda: dy / x2, lambda: -(dy * y / x2)
+
+
+@divide.explain
+def divide_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+    top, bottom = one(0, broadcast_position(index, x1.shape)), one(1, broadcast_position(index, x2.shape))
+    with np.errstate(divide="ignore"):
+        share = np.divide(1.0, x2.reshape(-1)[bottom[1]], dtype=np.float64)
+    return Explanation((Terms((top,), share),), (bottom,), "divided by {0}")
 
 
 @op(
@@ -154,6 +178,11 @@ def negative(x: Value) -> Value:
 @negative.vjp
 def negative_vjp(dy: Value, y: Value, x: Value) -> Value:
     return -dy
+
+
+@negative.explain
+def negative_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
+    return weighted(index, (x,), (-1,))
 
 
 @op(formula="exp({x})", tex=r"\exp({x})", elementwise=True, holomorphic=True, numpy=[np.exp], samples=unary())
@@ -326,6 +355,11 @@ def identity_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy
 
 
+@identity.explain
+def identity_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
+    return weighted(index, (x,), (1,))
+
+
 def require_numeric(op: Op, dtype: str) -> None:
     """Refuse an attribute ``dtype`` that names no type of numbers."""
     try:
@@ -363,6 +397,9 @@ class Cast(Op):
 
     samples = staticmethod(each(normal, ((2, 3), {"dtype": "float64"})))
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        return weighted(index, inputs, (1,))
+
 
 cast = Cast.function
 
@@ -390,3 +427,8 @@ def add_all(*x: Value) -> Value:
 @add_all.vjp
 def add_all_vjp(dy: Value, y: Value, *x: Value) -> Any:
     return (dy,) * len(x)
+
+
+@add_all.explain
+def add_all_explain(index: tuple[int, ...], y: Value, *x: Value) -> Explanation:
+    return weighted(index, x, (1,) * len(x))

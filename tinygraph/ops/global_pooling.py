@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.explanation import Explanation, Terms, chosen, one
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Op, Sample, Samples, Shape, Value
+from tinygraph.ops.cells import in_planes
 from tinygraph.ops.comparison import where
 from tinygraph.ops.elementwise import abs, sign
+from tinygraph.ops.pooling import plane
 from tinygraph.ops.reduction import FirstExtreme
 from tinygraph.ops.samples import Draw, distinct, each, normal, off_zero
 from tinygraph.ops.shape import broadcast_to, expand_dims
@@ -48,6 +51,10 @@ class GlobalPooling(Op):
         """Return the axes of an image."""
         return tuple(range(2, len(x.shape)))
 
+    def cells(self, x: Value, index: Sequence[int]) -> Value:
+        """Return the positions of all pixels of the image that an element of the pool is made from."""
+        return in_planes(np.arange(math.prod(x.shape[2:])), [plane(x, index)], x)
+
     def spread(self, pooled: Value, x: Value) -> Value:
         """Return a pool repeated over its image."""
         return broadcast_to(pooled if self.keepdims else expand_dims(pooled, self.over(x)), x.shape)
@@ -77,6 +84,10 @@ class GlobalAvgPool(GlobalPooling):
 
     def forward(self, x: Value) -> Value:
         return x.mean(axis=self.over(x), keepdims=self.keepdims)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        cells = self.cells(inputs[0], index)
+        return Explanation((Terms(((0, cells),), 1 / cells.size),))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.spread(dy / math.prod(x.shape[2:]), x)
@@ -125,6 +136,12 @@ class GlobalMaxPool(GlobalPooling):
     def forward(self, x: Value) -> Value:
         return x.max(axis=self.over(x), keepdims=self.keepdims)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        best, others = chosen(self.cells(inputs[0], index), inputs[0])
+        return Explanation(
+            (Terms((one(0, best),)),), ((0, others),) if len(others) else (), f"the largest of {len(others) + 1}"
+        )
+
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.spread(dy, x) * FirstExtreme(self.over(x))(x)
 
@@ -167,6 +184,10 @@ class GlobalLpPool(GlobalPooling):
         total = ((sizes / largest) ** self.p).sum(axis=self.over(x), keepdims=True)
         result = largest * total ** (1 / self.p)
         return result.reshape(self.shape(x))
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        cells = self.cells(inputs[0], index)
+        return Explanation(reads=((0, cells),), formula=f"{self.p:g}-norm of {len(cells)} elements")
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         norm = where(y == 0, 1, y)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import builtins
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, Terms, one, position, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
 from tinygraph.ops.index import Index
 from tinygraph.ops.samples import each, normal
+from tinygraph.ops.shape import Moving
 
 
 def _concatenate_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -23,7 +26,7 @@ def _concatenate_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 @register(numpy=[np.concatenate])
 @dataclass(frozen=True)
-class Concatenate(Op):
+class Concatenate(Moving):
     """Tensors joined along ``axis``; each gets its own part of the gradient back.
 
     Source: NumPy's ``concatenate``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the
@@ -72,7 +75,7 @@ def _index_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 @register
 @dataclass(frozen=True)
-class Getitem(Op):
+class Getitem(Moving):
     """Part of a tensor, ``x[index]``: numbers, slices, ``None``, ``...``, arrays of positions or of booleans, as in NumPy.
 
     A position that is taken twice gets both gradients.
@@ -155,6 +158,13 @@ class Put(Op):
             np.add.at(result, index, x)
         return result
 
+    def owners(self, shape: Shape) -> Value:
+        """Return, for each element of a tensor of ``shape``, the position in the result that it is added to."""
+        return np.arange(math.prod(self.to)).reshape(self.to)[self.index.apply()]
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        return summed(self, index, inputs[0].shape, y.shape)
+
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return getitem(dy, self.index)
 
@@ -205,6 +215,13 @@ class Pad(Op):
     def forward(self, x: Value) -> Value:
         return np.pad(x, self._widths(x), constant_values=np.asarray(self.value).astype(x.dtype))
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        inner = tuple(i - before for i, (before, _) in zip(index, self._widths(x), strict=True))
+        if all(0 <= i < size for i, size in zip(inner, x.shape, strict=True)):
+            return Explanation((Terms((one(0, position(inner, x.shape)),)),))
+        return Explanation((Terms((), float(y[index])),), reason="padding")
+
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return getitem(
             dy, tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, self._widths(x), strict=True))
@@ -213,7 +230,7 @@ class Pad(Op):
 
 @register(numpy=[np.flip])
 @dataclass(frozen=True)
-class Flip(Op):
+class Flip(Moving):
     """Elements in reverse order along ``axis``; along the last two it turns a kernel by 180 degrees (notes B10).
 
     Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, Terms, broadcast_position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.ops.samples import normal
@@ -66,6 +67,17 @@ class Matmul(Op):
 
     def forward(self, x: Value, y: Value) -> Value:
         return x @ y
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x, y = inputs
+        left, right = _as_matrices(x.shape, y.shape)
+        row = index[-1 if y.ndim == 1 else -2] if x.ndim > 1 else 0
+        column = index[-1] if y.ndim > 1 else 0
+        batch = index[: len(index) - (x.ndim > 1) - (y.ndim > 1)]
+        along, (columns,) = np.arange(left[-1]), right[-1:]
+        rows = broadcast_position(batch, left[:-2]) * left[-2] + row
+        first = broadcast_position(batch, right[:-2]) * right[-2]
+        return Explanation((Terms(((0, rows * left[-1] + along), (1, (first + along) * columns + column))),))
 
     def vjp(self, dz: Value, z: Value, x: Value, y: Value) -> Any:
         left, right = _as_matrices(tuple(x.shape), tuple(y.shape))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, DataError, ShapeError
+from tinygraph.graph.explanation import Explanation, Terms, one, position
 from tinygraph.graph.function import register
 from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
@@ -36,6 +37,17 @@ def _mean_tex(x: Value, of: str) -> str:
     if math.prod(x.shape) == 1:
         return of.replace("_{i}", "")
     return r"\frac{1}{{size}} \sum_{i=1}^{{size}} " + of
+
+
+def _of_elements(places: tuple[int, int], losses: Any, count: int, text: str) -> Explanation:
+    """Return the explanation of a mean, over ``count``, of a loss of every pair of elements."""
+    cells = np.arange(len(losses))
+    values = np.asarray(losses, np.float64) / count
+    return Explanation((Terms(tuple((place, cells) for place in places), values=values, text=text + _share(count)),))
+
+
+def _share(count: int) -> str:
+    return f" / {count}" if count > 1 else ""
 
 
 _CROSS_ENTROPY = r"\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a)}_{i})\right]"
@@ -150,6 +162,11 @@ class Bce(Loss):
             of_zeros = (1 - y) * np.log1p(np.where(y < 1, -a, 0))
         return -(of_ones + of_zeros).mean(dtype=self.result_dtype(a, y))
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        a = inputs[0]
+        losses = [self.forward(*(np.atleast_1d(x).reshape(-1)[i : i + 1] for x in inputs)) for i in range(a.size)]
+        return _of_elements((0, 1), losses, a.size, "−[y log {0} + (1 − y) log(1 − {0})]")
+
     def vjp(self, dy: Value, cost: Value, a: Value, y: Value, z: Value | None = None) -> Any:
         m = _mean_count(a, *a.shape)
         of_a = lambda: dy * ((1 - y) / where(y < 1, 1 - a, 1.0) - y / where(y > 0, a, 1.0)) / m  # noqa: E731
@@ -187,6 +204,11 @@ class BceWithLogits(Loss):
     def vjp(self, dy: Value, cost: Value, z: Value, y: Value) -> Any:
         m = _mean_count(z, *z.shape)
         return lambda: dy * (sigmoid(z) - y) / m, lambda: -(dy * z / m)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        z, labels = inputs
+        losses = _cross_entropy_from_logits(floating(z), floating(labels)).reshape(-1)
+        return _of_elements((0, 1), losses, z.size, "−[y log σ({0}) + (1 − y) log(1 − σ({0}))]")
 
     def written_tex(self, *inputs: Value) -> str:
         return f"-{_mean_tex(inputs[0], _CROSS_ENTROPY)}".replace("{(a)}", r"\operatorname{sigmoid}({z})")
@@ -262,6 +284,19 @@ class CrossEntropy(Loss):
         total = sum(labels, axis=-1, keepdims=True)
         return lambda: dy * (softmax(logits) * total - labels) / m, lambda: -(dy * log_softmax(logits) / m)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        logits, labels = inputs
+        logs = log_softmax(floating(logits)).reshape(-1)
+        if labels.ndim == logits.ndim:
+            text = "−label · log softmax({0})"
+            return _of_elements((0, 1), -labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
+        rows = np.arange(labels.size)
+        cells = rows * logits.shape[-1] + labels.reshape(-1)
+        values = -logs[cells] / labels.size
+        return Explanation(
+            (Terms(((0, cells), (1, rows)), values=values, text="−log softmax({0})" + _share(labels.size)),)
+        )
+
     def written_tex(self, *inputs: Value) -> str:
         logits, labels = inputs
         one = math.prod(logits.shape[:-1]) == 1
@@ -307,6 +342,13 @@ class OneHot(Op):
     def result_dtype(self, labels: Value) -> np.dtype[Any]:
         return np.dtype(self.dtype)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        *row, label = index
+        cell = one(0, position(row, inputs[0].shape))
+        return Explanation(
+            (Terms((), 1.0),) if y[index] else (), (cell,), f"1 where the label {{0}} is {label}, else 0"
+        )
+
     def forward(self, labels: Value) -> Value:
         if labels.size and (labels.min() < 0 or labels.max() >= self.classes):
             raise DataError(
@@ -341,6 +383,10 @@ class Mse(Loss):
     def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
         slope = dy * 2 * (prediction - target) / _mean_count(prediction, *prediction.shape)
         return slope, lambda: -slope
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        difference = (floating(inputs[0]) - floating(inputs[1])).reshape(-1)
+        return _of_elements((0, 1), difference * difference, difference.size, "({0} − {1})²")
 
     def written_tex(self, *inputs: Value) -> str:
         return _mean_tex(inputs[0], r"\left({(prediction)}_{i} - {(target)}_{i}\right)^{2}")

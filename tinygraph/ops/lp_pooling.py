@@ -7,13 +7,15 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Sample, Shape, Value
+from tinygraph.ops.cells import in_planes, of_window
 from tinygraph.ops.comparison import where
 from tinygraph.ops.elementwise import abs, sign
 from tinygraph.ops.global_pooling import require_norm
 from tinygraph.ops.pooling import CASES as CASES_2D
-from tinygraph.ops.pooling import AvgUnpool, AvgUnpool2d, Pooling, TwoAxes
+from tinygraph.ops.pooling import AvgUnpool, AvgUnpool2d, Pooling, TwoAxes, plane
 from tinygraph.ops.pooling1d import CASES as CASES_1D
 from tinygraph.ops.pooling1d import AvgUnpool1d, OneAxis
 from tinygraph.ops.pooling3d import CASES as CASES_3D
@@ -49,6 +51,11 @@ class LpPool(Pooling):
         for _, pixels in windows.offsets():
             total += powers[pixels]
         return total ** (1 / self.p)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        _, pixels = of_window(self.windows(inputs[0].shape), index[2:])
+        cells = in_planes(pixels, [plane(inputs[0], index)], inputs[0])
+        return Explanation(reads=((0, cells),), formula=f"{self.p:g}-norm of {len(cells)} elements")
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         mean = self.unpool(**self.shared(), output_size=x.shape[2:])

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, Terms, chosen, one, position
 from tinygraph.graph.function import OpFunction, register
 from tinygraph.graph.op import Edge, Sample, Samples, Shape, Value
-from tinygraph.ops.pooling import CASES, Pooling, TwoAxes
+from tinygraph.ops.cells import in_planes, of_pixel, of_window
+from tinygraph.ops.pooling import CASES, Pooling, TwoAxes, plane
 from tinygraph.ops.samples import distinct, each, normal
 from tinygraph.ops.windows import Windows, element, require_images
 
@@ -41,6 +44,23 @@ class MaxPooling(Pooling):
             best = np.where(better, candidate, best)
         return windows, winner
 
+    def winner(self, x: Value, index: Sequence[int]) -> tuple[int, Value]:
+        """Return the cell of ``x`` that is the first maximum of the window ``index``, and the other cells of that window."""
+        _, pixels = of_window(self.windows(x.shape), index[2:])
+        return chosen(in_planes(pixels, [plane(x, index)], x), x)
+
+    def won(self, x: Value, index: Sequence[int]) -> tuple[Value, Value]:
+        """Return the windows, as positions in the pool, whose maximum is the element ``index`` of ``x``, and the maxima of
+        the other windows that it lies in."""
+        windows, image = self.windows(x.shape), plane(x, index)
+        own, size = position(index, x.shape), math.prod(windows.count)
+        won, maxima = [], []
+        for window in of_pixel(windows, index[2:])[0]:
+            best, _ = self.winner(x, (*index[:2], *np.unravel_index(window, windows.count)))
+            won += [image * size + window] * (best == own)
+            maxima += [best] * (best != own)
+        return np.array(won, np.intp), np.array(maxima, np.intp)
+
     @staticmethod
     def lowest(x: Value) -> Any:
         """Return the number that is never a maximum, for padding."""
@@ -70,6 +90,12 @@ class MaxPool(MaxPooling):
             np.maximum(result, padded[pixels], out=result)
         return result
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        best, others = self.winner(inputs[0], index)
+        return Explanation(
+            (Terms((one(0, best),)),), ((0, others),) if len(others) else (), f"the largest of {len(others) + 1}"
+        )
+
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.unpool(dy, x, **self.shared())
 
@@ -95,6 +121,16 @@ class MaxUnpool(MaxPooling):
 
     def result_dtype(self, dy: Value, x: Value) -> np.dtype[Any]:
         return np.result_type(dy.dtype)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        won, maxima = self.won(inputs[1], index)
+        terms = (Terms(((0, won),)),) if len(won) else ()
+        if not len(maxima):
+            return Explanation(terms, (one(1, position(index, y.shape)),), "{0} is the maximum of its window")
+        reason = "the maximum of some of its windows, not of all"
+        if not len(won):
+            reason = "not the maximum of its window, which is {0}"
+        return Explanation(terms, ((1, maxima),), reason)
 
     def vjp(self, dz: Value, z: Value, dy: Value, x: Value) -> Any:
         return self.take(dz, x, **self.shared()), None
@@ -132,6 +168,10 @@ class MaxTake(MaxPooling):
 
     def result_dtype(self, values: Value, x: Value) -> np.dtype[Any]:
         return np.result_type(values.dtype)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        best, _ = self.winner(inputs[1], index)
+        return Explanation((Terms((one(0, best),)),), (one(1, best),), "where {0} is the maximum of its window")
 
     def vjp(self, dy: Value, y: Value, values: Value, x: Value) -> Any:
         return self.unpool(dy, x, **self.shared()), None

@@ -13,8 +13,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, register
 from tinygraph.graph.op import Op, Sample, Samples, Shape, Value
+from tinygraph.ops.cells import in_planes, of_pixel, of_window
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.windows import (
     Padding2,
@@ -80,6 +82,11 @@ class Pooling(Op):
         return {name: getattr(self, name) for name in ("window", "stride", "padding", "dilation", "ceil_mode")}
 
 
+def plane(images: Value, index: Sequence[int]) -> int:
+    """Return which of the images ``(N, C, ...)`` an element is one of, counted over N and C."""
+    return index[0] * int(images.shape[1]) + index[1]
+
+
 @dataclass(frozen=True)
 class TwoAxes(Pooling):
     """The attributes of pools of pictures."""
@@ -143,6 +150,13 @@ class AvgPool(AveragePooling):
         total /= self.divisor(windows, total.dtype)
         return total
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x, at = inputs[0], tuple(index[2:])
+        windows = self.windows(x.shape)
+        _, pixels = of_window(windows, at)
+        weight = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count)[at]
+        return Explanation((Terms(((0, in_planes(pixels, [plane(x, index)], x)),), weight),))
+
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.unpool(dy, **self.shared(), output_size=x.shape[2:])
 
@@ -168,6 +182,13 @@ class AvgUnpool(AveragePooling):
         for _, pixels in windows.offsets():
             padded[pixels] += share
         return windows.crop(padded)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        windows = self.windows(y.shape)
+        found, _ = of_pixel(windows, index[2:])
+        weights = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count).reshape(-1)[found]
+        return Explanation((Terms(((0, in_planes(found, [plane(x, index)], x)),), weights),))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.pool(dy, **self.shared())

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape, summed_dtype
@@ -40,6 +41,11 @@ class Reduction(Op):
         """Return a reduced tensor repeated over the axes that ``x`` was reduced along."""
         return broadcast_to(reshape(reduced, reduced_shape(self, x, self.axis, True)), x.shape)
 
+    def owners(self, shape: Shape) -> Value:
+        """Return, for each element of a tensor of ``shape``, the position in the result that it goes to."""
+        kept = reduced_shape(self, np.broadcast_to(0, shape), self.axis, True)
+        return np.broadcast_to(np.arange(math.prod(kept)).reshape(kept), shape)
+
     def count(self, x: Value) -> int:
         """Return how many elements go into each result."""
         return math.prod(x.shape[axis] for axis in normalized_axes(self, x, self.axis))
@@ -66,6 +72,9 @@ class Sum(Reduction):
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return summed_dtype(x)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        return summed(self, index, inputs[0].shape, y.shape)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.spread(dy, x)
@@ -95,6 +104,9 @@ class Mean(Reduction):
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        return summed(self, index, inputs[0].shape, y.shape, 1 / (self.count(inputs[0]) or 1))
+
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         # Of nothing there is no mean, and no gradient either: whatever it is divided by.
         return self.spread(dy / (self.count(x) or 1), x)
@@ -108,6 +120,12 @@ class _Extreme(Reduction):
         if self.count(x) == 0 and 0 not in reduced_shape(self, x, self.axis, False):
             self.refuse([x], f"there is no {self.name} of nothing")
         return super().shape(x)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        cells = members(self, position(index, y.shape), inputs[0].shape)
+        taken, others = chosen(cells, inputs[0], self.name == "max")
+        reason = f"the {'largest' if self.name == 'max' else 'smallest'} of {len(cells)}"
+        return Explanation((Terms((one(0, taken),)),), ((0, others),) if len(others) else (), reason)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.spread(dy, x) * FirstExtreme(self.axis, largest=self.name == "max")(x)
@@ -177,6 +195,10 @@ class FirstExtreme(Op):
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return np.dtype(bool)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        which = "largest" if self.largest else "smallest"
+        return Explanation(reads=(one(0, position(index, y.shape)),), formula=f"{{0}} is the first {which}")
+
     def forward(self, x: Value) -> Value:
         axes = normalized_axes(self, x, self.axis)
         front = tuple(range(len(axes)))
@@ -218,6 +240,10 @@ class LogSumExp(Reduction):
         with np.errstate(divide="ignore"):
             result = np.log(np.exp(x - largest).sum(axis=axes, keepdims=True)) + largest
         return result if self.keepdims else result.reshape(self.shape(x))
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        cells = members(self, position(index, y.shape), inputs[0].shape)
+        return Explanation(reads=((0, cells),), formula=f"log of the sum of {len(cells)} exponentials")
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.spread(dy, x) * exp(x - self.spread(y, x))

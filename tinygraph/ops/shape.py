@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, moved, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
@@ -16,7 +17,15 @@ from tinygraph.ops.samples import each, normal
 
 
 @dataclass(frozen=True)
-class SameElements(Op):
+class Moving(Op):
+    """What operations share that put elements elsewhere and compute nothing: every result is one element of an input."""
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        return moved(self, index, [x.shape for x in inputs])
+
+
+@dataclass(frozen=True)
+class SameElements(Moving):
     """What operations share that only give the elements another shape, in the same row-major order."""
 
     holomorphic: ClassVar[bool] = True
@@ -86,7 +95,7 @@ class Flatten(SameElements):
 
 @register(numpy=[np.transpose])
 @dataclass(frozen=True)
-class Transpose(Op):
+class Transpose(Moving):
     """Axes in the order ``axes``; in reverse without it.
 
     Source: NumPy's ``transpose``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
@@ -136,7 +145,7 @@ class Transpose(Op):
 
 @register(numpy=[np.broadcast_to])
 @dataclass(frozen=True)
-class BroadcastTo(Op):
+class BroadcastTo(Moving):
     """The tensor repeated to a larger shape, by NumPy's rules of broadcasting.
 
     Source: NumPy's ``broadcast_to``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the
@@ -210,6 +219,13 @@ class SumTo(Op):
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return summed_dtype(x)
+
+    def owners(self, shape: Shape) -> Value:
+        """Return, for each element of a tensor of ``shape``, the position in the result that it is added to."""
+        return np.broadcast_to(np.arange(math.prod(self.to)).reshape(self.to), shape)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        return summed(self, index, inputs[0].shape, y.shape)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return broadcast_to(dy, x.shape)

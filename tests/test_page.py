@@ -1,0 +1,360 @@
+"""The page of the derived notes in a real browser: Debian's Chromium, driven by Playwright; skipped where either is missing."""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.draw.subject import subject_of
+from tinygraph.notes.notes import sample_of
+
+BROWSER = next(
+    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
+)
+# Where the browser belongs to the machine, as in the project's own check, its absence is a failure.
+WANTED = bool(os.environ.get("TINYGRAPH_BROWSER"))
+HOSTILE = "</script><img src=x onerror=alert(1)>"
+
+
+def playwright() -> Any:
+    if WANTED:
+        import playwright.sync_api as found
+    else:
+        found = pytest.importorskip("playwright.sync_api")
+    if BROWSER is None and not WANTED:
+        pytest.skip("no Chromium is installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with playwright().sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tg.load_model("notes_cnn"), tmp_path_factory.mktemp("page") / "notes.html")
+
+
+def write(thing: Any, path: Path) -> Path:
+    tg.notes(thing, path)
+    return path
+
+
+class Visit:
+    """A page that was opened, with all that it complained of and asked for."""
+
+    def __init__(self, browser: Any, path: Path, hash: str = "", **options: Any) -> None:
+        self.context = browser.new_context(viewport={"width": 1400, "height": 1000}, reduced_motion="reduce", **options)
+        self.page = self.context.new_page()
+        self.said: list[str] = []
+        self.asked: list[str] = []
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.goto(path.as_uri() + hash)
+
+    def text(self, selector: str) -> str:
+        return str(self.page.inner_text(selector))
+
+    def step(self) -> int:
+        return int(re.match(r"\d+", self.text("#stepper .place"))[0])  # type: ignore[index]
+
+    def cell(self, name: str, *index: int) -> Any:
+        return self.page.locator(f'#stepper td[title^="{name}[{",".join(map(str, index))}] ="]').first
+
+    def close(self) -> None:
+        self.context.close()
+
+
+@pytest.fixture
+def visit(chromium: Any, file: Path) -> Iterator[Visit]:
+    found = Visit(chromium, file)
+    yield found
+    assert found.said == []
+    assert [url for url in found.asked if not url.startswith("file:")] == []
+    assert len(found.asked) == 1
+    found.close()
+
+
+def number(text: str) -> float:
+    return float(text.replace("−", "-").replace(",", ""))
+
+
+def test_buttons_keys_and_slider_step_through_forward_and_backward(visit: Visit) -> None:
+    page = visit.page
+    assert visit.step() == 1
+    assert page.locator("#stepper button", has_text="Back").first.is_disabled()
+    page.click("#stepper button:has-text('Next')")
+    assert (visit.step(), page.url.partition("#")[2]) == (2, "step=2")
+    page.locator("#steps h2").click()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowLeft")
+    assert visit.step() == 3
+    page.keyboard.press("End")
+    last = int(page.get_attribute("#stepper input[type=range]", "max")) + 1
+    assert visit.step() == last
+    assert "backward" in visit.text("#stepper .place")
+    page.fill("#stepper input[type=range]", "4")
+    assert visit.step() == 5
+    page.click("#stepper button:text-is('Backward')")
+    assert "dcost" in page.get_attribute("#stepper input[type=range]", "aria-valuetext") or "B1" in visit.text(".rule")
+
+
+def test_every_step_shows_its_rule_rings_its_card_and_says_nothing_wrong(visit: Visit) -> None:
+    page = visit.page
+    last = int(page.get_attribute("#stepper input[type=range]", "max")) + 1
+    rings = set()
+    for step in range(1, last + 1):
+        assert visit.step() == step
+        assert page.locator("#stepper .rule math").count() >= 1
+        assert page.locator("#stepper .grid.result").count() == 1
+        ring = page.locator("#stepper .map rect.ring")
+        assert ring.count() == 1
+        rings.add((ring.get_attribute("x"), ring.get_attribute("y")))
+        if step < last:
+            page.click("#stepper button:has-text('Next')")
+    assert len(rings) == 10
+
+
+def test_what_is_to_come_is_grey_and_what_is_done_is_not(visit: Visit) -> None:
+    page = visit.page
+    cards = page.locator("#stepper .map g.card:not(.todo)").count()
+    page.click("#stepper button:has-text('Next')")
+    assert page.locator("#stepper .map g.card:not(.todo)").count() == cards + 1
+    assert page.locator("#stepper .map g.edge.gradient:not(.todo)").count() == 0
+    page.locator("#steps h2").click()
+    page.keyboard.press("End")
+    assert page.locator("#stepper .map g.card.todo").count() == 0
+    assert page.locator("#stepper .map g.edge.gradient.todo").count() == 0
+
+
+def test_an_element_of_dk1_is_the_sum_that_the_engine_has(visit: Visit) -> None:
+    page = visit.page
+    page.evaluate("location.hash = '#step=24&at=dK1:0.0.0.0'")
+    visit.cell("dK1", 0, 0, 1, 2).click()
+    assert page.url.partition("#")[2] == "step=24&at=dK1:0.0.1.2"
+    model = tg.load_model("notes_cnn")
+    subject = subject_of(model, sample_of(model))
+    values = {node.name: np.asarray(array) for node, array in subject.values.items() if node.name}
+    # By the definition, and not by the engine's explanation: pixel (i + 1 - 1, j + 2 - 1) times the window's gradient.
+    inp, dz = values["Inp"][0, 0], values["dZ1"][0, 0]
+    products = [inp[i, j + 1] * dz[i, j] for i in range(8) for j in range(7)]
+    assert visit.text("#stepper .origin .kind") == "= sum of 56 products"
+    page.click("#stepper button.more")
+    lines = page.locator("#stepper .terms li").all_inner_texts()
+    shown = [number(line.rpartition("=")[2]) for line in lines]
+    assert np.allclose(shown, products, rtol=1e-3, atol=1e-12)
+    total, engine = map(number, re.findall(r"[−\d][\de.−]*\d", visit.text("#stepper .sum")))
+    assert np.isclose(total, values["dK1"][0, 0, 1, 2], rtol=1e-3)
+    assert np.isclose(engine, values["dK1"][0, 0, 1, 2], rtol=1e-3)
+
+
+def test_every_sum_in_the_page_equals_its_number(visit: Visit) -> None:
+    worst = visit.page.evaluate(
+        """() => {
+          const { arrays, numbersOf, originOf, sumOf } = window.tinygraph;
+          let worst = 0, count = 0;
+          arrays.forEach((array, a) => array.tableOf.forEach((_, scene) => {
+            for (let at = 0; at < array.told; at++) {
+              const origin = originOf(a, at, scene);
+              if (origin.formula) continue;
+              const size = origin.parts.reduce((s, part) => s + part.count, 1) * 1e-6;
+              const number = numbersOf(a, scene)[at];
+              worst = Math.max(worst, Math.abs(sumOf(origin, scene) - number) / (Math.abs(number) + size));
+              count++;
+            }
+          }));
+          return [worst, count];
+        }"""
+    )
+    assert worst[0] < 1e-2
+    assert worst[1] > 30_000
+
+
+def test_terms_lead_back_and_uses_lead_on(visit: Visit) -> None:
+    page = visit.page
+    page.evaluate("location.hash = '#step=24&at=dK1:0.0.1.2'")
+    page.locator("#stepper .terms li").nth(2).locator("button.cell", has_text="dZ1[0,0,0,2]").click()
+    assert "at=dZ1:0.0.0.2" in page.url
+    assert "B12" in visit.text("#stepper .rule")
+    assert re.search(r"open: Z1\[0,0,0,2\] = [\d.]+ > 0", visit.text("#stepper .reason"))
+    page.locator("#stepper .reason button.cell").click()
+    assert "at=Z1:0.0.0.2" in page.url
+    assert "F1" in visit.text("#stepper .rule")
+    page.locator("#stepper .uses button.cell", has_text="C1[0,0,0,2]").click()
+    assert "at=C1:0.0.0.2" in page.url
+    page.go_back()
+    assert visit.text("#stepper .origin h4").startswith("Z1[0,0,0,2]")
+
+
+def test_a_blocked_gate_and_a_lost_window_say_why(visit: Visit) -> None:
+    page = visit.page
+    page.evaluate("location.hash = '#step=1&at=dZ1:0.0.0.0'")
+    assert visit.text("#stepper .reason").startswith("blocked: Z1[0,0,0,0] = 0 ≤ 0")
+    page.evaluate("location.hash = '#step=1&at=dC2:0.0.0.0'")
+    assert re.search(r"not the maximum of its window, which is C2\[0,0,1,0\]", visit.text("#stepper .reason"))
+
+
+def test_marked_cells_are_those_of_the_terms(visit: Visit) -> None:
+    page = visit.page
+    page.evaluate("location.hash = '#step=3&at=P1:0.2.1.1'")
+    marked = page.locator("#stepper td.term").evaluate_all("cells => cells.map(c => c.title.split(' ')[0])")
+    assert sorted(marked) == ["C1[0,2,2,2]", "C1[0,2,2,3]", "C1[0,2,3,2]", "C1[0,2,3,3]"]
+    page.locator("#stepper .terms li").nth(3).hover()
+    assert page.locator("#stepper td.hot").get_attribute("title").startswith("C1[0,2,3,3]")
+
+
+def test_the_address_brings_back_what_was_seen(chromium: Any, file: Path) -> None:
+    visit = Visit(chromium, file, "#step=3&at=P1:0.2.1.1&numbers=3")
+    assert visit.step() == 3
+    assert visit.text("#stepper .origin h4").startswith("P1[0,2,1,1]")
+    assert visit.page.input_value("#stepper .choices select >> nth=0") == "sample 1"
+    assert visit.page.input_value("#stepper .choices select >> nth=1") == "yes"
+    for nonsense in ("#step=999", "#step=x&at=nothing:1", "#step=2&at=Z1:9.9.9.9", "#step=&numbers=77"):
+        visit.page.evaluate(f"location.hash = '{nonsense}'")
+    assert visit.said == []
+    visit.close()
+
+
+def test_samples_and_the_update_change_the_numbers(visit: Visit) -> None:
+    page = visit.page
+    page.evaluate("location.hash = '#step=10'")
+
+    def cost() -> float:
+        return number(page.locator("#stepper .grid.result td").inner_text())
+
+    first = cost()
+    page.select_option("#stepper .choices select >> nth=1", "yes")
+    assert cost() < first
+    page.select_option("#stepper .choices select >> nth=0", "sample 2")
+    page.select_option("#stepper .choices select >> nth=1", "")
+    assert cost() != first
+
+
+def test_predicting_hides_gradients_until_they_are_said_or_revealed(visit: Visit) -> None:
+    page = visit.page
+    page.evaluate("location.hash = '#step=22'")
+    page.check("#predict-mode")
+    assert "predict" in page.url
+    assert set(page.locator("#stepper .grid.result td").all_inner_texts()) == {"?"}
+    name = page.locator("#stepper .predict h4").inner_text().split()[-1]
+    array = page.evaluate("name => window.tinygraph.arrays.findIndex(each => each.name === name)", name)
+    shape = page.evaluate("array => window.tinygraph.arrays[array].shape", array)
+    asked = re.search(r"\[([\d,]+)\]", page.inner_text("label[for=predict-number]"))[1].split(",")  # type: ignore[index]
+    at = int(np.ravel_multi_index(tuple(map(int, asked)), shape))
+    right = page.evaluate("([array, at]) => window.tinygraph.numbersOf(array, 0)[at]", [array, at])
+    page.fill("#predict-shape", "1, 2")
+    page.press("#predict-shape", "Enter")
+    assert f"it has {len(shape)} axes" in page.locator("#stepper output[for=predict-shape]").inner_text()
+    page.fill("#predict-shape", ", ".join(map(str, shape)))
+    page.press("#predict-shape", "Enter")
+    answer = page.locator("#stepper output[for=predict-number]")
+    for given, judged in (
+        (-right, "the sign is not"),
+        (right * 4, "4 times too large"),
+        (right / 2, "2 times too small"),
+        (right * 1.3, "too"),
+        (right, "Right"),
+    ):
+        page.fill("#predict-number", repr(float(given)))
+        page.press("#predict-number", "Enter")
+        assert judged in answer.inner_text()
+    page.fill("#predict-number", "a lot")
+    page.press("#predict-number", "Enter")
+    assert "no number" in answer.inner_text()
+    assert visit.text("#stepper .score") == "0 of 2 right at once"
+    assert page.locator("#numbers figure").first.is_hidden()
+    page.click("#stepper button.reveal")
+    assert "?" not in page.locator("#stepper .grid.result td").all_inner_texts()
+    page.uncheck("#predict-mode")
+    assert page.locator("#numbers figure").first.is_visible()
+
+
+def test_the_keyboard_reaches_every_number(visit: Visit) -> None:
+    page = visit.page
+    page.evaluate("location.hash = '#step=3'")
+    page.locator("#stepper .grid.result td").first.focus()
+    before = page.evaluate("document.activeElement.title")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    after = page.evaluate("document.activeElement.title")
+    assert (before.split("=")[0].strip(), after.split("=")[0].strip()) == ("P1[0,0,0,0]", "P1[0,0,1,1]")
+    page.keyboard.press("Enter")
+    assert visit.text("#stepper .origin h4").startswith("P1[0,0,1,1]")
+    assert page.evaluate("document.activeElement.title").startswith("P1[0,0,1,1]")
+    assert visit.step() == 3
+    assert page.evaluate("document.activeElement.getAttribute('aria-selected')") == "true"
+
+
+def test_without_a_script_the_document_the_picture_and_the_tables_remain(chromium: Any, file: Path) -> None:
+    visit = Visit(chromium, file, java_script_enabled=False)
+    page = visit.page
+    assert not page.locator("#stepper").is_visible()
+    assert "needs JavaScript" in visit.text("#steps")
+    assert page.locator("#backward .equation math").count() >= 16
+    assert page.locator("#picture svg").is_visible()
+    assert page.locator("#numbers table").first.is_visible()
+    assert page.locator("#solution").is_visible()
+    visit.close()
+
+
+def test_formulas_are_mathml_that_the_browser_lays_out(visit: Visit) -> None:
+    fraction = visit.page.locator("#backward math mfrac").first.bounding_box()
+    assert fraction["height"] > 20
+    assert visit.page.locator("math").count() > 100
+
+
+def test_the_page_fits_a_phone(chromium: Any, file: Path) -> None:
+    visit = Visit(chromium, file, "#step=24&at=dK1:0.0.1.2")
+    visit.page.set_viewport_size({"width": 390, "height": 800})
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert visit.page.locator("#stepper button:has-text('Next')").is_visible()
+    visit.close()
+
+
+def test_the_page_is_small(file: Path) -> None:
+    assert file.stat().st_size < 2_000_000
+
+
+def test_names_from_a_model_are_text_and_never_markup(chromium: Any, tmp_path: Path) -> None:
+    x = tg.tensor([[1.0, -2.0]], name=HOSTILE)
+    y = tg.relu(x) * x
+    path = write(y.sum(), tmp_path / "hostile.html")
+    visit = Visit(chromium, path)
+    last = int(visit.page.get_attribute("#stepper input[type=range]", "max"))
+    for _ in range(last):
+        visit.page.click("#stepper button:has-text('Next')")
+        visit.page.locator("#stepper .grid.result td").first.click()
+    assert visit.page.locator("img").count() == 0
+    assert HOSTILE in visit.text("#stepper")
+    assert visit.said == []
+    visit.close()
+
+
+def test_a_graph_of_the_users_own_operation_can_be_stepped_through(chromium: Any, tmp_path: Path) -> None:
+    @tg.op
+    def reversed_sums(x):
+        return np.cumsum(x[::-1])
+
+    @reversed_sums.vjp(opaque=True)
+    def reversed_sums_vjp(dy, y, x):
+        return np.cumsum(np.asarray(dy)[::-1])
+
+    x = tg.tensor([1.0, 2.0, 4.0], name="x")
+    visit = Visit(chromium, write((reversed_sums(x) * x).sum(), tmp_path / "own.html"), "#step=1&at=t1:1")
+    assert visit.text("#stepper .origin").splitlines()[0] == "t1[1] = 6"
+    assert "by the local Jacobian" in visit.text("#stepper .reason")
+    assert visit.said == []
+    visit.close()

@@ -1,0 +1,65 @@
+"""Models that stop being valid: what was recorded before the mistake, and the equation that could not be."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from tinygraph.draw.cards import Card, Edge
+from tinygraph.draw.subject import Item, Subject, equation_items
+from tinygraph.errors import ModelError, TinygraphError
+from tinygraph.graph.tensor import Tensor
+from tinygraph.graph.text import leaf_note
+
+if TYPE_CHECKING:
+    from tinygraph.model import Unfinished
+
+ERROR = "error"
+
+
+def unfinished_subject(error: ModelError, title: str | None = None) -> Subject:
+    """Return what was recorded of a model before its mistake as a subject, without a backward pass.
+
+    Raises ``TinygraphError`` where nothing was: the mistake is in the file or in its tables.
+
+    >>> import tinygraph as tg
+    >>> try:
+    ...     tg.Model(inputs={"x": [3]}, parameters={}, equations="h = tanh(x)\\no = h @ x", output="o")
+    ... except tg.errors.ModelError as error:
+    ...     subject = unfinished_subject(error)
+    >>> [item.symbol for item in subject.items], subject.unfinished.name
+    (['x', 'h'], 'o')
+    """
+    found = error.recorded
+    if found is None:
+        raise TinygraphError(f"nothing of the model was recorded that could be drawn: {error.message}")
+    items = equation_items(found.equations)
+    known = {item.node for item in items}
+    for x in found.inputs:
+        if x.op is None and x not in known:
+            items.append(Item(x, x.name or "", leaf_note(x), group=(x.name or "").rpartition(".")[0]))
+    ends = tuple(item.node for item in items)
+    title = found.title if title is None else title
+    return Subject(title, tuple(items), None, "the model is not valid", {}, ends, found)
+
+
+def error_card(unfinished: Unfinished, number: int) -> Card:
+    """Return the card of the equation that could not be recorded: its text, and what was expected and found."""
+    return Card(
+        id=ERROR,
+        kind="error",
+        symbol=unfinished.name,
+        expression=unfinished.text.partition(" = ")[2],
+        shape=(),
+        dtype="",
+        title="cannot be recorded" if unfinished.name else "the model is not valid",
+        number=number if unfinished.name else None,
+        group=unfinished.block,
+        note=unfinished.mistake,
+    )
+
+
+def error_edges(unfinished: Unfinished, owner: Mapping[Tensor, str]) -> Iterator[Edge]:
+    """Yield an edge to the error card from each tensor that its equation speaks of."""
+    for place, x in enumerate((x for x in unfinished.inputs if x in owner), start=1):
+        yield Edge(f"x{place}", owner[x], ERROR, place, text=f"{x.name or ''} {x.dtype} {x.shape}".strip())

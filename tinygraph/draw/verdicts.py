@@ -1,0 +1,105 @@
+"""Verdicts: what a check found, on the cards of what it found it of."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+
+from tinygraph.check.report import WHOLE, Record, Report
+from tinygraph.draw.cards import Card
+from tinygraph.draw.figures import number_text
+from tinygraph.errors import TinygraphError
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.tensor import Tensor
+
+# The worst last.
+VERDICTS = ("ok", "at kinks", "not finite", "wrong", "failed")
+SOUND = VERDICTS[:2]
+_MOST_FINDINGS = 4
+
+
+def records_by_node(report: Report, graph: Graph) -> Mapping[Tensor, Sequence[Record]]:
+    """Return the records of a report by the node, or the leaf, that they speak of; what is of none is the last output's.
+
+    Raises ``TinygraphError`` for what is no report, or is one of another graph.
+
+    >>> import tinygraph as tg
+    >>> y = tg.tanh(tg.tensor([0.5, 1.0], name="x")).sum()
+    >>> found = records_by_node(tg.check(y), Graph(y))
+    >>> [(node.kind, [record.op for record in records]) for node, records in found.items()]
+    [('node', ['tanh']), ('node', ['sum']), ('tensor', ['whole graph'])]
+    """
+    if not isinstance(report, Report):
+        raise TinygraphError(f"report must be what tg.check returns; found {type(report).__name__}")
+    found: dict[Tensor, list[Record]] = defaultdict(list)
+    for number, record in enumerate(report.records):
+        node = _node(record, number < len(report.nodes), graph)
+        if node is None:
+            raise TinygraphError(f"the report is of another graph: this one has no {record.op} where {record.node} is")
+        found[node].append(record)
+    return found
+
+
+def _node(record: Record, local: bool, graph: Graph) -> Tensor | None:
+    if record.position is None:
+        return None if local else graph.nodes[-1]
+    node = graph.nodes[record.position] if record.position < len(graph.nodes) else None
+    op = None if node is None else node.op
+    return node if (op is not None and op.name == record.op if local else op is None) else None
+
+
+def judged(card: Card, records: Iterable[Record]) -> Card:
+    """Return a card with the verdict of its records, the worst of them, and what there is to say of each that is not sound.
+
+    Inputs stay plain while nothing is wrong with the gradients for them, which no one asks for.
+
+    >>> import tinygraph as tg
+    >>> card = Card("n1", "node", "y", "tanh(x)", (2,), "float64")
+    >>> y = tg.tanh(tg.tensor([0.5, 1.0], name="x"))
+    >>> judged(card, tg.check(y).nodes).checks  # doctest: +ELLIPSIS
+    ('check: ok, relative error ... at [...] of x',)
+    """
+    records = list(records)
+    if not records or (card.kind == "input" and all(record.ok for record in records)):
+        return card
+    verdict = max((record.verdict for record in records), key=VERDICTS.index)
+    if verdict in SOUND:
+        return replace(card, verdict=verdict, checks=(_sound(verdict, records),))
+    wrong = [record for record in records if not record.ok]
+    lines = [line for record in wrong[:_MOST_FINDINGS] for line in _finding(record)]
+    left = len(wrong) - _MOST_FINDINGS
+    return replace(card, verdict=verdict, checks=(*lines, *[f"check: {left} findings more"] * (left > 0)))
+
+
+def _sound(verdict: str, records: Sequence[Record]) -> str:
+    compared = [record for record in records if record.verdict == "ok"]
+    kinks = sum(record.kinks for record in records)
+    told = f"; {kinks} at kinks left out" if kinks else ""
+    if not compared:
+        return "check: nothing to compare, every element is at a kink"
+    worst = max(compared, key=lambda record: record.error)
+    if worst.worst is None or not worst.error:
+        return f"check: ok, no error{told}"
+    where = f"at {list(worst.worst.index)} of {_short(worst)}" if worst.worst.index else f"for {_short(worst)}"
+    return f"check: ok, relative error {worst.error:.1e} {where}{told}"
+
+
+def _finding(record: Record) -> list[str]:
+    """Return what is wrong in a record, and under it what that looks like."""
+    what = f"check: {record.verdict.upper()}" + ("" if record.op == WHOLE else f", {record.op} for {record.input}")
+    if record.verdict == "wrong":
+        # An element can be looked up, a random direction cannot.
+        elements = [p for p in record.points if p.index is not None and p.error > record.tolerance]
+        worst = max(elements or record.points, key=lambda point: point.error)
+        both = f"rule {number_text(worst.rule)}, numeric {number_text(worst.numeric)}"
+        lines = [f"{what}: relative error {worst.error:.2g} {worst.place}: {both}"]
+    else:
+        lines = [f"{what}: {record.message or record.not_finite}"]
+    return lines + [f"hint: {record.hint}"] * bool(record.hint)
+
+
+def _short(record: Record) -> str:
+    """Return the tensor that a record speaks of, by its own name where it has one."""
+    written = record.input
+    return written.partition(" ")[2] if record.op == WHOLE else written.partition(" = ")[2] or written

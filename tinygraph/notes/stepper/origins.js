@@ -1,0 +1,125 @@
+// Where a number comes from, in words: its terms, what was read to decide on them, and where it goes on to.
+
+const FIRST_TERMS = 24, FIRST_USES = 6;
+
+function cellButton(array, at, shown) {
+  return element("button", { type: "button", class: "cell", "data-go": array, "data-at": at, title: shown === undefined ? "" : `= ${shown}` }, elementName(array, at));
+}
+
+// The marks that an origin puts on the grids: which cells take part, and which were only looked at.
+function marksOf(selected, origin) {
+  const terms = new Map(), reads = new Map(), focus = new Map();
+  const put = (into, array, cells) => {
+    if (!into.has(array)) into.set(array, new Set());
+    cells.forEach((at) => into.get(array).add(at));
+    if (cells.length && !focus.has(array)) focus.set(array, cells[0]);
+  };
+  if (origin) {
+    for (const part of [...origin.parts, ...origin.slopes]) part.nodes.forEach((node, i) => put(terms, node, part.cells[i]));
+    for (const read of origin.reads) put(origin.formula ? terms : reads, read.node, read.cells);
+  }
+  if (selected) focus.set(selected.array, selected.at);
+  return { terms, reads, focus };
+}
+
+function kindOf(origin) {
+  const count = termCount(origin);
+  const products = origin.parts.reduce((sum, part) => sum + (part.nodes.length > 1 ? part.count : 0), 0);
+  const weights = new Set(origin.parts.flatMap((part) => (part.values ? [NaN] : [].concat(part.weight))));
+  if (origin.formula) return "";
+  if (!count) return "nothing comes through";
+  if (count === 1) return weights.has(1) || origin.parts[0].values ? "" : "one weighted element";
+  if (weights.size === 1 && !weights.has(1)) return `${share([...weights][0])} of the sum of ${count} elements`;
+  return `sum of ${count} ${products === count ? "products" : "terms"}`;
+}
+
+// 0.25 as 1/4, where it is one over a whole number.
+function share(weight) {
+  const whole = Math.round(1 / weight);
+  return Math.abs(weight * whole - 1) < 1e-9 && whole > 1 && whole < 1e6 ? `1/${whole.toLocaleString("en")}` : written(weight);
+}
+
+function filled(text, reads, scene) {
+  const line = element("span");
+  text.split(/\{(\d+)\}/).forEach((piece, i) => {
+    if (i % 2 === 0) { line.append(piece); return; }
+    const read = reads[Number(piece)];
+    const at = read.cells[0];
+    line.append(cellButton(read.node, at), state.hides(read.node) ? " = ?" : ` = ${written(numberOf(read.node, at, scene))}`);
+  });
+  return line;
+}
+
+function termLine(part, t, scene, hidden) {
+  const line = element("li", { "data-cells": JSON.stringify(part.nodes.map((node, i) => [node, part.cells[i][t]])) });
+  const cells = part.nodes.map((node, i) => [node, part.cells[i][t]]);
+  const weight = Array.isArray(part.weight) ? part.weight[t] : part.weight;
+  if (part.text) {
+    part.text.split(/\{(\d+)\}/).forEach((piece, i) => line.append(i % 2 ? cellButton(...cells[Number(piece)]) : piece));
+    if (!hidden) line.append(` = ${written(part.values[t])}`);
+    return line;
+  }
+  if (weight !== 1 || !cells.length) line.append(weight === -1 && cells.length ? "− " : cells.length ? `${share(weight)} · ` : written(weight));
+  cells.forEach(([node, at], i) => line.append(i ? " · " : "", cellButton(node, at)));
+  const factors = cells.map(([node, at]) => (state.hides(node) ? "?" : parenthesized(numberOf(node, at, scene))));
+  const numbers = [...(weight === 1 || !cells.length ? [] : [weight === -1 ? "−1" : share(weight)]), ...factors];
+  if (numbers.length > 1) line.append(element("span", { class: "numbers-of" }, ` = ${numbers.join(" · ")}`));
+  if (!hidden && cells.length) line.append(` = ${written(termValue(part, t, scene))}`);
+  return line;
+}
+
+function parenthesized(number) {
+  return number < 0 ? `(${written(number)})` : written(number);
+}
+
+function termList(origin, scene, hidden) {
+  const list = element("ol", { class: "terms" });
+  const all = origin.parts.flatMap((part) => [...Array(part.count).keys()].map((t) => [part, t]));
+  const fill = (most) => { list.replaceChildren(...all.slice(0, most).map(([part, t]) => termLine(part, t, scene, hidden))); };
+  fill(FIRST_TERMS);
+  if (all.length <= FIRST_TERMS) return list;
+  const more = element("button", { type: "button", class: "more" }, `Show all ${all.length} terms`);
+  more.addEventListener("click", () => { fill(all.length); more.remove(); });
+  return element("div", {}, list, more);
+}
+
+// The panel below the grids.
+function explained(array, at, scene) {
+  const name = elementName(array, at), hidden = state.hides(array);
+  const number = numberOf(array, at, scene), origin = originOf(array, at, scene);
+  const title = element("h4", {}, element("b", {}, name), hidden ? " = ?" : ` = ${written(number)}`);
+  const panel = element("div", { class: "origin" }, title);
+  if (!origin) {
+    const step = STEP_OF.get(array);
+    const words = step === undefined && !ARRAYS[array].tables.length ? `is given: it is ${{ input: "an input", parameter: "a parameter", constant: "a constant", tensor: "a value" }[ARRAYS[array].role] || "a leaf"}.`
+      : `is one of many: the page tells of the first ${ARRAYS[array].told.toLocaleString("en")} elements of ${ARRAYS[array].name} where they come from.`;
+    panel.append(element("p", {}, `${name} ${words}`));
+  } else {
+    const kind = kindOf(origin);
+    if (kind) panel.append(element("p", { class: "kind" }, `= ${kind}`));
+    if (origin.formula) panel.append(element("p", { class: "kind" }, "= ", filled(origin.formula, origin.reads, scene)));
+    if (origin.reason && !origin.formula) panel.append(element("p", { class: "reason" }, filled(origin.reason, origin.reads, scene)));
+    if (termCount(origin)) panel.append(termList(origin, scene, hidden));
+    if (origin.slopes.length) panel.append(slopes(origin, scene));
+    if (termCount(origin) > 1 && !hidden) panel.append(element("p", { class: "sum" }, `These add up to ${written(sumOf(origin, scene))}; the engine's number is ${written(number)}.`));
+  }
+  panel.append(uses(array, at, scene));
+  return panel;
+}
+
+function slopes(origin, scene) {
+  const lines = origin.slopes.flatMap((part) => part.cells[0].slice(0, FIRST_TERMS).map((at, t) => element("li", {}, "moves by ", written(Array.isArray(part.weight) ? part.weight[t] : part.weight), " for each unit of ", cellButton(part.nodes[0], at))));
+  return element("ul", { class: "terms" }, ...lines);
+}
+
+function uses(array, at, scene) {
+  const found = usesOf(array, at, scene, FIRST_USES);
+  if (!found.length) return element("p", { class: "uses" }, "No number on this page is made from it.");
+  const line = element("p", { class: "uses" }, "It goes on to ");
+  found.forEach(({ array: user, cells, count }, i) => {
+    line.append(i ? "; " : "");
+    cells.forEach((cell, k) => line.append(k ? ", " : "", cellButton(user, cell)));
+    if (count > cells.length) line.append(` and ${count - cells.length} more of ${ARRAYS[user].name}`);
+  });
+  return line;
+}

@@ -1,0 +1,102 @@
+"""The step-through page as HTML: its frame, its data as JSON, and its script, which stands in the files beside this one."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import re
+from collections.abc import Callable
+from functools import cache
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from tinygraph.notes.document import Line
+from tinygraph.notes.stepper.tables import encoded
+from tinygraph.notes.stepper.walk import Grid, Step, Walk
+from tinygraph.notes.symbols import shown
+
+_SCRIPTS = ("data.js", "grids.js", "origins.js", "predict.js", "stepper.js")
+
+
+def stepper_html(walk: Walk, line: Callable[[Line], str]) -> str:
+    """Return the frame that the script fills, the picture, and the data. ``line`` writes one displayed equation."""
+    data = json.dumps(_data(walk, line), separators=(",", ":"), ensure_ascii=False)
+    # Nothing in it can end the element that it stands in.
+    safe = data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+    return (
+        "<noscript><p>Stepping needs JavaScript; equations, picture and numbers stand below without it.</p></noscript>\n"
+        f'<div id="stepper" hidden><div class="board"></div><div class="map" tabindex="0" role="region" '
+        f'aria-label="The picture, with the current card ringed">{_picture(walk.map.svg)}</div></div>\n'
+        f'<script type="application/json" id="stepper-data">{safe}</script>\n'
+    )
+
+
+@cache
+def script() -> str:
+    """Return the script of the page."""
+    files = resources.files("tinygraph.notes.stepper")
+    texts = [files.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    return '"use strict";\n(() => {\n' + "\n".join(texts) + "\n})();\n"
+
+
+def script_policy() -> str:
+    """Return the source that a content security policy allows so that the page's own script runs, and no other."""
+    digest = hashlib.sha256(script().encode("utf-8")).digest()
+    return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
+
+
+def style() -> str:
+    """Return the style sheet of the page's stepper."""
+    return resources.files("tinygraph.notes.stepper").joinpath("stepper.css").read_text(encoding="utf-8")
+
+
+def _picture(svg: str) -> str:
+    """Return a picture with ids of its own, beside another one on the same page."""
+    if not svg:
+        return ""
+    drawing = re.sub(r'(?<= id=")', "step-", svg[svg.index("<svg") :])
+    return drawing.replace(
+        'aria-labelledby="picture-title picture-words"', 'aria-labelledby="step-picture-title step-picture-words"'
+    )
+
+
+def _data(walk: Walk, line: Callable[[Line], str]) -> dict[str, Any]:
+    return {
+        "steps": [_step(step, line) for step in walk.steps],
+        "arrays": [_array(grid) for grid in walk.grids],
+        "scenes": [{"sample": scene.sample, "updated": scene.updated} for scene in walk.scenes],
+        "edges": {e.id: {"tail": e.tail, "head": e.head, "lane": e.lane} for e in walk.map.edges},
+    }
+
+
+def _step(step: Step, line: Callable[[Line], str]) -> dict[str, Any]:
+    return {
+        "phase": step.phase,
+        "html": "".join(map(line, step.lines)),
+        "text": "; ".join(shown(each.formula.text) for each in step.lines),
+        "array": step.grid,
+        "card": step.card,
+    }
+
+
+def _array(grid: Grid) -> dict[str, Any]:
+    wide = grid.dtype not in ("float32", "float16", "bool", "int8", "uint8")
+    values = [np.asarray(array, "<f8" if wide else "<f4").reshape(-1)[: grid.held] for array in grid.values]
+    first = {"name": shown(grid.name), "symbol": f"<code>{html.escape(shown(grid.name))}</code>"}
+    if grid.symbol is not None:
+        first["symbol"] = grid.symbol.mathml()
+    return {
+        **first,
+        "shape": list(grid.shape),
+        "dtype": grid.dtype,
+        "role": grid.role,
+        "wide": wide,
+        "values": [encoded(array) for array in values],
+        "told": grid.told,
+        "tables": [table.as_dict() for table in grid.tables],
+        "tableOf": list(grid.table_of),
+    }

@@ -1,0 +1,253 @@
+// The state of the page, its controls, and what is drawn for the state. The state stands in the address, after the #.
+
+const root = document.getElementById("stepper");
+const board = root.querySelector(".board");
+const map = root.querySelector(".map");
+const state = {
+  step: 0,
+  scene: 0,
+  selected: null,
+  predict: false,
+  hides(array) {
+    return this.predict && ARRAYS[array].role === "gradient" && !revealed.has(array) && (STEP_OF.get(array) ?? -1) >= this.step;
+  },
+};
+
+const still = window.matchMedia("(prefers-reduced-motion: reduce)");
+const samples = [...new Set(DATA.scenes.map((scene) => scene.sample))];
+
+function sceneOf(sample, updated) {
+  const found = DATA.scenes.findIndex((scene) => scene.sample === sample && scene.updated === updated);
+  return found < 0 ? DATA.scenes.findIndex((scene) => scene.sample === sample) : found;
+}
+
+// Controls, made once
+
+const slider = element("input", { type: "range", min: 0, max: STEPS.length - 1, step: 1, "aria-label": "Step", list: false });
+const place = element("output", { class: "place" });
+const sampleChooser = element("select", { "aria-label": "Sample" }, ...samples.map((name) => element("option", { value: name }, name || "these numbers")));
+const updateChooser = element("select", { "aria-label": "Before or after one update" }, element("option", { value: "" }, "before the update"), element("option", { value: "yes" }, "after one update"));
+const predictBox = element("input", { type: "checkbox", id: "predict-mode" });
+const move = (text, label, to) => {
+  const made = element("button", { type: "button", "aria-label": label, title: label }, text);
+  made.addEventListener("click", () => go(to()));
+  return made;
+};
+const backButton = move("◀ Back", "One step back (left arrow)", () => state.step - 1);
+const nextButton = move("Next ▶", "One step on (right arrow)", () => state.step + 1);
+const firstBackward = STEPS.findIndex((step) => step.phase === "backward");
+
+const bar = element("div", { class: "bar", role: "group", "aria-label": "Steps" },
+  backButton, nextButton, slider, place,
+  move("Forward", "To the first step (Home)", () => 0),
+  firstBackward < 0 ? null : move("Backward", "To the first step of the backward pass", () => firstBackward));
+const choices = element("div", { class: "bar choices" },
+  DATA.scenes.length > 1 ? element("label", {}, "Numbers of ", sampleChooser) : null,
+  DATA.scenes.some((scene) => scene.updated) ? updateChooser : null,
+  firstBackward < 0 ? null : element("label", { for: "predict-mode" }, predictBox, " predict, then reveal"),
+  element("span", { class: "score", role: "status" }));
+const rule = element("div", { class: "rule", "aria-live": "polite" });
+const grids = element("div", { class: "grids" });
+const result = element("div", { class: "grids" });
+const panel = element("div", { class: "panel", "aria-live": "polite" });
+board.append(bar, choices, rule, element("div", { class: "made" }, result, panel), grids);
+
+// Drawing
+
+function focusArray() {
+  const { selected } = state;
+  if (selected && ARRAYS[selected.array].tables.length && !STEP_OF.has(selected.array)) return selected.array;
+  return STEPS[state.step].array;
+}
+
+function draw() {
+  const step = STEPS[state.step], array = focusArray();
+  const { selected, scene } = state;
+  slider.value = state.step;
+  slider.setAttribute("aria-valuetext", `step ${state.step + 1} of ${STEPS.length}, ${step.phase}: ${step.text}`);
+  place.textContent = `${state.step + 1} of ${STEPS.length}, ${step.phase}`;
+  backButton.disabled = state.step === 0;
+  nextButton.disabled = state.step === STEPS.length - 1;
+  sampleChooser.value = DATA.scenes[scene].sample;
+  updateChooser.value = DATA.scenes[scene].updated ? "yes" : "";
+  predictBox.checked = state.predict;
+  document.body.classList.toggle("predicting", state.predict);
+  root.dataset.phase = step.phase;
+  rule.innerHTML = step.html;
+  const hidden = state.hides(array);
+  const asked = hidden && !(selected && selected.array === array) ? { array, at: askedElement(array, scene) } : selected;
+  drawGrids(array, asked, scene);
+  panel.replaceChildren(...[
+    hidden ? predictPanel(array, asked.array === array ? asked.at : askedElement(array, scene), scene) : null,
+    asked && !(hidden && asked.array === array && !selected) ? explained(asked.array, asked.at, scene) : null,
+    asked ? null : element("p", { class: "hint" }, "Click any number to ask where it comes from."),
+  ].filter(Boolean));
+  drawMap(step);
+}
+
+function drawGrids(array, selected, scene) {
+  const origin = selected ? originOf(selected.array, selected.at, scene) : null;
+  const { terms, reads, focus } = marksOf(selected, origin);
+  const has = (marks, a, at) => marks.has(a) && marks.get(a).has(at);
+  const isSelected = (a, at) => selected && selected.array === a && selected.at === at;
+  const marks = {
+    focus, selected,
+    hidden: (a) => state.hides(a),
+    classes: (a, at) => [isSelected(a, at) && "selected", has(terms, a, at) && "term", has(reads, a, at) && "read"].filter(Boolean),
+    words: (a, at) => (isSelected(a, at) ? ", selected" : has(terms, a, at) ? ", takes part" : has(reads, a, at) ? ", was looked at" : ""),
+  };
+  const operands = operandsOf(array, scene);
+  const shown = [...operands.map((a) => [a, "operand"]), [array, "result"]];
+  if (selected && !shown.some(([a]) => a === selected.array)) shown.unshift([selected.array, "operand"]);
+  const held = document.activeElement && document.activeElement.closest("#stepper td");
+  const at = held && [held.closest("figure").dataset.array, held.dataset.at];
+  const made = shown.map(([a, role]) => gridOf(a, scene, marks, `${role} ${ARRAYS[a].role === "gradient" ? "backward" : "forward"}`));
+  result.replaceChildren(made.pop());
+  grids.replaceChildren(...made);
+  // One cell of each grid can be reached with Tab: the selected one, or the first.
+  for (const table of board.querySelectorAll("table")) (table.querySelector(".selected, .term") || table.querySelector("td"))?.setAttribute("tabindex", 0);
+  if (at) board.querySelector(`figure[data-array="${at[0]}"] td[data-at="${at[1]}"]`)?.focus({ preventScroll: true });
+}
+
+function drawMap(step) {
+  const svg = map.querySelector("svg");
+  if (!svg) return;
+  const reached = new Map();
+  STEPS.forEach((each, i) => { if (i <= state.step) reached.set(`${each.phase} ${each.card}`, i); });
+  for (const card of svg.querySelectorAll("g.card")) {
+    const id = card.id.replace("step-", "");
+    const isLeaf = !STEPS.some((each) => each.card === id && each.phase === "forward");
+    const done = isLeaf || reached.has(`forward ${id}`) || !STEPS.some((each) => each.card === id);
+    card.classList.toggle("todo", !done);
+    card.classList.toggle("passed", reached.has(`backward ${id}`));
+    card.classList.toggle("now", id === step.card);
+  }
+  for (const edge of svg.querySelectorAll("g.edge")) {
+    const told = DATA.edges[edge.id.replace("step-", "")];
+    if (told) edge.classList.toggle("todo", told.lane === "gradient" ? !passed(told.tail, reached) : svg.getElementById(`step-${told.tail}`)?.classList.contains("todo") ?? false);
+  }
+  ring(svg, svg.getElementById(`step-${step.card}`), step.phase);
+}
+
+// Whether a gradient has set out from a card; from a bead, once it has from all that meet there.
+function passed(tail, reached) {
+  if (!tail.startsWith("s")) return reached.has(`backward ${tail}`);
+  const into = Object.keys(DATA.edges).filter((id) => DATA.edges[id].head === tail);
+  return into.every((id) => reached.has(`backward ${DATA.edges[id].tail}`));
+}
+
+function ring(svg, card, phase) {
+  svg.querySelector(".ring")?.remove();
+  if (!card || !card.getBBox) return;
+  const box = card.getBBox();
+  const made = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+  const sizes = { x: box.x - 4, y: box.y - 4, width: box.width + 8, height: box.height + 8, rx: 5, class: `ring ${phase}` };
+  for (const [name, value] of Object.entries(sizes)) made.setAttribute(name, value);
+  card.parentNode.append(made);
+  const middle = made.getBoundingClientRect(), frame = map.getBoundingClientRect();
+  const by = { top: middle.top + middle.height / 2 - frame.top - frame.height / 2, left: middle.left + middle.width / 2 - frame.left - frame.width / 2 };
+  map.scrollBy({ ...by, behavior: still.matches ? "auto" : "smooth" });
+}
+
+// Moving
+
+function address() {
+  const parts = [`step=${state.step + 1}`];
+  if (state.selected) parts.push(`at=${encodeURIComponent(ARRAYS[state.selected.array].name)}:${indexOf(state.selected.array, state.selected.at).join(".")}`);
+  if (state.scene) parts.push(`numbers=${state.scene}`);
+  if (state.predict) parts.push("predict");
+  return `#${parts.join("&")}`;
+}
+
+function show(remember) {
+  if (remember) history.pushState(null, "", address());
+  else history.replaceState(null, "", address());
+  draw();
+}
+
+function go(step) {
+  const to = Math.max(0, Math.min(step, STEPS.length - 1));
+  if (to === state.step) return;
+  if (to > state.step) for (let i = state.step; i < to; i++) revealed.add(STEPS[i].array);
+  state.step = to;
+  state.selected = null;
+  show(false);
+}
+
+function select(array, at) {
+  const step = STEP_OF.get(array);
+  if (step !== undefined && !(state.predict && step > state.step)) state.step = step;
+  state.selected = { array, at };
+  show(true);
+  board.querySelector("td.selected")?.focus({ preventScroll: true });
+}
+
+// The first two words of the address are a step and an element; anything else is a place in the notes.
+function read() {
+  if (!location.hash.startsWith("#step=")) return false;
+  const parts = new Map(location.hash.slice(1).split("&").map((part) => part.split("=")));
+  state.step = Math.max(0, Math.min((parseInt(parts.get("step"), 10) || 1) - 1, STEPS.length - 1));
+  state.scene = Math.max(0, Math.min(parseInt(parts.get("numbers"), 10) || 0, DATA.scenes.length - 1));
+  state.predict = parts.has("predict");
+  const [name, index] = (parts.get("at") || "").split(":");
+  const array = ARRAYS.findIndex((each) => encodeURIComponent(each.name) === name);
+  const at = array < 0 ? -1 : positionOf(array, index ? index.split(".").map(Number) : []);
+  state.selected = at < 0 ? null : { array, at };
+  if (at >= 0 && !state.predict && STEP_OF.has(array)) state.step = STEP_OF.get(array);
+  return true;
+}
+
+slider.addEventListener("input", () => go(Number(slider.value)));
+sampleChooser.addEventListener("change", () => { state.scene = sceneOf(sampleChooser.value, DATA.scenes[state.scene].updated); show(false); });
+updateChooser.addEventListener("change", () => { state.scene = sceneOf(DATA.scenes[state.scene].sample, updateChooser.value === "yes"); show(false); });
+predictBox.addEventListener("change", () => { state.predict = predictBox.checked; revealed.clear(); state.selected = null; show(false); });
+board.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-go], [data-reveal], [data-part]");
+  const cellHit = event.target.closest("td[data-at]");
+  if (button?.dataset.go) select(Number(button.dataset.go), Number(button.dataset.at));
+  else if (button?.dataset.reveal) { revealed.add(Number(button.dataset.reveal)); show(false); }
+  else if (button?.dataset.part) { movePart(Number(button.dataset.part), Number(button.dataset.row), Number(button.dataset.column)); draw(); }
+  else if (cellHit) select(Number(cellHit.closest("figure").dataset.array), Number(cellHit.dataset.at));
+});
+board.addEventListener("change", (event) => {
+  if (event.target.dataset.planes === undefined) return;
+  views.get(Number(event.target.dataset.planes)).plane = Number(event.target.value);
+  draw();
+});
+// A term under the pointer, or in focus, shows its cells.
+for (const name of ["mouseover", "focusin"]) board.addEventListener(name, (event) => {
+  board.querySelectorAll(".hot").forEach((hot) => hot.classList.remove("hot"));
+  const line = event.target.closest("li[data-cells]");
+  const cells = line ? JSON.parse(line.dataset.cells) : event.target.dataset.go ? [[event.target.dataset.go, event.target.dataset.at]] : [];
+  for (const [array, at] of cells) board.querySelector(`figure[data-array="${array}"] td[data-at="${at}"]`)?.classList.add("hot");
+});
+document.addEventListener("keydown", (event) => {
+  if (event.altKey || event.ctrlKey || event.metaKey) return;
+  const target = event.target;
+  if (target.matches?.("#stepper td")) {
+    if (event.key === "Enter" || event.key === " ") { event.preventDefault(); target.click(); }
+    else if (moveFocus(target, event.key)) event.preventDefault();
+    return;
+  }
+  if (target.matches?.("input, select, textarea") && target !== slider) return;
+  if (!isNear()) return;
+  const to = { ArrowRight: state.step + 1, ArrowLeft: state.step - 1, Home: 0, End: STEPS.length - 1 }[event.key];
+  if (to === undefined || (target === slider)) return;
+  event.preventDefault();
+  go(to);
+});
+window.addEventListener("popstate", () => { if (read()) draw(); });
+window.addEventListener("hashchange", () => { if (read()) draw(); });
+
+// Arrow keys step only while the stepper can be seen.
+function isNear() {
+  const { top, bottom } = root.getBoundingClientRect();
+  return bottom > 0 && top < window.innerHeight;
+}
+
+// For lectures and for the curious: the same answers from the browser's console.
+window.tinygraph = { arrays: ARRAYS, steps: STEPS, numbersOf, originOf, sumOf, elementName };
+root.hidden = false;
+const asked = read();
+draw();
+if (asked) root.scrollIntoView();

@@ -1,0 +1,139 @@
+"""Tables: the origins of all elements of an array in little room.
+
+Elements of one array are made alike: the terms of a convolution's result lie at the same distances from one another wherever
+the window lies. So a table holds each such pattern once, as distances from its first cells, and for each element the number
+of its pattern and those first cells.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygraph.graph.explanation import Array
+from tinygraph.graph.tensor import Tensor
+from tinygraph.notes.stepper.origin import Origin, Part, Read
+from tinygraph.notes.stepper.origins import Origins
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The origins of the first ``len(which)`` elements of an array.
+
+    A pattern is a dict: ``parts``, each with ``nodes``, ``cells`` (for each node distances from the first cell), ``weight``
+    (one number, or one for each term), and where a term is no product, ``values`` and ``text``; ``reads``, ``reason``,
+    ``formula`` and ``slopes`` as an origin has them. ``which`` are the numbers of the patterns, and a row of ``first`` holds
+    the first cells, in the order of the pattern. ``depends`` says that some of it was decided by numbers.
+    """
+
+    patterns: tuple[dict[str, Any], ...]
+    which: Array
+    first: Array
+    depends: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the table as JSON has it, its arrays in Base64."""
+        return {
+            "patterns": list(self.patterns),
+            "which": encoded(self.which.astype("<u2" if len(self.patterns) < 1 << 16 else "<u4")),
+            "wide": len(self.patterns) >= 1 << 16,
+            "first": encoded(self.first.astype("<i4")),
+            "columns": self.first.shape[1],
+        }
+
+
+class Numbering(dict[Tensor, int]):
+    """Numbers of nodes, from 0, given as they are first asked for."""
+
+    def __missing__(self, node: Tensor) -> int:
+        return self.setdefault(node, len(self))
+
+
+def table_of(origins: Origins, node: Tensor, most: int, numbers: Mapping[Tensor, int]) -> Table:
+    """Return the table of the first ``most`` elements of a node, which speaks of nodes by their numbers.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.draw.subject import subject_of
+    >>> x = tg.tensor(np.ones((4, 4)), name="x")
+    >>> origins = Origins(subject_of(tg.sum(x, axis=1)))
+    >>> table = table_of(origins, origins.node("t1"), 4, Numbering())
+    >>> table.patterns[0]["parts"][0]["cells"], table.which.tolist(), table.first.tolist()
+    ([[0, 1, 2, 3]], [0, 0, 0, 0], [[0], [4], [8], [12]])
+    """
+    patterns: list[dict[str, Any]] = []
+    known: dict[Any, int] = {}
+    which: list[int] = []
+    rows: list[list[int]] = []
+    depends = False
+    for at in range(min(node.size, most)):
+        origin = origins.at(node, at)
+        first, key = _first_and_key(origin)
+        if key not in known:
+            known[key] = len(patterns)
+            patterns.append(_pattern(origin, numbers))
+        which.append(known[key])
+        rows.append(first)
+        depends = (
+            depends
+            or bool(origin.reads or origin.reason or origin.slopes)
+            or any(part.values is not None for part in origin.parts)
+        )
+    width = max(map(len, rows), default=0)
+    padded = np.array([row + [0] * (width - len(row)) for row in rows], np.int64).reshape(len(rows), width)
+    return Table(tuple(patterns), np.array(which, np.int64), padded, depends)
+
+
+def encoded(array: Array) -> str:
+    """Return an array's bytes, little-endian and row by row, in Base64."""
+    return base64.b64encode(np.ascontiguousarray(array).tobytes()).decode("ascii")
+
+
+def _first_and_key(origin: Origin) -> tuple[list[int], Any]:
+    """Return the first cell of each column of an origin, and what its pattern is told from others by."""
+    first: list[int] = []
+    key: list[Any] = [origin.reason, origin.formula]
+    for part in (*origin.parts, *origin.slopes):
+        key += [part.nodes, part.weight.tobytes(), part.text, None if part.values is None else part.values.tobytes()]
+        for cells in part.cells:
+            first.append(int(cells[0]) if len(cells) else 0)
+            key.append((cells - first[-1]).tobytes())
+    key.append(len(origin.parts))
+    for node, cells in origin.reads:
+        first.append(int(cells[0]) if len(cells) else 0)
+        key += [node, (cells - first[-1]).tobytes()]
+    return first, tuple(key)
+
+
+def _pattern(origin: Origin, numbers: Mapping[Tensor, int]) -> dict[str, Any]:
+    found: dict[str, Any] = {"parts": [_part(part, numbers) for part in origin.parts]}
+    if origin.slopes:
+        found["slopes"] = [_part(part, numbers) for part in origin.slopes]
+    if origin.reads:
+        found["reads"] = [_read(read, numbers) for read in origin.reads]
+    return found | {name: text for name in ("reason", "formula") if (text := getattr(origin, name))}
+
+
+def _part(part: Part, numbers: Mapping[Tensor, int]) -> dict[str, Any]:
+    uniform = len(part) > 0 and (part.weight == part.weight[0]).all()
+    found: dict[str, Any] = {
+        "nodes": [numbers[node] for node in part.nodes],
+        "cells": [_distances(cells) for cells in part.cells],
+        "weight": float(part.weight[0]) if uniform else [float(w) for w in part.weight],
+        "count": len(part),
+    }
+    if part.values is not None:
+        found["values"] = [float(value) for value in part.values]
+        found["text"] = part.text
+    return found
+
+
+def _read(read: Read, numbers: Mapping[Tensor, int]) -> dict[str, Any]:
+    return {"node": numbers[read[0]], "cells": _distances(read[1])}
+
+
+def _distances(cells: Array) -> list[int]:
+    return [] if not len(cells) else (cells - cells[0]).tolist()

@@ -1,0 +1,73 @@
+"""Origins in words, as a terminal shows them."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from tinygraph.graph.tensor import Tensor
+from tinygraph.notes.numbers import written
+from tinygraph.notes.stepper.origin import Origin, Part
+from tinygraph.notes.stepper.origins import PLACEHOLDER, Origins
+
+
+def describe(origins: Origins, origin: Origin, most: int = 8) -> str:
+    """Return an origin in words: the number, what it is the sum of, its first terms, and what was decided.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.draw.subject import subject_of
+    >>> x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], name="x")
+    >>> origins = Origins(subject_of((x.T @ x).sum()))
+    >>> print(describe(origins, origins.of(origins.node("t2"), (0, 1))))
+    t2[0,1] = 14, the sum of 2 products
+      t1[0,0] · x[0,1] = 2
+      t1[0,1] · x[1,1] = 12
+    """
+    number = written(origins.values[origin.node].reshape(-1)[origin.at])
+    lines = [f"{element(origins, origin.node, origin.at)} = {number}{_sort(origin)}"]
+    if origin.formula:
+        lines.append(f"  = {_filled(origins, origin.formula, origin)}")
+    terms = [
+        f"  {_term(origins, part, t)} = {written(value)}"
+        for part in origin.parts
+        for t, value in enumerate(part.numbers(origins.values))
+    ]
+    lines += terms[:most]
+    if len(terms) > most:
+        lines.append(f"  and {len(terms) - most} more")
+    if origin.reason:
+        lines.append(f"  {_filled(origins, origin.reason, origin)}")
+    return "\n".join(lines)
+
+
+def element(origins: Origins, node: Tensor, at: int) -> str:
+    """Return what an element is called, such as ``dK1[0,0,1,2]``."""
+    name = origins.text(node)
+    if not node.ndim:
+        return name
+    index = ",".join(str(int(i)) for i in np.unravel_index(at, node.shape))
+    return f"{name}[{index}]" if origins.has_name(node) else f"({name})[{index}]"
+
+
+def _term(origins: Origins, part: Part, t: int) -> str:
+    cells = [element(origins, x, int(c[t])) for x, c in zip(part.nodes, part.cells, strict=True)]
+    if part.text:
+        return PLACEHOLDER.sub(lambda match: cells[int(match[1])], part.text)
+    weight = [] if part.weight[t] == 1 and cells else [written(part.weight[t])]
+    return " · ".join([*weight, *cells])
+
+
+def _filled(origins: Origins, text: str, origin: Origin) -> str:
+    def cell(match: re.Match[str]) -> str:
+        node, cells = origin.reads[int(match[1])]
+        return f"{element(origins, node, int(cells[0]))} = {written(origins.values[node].reshape(-1)[cells[0]])}"
+
+    return PLACEHOLDER.sub(cell, text)
+
+
+def _sort(origin: Origin) -> str:
+    products = sum(len(part) for part in origin.parts if len(part.nodes) > 1)
+    if origin.formula or origin.count < 2:
+        return ""
+    return f", the sum of {origin.count} {'products' if products == origin.count else 'terms'}"
