@@ -362,6 +362,27 @@ UNARY = [name for name, f in OPERATIONS.items() if f.op.elementwise and len(f.op
 # Operations on one tensor of any shape whatever.
 ANY_SHAPE = {*UNARY, "one_hot"}
 
+# Of images of other numbers of axes: one axis too few, a window too large, a gradient that does not fit.
+WRONG_WINDOWS: list[tuple[str, list[Any], Attributes]] = [
+    wrong
+    for rank in (1, 3)
+    for image, three in [((1, 2, *(4,) * rank), (3,) * rank)]
+    for wrong in [
+        (f"conv{rank}d", [image[1:], (3, *image[1:])], {}),
+        (f"conv{rank}d", [image, (3, 2, *(5,) * rank)], {}),
+        (f"conv_transpose{rank}d", [image, (3, 2, *three)], {}),
+        (f"conv_transpose{rank}d", [image, (2, 3, *three)], {"output_size": (4,) * rank}),
+        (f"conv{rank}d_kernel_gradient", [image, image], {"kernel_size": three}),
+        *((f"{kind}_pool{rank}d", [image[1:]], {"window": 2}) for kind in ("avg", "max", "lp")),
+        *((f"{kind}_pool{rank}d", [image], {"window": 5}) for kind in ("avg", "max", "lp")),
+        (f"avg_unpool{rank}d", [image], {"window": 2, "output_size": three}),
+        (f"max_unpool{rank}d", [image, image], {"window": 2}),
+        (f"max_take{rank}d", [image, (1, *image[1:])], {"window": 5}),
+    ]
+]
+WRONG_WINDOWS += [(name, [(2, 3)], {}) for name in ("global_avg_pool", "global_max_pool", "global_lp_pool")]
+WRONG_WINDOWS += [("lp_pool2d", [(1, 1, 4, 4)], {"window": 5})]
+
 WRONG_SHAPES: list[tuple[str, list[Any], Attributes]] = [
     *((name, [(2, 3), (4,)], {}) for name in BINARY),
     *((name, [(2, 3)], {"axis": 2}) for name in REDUCTIONS),
@@ -412,6 +433,7 @@ WRONG_SHAPES: list[tuple[str, list[Any], Attributes]] = [
     ("max_take2d", [(1, 1, 4, 4), (1, 1, 4, 5)], {"window": 2}),
     ("global_avg_pool2d", [(2, 3)], {}),
     ("global_avg_pool2d", [(2, 3, 0, 4)], {}),
+    *WRONG_WINDOWS,
     *((name, [(4, 1), (4,)], {}) for name in ["bce", "bce_with_logits", "mse"]),
     *((name, [(0, 1), (0, 1)], {}) for name in ["bce", "bce_with_logits", "mse"]),
     ("cross_entropy", [(4, 3), (4, 2)], {}),

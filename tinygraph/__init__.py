@@ -67,6 +67,8 @@ from tinygraph.ops.comparison import (
     where,
 )
 from tinygraph.ops.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
+from tinygraph.ops.convolution1d import conv1d, conv1d_kernel_gradient, conv_transpose1d
+from tinygraph.ops.convolution3d import conv3d, conv3d_kernel_gradient, conv_transpose3d
 from tinygraph.ops.dropout import dropout, dropout_mask
 from tinygraph.ops.elementwise import (
     abs,
@@ -87,9 +89,12 @@ from tinygraph.ops.elementwise import (
     sqrt,
     subtract,
 )
+from tinygraph.ops.global_pooling import global_avg_pool, global_avg_pool2d, global_lp_pool, global_max_pool
 from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put
 from tinygraph.ops.linear import matmul
 from tinygraph.ops.loss import bce, bce_with_logits, cross_entropy, mse, one_hot
+from tinygraph.ops.lp_pooling import lp_pool1d, lp_pool2d, lp_pool3d
+from tinygraph.ops.max_pooling import max_pool2d, max_take2d, max_unpool2d
 from tinygraph.ops.normalization import (
     batch_norm,
     group_norm,
@@ -99,14 +104,9 @@ from tinygraph.ops.normalization import (
     running_mean,
     running_variance,
 )
-from tinygraph.ops.pooling import (
-    avg_pool2d,
-    avg_unpool2d,
-    global_avg_pool2d,
-    max_pool2d,
-    max_take2d,
-    max_unpool2d,
-)
+from tinygraph.ops.pooling import avg_pool2d, avg_unpool2d
+from tinygraph.ops.pooling1d import avg_pool1d, avg_unpool1d, max_pool1d, max_take1d, max_unpool1d
+from tinygraph.ops.pooling3d import avg_pool3d, avg_unpool3d, max_pool3d, max_take3d, max_unpool3d
 from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
 from tinygraph.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose
 from tinygraph.ops.statistics import moving_sum, standardize, variance

@@ -11,7 +11,7 @@ from .rules import Rule
 
 # Called in place of the attributes of an operation, with one of them changed.
 NUDGED = "__nudged__"
-ATTRIBUTES = ("stride", "padding", "dilation", "window", "groups")
+ATTRIBUTES = ("stride", "padding", "dilation", "window", "groups", "ceil_mode", "count_include_pad")
 
 _BOUNDARIES: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
     ast.Gt: [ast.GtE, ast.Lt],
