@@ -7,10 +7,15 @@ from tinygraph.ops import (
     elementwise,
     indexing,
     linear,
+    logic,
     loss,
     pooling,
+    rectifier,
     reduction,
+    rounding,
+    several,
     shape,
+    trigonometry,
 )
 
 __all__ = [
@@ -20,8 +25,13 @@ __all__ = [
     "elementwise",
     "indexing",
     "linear",
+    "logic",
     "loss",
     "pooling",
+    "rectifier",
     "reduction",
+    "rounding",
+    "several",
     "shape",
+    "trigonometry",
 ]
