@@ -88,10 +88,13 @@ from tinygraph.ops.elementwise import (
     sqrt,
     subtract,
 )
+from tinygraph.ops.gather import embedding, gather, gather_elements, scatter_add, scatter_add_elements
+from tinygraph.ops.gather_nd import gather_nd, scatter_add_nd
 from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put
 from tinygraph.ops.linear import matmul
 from tinygraph.ops.logic import isinf, isnan, logical_and, logical_not, logical_or, logical_xor
 from tinygraph.ops.loss import bce, bce_with_logits, cross_entropy, mse, one_hot
+from tinygraph.ops.norm import l1_norm, l2_norm
 from tinygraph.ops.pooling import (
     avg_pool2d,
     avg_unpool2d,
@@ -100,6 +103,8 @@ from tinygraph.ops.pooling import (
     max_take2d,
     max_unpool2d,
 )
+from tinygraph.ops.product import cumsum, prod
+from tinygraph.ops.ranking import argmax, argmin, top_k, top_k_indices
 from tinygraph.ops.rectifier import celu, elu, hard_sigmoid, hard_swish, hard_tanh, prelu, relu6, selu, thresholded_relu
 from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
 from tinygraph.ops.rounding import ceil, floor, mod, round, trunc
