@@ -28,7 +28,7 @@ class ByPositions(Op):
     holomorphic: ClassVar[bool] = True
 
     def result_dtype(self, x: Value, indices: Value) -> np.dtype[Any]:
-        return np.dtype(x.dtype)
+        return np.result_type(x.dtype)
 
     def require_whole(self, x: Value, indices: Value) -> None:
         """Refuse positions of another type than whole numbers."""
@@ -45,7 +45,7 @@ class ByPositions(Op):
 
 def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(normal(rng, (4, 3)), np.array([3, 0, 0]))
-    yield Sample(normal(rng, (2, 3, 2)), np.array([[0, 2], [-1, 1]]), axis=1)
+    yield Sample(normal(rng, (2, 2, 3)), np.array([[0, 2], [-1, 1]]), axis=2)
     yield Sample(normal(rng, (2, 3)), np.array(-2), axis=-1)
 
 
@@ -224,7 +224,7 @@ def require_beside(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) -> 
 @register
 @dataclass(frozen=True)
 class ScatterAddElements(ByPositions):
-    """Zeros of shape ``to`` with each element of ``x`` added where it stands, but along ``axis`` at the position in ``indices``.
+    """Zeros of shape ``to`` with elements of ``x`` added where they stand, but along ``axis`` at the positions in ``indices``.
 
     The transpose of ``gather_elements``, and its gradient. Source: NumPy's ``add.at``; ONNX's ``ScatterElements`` with the
     reduction ``add``, on zeros. Raises ``ShapeError`` for what does not fit and ``DataError`` for indices out of range.
