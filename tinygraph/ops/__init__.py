@@ -2,8 +2,10 @@
 
 from tinygraph.ops import (
     activation,
+    arrange,
     comparison,
     convolution,
+    einsum,
     elementwise,
     gather,
     gather_nd,
@@ -17,6 +19,7 @@ from tinygraph.ops import (
     ranking,
     rectifier,
     reduction,
+    resize,
     rounding,
     several,
     shape,
@@ -25,8 +28,10 @@ from tinygraph.ops import (
 
 __all__ = [
     "activation",
+    "arrange",
     "comparison",
     "convolution",
+    "einsum",
     "elementwise",
     "gather",
     "gather_nd",
@@ -40,6 +45,7 @@ __all__ = [
     "ranking",
     "rectifier",
     "reduction",
+    "resize",
     "rounding",
     "several",
     "shape",
