@@ -57,6 +57,7 @@ from tinygraph.ops.activation import (
     tanh,
 )
 from tinygraph.ops.arrange import depth_to_space, space_to_depth, tile, trilu
+from tinygraph.ops.classification import hinge, kl_divergence, nll
 from tinygraph.ops.comparison import (
     clip,
     equal,
@@ -109,6 +110,7 @@ from tinygraph.ops.product import cumsum, prod
 from tinygraph.ops.ranking import argmax, argmin, top_k, top_k_indices
 from tinygraph.ops.rectifier import celu, elu, hard_sigmoid, hard_swish, hard_tanh, prelu, relu6, selu, thresholded_relu
 from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
+from tinygraph.ops.regression import huber, l1, smooth_l1
 from tinygraph.ops.resize import resize
 from tinygraph.ops.rounding import ceil, floor, mod, round, trunc
 from tinygraph.ops.several import maximum_all, mean_all, minimum_all

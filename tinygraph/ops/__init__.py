@@ -3,6 +3,7 @@
 from tinygraph.ops import (
     activation,
     arrange,
+    classification,
     comparison,
     convolution,
     einsum,
@@ -19,6 +20,7 @@ from tinygraph.ops import (
     ranking,
     rectifier,
     reduction,
+    regression,
     resize,
     rounding,
     several,
@@ -29,6 +31,7 @@ from tinygraph.ops import (
 __all__ = [
     "activation",
     "arrange",
+    "classification",
     "comparison",
     "convolution",
     "einsum",
@@ -45,6 +48,7 @@ __all__ = [
     "ranking",
     "rectifier",
     "reduction",
+    "regression",
     "resize",
     "rounding",
     "several",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import string
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -118,10 +119,7 @@ class Einsum(Op):
 
     def vjp(self, dy: Value, y: Value, *x: Value) -> Any:
         terms, result = self.labels(*x)
-        return tuple(self._later(dy, x, [*terms, result], place) for place in range(len(x)))
-
-    def _later(self, dy: Value, x: Sequence[Value], terms: Sequence[str], place: int) -> Any:
-        return lambda: self.gradient(dy, x, terms, place)
+        return tuple(functools.partial(self.gradient, dy, x, [*terms, result], place) for place in range(len(x)))
 
     def gradient(self, dy: Value, x: Sequence[Value], terms: Sequence[str], place: int) -> Value:
         """Return the gradient of one input as a sum of products; the last term is that of the result."""
@@ -134,13 +132,13 @@ class Einsum(Op):
                 tensors.append(np.eye(size, dtype=x[place].dtype))
                 letters.append(letter + unused[0])
                 wanted += unused.pop(0)
-            else:
-                wanted += letter
-                found = zip(tensors, letters, strict=True)
-                if not any(letter in term and other.shape[term.index(letter)] == size for other, term in found):
-                    # Summed over in this tensor alone, or broadcast in the others: the same all along.
-                    tensors.append(np.ones(size, x[place].dtype))
-                    letters.append(letter)
+                continue
+            wanted += letter
+            found = zip(tensors, letters, strict=True)
+            if not any(letter in term and other.shape[term.index(letter)] == size for other, term in found):
+                # Summed over in this tensor alone, or broadcast in the others: the same all along.
+                tensors.append(np.ones(size, x[place].dtype))
+                letters.append(letter)
         gradient = einsum(tensors, f"{','.join(letters)}->{wanted}")
         # An axis of size 1 that was broadcast beside another's.
         return gradient if gradient.shape == x[place].shape else sum_to(gradient, x[place].shape)
