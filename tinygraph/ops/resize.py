@@ -38,7 +38,7 @@ class Resize(Op):
 
     >>> import tinygraph as tg
     >>> tg.resize(np.array([[[1.0, 2.0]]]), scale=2.5)
-    array([[[1., 1., 2., 2., 2.]]])
+    array([[[1., 1., 1., 2., 2.]]])
     """
 
     size: int | tuple[int, ...] | None = None

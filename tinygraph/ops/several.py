@@ -28,7 +28,7 @@ def first_chosen(dy: Value, y: Value, *x: Value) -> Any:
     for part in x:
         gradients.append(where(part == y, dy, 0.0))
         dy = where(part == y, 0.0, dy)
-    return gradients
+    return tuple(gradients)
 
 
 @op(
