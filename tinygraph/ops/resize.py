@@ -70,10 +70,10 @@ class Resize(Op):
             raise AttributeValueError(f"resize: size and scale must be positive; found {given}")
 
     def shape(self, x: Value) -> Shape:
-        return (*x.shape[:2], *(size for size, _ in self._steps(x)))
+        return (*x.shape[:2], *(size for size, _, _ in self._steps(x)))
 
-    def _steps(self, x: Value) -> list[tuple[int, float]]:
-        """Return for each resized axis its new size, and how many new elements there are to an old one."""
+    def _steps(self, x: Value) -> list[tuple[int, float, int]]:
+        """Return for each resized axis its new size, and its scale as a quotient, which for sizes is exact."""
         old = tuple(x.shape[2:])
         given: Any = self.scale if self.size is None else self.size
         numbers = given if isinstance(given, tuple) else (given,) * len(old)
@@ -82,18 +82,18 @@ class Resize(Op):
                 [x], f"images (N, C, ...) with a number for each axis after the first two are needed; found {given}"
             )
         if self.size is not None:
-            return [(new, new / size) for new, size in zip(numbers, old, strict=True)]
-        steps = [(math.floor(size * scale), scale) for size, scale in zip(old, numbers, strict=True)]
-        if any(size < 1 for size, _ in steps):
+            return [(new, new, size) for new, size in zip(numbers, old, strict=True)]
+        steps = [(math.floor(size * scale), scale, 1) for size, scale in zip(old, numbers, strict=True)]
+        if any(size < 1 for size, _, _ in steps):
             self.refuse([x], f"nothing would be left at the scale {given}")
         return steps
 
     def places(self, x: Value) -> dict[int, Any]:
         """Return for each axis which elements of ``x`` are copied, in the order of the result."""
         found = {}
-        for axis, (size, scale) in enumerate(self._steps(x), start=2):
+        for axis, (size, new, old) in enumerate(self._steps(x), start=2):
             shift = 0.5 if self.coordinates == "half_pixel" else 0.0
-            at = (np.arange(size) + shift) / scale - shift
+            at = (np.arange(size) + shift) * old / new - shift
             found[axis] = np.clip(_ROUNDING[self.rounding](at), 0, x.shape[axis] - 1).astype(np.intp)
         return found
 
