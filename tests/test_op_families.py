@@ -214,6 +214,12 @@ def test_nearest_elements_by_hand():
         assert_array_equal(tg.resize(x, **attributes)[0, 0], expected)
 
 
+def test_whole_numbers_between_two_are_real():
+    assert_array_equal(tg.resize(np.array([[[0, 255]]], "uint8"), size=3, mode="linear"), [[[0.0, 127.5, 255.0]]])
+    assert tg.resize(np.zeros((1, 1, 2), "float32"), size=3, mode="linear").dtype == np.float32
+    assert tg.resize(np.zeros((1, 1, 2), "uint8"), size=3).dtype == np.uint8
+
+
 # ---- einsum
 
 EQUATIONS = [
@@ -267,6 +273,15 @@ def test_the_gradient_of_any_einsum_is_its_derivative(data):
 def test_an_equation_that_cannot_be_read_is_refused(equation, why):
     with pytest.raises(tg.AttributeValueError, match=why):
         tg.einsum([X], equation)
+
+
+def test_einsum_is_written_with_its_indices_forwards_and_backwards():
+    a, b = tg.tensor(np.ones((2, 3)), name="A"), tg.tensor(np.ones((3, 4)), name="B")
+    y = tg.einsum([a, b], "ij,jk->ik")
+    y.name = "C"
+    text = tg.notes(tg.sum(tg.tanh(y))).markdown()
+    for equation in (r"C_{ik} = \sum_{ j} A_{ ij}\,B_{ jk}", r"dA_{ij} = \sum_{ k} dC_{ ik}\,B_{ jk}"):
+        assert equation in text
 
 
 # ---- losses

@@ -537,7 +537,7 @@ def test_attributes_of_a_wrong_type_are_refused_by_name(name: str, attribute: st
         ("resize", {"scale": None}),
         ("resize", {"size": (4, 4)}),
         ("resize", {"scale": 0.0}),
-        ("resize", {"coordinates": "align_corners"}),
+        ("resize", {"coordinates": "pixel"}),
         ("einsum", {"equation": "ij,j1->i"}),
         ("einsum", {"equation": "ij,jk->iz"}),
         ("einsum", {"equation": "ij,jk->ii"}),

@@ -112,6 +112,16 @@ CASES = {
         lambda x: F.interpolate(x, size=(7, 3), mode="nearest"),
         [IMAGE],
     ),
+    "bilinear": (
+        lambda x: tg.resize(x, size=(7, 3), mode="linear"),
+        lambda x: F.interpolate(x, size=(7, 3), mode="bilinear"),
+        [IMAGE],
+    ),
+    "trilinear, corners": (
+        lambda x: tg.resize(x[None], size=(2, 5, 1), mode="linear", coordinates="align_corners"),
+        lambda x: F.interpolate(x[None], size=(2, 5, 1), mode="trilinear", align_corners=True),
+        [IMAGE],
+    ),
     "nearest exact": (
         lambda x: tg.resize(x, scale=2.0, rounding="round_prefer_ceil"),
         lambda x: F.interpolate(x, scale_factor=2.0, mode="nearest-exact"),

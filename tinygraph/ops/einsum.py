@@ -57,7 +57,6 @@ class Einsum(Op):
 
     equation: str
     formula: ClassVar[str] = "the sum {equation} of {x}"
-    tex: ClassVar[str] = r"\operatorname{einsum}({x})"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_samples)
 
@@ -142,6 +141,14 @@ class Einsum(Op):
         gradient = einsum(tensors, f"{','.join(letters)}->{wanted}")
         # An axis of size 1 that was broadcast beside another's.
         return gradient if gradient.shape == x[place].shape else sum_to(gradient, x[place].shape)
+
+    def written_tex(self, *inputs: Value) -> str:
+        terms, result = self.labels(*inputs)
+        summed = "".join(dict.fromkeys(letter for letter in "".join(terms) if letter not in result))
+        # Indices are set off by a space, for in a template a word alone in braces is the name of an operand.
+        factors = [rf"{{(x{i})}}" + (rf"_{{ {term}}}" if term else "") for i, term in enumerate(terms)]
+        sign = rf"\sum_{{ {summed}}} " if summed else ""
+        return (rf"_{{{result}}} = " if result else "") + sign + r"\,".join(factors)
 
 
 einsum = Einsum.function

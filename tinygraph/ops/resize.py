@@ -1,4 +1,4 @@
-"""Images in another size, each pixel a copy of the nearest one."""
+"""Images in another size: each element a copy of the nearest one, or on the straight line between two."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape, Value
-from tinygraph.ops.gather import add_along, take_along
+from tinygraph.ops.floating import floating
+from tinygraph.ops.gather import scatter_add
 from tinygraph.ops.samples import each, normal
 
 _ROUNDING: dict[str, Callable[[Any], Any]] = {
@@ -26,12 +27,13 @@ _ROUNDING: dict[str, Callable[[Any], Any]] = {
 @register
 @dataclass(frozen=True)
 class Resize(Op):
-    """Images ``(N, C, ...)`` at another ``size``, or at a ``scale`` of their own, each element a copy of the nearest.
+    """Images ``(N, C, ...)`` at another ``size``, or at a ``scale`` of their own: copies of the nearest, or ``"linear"``.
 
     One number for all axes but the first two, or one for each; a scale may be a fraction, and the size is then rounded down.
     ``coordinates`` says where the element ``i`` of the result lies among those of ``x``: at ``(i + 1/2) / scale - 1/2``
-    (``"half_pixel"``) or at ``i / scale`` (``"asymmetric"``); ``rounding`` says which element is nearest to that. PyTorch's
-    ``nearest`` is asymmetric with ``"floor"``. An element that was copied several times gets all of their gradients.
+    (``"half_pixel"``), at ``i / scale`` (``"asymmetric"``), or so that first and last stay first and last
+    (``"align_corners"``). ``rounding`` says which element is nearest to that; in mode ``"linear"`` the two beside it share.
+    PyTorch's ``nearest`` is asymmetric with ``"floor"``. An element gets the gradients of all that it had a share in.
 
     Source: ONNX's ``Resize``. Raises ``AttributeValueError`` unless either size or scale is given, and ``ShapeError`` where
     nothing would be left.
@@ -39,11 +41,14 @@ class Resize(Op):
     >>> import tinygraph as tg
     >>> tg.resize(np.array([[[1.0, 2.0]]]), scale=2.5)
     array([[[1., 1., 1., 2., 2.]]])
+    >>> tg.resize(np.array([[[1.0, 2.0]]]), size=3, mode="linear")
+    array([[[1. , 1.5, 2. ]]])
     """
 
     size: int | tuple[int, ...] | None = None
     scale: float | tuple[float, ...] | None = None
-    coordinates: Literal["half_pixel", "asymmetric"] = "half_pixel"
+    mode: Literal["nearest", "linear"] = "nearest"
+    coordinates: Literal["half_pixel", "asymmetric", "align_corners"] = "half_pixel"
     rounding: Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"] = "round_prefer_floor"
     formula: ClassVar[str] = "resize({x})"
     tex: ClassVar[str] = r"\operatorname{resize}({x})"
@@ -52,9 +57,10 @@ class Resize(Op):
         each(
             normal,
             ((1, 2, 2, 3), {"scale": 2.0}),
-            ((2, 1, 3, 4), {"size": (5, 3)}),
+            ((2, 1, 3, 4), {"size": (5, 3), "mode": "linear"}),
             ((1, 1, 4), {"scale": 1.6, "coordinates": "asymmetric", "rounding": "floor"}),
             ((1, 2, 5), {"size": 2, "rounding": "ceil"}),
+            ((1, 2, 3), {"size": 4, "mode": "linear", "coordinates": "align_corners"}),
         )
     )
 
@@ -72,6 +78,9 @@ class Resize(Op):
     def shape(self, x: Value) -> Shape:
         return (*x.shape[:2], *(size for size, _, _ in self._steps(x)))
 
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, *([0.0] if self.mode == "linear" else []))
+
     def _steps(self, x: Value) -> list[tuple[int, float, int]]:
         """Return for each resized axis its new size, and its scale as a quotient, which for sizes is exact."""
         old = tuple(x.shape[2:])
@@ -88,20 +97,40 @@ class Resize(Op):
             self.refuse([x], f"nothing would be left at the scale {given}")
         return steps
 
-    def places(self, x: Value) -> dict[int, Any]:
-        """Return for each axis which elements of ``x`` are copied, in the order of the result."""
-        found = {}
+    def places(self, x: Value) -> list[tuple[int, list[tuple[Any, Any]]]]:
+        """Return each resized axis with the elements along it that are copied, and with which shares: one list or two."""
+        found = []
         for axis, (size, new, old) in enumerate(self._steps(x), start=2):
-            shift = 0.5 if self.coordinates == "half_pixel" else 0.0
-            at = (np.arange(size) + shift) * old / new - shift
-            found[axis] = np.clip(_ROUNDING[self.rounding](at), 0, x.shape[axis] - 1).astype(np.intp)
+            last, column = x.shape[axis] - 1, (-1, *[1] * (len(x.shape) - 1 - axis))
+            if self.coordinates == "align_corners":
+                at = np.arange(size) * last / max(size - 1, 1)
+            else:
+                shift = 0.5 if self.coordinates == "half_pixel" else 0.0
+                at = (np.arange(size) + shift) * old / new - shift
+            if self.mode == "nearest":
+                found.append((axis, [(_within(_ROUNDING[self.rounding](at), last), 1)]))
+                continue
+            below = np.floor(np.clip(at, 0, last))
+            share = (np.clip(at, 0, last) - below).astype(self.result_dtype(x)).reshape(column)
+            found.append((axis, [(_within(below, last), 1 - share), (_within(below + 1, last), share)]))
         return found
 
     def forward(self, x: Value) -> Value:
-        return take_along(x, self.places(x))
+        x = floating(x) if self.mode == "linear" else x
+        for axis, shares in self.places(x):
+            x = sum(np.take(x, indices, axis) * share for indices, share in shares)
+        return x
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return add_along(dy, self.places(x), x.shape)
+        for axis, shares in self.places(x):
+            parts = [scatter_add(dy * share, indices, x.shape[axis], axis) for indices, share in shares]
+            dy = parts[0] + parts[1] if len(parts) > 1 else parts[0]
+        return dy
+
+
+def _within(at: Any, last: int) -> Any:
+    """Return positions as whole numbers from 0 to the last."""
+    return np.clip(at, 0, last).astype(np.intp)
 
 
 resize = Resize.function
