@@ -212,7 +212,8 @@ class Op:
         In it ``{x}`` stands for an input or an attribute as it is, and ``{(x)}`` for one in parentheses where it is more than
         a symbol; of any number of inputs ``{x0}`` is the first. ``{shape}`` is the shape of the result, ``{size}`` how many
         elements the first input has and ``{rows}`` how many without its last axis. All other braces are those of TeX. A
-        template that begins with an index, as ``_{mn} = 2 {x}_{mn}`` does, tells of one element. Without a template the operation is written as a call.
+        template that begins with an index, as ``_{mn} = 2 {x}_{mn}`` does, tells of one element. Without a template
+        the operation is written as a call.
 
         >>> import tinygraph as tg
         >>> tg.relu.op().written_tex()
