@@ -79,23 +79,15 @@ class Einsum(Op):
     def _refuse(self, why: str) -> None:
         raise AttributeValueError(f"einsum: equation {self.equation!r} cannot be read: {why}")
 
-    def labels(self, *x: Value) -> tuple[list[str], str]:
+    def labels(self, *x: Value) -> tuple[tuple[str, ...], str]:
         """Return the letters of each input and of the result, with letters for the axes that ``...`` stands for."""
-        terms, arrow, result = self.equation.partition("->")
-        parts = terms.split(",")
-        if len(parts) != len(x):
-            raise AttributeValueError(
-                f"einsum: equation {self.equation!r} has {len(parts)} terms; found {len(x)} tensors"
-            )
-        if not arrow:
-            counts = Counter(terms.replace(_DOTS, "").replace(",", ""))
-            result = _DOTS * (_DOTS in terms) + "".join(sorted(letter for letter, n in counts.items() if n == 1))
-        extra = [len(tensor.shape) - len(part.replace(_DOTS, "")) for tensor, part in zip(x, parts, strict=True)]
-        if any(n < 0 or (n > 0 and _DOTS not in part) for n, part in zip(extra, parts, strict=True)):
+        count = self.equation.count(",") + 1
+        if count != len(x):
+            raise AttributeValueError(f"einsum: equation {self.equation!r} has {count} terms; found {len(x)} tensors")
+        found = _labels(self.equation, tuple(len(tensor.shape) for tensor in x))
+        if found is None:
             self.refuse(x, f"the equation {self.equation!r} names another number of axes")
-        fresh = "".join(letter for letter in string.ascii_letters if letter not in terms)[: max(extra)]
-        filled = [part.replace(_DOTS, fresh[len(fresh) - n :]) for n, part in zip(extra, parts, strict=True)]
-        return filled, result.replace(_DOTS, fresh)
+        return found
 
     def shape(self, *x: Value) -> Shape:
         terms, result = self.labels(*x)
@@ -149,6 +141,22 @@ class Einsum(Op):
         factors = [rf"{{(x{i})}}" + (rf"_{{ {term}}}" if term else "") for i, term in enumerate(terms)]
         sign = rf"\sum_{{ {summed}}} " if summed else ""
         return (rf"_{{{result}}} = " if result else "") + sign + r"\,".join(factors)
+
+
+@functools.lru_cache(maxsize=256)
+def _labels(equation: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str] | None:
+    """Return the letters of inputs with so many axes and of the result, or None for another number of axes."""
+    terms, arrow, result = equation.partition("->")
+    parts = terms.split(",")
+    if not arrow:
+        counts = Counter(terms.replace(_DOTS, "").replace(",", ""))
+        result = _DOTS * (_DOTS in terms) + "".join(sorted(letter for letter, n in counts.items() if n == 1))
+    extra = [rank - len(part.replace(_DOTS, "")) for rank, part in zip(ranks, parts, strict=True)]
+    if any(n < 0 or (n > 0 and _DOTS not in part) for n, part in zip(extra, parts, strict=True)):
+        return None
+    fresh = "".join(letter for letter in string.ascii_letters if letter not in terms)[: max(extra)]
+    filled = tuple(part.replace(_DOTS, fresh[len(fresh) - n :]) for n, part in zip(extra, parts, strict=True))
+    return filled, result.replace(_DOTS, fresh)
 
 
 einsum = Einsum.function

@@ -48,6 +48,7 @@ def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(normal(rng, (2, 2, 3)), np.array([[0, 2], [-1, 1]]), axis=2)
     yield Sample(normal(rng, (2, 3, 2)), np.array([[0, 2], [-1, 1]]), axis=1)
     yield Sample(normal(rng, (2, 3)), np.array(-2), axis=-1)
+    yield Sample(normal(rng, (4, 2, 65)), np.array([3, 0, 0]))
 
 
 @register
@@ -81,6 +82,10 @@ class Gather(ByPositions):
 
     def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
         return scatter_add(dy, indices, x.shape[self.axis], self.axis), None
+
+
+# From so many elements to a position on, adding slice by slice is quicker than NumPy's ``add.at``, element by element.
+_WIDE = 128
 
 
 def _scatter_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -124,7 +129,12 @@ class ScatterAdd(ByPositions):
         result = np.zeros(self.shape(x, indices), x.dtype)
         axis = self.axis % result.ndim
         places = range(indices.ndim)
-        np.add.at(np.moveaxis(result, axis, 0), indices, np.moveaxis(x, [axis + i for i in places], places))
+        rows, added = np.moveaxis(result, axis, 0), np.moveaxis(x, [axis + i for i in places], places)
+        if x.size < _WIDE * indices.size:
+            np.add.at(rows, indices, added)
+        else:
+            for place in np.ndindex(indices.shape):
+                rows[indices[place]] += added[place]
         return result
 
     def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
