@@ -18,6 +18,9 @@ class Lazily:
         self.module = module
 
     def __getattr__(self, name):
+        if name.startswith("_"):
+            # What pytest asks of everything that it finds in a file.
+            raise AttributeError(name)
         return getattr(pytest.importorskip(self.module), name)
 
 
