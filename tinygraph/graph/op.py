@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias
@@ -119,7 +120,7 @@ class Op:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.name = cls.__dict__.get("name") or snake_case(cls.__name__)
-        cls.family = cls.__dict__.get("family") or (cls.__module__ or "custom").rpartition(".")[2]
+        cls.family = cls.__dict__.get("family") or _family_of(cls.__module__ or "custom")
         cls.has_shape_rule = not cls.elementwise and cls.shape is not Op.shape
         if "forward" in cls.__dict__:
             cls.parameters, cls.variadic = _tensor_parameters(cls.forward)
@@ -252,6 +253,11 @@ def snake_case(name: str) -> str:
     ('avg_pool2d', 'conv2d_kernel_gradient')
     """
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+
+
+def _family_of(module: str) -> str:
+    """Return what a module says that its operations belong to, in ``FAMILY``; by default its own name."""
+    return getattr(sys.modules.get(module), "FAMILY", None) or module.rpartition(".")[2]
 
 
 def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:

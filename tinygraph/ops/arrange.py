@@ -15,6 +15,8 @@ from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.shape import reshape
 
+FAMILY = "shape"
+
 
 @register(numpy=[np.tile])
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from tinygraph.ops.floating import floating
 from tinygraph.ops.loss import Loss, OfClasses, check_labels, mean_count, mean_tex, one_hot
 from tinygraph.ops.samples import Array, distinct, normal, unit
 
+FAMILY = "loss"
+
 
 def _require_logarithms(name: str, logs: Value) -> None:
     """Refuse probabilities where their logarithms belong."""

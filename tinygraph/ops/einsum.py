@@ -18,6 +18,8 @@ from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape import sum_to
 
+FAMILY = "linear"
+
 _DOTS = "..."
 
 

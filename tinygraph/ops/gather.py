@@ -20,6 +20,8 @@ from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape import broadcast_to, reshape
 
+FAMILY = "indexing"
+
 
 @dataclass(frozen=True)
 class ByPositions(Op):

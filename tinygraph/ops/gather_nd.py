@@ -13,6 +13,8 @@ from tinygraph.graph.op import Sample, Shape, Value
 from tinygraph.ops.gather import ByPositions
 from tinygraph.ops.samples import normal
 
+FAMILY = "indexing"
+
 
 @dataclass(frozen=True)
 class _ByCoordinates(ByPositions):

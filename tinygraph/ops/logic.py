@@ -10,6 +10,8 @@ from tinygraph.graph.function import op
 from tinygraph.graph.op import Sample, Value
 from tinygraph.ops.samples import normal, unary
 
+FAMILY = "comparison"
+
 
 def _truths(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(rng.random((3, 4)) < 0.5, rng.random((3, 4)) < 0.5)

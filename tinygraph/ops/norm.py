@@ -17,6 +17,8 @@ from tinygraph.ops.elementwise import sign
 from tinygraph.ops.floating import floating
 from tinygraph.ops.reduction import Reduction
 
+FAMILY = "reduction"
+
 
 @dataclass(frozen=True)
 class _Norm(Reduction):

@@ -18,6 +18,8 @@ from tinygraph.ops.reduction import Reduction
 from tinygraph.ops.samples import each, normal, off_zero
 from tinygraph.ops.shape import reshape, transpose
 
+FAMILY = "reduction"
+
 
 def _prod_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(off_zero(rng, (3, 4)))

@@ -14,6 +14,8 @@ from tinygraph.ops.axes import normalized_axis, reduced_shape
 from tinygraph.ops.gather import scatter_add_elements
 from tinygraph.ops.samples import distinct, each
 
+FAMILY = "reduction"
+
 _PLACES = each(distinct, ((3, 4), {}), ((2, 3, 2), {"axis": 1}), ((2, 3), {"axis": -1, "keepdims": True, "last": True}))
 
 

@@ -16,6 +16,8 @@ from tinygraph.ops.elementwise import exp
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import Array, each, off_zero, unary
 
+FAMILY = "activation"
+
 
 @dataclass(frozen=True)
 class _ExponentialUnit(Op):

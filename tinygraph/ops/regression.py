@@ -17,6 +17,8 @@ from tinygraph.ops.floating import floating
 from tinygraph.ops.loss import Loss, mean_count, mean_tex
 from tinygraph.ops.samples import distinct, normal
 
+FAMILY = "loss"
+
 
 def _samples(**attributes: float) -> Samples:
     """Return the samples of a loss: one without attributes, and one with these."""

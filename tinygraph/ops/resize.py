@@ -16,6 +16,8 @@ from tinygraph.ops.floating import floating
 from tinygraph.ops.gather import scatter_add
 from tinygraph.ops.samples import each, normal
 
+FAMILY = "indexing"
+
 _ROUNDING: dict[str, Callable[[Any], Any]] = {
     "round_prefer_floor": lambda at: np.ceil(at - 0.5),
     "round_prefer_ceil": lambda at: np.floor(at + 0.5),

@@ -11,6 +11,8 @@ from tinygraph.graph.op import Sample, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.samples import Array, unary
 
+FAMILY = "elementwise"
+
 
 def _off_halves(rng: np.random.Generator, shape: Shape) -> Array:
     """Numbers of either sign, none within 0.1 of a whole number or of a half."""

@@ -14,6 +14,8 @@ from tinygraph.ops.comparison import where
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import distinct, normal
 
+FAMILY = "elementwise"
+
 
 def _apart(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(*distinct(rng, (3, 3, 4)))

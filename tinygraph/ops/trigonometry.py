@@ -18,6 +18,8 @@ from tinygraph.ops.elementwise import sqrt
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import Array, Draw, binary, normal, off_zero, unary
 
+FAMILY = "elementwise"
+
 
 def smooth(
     ufunc: Any, formula: str = "", tex: str = "", draw: Draw = normal
