@@ -334,6 +334,15 @@ def test_huber_over_its_width_is_smooth_l1():
     assert_allclose(tg.huber(X, 0 * X, delta=1e9), tg.mse(X, 0 * X) / 2, rtol=1e-14)
 
 
+@pytest.mark.parametrize("loss", ["hinge", "nll", "kl_divergence"])
+def test_the_check_finds_labels_and_positions_for_itself(loss):
+    ids, table = tg.input("ids", (6,), "int64"), tg.parameter(RNG.standard_normal((9, 4)), name="table")
+    rows = tg.embedding(table, ids)
+    labels = tg.input("y", (6,), "int64") if loss == "nll" else tg.input("y", (6, 4))
+    cost = getattr(tg, loss)(rows if loss == "hinge" else tg.log_softmax(rows), labels)
+    assert tg.check(tg.Graph(cost)).ok
+
+
 # ---- several
 
 
