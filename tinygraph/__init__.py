@@ -45,11 +45,15 @@ from tinygraph.notes import Notes, notes
 from tinygraph.ops.activation import (
     gelu,
     leaky_relu,
+    log_sigmoid,
     log_softmax,
+    mish,
     relu,
     sigmoid,
+    silu,
     softmax,
     softplus,
+    softsign,
     tanh,
 )
 from tinygraph.ops.comparison import (
@@ -84,9 +88,13 @@ from tinygraph.ops.elementwise import (
     sqrt,
     subtract,
 )
+from tinygraph.ops.gather import embedding, gather, gather_elements, scatter_add, scatter_add_elements
+from tinygraph.ops.gather_nd import gather_nd, scatter_add_nd
 from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put
 from tinygraph.ops.linear import matmul
+from tinygraph.ops.logic import isinf, isnan, logical_and, logical_not, logical_or, logical_xor
 from tinygraph.ops.loss import bce, bce_with_logits, cross_entropy, mse, one_hot
+from tinygraph.ops.norm import l1_norm, l2_norm
 from tinygraph.ops.pooling import (
     avg_pool2d,
     avg_unpool2d,
@@ -95,8 +103,28 @@ from tinygraph.ops.pooling import (
     max_take2d,
     max_unpool2d,
 )
+from tinygraph.ops.product import cumsum, prod
+from tinygraph.ops.ranking import argmax, argmin, top_k, top_k_indices
+from tinygraph.ops.rectifier import celu, elu, hard_sigmoid, hard_swish, hard_tanh, prelu, relu6, selu, thresholded_relu
 from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
+from tinygraph.ops.rounding import ceil, floor, mod, round, trunc
+from tinygraph.ops.several import maximum_all, mean_all, minimum_all
 from tinygraph.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose
+from tinygraph.ops.trigonometry import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    cos,
+    cosh,
+    hypot,
+    reciprocal,
+    sin,
+    sinh,
+    tan,
+)
 from tinygraph.plan import Plan, compile
 from tinygraph.train import SGD, Adam, Data, History, TrainingInterrupted, evaluate, fit, load_data, update_equations
 
