@@ -33,9 +33,9 @@ from tinygraph.errors import (
 )
 from tinygraph.graph.apply import apply
 from tinygraph.graph.backprop import grad
-from tinygraph.graph.function import OpFunction, op, register
+from tinygraph.graph.function import OpFunction, composite, op, register
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.leaves import constant, input, parameter, tensor
+from tinygraph.graph.leaves import constant, input, parameter, state, tensor
 from tinygraph.graph.op import Edge, Op, Sample
 from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run
@@ -69,6 +69,7 @@ from tinygraph.ops.comparison import (
     where,
 )
 from tinygraph.ops.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
+from tinygraph.ops.dropout import dropout
 from tinygraph.ops.elementwise import (
     abs,
     add,
@@ -95,6 +96,18 @@ from tinygraph.ops.linear import matmul
 from tinygraph.ops.logic import isinf, isnan, logical_and, logical_not, logical_or, logical_xor
 from tinygraph.ops.loss import bce, bce_with_logits, cross_entropy, mse, one_hot
 from tinygraph.ops.norm import l1_norm, l2_norm
+from tinygraph.ops.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    running_mean,
+    running_variance,
+    standardize,
+    variance,
+    window_sum,
+)
 from tinygraph.ops.pooling import (
     avg_pool2d,
     avg_unpool2d,

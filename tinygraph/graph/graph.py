@@ -34,9 +34,9 @@ class Graph:
     def __init__(self, outputs: Tensor | Iterable[Tensor]) -> None:
         self.outputs: tuple[Tensor, ...] = tensors_of(outputs, "a graph is made of tensors")
         # Inputs and parameters open the graph, whenever they were made; sorting is stable, so the order stays topological.
-        rank = {"input": 0, "parameter": 1}
+        rank = {"input": 0, "parameter": 1, "state": 2}
         self.nodes: tuple[Tensor, ...] = tuple(
-            sorted(topological(self.outputs), key=lambda node: rank.get(node.kind, 2))
+            sorted(topological(self.outputs), key=lambda node: rank.get(node.kind, 3))
         )
 
     @cached_property

@@ -83,7 +83,7 @@ class Op:
     (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
     may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``shortcuts`` (see
     ``bce``), ``samples``, ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that
-    ``operands`` adds).
+    ``operands`` adds). An operation that is made of others is a ``Composite``.
 
     >>> import tinygraph as tg
     >>> from dataclasses import dataclass
@@ -106,6 +106,7 @@ class Op:
     elementwise: ClassVar[bool] = False
     holomorphic: ClassVar[bool] = False
     opaque_vjp: ClassVar[bool] = False
+    composite: ClassVar[bool] = False
     shortcuts: ClassVar[dict[int, int]] = {}
     samples: ClassVar[Any] = None
     shortcut_samples: ClassVar[Any] = None
@@ -154,6 +155,12 @@ class Op:
     def operands(cls, *inputs: Any) -> Sequence[Any]:
         """Return what a call records as its inputs: by default what it was given."""
         return inputs
+
+    def compose(self, *inputs: Any) -> Any:
+        """Record a call on tensors: one node here, the parts of a ``Composite``."""
+        from tinygraph.graph.apply import apply
+
+        return apply(self, self.operands(*inputs))
 
     def forward(self, *inputs: Any) -> Any:
         """Return the result for arrays."""

@@ -1,0 +1,68 @@
+"""Composites: operations that are made of others, so that a call records its parts and no gradient rule is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError, DTypeError, OperationError, ShapeError
+from tinygraph.graph.apply import lift
+from tinygraph.graph.backprop import gradients_of
+from tinygraph.graph.op import Op
+from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.tensor import Tensor
+
+
+class Composite(Op):
+    """An operation whose ``forward`` is written in operations: on arrays it computes, on tensors it records its parts.
+
+    Everything else is as for any operation: attributes, a shape rule if it has one to give clear errors, formula, samples.
+    It needs no rule: the sweep goes through the parts. As one node (``apply``), which is how it is certified and checked,
+    its rule is what the sweep through the parts gives.
+
+    >>> import tinygraph as tg
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Swish(Composite):
+    ...     slope: float = 1.0
+    ...     def forward(self, x):
+    ...         return x * tg.sigmoid(self.slope * x)
+    >>> print(tg.Graph(Swish()(tg.input("x", (2,)))))
+    x   input             float32 (2,)
+    t1  = x * sigmoid(x)  float32 (2,)
+    """
+
+    composite: ClassVar[bool] = True
+
+    def compose(self, *inputs: Any) -> Tensor:
+        """Record the parts on tensors and return the result, a node of its own even where an input comes back unchanged.
+
+        Errors of the parts name the composite first. Raises ``OperationError`` where ``forward`` returns no tensor.
+        """
+        operands = lift(self, self.operands(*inputs))
+        if self.has_shape_rule:
+            self.shape(*operands)
+        try:
+            y = self.forward(*operands)
+        except (ShapeError, DTypeError, AttributeValueError, OperationError) as error:
+            raise type(error)(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from None
+        if not isinstance(y, Tensor):
+            raise OperationError(
+                f"{self.name}: forward returned {type(y).__name__} for tensors; write it in operators and operations"
+            )
+        return OPERATIONS["identity"](y) if any(y is x for x in operands) else y  # type: ignore[no-any-return]
+
+    def vjp(self, dy: Any, y: Any, /, *inputs: Any) -> Sequence[Any]:
+        """Return the gradients of the inputs: those that the sweep through the parts finds, ``None`` where none flows."""
+        recording = any(isinstance(x, Tensor) for x in (dy, *inputs))
+        # One tensor may stand in two places, and each place has a gradient of its own.
+        leaves = [_again(x) if recording else Tensor("tensor", value=np.array(x)) for x in inputs]
+        found = gradients_of(self.forward(*leaves), leaves, dy)
+        gradients = [found.get(leaf) for leaf in leaves]
+        return gradients if recording else [None if dx is None else dx.value for dx in gradients]
+
+
+def _again(x: Any) -> Tensor:
+    return OPERATIONS["identity"](x if isinstance(x, Tensor) else Tensor("tensor", value=np.array(x)))  # type: ignore[no-any-return]
