@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from tinygraph.interop.onnx.node import Node, Rule, Value, is_constant
 from tinygraph.ops import activation as act
 from tinygraph.ops import comparison as cmp
 from tinygraph.ops import elementwise as el
+from tinygraph.ops import logic, rectifier, rounding
 from tinygraph.ops.shape import expand_dims
 
 # Before this operator set, a second operand was broadcast only where an attribute said so, and along which axis.
@@ -27,9 +27,14 @@ def binary(function: Rule) -> Rule:
     return lambda n, x, y: function(x, aligned(n, x, y))
 
 
-def variadic(function: Rule) -> Rule:
-    """Return the rule of an operator that puts any number of tensors together two by two."""
-    return lambda n, *x: functools.reduce(function, x)
+def several(function: Rule) -> Rule:
+    """Return the rule of an operator that puts any number of tensors together; of one alone it is that one."""
+    return lambda n, *x: function(list(x)) if len(x) > 1 else x[0]
+
+
+def numbered(function: Rule, **attributes: tuple[str, float]) -> Rule:
+    """Return the rule of an operation with numbers for attributes: its name for each, with ONNX's name and default."""
+    return lambda n, x: function(x, **{own: n.number(name, default) for own, (name, default) in attributes.items()})
 
 
 def aligned(n: Node, x: Value, y: Value) -> Value:
@@ -40,19 +45,29 @@ def aligned(n: Node, x: Value, y: Value) -> Value:
     return expand_dims(y, tuple(range(y.ndim, y.ndim + trailing))) if trailing > 0 else y
 
 
-def cast(n: Node, x: Value, like: Value = None) -> Value:
-    """Cast, and CastLike."""
-    dtype = n.dtype(n.need("to")) if like is None else like.dtype
+def cast(n: Node, x: Value) -> Value:
+    """Cast."""
+    return to_dtype(x, n.dtype(n.need("to")))
+
+
+def cast_like(n: Node, x: Value, like: Value) -> Value:
+    """CastLike."""
+    return to_dtype(x, like.dtype)
+
+
+def to_dtype(x: Value, dtype: Any) -> Value:
+    """Return a tensor in another dtype, or itself where it has it already."""
     return x if x.dtype == dtype else el.cast(x, dtype.name)
 
 
 def divide(n: Node, x: Value, y: Value) -> Value:
-    """Div: for whole numbers without the remainder, towards zero."""
+    """Div: of whole numbers what is left without the remainder, which has the sign of the dividend."""
+    y = aligned(n, x, y)
     if x.dtype.kind == "f":
-        return el.divide(x, aligned(n, x, y))
-    if is_constant(x) and is_constant(y):
-        return (np.sign(x) * np.sign(y) * (np.abs(x) // np.abs(y))).astype(x.dtype)
-    return n.fail("whole numbers are divided only where they are known when the graph is recorded")
+        return el.divide(x, y)
+    if x.dtype.itemsize < 8 or not (is_constant(x) and is_constant(y)):
+        return el.cast(el.divide(el.subtract(x, rounding.mod(x, y, fmod=True)), y), x.dtype.name)
+    return (x - np.fmod(x, y)) // y
 
 
 def power(n: Node, x: Value, y: Value) -> Value:
@@ -99,46 +114,17 @@ def prelu(n: Node, x: Value, slope: Value) -> Value:
     """PRelu: before opset 7 one slope for each channel."""
     if n.opset < _BROADCAST_BY_AXIS and slope.ndim == 1 and slope.shape[0] > 1:
         slope = expand_dims(slope, tuple(range(1, x.ndim - 1)))
-    return cmp.where(cmp.less(x, _zero(x)), el.multiply(slope, x), x)
-
-
-def elu(n: Node, x: Value) -> Value:
-    """Elu: alpha (exp(x) - 1) below 0."""
-    return _elu(x, n.number("alpha", 1.0))
-
-
-def _elu(x: Value, alpha: float, scale: float = 1.0) -> Value:
-    below = el.multiply(el.expm1(cmp.minimum(x, _zero(x))), _number(x, alpha))
-    return el.add(act.relu(x), below) if scale == 1.0 else el.multiply(el.add(act.relu(x), below), _number(x, scale))
+    return rectifier.prelu(x, slope)
 
 
 def selu(n: Node, x: Value) -> Value:
-    """Selu: Elu with a scale; the defaults were other numbers before opset 6."""
-    return _elu(x, n.number("alpha", 1.67326319), n.number("gamma", 1.05070102))
+    """Selu: the numbers by default are the more exact ones of opset 6."""
+    return rectifier.selu(x, alpha=n.number("alpha", 1.6732632423543772), gamma=n.number("gamma", 1.0507009873554805))
 
 
-def celu(n: Node, x: Value) -> Value:
-    """Celu: alpha (exp(x / alpha) - 1) below 0."""
-    alpha = n.number("alpha", 1.0)
-    below = el.multiply(el.expm1(el.divide(cmp.minimum(x, _zero(x)), _number(x, alpha))), _number(x, alpha))
-    return el.add(act.relu(x), below)
-
-
-def hard_sigmoid(n: Node, x: Value) -> Value:
-    """HardSigmoid: alpha x + beta, limited to the range from 0 to 1."""
-    alpha, beta = n.number("alpha", 0.2), n.number("beta", 0.5)
-    return cmp.clip(el.add(el.multiply(x, _number(x, alpha)), _number(x, beta)), 0.0, 1.0)
-
-
-def hard_swish(n: Node, x: Value) -> Value:
-    """HardSwish: x times the hard sigmoid with alpha 1/6."""
-    sixth = el.divide(cmp.clip(el.add(x, _number(x, 3.0)), 0.0, 6.0), _number(x, 6.0))
-    return el.multiply(x, sixth)
-
-
-def thresholded_relu(n: Node, x: Value) -> Value:
-    """ThresholdedRelu: x above alpha, and 0 elsewhere."""
-    return cmp.where(cmp.greater(x, _number(x, n.number("alpha", 1.0))), x, _zero(x))
+def is_infinite(n: Node, x: Value) -> Value:
+    """IsInf."""
+    return logic.isinf(x, negative=bool(n.get("detect_negative", 1)), positive=bool(n.get("detect_positive", 1)))
 
 
 def shrink(n: Node, x: Value) -> Value:
@@ -148,36 +134,15 @@ def shrink(n: Node, x: Value) -> Value:
     return cmp.where(cmp.greater(x, _number(x, lambd)), el.subtract(x, _number(x, bias)), low)
 
 
-def softsign(n: Node, x: Value) -> Value:
-    """Softsign: x / (1 + |x|)."""
-    return el.divide(x, el.add(el.abs(x), _number(x, 1.0)))
-
-
-def mish(n: Node, x: Value) -> Value:
-    """Mish: x tanh(softplus(x))."""
-    return el.multiply(x, act.tanh(act.softplus(x)))
-
-
 def swish(n: Node, x: Value) -> Value:
     """Swish: x sigmoid(alpha x)."""
     alpha = n.number("alpha", 1.0)
     return el.multiply(x, act.sigmoid(x if alpha == 1.0 else el.multiply(x, _number(x, alpha))))
 
 
-def leaky_relu(n: Node, x: Value) -> Value:
-    """LeakyRelu: alpha x below 0."""
-    return act.leaky_relu(x, slope=n.number("alpha", 0.01))
-
-
 def gelu(n: Node, x: Value) -> Value:
     """Gelu: exact, or by the tangent."""
     return act.gelu(x, approximate=n.get("approximate", "none"))
-
-
-def mean(n: Node, *x: Value) -> Value:
-    """Mean: of any number of tensors, element by element."""
-    total = functools.reduce(el.add, x)
-    return el.divide(total, _number(x[0], float(len(x)))) if len(x) > 1 else total
 
 
 def _number(x: Value, number: float) -> Any:
@@ -186,8 +151,3 @@ def _number(x: Value, number: float) -> Any:
 
 def _zero(x: Value) -> Any:
     return np.zeros((), x.dtype)
-
-
-def one(x: Value) -> Any:
-    """Return 1 in the dtype of ``x``."""
-    return np.ones((), x.dtype)

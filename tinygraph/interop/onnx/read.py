@@ -91,7 +91,9 @@ def _check_graph(graph: Any, fail: Any) -> None:
         where = f"node {node.name or place!r} ({node.op_type})"
         for name in node.input:
             if name and name not in known:
-                why = "only a later node defines: a cycle, or nodes out of order" if name in later else "nothing defines"
+                why = (
+                    "only a later node defines: a cycle, or nodes out of order" if name in later else "nothing defines"
+                )
                 fail(f"{where} reads {name!r}, which {why}")
         for name in node.output:
             if name in known:

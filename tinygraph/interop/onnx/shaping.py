@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,10 @@ import numpy as np
 from tinygraph.interop.onnx.node import Node, Value, is_constant
 from tinygraph.ops import comparison as cmp
 from tinygraph.ops import elementwise as el
+from tinygraph.ops import gather as ga
+from tinygraph.ops import gather_nd as gd
 from tinygraph.ops import indexing as ix
+from tinygraph.ops import ranking as rk
 from tinygraph.ops import shape as sh
 
 
@@ -31,7 +35,13 @@ def axes_of(n: Node, given: Value, attribute: str = "axes") -> list[int] | None:
 
 def constant(n: Node) -> Any:
     """Constant: a tensor, a number or a list of numbers."""
-    kinds = {"value": None, "value_float": "float32", "value_floats": "float32", "value_int": "int64", "value_ints": "int64"}
+    kinds = {
+        "value": None,
+        "value_float": "float32",
+        "value_floats": "float32",
+        "value_int": "int64",
+        "value_ints": "int64",
+    }
     for name, dtype in kinds.items():
         if name in n.attributes:
             return n.attributes[name] if dtype is None else np.asarray(n.attributes[name], dtype)
@@ -151,7 +161,9 @@ def tile(n: Node, x: Value, repeats: Value, along: Value = None) -> Value:
     return x
 
 
-def slice_(n: Node, x: Value, starts: Value = None, ends: Value = None, axes: Value = None, steps: Value = None) -> Value:
+def slice_(
+    n: Node, x: Value, starts: Value = None, ends: Value = None, axes: Value = None, steps: Value = None
+) -> Value:
     """Slice: by attributes before opset 10, by inputs since."""
     if n.opset < 10:
         first, last, places, strides = list(n.need("starts")), list(n.need("ends")), n.get("axes"), None
@@ -177,22 +189,41 @@ def slice_(n: Node, x: Value, starts: Value = None, ends: Value = None, axes: Va
 def _span(start: int, end: int, step: int, size: int) -> slice:
     """Return a slice without ends that are the ends of the axis anyway."""
     if step > 0:
-        return slice(None if start == 0 or start <= -size else start, None if end >= size else end, None if step == 1 else step)
+        return slice(
+            None if start == 0 or start <= -size else start, None if end >= size else end, None if step == 1 else step
+        )
     return slice(None if start >= size - 1 else start, None if end < -size else end, step)
 
 
 def gather(n: Node, x: Value, indices: Value) -> Value:
     """Gather: elements along one axis, at positions that are known or that are data."""
     axis = n.axis(n.get("axis", 0), x)
-    if is_constant(indices):
-        _check_positions(n, indices, x.shape[axis])
-    position = int(indices) if is_constant(indices) and indices.ndim == 0 else indices
-    return ix.getitem(x, (slice(None),) * axis + (position,))
+    if is_constant(indices) and not is_constant(x) and indices.ndim == 0 and indices.dtype.kind in "iu":
+        return ix.getitem(x, (slice(None),) * axis + (int(indices),))
+    return ga.gather(x, indices, axis=axis)
 
 
-def _check_positions(n: Node, indices: Any, size: int) -> None:
-    if indices.size and not (-size <= indices.min() and indices.max() < size):
-        n.fail(f"its indices lie between {indices.min()} and {indices.max()}, outside an axis of {size}")
+def scatter_elements(n: Node, x: Value, indices: Value, updates: Value) -> Value:
+    """ScatterElements, and Scatter: elements put, or added, at positions along one axis."""
+    to, axis = tuple(x.shape), n.axis(n.get("axis", 0), x)
+    return _scattered(n, x, updates, lambda part: ga.scatter_add_elements(part, indices, to, axis=axis))
+
+
+def scatter_nd(n: Node, x: Value, indices: Value, updates: Value) -> Value:
+    """ScatterND: elements or slices put, or added, at coordinates."""
+    to = tuple(x.shape)
+    return _scattered(n, x, updates, lambda part: gd.scatter_add_nd(part, indices, to))
+
+
+def _scattered(n: Node, x: Value, updates: Value, add: Callable[[Value], Value]) -> Value:
+    """Add what ``add`` scatters, or put it in the place of what was there; of a place that is named twice ONNX says nothing."""
+    reduction = n.get("reduction", "none")
+    if reduction == "add":
+        return el.add(x, add(updates))
+    if reduction != "none":
+        n.fail(f"the reduction {reduction!r} is not known; known are 'none' and 'add'")
+    there = add(np.ones(tuple(updates.shape), np.int64))
+    return cmp.where(cmp.greater(there, np.int64(0)), add(updates), x)
 
 
 def split(n: Node, x: Value, sizes: Value = None) -> tuple[Value, ...]:
@@ -221,7 +252,11 @@ def pad(n: Node, x: Value, pads: Value = None, value: Value = None, axes: Value 
         n.fail(f"the mode {mode!r} is not known; known is 'constant'")
     if value is not None and not is_constant(value):
         n.fail("what it pads with must not depend on the data")
-    fill = n.number("value", 0.0) if value is None or not value.size else float(str(value.reshape(())[()]) if value.dtype.kind == "f" else value.reshape(()))
+    fill = (
+        n.number("value", 0.0)
+        if value is None or not value.size
+        else float(str(value.reshape(())[()]) if value.dtype.kind == "f" else value.reshape(()))
+    )
     pairs = [(0, 0)] * x.ndim
     for i, axis in enumerate(places):
         pairs[axis] = (widths[i], widths[i + len(places)])
@@ -281,3 +316,10 @@ def nonzero(n: Node, x: Value) -> Any:
     if not is_constant(x):
         n.fail("the shape of its result depends on the data")
     return np.asarray(np.nonzero(x), np.int64).reshape(x.ndim, -1)
+
+
+def top_k(n: Node, x: Value, k: Value = None) -> tuple[Value, Value]:
+    """TopK: the largest or smallest elements along one axis, in order, and their places."""
+    count = n.need("k") if k is None else whole(n, k, "its k")[0]
+    options = {"axis": n.axis(n.get("axis", -1), x), "largest": bool(n.get("largest", 1))}
+    return rk.top_k(x, count, **options), rk.top_k_indices(x, count, **options)

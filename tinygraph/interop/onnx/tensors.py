@@ -106,7 +106,9 @@ def _opened(folder: Path, location: str, fail: Fail) -> int:
         path = path / part
         if path.is_symlink():
             fail(f"its data must be a file, and {location!r} is or leads through a link")
-    file = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
+    file = os.open(
+        path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+    )
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
         fail(f"its data must be a file, and {location!r} is none")

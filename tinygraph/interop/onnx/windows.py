@@ -21,7 +21,14 @@ def conv(n: Node, x: Value, k: Value, b: Value = None) -> Value:
     axes = _images(n, x)
     size = list(k.shape[2:])
     x, padding = _padded(n, x, _pads(n, x, size), 0.0)
-    y = cv.conv2d(x, k, stride=_sizes(n, "strides", axes), padding=padding, dilation=_sizes(n, "dilations", axes), groups=n.get("group", 1))
+    y = cv.conv2d(
+        x,
+        k,
+        stride=_sizes(n, "strides", axes),
+        padding=padding,
+        dilation=_sizes(n, "dilations", axes),
+        groups=n.get("group", 1),
+    )
     return y if b is None else el.add(y, _column(b, axes))
 
 
@@ -30,7 +37,10 @@ def conv_transpose(n: Node, x: Value, k: Value, b: Value = None) -> Value:
     axes = _images(n, x)
     stride, dilation = _sizes(n, "strides", axes), _sizes(n, "dilations", axes)
     extra = _sizes(n, "output_padding", axes, 0)
-    full = tuple((s - 1) * t + d * (kk - 1) + 1 + e for s, t, d, kk, e in zip(x.shape[2:], stride, dilation, k.shape[2:], extra, strict=True))
+    full = tuple(
+        (s - 1) * t + d * (kk - 1) + 1 + e
+        for s, t, d, kk, e in zip(x.shape[2:], stride, dilation, k.shape[2:], extra, strict=True)
+    )
     y = cv.conv_transpose2d(x, k, stride=stride, dilation=dilation, groups=n.get("group", 1), output_padding=extra)
     pairs = _transposed_pads(n, x, full, stride, axes)
     if any(map(any, pairs)):
