@@ -1,0 +1,213 @@
+"""From a recorded graph to the tables of a model file: equations, parameters, constants. The batch becomes a name."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import keyword
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+import numpy as np
+
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.op import Op
+from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.tensor import Tensor
+from tinygraph.graph.text import lay_out
+from tinygraph.interop.onnx.importer import Imported
+from tinygraph.interop.onnx.tensors import Array
+from tinygraph.ops.index import Index
+from tinygraph.ops.shape import Reshape
+
+Fail = Callable[[str], NoReturn]
+
+
+class Size(int):
+    """A size that follows the batch: a number for one batch, written as an expression that holds for all."""
+
+    text: str
+
+    def __new__(cls, number: int, text: str) -> Size:
+        """Return the size that is ``number`` now and is written as ``text``."""
+        size = super().__new__(cls, number)
+        size.text = text
+        return size
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+class Names:
+    """Names for equations, each for one thing: those of the file with what Python's names cannot hold left out."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def new(self, name: str) -> str:
+        """Return a name that is like ``name``, and none that has been given before.
+
+        >>> names = Names()
+        >>> names.new("/layer1/Conv_output_0"), names.new("layer1/Conv"), names.new("12"), names.new("relu")
+        ('layer1_Conv', 'layer1_Conv_2', 't12', 'relu_2')
+        """
+        plain = re.sub(r"_output_0$", "", re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_"))
+        plain = plain if plain and not plain[0].isdigit() else f"t{plain}"
+        numbered = itertools.chain([plain], (f"{plain}_{i}" for i in itertools.count(2)))
+        found = next(n for n in numbered if n not in self.taken and n not in OPERATIONS and not keyword.iskeyword(n))
+        self.taken.add(found)
+        return found
+
+
+@dataclass
+class Written:
+    """A graph as equations, with the arrays that its parameters and constants hold and what its inputs are called."""
+
+    equations: str
+    outputs: dict[str, str]
+    inputs: dict[str, str]
+    parameters: dict[str, Array]
+    constants: dict[str, Array] = field(default_factory=dict)
+
+
+def written(recordings: Sequence[Imported], batches: Sequence[int], fail: Fail) -> Written:
+    """Return what was recorded for one size of batch, or for two, as equations that hold for every size."""
+    graphs = [Graph(list(recording.outputs.values())) for recording in recordings]
+    if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
+        fail("its graph is not the same for every size of batch; give its inputs fixed sizes")
+    writer = _Writer(recordings[0], batches, fail)
+    return writer.write(graphs)
+
+
+class _Writer:
+    def __init__(self, imported: Imported, batches: Sequence[int], fail: Fail) -> None:
+        self.imported, self.batches, self.fail = imported, batches, fail
+        self.names = Names()
+        self.copies: dict[Tensor, Tensor] = {}
+        self.numbers: dict[Tensor, str] = {}
+        self.written = Written("", {}, {}, {})
+        self.batch = ""
+
+    def write(self, graphs: Sequence[Graph]) -> Written:
+        first = graphs[0]
+        numbers = _numbers(first)
+        for nodes in zip(*(graph.nodes for graph in graphs), strict=True):
+            node = nodes[0]
+            self.copies[node] = self._leaf(nodes, numbers.get(node)) if node.op is None else self._node(nodes)
+        outputs = {name: self.copies[node] for name, node in self.imported.outputs.items()}
+        for name, copy in outputs.items():
+            copy.name = copy.name or self.names.new(name)
+            self.written.outputs[name] = copy.name
+        graph = Graph(list(outputs.values()))
+        lines = lay_out(graph.nodes, graph.outputs, digits=self.numbers.get).equations
+        self.written.equations = "\n".join(f"{e.label} = {e.expression}" for e in lines if e.expression)
+        return self.written
+
+    def _leaf(self, nodes: Sequence[Tensor], number: str | None) -> Tensor:
+        leaf = nodes[0]
+        if leaf.kind == "constant":
+            values = [node.value for node in nodes]
+            if any(value.shape != values[0].shape or not _same(value, values[0]) for value in values):
+                self.fail("a number in it is computed from the size of the batch; give its inputs fixed sizes")
+            copy = Tensor("constant", value=np.asarray(values[0]))
+            if number is not None:
+                self.numbers[copy] = number
+                return copy
+            copy.name = self.names.new("constant")
+            self.written.constants[copy.name] = copy.value
+            return copy
+        name = leaf.name or ""
+        copy = Tensor("input", None, (), None, leaf.shape, leaf.dtype, self.names.new(name))
+        assert copy.name is not None
+        if leaf.kind == "parameter":
+            self.written.parameters[copy.name] = self.imported.weights[name].array
+        else:
+            self.written.inputs[name] = copy.name
+            self.batch = self.batch or (f"{copy.name}.shape[0]" if nodes[-1].shape != leaf.shape else "")
+        return copy
+
+    def _node(self, nodes: Sequence[Tensor]) -> Tensor:
+        ops = [node.op for node in nodes]
+        if any(type(op) is not type(ops[0]) for op in ops):
+            self.fail("its graph is not the same for every size of batch; give its inputs fixed sizes")
+        op, node = ops[0], nodes[0]
+        assert op is not None
+        if any(other != op for other in ops):
+            op = self._common([other for other in ops if other is not None])
+        name = self.imported.names.get(node)
+        inputs = tuple(self.copies[x] for x in node.inputs)
+        return Tensor("node", op, inputs, None, node.shape, node.dtype, self.names.new(name) if name else None)
+
+    def _common(self, ops: Sequence[Op]) -> Op:
+        """Return an operation whose sizes follow the batch where those of the operations for several batches do."""
+        attributes = {name: self._size([getattr(op, name) for op in ops]) for name in ops[0].attributes()}
+        if isinstance(ops[0], Reshape) and isinstance(attributes["to"], tuple):
+            sizes = attributes["to"]
+            if sum(isinstance(size, Size) for size in sizes) == 1 and -1 not in sizes:
+                attributes["to"] = tuple(-1 if isinstance(size, Size) else size for size in sizes)
+        return dataclasses.replace(ops[0], **attributes)  # type: ignore[type-var]
+
+    def _size(self, values: Sequence[Any]) -> Any:
+        if all(value == values[0] for value in values):
+            return values[0]
+        if all(dataclasses.is_dataclass(value) for value in values):
+            fields = [f.name for f in dataclasses.fields(values[0])]
+            return dataclasses.replace(
+                values[0], **{name: self._size([getattr(value, name) for value in values]) for name in fields}
+            )
+        if all(isinstance(value, tuple) and len(value) == len(values[0]) for value in values):
+            parts = [self._size(items) for items in zip(*values, strict=True)]
+            return Index(parts) if isinstance(values[0], Index) else tuple(parts)
+        if not all(isinstance(value, int) for value in values) or not self.batch:
+            self.fail("its graph is not the same for every size of batch; give its inputs fixed sizes")
+        (one, other), (small, large) = values, self.batches
+        times, rest = divmod(other - one, large - small)
+        plus = one - times * small
+        if rest:
+            self.fail(f"a size in it is {one} for {small} samples and {other} for {large}, which follows no rule")
+        text = self.batch if times == 1 else f"{times} * {self.batch}"
+        return Size(one, text + (f" + {plus}" if plus > 0 else f" - {-plus}" if plus else ""))
+
+
+def _same(a: Array, b: Array) -> bool:
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
+
+
+def _numbers(graph: Graph) -> Mapping[Tensor, str]:
+    """Return the constants that can be written as numbers where they are used, without any result being another."""
+    texts = {node: _text(node) for node in graph.nodes if node.kind == "constant"}
+    numbers = {node: text for node, text in texts.items() if text is not None}
+    changed = True
+    while changed:
+        unfit = {x for node in graph.nodes for x in _unfit(node, numbers)}
+        numbers = {node: text for node, text in numbers.items() if node not in unfit}
+        changed = bool(unfit)
+    return numbers
+
+
+def _text(node: Tensor) -> str | None:
+    value = node.value
+    if not value.size or not (value == value.flat[0]).all():
+        return None
+    return str(value.flat[0]).replace("inf", "1e999")
+
+
+def _unfit(node: Tensor, numbers: Mapping[Tensor, str]) -> Iterable[Tensor]:
+    """Return the inputs of a node that cannot be numbers: its result would have another shape or dtype."""
+    written = [x for x in node.inputs if x in numbers]
+    others = [x for x in node.inputs if x not in numbers]
+    if not written:
+        return ()
+    if not others:
+        return written[:1]
+    large = [x for x in written if x.shape]
+    elementwise = node.op is not None and node.op.elementwise
+    fits = elementwise and np.broadcast_shapes(*(x.shape for x in others)) == node.shape
+    unfit = [] if fits else large
+    for x in written:
+        weak = np.result_type(*(other.dtype for other in others), x.value.flat[0].item())
+        if weak != x.dtype and x not in unfit:
+            unfit.append(x)
+    return unfit
