@@ -33,7 +33,7 @@ def check(context: click.Context, model: str, data: str | None, batch_size: int,
     from tinygraph.model import load_model
 
     checked = load_model(model, seed)
-    thing = checked if data else checked.graph(batch_size)
+    thing = checked if data else checked.record(batch_size, training=True).whole
     report = check(thing, _samples(checked, data, batch_size) if data else None, seed=seed or 0)
     say(str(report))
     if not report.ok:

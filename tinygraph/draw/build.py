@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, replace
@@ -14,6 +15,7 @@ from tinygraph.draw.fold import Part, parts_of
 from tinygraph.draw.marks import marks_of
 from tinygraph.draw.subject import Item, Subject, written_inputs
 from tinygraph.errors import TinygraphError, listing, nearest
+from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import leaf_note
 
@@ -127,6 +129,8 @@ class _Builder:
         alias = part.last in self.aliases
         ops = [made.op for made in item.nodes if made.op is not None]
         principal = max(ops, key=lambda op: _RANKS.get(op.family, 4), default=None)
+        called = composite_called(item.expression)
+        named = called[0] if called else principal
         return Card(
             id=f"n{part.last + 1}",
             kind="node",
@@ -134,16 +138,16 @@ class _Builder:
             expression=item.expression,
             shape=item.node.shape,
             dtype=str(item.node.dtype),
-            family="" if principal is None else principal.family,
-            title=_title(ops),
-            attributes="" if principal is None else attributes_text(principal),
+            family="" if named is None else named.family,
+            title=called[0].name if called else _title(ops),
+            attributes=called[1] if called else "" if principal is None else attributes_text(principal),
             number=number,
             group=item.group,
             gradient="" if alias else self._gradient(item),
             rules=() if alias else self._rules(item),
             kept=self._kept(item.nodes),
             note=self._bypassed.get(item.node, "") if self.gradients else "",
-            doc="" if principal is None else doc_line(principal),
+            doc="" if named is None else doc_line(named),
         )
 
     def _folded(self, part: Part) -> Card:
@@ -336,7 +340,25 @@ def attributes_text(op: Op) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in said.items())
 
 
-def doc_line(op: Op) -> str:
+def composite_called(expression: str) -> tuple[type[Op], str] | None:
+    """Return the composite that an expression is a call of, whose name says more than its parts, and the attributes given.
+
+    >>> found = composite_called("dropout(f, chance, rate=0.2)")
+    >>> (found[0].name, found[1]), composite_called("relu(Z)")
+    (('dropout', 'rate=0.2'), None)
+    """
+    name = expression.partition("(")[0]
+    if name not in OPERATIONS or not OPERATIONS[name].op.composite:
+        return None
+    call = ast.parse(expression, mode="eval").body
+    if not isinstance(call, ast.Call):
+        return None
+    op = OPERATIONS[name].op
+    given = [f"{word.arg}={ast.unparse(word.value)}" for word in call.keywords if word.arg not in op.parameters]
+    return op, ", ".join(given)
+
+
+def doc_line(op: Op | type[Op]) -> str:
     """Return the first line of an operation's documentation, empty where it has none of its own.
 
     >>> import tinygraph as tg
@@ -344,8 +366,9 @@ def doc_line(op: Op) -> str:
     True
     """
     # A dataclass without a docstring is given its signature for one.
-    doc = (type(op).__doc__ or "").strip().split("\n")[0]
-    return "" if doc.startswith(f"{type(op).__name__}(") else doc
+    kind = op if isinstance(op, type) else type(op)
+    doc = (kind.__doc__ or "").strip().split("\n")[0]
+    return "" if doc.startswith(f"{kind.__name__}(") else doc
 
 
 def _title(ops: Sequence[Op]) -> str:

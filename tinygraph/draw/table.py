@@ -22,6 +22,8 @@ FAMILIES = {
     "activation": "#009E73",
     "pooling": "#CC79A7",
     "reduction": "#CC79A7",
+    "normalization": "#CC79A7",
+    "dropout": "#BBBBBB",
     "loss": "#E69F00",
     "elementwise": "#BBBBBB",
     "comparison": "#BBBBBB",

@@ -82,6 +82,11 @@ class Statement:
         called = {id(node.func) for node in ast.walk(self.value) if isinstance(node, ast.Call)}
         return {node.id for node in ast.walk(self.value) if isinstance(node, ast.Name) and id(node) not in called}
 
+    def calls(self) -> set[str]:
+        """Return the names of the operations and blocks that the right-hand side calls."""
+        calls = (node.func for node in ast.walk(self.value) if isinstance(node, ast.Call))
+        return {function.id for function in calls if isinstance(function, ast.Name)}
+
     def fail(self, message: str, node: ast.AST | None = None) -> NoReturn:
         """Raise the error at a part of the equation."""
         at = node or self.value
@@ -144,9 +149,16 @@ def _statement(node: ast.stmt, text: Text) -> Statement:
 
 def parse_size(size: str, file: str | None, line: int | None) -> Statement:
     """Return the syntax of a size that is read off other tensors, such as ``f.shape[1]``."""
-    text = Text(size, file, line or 1, 1)
+    return parse_expression(size, "size", file, line, "a size")
+
+
+def parse_expression(
+    written: str, target: str, file: str | None, line: int | None, what: str = "an expression"
+) -> Statement:
+    """Return the syntax of an expression in a line of its own, as the equation of ``target``."""
+    text = Text(written, file, line or 1, 1)
     try:
-        expression = ast.parse(size.strip(), mode="eval").body
+        expression = ast.parse(written.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ModelError(f"not a size: {size!r}", file=file, line=line) from None
-    return Statement("size", expression, text)
+        raise ModelError(f"not {what}: {written!r}", file=file, line=line) from None
+    return Statement(target, expression, text)

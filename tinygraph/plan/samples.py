@@ -21,7 +21,7 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from tinygraph.graph.op import Op, Shape
-from tinygraph.ops import activation, convolution, indexing, linear, loss, pooling, reduction
+from tinygraph.ops import activation, convolution, indexing, linear, loss, normalization, pooling, reduction
 from tinygraph.ops import shape as moves
 from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.comparison import Clip
@@ -53,8 +53,8 @@ State: TypeAlias = Each | Part
 @dataclass(frozen=True)
 class Behaviour:
     """How an operation acts: the state of its result, the operation for a tile of ``t`` samples where its attributes
-    hold the size of the batch, whether a tile's result counts by its share of the samples, and which inputs are
-    constants of which a tile takes its own rows."""
+    hold the size of the batch, whether a tile's result counts by its share of the samples, and which inputs are known
+    before the tiles, constants or what chance leaves out, so that a tile takes its own rows of them."""
 
     state: State
     for_tile: Callable[[int], Op] | None = None
@@ -144,7 +144,7 @@ def _elementwise(use: Use) -> Behaviour | None:
     (axis,) = axes
     for i, (x, state, shift) in enumerate(zip(node.inputs, use.states, shifts, strict=True)):
         if state is WHOLE and axis >= shift and x.shape[axis - shift] != 1:
-            if x.value is None or axis != shift:
+            if (x.value is None and x.op is None) or axis != shift:
                 return None
             sliced.append(i)
     return Behaviour(Each(axis), sliced=tuple(sliced))
@@ -237,7 +237,7 @@ def _stacked_matmul(use: Use) -> Behaviour | None:
     return None if more else Behaviour(Each(axis))
 
 
-@_of(reduction.Sum, reduction.Mean, reduction.Max, reduction.Min, reduction.LogSumExp)
+@_of(reduction.Sum, reduction.Mean, reduction.Max, reduction.Min, reduction.LogSumExp, normalization.Variance)
 def _reduction(use: Use) -> Behaviour | None:
     (x,), axis = use.node.inputs, use.each(0)
     assert axis is not None
@@ -255,7 +255,13 @@ def _first_extreme(use: Use) -> Behaviour | None:
     return None if axis in normalized_axes(use.op, use.node.inputs[0], use.op.axis) else Behaviour(use.states[0])
 
 
-@_of(activation.Softmax, activation.LogSoftmax)
+@_of(normalization.Standardize)
+def _standardize(use: Use) -> Behaviour | None:
+    # Over the samples, mean and deviation are those of the whole batch, which no tile knows.
+    return None if use.each(0) in normalized_axes(use.op, use.node, use.op.axis) else Behaviour(use.states[0])
+
+
+@_of(normalization.WindowSum, activation.Softmax, activation.LogSoftmax)
 def _along_axis(use: Use) -> Behaviour | None:
     return None if use.op.axis % use.node.ndim == use.each(0) else Behaviour(use.states[0])
 
