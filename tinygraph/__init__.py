@@ -56,6 +56,7 @@ from tinygraph.ops.activation import (
     softsign,
     tanh,
 )
+from tinygraph.ops.arrange import depth_to_space, space_to_depth, tile, trilu
 from tinygraph.ops.comparison import (
     clip,
     equal,
@@ -70,6 +71,7 @@ from tinygraph.ops.comparison import (
 )
 from tinygraph.ops.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
 from tinygraph.ops.dropout import dropout
+from tinygraph.ops.einsum import einsum
 from tinygraph.ops.elementwise import (
     abs,
     add,
@@ -91,7 +93,7 @@ from tinygraph.ops.elementwise import (
 )
 from tinygraph.ops.gather import embedding, gather, gather_elements, scatter_add, scatter_add_elements
 from tinygraph.ops.gather_nd import gather_nd, scatter_add_nd
-from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put
+from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put, split
 from tinygraph.ops.linear import matmul
 from tinygraph.ops.logic import isinf, isnan, logical_and, logical_not, logical_or, logical_xor
 from tinygraph.ops.loss import bce, bce_with_logits, cross_entropy, mse, one_hot
@@ -120,6 +122,7 @@ from tinygraph.ops.product import cumsum, prod
 from tinygraph.ops.ranking import argmax, argmin, top_k, top_k_indices
 from tinygraph.ops.rectifier import celu, elu, hard_sigmoid, hard_swish, hard_tanh, prelu, relu6, selu, thresholded_relu
 from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
+from tinygraph.ops.resize import resize
 from tinygraph.ops.rounding import ceil, floor, mod, round, trunc
 from tinygraph.ops.several import maximum_all, mean_all, minimum_all
 from tinygraph.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose

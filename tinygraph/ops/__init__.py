@@ -2,9 +2,11 @@
 
 from tinygraph.ops import (
     activation,
+    arrange,
     comparison,
     convolution,
     dropout,
+    einsum,
     elementwise,
     gather,
     gather_nd,
@@ -19,6 +21,7 @@ from tinygraph.ops import (
     ranking,
     rectifier,
     reduction,
+    resize,
     rounding,
     several,
     shape,
@@ -27,9 +30,11 @@ from tinygraph.ops import (
 
 __all__ = [
     "activation",
+    "arrange",
     "comparison",
     "convolution",
     "dropout",
+    "einsum",
     "elementwise",
     "gather",
     "gather_nd",
@@ -44,6 +49,7 @@ __all__ = [
     "ranking",
     "rectifier",
     "reduction",
+    "resize",
     "rounding",
     "several",
     "shape",

@@ -6,7 +6,7 @@ Positions are whole numbers, from the end where they are negative; they have no 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ class ByPositions(Op):
     holomorphic: ClassVar[bool] = True
 
     def result_dtype(self, x: Value, indices: Value) -> np.dtype[Any]:
-        return np.dtype(x.dtype)
+        return np.result_type(x.dtype)
 
     def require_whole(self, x: Value, indices: Value) -> None:
         """Refuse positions of another type than whole numbers."""
@@ -45,6 +45,7 @@ class ByPositions(Op):
 
 def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(normal(rng, (4, 3)), np.array([3, 0, 0]))
+    yield Sample(normal(rng, (2, 2, 3)), np.array([[0, 2], [-1, 1]]), axis=2)
     yield Sample(normal(rng, (2, 3, 2)), np.array([[0, 2], [-1, 1]]), axis=1)
     yield Sample(normal(rng, (2, 3)), np.array(-2), axis=-1)
 
@@ -224,7 +225,7 @@ def require_beside(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) -> 
 @register
 @dataclass(frozen=True)
 class ScatterAddElements(ByPositions):
-    """Zeros of shape ``to`` with each element of ``x`` added where it stands, but along ``axis`` at the position in ``indices``.
+    """Zeros of shape ``to`` with elements of ``x`` added where they stand, but along ``axis`` at the positions in ``indices``.
 
     The transpose of ``gather_elements``, and its gradient. Source: NumPy's ``add.at``; ONNX's ``ScatterElements`` with the
     reduction ``add``, on zeros. Raises ``ShapeError`` for what does not fit and ``DataError`` for indices out of range.
@@ -270,6 +271,20 @@ scatter_add = ScatterAdd.function
 embedding = Embedding.function
 gather_elements = GatherElements.function
 scatter_add_elements = ScatterAddElements.function
+
+
+def take_along(x: Value, places: Mapping[int, Any]) -> Value:
+    """Return the slices of ``x`` at the places that are given for some of its axes."""
+    for axis, indices in places.items():
+        x = gather(x, indices, axis)
+    return x
+
+
+def add_along(x: Value, places: Mapping[int, Any], shape: Shape) -> Value:
+    """Return zeros of a shape with ``x`` added at the places that are given for some axes: the transpose of ``take_along``."""
+    for axis, indices in places.items():
+        x = scatter_add(x, indices, shape[axis], axis)
+    return x
 
 
 def _take(x: Value, indices: Value, axis: int | None = None) -> Value:

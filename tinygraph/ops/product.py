@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -16,6 +17,13 @@ from tinygraph.ops.indexing import concatenate
 from tinygraph.ops.reduction import Reduction
 from tinygraph.ops.samples import each, normal, off_zero
 from tinygraph.ops.shape import reshape, transpose
+
+
+def _prod_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(off_zero(rng, (3, 4)))
+    yield Sample(off_zero(rng, (2, 3, 2)), axis=1)
+    yield Sample(off_zero(rng, (2, 5)), axis=1)
+    yield Sample(off_zero(rng, (2, 3, 2)), axis=(0, -1), keepdims=True)
 
 
 @register(numpy=[np.prod])
@@ -40,15 +48,7 @@ class Prod(Reduction):
     formula: ClassVar[str] = "prod({x})"
     tex: ClassVar[str] = r"\operatorname{prod}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(
-            off_zero,
-            ((3, 4), {}),
-            ((2, 3, 2), {"axis": 1}),
-            ((2, 5), {"axis": 1}),
-            ((2, 3, 2), {"axis": (0, -1), "keepdims": True}),
-        )
-    )
+    samples = staticmethod(_prod_samples)
     edges: ClassVar[tuple[Edge, ...]] = (
         Edge(Sample([[2.0, 0.0, 4.0], [0.0, 0.0, 3.0]], axis=1), [[0.0, 8.0, 0.0], [0.0, 0.0, 0.0]]),
     )
