@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.interop.onnx.node import Node, Value, is_constant
+from tinygraph.ops import arrange as ar
 from tinygraph.ops import comparison as cmp
 from tinygraph.ops import elementwise as el
 from tinygraph.ops import gather as ga
@@ -153,12 +154,7 @@ def tile(n: Node, x: Value, repeats: Value, along: Value = None) -> Value:
     if len(times) != x.ndim:
         n.fail(f"it repeats {len(times)} axes of shape {tuple(x.shape)}")
     n.checked_size([size * count for size, count in zip(x.shape, times, strict=True)])
-    for axis, count in enumerate(times):
-        if count == 0:
-            x = ix.getitem(x, (slice(None),) * axis + (slice(0, 0),))
-        elif count > 1:
-            x = ix.concatenate([x] * count, axis=axis)
-    return x
+    return ar.tile(x, tuple(times))
 
 
 def slice_(
@@ -242,21 +238,12 @@ def split(n: Node, x: Value, sizes: Value = None) -> tuple[Value, ...]:
 
 
 def pad(n: Node, x: Value, pads: Value = None, value: Value = None, axes: Value = None) -> Value:
-    """Pad: with a number; less than nothing takes away."""
+    """Pad: with a number or with copies; less than nothing takes away."""
     mode = n.get("mode", "constant")
     widths = list(n.get("pads", n.get("paddings", ()))) if pads is None else whole(n, pads, "its pads")
     places = list(range(x.ndim)) if axes is None else [n.axis(a, x) for a in whole(n, axes, "its axes")]
     if len(widths) != 2 * len(places):
         n.fail(f"it pads {len(widths)} sides of {len(places)} axes")
-    if mode != "constant":
-        n.fail(f"the mode {mode!r} is not known; known is 'constant'")
-    if value is not None and not is_constant(value):
-        n.fail("what it pads with must not depend on the data")
-    fill = (
-        n.number("value", 0.0)
-        if value is None or not value.size
-        else float(str(value.reshape(())[()]) if value.dtype.kind == "f" else value.reshape(()))
-    )
     pairs = [(0, 0)] * x.ndim
     for i, axis in enumerate(places):
         pairs[axis] = (widths[i], widths[i + len(places)])
@@ -264,32 +251,18 @@ def pad(n: Node, x: Value, pads: Value = None, value: Value = None, axes: Value 
         x = ix.getitem(x, tuple(slice(max(-a, 0) or None, min(b, 0) or None) for a, b in pairs))
         pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
     n.checked_size([a + size + b for size, (a, b) in zip(x.shape, pairs, strict=True)])
-    return ix.pad(x, tuple(pairs), fill) if any(map(any, pairs)) else x
+    if not any(map(any, pairs)):
+        return x
+    return ix.pad(x, tuple(pairs), _fill(n, value) if mode == "constant" else 0.0, mode=mode)
 
 
-def depth_to_space(n: Node, x: Value) -> Value:
-    """DepthToSpace: channels as blocks of pixels."""
-    block, (count, channels, rows, columns) = n.need("blocksize"), _image(n, x)
-    rest = channels // block**2
-    if n.get("mode", "DCR") == "DCR":
-        moved = sh.transpose(sh.reshape(x, (count, block, block, rest, rows, columns)), (0, 3, 4, 1, 5, 2))
-    else:
-        moved = sh.transpose(sh.reshape(x, (count, rest, block, block, rows, columns)), (0, 1, 4, 2, 5, 3))
-    return sh.reshape(moved, (count, rest, rows * block, columns * block))
-
-
-def space_to_depth(n: Node, x: Value) -> Value:
-    """SpaceToDepth: blocks of pixels as channels."""
-    block, (count, channels, rows, columns) = n.need("blocksize"), _image(n, x)
-    parts = sh.reshape(x, (count, channels, rows // block, block, columns // block, block))
-    moved = sh.transpose(parts, (0, 3, 5, 1, 2, 4) if n.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4))
-    return sh.reshape(moved, (count, channels * block**2, rows // block, columns // block))
-
-
-def _image(n: Node, x: Value) -> tuple[int, ...]:
-    if x.ndim != 4:
-        n.fail(f"it takes images of 4 axes; found shape {tuple(x.shape)}")
-    return tuple(x.shape)
+def _fill(n: Node, value: Value) -> float:
+    """Return what is padded with."""
+    if value is None or not value.size:
+        return n.number("value", 0.0)
+    if not is_constant(value):
+        n.fail("what it pads with must not depend on the data")
+    return float(str(value.reshape(())[()])) if value.dtype.kind == "f" else float(value.reshape(()))
 
 
 def one_hot(n: Node, indices: Value, depth: Value, values: Value) -> Value:
@@ -305,10 +278,7 @@ def one_hot(n: Node, indices: Value, depth: Value, values: Value) -> Value:
 
 def trilu(n: Node, x: Value, k: Value = None) -> Value:
     """Trilu: the upper or the lower triangle, zeros elsewhere."""
-    offset = 0 if k is None else whole(n, k, "its k")[0]
-    ones = np.ones(n.checked_size(x.shape[-2:]), bool)
-    mask = np.triu(ones, offset) if n.get("upper", 1) else np.tril(ones, offset)
-    return cmp.where(mask, x, np.zeros((), x.dtype))
+    return ar.trilu(x, 0 if k is None else whole(n, k, "its k")[0], upper=bool(n.get("upper", 1)))
 
 
 def nonzero(n: Node, x: Value) -> Any:

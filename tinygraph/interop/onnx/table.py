@@ -9,13 +9,15 @@ from tinygraph.interop.onnx import shaping as sp
 from tinygraph.interop.onnx import windows as wn
 from tinygraph.interop.onnx.node import Operator as Op
 from tinygraph.ops import activation as act
+from tinygraph.ops import arrange, logic, norm, product, ranking, rectifier, rounding, several
 from tinygraph.ops import comparison as cmp
 from tinygraph.ops import elementwise as el
 from tinygraph.ops import gather as ga
 from tinygraph.ops import gather_nd as gd
-from tinygraph.ops import logic, norm, product, ranking, rectifier, rounding, several
+from tinygraph.ops import global_pooling as gp
 from tinygraph.ops import reduction as red
 from tinygraph.ops import trigonometry as tri
+from tinygraph.ops.einsum import einsum
 from tinygraph.ops.linear import matmul
 
 OPERATORS: dict[str, Op] = {
@@ -90,7 +92,7 @@ OPERATORS: dict[str, Op] = {
     "Concat": Op(sp.concat),
     "Constant": Op(sp.constant),
     "ConstantOfShape": Op(sp.constant_of_shape, constants=(0,)),
-    "DepthToSpace": Op(sp.depth_to_space),
+    "DepthToSpace": Op(lambda n, x: arrange.depth_to_space(x, n.need("blocksize"), mode=n.get("mode", "DCR"))),
     "Expand": Op(sp.expand, constants=(1,)),
     "EyeLike": Op(sp.eye_like),
     "Flatten": Op(sp.flatten),
@@ -108,7 +110,7 @@ OPERATORS: dict[str, Op] = {
     "Shape": Op(sp.shape),
     "Size": Op(sp.size),
     "Slice": Op(sp.slice_, constants=(1, 2, 3, 4)),
-    "SpaceToDepth": Op(sp.space_to_depth),
+    "SpaceToDepth": Op(lambda n, x: arrange.space_to_depth(x, n.need("blocksize"), mode=n.get("mode", "DCR"))),
     "Split": Op(sp.split, constants=(1,)),
     "Squeeze": Op(sp.squeeze, constants=(1,)),
     "Tile": Op(sp.tile, constants=(1, 2)),
@@ -119,6 +121,7 @@ OPERATORS: dict[str, Op] = {
     # Elements put together.
     "ArgMax": Op(rd.place(ranking.argmax)),
     "ArgMin": Op(rd.place(ranking.argmin)),
+    "Einsum": Op(lambda n, *x: einsum(list(x), n.need("equation").replace(" ", ""))),
     "CumSum": Op(rd.cumsum, constants=(1,)),
     "Gemm": Op(rd.gemm),
     "Hardmax": Op(rd.hardmax),
@@ -148,7 +151,11 @@ OPERATORS: dict[str, Op] = {
     "AveragePool": Op(wn.average_pool),
     "Conv": Op(wn.conv, columns=(2,)),
     "ConvTranspose": Op(wn.conv_transpose, columns=(2,)),
-    "GlobalAveragePool": Op(wn.global_average_pool),
-    "GlobalMaxPool": Op(wn.global_max_pool),
+    "GlobalAveragePool": Op(wn.whole_image(gp.global_avg_pool)),
+    "GlobalLpPool": Op(wn.global_lp_pool),
+    "GlobalMaxPool": Op(wn.whole_image(gp.global_max_pool)),
+    "LpPool": Op(wn.lp_pool),
     "MaxPool": Op(wn.max_pool),
+    "Resize": Op(wn.resize, constants=(1, 2, 3)),
+    "Upsample": Op(wn.resize, constants=(1,)),
 }

@@ -1,108 +1,142 @@
-"""ONNX's convolutions and pools: windows over images."""
+"""ONNX's convolutions and pools: windows over lines, images and volumes."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from tinygraph.interop.onnx.node import Node, Value
-from tinygraph.ops import convolution as cv
+from tinygraph.graph.registry import OPERATIONS
+from tinygraph.interop.onnx.node import Node, Rule, Value
+from tinygraph.interop.onnx.shaping import whole
 from tinygraph.ops import elementwise as el
+from tinygraph.ops import global_pooling as gp
 from tinygraph.ops import indexing as ix
-from tinygraph.ops import pooling as po
-from tinygraph.ops import reduction as red
 from tinygraph.ops import shape as sh
+from tinygraph.ops.resize import resize as resized
 
-Pairs = list[tuple[int, int]]
+Pairs = tuple[tuple[int, int], ...]
 
 
 def conv(n: Node, x: Value, k: Value, b: Value = None) -> Value:
     """Conv: images, kernels, and one bias for each kernel."""
-    axes = _images(n, x)
-    size = list(k.shape[2:])
-    x, padding = _padded(n, x, _pads(n, x, size), 0.0)
-    y = cv.conv2d(
-        x,
-        k,
-        stride=_sizes(n, "strides", axes),
-        padding=padding,
-        dilation=_sizes(n, "dilations", axes),
-        groups=n.get("group", 1),
-    )
+    axes = _axes(n, x)
+    options = {
+        "stride": _sizes(n, "strides", axes),
+        "dilation": _sizes(n, "dilations", axes),
+        "groups": n.get("group", 1),
+    }
+    y = _of_rank(axes, "conv{}d")(x, k, padding=_padding(n, list(k.shape[2:])), **options)
     return y if b is None else el.add(y, _column(b, axes))
 
 
 def conv_transpose(n: Node, x: Value, k: Value, b: Value = None) -> Value:
-    """ConvTranspose."""
-    axes = _images(n, x)
+    """ConvTranspose: the whole image that the windows reach, and from that what is asked for."""
+    axes = _axes(n, x)
     stride, dilation = _sizes(n, "strides", axes), _sizes(n, "dilations", axes)
     extra = _sizes(n, "output_padding", axes, 0)
-    full = tuple(
-        (s - 1) * t + d * (kk - 1) + 1 + e
-        for s, t, d, kk, e in zip(x.shape[2:], stride, dilation, k.shape[2:], extra, strict=True)
-    )
-    y = cv.conv_transpose2d(x, k, stride=stride, dilation=dilation, groups=n.get("group", 1), output_padding=extra)
-    pairs = _transposed_pads(n, x, full, stride, axes)
-    if any(map(any, pairs)):
-        y = ix.getitem(y, (slice(None), slice(None), *(slice(a or None, -c or None) for a, c in pairs)))
+    spans = zip(x.shape[2:], stride, dilation, k.shape[2:], extra, strict=True)
+    full = tuple((size - 1) * s + d * (kk - 1) + 1 + e for size, s, d, kk, e in spans)
+    options = {"stride": stride, "dilation": dilation, "groups": n.get("group", 1), "output_padding": extra}
+    pairs = _transposed_pads(n, x, full, stride)
+    if all(a == c and a >= 0 for a, c in pairs):
+        y = _of_rank(axes, "conv_transpose{}d")(x, k, padding=tuple(a for a, _ in pairs), **options)
+    else:
+        y = _cropped(_of_rank(axes, "conv_transpose{}d")(x, k, **options), pairs)
     return y if b is None else el.add(y, _column(b, axes))
 
 
-def _transposed_pads(n: Node, x: Value, full: tuple[int, ...], stride: tuple[int, ...], axes: int) -> Pairs:
+def _cropped(y: Value, pairs: Pairs) -> Value:
+    """Cut pixels off each side of an image, or add zeros where the number is negative."""
+    y = ix.getitem(y, (slice(None), slice(None), *(slice(max(a, 0) or None, min(-c, 0) or None) for a, c in pairs)))
+    added = tuple((max(-a, 0), max(-c, 0)) for a, c in pairs)
+    return ix.pad(y, ((0, 0), (0, 0), *added)) if any(map(any, added)) else y
+
+
+def _transposed_pads(n: Node, x: Value, full: tuple[int, ...], stride: tuple[int, ...]) -> Pairs:
     """Return what is cut from each side of the whole image that a transposed convolution could give."""
-    wanted = n.get("output_shape")
+    axes, wanted = len(full), n.get("output_shape")
     same = n.get("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER")
     if wanted is None and not same:
         pads = n.get("pads", [0] * 2 * axes)
-        return [(pads[i], pads[i + axes]) for i in range(axes)]
-    target = list(wanted)[-axes:] if wanted is not None else [s * t for s, t in zip(x.shape[2:], stride, strict=True)]
+        return tuple((pads[i], pads[i + axes]) for i in range(axes))
+    target = wanted[-axes:] if wanted is not None else [size * s for size, s in zip(x.shape[2:], stride, strict=True)]
     pairs = []
     for size, aim in zip(full, target, strict=True):
         total = size - aim
-        if total < 0:
-            n.fail(f"an output of {tuple(target)} is larger than the {full} that its windows reach")
-        before = total // 2 if n.get("auto_pad") == "SAME_UPPER" else total - total // 2
-        pairs.append((before, total - before))
-    return pairs
+        half = total // 2
+        pairs.append((half, total - half) if n.get("auto_pad") == "SAME_UPPER" else (total - half, half))
+    return tuple(pairs)
 
 
 def max_pool(n: Node, x: Value) -> Value:
     """MaxPool, without the positions of the maxima."""
-    axes, window = _images(n, x), list(n.need("kernel_shape"))
     if n.wants(1):
         n.fail("the positions of its maxima are not given")
-    if n.get("ceil_mode", 0) or set(n.get("dilations", [1])) != {1}:
-        n.fail("ceil_mode and dilations are not known")
-    x, padding = _padded(n, x, _pads(n, x, window), -math.inf, window)
-    return po.max_pool2d(x, tuple(window), stride=_sizes(n, "strides", axes), padding=padding)
+    return _pool(n, x, "max_pool{}d")
 
 
 def average_pool(n: Node, x: Value) -> Value:
-    """AveragePool."""
-    axes, window = _images(n, x), list(n.need("kernel_shape"))
-    pairs = _pads(n, x, window)
-    if n.get("ceil_mode", 0) or set(n.get("dilations", [1])) != {1}:
-        n.fail("ceil_mode and dilations are not known")
-    if any(map(any, pairs)) and not n.get("count_include_pad", 0):
-        n.fail("padding that does not count is not known")
-    x, padding = _padded(n, x, pairs, 0.0, window)
-    return po.avg_pool2d(x, tuple(window), stride=_sizes(n, "strides", axes), padding=padding)
+    """AveragePool: over the pixels of each window, those of the padding only where ``count_include_pad`` says so."""
+    return _pool(n, x, "avg_pool{}d", count_include_pad=bool(n.get("count_include_pad", 0)))
 
 
-def global_average_pool(n: Node, x: Value) -> Value:
-    """GlobalAveragePool."""
-    return red.mean(x, axis=tuple(range(2, x.ndim)), keepdims=True)
+def lp_pool(n: Node, x: Value) -> Value:
+    """LpPool."""
+    return _pool(n, x, "lp_pool{}d", p=n.get("p", 2))
 
 
-def global_max_pool(n: Node, x: Value) -> Value:
-    """GlobalMaxPool."""
-    return red.max(x, axis=tuple(range(2, x.ndim)), keepdims=True)
+def _pool(n: Node, x: Value, name: str, **options: Any) -> Value:
+    axes, window = _axes(n, x), [int(size) for size in n.need("kernel_shape")]
+    padding = _padding(n, window)
+    if padding == 0 or padding == ((0, 0),) * axes:
+        # What is not padded need not be told how padding counts.
+        options.pop("count_include_pad", None)
+    options |= {"stride": _sizes(n, "strides", axes), "dilation": _sizes(n, "dilations", axes)}
+    return _of_rank(axes, name)(x, tuple(window), padding=padding, ceil_mode=bool(n.get("ceil_mode", 0)), **options)
 
 
-def _images(n: Node, x: Value) -> int:
+def whole_image(function: Rule) -> Rule:
+    """Return the rule of a pool of the whole image, which keeps axes of size 1."""
+    return lambda n, x: function(x, keepdims=True)
+
+
+def global_lp_pool(n: Node, x: Value) -> Value:
+    """GlobalLpPool."""
+    return gp.global_lp_pool(x, p=float(n.get("p", 2)), keepdims=True)
+
+
+def resize(n: Node, x: Value, roi: Value = None, scales: Value = None, sizes: Value = None) -> Value:
+    """Resize and Upsample, to copies of the nearest pixel."""
+    if n.op_type == "Upsample" or n.opset < 11:
+        scales = roi
+    mode, coordinates = n.get("mode", "nearest"), n.get("coordinate_transformation_mode", "half_pixel")
+    rounding = n.get("nearest_mode", "round_prefer_floor")
+    if n.opset < 11:
+        coordinates, rounding = "asymmetric", "floor"
+    if mode != "nearest" or coordinates not in ("half_pixel", "asymmetric") or n.get("axes") is not None:
+        n.fail(f"known is the mode 'nearest', 'half_pixel' or 'asymmetric'; found {mode!r}, {coordinates!r}")
+    if n.get("keep_aspect_ratio_policy", "stretch") != "stretch" or n.get("antialias", 0):
+        n.fail("keep_aspect_ratio_policy and antialias are not known")
+    options = {"coordinates": coordinates, "rounding": rounding}
+    if sizes is not None and sizes.size:
+        to = whole(n, sizes, "its sizes")
+        if tuple(to[:2]) != tuple(x.shape[:2]):
+            n.fail(f"samples and channels keep their sizes; found {tuple(to)} for {tuple(x.shape)}")
+        return resized(x, size=tuple(n.checked_size(to[2:])), **options)
+    factors = [float(str(f)) for f in (n.get("scales") if scales is None else scales.ravel())]
+    if factors[:2] != [1.0, 1.0] or len(factors) != x.ndim:
+        n.fail(f"samples and channels keep their sizes; found scales {factors}")
+    n.checked_size([int(size * f) for size, f in zip(x.shape, factors, strict=True)])
+    return resized(x, scale=tuple(factors[2:]), **options)
+
+
+def _of_rank(axes: int, name: str) -> Any:
+    return OPERATIONS[name.format(axes)]
+
+
+def _axes(n: Node, x: Value) -> int:
     """Return over how many axes windows move."""
-    if x.ndim != 4:
-        n.fail(f"windows move over two axes here; found shape {tuple(x.shape)}")
+    if not 3 <= x.ndim <= 5:
+        n.fail(f"windows move over one to three axes here; found shape {tuple(x.shape)}")
     return int(x.ndim) - 2
 
 
@@ -113,34 +147,19 @@ def _sizes(n: Node, name: str, axes: int, default: int = 1) -> tuple[int, ...]:
     return tuple(sizes)
 
 
-def _pads(n: Node, x: Value, window: list[int]) -> Pairs:
-    """Return the padding before and after each axis, worked out where it goes by a name."""
+def _padding(n: Node, window: list[int]) -> Any:
+    """Return the padding: by name, or pixels before and after each axis."""
     axes = len(window)
-    if len(x.shape) - 2 != axes or (n.get("kernel_shape") or window) != window:
-        n.fail(f"its kernel_shape {n.get('kernel_shape')} does not fit windows of {window} over shape {tuple(x.shape)}")
+    if list(n.get("kernel_shape") or window) != window:
+        n.fail(f"its kernel_shape {n.get('kernel_shape')} is not that of its kernels, {window}")
     auto = n.get("auto_pad", "NOTSET")
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        pairs = []
-        sizes = zip(x.shape[2:], window, _sizes(n, "strides", axes), _sizes(n, "dilations", axes), strict=True)
-        for size, k, s, d in sizes:
-            total = max((-(-size // s) - 1) * s + d * (k - 1) + 1 - size, 0)
-            small, large = total // 2, total - total // 2
-            pairs.append((small, large) if auto == "SAME_UPPER" else (large, small))
-        return pairs
-    if auto not in ("NOTSET", "VALID"):
-        n.fail(f"its auto_pad {auto!r} is not known")
-    pads = n.get("pads", [0] * 2 * axes) if auto == "NOTSET" else [0] * 2 * axes
-    if len(pads) != 2 * axes or min(pads) < 0:
-        n.fail(f"its pads must hold {2 * axes} sizes, none negative; found {pads}")
-    return [(pads[i], pads[i + axes]) for i in range(axes)]
-
-
-def _padded(n: Node, x: Value, pairs: Pairs, value: float, window: list[int] | None = None) -> tuple[Value, Any]:
-    """Return the images and the padding that is left to the operation: none where its two sides differ."""
-    fits = window is None or all(2 * a <= k for (a, _), k in zip(pairs, window, strict=True))
-    if all(a == b for a, b in pairs) and fits:
-        return x, tuple(a for a, _ in pairs)
-    return ix.pad(x, ((0, 0), (0, 0), *pairs), value), 0
+    named = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0}
+    if auto in named:
+        return named[auto]
+    pads = n.get("pads", [0] * 2 * axes)
+    if auto != "NOTSET" or len(pads) != 2 * axes:
+        n.fail(f"its pads must hold {2 * axes} sizes, or a known auto_pad; found {pads} and {auto!r}")
+    return tuple((pads[i], pads[i + axes]) for i in range(axes))
 
 
 def _column(b: Value, axes: int) -> Value:
