@@ -45,7 +45,7 @@ def predict(model: str, weights: Path, data: str | None, out: Path | None) -> No
     trained.load(weights)
     x, y = samples(trained, data)
     output = trained.predict(x)
-    rule = decision_rule(trained.record(1))
+    rule = decision_rule(trained.record(trained.batch or 1))
     outputs = Outputs(trained.output, output, y, rule)
     say("\n".join(columns(outputs.shown(), right=True)))
     if len(output) > SHOWN_ROWS:

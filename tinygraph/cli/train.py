@@ -59,7 +59,7 @@ def train(
     material = load_data(source, learner)
     moves = as_optimizer(learner, optimizer, learning_rate)
     folder = prepared_folder(out or Path("runs") / file_name(learner.name))
-    epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.training.batch_size
+    epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
     introduce(learner, material)
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
     try:

@@ -217,7 +217,9 @@ def subject_of(
 
     if isinstance(thing, Model):
         # The backward pass is that of training; without one, a model is shown as it predicts.
-        recording = thing.record(_samples(thing, feeds) or batch, training=backward and thing.loss is not None)
+        recording = thing.record(
+            thing.batch or _samples(thing, feeds) or batch, training=backward and thing.loss is not None
+        )
         items, ends, loss = _equations(recording), recording.whole.outputs, recording.loss
         wrt: Sequence[Tensor] = list(thing.parameters.values())
         title = (thing.title or thing.name) if title is None else title

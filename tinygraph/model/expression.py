@@ -29,9 +29,7 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-_ALLOWED = (
-    "names, numbers, + - * / @ **, unary minus, one comparison, .T, .shape[i], x[...] and calls of operations and blocks"
-)
+_ALLOWED = "names, numbers, + - * / @ **, unary minus, one comparison, .T, .shape[i], x[...] and calls of operations and blocks"
 _LARGEST = 10**12
 
 

@@ -19,6 +19,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import lay_out
 from tinygraph.interop.onnx.importer import Imported
 from tinygraph.interop.onnx.tensors import Array
+from tinygraph.ops.activation import Softmax
 from tinygraph.ops.index import Index
 from tinygraph.ops.shape import Reshape
 
@@ -63,13 +64,19 @@ class Names:
 
 @dataclass
 class Written:
-    """A graph as equations, with the arrays that its parameters and constants hold and what its inputs are called."""
+    """A graph as equations, with the arrays that its parameters and its state hold, and what inputs and outputs are called.
 
-    equations: str
-    outputs: dict[str, str]
-    inputs: dict[str, str]
-    parameters: dict[str, Array]
-    constants: dict[str, Array] = field(default_factory=dict)
+    ``next`` are the expressions by which the state moves in training; ``logits`` is what a softmax at the end is of.
+    """
+
+    names: Names
+    equations: str = ""
+    outputs: dict[str, str] = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    parameters: dict[str, Array] = field(default_factory=dict)
+    state: dict[str, Array] = field(default_factory=dict)
+    next: dict[str, str] = field(default_factory=dict)
+    logits: str = ""
 
 
 def written(recordings: Sequence[Imported], batches: Sequence[int], fail: Fail) -> Written:
@@ -87,7 +94,7 @@ class _Writer:
         self.names = Names()
         self.copies: dict[Tensor, Tensor] = {}
         self.numbers: dict[Tensor, str] = {}
-        self.written = Written("", {}, {}, {})
+        self.written = Written(self.names)
         self.batch = ""
 
     def write(self, graphs: Sequence[Graph]) -> Written:
@@ -100,6 +107,10 @@ class _Writer:
         for name, copy in outputs.items():
             copy.name = copy.name or self.names.new(name)
             self.written.outputs[name] = copy.name
+        self._follow()
+        last = next(iter(outputs.values()))
+        if isinstance(last.op, Softmax):
+            last.inputs[0].name = self.written.logits = last.inputs[0].name or self.names.new("logits")
         graph = Graph(list(outputs.values()))
         lines = lay_out(graph.nodes, graph.outputs, digits=self.numbers.get).equations
         self.written.equations = "\n".join(f"{e.label} = {e.expression}" for e in lines if e.expression)
@@ -116,13 +127,14 @@ class _Writer:
                 self.numbers[copy] = number
                 return copy
             copy.name = self.names.new("constant")
-            self.written.constants[copy.name] = copy.value
+            self.written.state[copy.name] = copy.value
             return copy
         name = leaf.name or ""
         copy = Tensor("input", None, (), None, leaf.shape, leaf.dtype, self.names.new(name))
         assert copy.name is not None
-        if leaf.kind == "parameter":
-            self.written.parameters[copy.name] = self.imported.weights[name].array
+        if leaf.kind in ("parameter", "state"):
+            arrays = self.written.parameters if leaf.kind == "parameter" else self.written.state
+            arrays[copy.name] = self.imported.weights[name].array
         else:
             self.written.inputs[name] = copy.name
             self.batch = self.batch or (f"{copy.name}.shape[0]" if nodes[-1].shape != leaf.shape else "")
@@ -139,6 +151,17 @@ class _Writer:
         name = self.imported.names.get(node)
         inputs = tuple(self.copies[x] for x in node.inputs)
         return Tensor("node", op, inputs, None, node.shape, node.dtype, self.names.new(name) if name else None)
+
+    def _follow(self) -> None:
+        """Let running statistics follow the batches of a training, as the operator that wrote them did."""
+        for weight in self.imported.weights.values():
+            if weight.tensor is None or weight.follows is None or weight.follows not in self.copies:
+                continue
+            name, x = self.copies[weight.tensor].name, self.copies[weight.follows]
+            assert name is not None
+            x.name = x.name or self.names.new("x")
+            momentum = "" if weight.momentum == 0.1 else f", momentum={weight.momentum!r}"
+            self.written.next[name] = f"{weight.statistic}({name}, {x.name}{momentum})"
 
     def _common(self, ops: Sequence[Op]) -> Op:
         """Return an operation whose sizes follow the batch where those of the operations for several batches do."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -25,19 +25,25 @@ _OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"})
 
 @dataclass
 class Weight:
-    """An array of real numbers that computation on data may meet; it is then a parameter, in the shape first asked for."""
+    """An array of real numbers that computation on data may meet; it is then a parameter, in the shape first asked for.
+
+    Running statistics are state instead: they follow the batches of ``follows`` in training, by ``statistic`` and ``momentum``.
+    """
 
     name: str
     array: Array
     tensor: Tensor | None = None
+    follows: Tensor | None = None
+    statistic: str = ""
+    momentum: float = 0.1
 
-    def recorded(self, columns: int = 0) -> Tensor:
+    def recorded(self, columns: int = 0, kind: Literal["parameter", "state"] = "parameter") -> Tensor:
         """Return the parameter; where it holds a number for each channel, with an axis for each axis of an image."""
         column = columns > 0 and self.array.ndim == 1
         shape = (self.array.shape[0],) + (1,) * columns if column else self.array.shape
         if self.tensor is None:
             self.array = self.array.reshape(shape)
-            self.tensor = Tensor("parameter", None, (), None, shape, self.array.dtype, self.name)
+            self.tensor = Tensor(kind, None, (), None, shape, self.array.dtype, self.name)
         tensor: Tensor = self.tensor if self.tensor.shape == shape else reshape(self.tensor, shape)
         return tensor
 
@@ -181,9 +187,22 @@ class Importer:
         for place, x in enumerate(given):
             if isinstance(x, Weight):
                 known = place in operator.constants
-                x = x.array if known else x.recorded(images if place in operator.columns else 0)
+                columns = images if place in operator.columns else 0
+                state = place in operator.state and x.tensor is None
+                x = x.array if known else x.recorded(columns, "state" if state else "parameter")
             operands.append(x)
+        for place, statistic in operator.state.items():
+            weight = given[place]
+            if isinstance(weight, Weight) and weight.tensor is not None and weight.tensor.kind == "state":
+                self._let_follow(node, weight, operands[0], statistic)
         return operands
+
+    def _let_follow(self, node: Node, weight: Weight, x: Value, statistic: str) -> None:
+        """Note what running statistics are of; those of two tensors follow neither."""
+        once = not weight.statistic and isinstance(x, Tensor)
+        weight.follows, weight.statistic = (x if once else None), statistic
+        # ONNX says how much of the old is kept; what is left over from that is how far a step goes.
+        weight.momentum = float(str(np.float32(1 - node.number("momentum", 0.9))))
 
     def _folded(self, node: Node, rule: Callable[..., Any], arrays: list[Value]) -> Any:
         """Compute on arrays. What small ones can grow to is found out from shapes first."""

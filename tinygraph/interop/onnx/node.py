@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -30,13 +30,15 @@ class Operator:
     ``constants`` are the places of inputs that say *how* something is computed, such as the shape of a reshape: they must
     be known when the graph is recorded. ``columns`` are those that hold one number for each channel: weights there are kept
     with an axis of size 1 for each axis of an image, so that they broadcast as they are. ``since`` is the first operator
-    set whose definition is understood.
+    set whose definition is understood. ``state`` are the places of running statistics, which are not trained, and the
+    operations by which they follow the batches of a training.
     """
 
     rule: Rule
     constants: tuple[int, ...] = ()
     columns: tuple[int, ...] = ()
     since: int = 1
+    state: Mapping[int, str] = field(default_factory=dict)
 
 
 class Node:

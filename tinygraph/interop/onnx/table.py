@@ -139,7 +139,7 @@ OPERATORS: dict[str, Op] = {
     "ReduceSumSquare": Op(rd.sum_of(rd.square), constants=(1,)),
     "Softmax": Op(rd.softmax(act.softmax)),
     # Norms.
-    "BatchNormalization": Op(nm.batch_normalization),
+    "BatchNormalization": Op(nm.batch_normalization, state={3: "running_mean", 4: "running_variance"}),
     "GroupNormalization": Op(nm.group_normalization),
     "InstanceNormalization": Op(nm.instance_normalization),
     "LayerNormalization": Op(nm.layer_normalization),
