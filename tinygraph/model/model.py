@@ -211,6 +211,13 @@ class Model:
                 del self._recordings[next(iter(self._recordings))]
         return self._recordings[key]
 
+    def record_anew(self, batch: int, partial: bool = False) -> Recording:
+        """Return a new recording for ``batch`` samples, as in prediction; ``partial`` leaves the loss out."""
+        self.check_batch(batch)
+        leaves = {name: declare_input(name, i.batch_shape(batch), i.dtype) for name, i in self.inputs.items()}
+        only = self._program.needed_for(self.output) if partial else None
+        return record(self._program, self._parameters, leaves, only)
+
     def check_batch(self, count: int) -> None:
         """Raise ``DataError`` where samples do not divide into batches of the one size that the model is for."""
         if self.batch and count != self.batch:

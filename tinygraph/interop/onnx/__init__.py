@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from tinygraph.interop.onnx.export import to_onnx
 from tinygraph.interop.onnx.model import from_onnx
 
-__all__ = ["Backend", "from_onnx"]
+__all__ = ["Backend", "from_onnx", "to_onnx"]
 
 
 def __getattr__(name: str) -> Any:

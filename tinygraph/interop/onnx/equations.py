@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import keyword
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
 
 import numpy as np
 
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import lay_out
+from tinygraph.interop.onnx.batch import Fail, Size, followed
 from tinygraph.interop.onnx.importer import Imported
 from tinygraph.interop.onnx.tensors import Array
 from tinygraph.ops.activation import Softmax
-from tinygraph.ops.index import Index
 from tinygraph.ops.shape import Reshape
-
-Fail = Callable[[str], NoReturn]
-
-
-class Size(int):
-    """A size that follows the batch: a number for one batch, written as an expression that holds for all."""
-
-    text: str
-
-    def __new__(cls, number: int, text: str) -> Size:
-        """Return the size that is ``number`` now and is written as ``text``."""
-        size = super().__new__(cls, number)
-        size.text = text
-        return size
-
-    def __repr__(self) -> str:
-        return self.text
 
 
 class Names:
@@ -141,13 +121,12 @@ class _Writer:
         return copy
 
     def _node(self, nodes: Sequence[Tensor]) -> Tensor:
-        ops = [node.op for node in nodes]
-        if any(type(op) is not type(ops[0]) for op in ops):
-            self.fail("its graph is not the same for every size of batch; give its inputs fixed sizes")
-        op, node = ops[0], nodes[0]
-        assert op is not None
-        if any(other != op for other in ops):
-            op = self._common([other for other in ops if other is not None])
+        node = nodes[0]
+        op = followed([each.op for each in nodes if each.op is not None], self.batches, self.batch, self.fail)
+        if isinstance(op, Reshape) and isinstance(op.to, tuple) and -1 not in op.to:
+            # One size that follows the batch need not be written.
+            if sum(isinstance(size, Size) for size in op.to) == 1:
+                op = Reshape(tuple(-1 if isinstance(size, Size) else size for size in op.to))
         name = self.imported.names.get(node)
         inputs = tuple(self.copies[x] for x in node.inputs)
         return Tensor("node", op, inputs, None, node.shape, node.dtype, self.names.new(name) if name else None)
@@ -162,36 +141,6 @@ class _Writer:
             x.name = x.name or self.names.new("x")
             momentum = "" if weight.momentum == 0.1 else f", momentum={weight.momentum!r}"
             self.written.next[name] = f"{weight.statistic}({name}, {x.name}{momentum})"
-
-    def _common(self, ops: Sequence[Op]) -> Op:
-        """Return an operation whose sizes follow the batch where those of the operations for several batches do."""
-        attributes = {name: self._size([getattr(op, name) for op in ops]) for name in ops[0].attributes()}
-        if isinstance(ops[0], Reshape) and isinstance(attributes["to"], tuple):
-            sizes = attributes["to"]
-            if sum(isinstance(size, Size) for size in sizes) == 1 and -1 not in sizes:
-                attributes["to"] = tuple(-1 if isinstance(size, Size) else size for size in sizes)
-        return dataclasses.replace(ops[0], **attributes)  # type: ignore[type-var]
-
-    def _size(self, values: Sequence[Any]) -> Any:
-        if all(value == values[0] for value in values):
-            return values[0]
-        if all(dataclasses.is_dataclass(value) for value in values):
-            fields = [f.name for f in dataclasses.fields(values[0])]
-            return dataclasses.replace(
-                values[0], **{name: self._size([getattr(value, name) for value in values]) for name in fields}
-            )
-        if all(isinstance(value, tuple) and len(value) == len(values[0]) for value in values):
-            parts = [self._size(items) for items in zip(*values, strict=True)]
-            return Index(parts) if isinstance(values[0], Index) else tuple(parts)
-        if not all(isinstance(value, int) for value in values) or not self.batch:
-            self.fail("its graph is not the same for every size of batch; give its inputs fixed sizes")
-        (one, other), (small, large) = values, self.batches
-        times, rest = divmod(other - one, large - small)
-        plus = one - times * small
-        if rest:
-            self.fail(f"a size in it is {one} for {small} samples and {other} for {large}, which follows no rule")
-        text = self.batch if times == 1 else f"{times} * {self.batch}"
-        return Size(one, text + (f" + {plus}" if plus > 0 else f" - {-plus}" if plus else ""))
 
 
 def _same(a: Array, b: Array) -> bool:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tinygraph.errors import ModelError, OnnxError, listing, nearest
 from tinygraph.graph.registry import OPERATIONS, is_operation
 from tinygraph.graph.tensor import Tensor
+from tinygraph.interop.onnx.batch import BATCHES
 from tinygraph.interop.onnx.equations import Written, written
 from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, nodes_of
 from tinygraph.interop.onnx.node import Node
@@ -24,8 +25,6 @@ from tinygraph.model.model import Model
 
 # What a file that tinygraph wrote says of itself.
 OUTPUT, LOSS, TITLE = "tinygraph.output", "tinygraph.loss", "tinygraph.title"
-# Two sizes of batch tell what follows the batch and what does not.
-_BATCHES = (2, 3)
 _REAL = ("float32", "float64")
 
 
@@ -94,13 +93,11 @@ def declared_in(
     kind = None if dtype is None else np.dtype(dtype)
     shapes = _shapes(file, nodes, dict(sizes or {}), kind)
     batch = _fixed_batch(shapes)
-    batches = _BATCHES if batch is None else (batch,)
+    batches = BATCHES if batch is None else (batch,)
     recordings = [_recorded(file, shapes, count, wanted, nodes, kind) for count in batches]
     text = written(recordings, batches, file.fail)
-    if loss is not None and loss not in outputs:
-        labels = _add_loss(file, text, loss, chosen, recordings[0], batch)
-    else:
-        labels = {}
+    added = loss is not None and loss not in outputs
+    labels = _add_loss(file, text, loss or "", chosen, recordings[0], batch) if added else {}
     tables = _tables(file, told, text, shapes, batch, labels)
     tables["model"] |= {"output": text.outputs[chosen], "loss": text.outputs[loss] if loss is not None else False}
     return Declared(tables, {**text.parameters, **text.state})
