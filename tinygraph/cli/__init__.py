@@ -3,7 +3,7 @@
 import click
 
 from tinygraph import __version__
-from tinygraph.cli import certify, check, doctor, draw, equations, notes, ops, plan, predict, train
+from tinygraph.cli import certify, check, doctor, draw, equations, exchange, notes, ops, plan, predict, train
 from tinygraph.cli.group import Commands
 
 
@@ -12,7 +12,7 @@ from tinygraph.cli.group import Commands
 def main() -> None:
     """Models as equations: train them, draw them, and see their gradients.
 
-    MODEL is a TOML file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor, residual.
+    MODEL is a TOML file, an ONNX file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor, residual.
     """
 
 
@@ -22,6 +22,8 @@ for command in (
     draw.draw,
     equations.equations,
     notes.notes,
+    exchange.import_,
+    exchange.export,
     check.check,
     certify.certify,
     plan.plan,

@@ -132,6 +132,7 @@ class Model:
         self._parameters.sort(list(declaration.main.leaves))
         needed = self._program.needed_for(self.output)
         self.features = tuple(name for name in self.inputs if name in needed)
+        self.weighted = values is not None or declaration.weights is not None
         self.labels = tuple(name for name in self.inputs if name not in needed)
         if declaration.weights is not None and values is None:
             self.load(Path(path or "").parent / declaration.weights)
@@ -380,6 +381,12 @@ class Model:
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read parameters and state from a safetensors file of this model. Raises ``WeightsError``; then nothing has changed."""
         load_weights(path, self._parameters.tensors, self.name)
+
+    def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
+        """Write the model, with its weights, as an ONNX file; see ``tg.to_onnx``."""
+        from tinygraph.interop.onnx import to_onnx
+
+        to_onnx(self, path, loss=loss)
 
     def __reduce__(self) -> Any:
         """Copy and pickle a model as its declaration, seed, and the values of parameters and state."""

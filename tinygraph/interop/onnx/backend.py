@@ -14,10 +14,10 @@ from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, known_early, nodes_of
 from tinygraph.interop.onnx.read import File, checked
-from tinygraph.interop.onnx.tensors import Array, dtype_of
+from tinygraph.interop.onnx.tensors import Array
 
 
-class Prepared(BackendRep):  # type: ignore[misc]
+class Prepared(BackendRep):
     """A model ready to run. Recorded once for each set of shapes, or for each run where inputs say how to compute."""
 
     def __init__(self, file: File) -> None:
@@ -72,7 +72,7 @@ class Prepared(BackendRep):  # type: ignore[misc]
         return imported, leaves
 
 
-class Backend(OnnxBackend):  # type: ignore[misc]
+class Backend(OnnxBackend):
     """tinygraph as a backend of ONNX: ``Backend.run_model(model, inputs)``, ``Backend.prepare(model).run(inputs)``.
 
     Whatever a model holds that the table of operators lacks is an ``OnnxError`` when it is prepared.
@@ -91,14 +91,10 @@ class Backend(OnnxBackend):  # type: ignore[misc]
     def prepare(cls, model: Any, device: str = "CPU", **kwargs: Any) -> Prepared:
         """Return a model ready to run. Raises ``OnnxError``."""
         file = checked(model, model.graph.name or "model")
-        for name, value in inputs_of(file).items():
-            if not value.type.HasField("tensor_type"):
-                file.fail(f"input {name!r} is no tensor")
-            dtype_of(value.type.tensor_type.elem_type, lambda why, name=name: file.fail(f"input {name!r}: {why}"))
+        for value in inputs_of(file).values():
+            file.dtype_of(value)
         for value in file.proto.graph.output:
-            if not value.type.HasField("tensor_type"):
-                file.fail(f"output {value.name!r} is no tensor")
-            dtype_of(value.type.tensor_type.elem_type, lambda why: file.fail(f"an output: {why}"))
+            file.dtype_of(value)
         return Prepared(file)
 
     @classmethod

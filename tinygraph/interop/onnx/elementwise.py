@@ -86,16 +86,11 @@ def clip(n: Node, x: Value, low: Value = None, high: Value = None) -> Value:
         low, high = (None if n.get(k) is None else np.asarray(n.get(k), x.dtype) for k in ("min", "max"))
     known = all(limit is None or (is_constant(limit) and limit.size == 1) for limit in (low, high))
     if known and x.dtype.kind == "f":
-        ends = [None if limit is None else plain(limit) for limit in (low, high)]
-        if None in ends or ends[0] <= ends[1]:
-            return act_clip(x, *ends)
+        least, most = (None if limit is None else plain(limit) for limit in (low, high))
+        if least is None or most is None or least <= most:
+            return x if least is None and most is None else cmp.clip(x, least, most)
     x = x if low is None else cmp.maximum(x, low)
     return x if high is None else cmp.minimum(x, high)
-
-
-def act_clip(x: Value, low: float | None, high: float | None) -> Value:
-    """Limit to a range, and to nothing where it is open on both sides."""
-    return x if low is None and high is None else cmp.clip(x, low, high)
 
 
 def plain(x: Any) -> float:

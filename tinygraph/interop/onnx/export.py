@@ -16,27 +16,18 @@ from tinygraph.interop.onnx.batch import BATCHES, followed
 from tinygraph.interop.onnx.exports import EXPORTS
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import NUMBERS, proto_of
-from tinygraph.interop.onnx.writer import OPSET, Step, Writer
+from tinygraph.interop.onnx.writer import OPSET, PRODUCER, Step, Writer
 from tinygraph.model.model import Model
 from tinygraph.model.weights import write_whole
 
-__all__ = ["export_layers", "proto_of_model", "to_onnx"]
+__all__ = ["export_layers", "proto_of_model", "save_onnx"]
 _IR_VERSION = 10
 # What the first axis of inputs and outputs is called.
 _BATCH = "m"
 
 
-def to_onnx(model: Model, path: str | os.PathLike[str], *, loss: bool = False) -> None:
-    """Write a model, with its weights, as an ONNX file of operator set 21.
-
-    Written is what the model computes in prediction: its output, for any number of samples. With ``loss=True`` the loss is
-    a second output, and the labels are inputs. Raises ``OnnxError`` for an operation that ONNX has no operator for.
-
-    >>> import tinygraph as tg
-    >>> tg.to_onnx(tg.load_model("xor"), "no/such/folder/xor.onnx")
-    Traceback (most recent call last):
-    tinygraph.errors.OnnxError: no/such/folder/xor.onnx: cannot be written: there is no folder 'no/such/folder'
-    """
+def save_onnx(model: Model, path: str | os.PathLike[str], loss: bool) -> None:
+    """Write a model as an ONNX file, whole or not at all; see ``to_onnx``."""
     target = Path(path)
     if not target.parent.is_dir():
         raise OnnxError(f"{path}: cannot be written: there is no folder {str(target.parent)!r}")
@@ -65,12 +56,12 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
         model.name,
         [_value(leaves, names[leaves[0]]) for leaves in zip(*(g.inputs.values() for g in graphs), strict=True)],
         [_value(tensors, names[tensors[0]]) for tensors in zip(*(g.outputs for g in graphs), strict=True)],
-        writer.arrays,
+        writer.used(),
         model.title or None,
     )
     opset = package("onnx.helper").make_opsetid("", OPSET)
     proto = package("onnx.helper").make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
-    proto.producer_name = "tinygraph"
+    proto.producer_name = PRODUCER
     told = {"name": model.name, "title": model.title, "output": model.output}
     told |= {"loss": str(model.loss)} if loss else {}
     package("onnx.helper").set_model_props(proto, {f"tinygraph.{key}": text for key, text in told.items() if text})
@@ -113,7 +104,9 @@ def _node(writer: Writer, nodes: Sequence[Tensor], batches: Sequence[int], names
 
     op = followed([each.op for each in nodes if each.op is not None], batches, writer.batch_of, fail)
     if op.name not in EXPORTS:
-        fail(f"ONNX has no operator for {op.name!r}{nearest(op.name, EXPORTS)} (docs/onnx.md lists those that there are)")
+        fail(
+            f"ONNX has no operator for {op.name!r}{nearest(op.name, EXPORTS)} (docs/onnx.md lists those that there are)"
+        )
     made = EXPORTS[op.name](Step(writer, op, node, names))
     if own is not None:
         writer.release(own)

@@ -72,7 +72,7 @@ def export_of(*names: str) -> Callable[[Export], Export]:
 def joined(s: Step) -> list[str]:
     """Return the names of a step's inputs, cast to the one dtype that NumPy would compute them in."""
     dtype = np.result_type(*(x.dtype for x in s.inputs))
-    if dtype == bool and s.op.name in ("add", "add_all", "multiply", "subtract", "power"):
+    if dtype.kind == "b" and s.op.name in ("add", "add_all", "multiply", "subtract", "power"):
         s.fail("ONNX does not reckon with booleans")
     if s.op.name in ("divide", "mean_all") or dtype.kind == "b":
         dtype = np.result_type(dtype, s.tensor.dtype) if s.tensor.dtype.kind != "b" else np.dtype(np.int32)
@@ -402,7 +402,7 @@ def _place(s: Step) -> str:
 @export_of("top_k", "top_k_indices")
 def _top_k(s: Step) -> str:
     options = {"axis": s.attributes["axis"], "largest": int(s.attributes["largest"])}
-    found = s.writer.node("TopK", s.x, s.writer.whole(s.attributes["k"]), results=2, **options)
+    found = s.writer.several(2, "TopK", s.x, s.writer.whole(s.attributes["k"]), **options)
     return found[0 if s.op.name == "top_k" else 1]
 
 

@@ -16,6 +16,7 @@ from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
 from tinygraph.interop.onnx.table import OPERATORS
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, Array, array_of
+from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
 from tinygraph.ops.shape import reshape
 
 _DOMAINS = ("", "ai.onnx")
@@ -131,6 +132,8 @@ class Importer:
         self.values: dict[str, Value] = dict(leaves)
         self.weights: dict[str, Weight] = {}
         self.names: dict[Tensor, str] = {}
+        # In files of tinygraph's own, results that had no name in the model need none again.
+        self._unnamed = UNNAMED if file.proto.producer_name == PRODUCER else "\0"
         self._left = 2 * MOST_ELEMENTS
 
     def outputs(self, names: Iterable[str], nodes: Iterable[Node]) -> Imported:
@@ -156,7 +159,7 @@ class Importer:
         if is_constant(value) and not isinstance(value, Weight):
             if weight and value.dtype.kind == "f" and value.ndim and value.size:
                 value = self.weights[name] = Weight(name, value)
-        elif isinstance(value, Tensor) and value.op is not None:
+        elif isinstance(value, Tensor) and value.op is not None and not name.startswith(self._unnamed):
             self.names.setdefault(value, name)
         self.values[name] = value
 

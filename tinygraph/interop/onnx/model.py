@@ -20,7 +20,7 @@ from tinygraph.interop.onnx.equations import Written, written
 from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, nodes_of
 from tinygraph.interop.onnx.node import Node
 from tinygraph.interop.onnx.read import File, read
-from tinygraph.interop.onnx.tensors import Array, dtype_of
+from tinygraph.interop.onnx.tensors import Array
 from tinygraph.model.model import Model
 
 # What a file that tinygraph wrote says of itself.
@@ -45,27 +45,9 @@ class InputShape:
     dtype: np.dtype[Any]
 
 
-def from_onnx(
-    path: str | os.PathLike[str],
-    *,
-    output: str | None = None,
-    loss: str | None = None,
-    sizes: Mapping[str, int] | None = None,
-    dtype: npt.DTypeLike | None = None,
-) -> Model:
-    """Return the model in an ONNX file: equations and parameters like any other, with the weights of the file.
-
-    ``output`` names one of the graph's outputs, by default the first. ``loss`` makes the model trainable: it names
-    an output of the graph that is one number, or an operation such as ``"cross_entropy"`` that is put behind the output and
-    takes labels ``y``. ``sizes`` gives sizes to those that the file only names; the first axis of the inputs, where it
-    has no size, is the batch. ``dtype="float64"`` reads float32 as float64. Raises ``OnnxError``.
-
-    >>> import tinygraph as tg
-    >>> tg.from_onnx("missing.onnx")
-    Traceback (most recent call last):
-    tinygraph.errors.OnnxError: missing.onnx: there is no such file
-    """
-    declared = declared_in(path, output=output, loss=loss, sizes=sizes, dtype=dtype)
+def model_in(path: str | os.PathLike[str], **options: Any) -> Model:
+    """Return the model in an ONNX file. The options are those of ``from_onnx``."""
+    declared = declared_in(path, **options)
     try:
         return Model.from_tables(declared.tables, declared.values)
     except ModelError as error:
@@ -88,8 +70,8 @@ def declared_in(
     if chosen not in outputs:
         file.fail(f"it has no output {chosen!r}{nearest(chosen, outputs)} (outputs: {listing(outputs)})")
     loss = loss or (told[LOSS] if output is None and told.get(LOSS) in outputs else None)
-    wanted = [chosen, loss] if loss in outputs and loss != chosen else [chosen]
-    nodes = nodes_of(file, [name for name in wanted if name])
+    wanted = [chosen, loss] if loss is not None and loss in outputs and loss != chosen else [chosen]
+    nodes = nodes_of(file, wanted)
     kind = None if dtype is None else np.dtype(dtype)
     shapes = _shapes(file, nodes, dict(sizes or {}), kind)
     batch = _fixed_batch(shapes)
@@ -111,9 +93,7 @@ def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtyp
     for name, value in inputs_of(file).items():
         if name not in read_names:
             continue
-        if not value.type.HasField("tensor_type"):
-            file.fail(f"input {name!r} is no tensor")
-        kind = dtype_of(value.type.tensor_type.elem_type, lambda why, name=name: file.fail(f"input {name!r}: {why}"))
+        kind = file.dtype_of(value)
         kind = dtype if dtype is not None and kind == np.float32 else kind
         if not value.type.tensor_type.HasField("shape"):
             file.fail(f"input {name!r} does not say how many axes it has")

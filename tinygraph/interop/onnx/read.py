@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
+
 from tinygraph.errors import OnnxError
 from tinygraph.interop.onnx.package import package
+from tinygraph.interop.onnx.tensors import dtype_of
 
 # The newest operator set that the table of operators was written against.
 NEWEST_OPSET = 28
@@ -29,6 +32,12 @@ class File:
     def fail(self, why: str) -> NoReturn:
         """Raise the error that names the file."""
         raise OnnxError(f"{self.name}: {why}")
+
+    def dtype_of(self, value: Any) -> np.dtype[Any]:
+        """Return the dtype of an input or output of the graph, or fail for one that is no tensor of numbers."""
+        if not value.type.HasField("tensor_type"):
+            self.fail(f"{value.name!r} is no tensor")
+        return dtype_of(value.type.tensor_type.elem_type, lambda why: self.fail(f"{value.name!r}: {why}"))
 
 
 def read(path: str | os.PathLike[str]) -> File:

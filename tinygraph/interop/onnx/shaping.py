@@ -82,7 +82,8 @@ def eye_like(n: Node, x: Value) -> Any:
     if x.ndim != 2:
         n.fail(f"it takes a matrix; found shape {tuple(x.shape)}")
     dtype = n.dtype(n.get("dtype")) if n.get("dtype") else x.dtype
-    return np.eye(*n.checked_size(x.shape), k=n.get("k", 0), dtype=dtype)
+    rows, columns = n.checked_size(x.shape)
+    return np.eye(rows, columns, k=n.get("k", 0), dtype=dtype)
 
 
 def reshape(n: Node, x: Value, to: Value = None) -> Value:

@@ -90,7 +90,8 @@ def _pool(n: Node, x: Value, name: str, **options: Any) -> Value:
     if padding == 0 or padding == ((0, 0),) * axes:
         # What is not padded need not be told how padding counts.
         options.pop("count_include_pad", None)
-    options |= {"stride": _sizes(n, "strides", axes), "dilation": _sizes(n, "dilations", axes)}
+    stride = _sizes(n, "strides", axes)
+    options |= {"stride": None if stride == tuple(window) else stride, "dilation": _sizes(n, "dilations", axes)}
     return _of_rank(axes, name)(x, tuple(window), padding=padding, ceil_mode=bool(n.get("ceil_mode", 0)), **options)
 
 

@@ -15,6 +15,9 @@ from tinygraph.interop.onnx.batch import Size
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import NUMBERS, proto_of
 
+PRODUCER = "tinygraph"
+# So begins what a result is called that has no name in the model.
+UNNAMED = "_"
 # The operator set that is written.
 OPSET = 21
 
@@ -40,12 +43,16 @@ class Writer:
         """Let go of a name that was kept for what is written next."""
         self._taken.discard(name)
 
-    def node(self, op_type: str, *inputs: str, results: int = 1, **attributes: Any) -> Any:
-        """Write a node and return the name of its result, or the names of several. ``None`` attributes are left out."""
-        names = [self.new(op_type.lower()) for _ in range(results)]
+    def node(self, op_type: str, *inputs: str, **attributes: Any) -> str:
+        """Write a node and return the name of its result. ``None`` attributes are left out."""
+        return self.several(1, op_type, *inputs, **attributes)[0]
+
+    def several(self, results: int, op_type: str, *inputs: str, **attributes: Any) -> list[str]:
+        """Write a node with several results and return their names."""
+        names = [self.new(f"{UNNAMED}{op_type.lower()}") for _ in range(results)]
         given = {name: value for name, value in attributes.items() if value is not None}
         self.nodes.append(package("onnx.helper").make_node(op_type, list(inputs), names, names[0], **given))
-        return names if results > 1 else names[0]
+        return names
 
     def array(self, value: Any, name: str = "value") -> str:
         """Write an array and return its name; the same small array is written once."""
@@ -53,11 +60,16 @@ class Writer:
         key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= 64 and name == "value" else None
         if key is not None and key in self._known:
             return self._known[key]
-        found = self.new(name)
+        found = self.new(f"{UNNAMED}{name}")
         self.arrays.append(proto_of(array, found))
         if key is not None:
             self._known[key] = found
         return found
+
+    def used(self) -> list[Any]:
+        """Return the arrays that nodes read."""
+        read = {name for node in self.nodes for name in node.input}
+        return [array for array in self.arrays if array.name in read]
 
     def whole(self, numbers: Sequence[int] | int) -> str:
         """Write whole numbers, such as a shape, and return their name; those that follow the batch are computed from it."""
@@ -79,7 +91,7 @@ class Writer:
 
     def cast(self, name: str, dtype: Any) -> str:
         """Write a cast to NumPy's dtype."""
-        return str(self.node("Cast", name, to=NUMBERS[np.dtype(dtype)]))
+        return self.node("Cast", name, to=NUMBERS[np.dtype(dtype)])
 
     def call_it(self, made: str, name: str) -> str:
         """Let a result go by a name of its own, and return it."""
