@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from tinygraph.graph.graph import Graph
+    from tinygraph.graph.tensor import Tensor
     from tinygraph.model import Model
 
 __all__ = ["Backend", "from_onnx", "to_onnx"]
@@ -42,11 +44,12 @@ def from_onnx(
     return model_in(path, output=output, loss=loss, sizes=sizes, dtype=dtype)
 
 
-def to_onnx(model: Model, path: str | os.PathLike[str], *, loss: bool = False) -> None:
+def to_onnx(model: Model | Graph | Tensor, path: str | os.PathLike[str], *, loss: bool = False) -> None:
     """Write a model, with its weights, as an ONNX file of operator set 21.
 
     Written is what the model computes in prediction: its output, for any number of samples. With ``loss=True`` the loss is
-    a second output, and the labels are inputs. Raises ``OnnxError`` for an operation that ONNX has no operator for.
+    a second output, and the labels are inputs. A graph is written in the sizes that it was recorded for. Raises
+    ``OnnxError`` for an operation that ONNX has no operator for.
 
     >>> import tinygraph as tg
     >>> tg.to_onnx(tg.load_model("xor"), "no/such/folder/xor.onnx")

@@ -26,14 +26,14 @@ _IR_VERSION = 10
 _BATCH = "m"
 
 
-def save_onnx(model: Model, path: str | os.PathLike[str], loss: bool) -> None:
+def save_onnx(what: Model | Graph | Tensor, path: str | os.PathLike[str], loss: bool) -> None:
     """Write a model as an ONNX file, whole or not at all; see ``to_onnx``."""
     target = Path(path)
     if not target.parent.is_dir():
         raise OnnxError(f"{path}: cannot be written: there is no folder {str(target.parent)!r}")
     if not target.name or target.is_dir():
         raise OnnxError(f"{str(path)!r} is a folder; a model is written to a file")
-    proto = proto_of_model(model, loss=loss)
+    proto = proto_of_model(what, loss=loss) if isinstance(what, Model) else proto_of_graph(what)
     try:
         write_whole(target, proto.SerializeToString())
     except (OSError, ValueError) as error:
@@ -42,7 +42,6 @@ def save_onnx(model: Model, path: str | os.PathLike[str], loss: bool) -> None:
 
 def proto_of_model(model: Model, *, loss: bool = False) -> Any:
     """Return a model as ONNX's own message, checked by ONNX's own checker."""
-    onnx = package()
     if loss and model.loss is None:
         raise OnnxError(f"model {model.name!r} declares no loss")
     batches = BATCHES if model.batch is None else (model.batch,)
@@ -50,22 +49,30 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
         recordings = [model.record_anew(count, partial=not loss) for count in batches]
     outputs = [[r.output, r.loss] if loss and r.loss is not r.output else [r.output] for r in recordings]
     graphs = [Graph([tensor for tensor in each if tensor is not None]) for each in outputs]
+    told = {"name": model.name, "title": model.title, "output": model.output}
+    return _proto(graphs, batches, told | ({"loss": str(model.loss)} if loss else {}))
+
+
+def proto_of_graph(what: Graph | Tensor) -> Any:
+    """Return a graph as ONNX's own message, in the sizes that it was recorded for; its inputs are those of the file."""
+    graph = what if isinstance(what, Graph) else Graph(what)
+    return _proto([graph], [0], {"name": "graph"})
+
+
+def _proto(graphs: Sequence[Graph], batches: Sequence[int], told: dict[str, str]) -> Any:
+    helper = package("onnx.helper")
     writer, names = _written(graphs, batches)
-    graph = package("onnx.helper").make_graph(
+    graph = helper.make_graph(
         writer.nodes,
-        model.name,
+        told["name"],
         [_value(leaves, names[leaves[0]]) for leaves in zip(*(g.inputs.values() for g in graphs), strict=True)],
         [_value(tensors, names[tensors[0]]) for tensors in zip(*(g.outputs for g in graphs), strict=True)],
         writer.used(),
-        model.title or None,
     )
-    opset = package("onnx.helper").make_opsetid("", OPSET)
-    proto = package("onnx.helper").make_model(graph, opset_imports=[opset], ir_version=_IR_VERSION)
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
     proto.producer_name = PRODUCER
-    told = {"name": model.name, "title": model.title, "output": model.output}
-    told |= {"loss": str(model.loss)} if loss else {}
-    package("onnx.helper").set_model_props(proto, {f"tinygraph.{key}": text for key, text in told.items() if text})
-    onnx.checker.check_model(proto)
+    helper.set_model_props(proto, {f"tinygraph.{key}": text for key, text in told.items() if text})
+    package("onnx.checker").check_model(proto)
     return proto
 
 

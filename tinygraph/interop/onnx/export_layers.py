@@ -14,9 +14,11 @@ from tinygraph.ops.windows import along, sides
 def _padding(s: Step, axes: int) -> dict[str, Any]:
     padding = s.attributes["padding"]
     named = {"same": "SAME_UPPER", "same_lower": "SAME_LOWER", "valid": "VALID"}
-    if isinstance(padding, str):
+    if isinstance(padding, str) and set(along(s.attributes["dilation"], axes)) == {1}:
         return {"auto_pad": named[padding]}
-    pairs = sides(padding, axes)
+    # Not every program works a padding out by its name where windows have gaps.
+    shapes = [x.shape for x in s.inputs]
+    pairs = s.op.windows(*shapes).padding if isinstance(padding, str) else sides(padding, axes)  # type: ignore[attr-defined]
     return {"pads": [before for before, _ in pairs] + [after for _, after in pairs]}
 
 

@@ -59,6 +59,8 @@ REDUCTIONS = {
     "sum": "ReduceSum",
 }
 EXPORTS: dict[str, Export] = {}
+# Beyond the end of any axis.
+_FAR = 2**62
 
 
 def export_of(*names: str) -> Callable[[Export], Export]:
@@ -79,10 +81,16 @@ def joined(s: Step) -> list[str]:
     return [name if x.dtype == dtype else s.writer.cast(name, dtype) for name, x in zip(s.names, s.inputs, strict=True)]
 
 
-for _name, _operator in SAME.items():
-    EXPORTS[_name] = lambda s, operator=_operator: s.writer.node(operator, s.x)
-for _name, _operator in JOINED.items():
-    EXPORTS[_name] = lambda s, operator=_operator: s.writer.node(operator, *joined(s))
+def _same(operator: str) -> Export:
+    return lambda s: s.writer.node(operator, s.x)
+
+
+def _joined(operator: str) -> Export:
+    return lambda s: s.writer.node(operator, *joined(s))
+
+
+EXPORTS |= {name: _same(operator) for name, operator in SAME.items()}
+EXPORTS |= {name: _joined(operator) for name, operator in JOINED.items()}
 
 
 @export_of(*REDUCTIONS)
@@ -294,7 +302,7 @@ def _trilu(s: Step) -> str:
 @export_of("flip")
 def _flip(s: Step) -> str:
     axes = normalized_axes(s.op, s.inputs[0], s.attributes["axis"])
-    ends = [s.writer.whole([number] * len(axes)) for number in (-1, -(2**62))]
+    ends = [s.writer.whole([number] * len(axes)) for number in (-1, -_FAR)]
     return s.writer.node("Slice", s.x, *ends, s.writer.whole(axes), s.writer.whole([-1] * len(axes)))
 
 
@@ -311,44 +319,56 @@ def _pad(s: Step) -> str:
 
 @export_of("getitem")
 def _getitem(s: Step) -> str:
-    """Slices in one node, positions one axis after the other, and then the axes that go and come."""
+    """Slices in one node, then positions along one axis, and then the axes that go and come."""
     index: Index = s.attributes["index"]
-    ndim, used = len(s.inputs[0].shape), sum(part is not None and part is not Ellipsis for part in index)
-    arrays = [part for part in index if isinstance(part, tuple)]
-    if any(isinstance(part, Mask) for part in index) or len(arrays) > 1:
+    used = sum(1 for part in index if part is not None and part is not Ellipsis)
+    if any(isinstance(part, Mask) for part in index) or sum(isinstance(part, tuple) for part in index) > 1:
         s.fail("an index of booleans, or with several arrays of positions")
+    if any(isinstance(part, tuple) for part in index) and any(isinstance(part, int) for part in index):
+        s.fail("an index with a number and an array of positions")
     parts: list[Any] = []
     for part in index:
-        parts += [Slice(None, None, None)] * (ndim - used) if part is Ellipsis else [part]
+        parts += [Slice(None, None, None)] * (len(s.inputs[0].shape) - used) if part is Ellipsis else [part]
     return _picked(s, parts)
 
 
 def _picked(s: Step, parts: list[Any]) -> str:
     w, x, sizes = s.writer, s.x, s.inputs[0].shape
-    axis, spans, gone, come, places = 0, [], [], [], []
+    spans: list[tuple[int, int, int, int]] = []
+    gone: list[int] = []
+    come: list[int] = []
+    axis, place = 0, 0
+    positions: tuple[int, Any] | None = None
     for part in parts:
         if part is None:
-            come.append(len(come) + axis - len(gone) + sum(np.ndim(p) - 1 for _, p in places))
+            come.append(place)
+            place += 1
             continue
-        if isinstance(part, Slice) and (part.start, part.stop, part.step) not in ((None, None, None), (None, None, 1)):
-            step = part.step or 1
-            start = part.start if part.start is not None else (0 if step > 0 else sizes[axis] - 1)
-            stop = part.stop if part.stop is not None else (2**62 if step > 0 else -(2**62))
-            spans.append((start, stop, axis, step))
+        if isinstance(part, tuple):
+            positions = (axis, part)
+            place += np.ndim(part)
         elif isinstance(part, int):
-            spans.append((part, part + 1 if part != -1 else 2**62, axis, 1))
+            spans.append((part, part + 1 if part != -1 else _FAR, axis, 1))
             gone.append(axis)
-        elif isinstance(part, tuple):
-            places.append((axis, part))
+        else:
+            spans += _span(part, axis, sizes[axis])
+            place += 1
         axis += 1
     if spans:
         x = w.node("Slice", x, *(w.whole(list(column)) for column in zip(*spans, strict=True)))
-    for at, positions in places:
-        x = w.node("Gather", x, w.array(np.asarray(positions, np.int64)), axis=at)
-    if places and gone:
-        s.fail("an index with a number and an array of positions")
+    if positions is not None:
+        x = w.node("Gather", x, w.array(np.asarray(positions[1], np.int64)), axis=positions[0])
     x = w.node("Squeeze", x, w.whole(gone)) if gone else x
-    return w.node("Unsqueeze", x, w.whole(come)) if come else x
+    return w.node("Unsqueeze", x, w.whole(come)) if come else x if x != s.x else w.node("Identity", x)
+
+
+def _span(part: Slice, axis: int, size: int) -> list[tuple[int, int, int, int]]:
+    """Return start, end, axis and step of a slice that leaves something out."""
+    step = part.step or 1
+    if (part.start, part.stop, step) == (None, None, 1):
+        return []
+    start = part.start if part.start is not None else (0 if step > 0 else size - 1)
+    return [(start, part.stop if part.stop is not None else (_FAR if step > 0 else -_FAR), axis, step)]
 
 
 @export_of("gather")
@@ -415,12 +435,17 @@ def _cumsum(s: Step) -> str:
 
 @export_of("one_hot")
 def _one_hot(s: Step) -> str:
-    values = s.writer.array(np.asarray([0, 1], s.tensor.dtype))
-    return s.writer.node("OneHot", s.x, s.writer.whole(s.attributes["classes"]), values, axis=-1)
+    values, labels = s.writer.array(np.asarray([0, 1], np.float32)), s.writer.cast(s.x, np.int64)
+    hot = s.writer.node("OneHot", labels, s.writer.whole(s.attributes["classes"]), values, axis=-1)
+    return hot if s.tensor.dtype == np.float32 else s.writer.cast(hot, s.tensor.dtype)
 
 
 @export_of("einsum")
 def _einsum(s: Step) -> str:
+    terms = s.attributes["equation"].partition("->")[0].split(",")
+    spans = {x.ndim - len(t.replace("...", "")) for x, t in zip(s.inputs, terms, strict=True) if "..." in t}
+    if len(spans) > 1:
+        s.fail("an ellipsis that stands for different numbers of axes")
     return s.writer.node("Einsum", *joined(s), equation=s.attributes["equation"])
 
 
@@ -452,4 +477,6 @@ def _resize(s: Step) -> str:
 
 @export_of("dropout")
 def _dropout(s: Step) -> str:
+    if s.attributes["training"] and s.attributes["rate"]:
+        s.fail("dropout in training")
     return s.writer.node("Identity", s.x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tinygraph.interop.onnx import elementwise as ew
+from tinygraph.interop.onnx import losses as ls
 from tinygraph.interop.onnx import norms as nm
 from tinygraph.interop.onnx import reducing as rd
 from tinygraph.interop.onnx import shaping as sp
@@ -138,6 +139,9 @@ OPERATORS: dict[str, Op] = {
     "ReduceSum": Op(rd.reduction(red.sum), constants=(1,)),
     "ReduceSumSquare": Op(rd.sum_of(rd.square), constants=(1,)),
     "Softmax": Op(rd.softmax(act.softmax)),
+    # Losses.
+    "NegativeLogLikelihoodLoss": Op(ls.negative_log_likelihood),
+    "SoftmaxCrossEntropyLoss": Op(ls.softmax_cross_entropy),
     # Norms.
     "BatchNormalization": Op(nm.batch_normalization, state={3: "running_mean", 4: "running_variance"}),
     "GroupNormalization": Op(nm.group_normalization),

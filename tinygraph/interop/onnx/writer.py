@@ -73,7 +73,7 @@ class Writer:
 
     def whole(self, numbers: Sequence[int] | int) -> str:
         """Write whole numbers, such as a shape, and return their name; those that follow the batch are computed from it."""
-        sizes = list(numbers) if isinstance(numbers, (tuple, list)) else [numbers]
+        sizes: list[int] = [numbers] if isinstance(numbers, int) else list(numbers)
         if not any(isinstance(size, Size) for size in sizes):
             return self.array(np.asarray(sizes, np.int64))
         batch = self.node("Shape", self.batch_of, start=0, end=1)
