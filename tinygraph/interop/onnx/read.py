@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from tinygraph.errors import OnnxError
+from tinygraph.errors import OnnxError, listing
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import dtype_of
 
@@ -73,7 +73,8 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     opset = opsets.get("", opsets.get("ai.onnx"))
     if opset is None:
-        fail("it does not say which operator set it is written in")
+        others = f"only operators of {listing(opsets)}, which are not read" if opsets else "none"
+        fail(f"it must say which set of ONNX's operators it is written in; found {others}")
     newest = max(NEWEST_OPSET, package().defs.onnx_opset_version())
     if not 1 <= opset <= newest:
         fail(f"it is written in operator set {opset}; known are 1 to {newest}")

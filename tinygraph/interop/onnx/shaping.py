@@ -282,6 +282,14 @@ def trilu(n: Node, x: Value, k: Value = None) -> Value:
     return ar.trilu(x, 0 if k is None else whole(n, k, "its k")[0], upper=bool(n.get("upper", 1)))
 
 
+def compress(n: Node, x: Value, condition: Value) -> Value:
+    """Compress: what a known list of truths keeps along one axis, or of all elements."""
+    kept = np.flatnonzero(np.asarray(condition))
+    if n.get("axis") is None:
+        return ga.gather(sh.reshape(x, (-1,)), kept, axis=0)
+    return ga.gather(x, kept, axis=n.axis(n.get("axis"), x))
+
+
 def nonzero(n: Node, x: Value) -> Any:
     """NonZero, of what is known: how many there are must not depend on the data."""
     if not is_constant(x):

@@ -90,6 +90,7 @@ OPERATORS: dict[str, Op] = {
     "Where": Op(lambda n, condition, x, y: cmp.where(condition, x, y)),
     "Xor": Op(ew.binary(logic.logical_xor)),
     # Elements moved and picked, and shapes computed.
+    "Compress": Op(sp.compress, constants=(1,)),
     "Concat": Op(sp.concat),
     "Constant": Op(sp.constant),
     "ConstantOfShape": Op(sp.constant_of_shape, constants=(0,)),
@@ -100,7 +101,7 @@ OPERATORS: dict[str, Op] = {
     "Gather": Op(sp.gather),
     "GatherElements": Op(lambda n, x, indices: ga.gather_elements(x, indices, axis=n.axis(n.get("axis", 0), x))),
     "GatherND": Op(lambda n, x, indices: gd.gather_nd(x, indices, batch_dims=n.get("batch_dims", 0))),
-    "NonZero": Op(sp.nonzero),
+    "NonZero": Op(sp.nonzero, constants=(0,)),
     "OneHot": Op(sp.one_hot, constants=(1,)),
     "Pad": Op(sp.pad, constants=(1, 2, 3)),
     "Range": Op(sp.arange, constants=(0, 1, 2)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from tinygraph.graph.registry import OPERATIONS
@@ -91,6 +92,12 @@ def _pool(n: Node, x: Value, name: str, **options: Any) -> Value:
         # What is not padded need not be told how padding counts.
         options.pop("count_include_pad", None)
     stride = _sizes(n, "strides", axes)
+    if isinstance(padding, tuple) and any(sum(pair) > size for pair, size in zip(padding, window, strict=True)):
+        # Windows that may lie in the padding alone: what they find there is written out.
+        if name.startswith("avg") and not options.get("count_include_pad"):
+            n.fail(f"with the padding {padding} a window of {window} may hold no pixel, and there is no mean of none")
+        x = ix.pad(x, ((0, 0), (0, 0), *padding), -math.inf if name.startswith("max") else 0.0)
+        padding = 0
     options |= {"stride": None if stride == tuple(window) else stride, "dilation": _sizes(n, "dilations", axes)}
     return _of_rank(axes, name)(x, tuple(window), padding=padding, ceil_mode=bool(n.get("ceil_mode", 0)), **options)
 
@@ -113,21 +120,32 @@ def resize(n: Node, x: Value, roi: Value = None, scales: Value = None, sizes: Va
     rounding = n.get("nearest_mode", "round_prefer_floor")
     if n.opset < 11:
         coordinates, rounding = "asymmetric", "floor"
-    if mode != "nearest" or coordinates not in ("half_pixel", "asymmetric") or n.get("axes") is not None:
+    if mode != "nearest" or coordinates not in ("half_pixel", "asymmetric"):
         n.fail(f"known is the mode 'nearest', 'half_pixel' or 'asymmetric'; found {mode!r}, {coordinates!r}")
     if n.get("keep_aspect_ratio_policy", "stretch") != "stretch" or n.get("antialias", 0):
         n.fail("keep_aspect_ratio_policy and antialias are not known")
     options = {"coordinates": coordinates, "rounding": rounding}
     if sizes is not None and sizes.size:
-        to = whole(n, sizes, "its sizes")
+        to = _on_all_axes(n, list(x.shape), whole(n, sizes, "its sizes"))
         if tuple(to[:2]) != tuple(x.shape[:2]):
             n.fail(f"samples and channels keep their sizes; found {tuple(to)} for {tuple(x.shape)}")
         return resized(x, size=tuple(n.checked_size(to[2:])), **options)
-    factors = [float(str(f)) for f in (n.get("scales") if scales is None else scales.ravel())]
-    if factors[:2] != [1.0, 1.0] or len(factors) != x.ndim:
+    given = n.get("scales", []) if scales is None else scales.ravel()
+    factors = _on_all_axes(n, [1.0] * x.ndim, [float(str(f)) for f in given])
+    if factors[:2] != [1.0, 1.0]:
         n.fail(f"samples and channels keep their sizes; found scales {factors}")
     n.checked_size([int(size * f) for size, f in zip(x.shape, factors, strict=True)])
     return resized(x, scale=tuple(factors[2:]), **options)
+
+
+def _on_all_axes(n: Node, unchanged: list[Any], given: list[Any]) -> list[Any]:
+    """Return sizes or scales for all axes, where they are given for some."""
+    axes = n.get("axes") or range(len(unchanged))
+    if len(given) != len(axes) or any(not -len(unchanged) <= axis < len(unchanged) for axis in axes):
+        n.fail(f"it changes {len(given)} of {len(axes)} axes of {len(unchanged)}")
+    for axis, value in zip(axes, given, strict=True):
+        unchanged[axis] = value
+    return unchanged
 
 
 def _of_rank(axes: int, name: str) -> Any:
