@@ -92,9 +92,7 @@ def page_text(claimed: list[str], refused: dict[str, str]) -> str:
         if name in about:
             failed[about[name]][why.removeprefix(f"{about[name]}: ")] += 1
     total = len(claimed) + len(refused)
-    text = INTRODUCTION.format(
-        operators=len(OPERATORS), claimed=len(claimed), total=total, version=onnx.__version__
-    )
+    text = INTRODUCTION.format(operators=len(OPERATORS), claimed=len(claimed), total=total, version=onnx.__version__)
     for operator in sorted(OPERATORS, key=str.lower):
         count = passed[operator] + failed[operator].total()
         whys = "; ".join(f"{number}: {why}" for why, number in sorted(failed[operator].items()))

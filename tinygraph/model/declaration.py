@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import keyword
 import math
 import re
@@ -88,7 +89,7 @@ class Equations:
     attributes: dict[str, int | float] = field(default_factory=dict)
     state: dict[str, StateDeclaration] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def leaves(self) -> dict[str, ParameterDeclaration]:
         """Parameters and state: what keeps its value between recordings."""
         return {**self.parameters, **self.state}

@@ -135,6 +135,8 @@ class Importer:
         # In files of tinygraph's own, results that had no name in the model need none again.
         self._unnamed = UNNAMED if file.proto.producer_name == PRODUCER else "\0"
         self._left = 2 * MOST_ELEMENTS
+        # Tensors that depend on weights alone.
+        self._free: set[Tensor] = set()
 
     def outputs(self, names: Iterable[str], nodes: Iterable[Node]) -> Imported:
         """Return outputs by name, computed where they do not depend on data and recorded where they do."""
@@ -152,7 +154,12 @@ class Importer:
                 self._keep(tensor.name, self._typed(array), weight=True)
 
     def _typed(self, array: Array) -> Array:
-        return array if self.dtype is None or array.dtype != np.float32 else array.astype(self.dtype)
+        if self.dtype is None or array.dtype != np.float32:
+            return array
+        if array.size and not any(array.strides):
+            # A view of one number, which takes no memory, stays one.
+            return np.broadcast_to(array.flat[0].astype(self.dtype), array.shape)
+        return array.astype(self.dtype)
 
     def _keep(self, name: str, value: Value, weight: bool) -> None:
         """Note a value by its name; real numbers that are not one alone are weights."""
@@ -178,6 +185,10 @@ class Importer:
         else:
             results = self._called(node, operator.rule, self._operands(node, given))
         results = results if isinstance(results, tuple) else (results,)
+        if not recorded or self._free.issuperset(x for x in given if isinstance(x, Tensor)):
+            # Weights alone: computed once, when the model is recorded.
+            self._free.update(x for x in results if isinstance(x, Tensor))
+            self._spend(node, results)
         for name, value in zip(node.outputs, results, strict=False):
             if name:
                 self._keep(name, value, weight=node.op_type != "Constant")
@@ -220,11 +231,13 @@ class Importer:
             for result in trial if isinstance(trial, tuple) else (trial,):
                 node.checked_size(result.shape)
         results = self._called(node, rule, arrays)
-        for result in results if isinstance(results, tuple) else (results,):
-            self._left -= result.size
+        return tuple(map(self._typed, results)) if isinstance(results, tuple) else self._typed(results)
+
+    def _spend(self, node: Node, results: tuple[Value, ...]) -> None:
+        """Keep account of what is computed without data."""
+        self._left -= sum(math.prod(node.checked_size(result.shape)) for result in results)
         if self._left < 0:
             node.fail(f"what the file computes without data grows beyond {2 * MOST_ELEMENTS:,} elements")
-        return tuple(map(self._typed, results)) if isinstance(results, tuple) else self._typed(results)
 
     def _called(self, node: Node, rule: Callable[..., Any], operands: list[Value]) -> Any:
         if self.dtype is not None:

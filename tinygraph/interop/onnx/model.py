@@ -109,6 +109,8 @@ def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtyp
             if place and not isinstance(size, int):
                 file.fail(f"axis {place} of input {name!r} has no size; give it: sizes={{{symbol!r}: ...}}")
         shapes[name] = InputShape(name, tuple(sizes), kind)
+    if not shapes:
+        file.fail("its output does not depend on any input")
     for symbol in given:
         if symbol not in symbols:
             file.fail(f"no input has a size called {symbol!r}{nearest(symbol, symbols)}")
@@ -202,7 +204,7 @@ def _drawn(array: Array) -> dict[str, Any]:
     first = array.flat[0].item() if array.size else 0.0
     if array.dtype.kind in "iub" or not array.size or not math.isfinite(first):
         return table | {"init": "zeros"}
-    if (array == array.flat[0]).all():
+    if not any(array.strides) or (array == array.flat[0]).all():
         known = {0.0: "zeros", 1.0: "ones"}
         return table | ({"init": known[first]} if first in known else {"init": "constant", "value": first})
     return table | {"init": "he_normal" if array.ndim > 1 else "zeros"}
