@@ -25,10 +25,11 @@ PAGE = ROOT / "docs" / "onnx_operators.md"
 INTRODUCTION = """\
 # ONNX operators
 
-{operators} operators are read: each one is a line or a few of tinygraph's operations, and so has their gradients. Beside each stands how many of
-ONNX's official tests of that operator alone pass; the rest are refused, by name, with the reason. Altogether {claimed:,} of the {total:,} official
-tests that travel with onnx {version} are claimed: `tests/onnx_claims.toml` lists every one, and the tests run them. Nothing computes a wrong
-result: what is not claimed is an error when the file is opened.
+{operators} operators are read: each one is a line or a few of tinygraph's operations, and so has their gradients. Beside
+each stands how many of ONNX's official tests of that operator alone pass; the rest are refused, with the reason.
+Altogether {claimed:,} of the {total:,} official tests that travel with onnx {version} are claimed: `tests/onnx_claims.toml`
+lists every one, and the tests run them. Nothing computes a wrong result: what is not claimed is an error when the file
+is opened.
 
 Written by `python -m tests.onnx_claims`.
 

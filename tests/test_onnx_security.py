@@ -297,7 +297,7 @@ def test_external_data_that_do_not_fit(opened, tmp_path, entries, message):
 
 
 def test_missing_external_data(opened):
-    with pytest.raises(OnnxError, match="'w.bin' cannot be read: No such file"):
+    with pytest.raises(OnnxError, match=r"'w.bin' cannot be read: No such file"):
         opened(with_array(external("w.bin")))
 
 

@@ -270,7 +270,9 @@ def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bo
 def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Shape, np.dtype[Any]]:
     """Learn shape and dtype by running ``forward`` on ones."""
     try:
-        result = evaluate(op, [np.ones(shape, dtype) for shape, dtype in operands], None)
+        # Nobody asked for these numbers, so nobody is told that one of them is infinite.
+        with np.errstate(all="ignore"):
+            result = evaluate(op, [np.ones(shape, dtype) for shape, dtype in operands], None)
     except Exception as error:
         shapes = ", ".join(str(shape) for shape, _ in operands)
         raise OperationError(

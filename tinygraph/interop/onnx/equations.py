@@ -64,13 +64,13 @@ def written(recordings: Sequence[Imported], batches: Sequence[int], fail: Fail) 
     graphs = [Graph(list(recording.outputs.values())) for recording in recordings]
     if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
         fail("its graph is not the same for every size of batch; give its inputs fixed sizes")
-    writer = _Writer(recordings[0], batches, fail)
+    writer = _Writer(recordings, batches, fail)
     return writer.write(graphs)
 
 
 class _Writer:
-    def __init__(self, imported: Imported, batches: Sequence[int], fail: Fail) -> None:
-        self.imported, self.batches, self.fail = imported, batches, fail
+    def __init__(self, recordings: Sequence[Imported], batches: Sequence[int], fail: Fail) -> None:
+        self.imported, self.recordings, self.batches, self.fail = recordings[0], recordings, batches, fail
         self.names = Names()
         self.copies: dict[Tensor, Tensor] = {}
         self.numbers: dict[Tensor, str] = {}
@@ -100,8 +100,7 @@ class _Writer:
         leaf = nodes[0]
         if leaf.kind == "constant":
             values = [node.value for node in nodes]
-            if any(value.shape != values[0].shape or not _same(value, values[0]) for value in values):
-                self.fail("a number in it is computed from the size of the batch; give its inputs fixed sizes")
+            self._check_same(values)
             copy = Tensor("constant", value=np.asarray(values[0]))
             if number is not None:
                 self.numbers[copy] = number
@@ -114,11 +113,17 @@ class _Writer:
         assert copy.name is not None
         if leaf.kind in ("parameter", "state"):
             arrays = self.written.parameters if leaf.kind == "parameter" else self.written.state
-            arrays[copy.name] = self.imported.weights[name].array
+            values = [recording.weights[name].array for recording in self.recordings]
+            self._check_same(values)
+            arrays[copy.name] = values[0]
         else:
             self.written.inputs[name] = copy.name
             self.batch = self.batch or (f"{copy.name}.shape[0]" if nodes[-1].shape != leaf.shape else "")
         return copy
+
+    def _check_same(self, values: Sequence[Array]) -> None:
+        if not all(_same(value, values[0]) for value in values):
+            self.fail("a number in it is computed from the size of the batch; give its inputs fixed sizes")
 
     def _node(self, nodes: Sequence[Tensor]) -> Tensor:
         node = nodes[0]
@@ -144,6 +149,11 @@ class _Writer:
 
 
 def _same(a: Array, b: Array) -> bool:
+    """Whether two arrays are equal; of those that are one in memory, or one number all over, that is seen at once."""
+    if a.shape != b.shape:
+        return False
+    if a.size and (a.ctypes.data == b.ctypes.data or not (any(a.strides) or any(b.strides))):
+        return bool(a.flat[0] == b.flat[0])
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
 
 

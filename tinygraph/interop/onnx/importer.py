@@ -15,7 +15,7 @@ from tinygraph.interop.onnx.node import Node, Value, is_constant
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
 from tinygraph.interop.onnx.table import OPERATORS
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, Array, array_of
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, Array
 from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
 from tinygraph.ops.shape import reshape
 
@@ -150,8 +150,7 @@ class Importer:
         needed = set(outputs).union(*(node.inputs for node in nodes))
         for tensor in self.file.proto.graph.initializer:
             if tensor.name in needed and tensor.name not in self.values:
-                array = array_of(tensor, self.file.folder, lambda why: self.file.fail(f"initializer {why}"))
-                self._keep(tensor.name, self._typed(array), weight=True)
+                self._keep(tensor.name, self._typed(self.file.array(tensor)), weight=True)
 
     def _typed(self, array: Array) -> Array:
         if self.dtype is None or array.dtype != np.float32:

@@ -90,6 +90,7 @@ def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtyp
     read_names = {name for node in nodes for name in node.inputs}
     shapes: dict[str, InputShape] = {}
     symbols: set[str] = set()
+    open_sizes: list[str] = []
     for name, value in inputs_of(file).items():
         if name not in read_names:
             continue
@@ -107,13 +108,15 @@ def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtyp
                 size = given.get(symbol, "")
             sizes.append(size)
             if place and not isinstance(size, int):
-                file.fail(f"axis {place} of input {name!r} has no size; give it: sizes={{{symbol!r}: ...}}")
+                open_sizes.append(f"axis {place} of input {name!r} has no size; give it: sizes={{{symbol!r}: ...}}")
         shapes[name] = InputShape(name, tuple(sizes), kind)
     if not shapes:
         file.fail("its output does not depend on any input")
     for symbol in given:
         if symbol not in symbols:
             file.fail(f"no input has a size called {symbol!r}{nearest(symbol, symbols)}")
+    if open_sizes:
+        file.fail(open_sizes[0])
     return shapes
 
 

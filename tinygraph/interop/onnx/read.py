@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygraph.errors import OnnxError, listing
 from tinygraph.interop.onnx.package import package
-from tinygraph.interop.onnx.tensors import dtype_of
+from tinygraph.interop.onnx.tensors import Array, array_of, dtype_of
 
 # The newest operator set that the table of operators was written against.
 NEWEST_OPSET = 28
@@ -22,12 +22,22 @@ _MOST_BYTES = 2**31 - 1
 
 @dataclass(frozen=True)
 class File:
-    """A model as read: ONNX's own message, checked, the file's name for messages, and the folder of data beside it."""
+    """A model as read: ONNX's own message, checked, the file's name for messages, and the folder of data beside it.
+
+    ``arrays`` are those that were read out of it, by name.
+    """
 
     proto: Any
     name: str
     folder: Path | None
     opset: int
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+    def array(self, tensor: Any) -> Array:
+        """Return an initializer as an array, read once."""
+        if tensor.name not in self.arrays:
+            self.arrays[tensor.name] = array_of(tensor, self.folder, lambda why: self.fail(f"initializer {why}"))
+        return self.arrays[tensor.name]
 
     def fail(self, why: str) -> NoReturn:
         """Raise the error that names the file."""
