@@ -235,6 +235,9 @@ class Pad(Op):
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         x = inputs[0]
         inner = tuple(i - before for i, (before, _) in zip(index, self._widths(x), strict=True))
+        if self.mode != "constant":
+            copied = self._copied(x)
+            inner = tuple(int(copied[axis][i]) if axis in copied else i for axis, i in enumerate(index))
         if all(0 <= i < size for i, size in zip(inner, x.shape, strict=True)):
             return Explanation((Terms((one(0, position(inner, x.shape)),)),))
         return Explanation((Terms((), float(y[index])),), reason="padding")
