@@ -114,11 +114,11 @@ def _local_response_norm(s: Step) -> str:
     return s.writer.node("LRN", s.x, **{name: s.attributes[name] for name in ("size", "alpha", "beta", "bias")})
 
 
-@export_of("cross_entropy")
+@export_of("cross_entropy", "nll")
 def _cross_entropy(s: Step) -> str:
-    """The mean of log(sum(exp(z))) - z at the label; for probabilities, of the sum of -p log softmax(z)."""
-    w, (z, labels) = s.writer, s.names[:2]
-    logs = w.node("LogSoftmax", z, axis=-1)
+    """The mean of minus the log-probability at the label; for probabilities, of the sum of -p log q."""
+    w, labels = s.writer, s.names[1]
+    logs = s.x if s.op.name == "nll" else w.node("LogSoftmax", s.x, axis=-1)
     if s.inputs[1].dtype.kind in "iu":
         places = w.node("Unsqueeze", w.cast(labels, np.int64), w.whole(-1))
         picked = w.node("GatherElements", logs, places, axis=-1)
@@ -144,7 +144,42 @@ def _bce(s: Step) -> str:
     return w.node("ReduceMean", w.node("Sub", smooth, w.node("Mul", z, labels)), keepdims=0)
 
 
-@export_of("mse")
+def _real(s: Step) -> list[str]:
+    """Return predictions and labels in the dtype of the loss."""
+    pairs = zip(s.names, s.inputs, strict=True)
+    return [name if x.dtype == s.tensor.dtype else s.writer.cast(name, s.tensor.dtype) for name, x in pairs]
+
+
+@export_of("mse", "l1")
 def _mse(s: Step) -> str:
-    apart = s.writer.node("Sub", *joined(s))
-    return s.writer.node("ReduceMean", s.writer.node("Mul", apart, apart), keepdims=0)
+    apart = s.writer.node("Sub", *_real(s))
+    size = s.writer.node("Abs", apart) if s.op.name == "l1" else s.writer.node("Mul", apart, apart)
+    return s.writer.node("ReduceMean", size, keepdims=0)
+
+
+@export_of("huber", "smooth_l1")
+def _huber(s: Step) -> str:
+    """With m the smaller of size and width: m (size - m/2), over the width for the smooth one."""
+    w, width = s.writer, s.attributes["delta" if s.op.name == "huber" else "beta"]
+    size = w.node("Abs", w.node("Sub", *_real(s)))
+    near = w.node("Min", size, w.number(width, s.tensor))
+    bent = w.node("Mul", near, w.node("Sub", size, w.node("Mul", near, w.number(0.5, s.tensor))))
+    mean = w.node("ReduceMean", bent, keepdims=0)
+    return mean if s.op.name == "huber" else w.node("Div", mean, w.number(width, s.tensor))
+
+
+@export_of("hinge")
+def _hinge(s: Step) -> str:
+    margin = s.writer.node("Sub", s.writer.number(1.0, s.tensor), s.writer.node("Mul", *_real(s)))
+    return s.writer.node("ReduceMean", s.writer.node("Relu", margin), keepdims=0)
+
+
+@export_of("kl_divergence")
+def _kl_divergence(s: Step) -> str:
+    """The sum of p (log p - log q), where 0 log 0 is 0."""
+    w, (logs, labels) = s.writer, joined(s)
+    zero, one = w.number(0.0, s.tensor), w.number(1.0, s.tensor)
+    some = w.node("Greater", labels, zero)
+    apart = w.node("Sub", w.node("Log", w.node("Where", some, labels, one)), logs)
+    terms = w.node("Where", some, w.node("Mul", labels, apart), zero)
+    return w.node("ReduceMean", w.node("ReduceSum", terms, w.whole(-1), keepdims=0), keepdims=0)

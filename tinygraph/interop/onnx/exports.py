@@ -463,7 +463,7 @@ def _space_to_depth(s: Step) -> str:
 
 @export_of("resize")
 def _resize(s: Step) -> str:
-    options = {"mode": "nearest", "nearest_mode": s.attributes["rounding"]}
+    options = {"mode": s.attributes["mode"], "nearest_mode": s.attributes["rounding"]}
     options["coordinate_transformation_mode"] = s.attributes["coordinates"]
     axes = len(s.inputs[0].shape) - 2
     if s.attributes["size"] is not None:

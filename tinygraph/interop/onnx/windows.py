@@ -113,18 +113,18 @@ def global_lp_pool(n: Node, x: Value) -> Value:
 
 
 def resize(n: Node, x: Value, roi: Value = None, scales: Value = None, sizes: Value = None) -> Value:
-    """Resize and Upsample, to copies of the nearest pixel."""
+    """Resize and Upsample, to copies of the nearest pixel or between two."""
     if n.op_type == "Upsample" or n.opset < 11:
         scales = roi
     mode, coordinates = n.get("mode", "nearest"), n.get("coordinate_transformation_mode", "half_pixel")
     rounding = n.get("nearest_mode", "round_prefer_floor")
     if n.opset < 11:
         coordinates, rounding = "asymmetric", "floor"
-    if mode != "nearest" or coordinates not in ("half_pixel", "asymmetric"):
-        n.fail(f"known is the mode 'nearest', 'half_pixel' or 'asymmetric'; found {mode!r}, {coordinates!r}")
+    if mode not in ("nearest", "linear") or coordinates not in ("half_pixel", "asymmetric", "align_corners"):
+        n.fail(f"known are 'nearest' and 'linear', by whole pixels or corners; found {mode!r}, {coordinates!r}")
     if n.get("keep_aspect_ratio_policy", "stretch") != "stretch" or n.get("antialias", 0):
         n.fail("keep_aspect_ratio_policy and antialias are not known")
-    options = {"coordinates": coordinates, "rounding": rounding}
+    options = {"mode": mode, "coordinates": coordinates, "rounding": rounding}
     if sizes is not None and sizes.size:
         to = _on_all_axes(n, list(x.shape), whole(n, sizes, "its sizes"))
         if tuple(to[:2]) != tuple(x.shape[:2]):
@@ -134,6 +134,8 @@ def resize(n: Node, x: Value, roi: Value = None, scales: Value = None, sizes: Va
     factors = _on_all_axes(n, [1.0] * x.ndim, [float(str(f)) for f in given])
     if factors[:2] != [1.0, 1.0]:
         n.fail(f"samples and channels keep their sizes; found scales {factors}")
+    if coordinates == "align_corners" and any(size * f % 1 for size, f in zip(x.shape, factors, strict=True)):
+        n.fail(f"corners are aligned where sizes come out whole; found scales {factors} of {tuple(x.shape)}")
     n.checked_size([int(size * f) for size, f in zip(x.shape, factors, strict=True)])
     return resized(x, scale=tuple(factors[2:]), **options)
 
