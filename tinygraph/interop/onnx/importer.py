@@ -80,7 +80,7 @@ def _check_known(nodes: Iterable[Node]) -> None:
     first, others = unknown[0], sorted({node.op_type for node in unknown} - {unknown[0].op_type})
     also = f"; nor for {listing(others)}" if others else ""
     hint = nearest(first.op_type, OPERATORS) if first.proto.domain in _DOMAINS else ""
-    first.fail(f"there is no operation for it{hint}{also} (docs/onnx.md lists the operators that there are)")
+    first.fail(f"there is no operation for it{hint}{also} (docs/onnx_operators.md lists those that there are)")
 
 
 def _check_form(node: Node) -> None:
