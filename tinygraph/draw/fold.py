@@ -74,7 +74,9 @@ def _runs(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
         first = max(cuts[-1] + 1, int(length * (k - 0.3)))
         around = range(first, max(first + 1, int(length * (k + 0.3))))
         # A card shows its last item, which should be an operation: a parameter belongs to what uses it.
-        cuts.append(min(around, key=lambda cut: (_is_leaf(items, ordered[cut - 1]), crossing[cut], abs(cut - length * k))))
+        cuts.append(
+            min(around, key=lambda cut: (_is_leaf(items, ordered[cut - 1]), crossing[cut], abs(cut - length * k)))
+        )
     runs = [ordered[a:b] for a, b in zip(cuts, [*cuts[1:], len(ordered)], strict=True)]
     return [run[0] if len(run) == 1 else Part(tuple(i for part in run for i in part.items)) for run in runs]
 

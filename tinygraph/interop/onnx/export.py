@@ -111,9 +111,7 @@ def _node(writer: Writer, nodes: Sequence[Tensor], batches: Sequence[int], names
 
     op = followed([each.op for each in nodes if each.op is not None], batches, writer.batch_of, fail)
     if op.name not in EXPORTS:
-        fail(
-            f"ONNX has no operator for {op.name!r}{nearest(op.name, EXPORTS)} (docs/onnx.md says which have)"
-        )
+        fail(f"ONNX has no operator for {op.name!r}{nearest(op.name, EXPORTS)} (docs/onnx.md says which have)")
     made = EXPORTS[op.name](Step(writer, op, node, names))
     if own is not None:
         writer.release(own)
