@@ -207,3 +207,17 @@ def test_where_nothing_can_be_written(tmp_path):
     with pytest.raises(OnnxError, match="is a folder"):
         model.to_onnx(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_state_stays_state(tmp_path):
+    model = tg.Model(
+        {"x": [3]},
+        {"w": {"shape": [3], "init": "ones"}},
+        "y = x * w + table",
+        "y",
+        state={"table": {"shape": [3], "init": "normal"}},
+    )
+    model.to_onnx(tmp_path / "m.onnx")
+    again = tg.from_onnx(tmp_path / "m.onnx")
+    assert (list(again.parameters), len(again.state)) == (["w"], 1)
+    np.testing.assert_array_equal(again.predict(np.ones((2, 3))), model.predict(np.ones((2, 3))))

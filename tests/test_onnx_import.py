@@ -356,3 +356,21 @@ def test_model_file_takes_weights_from_its_own_folder_alone(weights):
     text = f"weights = '{weights}'\n[inputs]\nx = [1]\n[model]\nequations = 'y = relu(x)'\noutput = 'y'\nloss = false"
     with pytest.raises(tg.ModelError, match="the name of a file beside the model's"):
         tg.Model.from_toml(text)
+
+
+def test_what_is_computed_without_data_is_no_weight(opened):
+    """As in a causal mask of attention: ones, their triangle, a comparison."""
+    nodes = [
+        node("ConstantOfShape", "shape", "ones", value=numpy_helper.from_array(np.float32([1]))),
+        node("Trilu", "ones", "low", upper=0),
+        node("Cast", "low", "seen", to=TensorProto.BOOL),
+        node("Where", "seen x far", "y"),
+    ]
+    far = numpy_helper.from_array(np.float32(-np.inf), "far")
+    model = opened(
+        nodes, [whole("shape", 4, 4), far], inputs=[value("x", ("m", 4, 4))], outputs=[value("y", ("m", 4, 4))]
+    )
+    assert not model.parameters
+    assert [state.dtype.name for state in model.state.values()] == ["bool"]
+    x = np.ones((1, 4, 4), np.float32)
+    np.testing.assert_array_equal(model.predict(x), np.where(np.tri(4, dtype=bool), x, -np.inf))

@@ -19,6 +19,7 @@ from tinygraph.interop.onnx.tensors import NUMBERS, proto_of
 from tinygraph.interop.onnx.writer import OPSET, PRODUCER, Step, Writer
 from tinygraph.model.model import Model
 from tinygraph.model.weights import write_whole
+from tinygraph.ops.normalization import BatchNorm
 
 __all__ = ["export_layers", "proto_of_model", "save_onnx"]
 _IR_VERSION = 10
@@ -71,9 +72,16 @@ def _proto(graphs: Sequence[Graph], batches: Sequence[int], told: dict[str, str]
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
     proto.producer_name = PRODUCER
+    told = told | {"state": " ".join(_kept(graphs[0]))}
     helper.set_model_props(proto, {f"tinygraph.{key}": text for key, text in told.items() if text})
     package("onnx.checker").check_model(proto)
     return proto
+
+
+def _kept(graph: Graph) -> list[str]:
+    """Return the state that no operator of ONNX knows to be state: a file that is read again would take it for weights."""
+    statistics = {x for node in graph.nodes if isinstance(node.op, BatchNorm) for x in node.inputs[3:]}
+    return [x.name for x in graph.nodes if x.kind == "state" and x not in statistics and x.name]
 
 
 def _written(graphs: Sequence[Graph], batches: Sequence[int]) -> tuple[Writer, dict[Tensor, str]]:

@@ -20,6 +20,8 @@ from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
 from tinygraph.ops.shape import reshape
 
 _DOMAINS = ("", "ai.onnx")
+# What a file that tinygraph wrote says of itself: the arrays that are not learned.
+STATE = "tinygraph.state"
 # What these say of a weight is known, or is the weight again.
 _OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"})
 
@@ -148,9 +150,11 @@ class Importer:
 
     def _read_initializers(self, outputs: Iterable[str], nodes: Iterable[Node]) -> None:
         needed = set(outputs).union(*(node.inputs for node in nodes))
+        told = {entry.key: entry.value for entry in self.file.proto.metadata_props}
+        kept = told.get(STATE, "").split()
         for tensor in self.file.proto.graph.initializer:
             if tensor.name in needed and tensor.name not in self.values:
-                self._keep(tensor.name, self._typed(self.file.array(tensor)), weight=True)
+                self._keep(tensor.name, self._typed(self.file.array(tensor)), weight=tensor.name not in kept)
 
     def _typed(self, array: Array) -> Array:
         if self.dtype is None or array.dtype != np.float32:
@@ -190,7 +194,7 @@ class Importer:
             self._spend(node, results)
         for name, value in zip(node.outputs, results, strict=False):
             if name:
-                self._keep(name, value, weight=node.op_type != "Constant")
+                self._keep(name, value, weight=_makes_weights(node, given, value))
 
     def _operands(self, node: Node, given: list[Value]) -> list[Value]:
         """Return inputs as they are recorded: weights as parameters, except where they say how something is computed."""
@@ -253,3 +257,14 @@ class Importer:
 
     def _tensor(self, value: Value) -> Value:
         return value.recorded() if isinstance(value, Weight) else value
+
+
+def _makes_weights(node: Node, given: list[Value], value: Value) -> bool:
+    """Whether what a node computes without data is learned, and not a part of how the model computes.
+
+    That is so of weights in another dtype, and of arrays that a file fills with one number for want of the true ones; zeros
+    and ones are masks and the like.
+    """
+    if node.op_type in ("Cast", "CastLike"):
+        return isinstance(given[0], Weight)
+    return node.op_type == "ConstantOfShape" and value.size > 0 and value.flat[0] not in (0, 1)
