@@ -111,6 +111,11 @@ def _of(*classes: type[Op]) -> Callable[[Rule], Rule]:
     return note
 
 
+def behave_as(known: type[Op], *others: type[Op]) -> None:
+    """Let other operations behave as one that is known here."""
+    _RULES.update(dict.fromkeys(others, _RULES[known]))
+
+
 def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> dict[Node, Behaviour] | None:
     """Return how every node behaves, if a batch of ``count`` can be cut; ``samples`` gives the axis of each leaf of samples.
 
