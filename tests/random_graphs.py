@@ -251,7 +251,7 @@ class Grower:
         if x is None:
             return None
         kernel = self.leaf((self.whole(1, 4), x.shape[1], self.whole(1, 3), self.whole(1, 3)))
-        padding = self.one_of([0, 1, "same", (2, 1)])
+        padding = self.one_of([0, 1, "same", (2, 1), "same_lower", ((1, 0), (0, 2))])
         stride, dilation = self.one_of([1, 1, 2, (1, 2)]), self.one_of([1, 1, 2])
         y = _fitting(lambda: tg.conv2d(x, kernel, stride=stride, padding=padding, dilation=dilation))
         return y if y is None or self.whole(0, 1) else y + self.parameter((y.shape[1], 1, 1))
@@ -261,10 +261,12 @@ class Grower:
         if x is None:
             return None
         window = (self.whole(1, 3), self.whole(1, 3))
-        stride, padding = self.one_of([None, 1, 2]), self.one_of([0, 0, 1])
+        stride, padding = self.one_of([None, 1, 2]), self.one_of([0, 0, 1, ((1, 0), (0, 1))])
+        settings = (window, stride, padding, self.one_of([1, 1, 2]), self.one_of([False, False, True]))
         if self.whole(0, 1):
-            return _fitting(lambda: tg.avg_pool2d(x, window, stride, padding))
-        return _fitting(lambda: tg.max_pool2d(self.without_ties(x), window, stride, padding))
+            counted = self.one_of([True, False])
+            return _fitting(lambda: tg.avg_pool2d(x, *settings, count_include_pad=counted))
+        return _fitting(lambda: tg.max_pool2d(self.without_ties(x), *settings))
 
     def loss(self, x):
         labels = self.rng.uniform(0.1, 0.9, x.shape)

@@ -985,7 +985,9 @@ def test_operations_with_samples_compute_in_a_model_what_they_compute_alone():
         arrays = {f"p{i}": x for i, x in enumerate(sample.inputs)}
         written = [f"{key}={value!r}" for key, value in sample.attributes.items()]
         tensors = f"[{', '.join(arrays)}]" if function.op.variadic else ", ".join(arrays)
-        value = value_of(f"{function.name}({', '.join([tensors, *written])}) + 0 * sum(x)", **arrays)
+        # Parameters begin as ones, where atanh is infinite.
+        with np.errstate(divide="ignore"):
+            value = value_of(f"{function.name}({', '.join([tensors, *written])}) + 0 * sum(x)", **arrays)
         inputs = [list(sample.inputs)] if function.op.variadic else sample.inputs
         assert_allclose(value, function(*inputs, **sample.attributes), err_msg=function.name)
         seen.add(function.name)

@@ -115,7 +115,7 @@ def value(gradient: Any) -> Any:
 
 
 def nudged(given: Any, name: str | None = None) -> Any:
-    """Return a size, or the one called ``name`` in a dict, larger by one; what is not there stays so."""
+    """Return a size, or the one called ``name`` in a dict, larger by one, a choice as the other; what is not there stays so."""
     if name is None:
         _nudges.append(True)
         return _larger(given)
@@ -124,6 +124,8 @@ def nudged(given: Any, name: str | None = None) -> Any:
 
 
 def _larger(size: Any) -> Any:
+    if isinstance(size, bool):
+        return not size
     if isinstance(size, tuple):
         return (_larger(size[0]), *size[1:])
     return size + 1 if isinstance(size, int) else 1

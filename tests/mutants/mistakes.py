@@ -11,7 +11,7 @@ from .rules import Rule
 
 # Called in place of the attributes of an operation, with one of them changed.
 NUDGED = "__nudged__"
-ATTRIBUTES = ("stride", "padding", "dilation", "window", "groups")
+ATTRIBUTES = ("stride", "padding", "dilation", "window", "groups", "ceil_mode", "count_include_pad")
 
 _BOUNDARIES: dict[type[ast.cmpop], list[type[ast.cmpop]]] = {
     ast.Gt: [ast.GtE, ast.Lt],
@@ -56,8 +56,13 @@ def shown(node: ast.AST) -> str:
 
 
 def without_docstring(tree: ast.FunctionDef) -> ast.FunctionDef:
+    """Return a function without what computes nothing: its docstring, decorators and annotations."""
     tree = copy.deepcopy(tree)
     tree.decorator_list = []
+    tree.returns = None
+    for argument in ast.walk(tree.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
     if ast.get_docstring(tree) is not None:
         tree.body = tree.body[1:]
     return tree

@@ -78,7 +78,8 @@ def helpers(rule: types.FunctionType, op: type[Op]) -> Iterator[types.FunctionTy
         if isinstance(method, types.FunctionType) and method.__module__ == op.__module__ and name not in forward:
             if not hasattr(Op, name) and name not in _SETTINGS:
                 yield method
-        found = rule.__globals__.get(name)
+        # What operations of several numbers of axes inherit finds its transposes on their classes.
+        found = rule.__globals__.get(name, method)
         if isinstance(found, OpFunction) and found.op is not op and found.__module__ == op.__module__:
             if any(word in inspect.getsource(found.op.forward) for word in _SCATTERS):
                 yield plain(inspect.getattr_static(found.op, "forward"))

@@ -81,6 +81,8 @@ def describe(annotation: Any) -> str:
 
     >>> describe(int | None), describe(tuple[int, int]), describe(Literal["same", "valid"])
     ('int or None', 'a pair of int', "'same' or 'valid'")
+    >>> describe(tuple[tuple[int, int], tuple[int, int]]), describe(tuple[int])
+    ('a pair of pairs of int', 'a tuple of one int')
     """
     if annotation is None or annotation is type(None):
         return "None"
@@ -92,5 +94,8 @@ def describe(annotation: Any) -> str:
     if origin is tuple and len(items) == 2 and items[1] is Ellipsis:
         return f"a tuple of {describe(items[0])}"
     if origin is tuple and len(set(items)) == 1:
-        return f"{'a pair' if len(items) == 2 else f'{len(items)}'} of {describe(items[0])}"
+        item = describe(items[0])
+        if len(items) == 1:
+            return f"a tuple of one {item.removeprefix('a ')}"
+        return f"{'a pair' if len(items) == 2 else f'{len(items)}'} of {item.replace('a pair of', 'pairs of')}"
     return str(getattr(annotation, "__name__", annotation))

@@ -14,7 +14,7 @@ from tinygraph.graph.op import Op
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.pieces import ATOM, POWER, PRODUCT, SIGN, SUM, Piece, binding_of, filled, number, within
 from tinygraph.notes.symbols import LAST, Formula, Symbol, Symbols, gradient_symbol, symbol_of
-from tinygraph.ops.convolution import ConvTranspose2d
+from tinygraph.ops.convolution import ConvolveTransposed
 
 # How tightly operators bind, and how they are written between arrays.
 _OPERATORS = {
@@ -254,7 +254,8 @@ class _Writer:
         operands = self.spread(node, operands)
         fields = dict(zip(op.parameters, operands, strict=False))
         if op.variadic:
-            fields = {op.parameters[-1]: (", ".join(text for text, _ in operands), ATOM)}
+            fields = {f"{op.parameters[-1]}{i}": operand for i, operand in enumerate(operands)}
+            fields[op.parameters[-1]] = ", ".join(text for text, _ in operands), ATOM
         for name, value in op.attributes().items():
             if f"{{{name}}}" in template:
                 fields.setdefault(name, self.attribute(value))
@@ -323,7 +324,7 @@ class _Writer:
             return []
         if op.name == "sum_to":
             return [_summed(node.inputs[0].shape, node.shape)]
-        if isinstance(op, ConvTranspose2d) and (padded := _padded(op, node)):
+        if isinstance(op, ConvolveTransposed) and (padded := _padded(op, node)):
             return [padded]
         fields = {f.name: f for f in dataclasses.fields(op)} if op.attributes() else {}  # type: ignore[arg-type]
         # A formula for one element says by its factor how large the windows are.
@@ -361,11 +362,11 @@ def _ways(
     return found
 
 
-def _padded(op: ConvTranspose2d, node: Tensor) -> str:
+def _padded(op: ConvolveTransposed, node: Tensor) -> str:
     """Return by how much the correlation that a transposed convolution is pads its image, where all sides are alike."""
     windows = op.windows(node.shape, node.inputs[1].shape)
     sides = {reach - 1 - pixels for reach, pair in zip(windows.reach, windows.padding, strict=True) for pixels in pair}
-    return f"padded by {sides.pop()}" if windows.stride == (1, 1) and len(sides) == 1 and op.groups == 1 else ""
+    return f"padded by {sides.pop()}" if set(windows.stride) == {1} and len(sides) == 1 and op.groups == 1 else ""
 
 
 def _summed(large: tuple[int, ...], small: tuple[int, ...]) -> str:

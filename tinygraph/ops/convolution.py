@@ -3,7 +3,8 @@
 With windows ``w`` over an image ``x``, a kernel ``k`` and a result ``y``, all three compute two-factor sums of the terms
 ``x[pixel] k[offset] y[window]``: ``conv2d`` over pixels for each window, ``conv_transpose2d`` over windows for each pixel,
 ``conv2d_kernel_gradient`` over windows for each offset. So each one's gradients are the other two, to any order.
-Each is patches and one matrix product (GEMM) for each group.
+Each is patches and one matrix product (GEMM) for each group, for images of any number of axes: those of one and of three
+are in ``convolution1d.py`` and ``convolution3d.py``.
 """
 
 from __future__ import annotations
@@ -17,21 +18,28 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.graph.function import register
+from tinygraph.graph.function import OpFunction, register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.ops.cells import in_planes, of_offset, of_pixel, of_window
 from tinygraph.ops.samples import normal
-from tinygraph.ops.windows import Padding, Size, Windows, collapse, pair, require_images
+from tinygraph.ops.windows import Padding2, Size2, Sizes, Windows, along, collapse, require_images, sides
 
 
 @dataclasses.dataclass(frozen=True)
 class Convolution(Op):
-    """What the three share: stride, padding, dilation, groups, and the windows that these stand for."""
+    """What the three share: stride, padding, dilation, groups, and the windows that these stand for.
 
-    stride: Size = 1
-    padding: Padding = 0
-    dilation: Size = 1
+    ``rank`` is the number of an image's axes; ``convolve``, ``transposed`` and ``kernel_gradient`` are the three for it.
+    """
+
+    stride: Any = 1
+    padding: Any = 0
+    dilation: Any = 1
     groups: int = 1
+    rank: ClassVar[int]
+    convolve: ClassVar[OpFunction]
+    transposed: ClassVar[OpFunction]
+    kernel_gradient: ClassVar[OpFunction]
     holomorphic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -43,9 +51,9 @@ class Convolution(Op):
 
     def windows(self, image: Shape, kernel: Shape) -> Windows:
         """Return the windows over an image ``(..., H, W)`` of a kernel ``(..., kh, kw)``."""
-        return Windows.over((image[-2], image[-1]), (kernel[-2], kernel[-1]), self.stride, self.padding, self.dilation)
+        return Windows.over(image[-self.rank :], kernel[-self.rank :], self.stride, self.padding, self.dilation)
 
-    def window_count(self, inputs: tuple[Value, ...], image: Shape, kernel: Shape) -> tuple[int, int]:
+    def window_count(self, inputs: tuple[Value, ...], image: Shape, kernel: Shape) -> Sizes:
         """Return how many windows there are, or refuse a kernel that does not fit."""
         windows = self.windows(image, kernel)
         if min(windows.kernel) < 1 or min(windows.count) < 1:
@@ -73,37 +81,15 @@ def _by_channel(x: Value) -> Value:
     return x.swapaxes(0, 1).reshape(x.shape[1], x.shape[0] * math.prod(x.shape[2:]))
 
 
-def _samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (2, 2, 5, 4)), normal(rng, (3, 2, 3, 2)))
-    yield Sample(normal(rng, (2, 2, 5, 5)), normal(rng, (2, 2, 3, 3)), stride=2, padding="same")
-    yield Sample(
-        normal(rng, (1, 4, 6, 5)), normal(rng, (6, 2, 2, 2)), stride=(2, 1), padding=(1, 2), dilation=2, groups=2
-    )
-
-
-@register
 @dataclasses.dataclass(frozen=True)
-class Conv2d(Convolution):
-    """Cross-correlation of images ``x (N, C, H, W)`` with kernels ``k (F, C/groups, kh, kw)``: ``(N, F, rows, columns)``.
-
-    ``y[n,f,i,j]`` is the sum over ``c,u,v`` of ``x[n,c,i*stride+u*dilation,j*stride+v*dilation] k[f,c,u,v]``, with zeros in
-    the padding. ``padding`` is a number of pixels, a pair (rows, columns), ``"valid"`` (none) or ``"same"`` (as many windows
-    as ``ceil(size/stride)``; an odd pixel goes after). Source: notes F1, F4. Rules: for the image notes B10, for
-    the kernel notes B8, B13. Raises ``ShapeError`` and ``AttributeValueError``.
-
-    >>> import tinygraph as tg
-    >>> image = np.arange(9.0).reshape(1, 1, 3, 3)
-    >>> tg.conv2d(image, np.ones((1, 1, 2, 2)))
-    array([[[[ 8., 12.],
-             [20., 24.]]]])
-    """
+class Convolve(Convolution):
+    """What ``conv2d`` and its like for other numbers of axes are."""
 
     formula: ClassVar[str] = "{x} ⋆ {k}"
     tex: ClassVar[str] = r"\operatorname{conv}({x}, {k})"
-    samples = staticmethod(_samples)
 
     def shape(self, x: Value, k: Value) -> Shape:
-        require_images(self, (x, k), 0, 1)
+        require_images(self, (x, k), 0, 1, rank=self.rank)
         if x.shape[1] != k.shape[1] * self.groups:
             self.refuse((x, k), f"x has {x.shape[1]} channels, and {self.groups} groups of k take {k.shape[1]} each")
         if k.shape[0] % self.groups:
@@ -112,8 +98,8 @@ class Conv2d(Convolution):
 
     def forward(self, x: Value, k: Value) -> Value:
         windows = self.windows(x.shape, k.shape)
-        pixels = k.shape[1] * k.shape[2] * k.shape[3]
-        positions = x.shape[0] * windows.count[0] * windows.count[1]
+        pixels = math.prod(k.shape[1:])
+        positions = x.shape[0] * math.prod(windows.count)
         y = self.grouped(k, pixels) @ windows.patches(x).reshape(self.groups, pixels, positions)
         return y.reshape(k.shape[0], x.shape[0], *windows.count).swapaxes(0, 1)
 
@@ -128,53 +114,26 @@ class Conv2d(Convolution):
 
     def vjp(self, dy: Value, y: Value, x: Value, k: Value) -> Any:
         return (
-            lambda: conv_transpose2d(dy, k, **self.shared(), output_size=x.shape[2:]),
-            lambda: conv2d_kernel_gradient(x, dy, **self.shared(), kernel_size=k.shape[2:]),
+            lambda: self.transposed(dy, k, **self.shared(), output_size=x.shape[2:]),
+            lambda: self.kernel_gradient(x, dy, **self.shared(), kernel_size=k.shape[2:]),
         )
 
 
-def _transpose_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (2, 3, 3, 3)), normal(rng, (3, 2, 3, 2)))
-    yield Sample(normal(rng, (1, 2, 3, 2)), normal(rng, (2, 2, 3, 3)), stride=2, padding="same")
-    yield Sample(
-        normal(rng, (1, 4, 3, 2)),
-        normal(rng, (4, 1, 2, 2)),
-        stride=(2, 3),
-        padding=(1, 0),
-        groups=2,
-        output_padding=(1, 2),
-    )
-
-
-@register
 @dataclasses.dataclass(frozen=True)
-class ConvTranspose2d(Convolution):
-    """The transpose of ``conv2d``: ``x (N, F, rows, columns)`` and ``k (F, C/groups, kh, kw)`` give ``(N, C, H, W)``.
+class ConvolveTransposed(Convolution):
+    """What ``conv_transpose2d`` and its like for other numbers of axes are."""
 
-    Every element of ``x`` adds its multiple of a kernel into the image: the gradient of ``conv2d`` for its image, which the
-    notes (B10) write as the correlation of padded ``x`` with the kernel turned by 180 degrees. Attributes are those of that
-    ``conv2d``. Where several image sizes would fit, ``output_padding`` adds rows and columns at the end, or ``output_size``
-    names the size. Without them the size is ``(rows-1)*stride - 2*padding + dilation*(kh-1) + 1``, or ``rows*stride`` for
-    ``"same"``. A size that would have another number of windows is refused,
-    so ``output_padding`` stays below the stride. Raises ``ShapeError`` and ``AttributeValueError``.
-
-    >>> import tinygraph as tg
-    >>> tg.conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 2)), stride=2)
-    array([[[[1., 1., 2., 2.]]]])
-    """
-
-    output_padding: Size = 0
-    output_size: tuple[int, int] | None = None
-    formula: ClassVar[str] = "pad({x}) ⋆ rot180({k})"
-    tex: ClassVar[str] = r"\operatorname{conv}(\operatorname{padded}({x}), \text{rot180}({k}))"
-    samples = staticmethod(_transpose_samples)
+    output_padding: Any = 0
+    output_size: Any = None
+    formula: ClassVar[str] = "pad({x}) ⋆ flip({k})"
+    tex: ClassVar[str] = r"\operatorname{conv}(\operatorname{padded}({x}), \operatorname{flip}({k}))"
 
     def __post_init__(self) -> None:
         super().__post_init__()
         collapse(self, "output_padding", least=0)
 
     def shape(self, x: Value, k: Value) -> Shape:
-        require_images(self, (x, k), 0, 1)
+        require_images(self, (x, k), 0, 1, rank=self.rank)
         if x.shape[1] != k.shape[0]:
             self.refuse((x, k), f"x has {x.shape[1]} channels and k takes {k.shape[0]}")
         if x.shape[1] % self.groups:
@@ -187,20 +146,22 @@ class ConvTranspose2d(Convolution):
     def _image(self, x: Value, k: Value) -> Any:
         if self.output_size is not None:
             return self.output_size
-        axes = zip(x.shape[2:], k.shape[2:], *map(pair, (self.stride, self.dilation, self.output_padding)), strict=True)
-        if self.padding == "same":
+        settings = (along(value, self.rank) for value in (self.stride, self.dilation, self.output_padding))
+        axes = zip(x.shape[2:], k.shape[2:], *settings, strict=True)
+        if self.padding in ("same", "same_lower"):
             return tuple(n * s + extra for n, _, s, _, extra in axes)
-        trimmed = (0, 0) if isinstance(self.padding, str) else pair(self.padding)
         return tuple(
-            (n - 1) * s + d * (size - 1) + 1 + extra - 2 * trim
-            for (n, size, s, d, extra), trim in zip(axes, trimmed, strict=True)
+            (n - 1) * s + d * (size - 1) + 1 + extra - before - after
+            for (n, size, s, d, extra), (before, after) in zip(axes, sides(self.padding, self.rank), strict=True)
         )
 
     def forward(self, x: Value, k: Value) -> Value:
         windows = self.windows(self._image(x, k), k.shape)
-        pixels = k.shape[1] * k.shape[2] * k.shape[3]
+        pixels = math.prod(k.shape[1:])
         rows = _by_channel(x)
-        patches = self.grouped(k, pixels).swapaxes(1, 2) @ self.grouped(rows, rows.shape[1])
+        kernels, images = self.grouped(k, pixels).swapaxes(1, 2), self.grouped(rows, rows.shape[1])
+        # With one kernel to a group (depthwise) it is an outer product, for which BLAS is slow.
+        patches = kernels * images if kernels.shape[2] == 1 else kernels @ images
         channels = k.shape[1] * self.groups
         return windows.overlay(patches.reshape(channels, *windows.kernel, x.shape[0], *windows.count))
 
@@ -218,41 +179,21 @@ class ConvTranspose2d(Convolution):
 
     def vjp(self, dy: Value, y: Value, x: Value, k: Value) -> Any:
         return (
-            lambda: conv2d(dy, k, **self.shared()),
-            lambda: conv2d_kernel_gradient(dy, x, **self.shared(), kernel_size=k.shape[2:]),
+            lambda: self.convolve(dy, k, **self.shared()),
+            lambda: self.kernel_gradient(dy, x, **self.shared(), kernel_size=k.shape[2:]),
         )
 
 
-def _kernel_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (2, 2, 5, 4)), normal(rng, (2, 3, 3, 3)), kernel_size=(3, 2))
-    yield Sample(normal(rng, (2, 2, 5, 5)), normal(rng, (2, 2, 3, 3)), kernel_size=(3, 3), stride=2, padding="same")
-    yield Sample(
-        normal(rng, (1, 4, 5, 5)), normal(rng, (1, 2, 5, 3)), kernel_size=(2, 3), padding=(1, 1), dilation=2, groups=2
-    )
-
-
-@register
 @dataclasses.dataclass(frozen=True)
-class Conv2dKernelGradient(Convolution):
-    """The gradient of ``conv2d`` for its kernel: ``x (N, C, H, W)`` correlated with ``dy (N, F, rows, columns)``.
+class KernelGradient(Convolution):
+    """What ``conv2d_kernel_gradient`` and its like for other numbers of axes are."""
 
-    The result is ``(F, C/groups, kh, kw)`` with ``kernel_size = (kh, kw)``: the notes' ``dK = conv(x, dZ)`` (B8, B13).
-    Attributes are those of that ``conv2d``. Raises ``ShapeError`` and ``AttributeValueError``.
-
-    >>> import tinygraph as tg
-    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
-    >>> tg.conv2d_kernel_gradient(x, np.ones((1, 1, 2, 2)), kernel_size=(2, 2))
-    array([[[[ 8., 12.],
-             [20., 24.]]]])
-    """
-
-    kernel_size: tuple[int, int] = dataclasses.field(kw_only=True)
+    kernel_size: Any = dataclasses.field(kw_only=True)
     formula: ClassVar[str] = "{x} ⋆ {dy}"
     tex: ClassVar[str] = r"\operatorname{conv}({x}, {dy})"
-    samples = staticmethod(_kernel_samples)
 
     def shape(self, x: Value, dy: Value) -> Shape:
-        require_images(self, (x, dy), 0, 1)
+        require_images(self, (x, dy), 0, 1, rank=self.rank)
         if x.shape[0] != dy.shape[0]:
             self.refuse((x, dy), f"x holds {x.shape[0]} samples and dy {dy.shape[0]}")
         if x.shape[1] % self.groups or dy.shape[1] % self.groups:
@@ -264,7 +205,7 @@ class Conv2dKernelGradient(Convolution):
     def forward(self, x: Value, dy: Value) -> Value:
         windows = self.windows(x.shape, self.kernel_size)
         rows = _by_channel(dy)
-        pixels = x.shape[1] // self.groups * windows.kernel[0] * windows.kernel[1]
+        pixels = x.shape[1] // self.groups * math.prod(windows.kernel)
         patches = windows.patches(x).reshape(self.groups, pixels, rows.shape[1])
         k = self.grouped(rows, rows.shape[1]) @ patches.swapaxes(1, 2)
         return k.reshape(dy.shape[1], x.shape[1] // self.groups, *windows.kernel)
@@ -282,11 +223,129 @@ class Conv2dKernelGradient(Convolution):
 
     def vjp(self, dk: Value, k: Value, x: Value, dy: Value) -> Any:
         return (
-            lambda: conv_transpose2d(dy, dk, **self.shared(), output_size=x.shape[2:]),
-            lambda: conv2d(x, dk, **self.shared()),
+            lambda: self.transposed(dy, dk, **self.shared(), output_size=x.shape[2:]),
+            lambda: self.convolve(x, dk, **self.shared()),
         )
 
 
+def introduce(*three: type[Convolution]) -> None:
+    """Tell a convolution, its transpose and its kernel gradient of each other."""
+    for kind in three:
+        kind.convolve, kind.transposed, kind.kernel_gradient = (each.function for each in three)
+
+
+@dataclasses.dataclass(frozen=True)
+class _TwoAxes(Convolution):
+    """The attributes for pictures."""
+
+    stride: Size2 = 1
+    padding: Padding2 = 0
+    dilation: Size2 = 1
+    rank: ClassVar[int] = 2
+
+
+def _samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (2, 2, 5, 4)), normal(rng, (3, 2, 3, 2)))
+    yield Sample(normal(rng, (2, 2, 5, 5)), normal(rng, (2, 2, 3, 3)), stride=2, padding="same")
+    yield Sample(
+        normal(rng, (1, 4, 6, 5)), normal(rng, (6, 2, 2, 2)), stride=(2, 1), padding=(1, 2), dilation=2, groups=2
+    )
+    yield Sample(normal(rng, (1, 1, 3, 4)), normal(rng, (1, 1, 2, 3)), stride=(1, 2), padding=((1, 0), (0, 2)))
+    yield Sample(normal(rng, (1, 3, 3, 3)), normal(rng, (3, 1, 2, 2)), padding="same_lower", groups=3)
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Conv2d(Convolve, _TwoAxes):
+    """Cross-correlation of images ``x (N, C, H, W)`` with kernels ``k (F, C/groups, kh, kw)``: ``(N, F, rows, columns)``.
+
+    ``y[n,f,i,j]`` is the sum over ``c,u,v`` of ``x[n,c,i*stride+u*dilation,j*stride+v*dilation] k[f,c,u,v]``, with zeros in
+    the padding. ``padding`` is a number of pixels, a pair (rows, columns), a pair of pairs ((above, below), (left, right)),
+    ``"valid"`` (none) or ``"same"`` (as many windows as ``ceil(size/stride)``; an odd pixel goes after, with
+    ``"same_lower"`` before). PyTorch and ONNX (``Conv``, where ``"same"`` is ``SAME_UPPER``) agree; PyTorch has no pair of
+    pairs, and ``"same"`` only with stride 1. With as many groups as channels (depthwise) each channel has kernels of its own.
+    Source: notes F1, F4. Rules: for the image notes B10, for the kernel notes B8, B13. Raises ``ShapeError`` and
+    ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> image = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> tg.conv2d(image, np.ones((1, 1, 2, 2)))
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
+    """
+
+    samples = staticmethod(_samples)
+
+
+def _transpose_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (2, 3, 3, 3)), normal(rng, (3, 2, 3, 2)))
+    yield Sample(normal(rng, (1, 2, 3, 2)), normal(rng, (2, 2, 3, 3)), stride=2, padding="same")
+    yield Sample(
+        normal(rng, (1, 4, 3, 2)),
+        normal(rng, (4, 1, 2, 2)),
+        stride=(2, 3),
+        padding=(1, 0),
+        groups=2,
+        output_padding=(1, 2),
+    )
+    yield Sample(normal(rng, (1, 1, 2, 3)), normal(rng, (1, 1, 2, 3)), padding=((1, 0), (0, 2)), dilation=(1, 2))
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class ConvTranspose2d(ConvolveTransposed, _TwoAxes):
+    """The transpose of ``conv2d``: ``x (N, F, rows, columns)`` and ``k (F, C/groups, kh, kw)`` give ``(N, C, H, W)``.
+
+    Every element of ``x`` adds its multiple of a kernel into the image: the gradient of ``conv2d`` for its image, which the
+    notes (B10) write as the correlation of padded ``x`` with the kernel turned by 180 degrees. Attributes are those of that
+    ``conv2d``. Where several image sizes would fit, ``output_padding`` adds rows and columns at the end, or ``output_size``
+    names the size. Without them the size is ``(rows-1)*stride - above - below + dilation*(kh-1) + 1``, or ``rows*stride``
+    for ``"same"``. A size that would have another number of windows is refused, so ``output_padding`` stays below the
+    stride; PyTorch takes one below the dilation too. Else PyTorch and ONNX (``ConvTranspose``) agree, but that ONNX's
+    ``output_shape`` also chooses the padding, where ``output_size`` leaves it as it is. Raises ``ShapeError`` and
+    ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.conv_transpose2d(np.array([[[[1.0, 2.0]]]]), np.ones((1, 1, 1, 2)), stride=2)
+    array([[[[1., 1., 2., 2.]]]])
+    """
+
+    output_padding: Size2 = 0
+    output_size: tuple[int, int] | None = None
+    formula: ClassVar[str] = "pad({x}) ⋆ rot180({k})"
+    tex: ClassVar[str] = r"\operatorname{conv}(\operatorname{padded}({x}), \text{rot180}({k}))"
+    samples = staticmethod(_transpose_samples)
+
+
+def _kernel_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (2, 2, 5, 4)), normal(rng, (2, 3, 3, 3)), kernel_size=(3, 2))
+    yield Sample(normal(rng, (2, 2, 5, 5)), normal(rng, (2, 2, 3, 3)), kernel_size=(3, 3), stride=2, padding="same")
+    yield Sample(
+        normal(rng, (1, 4, 5, 5)), normal(rng, (1, 2, 5, 3)), kernel_size=(2, 3), padding=(1, 1), dilation=2, groups=2
+    )
+    yield Sample(normal(rng, (1, 1, 3, 3)), normal(rng, (1, 1, 3, 3)), kernel_size=(2, 3), padding=((1, 0), (0, 2)))
+
+
+@register
+@dataclasses.dataclass(frozen=True)
+class Conv2dKernelGradient(KernelGradient, _TwoAxes):
+    """The gradient of ``conv2d`` for its kernel: ``x (N, C, H, W)`` correlated with ``dy (N, F, rows, columns)``.
+
+    The result is ``(F, C/groups, kh, kw)`` with ``kernel_size = (kh, kw)``: the notes' ``dK = conv(x, dZ)`` (B8, B13).
+    Attributes are those of that ``conv2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> x = np.arange(9.0).reshape(1, 1, 3, 3)
+    >>> tg.conv2d_kernel_gradient(x, np.ones((1, 1, 2, 2)), kernel_size=(2, 2))
+    array([[[[ 8., 12.],
+             [20., 24.]]]])
+    """
+
+    kernel_size: tuple[int, int] = dataclasses.field(kw_only=True)
+    samples = staticmethod(_kernel_samples)
+
+
+introduce(Conv2d, ConvTranspose2d, Conv2dKernelGradient)
 conv2d = Conv2d.function
 conv_transpose2d = ConvTranspose2d.function
 conv2d_kernel_gradient = Conv2dKernelGradient.function

@@ -1,4 +1,8 @@
-"""Pooling: means and maxima of windows, and the operations that carry their gradients back."""
+"""Pooling: what all pools share, means of windows, and the operations that carry their gradients back.
+
+For images of any number of axes: those of one and of three are in ``pooling1d.py`` and ``pooling3d.py``. Maxima are in
+``max_pooling.py``, norms in ``lp_pooling.py`` and pools of whole images in ``global_pooling.py``.
+"""
 
 from __future__ import annotations
 
@@ -9,116 +13,252 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph.explanation import Explanation, Terms, chosen, one, position
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.explanation import Explanation, Terms
+from tinygraph.graph.function import OpFunction, register
+from tinygraph.graph.op import Op, Sample, Samples, Shape, Value
 from tinygraph.ops.cells import in_planes, of_pixel, of_window
-from tinygraph.ops.samples import distinct, each, normal
-from tinygraph.ops.shape import broadcast_to, expand_dims
-from tinygraph.ops.windows import Padding, Size, Windows, collapse, pair, require_images
+from tinygraph.ops.samples import each, normal
+from tinygraph.ops.windows import (
+    Padding2,
+    Size2,
+    Windows,
+    along,
+    collapse,
+    element,
+    pixels_in,
+    require_images,
+    sides,
+)
 
 
 @dataclass(frozen=True)
 class Pooling(Op):
-    """What pools share: a window, a stride (the window's size by default), padding, and where the windows lie."""
+    """What pools share: a window, a stride (the window's size by default), padding, and where the windows lie.
 
-    window: Size
-    stride: Size | None = None
-    padding: Padding = 0
+    ``rank`` is the number of an image's axes.
+    """
+
+    window: Any
+    stride: Any = None
+    padding: Any = 0
+    dilation: Any = 1
+    ceil_mode: bool = False
+    rank: ClassVar[int]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        collapse(self, "window", "stride", least=1)
+        collapse(self, "window", "stride", "dilation", least=1)
         collapse(self, "padding", least=0)
 
     def windows(self, image: Shape) -> Windows:
         """Return the windows over an image ``(..., H, W)``."""
         stride = self.window if self.stride is None else self.stride
-        return Windows.over((image[-2], image[-1]), self.window, stride, self.padding)
+        size = tuple(image[-self.rank :])
+        return Windows.over(size, self.window, stride, self.padding, self.dilation, self.ceil_mode)
 
     def is_partition(self, image: Value) -> bool:
         """Whether every element of an image lies in exactly one window, and the windows have no padding."""
         windows = self.windows(image.shape)
         covered = tuple(n * k for n, k in zip(windows.count, windows.kernel, strict=True))
-        return windows.stride == windows.kernel and covered == windows.padded == tuple(image.shape[-2:])
+        return windows.stride == windows.reach == windows.kernel and covered == windows.padded == windows.image
 
     def pooled(self, inputs: tuple[Value, ...], image: Value) -> Shape:
         """Return the shape of the pool of an image, or refuse one that no window fits."""
-        shape = image.shape
+        windows = self.windows(image.shape)
         if not isinstance(self.padding, str):
-            if any(2 * p > k for p, k in zip(pair(self.padding), pair(self.window), strict=True)):
+            pads = sides(self.padding, self.rank)
+            if any(sum(pad) > reach for pad, reach in zip(pads, windows.reach, strict=True)):
                 self.refuse(inputs, f"padding {self.padding} is more than half of the window {self.window}")
-        windows = self.windows(shape)
         if min(windows.count) < 1:
             self.refuse(
-                inputs, f"a window of {windows.kernel} does not fit an image of {windows.padded} with its padding"
+                inputs, f"a window of {windows.reach} does not fit an image of {windows.padded} with its padding"
             )
-        return (*shape[:2], *windows.count)
+        if any(map(any, windows.padding)) and not windows.sizes(((0, 0),) * self.rank).all():
+            self.refuse(inputs, f"a window of {windows.reach} lies in the padding {self.padding} alone")
+        return (*image.shape[:2], *windows.count)
 
     def shared(self) -> dict[str, Any]:
         """Return the attributes that pools have in common."""
-        return {"window": self.window, "stride": self.stride, "padding": self.padding}
+        return {name: getattr(self, name) for name in ("window", "stride", "padding", "dilation", "ceil_mode")}
 
 
-def _plane(images: Value, index: Sequence[int]) -> int:
+def plane(images: Value, index: Sequence[int]) -> int:
+    """Return which of the images ``(N, C, ...)`` an element is one of, counted over N and C."""
     return index[0] * int(images.shape[1]) + index[1]
 
 
-_CASES: list[tuple[Shape, dict[str, Any]]] = [
+@dataclass(frozen=True)
+class TwoAxes(Pooling):
+    """The attributes of pools of pictures."""
+
+    window: Size2
+    stride: Size2 | None = None
+    padding: Padding2 = 0
+    dilation: Size2 = 1
+    rank: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class AveragePooling(Pooling):
+    """What ``avg_pool2d``, its transpose and their like share: which pixels of a window its mean is over.
+
+    ``pool`` and ``unpool`` are the two for images of ``rank`` axes.
+    """
+
+    count_include_pad: bool = True
+    pool: ClassVar[OpFunction]
+    unpool: ClassVar[OpFunction]
+    holomorphic: ClassVar[bool] = True
+
+    def divisor(self, windows: Windows, dtype: np.dtype[Any]) -> Any:
+        """Return what the sum of each window is divided by: one number, or one for each where they differ."""
+        if not any(map(any, windows.padding)):
+            return math.prod(windows.kernel)
+        counted = ((0, 0),) * self.rank
+        if self.count_include_pad:
+            counted = Windows.over(
+                windows.image, windows.kernel, windows.stride, self.padding, windows.dilation
+            ).padding
+            if counted == windows.padding:
+                return math.prod(windows.kernel)
+        return windows.sizes(counted).astype(dtype)
+
+    def shared(self) -> dict[str, Any]:
+        return super().shared() | {"count_include_pad": self.count_include_pad}
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+
+@dataclass(frozen=True)
+class AvgPool(AveragePooling):
+    """What ``avg_pool2d`` and its like for other numbers of axes are."""
+
+    formula: ClassVar[str] = "mean of {window} windows of {x}"
+    tex: ClassVar[str] = r"\operatorname{AvgPool}({x})"
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0, rank=self.rank)
+        return self.pooled((x,), x)
+
+    def forward(self, x: Value) -> Value:
+        windows = self.windows(x.shape)
+        padded = windows.pad(x)
+        total = np.zeros((*x.shape[:2], *windows.count), self.result_dtype(x) if x.dtype.kind != "c" else x.dtype)
+        for _, pixels in windows.offsets():
+            total += padded[pixels]
+        total /= self.divisor(windows, total.dtype)
+        return total
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x, at = inputs[0], tuple(index[2:])
+        windows = self.windows(x.shape)
+        _, pixels = of_window(windows, at)
+        weight = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count)[at]
+        return Explanation((Terms(((0, in_planes(pixels, [plane(x, index)], x)),), weight),))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.unpool(dy, **self.shared(), output_size=x.shape[2:])
+
+
+@dataclass(frozen=True)
+class AvgUnpool(AveragePooling):
+    """What ``avg_unpool2d`` and its like for other numbers of axes are."""
+
+    output_size: Any = field(kw_only=True)
+    formula: ClassVar[str] = "{x} shared out over {window} windows"
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0, rank=self.rank)
+        shape = (*x.shape[:2], *self.output_size)
+        if self.pooled((x,), np.broadcast_to(0, shape)) != tuple(x.shape):
+            self.refuse((x,), f"an image of size {self.output_size} does not have {tuple(x.shape[2:])} windows")
+        return shape
+
+    def forward(self, x: Value) -> Value:
+        windows = self.windows(self.output_size)
+        share = x / self.divisor(windows, self.result_dtype(x))
+        padded = np.zeros((*x.shape[:2], *windows.padded), share.dtype)
+        for _, pixels in windows.offsets():
+            padded[pixels] += share
+        return windows.crop(padded)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        windows = self.windows(y.shape)
+        found, _ = of_pixel(windows, index[2:])
+        weights = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count).reshape(-1)[found]
+        return Explanation((Terms(((0, in_planes(found, [plane(x, index)], x)),), weights),))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.pool(dy, **self.shared())
+
+    def written_tex(self, *inputs: Value) -> str:
+        pixel, window = element(self.rank)
+        share = rf"\frac{{1}}{{{pixels_in(self.window, self.rank)}}}"
+        if not self.is_partition(np.broadcast_to(0, (1, 1, *self.output_size))):
+            total = rf"\sum_{{{window} \text{{ whose window holds }} {pixel}}}"
+            if not isinstance(self.divisor(self.windows(self.output_size), np.dtype(float)), int):
+                return rf"_{{{pixel}}} = {total} {{(x)}}_{{{window}}} / \text{{(pixels of its window)}}"
+            return rf"_{{{pixel}}} = {share} {total} {{(x)}}_{{{window}}}"
+        sizes = zip(pixel, window, along(self.window, self.rank), strict=True)
+        places = [f"{w} = " + (p if n == 1 else rf"\lfloor {p}/{n}\rfloor") for p, w, n in sizes]
+        place = r", \; ".join(places)
+        return rf"_{{{pixel}}} = {share}\, {{(x)}}_{{{window}}}, \quad {place}"
+
+
+def introduce(pool: type[AvgPool], unpool: type[AvgUnpool]) -> None:
+    """Tell an average pool and its transpose of each other."""
+    for kind in (pool, unpool):
+        kind.pool, kind.unpool = pool.function, unpool.function
+
+
+CASES: list[tuple[Shape, dict[str, Any]]] = [
     ((2, 2, 4, 6), {"window": 2}),
     ((1, 2, 5, 5), {"window": 3, "stride": 1}),
     ((1, 1, 5, 6), {"window": (2, 3), "stride": (2, 1), "padding": (1, 1)}),
     ((1, 1, 5, 4), {"window": 2, "padding": "same"}),
+    ((1, 1, 4, 6), {"window": (3, 2), "stride": 2, "padding": ((1, 0), (0, 1)), "ceil_mode": True, "dilation": (1, 2)}),
 ]
+_REAL = {"count_include_pad": False}
+_AVERAGES = [*CASES, *((shape, attributes | _REAL) for shape, attributes in CASES[2:])]
 
 
 @register
 @dataclass(frozen=True)
-class AvgPool2d(Pooling):
+class AvgPool2d(AvgPool, TwoAxes):
     """Mean of each window (notes F3): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
-    Zeros in the padding count, and the divisor is always the whole window. The gradient (notes B11, W3 and
-    their errata E1, E2) gives each element of a window its equal share. Raises ``ShapeError`` and ``AttributeValueError``.
+    Zeros in the padding count, and the divisor is the whole window; with ``count_include_pad=False`` it is the number of
+    the window's pixels in the image. With ``ceil_mode`` a last window may reach beyond the padding if it begins in the image
+    or in the padding before it; what lies beyond never counts. ``padding`` is a number of pixels, a pair (rows, columns), a
+    pair of pairs ((above, below), (left, right)), ``"valid"``, ``"same"`` or ``"same_lower"`` (the odd pixel before).
+    PyTorch and ONNX (``AveragePool``) agree where they have these attributes; ONNX's default is not to count the
+    padding. The gradient (notes B11, W3 and their errata E1, E2) gives each element of a window its equal share. Raises
+    ``ShapeError`` and ``AttributeValueError``.
 
     >>> import tinygraph as tg
     >>> tg.avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), 2)
     array([[[[2.5]]]])
     """
 
-    formula: ClassVar[str] = "mean of {window} windows of {x}"
-    tex: ClassVar[str] = r"\operatorname{AvgPool}({x})"
-    holomorphic: ClassVar[bool] = True
-    samples = staticmethod(each(normal, *_CASES))
+    samples = staticmethod(each(normal, *_AVERAGES))
 
-    def shape(self, x: Value) -> Shape:
-        require_images(self, (x,), 0)
-        return self.pooled((x,), x)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+def unpooled(cases: Sequence[tuple[Shape, dict[str, Any]]], pool: type[AvgPool]) -> Samples:
+    """Return samples of an average pool's transpose: what the pool gives for its own."""
 
-    def forward(self, x: Value) -> Value:
-        windows = self.windows(x.shape)
-        padded = windows.pad(x)
-        total = np.zeros((*x.shape[:2], *windows.count), self.result_dtype(x) if x.dtype.kind != "c" else x.dtype)
-        for _, _, pixels in windows.offsets():
-            total += padded[pixels]
-        total /= windows.kernel[0] * windows.kernel[1]
-        return total
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        for shape, attributes in cases:
+            pooled = pool(**attributes).shape(np.broadcast_to(0, shape))
+            yield Sample(normal(rng, pooled), **attributes, output_size=shape[2:])
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        x = inputs[0]
-        windows = self.windows(x.shape)
-        _, pixels = of_window(windows, index[2:])
-        return Explanation((Terms(((0, in_planes(pixels, [_plane(x, index)], x)),), 1 / math.prod(windows.kernel)),))
-
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return avg_unpool2d(dy, **self.shared(), output_size=x.shape[2:])
+    return samples
 
 
 @register
 @dataclass(frozen=True)
-class AvgUnpool2d(Pooling):
+class AvgUnpool2d(AvgUnpool, TwoAxes):
     """The transpose of ``avg_pool2d``: each element of ``x`` shared out equally over its window (notes B11).
 
     Windows that overlap add up. ``output_size`` is the size of the image that was pooled.
@@ -132,291 +272,9 @@ class AvgUnpool2d(Pooling):
     """
 
     output_size: tuple[int, int] = field(kw_only=True)
-    formula: ClassVar[str] = "{x} shared out over {window} windows"
-    holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(
-            normal,
-            ((1, 2, 2, 3), {"window": 2, "output_size": (4, 6)}),
-            ((1, 1, 3, 3), {"window": 3, "stride": 1, "output_size": (5, 5)}),
-            ((1, 1, 3, 2), {"window": 2, "padding": "same", "output_size": (5, 4)}),
-            ((1, 1, 3, 6), {"window": (2, 3), "stride": (2, 1), "padding": (1, 1), "output_size": (5, 6)}),
-        )
-    )
-
-    def shape(self, x: Value) -> Shape:
-        require_images(self, (x,), 0)
-        shape = (*x.shape[:2], *self.output_size)
-        if self.pooled((x,), np.broadcast_to(0, shape)) != tuple(x.shape):
-            self.refuse((x,), f"an image of size {self.output_size} does not have {tuple(x.shape[2:])} windows")
-        return shape
-
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
-
-    def forward(self, x: Value) -> Value:
-        windows = self.windows(self.output_size)
-        share = x / (windows.kernel[0] * windows.kernel[1])
-        padded = np.zeros((*x.shape[:2], *windows.padded), share.dtype)
-        for _, _, pixels in windows.offsets():
-            padded[pixels] += share
-        return windows.crop(padded)
-
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        x = inputs[0]
-        windows = self.windows(y.shape)
-        found, _ = of_pixel(windows, index[2:])
-        return Explanation((Terms(((0, in_planes(found, [_plane(x, index)], x)),), 1 / math.prod(windows.kernel)),))
-
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return avg_pool2d(dy, **self.shared())
-
-    def written_tex(self, *inputs: Value) -> str:
-        rows, columns = pair(self.window)
-        share = rf"\frac{{1}}{{{rows * columns}}}"
-        if not self.is_partition(np.broadcast_to(0, (1, 1, *self.output_size))):
-            return rf"_{{mn}} = {share} \sum_{{xy \text{{ whose window holds }} mn}} {{(x)}}_{{xy}}"
-        row, column = (i if n == 1 else rf"\lfloor {i}/{n}\rfloor" for i, n in (("m", rows), ("n", columns)))
-        place = rf"x = {row}, \; y = {column}"
-        return rf"_{{mn}} = {share}\, {{(x)}}_{{xy}}, \quad {place}"
+    samples = staticmethod(unpooled(_AVERAGES, AvgPool2d))
 
 
-@dataclass(frozen=True)
-class _MaxPooling(Pooling):
-    """What the operations on the maxima of windows share: which element of each window is the first maximum."""
-
-    def winners(self, x: Value) -> tuple[Windows, Value]:
-        """Return the windows over ``x`` and, for each, the row-major offset of its first maximum."""
-        windows = self.windows(x.shape)
-        padded = self.padded(windows, x)
-        best = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
-        winner = np.full(best.shape, -1, np.intp)
-        inside = windows.pad(np.ones(x.shape[2:], bool))
-        for k, (_, _, pixels) in enumerate(windows.offsets()):
-            candidate = padded[pixels]
-            # "not <=" rather than ">" lets the first NaN win, as it does in the forward pass.
-            better = ~(candidate <= best) & (best == best) | (winner < 0) & inside[pixels]
-            winner[better] = k
-            best = np.where(better, candidate, best)
-        return windows, winner
-
-    def winner(self, x: Value, index: Sequence[int]) -> tuple[int, Value]:
-        """Return the cell of ``x`` that is the first maximum of the window ``index``, and the other cells of that window."""
-        _, pixels = of_window(self.windows(x.shape), index[2:])
-        return chosen(in_planes(pixels, [_plane(x, index)], x), x)
-
-    def won(self, x: Value, index: Sequence[int]) -> tuple[Value, Value]:
-        """Return the windows, as positions in the pool, whose maximum is the element ``index`` of ``x``, and the maxima of
-        the other windows that it lies in."""
-        windows, plane = self.windows(x.shape), _plane(x, index)
-        own, size = position(index, x.shape), math.prod(windows.count)
-        won, maxima = [], []
-        for window in of_pixel(windows, index[2:])[0]:
-            best, _ = self.winner(x, (*index[:2], *np.unravel_index(window, windows.count)))
-            won += [plane * size + window] * (best == own)
-            maxima += [best] * (best != own)
-        return np.array(won, np.intp), np.array(maxima, np.intp)
-
-    @staticmethod
-    def lowest(x: Value) -> Any:
-        """Return the number that is never a maximum, for padding."""
-        return -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-
-    def padded(self, windows: Windows, x: Value) -> Value:
-        """Return ``x`` with padding that is never the maximum."""
-        return windows.pad(x, self.lowest(x))
-
-
-@register
-@dataclass(frozen=True)
-class MaxPool2d(_MaxPooling):
-    """Maximum of each window (notes F6): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
-
-    The padding is never the maximum. The gradient (notes B6, W1) goes to the maximum of its window, on a tie (notes E4) to
-    the first in row-major order; an element that is the maximum of several windows gets the sum. Raises ``ShapeError`` and
-    ``AttributeValueError``.
-
-    >>> import tinygraph as tg
-    >>> tg.max_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), 2)
-    array([[[[4.]]]])
-    """
-
-    formula: ClassVar[str] = "max of {window} windows of {x}"
-    tex: ClassVar[str] = r"\operatorname{MaxPool}({x})"
-    samples = staticmethod(each(distinct, *_CASES))
-
-    def shape(self, x: Value) -> Shape:
-        require_images(self, (x,), 0)
-        return self.pooled((x,), x)
-
-    def forward(self, x: Value) -> Value:
-        windows = self.windows(x.shape)
-        padded = self.padded(windows, x)
-        result = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
-        for _, _, pixels in windows.offsets():
-            np.maximum(result, padded[pixels], out=result)
-        return result
-
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        best, others = self.winner(inputs[0], index)
-        return Explanation(
-            (Terms((one(0, best),)),), ((0, others),) if len(others) else (), f"the largest of {len(others) + 1}"
-        )
-
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return max_unpool2d(dy, x, **self.shared())
-
-
-def _winner_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    for shape, attributes in _CASES:
-        x = distinct(rng, shape)
-        yield Sample(normal(rng, MaxPool2d(**attributes).shape(x)), x, **attributes)
-
-
-@register
-@dataclass(frozen=True)
-class MaxUnpool2d(_MaxPooling):
-    """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool2d``.
-
-    Windows that share their maximum add up (notes B6). ``dy (N, C, rows, columns)`` and ``x (N, C, H, W)`` give the shape of
-    ``x``; where the maxima are does not change with small changes of ``x``, so no gradient flows to it.
-
-    Raises ``ShapeError`` and ``AttributeValueError``.
-
-    >>> import tinygraph as tg
-    >>> x = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
-    >>> tg.operation("max_unpool2d")(np.array([[[[2.0]]]]), x, 2)
-    array([[[[0., 0.],
-             [0., 2.]]]])
-    """
-
-    formula: ClassVar[str] = "{dy} where {x} is the max of its window"
-    samples = staticmethod(_winner_samples)
-
-    def shape(self, dy: Value, x: Value) -> Shape:
-        require_images(self, (dy, x), 0, 1)
-        if self.pooled((dy, x), x) != tuple(dy.shape):
-            self.refuse((dy, x), "dy does not have the shape of the pool of x")
-        return tuple(x.shape)
-
-    def forward(self, dy: Value, x: Value) -> Value:
-        windows, winner = self.winners(x)
-        padded = np.zeros((*x.shape[:2], *windows.padded), dy.dtype)
-        for k, (_, _, pixels) in enumerate(windows.offsets()):
-            padded[pixels] += np.where(winner == k, dy, 0)
-        return windows.crop(padded)
-
-    def result_dtype(self, dy: Value, x: Value) -> np.dtype[Any]:
-        return np.result_type(dy.dtype)
-
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        won, maxima = self.won(inputs[1], index)
-        terms = (Terms(((0, won),)),) if len(won) else ()
-        if not len(maxima):
-            return Explanation(terms, (one(1, position(index, y.shape)),), "{0} is the maximum of its window")
-        reason = "the maximum of some of its windows, not of all"
-        if not len(won):
-            reason = "not the maximum of its window, which is {0}"
-        return Explanation(terms, ((1, maxima),), reason)
-
-    def vjp(self, dz: Value, z: Value, dy: Value, x: Value) -> Any:
-        return max_take2d(dz, x, **self.shared()), None
-
-    def written_tex(self, *inputs: Value) -> str:
-        if not self.is_partition(inputs[1]):
-            return r"_{mn} = \sum_{xy \text{ whose max is } {(x)}_{mn}} {(dy)}_{xy}"
-        maximum = r"{(dy)}_{xy} & \text{if } {(x)}_{mn} \text{ is the max of its window}"
-        return rf"_{{mn}} = \begin{{cases}} {maximum} \\ 0 & \text{{otherwise}} \end{{cases}}"
-
-
-def _take_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    for shape, attributes in _CASES:
-        yield Sample(normal(rng, shape), distinct(rng, shape), **attributes)
-
-
-@register
-@dataclass(frozen=True)
-class MaxTake2d(_MaxPooling):
-    """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool2d``.
-
-    Source: the transpose of notes B6. Raises ``ShapeError`` and ``AttributeValueError``.
-
-    >>> import tinygraph as tg
-    >>> x = np.array([[[[1.0, 2.0], [3.0, 4.0]]]])
-    >>> tg.operation("max_take2d")(10 * x, x, 2)
-    array([[[[40.]]]])
-    """
-
-    formula: ClassVar[str] = "{values} where {x} is the max of its window"
-    tex: ClassVar[str] = r"\operatorname{take}({values}, \operatorname{argmax}({x}))"
-    samples = staticmethod(_take_samples)
-
-    def shape(self, values: Value, x: Value) -> Shape:
-        require_images(self, (values, x), 0, 1)
-        if tuple(values.shape) != tuple(x.shape):
-            self.refuse((values, x), "the two must have one shape")
-        return self.pooled((values, x), x)
-
-    def forward(self, values: Value, x: Value) -> Value:
-        windows, winner = self.winners(x)
-        padded = windows.pad(values)
-        result = np.zeros(winner.shape, values.dtype)
-        for k, (_, _, pixels) in enumerate(windows.offsets()):
-            result += np.where(winner == k, padded[pixels], 0)
-        return result
-
-    def result_dtype(self, values: Value, x: Value) -> np.dtype[Any]:
-        return np.result_type(values.dtype)
-
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        best, _ = self.winner(inputs[1], index)
-        return Explanation((Terms((one(0, best),)),), (one(1, best),), "where {0} is the maximum of its window")
-
-    def vjp(self, dy: Value, y: Value, values: Value, x: Value) -> Any:
-        return max_unpool2d(dy, x, **self.shared()), None
-
-
-@register
-@dataclass(frozen=True)
-class GlobalAvgPool2d(Op):
-    """Mean over height and width: ``(N, C, H, W)`` to ``(N, C)``. Source: Lin, Chen and Yan, 2013 (arXiv:1312.4400).
-
-    Raises ``ShapeError`` for anything but four axes.
-
-    >>> import tinygraph as tg
-    >>> tg.global_avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))
-    array([[2.5]])
-    """
-
-    formula: ClassVar[str] = "mean of {x} over height and width"
-    tex: ClassVar[str] = r"\operatorname{GlobalAvgPool}({x})"
-    holomorphic: ClassVar[bool] = True
-    samples = staticmethod(each(normal, ((2, 3, 2, 4), {})))
-
-    def shape(self, x: Value) -> Shape:
-        require_images(self, (x,), 0)
-        if 0 in x.shape[2:]:
-            self.refuse((x,), "there is no mean of nothing")
-        return tuple(x.shape[:2])
-
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
-
-    def forward(self, x: Value) -> Value:
-        return x.mean(axis=(2, 3))
-
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        x = inputs[0]
-        size = math.prod(x.shape[2:])
-        return Explanation((Terms(((0, in_planes(np.arange(size), [_plane(x, index)], x)),), 1 / size),))
-
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return broadcast_to(expand_dims(dy / (x.shape[2] * x.shape[3]), (2, 3)), x.shape)
-
-
+introduce(AvgPool2d, AvgUnpool2d)
 avg_pool2d = AvgPool2d.function
 avg_unpool2d = AvgUnpool2d.function
-max_pool2d = MaxPool2d.function
-max_unpool2d = MaxUnpool2d.function
-max_take2d = MaxTake2d.function
-global_avg_pool2d = GlobalAvgPool2d.function

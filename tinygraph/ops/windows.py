@@ -1,13 +1,16 @@
 """Where the windows of a convolution or a pool lie over an image, and copying between images and windows.
 
-No loop over positions or samples: only over the offsets inside a window.
+An image has any number of axes: a line, a picture, a volume. No loop over positions or samples: only over the offsets
+inside a window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,111 +19,186 @@ from tinygraph.errors import AttributeValueError
 from tinygraph.graph.op import Op, Value
 
 Array = npt.NDArray[Any]
-Size = int | tuple[int, int]
-Padding = int | tuple[int, int] | Literal["same", "valid"]
+Sizes: TypeAlias = tuple[int, ...]
+# Pixels before an axis of an image and after it.
+Sides: TypeAlias = tuple[int, int]
+Named: TypeAlias = Literal["same", "same_upper", "same_lower", "valid"]
+
+# What attributes of one, two and three axes may be: one number for all, one for each, and for padding two for each.
+Size1: TypeAlias = int | tuple[int]
+Size2: TypeAlias = int | tuple[int, int]
+Size3: TypeAlias = int | tuple[int, int, int]
+Padding1: TypeAlias = int | tuple[int] | tuple[Sides] | Named
+Padding2: TypeAlias = int | tuple[int, int] | tuple[Sides, Sides] | Named
+Padding3: TypeAlias = int | tuple[int, int, int] | tuple[Sides, Sides, Sides] | Named
+
+AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
 
 
-def pair(size: Size) -> tuple[int, int]:
-    """Return a size for each of two axes."""
-    return (size, size) if isinstance(size, int) else size
+def along(size: int | Sizes, rank: int) -> Sizes:
+    """Return a size for each of ``rank`` axes."""
+    return (size,) * rank if isinstance(size, int) else size
+
+
+def sides(padding: Any, rank: int) -> tuple[Sides, ...]:
+    """Return the pixels before and after each axis for a padding by numbers; none for ``"valid"``."""
+    if isinstance(padding, str):
+        return ((0, 0),) * rank
+    return tuple((p, p) if isinstance(p, int) else p for p in along(padding, rank))
 
 
 def collapse(op: Op, *names: str, least: int) -> None:
-    """Check sizes of an operation and write equal pairs as one number, so that ``2`` and ``(2, 2)`` are one attribute."""
+    """Check sizes of an operation and write equal ones as one number, so that ``2`` and ``(2, 2)`` are one attribute.
+
+    A padding that is alike on both sides is one number for each axis, and ``"same_upper"`` is ``"same"``.
+    """
     for name in names:
         value = getattr(op, name)
         if value is None or isinstance(value, str):
+            if value == "same_upper":
+                object.__setattr__(op, name, "same")
             continue
-        if min(pair(value)) < least:
+        items: Any = value if isinstance(value, tuple) else (value,)
+        if any(min(item) < least if isinstance(item, tuple) else item < least for item in items):
             raise AttributeValueError(f"{op.name}: {name} must be at least {least}; found {value}")
-        if isinstance(value, tuple) and value[0] == value[1]:
-            object.__setattr__(op, name, value[0])
+        if all(isinstance(item, tuple) and item[0] == item[1] for item in items):
+            items = tuple(item[0] for item in items)
+        if len(set(items)) == 1 and isinstance(items[0], int):
+            items = items[0]
+        object.__setattr__(op, name, items)
 
 
 @dataclass(frozen=True)
 class Windows:
     """Windows over an image, axis by axis: sizes in pixels, ``padding`` as pixels before and after."""
 
-    image: tuple[int, int]
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    padding: tuple[tuple[int, int], tuple[int, int]]
+    image: Sizes
+    kernel: Sizes
+    stride: Sizes
+    dilation: Sizes
+    padding: tuple[Sides, ...]
 
     @classmethod
-    def over(cls, image: tuple[int, int], kernel: Size, stride: Size, padding: Padding, dilation: Size = 1) -> Windows:
+    def over(
+        cls,
+        image: Sequence[int],
+        kernel: int | Sizes,
+        stride: int | Sizes,
+        padding: Any,
+        dilation: int | Sizes = 1,
+        ceil_mode: bool = False,
+    ) -> Windows:
         """Return the windows that a padding by number, pair or name stands for.
 
-        ``"same"`` gives ``ceil(size / stride)`` windows, with the smaller half of the padding before the image.
+        ``"same"`` gives ``ceil(size / stride)`` windows, with the smaller half of the padding before the image;
+        ``"same_lower"`` with the larger half there. ``ceil_mode`` lets a last window reach beyond the padding, if it begins
+        in the image or in the padding before it; what it reaches is padding too.
         """
-        kernel, stride, dilation = pair(kernel), pair(stride), pair(dilation)
-        sides = tuple(
-            _same(size, k, s, d)
-            if padding == "same"
-            else (0, 0)
-            if isinstance(padding, str)
-            else (pair(padding)[axis],) * 2
-            for axis, (size, k, s, d) in enumerate(zip(image, kernel, stride, dilation, strict=True))
-        )
-        return cls(image, kernel, stride, dilation, sides)  # type: ignore[arg-type]
+        image, rank = tuple(image), len(image)
+        kernel, stride, dilation = along(kernel, rank), along(stride, rank), along(dilation, rank)
+        axes = list(zip(image, kernel, stride, dilation, strict=True))
+        if isinstance(padding, str) and padding != "valid":
+            pads = tuple(_same(*axis, padding == "same_lower") for axis in axes)
+        else:
+            pads = sides(padding, rank)
+        if ceil_mode:
+            pads = tuple(_reached(*axis, *before_after) for axis, before_after in zip(axes, pads, strict=True))
+        return cls(image, kernel, stride, dilation, pads)
 
     @property
-    def reach(self) -> tuple[int, int]:
+    def reach(self) -> Sizes:
         """How many pixels a window spans."""
-        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))  # type: ignore[return-value]
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     @property
-    def padded(self) -> tuple[int, int]:
+    def padded(self) -> Sizes:
         """The size of the image with its padding."""
-        return tuple(size + before + after for size, (before, after) in zip(self.image, self.padding, strict=True))  # type: ignore[return-value]
+        return tuple(size + before + after for size, (before, after) in zip(self.image, self.padding, strict=True))
 
     @property
-    def count(self) -> tuple[int, int]:
+    def count(self) -> Sizes:
         """How many windows there are along each axis; not positive when none fits."""
         axes = zip(self.padded, self.reach, self.stride, strict=True)
-        return tuple((size - reach) // s + 1 for size, reach, s in axes)  # type: ignore[return-value]
+        return tuple((size - reach) // s + 1 for size, reach, s in axes)
 
-    def offsets(self) -> Iterator[tuple[int, int, tuple[Any, ...]]]:
-        """Yield each offset in a window, row-major, and the index of the pixels at that offset of all windows."""
-        for i in range(self.kernel[0]):
-            for j in range(self.kernel[1]):
-                spans = zip((i, j), self.count, self.stride, self.dilation, strict=True)
-                yield i, j, (..., *(slice(k * d, k * d + s * (n - 1) + 1, s) for k, n, s, d in spans))
+    def offsets(self) -> Iterator[tuple[Any, Any]]:
+        """Yield each offset in a window, row-major, and the index of the pixels at that offset of all windows.
+
+        An offset is the index of its place among patches, behind the channels.
+        """
+        axes = zip(self.kernel, self.count, self.stride, self.dilation, strict=True)
+        spans = [[slice(i * d, i * d + s * (n - 1) + 1, s) for i in range(k)] for k, n, s, d in axes]
+        for offset, pixels in zip(itertools.product(*map(range, self.kernel)), itertools.product(*spans), strict=True):
+            yield (slice(None), *offset), (..., *pixels)
+
+    def sizes(self, counted: tuple[Sides, ...]) -> Any:
+        """Return how many of its pixels each window has in the image or in the part of the padding that is counted."""
+        total: Any = np.ones((), np.intp)
+        for axis, (before, after) in enumerate(counted):
+            first = np.arange(self.count[axis]) * self.stride[axis] - self.padding[axis][0]
+            places = first[:, None] + np.arange(self.kernel[axis]) * self.dilation[axis]
+            inside = (places >= -before) & (places < self.image[axis] + after)
+            total = np.multiply.outer(total, inside.sum(axis=1))
+        return total
 
     def pad(self, x: Array, value: Any = 0) -> Array:
         """Return images ``(..., H, W)`` with their padding."""
         if not any(map(any, self.padding)):
             return x
-        return np.pad(x, ((0, 0),) * (x.ndim - 2) + self.padding, constant_values=value)
+        return np.pad(x, ((0, 0),) * (x.ndim - len(self.image)) + self.padding, constant_values=value)
 
     def crop(self, padded: Array) -> Array:
         """Return padded images without their padding."""
-        (top, _), (left, _) = self.padding
-        return padded[..., top : top + self.image[0], left : left + self.image[1]]
+        axes = zip(self.image, self.padding, strict=True)
+        image: Array = padded[(..., *(slice(before, before + size) for size, (before, _) in axes))]  # type: ignore[arg-type]
+        return image
 
     def patches(self, x: Array) -> Array:
         """Return the pixels of every window (im2col): from ``(N, C, H, W)`` to ``(C, kh, kw, N, rows, columns)``."""
         padded = self.pad(x).swapaxes(0, 1)
         result = np.empty((padded.shape[0], *self.kernel, padded.shape[1], *self.count), x.dtype)
-        for i, j, pixels in self.offsets():
-            result[:, i, j] = padded[pixels]
+        for offset, pixels in self.offsets():
+            result[offset] = padded[pixels]
         return result
 
     def overlay(self, patches: Array) -> Array:
         """Add the pixels of every window into images (col2im): from ``(C, kh, kw, N, rows, columns)`` to ``(N, C, H, W)``."""
-        padded = np.zeros((patches.shape[0], patches.shape[3], *self.padded), patches.dtype)
-        for i, j, pixels in self.offsets():
-            padded[pixels] += patches[:, i, j]
+        padded = np.zeros((patches.shape[0], patches.shape[1 + len(self.image)], *self.padded), patches.dtype)
+        for offset, pixels in self.offsets():
+            padded[pixels] += patches[offset]
         return self.crop(padded).swapaxes(0, 1)
 
 
-def _same(size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
+def _same(size: int, kernel: int, stride: int, dilation: int, lower: bool) -> Sides:
     total = max((-(-size // stride) - 1) * stride + dilation * (kernel - 1) + 1 - size, 0)
-    return total // 2, total - total // 2
+    return (total - total // 2, total // 2) if lower else (total // 2, total - total // 2)
 
 
-def require_images(op: Op, inputs: tuple[Value, ...], *which: int) -> None:
-    """Refuse inputs that are not ``(N, C, H, W)``."""
+def _reached(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> Sides:
+    """Return the padding with what a last window needs that does not fit into it."""
+    reach = dilation * (kernel - 1) + 1
+    last = -(-(size + before + after - reach) // stride) * stride
+    if last >= size + before:
+        last -= stride
+    return before, max(after, last + reach - size - before)
+
+
+def require_images(op: Op, inputs: tuple[Value, ...], *which: int, rank: int = 2) -> None:
+    """Refuse inputs that are not ``(N, C, H, W)``, or as many axes as images of ``rank`` axes have."""
     for i in which:
-        if len(inputs[i].shape) != 4:
-            op.refuse(inputs, f"{op.parameters[i]} must have 4 axes (batch, channels, height, width)")
+        if len(inputs[i].shape) != rank + 2:
+            names = ", ".join(("batch", "channels", *AXES[rank]))
+            op.refuse(inputs, f"{op.parameters[i]} must have {rank + 2} axes ({names})")
+
+
+def element(rank: int) -> tuple[str, str]:
+    """Return the index of a pixel and that of a window, as the notes write them for pictures: ``mn`` and ``xy``.
+
+    Neither is the name of an input, which a template would put in its place.
+    """
+    return {1: ("i", "j"), 2: ("mn", "xy"), 3: ("lmn", "xyz")}[rank]
+
+
+def pixels_in(kernel: int | Sizes, rank: int) -> int:
+    """Return how many pixels a window has."""
+    return math.prod(along(kernel, rank))

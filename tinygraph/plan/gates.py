@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from tinygraph.ops.activation import relu
 from tinygraph.ops.comparison import greater
 from tinygraph.ops.elementwise import multiply
-from tinygraph.ops.pooling import MaxPool2d, MaxUnpool2d
+from tinygraph.ops.max_pooling import MaxPool2d, MaxUnpool2d
 from tinygraph.plan.node import Node, make, remade, rewrite, topological, users
 from tinygraph.plan.trust import is_a
 

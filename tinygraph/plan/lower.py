@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from tinygraph.ops.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
 from tinygraph.ops.elementwise import add, multiply
 from tinygraph.ops.indexing import Flip
-from tinygraph.ops.pooling import AvgUnpool2d, MaxPool2d, MaxUnpool2d
+from tinygraph.ops.max_pooling import MaxPool2d, MaxUnpool2d
+from tinygraph.ops.pooling import AvgUnpool2d
 from tinygraph.ops.shape import Reshape, Transpose
 from tinygraph.ops.statistics import Standardize, Variance
 from tinygraph.plan.node import Node, make, remade, rewrite, users

@@ -8,7 +8,8 @@ from typing import ClassVar
 import numpy as np
 
 from tinygraph.graph.op import Op, Shape, Value
-from tinygraph.ops.pooling import AvgUnpool2d, MaxUnpool2d
+from tinygraph.ops.max_pooling import MaxUnpool2d
+from tinygraph.ops.pooling import AvgUnpool2d
 
 
 @dataclass(frozen=True)

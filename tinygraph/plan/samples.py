@@ -21,7 +21,19 @@ from functools import partial
 from typing import Any, TypeAlias
 
 from tinygraph.graph.op import Op, Shape
-from tinygraph.ops import activation, convolution, indexing, linear, loss, pooling, reduction, statistics
+from tinygraph.ops import (
+    activation,
+    convolution,
+    global_pooling,
+    indexing,
+    linear,
+    loss,
+    lp_pooling,
+    max_pooling,
+    pooling,
+    reduction,
+    statistics,
+)
 from tinygraph.ops import shape as moves
 from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.comparison import Clip
@@ -100,6 +112,11 @@ def _of(*classes: type[Op]) -> Callable[[Rule], Rule]:
     return note
 
 
+def behave_as(known: type[Op], *others: type[Op]) -> None:
+    """Let other operations behave as one that is known here."""
+    _RULES.update(dict.fromkeys(others, _RULES[known]))
+
+
 def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> dict[Node, Behaviour] | None:
     """Return how every node behaves, if a batch of ``count`` can be cut; ``samples`` gives the axis of each leaf of samples.
 
@@ -150,19 +167,20 @@ def _elementwise(use: Use) -> Behaviour | None:
     return Behaviour(Each(axis), sliced=tuple(sliced))
 
 
+def _kinds(*bases: type[Op]) -> list[type[Op]]:
+    """Return the operations for images of one, two, three or any axes that are made of these."""
+    return [kind for base in bases for kind in (base, *base.__subclasses__())]
+
+
 @_of(
-    convolution.Conv2d,
-    convolution.ConvTranspose2d,
-    pooling.AvgPool2d,
-    pooling.AvgUnpool2d,
-    pooling.MaxPool2d,
-    pooling.GlobalAvgPool2d,
+    *_kinds(convolution.Convolve, convolution.ConvolveTransposed, pooling.AvgPool, pooling.AvgUnpool),
+    *_kinds(max_pooling.MaxPool, lp_pooling.LpPool, *_kinds(global_pooling.GlobalPooling)),
 )
 def _image(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0) == 0 else None
 
 
-@_of(pooling.MaxUnpool2d, pooling.MaxTake2d, pools.AvgUnpoolProduct)
+@_of(*_kinds(max_pooling.MaxUnpool, max_pooling.MaxTake), pools.AvgUnpoolProduct)
 def _two_images(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0, 1) == 0 else None
 
@@ -172,7 +190,7 @@ def _three_images(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0, 1, 2) == 0 else None
 
 
-@_of(convolution.Conv2dKernelGradient)
+@_of(*_kinds(convolution.KernelGradient))
 def _kernel_gradient(use: Use) -> Behaviour | None:
     return Behaviour(TOTAL) if use.each(0, 1) == 0 else None
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.ops.pooling import AvgPool2d, AvgUnpool2d, MaxPool2d
+from tinygraph.ops.max_pooling import MaxPool2d
+from tinygraph.ops.pooling import AvgPool2d, AvgUnpool2d
 from tinygraph.ops.windows import Windows
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
 from tinygraph.plan.node import Array
@@ -58,7 +59,7 @@ def _avg_pool(work: Work) -> Sequence[Call]:
     if work.inputs[0].dtype != work.out.dtype or work.out.dtype.kind != "f":
         return ordinary(work)
     windows = work.op.windows(work.inputs[0].shape)
-    count = np.asarray(windows.kernel[0] * windows.kernel[1], work.out.dtype)
+    count = np.asarray(work.op.divisor(windows, work.out.dtype), work.out.dtype)
     return [*_pool(np.add, work, windows, 0), bound(np.true_divide, work.out, count, work.out)]
 
 
@@ -68,8 +69,11 @@ def _max_pool(work: Work) -> Sequence[Call]:
 
 
 def _disjoint(windows: Windows) -> bool:
-    """Whether windows neither overlap nor reach into padding, so that each pixel belongs to one window or none."""
-    return windows.stride == windows.kernel and not any(map(any, windows.padding))
+    """Whether windows neither overlap nor reach into padding, so that each pixel belongs to one window or none.
+
+    Windows with gaps between their pixels are not among them, though they may be disjoint too.
+    """
+    return windows.stride == windows.kernel == windows.reach and not any(map(any, windows.padding))
 
 
 def _shared_columns(work: Work, windows: Windows) -> tuple[list[Call], Array]:
