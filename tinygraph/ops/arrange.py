@@ -9,18 +9,18 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph.op import Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal
-from tinygraph.ops.shape import reshape
+from tinygraph.ops.shape import Moving, reshape
 
 FAMILY = "shape"
 
 
 @register(numpy=[np.tile])
 @dataclass(frozen=True)
-class Tile(Op):
+class Tile(Moving):
     """The tensor repeated ``reps`` times along each axis; one number counts for the last, and more than axes add some in front.
 
     Source: NumPy's ``tile``. Raises ``AttributeValueError`` for a negative number of times.
@@ -74,7 +74,7 @@ class Tile(Op):
 
 @register
 @dataclass(frozen=True)
-class Trilu(Op):
+class Trilu(Moving):
     """The upper triangle of matrices (the last two axes), or the lower: 0 on the other side of the diagonal number ``k``.
 
     Source: NumPy's ``triu`` and ``tril``; ONNX's ``Trilu``. Raises ``ShapeError`` for what has fewer than two axes.
@@ -108,7 +108,7 @@ class Trilu(Op):
 
 
 @dataclass(frozen=True)
-class _Blocks(Op):
+class _Blocks(Moving):
     """What both moves share: the size of the blocks, and in which order their elements lie among the channels.
 
     ``"DCR"`` counts the elements of a block first and the channels within, ``"CRD"`` the other way round.

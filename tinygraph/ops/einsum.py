@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import functools
+import math
 import string
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, TinygraphError
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
@@ -110,6 +112,18 @@ class Einsum(Op):
         terms, result = self.labels(*x)
         return np.einsum(f"{','.join(terms)}->{result}", *x, optimize=len(x) > 1)
 
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        terms, result = self.labels(*inputs)
+        sizes: dict[str, int] = {}
+        for tensor, term in zip(inputs, terms, strict=True):
+            sizes |= {letter: n for letter, n in zip(term, tensor.shape, strict=True) if n > sizes.get(letter, 0)}
+        summed = [letter for letter in sizes if letter not in result]
+        counts = [sizes[letter] for letter in summed]
+        along = np.indices(counts).reshape(len(summed), math.prod(counts))
+        at: dict[str, Any] = dict(zip(result, index, strict=True)) | dict(zip(summed, along, strict=True))
+        cells = [_cells(tensor.shape, term, at, along.shape[1]) for tensor, term in zip(inputs, terms, strict=True)]
+        return Explanation((Terms(tuple(enumerate(cells))),))
+
     def vjp(self, dy: Value, y: Value, *x: Value) -> Any:
         terms, result = self.labels(*x)
         return tuple(functools.partial(self.gradient, dy, x, [*terms, result], place) for place in range(len(x)))
@@ -143,6 +157,14 @@ class Einsum(Op):
         factors = [rf"{{(x{i})}}" + (rf"_{{ {term}}}" if term else "") for i, term in enumerate(terms)]
         sign = rf"\sum_{{ {summed}}} " if summed else ""
         return (rf"_{{{result}}} = " if result else "") + sign + r"\,".join(factors)
+
+
+def _cells(shape: Shape, letters: str, at: Mapping[str, Any], count: int) -> Value:
+    """Return the positions in a tensor of the elements whose letters stand ``at`` so many places; an axis of size 1 repeats."""
+    cells = np.zeros(count, np.intp)
+    for letter, size in zip(letters, shape, strict=True):
+        cells = cells * size + (at[letter] if size > 1 else 0)
+    return cells
 
 
 @functools.lru_cache(maxsize=256)

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.graph.arrays import numeric_array
-from tinygraph.graph.explanation import Explanation, Terms, one, position, summed
+from tinygraph.graph.explanation import Explanation, Terms, moved, one, position, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value, label
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
@@ -234,10 +234,9 @@ class Pad(Op):
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         x = inputs[0]
-        inner = tuple(i - before for i, (before, _) in zip(index, self._widths(x), strict=True))
         if self.mode != "constant":
-            copied = self._copied(x)
-            inner = tuple(int(copied[axis][i]) if axis in copied else i for axis, i in enumerate(index))
+            return moved(self, index, [x.shape])
+        inner = tuple(i - before for i, (before, _) in zip(index, self._widths(x), strict=True))
         if all(0 <= i < size for i, size in zip(inner, x.shape, strict=True)):
             return Explanation((Terms((one(0, position(inner, x.shape)),)),))
         return Explanation((Terms((), float(y[index])),), reason="padding")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, Terms, members, one, position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
@@ -60,6 +61,10 @@ class Prod(Reduction):
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return summed_dtype(x)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        cells = members(self, position(index, y.shape), inputs[0].shape)
+        return Explanation((Terms(tuple(one(0, int(cell)) for cell in cells)),))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         axes = normalized_axes(self, x, self.axis)

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.explanation import Explanation
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Sample, Samples, Shape, Value
 from tinygraph.ops.comparison import clip
 from tinygraph.ops.elementwise import sign
 from tinygraph.ops.floating import floating
-from tinygraph.ops.loss import Loss, mean_count, mean_tex
+from tinygraph.ops.loss import Loss, mean_count, mean_tex, of_elements
 from tinygraph.ops.samples import distinct, normal
 
 FAMILY = "loss"
@@ -50,6 +51,10 @@ class OfDifference(Loss):
     def forward(self, prediction: Value, target: Value) -> Value:
         difference = floating(prediction) - floating(target)
         return self.penalty(difference).mean(dtype=self.result_dtype(prediction, target))
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        difference = (floating(inputs[0]) - floating(inputs[1])).reshape(-1)
+        return of_elements((0, 1), self.penalty(difference), difference.size, f"{self.name} of {{0}} − {{1}}")
 
     def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
         slope = dy * self.slope(prediction - target) / mean_count(prediction, *prediction.shape)
