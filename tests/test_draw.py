@@ -832,3 +832,14 @@ def test_graphs_of_every_size_fold():
         drawing = drawing_of(subject_of(x))
         assert sum(card.holds for card in drawing.cards) == size + 1
         assert len(drawing.cards) <= MOST_CARDS
+
+
+def test_folded_cards_end_in_an_operation():
+    names = [f"W{i}" for i in range(40)]
+    lines = [f"h{i} = tanh({f'h{i - 1}' if i else 'x'} @ W{i})" for i in range(40)]
+    square = {"shape": [2, 2], "init": "ones"}
+    model = tg.Model({"x": [2]}, dict.fromkeys(names, square), "\n".join(lines), "h39")
+    cards = draw(model, view="forward").drawing.cards
+    assert 10 < len(cards) <= 60
+    assert not any(card.expression.partition(" ")[0] in names for card in cards if card.kind == "folded")
+    assert not any(card.kind == "parameter" for card in cards)
