@@ -835,10 +835,11 @@ def test_graphs_of_every_size_fold():
 
 
 def test_folded_cards_end_in_an_operation():
-    names = [f"W{i}" for i in range(40)]
-    lines = [f"h{i} = tanh({f'h{i - 1}' if i else 'x'} @ W{i})" for i in range(40)]
-    square = {"shape": [2, 2], "init": "ones"}
-    model = tg.Model({"x": [2]}, dict.fromkeys(names, square), "\n".join(lines), "h39")
+    count = 32
+    names = [f"{kind}{i}" for i in range(count) for kind in "WB"]
+    lines = [f"h{i} = tanh({f'h{i - 1}' if i else 'x'} @ W{i} + B{i})" for i in range(count)]
+    shapes = {name: {"shape": [2] * (1 + name.startswith("W")), "init": "ones"} for name in names}
+    model = tg.Model({"x": [2]}, shapes, "\n".join(lines), lines[-1].split()[0])
     cards = draw(model, view="forward").drawing.cards
     assert 10 < len(cards) <= 60
     assert not any(card.expression.partition(" ")[0] in names for card in cards if card.kind == "folded")

@@ -374,3 +374,8 @@ def test_what_is_computed_without_data_is_no_weight(opened):
     assert [state.dtype.name for state in model.state.values()] == ["bool"]
     x = np.ones((1, 4, 4), np.float32)
     np.testing.assert_array_equal(model.predict(x), np.where(np.tri(4, dtype=bool), x, -np.inf))
+
+
+def test_a_model_file_names_its_own_loss():
+    with pytest.raises(tg.DataError, match=r"--loss is for \.onnx files"):
+        run("train", "xor", "--loss", "mse")

@@ -55,6 +55,8 @@ def train(
     from tinygraph.train import TrainingInterrupted, fit, load_data
     from tinygraph.train.arguments import as_optimizer
 
+    if loss is not None and not model.lower().endswith(".onnx"):
+        raise DataError("--loss is for .onnx files; a model file names its own loss")
     learner = load_model(model, seed) if loss is None else from_onnx(model, loss=loss)
     source = data or learner.training.data
     if source is None:

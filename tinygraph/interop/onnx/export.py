@@ -11,7 +11,7 @@ from tinygraph.errors import OnnxError, nearest
 from tinygraph.graph.apply import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx import export_layers
+from tinygraph.interop.onnx import export_layers, export_moves
 from tinygraph.interop.onnx.batch import BATCHES, followed
 from tinygraph.interop.onnx.exports import EXPORTS
 from tinygraph.interop.onnx.package import package
@@ -21,7 +21,7 @@ from tinygraph.model.model import Model
 from tinygraph.model.weights import write_whole
 from tinygraph.ops.normalization import BatchNorm
 
-__all__ = ["export_layers", "proto_of_model", "save_onnx"]
+__all__ = ["export_layers", "export_moves", "proto_of_model", "save_onnx"]
 _IR_VERSION = 10
 # What the first axis of inputs and outputs is called.
 _BATCH = "m"
