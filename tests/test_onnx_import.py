@@ -379,3 +379,23 @@ def test_what_is_computed_without_data_is_no_weight(opened):
 def test_a_model_file_names_its_own_loss():
     with pytest.raises(tg.DataError, match=r"--loss is for \.onnx files"):
         run("train", "xor", "--loss", "mse")
+
+
+def test_what_onnx_defines_by_other_operators_is_read_by_that_definition(opened):
+    """Attention over three words, of two heads, as one node of the file; and its gradients."""
+    nodes = [
+        node("MatMul", "x wq", "q"),
+        node("MatMul", "x wk", "k"),
+        node("MatMul", "x wv", "v"),
+        node("Attention", "q k v", "y", q_num_heads=2, kv_num_heads=2),
+    ]
+    arrays = [array(name, 4, 4) for name in ("wq", "wk", "wv")]
+    sides = {"inputs": [value("x", ("m", 3, 4))], "outputs": [value("y", ("m", 3, 4))]}
+    model = opened(nodes, arrays, opset=23, loss="mse", **sides)
+    assert model.record(2).equations[0].name == "q"
+    x = RNG.normal(size=(2, 3, 4)).astype(np.float32)
+    q, k, v = (np.moveaxis((x @ p.value).reshape(2, 3, 2, 2), 2, 1) for p in model.parameters.values())
+    scores = q @ np.swapaxes(k, 2, 3) / np.sqrt(2)
+    expected = np.moveaxis(tg.softmax(scores) @ v, 1, 2).reshape(2, 3, 4)
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-5, atol=1e-6)
+    assert tg.check(model).ok

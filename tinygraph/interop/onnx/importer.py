@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygraph.errors import OnnxError, TinygraphError, listing, nearest
 from tinygraph.graph.tensor import Tensor
+from tinygraph.interop.onnx.functions import body_of, is_defined
 from tinygraph.interop.onnx.node import Node, Value, is_constant
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
@@ -76,13 +77,17 @@ def nodes_of(file: File, outputs: Iterable[str]) -> list[Node]:
 
 
 def _check_known(nodes: Iterable[Node]) -> None:
-    unknown = [node for node in nodes if node.proto.domain not in _DOMAINS or node.op_type not in OPERATORS]
+    unknown = [node for node in nodes if not _is_known(node)]
     if not unknown:
         return
     first, others = unknown[0], sorted({node.op_type for node in unknown} - {unknown[0].op_type})
     also = f"; nor for {listing(others)}" if others else ""
     hint = nearest(first.op_type, OPERATORS) if first.proto.domain in _DOMAINS else ""
     first.fail(f"there is no operation for it{hint}{also} (docs/onnx_operators.md lists those that there are)")
+
+
+def _is_known(node: Node) -> bool:
+    return node.proto.domain in _DOMAINS and (node.op_type in OPERATORS or is_defined(node))
 
 
 def _check_form(node: Node) -> None:
@@ -115,12 +120,27 @@ def inputs_of(file: File) -> dict[str, Any]:
 
 def known_early(file: File, nodes: Iterable[Node]) -> set[str]:
     """Return the inputs of a graph that say how something is computed, such as a shape: they must be known to record it."""
+    declared = inputs_of(file)
+    types = {name: _as_declared(file, value) for name, value in declared.items()}
     early: set[str] = set()
-    for node in reversed(list(nodes)):
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node.op_type not in OPERATORS:
+            given = [types.get(name) for name in node.inputs]
+            if all(x is not None or not name for x, name in zip(given, node.inputs, strict=True)):
+                waiting += body_of(node, given, "")
+            continue
         asked = not early.isdisjoint(node.outputs) and node.op_type not in ("Shape", "Size")
         places = range(len(node.inputs)) if asked else OPERATORS[node.op_type].constants
         early.update(node.inputs[i] for i in places if i < len(node.inputs) and node.inputs[i])
-    return early & set(inputs_of(file))
+    return early & set(declared)
+
+
+def _as_declared(file: File, value: Any) -> Tensor:
+    """Return an input as a tensor, in the sizes that the file gives it; an open one is 1."""
+    sizes = tuple(max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim)
+    return Tensor("input", None, (), None, sizes, file.dtype_of(value), value.name)
 
 
 class Importer:
@@ -175,6 +195,12 @@ class Importer:
 
     def _do(self, node: Node) -> None:
         given = [self.values[name] if name else None for name in node.inputs]
+        if node.op_type not in OPERATORS:
+            body = body_of(node, [x.array if isinstance(x, Weight) else x for x in given], self._unnamed)
+            _check_known(body)
+            for part in body:
+                self._do(part)
+            return
         operator = OPERATORS[node.op_type]
         if node.opset < operator.since:
             node.fail(f"it is understood from operator set {operator.since} on")

@@ -96,6 +96,11 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
 
 def _check_graph(graph: Any, fail: Any) -> None:
     """Every value is defined once, and before a node uses it; so there is no cycle."""
+    texts = [graph.name, *_names(graph.input), *_names(graph.output), *_names(graph.initializer)]
+    for node in graph.node:
+        texts += [node.name, node.op_type, node.domain, *node.input, *node.output, *_names(node.attribute)]
+    if not all(isinstance(text, str) for text in texts):
+        fail("damaged: a name in it is no text")
     known: set[str] = set()
     for kind, names in (("input", _names(graph.input)), ("initializer", _names(graph.initializer))):
         seen: set[str] = set()
