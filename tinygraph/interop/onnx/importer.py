@@ -129,7 +129,9 @@ def known_early(file: File, nodes: Iterable[Node]) -> set[str]:
         if node.op_type not in OPERATORS:
             given = [types.get(name) for name in node.inputs]
             if all(x is not None or not name for x, name in zip(given, node.inputs, strict=True)):
-                waiting += body_of(node, given, "")
+                body = body_of(node, given, "")
+                _check_known(body)
+                waiting += body
             continue
         asked = not early.isdisjoint(node.outputs) and node.op_type not in ("Shape", "Size")
         places = range(len(node.inputs)) if asked else OPERATORS[node.op_type].constants
