@@ -216,7 +216,7 @@ class Scaled(tg.Op):
     kind: Literal["plus", "minus"] = "plus"
     unused: bool = False
 
-    def forward(self, x:
+    def forward(self, x):
         return (self.factor if self.kind == "plus" else -self.factor) * x**self.times
 
 
