@@ -141,7 +141,10 @@ def _gated(x, *, threshold: float = 0.5):
 SLIPS = {
     "no return": (lambda dy, y, x, *, threshold: None, "is its return missing?"),
     "dy twice": (lambda dy, y, x, *, threshold: 2 * dy * dy * x * (x > threshold), "uses dy twice in a product"),
-    "other order": (lambda x, y, dy, *, threshold: 2 * dy * x * (x > threshold), "is given dy, y, x, dy being"),
+    "other order": (
+        lambda x, y, dy, *, threshold: 2 * dy * x * (x > threshold),
+        "in another order than the gradient of the result, the result, x",
+    ),
     "wrong way": (lambda dy, y, x, *, threshold: 2 * dy * x * (x <= threshold), "a condition is the wrong way round"),
     "a number": (lambda dy, y, x, *, threshold: 2 * dy * x * (x > 0.5), "right with threshold=0.5, wrong with"),
     "signs": (lambda dy, y, x, *, threshold: 2 * dy * x * (x > threshold) * np.sign(dy), "sign of some elements"),
@@ -171,6 +174,12 @@ def test_a_gradient_too_few_is_not_called_transposed(registry):
     certificate = certificate_of(lambda p, t: (p * t).sum(), lambda dy, y, p, t: dy * t)
     assert "1 gradient for 2 inputs" in certificate.failures[0].example
     assert certificate.failures[0].hint == ""
+
+
+def test_a_transpose_that_is_missing_is_named_where_the_shapes_do_not_fit(registry):
+    samples = normal((3, 4), (4, 2))
+    certificate = certificate_of(lambda x, w: x @ w, lambda dy, y, x, w: (dy @ w, x.T @ dy), samples=samples)
+    assert line(certificate, "gradient of x").hint == "transposed: w stands where w.T belongs"
 
 
 def test_a_rule_that_writes_is_to_be_marked_as_opaque(registry):

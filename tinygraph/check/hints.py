@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 from collections.abc import Sequence
@@ -31,15 +32,15 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
         _with_dy_twice,
         _factor,
         _swapped,
-        _order,
         _transposed,
         _operand_transposed,
         _wrong_axis,
         _assigned,
+        _order,
         _branch,
         _signs,
     )
-    for guess in (_shapes,) if finding.message else wrong_values:
+    for guess in (_shapes, _operand_shapes) if finding.message else wrong_values:
         try:
             text = guess(rule, finding, findings)
         except Exception:
@@ -59,6 +60,18 @@ def _shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> s
         return "the gradients of its inputs are swapped"
     shape, right = shapes[finding.place], expected[finding.place]
     return "transposed" if shape != right and shape == right[::-1] else ""
+
+
+def _operand_shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a rule that fails, and would give the right shape if one of the matrices were transposed in it."""
+    for place, value in enumerate(rule.values):
+        values = [*rule.values[:place], value.swapaxes(-1, -2), *rule.values[place + 1 :]] if value.ndim == 2 else []
+        with contextlib.suppress(Exception):
+            shapes = [np.shape(gradient) for gradient in rule.raw(rule.cotangent, values)] if values else []
+            if len(shapes) == len(rule.values) and shapes[finding.place] == rule.values[finding.place].shape:
+                name = input_name(rule.op, place)
+                return f"transposed: {name} stands where {name}.T belongs"
+    return ""
 
 
 def _elements(finding: Finding) -> list[Point]:
@@ -140,7 +153,7 @@ def _swapped(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> 
 def _order(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     """Recognise a rule that takes its arguments in another order than it is given them."""
     given = [rule.cotangent, rule.y, *rule.values]
-    names = ["dy", "y", *(input_name(rule.op, place) for place in range(len(rule.values)))]
+    names = ", ".join(input_name(rule.op, place) for place in range(len(rule.values)))
     for order in itertools.permutations(range(len(given))) if len(given) < 5 else ():
         if order == tuple(range(len(given))):
             continue
@@ -152,8 +165,7 @@ def _order(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> st
         returned = returned if isinstance(returned, (tuple, list)) else (returned,)
         gradient = returned[finding.place]
         if _matches(gradient() if callable(gradient) else gradient, finding):
-            order_of = ", ".join(names)
-            return f"takes its arguments in another order: a rule is given {order_of}, dy being the gradient of the result y"
+            return f"takes its arguments in another order than the gradient of the result, the result, {names}"
     return ""
 
 
