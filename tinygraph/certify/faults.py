@@ -6,7 +6,7 @@ from __future__ import annotations
 _CAUSES = (
     ("read-only", "it writes into an array that it was given: np.array(x) makes a copy"),
     (
-        "writes into an array",
+        "writes into an array cannot be recorded",
         "mark a rule that writes into arrays as opaque: opaque_vjp = True in the class, or @name.vjp(opaque=True)",
     ),
     (

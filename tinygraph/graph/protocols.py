@@ -191,8 +191,8 @@ class Protocols:
         if "out" in options:
             # As array[part] += tensor does, and array *= tensor.
             raise TinygraphError(
-                f"numpy.{ufunc.__name__} writes into an array, which cannot be recorded with a tensor; add tensors with +, "
-                "or mark a rule that needs arrays as opaque"
+                f"numpy.{ufunc.__name__} on tensors takes no option 'out': what writes into an array cannot be recorded; "
+                "add tensors with +, or mark a rule that needs arrays as opaque"
             )
         if options:
             raise TinygraphError(f"numpy.{ufunc.__name__} on tensors takes no option {sorted(options)[0]!r}")
