@@ -27,7 +27,7 @@ from tinygraph.notes.symbols import escaped, symbol_of
 from tinygraph.notes.tex import write
 
 ROOT = Path(__file__).resolve().parents[1]
-MODELS = ("notes_cnn", "notes_cnn_28", "notes_ann", "lenet5", "xor", "residual")
+MODELS = ("notes_cnn", "notes_cnn_28", "notes_ann", "lenet5", "xor", "residual", "notes_cnn_norm")
 CNN_IDS = [f"F{i}" for i in range(1, 12)] + [f"B{i}" for i in range(1, 15)] + [f"U{i}" for i in range(1, 7)]
 HOSTILE = "</script><img src=x onerror=alert(1)>$\\end{document}{}_^&`|\"'"
 

@@ -16,6 +16,7 @@ import tinygraph as tg
 from tinygraph.draw import Picture, draw, fonts, render
 from tinygraph.draw.build import drawing_of
 from tinygraph.draw.dot import dot_source
+from tinygraph.draw.fold import MOST_CARDS
 from tinygraph.draw.literal import tooltip, visible, wrapped
 from tinygraph.draw.subject import subject_of
 from tinygraph.draw.svg import accessible
@@ -821,3 +822,13 @@ def test_the_svg_of_a_card_has_classes_for_what_there_is_to_see():
     x = tg.tensor([0.0], name="x")
     card = draw((x * 0.0).sum(), report=tg.check((x * 0.0).sum())).drawing.cards[0]
     assert card.classes == "card tensor marked ok"
+
+
+def test_graphs_of_every_size_fold():
+    for size in range(MOST_CARDS - 2, 2 * MOST_CARDS + 5):
+        x = tg.tensor(1.0, name="x")
+        for _ in range(size):
+            x = tg.tanh(x)
+        drawing = drawing_of(subject_of(x))
+        assert sum(card.holds for card in drawing.cards) == size + 1
+        assert len(drawing.cards) <= MOST_CARDS

@@ -78,6 +78,16 @@ SHAPES = {
         "B7": (10,),
     },
     "xor": {"W1": (2, 4), "B1": (4,), "W2": (4, 1), "B2": (1,)},
+    "notes_cnn_norm": {
+        "K1": (8, 1, 3, 3),
+        "G1": (8,),
+        "B1": (8,),
+        "K2": (16, 8, 3, 3),
+        "G2": (16,),
+        "B2": (16,),
+        "W3": (64, 10),
+        "B3": (10,),
+    },
     "residual": {
         "K0": (12, 1, 3, 3),
         "B0": (12, 1, 1),
@@ -90,7 +100,7 @@ SHAPES = {
         },
     },
 }
-CLASSES = {"lenet5": 10, "residual": 10}
+CLASSES = {"lenet5": 10, "residual": 10, "notes_cnn_norm": 10}
 
 
 def test_the_bundled_models_are_all_there():
@@ -975,7 +985,9 @@ def test_operations_with_samples_compute_in_a_model_what_they_compute_alone():
         arrays = {f"p{i}": x for i, x in enumerate(sample.inputs)}
         written = [f"{key}={value!r}" for key, value in sample.attributes.items()]
         tensors = f"[{', '.join(arrays)}]" if function.op.variadic else ", ".join(arrays)
-        value = value_of(f"{function.name}({', '.join([tensors, *written])}) + 0 * sum(x)", **arrays)
+        # Parameters begin as ones, where atanh is infinite.
+        with np.errstate(divide="ignore"):
+            value = value_of(f"{function.name}({', '.join([tensors, *written])}) + 0 * sum(x)", **arrays)
         inputs = [list(sample.inputs)] if function.op.variadic else sample.inputs
         assert_allclose(value, function(*inputs, **sample.attributes), err_msg=function.name)
         seen.add(function.name)

@@ -353,7 +353,10 @@ class Case:
     def recorded(self):
         """Return the leaves, the result and the feeds."""
         leaves = [tg.input(f"x{i}", x.shape, x.dtype) for i, x in enumerate(self.inputs)]
-        return leaves, self(leaves), {f"x{i}": x for i, x in enumerate(self.inputs)}
+        y = self(leaves)
+        # The parts of a composite may leave an input out.
+        used = tg.Graph(y).inputs
+        return leaves, y, {f"x{i}": x for i, x in enumerate(self.inputs) if f"x{i}" in used}
 
     @property
     def batch(self):
@@ -739,10 +742,11 @@ ELEMENTWISE = [
 ]
 
 
-@pytest.mark.parametrize("name", [name for name in ELEMENTWISE if name not in ("cast", "add_all")])
+@pytest.mark.parametrize("name", [name for name in ELEMENTWISE if name != "cast"])
 def test_elementwise_operations_on_what_is_not_finite(name):
     x = tg.input("x", SPECIAL.shape, "float64")
-    y = tg.operation(name)(x)
+    function = tg.operation(name)
+    y = function([x, 0.5 * x]) if function.op.variadic else function(x)
     outputs = [y, tg.relu(y), y * (y > 0), y * 0]
     if y.dtype.kind == "f":
         outputs += [*tg.grad(weighted_sum(y), [x], unreached="zeros"), *tg.grad(weighted_sum(tg.relu(y) * 2), [x])]

@@ -97,7 +97,7 @@ def test_plan_shows_times_when_it_is_asked_to(shown):
     assert re.search(TIME, shown("notes_cnn", "--batch-size", 8, "--profile", "--inference"))
 
 
-@pytest.mark.parametrize("name", ["xor", "notes_ann", "notes_cnn_28", "lenet5", "residual"])
+@pytest.mark.parametrize("name", ["xor", "notes_ann", "notes_cnn_28", "lenet5", "residual", "notes_cnn_norm"])
 def test_plan_of_every_model_is_profiled(shown, name):
     assert shown(name, "--batch-size", 5, "--profile")
 

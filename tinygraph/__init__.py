@@ -33,10 +33,11 @@ from tinygraph.errors import (
 )
 from tinygraph.graph.apply import apply
 from tinygraph.graph.backprop import grad
+from tinygraph.graph.composite import Composite
 from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.graph.function import OpFunction, op, register
+from tinygraph.graph.function import OpFunction, composite, op, register
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.leaves import constant, input, parameter, tensor
+from tinygraph.graph.leaves import constant, input, parameter, state, tensor
 from tinygraph.graph.op import Edge, Op, Sample
 from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run
@@ -46,13 +47,19 @@ from tinygraph.notes import Notes, notes
 from tinygraph.ops.activation import (
     gelu,
     leaky_relu,
+    log_sigmoid,
     log_softmax,
+    mish,
     relu,
     sigmoid,
+    silu,
     softmax,
     softplus,
+    softsign,
     tanh,
 )
+from tinygraph.ops.arrange import depth_to_space, space_to_depth, tile, trilu
+from tinygraph.ops.classification import hinge, kl_divergence, nll
 from tinygraph.ops.comparison import (
     clip,
     equal,
@@ -68,6 +75,8 @@ from tinygraph.ops.comparison import (
 from tinygraph.ops.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
 from tinygraph.ops.convolution1d import conv1d, conv1d_kernel_gradient, conv_transpose1d
 from tinygraph.ops.convolution3d import conv3d, conv3d_kernel_gradient, conv_transpose3d
+from tinygraph.ops.dropout import dropout, dropout_mask
+from tinygraph.ops.einsum import einsum
 from tinygraph.ops.elementwise import (
     abs,
     add,
@@ -87,17 +96,53 @@ from tinygraph.ops.elementwise import (
     sqrt,
     subtract,
 )
+from tinygraph.ops.gather import embedding, gather, gather_elements, scatter_add, scatter_add_elements
+from tinygraph.ops.gather_nd import gather_nd, scatter_add_nd
 from tinygraph.ops.global_pooling import global_avg_pool, global_avg_pool2d, global_lp_pool, global_max_pool
-from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put
+from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put, split
 from tinygraph.ops.linear import matmul
+from tinygraph.ops.logic import isinf, isnan, logical_and, logical_not, logical_or, logical_xor
 from tinygraph.ops.loss import bce, bce_with_logits, cross_entropy, mse, one_hot
 from tinygraph.ops.lp_pooling import lp_pool1d, lp_pool2d, lp_pool3d
 from tinygraph.ops.max_pooling import max_pool2d, max_take2d, max_unpool2d
+from tinygraph.ops.norm import l1_norm, l2_norm
+from tinygraph.ops.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    running_mean,
+    running_variance,
+)
 from tinygraph.ops.pooling import avg_pool2d, avg_unpool2d
 from tinygraph.ops.pooling1d import avg_pool1d, avg_unpool1d, max_pool1d, max_take1d, max_unpool1d
 from tinygraph.ops.pooling3d import avg_pool3d, avg_unpool3d, max_pool3d, max_take3d, max_unpool3d
+from tinygraph.ops.product import cumsum, prod
+from tinygraph.ops.ranking import argmax, argmin, top_k, top_k_indices
+from tinygraph.ops.rectifier import celu, elu, hard_sigmoid, hard_swish, hard_tanh, prelu, relu6, selu, thresholded_relu
 from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
+from tinygraph.ops.regression import huber, l1, smooth_l1
+from tinygraph.ops.resize import resize
+from tinygraph.ops.rounding import ceil, floor, mod, round, trunc
+from tinygraph.ops.several import maximum_all, mean_all, minimum_all
 from tinygraph.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose
+from tinygraph.ops.statistics import moving_sum, standardize, variance
+from tinygraph.ops.trigonometry import (
+    acos,
+    acosh,
+    asin,
+    asinh,
+    atan,
+    atanh,
+    cos,
+    cosh,
+    hypot,
+    reciprocal,
+    sin,
+    sinh,
+    tan,
+)
 from tinygraph.plan import Plan, compile
 from tinygraph.train import SGD, Adam, Data, History, TrainingInterrupted, evaluate, fit, load_data, update_equations
 

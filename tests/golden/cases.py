@@ -179,12 +179,65 @@ def losses() -> tuple[Case, ...]:
 
 LOSS = losses()
 
+
+def channelled(
+    operation: str, label: str, shape: tuple[int, ...], names: str, wrt: str = "x scale shift", **attributes: Any
+) -> Case:
+    """A case with an image and numbers for each channel; those of a variance are positive."""
+    inputs = {}
+    for name in names.split():
+        drawn = normal(f"{name} of {operation}-{label}", shape if name == "x" else shape[1:2])
+        inputs[name] = np.abs(drawn) + 0.5 if name in ("variance", "old") else drawn
+    return Case(operation, label, inputs, tuple(wrt.split()), attributes)
+
+
+IMAGES: Mapping[str, tuple[int, ...]] = {
+    "rows": (5, 3),
+    "sequence": (3, 4, 5),
+    "image": (2, 4, 3, 2),
+    "volume": (2, 2, 2, 3, 2),
+}
+BATCH_NORM = "x scale shift mean variance"
+
+NORMALIZATION = (
+    on_x("variance", "everything", (3, 4)),
+    on_x("variance", "axis (0, 2), keepdims", (2, 3, 4), axis=(0, 2), keepdims=True),
+    on_x("variance", "axis 1, unbiased", (2, 5), axis=1, correction=1),
+    on_x("standardize", "default axis", (3, 5)),
+    on_x("standardize", "axis (0, 2)", (2, 3, 4), axis=(0, 2), epsilon=0.1),
+    *(channelled("batch_norm", f"training, {label}", IMAGES[label], BATCH_NORM, training=True) for label in IMAGES),
+    *(channelled("batch_norm", f"prediction, {label}", IMAGES[label], BATCH_NORM) for label in IMAGES),
+    channelled("batch_norm", "epsilon", (2, 3, 4), BATCH_NORM, training=True, epsilon=0.5),
+    *(channelled("running_mean", label, IMAGES[label], "old x", "") for label in IMAGES),
+    *(channelled("running_variance", label, IMAGES[label], "old x", "", momentum=0.3) for label in IMAGES),
+    *(channelled("instance_norm", label, IMAGES[label], "x scale shift") for label in IMAGES if label != "rows"),
+    channelled("group_norm", "two groups", (2, 4, 3, 2), "x scale shift", groups=2),
+    channelled("group_norm", "rows", (3, 6), "x scale shift", groups=3, epsilon=0.1),
+    channelled("local_response_norm", "size 3", (2, 5, 2, 2), "x", "x", size=3, alpha=0.5),
+    channelled("local_response_norm", "size 5", (2, 4, 3), "x", "x", size=5, alpha=0.8, beta=0.5, bias=2.0),
+    channelled("local_response_norm", "size 1", (2, 4, 1), "x", "x", size=1, alpha=0.5),
+    Case(
+        "layer_norm",
+        "default axis",
+        {"x": normal("x of layer_norm", (3, 4)), "scale": normal("scale", (4,)), "shift": normal("shift", (4,))},
+        ("x", "scale", "shift"),
+    ),
+    Case(
+        "layer_norm",
+        "axis 1",
+        {"x": normal("x of it", (2, 3, 4)), "scale": normal("its scale", (3, 4)), "shift": normal("its shift", (3, 4))},
+        ("x", "scale", "shift"),
+        {"axis": 1, "epsilon": 0.1},
+    ),
+)
+
 FAMILIES: Mapping[str, tuple[Case, ...]] = {
     "convolution": CONVOLUTION,
     "pooling": POOLING,
     "activation": ACTIVATION,
     "reduction": REDUCTION,
     "loss": LOSS,
+    "normalization": NORMALIZATION,
 }
 CASES = tuple(case for cases in FAMILIES.values() for case in cases)
 

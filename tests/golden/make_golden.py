@@ -63,6 +63,35 @@ def reduce(function: Callable[..., Torch]) -> Callable[..., Torch]:
     return lambda x, axis=None, keepdims=False: function(x, dim=axes_of(x, axis), keepdim=keepdims)
 
 
+def standardize(x: Torch, axis: int | tuple[int, ...] = -1, epsilon: float = 1e-5) -> Torch:
+    """Written out, as PyTorch has it only within its normalizations."""
+    mean = x.mean(dim=axis, keepdim=True)
+    return (x - mean) / torch.sqrt(x.var(dim=axis, keepdim=True, correction=0) + epsilon)
+
+
+def batch_norm(
+    x: Torch,
+    scale: Torch,
+    shift: Torch,
+    mean: Torch,
+    variance: Torch,
+    epsilon: float = 1e-5,
+    training: bool = False,
+) -> Torch:
+    return functional.batch_norm(x, mean.clone(), variance.clone(), scale, shift, training, 0.1, epsilon)
+
+
+def running(place: int) -> Callable[..., Torch]:
+    """PyTorch's running mean (0) or variance (1) after a batch."""
+
+    def after(old: Torch, x: Torch, momentum: float = 0.1) -> Torch:
+        statistics = [old.clone(), old.clone()]
+        functional.batch_norm(x, *statistics, training=True, momentum=momentum)
+        return statistics[place]
+
+    return after
+
+
 FUNCTIONS: dict[str, Callable[..., Torch]] = {
     "conv2d": conv2d,
     "conv_transpose2d": conv_transpose2d,
@@ -87,6 +116,23 @@ FUNCTIONS: dict[str, Callable[..., Torch]] = {
     "bce_with_logits": functional.binary_cross_entropy_with_logits,
     "cross_entropy": functional.cross_entropy,
     "mse": functional.mse_loss,
+    "variance": lambda x, axis=None, keepdims=False, correction=0: x.var(
+        dim=axes_of(x, axis), keepdim=keepdims, correction=correction
+    ),
+    "standardize": standardize,
+    "batch_norm": batch_norm,
+    "running_mean": running(0),
+    "running_variance": running(1),
+    "layer_norm": lambda x, scale, shift, axis=-1, epsilon=1e-5: functional.layer_norm(
+        x, x.shape[axis:], scale, shift, epsilon
+    ),
+    "group_norm": lambda x, scale, shift, groups, epsilon=1e-5: functional.group_norm(x, groups, scale, shift, epsilon),
+    "instance_norm": lambda x, scale, shift, epsilon=1e-5: functional.instance_norm(
+        x, weight=scale, bias=shift, eps=epsilon
+    ),
+    "local_response_norm": lambda x, size, alpha=1e-4, beta=0.75, bias=1.0: functional.local_response_norm(
+        x, size, alpha, beta, bias
+    ),
 }
 
 
@@ -96,7 +142,7 @@ def record(case: Case) -> dict[str, Array]:
     wanted = [tensors[name].requires_grad_() for name in case.wrt]
     value = FUNCTIONS[case.operation](*tensors.values(), **case.attributes)
     cotangent = np.asarray(normal(f"cotangent of {case.name}", value.shape))
-    gradients = torch.autograd.grad(value, wanted, torch.tensor(cotangent))
+    gradients = torch.autograd.grad(value, wanted, torch.tensor(cotangent)) if wanted else ()
     return {
         **case.inputs,
         "cotangent": cotangent,

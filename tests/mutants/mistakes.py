@@ -56,8 +56,13 @@ def shown(node: ast.AST) -> str:
 
 
 def without_docstring(tree: ast.FunctionDef) -> ast.FunctionDef:
+    """Return a function without what computes nothing: its docstring, decorators and annotations."""
     tree = copy.deepcopy(tree)
     tree.decorator_list = []
+    tree.returns = None
+    for argument in ast.walk(tree.args):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
     if ast.get_docstring(tree) is not None:
         tree.body = tree.body[1:]
     return tree

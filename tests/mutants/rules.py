@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import tinygraph as tg
+from tinygraph.graph.composite import Composite
 from tinygraph.graph.function import OpFunction
 from tinygraph.graph.op import Op
 
@@ -37,7 +38,7 @@ def rules() -> list[Rule]:
     owners: dict[types.FunctionType, list[str]] = defaultdict(list)
     kinds: dict[types.FunctionType, str] = {}
     for name, function in tg.operations().items():
-        if not (function.__module__ or "").startswith("tinygraph.") or function.op.vjp is Op.vjp:
+        if not (function.__module__ or "").startswith("tinygraph.") or function.op.vjp in (Op.vjp, Composite.vjp):
             continue
         rule = plain(inspect.getattr_static(function.op, "vjp"))
         owners[rule].append(name)

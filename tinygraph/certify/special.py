@@ -187,7 +187,8 @@ def _missing(case: Case, place: int) -> tuple[str, str]:
 
     y = function(np.where(direction == 1, np.nan, x))
     depends = contributions(function, x, direction, np.ones(case.y.shape)) != 0
-    if not np.isfinite(y[depends]).any():
+    # Where as many results are NaN as depend on it, it is not lost, but may stand elsewhere, as in an order.
+    if not np.isfinite(y[depends]).any() or np.isnan(y).sum() >= depends.sum():
         return "", ""
     poisoned = [np.where(direction == 1, np.nan, v) if other == place else v for other, v in enumerate(case.inputs)]
     return "swallowed", f"{case.call(poisoned)} = {short(y)}"

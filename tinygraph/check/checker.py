@@ -37,6 +37,8 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     named with the index, the two numbers, and the likely slip; kinks are counted, not failed. Then the gradients of the
     last scalar output for all leaves are compared, at some elements and along random directions.
 
+    A model is checked as it is in training, its state's new values included: there its gradients are taken.
+
     ``feeds`` are as in ``tg.run``; inputs without one, and those of a model, get random values drawn from ``seed``
     (a batch of 2 where nothing says how many). An error is relative, and ``tolerance`` is the largest that passes.
     Rules that raise are findings; a forward computation that raises ends the check, as does ``FeedError``. Where values
@@ -124,7 +126,7 @@ def _graph_of(thing: Any, feeds: Feeds) -> Graph:
         return Graph(thing)
     if hasattr(thing, "record") and not isinstance(thing, type):
         batches = [np.shape(value)[0] for name, value in feeds.items() if name in thing.inputs and np.ndim(value)]
-        graph: Graph = thing.record(batches[0] if batches else 2).graph
+        graph: Graph = thing.record(batches[0] if batches else 2, training=True).whole
         return graph
     found = repr(thing) if isinstance(thing, str) else type(thing).__name__
     hint = f"; load_model({thing!r}) would make a model of a name" if isinstance(thing, str) else ""

@@ -58,8 +58,15 @@ def _for_use(x: Tensor, user: Tensor, place: int, rng: np.random.Generator) -> A
         return rng.integers(0, 2, x.shape).astype(x.dtype)
     if name == "bce" and place == 0:
         return rng.uniform(0.1, 0.9, x.shape)
-    if name == "cross_entropy" and place == 1:
+    if name in ("cross_entropy", "nll") and place == 1:
         return _classes(x, user.inputs[0].shape[-1], rng)
+    if name == "kl_divergence" and place == 1:
+        return rng.dirichlet(np.ones(x.shape[-1]), x.shape[:-1])
+    if name == "hinge" and place == 1:
+        return rng.choice([-1, 1], x.shape).astype(x.dtype)
+    if name in ("embedding", "gather", "gather_elements") and place == 1:
+        axis = user.op.attributes().get("axis", 0) if user.op is not None else 0
+        return rng.integers(0, user.inputs[0].shape[axis], x.shape).astype(x.dtype)
     if name == "one_hot":
         return rng.integers(0, user.shape[-1], x.shape).astype(x.dtype)
     return None

@@ -13,7 +13,7 @@ from tinygraph.check.compare import Slope, compare
 from tinygraph.check.numeric import derivative
 from tinygraph.check.report import WHOLE, Record
 from tinygraph.graph.backprop import gradients_of
-from tinygraph.graph.graph import Graph
+from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 
@@ -26,14 +26,17 @@ ELEMENTS = 5
 def check_gradients(
     graph: Graph, twins: Mapping[Tensor, Tensor], rng: np.random.Generator, tolerance: float, fault: str = ""
 ) -> list[Record]:
-    """Return a record for each floating leaf: some of its elements, and random directions through it.
+    """Return a record for each floating leaf behind what is differentiated: some of its elements, and random directions.
 
     ``twins`` are the nodes of ``graph`` computed in float64. What is differentiated is the last output that is one
     number, or else all outputs with random cotangents. With a ``fault``, gradients that do not agree are not wrong: it
     is why.
     """
-    leaves = {x: label for label, x in graph.leaves.items() if x.dtype.kind == "f" and x.kind != "constant"}
-    outputs = [twins[x] for x in differentiated(graph)]
+    told = differentiated(graph)
+    behind, outputs = set(topological(told)), [twins[x] for x in told]
+    # What the other outputs alone are computed from, such as the state of a model, has no gradient to be compared.
+    floating = ((x, label) for label, x in graph.leaves.items() if x.dtype.kind == "f" and x.kind != "constant")
+    leaves = {x: label for x, label in floating if x in behind}
     if not leaves or not outputs:
         return []
     weights = [np.ones(()) if y.size == 1 else rng.standard_normal(y.shape) for y in outputs]

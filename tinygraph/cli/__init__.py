@@ -12,7 +12,8 @@ from tinygraph.cli.group import Commands
 def main() -> None:
     """Models as equations: train them, draw them, and see their gradients.
 
-    MODEL is a TOML file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor, residual.
+    MODEL is a TOML file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor, residual,
+    notes_cnn_norm.
     """
 
 

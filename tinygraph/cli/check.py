@@ -47,7 +47,7 @@ def check(
     if picture is not None:
         format_of(picture)
     checked = load_model(model, seed)
-    thing = checked if data else checked.graph(batch_size)
+    thing = checked if data else checked.record(batch_size, training=True).whole
     feeds = _samples(checked, data, batch_size) if data else None
     report = check(thing, feeds, seed=seed or 0)
     say(str(report))

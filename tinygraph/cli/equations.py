@@ -22,15 +22,16 @@ if TYPE_CHECKING:
 @click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="How many samples.")
 @ops_option
 def equations(model: str, backward: bool, batch_size: int) -> None:
-    """Print MODEL as equations, with shapes."""
+    """Print MODEL as equations, with shapes, as it is in training."""
     from tinygraph.model import load_model
 
     declared = load_model(model)
-    sections: dict[str, list[tuple[str, ...]]] = {"Forward": list(forward_rows(declared, batch_size))}
+    forward, moves = forward_rows(declared, batch_size)
+    sections: dict[str, list[tuple[str, ...]]] = {"Forward": [*forward, *([] if backward else moves)]}
     if backward:
         gradients = parameter_gradients(declared, batch_size)
         sections["Backward"] = list(backward_rows(declared, gradients, batch_size))
-        sections["Update"] = list(update_rows(declared, gradients))
+        sections["Update"] = [*update_rows(declared, gradients), *moves]
     for heading, lines in zip(sections, in_columns(sections.values()), strict=True):
         if backward:
             say(f"{'' if heading == 'Forward' else chr(10)}{heading}", bold=True)
@@ -47,11 +48,16 @@ def in_columns(sections: Iterable[list[tuple[str, ...]]]) -> Iterator[list[str]]
         yield [next(lines) for _ in rows]
 
 
-def forward_rows(model: Model, batch: int) -> Iterator[tuple[str, str, str]]:
-    """Yield a model's equations as rows: symbol, expression, dtype and shape."""
-    for equation in model.record(batch).equations:
+def forward_rows(model: Model, batch: int) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
+    """Return a model's equations as rows: symbol, expression, dtype and shape; then those of its state's new values."""
+    recording = model.record(batch, training=True)
+    moves = set(recording.moves.values())
+    rows: tuple[list[tuple[str, ...]], list[tuple[str, ...]]] = ([], [])
+    for equation in recording.equations:
         expression = equation.text.partition("=")[2].strip()
-        yield equation.name, f"= {expression}", f"{equation.node.dtype} {equation.node.shape}"
+        row = equation.name, f"= {expression}", f"{equation.node.dtype} {equation.node.shape}"
+        rows[equation.node in moves].append(row)
+    return rows
 
 
 def parameter_gradients(model: Model, batch: int) -> dict[Tensor, Tensor]:
@@ -59,7 +65,7 @@ def parameter_gradients(model: Model, batch: int) -> dict[Tensor, Tensor]:
     from tinygraph.errors import TinygraphError
     from tinygraph.graph.backprop import gradients_of
 
-    loss = model.record(batch).loss
+    loss = model.record(batch, training=True).loss
     if loss is None:
         raise TinygraphError(f"model {model.name!r} declares no loss, so there is no backward pass")
     gradients = gradients_of(loss, list(model.parameters.values()))
@@ -74,13 +80,13 @@ def backward_rows(model: Model, gradients: Mapping[Tensor, Tensor], batch: int) 
     from tinygraph.graph.graph import Graph
     from tinygraph.graph.text import lay_out, leaf_note
 
-    recording = model.record(batch)
+    recording = model.record(batch, training=True)
     graph = Graph([*recording.graph.outputs, *gradients.values()])
     declared = {equation.node for equation in recording.equations}
     told = {gradient_name(recording.loss), *(gradient.name for gradient in gradients.values())}
     for line in lay_out(graph.nodes, {*declared, *gradients.values()}).equations:
         node = line.node
-        if node in declared or node.kind in ("input", "parameter"):
+        if node in declared or node.kind in ("input", "parameter", "state"):
             continue
         # A one, such as the m of a batch of one, changes nothing in an equation and so is not written there.
         if node.kind == "constant" and node.size == 1 and node.value.item() == 1 and line.label not in told:

@@ -32,6 +32,30 @@ def gradient_lines(op: type[Op]) -> list[str]:
         return [f"not written out: {error}"]
 
 
+def part_lines(op: type[Op]) -> list[str]:
+    """Return the operations that a composite is made of, as equations, written out for its first sample.
+
+    >>> import tinygraph as tg
+    >>> part_lines(tg.layer_norm.op)
+    ['x_hat = standardize(x, axis=(1,))', 'y = x_hat * scale + shift']
+    """
+    from tinygraph.errors import TinygraphError
+    from tinygraph.graph.graph import Graph
+    from tinygraph.graph.leaves import input
+
+    sample = first_sample(op)
+    if sample is None:
+        return ["not written out: no samples; give the operation samples to see it"]
+    names = input_names(op, len(sample.inputs))
+    try:
+        inputs = [input(name, x.shape, x.dtype) for name, x in zip(names, sample.inputs, strict=True)]
+        y = op(**sample.attributes)(*inputs)
+    except TinygraphError as error:
+        return [f"not written out: {error}"]
+    y.name = result_name(names)
+    return [f"{line.label} = {line.expression}" for line in Graph(y).layout.equations if line.expression]
+
+
 def first_sample(op: type[Op]) -> Sample | None:
     """Return the first sample of an operation; without samples, small matrices if its attributes allow."""
     import dataclasses

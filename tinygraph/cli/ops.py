@@ -51,12 +51,14 @@ def print_table(operations: list[type[Op]]) -> None:
 
 def print_operation(op: type[Op]) -> None:
     """Print everything that is known about one operation."""
-    from tinygraph.cli.gradients import gradient_lines
+    from tinygraph.cli.gradients import gradient_lines, part_lines
     from tinygraph.graph.attributes import describe
 
     summary, example = explanation(op)
     say(f"{call(op)}   ({op.family})", bold=True)
     section("formula", [op.readable_formula() or "not given"])
+    if op.composite:
+        section("made of", part_lines(op))
     section("gradient", gradient_lines(op))
     defaults = dict(_defaults(op))
     annotations = op.attribute_annotations().items()

@@ -15,7 +15,7 @@ from tinygraph.draw.marks import marks_of
 from tinygraph.draw.subject import Item, Rule, Subject, written_inputs
 from tinygraph.draw.unfinished import error_card, error_edges
 from tinygraph.draw.verdicts import judged, records_by_node
-from tinygraph.draw.words import attributes_text, doc_line, title_of, uniform
+from tinygraph.draw.words import attributes_text, composite_called, doc_line, title_of, uniform
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
@@ -148,6 +148,8 @@ class _Builder:
         alias = part.last in self.aliases
         ops = [made.op for made in item.nodes if made.op is not None]
         principal = max(ops, key=lambda op: _RANKS.get(op.family, 4), default=None)
+        called = composite_called(item.expression)
+        named = called[0] if called else principal
         return Card(
             id=f"n{part.last + 1}",
             kind="node",
@@ -155,16 +157,16 @@ class _Builder:
             expression=item.expression,
             shape=item.node.shape,
             dtype=str(item.node.dtype),
-            family="" if principal is None else principal.family,
-            title=title_of(ops),
-            attributes="" if principal is None else attributes_text(principal),
+            family="" if named is None else named.family,
+            title=called[0].name if called else title_of(ops),
+            attributes=called[1] if called else "" if principal is None else attributes_text(principal),
             number=number,
             group=item.group,
             gradient="" if alias else self._gradient(item),
             rules=() if alias else self._rules(item),
             kept=self._kept(item.nodes),
             note=self._bypassed.get(item.node, "") if self.gradients else "",
-            doc="" if principal is None else doc_line(principal),
+            doc="" if named is None else doc_line(named),
         )
 
     def _folded(self, part: Part) -> Card:

@@ -71,7 +71,8 @@ def _runs(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
     length = len(ordered) / _RUNS
     cuts = [0]
     for k in range(1, _RUNS):
-        around = range(max(cuts[-1] + 1, int(length * (k - 0.3))), max(cuts[-1] + 2, int(length * (k + 0.3))))
+        first = max(cuts[-1] + 1, int(length * (k - 0.3)))
+        around = range(first, max(first + 1, int(length * (k + 0.3))))
         cuts.append(min(around, key=lambda cut: (crossing[cut], abs(cut - length * k))))
     runs = [ordered[a:b] for a, b in zip(cuts, [*cuts[1:], len(ordered)], strict=True)]
     return [run[0] if len(run) == 1 else Part(tuple(i for part in run for i in part.items)) for run in runs]

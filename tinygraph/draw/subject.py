@@ -203,7 +203,8 @@ def subject_of(
 ) -> Subject:
     """Return a tensor, several, a ``Graph``, a ``Model`` or the ``ModelError`` of one that fails as a subject.
 
-    A model is recorded for as many samples as ``feeds`` have, or for ``batch``. The backward pass is that of the loss for
+    A model is recorded for as many samples as ``feeds`` have, or for ``batch``, and for training, with the new values of its
+    state, where there is a backward pass. The backward pass is that of the loss for
     the parameters, or of the one number that a graph computes for its parameters and values. Raises ``TinygraphError`` for
     other things, and ``FeedError``.
 
@@ -222,8 +223,9 @@ def subject_of(
     if isinstance(thing, ModelError):
         return unfinished_subject(thing, title)
     if isinstance(thing, Model):
-        recording = thing.record(_samples(thing, feeds) or batch)
-        items, ends, loss = equation_items(recording.equations), recording.graph.outputs, recording.loss
+        # The backward pass is that of training; without one, a model is shown as it predicts.
+        recording = thing.record(_samples(thing, feeds) or batch, training=backward and thing.loss is not None)
+        items, ends, loss = equation_items(recording.equations), recording.whole.outputs, recording.loss
         wrt: Sequence[Tensor] = list(thing.parameters.values())
         title = (thing.title or thing.name) if title is None else title
         missing = f"the model {thing.name!r} declares no loss"

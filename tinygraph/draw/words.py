@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
 from tinygraph.draw.figures import number_text
+from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import leaf_note
 
@@ -45,7 +47,25 @@ def attributes_text(op: Op) -> str:
     return ", ".join(f"{name}={value!r}" for name, value in said.items())
 
 
-def doc_line(op: Op) -> str:
+def composite_called(expression: str) -> tuple[type[Op], str] | None:
+    """Return the composite that an expression is a call of, whose name says more than its parts, and the attributes given.
+
+    >>> found = composite_called("dropout(f, chance, rate=0.2)")
+    >>> (found[0].name, found[1]), composite_called("relu(Z)")
+    (('dropout', 'rate=0.2'), None)
+    """
+    name = expression.partition("(")[0]
+    if name not in OPERATIONS or not OPERATIONS[name].op.composite:
+        return None
+    call = ast.parse(expression, mode="eval").body
+    if not isinstance(call, ast.Call):
+        return None
+    op = OPERATIONS[name].op
+    given = [f"{word.arg}={ast.unparse(word.value)}" for word in call.keywords if word.arg not in op.parameters]
+    return op, ", ".join(given)
+
+
+def doc_line(op: Op | type[Op]) -> str:
     """Return the first line of an operation's documentation, empty where it has none of its own.
 
     >>> import tinygraph as tg
@@ -53,8 +73,9 @@ def doc_line(op: Op) -> str:
     True
     """
     # A dataclass without a docstring is given its signature for one.
-    doc = (type(op).__doc__ or "").strip().split("\n")[0]
-    return "" if doc.startswith(f"{type(op).__name__}(") else doc
+    kind = op if isinstance(op, type) else type(op)
+    doc = (kind.__doc__ or "").strip().split("\n")[0]
+    return "" if doc.startswith(f"{kind.__name__}(") else doc
 
 
 def title_of(ops: Sequence[Op]) -> str:

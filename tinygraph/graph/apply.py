@@ -20,7 +20,7 @@ def call(op: Op, inputs: Sequence[Any]) -> Any:
     """Record ``op`` when an input is a tensor; compute it when all are arrays."""
     for x in inputs:
         if x.__class__ is Tensor:
-            return apply(op, op.operands(*inputs))
+            return op.compose(*inputs) if op.composite else apply(op, op.operands(*inputs))
     return compute(op, inputs)
 
 
@@ -39,7 +39,7 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
     folded = True
     for x in inputs:
         if x.__class__ is not Tensor:
-            return apply(op, _lift(op, inputs))
+            return apply(op, lift(op, inputs))
         values.append(x._value)
         folded = folded and x.kind == "constant"
         if x._value is None:
@@ -52,7 +52,7 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
 
 
 def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:
-    inputs = _lift(op, inputs)
+    inputs = lift(op, inputs)
     return Tensor("node", op, tuple(inputs), None, *op.infer(*inputs))
 
 
@@ -64,7 +64,7 @@ def compute(op: Op, inputs: Sequence[Any]) -> Any:
     return np.asarray(evaluate(op, inputs, *expected))
 
 
-def _lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
+def lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
     """Turn numbers and arrays among the inputs into constants."""
     dtypes = [x.dtype for x in inputs if isinstance(x, (Tensor, np.ndarray, np.generic))]
     lifted = []

@@ -1,4 +1,4 @@
-"""The functions that users call, and the two ways to make an operation: ``@tg.register`` and ``@tg.op``."""
+"""The functions that users call, and the ways to make one: ``@tg.register``, ``@tg.op`` and ``@tg.composite``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast, overload
 
 from tinygraph.errors import AttributeValueError, TinygraphError, listing, nearest
 from tinygraph.graph.apply import apply, call, compute
+from tinygraph.graph.composite import Composite
 from tinygraph.graph.op import Edge, Op, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
 from tinygraph.graph.tensor import Tensor
@@ -41,7 +42,7 @@ class OpFunction:
         self.__doc__ = op.__doc__
         self.__module__ = op.__module__
         self.attribute_names = tuple(op.attribute_annotations())
-        plain = all("operands" not in vars(cls) for cls in op.__mro__ if cls is not Op)
+        plain = not op.composite and all("operands" not in vars(cls) for cls in op.__mro__ if cls is not Op)
         # One instance serves all calls of an operation that has no attributes and records what it is given.
         self._simple = op() if plain and not self.attribute_names and not op.variadic else None
         self._arity = len(op.parameters)
@@ -64,6 +65,8 @@ class OpFunction:
         """
         if rule is None:
             return lambda later: self.vjp(later, opaque=opaque)
+        if self.op.composite:
+            raise TinygraphError(f"{self.name} is made of operations, whose rules are its own; tg.op takes a rule")
         self.op.vjp, self.op.opaque_vjp = self._method(rule, "rule"), opaque  # type: ignore[method-assign]
         return rule
 
@@ -255,13 +258,53 @@ def op(forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable
     return _from_function(forward, numpy, traits)
 
 
+@overload
+def composite(forward: Callable[..., Any], /) -> OpFunction: ...
+@overload
+def composite(
+    *,
+    formula: str = "",
+    tex: str = "",
+    elementwise: bool = False,
+    holomorphic: bool = False,
+    numpy: Sequence[Callable[..., Any]] = (),
+    samples: Samples | None = None,
+    edges: Sequence[Edge] = (),
+) -> Callable[[Callable[..., Any]], OpFunction]: ...
+def composite(
+    forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable[..., Any]] = (), **traits: Any
+) -> Any:
+    """Make an operation of a function that is written in operations; its parts are recorded, and it needs no rule.
+
+    Arguments and options are those of ``tg.op``. It has a name in model files, a page in ``tinygraph ops``, and can be
+    certified, as any operation.
+
+    >>> import tinygraph as tg
+    >>> @tg.composite(formula="{x} / √(mean({x}²) + {epsilon})")
+    ... def rms_scaled(x, *, epsilon: float = 1e-6):
+    ...     return x / tg.sqrt(tg.mean(x * x, axis=-1, keepdims=True) + epsilon)
+    >>> import numpy as np
+    >>> rms_scaled(np.array([3.0, 4.0])).round(4)
+    array([0.8485, 1.1314])
+    >>> tg.certify(rms_scaled).ok
+    True
+    """
+    if forward is None:
+        return lambda later: _from_function(later, numpy, traits, Composite)
+    return _from_function(forward, numpy, traits, Composite)
+
+
 def _from_function(
-    function: Callable[..., Any], numpy: Sequence[Callable[..., Any]], traits: dict[str, Any]
+    function: Callable[..., Any],
+    numpy: Sequence[Callable[..., Any]],
+    traits: dict[str, Any],
+    base: type[Op] = Op,
 ) -> OpFunction:
     for trait in traits:
         if trait not in _TRAITS:
+            who = "tg.composite" if base.composite else "tg.op"
             raise TinygraphError(
-                f"tg.op has no option {trait!r}{nearest(trait, _TRAITS)} (options: {listing(_TRAITS)})"
+                f"{who} has no option {trait!r}{nearest(trait, _TRAITS)} (options: {listing(_TRAITS)})"
             )
     fields = _attribute_fields(function)
     members = {"name": function.__name__, "__doc__": function.__doc__, "__module__": function.__module__}
@@ -271,7 +314,7 @@ def _from_function(
     cls = dataclasses.make_dataclass(
         "".join(part.capitalize() for part in function.__name__.split("_")),
         fields,
-        bases=(Op,),
+        bases=(base,),
         namespace=members | traits,
         frozen=True,
         kw_only=True,

@@ -34,9 +34,9 @@ class Graph:
     def __init__(self, outputs: Tensor | Iterable[Tensor]) -> None:
         self.outputs: tuple[Tensor, ...] = tensors_of(outputs, "a graph is made of tensors")
         # Inputs and parameters open the graph, whenever they were made; sorting is stable, so the order stays topological.
-        rank = {"input": 0, "parameter": 1}
+        rank = {"input": 0, "parameter": 1, "state": 2}
         self.nodes: tuple[Tensor, ...] = tuple(
-            sorted(topological(self.outputs), key=lambda node: rank.get(node.kind, 2))
+            sorted(topological(self.outputs), key=lambda node: rank.get(node.kind, 3))
         )
 
     @cached_property
@@ -60,13 +60,18 @@ class Graph:
         return self._leaves_by_kind["parameter"]
 
     @property
+    def state(self) -> Mapping[str, Tensor]:
+        """What is kept from step to step and not trained, by name, in order."""
+        return self._leaves_by_kind["state"]
+
+    @property
     def leaves(self) -> Mapping[str, Tensor]:
         """All nodes that no operation made, by name, in order."""
         return self._leaves_by_kind["leaf"]
 
     @cached_property
     def _leaves_by_kind(self) -> Mapping[str, Mapping[str, Tensor]]:
-        found: dict[str, dict[str, Tensor]] = {"leaf": {}, "input": {}, "parameter": {}}
+        found: dict[str, dict[str, Tensor]] = {"leaf": {}, "input": {}, "parameter": {}, "state": {}}
         for node in self.nodes:
             if node.op is None:
                 found["leaf"][self.labels[node]] = node

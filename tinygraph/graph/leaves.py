@@ -44,6 +44,18 @@ def parameter(value: Any, name: str | None = None, dtype: npt.DTypeLike | None =
     return _leaf("parameter", value, name, dtype)
 
 
+def state(value: Any, name: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
+    """Return a leaf that keeps a value from step to step and is not trained, with a copy of ``value``.
+
+    A model declares such leaves and how they move in its ``[state]`` table. Raises as ``tensor`` does.
+
+    >>> mean = state(np.zeros(8), name="mean")
+    >>> mean.kind
+    'state'
+    """
+    return _leaf("state", value, name, dtype)
+
+
 def constant(value: Any, name: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
     """Return a leaf that is never differentiated, with a copy of ``value``. Raises as ``tensor`` does.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
+import sys
 import typing
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias
@@ -93,7 +94,7 @@ class Op:
     (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
     may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``shortcuts`` (see
     ``bce``), ``samples``, ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that
-    ``operands`` adds).
+    ``operands`` adds). An operation that is made of others is a ``Composite``.
 
     >>> import tinygraph as tg
     >>> from dataclasses import dataclass
@@ -116,6 +117,7 @@ class Op:
     elementwise: ClassVar[bool] = False
     holomorphic: ClassVar[bool] = False
     opaque_vjp: ClassVar[bool] = False
+    composite: ClassVar[bool] = False
     shortcuts: ClassVar[dict[int, int]] = {}
     samples: ClassVar[Any] = None
     shortcut_samples: ClassVar[Any] = None
@@ -129,7 +131,7 @@ class Op:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.name = cls.__dict__.get("name") or snake_case(cls.__name__)
-        cls.family = cls.__dict__.get("family") or (cls.__module__ or "custom").rpartition(".")[2]
+        cls.family = cls.__dict__.get("family") or _family_of(cls.__module__ or "custom")
         cls.has_shape_rule = not cls.elementwise and cls.shape is not Op.shape
         if "forward" in cls.__dict__:
             cls.parameters, cls.variadic = _tensor_parameters(cls.forward)
@@ -164,6 +166,12 @@ class Op:
     def operands(cls, *inputs: Any) -> Sequence[Any]:
         """Return what a call records as its inputs: by default what it was given."""
         return inputs
+
+    def compose(self, *inputs: Any) -> Any:
+        """Record a call on tensors: one node here, the parts of a ``Composite``."""
+        from tinygraph.graph.apply import apply
+
+        return apply(self, self.operands(*inputs))
 
     def forward(self, *inputs: Any) -> Any:
         """Return the result for arrays."""
@@ -237,9 +245,10 @@ class Op:
         r"""Return the formula as lecture notes write it, a template in TeX, for inputs of these shapes; by default ``tex``.
 
         In it ``{x}`` stands for an input or an attribute as it is, and ``{(x)}`` for one in parentheses where it is more than
-        a symbol; ``{shape}`` is the shape of the result, ``{size}`` how many elements the first input has and ``{rows}`` how
-        many without its last axis. All other braces are those of TeX. A template that begins with an index, as
-        ``_{mn} = 2 {x}_{mn}`` does, tells of one element. Without a template the operation is written as a call.
+        a symbol; of any number of inputs ``{x0}`` is the first. ``{shape}`` is the shape of the result, ``{size}`` how many
+        elements the first input has and ``{rows}`` how many without its last axis. All other braces are those of TeX. A
+        template that begins with an index, as ``_{mn} = 2 {x}_{mn}`` does, tells of one element. Without a template
+        the operation is written as a call.
 
         >>> import tinygraph as tg
         >>> tg.relu.op().written_tex()
@@ -280,6 +289,11 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
+def _family_of(module: str) -> str:
+    """Return what a module says that its operations belong to, in ``FAMILY``; by default its own name."""
+    return getattr(sys.modules.get(module), "FAMILY", None) or module.rpartition(".")[2]
+
+
 def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:
     """Return the names of the tensors that ``forward`` takes, and whether it takes any number of them."""
     positional = [p for p in inspect.signature(forward).parameters.values() if p.kind != p.KEYWORD_ONLY]
@@ -290,7 +304,9 @@ def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bo
 def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Shape, np.dtype[Any]]:
     """Learn shape and dtype by running ``forward`` on ones."""
     try:
-        result = evaluate(op, [np.ones(shape, dtype) for shape, dtype in operands], None)
+        # At 1 a function may have a pole, which is nothing to warn of here.
+        with np.errstate(all="ignore"):
+            result = evaluate(op, [np.ones(shape, dtype) for shape, dtype in operands], None)
     except Exception as error:
         shapes = ", ".join(str(shape) for shape, _ in operands)
         raise OperationError(

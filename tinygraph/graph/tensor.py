@@ -16,7 +16,7 @@ from tinygraph.graph.protocols import Protocols
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op, Shape
 
-Kind = Literal["input", "parameter", "tensor", "constant", "node"]
+Kind = Literal["input", "parameter", "state", "tensor", "constant", "node"]
 
 # Nodes are numbered as they are made, and inputs are made before what uses them, so the numbers are a topological order.
 _clock = itertools.count(1)
@@ -29,7 +29,7 @@ class Tensor(Protocols):
     ``None``) and by operations. Python's operators and NumPy's functions on tensors record operations.
 
     ``op`` is the operation that made it (``None`` for a leaf) and ``inputs`` are what it was made from; ``kind`` is one of
-    "input", "parameter", "tensor", "constant" and "node"; ``name`` may be set at any time; ``grad`` is ``None`` until
+    "input", "parameter", "state", "tensor", "constant" and "node"; ``name`` may be set at any time; ``grad`` is ``None`` until
     ``backward`` has filled it; ``order`` counts tensors in the order of their making.
 
     The graph owns its values: what is handed in is copied, and ``value`` is read-only, so a change in place is an
@@ -111,9 +111,9 @@ class Tensor(Protocols):
 
     @value.setter
     def value(self, new: Any) -> None:
-        if self.kind not in ("parameter", "tensor"):
+        if self.kind not in ("parameter", "state", "tensor"):
             raise TinygraphError(
-                f"{self.describe()} cannot be assigned to; only parameters and tensors made from values can"
+                f"{self.describe()} cannot be assigned to; only parameters, states and tensors made from values can"
             )
         old = self.value
         if new.__class__ is np.ndarray and new.dtype == old.dtype:

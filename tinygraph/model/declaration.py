@@ -10,14 +10,14 @@ import tomllib
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, ModelError, listing, nearest
 from tinygraph.graph.attributes import conform
-from tinygraph.model.initializers import INITIALIZERS
-from tinygraph.model.parse import Statement, parse_size
+from tinygraph.model.initializers import INITIALIZERS, STATE_INITIALIZERS, Initializer
+from tinygraph.model.parse import Statement, parse_next, parse_size
 from tinygraph.model.places import Source, kind_of
 
 Size = int | Statement
@@ -47,6 +47,8 @@ class ParameterDeclaration:
     init: str
     options: dict[str, float]
     path: tuple[str, ...]
+    kind: ClassVar[Literal["parameter", "state"]] = "parameter"
+    dtype: np.dtype[Any] | None = None
 
     def reads(self) -> set[str]:
         """Return the names that the sizes speak of."""
@@ -54,8 +56,16 @@ class ParameterDeclaration:
 
 
 @dataclass(frozen=True)
+class StateDeclaration(ParameterDeclaration):
+    """A declared state: as a parameter, but not trained. ``next`` is the expression of its value after a training step."""
+
+    kind: ClassVar[Literal["parameter", "state"]] = "state"
+    next: Statement | None = None
+
+
+@dataclass(frozen=True)
 class Equations:
-    """Inputs, parameters and equations with an output: what a model and a block have in common."""
+    """Inputs, parameters, state and equations with an output: what a model and a block have in common."""
 
     inputs: tuple[str, ...]
     parameters: dict[str, ParameterDeclaration]
@@ -63,6 +73,12 @@ class Equations:
     output: str
     path: tuple[str, ...]
     attributes: dict[str, int | float] = field(default_factory=dict)
+    state: dict[str, StateDeclaration] = field(default_factory=dict)
+
+    @property
+    def leaves(self) -> dict[str, ParameterDeclaration]:
+        """Parameters and state: what keeps its value between recordings."""
+        return {**self.parameters, **self.state}
 
 
 @dataclass(frozen=True)
@@ -116,7 +132,9 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
 
 def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     """Return the declaration that tables stand for, or raise ``ModelError`` at the first mistake."""
-    _only_keys(source, tables, ("name", "title", "dtype", "inputs", "parameters", "blocks", "model", "training"))
+    _only_keys(
+        source, tables, ("name", "title", "dtype", "inputs", "parameters", "state", "blocks", "model", "training")
+    )
     dtype = _dtype(source, tables.get("dtype", "float32"), "dtype", known=("float32", "float64"))
     model = _table(source, tables, "model")
     _only_keys(source, model, ("equations", "output", "loss"), "model")
@@ -135,7 +153,7 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
         title=_text(source, tables, "title", default=""),
         dtype=dtype,
         inputs=inputs,
-        main=_equations(source, tuple(inputs), tables.get("parameters", {}), model, ("model",), ("parameters",)),
+        main=_equations(source, tuple(inputs), tables, model, ("model",), ()),
         loss=None if loss is False or loss is None else _text(source, model, "loss", path=("model",)),
         blocks={
             _check_name(source, name, ("blocks", name)): _block(source, name, spec)
@@ -162,52 +180,87 @@ def _is_size(size: Any) -> bool:
 
 
 def _parameter(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> ParameterDeclaration:
+    return ParameterDeclaration(*_drawn(source, f"parameter {name!r}", spec, INITIALIZERS, ("shape", "init"), path))
+
+
+def _state(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> StateDeclaration:
+    what, keys = f"state {name!r}", ("shape", "init", "dtype", "next")
+    drawn = _drawn(source, what, spec, STATE_INITIALIZERS, keys, path)
+    dtype = spec.get("dtype", "int64" if spec["init"] == "seed" else None)
+    if dtype is not None:
+        dtype = _dtype(source, dtype, *path, known=("float32", "float64", "int32", "int64"))
+    if spec["init"] == "seed" and dtype != np.int64:
+        source.fail(f"{what} is drawn from the seed, as a whole number: its dtype is int64", *path)
+    following = spec.get("next")
+    if following is not None and not isinstance(following, str):
+        source.fail(f"{what}: next must be the expression of its value after a step, a text", *path)
+    statement = None if following is None else parse_next(following, name, source, source.line(*path))
+    return StateDeclaration(*drawn, dtype, statement)
+
+
+def _drawn(
+    source: Source,
+    what: str,
+    spec: Any,
+    initializers: Mapping[str, Initializer],
+    keys: tuple[str, ...],
+    path: tuple[str, ...],
+) -> tuple[tuple[Size, ...], str, dict[str, float], tuple[str, ...]]:
+    """Return the sizes, initializer and options of a parameter or state, whose table has the ``keys`` besides options."""
     if not isinstance(spec, Mapping):
-        source.fail(f'parameter {name!r} needs a table such as {{ shape = [8], init = "zeros" }}', *path)
+        source.fail(f'{what} needs a table such as {{ shape = [8], init = "zeros" }}', *path)
     shape, init = spec.get("shape"), spec.get("init")
     if init is None or shape is None:
-        every_option = {option for initializer in INITIALIZERS.values() for option in initializer.options}
-        _only_keys(source, spec, ("shape", "init", *sorted(every_option)), *path)
+        every_option = {option for initializer in initializers.values() for option in initializer.options}
+        _only_keys(source, spec, (*keys, *sorted(every_option)), *path)
     if not isinstance(shape, (list, tuple)) or not all(isinstance(s, str) or _is_size(s) for s in shape):
-        source.fail(f"parameter {name!r} needs a shape, a list of sizes; found {shape!r}", *path)
-    if not isinstance(init, str) or init not in INITIALIZERS:
-        hint = nearest(init, INITIALIZERS) if isinstance(init, str) else ""
-        source.fail(f"parameter {name!r} needs init, one of {listing(INITIALIZERS)}; found {init!r}{hint}", *path)
-    options = {key: value for key, value in spec.items() if key not in ("shape", "init")}
-    _only_keys(source, options, INITIALIZERS[init].options, *path)
+        source.fail(f"{what} needs a shape, a list of sizes; found {shape!r}", *path)
+    if not isinstance(init, str) or init not in initializers:
+        hint = nearest(init, initializers) if isinstance(init, str) else ""
+        source.fail(f"{what} needs init, one of {listing(initializers)}; found {init!r}{hint}", *path)
+    options = {key: value for key, value in spec.items() if key not in keys}
+    _only_keys(source, options, (*initializers[init].options, *keys[2:]), *path)
     for key, value in options.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
-            source.fail(f"parameter {name!r}: {key} must be a finite number; found {value!r}", *path)
+            source.fail(f"{what}: {key} must be a finite number; found {value!r}", *path)
     line = source.line(*path)
     sizes = tuple(parse_size(s, source.file, line) if isinstance(s, str) else int(s) for s in shape)
-    return ParameterDeclaration(sizes, init, options, path)
+    return sizes, init, options, path
 
 
 def _equations(
     source: Source,
     inputs: tuple[str, ...],
-    parameters: Any,
+    tables: Mapping[str, Any],
     table: Mapping[str, Any],
     path: tuple[str, ...],
-    parameter_path: tuple[str, ...],
+    within: tuple[str, ...],
     attributes: dict[str, int | float] | None = None,
 ) -> Equations:
-    if not isinstance(parameters, Mapping):
-        source.fail(f"[{'.'.join(parameter_path)}] must be a table", *parameter_path)
-    for name in parameters:
-        for kind, others in (("an input", inputs), ("an attribute", attributes or {})):
-            if name in others:
-                source.fail(f"{name!r} is defined twice: as {kind} and as a parameter", *parameter_path, name)
+    """Return the equations of ``table``, with the parameters and the state of ``tables``, which stand at ``within``."""
+    taken = [("an input", inputs), ("an attribute", attributes or {})]
+    leaves: dict[str, dict[str, Any]] = {}
+    for key, kind, declare_one in (("parameters", "a parameter", _parameter), ("state", "a state", _state)):
+        declared, at = tables.get(key, {}), (*within, key)
+        if not isinstance(declared, Mapping):
+            source.fail(f"[{'.'.join(at)}] must be a table", *at)
+        for name in declared:
+            for other, names in taken:
+                if name in names:
+                    source.fail(f"{name!r} is defined twice: as {other} and as {kind}", *at, name)
+        leaves[key] = {
+            _check_name(source, name, (*at, name)): declare_one(source, name, spec, (*at, name))
+            for name, spec in declared.items()
+        }
+        taken.append((kind, leaves[key]))
     return Equations(
         inputs,
-        {
-            _check_name(source, name, (*parameter_path, name)): _parameter(source, name, spec, (*parameter_path, name))
-            for name, spec in parameters.items()
-        },
+        leaves["parameters"],
         _text(source, table, "equations", path=path),
         _text(source, table, "output", path=path),
         path,
         attributes or {},
+        leaves["state"],
     )
 
 
@@ -215,7 +268,7 @@ def _block(source: Source, name: str, table: Any) -> Equations:
     path = ("blocks", name)
     if not isinstance(table, Mapping):
         source.fail(f"[blocks.{name}] must be a table", *path)
-    _only_keys(source, table, ("inputs", "parameters", "attributes", "equations", "output"), *path)
+    _only_keys(source, table, ("inputs", "parameters", "state", "attributes", "equations", "output"), *path)
     inputs = table.get("inputs", [])
     if not isinstance(inputs, (list, tuple)) or not inputs or not all(isinstance(i, str) for i in inputs):
         source.fail(f"block {name!r} needs inputs, a list of names; found {inputs!r}", *path, "inputs")
@@ -232,8 +285,7 @@ def _block(source: Source, name: str, table: Any) -> Equations:
         _check_name(source, given, (*path, "attributes"))
         if given in inputs:
             source.fail(f"{given!r} is defined twice: as an input and as an attribute", *path, "attributes")
-    parameters = table.get("parameters", {})
-    return _equations(source, tuple(inputs), parameters, table, path, (*path, "parameters"), dict(attributes))
+    return _equations(source, tuple(inputs), table, table, path, path, dict(attributes))
 
 
 def _training(source: Source, table: Mapping[str, Any]) -> Training:

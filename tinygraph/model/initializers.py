@@ -68,18 +68,24 @@ INITIALIZERS: Mapping[str, Initializer] = {
     "glorot_uniform": Initializer(_glorot_uniform),
 }
 
+# A state may also be drawn as a whole number: where what is left to chance in training begins.
+STATE_INITIALIZERS: Mapping[str, Initializer] = {
+    **INITIALIZERS,
+    "seed": Initializer(lambda rng, shape: rng.integers(2**62, size=shape)),
+}
+
 
 def initial_value(
     name: str, shape: tuple[int, ...], init: str, options: Mapping[str, float], seed: int, dtype: np.dtype[Any]
 ) -> Array:
-    """Return the initial value of the parameter called ``name``, the same for the same name and seed.
+    """Return the initial value of the parameter or state called ``name``, the same for the same name and seed.
 
     >>> initial_value("b", (2,), "constant", {"value": 0.5}, seed=0, dtype=np.dtype("float32"))
     array([0.5, 0.5], dtype=float32)
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     with np.errstate(over="ignore"):
-        value: Array = INITIALIZERS[init].draw(rng, shape, **options).astype(dtype)
+        value: Array = np.asarray(STATE_INITIALIZERS[init].draw(rng, shape, **options)).astype(dtype)
     if not np.isfinite(value).all():
         raise OverflowError(f"its values lie beyond {dtype}")
     return value

@@ -42,8 +42,9 @@ class Model:
 
     The arguments are the tables of a model file. ``inputs`` gives shapes without the batch; ``parameters`` gives shapes
     and initializers, a size being a number or a text such as ``"f.shape[1]"``; ``equations`` is parsed, never executed,
-    and may call any registered operation and the ``blocks``; ``output`` and ``loss`` name tensors. Parameters are float32
-    unless ``dtype`` says otherwise. Raises ``ModelError`` with line, column and equation.
+    and may call any registered operation and the ``blocks``; ``output`` and ``loss`` name tensors. ``state`` declares, beside
+    the parameters, what is kept and not trained, with the expression of its ``next`` value. Parameters are float32 unless
+    ``dtype`` says otherwise. Raises ``ModelError`` with line, column and equation.
 
     >>> model = Model(
     ...     inputs={"x": [3], "y": [1]},
@@ -75,6 +76,7 @@ class Model:
         *,
         name: str = "model",
         title: str = "",
+        state: Mapping[str, Any] | None = None,
         blocks: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
         dtype: str = "float32",
@@ -86,6 +88,7 @@ class Model:
             "dtype": dtype,
             "inputs": inputs,
             "parameters": parameters,
+            "state": state or {},
             "blocks": blocks or {},
             "model": {"equations": equations, "output": output, "loss": False if loss is None else loss},
             "training": training or {},
@@ -111,12 +114,12 @@ class Model:
         self._program = Program(declaration)
         first_seed = declaration.training.seed if seed is None else checked_seed(seed)
         self._parameters = Parameters(declaration.source, first_seed, declaration.dtype)
-        self._recordings: dict[int, Recording] = {}
+        self._recordings: dict[tuple[int, bool], Recording] = {}
         self._plans: dict[tuple[int, str, int], Plan] = {}
         # Two samples and three, so that nothing that only works for one size of batch passes for a model.
-        self.record(2)
-        self.record(3)
-        self._parameters.sort(list(declaration.main.parameters))
+        for batch, training in ((2, False), (3, False), (2, True), (3, True)):
+            self.record(batch, training)
+        self._parameters.sort(list(declaration.main.leaves))
         needed = self._program.needed_for(self.output)
         self.features = tuple(name for name in self.inputs if name in needed)
         self.labels = tuple(name for name in self.inputs if name not in needed)
@@ -139,7 +142,17 @@ class Model:
     @property
     def parameters(self) -> Mapping[str, Tensor]:
         """The parameters by name, in the order of their declaration; those of blocks follow, as ``R1.K1``."""
-        return MappingProxyType(self._parameters.tensors)
+        return MappingProxyType(self._parameters.of_kind("parameter"))
+
+    @property
+    def state(self) -> Mapping[str, Tensor]:
+        """The state by name, in the order of its declaration; that of blocks follows, as ``R1.mean``."""
+        return MappingProxyType(self._parameters.of_kind("state"))
+
+    @property
+    def has_modes(self) -> bool:
+        """Whether training differs from prediction: an operation asks which it is, or a state moves."""
+        return self._program.modal
 
     @property
     def output(self) -> str:
@@ -161,19 +174,27 @@ class Model:
         """How the model is trained when nothing else is said."""
         return self.declaration.training
 
-    def record(self, batch: int) -> Recording:
-        """Return the model recorded with shapes for ``batch`` samples; once for each size."""
+    def record(self, batch: int, training: bool = False) -> Recording:
+        """Return the model recorded with shapes for ``batch`` samples, for prediction or for training; once for each size.
+
+        What differs between the two is told so by the recording: batch normalization, dropout, the state.
+
+        >>> import tinygraph as tg
+        >>> list(tg.load_model("notes_cnn_norm").record(2, training=True).moves)
+        ['M1', 'V1', 'M2', 'V2', 'chance']
+        """
         if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
             raise TinygraphError(f"a batch holds at least one sample; found {batch!r}")
-        if batch not in self._recordings or _stale(self._recordings[batch]):
+        key = (int(batch), bool(training) and self._program.modal)
+        if key not in self._recordings or _stale(self._recordings[key]):
             leaves = {name: declare_input(name, i.batch_shape(int(batch)), i.dtype) for name, i in self.inputs.items()}
-            self._recordings[batch] = record(self._program, self._parameters, leaves)
+            self._recordings[key] = record(self._program, self._parameters, leaves, training=key[1])
             if len(self._recordings) > _MOST_RECORDINGS:
                 del self._recordings[next(iter(self._recordings))]
-        return self._recordings[batch]
+        return self._recordings[key]
 
     def graph(self, batch: int) -> Graph:
-        """Return the graph of output and loss for ``batch`` samples.
+        """Return the graph of output and loss for ``batch`` samples, as in prediction.
 
         >>> import tinygraph as tg
         >>> list(tg.load_model("xor").graph(4).inputs)
@@ -181,10 +202,10 @@ class Model:
         """
         return self.record(batch).graph
 
-    def trace(self, feeds: Mapping[str, Any]) -> Recording:
+    def trace(self, feeds: Mapping[str, Any], training: bool = False) -> Recording:
         """Return the model recorded on values: every tensor of it has one.
 
-        Without values for the labels the output is recorded alone. Raises ``DataError``.
+        Without values for the labels the output is recorded alone. Recorded is prediction, or training. Raises ``DataError``.
 
         >>> import tinygraph as tg
         >>> recording = tg.load_model("xor").trace({"x": [[0.0, 1.0]], "y": [[1.0]]})
@@ -203,7 +224,8 @@ class Model:
         if len({leaf.shape[0] for leaf in leaves.values()}) > 1:
             raise DataError("the inputs hold different numbers of samples: " + _sizes(leaves))
         whole = all(name in leaves for name in self.inputs)
-        return record(self._program, self._parameters, leaves, None if whole else self._program.needed_for(self.output))
+        only = None if whole else self._program.needed_for(self.output)
+        return record(self._program, self._parameters, leaves, only, training)
 
     def _leaf(self, name: str, value: Any) -> Tensor:
         if isinstance(value, Tensor):
@@ -306,7 +328,7 @@ class Model:
         return dict(zip(self.features, features, strict=True))
 
     def initialize(self, seed: int | None = None) -> None:
-        """Draw all parameters anew, from ``seed`` or the model's own.
+        """Draw all parameters and the state anew, from ``seed`` or the model's own.
 
         >>> import tinygraph as tg
         >>> model = tg.load_model("xor")
@@ -315,24 +337,28 @@ class Model:
         self._parameters.initialize(self.seed if seed is None else checked_seed(seed))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the parameters to a safetensors file."""
-        save_weights(path, self.parameters, self.name)
+        """Write the parameters and the state to a safetensors file."""
+        save_weights(path, self._parameters.tensors, self.name)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Read the parameters from a safetensors file of this model. Raises ``WeightsError``; then nothing has changed."""
-        load_weights(path, self.parameters, self.name)
+        """Read parameters and state from a safetensors file of this model.
+
+        Raises ``WeightsError``; then nothing has changed.
+        """
+        load_weights(path, self._parameters.tensors, self.name)
 
     def __reduce__(self) -> Any:
-        """Copy and pickle a model as its declaration, seed and parameter values."""
-        values = {name: tensor.value for name, tensor in self.parameters.items()}
+        """Copy and pickle a model as its declaration, seed, and the values of parameters and state."""
+        values = {name: tensor.value for name, tensor in self._parameters.tensors.items()}
         return _restored, (self.declaration, self.path, self.seed, values)
 
     def __str__(self) -> str:
-        two, three = self.record(2), self.record(3)
+        two, three = self.record(2, training=True), self.record(3, training=True)
         rows = [
             [name, "input", f"{i.dtype} (m{''.join(f', {s}' for s in i.shape)})", ""] for name, i in self.inputs.items()
         ]
         rows += [[name, "parameter", f"{p.dtype} {p.shape}", f"{p.size:,}"] for name, p in self.parameters.items()]
+        rows += [[name, "state", f"{s.dtype} {s.shape}", ""] for name, s in self.state.items()]
         for a, b in zip(two.equations, three.equations, strict=True):
             written = a.text.partition(" = ")[2]
             rows.append([a.name, f"= {written}", f"{a.node.dtype} {_per_batch(a.node.shape, b.node.shape)}", ""])
@@ -350,8 +376,8 @@ class Model:
 
 
 def _stale(recording: Recording) -> bool:
-    """Whether a parameter has a new value since a node of parameters alone (``W.T``) was computed from the old one."""
-    computed = (node for node in recording.graph.nodes if node.op is not None and node.has_value)
+    """Whether a parameter or state has a new value since a node of parameters alone (``W.T``) was computed from the old one."""
+    computed = (node for node in recording.whole.nodes if node.op is not None and node.has_value)
     return any(x.changed > node.order for node in computed for x in node.inputs)
 
 
@@ -369,5 +395,5 @@ def _restored(declaration: Declaration, path: Path | None, seed: int, values: Ma
     model = Model.__new__(Model)
     model._build(declaration, path, seed)
     for name, value in values.items():
-        model.parameters[name].value = value
+        model._parameters.tensors[name].value = value
     return model

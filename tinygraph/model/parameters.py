@@ -1,4 +1,4 @@
-"""The parameters of a model: made when an equation first reads them, when the tensors their sizes speak of are known."""
+"""Parameters and state of a model: made when an equation first reads them, when the tensors their sizes speak of are known."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.leaves import parameter
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph.leaves import parameter, state
+from tinygraph.graph.tensor import Kind, Tensor
 from tinygraph.model.declaration import ParameterDeclaration
 from tinygraph.model.expression import evaluate_expression
 from tinygraph.model.initializers import initial_value
@@ -24,7 +24,7 @@ _MOST_ELEMENTS = 10**9
 
 
 class Parameters:
-    """The parameters by name, with what is needed to draw them again."""
+    """Parameters and state by name, with what is needed to draw them again."""
 
     def __init__(self, source: Source, seed: int, dtype: np.dtype[Any]) -> None:
         self.source, self.seed, self.dtype = source, seed, dtype
@@ -32,22 +32,27 @@ class Parameters:
         self.declarations: dict[str, ParameterDeclaration] = {}
 
     def get(self, scope: Scope, name: str, trusted: bool) -> Tensor:
-        """Return the parameter that a scope calls ``name``, made if it is new.
+        """Return the parameter or state that a scope calls ``name``, made if it is new.
 
         One that is known must have the shape that its sizes give now, unless it is ``trusted``: a shape that changes with
         the batch is refused.
         """
-        full, declared = scope.prefix + name, scope.equations.parameters[name]
+        full, declared = scope.prefix + name, scope.equations.leaves[name]
         known = self.tensors.get(full)
         if known is not None and trusted:
             return known
         shape = self._shape(scope, full, name, declared)
         if known is None:
-            self.tensors[full] = parameter(self._drawn(full, shape, declared), full)
+            make = {"parameter": parameter, "state": state}[declared.kind]
+            self.tensors[full] = make(self._drawn(full, shape, declared), full)
             self.declarations[full] = declared
         elif known.shape != shape:
-            self.source.fail(f"the shape of parameter {name!r} depends on the batch size", *declared.path)
+            self.source.fail(f"the shape of {declared.kind} {name!r} depends on the batch size", *declared.path)
         return self.tensors[full]
+
+    def of_kind(self, kind: Kind) -> dict[str, Tensor]:
+        """Return the parameters, or the state."""
+        return {name: tensor for name, tensor in self.tensors.items() if tensor.kind == kind}
 
     def initialize(self, seed: int) -> None:
         """Draw all values anew."""
@@ -64,9 +69,10 @@ class Parameters:
         try:
             if math.prod(shape) > _MOST_ELEMENTS:
                 raise MemoryError(f"more than {_MOST_ELEMENTS:,} elements")
-            return initial_value(name, shape, declared.init, declared.options, self.seed, self.dtype)
+            dtype = self.dtype if declared.dtype is None else declared.dtype
+            return initial_value(name, shape, declared.init, declared.options, self.seed, dtype)
         except (MemoryError, ValueError, OverflowError) as error:
-            self.source.fail(f"parameter {name!r} of shape {shape} cannot be made: {error}", *declared.path)
+            self.source.fail(f"{declared.kind} {name!r} of shape {shape} cannot be made: {error}", *declared.path)
 
     def _shape(self, scope: Scope, full: str, name: str, declared: ParameterDeclaration) -> tuple[int, ...]:
         being_sized = scope.recorder.being_sized
@@ -93,7 +99,7 @@ def _size(scope: Scope, name: str, statement: Statement) -> int:
 
 def _refuse_batch(scope: Scope, node: ast.Subscript, owner: ast.AST, statement: Statement) -> None:
     tensor = scope.values.get(owner.id) if isinstance(owner, ast.Name) else None
-    if isinstance(tensor, Tensor) and tensor.kind != "parameter" and tensor.ndim:
+    if isinstance(tensor, Tensor) and tensor.kind not in ("parameter", "state") and tensor.ndim:
         if ast.unparse(node.slice) in ("0", str(-tensor.ndim)):
             statement.fail(f"{ast.unparse(node)} is the batch size, which a parameter cannot depend on")
 

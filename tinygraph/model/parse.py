@@ -82,6 +82,11 @@ class Statement:
         called = {id(node.func) for node in ast.walk(self.value) if isinstance(node, ast.Call)}
         return {node.id for node in ast.walk(self.value) if isinstance(node, ast.Name) and id(node) not in called}
 
+    def calls(self) -> set[str]:
+        """Return the names of the operations and blocks that the right-hand side calls."""
+        calls = (node.func for node in ast.walk(self.value) if isinstance(node, ast.Call))
+        return {function.id for function in calls if isinstance(function, ast.Name)}
+
     def fail(self, message: str, node: ast.AST | None = None) -> NoReturn:
         """Raise the error at a part of the equation."""
         at = node or self.value
@@ -144,9 +149,17 @@ def _statement(node: ast.stmt, text: Text) -> Statement:
 
 def parse_size(size: str, file: str | None, line: int | None) -> Statement:
     """Return the syntax of a size that is read off other tensors, such as ``f.shape[1]``."""
-    text = Text(size, file, line or 1, 1)
+    return Statement("size", _expression(size, "a size", file, line), Text(size, file, line or 1, 1))
+
+
+def parse_next(written: str, name: str, source: Source, line: int | None) -> Statement:
+    """Return the syntax of the expression of a state's next value, which stands in a line of ``source``."""
+    expression = _expression(written, "an expression", source.file, line)
+    return Statement(name, expression, Text(written, source.file, line or 1, 1, source))
+
+
+def _expression(written: str, what: str, file: str | None, line: int | None) -> ast.expr:
     try:
-        expression = ast.parse(size.strip(), mode="eval").body
+        return ast.parse(written.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ModelError(f"not a size: {size!r}", file=file, line=line) from None
-    return Statement("size", expression, text)
+        raise ModelError(f"not {what}: {written!r}", file=file, line=line) from None

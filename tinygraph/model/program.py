@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
-from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.registry import OPERATIONS, is_operation
 from tinygraph.model.declaration import Declaration, Equations
 from tinygraph.model.parse import Statement, Text, parse_equations
 
@@ -31,8 +32,18 @@ class Program:
 
     def reads(self, equations: Equations) -> set[str]:
         """Return the names that equations and the sizes of their parameters speak of."""
-        in_sizes = (declared.reads() for declared in equations.parameters.values())
-        return set().union(*(s.names() for s in self.statements(equations)), *in_sizes)
+        in_sizes = (declared.reads() for declared in equations.leaves.values())
+        following = (state.next.names() for state in equations.state.values() if state.next is not None)
+        return set().union(*(s.names() for s in self.statements(equations)), *in_sizes, *following)
+
+    @functools.cached_property
+    def modal(self) -> bool:
+        """Whether training differs from prediction: a state moves, or an operation is called that asks which it is."""
+        every = [self.main, *self.blocks.values()]
+        if any(state.next is not None for equations in every for state in equations.state.values()):
+            return True
+        called = {name for equations in every for s in self.statements(equations) for name in s.calls()}
+        return any(is_operation(name) and "training" in OPERATIONS[name].attribute_names for name in called)
 
     def needed_for(self, target: str) -> set[str]:
         """Return the names of the main equations, inputs and parameters that ``target`` is computed from, and itself."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinygraph.errors import ModelError, listing, nearest
+from tinygraph.graph.function import OpFunction
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Equations
 from tinygraph.model.expression import evaluate_expression
@@ -22,17 +25,26 @@ _MOST_EQUATIONS = 10_000
 
 
 def record(
-    program: Program, parameters: Parameters, inputs: Mapping[str, Tensor], only: set[str] | None = None
+    program: Program,
+    parameters: Parameters,
+    inputs: Mapping[str, Tensor],
+    only: set[str] | None = None,
+    training: bool = False,
 ) -> Recording:
-    """Record a model on its inputs: all equations, or without a loss those whose names are in ``only``."""
-    return Recorder(program, parameters, partial=only is not None).record(inputs, only)
+    """Record a model on its inputs: all equations, or without a loss those whose names are in ``only``.
+
+    For ``training``, operations are told so, and the state's new values are recorded after the equations.
+    """
+    return Recorder(program, parameters, only is not None, training).record(inputs, only)
 
 
 class Recorder:
     """The work of one recording."""
 
-    def __init__(self, program: Program, parameters: Parameters, partial: bool) -> None:
-        self.program, self.parameters, self.partial = program, parameters, partial
+    def __init__(self, program: Program, parameters: Parameters, partial: bool, training: bool) -> None:
+        self.program, self.parameters, self.partial, self.training = program, parameters, partial, training
+        self.moves: dict[str, Tensor] = {}
+        self.streams = itertools.count()
         self.done: list[Equation] = []
         self.called: set[str] = set()
         self.being_sized: list[str] = []
@@ -57,7 +69,16 @@ class Recorder:
             self._check_all_used()
         graph = Graph([output] if loss is None or loss is output else [output, loss])
         tensors = {name: value for name, value in scope.values.items() if isinstance(value, Tensor)}
-        return Recording(graph, output, loss, with_nodes(self.done), tensors)
+        return Recording(graph, output, loss, with_nodes(self.done), tensors, self.training, self.moves)
+
+    def told(self, function: OpFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes that a call takes from the recording, where it does not write them itself.
+
+        They are ``training``, and ``stream``, which is another for each call that leaves something to chance.
+        """
+        given = {*kwargs, *function.attribute_names[: max(0, len(args) - len(function.op.parameters))]}
+        asked = [name for name in function.attribute_names if name in ("training", "stream") and name not in given]
+        return {name: self.training if name == "training" else next(self.streams) for name in asked}
 
     def _unfinished(self, error: ModelError) -> Unfinished:
         declaration, done = self.program.declaration, with_nodes(self.done)
@@ -77,8 +98,11 @@ class Recorder:
             text = f"{name} = …"
         return Unfinished(title, done, error.message, name, text, block, tuple(dict.fromkeys([*named, *given])))
 
-    def parameter(self, scope: Scope, name: str) -> Tensor:
-        """Return a parameter of a scope. A partial recording lacks tensors that sizes may speak of, so it asks for none."""
+    def leaf(self, scope: Scope, name: str) -> Tensor:
+        """Return a parameter or state of a scope.
+
+        A partial recording lacks tensors that sizes may speak of, so it asks for none.
+        """
         return self.parameters.get(scope, name, trusted=self.partial)
 
     def call_block(
@@ -105,8 +129,9 @@ class Recorder:
         for statement in scope.statements:
             scope.current = statement
             outer, self.current = self.current, (scope, statement, len(self.done))
-            if statement.target in scope.values or statement.target in scope.equations.parameters:
-                kind = "an input" if statement.target in scope.equations.inputs else "a parameter"
+            if statement.target in scope.values or statement.target in scope.equations.leaves:
+                state = "a state" if statement.target in scope.equations.state else "a parameter"
+                kind = "an input" if statement.target in scope.equations.inputs else state
                 statement.fail(f"{statement.target!r} is defined twice: as {kind} and by an equation")
             before = len(self.done)
             value = evaluate_expression(statement, scope)
@@ -115,9 +140,30 @@ class Recorder:
             self._finish(scope, statement, value, before)
             scope.values[statement.target] = value
             self.current = outer
-        for name, parameter in scope.equations.parameters.items():
-            if name not in scope.values and not self.partial:
-                self.program.source.fail(f"parameter {name!r} is never used", *parameter.path)
+        if self.training and not self.partial:
+            self._move(scope)
+        # What only the state's new values speak of, prediction does not use.
+        every = self.training or not self.program.modal
+        for name, declared in scope.equations.leaves.items() if not self.partial else ():
+            if name not in scope.values and (every or declared.kind == "parameter"):
+                self.program.source.fail(f"{declared.kind} {name!r} is never used", *declared.path)
+
+    def _move(self, scope: Scope) -> None:
+        """Record the new value of every state of a scope that moves, from the old ones and the tensors of the equations."""
+        for name, declared in scope.equations.state.items():
+            statement = declared.next
+            if statement is None:
+                continue
+            old, new = scope.look_up(name, statement, statement.value), evaluate_expression(statement, scope)
+            if not isinstance(new, Tensor) or (new.shape, new.dtype) != (old.shape, old.dtype):
+                found = f"{new.dtype} {new.shape}" if isinstance(new, Tensor) else repr(new)
+                statement.fail(f"the next value of state {name!r} must be {old.dtype} {old.shape}; found {found}")
+            if new.name is not None or new.op is None:
+                # Another tensor's value, or that of a leaf: under a name of its own here.
+                new = OPERATIONS["identity"](new)
+            new.name = f"{scope.prefix}{name}_new"
+            self.moves[scope.prefix + name] = new
+            self._note(scope, new.name, statement, new)
 
     def _finish(self, scope: Scope, statement: Statement, value: Tensor, before: int) -> None:
         """Name the tensor and note the equation. One that only calls a block gives its name to the block's last."""
@@ -140,7 +186,7 @@ class Recorder:
 
     def _named(self, scope: Scope, name: str, role: str) -> Tensor:
         value = scope.values.get(name)
-        if not isinstance(value, Tensor) or name in scope.equations.parameters:
+        if not isinstance(value, Tensor) or name in scope.equations.leaves:
             names = [s.target for s in scope.statements]
             message = f"the {role} {name!r} is not defined by an equation{nearest(name, names)}"
             self.program.source.fail(message, *scope.equations.path, role)

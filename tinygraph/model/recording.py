@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from operator import attrgetter
 
 from tinygraph.graph.graph import Graph
@@ -34,13 +35,24 @@ class Equation:
 
 @dataclass(frozen=True)
 class Recording:
-    """A model recorded for one batch: its graph, its output and loss, its equations, and its tensors by name."""
+    """A model recorded for one batch: its graph, its output and loss, its equations, and its tensors by name.
+
+    A recording for ``training`` has further outputs: ``moves`` holds the new value of every state that moves, by the state's
+    name. The graph is that of output and loss alone, ``whole`` that of everything.
+    """
 
     graph: Graph
     output: Tensor
     loss: Tensor | None
     equations: tuple[Equation, ...]
     tensors: Mapping[str, Tensor]
+    training: bool = False
+    moves: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def whole(self) -> Graph:
+        """The graph of the new values of the state, then of output and loss."""
+        return Graph([*self.moves.values(), *self.graph.outputs]) if self.moves else self.graph
 
 
 @dataclass(frozen=True)

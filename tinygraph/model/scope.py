@@ -39,8 +39,8 @@ class Scope:
 
     def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
         """Return what a name stands for: a tensor, or a number that is an attribute of the block."""
-        if name not in self.values and name in self.equations.parameters:
-            self.values[name] = self.recorder.parameter(self, name)
+        if name not in self.values and name in self.equations.leaves:
+            self.values[name] = self.recorder.leaf(self, name)
         if name in self.values:
             return self.values[name]
         later = {s.target: s for s in self.statements}
@@ -51,7 +51,7 @@ class Scope:
             statement.fail(f"{name!r} is used before it is defined, in line {later[name].line}", node)
         if name in OPERATIONS or name in self.recorder.program.blocks:
             statement.fail(f"{name!r} is an operation; call it: {name}(...)", node)
-        known = [*self.values, *self.equations.parameters, *later]
+        known = [*self.values, *self.equations.leaves, *later]
         statement.fail(f"{name!r} is not defined{nearest(name, known)}", node)
 
     def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call) -> Any:
@@ -67,7 +67,7 @@ class Scope:
                 f"{name} reduces one tensor; for two write {name}imum(...), for an axis {name}(x, axis=...)", node
             )
         _check_operands(OPERATIONS[name].op, args, kwargs, statement, node)
-        result = OPERATIONS[name](*args, **kwargs)
+        result = OPERATIONS[name](*args, **kwargs, **self.recorder.told(OPERATIONS[name], args, kwargs))
         # Numbers alone give a number again, which takes the dtype of the tensors that it meets.
         return result if isinstance(result, Tensor) else result.item()
 

@@ -93,7 +93,7 @@ class Derivation:
         yield Section("loss", "Loss", loss)
         yield Section("backward", "Backward propagation", backward)
         learning = None if self.model is None else Learning(self.model, self.written, self.numeric)
-        yield Section("update", "Update", learning.update() if learning else ())
+        yield Section("update", "Update", (*(learning.update() if learning else ()), *self.state()))
         yield Section("symbols", "Symbols and shapes", (self.symbols(),))
         yield Section("numbers", "Worked numbers", self.numbers())
         yield Section("step", "Before and after one update", learning.step() if learning else ())
@@ -158,6 +158,8 @@ class Derivation:
             words += ["A batch holds ", m, " samples, one to a row, so a product has its factors the other way round "]
             words += ["than in notes that write a sample as a column. A loss that is a mean divides by ", m]
             words += [" once, in the first gradient, and every later one carries that along. "]
+            if self.model.has_modes and self.subject.backward is not None:
+                words += ["The equations are those of training, which differ from those of prediction. "]
         sources = " ".join([*self.written.right.values(), *self.written.index.values()])
         if r"\odot" in sources:
             words += ["A circle with a dot, ", self.written.formula(r"\odot"), ", is the product element by element. "]
@@ -174,6 +176,8 @@ class Derivation:
         found: list[tuple[str, Line]] = []
         loss: list[Line] = []
         for item, _, line in self.forward_lines():
+            if item.node in self.moves:
+                continue
             if item.node is end:
                 loss.append(line)
             else:
@@ -181,6 +185,18 @@ class Derivation:
         if end is not None:
             loss += self._loss_of_one(end)
         return tuple(grouped(found)), (Equations(tuple(loss)),) if loss else ()
+
+    @cached_property
+    def moves(self) -> dict[Tensor, Item]:
+        """The items that are new values of the model's state, by their nodes."""
+        new = set() if self.model is None else {f"{name}_new" for name in self.model.state}
+        return {item.node: item for item in self.subject.items if item.node.name in new}
+
+    def state(self) -> tuple[Block, ...]:
+        """Return the new values of a model's state, which is not trained but moves with each step."""
+        lines = tuple(line for item, _, line in self.forward_lines() if item.node in self.moves)
+        words = "State that moves with each step of training, and that prediction takes as it is:"
+        return (Paragraph((words,)), Equations(lines)) if lines else ()
 
     def forward_lines(self) -> Iterator[tuple[Item, Tensor, Line]]:
         """Yield the lines of the forward pass, each with its item and the node that it makes."""

@@ -68,8 +68,8 @@ def symbol_of(name: str) -> Symbol:
     A number after a capital is that of a layer and stands above in brackets, as in the notes; after a small letter it
     stands below. What stands before a dot is the block, and stands below too.
 
-    >>> [symbol_of(name).tex() for name in ("W3", "f", "t1", "alpha", "v_K1", "Inp", "x{y}")]
-    ['W^{[3]}', 'f', 't_{1}', '\\alpha', 'v_{\\mathrm{K1}}', '\\mathrm{Inp}', '\\text{x\\{y\\}}']
+    >>> [symbol_of(name).tex() for name in ("W3", "f", "t1", "alpha", "v_K1", "Inp", "x{y}", "Z1_hat")]
+    ['W^{[3]}', 'f', 't_{1}', '\\alpha', 'v_{\\mathrm{K1}}', '\\mathrm{Inp}', '\\text{x\\{y\\}}', '\\hat{Z}^{[1]}']
     """
     match = _NAME.fullmatch(name)
     if match is None:
@@ -77,8 +77,11 @@ def symbol_of(name: str) -> Symbol:
     letters, number = match["letters"], match["number"]
     layer = number and letters[0].isupper()
     below = [number] if number and not layer else []
-    below += [rf"\mathrm{{{escaped(part)}}}" for part in (match["below"], match["block"]) if part]
-    return Symbol(name, _letters(letters), f"[{number}]" if layer else "", ",".join(below))
+    hat = match["below"] == "hat"
+    beneath = (None if hat else match["below"], match["block"])
+    below += [rf"\mathrm{{{escaped(part)}}}" for part in beneath if part]
+    base = rf"\hat{{{_letters(letters)}}}" if hat else _letters(letters)
+    return Symbol(name, base, f"[{number}]" if layer else "", ",".join(below))
 
 
 def _letters(letters: str) -> str:

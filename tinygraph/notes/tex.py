@@ -254,7 +254,8 @@ class _Writer:
         operands = self.spread(node, operands)
         fields = dict(zip(op.parameters, operands, strict=False))
         if op.variadic:
-            fields = {op.parameters[-1]: (", ".join(text for text, _ in operands), ATOM)}
+            fields = {f"{op.parameters[-1]}{i}": operand for i, operand in enumerate(operands)}
+            fields[op.parameters[-1]] = ", ".join(text for text, _ in operands), ATOM
         for name, value in op.attributes().items():
             if f"{{{name}}}" in template:
                 fields.setdefault(name, self.attribute(value))

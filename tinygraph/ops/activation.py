@@ -14,7 +14,7 @@ from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.comparison import clip
-from tinygraph.ops.elementwise import erf, exp
+from tinygraph.ops.elementwise import abs, erf, exp
 from tinygraph.ops.floating import floating
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
@@ -130,6 +130,88 @@ def softplus(x: Value) -> Value:
 @softplus.vjp
 def softplus_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * sigmoid(x)
+
+
+@op(formula="-log(1 + exp(-{x}))", tex=r"\log \operatorname{sigmoid}({x})", elementwise=True, samples=unary())
+def log_sigmoid(x: Value) -> Value:
+    """Logarithm of the sigmoid, finite wherever ``x`` is.
+
+    Source: DLMF 4.2 (logarithms). Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.log_sigmoid(np.array([-1e4, 0.0])).round(4)
+    array([-1.000e+04, -6.931e-01])
+    """
+    return -np.logaddexp(0, -floating(x))
+
+
+@log_sigmoid.vjp
+def log_sigmoid_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * sigmoid(-x)
+
+
+@op(
+    formula="{x} / (1 + |{x}|)",
+    tex=r"\frac{{x}}{1 + \left|{x}\right|}",
+    elementwise=True,
+    samples=unary(off_zero),
+)
+def softsign(x: Value) -> Value:
+    """``x`` over one more than its size: between -1 and 1, as tanh is, and slower to get there.
+
+    Source: Bergstra, Desjardins, Lamblin and Bengio, *Quadratic polynomials learn better image features*, 2009. Raises
+    ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.softsign(np.array([-1.0, 0.0, 3.0]))
+    array([-0.5 ,  0.  ,  0.75])
+    """
+    x = floating(x)
+    return x / (1 + np.abs(x))
+
+
+@softsign.vjp
+def softsign_vjp(dy: Value, y: Value, x: Value) -> Value:
+    size = 1 + abs(x)
+    return dy / size / size
+
+
+@op(formula="{x} · σ({x})", tex=r"\operatorname{SiLU}({x})", elementwise=True, holomorphic=True, samples=unary())
+def silu(x: Value) -> Value:
+    """``x`` times its sigmoid, known as swish too.
+
+    Source: Elfwing, Uchibe and Doya, 2017 (arXiv:1702.03118). Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.silu(np.array([-1e4, 0.0, 1.0])).round(4)
+    array([-0.    ,  0.    ,  0.7311])
+    """
+    return x * sigmoid(x)
+
+
+@silu.vjp
+def silu_vjp(dy: Value, y: Value, x: Value) -> Value:
+    gate = sigmoid(x)
+    return dy * (gate + y * (1 - gate))
+
+
+@op(formula="{x} · tanh(log(1 + exp({x})))", tex=r"\operatorname{Mish}({x})", elementwise=True, samples=unary())
+def mish(x: Value) -> Value:
+    """``x`` times the tanh of its softplus.
+
+    Source: Misra, 2019 (arXiv:1908.08681). Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.mish(np.array([-1e4, 0.0, 1.0])).round(4)
+    array([-0.    ,  0.    ,  0.8651])
+    """
+    return x * np.tanh(softplus(x))
+
+
+@mish.vjp
+def mish_vjp(dy: Value, y: Value, x: Value) -> Value:
+    gate = tanh(softplus(x))
+    return dy * (gate + x * (1 - gate * gate) * sigmoid(x))
 
 
 # Beyond this the chance is 0 or 1 in any floating point type, and a cube could overflow.

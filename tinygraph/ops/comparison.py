@@ -41,7 +41,7 @@ class Clip(Op):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise AttributeValueError(f"clip: low must not be above high; found {self.low} and {self.high}")
+            raise AttributeValueError(f"{self.name}: low must not be above high; found {self.low} and {self.high}")
 
     def forward(self, x: Value) -> Value:
         return x if self.low is None and self.high is None else np.clip(x, self.low, self.high)

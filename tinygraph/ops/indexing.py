@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.graph.explanation import Explanation, Terms, one, position, summed
+from tinygraph.errors import ShapeError
+from tinygraph.graph.arrays import numeric_array
+from tinygraph.graph.explanation import Explanation, Terms, moved, one, position, summed
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.op import Op, Sample, Shape, Value, label
+from tinygraph.graph.registry import NUMPY_FUNCTIONS
+from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
+from tinygraph.ops.gather import add_along
 from tinygraph.ops.index import Index
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.shape import Moving
@@ -172,10 +178,13 @@ class Put(Op):
         return [f"[{self.index}]", repr(self.to)]
 
 
-@register(numpy=[np.pad])
+@register
 @dataclass(frozen=True)
 class Pad(Op):
     """The tensor with ``value`` around it; ``pad_width`` is NumPy's: a number, a pair, or a pair for each axis.
+
+    The other modes put copies of elements around it, which send their gradients back: ``"edge"`` those at the ends,
+    ``"reflect"`` mirrored ones, with the end as the mirror, and ``"wrap"`` those of the other end.
 
     Source: NumPy's ``pad``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
 
@@ -186,6 +195,7 @@ class Pad(Op):
 
     pad_width: int | tuple[int, int] | tuple[tuple[int, int], ...]
     value: float = 0.0
+    mode: Literal["constant", "edge", "reflect", "wrap"] = "constant"
     formula: ClassVar[str] = "pad({x})"
     tex: ClassVar[str] = r"\operatorname{pad}({x})"
     holomorphic: ClassVar[bool] = True
@@ -195,6 +205,9 @@ class Pad(Op):
             ((2, 3), {"pad_width": ((1, 0), (2, 1))}),
             ((3,), {"pad_width": 2, "value": 1.5}),
             ((2, 2), {"pad_width": (0, 1)}),
+            ((3, 2), {"pad_width": ((2, 1), (0, 0)), "mode": "reflect"}),
+            ((2, 3), {"pad_width": 2, "mode": "edge"}),
+            ((3,), {"pad_width": (1, 4), "mode": "wrap"}),
         )
     )
 
@@ -207,25 +220,38 @@ class Pad(Op):
             self.refuse(
                 [x], f"pad_width must hold a pair of sizes, none negative, for each axis; found {self.pad_width}"
             )
+        if self.mode != "constant" and any(size == 0 < max(pair) for size, pair in zip(x.shape, pairs, strict=True)):
+            self.refuse([x], f"an axis of size 0 has nothing that mode {self.mode!r} could copy")
         return pairs
 
     def shape(self, x: Value) -> Shape:
         return tuple(before + size + after for size, (before, after) in zip(x.shape, self._widths(x), strict=True))
 
     def forward(self, x: Value) -> Value:
+        if self.mode != "constant":
+            return np.pad(x, self._widths(x), mode=self.mode)
         return np.pad(x, self._widths(x), constant_values=np.asarray(self.value).astype(x.dtype))
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         x = inputs[0]
+        if self.mode != "constant":
+            return moved(self, index, [x.shape])
         inner = tuple(i - before for i, (before, _) in zip(index, self._widths(x), strict=True))
         if all(0 <= i < size for i, size in zip(inner, x.shape, strict=True)):
             return Explanation((Terms((one(0, position(inner, x.shape)),)),))
         return Explanation((Terms((), float(y[index])),), reason="padding")
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        if self.mode != "constant":
+            return add_along(dy, self._copied(x), x.shape)
         return getitem(
             dy, tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, self._widths(x), strict=True))
         )
+
+    def _copied(self, x: Value) -> dict[int, Any]:
+        """Return for each padded axis which elements of ``x`` stand along it in the result."""
+        widths = enumerate(self._widths(x))
+        return {axis: np.pad(np.arange(x.shape[axis]), pair, mode=self.mode) for axis, pair in widths if any(pair)}
 
 
 @register(numpy=[np.flip])
@@ -256,6 +282,50 @@ class Flip(Moving):
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return flip(dy, self.axis)
 
+
+def split(x: Value, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+    """Return the parts of ``x`` along ``axis``: so many of one size, or one of each size.
+
+    A node has one result, so every part is a node of its own, a slice ``x[...]``: in an equation a part is written like that.
+    Raises ``ShapeError`` for parts that do not fill the axis.
+
+    >>> import tinygraph as tg
+    >>> first, rest = tg.split(tg.tensor([1.0, 2.0, 3.0]), [1, 2])
+    >>> first.value, rest.value
+    (array([1.]), array([2., 3.]))
+    """
+    if not isinstance(x, Tensor):
+        x = numeric_array(x, "split")
+    shape, given = tuple(x.shape), f"split: {label(x, 'x')} {tuple(x.shape)}"
+    if not -len(shape) <= axis < len(shape):
+        raise ShapeError(f"{given}: axis {axis} is out of range for {len(shape)} axes")
+    size, axis = shape[axis], axis % len(shape)
+    count = parts if isinstance(parts, int) else 0
+    sizes = [size // count] * count if count > 0 else [] if isinstance(parts, int) else list(parts)
+    if builtins.sum(sizes) != size or any(part < 0 for part in sizes):
+        raise ShapeError(f"{given}: the parts {parts} do not fill axis {axis} of size {size}")
+    ends = np.cumsum([0, *sizes]).tolist()
+    before = (slice(None),) * axis
+    return tuple(getitem(x, (*before, slice(*pair))) for pair in itertools.pairwise(ends))
+
+
+def _split_as_numpy(x: Value, cuts: Any, axis: int = 0) -> list[Any]:
+    """Splitting as NumPy's own function takes it: a number of parts, or the places to cut at."""
+    if isinstance(cuts, int):
+        return list(split(x, cuts, axis))
+    ends = [0, *cuts, x.shape[axis]]
+    return list(split(x, [end - start for start, end in itertools.pairwise(ends)], axis))
+
+
+NUMPY_FUNCTIONS[np.split] = _split_as_numpy
+
+
+def _pad_as_numpy(x: Value, pad_width: Any, mode: Any = "constant", *, constant_values: Any = 0.0) -> Value:
+    """Padding as NumPy's own function takes it."""
+    return pad(x, pad_width, constant_values, mode)
+
+
+NUMPY_FUNCTIONS[np.pad] = _pad_as_numpy
 
 concatenate = Concatenate.function
 getitem = Getitem.function

@@ -24,7 +24,7 @@ from tinygraph.ops.samples import normal, unit
 from tinygraph.ops.shape import SameElements, Transpose
 
 
-def _mean_count(x: Value, *shape: int) -> Any:
+def mean_count(x: Value, *shape: int) -> Any:
     """Return how many elements a mean divides by, called m where that is the number of samples."""
     count = math.prod(shape)
     if not isinstance(x, Tensor):
@@ -32,14 +32,14 @@ def _mean_count(x: Value, *shape: int) -> Any:
     return constant(count, name="m" if shape and count == shape[0] else None, dtype=x.dtype)
 
 
-def _mean_tex(x: Value, of: str) -> str:
+def mean_tex(x: Value, of: str) -> str:
     """Return the template of the mean over all elements of ``x`` of what ``of`` says about the element i."""
     if math.prod(x.shape) == 1:
         return of.replace("_{i}", "")
     return r"\frac{1}{{size}} \sum_{i=1}^{{size}} " + of
 
 
-def _of_elements(places: tuple[int, int], losses: Any, count: int, text: str) -> Explanation:
+def of_elements(places: tuple[int, int], losses: Any, count: int, text: str) -> Explanation:
     """Return the explanation of a mean, over ``count``, of a loss of every pair of elements."""
     cells = np.arange(len(losses))
     values = np.asarray(losses, np.float64) / count
@@ -53,7 +53,7 @@ def _share(count: int) -> str:
 _CROSS_ENTROPY = r"\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a)}_{i})\right]"
 
 
-def _check_labels(op: Op, y: Value) -> None:
+def check_labels(op: Op, y: Value) -> None:
     if y.size and not (y.min() >= 0 and y.max() <= 1):
         found = "NaN" if np.isnan(y).any() else f"{y.min():g} to {y.max():g}"
         raise DataError(f"{op.name}: labels must lie between 0 and 1; found {found}")
@@ -148,7 +148,7 @@ class Bce(Loss):
         return super().result_dtype(a, y)
 
     def forward(self, a: Value, y: Value, z: Value | None = None) -> Value:
-        _check_labels(self, y)
+        check_labels(self, y)
         if z is not None:
             return _cross_entropy_from_logits(floating(z), floating(y)).mean(dtype=self.result_dtype(a, y))
         if not (a.min() >= 0 and a.max() <= 1) and not np.isnan(a).any():
@@ -165,17 +165,17 @@ class Bce(Loss):
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         a = inputs[0]
         losses = [self.forward(*(np.atleast_1d(x).reshape(-1)[i : i + 1] for x in inputs)) for i in range(a.size)]
-        return _of_elements((0, 1), losses, a.size, "−[y log {0} + (1 − y) log(1 − {0})]")
+        return of_elements((0, 1), losses, a.size, "−[y log {0} + (1 − y) log(1 − {0})]")
 
     def vjp(self, dy: Value, cost: Value, a: Value, y: Value, z: Value | None = None) -> Any:
-        m = _mean_count(a, *a.shape)
+        m = mean_count(a, *a.shape)
         of_a = lambda: dy * ((1 - y) / where(y < 1, 1 - a, 1.0) - y / where(y > 0, a, 1.0)) / m  # noqa: E731
         if z is None:
             return of_a, lambda: dy * (log(1 - a) - log(a)) / m
         return of_a, lambda: -(dy * z / m), lambda: dy * (a - y) / m
 
     def written_tex(self, *inputs: Value) -> str:
-        return f"-{_mean_tex(inputs[0], _CROSS_ENTROPY)}"
+        return f"-{mean_tex(inputs[0], _CROSS_ENTROPY)}"
 
 
 @register
@@ -198,20 +198,20 @@ class BceWithLogits(Loss):
     )
 
     def forward(self, z: Value, y: Value) -> Value:
-        _check_labels(self, y)
+        check_labels(self, y)
         return _cross_entropy_from_logits(floating(z), floating(y)).mean(dtype=self.result_dtype(z, y))
 
     def vjp(self, dy: Value, cost: Value, z: Value, y: Value) -> Any:
-        m = _mean_count(z, *z.shape)
+        m = mean_count(z, *z.shape)
         return lambda: dy * (sigmoid(z) - y) / m, lambda: -(dy * z / m)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         z, labels = inputs
         losses = _cross_entropy_from_logits(floating(z), floating(labels)).reshape(-1)
-        return _of_elements((0, 1), losses, z.size, "−[y log σ({0}) + (1 − y) log(1 − σ({0}))]")
+        return of_elements((0, 1), losses, z.size, "−[y log σ({0}) + (1 − y) log(1 − σ({0}))]")
 
     def written_tex(self, *inputs: Value) -> str:
-        return f"-{_mean_tex(inputs[0], _CROSS_ENTROPY)}".replace("{(a)}", r"\operatorname{sigmoid}({z})")
+        return f"-{mean_tex(inputs[0], _CROSS_ENTROPY)}".replace("{(a)}", r"\operatorname{sigmoid}({z})")
 
 
 def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -221,9 +221,40 @@ def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(normal(rng, (2, 2, 3)), unit(rng, (2, 2, 3)))
 
 
+@dataclass(frozen=True)
+class OfClasses(Loss):
+    """What losses share that have a last axis of classes: labels are class numbers, or probabilities for each class."""
+
+    def shape(self, scores: Value, labels: Value) -> Shape:
+        if not scores.shape or scores.shape[-1] < 1:
+            self.refuse((scores, labels), f"{self.parameters[0]} need a last axis of classes")
+        classes = labels.dtype.kind in "iu" and tuple(labels.shape) == tuple(scores.shape[:-1])
+        if not classes and (tuple(labels.shape) != tuple(scores.shape) or labels.dtype.kind == "c"):
+            self.refuse(
+                (scores, labels),
+                f"labels must be class numbers (integers) of shape {tuple(scores.shape[:-1])} "
+                f"or probabilities of the shape of {self.parameters[0]}; found {labels.dtype} of shape {tuple(labels.shape)}",
+            )
+        return self.of_something(scores, labels)
+
+    def mean_of_chosen(self, logs: Value, labels: Value, dtype: np.dtype[Any]) -> Any:
+        """Return minus the mean of the logarithms that the labels choose."""
+        if labels.ndim == logs.ndim:
+            check_labels(self, labels)
+            chosen = (labels * logs).sum(axis=-1)
+        else:
+            if labels.min() < 0 or labels.max() >= logs.shape[-1]:
+                raise DataError(
+                    f"{self.name}: class numbers must lie in 0..{logs.shape[-1] - 1}; "
+                    f"found {labels.min()} to {labels.max()}"
+                )
+            chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
+        return -chosen.mean(dtype=dtype)
+
+
 @register
 @dataclass(frozen=True)
-class CrossEntropy(Loss):
+class CrossEntropy(OfClasses):
     """Cross-entropy of ``softmax(logits)`` over the last axis, averaged over the batch: a scalar.
 
     ``logits (..., K)``, before any softmax; ``labels`` are class numbers ``(...)`` of an integer dtype, or probabilities
@@ -250,34 +281,11 @@ class CrossEntropy(Loss):
             )
         return logits, labels
 
-    def shape(self, logits: Value, labels: Value) -> Shape:
-        if not logits.shape or logits.shape[-1] < 1:
-            self.refuse((logits, labels), "logits need a last axis of classes")
-        classes = labels.dtype.kind in "iu" and tuple(labels.shape) == tuple(logits.shape[:-1])
-        if not classes and (tuple(labels.shape) != tuple(logits.shape) or labels.dtype.kind == "c"):
-            self.refuse(
-                (logits, labels),
-                f"labels must be class numbers (integers) of shape {tuple(logits.shape[:-1])} "
-                f"or probabilities of the logits' shape; found {labels.dtype} of shape {tuple(labels.shape)}",
-            )
-        return self.of_something(logits, labels)
-
     def forward(self, logits: Value, labels: Value) -> Value:
-        logs = log_softmax(floating(logits))
-        if labels.ndim == logits.ndim:
-            _check_labels(self, labels)
-            chosen = (labels * logs).sum(axis=-1)
-        else:
-            if labels.min() < 0 or labels.max() >= logits.shape[-1]:
-                raise DataError(
-                    f"cross_entropy: class numbers must lie in 0..{logits.shape[-1] - 1}; "
-                    f"found {labels.min()} to {labels.max()}"
-                )
-            chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
-        return -chosen.mean(dtype=self.result_dtype(logits, labels))
+        return self.mean_of_chosen(log_softmax(floating(logits)), labels, self.result_dtype(logits, labels))
 
     def vjp(self, dy: Value, cost: Value, logits: Value, labels: Value) -> Any:
-        m = _mean_count(logits, *logits.shape[:-1])
+        m = mean_count(logits, *logits.shape[:-1])
         if len(labels.shape) < len(logits.shape):
             hits = one_hot(labels, logits.shape[-1], logits.dtype.name)
             return lambda: dy * (softmax(logits) - hits) / m, None
@@ -289,7 +297,7 @@ class CrossEntropy(Loss):
         logs = log_softmax(floating(logits)).reshape(-1)
         if labels.ndim == logits.ndim:
             text = "−label · log softmax({0})"
-            return _of_elements((0, 1), -labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
+            return of_elements((0, 1), -labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
         rows = np.arange(labels.size)
         cells = rows * logits.shape[-1] + labels.reshape(-1)
         values = -logs[cells] / labels.size
@@ -381,15 +389,15 @@ class Mse(Loss):
         return squares.mean(dtype=None if squares.dtype.kind == "c" else self.result_dtype(prediction, target))
 
     def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
-        slope = dy * 2 * (prediction - target) / _mean_count(prediction, *prediction.shape)
+        slope = dy * 2 * (prediction - target) / mean_count(prediction, *prediction.shape)
         return slope, lambda: -slope
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         difference = (floating(inputs[0]) - floating(inputs[1])).reshape(-1)
-        return _of_elements((0, 1), difference * difference, difference.size, "({0} − {1})²")
+        return of_elements((0, 1), difference * difference, difference.size, "({0} − {1})²")
 
     def written_tex(self, *inputs: Value) -> str:
-        return _mean_tex(inputs[0], r"\left({(prediction)}_{i} - {(target)}_{i}\right)^{2}")
+        return mean_tex(inputs[0], r"\left({(prediction)}_{i} - {(target)}_{i}\right)^{2}")
 
 
 bce = Bce.function

@@ -267,7 +267,7 @@ class Tiled:
             lane.programs[size] = TileProgram(
                 program,
                 [(node.leaf, arrays[node]) for node in self.blueprints[size].nodes if node.leaf is not None],
-                [(source, arrays[node]) for node, source in tile.rows.items() if node in arrays],
+                [(_known(of, given), arrays[node]) for node, of in tile.rows.items() if node in arrays],
                 [(node, tile.axes[tile.outputs[node]], arrays[tile.outputs[node]]) for node in self.cut.each],
                 [(arrays[tile.outputs[node]], lane.totals[node]) for node in self.cut.totals],
             )
@@ -318,6 +318,11 @@ class Tiled:
                 np.add(total, lane.totals[node], total)
         self.after.run()
         return [results[node] if node in results else self.after.arrays[node] for node in self.outputs]
+
+
+def _known(node: Node, given: Mapping[Node, Array]) -> Array:
+    """Return the array of a node that is known before the tiles."""
+    return given[node] if node.value is None else node.value
 
 
 def _bound(lane: Lane, values: Values, results: Mapping[Node, Array]) -> Callable[[], None]:

@@ -1,4 +1,4 @@
-"""Pass: operations as the plan computes them. Convolutions by rows, the gradient of a pool beside its result."""
+"""Pass: operations as the plan computes them. Convolutions by rows, pools beside their gradients, statistics in parts."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from tinygraph.ops.indexing import Flip
 from tinygraph.ops.max_pooling import MaxPool2d, MaxUnpool2d
 from tinygraph.ops.pooling import AvgUnpool2d
 from tinygraph.ops.shape import Reshape, Transpose
+from tinygraph.ops.statistics import Standardize, Variance
 from tinygraph.plan.node import Node, make, remade, rewrite, users
 from tinygraph.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
 from tinygraph.plan.rows import (
@@ -21,6 +22,7 @@ from tinygraph.plan.rows import (
     RowSpread,
     rows_fit,
 )
+from tinygraph.plan.statistics import in_parts
 from tinygraph.plan.trust import is_a
 
 
@@ -44,6 +46,8 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
             return remade(node, inputs)
         if is_a(node.op, Convolution):
             return _convolution(node.op, node, inputs)
+        if is_a(node.op, Standardize, Variance):
+            return in_parts(node, inputs) or remade(node, inputs)
         if is_a(node.op, add.op):
             return _with_bias(node, inputs, used_by) or remade(node, inputs)
         if is_a(node.op, MaxUnpool2d):

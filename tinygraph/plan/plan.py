@@ -29,9 +29,9 @@ def compile(
 ) -> Plan:
     """Return a plan: a function of feeds that computes what ``tg.run`` computes, several times faster.
 
-    ``what`` is a model (its output and loss, for ``batch_size`` samples), or a graph or tensors recorded with shapes, of
-    which ``batch_size`` says which inputs hold samples: those whose first axis has this size; by default the size that all
-    inputs share. ``threads`` is at most how many threads compute, by default what the variable
+    ``what`` is a model (its output and loss in prediction, for ``batch_size`` samples), or a graph or tensors recorded with
+    shapes, of which ``batch_size`` says which inputs hold samples: those whose first axis has this size; by default the
+    size that all inputs share. ``threads`` is at most how many threads compute, by default what the variable
     ``TINYGRAPH_THREADS`` says, or the number of CPUs. Raises ``AttributeValueError`` for sizes and threads that are no
     positive whole numbers.
 

@@ -32,6 +32,7 @@ from tinygraph.ops import (
     max_pooling,
     pooling,
     reduction,
+    statistics,
 )
 from tinygraph.ops import shape as moves
 from tinygraph.ops.axes import normalized_axes
@@ -64,8 +65,8 @@ State: TypeAlias = Each | Part
 @dataclass(frozen=True)
 class Behaviour:
     """How an operation acts: the state of its result, the operation for a tile of ``t`` samples where its attributes
-    hold the size of the batch, whether a tile's result counts by its share of the samples, and which inputs are
-    constants of which a tile takes its own rows."""
+    hold the size of the batch, whether a tile's result counts by its share of the samples, and which inputs are known
+    before the tiles, constants or what chance leaves out, so that a tile takes its own rows of them."""
 
     state: State
     for_tile: Callable[[int], Op] | None = None
@@ -109,6 +110,11 @@ def _of(*classes: type[Op]) -> Callable[[Rule], Rule]:
         return rule
 
     return note
+
+
+def behave_as(known: type[Op], *others: type[Op]) -> None:
+    """Let other operations behave as one that is known here."""
+    _RULES.update(dict.fromkeys(others, _RULES[known]))
 
 
 def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> dict[Node, Behaviour] | None:
@@ -155,7 +161,7 @@ def _elementwise(use: Use) -> Behaviour | None:
     (axis,) = axes
     for i, (x, state, shift) in enumerate(zip(node.inputs, use.states, shifts, strict=True)):
         if state is WHOLE and axis >= shift and x.shape[axis - shift] != 1:
-            if x.value is None or axis != shift:
+            if (x.value is None and x.op is None) or axis != shift:
                 return None
             sliced.append(i)
     return Behaviour(Each(axis), sliced=tuple(sliced))
@@ -249,7 +255,7 @@ def _stacked_matmul(use: Use) -> Behaviour | None:
     return None if more else Behaviour(Each(axis))
 
 
-@_of(reduction.Sum, reduction.Mean, reduction.Max, reduction.Min, reduction.LogSumExp)
+@_of(reduction.Sum, reduction.Mean, reduction.Max, reduction.Min, reduction.LogSumExp, statistics.Variance)
 def _reduction(use: Use) -> Behaviour | None:
     (x,), axis = use.node.inputs, use.each(0)
     assert axis is not None
@@ -267,7 +273,13 @@ def _first_extreme(use: Use) -> Behaviour | None:
     return None if axis in normalized_axes(use.op, use.node.inputs[0], use.op.axis) else Behaviour(use.states[0])
 
 
-@_of(activation.Softmax, activation.LogSoftmax)
+@_of(statistics.Standardize)
+def _standardize(use: Use) -> Behaviour | None:
+    # Over the samples, mean and deviation are those of the whole batch, which no tile knows.
+    return None if use.each(0) in normalized_axes(use.op, use.node, use.op.axis) else Behaviour(use.states[0])
+
+
+@_of(statistics.MovingSum, activation.Softmax, activation.LogSoftmax)
 def _along_axis(use: Use) -> Behaviour | None:
     return None if use.op.axis % use.node.ndim == use.each(0) else Behaviour(use.states[0])
 

@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygraph.ops.elementwise import multiply
-from tinygraph.plan.node import Array, Node, constant, make, topological
+from tinygraph.plan.node import Node, constant, make, topological
 from tinygraph.plan.samples import TOTAL, WHOLE, Behaviour, Each
 
 
 @dataclass(frozen=True)
 class Tile:
     """The graph of one tile: its outputs by the nodes of the whole batch that they are parts of, the axis of the samples of
-    each node that has them, and the nodes that stand for some rows of a constant."""
+    each node that has them, and the nodes that stand for some rows of what is known before, with what that is."""
 
     outputs: Mapping[Node, Node]
     axes: Mapping[Node, int]
-    rows: Mapping[Node, Array]
+    rows: Mapping[Node, Node]
 
 
 @dataclass(frozen=True)
@@ -60,15 +60,14 @@ def split(outputs: Sequence[Node], found: Mapping[Node, Behaviour], count: int) 
 
 def _tile(cut: Split, size: int) -> Tile:
     new: dict[Node, Node] = {}
-    rows: dict[Node, Array] = {}
+    rows: dict[Node, Node] = {}
     axes: dict[Node, int] = {}
     slices: dict[Node, Node] = {}
 
     def slice_of(x: Node) -> Node:
-        assert x.value is not None
         if x not in slices:
             slices[x] = Node((size, *x.shape[1:]), x.dtype, tensors=x.tensors)
-            rows[slices[x]] = x.value
+            rows[slices[x]] = x
         return slices[x]
 
     wanted = (*cut.each, *cut.totals)

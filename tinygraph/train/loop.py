@@ -82,9 +82,9 @@ def fit(
     ``optimizer`` may be named, ``"sgd"`` or ``"adam"``; the model's settings count for the one that it names itself.
     Samples are the first axis; dtypes are cast to the model's. Each epoch shuffles the samples anew, by
     ``default_rng([seed, epoch])``, and the last batch may be smaller than ``batch_size``. Training goes on from the
-    present parameters; the state of the optimizer starts anew. The same parameters, data, settings and seed give the
-    same bits on the same machine with the same number of threads (see ``tg.compile``). ``callback`` gets a ``Progress``.
-    ``compiled=False`` computes by plain evaluation, slower and the same but for rounding.
+    present parameters and the model's state; the state of the optimizer starts anew. The same parameters, state, data,
+    settings and seed give the same bits on the same machine with the same number of threads (see ``tg.compile``).
+    ``callback`` gets a ``Progress``. ``compiled=False`` computes by plain evaluation, slower and the same but for rounding.
 
     Raises ``DataError`` (see ``check_data``), ``AttributeValueError`` for settings out of range, and
     ``TrainingError`` when a value is no longer finite, naming the first such node; parameters then keep the values
@@ -119,6 +119,7 @@ def fit(
 def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH, compiled: bool = True) -> Metrics:
     """Return mean loss, accuracy and number of samples of ``model`` on data: the test part of a ``Data``, or a pair ``(x, y)``.
 
+    The model is evaluated as in prediction: nothing is dropped, and batch normalization takes its running statistics.
     ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
     ``batch_size`` bound the memory and do not change the result but for rounding; nor does ``compiled=False``, plain
     evaluation. Raises ``DataError``, and

@@ -49,8 +49,8 @@ def training_step(model: Model, optimizer: Optimizer, batch_size: int) -> Step:
     """Return the function that does one whole training step on ``batch_size`` samples by plain evaluation: the reference.
 
     ``output, loss = step(feeds, state)`` takes the model's inputs by name, in their dtypes, and the state that
-    ``initial_state`` made; it gives every parameter and the state their new values and returns output and loss as
-    they were before. All parameters move or none does: a value that is not finite anywhere raises ``TrainingError``,
+    ``initial_state`` made; it gives every parameter, that state and the model's own their new values and returns output and
+    loss as they were before. All move or none does: a value that is not finite anywhere raises ``TrainingError``,
     which names the first node that has one, and changes nothing.
 
     >>> from tinygraph.model import load_model
@@ -79,7 +79,8 @@ class Update:
 
 @dataclass(frozen=True)
 class RecordedStep:
-    """A training step as a graph with the outputs ``output, loss``, then each update's new value and new state.
+    """A training step as a graph with the outputs ``output, loss``, then each update's new value and new state of the
+    optimizer, then the new values of the model's state.
 
     Calling it evaluates the graph node by node, as the operations say.
     """
@@ -87,13 +88,15 @@ class RecordedStep:
     graph: Graph
     recording: Recording
     updates: tuple[Update, ...]
+    model_state: tuple[Tensor, ...] = ()
 
     @classmethod
     def record(cls, model: Model, optimizer: Optimizer, batch_size: int) -> RecordedStep:
         """Record the step of a model on ``batch_size`` samples."""
         # A fresh recording: one made before the parameters last moved may hold values computed from the old ones.
         recording = model.trace(
-            {name: declare_input(name, i.batch_shape(batch_size), i.dtype) for name, i in model.inputs.items()}
+            {name: declare_input(name, i.batch_shape(batch_size), i.dtype) for name, i in model.inputs.items()},
+            training=True,
         )
         if recording.loss is None:
             raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to train on")
@@ -108,7 +111,8 @@ class RecordedStep:
         if not updates:
             raise TrainingError(f"the loss of the model {model.name!r} depends on no parameter that could be trained")
         moved = [node for update in updates for node in (update.new, *update.new_state)]
-        return cls(Graph([recording.output, recording.loss, *moved]), recording, updates)
+        graph = Graph([recording.output, recording.loss, *moved, *recording.moves.values()])
+        return cls(graph, recording, updates, tuple(model.state[name] for name in recording.moves))
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
         bound = self.bound(feeds, state)
@@ -119,7 +123,10 @@ class RecordedStep:
     def finish(
         self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
     ) -> tuple[Array, float]:
-        """Move the parameters and the state to what was computed, if all of it is finite; return output and loss."""
+        """Move parameters, the optimizer's state and the model's to what was computed, if all of it is finite.
+
+        Returns output and loss.
+        """
         output, loss, *moved = results
         if not all(map(all_finite, (loss, *moved))):
             node, sentence = first_not_finite(self.graph, self.recording, bound)
@@ -155,7 +162,7 @@ class RecordedStep:
     def _before_moving(self) -> set[Tensor]:
         """Return the nodes that the loss, the gradients and the states need: what the learning rate has no part in."""
         needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
-        return set(topological([*self.graph.outputs[:2], *needed]))
+        return set(topological([*self.graph.outputs[:2], *needed, *self.recording.moves.values()]))
 
     def _move(self, moved: Sequence[Array], state: OptimizerState) -> None:
         arrays = iter(moved)
@@ -164,6 +171,7 @@ class RecordedStep:
         for update in self.updates:
             changed.append((update.parameter, next(arrays)))
             new_state[update.name] = tuple(np.array(next(arrays)) for _ in update.new_state)
+        changed += zip(self.model_state, arrays, strict=True)
         state.update(new_state)
         assign_all(changed)
 
@@ -176,7 +184,7 @@ class CompiledStep:
     """A whole training step, compiled; made by ``Model.compile_step``.
 
     ``output, loss = step(feeds)`` takes the model's inputs by name, for any number of samples, moves the model's
-    parameters and the optimizer's ``state``, and returns output and loss from before. All parameters move or none does.
+    parameters and state and the optimizer's ``state``, and returns output and loss from before. All move or none does.
     The first batch of another size compiles for that size.
 
     >>> import tinygraph as tg
@@ -202,7 +210,7 @@ class CompiledStep:
 
     @property
     def graph(self) -> Graph:
-        """The step as a graph: output and loss, then the parameters' new values and the new state."""
+        """The step as a graph: output and loss, the parameters' new values and the optimizer's new state, the model's."""
         return self._own[0].graph
 
     def _for(self, count: int) -> tuple[RecordedStep, Compiled]:

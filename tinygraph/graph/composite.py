@@ -1,0 +1,88 @@
+"""Composites: operations that are made of others, so that a call records its parts and no gradient rule is written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError, DTypeError, OperationError, ShapeError
+from tinygraph.graph.apply import lift
+from tinygraph.graph.backprop import gradients_of
+from tinygraph.graph.op import Op
+from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.tensor import Tensor
+
+
+class Composite(Op):
+    """An operation whose ``forward`` is written in operations: on arrays it computes, on tensors it records its parts.
+
+    Everything else is as for any operation: attributes, a shape rule if it has one to give clear errors, formula, samples.
+    It needs no rule: the sweep goes through the parts. As one node (``apply``), which is how it is certified and checked,
+    its rule is what the sweep through the parts gives.
+
+    >>> import tinygraph as tg
+    >>> from dataclasses import dataclass
+    >>> @dataclass(frozen=True)
+    ... class Swish(Composite):
+    ...     slope: float = 1.0
+    ...     def forward(self, x):
+    ...         return x * tg.sigmoid(self.slope * x)
+    >>> print(tg.Graph(Swish()(tg.input("x", (2,)))))
+    x   input             float32 (2,)
+    t1  = x * sigmoid(x)  float32 (2,)
+    """
+
+    composite: ClassVar[bool] = True
+
+    def compose(self, *inputs: Any) -> Tensor:
+        """Record the parts on tensors and return the result, a node of its own even where an input comes back unchanged.
+
+        Errors of the parts name the composite first. Raises ``OperationError`` where ``forward`` returns no tensor.
+        """
+        operands = lift(self, self.operands(*inputs))
+        if self.has_shape_rule:
+            self.shape(*operands)
+        try:
+            y = self.forward(*operands)
+        except (ShapeError, DTypeError, AttributeValueError, OperationError) as error:
+            raise type(error)(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from None
+        if not isinstance(y, Tensor):
+            raise OperationError(
+                f"{self.name}: forward returned {type(y).__name__} for tensors; write it in operators and operations"
+            )
+        return OPERATIONS["identity"](y) if any(y is x for x in operands) else y
+
+    @staticmethod
+    def named(part: Any, x: Any, suffix: str) -> Any:
+        """Return a part, called after the input that it belongs to where that has a name: equations can then speak of it.
+
+        >>> import tinygraph as tg
+        >>> x = tg.tensor([1.0, 2.0], name="x")
+        >>> Composite.named(x * 2, x, "double").name
+        'x_double'
+        """
+        recorded = isinstance(part, Tensor) and part.op is not None and part.name is None
+        if recorded and getattr(x, "name", None):
+            part.name = f"{x.name}_{suffix}"
+        return part
+
+    def vjp(self, dy: Any, y: Any, /, *inputs: Any) -> Sequence[Any]:
+        """Return the gradients of the inputs: those that the sweep through the parts finds, ``None`` where none flows."""
+        recording = any(isinstance(x, Tensor) for x in (dy, *inputs))
+        leaves = _leaves(inputs) if recording else [Tensor("tensor", value=np.array(x)) for x in inputs]
+        found = gradients_of(self.forward(*leaves), leaves, dy)
+        gradients = (found.get(leaf) for leaf in leaves)
+        return tuple(dx if recording or dx is None else dx.value for dx in gradients)
+
+
+def _leaves(inputs: Sequence[Any]) -> list[Tensor]:
+    """Return tensors at which a sweep ends that stand for the inputs, each for one place.
+
+    A tensor may stand in two places, or be computed from one that stands in another: each gets a second name then.
+    """
+    tensors = [x if isinstance(x, Tensor) else Tensor("tensor", value=np.array(x)) for x in inputs]
+    if len(set(tensors)) == len(tensors) and all(x.op is None for x in tensors):
+        return tensors
+    return [OPERATIONS["identity"](x) for x in tensors]
