@@ -1,12 +1,13 @@
 """Settings of the documentation: ``sphinx-build -W -b html docs docs/_build/html``."""
 
-import inspect
 import pathlib
+import sys
 
 import tinygraph
-from tinygraph.cli.gradients import gradient_lines
-from tinygraph.cli.ops import attribute_texts
-from tinygraph.graph.attributes import describe
+
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
+
+from operations_page import write_page
 
 project = "tinygraph"
 author = "The tinygraph authors"
@@ -25,37 +26,7 @@ nitpicky = False
 
 def write_operations(app):
     """Write the page of all operations from their own records."""
-    intro = "Made from the operations' own records. In formulas ⋆ is correlation and ∗ true convolution."
-    lines = ["# Operations", "", intro, ""]
-    families = {}
-    for name, function in tinygraph.operations().items():
-        if function.__module__.startswith("tinygraph.ops."):
-            families.setdefault(function.op.family, []).append((name, function))
-    for family, members in families.items():
-        lines += [f"## {family.capitalize()}", ""]
-        for name, function in members:
-            lines += [f"### {name}", "", "```python", f"{name}{function.__signature__}", "```", ""]
-            lines += [
-                f"Formula: `{function.op.readable_formula()}`",
-                "",
-                "```text",
-                *gradient_lines(function.op),
-                "```",
-                "",
-                *attribute_lines(function.op),
-                "```{eval-rst}",
-                inspect.cleandoc(function.__doc__),
-                "```",
-                "",
-            ]
-    (pathlib.Path(app.srcdir) / "operations.md").write_text("\n".join(lines), encoding="utf-8")
-
-
-def attribute_lines(op):
-    """Return a list of an operation's attributes, with what they may be and their defaults."""
-    texts = dict(zip(op.attribute_annotations(), attribute_texts(op), strict=True))
-    found = [f"- `{text}`: {describe(op.attribute_annotations()[name])}" for name, text in texts.items()]
-    return [*found, ""] if found else []
+    write_page(pathlib.Path(app.srcdir))
 
 
 def setup(app):

@@ -4,7 +4,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import liars
 import numpy as np
@@ -131,6 +131,107 @@ def test_the_example_is_the_smallest_part_that_shows_the_mistake():
     assert re.match(
         r"sign\(\[\[[-.\d]+\]\]\), at \[0, 0\]: rule ", line(tg.certify(liars.Sign), "gradient of x").example
     )
+
+
+# Slips of newcomers: what they wrote for the rule of x * threshold where x > threshold, and the words that help them.
+def _gated(x, *, threshold: float = 0.5):
+    return np.where(x > threshold, x * x, 0)
+
+
+SLIPS = {
+    "no return": (lambda dy, y, x, *, threshold: None, "is its return missing?"),
+    "dy twice": (lambda dy, y, x, *, threshold: 2 * dy * dy * x * (x > threshold), "uses dy twice in a product"),
+    "other order": (
+        lambda x, y, dy, *, threshold: 2 * dy * x * (x > threshold),
+        "in another order than the gradient of the result, the result, x",
+    ),
+    "wrong way": (lambda dy, y, x, *, threshold: 2 * dy * x * (x <= threshold), "a condition is the wrong way round"),
+    "a number": (lambda dy, y, x, *, threshold: 2 * dy * x * (x > 0.5), "right with threshold=0.5, wrong with"),
+    "signs": (lambda dy, y, x, *, threshold: 2 * dy * x * (x > threshold) * np.sign(dy), "sign of some elements"),
+    "two arguments": (lambda dy, x, *, threshold: 2 * dy * x, "a rule takes dy, y and each input"),
+    "no attribute": (lambda dy, y, x: 2 * dy * x * (x > 0.5), "the rule does not use threshold"),
+    "if": (lambda dy, y, x, *, threshold: dy if x.value > threshold else 0, "np.where(condition, a, b)"),
+    "keepdims": (lambda dy, y, x, *, threshold: dy * np.ones((3, 7)), "keepdims=True keeps an axis"),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS)
+def test_the_slip_of_a_newcomer_is_named(registry, slip):
+    rule, words = SLIPS[slip]
+    certificate = certificate_of(_gated, rule, elementwise=True)
+    assert not certificate.ok
+    assert words in " ".join(failure.hint for failure in certificate.failures)
+
+
+def test_swapped_gradients_that_differ_in_sign_alone_are_called_both(registry):
+    certificate = certificate_of(
+        lambda p, t: ((p - t) ** 2).sum(), lambda dy, y, p, t: (2 * dy * (t - p), 2 * dy * (p - t))
+    )
+    assert certificate.failures[0].hint == "sign, or the gradients of its inputs are swapped"
+
+
+def test_a_gradient_too_few_is_not_called_transposed(registry):
+    certificate = certificate_of(lambda p, t: (p * t).sum(), lambda dy, y, p, t: dy * t)
+    assert "1 gradient for 2 inputs" in certificate.failures[0].example
+    assert certificate.failures[0].hint == ""
+
+
+def test_a_transpose_that_is_missing_is_named_where_the_shapes_do_not_fit(registry):
+    samples = normal((3, 4), (4, 2))
+    certificate = certificate_of(lambda x, w: x @ w, lambda dy, y, x, w: (dy @ w, x.T @ dy), samples=samples)
+    assert line(certificate, "gradient of x").hint == "transposed: w stands where w.T belongs"
+
+
+def test_a_rule_that_writes_is_to_be_marked_as_opaque(registry):
+    def rule(dy, y, x):
+        dx = np.zeros(x.shape)
+        dx[...] += 2 * dy * x
+        return dx
+
+    assert "opaque_vjp = True" in certificate_of(lambda x: x * x, rule).failures[0].hint
+
+
+def test_a_forward_that_writes_into_its_input_is_told_once(registry):
+    def forward(x):
+        x *= x
+        return x
+
+    certificate = certificate_of(forward, lambda dy, y, x: 2 * dy * x, elementwise=True)
+    assert [failure.hint for failure in certificate.failures] == [
+        "it writes into an array that it was given: np.array(x) makes a copy"
+    ]
+
+
+def test_inputs_that_the_author_did_not_think_of_are_told(registry):
+    certificate = certificate_of(lambda x, w: x @ w, lambda dy, y, x, w: (dy @ w.T, x.T @ dy))
+    assert "refuse them in a shape rule" in certificate.failures[0].hint
+    honest = certificate_of(
+        lambda x, w: x @ w, lambda dy, y, x, w: (dy @ w.T, x.T @ dy), samples=normal((3, 4), (4, 2))
+    )
+    assert not [failure for failure in honest.failures if failure.check.startswith("gradient")]
+
+
+def test_a_division_by_zero_at_a_kink_is_named(registry):
+    certificate = certificate_of(lambda x: np.abs(x), lambda dy, y, x: dy * x / y)
+    assert "a division by zero" in line(certificate, "kinks and ties").hint
+
+
+@dataclass(frozen=True)
+class Scaled(tg.Op):
+    """An operation with a default for every attribute, one of which makes no difference."""
+
+    factor: float = 2.0
+    times: int = 1
+    kind: Literal["plus", "minus"] = "plus"
+    unused: bool = False
+
+    def forward(self, x):
+        return (self.factor if self.kind == "plus" else -self.factor) * x**self.times
+
+
+def test_attributes_with_defaults_are_tried_with_other_values():
+    samples = proposed_samples(Scaled, np.random.default_rng(0))
+    assert [sample.attributes for sample in samples[3:]] == [{"factor": 2.25}, {"times": 2}, {"kind": "minus"}]
 
 
 def test_a_rule_that_uses_dy_twice_is_not_linear(registry):

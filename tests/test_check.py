@@ -214,7 +214,7 @@ HINTS: dict[type[tg.Op], str] = {
     liars.TinyFactorThree: "off by a factor of 3",
     liars.OpaqueFactorTwo: "off by a factor of 2",
     liars.Zero: "returns zero",
-    liars.Nothing: "returns zero",
+    liars.Nothing: "returns None, which says that no gradient flows: is its return missing?",
     liars.SoftmaxZero: "returns zero",
     liars.SoftmaxWithoutSum: "one contribution of several; gradients add up",
     liars.CotangentIgnored: "does not use dy",

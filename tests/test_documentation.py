@@ -1,5 +1,6 @@
 """Every public name is documented, with an example that runs."""
 
+import ast
 import doctest
 import inspect
 import re
@@ -55,7 +56,7 @@ def test_examples_of_page_run(page, registry):
     if page.name == "onnx.md":
         pytest.importorskip("onnx")
     # One page is one session; what stands between the blocks is left out, line numbers are kept.
-    text = page.read_text(encoding="utf-8")
+    text = re.sub(r"^```python\n# my_ops\.py.*?^```$", typed, page.read_text(encoding="utf-8"), flags=re.M | re.S)
     blocks = re.split(
         r"^```(?:pycon)?$", re.sub(r"^```(?!pycon$)[\w{].*?^```$", blanked, text, flags=re.M | re.S), flags=re.M
     )
@@ -63,6 +64,18 @@ def test_examples_of_page_run(page, registry):
     examples = doctest.DocTestParser().get_doctest(session, {"np": np}, page.name, str(page), 0)
     flags = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
     assert doctest.DocTestRunner(optionflags=flags).run(examples).failed == 0
+
+
+def typed(match):
+    """Return a block of a file as a session with as many lines: its statements as they would be typed."""
+    lines = match[0].splitlines()[1:-1]
+    starts = {
+        min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+        for node in ast.parse("\n".join(lines)).body
+    }
+    first = min(starts)
+    prompts = [">>> " if i in starts else "... " if i > first else ">>> " for i in range(1, len(lines) + 1)]
+    return "\n".join(["```pycon", *map(str.__add__, prompts, lines), "```"])
 
 
 def blanked(match):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.certify import behaviour, curve, gradients, second, special, values
+from tinygraph.certify.faults import cause_of
 from tinygraph.certify.line import NOT_ASKED, Line, failed, not_asked
 from tinygraph.certify.subject import Check, Subject, subject_of
 
@@ -138,6 +140,7 @@ def certify(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certifica
     return Certificate(op.name, op.readable_formula(), lines, names, subject.proposed, seconds)
 
 
+_UNFINISHED = "not carried through"
 # What a wrong gradient makes wrong as well.
 _ECHOES = ("second derivatives", "size one", "used twice", "plan", "large numbers")
 
@@ -151,7 +154,11 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     """
     wrong = [line for line in lines if not line.ok and line.check.startswith("gradient of ")]
     broken = any(line.figure == gradients.RULE_FAILED for line in wrong)
+    first = next((line for line in lines if line.figure == _UNFINISHED), None)
     for line in lines:
+        if first is not None and line is not first and line.figure == _UNFINISHED and line.example == first.example:
+            yield not_asked(line.check, f"not carried through, see {first.check}")
+            continue
         repeats = line.check in _ECHOES or (broken and "Error: " in line.example)
         if wrong and not line.ok and line not in wrong and repeats:
             yield not_asked(line.check, f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above")
@@ -162,13 +169,14 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
 def checked(subject: Subject, checks: Iterable[Check]) -> Iterator[Line]:
     """Yield what checks say; one that cannot be carried through has found a mistake too."""
     for check in checks:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), warnings.catch_warnings():
+            # The mean of no elements is asked for on purpose.
+            warnings.simplefilter("ignore", RuntimeWarning)
             try:
                 # Made whole here: between the lines of a generator the caller's handling of overflow would hold.
                 lines = list(check(subject))
             except Exception as error:
                 # An operation is anyone's code, and may raise anything.
-                lines = [
-                    failed(check.__name__.replace("_", " "), "not carried through", f"{type(error).__name__}: {error}")
-                ]
+                said = f"{type(error).__name__}: {error}"
+                lines = [failed(check.__name__.replace("_", " "), _UNFINISHED, said, cause_of(said))]
         yield from lines

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from tinygraph.certify.case import Array, Case
+from tinygraph.certify.faults import cause_of
 from tinygraph.certify.line import Line, agreed, failed, not_asked
 from tinygraph.certify.subject import Subject
 from tinygraph.check.compare import Point, compare
@@ -22,7 +24,11 @@ from tinygraph.graph.tensor import Tensor
 
 RULE_FAILED = "the rule failed"
 _LINEAR = 1e-9
-_WRITES = "it writes into an array that it was given: np.array(x) makes a copy"
+Compared: TypeAlias = tuple[Case, Finding, Sequence[Finding]]
+_NOT_MEANT = (
+    "forward runs on inputs like these, which the rule is not made for: refuse them in a shape rule, or give the "
+    "operation samples of its own"
+)
 _NO_USUAL_SLIP = "no usual slip (sign, factor, axis, transpose, inputs swapped); a term may be missing, or too many"
 
 
@@ -30,7 +36,7 @@ def gradients(subject: Subject) -> Iterator[Line]:
     """Compare the gradient of every input with numeric derivatives, for a random gradient of the result."""
     if not subject.differentiable:
         yield not_asked("gradients", "no gradient flows through this operation")
-    found: dict[str, list[tuple[Case, Finding, Sequence[Finding]]]] = defaultdict(list)
+    found: dict[str, list[Compared]] = defaultdict(list)
     for case in subject.differentiable:
         findings = [find(case, place, subject.tolerance) for place in case.places]
         for finding in findings:
@@ -73,7 +79,7 @@ def _worst(finding: Finding) -> Point | None:
     return max(finding.points, key=lambda point: point.error, default=None)
 
 
-def _gradient_line(subject: Subject, name: str, compared: Sequence[tuple[Case, Finding, Sequence[Finding]]]) -> Line:
+def _gradient_line(subject: Subject, name: str, compared: Sequence[Compared]) -> Line:
     points = [point for _, finding, _ in compared for point in finding.points]
     error = max((point.error for point in points), default=0.0)
     wrong = [entry for entry in compared if _is_wrong(entry[1], subject.tolerance)]
@@ -81,18 +87,42 @@ def _gradient_line(subject: Subject, name: str, compared: Sequence[tuple[Case, F
         kinks = sum(point.kink for point in points)
         at_kinks = f", {kinks} at kinks" if kinks else ""
         return agreed(f"gradient of {name}", f"worst error {error:.1e} in {len(points)} numbers{at_kinks}", error)
-    case, finding, _ = wrong[0]
+    # Of a rule that fails, the largest inputs tell most: those of its author are seldom vectors of one element.
+    failing = all(finding.message for _, finding, _ in wrong)
+    case, finding, _ = max(wrong, key=lambda entry: sum(x.ndim for x in entry[0].inputs)) if failing else wrong[0]
     told = next(filter(None, (hint(entry[0].rule, entry[1], entry[2]) for entry in wrong)), "")
-    told = told or (_NO_USUAL_SLIP if not finding.message else _WRITES if "read-only" in finding.message else "")
+    if finding.message:
+        told = told or cause_of(finding.message)
+        if subject.proposed and len(wrong) < len(compared):
+            told = "; or ".join(filter(None, (told, _NOT_MEANT)))
+    else:
+        told = _attribute(compared, wrong) or told or _NO_USUAL_SLIP
     figure = RULE_FAILED if finding.message else f"worst error {error:.1e}"
     return failed(f"gradient of {name}", figure, _example(subject, case, finding), told, error)
+
+
+def _attribute(compared: Sequence[Compared], wrong: Sequence[Compared]) -> str:
+    """Return which attribute a rule takes no notice of, where it is right for one value of it and wrong for all others."""
+    right = [case.op.attributes() for case, _, _ in compared if all(case is not other for other, _, _ in wrong)]
+    slipped = [case.op.attributes() for case, _, _ in wrong]
+    if not right:
+        return ""
+    for name in slipped[0]:
+        rest = [{**attributes, name: None} for attributes in right]
+        if all(attributes[name] != found[name] for attributes in slipped for found in right):
+            if all({**attributes, name: None} in rest for attributes in slipped):
+                return (
+                    f"right with {name}={right[0][name]!r}, wrong with {name}={slipped[0][name]!r}: "
+                    f"the rule does not use {name} as forward does"
+                )
+    return ""
 
 
 def _example(subject: Subject, case: Case, finding: Finding) -> str:
     """Return the smallest part of a case that shows the mistake too, or the case itself."""
     for small in filter(None, (_part(subject, case, size) for size in (1, 2))):
         again = find(small, finding.place, subject.tolerance)
-        if _is_wrong(again, subject.tolerance):
+        if _is_wrong(again, subject.tolerance) and bool(again.message) == bool(finding.message):
             return f"{small.call()}, {again.message or _worst(again)}"
     return f"{case.call()}, {finding.message or _worst(finding)}"
 

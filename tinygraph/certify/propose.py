@@ -1,4 +1,7 @@
-"""Inputs for an operation that has no samples: small shapes and plain attributes, tried until its forward runs."""
+"""Inputs for an operation that has no samples: small shapes and plain attributes, tried until its forward runs.
+
+After them each attribute that has a default is given another value once: a rule may be right for the default alone.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,8 @@ _TRIES = 400
 def proposed_samples(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     """Return up to three samples on which the forward of ``op`` runs and gives finite numbers, in different shapes.
 
-    Small inputs are tried first, and those of one shape; numbers off zero, then numbers between 0 and 1.
+    Small inputs are tried first, and those of one shape; numbers off zero, then numbers between 0 and 1. One more sample
+    follows for each attribute with a default, where another value of it makes a difference.
 
     >>> import tinygraph as tg
     >>> [[x.shape for x in s.inputs] for s in proposed_samples(tg.matmul.op, np.random.default_rng(0))]
@@ -38,7 +42,48 @@ def proposed_samples(op: type[Op], rng: np.random.Generator) -> list[Sample]:
                 break
         if len(found) == _MOST:
             break
-    return found
+    return [*found, *_varied(op, found)]
+
+
+def _varied(op: type[Op], found: list[Sample]) -> Iterator[Sample]:
+    """Yield a sample for each attribute with a default: the first found that gives another result when it is changed."""
+    fields: tuple[Any, ...] = dataclasses.fields(op) if dataclasses.is_dataclass(op) else ()
+    for field in fields:
+        if field.init and field.default is not dataclasses.MISSING:
+            values = _other_values(field.default, op.attribute_annotations()[field.name])
+            samples = (
+                Sample(*sample.inputs, **sample.attributes, **{field.name: value})
+                for value, sample in itertools.product(values, found)
+            )
+            yield from itertools.islice((sample for sample in samples if _differs(op, sample, field.name)), 1)
+
+
+def _other_values(default: Any, annotation: Any) -> list[Any]:
+    """Return values for an attribute in place of its default, near it where it is a number.
+
+    >>> _other_values(0.5, float), _other_values("sum", Literal["sum", "mean"]), _other_values(1, int | None)
+    ([0.75, 0.25], ['mean'], [2, 0])
+    """
+    if isinstance(default, bool):
+        return [not default]
+    if isinstance(default, int):
+        return [default + 1, default - 1]
+    if isinstance(default, float):
+        return [default + 0.25, default / 2]
+    options = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else _values(annotation)
+    return [value for value in options if value != default]
+
+
+def _differs(op: type[Op], sample: Sample, name: str) -> bool:
+    """Whether forward runs on a sample, and gives another result than with the default of an attribute."""
+    plain = Sample(*sample.inputs, **{key: value for key, value in sample.attributes.items() if key != name})
+    try:
+        with np.errstate(all="ignore"):
+            y, default = (compute(op(**each.attributes), each.inputs) for each in (sample, plain))
+    except Exception:
+        # An attribute is given what its author may not have thought of.
+        return False
+    return bool(y.size and np.isfinite(y).all() and not np.array_equal(y, default))
 
 
 def _calls(op: type[Op]) -> Iterator[tuple[tuple[Shape, ...], dict[str, Any]]]:

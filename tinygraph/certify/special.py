@@ -58,7 +58,7 @@ def kinks_and_ties(subject: Subject) -> Iterator[Line]:
                 continue
     wrong = next((kink for kink in found if not kink.chosen), None)
     if wrong:
-        yield failed("kinks and ties", "the rule takes neither slope", str(wrong), "compare with the branch of forward")
+        yield failed("kinks and ties", "the rule takes neither slope", str(wrong), _why(wrong))
     elif found:
         sides = [side for side in ("left", "right", "mean") if any(kink.chosen == side for kink in found)]
         yield agreed("kinks and ties", f"{len(found)} found, the slope is that of: {', '.join(sides)}", len(found))
@@ -66,6 +66,12 @@ def kinks_and_ties(subject: Subject) -> Iterator[Line]:
         yield agreed("kinks and ties", "none found")
     else:
         yield not_asked("kinks and ties", "no gradient flows")
+
+
+def _why(kink: _Kink) -> str:
+    if np.isfinite(kink.rule):
+        return "compare with the branch of forward"
+    return "a division by zero, or 0 times infinity: put a harmless number there with np.where(y > 0, y, 1)"
 
 
 def _tied(case: Case) -> Iterator[list[Array]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -27,15 +29,18 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
         _not_finite,
         _zero,
         _without_dy,
+        _with_dy_twice,
         _factor,
         _swapped,
         _transposed,
         _operand_transposed,
         _wrong_axis,
         _assigned,
+        _order,
         _branch,
+        _signs,
     )
-    for guess in (_shapes,) if finding.message else wrong_values:
+    for guess in (_shapes, _operand_shapes) if finding.message else wrong_values:
         try:
             text = guess(rule, finding, findings)
         except Exception:
@@ -49,9 +54,24 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
 def _shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     shapes = [np.shape(gradient) for gradient in rule.raw(rule.cotangent, rule.values)]
     expected = [np.shape(value) for value in rule.values]
+    if len(shapes) != len(expected) or shapes == expected:
+        return ""
     if len(shapes) == 2 and shapes == expected[::-1]:
         return "the gradients of its inputs are swapped"
-    return "transposed" if shapes[finding.place] == expected[finding.place][::-1] else ""
+    shape, right = shapes[finding.place], expected[finding.place]
+    return "transposed" if shape != right and shape == right[::-1] else ""
+
+
+def _operand_shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a rule that fails, and would give the right shape if one of the matrices were transposed in it."""
+    for place, value in enumerate(rule.values):
+        values = [*rule.values[:place], value.swapaxes(-1, -2), *rule.values[place + 1 :]] if value.ndim == 2 else []
+        with contextlib.suppress(Exception):
+            shapes = [np.shape(gradient) for gradient in rule.raw(rule.cotangent, values)] if values else []
+            if len(shapes) == len(rule.values) and shapes[finding.place] == rule.values[finding.place].shape:
+                name = input_name(rule.op, place)
+                return f"transposed: {name} stands where {name}.T belongs"
+    return ""
 
 
 def _elements(finding: Finding) -> list[Point]:
@@ -69,7 +89,11 @@ def _matches(candidate: Any, finding: Finding) -> bool:
 
 
 def _zero(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    return "" if np.any(finding.gradient) else "returns zero"
+    if np.any(finding.gradient):
+        return ""
+    if all(gradient is None for gradient in rule.raw(rule.cotangent, rule.values)):
+        return "returns None, which says that no gradient flows: is its return missing?"
+    return "returns zero"
 
 
 def _not_finite(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
@@ -81,17 +105,27 @@ def _without_dy(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) 
     return "does not use dy" if np.array_equal(doubled, finding.gradient) else ""
 
 
+def _with_dy_twice(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    doubled = rule.gradient(finding.place, 2 * rule.cotangent)
+    return "uses dy twice in a product" if np.allclose(doubled, 4 * finding.gradient, rtol=1e-9, atol=0) else ""
+
+
 def _factor(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     """Recognise a gradient that is a multiple of the right one."""
     points = _elements(finding)
     largest = max((abs(point.numeric) for point in points), default=0.0)
     ratios = [point.rule / point.numeric for point in points if abs(point.numeric) > 1e-3 * largest]
     factor = float(np.median(ratios)) if ratios else 1.0
-    if not math.isfinite(factor) or _close(factor, 1) or not np.allclose(ratios, factor, rtol=1e-5, atol=0):
+    if (
+        not math.isfinite(factor)
+        or factor == 0
+        or _close(factor, 1)
+        or not np.allclose(ratios, factor, rtol=1e-5, atol=0)
+    ):
         return ""
     counts = _counts(rule, finding.place)
     if _close(factor, -1):
-        return "sign"
+        return ", or ".join(filter(None, ("sign", _swapped(rule, finding, findings))))
     missing = next((f"missing 1/m, m = {m}" for m in counts if _close(factor, m)), "")
     doubled = next((f"1/m taken twice, m = {m}" for m in counts if _close(factor * m, 1)), "")
     multiple = f"off by a factor of {factor:.6g}" if len(ratios) > 1 or _close(factor, round(factor)) else ""
@@ -114,6 +148,25 @@ def _swapped(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> 
     others = [other for other in findings if other is not finding]
     swapped = any(_matches(other.gradient, finding) and _matches(finding.gradient, other) for other in others)
     return "the gradients of its inputs are swapped" if swapped else ""
+
+
+def _order(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a rule that takes its arguments in another order than it is given them."""
+    given = [rule.cotangent, rule.y, *rule.values]
+    names = ", ".join(input_name(rule.op, place) for place in range(len(rule.values)))
+    for order in itertools.permutations(range(len(given))) if len(given) < 5 else ():
+        if order == tuple(range(len(given))):
+            continue
+        try:
+            returned = rule.op.vjp(*[given[i] for i in order])
+        except Exception:
+            # In most orders a rule is given what it can do nothing with.
+            continue
+        returned = returned if isinstance(returned, (tuple, list)) else (returned,)
+        gradient = returned[finding.place]
+        if _matches(gradient() if callable(gradient) else gradient, finding):
+            return f"takes its arguments in another order than the gradient of the result, the result, {names}"
+    return ""
 
 
 def _transposed(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
@@ -149,14 +202,29 @@ def _wrong_axis(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) 
 
 def _branch(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     """Recognise a condition that is wrong: the gradient is right in some places, and zero where it must not be, or not."""
-    wrong = [point for point in _elements(finding) if point.error > 1e-6]
-    if len(wrong) == len(_elements(finding)):
+    points = _elements(finding)
+    wrong = [point for point in points if point.error > 1e-6]
+    flat = [_is_flat(point) for point in points]
+    if any(flat) and not all(flat) and all((point.rule == 0) != _is_flat(point) for point in points):
+        return "zero where forward is not flat, and not zero where it is: a condition is the wrong way round"
+    if len(wrong) == len(points):
         return ""
     if all(point.rule == 0 for point in wrong):
         return "zero where forward is not flat: a condition is wrong"
-    if all(abs(point.numeric) < 1e-9 * abs(point.rule) for point in wrong):
+    if all(_is_flat(point) for point in wrong):
         return "not zero where forward is flat: a condition is missing or wrong"
     return ""
+
+
+def _is_flat(point: Point) -> bool:
+    return abs(point.numeric) < 1e-9 * max(abs(point.rule), 1e-3)
+
+
+def _signs(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a gradient whose elements have the right sizes, some of them with the wrong sign."""
+    points = _elements(finding)
+    sizes = np.allclose([abs(p.rule) for p in points], [abs(p.numeric) for p in points], rtol=1e-5, atol=1e-9)
+    return "right but for the sign of some elements: sign(x) may be missing, or one too many" if sizes else ""
 
 
 def _assigned(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:

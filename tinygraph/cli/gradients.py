@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op, Sample
+    from tinygraph.graph.tensor import Tensor
 
 
 def gradient_lines(op: type[Op]) -> list[str]:
@@ -77,17 +78,12 @@ def _without_a_rule(op: type[Op], sample: Sample | None) -> str:
 
 
 def _recorded(op: type[Op], sample: Sample) -> list[str]:
-    from tinygraph.graph.apply import apply
     from tinygraph.graph.backprop import gradients_of
     from tinygraph.graph.graph import Graph
-    from tinygraph.graph.leaves import input
     from tinygraph.graph.text import leaf_note
 
-    names = input_names(op, len(sample.inputs))
-    inputs = [input(name, x.shape, x.dtype) for name, x in zip(names, sample.inputs, strict=True)]
-    y = apply(op(**sample.attributes), op.operands(*inputs))
-    y.name = result_name(names)
-    gradients = gradients_of(y, inputs, input(f"d{y.name}", y.shape, y.dtype))
+    inputs, y, dy = recorded(op, sample)
+    gradients = gradients_of(y, inputs, dy)
     graph = Graph([y, *gradients.values()])
     lines = []
     for line in graph.layout.equations:
@@ -98,6 +94,25 @@ def _recorded(op: type[Op], sample: Sample) -> list[str]:
     lines += [f"d{x.name}: none" for x in inputs if x not in gradients]
     shapes = ", ".join(f"{x.name} {x.shape}" for x in inputs)
     return [*lines, f"where {y.name} = {made}, {shapes}"]
+
+
+def recorded(op: type[Op], sample: Sample) -> tuple[list[Tensor], Tensor, Tensor]:
+    """Return inputs like a sample's, the result of the operation for them, and an input for its gradient; none has a value.
+
+    >>> import numpy as np
+    >>> import tinygraph as tg
+    >>> inputs, y, dy = recorded(tg.relu.op, tg.Sample(np.ones((2, 3))))
+    >>> inputs[0].name, y.name, dy.name, dy.shape
+    ('x', 'y', 'dy', (2, 3))
+    """
+    from tinygraph.graph.apply import apply
+    from tinygraph.graph.leaves import input
+
+    names = input_names(op, len(sample.inputs))
+    inputs = [input(name, x.shape, x.dtype) for name, x in zip(names, sample.inputs, strict=True)]
+    y = apply(op(**sample.attributes), op.operands(*inputs))
+    y.name = result_name(names)
+    return inputs, y, input(f"d{y.name}", y.shape, y.dtype)
 
 
 def input_names(op: type[Op], count: int) -> list[str]:

@@ -59,18 +59,21 @@ def ops_option(command: Command) -> Command:
 
 def _import_all(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> None:
     for path in paths:
-        import_operations(path)
+        import_operations(path, "--ops: ")
 
 
-def import_operations(path: Path) -> None:
-    """Run a Python file for the operations that it registers. Raises ``TinygraphError`` with the line that failed."""
+def import_operations(path: Path, option: str = "") -> None:
+    """Run a Python file for the operations that it registers, named by an ``option`` or as an argument.
+
+    Raises ``TinygraphError`` with the line that failed.
+    """
     if not path.is_file():
-        raise TinygraphError(f"--ops: there is no file {str(path)!r}")
+        raise TinygraphError(f"{option}there is no file {str(path)!r}")
     # The last part of a module's name is the family of its operations; the first keeps it apart from installed modules.
     name = f"tinygraph_ops.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise TinygraphError(f"--ops: {str(path)!r} is no Python file; its name must end in .py")
+        raise TinygraphError(f"{option}{str(path)!r} is no Python file; its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     with warnings.catch_warnings():
@@ -80,7 +83,7 @@ def import_operations(path: Path) -> None:
             spec.loader.exec_module(module)
         except Exception as error:
             del sys.modules[name]
-            raise TinygraphError(f"--ops: {_told(path, error)}") from None
+            raise TinygraphError(f"{option}{_told(path, error)}") from None
 
 
 def _told(path: Path, error: Exception) -> str:

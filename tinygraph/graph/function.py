@@ -199,7 +199,8 @@ def _check_class(cls: type[Op]) -> None:
     for name in cls.attribute_annotations():
         if hasattr(Op, name):
             raise TinygraphError(
-                f"{cls.name}: an attribute cannot be called {name!r}, which means something else to Op"
+                f"{cls.name}: an attribute cannot be called {name!r}, which means something else to Op "
+                f"(if that is what was meant, write {name}: ClassVar[...])"
             )
     _check_formula(cls)
     if not cls.parameters:

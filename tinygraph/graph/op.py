@@ -68,6 +68,13 @@ FLOATS = frozenset({np.float64, np.float32})
 Samples = Callable[[np.random.Generator], Iterable[Sample]]
 
 
+class _Unregistered:
+    """What stands in the place of an operation's function until the operation is registered."""
+
+    def __get__(self, instance: Any, owner: type) -> typing.NoReturn:
+        raise AttributeError(f"{owner.__name__} is not registered: write @tg.register above @dataclass(frozen=True)")
+
+
 class Op:
     """The base of every operation: a frozen dataclass whose fields are the operation's attributes.
 
@@ -118,7 +125,7 @@ class Op:
     parameters: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False
     has_shape_rule: ClassVar[bool] = False
-    function: ClassVar[Any]
+    function: ClassVar[Any] = _Unregistered()
     _annotations: ClassVar[dict[str, Any]]
 
     def __init_subclass__(cls, **options: Any) -> None:

@@ -188,6 +188,12 @@ class Protocols:
         if method != "__call__":
             raise TinygraphError(f"numpy.{ufunc.__name__}.{method} has no operation behind it; use tg.sum, tg.max, ...")
         function = _operation_behind(ufunc)
+        if "out" in options:
+            # As array[part] += tensor does, and array *= tensor.
+            raise TinygraphError(
+                f"numpy.{ufunc.__name__} on tensors takes no option 'out': what writes into an array cannot be recorded; "
+                "add tensors with +, or mark a rule that needs arrays as opaque"
+            )
         if options:
             raise TinygraphError(f"numpy.{ufunc.__name__} on tensors takes no option {sorted(options)[0]!r}")
         return function(*inputs)

@@ -190,7 +190,9 @@ class Formula:
         def use(match: re.Match[str]) -> str:
             symbol = self.symbols[match[1]]
             literal = None if characters is None else lambda name: characters[symbol]
-            return symbol.tex(match[2] or "", match[3] or "", literal)
+            # What stands below and above may hold symbols too, as the exponent of x**y does.
+            below, above = (_USE.sub(use, script or "") for script in match.group(2, 3))
+            return symbol.tex(below, above, literal)
 
         return _USE.sub(use, self.source)
 

@@ -1,0 +1,37 @@
+"""What an exception from somebody's forward or rule says to a newcomer: the usual causes, recognised by its words."""
+
+from __future__ import annotations
+
+# Words of an error, and what usually lies behind them.
+_CAUSES = (
+    ("read-only", "it writes into an array that it was given: np.array(x) makes a copy"),
+    (
+        "writes into an array cannot be recorded",
+        "mark a rule that writes into arrays as opaque: opaque_vjp = True in the class, or @name.vjp(opaque=True)",
+    ),
+    (
+        "truth value of an array",
+        "`if` asks one question about a whole array; np.where(condition, a, b) asks it of each element",
+    ),
+    ("Python scalars", "the functions of the module math take one number; those of NumPy, such as np.exp, take arrays"),
+    (
+        "must be real number",
+        "the functions of the module math take one number; those of NumPy, such as np.exp, take arrays",
+    ),
+    ("positional argument", "a rule takes dy, y and each input, in this order: def name_vjp(dy, y, x)"),
+    (
+        "unexpected keyword argument",
+        "forward and the rule name attributes after a *: def name_vjp(dy, y, x, *, threshold)",
+    ),
+    ("broadcast", "the shapes do not fit: keepdims=True keeps an axis that is summed over, tg.expand_dims puts one in"),
+    ("has no gradient rule", "write one; where it follows from operations, a plain function of them needs none"),
+)
+
+
+def cause_of(message: str) -> str:
+    """Return the usual cause of an error with these words, or an empty string.
+
+    >>> cause_of("ValueError: output array is read-only")
+    'it writes into an array that it was given: np.array(x) makes a copy'
+    """
+    return next((cause for words, cause in _CAUSES if words in message), "")
