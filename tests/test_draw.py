@@ -832,3 +832,15 @@ def test_graphs_of_every_size_fold():
         drawing = drawing_of(subject_of(x))
         assert sum(card.holds for card in drawing.cards) == size + 1
         assert len(drawing.cards) <= MOST_CARDS
+
+
+def test_folded_cards_end_in_an_operation():
+    count = 32
+    names = [f"{kind}{i}" for i in range(count) for kind in "WB"]
+    lines = [f"h{i} = tanh({f'h{i - 1}' if i else 'x'} @ W{i} + B{i})" for i in range(count)]
+    shapes = {name: {"shape": [2] * (1 + name.startswith("W")), "init": "ones"} for name in names}
+    model = tg.Model({"x": [2]}, shapes, "\n".join(lines), lines[-1].split()[0])
+    cards = draw(model, view="forward").drawing.cards
+    assert 10 < len(cards) <= 60
+    assert not any(card.expression.partition(" ")[0] in names for card in cards if card.kind == "folded")
+    assert not any(card.kind == "parameter" for card in cards)

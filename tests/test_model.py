@@ -1049,3 +1049,43 @@ def test_the_files_of_bundled_models_lie_where_the_package_says():
     for name, path in bundled_models().items():
         assert Path(path).stem == name
         assert Path(path).is_file()
+
+
+@pytest.mark.parametrize("comparison", [">", ">=", "<", "<=", "==", "!="])
+def test_equations_may_compare(comparison):
+    model = tg.Model({"x": [3]}, {}, f"y = where(x {comparison} 2, x, 0 * x)", "y")
+    x = np.array([[1.0, 2.0, 3.0]])
+    chosen = {">": x > 2, ">=": x >= 2, "<": x < 2, "<=": x <= 2, "==": x == 2, "!=": x != 2}[comparison]
+    assert_allclose(model.predict(x), np.where(chosen, x, 0))
+    assert model.record(2).equations[0].text == f"y = where(x {comparison} 2, x, 0 * x)"
+
+
+def test_a_model_for_one_size_of_batch():
+    text = "batch = 2\n[inputs]\nx = [3]\n[model]\nequations = 'y = x * 2'\noutput = 'y'\nloss = false"
+    model = tg.Model.from_toml(text)
+    assert model.batch == 2
+    assert model.predict(np.ones((4, 3))).shape == (4, 3)
+    with pytest.raises(tg.DataError, match="for batches of 2 samples alone; found 3"):
+        model.predict(np.ones((3, 3)))
+    with pytest.raises(tg.ModelError, match="batch must be a whole number of at least 1; found 0"):
+        tg.Model.from_toml(text.replace("batch = 2", "batch = 0"))
+
+
+def test_an_input_that_is_whole_as_it_is():
+    model = tg.Model({"x": [3], "w": {"shape": [3], "batched": False}}, {}, "y = x * w", "y")
+    assert_allclose(model.predict(np.ones((4, 3)), np.array([1, 2, 3])), np.tile([1.0, 2.0, 3.0], (4, 1)))
+    assert "w  input    float32 (3)" in str(model).replace("    input", "  input")
+    with pytest.raises(tg.DataError, match="'w' does not hold samples"):
+        tg.train.feeds.feeds_of(model, {"x": np.ones((2, 3)), "w": np.ones(3)}, None)
+
+
+def test_weights_beside_the_file(tmp_path):
+    model = tg.load_model("xor", seed=3)
+    model.save(tmp_path / "own.safetensors")
+    text = (Path(__file__).parents[1] / "models" / "xor.toml").read_text(encoding="utf-8")
+    (tmp_path / "own.toml").write_text('weights = "own.safetensors"\n' + text, encoding="utf-8")
+    own = tg.load_model(tmp_path / "own.toml")
+    assert own.weighted
+    assert not model.weighted
+    for name, parameter in model.parameters.items():
+        assert_array_equal(own.parameters[name].value, parameter.value)

@@ -610,7 +610,7 @@ ATTACKS = [
     "(v := x)",
     "x if x else x",
     "x and x",
-    "x > 0",
+    "0 < x < 1",
     "x is x",
     "not x",
     "~x",

@@ -20,6 +20,7 @@ from tinygraph.errors import (
     FeedError,
     GradientError,
     ModelError,
+    OnnxError,
     OperationError,
     RenderError,
     RuleError,
@@ -42,6 +43,7 @@ from tinygraph.graph.op import Edge, Op, Sample
 from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
+from tinygraph.interop.onnx import from_onnx, to_onnx
 from tinygraph.model import Model, load_model
 from tinygraph.notes import Notes, notes
 from tinygraph.ops.activation import (

@@ -131,6 +131,16 @@ class RenderError(TinygraphError, RuntimeError):
     """
 
 
+class OnnxError(TinygraphError, ValueError):
+    """An ONNX file that is damaged, hostile, or says something that tinygraph has no operation for.
+
+    The message names the file, the node, its operator and the operator set.
+
+    >>> issubclass(OnnxError, ValueError)
+    True
+    """
+
+
 class ModelError(TinygraphError, ValueError):
     """A mistake in a declared model, with the place where it stands.
 

@@ -126,7 +126,7 @@ def _graph_of(thing: Any, feeds: Feeds) -> Graph:
         return Graph(thing)
     if hasattr(thing, "record") and not isinstance(thing, type):
         batches = [np.shape(value)[0] for name, value in feeds.items() if name in thing.inputs and np.ndim(value)]
-        graph: Graph = thing.record(batches[0] if batches else 2, training=True).whole
+        graph: Graph = thing.record(thing.batch or (batches[0] if batches else 2), training=True).whole
         return graph
     found = repr(thing) if isinstance(thing, str) else type(thing).__name__
     hint = f"; load_model({thing!r}) would make a model of a name" if isinstance(thing, str) else ""

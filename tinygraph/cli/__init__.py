@@ -3,7 +3,7 @@
 import click
 
 from tinygraph import __version__
-from tinygraph.cli import certify, check, doctor, draw, equations, notes, ops, plan, predict, train
+from tinygraph.cli import certify, check, doctor, draw, equations, exchange, notes, ops, plan, predict, train
 from tinygraph.cli.group import Commands
 
 
@@ -12,8 +12,8 @@ from tinygraph.cli.group import Commands
 def main() -> None:
     """Models as equations: train them, draw them, and see their gradients.
 
-    MODEL is a TOML file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor, residual,
-    notes_cnn_norm.
+    MODEL is a TOML or an ONNX file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor,
+    residual, notes_cnn_norm.
     """
 
 
@@ -23,6 +23,8 @@ for command in (
     draw.draw,
     equations.equations,
     notes.notes,
+    exchange.import_,
+    exchange.export,
     check.check,
     certify.certify,
     plan.plan,

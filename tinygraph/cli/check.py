@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinygraph.cli.group import WRONG_RULE
-from tinygraph.cli.options import data_option, file_path, model_argument, ops_option, seed_option
+from tinygraph.cli.options import batch_option, data_option, file_path, model_argument, ops_option, seed_option
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Check every gradient of a model.")
 @model_argument
 @data_option("Data to check on: a built-in set or a file with x and y.  [default: random values]")
-@click.option(
-    "--batch-size", type=click.IntRange(min=1), default=2, show_default=True, help="How many samples to check on."
-)
+@batch_option(2, "How many samples to check on.")
 @seed_option
 @click.option(
     "--draw",
@@ -33,7 +31,12 @@ if TYPE_CHECKING:
 @ops_option
 @click.pass_context
 def check(
-    context: click.Context, model: str, data: str | None, batch_size: int, seed: int | None, picture: Path | None
+    context: click.Context,
+    model: str,
+    data: str | None,
+    batch_size: int | None,
+    seed: int | None,
+    picture: Path | None,
 ) -> None:
     """Check every gradient of MODEL against numeric derivatives, rule by rule and then as a whole.
 
@@ -47,6 +50,7 @@ def check(
     if picture is not None:
         format_of(picture)
     checked = load_model(model, seed)
+    batch_size = batch_size or checked.batch or 2
     thing = checked if data else checked.record(batch_size, training=True).whole
     feeds = _samples(checked, data, batch_size) if data else None
     report = check(thing, feeds, seed=seed or 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinygraph.cli.options import model_argument, ops_option
+from tinygraph.cli.options import batch_option, model_argument, ops_option
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 @click.command(short_help="Print a model's equations, forward and backward.")
 @model_argument
 @click.option("--backward", is_flag=True, help="Derive the equations of the backward pass and of the update too.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=1, show_default=True, help="How many samples.")
+@batch_option(1)
 @ops_option
-def equations(model: str, backward: bool, batch_size: int) -> None:
+def equations(model: str, backward: bool, batch_size: int | None) -> None:
     """Print MODEL as equations, with shapes, as it is in training."""
     from tinygraph.model import load_model
 
     declared = load_model(model)
+    batch_size = batch_size or declared.batch or 1
     forward, moves = forward_rows(declared, batch_size)
     sections: dict[str, list[tuple[str, ...]]] = {"Forward": [*forward, *([] if backward else moves)]}
     if backward:

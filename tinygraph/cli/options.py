@@ -26,6 +26,11 @@ def data_option(help: str) -> Callable[[Command], Command]:
     return click.option("--data", metavar="NAME|FILE.npz", type=named, help=help)
 
 
+def batch_option(default: int, help: str = "How many samples.") -> Callable[[Command], Command]:
+    """Return the option ``--batch-size``; ``None`` stands for the one size that a model is for, or the default."""
+    return click.option("--batch-size", type=click.IntRange(min=1), show_default=str(default), help=help)
+
+
 def named(text: str) -> str:
     """Return the text of an option that must not be empty; an empty path would be the current folder."""
     if not text:

@@ -24,14 +24,16 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Compute outputs with trained weights.")
 @model_argument
-@click.option("--weights", required=True, metavar="FILE", type=file_path, help="Weights of a training.")
+@click.option(
+    "--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: those of the model's own file]"
+)
 @data_option(
     "A file with x, and y where there are labels, or a built-in set, of which the test part is taken.  "
     "[default: what the model says]"
 )
 @click.option("--out", metavar="FILE.npz|.csv", type=file_path, help="File to write all outputs to.")
 @ops_option
-def predict(model: str, weights: Path, data: str | None, out: Path | None) -> None:
+def predict(model: str, weights: Path | None, data: str | None, out: Path | None) -> None:
     """Compute the outputs of MODEL on data, with the weights of a training.
 
     Prints the first outputs, and the accuracy where there are labels.
@@ -42,10 +44,13 @@ def predict(model: str, weights: Path, data: str | None, out: Path | None) -> No
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise DataError(f"--out: outputs are written as .npz or .csv; found {str(out)!r}")
     trained = load_model(model)
-    trained.load(weights)
+    if weights is not None:
+        trained.load(weights)
+    elif not trained.weighted:
+        raise click.UsageError(f"model {trained.name!r} has no weights of its own; give --weights")
     x, y = samples(trained, data)
     output = trained.predict(x)
-    rule = decision_rule(trained.record(1))
+    rule = decision_rule(trained.record(trained.batch or 1))
     outputs = Outputs(trained.output, output, y, rule)
     say("\n".join(columns(outputs.shown(), right=True)))
     if len(output) > SHOWN_ROWS:

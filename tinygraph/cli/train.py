@@ -24,6 +24,7 @@ DRAWN = ("curve.png", "graph.svg", "graph.gv")
 @click.command(short_help="Train a model on data.")
 @model_argument
 @data_option("Data to learn from: a built-in set, or a file with x and y.  [default: what the model says]")
+@click.option("--loss", metavar="NAME", help="What to train an .onnx file on, such as cross_entropy.")
 @click.option("--epochs", type=click.IntRange(min=1), help="How often each sample is seen.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="How many samples make a step.")
 @click.option("--learning-rate", type=float, help="How far a step goes.")
@@ -36,6 +37,7 @@ def train(
     context: click.Context,
     model: str,
     data: str | None,
+    loss: str | None,
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
@@ -48,18 +50,21 @@ def train(
     Ctrl-C stops early and keeps what was learned so far.
     """
     from tinygraph.errors import DataError
+    from tinygraph.interop.onnx import from_onnx
     from tinygraph.model import load_model
     from tinygraph.train import TrainingInterrupted, fit, load_data
     from tinygraph.train.arguments import as_optimizer
 
-    learner = load_model(model, seed)
+    if loss is not None and not model.lower().endswith(".onnx"):
+        raise DataError("--loss is for .onnx files; a model file names its own loss")
+    learner = load_model(model, seed) if loss is None else from_onnx(model, loss=loss)
     source = data or learner.training.data
     if source is None:
         raise DataError(f"model {learner.name!r} names no data of its own; give --data")
     material = load_data(source, learner)
     moves = as_optimizer(learner, optimizer, learning_rate)
     folder = prepared_folder(out or Path("runs") / file_name(learner.name))
-    epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.training.batch_size
+    epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
     introduce(learner, material)
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
     try:

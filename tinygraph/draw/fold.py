@@ -73,7 +73,12 @@ def _runs(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
     for k in range(1, _RUNS):
         first = max(cuts[-1] + 1, int(length * (k - 0.3)))
         around = range(first, max(first + 1, int(length * (k + 0.3))))
-        cuts.append(min(around, key=lambda cut: (crossing[cut], abs(cut - length * k))))
+        cut = min(around, key=lambda cut: (crossing[cut], abs(cut - length * k)))
+        # A card shows its last item, which should be an operation: a parameter belongs to what uses it.
+        while cut > cuts[-1] and not items[ordered[cut - 1].last].nodes:
+            cut -= 1
+        if cut > cuts[-1]:
+            cuts.append(cut)
     runs = [ordered[a:b] for a, b in zip(cuts, [*cuts[1:], len(ordered)], strict=True)]
     return [run[0] if len(run) == 1 else Part(tuple(i for part in run for i in part.items)) for run in runs]
 

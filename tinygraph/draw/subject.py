@@ -224,7 +224,8 @@ def subject_of(
         return unfinished_subject(thing, title)
     if isinstance(thing, Model):
         # The backward pass is that of training; without one, a model is shown as it predicts.
-        recording = thing.record(_samples(thing, feeds) or batch, training=backward and thing.loss is not None)
+        samples = thing.batch or _samples(thing, feeds) or batch
+        recording = thing.record(samples, training=backward and thing.loss is not None)
         items, ends, loss = equation_items(recording.equations), recording.whole.outputs, recording.loss
         wrt: Sequence[Tensor] = list(thing.parameters.values())
         title = (thing.title or thing.name) if title is None else title

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,33 @@ from tinygraph.graph.tensor import Tensor
 _SCALARS = (bool, int, float, complex)
 
 
+_whole: ContextVar[bool] = ContextVar("whole", default=False)
+
+
+@contextmanager
+def whole() -> Iterator[None]:
+    """Within this context a composite is recorded as one node, for a reader that has a word of its own for it.
+
+    >>> import tinygraph as tg
+    >>> x = tg.input("x", (2, 3))
+    >>> with whole():
+    ...     print(tg.Graph(tg.layer_norm(x, np.ones(3), np.zeros(3))).outputs[0].op.name)
+    layer_norm
+    """
+    token = _whole.set(True)
+    try:
+        yield
+    finally:
+        _whole.reset(token)
+
+
 def call(op: Op, inputs: Sequence[Any]) -> Any:
     """Record ``op`` when an input is a tensor; compute it when all are arrays."""
     for x in inputs:
         if x.__class__ is Tensor:
-            return op.compose(*inputs) if op.composite else apply(op, op.operands(*inputs))
+            if op.composite and not _whole.get():
+                return op.compose(*inputs)
+            return apply(op, op.operands(*inputs))
     return compute(op, inputs)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,12 +48,17 @@ class Layout:
     texts: dict[Tensor, str]
 
 
-def lay_out(nodes: Sequence[Tensor], outputs: Iterable[Tensor], names: Mapping[Tensor, str] | None = None) -> Layout:
+def lay_out(
+    nodes: Sequence[Tensor],
+    outputs: Iterable[Tensor],
+    names: Mapping[Tensor, str] | None = None,
+    digits: Callable[[Tensor], str | None] | None = None,
+) -> Layout:
     """Return the lines of a graph in its order.
 
     A node without a name that is used once is written inside the equation that uses it, while that stays short; the others
     without a name are called t1, t2, ... in their order. Names that several nodes share are made different. ``names`` are
-    names to use in place of nodes' own.
+    names to use in place of nodes' own; ``digits`` writes the constants that are numbers, by default to six digits.
     """
     uses = Counter(x for node in nodes for x in node.inputs[: _shown(node)])
     kept = set(outputs)
@@ -64,7 +69,7 @@ def lay_out(nodes: Sequence[Tensor], outputs: Iterable[Tensor], names: Mapping[T
     texts: dict[Tensor, tuple[str, int]] = {}
     lines: list[Equation] = []
     for node in nodes:
-        number = _number(node)
+        number = _bound(_digits(node) if digits is None else digits(node))
         if number is not None:
             texts[node] = number
             shown = node in kept or node in names
@@ -140,15 +145,19 @@ def leaf_note(node: Tensor) -> str:
     return "value" if node.kind == "tensor" else node.kind
 
 
-def _number(node: Tensor) -> tuple[str, int] | None:
-    """Return a constant as a number and how tightly that binds: one without a name, or equal to 1, with equal elements."""
+def _bound(number: str | None) -> tuple[str, int] | None:
+    """Return a number and how tightly it binds."""
+    return None if number is None else (number, _BINDING["neg"] if number.startswith("-") else _ATOM)
+
+
+def _digits(node: Tensor) -> str | None:
+    """Return a constant as a number: one without a name, or equal to 1, with equal elements."""
     if node.kind != "constant" or not node.size:
         return None
     first = node.value.flat[0]
     if (node.name and first != 1) or not (node.value == first).all():
         return None
-    text = f"{first:.6g}" if node.dtype.kind == "f" else str(first)
-    return text, _BINDING["neg"] if text.startswith("-") else _ATOM
+    return f"{first:.6g}" if node.dtype.kind == "f" else str(first)
 
 
 def _expression(node: Tensor, texts: Mapping[Tensor, tuple[str, int]]) -> tuple[str, int]:

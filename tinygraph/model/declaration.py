@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import keyword
 import math
 import re
@@ -21,11 +22,19 @@ from tinygraph.model.parse import Statement, parse_next, parse_size
 from tinygraph.model.places import Source, kind_of
 
 Size = int | Statement
+_TABLES = (
+    *("name", "title", "dtype", "batch", "weights"),
+    *("inputs", "parameters", "state", "blocks", "model", "training"),
+)
+_DTYPES = (
+    *("float32", "float64", "float16", "int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32", "uint64", "bool"),
+)
 
 
 @dataclass(frozen=True)
 class Input:
-    """A declared input: its shape without the batch axis, and its dtype.
+    """A declared input: its shape without the batch axis, and its dtype. One that is not ``batched`` is whole as it is.
 
     >>> Input((1, 8, 8), np.dtype("float32")).batch_shape(32)
     (32, 1, 8, 8)
@@ -33,10 +42,15 @@ class Input:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    batched: bool = True
 
     def batch_shape(self, batch: int) -> tuple[int, ...]:
         """Return the shape of a batch."""
-        return (batch, *self.shape)
+        return (batch, *self.shape) if self.batched else self.shape
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape is a batch, of any size."""
+        return shape[1:] == self.shape and len(shape) > 0 if self.batched else shape == self.shape
 
 
 @dataclass(frozen=True)
@@ -75,7 +89,7 @@ class Equations:
     attributes: dict[str, int | float] = field(default_factory=dict)
     state: dict[str, StateDeclaration] = field(default_factory=dict)
 
-    @property
+    @functools.cached_property
     def leaves(self) -> dict[str, ParameterDeclaration]:
         """Parameters and state: what keeps its value between recordings."""
         return {**self.parameters, **self.state}
@@ -102,7 +116,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Declaration:
-    """A whole declared model."""
+    """A whole declared model. ``batch`` is the only size of batch that it is for, and ``weights`` the file of its weights."""
 
     name: str
     title: str
@@ -113,6 +127,8 @@ class Declaration:
     blocks: dict[str, Equations]
     training: Training
     source: Source
+    batch: int | None = None
+    weights: str | None = None
 
 
 def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
@@ -132,9 +148,7 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
 
 def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     """Return the declaration that tables stand for, or raise ``ModelError`` at the first mistake."""
-    _only_keys(
-        source, tables, ("name", "title", "dtype", "inputs", "parameters", "state", "blocks", "model", "training")
-    )
+    _only_keys(source, tables, _TABLES)
     dtype = _dtype(source, tables.get("dtype", "float32"), "dtype", known=("float32", "float64"))
     model = _table(source, tables, "model")
     _only_keys(source, model, ("equations", "output", "loss"), "model")
@@ -161,18 +175,40 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
         },
         training=_training(source, _table(source, tables, "training", {})),
         source=source,
+        batch=_batch(source, tables),
+        weights=_weights(source, tables),
     )
 
 
+def _batch(source: Source, tables: Mapping[str, Any]) -> int | None:
+    batch = tables.get("batch")
+    if batch is not None and not _is_size(batch):
+        source.fail(f"batch must be a whole number of at least 1; found {batch!r}", "batch")
+    return batch
+
+
+def _weights(source: Source, tables: Mapping[str, Any]) -> str | None:
+    """Return the name of a file that lies beside the model's: a stranger's model reads no other folder."""
+    if tables.get("weights") is None:
+        return None
+    name = _text(source, tables, "weights")
+    if not name or name in (".", "..") or any(character in name for character in "/\\:\0"):
+        source.fail(f"weights must be the name of a file beside the model's; found {name!r}", "weights")
+    return name
+
+
 def _input(source: Source, name: str, spec: Any, dtype: np.dtype[Any]) -> Input:
-    path = ("inputs", name)
+    path, batched = ("inputs", name), True
     if isinstance(spec, dict):
-        _only_keys(source, spec, ("shape", "dtype"), *path)
+        _only_keys(source, spec, ("shape", "dtype", "batched"), *path)
         dtype = _dtype(source, spec.get("dtype", dtype.name), *path)
+        batched = spec.get("batched", True)
+        if not isinstance(batched, bool):
+            source.fail(f"input {name!r}: batched is true or false; found {batched!r}", *path)
         spec = spec.get("shape")
     if not isinstance(spec, (list, tuple)) or not all(_is_size(size) for size in spec):
         source.fail(f"input {name!r} needs a shape, a list of sizes without the batch; found {spec!r}", *path)
-    return Input(tuple(int(size) for size in spec), dtype)
+    return Input(tuple(int(size) for size in spec), dtype, batched)
 
 
 def _is_size(size: Any) -> bool:
@@ -188,7 +224,7 @@ def _state(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> State
     drawn = _drawn(source, what, spec, STATE_INITIALIZERS, keys, path)
     dtype = spec.get("dtype", "int64" if spec["init"] == "seed" else None)
     if dtype is not None:
-        dtype = _dtype(source, dtype, *path, known=("float32", "float64", "int32", "int64"))
+        dtype = _dtype(source, dtype, *path, known=_DTYPES)
     if spec["init"] == "seed" and dtype != np.int64:
         source.fail(f"{what} is drawn from the seed, as a whole number: its dtype is int64", *path)
     following = spec.get("next")
@@ -345,9 +381,7 @@ def _text(
     return text
 
 
-def _dtype(
-    source: Source, name: Any, *path: str, known: tuple[str, ...] = ("float32", "float64", "int32", "int64", "bool")
-) -> np.dtype[Any]:
+def _dtype(source: Source, name: Any, *path: str, known: tuple[str, ...] = _DTYPES) -> np.dtype[Any]:
     if not isinstance(name, str) or name not in known:
         source.fail(f"dtype must be one of {listing(known)}; found {name!r}", *path)
     return np.dtype(name)

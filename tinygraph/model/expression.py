@@ -21,7 +21,15 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.MatMult: operator.matmul,
     ast.Pow: operator.pow,
 }
-_ALLOWED = "names, numbers, + - * / @ **, unary minus, .T, .shape[i], x[...] and calls of operations and blocks"
+_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+}
+_ALLOWED = "names, numbers, + - * / @ **, unary minus, one comparison, .T, .shape[i], x[...] and calls of operations and blocks"
 _LARGEST = 10**12
 
 
@@ -88,6 +96,15 @@ class _Evaluator:
             return self._number(node, rule, left, right)
         if isinstance(node.op, ast.FloorDiv):
             self.statement.fail("// divides whole numbers only", node)
+        return rule(left, right)
+
+    def _compare(self, node: ast.Compare) -> Any:
+        rule = _COMPARISONS.get(type(node.ops[0]))
+        if rule is None or len(node.ops) > 1:
+            self.statement.fail(f"a comparison is one of > >= < <= == != between two; allowed are {_ALLOWED}", node)
+        left, right = self._operand(node.left), self._operand(node.comparators[0])
+        if not isinstance(left, Tensor) and not isinstance(right, Tensor):
+            self.statement.fail("a comparison needs a tensor", node)
         return rule(left, right)
 
     def _operand(self, node: ast.AST) -> Any:

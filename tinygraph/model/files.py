@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from pathlib import Path
 
 from tinygraph.errors import ModelError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.model.model import Model
+
+# Who reads the files of other formats; imported when one is met.
+_OTHER_FORMATS = {".onnx": ("tinygraph.interop.onnx", "from_onnx")}
 
 
 def bundled_models() -> dict[str, Path]:
@@ -19,7 +23,8 @@ def bundled_models() -> dict[str, Path]:
 def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
     """Return the model that a TOML file declares; the bundled ones go by name too.
 
-    ``seed`` draws the parameters; the file's own by default. Raises ``ModelError`` with file, line and column, and
+    ``seed`` draws the parameters; the file's own by default. A file of another format that holds a model with its weights,
+    ``.onnx``, is read too. Raises ``ModelError`` with file, line and column, and
     ``UnknownNameError`` for a name that is neither a file nor a bundled model.
 
     >>> load_model("notes_cnn").parameters["K1"].shape
@@ -36,6 +41,10 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
                 f"no model file {str(path)!r}, and no bundled model of that name{hint} ({listing(bundled)})"
             )
         file = bundled[str(path)]
+    if file.suffix.lower() in _OTHER_FORMATS:
+        module, name = _OTHER_FORMATS[file.suffix.lower()]
+        other: Model = getattr(importlib.import_module(module), name)(file)
+        return other
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

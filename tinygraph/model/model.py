@@ -108,21 +108,34 @@ class Model:
         model._build(declare(tables, source), None if path is None else Path(path), seed)
         return model
 
-    def _build(self, declaration: Declaration, path: Path | None, seed: int | None) -> None:
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any], values: Mapping[str, Any]) -> Model:
+        """Return the model that the tables of a model file declare, with values for parameters and state by name."""
+        model = cls.__new__(cls)
+        model._build(declare(tables, Source()), None, None, values)
+        return model
+
+    def _build(
+        self, declaration: Declaration, path: Path | None, seed: int | None, values: Mapping[str, Any] | None = None
+    ) -> None:
         self.declaration = declaration
         self.path = path
         self._program = Program(declaration)
         first_seed = declaration.training.seed if seed is None else checked_seed(seed)
-        self._parameters = Parameters(declaration.source, first_seed, declaration.dtype)
+        self._parameters = Parameters(declaration.source, first_seed, declaration.dtype, values)
         self._recordings: dict[tuple[int, bool], Recording] = {}
         self._plans: dict[tuple[int, str, int], Plan] = {}
         # Two samples and three, so that nothing that only works for one size of batch passes for a model.
-        for batch, training in ((2, False), (3, False), (2, True), (3, True)):
-            self.record(batch, training)
+        for training in (False, True):
+            for batch in (2, 3) if self.batch is None else (self.batch,):
+                self.record(batch, training)
         self._parameters.sort(list(declaration.main.leaves))
         needed = self._program.needed_for(self.output)
         self.features = tuple(name for name in self.inputs if name in needed)
+        self.weighted = values is not None or declaration.weights is not None
         self.labels = tuple(name for name in self.inputs if name not in needed)
+        if declaration.weights is not None and values is None:
+            self.load(Path(path or "").parent / declaration.weights)
 
     @property
     def name(self) -> str:
@@ -155,6 +168,11 @@ class Model:
         return self._program.modal
 
     @property
+    def batch(self) -> int | None:
+        """The only number of samples that the model is for, or ``None`` where any will do."""
+        return self.declaration.batch
+
+    @property
     def output(self) -> str:
         """The name of the output."""
         return self.declaration.main.output
@@ -185,6 +203,7 @@ class Model:
         """
         if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
             raise TinygraphError(f"a batch holds at least one sample; found {batch!r}")
+        self.check_batch(int(batch))
         key = (int(batch), bool(training) and self._program.modal)
         if key not in self._recordings or _stale(self._recordings[key]):
             leaves = {name: declare_input(name, i.batch_shape(int(batch)), i.dtype) for name, i in self.inputs.items()}
@@ -192,6 +211,18 @@ class Model:
             if len(self._recordings) > _MOST_RECORDINGS:
                 del self._recordings[next(iter(self._recordings))]
         return self._recordings[key]
+
+    def record_anew(self, batch: int, partial: bool = False) -> Recording:
+        """Return a new recording for ``batch`` samples, as in prediction; ``partial`` leaves the loss out."""
+        self.check_batch(batch)
+        leaves = {name: declare_input(name, i.batch_shape(batch), i.dtype) for name, i in self.inputs.items()}
+        only = self._program.needed_for(self.output) if partial else None
+        return record(self._program, self._parameters, leaves, only)
+
+    def check_batch(self, count: int) -> None:
+        """Raise ``DataError`` where samples do not divide into batches of the one size that the model is for."""
+        if self.batch and count != self.batch:
+            raise DataError(f"model {self.name!r} is for batches of {self.batch} samples alone; found {count}")
 
     def graph(self, batch: int) -> Graph:
         """Return the graph of output and loss for ``batch`` samples, as in prediction.
@@ -221,15 +252,16 @@ class Model:
         if missing:
             raise DataError(f"model {self.name!r} needs values for {listing(missing)}")
         leaves = {name: self._leaf(name, value) for name, value in feeds.items()}
-        if len({leaf.shape[0] for leaf in leaves.values()}) > 1:
-            raise DataError("the inputs hold different numbers of samples: " + _sizes(leaves))
+        batched = {name: leaf for name, leaf in leaves.items() if self.inputs[name].batched}
+        if len({leaf.shape[0] for leaf in batched.values()}) > 1:
+            raise DataError("the inputs hold different numbers of samples: " + _sizes(batched))
         whole = all(name in leaves for name in self.inputs)
         only = None if whole else self._program.needed_for(self.output)
         return record(self._program, self._parameters, leaves, only, training)
 
     def _leaf(self, name: str, value: Any) -> Tensor:
         if isinstance(value, Tensor):
-            if value.shape[1:] != self.inputs[name].shape or not value.shape:
+            if not self.inputs[name].fits(value.shape):
                 raise ShapeError(f"{value.describe()} does not fit input {name!r} of shape {self._expected(name)}")
             return value if value.dtype == self.inputs[name].dtype else self._cast(value, name)
         return Tensor("input", value=np.array(self.fitted(name, value)), name=name)
@@ -244,14 +276,16 @@ class Model:
         """Return ``value`` as a batch of the input called ``name``, or raise ``DataError`` or ``DTypeError``."""
         array = numeric_array(value, f"input {name!r}")
         declared = self.inputs[name]
-        if not array.ndim or array.shape[1:] != declared.shape:
+        if not declared.fits(array.shape):
             raise DataError(
                 f"input {name!r} of model {self.name!r} takes {self._expected(name)}; found shape {array.shape}"
             )
         return cast_array(array, declared.dtype, f"input {name!r} of model {self.name!r}")
 
     def _expected(self, name: str) -> str:
-        return f"(m{''.join(f', {size}' for size in self.inputs[name].shape)})"
+        declared = self.inputs[name]
+        samples = [str(self.batch or "m")] if declared.batched else []
+        return f"({', '.join([*samples, *map(str, declared.shape)])})"
 
     def __call__(self, *features: Any) -> Tensor:
         """Return the output for a batch, recorded on values; arguments are the inputs that the output depends on.
@@ -274,18 +308,22 @@ class Model:
         if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise DataError(f"a batch holds at least one sample; found batch_size {batch_size!r}")
         arrays = {name: self.fitted(name, value) for name, value in self._by_name(features).items()}
-        counts = {len(array) for array in arrays.values()}
+        samples = {name: array for name, array in arrays.items() if self.inputs[name].batched}
+        counts = {len(array) for array in samples.values()} or {self.batch or 1}
         if counts == {0} or len(counts) != 1:
             raise DataError(
-                f"predict takes the same number of samples for each input, at least one; found {_sizes(arrays)}"
+                f"predict takes the same number of samples for each input, at least one; found {_sizes(samples)}"
             )
+        total, batch_size = counts.pop(), self.batch or batch_size
+        if self.batch and total % self.batch:
+            self.check_batch(total)
         outputs = []
-        for start in range(0, counts.pop(), batch_size):
-            batch = {name: array[start : start + batch_size] for name, array in arrays.items()}
-            count = len(next(iter(batch.values())))
+        for start in range(0, total, batch_size):
+            count = min(batch_size, total - start)
+            batch = arrays | {name: array[start : start + count] for name, array in samples.items()}
             evaluate = self.plan_for(count, "output") if compiled else partial(run, self.record(count).output)
             outputs.append(evaluate(batch)[0])
-        return np.concatenate(outputs)
+        return np.concatenate(outputs) if len(outputs) > 1 else outputs[0]
 
     def plan_for(self, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
         """Return the plan for ``batch`` samples of the output alone, or of the graph of output and loss; compiled once.
@@ -347,16 +385,20 @@ class Model:
         """
         load_weights(path, self._parameters.tensors, self.name)
 
+    def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
+        """Write the model, with its weights, as an ONNX file; see ``tg.to_onnx``."""
+        from tinygraph.interop.onnx import to_onnx
+
+        to_onnx(self, path, loss=loss)
+
     def __reduce__(self) -> Any:
         """Copy and pickle a model as its declaration, seed, and the values of parameters and state."""
         values = {name: tensor.value for name, tensor in self._parameters.tensors.items()}
         return _restored, (self.declaration, self.path, self.seed, values)
 
     def __str__(self) -> str:
-        two, three = self.record(2, training=True), self.record(3, training=True)
-        rows = [
-            [name, "input", f"{i.dtype} (m{''.join(f', {s}' for s in i.shape)})", ""] for name, i in self.inputs.items()
-        ]
+        two, three = (self.record(self.batch or count, training=True) for count in (2, 3))
+        rows = [[name, "input", f"{i.dtype} {self._expected(name)}", ""] for name, i in self.inputs.items()]
         rows += [[name, "parameter", f"{p.dtype} {p.shape}", f"{p.size:,}"] for name, p in self.parameters.items()]
         rows += [[name, "state", f"{s.dtype} {s.shape}", ""] for name, s in self.state.items()]
         for a, b in zip(two.equations, three.equations, strict=True):
@@ -393,7 +435,5 @@ def _sizes(arrays: Mapping[str, Any]) -> str:
 
 def _restored(declaration: Declaration, path: Path | None, seed: int, values: Mapping[str, Any]) -> Model:
     model = Model.__new__(Model)
-    model._build(declaration, path, seed)
-    for name, value in values.items():
-        model._parameters.tensors[name].value = value
+    model._build(declaration, path, seed, values)
     return model

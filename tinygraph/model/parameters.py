@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,8 +27,10 @@ _MOST_ELEMENTS = 10**9
 class Parameters:
     """Parameters and state by name, with what is needed to draw them again."""
 
-    def __init__(self, source: Source, seed: int, dtype: np.dtype[Any]) -> None:
+    def __init__(self, source: Source, seed: int, dtype: np.dtype[Any], given: Mapping[str, Any] | None = None) -> None:
         self.source, self.seed, self.dtype = source, seed, dtype
+        # Values by name that stand in place of those that would be drawn first.
+        self.given = dict(given or {})
         self.tensors: dict[str, Tensor] = {}
         self.declarations: dict[str, ParameterDeclaration] = {}
 
@@ -44,7 +47,8 @@ class Parameters:
         shape = self._shape(scope, full, name, declared)
         if known is None:
             make = {"parameter": parameter, "state": state}[declared.kind]
-            self.tensors[full] = make(self._drawn(full, shape, declared), full)
+            value = self.given.pop(full, None)
+            self.tensors[full] = make(self._drawn(full, shape, declared) if value is None else value, full)
             self.declarations[full] = declared
         elif known.shape != shape:
             self.source.fail(f"the shape of {declared.kind} {name!r} depends on the batch size", *declared.path)

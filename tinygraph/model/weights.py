@@ -35,12 +35,13 @@ def save_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor],
         raise WeightsError(f"{path}: cannot be written: there is no folder {str(target.parent)!r}")
     data = _sealed(save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}), model)
     try:
-        _write(target, data)
+        write_whole(target, data)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
 
 
-def _write(target: Path, data: bytes) -> None:
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a file; one that was there is replaced only when the new one is whole."""
     # A name of its own, so that two savings at once do not write into each other's file; unlike what tempfile makes, the
     # file gets the permissions that any new file gets.
     partial = target.with_name(f"{secrets.token_hex(8)}.partial")

@@ -30,9 +30,14 @@ def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y"))
         if y is None:
             raise DataError(f"the model's loss needs labels for {listing(model.labels)}, and {called[1]} is None")
         given |= _by_name(called[1], y, model.labels)
+    for name in given:
+        if not model.inputs[name].batched:
+            raise DataError(f"the model's input {name!r} does not hold samples, so data cannot be fed to it in batches")
     arrays = {name: _fitted(what, array, name, model.inputs[name]) for name, (what, array) in given.items()}
     _check_counts(given, arrays)
-    check_labels(model.record(1), arrays, {name: what for name, (what, _) in given.items()})
+    if model.batch and len(next(iter(arrays.values()))) % model.batch:
+        model.check_batch(len(next(iter(arrays.values()))))
+    check_labels(model.record(model.batch or 1), arrays, {name: what for name, (what, _) in given.items()})
     return arrays
 
 

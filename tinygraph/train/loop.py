@@ -103,7 +103,7 @@ def fit(
         as_data(model, settings.data if data is None else data),
         as_optimizer(model, optimizer),
         whole("fit", "epochs", settings.epochs if epochs is None else epochs, 1),
-        whole("fit", "batch_size", settings.batch_size if batch_size is None else batch_size, 1),
+        whole("fit", "batch_size", model.batch or settings.batch_size if batch_size is None else batch_size, 1),
         whole("fit", "seed", settings.seed if seed is None else seed, 0),
         as_callback(callback),
         compiled,
@@ -130,7 +130,7 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
     4
     """
     data = as_data(as_model("evaluate", model), data)
-    size = whole("evaluate", "batch_size", batch_size, 1)
+    size = whole("evaluate", "batch_size", model.batch or batch_size, 1)
     return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
 
 
@@ -172,7 +172,11 @@ class Trainer:
             self._step(means, feeds, epoch, step)
             train = means.metrics
             self._report(Progress(epoch, self.epochs, step, steps, train.loss, train.accuracy))
-        test = None if self.test is None else _metrics(self.model, self.test, EVALUATION_BATCH, self.compiled)
+        test = (
+            None
+            if self.test is None
+            else _metrics(self.model, self.test, self.model.batch or EVALUATION_BATCH, self.compiled)
+        )
         test_loss, test_accuracy = (test.loss, test.accuracy) if test else (None, None)
         row = Row(epoch, train.loss, train.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
         self.history.rows.append(row)

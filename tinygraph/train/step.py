@@ -93,6 +93,7 @@ class RecordedStep:
     @classmethod
     def record(cls, model: Model, optimizer: Optimizer, batch_size: int) -> RecordedStep:
         """Record the step of a model on ``batch_size`` samples."""
+        model.check_batch(batch_size)
         # A fresh recording: one made before the parameters last moved may hold values computed from the old ones.
         recording = model.trace(
             {name: declare_input(name, i.batch_shape(batch_size), i.dtype) for name, i in model.inputs.items()},

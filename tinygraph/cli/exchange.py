@@ -1,0 +1,74 @@
+"""``tinygraph import`` and ``tinygraph export``: models from and for other programs, as ONNX files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tinygraph.cli.options import file_path, model_argument, ops_option
+from tinygraph.cli.terminal import say
+
+
+def _sizes(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, int]:
+    sizes = {}
+    for text in given:
+        name, _, number = text.rpartition("=")
+        if not name or not number.isdigit():
+            raise click.BadParameter(f"a size is given as NAME=NUMBER; found {text!r}")
+        sizes[name] = int(number)
+    return sizes
+
+
+@click.command("import", short_help="Write an ONNX file as a model file and weights.")
+@click.argument("file", type=file_path)
+@click.option("-o", "--out", metavar="FILE.toml", type=file_path, help="Model file to write.  [default: NAME.toml]")
+@click.option("--output", metavar="NAME", help="Which output of the graph.  [default: the first]")
+@click.option("--loss", metavar="NAME", help="A loss to put behind the output, such as cross_entropy, or an output.")
+@click.option(
+    "--size", "sizes", metavar="NAME=NUMBER", multiple=True, callback=_sizes, help="A size the file only names."
+)
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="What float32 in the file is read as.")
+def import_(
+    file: Path, out: Path | None, output: str | None, loss: str | None, sizes: dict[str, int], dtype: str | None
+) -> None:
+    """Write the model in the ONNX FILE as equations, NAME.toml, with its weights beside it, NAME.safetensors.
+
+    The model file is like any other: it can be read, changed, drawn, checked and trained, and needs ONNX no more.
+    """
+    from tinygraph.cli.folders import file_name
+    from tinygraph.errors import TinygraphError
+    from tinygraph.interop.onnx.model import declared_in
+    from tinygraph.interop.onnx.tables import model_text
+    from tinygraph.model import Model
+
+    declared = declared_in(file, output=output, loss=loss, sizes=sizes, dtype=dtype)
+    path = out or Path(f"{file_name(file.stem)}.toml")
+    if path.suffix != ".toml":
+        raise TinygraphError(f"a model file ends in .toml; found {str(path)!r}")
+    weights = path.with_suffix(".safetensors")
+    model = Model.from_tables(declared.tables, declared.values)
+    model.save(weights)
+    path.write_text(model_text({**declared.tables, "weights": weights.name}), encoding="utf-8")
+    parameters = sum(parameter.size for parameter in model.parameters.values())
+    count = len(declared.tables["model"]["equations"].splitlines())
+    say(f"wrote {path} ({count:,} equations) and {weights.name} ({parameters:,} parameters)")
+
+
+@click.command(short_help="Write a model as an ONNX file.")
+@model_argument
+@click.option("-o", "--out", metavar="FILE.onnx", type=file_path, help="File to write.  [default: NAME.onnx]")
+@click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: initial values]")
+@click.option("--loss", is_flag=True, help="Write the loss too, as a second output, with the labels as inputs.")
+@ops_option
+def export(model: str, out: Path | None, weights: Path | None, loss: bool) -> None:
+    """Write MODEL, with its weights, as an ONNX file: what it computes in prediction, for any number of samples."""
+    from tinygraph.cli.folders import file_name
+    from tinygraph.model import load_model
+
+    written = load_model(model)
+    if weights is not None:
+        written.load(weights)
+    path = out or Path(f"{file_name(written.name)}.onnx")
+    written.to_onnx(path, loss=loss)
+    say(f"wrote {path}")

@@ -1,0 +1,73 @@
+"""ONNX: the door. ``from_onnx`` reads a model, ``to_onnx`` writes one, ``Backend`` is ONNX's own interface.
+
+What is behind it, the package ``onnx`` too, is imported when it is needed, not before.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from tinygraph.graph.graph import Graph
+    from tinygraph.graph.tensor import Tensor
+    from tinygraph.model import Model
+
+__all__ = ["Backend", "from_onnx", "to_onnx"]
+
+
+def from_onnx(
+    path: str | os.PathLike[str],
+    *,
+    output: str | None = None,
+    loss: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+    dtype: npt.DTypeLike | None = None,
+) -> Model:
+    """Return the model in an ONNX file: equations and parameters like any other, with the weights of the file.
+
+    ``output`` names one of the graph's outputs, by default the first. ``loss`` makes the model trainable: it names
+    an output of the graph that is one number, or an operation such as ``"cross_entropy"`` that is put behind the output and
+    takes labels ``y``. ``sizes`` gives sizes to those that the file only names; the first axis of the inputs, where it
+    has no size, is the batch. ``dtype="float64"`` reads float32 as float64. Raises ``OnnxError``.
+
+    >>> import tinygraph as tg
+    >>> tg.from_onnx("missing.onnx")
+    Traceback (most recent call last):
+    tinygraph.errors.OnnxError: missing.onnx: there is no such file
+    """
+    from tinygraph.interop.onnx.model import model_in
+
+    return model_in(path, output=output, loss=loss, sizes=sizes, dtype=dtype)
+
+
+def to_onnx(model: Model | Graph | Tensor, path: str | os.PathLike[str], *, loss: bool = False) -> None:
+    """Write a model, with its weights, as an ONNX file of operator set 21.
+
+    Written is what the model computes in prediction: its output, for any number of samples. With ``loss=True`` the loss is
+    a second output, and the labels are inputs. A graph is written in the sizes that it was recorded for. Raises
+    ``OnnxError`` for an operation that ONNX has no operator for.
+
+    >>> import tinygraph as tg
+    >>> tg.to_onnx(tg.load_model("xor"), "no/such/folder/xor.onnx")
+    Traceback (most recent call last):
+    tinygraph.errors.OnnxError: no/such/folder/xor.onnx: cannot be written: there is no folder 'no/such/folder'
+    """
+    from tinygraph.interop.onnx.export import save_onnx
+
+    save_onnx(model, path, loss)
+
+
+def __getattr__(name: str) -> Any:
+    """Return ``Backend``, which needs the package ``onnx`` to be defined at all."""
+    if name != "Backend":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from tinygraph.interop.onnx.package import package
+
+    package()
+    from tinygraph.interop.onnx.backend import Backend
+
+    return Backend

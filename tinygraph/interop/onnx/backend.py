@@ -1,0 +1,125 @@
+"""ONNX's own interface of a backend, so that its official tests, and programs that know it, can run tinygraph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from onnx.backend.base import Backend as OnnxBackend
+from onnx.backend.base import BackendRep
+
+from tinygraph.errors import OnnxError, listing
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.run import run
+from tinygraph.graph.tensor import Tensor
+from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, known_early, nodes_of
+from tinygraph.interop.onnx.read import File, checked
+from tinygraph.interop.onnx.tensors import Array
+
+
+class Prepared(BackendRep):
+    """A model ready to run. Recorded once for each set of shapes, or for each run where inputs say how to compute."""
+
+    def __init__(self, file: File) -> None:
+        self.file = file
+        self.output_names = [output.name for output in file.proto.graph.output]
+        self.nodes = nodes_of(file, self.output_names)
+        self.inputs = inputs_of(file)
+        self.early = known_early(file, self.nodes)
+        self._recorded: dict[Any, tuple[Imported, dict[str, Tensor]]] = {}
+
+    def run(self, inputs: Any, **kwargs: Any) -> tuple[Array, ...]:
+        """Return the outputs for inputs, given as a list in their order, a mapping, or one array."""
+        arrays = self._arrays(inputs)
+        imported, leaves = self._imported(arrays)
+        feeds: dict[Any, Array] = {leaf: arrays[name] for name, leaf in leaves.items()}
+        feeds |= {weight.tensor: weight.array for weight in imported.weights.values()}
+        tensors = list({id(t): t for t in imported.outputs.values() if isinstance(t, Tensor)}.values())
+        graph = Graph(tensors)
+        known = set(graph.nodes)
+        with np.errstate(all="ignore"):
+            values = run(graph, {leaf: array for leaf, array in feeds.items() if leaf in known}) if tensors else ()
+        found = dict(zip(tensors, values, strict=True))
+        return tuple(found[x] if isinstance(x, Tensor) else np.array(x) for x in imported.outputs.values())
+
+    def _arrays(self, inputs: Any) -> dict[str, Array]:
+        if not isinstance(inputs, dict):
+            listed = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+            if len(listed) > len(self.inputs):
+                self.file.fail(f"it takes {listing(self.inputs)}; found {len(listed)} inputs")
+            inputs = dict(zip(self.inputs, listed, strict=False))
+        missing = [name for name in self.inputs if name not in inputs]
+        if missing:
+            self.file.fail(f"no value is given for {listing(missing)}")
+        for name, value in inputs.items():
+            if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind not in "biufc":
+                self.file.fail(f"input {name!r} is no array of numbers that NumPy has")
+        return {name: np.asarray(inputs[name]) for name in self.inputs}
+
+    def _imported(self, arrays: dict[str, Array]) -> tuple[Imported, dict[str, Tensor]]:
+        key = None if self.early else tuple((array.shape, array.dtype) for array in arrays.values())
+        if key is not None and key in self._recorded:
+            return self._recorded[key]
+        leaves = {
+            name: Tensor("input", None, (), None, array.shape, array.dtype, name)
+            for name, array in arrays.items()
+            if name not in self.early
+        }
+        early = {name: arrays[name] for name in self.early}
+        imported = Importer(self.file, {**early, **leaves}).outputs(self.output_names, self.nodes)
+        if key is not None:
+            self._recorded = {key: (imported, leaves)}
+        return imported, leaves
+
+
+class Backend(OnnxBackend):
+    """tinygraph as a backend of ONNX: ``Backend.run_model(model, inputs)``, ``Backend.prepare(model).run(inputs)``.
+
+    Whatever a model holds that the table of operators lacks is an ``OnnxError`` when it is prepared.
+    """
+
+    @classmethod
+    def is_compatible(cls, model: Any, device: str = "CPU", **kwargs: Any) -> bool:
+        """Whether every operator of a model is in the table."""
+        try:
+            cls.prepare(model, device)
+        except OnnxError:
+            return False
+        return True
+
+    @classmethod
+    def prepare(cls, model: Any, device: str = "CPU", **kwargs: Any) -> Prepared:
+        """Return a model ready to run. Raises ``OnnxError``."""
+        file = checked(model, model.graph.name or "model")
+        for value in inputs_of(file).values():
+            file.dtype_of(value)
+        for value in file.proto.graph.output:
+            file.dtype_of(value)
+        return Prepared(file)
+
+    @classmethod
+    def run_model(cls, model: Any, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Array, ...]:
+        """Return the outputs of a model."""
+        return cls.prepare(model, device).run(inputs)
+
+    @classmethod
+    def run_node(cls, node: Any, inputs: Any, device: str = "CPU", outputs_info: Any = None, **kwargs: Any) -> Any:
+        """Return the outputs of one node, in the newest operator set or in ``opset_version``."""
+        from onnx import defs, helper
+
+        arrays = [np.asarray(value) for value in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
+        named = [name for name in node.input if name]
+        declared = [
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            for name, array in zip(named, arrays, strict=True)
+        ]
+        results = [helper.make_tensor_value_info(name, 1, None) for name in node.output if name]
+        graph = helper.make_graph([node], node.op_type, declared, results)
+        version = kwargs.get("opset_version", defs.onnx_opset_version())
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", version)])
+        return cls.run_model(model, arrays, device)
+
+    @classmethod
+    def supports_device(cls, device: str) -> bool:
+        """Whether there is such a device: the CPU."""
+        return device.partition(":")[0] == "CPU"

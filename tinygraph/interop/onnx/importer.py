@@ -1,0 +1,298 @@
+"""From an ONNX graph to tinygraph's: node by node, by the table. What does not depend on data is computed on the way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from tinygraph.errors import OnnxError, TinygraphError, listing, nearest
+from tinygraph.graph.tensor import Tensor
+from tinygraph.interop.onnx.functions import body_of, is_defined
+from tinygraph.interop.onnx.node import Node, Value, is_constant
+from tinygraph.interop.onnx.package import package
+from tinygraph.interop.onnx.read import File
+from tinygraph.interop.onnx.table import OPERATORS
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, Array
+from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
+from tinygraph.ops.shape import reshape
+
+_DOMAINS = ("", "ai.onnx")
+# What a file that tinygraph wrote says of itself: the arrays that are not learned.
+STATE = "tinygraph.state"
+# What these say of a weight is known, or is the weight again.
+_OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"})
+
+
+@dataclass
+class Weight:
+    """An array of real numbers that computation on data may meet; it is then a parameter, in the shape first asked for.
+
+    Running statistics are state instead: they follow the batches of ``follows`` in training, by ``statistic`` and ``momentum``.
+    """
+
+    name: str
+    array: Array
+    tensor: Tensor | None = None
+    follows: Tensor | None = None
+    statistic: str = ""
+    momentum: float = 0.1
+
+    def recorded(self, columns: int = 0, kind: Literal["parameter", "state"] = "parameter") -> Tensor:
+        """Return the parameter; where it holds a number for each channel, with an axis for each axis of an image."""
+        column = columns > 0 and self.array.ndim == 1
+        shape = (self.array.shape[0],) + (1,) * columns if column else self.array.shape
+        if self.tensor is None:
+            self.array = self.array.reshape(shape)
+            self.tensor = Tensor(kind, None, (), None, shape, self.array.dtype, self.name)
+        tensor: Tensor = self.tensor if self.tensor.shape == shape else reshape(self.tensor, shape)
+        return tensor
+
+
+@dataclass
+class Imported:
+    """What came of a graph: its outputs by name, its weights, and the name of every tensor that the file names."""
+
+    outputs: dict[str, Value]
+    weights: dict[str, Weight]
+    names: dict[Tensor, str] = field(default_factory=dict)
+
+
+def nodes_of(file: File, outputs: Iterable[str]) -> list[Node]:
+    """Return the nodes that outputs are computed from, in order, each known to the table. Raises ``OnnxError``."""
+    needed = set(outputs)
+    found: list[Node] = []
+    for proto in reversed(file.proto.graph.node):
+        if needed & set(proto.output):
+            needed |= set(proto.input)
+            found.append(Node(proto, file.opset, file.name, file.folder))
+    found.reverse()
+    _check_known(found)
+    for node in found:
+        _check_form(node)
+    return found
+
+
+def _check_known(nodes: Iterable[Node]) -> None:
+    unknown = [node for node in nodes if not _is_known(node)]
+    if not unknown:
+        return
+    first, others = unknown[0], sorted({node.op_type for node in unknown} - {unknown[0].op_type})
+    also = f"; nor for {listing(others)}" if others else ""
+    hint = nearest(first.op_type, OPERATORS) if first.proto.domain in _DOMAINS else ""
+    first.fail(f"there is no operation for it{hint}{also} (docs/onnx_operators.md lists those that there are)")
+
+
+def _is_known(node: Node) -> bool:
+    return node.proto.domain in _DOMAINS and (node.op_type in OPERATORS or is_defined(node))
+
+
+def _check_form(node: Node) -> None:
+    """Hold a node against ONNX's own definition of its operator: attributes, their types, how many inputs and outputs."""
+    defs = package().defs
+    try:
+        schema = defs.get_schema(node.op_type, node.opset, "")
+    except defs.SchemaError:
+        node.fail("its operator set does not have this operator")
+    if schema.deprecated:
+        node.fail("its operator set has withdrawn this operator")
+    for attribute in node.proto.attribute:
+        if attribute.name not in schema.attributes:
+            node.fail(f"it has no attribute {attribute.name!r}{nearest(attribute.name, schema.attributes)}")
+        if int(schema.attributes[attribute.name].type.value) != attribute.type:
+            node.fail(f"its attribute {attribute.name!r} is of the wrong type")
+    for what, found, least, most in (
+        ("input", len(node.inputs), schema.min_input, schema.max_input),
+        ("output", len(node.outputs), schema.min_output, schema.max_output),
+    ):
+        if not least <= found <= most:
+            node.fail(f"it takes {least} to {most} {what}s; found {found}")
+
+
+def inputs_of(file: File) -> dict[str, Any]:
+    """Return the inputs that have no value in the file, as ONNX declares them, by name."""
+    given = {tensor.name for tensor in file.proto.graph.initializer}
+    return {value.name: value for value in file.proto.graph.input if value.name not in given}
+
+
+def known_early(file: File, nodes: Iterable[Node]) -> set[str]:
+    """Return the inputs of a graph that say how something is computed, such as a shape: they must be known to record it."""
+    declared = inputs_of(file)
+    types = {name: _as_declared(file, value) for name, value in declared.items()}
+    early: set[str] = set()
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        if node.op_type not in OPERATORS:
+            given = [types.get(name) for name in node.inputs]
+            if all(x is not None or not name for x, name in zip(given, node.inputs, strict=True)):
+                body = body_of(node, given, "")
+                _check_known(body)
+                waiting += body
+            continue
+        asked = not early.isdisjoint(node.outputs) and node.op_type not in ("Shape", "Size")
+        places = range(len(node.inputs)) if asked else OPERATORS[node.op_type].constants
+        early.update(node.inputs[i] for i in places if i < len(node.inputs) and node.inputs[i])
+    return early & set(declared)
+
+
+def _as_declared(file: File, value: Any) -> Tensor:
+    """Return an input as a tensor, in the sizes that the file gives it; an open one is 1."""
+    sizes = tuple(max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim)
+    return Tensor("input", None, (), None, sizes, file.dtype_of(value), value.name)
+
+
+class Importer:
+    """The work of one import: ``leaves`` are values or tensors for the graph's inputs, by name.
+
+    ``dtype`` takes the place of float32 wherever the file speaks of it.
+    """
+
+    def __init__(self, file: File, leaves: Mapping[str, Value], dtype: np.dtype[Any] | None = None) -> None:
+        self.file, self.dtype = file, dtype
+        self.values: dict[str, Value] = dict(leaves)
+        self.weights: dict[str, Weight] = {}
+        self.names: dict[Tensor, str] = {}
+        # In files of tinygraph's own, results that had no name in the model need none again.
+        self._unnamed = UNNAMED if file.proto.producer_name == PRODUCER else "\0"
+        self._left = 2 * MOST_ELEMENTS
+        # Tensors that depend on weights alone.
+        self._free: set[Tensor] = set()
+
+    def outputs(self, names: Iterable[str], nodes: Iterable[Node]) -> Imported:
+        """Return outputs by name, computed where they do not depend on data and recorded where they do."""
+        self._read_initializers(names, nodes := list(nodes))
+        for node in nodes:
+            self._do(node)
+        outputs = {name: self._tensor(self.values[name]) for name in names}
+        return Imported(outputs, {w.name: w for w in self.weights.values() if w.tensor is not None}, self.names)
+
+    def _read_initializers(self, outputs: Iterable[str], nodes: Iterable[Node]) -> None:
+        needed = set(outputs).union(*(node.inputs for node in nodes))
+        told = {entry.key: entry.value for entry in self.file.proto.metadata_props}
+        kept = told.get(STATE, "").split()
+        for tensor in self.file.proto.graph.initializer:
+            if tensor.name in needed and tensor.name not in self.values:
+                self._keep(tensor.name, self._typed(self.file.array(tensor)), weight=tensor.name not in kept)
+
+    def _typed(self, array: Array) -> Array:
+        if self.dtype is None or array.dtype != np.float32:
+            return array
+        if array.size and not any(array.strides):
+            # A view of one number, which takes no memory, stays one.
+            return np.broadcast_to(array.flat[0].astype(self.dtype), array.shape)
+        return array.astype(self.dtype)
+
+    def _keep(self, name: str, value: Value, weight: bool) -> None:
+        """Note a value by its name; real numbers that are not one alone are weights."""
+        if is_constant(value) and not isinstance(value, Weight):
+            if weight and value.dtype.kind == "f" and value.ndim and value.size:
+                value = self.weights[name] = Weight(name, value)
+        elif isinstance(value, Tensor) and value.op is not None and not name.startswith(self._unnamed):
+            self.names.setdefault(value, name)
+        self.values[name] = value
+
+    def _do(self, node: Node) -> None:
+        given = [self.values[name] if name else None for name in node.inputs]
+        if node.op_type not in OPERATORS:
+            body = body_of(node, [x.array if isinstance(x, Weight) else x for x in given], self._unnamed)
+            _check_known(body)
+            for part in body:
+                self._do(part)
+            return
+        operator = OPERATORS[node.op_type]
+        if node.opset < operator.since:
+            node.fail(f"it is understood from operator set {operator.since} on")
+        if node.op_type == "Identity" or (node.op_type == "Dropout" and len(node.outputs) == 1):
+            self._keep(node.outputs[0], operator.rule(node, *given), weight=False)
+            return
+        arrays = [x.array if isinstance(x, Weight) else x for x in given]
+        recorded = any(isinstance(x, Tensor) for x in given)
+        if not recorded and (node.op_type in _OF_WEIGHTS or not any(isinstance(x, Weight) for x in given)):
+            results = self._folded(node, operator.rule, arrays)
+        else:
+            results = self._called(node, operator.rule, self._operands(node, given))
+        results = results if isinstance(results, tuple) else (results,)
+        if not recorded or self._free.issuperset(x for x in given if isinstance(x, Tensor)):
+            # Weights alone: computed once, when the model is recorded.
+            self._free.update(x for x in results if isinstance(x, Tensor))
+            self._spend(node, results)
+        for name, value in zip(node.outputs, results, strict=False):
+            if name:
+                self._keep(name, value, weight=_makes_weights(node, given, value))
+
+    def _operands(self, node: Node, given: list[Value]) -> list[Value]:
+        """Return inputs as they are recorded: weights as parameters, except where they say how something is computed."""
+        operator = OPERATORS[node.op_type]
+        images = max((x.ndim for x in given[:1] if isinstance(x, Tensor)), default=0) - 2
+        operands = []
+        for place, x in enumerate(given):
+            if isinstance(x, Weight):
+                known = place in operator.constants
+                columns = images if place in operator.columns else 0
+                state = place in operator.state and x.tensor is None
+                x = x.array if known else x.recorded(columns, "state" if state else "parameter")
+            operands.append(x)
+        for place, statistic in operator.state.items():
+            weight = given[place]
+            if isinstance(weight, Weight) and weight.tensor is not None and weight.tensor.kind == "state":
+                self._let_follow(node, weight, operands[0], statistic)
+        return operands
+
+    def _let_follow(self, node: Node, weight: Weight, x: Value, statistic: str) -> None:
+        """Note what running statistics are of; those of two tensors follow neither."""
+        once = not weight.statistic and isinstance(x, Tensor)
+        weight.follows, weight.statistic = (x if once else None), statistic
+        # ONNX says how much of the old is kept; what is left over from that is how far a step goes.
+        weight.momentum = float(str(np.float32(1 - node.number("momentum", 0.9))))
+
+    def _folded(self, node: Node, rule: Callable[..., Any], arrays: list[Value]) -> Any:
+        """Compute on arrays. What small ones can grow to is found out from shapes first."""
+        places = OPERATORS[node.op_type].constants
+        sizes = [x.size for x in arrays if x is not None]
+        if math.prod(sizes) > MOST_ELEMENTS:
+            shaped = [
+                x if x is None or i in places else Tensor("input", None, (), None, x.shape, x.dtype, f"input{i}")
+                for i, x in enumerate(arrays)
+            ]
+            trial = self._called(node, rule, shaped)
+            for result in trial if isinstance(trial, tuple) else (trial,):
+                node.checked_size(result.shape)
+        results = self._called(node, rule, arrays)
+        return tuple(map(self._typed, results)) if isinstance(results, tuple) else self._typed(results)
+
+    def _spend(self, node: Node, results: tuple[Value, ...]) -> None:
+        """Keep account of what is computed without data."""
+        self._left -= sum(math.prod(node.checked_size(result.shape)) for result in results)
+        if self._left < 0:
+            node.fail(f"what the file computes without data grows beyond {2 * MOST_ELEMENTS:,} elements")
+
+    def _called(self, node: Node, rule: Callable[..., Any], operands: list[Value]) -> Any:
+        if self.dtype is not None:
+            node.float32 = self.dtype
+        try:
+            with np.errstate(all="ignore"):
+                return rule(node, *operands)
+        except OnnxError:
+            raise
+        except TinygraphError as error:
+            node.fail(str(error))
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError) as error:
+            node.fail(f"its inputs and attributes do not fit: {error}")
+
+    def _tensor(self, value: Value) -> Value:
+        return value.recorded() if isinstance(value, Weight) else value
+
+
+def _makes_weights(node: Node, given: list[Value], value: Value) -> bool:
+    """Whether what a node computes without data is learned, and not a part of how the model computes.
+
+    That is so of weights in another dtype, and of arrays that a file fills with one number for want of the true ones; zeros
+    and ones are masks and the like.
+    """
+    if node.op_type in ("Cast", "CastLike"):
+        return isinstance(given[0], Weight)
+    return node.op_type == "ConstantOfShape" and value.size > 0 and value.flat[0] not in (0, 1)

@@ -1,0 +1,250 @@
+"""From an ONNX file to a declared model: the tables of a model file, and the values of its weights."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.errors import ModelError, OnnxError, listing, nearest
+from tinygraph.graph.registry import OPERATIONS, is_operation
+from tinygraph.graph.tensor import Tensor
+from tinygraph.interop.onnx.batch import BATCHES
+from tinygraph.interop.onnx.equations import Written, written
+from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, nodes_of
+from tinygraph.interop.onnx.node import Node
+from tinygraph.interop.onnx.read import File, read
+from tinygraph.interop.onnx.tensors import Array
+from tinygraph.model.model import Model
+
+# What a file that tinygraph wrote says of itself.
+OUTPUT, LOSS, TITLE = "tinygraph.output", "tinygraph.loss", "tinygraph.title"
+_REAL = ("float32", "float64")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A model as the tables of a model file, with the values of its parameters and state by name."""
+
+    tables: dict[str, Any]
+    values: dict[str, Array]
+
+
+@dataclass(frozen=True)
+class InputShape:
+    """An input of a graph: sizes, some of them names or unknown, and a dtype."""
+
+    name: str
+    sizes: tuple[int | str | None, ...]
+    dtype: np.dtype[Any]
+
+
+def model_in(path: str | os.PathLike[str], **options: Any) -> Model:
+    """Return the model in an ONNX file. The options are those of ``from_onnx``."""
+    declared = declared_in(path, **options)
+    try:
+        return Model.from_tables(declared.tables, declared.values)
+    except ModelError as error:
+        raise OnnxError(f"{path}: as equations it is no model: {error}") from None
+
+
+def declared_in(
+    path: str | os.PathLike[str],
+    *,
+    output: str | None = None,
+    loss: str | None = None,
+    sizes: Mapping[str, int] | None = None,
+    dtype: npt.DTypeLike | None = None,
+) -> Declared:
+    """Return the model in an ONNX file as tables and values. The arguments are those of ``from_onnx``."""
+    file = read(path)
+    told = {entry.key: entry.value for entry in file.proto.metadata_props}
+    outputs = [value.name for value in file.proto.graph.output]
+    chosen = output or (told[OUTPUT] if told.get(OUTPUT) in outputs else outputs[0])
+    if chosen not in outputs:
+        file.fail(f"it has no output {chosen!r}{nearest(chosen, outputs)} (outputs: {listing(outputs)})")
+    loss = loss or (told[LOSS] if output is None and told.get(LOSS) in outputs else None)
+    wanted = [chosen, loss] if loss is not None and loss in outputs and loss != chosen else [chosen]
+    nodes = nodes_of(file, wanted)
+    kind = None if dtype is None else np.dtype(dtype)
+    shapes = _shapes(file, nodes, dict(sizes or {}), kind)
+    batch = _fixed_batch(shapes)
+    batches = BATCHES if batch is None else (batch,)
+    recordings = [_recorded(file, shapes, count, wanted, nodes, kind) for count in batches]
+    text = written(recordings, batches, file.fail)
+    added = loss is not None and loss not in outputs
+    labels = _add_loss(file, text, loss or "", chosen, recordings[0], batch) if added else {}
+    tables = _tables(file, told, text, shapes, batch, labels)
+    tables["model"] |= {"output": text.outputs[chosen], "loss": text.outputs[loss] if loss is not None else False}
+    return Declared(tables, {**text.parameters, **text.state})
+
+
+def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtype[Any] | None) -> dict[str, InputShape]:
+    """Return the inputs that nodes read; of their sizes only the first may still be open: the batch."""
+    read_names = {name for node in nodes for name in node.inputs}
+    shapes: dict[str, InputShape] = {}
+    symbols: set[str] = set()
+    open_sizes: list[str] = []
+    for name, value in inputs_of(file).items():
+        if name not in read_names:
+            continue
+        kind = file.dtype_of(value)
+        kind = dtype if dtype is not None and kind == np.float32 else kind
+        if not value.type.tensor_type.HasField("shape"):
+            file.fail(f"input {name!r} does not say how many axes it has")
+        sizes: list[int | str | None] = []
+        for place, dim in enumerate(value.type.tensor_type.shape.dim):
+            symbol = dim.dim_param or f"{name}.{place}"
+            symbols.add(symbol)
+            size: int | str = dim.dim_value if dim.HasField("dim_value") else given.get(symbol, dim.dim_param or "")
+            if isinstance(size, int) and size < 1:
+                # Some exporters write 0 or -1 where they mean any size.
+                size = given.get(symbol, "")
+            sizes.append(size)
+            if place and not isinstance(size, int):
+                open_sizes.append(f"axis {place} of input {name!r} has no size; give it: sizes={{{symbol!r}: ...}}")
+        shapes[name] = InputShape(name, tuple(sizes), kind)
+    if not shapes:
+        file.fail("its output does not depend on any input")
+    for symbol in given:
+        if symbol not in symbols:
+            file.fail(f"no input has a size called {symbol!r}{nearest(symbol, symbols)}")
+    if open_sizes:
+        file.fail(open_sizes[0])
+    return shapes
+
+
+def _fixed_batch(shapes: Mapping[str, InputShape]) -> int | None:
+    """Return the batch that a file fixes, or ``None`` where it leaves it open."""
+    firsts = [shape.sizes[0] for shape in shapes.values() if shape.sizes]
+    if any(not isinstance(size, int) for size in firsts):
+        return None
+    return next((size for size in firsts if isinstance(size, int)), 1)
+
+
+def _batched(shape: InputShape, batch: int | None) -> bool:
+    """Whether the first axis of an input is the batch."""
+    if not shape.sizes:
+        return False
+    return shape.sizes[0] == batch if batch is not None else not isinstance(shape.sizes[0], int)
+
+
+def _recorded(
+    file: File,
+    shapes: Mapping[str, InputShape],
+    count: int,
+    outputs: list[str],
+    nodes: list[Node],
+    dtype: np.dtype[Any] | None,
+) -> Imported:
+    leaves = {
+        name: Tensor(
+            "input",
+            None,
+            (),
+            None,
+            tuple(size if isinstance(size, int) else count for size in shape.sizes),
+            shape.dtype,
+            name,
+        )
+        for name, shape in shapes.items()
+    }
+    imported = Importer(file, leaves, dtype).outputs(outputs, nodes)
+    for name, value in imported.outputs.items():
+        if not isinstance(value, Tensor):
+            file.fail(f"the output {name!r} does not depend on any input")
+    return imported
+
+
+def _tables(
+    file: File,
+    told: Mapping[str, str],
+    text: Written,
+    shapes: Mapping[str, InputShape],
+    batch: int | None,
+    labels: dict[str, Any],
+) -> dict[str, Any]:
+    real = {array.dtype for array in text.parameters.values()} or {
+        shape.dtype for shape in shapes.values() if shape.dtype.kind == "f"
+    }
+    if len(real) > 1 or any(dtype.name not in _REAL for dtype in real):
+        found = listing(sorted(dtype.name for dtype in real))
+        file.fail(f"its weights hold {found}; a model holds float32 or float64, all the same")
+    dtype = next(iter(real)).name if real else "float32"
+    inputs = {}
+    for name, shape in shapes.items():
+        if name not in text.inputs:
+            continue
+        batched = _batched(shape, batch)
+        table: dict[str, Any] = {"shape": list(shape.sizes[1:] if batched else shape.sizes)}
+        table |= {} if shape.dtype.name == dtype else {"dtype": shape.dtype.name}
+        inputs[text.inputs[name]] = table if batched else table | {"batched": False}
+    tables: dict[str, Any] = {
+        "name": told.get("tinygraph.name") or Path(file.name).stem,
+        "title": told.get(TITLE) or file.proto.graph.name,
+        "dtype": dtype,
+        "inputs": inputs | labels,
+        "parameters": {name: _drawn(array) for name, array in text.parameters.items()},
+        "state": {
+            name: _drawn(array) | _kept(array, dtype) | ({"next": text.next[name]} if name in text.next else {})
+            for name, array in text.state.items()
+        },
+        "model": {"equations": text.equations},
+        "training": {} if batch is None else {"batch_size": batch},
+    }
+    return tables if batch is None else tables | {"batch": batch}
+
+
+def _drawn(array: Array) -> dict[str, Any]:
+    """Return the declaration of a weight: its shape, and how it would be drawn anew."""
+    table: dict[str, Any] = {"shape": list(array.shape)}
+    first = array.flat[0].item() if array.size else 0.0
+    if array.dtype.kind in "iub" or not array.size or not math.isfinite(first):
+        return table | {"init": "zeros"}
+    if not any(array.strides) or (array == array.flat[0]).all():
+        known = {0.0: "zeros", 1.0: "ones"}
+        return table | ({"init": known[first]} if first in known else {"init": "constant", "value": first})
+    return table | {"init": "he_normal" if array.ndim > 1 else "zeros"}
+
+
+def _kept(array: Array, dtype: str) -> dict[str, Any]:
+    return {} if array.dtype.name == dtype else {"dtype": array.dtype.name}
+
+
+def _add_loss(
+    file: File, text: Written, loss: str, output: str, recorded: Imported, batch: int | None
+) -> dict[str, Any]:
+    """Put a loss behind the output, and return the table of the labels that it takes."""
+    losses = [name for name, function in OPERATIONS.items() if function.op.family == "loss" and _is_loss(name)]
+    if not is_operation(loss) or not _is_loss(loss):
+        outputs = [value.name for value in file.proto.graph.output]
+        file.fail(f"the loss {loss!r} is neither an output ({listing(outputs)}) nor one of {listing(losses)}")
+    tensor = recorded.outputs[output]
+    assert isinstance(tensor, Tensor)
+    shape, dtype, given = list(tensor.shape[1:]), tensor.dtype.name, text.outputs[output]
+    if loss == "cross_entropy":
+        shape, dtype, given = shape[:-1], "int64", text.logits or given
+    if not tensor.shape or (batch is not None and tensor.shape[0] != batch):
+        file.fail(f"its output {output!r} of shape {tensor.shape} holds no samples for a loss to go over")
+    labels, cost = text.names.new("y"), text.names.new("cost")
+    text.equations += f"\n{cost} = {loss}({given}, {labels})"
+    text.outputs[loss] = cost
+    return {labels: {"shape": shape, "dtype": dtype}}
+
+
+def _is_loss(name: str) -> bool:
+    """Whether an operation is a loss of predictions and labels."""
+    op = OPERATIONS[name].op
+    return len(op.parameters) == 2 and issubclass(op, _loss_class())
+
+
+def _loss_class() -> type:
+    from tinygraph.ops.loss import Loss
+
+    return Loss
