@@ -161,6 +161,22 @@ def test_a_rule_for_plain_arrays_is_told_by_giving_it_ones() -> None:
     assert rest[0] == "  0.3333 · dt1[1] = 1.667"
 
 
+def test_an_element_that_an_opaque_rule_gives_nothing_is_told_by_no_others() -> None:
+    @tg.op
+    def first(x):
+        return x[:1]
+
+    @first.vjp(opaque=True)
+    def first_vjp(dy, y, x):
+        return np.array([dy[0], 0.0])
+
+    notes = tg.notes(first(tg.tensor([3.0, 6.0], name="x")).sum())
+    assert notes.explain("dx", 1).splitlines() == [
+        "dx[1] = 0",
+        "  nothing comes back to it, by the local Jacobian of the operation",
+    ]
+
+
 def test_a_formula_that_is_no_sum_has_slopes() -> None:
     @tg.op
     def squares(x):

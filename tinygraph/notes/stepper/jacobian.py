@@ -39,6 +39,8 @@ class Jacobian:
         except TinygraphError:
             slopes = ()
         number = float(self.y[index])
+        if not slopes and self._columns is not None and number == 0:
+            return Explanation(reason="nothing comes back to it, by the local Jacobian of the operation")
         total = float(sum(terms.numbers(self.inputs).sum() for terms in slopes))
         size = max(np.abs(terms.numbers(self.inputs)).sum() for terms in slopes) if slopes else 0.0
         if slopes and abs(total - number) <= _EXACT * np.finfo(self.y.dtype).eps * max(size, abs(number)):
