@@ -24,6 +24,12 @@ class NotOursError(Exception):
     """A sample asks for what tinygraph does not have; the message says what."""
 
 
+def need(condition: bool, reason: str) -> None:
+    """Skip the sample for ``reason`` where the condition does not hold."""
+    if not condition:
+        raise NotOursError(reason)
+
+
 @dataclass(frozen=True)
 class Row:
     """How PyTorch's samples of one operation are asked of tinygraph.
