@@ -1,10 +1,12 @@
 """Operations beside PyTorch's over PyTorch's own sample inputs: what ``python -m tests.torch_samples`` compares."""
 
 from collections import Counter
+from functools import partial
 
 import pytest
 from torch_samples.__main__ import report, write
 from torch_samples.compare import NotOursError, Outcome, Row, compare, infos, refuse_lacking
+from torch_samples.edges import EDGES, NAMES, refuse_edges
 from torch_samples.table import COUNTED_WITH, TABLE, WITHOUT_SAMPLES
 
 import tinygraph as tg
@@ -37,6 +39,21 @@ def test_values_and_gradients_of_both_orders_are_those_of_pytorch(records, name)
     counted = pytest.importorskip("torch").__version__.startswith(COUNTED_WITH)
     assert outcome.ran == TABLE[name].ran if counted else outcome.ran > 0
     REACHED.update(outcome.operations)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", NAMES)
+def test_zeros_ties_infinities_and_huge_numbers_give_what_pytorch_gives(records, name):
+    outcome = compare(records[name], TABLE[name], partial(refuse_edges, name))
+    assert outcome.ran > outcome.skipped.total()
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", EDGES)
+def test_what_is_settled_differently_at_an_edge_differs(records, name, monkeypatch):
+    monkeypatch.delitem(EDGES, name)
+    with pytest.raises(AssertionError):
+        compare(records[name], TABLE[name], partial(refuse_edges, name))
 
 
 @pytest.mark.oracle

@@ -246,7 +246,8 @@ LINEAR = {
 }
 
 ACTIVATIONS = {
-    "nn.functional.celu": Row(3, tg.celu),
+    # PyTorch's gradient takes alpha as a float32 number.
+    "nn.functional.celu": Row(3, tg.celu, rtol=1e-6),
     "nn.functional.elu": Row(3, tg.elu),
     "nn.functional.gelu": Row(8, tg.gelu),
     "nn.functional.glu": Row(46, lambda x, dim=-1: (lambda a, b: a * tg.sigmoid(b))(*shapes.chunks(x, 2, dim))),
