@@ -16,7 +16,12 @@ from .table import TABLE
 def main() -> None:
     """Compare every operation of the table with PyTorch, and say how many samples were; code 1 if one differs."""
     options = parser().parse_args()
-    records, faults = infos(), []
+    if unknown := set(options.names) - set(TABLE):
+        sys.exit(f"the table has no row for {', '.join(sorted(unknown))}")
+    try:
+        records, faults = infos(), []
+    except ImportError as missing:
+        sys.exit(f"PyTorch's sample inputs need the extra oracle (pip install tinygraph[oracle]): {missing}")
     at_edges = [name for name in options.names or NAMES if name in NAMES]
     asked = [(name, None) for name in options.names or TABLE]
     asked += [(name, partial(refuse_edges, name)) for name in at_edges]
