@@ -248,18 +248,25 @@ def test_predicting_hides_gradients_until_they_are_said_or_revealed(visit: Visit
     page.evaluate("location.hash = '#step=22'")
     page.check("#predict-mode")
     assert "predict" in page.url
-    assert set(page.locator("#stepper .grid.result td").all_inner_texts()) == {"?"}
     name = page.locator("#stepper .predict h4").inner_text().split()[-1]
     array = page.evaluate("name => window.tinygraph.arrays.findIndex(each => each.name === name)", name)
     shape = page.evaluate("array => window.tinygraph.arrays[array].shape", array)
-    asked = re.search(r"\[([\d,]+)\]", page.inner_text("label[for=predict-number]"))[1].split(",")  # type: ignore[index]
-    at = int(np.ravel_multi_index(tuple(map(int, asked)), shape))
-    right = page.evaluate("([array, at]) => window.tinygraph.numbersOf(array, 0)[at]", [array, at])
+    # Neither the caption nor the cells tell the shape that is asked for.
+    assert page.locator("#stepper .grid.result .shape").inner_text() == "(?)"
+    assert page.locator("#stepper .grid.result td").count() == 0
+    assert page.locator("#symbols table").is_hidden()
     page.fill("#predict-shape", "1, 2")
     page.press("#predict-shape", "Enter")
     assert f"it has {len(shape)} axes" in page.locator("#stepper output[for=predict-shape]").inner_text()
     page.fill("#predict-shape", ", ".join(map(str, shape)))
     page.press("#predict-shape", "Enter")
+    assert page.evaluate("document.activeElement.id") == "predict-number"
+    assert page.locator("#stepper .grid.result .shape").inner_text() == f"({', '.join(map(str, shape))})"
+    assert set(page.locator("#stepper .grid.result td").all_inner_texts()) == {"?"}
+    asked = re.search(r"\[([\d,]+)\]", page.inner_text("label[for=predict-number]"))[1].split(",")  # type: ignore[index]
+    at = int(np.ravel_multi_index(tuple(map(int, asked)), shape))
+    right = page.evaluate("([array, at]) => window.tinygraph.numbersOf(array, 0)[at]", [array, at])
+    assert page.locator("#stepper .grid.result :is(.term, .read, .plus, .minus)").count() == 0
     answer = page.locator("#stepper output[for=predict-number]")
     for given, judged in (
         (-right, "the sign is not"),
@@ -280,6 +287,157 @@ def test_predicting_hides_gradients_until_they_are_said_or_revealed(visit: Visit
     assert "?" not in page.locator("#stepper .grid.result td").all_inner_texts()
     page.uncheck("#predict-mode")
     assert page.locator("#numbers figure").first.is_visible()
+
+
+def test_a_hint_does_not_tell_the_number_and_a_long_sum_is_counted(visit: Visit) -> None:
+    page = visit.page
+    page.evaluate("location.hash = '#step=24&at=dK1:0.0.1.2&predict'")
+    page.fill("#predict-shape", "8 1 3 3")
+    page.press("#predict-shape", "Enter")
+    assert "Of how many terms" in page.inner_text("label[for=predict-count]")
+    assert page.locator("#stepper .hint-of .terms").is_hidden()
+    page.click("#stepper .hint-of summary")
+    number = page.evaluate("""() => {
+      const { arrays, numbersOf } = window.tinygraph;
+      return numbersOf(arrays.findIndex((each) => each.name === "dK1"), 0)[5];
+    }""")
+    assert f"{abs(number):.3g}" not in page.inner_html("#stepper .board")
+    assert page.locator("#stepper .sum").count() == 0
+    page.fill("#predict-count", "64")
+    page.press("#predict-count", "Enter")
+    assert "there are fewer" in page.inner_text("output[for=predict-count]")
+    page.fill("#predict-count", "56")
+    page.press("#predict-count", "Enter")
+    assert "Right" in page.inner_text("output[for=predict-count]")
+    # An operand may be asked while the gradient is hidden.
+    page.locator('#stepper td[title^="dZ1["]').first.click()
+    assert visit.text("#stepper .origin h4").startswith("dZ1[")
+    assert "?" not in visit.text("#stepper .origin h4")
+
+
+def test_the_focus_is_never_lost(visit: Visit) -> None:
+    page = visit.page
+
+    def focus() -> str:
+        return str(
+            page.evaluate("document.activeElement.tagName + ' ' + document.activeElement.textContent.slice(0, 6)")
+        )
+
+    next_button = page.locator("#stepper button", has_text="Next")
+    page.evaluate("location.hash = '#step=24'")
+    next_button.focus()
+    page.keyboard.press("Enter")
+    assert next_button.is_disabled()
+    assert focus() == "BUTTON ◀ Back"
+    page.evaluate("location.hash = '#step=4'")
+    planes = page.locator("#stepper figure select").first
+    planes.focus()
+    planes.select_option("1")
+    assert focus().startswith("SELECT")
+    page.evaluate("location.hash = '#step=24&at=dK1:0.0.1.2'")
+    page.click("#stepper button.more")
+    assert focus() == "BUTTON Inp[0,"
+    page.evaluate("location.hash = '#step=25&predict'")
+    page.locator("#stepper .reveal").focus()
+    page.keyboard.press("Enter")
+    assert focus().startswith("TD")
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.closest('table').querySelectorAll('td[tabindex=\"0\"]').length") == 1
+    page.locator("#predict-mode").focus()
+    page.keyboard.press("ArrowLeft")
+    assert visit.step() == 24
+
+
+def test_going_back_to_an_empty_address_goes_back_to_the_start(visit: Visit) -> None:
+    page = visit.page
+    page.locator("#stepper .grid.result td").first.click()
+    assert "at=" in page.url
+    page.go_back()
+    assert visit.page.locator("#stepper .origin").count() == 0
+    assert visit.step() == 1
+
+
+def contrasts(page: Any) -> list[tuple[str, float]]:
+    """Return the contrast of the text of cells, ids and answers with what is behind it, by the formula of WCAG 2.1."""
+    found: list[tuple[str, float]] = [
+        tuple(pair)
+        for pair in page.evaluate("""() => {
+          const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+          const paint = (colours) => {
+            canvas.clearRect(0, 0, 1, 1);
+            for (const colour of colours) { canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1); }
+            return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+          };
+          const light = (rgb) => rgb.map((v) => v / 255).map((v) => (v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+            .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+          const texts = ["td", ".id", ".terms li", ".uses", ".reason"].map((each) => `#stepper ${each}`).join();
+          return [...document.querySelectorAll(texts)].map((each) => {
+            const behind = [];
+            for (let at = each; at; at = at.parentElement) behind.unshift(getComputedStyle(at).backgroundColor);
+            const both = [paint(behind), paint([...behind, getComputedStyle(each).color])];
+            const [a, b] = both.map(light).sort((x, y) => y - x);
+            return [each.title || each.className || each.textContent, (a + 0.05) / (b + 0.05)];
+          });
+        }""")
+    ]
+    return found
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_can_be_read_on_every_heat(chromium: Any, file: Path, scheme: str) -> None:
+    visit = Visit(chromium, file, color_scheme=scheme)
+    count = 0
+    for step in ("24&at=dK1:0.0.1.2", "18&at=dZ2:0.0.0.3", "13&at=dW3:0.0"):
+        visit.page.evaluate(f"location.hash = '#step={step}'")
+        found = contrasts(visit.page)
+        count += len(found)
+        assert min(ratio for _, ratio in found) >= 4.5, min(found, key=lambda pair: pair[1])
+    assert count > 300
+    visit.close()
+
+
+def test_numbers_that_are_not_finite_are_shown(chromium: Any, tmp_path: Path) -> None:
+    p, t = tg.tensor([1.0, np.nan, 2.0], name="p"), tg.tensor([1.0, 2.0, np.inf], name="t")
+    visit = Visit(chromium, write(tg.mse(p, t), tmp_path / "nan.html"), "#step=1&at=t1:")
+    assert visit.text("#stepper .kind") == "= sum of 3 terms"
+    assert visit.page.locator("#stepper .terms li").all_inner_texts()[2].endswith("= ∞")
+    assert "add up to NaN; the engine's number is NaN." in visit.text("#stepper .sum")
+    with np.errstate(all="ignore"):
+        path = write(tg.log(tg.tensor([0.0, 1.0], name="x")).sum(), tmp_path / "log.html")
+    other = Visit(chromium, path, "#step=5&at=dx:0&predict")
+    other.page.fill("#predict-shape", "2")
+    other.page.press("#predict-shape", "Enter")
+    other.page.fill("#predict-number", "3")
+    other.page.press("#predict-number", "Enter")
+    assert "no finite number" in other.text("output[for=predict-number]")
+    assert visit.said + other.said == []
+    visit.close()
+    other.close()
+
+
+def test_arrays_without_elements_and_whole_numbers(chromium: Any, tmp_path: Path) -> None:
+    empty = write((tg.relu(tg.tensor(np.zeros((2, 0, 3)), name="x")) * 2.0).sum(), tmp_path / "empty.html")
+    visit = Visit(chromium, empty, "#step=7&predict")
+    visit.page.fill("#predict-shape", "2, 0, 3")
+    visit.page.press("#predict-shape", "Enter")
+    assert "It has no elements." in visit.text("#stepper .grid.result")
+    assert "NaN" not in visit.text("#stepper")
+    n = tg.tensor(np.array([123456, 98765]), name="n")
+    whole = write(tg.where(n > 100000, tg.tensor([1.0, 2.0], name="x"), 0.0).sum(), tmp_path / "whole.html")
+    other = Visit(chromium, whole, "#step=1&at=t1:1")
+    assert visit.said + other.said == []
+    assert other.text("#stepper .kind") == "= whether n[1] = 98765 > 100000"
+    visit.close()
+    other.close()
+
+
+def test_a_sum_of_numbers_that_the_page_does_not_hold_is_not_added_up(chromium: Any, tmp_path: Path) -> None:
+    x = tg.tensor(np.ones((1, 20000)), name="x")
+    y = x @ tg.tensor(np.ones((20000, 1)), name="w")
+    visit = Visit(chromium, write(y.sum(), tmp_path / "large.html"), "#step=1&at=t1:0.0")
+    assert "does not hold all the numbers" in visit.text("#stepper .sum")
+    assert visit.said == []
+    visit.close()
 
 
 def test_the_keyboard_reaches_every_number(visit: Visit) -> None:

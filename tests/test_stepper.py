@@ -345,3 +345,29 @@ def test_paper_has_no_stepper() -> None:
     assert "steps" in [section.slug for section in notes.document.sections]
     for text in (notes.markdown(), notes.tex(), notes.text()):
         assert "Step through" not in text
+
+
+def test_numbers_that_are_not_finite_come_as_json_has_them() -> None:
+    p, t = tg.tensor([1.0, np.nan, 2.0], name="p"), tg.tensor([1.0, 2.0, np.inf], name="t")
+    origins = Origins(subject_of(tg.mse(p, t)))
+    table = table_of(origins, origins.node("t1"), 1, Numbering()).as_dict()
+    values = json.loads(json.dumps(table, allow_nan=False))["patterns"][0]["parts"][0]["values"]
+    assert values == [0.0, "NaN", "Infinity"]
+
+
+def test_a_condition_that_does_not_hold_is_told_as_a_question() -> None:
+    n = tg.tensor(np.array([123456, 98765]), name="n")
+    notes = tg.notes(tg.where(n > 100000, tg.tensor([1.0, 2.0], name="x"), 0.0).sum())
+    assert notes.explain("t1", 1).splitlines() == ["t1[1] = 0", "  = whether n[1] = 98765 > 100000"]
+
+
+def test_complex_graphs_have_no_stepper_and_keep_both_parts_of_their_numbers() -> None:
+    c = tg.tensor(np.array([1 + 2j, 3j]), name="c")
+    notes = tg.notes((c * c).sum())
+    assert "steps" not in [section.slug for section in notes.document.sections]
+    assert "-3+4j" in notes.text()
+
+
+def test_terms_that_are_no_products_are_not_called_so() -> None:
+    p, t = tg.tensor([1.0, 3.0], name="p"), tg.tensor([1.0, 2.0], name="t")
+    assert tg.notes(tg.mse(p, t)).explain("t1").splitlines()[0] == "t1 = 0.5, the sum of 2 terms"

@@ -67,7 +67,9 @@ def document_of(
     figure = Section("picture", "The picture", (_figure(thing, feeds, title),))
     place = next((i for i, section in enumerate(sections) if section.slug == "symbols"), len(sections))
     sections.insert(place + 1, figure)
-    if numeric.values and any(item.nodes for item in numeric.items):
+    # The page's script counts in real numbers.
+    real = all(node.dtype.kind != "c" for node in numeric.nodes)
+    if numeric.values and real and any(item.nodes for item in numeric.items):
         samples = others or {"": feeds}
         stepper = Stepper(lambda: walk_of(derivation, _scenes(derivation, samples), _map(thing, feeds)))
         sections.insert(1, Section("steps", "Step through it", (stepper,)))

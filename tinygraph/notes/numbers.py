@@ -57,11 +57,13 @@ def rows(matrix: Array) -> tuple[tuple[str, ...], ...]:
 def written(value: Any) -> str:
     """Return a number with four digits.
 
-    >>> written(0.123456), written(np.int64(7)), written(-0.0), written(True)
-    ('0.1235', '7', '0', '1')
+    >>> written(0.123456), written(np.int64(7)), written(-0.0), written(True), written(3 - 2j)
+    ('0.1235', '7', '0', '1', '3-2j')
     """
     if isinstance(value, (bool, np.bool_, int, np.integer)):
         return str(int(value))
+    if np.iscomplexobj(value):
+        return f"{complex(value) + 0.0:.4g}"
     return f"{float(value) + 0.0:.4g}"
 
 

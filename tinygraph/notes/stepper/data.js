@@ -27,6 +27,12 @@ function numbersOf(array, scene) {
 
 const tableCache = new Map();
 
+// JSON has no NaN and no infinity: they come as words.
+function revived(pattern) {
+  const part = (found) => ({ ...found, weight: Array.isArray(found.weight) ? found.weight.map(Number) : Number(found.weight), values: found.values && found.values.map(Number) });
+  return { ...pattern, parts: pattern.parts.map(part), slopes: (pattern.slopes || []).map(part) };
+}
+
 function tableOf(array, scene) {
   const number = ARRAYS[array].tableOf[scene];
   if (number === undefined) return null;
@@ -34,7 +40,7 @@ function tableOf(array, scene) {
   if (!tableCache.has(key)) {
     const table = ARRAYS[array].tables[number];
     const which = table.wide ? new Uint32Array(bytes(table.which)) : new Uint16Array(bytes(table.which));
-    tableCache.set(key, { patterns: table.patterns, which, first: new Int32Array(bytes(table.first)), columns: table.columns });
+    tableCache.set(key, { patterns: table.patterns.map(revived), which, first: new Int32Array(bytes(table.first)), columns: table.columns });
   }
   return tableCache.get(key);
 }
@@ -52,28 +58,35 @@ function originOf(array, at, scene) {
   const part = (found) => ({ ...found, cells: found.cells.map(moved) });
   return {
     parts: pattern.parts.map(part),
-    slopes: (pattern.slopes || []).map(part),
+    slopes: pattern.slopes.map(part),
     reads: (pattern.reads || []).map((read) => ({ node: read.node, cells: moved(read.cells) })),
     reason: pattern.reason || "",
     formula: pattern.formula || "",
   };
 }
 
+// A term as a number; undefined where the page does not hold a number that it is made of.
 function termValue(part, t, scene) {
   if (part.values) return part.values[t];
-  let product = Array.isArray(part.weight) ? part.weight[t] : part.weight;
-  part.nodes.forEach((node, i) => { product *= numbersOf(node, scene)[part.cells[i][t]]; });
-  return product;
+  const factors = part.nodes.map((node, i) => numberOf(node, part.cells[i][t], scene));
+  const weight = Array.isArray(part.weight) ? part.weight[t] : part.weight;
+  return factors.includes(undefined) ? undefined : factors.reduce((product, factor) => product * factor, weight);
 }
 
 function termCount(origin) {
   return origin.parts.reduce((sum, part) => sum + part.count, 0);
 }
 
-// The sum of all terms, which equals the engine's number to within rounding.
+// The sum of all terms, which equals the engine's number to within rounding; undefined where the page does not hold them all.
 function sumOf(origin, scene) {
   let sum = 0;
-  for (const part of origin.parts) for (let t = 0; t < part.count; t++) sum += termValue(part, t, scene);
+  for (const part of origin.parts) {
+    for (let t = 0; t < part.count; t++) {
+      const value = termValue(part, t, scene);
+      if (value === undefined) return undefined;
+      sum += value;
+    }
+  }
   return sum;
 }
 
@@ -83,30 +96,48 @@ function operandsOf(array, scene) {
   if (!table) return [];
   const found = new Set();
   for (const pattern of table.patterns) {
-    for (const part of [...pattern.parts, ...(pattern.slopes || [])]) part.nodes.forEach((node) => found.add(node));
+    for (const part of [...pattern.parts, ...pattern.slopes]) part.nodes.forEach((node) => found.add(node));
     for (const read of pattern.reads || []) found.add(read.node);
   }
   found.delete(array);
   return [...found];
 }
 
+const placesCache = new Map();
+
+// Where the patterns of a table speak of an array: for each, the columns of first cells and the distances from them.
+function placesOf(user, scene, array) {
+  const key = `${user} ${ARRAYS[user].tableOf[scene]} ${array}`;
+  if (!placesCache.has(key)) {
+    placesCache.set(key, tableOf(user, scene).patterns.map((pattern) => {
+      const columns = [...pattern.parts, ...pattern.slopes].flatMap((part) => part.nodes.map((node, i) => [node, part.cells[i]]));
+      columns.push(...(pattern.reads || []).map((read) => [read.node, read.cells]));
+      return columns.flatMap(([node, distances], column) => (node === array ? [[column, new Set(distances)]] : []));
+    }));
+  }
+  return placesCache.get(key);
+}
+
 // Elements of other arrays that one element has a part in, at most so many of each array.
 function usesOf(array, at, scene, most) {
   const found = [];
   ARRAYS.forEach((_, user) => {
-    const table = tableOf(user, scene);
-    if (!table || !operandsOf(user, scene).includes(array)) return;
+    if (user === array || !operandsOf(user, scene).includes(array)) return;
+    const { which, first, columns } = tableOf(user, scene), places = placesOf(user, scene, array);
     const cells = [];
     let count = 0;
-    for (let cell = 0; cell < table.which.length; cell++) {
-      const origin = originOf(user, cell, scene);
-      const used = origin.parts.some((part) => part.nodes.some((node, i) => node === array && part.cells[i].includes(at)))
-        || origin.reads.some((read) => read.node === array && read.cells.includes(at));
-      if (used) { count++; if (cells.length < most) cells.push(cell); }
+    for (let cell = 0; cell < which.length; cell++) {
+      if (!places[which[cell]].some(([column, distances]) => distances.has(at - first[cell * columns + column]))) continue;
+      count++;
+      if (cells.length < most) cells.push(cell);
     }
-    if (count) found.push({ array: user, cells, count });
+    if (count || which.length < sizeOf(user)) found.push({ array: user, cells, count, partial: which.length < sizeOf(user) });
   });
   return found;
+}
+
+function sizeOf(array) {
+  return ARRAYS[array].shape.reduce((product, n) => product * n, 1);
 }
 
 function indexOf(array, at) {
@@ -141,4 +172,10 @@ function written(number, digits = 4) {
   const rounded = Number(number.toPrecision(digits)), size = Math.abs(rounded);
   const text = size !== 0 && (size < 1e-4 || size >= 1e6) ? rounded.toExponential().replace("e+", "e") : String(rounded);
   return (text === "-0" ? "0" : text).replaceAll("-", "−");
+}
+
+// A number of an array in words: whole numbers stay whole.
+function numberText(array, at, scene, digits) {
+  const number = numberOf(array, at, scene);
+  return number !== undefined && /^(u?int|bool)/.test(ARRAYS[array].dtype) ? String(number).replace("-", "−") : written(number, digits);
 }

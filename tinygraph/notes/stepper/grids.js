@@ -15,7 +15,7 @@ function element(tag, attributes = {}, ...children) {
 }
 
 function planesOf(array) {
-  const shape = ARRAYS[array].shape, size = shape.reduce((product, n) => product * n, 1);
+  const shape = ARRAYS[array].shape, size = sizeOf(array);
   // What has one axis to speak of is a line; a long one is written in several rows.
   if (shape.filter((n) => n > 1).length < 2) {
     const columns = shape.length > 1 && shape[shape.length - 2] > 1 && size <= WIDE ? 1 : size > WIDE ? WRAP : size;
@@ -47,12 +47,18 @@ function corner(place, size) {
 
 // One array: its caption, what chooses the part that is shown, and the cells.
 function gridOf(array, scene, marks, role) {
-  const { symbol, shape } = ARRAYS[array];
+  const { symbol } = ARRAYS[array];
   const { planes, view } = viewOf(array, marks);
   const all = planes.count <= ALL_PLANES && planes.count * planes.size <= ALL_CELLS;
   const caption = element("figcaption", {}, element("span", { html: symbol }),
-    element("span", { class: "shape" }, shape.length ? `(${shape.join(", ")}${shape.length === 1 ? "," : ""})` : "a number"));
+    element("span", { class: "shape" }, marks.veiled(array) ? "(?)" : shapeText(array)));
   const figure = element("figure", { class: `grid ${role}`, "data-array": array }, caption);
+  // The cells of a gradient that is to be predicted would tell its shape.
+  if (marks.veiled(array)) figure.append(element("p", { class: "aside" }, "Its cells appear once you have said its shape."));
+  if (marks.veiled(array) || !sizeOf(array)) {
+    if (!marks.veiled(array)) figure.append(element("p", { class: "aside" }, "It has no elements."));
+    return figure;
+  }
   const shown = all ? [...Array(planes.count).keys()] : [view.plane];
   if (!all && planes.count > 1) figure.append(planeChooser(array, planes, view));
   const tables = element("div", { class: "planes" });
@@ -63,6 +69,11 @@ function gridOf(array, scene, marks, role) {
   const held = numbersOf(array, scene).length, size = planes.count * planes.size;
   if (held < size) figure.append(element("p", { class: "aside" }, `The page holds the first ${held.toLocaleString("en")} of ${size.toLocaleString("en")} numbers.`));
   return figure;
+}
+
+function shapeText(array) {
+  const { shape } = ARRAYS[array];
+  return shape.length ? `(${shape.join(", ")}${shape.length === 1 ? "," : ""})` : "a number";
 }
 
 function planeName(array, plane) {
@@ -117,13 +128,15 @@ function planeTable(array, scene, marks, planes, plane, view, scale, named) {
 function cell(array, at, scene, marks, scale, small) {
   const hidden = marks.hidden(array);
   const number = hidden ? undefined : numberOf(array, at, scene);
-  const text = hidden ? "?" : written(number);
+  const text = hidden ? "?" : numberText(array, at, scene);
   const made = element("td", { role: "gridcell", tabindex: -1, "data-at": at, title: `${elementName(array, at)} = ${text}` });
   made.setAttribute("aria-label", `${elementName(array, at)} is ${text}${marks.words(array, at)}`);
-  if (!small) made.textContent = hidden ? "?" : written(number, 3);
-  else if (hidden || !Number.isFinite(number)) made.textContent = hidden ? "?" : text === "…" ? "" : text;
+  if (!small) made.textContent = hidden ? "?" : numberText(array, at, scene, 3);
+  else if (hidden || !Number.isFinite(number)) made.textContent = text;
+  // Where there is no room for the number its sign is still written, so that it is not told by colour alone.
+  else if (number < 0) made.textContent = "−";
   if (number !== undefined && Number.isFinite(number) && number !== 0) {
-    made.style.setProperty("--heat", `${Math.max(8, Math.round((Math.abs(number) / scale) * (small ? 100 : 45)))}%`);
+    made.style.setProperty("--heat", `${Math.max(8, Math.round((Math.abs(number) / scale) * (small ? 55 : 45)))}%`);
     made.classList.add(number > 0 ? "plus" : "minus");
   } else if (number !== undefined && !Number.isFinite(number)) made.classList.add("fault");
   for (const name of marks.classes(array, at)) made.classList.add(name);
@@ -144,6 +157,10 @@ function moveFocus(from, key) {
   }[key];
   if (!target) return false;
   const cell = target();
-  if (cell) cell.focus();
+  if (cell) {
+    from.closest("table").querySelectorAll('td[tabindex="0"]').forEach((each) => each.setAttribute("tabindex", -1));
+    cell.setAttribute("tabindex", 0);
+    cell.focus();
+  }
   return true;
 }

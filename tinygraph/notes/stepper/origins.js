@@ -24,19 +24,20 @@ function marksOf(selected, origin) {
 
 function kindOf(origin) {
   const count = termCount(origin);
-  const products = origin.parts.reduce((sum, part) => sum + (part.nodes.length > 1 ? part.count : 0), 0);
-  const weights = new Set(origin.parts.flatMap((part) => (part.values ? [NaN] : [].concat(part.weight))));
+  const products = origin.parts.reduce((sum, part) => sum + (part.nodes.length > 1 && !part.values ? part.count : 0), 0);
+  // Terms that are no products of their elements have no weight to speak of.
+  const weights = new Set(origin.parts.flatMap((part) => (part.values ? [1] : part.weight)));
   if (origin.formula) return "";
   if (!count) return "nothing comes through";
   if (count === 1) return weights.has(1) || origin.parts[0].values ? "" : "one weighted element";
-  if (weights.size === 1 && !weights.has(1)) return `${share([...weights][0])} of the sum of ${count} elements`;
+  if (weights.size === 1 && !weights.has(1) && !weights.has(-1)) return `${share([...weights][0])} of the sum of ${count} ${products === count ? "products" : "elements"}`;
   return `sum of ${count} ${products === count ? "products" : "terms"}`;
 }
 
 // 0.25 as 1/4, where it is one over a whole number.
 function share(weight) {
   const whole = Math.round(1 / weight);
-  return Math.abs(weight * whole - 1) < 1e-9 && whole > 1 && whole < 1e6 ? `1/${whole.toLocaleString("en")}` : written(weight);
+  return Math.abs(weight * whole - 1) < 1e-7 && whole > 1 && whole < 1e6 ? `1/${whole.toLocaleString("en")}` : written(weight);
 }
 
 function filled(text, reads, scene) {
@@ -45,7 +46,7 @@ function filled(text, reads, scene) {
     if (i % 2 === 0) { line.append(piece); return; }
     const read = reads[Number(piece)];
     const at = read.cells[0];
-    line.append(cellButton(read.node, at), state.hides(read.node) ? " = ?" : ` = ${written(numberOf(read.node, at, scene))}`);
+    line.append(cellButton(read.node, at), state.hides(read.node) ? " = ?" : ` = ${numberText(read.node, at, scene)}`);
   });
   return line;
 }
@@ -59,17 +60,17 @@ function termLine(part, t, scene, hidden) {
     if (!hidden) line.append(` = ${written(part.values[t])}`);
     return line;
   }
-  if (weight !== 1 || !cells.length) line.append(weight === -1 && cells.length ? "− " : cells.length ? `${share(weight)} · ` : written(weight));
+  if (weight !== 1 || !cells.length) line.append(weight === -1 && cells.length ? "− " : cells.length ? `${share(weight)} · ` : hidden ? "?" : written(weight));
   cells.forEach(([node, at], i) => line.append(i ? " · " : "", cellButton(node, at)));
-  const factors = cells.map(([node, at]) => (state.hides(node) ? "?" : parenthesized(numberOf(node, at, scene))));
+  const factors = cells.map(([node, at]) => (state.hides(node) ? "?" : parenthesized(numberText(node, at, scene))));
   const numbers = [...(weight === 1 || !cells.length ? [] : [weight === -1 ? "−1" : share(weight)]), ...factors];
   if (numbers.length > 1) line.append(element("span", { class: "numbers-of" }, ` = ${numbers.join(" · ")}`));
   if (!hidden && cells.length) line.append(` = ${written(termValue(part, t, scene))}`);
   return line;
 }
 
-function parenthesized(number) {
-  return number < 0 ? `(${written(number)})` : written(number);
+function parenthesized(text) {
+  return text.startsWith("−") ? `(${text})` : text;
 }
 
 function termList(origin, scene, hidden) {
@@ -79,7 +80,11 @@ function termList(origin, scene, hidden) {
   fill(FIRST_TERMS);
   if (all.length <= FIRST_TERMS) return list;
   const more = element("button", { type: "button", class: "more" }, `Show all ${all.length} terms`);
-  more.addEventListener("click", () => { fill(all.length); more.remove(); });
+  more.addEventListener("click", () => {
+    fill(all.length);
+    more.remove();
+    list.children[FIRST_TERMS].querySelector("button")?.focus();
+  });
   return element("div", {}, list, more);
 }
 
@@ -87,24 +92,41 @@ function termList(origin, scene, hidden) {
 function explained(array, at, scene) {
   const name = elementName(array, at), hidden = state.hides(array);
   const number = numberOf(array, at, scene), origin = originOf(array, at, scene);
-  const title = element("h4", {}, element("b", {}, name), hidden ? " = ?" : ` = ${written(number)}`);
+  const title = element("h4", {}, element("b", {}, name), hidden ? " = ?" : ` = ${numberText(array, at, scene)}`);
   const panel = element("div", { class: "origin" }, title);
   if (!origin) {
-    const step = STEP_OF.get(array);
-    const words = step === undefined && !ARRAYS[array].tables.length ? `is given: it is ${{ input: "an input", parameter: "a parameter", constant: "a constant", tensor: "a value" }[ARRAYS[array].role] || "a leaf"}.`
-      : `is one of many: the page tells of the first ${ARRAYS[array].told.toLocaleString("en")} elements of ${ARRAYS[array].name} where they come from.`;
+    const words = ARRAYS[array].tables.length ? `is one of many: the page tells of the first ${ARRAYS[array].told.toLocaleString("en")} elements of ${ARRAYS[array].name} where they come from.`
+      : STEP_OF.has(array) ? "is where the backward pass sets out." : `is given: it is ${{ input: "an input", parameter: "a parameter", constant: "a constant", tensor: "a value" }[ARRAYS[array].role] || "a leaf"}.`;
     panel.append(element("p", {}, `${name} ${words}`));
-  } else {
-    const kind = kindOf(origin);
-    if (kind) panel.append(element("p", { class: "kind" }, `= ${kind}`));
-    if (origin.formula) panel.append(element("p", { class: "kind" }, "= ", filled(origin.formula, origin.reads, scene)));
-    if (origin.reason && !origin.formula) panel.append(element("p", { class: "reason" }, filled(origin.reason, origin.reads, scene)));
-    if (termCount(origin)) panel.append(termList(origin, scene, hidden));
-    if (origin.slopes.length) panel.append(slopes(origin, scene));
-    if (termCount(origin) > 1 && !hidden) panel.append(element("p", { class: "sum" }, `These add up to ${written(sumOf(origin, scene))}; the engine's number is ${written(number)}.`));
+  } else if (hidden) panel.append(hintOf(array, at, scene));
+  else {
+    panel.append(...told(array, origin, scene, false));
+    if (termCount(origin) > 1) panel.append(element("p", { class: "sum" }, sumText(sumOf(origin, scene), number)));
   }
   panel.append(uses(array, at, scene));
   return panel;
+}
+
+function told(array, origin, scene, hidden) {
+  const kind = kindOf(origin), lines = [];
+  if (kind) lines.push(element("p", { class: "kind" }, `= ${kind}`));
+  if (origin.formula) lines.push(element("p", { class: "kind" }, ARRAYS[array].dtype === "bool" ? "= whether " : "= ", filled(origin.formula, origin.reads, scene)));
+  if (origin.reason && !origin.formula) lines.push(element("p", { class: "reason" }, filled(origin.reason, origin.reads, scene)));
+  if (termCount(origin)) lines.push(termList(origin, scene, hidden));
+  if (origin.slopes.length) lines.push(slopes(origin, scene));
+  return lines;
+}
+
+function sumText(sum, number) {
+  if (sum === undefined) return `The engine's number is ${written(number)}. The page does not hold all the numbers of these terms, so it does not add them up.`;
+  const text = `These add up to ${written(sum)}; the engine's number is ${written(number)}`;
+  return written(sum) === written(number) ? `${text}.` : `${text}, the same to within rounding.`;
+}
+
+// What makes a number that is to be predicted, for those who ask for it.
+function hintOf(array, at, scene) {
+  const origin = originOf(array, at, scene);
+  return origin ? element("details", { class: "hint-of" }, element("summary", {}, `A hint: what makes ${elementName(array, at)}`), ...told(array, origin, scene, true)) : null;
 }
 
 function slopes(origin, scene) {
@@ -114,12 +136,16 @@ function slopes(origin, scene) {
 
 function uses(array, at, scene) {
   const found = usesOf(array, at, scene, FIRST_USES);
-  if (!found.length) return element("p", { class: "uses" }, "No number on this page is made from it.");
+  const partial = found.filter((use) => use.partial).map((use) => ARRAYS[use.array].name).join(", ");
+  const more = partial ? ` Of ${partial} the page tells in part.` : "";
+  const used = found.filter((use) => use.count);
+  if (!used.length) return element("p", { class: "uses" }, `${partial ? "No number that the page tells of" : "No number on this page"} is made from it.${more}`);
   const line = element("p", { class: "uses" }, "It goes on to ");
-  found.forEach(({ array: user, cells, count }, i) => {
+  used.forEach(({ array: user, cells, count }, i) => {
     line.append(i ? "; " : "");
     cells.forEach((cell, k) => line.append(k ? ", " : "", cellButton(user, cell)));
     if (count > cells.length) line.append(` and ${count - cells.length} more of ${ARRAYS[user].name}`);
   });
+  line.append(`.${more}`);
   return line;
 }

@@ -25,11 +25,15 @@ function sceneOf(sample, updated) {
 
 const slider = element("input", { type: "range", min: 0, max: STEPS.length - 1, step: 1, "aria-label": "Step", list: false });
 const place = element("output", { class: "place" });
+// The rule that stands there, so that it is not read out again where it stays.
+let ruleShown = null;
+// The address that was last shown: a move in the history is told twice.
+let shownHash = null;
 const sampleChooser = element("select", { "aria-label": "Sample" }, ...samples.map((name) => element("option", { value: name }, name || "these numbers")));
 const updateChooser = element("select", { "aria-label": "Before or after one update" }, element("option", { value: "" }, "before the update"), element("option", { value: "yes" }, "after one update"));
 const predictBox = element("input", { type: "checkbox", id: "predict-mode" });
 const move = (text, label, to) => {
-  const made = element("button", { type: "button", "aria-label": label, title: label }, text);
+  const made = element("button", { type: "button", title: label }, text);
   made.addEventListener("click", () => go(to()));
   return made;
 };
@@ -66,21 +70,28 @@ function draw() {
   slider.value = state.step;
   slider.setAttribute("aria-valuetext", `step ${state.step + 1} of ${STEPS.length}, ${step.phase}: ${step.text}`);
   place.textContent = `${state.step + 1} of ${STEPS.length}, ${step.phase}`;
+  const ends = document.activeElement;
   backButton.disabled = state.step === 0;
   nextButton.disabled = state.step === STEPS.length - 1;
+  // A button that has come to its end hands the focus to the other.
+  if (ends === backButton && backButton.disabled) nextButton.focus();
+  if (ends === nextButton && nextButton.disabled) backButton.focus();
   sampleChooser.value = DATA.scenes[scene].sample;
   updateChooser.value = DATA.scenes[scene].updated ? "yes" : "";
+  updateChooser.disabled = !DATA.scenes.some((each) => each.sample === DATA.scenes[scene].sample && each.updated);
   predictBox.checked = state.predict;
   document.body.classList.toggle("predicting", state.predict);
   root.dataset.phase = step.phase;
-  rule.innerHTML = step.html;
+  if (ruleShown !== step) rule.innerHTML = step.html;
+  ruleShown = step;
   const hidden = state.hides(array);
-  const asked = hidden && !(selected && selected.array === array) ? { array, at: askedElement(array, scene) } : selected;
-  drawGrids(array, asked, scene);
+  const own = selected && selected.array === array;
+  const at = !hidden ? -1 : own ? selected.at : askedElement(array, scene);
+  drawGrids(array, selected || (at < 0 ? null : { array, at }), scene);
   panel.replaceChildren(...[
-    hidden ? predictPanel(array, asked.array === array ? asked.at : askedElement(array, scene), scene) : null,
-    asked && !(hidden && asked.array === array && !selected) ? explained(asked.array, asked.at, scene) : null,
-    asked ? null : element("p", { class: "hint" }, "Click any number to ask where it comes from."),
+    hidden ? predictPanel(array, at, scene) : null,
+    selected && !(hidden && own) ? explained(selected.array, selected.at, scene) : null,
+    hidden || selected ? null : element("p", { class: "hint" }, "Click any number to ask where it comes from."),
   ].filter(Boolean));
   drawMap(step);
 }
@@ -88,25 +99,38 @@ function draw() {
 function drawGrids(array, selected, scene) {
   const origin = selected ? originOf(selected.array, selected.at, scene) : null;
   const { terms, reads, focus } = marksOf(selected, origin);
+  // What takes part in a number that is to be predicted is not marked: an empty mark would tell a 0.
+  if (selected && state.hides(selected.array)) for (const marked of [terms, reads]) marked.clear();
   const has = (marks, a, at) => marks.has(a) && marks.get(a).has(at);
   const isSelected = (a, at) => selected && selected.array === a && selected.at === at;
   const marks = {
     focus, selected,
     hidden: (a) => state.hides(a),
+    veiled: (a) => a === array && state.hides(a) && !shapesSaid.has(a),
     classes: (a, at) => [isSelected(a, at) && "selected", has(terms, a, at) && "term", has(reads, a, at) && "read"].filter(Boolean),
     words: (a, at) => (isSelected(a, at) ? ", selected" : has(terms, a, at) ? ", takes part" : has(reads, a, at) ? ", was looked at" : ""),
   };
   const operands = operandsOf(array, scene);
   const shown = [...operands.map((a) => [a, "operand"]), [array, "result"]];
   if (selected && !shown.some(([a]) => a === selected.array)) shown.unshift([selected.array, "operand"]);
-  const held = document.activeElement && document.activeElement.closest("#stepper td");
-  const at = held && [held.closest("figure").dataset.array, held.dataset.at];
+  const focused = placeOfFocus();
   const made = shown.map(([a, role]) => gridOf(a, scene, marks, `${role} ${ARRAYS[a].role === "gradient" ? "backward" : "forward"}`));
   result.replaceChildren(made.pop());
   grids.replaceChildren(...made);
   // One cell of each grid can be reached with Tab: the selected one, or the first.
   for (const table of board.querySelectorAll("table")) (table.querySelector(".selected, .term") || table.querySelector("td"))?.setAttribute("tabindex", 0);
-  if (at) board.querySelector(`figure[data-array="${at[0]}"] td[data-at="${at[1]}"]`)?.focus({ preventScroll: true });
+  if (focused) (board.querySelector(`${focused.place}:not(:disabled)`) || board.querySelector(`${focused.instead}:not(:disabled)`))?.focus({ preventScroll: true });
+}
+
+// Where among the grids the focus stands, as selectors that find it again when they are drawn anew.
+function placeOfFocus() {
+  const held = document.activeElement?.closest("#stepper figure :is(td, select, button)");
+  if (!held) return null;
+  const { array } = held.closest("figure").dataset, { at, row, column } = held.dataset;
+  const inside = `figure[data-array="${array}"]`;
+  if (held.matches("td")) return { place: `${inside} td[data-at="${at}"]`, instead: `${inside} td[tabindex="0"]` };
+  if (held.matches("select")) return { place: `${inside} select`, instead: `${inside} select` };
+  return { place: `${inside} [data-row="${row}"][data-column="${column}"]`, instead: `${inside} [data-part]` };
 }
 
 function drawMap(step) {
@@ -162,6 +186,7 @@ function address() {
 function show(remember) {
   if (remember) history.pushState(null, "", address());
   else history.replaceState(null, "", address());
+  shownHash = location.hash;
   draw();
 }
 
@@ -176,36 +201,47 @@ function go(step) {
 
 function select(array, at) {
   const step = STEP_OF.get(array);
+  // What was seen stays seen when a step further back is shown.
+  if (state.predict) for (let i = 0; i < state.step; i++) revealed.add(STEPS[i].array);
   if (step !== undefined && !(state.predict && step > state.step)) state.step = step;
   state.selected = { array, at };
   show(true);
   board.querySelector("td.selected")?.focus({ preventScroll: true });
 }
 
-// The first two words of the address are a step and an element; anything else is a place in the notes.
+// An address that begins with a step is the stepper's, an empty one is where it began; any other is a place in the notes.
 function read() {
-  if (!location.hash.startsWith("#step=")) return false;
+  if (location.hash === "" && shownHash) Object.assign(state, { step: 0, scene: 0, selected: null, predict: false });
+  if (!location.hash.startsWith("#step=")) return location.hash === "" && Boolean(shownHash);
   const parts = new Map(location.hash.slice(1).split("&").map((part) => part.split("=")));
   state.step = Math.max(0, Math.min((parseInt(parts.get("step"), 10) || 1) - 1, STEPS.length - 1));
   state.scene = Math.max(0, Math.min(parseInt(parts.get("numbers"), 10) || 0, DATA.scenes.length - 1));
   state.predict = parts.has("predict");
   const [name, index] = (parts.get("at") || "").split(":");
-  const array = ARRAYS.findIndex((each) => encodeURIComponent(each.name) === name);
+  const array = ARRAYS.findIndex((each) => each.name === decoded(name));
   const at = array < 0 ? -1 : positionOf(array, index ? index.split(".").map(Number) : []);
   state.selected = at < 0 ? null : { array, at };
   if (at >= 0 && !state.predict && STEP_OF.has(array)) state.step = STEP_OF.get(array);
   return true;
 }
 
+function decoded(text) {
+  try { return decodeURIComponent(text); } catch { return text; }
+}
+
 slider.addEventListener("input", () => go(Number(slider.value)));
 sampleChooser.addEventListener("change", () => { state.scene = sceneOf(sampleChooser.value, DATA.scenes[state.scene].updated); show(false); });
 updateChooser.addEventListener("change", () => { state.scene = sceneOf(DATA.scenes[state.scene].sample, updateChooser.value === "yes"); show(false); });
-predictBox.addEventListener("change", () => { state.predict = predictBox.checked; revealed.clear(); state.selected = null; show(false); });
+predictBox.addEventListener("change", () => { state.predict = predictBox.checked; revealed.clear(); shapesSaid.clear(); state.selected = null; show(false); });
 board.addEventListener("click", (event) => {
   const button = event.target.closest("[data-go], [data-reveal], [data-part]");
   const cellHit = event.target.closest("td[data-at]");
   if (button?.dataset.go) select(Number(button.dataset.go), Number(button.dataset.at));
-  else if (button?.dataset.reveal) { revealed.add(Number(button.dataset.reveal)); show(false); }
+  else if (button?.dataset.reveal) {
+    revealed.add(Number(button.dataset.reveal));
+    show(false);
+    (result.querySelector('td[tabindex="0"]') || nextButton).focus({ preventScroll: true });
+  }
   else if (button?.dataset.part) { movePart(Number(button.dataset.part), Number(button.dataset.row), Number(button.dataset.column)); draw(); }
   else if (cellHit) select(Number(cellHit.closest("figure").dataset.array), Number(cellHit.dataset.at));
 });
@@ -222,22 +258,27 @@ for (const name of ["mouseover", "focusin"]) board.addEventListener(name, (event
   for (const [array, at] of cells) board.querySelector(`figure[data-array="${array}"] td[data-at="${at}"]`)?.classList.add("hot");
 });
 document.addEventListener("keydown", (event) => {
-  if (event.altKey || event.ctrlKey || event.metaKey) return;
+  if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   const target = event.target;
   if (target.matches?.("#stepper td")) {
     if (event.key === "Enter" || event.key === " ") { event.preventDefault(); target.click(); }
     else if (moveFocus(target, event.key)) event.preventDefault();
     return;
   }
-  if (target.matches?.("input, select, textarea") && target !== slider) return;
+  if (target.matches?.("input:not([type=checkbox]), select, textarea") && target !== slider) return;
+  // A part of the page that scrolls sideways keeps its arrow keys.
+  if (target === map && map.scrollWidth > map.clientWidth) return;
   if (!isNear()) return;
   const to = { ArrowRight: state.step + 1, ArrowLeft: state.step - 1, Home: 0, End: STEPS.length - 1 }[event.key];
   if (to === undefined || (target === slider)) return;
   event.preventDefault();
   go(to);
 });
-window.addEventListener("popstate", () => { if (read()) draw(); });
-window.addEventListener("hashchange", () => { if (read()) draw(); });
+for (const name of ["popstate", "hashchange"]) window.addEventListener(name, () => {
+  if (location.hash === shownHash || !read()) return;
+  shownHash = location.hash;
+  draw();
+});
 
 // Arrow keys step only while the stepper can be seen.
 function isNear() {
@@ -249,5 +290,6 @@ function isNear() {
 window.tinygraph = { arrays: ARRAYS, steps: STEPS, numbersOf, originOf, sumOf, elementName };
 root.hidden = false;
 const asked = read();
+shownHash = location.hash;
 draw();
 if (asked) root.scrollIntoView();

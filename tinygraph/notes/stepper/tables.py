@@ -8,6 +8,7 @@ of its pattern and those first cells.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -122,13 +123,21 @@ def _part(part: Part, numbers: Mapping[Tensor, int]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "nodes": [numbers[node] for node in part.nodes],
         "cells": [_distances(cells) for cells in part.cells],
-        "weight": float(part.weight[0]) if uniform else [float(w) for w in part.weight],
+        "weight": _number(part.weight[0]) if uniform else [_number(w) for w in part.weight],
         "count": len(part),
     }
     if part.values is not None:
-        found["values"] = [float(value) for value in part.values]
+        found["values"] = [_number(value) for value in part.values]
         found["text"] = part.text
     return found
+
+
+def _number(value: Any) -> float | str:
+    """Return a number as JSON may hold it, which has no words for what is not finite: those are JavaScript's, as text."""
+    number = float(value)
+    if math.isfinite(number):
+        return number
+    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
 def _read(read: Read, numbers: Mapping[Tensor, int]) -> dict[str, Any]:

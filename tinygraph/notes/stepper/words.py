@@ -27,7 +27,8 @@ def describe(origins: Origins, origin: Origin, most: int = 8) -> str:
     number = written(origins.values[origin.node].reshape(-1)[origin.at])
     lines = [f"{element(origins, origin.node, origin.at)} = {number}{_sort(origin)}"]
     if origin.formula:
-        lines.append(f"  = {_filled(origins, origin.formula, origin)}")
+        whether = "whether " if origin.node.dtype.kind == "b" else ""
+        lines.append(f"  = {whether}{_filled(origins, origin.formula, origin)}")
     terms = [
         f"  {_term(origins, part, t)} = {written(value)}"
         for part in origin.parts
@@ -67,7 +68,7 @@ def _filled(origins: Origins, text: str, origin: Origin) -> str:
 
 
 def _sort(origin: Origin) -> str:
-    products = sum(len(part) for part in origin.parts if len(part.nodes) > 1)
+    products = sum(len(part) for part in origin.parts if len(part.nodes) > 1 and part.values is None)
     if origin.formula or origin.count < 2:
         return ""
     return f", the sum of {origin.count} {'products' if products == origin.count else 'terms'}"
