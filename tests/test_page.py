@@ -303,6 +303,8 @@ def test_a_hint_does_not_tell_the_number_and_a_long_sum_is_counted(visit: Visit)
     }""")
     assert f"{abs(number):.3g}" not in page.inner_html("#stepper .board")
     assert page.locator("#stepper .sum").count() == 0
+    assert page.locator("#stepper .hint-of li").count() == 3
+    assert "56" not in visit.text("#stepper .panel")
     page.fill("#predict-count", "64")
     page.press("#predict-count", "Enter")
     assert "there are fewer" in page.inner_text("output[for=predict-count]")
@@ -346,6 +348,41 @@ def test_the_focus_is_never_lost(visit: Visit) -> None:
     page.locator("#predict-mode").focus()
     page.keyboard.press("ArrowLeft")
     assert visit.step() == 24
+
+
+def test_names_of_any_characters_stand_in_the_address(chromium: Any, tmp_path: Path) -> None:
+    x = tg.tensor([[1.0, -2.0]], name="a b&=:#%/é'(x)[0]")
+    path = write((tg.relu(x) * tg.tensor(3.0, name="50%")).sum(), tmp_path / "names.html")
+    visit = Visit(chromium, path, "#step=1")
+    visit.page.locator("#stepper .grid:not(.result) td").nth(1).click()
+    address = visit.page.evaluate("location.hash")
+    again = Visit(chromium, path, address)
+    assert again.text("#stepper .origin h4") == "(a b&=:#%/é'(x)[0])[0,1] = −2"
+    # A name that was typed as it is, with a sign that begins no code.
+    bare = Visit(chromium, path, "#step=1&at=50%:")
+    assert bare.text("#stepper .origin h4") == "50% = 3"
+    assert visit.said + again.said + bare.said == []
+    for each in (visit, again, bare):
+        each.close()
+
+
+def test_what_is_said_aloud_is_short(visit: Visit) -> None:
+    visit.page.evaluate("location.hash = '#step=24&at=dK1:0.0.1.2'")
+    assert re.fullmatch(r"dK1\[0,0,1,2\] = −[\d.]+; = sum of 56 products", visit.page.text_content("#stepper .spoken"))
+    assert visit.page.locator("#stepper .panel[aria-live]").count() == 0
+
+
+def test_uses_are_those_whose_terms_name_the_element(visit: Visit) -> None:
+    visit.page.evaluate("location.hash = '#step=1&at=Inp:0.0.3.3'")
+    subject = subject_of(model := tg.load_model("notes_cnn"), sample_of(model))
+    z = next(node for node in subject.nodes if node.name == "Z1")
+    k = next(node for node in subject.nodes if node.name == "K1")
+    # A pixel in the middle is seen by 9 windows for each of 8 kernels, and by 9 elements of each kernel's gradient.
+    assert (z.shape[1], k.shape[2:]) == (8, (3, 3))
+    told = visit.text("#stepper .uses")
+    assert "Z1[0,0,2,2], Z1[0,0,2,3], Z1[0,0,2,4], Z1[0,0,3,2], Z1[0,0,3,3], Z1[0,0,3,4] and 66 more of Z1" in told
+    assert "dK1[0,0,0,0]" in told
+    assert "and 66 more of dK1" in told
 
 
 def test_going_back_to_an_empty_address_goes_back_to_the_start(visit: Visit) -> None:

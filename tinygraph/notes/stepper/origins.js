@@ -1,6 +1,6 @@
 // Where a number comes from, in words: its terms, what was read to decide on them, and where it goes on to.
 
-const FIRST_TERMS = 24, FIRST_USES = 6;
+const FIRST_TERMS = 24, FIRST_USES = 6, HINTED_TERMS = 3;
 
 function cellButton(array, at, shown) {
   return element("button", { type: "button", class: "cell", "data-go": array, "data-at": at, title: shown === undefined ? "" : `= ${shown}` }, elementName(array, at));
@@ -126,7 +126,15 @@ function sumText(sum, number) {
 // What makes a number that is to be predicted, for those who ask for it.
 function hintOf(array, at, scene) {
   const origin = originOf(array, at, scene);
-  return origin ? element("details", { class: "hint-of" }, element("summary", {}, `A hint: what makes ${elementName(array, at)}`), ...told(array, origin, scene, true)) : null;
+  if (!origin) return null;
+  const hint = element("details", { class: "hint-of" }, element("summary", {}, `A hint: what makes ${elementName(array, at)}`));
+  if (termCount(origin) <= MOST_BY_HAND) hint.append(...told(array, origin, scene, true));
+  else {
+    // How many they are is what is asked.
+    const [part] = origin.parts, first = Math.min(part.count, HINTED_TERMS);
+    hint.append(element("ul", { class: "terms" }, ...[...Array(first).keys()].map((t) => termLine(part, t, scene, true))), element("p", {}, "and so on"));
+  }
+  return hint;
 }
 
 function slopes(origin, scene) {

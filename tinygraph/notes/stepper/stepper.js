@@ -53,8 +53,10 @@ const choices = element("div", { class: "bar choices" },
 const rule = element("div", { class: "rule", "aria-live": "polite" });
 const grids = element("div", { class: "grids" });
 const result = element("div", { class: "grids" });
-const panel = element("div", { class: "panel", "aria-live": "polite" });
-board.append(bar, choices, rule, element("div", { class: "made" }, result, panel), grids);
+const panel = element("div", { class: "panel" });
+// What is said of a number in short: nobody wants all its terms read out at once.
+const spoken = element("p", { class: "spoken", role: "status" });
+board.append(bar, choices, rule, element("div", { class: "made" }, result, panel), grids, spoken);
 
 // Drawing
 
@@ -93,6 +95,7 @@ function draw() {
     selected && !(hidden && own) ? explained(selected.array, selected.at, scene) : null,
     hidden || selected ? null : element("p", { class: "hint" }, "Click any number to ask where it comes from."),
   ].filter(Boolean));
+  spoken.textContent = [...panel.querySelectorAll(":scope > .origin > :is(h4, .kind, .reason)")].map((each) => each.textContent).join("; ");
   drawMap(step);
 }
 
