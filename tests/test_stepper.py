@@ -371,3 +371,15 @@ def test_complex_graphs_have_no_stepper_and_keep_both_parts_of_their_numbers() -
 def test_terms_that_are_no_products_are_not_called_so() -> None:
     p, t = tg.tensor([1.0, 3.0], name="p"), tg.tensor([1.0, 2.0], name="t")
     assert tg.notes(tg.mse(p, t)).explain("t1").splitlines()[0] == "t1 = 0.5, the sum of 2 terms"
+
+
+def test_a_number_among_the_elements_of_a_term_is_written_in_its_place() -> None:
+    p = tg.tensor([1.0, 3.0], name="p")
+    assert tg.notes(tg.mse(p, np.full(2, -1.0))).explain("t1").splitlines()[1] == "  (p[0] − (-1))² / 2 = 2"
+    assert tg.notes(tg.mse(np.zeros(2), p)).explain("t1").splitlines()[2] == "  (0 − p[1])² / 2 = 4.5"
+
+
+def test_a_loss_names_the_label_of_each_term() -> None:
+    a, y = tg.tensor([0.5, 0.25], name="a"), tg.tensor([1.0, 0.0], name="y")
+    line = tg.notes(tg.bce(a, y)).explain("t1").splitlines()[2]
+    assert line == "  −[y[1] log a[1] + (1 − y[1]) log(1 − a[1])] / 2 = 0.1438"

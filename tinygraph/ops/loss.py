@@ -165,7 +165,7 @@ class Bce(Loss):
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         a = inputs[0]
         losses = [self.forward(*(np.atleast_1d(x).reshape(-1)[i : i + 1] for x in inputs)) for i in range(a.size)]
-        return of_elements((0, 1), losses, a.size, "−[y log {0} + (1 − y) log(1 − {0})]")
+        return of_elements((0, 1), losses, a.size, "−[{1} log {0} + (1 − {1}) log(1 − {0})]")
 
     def vjp(self, dy: Value, cost: Value, a: Value, y: Value, z: Value | None = None) -> Any:
         m = mean_count(a, *a.shape)
@@ -208,7 +208,7 @@ class BceWithLogits(Loss):
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         z, labels = inputs
         losses = _cross_entropy_from_logits(floating(z), floating(labels)).reshape(-1)
-        return of_elements((0, 1), losses, z.size, "−[y log σ({0}) + (1 − y) log(1 − σ({0}))]")
+        return of_elements((0, 1), losses, z.size, "−[{1} log σ({0}) + (1 − {1}) log(1 − σ({0}))]")
 
     def written_tex(self, *inputs: Value) -> str:
         return f"-{mean_tex(inputs[0], _CROSS_ENTROPY)}".replace("{(a)}", r"\operatorname{sigmoid}({z})")
@@ -296,7 +296,7 @@ class CrossEntropy(OfClasses):
         logits, labels = inputs
         logs = log_softmax(floating(logits)).reshape(-1)
         if labels.ndim == logits.ndim:
-            text = "−label · log softmax({0})"
+            text = "−{1} · log softmax({0})"
             return of_elements((0, 1), -labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
         rows = np.arange(labels.size)
         cells = rows * logits.shape[-1] + labels.reshape(-1)

@@ -174,8 +174,8 @@ function written(number, digits = 4) {
   return (text === "-0" ? "0" : text).replaceAll("-", "−");
 }
 
-// A number of an array in words: whole numbers stay whole.
+// A number of an array in words: whole numbers stay whole, as far as the page holds them exactly.
 function numberText(array, at, scene, digits) {
   const number = numberOf(array, at, scene);
-  return number !== undefined && /^(u?int|bool)/.test(ARRAYS[array].dtype) ? String(number).replace("-", "−") : written(number, digits);
+  return Number.isSafeInteger(number) && /^(u?int|bool)/.test(ARRAYS[array].dtype) ? String(number).replace("-", "−") : written(number, digits);
 }

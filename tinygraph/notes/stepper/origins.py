@@ -167,11 +167,15 @@ class Origins:
         weight = np.broadcast_to(np.asarray(terms.weight, np.float64), (len(terms),))
         told: list[Read] = []
         inside: list[Read] = []
-        for place, cells in terms.factors:
+        words: dict[int, str] = {}
+        for factor, (place, cells) in enumerate(terms.factors):
             x, cells = self._told(node.inputs[place], cells)
             if x in self._numbers:
                 weight = weight * (1.0 if terms.values is not None else self.values[x].reshape(-1)[cells])
+                number = written(self.values[x].flat[0])
+                words[factor] = f"({number})" if number.startswith("-") else number
             elif self._is_told(x) or terms.values is not None:
+                words[factor] = f"{{{len(told)}}}"
                 told.append((x, cells))
             elif x.dtype.kind == "b" and len(terms) == 1:
                 self._gate(draft, x, int(cells[0]))
@@ -183,7 +187,13 @@ class Origins:
             # A closed gate: what it holds back is worth seeing, and has no part in the sum.
             draft.reads += told
             return
-        part = Part(tuple(x for x, _ in told), tuple(cells for _, cells in told), weight, terms.values, terms.text)
+        part = Part(
+            tuple(x for x, _ in told),
+            tuple(cells for _, cells in told),
+            weight,
+            terms.values,
+            _filled(terms.text, words),
+        )
         if inside:
             self._unfold(draft, part, inside)
         else:
