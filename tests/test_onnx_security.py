@@ -344,3 +344,9 @@ def test_missing_package_names_the_command(monkeypatch, tmp_path):
         tg.from_onnx(tmp_path / "model.onnx")
     with pytest.raises(OnnxError, match="pip install onnx"):
         tg.load_model("xor").to_onnx(tmp_path / "xor.onnx")
+
+
+def test_the_nearest_loss_is_offered(tmp_path):
+    tg.load_model("xor").to_onnx(tmp_path / "xor.onnx")
+    with pytest.raises(OnnxError, match=r"did you mean 'cross_entropy'\?$"):
+        tg.from_onnx(tmp_path / "xor.onnx", loss="cros_entropy")
