@@ -825,6 +825,29 @@ def test_a_file_may_be_imported_twice(run, own):
     assert run("ops", "--ops", ops, "--ops", ops).exit_code == 0
 
 
+# what fits no command
+
+
+@pytest.mark.parametrize("command", ["plan", "equations", "check"])
+def test_more_samples_than_an_array_can_hold_are_refused(fails, command):
+    assert "not in the range 1<=x<=2147483647" in fails(command, "xor", "--batch-size", "99999999999999")
+
+
+def test_text_and_a_file_at_once_are_refused(fails):
+    assert "writes no file; found -o 'x.svg'" in fails("draw", "xor", "--format", "text", "-o", "x.svg")
+    assert not Path("x.svg").exists()
+
+
+def test_an_onnx_file_is_called_one(fails):
+    assert fails("export", "xor", "-o", "x.txt") == "error: an ONNX file ends in .onnx; found 'x.txt'"
+
+
+def test_names_of_another_models_weights_are_told_in_order(fails):
+    load_model("lenet5").save("w.safetensors")
+    told = fails("predict", "xor", "--weights", "w.safetensors").partition("not in the model ")[2]
+    assert told == "'B3', 'B5', 'B6', 'B7', 'K1', 'K3', 'W5', 'W6' and 'W7'"
+
+
 # doctor
 
 
@@ -845,7 +868,7 @@ def test_doctor_names_one_fix_for_each_thing_that_is_missing(run, monkeypatch):
     real = metadata.version
 
     def version(package):
-        if package in ("matplotlib", "pygraphviz", "safetensors"):
+        if package in ("matplotlib", "pygraphviz", "latex2mathml", "safetensors"):
             raise metadata.PackageNotFoundError(package)
         return real(package)
 
@@ -855,10 +878,11 @@ def test_doctor_names_one_fix_for_each_thing_that_is_missing(run, monkeypatch):
     assert re.search(r"^renderer +missing$", output, re.MULTILINE)
     assert re.search(r"^pictures +gv$", output, re.MULTILINE)
     fixes = re.findall(r"^fix: (.*)$", output, re.MULTILINE)
-    assert len(fixes) == 3
+    assert len(fixes) == 4
     assert "`dot` is on PATH" in fixes[0]
     assert fixes[1] == "to draw learning curves: pip install matplotlib"
-    assert "pip install safetensors" in fixes[2]
+    assert fixes[2] == "to write notes as HTML: pip install latex2mathml"
+    assert "pip install safetensors" in fixes[3]
 
 
 def test_doctor_sees_a_renderer_that_cannot_do_everything(run, monkeypatch):

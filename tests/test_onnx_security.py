@@ -187,12 +187,12 @@ def test_hostile_file_is_a_clear_error(opened, what):
 
 
 def test_missing_file(tmp_path):
-    with pytest.raises(OnnxError, match="there is no such file"):
+    with pytest.raises(OnnxError, match=r"^[^:]*none\.onnx: there is no such file$"):
         tg.from_onnx(tmp_path / "none.onnx")
 
 
 def test_folder(tmp_path):
-    with pytest.raises(OnnxError, match="there is no such file"):
+    with pytest.raises(OnnxError, match=r"^[^:]*: it is a folder$"):
         tg.from_onnx(tmp_path)
 
 
@@ -344,3 +344,9 @@ def test_missing_package_names_the_command(monkeypatch, tmp_path):
         tg.from_onnx(tmp_path / "model.onnx")
     with pytest.raises(OnnxError, match="pip install onnx"):
         tg.load_model("xor").to_onnx(tmp_path / "xor.onnx")
+
+
+def test_the_nearest_loss_is_offered(tmp_path):
+    tg.load_model("xor").to_onnx(tmp_path / "xor.onnx")
+    with pytest.raises(OnnxError, match=r"did you mean 'cross_entropy'\?$"):
+        tg.from_onnx(tmp_path / "xor.onnx", loss="cros_entropy")

@@ -929,7 +929,7 @@ def test_history_as_csv_gives_every_bit_back(tmp_path):
 
 
 def test_history_that_cannot_be_written(tmp_path):
-    with pytest.raises(tg.TinygraphError, match=r"cannot be written to '.*missing/history\.csv': No such file"):
+    with pytest.raises(tg.TinygraphError, match=r"cannot be written to '.*missing/history\.csv': there is no folder"):
         History(ROWS).save_csv(tmp_path / "missing" / "history.csv")
 
 

@@ -21,7 +21,7 @@ def main() -> None:
     try:
         records, faults = infos(), []
     except ImportError as missing:
-        sys.exit(f"PyTorch's sample inputs need the extra oracle (pip install tinygraph[oracle]): {missing}")
+        sys.exit(f"PyTorch's sample inputs need the extra oracle (pip install -e '.[oracle]'): {missing}")
     at_edges = [name for name in options.names or NAMES if name in NAMES]
     asked = [(name, None) for name in options.names or TABLE]
     asked += [(name, partial(refuse_edges, name)) for name in at_edges]

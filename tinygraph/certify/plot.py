@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from tinygraph.certify.curve import STEPS, Curve
-from tinygraph.errors import RenderError
+from tinygraph.errors import RenderError, listing, nearest
+from tinygraph.files import write_whole
 
 # Okabe and Ito's colours, which remain apart for all eyes.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -21,12 +24,9 @@ def plot(curves: Sequence[Curve], name: str, path: str | os.PathLike[str]) -> No
     Raises ``RenderError`` without matplotlib, for a path that cannot be written, and for one that does not end
     with ``.png``, ``.svg`` or ``.pdf``.
     """
-    if Path(path).suffix.lower() not in _FORMATS:
-        raise RenderError(f"{os.fspath(path)!r} cannot be written: a plot ends with {', '.join(_FORMATS)}")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise RenderError("--plot needs matplotlib: pip install 'tinygraph[draw]'") from None
+    form = plot_format(path)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.add_subplot()
     for curve, colour in zip(curves, _COLOURS * len(curves), strict=False):
@@ -36,7 +36,27 @@ def plot(curves: Sequence[Curve], name: str, path: str | os.PathLike[str]) -> No
     axes.grid(alpha=0.3)
     if curves:
         axes.legend()
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format=form)
     try:
-        figure.savefig(path)
-    except (OSError, ValueError) as error:
-        raise RenderError(f"{os.fspath(path)!r} cannot be written: {error}") from None
+        write_whole(path, drawn.getvalue())
+    except OSError as error:
+        raise RenderError(f"{os.fspath(path)!r} cannot be written: {error.strerror or error}") from None
+
+
+def plot_format(path: str | os.PathLike[str]) -> str:
+    """Return the format that the suffix of a plot names; what keeps a plot from being made is said here, before the work.
+
+    Raises ``RenderError`` for another suffix, and without matplotlib.
+
+    >>> plot_format("curve.PNG")
+    'png'
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in _FORMATS:
+        raise RenderError(
+            f"{os.fspath(path)!r} cannot be written: a plot ends with {listing(_FORMATS)}{nearest(suffix, _FORMATS)}"
+        )
+    if importlib.util.find_spec("matplotlib") is None:
+        raise RenderError("--plot needs matplotlib: pip install matplotlib")
+    return suffix[1:]

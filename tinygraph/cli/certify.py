@@ -30,10 +30,13 @@ def certify(context: click.Context, names: tuple[str, ...], as_json: bool, plot:
     Ends with code 1 if an operation is not right.
     """
     from tinygraph.certify import certify
+    from tinygraph.certify.plot import plot_format
 
     chosen = _chosen(names)
     if plot is not None and len(chosen) != 1:
         raise click.UsageError(f"--plot draws one operation; found {len(chosen)}: {', '.join(chosen)}")
+    if plot is not None:
+        plot_format(plot)
     certificates = [certify(name, seed or 0) for name in chosen]
     if as_json:
         say(json.dumps([certificate.to_json() for certificate in certificates], indent=2, ensure_ascii=False))

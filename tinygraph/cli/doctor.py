@@ -11,7 +11,7 @@ import click
 
 from tinygraph.cli.terminal import say
 
-PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "onnx", "safetensors", "click", "rich")
+PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "latex2mathml", "onnx", "safetensors", "click", "rich")
 
 
 @click.command(short_help="Say what is installed and what is missing.")
@@ -94,6 +94,8 @@ def fixes(found: dict[str, str], formats: list[str]) -> Iterator[str]:
         yield "pygraphviz older than 2.0 needs `dot` and is not used: pip install 'pygraphviz>=2.0'"
     if not found["matplotlib"]:
         yield "to draw learning curves: pip install matplotlib"
+    if not found["latex2mathml"]:
+        yield "to write notes as HTML: pip install latex2mathml"
     if not found["onnx"]:
         yield "to read and write ONNX files: pip install onnx"
     for package in ("graphviz", "safetensors"):

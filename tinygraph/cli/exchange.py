@@ -38,6 +38,7 @@ def import_(
     """
     from tinygraph.cli.folders import file_name
     from tinygraph.errors import TinygraphError
+    from tinygraph.files import write_whole
     from tinygraph.interop.onnx.model import declared_in
     from tinygraph.interop.onnx.tables import model_text
     from tinygraph.model import Model
@@ -49,7 +50,7 @@ def import_(
     weights = path.with_suffix(".safetensors")
     model = Model.from_tables(declared.tables, declared.values)
     model.save(weights)
-    path.write_text(model_text({**declared.tables, "weights": weights.name}), encoding="utf-8")
+    write_whole(path, model_text({**declared.tables, "weights": weights.name}).encode("utf-8"))
     parameters = sum(parameter.size for parameter in model.parameters.values())
     count = len(declared.tables["model"]["equations"].splitlines())
     say(f"wrote {path} ({count:,} equations) and {weights.name} ({parameters:,} parameters)")
@@ -64,11 +65,14 @@ def import_(
 def export(model: str, out: Path | None, weights: Path | None, loss: bool) -> None:
     """Write MODEL, with its weights, as an ONNX file: what it computes in prediction, for any number of samples."""
     from tinygraph.cli.folders import file_name
+    from tinygraph.errors import TinygraphError
     from tinygraph.model import load_model
 
     written = load_model(model)
     if weights is not None:
         written.load(weights)
     path = out or Path(f"{file_name(written.name)}.onnx")
+    if path.suffix.lower() != ".onnx":
+        raise TinygraphError(f"an ONNX file ends in .onnx; found {str(path)!r}")
     written.to_onnx(path, loss=loss)
     say(f"wrote {path}")

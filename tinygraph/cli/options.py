@@ -18,6 +18,8 @@ from tinygraph.errors import TinygraphError
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 model_argument = click.argument("model")
+# Sizes of arrays must fit into 64 bits, and these are multiplied by others.
+MOST_SAMPLES = 2**31 - 1
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Seed of all random numbers.")
 
 
@@ -28,7 +30,7 @@ def data_option(help: str) -> Callable[[Command], Command]:
 
 def batch_option(default: int, help: str = "How many samples.") -> Callable[[Command], Command]:
     """Return the option ``--batch-size``; ``None`` stands for the one size that a model is for, or the default."""
-    return click.option("--batch-size", type=click.IntRange(min=1), show_default=str(default), help=help)
+    return click.option("--batch-size", type=click.IntRange(1, MOST_SAMPLES), show_default=str(default), help=help)
 
 
 def named(text: str) -> str:

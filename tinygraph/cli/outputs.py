@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tinygraph.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,10 +68,13 @@ class Outputs:
         import numpy as np
 
         if path.suffix == ".npz":
-            np.savez(path, output=self.values)
+            packed = io.BytesIO()
+            np.savez(packed, output=self.values)
+            write_whole(path, packed.getvalue())
             return
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(self.table(str))
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(self.table(str))
+        write_whole(path, text.getvalue().encode("utf-8"))
 
 
 def decided(rule: DecisionRule, output: Array) -> Array:

@@ -16,6 +16,7 @@ from tinygraph.draw.render import format_of, render
 from tinygraph.draw.subject import subject_of
 from tinygraph.draw.svg import accessible
 from tinygraph.errors import RenderError
+from tinygraph.files import write_whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 
@@ -158,7 +159,7 @@ def _checked(thing: Any, feeds: Mapping[Any, Any] | None, size: int) -> tuple[Re
 
 def _write(path: Path, content: bytes) -> Path:
     try:
-        path.write_bytes(content)
+        write_whole(path, content)
     except OSError as error:
         raise RenderError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
     return path

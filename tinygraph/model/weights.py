@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import WeightsError, listing
+from tinygraph.files import write_whole
 from tinygraph.graph.tensor import Tensor
 
 CHECKSUM = "crc32"
@@ -38,19 +38,6 @@ def save_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor],
         write_whole(target, data)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
-
-
-def write_whole(target: Path, data: bytes) -> None:
-    """Write a file; one that was there is replaced only when the new one is whole."""
-    # A name of its own, so that two savings at once do not write into each other's file; unlike what tempfile makes, the
-    # file gets the permissions that any new file gets.
-    partial = target.with_name(f"{secrets.token_hex(8)}.partial")
-    try:
-        partial.write_bytes(data)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def _sealed(data: bytes, model: str) -> bytes:
@@ -81,7 +68,8 @@ def load_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor],
     """
     arrays = _read(path)
     missing = [name for name in parameters if name not in arrays]
-    extra = [name for name in arrays if name not in parameters]
+    # The file's own order is another at each reading.
+    extra = sorted(name for name in arrays if name not in parameters)
     if missing or extra:
         raise WeightsError(
             f"{path}: not the weights of model {model!r}: missing {listing(missing)}, not in the model {listing(extra)}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import RenderError, TinygraphError, listing, nearest
+from tinygraph.files import write_whole
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -88,7 +89,7 @@ class Notes:
         writers = {"html": self.html, "md": self.markdown, "tex": self.tex, "txt": self.text}
         content = writers[format_of(path, format)]()
         try:
-            path.write_text(content, encoding="utf-8", newline="\n")
+            write_whole(path, content.encode("utf-8"))
         except OSError as error:
             raise RenderError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
         return path

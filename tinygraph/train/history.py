@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
 from typing import Any, overload
 
 from tinygraph.errors import RenderError, TinygraphError
+from tinygraph.files import write_whole
 from tinygraph.graph.text import aligned
 
 
@@ -83,11 +85,12 @@ class History:
         epoch,loss,accuracy,test_loss,test_accuracy,seconds
         1,0.5,,0.25,,1.5
         """
+        text = io.StringIO(newline="")
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(astuple(row) for row in self.rows)
         try:
-            with open(path, "w", newline="", encoding="utf-8") as file:
-                writer = csv.writer(file, lineterminator="\n")
-                writer.writerow(COLUMNS)
-                writer.writerows(astuple(row) for row in self.rows)
+            write_whole(path, text.getvalue().encode("utf-8"))
         except OSError as error:
             raise TinygraphError(f"the history cannot be written to {str(path)!r}: {error.strerror}") from None
 

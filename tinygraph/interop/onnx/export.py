@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tinygraph.errors import OnnxError, nearest
+from tinygraph.files import write_whole
 from tinygraph.graph.apply import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
@@ -18,7 +19,6 @@ from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import NUMBERS, proto_of
 from tinygraph.interop.onnx.writer import OPSET, PRODUCER, Step, Writer
 from tinygraph.model.model import Model
-from tinygraph.model.weights import write_whole
 from tinygraph.ops.normalization import BatchNorm
 
 __all__ = ["export_layers", "export_moves", "proto_of_model", "save_onnx"]

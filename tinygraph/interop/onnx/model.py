@@ -224,7 +224,8 @@ def _add_loss(
     losses = [name for name, function in OPERATIONS.items() if function.op.family == "loss" and _is_loss(name)]
     if not is_operation(loss) or not _is_loss(loss):
         outputs = [value.name for value in file.proto.graph.output]
-        file.fail(f"the loss {loss!r} is neither an output ({listing(outputs)}) nor one of {listing(losses)}")
+        close = nearest(loss, [*outputs, *losses])
+        file.fail(f"the loss {loss!r} is neither an output ({listing(outputs)}) nor one of {listing(losses)}{close}")
     tensor = recorded.outputs[output]
     assert isinstance(tensor, Tensor)
     shape, dtype, given = list(tensor.shape[1:]), tensor.dtype.name, text.outputs[output]

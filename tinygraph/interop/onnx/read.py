@@ -56,10 +56,12 @@ def read(path: str | os.PathLike[str]) -> File:
     onnx = package()
     try:
         if not file.is_file():
-            raise OnnxError(f"{path}: there is no such file")
+            raise OnnxError(f"{path}: {'it is a folder' if file.is_dir() else 'there is no such file'}")
         if file.stat().st_size > _MOST_BYTES:
             raise OnnxError(f"{path}: larger than 2 GB, which no ONNX file is")
         data = file.read_bytes()
+    except OnnxError:
+        raise
     except (OSError, ValueError) as error:
         raise OnnxError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not data:
