@@ -302,10 +302,15 @@ def test_steps_are_the_lines_of_the_notes_in_their_order() -> None:
     assert [step.phase for step in walk.steps] == sorted((step.phase for step in walk.steps), reverse=True)
 
 
-def test_scenes_are_samples_before_and_after_one_update() -> None:
+@pytest.fixture(scope="module")
+def walk() -> Walk:
+    samples = samples_of(tg.load_model("notes_cnn"))
+    return walk_of(tg.load_model("notes_cnn"), feeds=next(iter(samples.values())), others=samples)
+
+
+def test_scenes_are_samples_before_and_after_one_update(walk: Walk) -> None:
     model = tg.load_model("notes_cnn")
     samples = samples_of(model)
-    walk = walk_of(model, feeds=next(iter(samples.values())), others=samples)
     assert [(scene.sample, scene.updated) for scene in walk.scenes] == [
         (f"sample {i}", updated) for i in range(4) for updated in (False, True)
     ]
@@ -316,10 +321,7 @@ def test_scenes_are_samples_before_and_after_one_update() -> None:
     assert_array_equal(grids["Inp"].values[2], samples["sample 1"]["Inp"])
 
 
-def test_each_scene_has_origins_of_its_own_where_numbers_decide() -> None:
-    model = tg.load_model("notes_cnn")
-    samples = samples_of(model)
-    walk = walk_of(model, feeds=next(iter(samples.values())), others=samples)
+def test_each_scene_has_origins_of_its_own_where_numbers_decide(walk: Walk) -> None:
     grids = {grid.name: grid for grid in walk.grids}
     assert len(grids["K1"].tables) == 0
     assert len(grids["dK1"].tables) == 1
