@@ -704,6 +704,22 @@ def test_an_operation_without_a_rule_says_that_it_has_none(run, registry):
     assert told.removeprefix("none: ") in str(caught.value)
 
 
+def test_notes_are_written_of_a_model_with_the_user_s_own_operations(run, own):
+    pytest.importorskip("latex2mathml")
+    model, ops = own
+    result = run("notes", model, "--ops", ops, "--data", "xor", "-o", "own.html")
+    assert result.exit_code == 0
+    page = Path("own.html").read_text(encoding="utf-8")
+    # The user's operations by name, their gradients derived, and the numbers of a sample to step through.
+    assert "soft_plus" in page
+    assert 'data-node="dh"' in page
+    assert 'id="stepper-data"' in page
+    text = run("notes", model, "--ops", ops, "--data", "xor", "-o", "own.txt")
+    assert text.exit_code == 0
+    lines = Path("own.txt").read_text(encoding="utf-8").splitlines()
+    assert any("dW = x^T" in line for line in lines)
+
+
 def test_the_automatic_docstring_of_a_dataclass_is_not_shown(run, own):
     _, ops = own
     assert "about" not in run("ops", "scaled", "--ops", ops).stdout

@@ -59,6 +59,8 @@ EXPORTS: dict[str, Export] = {}
 
 
 def export_of(*names: str) -> Callable[[Export], Export]:
+    """Note the function below it as what writes the operations of these names; use as a decorator."""
+
     def note(export: Export) -> Export:
         EXPORTS.update(dict.fromkeys(names, export))
         return export
