@@ -49,8 +49,9 @@ def plot_format(path: str | os.PathLike[str]) -> str:
 
     Raises ``RenderError`` for another suffix, and without matplotlib.
 
-    >>> plot_format("curve.PNG")
-    'png'
+    >>> plot_format("curve.txt")
+    Traceback (most recent call last):
+    tinygraph.errors.RenderError: 'curve.txt' cannot be written: a plot ends with ...
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _FORMATS:
