@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import TrainingError
+from tinygraph.graph.attributes import whole
 from tinygraph.graph.run import run
-from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer, whole
+from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer
 from tinygraph.train.data import Data
 from tinygraph.train.diagnosis import NotFiniteError
 from tinygraph.train.feeds import feeds_of
@@ -102,9 +103,9 @@ def fit(
         model,
         as_data(model, settings.data if data is None else data),
         as_optimizer(model, optimizer),
-        whole("fit", "epochs", settings.epochs if epochs is None else epochs, 1),
-        whole("fit", "batch_size", model.batch or settings.batch_size if batch_size is None else batch_size, 1),
-        whole("fit", "seed", settings.seed if seed is None else seed, 0),
+        whole("epochs", settings.epochs if epochs is None else epochs),
+        whole("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size),
+        whole("seed", settings.seed if seed is None else seed, least=0),
         as_callback(callback),
         compiled,
     )
@@ -122,15 +123,14 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
     The model is evaluated as in prediction: nothing is dropped, and batch normalization takes its running statistics.
     ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
     ``batch_size`` bound the memory and do not change the result but for rounding; nor does ``compiled=False``, plain
-    evaluation. Raises ``DataError``, and
-    ``TrainingError`` for a model without a loss.
+    evaluation. Raises ``DataError``, and ``TrainingError`` for a model without a loss.
 
     >>> from tinygraph.model import load_model
     >>> evaluate(load_model("xor"), "xor").count
     4
     """
     data = as_data(as_model("evaluate", model), data)
-    size = whole("evaluate", "batch_size", model.batch or batch_size, 1)
+    size = whole("batch_size", model.batch or batch_size)
     return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
 
 
@@ -172,12 +172,10 @@ class Trainer:
             self._step(means, feeds, epoch, step)
             train = means.metrics
             self._report(Progress(epoch, self.epochs, step, steps, train.loss, train.accuracy))
-        test = (
-            None
-            if self.test is None
-            else _metrics(self.model, self.test, self.model.batch or EVALUATION_BATCH, self.compiled)
-        )
-        test_loss, test_accuracy = (test.loss, test.accuracy) if test else (None, None)
+        test_loss = test_accuracy = None
+        if self.test is not None:
+            test = _metrics(self.model, self.test, self.model.batch or EVALUATION_BATCH, self.compiled)
+            test_loss, test_accuracy = test.loss, test.accuracy
         row = Row(epoch, train.loss, train.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
         self.history.rows.append(row)
         self._report(Progress(epoch, self.epochs, steps, steps, train.loss, train.accuracy, row))

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, listing, nearest
 from tinygraph.graph.arrays import all_finite
+from tinygraph.graph.attributes import whole
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
@@ -19,7 +20,6 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.plan.compiled import Compiled
 from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
-from tinygraph.train.arguments import whole
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.optimizers import Optimizer, record_update
 
@@ -198,11 +198,8 @@ class CompiledStep:
     """
 
     def __init__(self, model: Model, optimizer: Optimizer, batch_size: int, threads: int | None = None) -> None:
-        self.model, self.optimizer, self.batch_size = (
-            model,
-            optimizer,
-            whole("compile_step", "batch_size", batch_size, 1),
-        )
+        self.model, self.optimizer = model, optimizer
+        self.batch_size = whole("batch_size", batch_size)
         self.threads = thread_count(threads)
         self.state: OptimizerState = initial_state(model, optimizer)
         self._sizes: dict[int, tuple[RecordedStep, Compiled]] = {}
@@ -271,7 +268,7 @@ class CompiledStep:
         """Run ``repeats`` times without moving anything, and note the median time of each step of the schedule."""
         recorded, compiled = self._own
         bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state))
-        self._seconds = compiled.profile(bound, whole("profile", "repeats", repeats, 1))
+        self._seconds = compiled.profile(bound, whole("repeats", repeats))
         return self
 
 
