@@ -80,6 +80,11 @@ def test_a_command_in_the_readme_prints_what_stands_below_it():
         assert all(part in printed for part in shown.split("...\n"))
 
 
+def test_the_readme_lists_every_command_in_the_order_of_the_help():
+    section = README.read_text(encoding="utf-8").partition("## On the command line")[2].partition("##")[0]
+    assert re.findall(r"`tinygraph (\w+)", section) == list(main.commands)
+
+
 def typed(match):
     """Return a block of a file as a session with as many lines: its statements as they would be typed."""
     lines = match[0].splitlines()[1:-1]
