@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, TinygraphError
-from tinygraph.graph.arrays import all_finite
+from tinygraph.graph.arrays import Array, all_finite
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.plan.compiled import Compiled, Values
-from tinygraph.plan.node import Array
 from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
 

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import TrainingError
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.run import run
 from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer
@@ -27,7 +27,6 @@ from tinygraph.train.step import OptimizerState, Step, initial_state, training_s
 if TYPE_CHECKING:
     from tinygraph.model import Model
 
-Array: TypeAlias = npt.NDArray[Any]
 Feeds: TypeAlias = Mapping[str, Array]
 EVALUATION_BATCH = 256
 

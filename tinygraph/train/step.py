@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, listing, nearest
-from tinygraph.graph.arrays import all_finite
+from tinygraph.graph.arrays import Array, all_finite
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph, topological
@@ -26,7 +25,6 @@ from tinygraph.train.optimizers import Optimizer, record_update
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
 
-Array: TypeAlias = npt.NDArray[Any]
 # The optimizer's state of each parameter, by the parameter's name; a step replaces its entries.
 OptimizerState: TypeAlias = dict[str, tuple[Array, ...]]
 # One step on a batch given by the inputs' names: moves the parameters and the state, and returns output and loss from before.
