@@ -605,6 +605,14 @@ def test_an_unknown_attribute_comes_with_the_nearest() -> None:
 def test_an_unknown_operation_comes_with_the_nearest() -> None:
     with pytest.raises(tg.UnknownNameError, match="no operation is called 'conv2'; did you mean 'conv2d'"):
         tg.operation("conv2")
+    with pytest.raises(tg.UnknownNameError, match="no operation is called 5"):
+        tg.operation(5)
+
+
+def test_tensors_that_are_no_list_are_shown_where_a_list_is_needed() -> None:
+    x = tg.tensor([1.0, 2.0], name="x")
+    with pytest.raises(tg.TinygraphError, match=r"as in concatenate\(\[x, y\]\); found tensor 'x' \(2,\)$"):
+        tg.concatenate(x, x)
 
 
 @every_operation

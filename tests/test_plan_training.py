@@ -178,6 +178,13 @@ def test_output_and_loss_are_from_before_the_update():
     assert found_loss == pytest.approx(float(loss), rel=1e-12)
 
 
+def test_an_optimizer_is_given_as_for_fit():
+    model = regression()
+    assert model.compile_step("adam", 4).optimizer == Adam()
+    with pytest.raises(tg.TinygraphError, match="optimizer must be an optimizer, such as"):
+        model.compile_step(0.1, 4)
+
+
 def test_a_step_starts_from_what_the_parameters_are():
     model, twin = classification(), classification()
     step = model.compile_step(SGD(0.1), 4)

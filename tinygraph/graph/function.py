@@ -136,7 +136,8 @@ class OpFunction:
 
     def _sequence(self, args: tuple[Any, ...]) -> tuple[Sequence[Any], tuple[Any, ...]]:
         if not args or not isinstance(args[0], (list, tuple)) or not args[0]:
-            raise TinygraphError(f"{self.name} takes a list of tensors first; found {args[0] if args else 'nothing'!r}")
+            found = "nothing" if not args else args[0].describe() if isinstance(args[0], Tensor) else repr(args[0])
+            raise TinygraphError(f"{self.name} takes a list of tensors first, as in {self.name}([x, y]); found {found}")
         return args[0], args[1:]
 
     def _require(self, attributes: dict[str, Any]) -> None:

@@ -65,7 +65,7 @@ def operation(name: str) -> OpFunction:
     tinygraph.errors.UnknownNameError: no operation is called 'rellu'; did you mean 'relu'?
     """
     if not is_operation(name):
-        raise UnknownNameError(f"no operation is called {name!r}{nearest(name, OPERATIONS)}")
+        raise UnknownNameError(f"no operation is called {name!r}{nearest(str(name), OPERATIONS)}")
     return OPERATIONS[name]
 
 

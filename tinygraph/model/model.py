@@ -307,11 +307,14 @@ class Model:
                 del self._plans[next(iter(self._plans))]
         return self._plans[key]
 
-    def compile_step(self, optimizer: Optimizer, batch_size: int, threads: int | None = None) -> CompiledStep:
+    def compile_step(
+        self, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
+    ) -> CompiledStep:
         """Return a function that does whole training steps: forward, backward and update, compiled together.
 
-        ``output, loss = step(feeds)``; see ``CompiledStep``. ``threads`` as for ``tg.compile``. Raises ``TrainingError``
-        for a model without a loss, ``AttributeValueError`` for sizes that are no positive whole numbers.
+        ``output, loss = step(feeds)``; see ``CompiledStep``. ``optimizer`` is given as for ``tg.fit``, ``threads`` as for
+        ``tg.compile``. Raises ``TrainingError`` for a model without a loss, ``AttributeValueError`` for sizes that are no
+        positive whole numbers.
 
         >>> import tinygraph as tg
         >>> step = tg.load_model("xor").compile_step(tg.SGD(0.5), batch_size=4)

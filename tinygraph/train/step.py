@@ -19,6 +19,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.plan.compiled import Compiled
 from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
+from tinygraph.train.arguments import as_optimizer
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.optimizers import Optimizer, record_update
 
@@ -195,11 +196,13 @@ class CompiledStep:
     True
     """
 
-    def __init__(self, model: Model, optimizer: Optimizer, batch_size: int, threads: int | None = None) -> None:
-        self.model, self.optimizer = model, optimizer
+    def __init__(
+        self, model: Model, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
+    ) -> None:
+        self.model, self.optimizer = model, as_optimizer(model, optimizer)
         self.batch_size = whole("batch_size", batch_size)
         self.threads = thread_count(threads)
-        self.state: OptimizerState = initial_state(model, optimizer)
+        self.state: OptimizerState = initial_state(model, self.optimizer)
         self._sizes: dict[int, tuple[RecordedStep, Compiled]] = {}
         self._own = self._for(self.batch_size)
         self._seconds: list[list[float]] | None = None
