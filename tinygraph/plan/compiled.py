@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,7 +19,7 @@ from tinygraph.plan.node import Node, topological
 from tinygraph.plan.passes import prepared
 from tinygraph.plan.program import Blueprint, Program, aligned_bytes
 from tinygraph.plan.samples import Behaviour, Each, analyse
-from tinygraph.plan.threads import blas_on_one_thread, run_all
+from tinygraph.plan.threads import Held, blas_on_one_thread, run_all
 from tinygraph.plan.tiles import Split, Tile, split
 
 Values = Mapping[Tensor, Array]
@@ -44,7 +43,7 @@ class Compiled:
         self.graph = graph
         self.count = count
         self._lock = threading.Lock()
-        with _no_collection():
+        with _no_collection:
             self._build(samples, threads)
 
     def _build(self, samples: Sequence[Tensor], threads: int) -> None:
@@ -65,51 +64,30 @@ class Compiled:
 
         The arrays are the plan's own, and stay as they are until ``use`` returns.
         """
-        with self._lock, blas_on_one_thread(), np.errstate(all="ignore"):
+        with self._lock, blas_on_one_thread, np.errstate(all="ignore"):
             use(self.engine.run(values))
 
     def profile(self, values: Values, repeats: int) -> list[list[float]]:
         """Return the median seconds of every action of each phase, one thread working alone."""
-        with self._lock, blas_on_one_thread(), np.errstate(all="ignore"):
+        with self._lock, blas_on_one_thread, np.errstate(all="ignore"):
             runs = [self.engine.timed(values) for _ in range(repeats)]
         return [np.median(phase, axis=0).tolist() for phase in zip(*runs, strict=True)]
 
 
-class _Collection:
-    """The garbage collector, held while graphs are compiled: thousands of nodes are made and none is garbage.
-
-    Looking through all of them again and again would make the time grow faster than the graph.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._was_on = False
-
-    def hold(self) -> None:
-        with self._lock:
-            self._holders += 1
-            if self._holders == 1:
-                self._was_on = gc.isenabled()
-                gc.disable()
-
-    def release(self) -> None:
-        with self._lock:
-            self._holders -= 1
-            if self._holders == 0 and self._was_on:
-                gc.enable()
+def _stop_collection() -> bool:
+    was_on = gc.isenabled()
+    gc.disable()
+    return was_on
 
 
-_collection = _Collection()
+def _resume_collection(was_on: bool) -> None:
+    if was_on:
+        gc.enable()
 
 
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    _collection.hold()
-    try:
-        yield
-    finally:
-        _collection.release()
+# While graphs are compiled, thousands of nodes are made and none is garbage. Looking through all of them again and again
+# would make the time grow faster than the graph.
+_no_collection = Held(_stop_collection, _resume_collection)
 
 
 def tile_sizes(found: Mapping[Node, Behaviour], count: int, threads: int) -> list[int]:

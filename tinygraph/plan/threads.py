@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
+import functools
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.attributes import whole
 
 VARIABLE = "TINYGRAPH_THREADS"
+T = TypeVar("T")
 
 
 def thread_count(threads: int | None = None) -> int:
@@ -42,6 +43,44 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+class Held(Generic[T]):
+    """A state of the whole process that lasts while anyone asks for it: the first to come takes, the last to leave gives back.
+
+    >>> quiet = Held(lambda: print("taken"), lambda taken: print("given back"))
+    >>> with quiet, quiet:
+    ...     pass
+    taken
+    given back
+    """
+
+    def __init__(self, take: Callable[[], T], give_back: Callable[[T], object]) -> None:
+        self._take, self._give_back = take, give_back
+        self._lock = threading.Lock()
+        self._holders = 0
+        self._taken: list[T] = []
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._holders:
+                self._taken = [self._take()]
+            self._holders += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._holders -= 1
+            if not self._holders:
+                self._give_back(self._taken.pop())
+
+
+@functools.cache
+def _blas_libraries() -> list[Any]:
+    # Imported late: it looks through every library of the process.
+    from threadpoolctl import ThreadpoolController
+
+    libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
+    return libraries
+
+
 def _set_threads(library: Any, count: int) -> None:
     """Set a library's threads from whichever Python thread this is.
 
@@ -51,52 +90,22 @@ def _set_threads(library: Any, count: int) -> None:
     getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
 
 
-class _Blas:
-    """BLAS libraries of this process, held to one thread while anyone asks for it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._holders = 0
-        self._libraries: list[Any] | None = None
-        self._before: list[tuple[Any, int]] = []
-
-    def hold(self) -> None:
-        with self._lock:
-            self._holders += 1
-            if self._holders == 1:
-                if self._libraries is None:
-                    # Imported late: it looks through every library of the process.
-                    from threadpoolctl import ThreadpoolController
-
-                    self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-                found = [(library, library.num_threads) for library in self._libraries]
-                self._before = [(library, count) for library, count in found if count != 1]
-                for library, _ in self._before:
-                    _set_threads(library, 1)
-
-    def release(self) -> None:
-        with self._lock:
-            self._holders -= 1
-            if self._holders == 0:
-                for library, count in self._before:
-                    _set_threads(library, count)
+def _to_one_thread() -> list[tuple[Any, int]]:
+    """Hold BLAS to one thread; return the libraries that had more, with how many."""
+    before = [(library, library.num_threads) for library in _blas_libraries()]
+    several = [(library, count) for library, count in before if count != 1]
+    for library, _ in several:
+        _set_threads(library, 1)
+    return several
 
 
-_blas = _Blas()
+def _to_several_threads(before: list[tuple[Any, int]]) -> None:
+    for library, count in before:
+        _set_threads(library, count)
 
 
-@contextlib.contextmanager
-def blas_on_one_thread() -> Iterator[None]:
-    """Hold BLAS to one thread; the last to leave gives back what the first has found.
-
-    >>> with blas_on_one_thread():
-    ...     pass
-    """
-    _blas.hold()
-    try:
-        yield
-    finally:
-        _blas.release()
+# Two plans that run at once must not find each other's one thread and take it for what was there before.
+blas_on_one_thread = Held(_to_one_thread, _to_several_threads)
 
 
 class _Pool:

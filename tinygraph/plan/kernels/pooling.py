@@ -130,14 +130,33 @@ def _max_unpool(work: Work) -> Sequence[Call]:
     """
     if not work.out.size:
         return ordinary(work)
+    y, windows = work.inputs[2], work.op.of.windows(work.inputs[1].shape)
+    covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
+    tiled = covered and _disjoint(windows)
+    calls = _first_winners(work, windows, tiled)
+    (rule,) = ordinary(work)
+    quick = _without_ties(work, windows) if tiled else None
+
+    def call() -> None:
+        if math.isnan(np.maximum.reduce(y, axis=None)):
+            rule()
+        elif quick is None or not quick():
+            for each in calls:
+                each()
+
+    return [call]
+
+
+def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
+    """Return calls that go through the elements of all windows, offset by offset, and give the gradient to the first winner.
+
+    Where windows are ``tiled`` every pixel is written once; otherwise it begins at zero.
+    """
     (dy, x, y), out = work.inputs, work.out
-    windows = work.op.of.windows(x.shape)
-    disjoint = _disjoint(windows)
     taken = work.scratch.take(y.shape, np.dtype(bool), like=y)
     first = work.scratch.take(y.shape, np.dtype(bool), like=y)
-    gradient = None if disjoint else work.scratch.take(y.shape, out.dtype, like=y)
-    covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
-    calls: list[Call] = [] if disjoint and covered else [bound(out.fill, 0)]
+    gradient = None if _disjoint(windows) else work.scratch.take(y.shape, out.dtype, like=y)
+    calls: list[Call] = [] if tiled else [bound(out.fill, 0)]
     offsets = [
         ((..., rows, columns), (..., row_pixels, column_pixels))
         for rows, row_pixels in _spans(windows, 0)
@@ -163,17 +182,7 @@ def _max_unpool(work: Work) -> Sequence[Call]:
         else:
             calls.append(bound(np.multiply, dy[inside], winner, gradient[inside]))
             calls.append(bound(np.add, out[on], gradient[inside], out[on]))
-    (rule,) = ordinary(work)
-    quick = _without_ties(work, windows) if disjoint and covered else None
-
-    def call() -> None:
-        if math.isnan(np.maximum.reduce(y, axis=None)):
-            rule()
-        elif quick is None or not quick():
-            for each in calls:
-                each()
-
-    return [call]
+    return calls
 
 
 def _without_ties(work: Work, windows: Windows) -> Callable[[], bool] | None:
