@@ -47,6 +47,12 @@ def test_every_operation_is_public():
     assert missing == ["first_extreme"]  # a helper of max and min, reached by tg.operation
 
 
+def test_every_public_name_is_in_the_reference():
+    reference = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
+    told = {*re.findall(r":: tinygraph\.(\w+)", reference), *BUILT_IN, *vars(tg.errors)}
+    assert [name for name in DOCUMENTED if name not in told] == []
+
+
 def test_import_loads_numpy_and_nothing_heavy():
     code = "import sys, tinygraph; print(*sorted({m.partition('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
