@@ -13,7 +13,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph.cli.gradients import first_sample, gradient_lines, recorded
-from tinygraph.cli.ops import attribute_texts, explanation
+from tinygraph.cli.ops import attribute_texts, by_family, explanation
 from tinygraph.draw import Card, Picture
 from tinygraph.draw.build import drawing_of
 from tinygraph.draw.subject import Subject, subject_of, values_of
@@ -35,7 +35,7 @@ first sample; and a picture of that sample, from the inputs down to the result a
 further on, and its gradient for the result is drawn at random. In formulas ⋆ is correlation, ∗ true convolution and
 $\\odot$ the product element by element; $mn$ is a place in an image and $xy$ that of the window that holds it.
 """
-# Families in the order of the page, with titles that say more than their names; others follow, under their own.
+# Titles that say more of a family than its name.
 TITLES = {
     "elementwise": "Arithmetic, element by element",
     "comparison": "Comparison and choice",
@@ -66,7 +66,7 @@ def write_page(folder: Path) -> Path:
     pictures.mkdir(exist_ok=True)
     for old in pictures.glob("*.svg"):
         old.unlink()
-    families = by_family()
+    families = built_in()
     lines = [INTRODUCTION, *contents(families)]
     for family, ops in families.items():
         lines += [f"(family-{family})=", f"## {title_of(family)}", ""]
@@ -77,21 +77,10 @@ def write_page(folder: Path) -> Path:
     return page
 
 
-def by_family() -> dict[str, list[type[Op]]]:
-    """Return the operations of the package by family; what differs only in the number of axes stands together."""
-    found: dict[str, list[type[Op]]] = {family: [] for family in TITLES}
-    for function in tg.operations().values():
-        if function.__module__.startswith("tinygraph.ops."):
-            found.setdefault(function.op.family, []).append(function.op)
-    for ops in found.values():
-        stems = [stem(op.name) for op in ops]
-        ops.sort(key=lambda op, stems=stems: (stems.index(stem(op.name)), op.name))  # type: ignore[misc]
-    return {family: ops for family, ops in found.items() if ops}
-
-
-def stem(name: str) -> str:
-    """Return a name without its number of axes: ``conv_transpose`` for ``conv_transpose2d``."""
-    return re.sub(r"\dd(?=_|$)", "", name)
+def built_in() -> dict[str, list[type[Op]]]:
+    """Return the operations of the package by family."""
+    every = (function.op for function in tg.operations().values())
+    return by_family(op for op in every if op.__module__.startswith("tinygraph.ops."))
 
 
 def title_of(family: str) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +16,13 @@ from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op
+
+
+# Families in the order of a course; others, such as those of a user's own operations, follow.
+FAMILIES = (
+    *("elementwise", "comparison", "reduction", "shape", "indexing", "linear", "convolution", "pooling"),
+    *("activation", "loss", "statistics", "normalization", "dropout"),
+)
 
 
 @click.command(short_help="List the operations, or explain one.")
@@ -34,9 +40,7 @@ def ops(name: str | None) -> None:
 
 def print_table(operations: list[type[Op]]) -> None:
     """Print operations by family, with the columns of all families in line."""
-    families: dict[str, list[type[Op]]] = defaultdict(list)
-    for op in operations:
-        families[op.family].append(op)
+    families = by_family(operations)
     rows = [
         (call(op), op.readable_formula(), ", ".join(attribute_texts(op))) for ops in families.values() for op in ops
     ]
@@ -47,6 +51,31 @@ def print_table(operations: list[type[Op]]) -> None:
         for _ in members:
             say(next(lines))
     say("\ntinygraph ops NAME explains one of them.")
+
+
+def by_family(operations: Iterable[type[Op]]) -> dict[str, list[type[Op]]]:
+    """Return operations by family; what differs only in the number of axes stands together.
+
+    >>> import tinygraph as tg
+    >>> {name: [op.name for op in ops] for name, ops in by_family([tg.bce.op, tg.conv2d.op, tg.conv1d.op]).items()}
+    {'convolution': ['conv1d', 'conv2d'], 'loss': ['bce']}
+    """
+    found: dict[str, list[type[Op]]] = {family: [] for family in FAMILIES}
+    for op in operations:
+        found.setdefault(op.family, []).append(op)
+    for ops in found.values():
+        stems = [stem(op.name) for op in ops]
+        ops.sort(key=lambda op, stems=stems: (stems.index(stem(op.name)), op.name))  # type: ignore[misc]
+    return {family: ops for family, ops in found.items() if ops}
+
+
+def stem(name: str) -> str:
+    """Return a name without its number of axes.
+
+    >>> stem("conv2d_kernel_gradient")
+    'conv_kernel_gradient'
+    """
+    return re.sub(r"\dd(?=_|$)", "", name)
 
 
 def print_operation(op: type[Op]) -> None:
