@@ -3,7 +3,10 @@
 import pathlib
 import sys
 
+from docutils.nodes import SkipNode
+
 import tinygraph
+from tinygraph.notes.symbols import mathml
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
 
@@ -20,8 +23,12 @@ html_title = f"tinygraph {release}"
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 autodoc_member_order = "bysource"
-autodoc_typehints = "description"
+autodoc_typehints = "signature"
+python_maximum_signature_line_length = 88
 nitpicky = False
+html_math_renderer = "mathml"
+html_static_path = ["static"]
+html_css_files = ["tinygraph.css"]
 
 
 def write_operations(app):
@@ -29,5 +36,18 @@ def write_operations(app):
     write_page(pathlib.Path(app.srcdir))
 
 
+def inline_formula(translator, node):
+    """Write a formula as MathML, which browsers show without a script and without a network."""
+    translator.body.append(mathml(node.astext()))
+    raise SkipNode
+
+
+def displayed_formula(translator, node):
+    """Write a formula on a line of its own, which scrolls where it is wider than the page."""
+    translator.body.append(f'<div class="formula">{mathml(node.astext(), display=True)}</div>\n')
+    raise SkipNode
+
+
 def setup(app):
+    app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
     app.connect("builder-inited", write_operations)

@@ -185,17 +185,16 @@ def subject_of_sample(op: type[Op], sample: Sample) -> Subject:
 
 
 def typeset(subject: Subject) -> str:
-    """Return the formula of an operation and those of its rule in TeX, one below the other."""
+    """Return the formula of an operation and those of its rule in TeX, each on a line of its own."""
     derivation = Derivation(subject, subject)
     lines = [line for _, _, line in derivation.forward_lines()]
     if subject.backward is not None:
         lines += [line for _, node, line in derivation.backward_lines() if node.op is not None]
-    return "\n".join(["$$", r"\begin{gathered}", " \\\\\n".join(map(_displayed, lines)), r"\end{gathered}", "$$", ""])
+    return "\n".join(f"$$\n{_displayed(line)}\n$$\n" for line in lines)
 
 
 def _displayed(line: Line) -> str:
-    remark = line.remark.replace("_", r"\_")
-    return line.formula.tex + (rf" \quad \text{{({remark})}}" if remark else "")
+    return line.formula.tex + (rf" \quad \text{{({line.remark})}}" if line.remark else "")
 
 
 def drawn(op: type[Op], subject: Subject, pictures: Path) -> str:

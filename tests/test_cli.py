@@ -248,6 +248,14 @@ def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
     assert len(Path("runs/xor/history.csv").read_text(encoding="utf-8").splitlines()) == 3
 
 
+def test_the_package_runs_as_a_module_too():
+    result = subprocess.run(
+        [sys.executable, "-m", "tinygraph", "equations", "--help"], capture_output=True, text=True, timeout=60
+    )
+    assert result.stdout.startswith("Usage: python -m tinygraph equations")
+    assert result.returncode == 0
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send to one process")
 def test_ctrl_c_keeps_what_was_learned(tmp_path):
     process = subprocess.Popen(
@@ -277,6 +285,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_out_before_training(fails):
     Path("somefile").write_text("")
     message = fails("train", "notes_cnn_28", "--out", "somefile/x")
     assert "'somefile/x' cannot be written to: Not a directory" in message
+    assert "'somefile' cannot be written to: it is a file" in fails("train", "notes_cnn_28", "--out", "somefile")
 
 
 def test_a_model_that_names_no_data_asks_for_some(fails, own):
@@ -943,8 +952,8 @@ def test_an_unknown_blas_is_no_failure(monkeypatch):
 def test_help_lists_every_command(run):
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("train", "predict", "draw", "equations", "check", "ops", "doctor"):
-        assert re.search(rf"^  {command} ", result.stdout, re.MULTILINE)
+    assert re.findall(r"^  ([a-z]+) ", result.stdout.partition("Commands:")[2], re.MULTILINE) == list(main.commands)
+    for command in main.commands:
         assert run(command, "--help").exit_code == 0
 
 

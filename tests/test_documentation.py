@@ -4,18 +4,22 @@ import ast
 import doctest
 import inspect
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import tinygraph as tg
+from tinygraph.cli import main
 from tinygraph.graph.function import OpFunction
 
 ROOT = Path(__file__).parents[1]
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+README = ROOT / "README.md"
+PAGES = sorted([README, *(ROOT / "docs").glob("*.md")])
 PUBLIC = {name: getattr(tg, name) for name in dir(tg) if not name.startswith("_")}
 DOCUMENTED = {name: value for name, value in PUBLIC.items() if callable(value) and not inspect.ismodule(value)}
 
@@ -64,6 +68,21 @@ def test_examples_of_page_run(page, registry):
     examples = doctest.DocTestParser().get_doctest(session, {"np": np}, page.name, str(page), 0)
     flags = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
     assert doctest.DocTestRunner(optionflags=flags).run(examples).failed == 0
+
+
+def test_a_command_in_the_readme_prints_what_stands_below_it():
+    commands = re.findall(
+        r"^```console\n\$ tinygraph (.*)\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert commands
+    for command, shown in commands:
+        printed = CliRunner().invoke(main, shlex.split(command)).output
+        assert all(part in printed for part in shown.split("...\n"))
+
+
+def test_the_readme_lists_every_command_in_the_order_of_the_help():
+    section = README.read_text(encoding="utf-8").partition("## On the command line")[2].partition("##")[0]
+    assert re.findall(r"`tinygraph (\w+)", section) == list(main.commands)
 
 
 def typed(match):

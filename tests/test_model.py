@@ -476,7 +476,7 @@ def test_predict_refuses_a_batch_size_that_is_none(batch_size):
 
 @pytest.mark.parametrize("batch", [0, -1, 2.5, "all", None, True])
 def test_a_graph_is_for_at_least_one_sample(batch):
-    with pytest.raises(tg.TinygraphError, match="at least one sample"):
+    with pytest.raises(tg.TinygraphError, match="batch must be a whole number of at least 1"):
         tg.load_model("xor").graph(batch)
 
 

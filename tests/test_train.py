@@ -544,11 +544,11 @@ def test_model_without_labels_ignores_them():
 
 
 BAD_ARGUMENTS = {
-    "epochs must be at least 1; found 0": {"epochs": 0},
-    "epochs must be int; found 1.5": {"epochs": 1.5},
-    "batch_size must be at least 1; found -3": {"batch_size": -3},
-    "batch_size must be int; found True": {"batch_size": True},
-    "seed must be at least 0; found -1": {"seed": -1},
+    "epochs must be a whole number of at least 1; found 0": {"epochs": 0},
+    "epochs must be a whole number of at least 1; found 1.5": {"epochs": 1.5},
+    "batch_size must be a whole number of at least 1; found -3": {"batch_size": -3},
+    "batch_size must be a whole number of at least 1; found True": {"batch_size": True},
+    "seed must be a whole number of at least 0; found -1": {"seed": -1},
 }
 
 

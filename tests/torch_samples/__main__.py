@@ -17,7 +17,9 @@ def main() -> None:
     """Compare every operation of the table with PyTorch, and say how many samples were; code 1 if one differs."""
     options = parser().parse_args()
     if unknown := set(options.names) - set(TABLE):
-        sys.exit(f"the table has no row for {', '.join(sorted(unknown))}")
+        sys.exit(
+            f"the table has no row for {', '.join(sorted(unknown))}; names are PyTorch's, such as nn.functional.relu"
+        )
     try:
         records, faults = infos(), []
     except ImportError as missing:

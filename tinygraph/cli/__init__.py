@@ -14,19 +14,21 @@ def main() -> None:
 
     MODEL is a TOML or an ONNX file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor,
     residual, notes_cnn_norm.
+
+    Begin with: tinygraph train notes_cnn
     """
 
 
 for command in (
     train.train,
     predict.predict,
-    draw.draw,
     equations.equations,
+    draw.draw,
     notes.notes,
-    exchange.import_,
-    exchange.export,
     check.check,
     certify.certify,
+    exchange.import_,
+    exchange.export,
     plan.plan,
     ops.ops,
     doctor.doctor,

@@ -25,5 +25,6 @@ def prepared_folder(folder: Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise TinygraphError(f"the output folder {str(folder)!r} cannot be written to: {error.strerror}") from None
+        why = "it is a file" if folder.is_file() else error.strerror
+        raise TinygraphError(f"the output folder {str(folder)!r} cannot be written to: {why}") from None
     return folder

@@ -54,6 +54,10 @@ class Commands(click.Group):
             fail(str(error) or "not enough memory", MISTAKE)
         sys.exit(result if isinstance(result, int) else 0)
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which they were added, the first ones first to be needed."""
+        return list(self.commands)
+
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Read the command line; ``--help`` already writes here."""
         with _until_no_one_reads():

@@ -34,6 +34,18 @@ def conform(operation: str, name: str, value: Any, annotation: Any) -> Any:
     return fitted
 
 
+def whole(name: str, value: Any, least: int = 1) -> int:
+    """Return ``value`` as an integer that is at least ``least``, or raise ``AttributeValueError``.
+
+    >>> whole("epochs", 0)
+    Traceback (most recent call last):
+    tinygraph.errors.AttributeValueError: epochs must be a whole number of at least 1; found 0
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise AttributeValueError(f"{name} must be a whole number of at least {least}; found {value!r}")
+    return int(value)
+
+
 def _shown(value: Any) -> str:
     return value.describe() if hasattr(value, "describe") else repr(value)
 

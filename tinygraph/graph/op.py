@@ -7,6 +7,7 @@ import inspect
 import re
 import sys
 import typing
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
@@ -151,15 +152,17 @@ class Op:
         """Return the annotation of every attribute, resolved."""
         if "_annotations" not in cls.__dict__:
             try:
-                hints = typing.get_type_hints(cls)
+                # Those of Op itself are no attributes; they are left alone, since every operation asks once.
+                kinds = [inspect.get_annotations(base, eval_str=True) for base in cls.__mro__ if base not in Op.__mro__]
             except NameError as error:
                 raise OperationError(
                     f"{cls.name}: an annotation of its attributes means nothing here: {error}"
                 ) from None
+            known = ChainMap(*kinds)
             fields: tuple[dataclasses.Field[Any], ...] = (
                 dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
             )
-            cls._annotations = {field.name: hints[field.name] for field in fields if field.init}
+            cls._annotations = {field.name: known[field.name] for field in fields if field.init}
         return cls._annotations
 
     @classmethod

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import keyword
 import math
 import re
 import tomllib
+import typing
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 
@@ -30,6 +30,7 @@ _DTYPES = (
     *("float32", "float64", "float16", "int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64", "bool"),
 )
+_OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclass(frozen=True)
@@ -325,32 +326,30 @@ def _block(source: Source, name: str, table: Any) -> Equations:
 
 
 def _training(source: Source, table: Mapping[str, Any]) -> Training:
-    fields = {f.name: f.type for f in dataclasses.fields(Training)}
-    _only_keys(source, table, fields, "training")
-    kinds: dict[str, Any] = {"str | None": str, "int": int, "float": float, "str": str}
+    kinds = typing.get_type_hints(Training)
+    _only_keys(source, table, kinds, "training")
     values: dict[str, Any] = {}
     for name, value in table.items():
         try:
-            values[name] = conform("training", name, value, kinds[str(fields[name])])
+            values[name] = conform("training", name, value, kinds[name])
         except AttributeValueError as error:
             source.fail(str(error), "training", name)
+    settings = Training(**values)
+
+    def refuse(name: str, why: str) -> NoReturn:
+        source.fail(f"training: {name} {why}", "training", name)
+
     for name in ("epochs", "batch_size", "learning_rate"):
-        if name in values and not 0 < values[name] < math.inf:
-            source.fail(f"training: {name} must be positive; found {values[name]}", "training", name)
-    if not 0 <= values.get("momentum", 0.0) < 1:
-        source.fail(
-            f"training: momentum must lie in 0..1, without 1; found {values['momentum']}", "training", "momentum"
-        )
-    if values.get("seed", 0) < 0:
-        source.fail(f"training: seed must not be negative; found {values['seed']}", "training", "seed")
-    if values.get("optimizer", "sgd") not in ("sgd", "adam"):
-        source.fail(
-            f"training: optimizer must be 'sgd' or 'adam'; found {values['optimizer']!r}"
-            f"{nearest(values['optimizer'], ('sgd', 'adam'))}",
-            "training",
-            "optimizer",
-        )
-    return Training(**values)
+        if not 0 < getattr(settings, name) < math.inf:
+            refuse(name, f"must be positive; found {getattr(settings, name)}")
+    if not 0 <= settings.momentum < 1:
+        refuse("momentum", f"must lie in 0..1, without 1; found {settings.momentum}")
+    if settings.seed < 0:
+        refuse("seed", f"must not be negative; found {settings.seed}")
+    if settings.optimizer not in _OPTIMIZERS:
+        hint = nearest(settings.optimizer, _OPTIMIZERS)
+        refuse("optimizer", f"must be 'sgd' or 'adam'; found {settings.optimizer!r}{hint}")
+    return settings
 
 
 def _only_keys(source: Source, table: Mapping[str, Any], known: Iterable[str], *path: str) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from tinygraph.graph.arrays import Array
+
 Draw = Callable[..., Array]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import typing
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -13,20 +12,20 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import DataError, DTypeError, ShapeError, TinygraphError, UnknownNameError, listing, nearest
-from tinygraph.graph.arrays import cast_array, numeric_array
+from tinygraph.errors import DataError, listing
+from tinygraph.graph.attributes import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
-from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import aligned
 from tinygraph.model.declaration import Declaration, Input, Training, declare, read_toml
-from tinygraph.model.parameters import Parameters, checked_seed
+from tinygraph.model.parameters import Parameters
 from tinygraph.model.places import Source
 from tinygraph.model.program import Program
 from tinygraph.model.recorder import record
 from tinygraph.model.recording import Recording
+from tinygraph.model.values import batch_shape_text, counts_text, fitted, leaves_for, shape_in_batches
 from tinygraph.model.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ class Model:
         self.declaration = declaration
         self.path = path
         self._program = Program(declaration)
-        first_seed = declaration.training.seed if seed is None else checked_seed(seed)
+        first_seed = declaration.training.seed if seed is None else whole("seed", seed, least=0)
         self._parameters = Parameters(declaration.source, first_seed, declaration.dtype, values)
         self._recordings: dict[tuple[int, bool], Recording] = {}
         self._plans: dict[tuple[int, str, int], Plan] = {}
@@ -201,13 +200,11 @@ class Model:
         >>> list(tg.load_model("notes_cnn_norm").record(2, training=True).moves)
         ['M1', 'V1', 'M2', 'V2', 'chance']
         """
-        if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-            raise TinygraphError(f"a batch holds at least one sample; found {batch!r}")
-        self.check_batch(int(batch))
-        key = (int(batch), bool(training) and self._program.modal)
+        batch = whole("batch", batch)
+        self.check_batch(batch)
+        key = (batch, bool(training) and self._program.modal)
         if key not in self._recordings or _stale(self._recordings[key]):
-            leaves = {name: declare_input(name, i.batch_shape(int(batch)), i.dtype) for name, i in self.inputs.items()}
-            self._recordings[key] = record(self._program, self._parameters, leaves, training=key[1])
+            self._recordings[key] = record(self._program, self._parameters, self._leaves(batch), training=key[1])
             if len(self._recordings) > _MOST_RECORDINGS:
                 del self._recordings[next(iter(self._recordings))]
         return self._recordings[key]
@@ -215,9 +212,11 @@ class Model:
     def record_anew(self, batch: int, partial: bool = False) -> Recording:
         """Return a new recording for ``batch`` samples, as in prediction; ``partial`` leaves the loss out."""
         self.check_batch(batch)
-        leaves = {name: declare_input(name, i.batch_shape(batch), i.dtype) for name, i in self.inputs.items()}
         only = self._program.needed_for(self.output) if partial else None
-        return record(self._program, self._parameters, leaves, only)
+        return record(self._program, self._parameters, self._leaves(batch), only)
+
+    def _leaves(self, batch: int) -> dict[str, Tensor]:
+        return {name: declare_input(name, i.batch_shape(batch), i.dtype) for name, i in self.inputs.items()}
 
     def check_batch(self, count: int) -> None:
         """Raise ``DataError`` where samples do not divide into batches of the one size that the model is for."""
@@ -243,49 +242,14 @@ class Model:
         >>> recording.loss.has_value
         True
         """
-        if not isinstance(feeds, Mapping):
-            raise DataError(f"values are given by name, in a mapping; found {type(feeds).__name__}")
-        for name in feeds:
-            if name not in self.inputs:
-                raise UnknownNameError(f"model {self.name!r} has no input {name!r}{nearest(str(name), self.inputs)}")
-        missing = [name for name in self.features if name not in feeds]
-        if missing:
-            raise DataError(f"model {self.name!r} needs values for {listing(missing)}")
-        leaves = {name: self._leaf(name, value) for name, value in feeds.items()}
-        batched = {name: leaf for name, leaf in leaves.items() if self.inputs[name].batched}
-        if len({leaf.shape[0] for leaf in batched.values()}) > 1:
-            raise DataError("the inputs hold different numbers of samples: " + _sizes(batched))
+        leaves = leaves_for(self.declaration, feeds, self.features)
         whole = all(name in leaves for name in self.inputs)
         only = None if whole else self._program.needed_for(self.output)
         return record(self._program, self._parameters, leaves, only, training)
 
-    def _leaf(self, name: str, value: Any) -> Tensor:
-        if isinstance(value, Tensor):
-            if not self.inputs[name].fits(value.shape):
-                raise ShapeError(f"{value.describe()} does not fit input {name!r} of shape {self._expected(name)}")
-            return value if value.dtype == self.inputs[name].dtype else self._cast(value, name)
-        return Tensor("input", value=np.array(self.fitted(name, value)), name=name)
-
-    def _cast(self, tensor: Tensor, name: str) -> Tensor:
-        dtype = self.inputs[name].dtype
-        if not np.can_cast(tensor.dtype, dtype, "same_kind"):
-            raise DTypeError(f"{tensor.describe()} holds {tensor.dtype}; input {name!r} takes {dtype}")
-        return typing.cast(Tensor, OPERATIONS["cast"](tensor, dtype.name))
-
     def fitted(self, name: str, value: Any) -> npt.NDArray[Any]:
         """Return ``value`` as a batch of the input called ``name``, or raise ``DataError`` or ``DTypeError``."""
-        array = numeric_array(value, f"input {name!r}")
-        declared = self.inputs[name]
-        if not declared.fits(array.shape):
-            raise DataError(
-                f"input {name!r} of model {self.name!r} takes {self._expected(name)}; found shape {array.shape}"
-            )
-        return cast_array(array, declared.dtype, f"input {name!r} of model {self.name!r}")
-
-    def _expected(self, name: str) -> str:
-        declared = self.inputs[name]
-        samples = [str(self.batch or "m")] if declared.batched else []
-        return f"({', '.join([*samples, *map(str, declared.shape)])})"
+        return fitted(self.declaration, name, value)
 
     def __call__(self, *features: Any) -> Tensor:
         """Return the output for a batch, recorded on values; arguments are the inputs that the output depends on.
@@ -305,14 +269,13 @@ class Model:
         >>> tg.load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
         (2, 1)
         """
-        if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise DataError(f"a batch holds at least one sample; found batch_size {batch_size!r}")
+        batch_size = whole("batch_size", batch_size)
         arrays = {name: self.fitted(name, value) for name, value in self._by_name(features).items()}
         samples = {name: array for name, array in arrays.items() if self.inputs[name].batched}
         counts = {len(array) for array in samples.values()} or {self.batch or 1}
         if counts == {0} or len(counts) != 1:
             raise DataError(
-                f"predict takes the same number of samples for each input, at least one; found {_sizes(samples)}"
+                f"predict takes the same number of samples for each input, at least one; found {counts_text(samples)}"
             )
         total, batch_size = counts.pop(), self.batch or batch_size
         if self.batch and total % self.batch:
@@ -372,7 +335,7 @@ class Model:
         >>> model = tg.load_model("xor")
         >>> model.initialize(seed=1)
         """
-        self._parameters.initialize(self.seed if seed is None else checked_seed(seed))
+        self._parameters.initialize(self.seed if seed is None else whole("seed", seed, least=0))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters and the state to a safetensors file."""
@@ -398,12 +361,15 @@ class Model:
 
     def __str__(self) -> str:
         two, three = (self.record(self.batch or count, training=True) for count in (2, 3))
-        rows = [[name, "input", f"{i.dtype} {self._expected(name)}", ""] for name, i in self.inputs.items()]
+        rows = [
+            [name, "input", f"{i.dtype} {batch_shape_text(self.declaration, name)}", ""]
+            for name, i in self.inputs.items()
+        ]
         rows += [[name, "parameter", f"{p.dtype} {p.shape}", f"{p.size:,}"] for name, p in self.parameters.items()]
         rows += [[name, "state", f"{s.dtype} {s.shape}", ""] for name, s in self.state.items()]
         for a, b in zip(two.equations, three.equations, strict=True):
             written = a.text.partition(" = ")[2]
-            rows.append([a.name, f"= {written}", f"{a.node.dtype} {_per_batch(a.node.shape, b.node.shape)}", ""])
+            rows.append([a.name, f"= {written}", f"{a.node.dtype} {shape_in_batches(a.node.shape, b.node.shape)}", ""])
         total = sum(p.size for p in self.parameters.values())
         return aligned([*rows, ["", "", "parameters", f"{total:,}"]])
 
@@ -421,16 +387,6 @@ def _stale(recording: Recording) -> bool:
     """Whether a parameter or state has a new value since a node of parameters alone (``W.T``) was computed from the old one."""
     computed = (node for node in recording.whole.nodes if node.op is not None and node.has_value)
     return any(x.changed > node.order for node in computed for x in node.inputs)
-
-
-def _per_batch(two: tuple[int, ...], three: tuple[int, ...]) -> str:
-    """Return a shape with the sizes that grow with the batch written as multiples of m."""
-    sizes = [str(a) if a == b else f"{a // 2 if a != 2 else ''}m" for a, b in zip(two, three, strict=True)]
-    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
-
-
-def _sizes(arrays: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {array.shape[0]}" for name, array in arrays.items())
 
 
 def _restored(declaration: Declaration, path: Path | None, seed: int, values: Mapping[str, Any]) -> Model:

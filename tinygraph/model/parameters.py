@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.errors import TinygraphError
 from tinygraph.graph.leaves import parameter, state
 from tinygraph.graph.tensor import Kind, Tensor
 from tinygraph.model.declaration import ParameterDeclaration
@@ -106,10 +105,3 @@ def _refuse_batch(scope: Scope, node: ast.Subscript, owner: ast.AST, statement: 
     if isinstance(tensor, Tensor) and tensor.kind not in ("parameter", "state") and tensor.ndim:
         if ast.unparse(node.slice) in ("0", str(-tensor.ndim)):
             statement.fail(f"{ast.unparse(node)} is the batch size, which a parameter cannot depend on")
-
-
-def checked_seed(seed: Any) -> int:
-    """Return a seed as a whole number from 0, or raise ``TinygraphError``."""
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or seed < 0:
-        raise TinygraphError(f"a seed is a whole number from 0; found {seed!r}")
-    return int(seed)

@@ -167,16 +167,11 @@ class Formula:
 
     def mathml(self, display: bool = False) -> str:
         """Return the formula as a ``math`` element. Needs the package latex2mathml; see ``tinygraph.notes.html``."""
-        from latex2mathml.converter import convert
-
         characters = {symbol: character for character, symbol in self._used().items()}
         try:
-            written = self._written(characters)
-            element: str = convert(written, display="block" if display else "inline")
+            element = mathml(self._written(characters), display)
         except Exception:
             return f"<math><mtext>{html.escape(self.text)}</mtext></math>"
-        for pattern, spaced in _SPACING:
-            element = pattern.sub(spaced, element)
         return re.sub(rf"[{FIRST}-{LAST}]", lambda match: self._literal(match[0]), element)
 
     def _used(self) -> dict[str, Symbol]:
@@ -195,6 +190,16 @@ class Formula:
             return symbol.tex(below, above, literal)
 
         return _USE.sub(use, self.source)
+
+
+def mathml(tex: str, display: bool = False) -> str:
+    """Return TeX as a ``math`` element, spaced as TeX would space it. Needs the package latex2mathml."""
+    from latex2mathml.converter import convert
+
+    element: str = convert(tex, display="block" if display else "inline")
+    for pattern, spaced in _SPACING:
+        element = pattern.sub(spaced, element)
+    return element
 
 
 def shown(text: str) -> str:

@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.plan import work
-from tinygraph.plan.node import Array, Node, topological
+from tinygraph.plan.node import Node, topological
 from tinygraph.plan.passes import prepared
 from tinygraph.plan.program import Blueprint, Program, aligned_bytes
 from tinygraph.plan.samples import Behaviour, Each, analyse

@@ -10,8 +10,7 @@ from tinygraph.ops.loss import CrossEntropy, Mse
 from tinygraph.ops.pooling import AvgPool2d
 from tinygraph.ops.rectifier import HardTanh
 from tinygraph.ops.reduction import Max
-from tinygraph.plan.samples import TOTAL, WHOLE, Behaviour, Each, Use, behave_as
-from tinygraph.plan.samples import _of as of
+from tinygraph.plan.samples import TOTAL, WHOLE, Behaviour, Each, Use, behave_as, rule_for
 
 behave_as(Clip, HardTanh)
 behave_as(AvgPool2d, arrange.DepthToSpace, arrange.SpaceToDepth, resize.Resize)
@@ -21,13 +20,13 @@ behave_as(Max, product.Prod, norm.L1Norm, norm.L2Norm)
 behave_as(Softmax, product.Cumsum, ranking.TopK, ranking.TopKIndices)
 
 
-@of(arrange.Trilu)
+@rule_for(arrange.Trilu)
 def _trilu(use: Use) -> Behaviour | None:
     axis = use.each(0)
     return Behaviour(use.states[0]) if axis is not None and axis < use.node.ndim - 2 else None
 
 
-@of(arrange.Tile)
+@rule_for(arrange.Tile)
 def _tile(use: Use) -> Behaviour | None:
     (x,), axis = use.node.inputs, use.each(0)
     assert axis is not None
@@ -35,7 +34,7 @@ def _tile(use: Use) -> Behaviour | None:
     return Behaviour(Each(axis)) if use.node.shape[axis] == use.count else None
 
 
-@of(gather.Gather, gather.Embedding)
+@rule_for(gather.Gather, gather.Embedding)
 def _gather(use: Use) -> Behaviour | None:
     """Samples in what is picked from, along another axis, or in the positions."""
     (x, indices), (picked, places) = use.node.inputs, use.states
@@ -47,7 +46,7 @@ def _gather(use: Use) -> Behaviour | None:
     return None
 
 
-@of(gather.ScatterAdd)
+@rule_for(gather.ScatterAdd)
 def _scatter_add(use: Use) -> Behaviour | None:
     """Samples beside the positions, or in them too: what all add to is then a sum over samples."""
     indices, (added, places) = use.node.inputs[1], use.states
@@ -62,13 +61,13 @@ def _scatter_add(use: Use) -> Behaviour | None:
     return Behaviour(Each(axis + 1 + behind)) if behind >= 0 else None
 
 
-@of(gather.GatherElements)
+@rule_for(gather.GatherElements)
 def _gather_elements(use: Use) -> Behaviour | None:
     axis = use.each(0, 1)
     return None if axis is None or axis == use.op.axis % use.node.ndim else Behaviour(Each(axis))
 
 
-@of(gather.ScatterAddElements)
+@rule_for(gather.ScatterAddElements)
 def _scatter_add_elements(use: Use) -> Behaviour | None:
     axis = use.each(0, 1)
     if axis is None or axis == use.op.axis % use.node.ndim or use.op.to[axis] != use.count:
@@ -76,14 +75,14 @@ def _scatter_add_elements(use: Use) -> Behaviour | None:
     return Behaviour(Each(axis), use.with_size(use.op.to, axis))
 
 
-@of(gather_nd.GatherNd, gather_nd.ScatterAddNd)
+@rule_for(gather_nd.GatherNd, gather_nd.ScatterAddNd)
 def _nd(use: Use) -> Behaviour | None:
     if use.each(0, 1) != 0 or not use.op.batch_dims:
         return None
     return Behaviour(Each(0), use.with_size(use.op.to, 0) if isinstance(use.op, gather_nd.ScatterAddNd) else None)
 
 
-@of(einsum.Einsum)
+@rule_for(einsum.Einsum)
 def _einsum(use: Use) -> Behaviour | None:
     """Samples under one letter that no tensor without them has: of their own in the result, or summed over."""
     terms, result = use.op.labels(*use.node.inputs)

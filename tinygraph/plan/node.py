@@ -10,13 +10,11 @@ from operator import attrgetter
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Op, Shape, evaluate
 from tinygraph.graph.tensor import Tensor
-
-Array: TypeAlias = npt.NDArray[Any]
 
 # As for tensors: nodes are numbered as they are made, which is a topological order.
 _clock = itertools.count()

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, TinygraphError
-from tinygraph.graph.arrays import all_finite
+from tinygraph.graph.arrays import Array, all_finite
+from tinygraph.graph.attributes import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.plan.compiled import Compiled, Values
-from tinygraph.plan.node import Array
 from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
 
@@ -46,7 +46,8 @@ def compile(
     """
     from tinygraph.model import Model
 
-    _check_size(batch_size)
+    if batch_size is not None:
+        batch_size = whole("batch_size", batch_size)
     count = thread_count(threads)
     if isinstance(what, Model):
         if batch_size is None:
@@ -54,13 +55,6 @@ def compile(
         return Plan(what.graph(batch_size), batch_size, count, what)
     graph = what if isinstance(what, Graph) else Graph(what)
     return Plan(graph, _shared_size(graph) if batch_size is None else batch_size, count)
-
-
-def _check_size(batch_size: int | None) -> None:
-    if batch_size is None:
-        return
-    if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-        raise AttributeValueError(f"batch_size must be a whole number of at least 1; found {batch_size!r}")
 
 
 def _shared_size(graph: Graph) -> int | None:
@@ -169,9 +163,7 @@ class Plan:
         >>> plan.profile({"x": np.ones((2, 3))}).schedule.steps[0].seconds > 0
         True
         """
-        if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
-            raise AttributeValueError(f"repeats must be a whole number of at least 1; found {repeats!r}")
-        self._seconds = self._own.profile(bind(self.graph, {} if feeds is None else feeds), repeats)
+        self._seconds = self._own.profile(bind(self.graph, {} if feeds is None else feeds), whole("repeats", repeats))
         return self
 
     def __reduce__(self) -> Any:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Op
 from tinygraph.ops.shape import BroadcastTo, SameElements, Transpose
 from tinygraph.plan.kernels import Call, Scratch, Work, entry
 from tinygraph.plan.layout import memory_order
 from tinygraph.plan.memory import ALIGNMENT, Arena
-from tinygraph.plan.node import Array, Node, topological
+from tinygraph.plan.node import Node, topological
 from tinygraph.plan.strides import reshaped, strides_in
 from tinygraph.plan.trust import is_a
 

@@ -10,15 +10,13 @@ Shapes: images ``(N, C, H, W)``, kernels ``(F, C, kh, kw)``, row patches ``(padd
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.ops.windows import Windows
-
-Array = npt.NDArray[Any]
 
 
 def rows_fit(windows: Windows, groups: int) -> bool:

@@ -104,7 +104,9 @@ Rule: TypeAlias = Callable[[Use], Behaviour | None]
 _RULES: dict[type[Op], Rule] = {}
 
 
-def _of(*classes: type[Op]) -> Callable[[Rule], Rule]:
+def rule_for(*classes: type[Op]) -> Callable[[Rule], Rule]:
+    """Note that a function says how the operations of these classes behave; use as a decorator."""
+
     def note(rule: Rule) -> Rule:
         _RULES.update(dict.fromkeys(classes, rule))
         return rule
@@ -151,7 +153,7 @@ def _behaviour(node: Node, found: Mapping[Node, Behaviour], samples: Mapping[Any
     return None if rule is None else rule(Use(node, states, count))
 
 
-@_of(Cast, Clip)
+@rule_for(Cast, Clip)
 def _elementwise(use: Use) -> Behaviour | None:
     node, sliced = use.node, []
     shifts = [node.ndim - x.ndim for x in node.inputs]
@@ -172,7 +174,7 @@ def _kinds(*bases: type[Op]) -> list[type[Op]]:
     return [kind for base in bases for kind in (base, *base.__subclasses__())]
 
 
-@_of(
+@rule_for(
     *_kinds(convolution.Convolve, convolution.ConvolveTransposed, pooling.AvgPool, pooling.AvgUnpool),
     *_kinds(max_pooling.MaxPool, lp_pooling.LpPool, *_kinds(global_pooling.GlobalPooling)),
 )
@@ -180,47 +182,47 @@ def _image(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0) == 0 else None
 
 
-@_of(*_kinds(max_pooling.MaxUnpool, max_pooling.MaxTake), pools.AvgUnpoolProduct)
+@rule_for(*_kinds(max_pooling.MaxUnpool, max_pooling.MaxTake), pools.AvgUnpoolProduct)
 def _two_images(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0, 1) == 0 else None
 
 
-@_of(pools.MaxUnpoolBeside)
+@rule_for(pools.MaxUnpoolBeside)
 def _three_images(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0, 1, 2) == 0 else None
 
 
-@_of(*_kinds(convolution.KernelGradient))
+@rule_for(*_kinds(convolution.KernelGradient))
 def _kernel_gradient(use: Use) -> Behaviour | None:
     return Behaviour(TOTAL) if use.each(0, 1) == 0 else None
 
 
-@_of(rows.RowPatches)
+@rule_for(rows.RowPatches)
 def _row_patches(use: Use) -> Behaviour | None:
     return Behaviour(Each(4)) if use.each(0) == 0 else None
 
 
-@_of(rows.RowConvolution)
+@rule_for(rows.RowConvolution)
 def _row_convolution(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(1) == 4 else None
 
 
-@_of(rows.RowKernelGradient)
+@rule_for(rows.RowKernelGradient)
 def _row_kernel_gradient(use: Use) -> Behaviour | None:
     return Behaviour(TOTAL) if use.states == (Each(4), Each(0)) else None
 
 
-@_of(rows.RowSpread)
+@rule_for(rows.RowSpread)
 def _row_spread(use: Use) -> Behaviour | None:
     return Behaviour(Each(4)) if use.each(1) == 0 else None
 
 
-@_of(rows.ColumnOverlay)
+@rule_for(rows.ColumnOverlay)
 def _column_overlay(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0) == 4 else None
 
 
-@_of(linear.Matmul)
+@rule_for(linear.Matmul)
 def _matmul(use: Use) -> Behaviour | None:
     (x, y), (left, right) = use.node.inputs, use.states
     if x.ndim < 2 or y.ndim < 2:
@@ -255,7 +257,7 @@ def _stacked_matmul(use: Use) -> Behaviour | None:
     return None if more else Behaviour(Each(axis))
 
 
-@_of(reduction.Sum, reduction.Mean, reduction.Max, reduction.Min, reduction.LogSumExp, statistics.Variance)
+@rule_for(reduction.Sum, reduction.Mean, reduction.Max, reduction.Min, reduction.LogSumExp, statistics.Variance)
 def _reduction(use: Use) -> Behaviour | None:
     (x,), axis = use.node.inputs, use.each(0)
     assert axis is not None
@@ -267,41 +269,41 @@ def _reduction(use: Use) -> Behaviour | None:
     return Behaviour(Each(axis if use.op.keepdims else axis - sum(a < axis for a in axes)))
 
 
-@_of(reduction.FirstExtreme)
+@rule_for(reduction.FirstExtreme)
 def _first_extreme(use: Use) -> Behaviour | None:
     axis = use.each(0)
     return None if axis in normalized_axes(use.op, use.node.inputs[0], use.op.axis) else Behaviour(use.states[0])
 
 
-@_of(statistics.Standardize)
+@rule_for(statistics.Standardize)
 def _standardize(use: Use) -> Behaviour | None:
     # Over the samples, mean and deviation are those of the whole batch, which no tile knows.
     return None if use.each(0) in normalized_axes(use.op, use.node, use.op.axis) else Behaviour(use.states[0])
 
 
-@_of(statistics.MovingSum, activation.Softmax, activation.LogSoftmax)
+@rule_for(statistics.MovingSum, activation.Softmax, activation.LogSoftmax)
 def _along_axis(use: Use) -> Behaviour | None:
     return None if use.op.axis % use.node.ndim == use.each(0) else Behaviour(use.states[0])
 
 
-@_of(loss.Bce, loss.BceWithLogits, loss.Mse)
+@rule_for(loss.Bce, loss.BceWithLogits, loss.Mse)
 def _mean_loss(use: Use) -> Behaviour | None:
     axis = use.each(*range(len(use.states)))
     return None if axis is None else Behaviour(TOTAL, weighted=True)
 
 
-@_of(loss.CrossEntropy)
+@rule_for(loss.CrossEntropy)
 def _cross_entropy(use: Use) -> Behaviour | None:
     axis = use.each(0, 1)
     return None if axis is None or axis == use.node.inputs[0].ndim - 1 else Behaviour(TOTAL, weighted=True)
 
 
-@_of(loss.OneHot)
+@rule_for(loss.OneHot)
 def _one_hot(use: Use) -> Behaviour | None:
     return Behaviour(use.states[0])
 
 
-@_of(moves.Reshape, moves.Flatten, moves.Squeeze, moves.ExpandDims)
+@rule_for(moves.Reshape, moves.Flatten, moves.Squeeze, moves.ExpandDims)
 def _reshape(use: Use) -> Behaviour | None:
     (x,), shape, axis = use.node.inputs, use.node.shape, use.each(0)
     assert axis is not None
@@ -316,14 +318,14 @@ def _reshape_to(shape: Shape, place: int, size: int) -> Op:
     return moves.Reshape((*shape[:place], size, *shape[place + 1 :]))
 
 
-@_of(moves.Transpose)
+@rule_for(moves.Transpose)
 def _transpose(use: Use) -> Behaviour | None:
     axis, ndim = use.each(0), use.node.ndim
     order = range(ndim)[::-1] if use.op.axes is None else [a % ndim for a in use.op.axes]
     return None if axis is None else Behaviour(Each(list(order).index(axis)))
 
 
-@_of(moves.BroadcastTo)
+@rule_for(moves.BroadcastTo)
 def _broadcast_to(use: Use) -> Behaviour | None:
     axis = use.each(0)
     assert axis is not None
@@ -331,7 +333,7 @@ def _broadcast_to(use: Use) -> Behaviour | None:
     return Behaviour(Each(axis), use.with_size(use.node.shape, axis))
 
 
-@_of(moves.SumTo)
+@rule_for(moves.SumTo)
 def _sum_to(use: Use) -> Behaviour | None:
     (x,), axis = use.node.inputs, use.each(0)
     assert axis is not None
@@ -341,18 +343,18 @@ def _sum_to(use: Use) -> Behaviour | None:
     return Behaviour(Each(left), use.with_size(use.node.shape, left))
 
 
-@_of(indexing.Concatenate)
+@rule_for(indexing.Concatenate)
 def _concatenate(use: Use) -> Behaviour | None:
     axis = use.each(*range(len(use.states)))
     return None if axis is None or axis == use.op.axis % use.node.ndim else Behaviour(Each(axis))
 
 
-@_of(indexing.Getitem)
+@rule_for(indexing.Getitem)
 def _getitem(use: Use) -> Behaviour | None:
     return Behaviour(Each(0)) if use.each(0) == 0 and _keeps_first(use.op.index, use.count) else None
 
 
-@_of(indexing.Put)
+@rule_for(indexing.Put)
 def _put(use: Use) -> Behaviour | None:
     if use.each(0) != 0 or not _keeps_first(use.op.index, use.count):
         return None
@@ -367,7 +369,7 @@ def _keeps_first(index: Index, count: int) -> bool:
     return first.start in (None, 0) and (first.stop is None or first.stop >= count) and first.step in (None, 1)
 
 
-@_of(indexing.Pad)
+@rule_for(indexing.Pad)
 def _pad(use: Use) -> Behaviour | None:
     axis = use.each(0)
     assert axis is not None
@@ -375,7 +377,7 @@ def _pad(use: Use) -> Behaviour | None:
     return Behaviour(Each(axis)) if unpadded else None
 
 
-@_of(indexing.Flip)
+@rule_for(indexing.Flip)
 def _flip(use: Use) -> Behaviour | None:
     axis = use.each(0)
     return None if axis in normalized_axes(use.op, use.node.inputs[0], use.op.axis) else Behaviour(Each(axis or 0))

@@ -10,6 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.attributes import whole
 
 VARIABLE = "TINYGRAPH_THREADS"
 
@@ -23,9 +24,7 @@ def thread_count(threads: int | None = None) -> int:
     2
     """
     if threads is not None:
-        if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
-            raise AttributeValueError(f"threads must be a whole number of at least 1; found {threads!r}")
-        return threads
+        return whole("threads", threads)
     text = os.environ.get(VARIABLE)
     if text is None:
         return usable_cpus()

@@ -9,7 +9,6 @@ from tinygraph.plan.node import Node
 from tinygraph.plan.rows import RowConvolution, RowKernelGradient, RowSpread
 
 # Rough costs on one thread of today's machines; only their proportions matter.
-_SECONDS_PER_CALL = 2e-6
 _SECONDS_PER_ELEMENT = 0.3e-9
 _SECONDS_PER_OPERATION = 1 / 50e9
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from os import PathLike
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tinygraph.errors import AttributeValueError, DataError, TinygraphError
-from tinygraph.graph.attributes import conform
+from tinygraph.errors import DataError, TinygraphError
 from tinygraph.train.data import Data, Part, load_data
 from tinygraph.train.optimizers import Optimizer, make_optimizer
 
@@ -82,19 +81,6 @@ def as_callback(callback: Any) -> Any:
     if callback is None or callable(callback):
         return callback
     raise TinygraphError(f"callback must be a function of one Progress; found {described(callback)}")
-
-
-def whole(who: str, name: str, value: Any, least: int) -> int:
-    """Return ``value`` as an integer that is at least ``least``, or raise ``AttributeValueError``.
-
-    >>> whole("fit", "epochs", 0, least=1)
-    Traceback (most recent call last):
-    tinygraph.errors.AttributeValueError: epochs must be at least 1; found 0
-    """
-    number: int = conform(who, name, value, int)
-    if number < least:
-        raise AttributeValueError(f"{name} must be at least {least}; found {number}")
-    return number
 
 
 def described(value: Any) -> str:

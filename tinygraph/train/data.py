@@ -14,15 +14,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import DataError, UnknownNameError, listing, nearest
+from tinygraph.graph.arrays import Array
 from tinygraph.train.feeds import check_finite, feeds_of
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
 
-Array: TypeAlias = npt.NDArray[Any]
 Part: TypeAlias = tuple[Any, Any]
 
 

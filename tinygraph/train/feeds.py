@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import DataError, DTypeError, ShapeError, listing, nearest
-from tinygraph.graph.arrays import numeric_array
+from tinygraph.graph.arrays import Array, numeric_array
 from tinygraph.train.labels import check_labels
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
     from tinygraph.model.declaration import Input
-
-Array: TypeAlias = npt.NDArray[Any]
 
 
 def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y")) -> dict[str, Array]:

@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import TrainingError
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.attributes import whole
 from tinygraph.graph.run import run
-from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer, whole
+from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer
 from tinygraph.train.data import Data
 from tinygraph.train.diagnosis import NotFiniteError
 from tinygraph.train.feeds import feeds_of
@@ -26,7 +27,6 @@ from tinygraph.train.step import OptimizerState, Step, initial_state, training_s
 if TYPE_CHECKING:
     from tinygraph.model import Model
 
-Array: TypeAlias = npt.NDArray[Any]
 Feeds: TypeAlias = Mapping[str, Array]
 EVALUATION_BATCH = 256
 
@@ -102,9 +102,9 @@ def fit(
         model,
         as_data(model, settings.data if data is None else data),
         as_optimizer(model, optimizer),
-        whole("fit", "epochs", settings.epochs if epochs is None else epochs, 1),
-        whole("fit", "batch_size", model.batch or settings.batch_size if batch_size is None else batch_size, 1),
-        whole("fit", "seed", settings.seed if seed is None else seed, 0),
+        whole("epochs", settings.epochs if epochs is None else epochs),
+        whole("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size),
+        whole("seed", settings.seed if seed is None else seed, least=0),
         as_callback(callback),
         compiled,
     )
@@ -122,15 +122,14 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
     The model is evaluated as in prediction: nothing is dropped, and batch normalization takes its running statistics.
     ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
     ``batch_size`` bound the memory and do not change the result but for rounding; nor does ``compiled=False``, plain
-    evaluation. Raises ``DataError``, and
-    ``TrainingError`` for a model without a loss.
+    evaluation. Raises ``DataError``, and ``TrainingError`` for a model without a loss.
 
     >>> from tinygraph.model import load_model
     >>> evaluate(load_model("xor"), "xor").count
     4
     """
     data = as_data(as_model("evaluate", model), data)
-    size = whole("evaluate", "batch_size", model.batch or batch_size, 1)
+    size = whole("batch_size", model.batch or batch_size)
     return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
 
 
@@ -172,12 +171,10 @@ class Trainer:
             self._step(means, feeds, epoch, step)
             train = means.metrics
             self._report(Progress(epoch, self.epochs, step, steps, train.loss, train.accuracy))
-        test = (
-            None
-            if self.test is None
-            else _metrics(self.model, self.test, self.model.batch or EVALUATION_BATCH, self.compiled)
-        )
-        test_loss, test_accuracy = (test.loss, test.accuracy) if test else (None, None)
+        test_loss = test_accuracy = None
+        if self.test is not None:
+            test = _metrics(self.model, self.test, self.model.batch or EVALUATION_BATCH, self.compiled)
+            test_loss, test_accuracy = test.loss, test.accuracy
         row = Row(epoch, train.loss, train.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
         self.history.rows.append(row)
         self._report(Progress(epoch, self.epochs, steps, steps, train.loss, train.accuracy, row))

@@ -68,7 +68,7 @@ def accuracy(output: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | No
     class numbers ``(N,)`` or one-hot rows ``(N, K)``. Raises ``DataError`` for shapes that do not fit and for an
     empty batch.
 
-    >>> accuracy([[0.9], [0.2], [0.7]], [[1.0], [0.0], [0.0]], threshold=0.5).__round__(4)
+    >>> round(accuracy([[0.9], [0.2], [0.7]], [[1.0], [0.0], [0.0]], threshold=0.5), 4)
     0.6667
     >>> accuracy([[0.1, 2.0], [3.0, -1.0]], [1, 0])
     1.0

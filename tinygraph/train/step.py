@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, listing, nearest
-from tinygraph.graph.arrays import all_finite
+from tinygraph.graph.arrays import Array, all_finite
+from tinygraph.graph.attributes import whole
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
@@ -19,14 +19,12 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.plan.compiled import Compiled
 from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
-from tinygraph.train.arguments import whole
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.optimizers import Optimizer, record_update
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
 
-Array: TypeAlias = npt.NDArray[Any]
 # The optimizer's state of each parameter, by the parameter's name; a step replaces its entries.
 OptimizerState: TypeAlias = dict[str, tuple[Array, ...]]
 # One step on a batch given by the inputs' names: moves the parameters and the state, and returns output and loss from before.
@@ -198,11 +196,8 @@ class CompiledStep:
     """
 
     def __init__(self, model: Model, optimizer: Optimizer, batch_size: int, threads: int | None = None) -> None:
-        self.model, self.optimizer, self.batch_size = (
-            model,
-            optimizer,
-            whole("compile_step", "batch_size", batch_size, 1),
-        )
+        self.model, self.optimizer = model, optimizer
+        self.batch_size = whole("batch_size", batch_size)
         self.threads = thread_count(threads)
         self.state: OptimizerState = initial_state(model, optimizer)
         self._sizes: dict[int, tuple[RecordedStep, Compiled]] = {}
@@ -271,7 +266,7 @@ class CompiledStep:
         """Run ``repeats`` times without moving anything, and note the median time of each step of the schedule."""
         recorded, compiled = self._own
         bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state))
-        self._seconds = compiled.profile(bound, whole("profile", "repeats", repeats, 1))
+        self._seconds = compiled.profile(bound, whole("repeats", repeats))
         return self
 
 

@@ -9,8 +9,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Op, Shape, evaluate
-from tinygraph.plan.node import Array, Node
+from tinygraph.plan.node import Node
 from tinygraph.plan.trust import known
 
 Call: TypeAlias = Callable[[], object]

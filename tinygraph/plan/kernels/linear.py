@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.linear import Matmul
 from tinygraph.ops.reduction import Sum
 from tinygraph.ops.shape import SumTo
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
-from tinygraph.plan.node import Array
 
 
 @kernel(Matmul)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Shape
 from tinygraph.ops import indexing, shape
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
-from tinygraph.plan.node import Array
 from tinygraph.plan.strides import reshaped
 
 

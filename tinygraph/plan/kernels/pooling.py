@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.ops.max_pooling import MaxPool2d
 from tinygraph.ops.pooling import AvgPool2d, AvgUnpool2d
 from tinygraph.ops.windows import Windows
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
-from tinygraph.plan.node import Array
 from tinygraph.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel
-from tinygraph.plan.node import Array
 from tinygraph.plan.rows import (
     ByRows,
     ColumnOverlay,

@@ -1,0 +1,80 @@
+"""Values for a model's inputs: fitted to what the model declares, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+
+from tinygraph.errors import DataError, DTypeError, ShapeError, UnknownNameError, listing, nearest
+from tinygraph.graph.arrays import Array, cast_array, numeric_array
+from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.tensor import Tensor
+from tinygraph.model.declaration import Declaration
+
+
+def fitted(declaration: Declaration, name: str, value: Any) -> Array:
+    """Return ``value`` as a batch of the input called ``name``, or raise ``DataError`` or ``DTypeError``."""
+    array, declared = numeric_array(value, f"input {name!r}"), declaration.inputs[name]
+    what = f"input {name!r} of model {declaration.name!r}"
+    if not declared.fits(array.shape):
+        raise DataError(f"{what} takes {batch_shape_text(declaration, name)}; found shape {array.shape}")
+    return cast_array(array, declared.dtype, what)
+
+
+def leaves_for(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return a leaf for each input that has a value: a tensor as it is, anything else as an input with that value.
+
+    Raises ``DataError`` where one that is ``needed`` has none, or the inputs hold different numbers of samples.
+    """
+    if not isinstance(feeds, Mapping):
+        raise DataError(f"values are given by name, in a mapping; found {type(feeds).__name__}")
+    for name in feeds:
+        if name not in declaration.inputs:
+            hint = nearest(str(name), declaration.inputs)
+            raise UnknownNameError(f"model {declaration.name!r} has no input {name!r}{hint}")
+    missing = [name for name in needed if name not in feeds]
+    if missing:
+        raise DataError(f"model {declaration.name!r} needs values for {listing(missing)}")
+    leaves = {name: _leaf(declaration, name, value) for name, value in feeds.items()}
+    batched = {name: leaf for name, leaf in leaves.items() if declaration.inputs[name].batched}
+    if len({leaf.shape[0] for leaf in batched.values()}) > 1:
+        raise DataError("the inputs hold different numbers of samples: " + counts_text(batched))
+    return leaves
+
+
+def _leaf(declaration: Declaration, name: str, value: Any) -> Tensor:
+    if not isinstance(value, Tensor):
+        return Tensor("input", value=np.array(fitted(declaration, name, value)), name=name)
+    declared = declaration.inputs[name]
+    if not declared.fits(value.shape):
+        shape = batch_shape_text(declaration, name)
+        raise ShapeError(f"{value.describe()} does not fit input {name!r} of shape {shape}")
+    if value.dtype == declared.dtype:
+        return value
+    if not np.can_cast(value.dtype, declared.dtype, "same_kind"):
+        raise DTypeError(f"{value.describe()} holds {value.dtype}; input {name!r} takes {declared.dtype}")
+    return cast(Tensor, OPERATIONS["cast"](value, declared.dtype.name))
+
+
+def batch_shape_text(declaration: Declaration, name: str) -> str:
+    """Return the shape of an input with its batch, ``(m, 1, 8, 8)``."""
+    declared = declaration.inputs[name]
+    samples = [str(declaration.batch or "m")] if declared.batched else []
+    return f"({', '.join([*samples, *map(str, declared.shape)])})"
+
+
+def counts_text(arrays: Mapping[str, Any]) -> str:
+    """Return how many samples there are of each input, ``x 3, y 2``."""
+    return ", ".join(f"{name} {array.shape[0]}" for name, array in arrays.items())
+
+
+def shape_in_batches(two: tuple[int, ...], three: tuple[int, ...]) -> str:
+    """Return the shape for any number m of samples, from those for two samples and for three.
+
+    >>> shape_in_batches((2, 8), (3, 8)), shape_in_batches((4,), (6,))
+    ('(m, 8)', '(2m,)')
+    """
+    sizes = [str(a) if a == b else f"{a // 2 if a != 2 else ''}m" for a, b in zip(two, three, strict=True)]
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
