@@ -115,6 +115,12 @@ def test_at_the_edge_of_a_domain_the_side_inside_counts(outside: str, x: float, 
     assert found.value == pytest.approx(exact, rel=1e-9, abs=1e-12)
 
 
+def test_teeth_that_long_steps_jump_over_alike_are_no_slope() -> None:
+    x, direction = np.array([-0.2608, 5.0]), np.array([1.0, 0.0])
+    found = derivative(lambda v: np.mod(8.273, v), x, direction, np.ones(2))
+    assert found.value == pytest.approx(32.0)
+
+
 def test_a_point_without_neighbours_has_no_derivative() -> None:
     def function(x: Array) -> Array:
         if x[0] != 1:

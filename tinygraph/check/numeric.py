@@ -113,7 +113,10 @@ def _extrapolated(
         if central.settled and right.trusted and left.trusted and not _disagree(right, left):
             break
         step /= 2
-    return min(central, right, left, key=lambda extrapolation: extrapolation.error), right, left
+    both = (right, left)
+    # At steps as long as those of a sawtooth central differences can agree with one another and with nothing else.
+    astray = all(side.trusted and _disagree(central, side) for side in both) and not _disagree(*both)
+    return min(both if astray else (central, *both), key=lambda extrapolation: extrapolation.error), right, left
 
 
 def _natural_scale(x: Array, direction: Array) -> float:
