@@ -433,6 +433,23 @@ def test_a_mask_of_minus_infinity_is_no_fault() -> None:
     assert {verdict for _, verdict in verdicts(report)} == {"ok"}
 
 
+@pytest.mark.parametrize("given", [tg.tensor, tg.constant], ids=["tensor", "constant"])
+def test_infinity_that_is_given_is_no_fault_unless_nan_is_made_of_it(given: Callable[..., tg.Tensor]) -> None:
+    scores = tg.tensor([[0.5, -1.0, 2.0], [0.1, 0.2, 0.3]], name="scores")
+    causal = given([[0.0, -np.inf, -np.inf], [0.0, 0.0, -np.inf]], name="mask")
+    report = check(tg.softmax(scores + causal))
+    assert report.ok
+    assert report.kinks == 0
+    with np.errstate(invalid="ignore"):
+        nothing_left = check(tg.softmax(scores + given([[-np.inf] * 3, [0.0] * 3], name="mask")))
+    assert "softmax in t1 gave nan in 3 of 6 elements" in nothing_left.summary()
+
+
+def test_an_infinite_parameter_is_a_fault() -> None:
+    report = check(tg.tanh(tg.parameter([np.inf, 1.0], name="W")).sum())
+    assert "W holds inf in 1 of 2 elements" in report.summary()
+
+
 # ---- what is checked
 
 

@@ -121,8 +121,11 @@ def _extrapolated(
 
 def _natural_scale(x: Array, direction: Array) -> float:
     """Return the size that steps are measured by: that of the elements which move, or of their surroundings if larger."""
-    moving = float(abs(x[direction != 0]).mean()) if direction.any() else 0.0
-    return max(moving, min(1.0, float(abs(x).max()))) or 1.0
+    sizes, moving = abs(x), direction != 0
+    if not np.isfinite(x).all():
+        # An infinite element stays where it is, whatever is added to it.
+        sizes, moving = np.where(np.isfinite(x), sizes, 0.0), moving & np.isfinite(x)
+    return max(float(sizes[moving].mean()) if moving.any() else 0.0, min(1.0, float(sizes.max()))) or 1.0
 
 
 class _Ray:
