@@ -453,17 +453,6 @@ def test_line_breaks_and_invisible_letters_in_names_are_written_out():
     assert "\u202e" not in notes.html() + notes.markdown() + notes.tex() + notes.text()
 
 
-def test_latex_is_an_article_of_balanced_parts(cnn):
-    text = cnn.tex()
-    assert re.findall(r"\\usepackage(?:\[.*?\])?\{(.*?)\}", text) == ["geometry", "amsmath", "amssymb"]
-    opened = re.findall(r"\\begin\{(\w+\*?)\}", text)
-    closed = re.findall(r"\\end\{(\w+\*?)\}", text)
-    assert sorted(opened) == sorted(closed)
-    bare = re.sub(r"\\[{}]", "", text)
-    assert bare.count("{") == bare.count("}")
-    assert r"\tag{B10}" in text
-
-
 def test_page_without_latex2mathml_says_what_to_install(monkeypatch, cnn):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(tg.RenderError, match="pip install latex2mathml"):
