@@ -57,7 +57,7 @@ def latex_text(document: Document) -> str:
 
     >>> import tinygraph as tg
     >>> from tinygraph.notes.derive import document_of
-    >>> print(latex_text(document_of(tg.load_model("xor"))).splitlines()[0])
+    >>> print(latex_text(document_of(tg.load_model("xor"))).splitlines()[2])
     \\documentclass[11pt]{article}
     """
     parts = [_OPENING, rf"\title{{{literal(document.title)}}}", r"\author{}\date{}", r"\begin{document}", r"\maketitle"]
