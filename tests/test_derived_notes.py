@@ -458,7 +458,7 @@ def test_page_without_latex2mathml_says_what_to_install(monkeypatch, cnn):
     with pytest.raises(tg.RenderError, match="pip install latex2mathml"):
         cnn.html()
     assert cnn.markdown().startswith("# The CNN of the notes")
-    assert cnn.tex().startswith(r"\documentclass")
+    assert r"\documentclass" in cnn.tex()
 
 
 def test_notes_do_without_a_renderer_of_pictures(monkeypatch):
