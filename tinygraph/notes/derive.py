@@ -164,12 +164,17 @@ class Derivation:
                 words += ["The equations are those of training, which differ from those of prediction. "]
         sources = " ".join([*self.written.right.values(), *self.written.index.values()])
         if r"\odot" in sources:
-            words += ["A circle with a dot, ", self.written.formula(r"\odot"), ", is the product element by element. "]
+            words += ["The sign ", self.written.formula(r"\odot"), " is the product element by element. "]
         if r"{conv}" in sources:
             words += ["conv slides the kernel over the image as it is: cross-correlation. "]
         if "_{mn}" in sources:
-            words += ["Where an index is written, ", self.written.formula("mn"), " is a place in an image, and "]
-            words += [self.written.formula("xy"), " that of the window that holds it. "]
+            words += [
+                "Where indices are written, ",
+                self.written.formula("mn"),
+                " is a place in an image, row and column, ",
+            ]
+            words += ["and ", self.written.formula("xy"), " that of the window that holds it; "]
+            words += [self.written.formula("m"), " is not the number of samples there. "]
         return (Paragraph(tuple(words)),) if words else ()
 
     def forward(self) -> tuple[tuple[Block, ...], tuple[Block, ...]]:

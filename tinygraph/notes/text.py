@@ -46,7 +46,7 @@ def _block(block: Block) -> Iterator[str]:
         for number in block.numbers:
             note = f"  ({number.note})" if number.note else ""
             yield f"{shown(number.symbol.text)}  {number.shape}{note}"
-            yield aligned(number.rows)
+            yield aligned([(*row, *[""] * (len(number.rows[0]) - len(row))) for row in number.rows])
 
 
 def _cell(cell: str | Formula) -> str:

@@ -185,7 +185,6 @@ class FirstExtreme(Op):
     axis: Axis = None
     largest: bool = True
     formula: ClassVar[str] = "{x} is the first extreme"
-    tex: ClassVar[str] = r"\mathbf{1}[{x} \text{ is the first extreme}]"
     samples = staticmethod(lambda rng: [Sample(distinct(rng, (2, 3, 2)), axis=(0, 2)), Sample(distinct(rng, (3, 4)))])
 
     def shape(self, x: Value) -> Shape:
@@ -194,6 +193,9 @@ class FirstExtreme(Op):
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return np.dtype(bool)
+
+    def written_tex(self, *inputs: Value) -> str:
+        return rf"\mathbf{{1}}[{{x}} \text{{ is the first {'maximum' if self.largest else 'minimum'}}}]"
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         which = "largest" if self.largest else "smallest"
