@@ -173,9 +173,9 @@ class _Builder:
         items = [self.subject.items[i] for i in part.items]
         shown = items[-1]
         nodes = [node for item in items for node in item.nodes]
-        counts = Counter(node.op.name for node in nodes if node.op is not None)
+        counts = Counter(name for item in items for name in _operations(item))
         parameters = sum(item.node.size for item in items if item.is_leaf and item.node.kind == "parameter")
-        sizes = [f"{len(nodes):,} operations"] + [f"{parameters:,} parameters"] * bool(parameters)
+        sizes = [f"{counts.total():,} operations"] + [f"{parameters:,} parameters"] * bool(parameters)
         made = [item.symbol for item in items if item.nodes] or [shown.symbol]
         listed = [f"{name} x{count}" if count > 1 else name for name, count in counts.most_common(6)]
         rest = len(counts) - len(listed)
@@ -353,3 +353,9 @@ class _Builder:
 
     def _line(self, node: Tensor) -> str:
         return uniform(node, self.subject.expressions.get(node) or self.subject.labels[node])
+
+
+def _operations(item: Item) -> list[str]:
+    """Return the names of the operations that an equation calls; one that is made of others counts as one."""
+    called = composite_called(item.expression) if item.nodes else None
+    return [called[0].name] if called else [node.op.name for node in item.nodes if node.op is not None]
