@@ -51,6 +51,9 @@ class Node:
         self.op_type: str = proto.op_type
         self.inputs: tuple[str, ...] = tuple(proto.input)
         self.outputs: tuple[str, ...] = tuple(proto.output)
+        # Tensors that a rule gives a name to, after that of the node, and the steps that it writes out.
+        self.called: dict[Tensor, str] = {}
+        self.steps = 0
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -120,9 +123,20 @@ class Node:
             self.fail(f"axis {axis} is out of range for shape {tuple(x.shape)}")
         return axis % ndim if ndim else 0
 
+    @property
+    def result(self) -> str:
+        """The name of the first of its results that has one."""
+        return next(filter(None, self.outputs), "")
+
+    def call(self, x: Value, name: str) -> Value:
+        """Give a tensor inside the node a name, which follows that of the node, and return it."""
+        if isinstance(x, Tensor):
+            self.called.setdefault(x, name)
+        return x
+
     def describe(self) -> str:
         """Return the node for a message: its name or place, operator and operator set."""
-        name = self.proto.name or next(filter(None, self.outputs), "")
+        name = self.proto.name or self.result
         domain = f"{self.proto.domain}." if self.proto.domain else ""
         return f"node {name!r} ({domain}{self.op_type}, opset {self.opset})"
 
