@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tinygraph.draw.verdicts import judged, records_by_node
 from tinygraph.draw.words import attributes_text, composite_called, doc_line, title_of, uniform
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import leaf_note
 
@@ -357,5 +359,7 @@ class _Builder:
 
 def _operations(item: Item) -> list[str]:
     """Return the names of the operations that an equation calls; one that is made of others counts as one."""
-    called = composite_called(item.expression) if item.nodes else None
-    return [called[0].name] if called else [node.op.name for node in item.nodes if node.op is not None]
+    if item.nodes and composite_called(item.expression):
+        called = re.findall(r"([A-Za-z_]\w*)\(", item.expression)
+        return [name for name in called if name in OPERATIONS]
+    return [node.op.name for node in item.nodes if node.op is not None]
