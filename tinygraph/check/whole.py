@@ -21,6 +21,9 @@ Array = npt.NDArray[Any]
 
 DIRECTIONS = 3
 ELEMENTS = 5
+# A gradient that is 0, such as of a bias before a normalization, is a sum of terms like those of the other gradients, and
+# what is left of it is their rounding: so many times that of the largest gradient.
+ROUNDINGS = 64
 
 
 def check_gradients(
@@ -46,6 +49,8 @@ def check_gradients(
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         return [Record("", WHOLE, "every leaf", 0, tolerance, message=message)]
+    largest = max((float(abs(gradient).max(initial=0.0)) for gradient in gradients.values()), default=0.0)
+    rounding = ROUNDINGS * float(np.finfo(np.float64).eps) * largest if np.isfinite(largest) else 0.0
     positions = {node: position for position, node in enumerate(graph.nodes)}
     records = [
         Record(
@@ -61,6 +66,7 @@ def check_gradients(
                 tolerance,
                 ELEMENTS,
                 DIRECTIONS,
+                rounding,
             ),
             position=positions[leaf],
         )
