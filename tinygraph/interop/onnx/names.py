@@ -15,6 +15,7 @@ from tinygraph.graph.registry import OPERATIONS
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _INVENTED = re.compile(r"(onnx::\w+|val|_v)_\d+|\d+")
 _ROLES = {
+    "Add": {0: "bias", 1: "bias"},
     "Conv": {1: "weight", 2: "bias"},
     "ConvTranspose": {1: "weight", 2: "bias"},
     "Gemm": {1: "weight", 2: "bias"},
