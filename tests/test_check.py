@@ -695,3 +695,17 @@ def test_a_gradient_that_is_zero_but_for_rounding_is_not_wrong():
     (gradient,) = tg.grad(loss, [b])
     assert 0 < abs(gradient.value).max() < 1e-12
     assert tg.check(loss).ok
+
+
+def test_a_mask_that_is_kept_as_state_is_no_fault():
+    """As the causal mask of an imported attention."""
+    model = tg.Model.from_toml(
+        "[inputs]\nx = [3, 3]\n[state]\nfar = { shape = [3, 3], init = 'zeros' }\n"
+        "[model]\nequations = 'a = softmax(x + far)'\noutput = 'a'\nloss = false"
+    )
+    model.state["far"].value = np.triu(np.full((3, 3), -np.inf, np.float32), 1)
+    report = tg.check(model)
+    assert report.ok
+    assert not any("far" in record.input for record in report.whole)
+    model.state["far"].value = np.full((3, 3), np.nan, np.float32)
+    assert not tg.check(model).ok

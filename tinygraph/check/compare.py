@@ -54,7 +54,8 @@ def compare(
     The relative error is the difference divided by the larger of the two numbers, at least by a thousandth of the whole
     gradient's size: nowhere is there a size below which anything passes. Where the numeric derivative is itself known to
     fewer digits than ``tolerance`` asks for, what is within its own error passes; so does what is within the ``rounding``
-    of the sums that the gradient is made of, where that is known. A kink has the error 0. Where only directions fail, an element that is wrong is searched for and compared too.
+    of the sums that the gradient is made of, where that is known. A kink has the error 0. Where only directions fail, an
+    element that is wrong is searched for and compared too.
 
     >>> x = np.array([1.0, 2.0])
     >>> points = compare(3 * x, lambda d: Derivative(float(2 * x @ d), 0.0), np.random.default_rng(0), 1e-7, 2, 0)

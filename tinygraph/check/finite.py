@@ -12,7 +12,7 @@ from tinygraph.graph.tensor import Tensor
 def faults(nodes: Iterable[Tensor], labels: Mapping[Tensor, str]) -> dict[Tensor, str]:
     """Return what stopped being finite, in a sentence, for each node in which it did and each that is computed from it.
 
-    What constants bring along, such as a mask of minus infinity, is meant to be so, and no fault.
+    What constants, and masks of minus infinity that are kept as state, bring along is meant to be so, and no fault.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor([-1.0, 4.0], name="x")
@@ -25,10 +25,17 @@ def faults(nodes: Iterable[Tensor], labels: Mapping[Tensor, str]) -> dict[Tensor
     for node in nodes:
         reached = [x for x in node.inputs if not _finite(x)]
         inherited = next((found[x] for x in reached if x in found), "")
-        began = not reached and node.kind != "constant" and not _finite(node)
+        began = not reached and not is_given(node) and not _finite(node)
         if inherited or began:
             found[node] = inherited or _sentence(node, labels.get(node, ""))
     return found
+
+
+def is_given(node: Tensor) -> bool:
+    """Whether a leaf is what it is, and nothing is differentiated with respect to it: a constant, or a mask kept as state."""
+    return node.kind == "constant" or (
+        node.kind == "state" and node.dtype.kind == "f" and bool(np.isinf(node.value).any())
+    )
 
 
 def _finite(node: Tensor) -> bool:

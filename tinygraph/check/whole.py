@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.check.compare import Slope, compare
+from tinygraph.check.finite import is_given
 from tinygraph.check.numeric import derivative
 from tinygraph.check.report import WHOLE, Record
 from tinygraph.graph.backprop import gradients_of
@@ -38,7 +39,7 @@ def check_gradients(
     told = differentiated(graph)
     behind, outputs = set(topological(told)), [twins[x] for x in told]
     # What the other outputs alone are computed from, such as the state of a model, has no gradient to be compared.
-    floating = ((x, label) for label, x in graph.leaves.items() if x.dtype.kind == "f" and x.kind != "constant")
+    floating = ((x, label) for label, x in graph.leaves.items() if x.dtype.kind == "f" and not is_given(x))
     leaves = {x: label for x, label in floating if x in behind}
     if not leaves or not outputs:
         return []
