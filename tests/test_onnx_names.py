@@ -133,3 +133,12 @@ def test_one_number_for_each_sample_is_spread_over_the_batch(opened):
     x = RNG.normal(size=(5, 1, 4, 4)).astype(np.float32)
     v, w = (model.parameters[name].value for name in "vw")
     np.testing.assert_allclose(model.predict(x), x.reshape(5, 16) @ w + v.sum(0), rtol=1e-4, atol=1e-5)
+
+
+def test_a_choice_between_two_arrays_of_one_number_each(opened):
+    """Where none of them can be a number, as the result is wider than what is left, both are state."""
+    ones, zeros = (numpy_helper.from_array(np.full(3, value, np.float32), name) for value, name in ((1, "o"), (0, "z")))
+    nodes = [node("Cast", "x", "c", "", to=TensorProto.BOOL), helper.make_node("Where", ["c", "hi", "lo"], ["y"])]
+    constants = [helper.make_node("Constant", [], [name], value=value) for name, value in (("hi", ones), ("lo", zeros))]
+    model = opened([*constants, *nodes], [], x=("m", 1))
+    assert model.predict(np.float32([[1], [0]])).tolist() == [[1, 1, 1], [0, 0, 0]]

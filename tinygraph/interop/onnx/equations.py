@@ -191,9 +191,9 @@ def _unfit(node: Tensor, numbers: Mapping[Tensor, str]) -> Iterable[Tensor]:
     large = [x for x in written if x.shape]
     elementwise = node.op is not None and node.op.elementwise
     fits = elementwise and np.broadcast_shapes(*(x.shape for x in others)) == node.shape
-    unfit = [] if fits else large
+    unfit = set() if fits else set(large)
     for x in written:
         weak = np.result_type(*(other.dtype for other in others), x.value.flat[0].item())
-        if weak != x.dtype and x not in unfit:
-            unfit.append(x)
+        if weak != x.dtype:
+            unfit.add(x)
     return unfit

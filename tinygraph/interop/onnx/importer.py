@@ -88,7 +88,8 @@ def _check_known(nodes: Iterable[Node]) -> None:
         return
     first, others = unknown[0], sorted({node.op_type for node in unknown} - {unknown[0].op_type})
     also = f"; nor for {listing(others)}" if others else ""
-    hint = nearest(first.op_type, OPERATORS) if first.proto.domain in _DOMAINS else ""
+    misspelt = first.proto.domain in _DOMAINS and not package().defs.has(first.op_type)
+    hint = nearest(first.op_type, OPERATORS) if misspelt else ""
     first.fail(f"there is no operation for it{hint}{also} (docs/onnx_operators.md lists those that there are)")
 
 

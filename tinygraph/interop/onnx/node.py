@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tinygraph.errors import OnnxError
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.package import package
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, array_of, dtype_of
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, array_of, dtype_of
 
 Array = npt.NDArray[Any]
 # A constant, an array, or a tensor that is recorded; ``None`` for an input that is left out.
@@ -111,6 +111,13 @@ class Node:
         if any(size < 0 for size in sizes) or math.prod(sizes) > MOST_ELEMENTS:
             self.fail(f"its result would have the shape {sizes}")
         return sizes
+
+    def check_places(self, sizes: Sequence[int], what: str) -> None:
+        """Fail where there would be absurdly many places to follow one by one; ``what`` says of what."""
+        if any(size < 0 for size in sizes) or math.prod(sizes) > MOST_PLACES:
+            self.fail(
+                f"it would have {' x '.join(f'{size:,}' for size in sizes)} {what}; at most {MOST_PLACES:,} are followed"
+            )
 
     def wants(self, place: int) -> bool:
         """Whether anything may read the output at ``place``."""

@@ -36,6 +36,7 @@ def conv_transpose(n: Node, x: Value, k: Value, b: Value = None) -> Value:
     extra = _sizes(n, "output_padding", axes, 0)
     spans = zip(x.shape[2:], stride, dilation, k.shape[2:], extra, strict=True)
     full = tuple((size - 1) * s + d * (kk - 1) + 1 + e for size, s, d, kk, e in spans)
+    n.check_places(full, "pixels in its result")
     options = {"stride": stride, "dilation": dilation, "groups": n.get("group", 1), "output_padding": extra}
     pairs = _transposed_pads(n, x, full, stride)
     if all(a == c and a >= 0 for a, c in pairs):
@@ -92,6 +93,9 @@ def _pool(n: Node, x: Value, name: str, **options: Any) -> Value:
         # What is not padded need not be told how padding counts.
         options.pop("count_include_pad", None)
     stride = _sizes(n, "strides", axes)
+    pairs = padding if isinstance(padding, tuple) else ((0, 0),) * axes
+    for size, pair, k, s in zip(x.shape[2:], pairs, window, stride, strict=True):
+        n.check_places(((size + sum(pair)) // max(s, 1) + 1, k), "windows and pixels in each")
     if isinstance(padding, tuple) and any(sum(pair) > size for pair, size in zip(padding, window, strict=True)):
         # Windows that may lie in the padding alone: what they find there is written out.
         if name.startswith("avg") and not options.get("count_include_pad"):
@@ -158,6 +162,7 @@ def _axes(n: Node, x: Value) -> int:
     """Return over how many axes windows move."""
     if not 3 <= x.ndim <= 5:
         n.fail(f"windows move over one to three axes here; found shape {tuple(x.shape)}")
+    n.check_places(x.shape[2:], "pixels in an image")
     return int(x.ndim) - 2
 
 
@@ -180,6 +185,7 @@ def _padding(n: Node, window: list[int]) -> Any:
     pads = n.get("pads", [0] * 2 * axes)
     if auto != "NOTSET" or len(pads) != 2 * axes:
         n.fail(f"its pads must hold {2 * axes} sizes, or a known auto_pad; found {pads} and {auto!r}")
+    n.check_places([max(abs(pad), 1) for pad in pads], "pixels of padding")
     return tuple((pads[i], pads[i + axes]) for i in range(axes))
 
 
