@@ -99,6 +99,7 @@ def test_every_gradient_is_right(opened, variant):
     assert tg.check(opened(recurrent(**VARIANTS[variant]), loss="mse")).ok
 
 
+@pytest.mark.oracle
 @pytest.mark.parametrize("operator", GATES)
 @pytest.mark.parametrize("last", [False, True])
 def test_agrees_with_pytorch(opened, operator, last):
