@@ -142,3 +142,15 @@ def test_a_choice_between_two_arrays_of_one_number_each(opened):
     constants = [helper.make_node("Constant", [], [name], value=value) for name, value in (("hi", ones), ("lo", zeros))]
     model = opened([*constants, *nodes], [], x=("m", 1))
     assert model.predict(np.float32([[1], [0]])).tolist() == [[1, 1, 1], [0, 0, 0]]
+
+
+def test_a_mask_of_infinity_is_no_weight(opened, tmp_path):
+    """Also where it stands among the arrays of the file; and it is saved and loaded with the weights."""
+    mask = numpy_helper.from_array(np.float32([0, -np.inf, 0]), "onnx::Add_7")
+    nodes = [node("Flatten", "x", "f", ""), node("Gemm", "f w b", "z", ""), node("Add", "z onnx::Add_7", "s", "")]
+    model = opened([*nodes, node("Softmax", "s", "y", "")], [array("w", 16, 3), array("b", 3), mask])
+    assert (list(model.parameters), list(model.state)) == (["w", "b"], ["constant"])
+    model.save(tmp_path / "net.safetensors")
+    model.load(tmp_path / "net.safetensors")
+    assert model.predict(np.ones((1, 1, 4, 4)))[0, 1] == 0
+    assert tg.check(model).ok

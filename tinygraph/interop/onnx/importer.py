@@ -184,7 +184,7 @@ class Importer:
         for tensor in self.file.proto.graph.initializer:
             if tensor.name in needed and tensor.name not in self.values:
                 array = self._typed(self.file.array(tensor))
-                weight = tensor.name not in kept and not is_invented_number(tensor.name, array.size)
+                weight = not (tensor.name in kept or is_invented_number(tensor.name, array.size) or _is_mask(array))
                 self._keep(tensor.name, array, weight)
 
     def _typed(self, array: Array) -> Array:
@@ -300,6 +300,11 @@ class Importer:
 
     def _tensor(self, value: Value) -> Value:
         return value.recorded() if isinstance(value, Weight) else value
+
+
+def _is_mask(array: Array) -> bool:
+    """Whether an array holds infinity, as what hides places from an attention does, and no weight."""
+    return array.dtype.kind == "f" and bool(np.isinf(array if any(array.strides) else array.flat[:1]).any())
 
 
 def _makes_weights(node: Node, given: list[Value], value: Value) -> bool:
