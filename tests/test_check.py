@@ -707,3 +707,28 @@ def test_nodes_are_named_by_the_equation_that_prints_them() -> None:
         ("t1", "tanh"),
     ]
     assert [line.split()[0] for line in str(graph).splitlines()] == ["x", "W", "B", "Z", "t1"]
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_not_wrong():
+    """A bias before a normalization changes nothing: its gradient is a sum that cancels."""
+    rng = np.random.default_rng(0)
+    x, b = tg.tensor(rng.normal(size=(4, 3, 2, 2)), name="x"), tg.tensor(rng.normal(size=(3, 1, 1)), name="b")
+    y = tg.standardize(x + b, axis=(0, 2, 3))
+    loss = (y * rng.normal(size=y.shape)).sum()
+    (gradient,) = tg.grad(loss, [b])
+    assert 0 < abs(gradient.value).max() < 1e-12
+    assert tg.check(loss).ok
+
+
+def test_a_mask_that_is_kept_as_state_is_no_fault():
+    """As the causal mask of an imported attention."""
+    model = tg.Model.from_toml(
+        "[inputs]\nx = [3, 3]\n[state]\nfar = { shape = [3, 3], init = 'zeros' }\n"
+        "[model]\nequations = 'a = softmax(x + far)'\noutput = 'a'\nloss = false"
+    )
+    model.state["far"].value = np.triu(np.full((3, 3), -np.inf, np.float32), 1)
+    report = tg.check(model)
+    assert report.ok
+    assert not any("far" in record.input for record in report.whole)
+    model.state["far"].value = np.full((3, 3), np.nan, np.float32)
+    assert not tg.check(model).ok

@@ -30,6 +30,13 @@ def faults(nodes: Iterable[Tensor], labels: Mapping[Tensor, str]) -> dict[Tensor
     return found
 
 
+def is_given(node: Tensor) -> bool:
+    """Whether a leaf is what it is, and nothing is differentiated with respect to it: a constant, or a mask kept as state."""
+    return node.kind == "constant" or (
+        node.kind == "state" and node.dtype.kind == "f" and bool(np.isinf(node.value).any())
+    )
+
+
 def _meant(node: Tensor) -> bool:
     """Whether what is infinite here was given, or comes from what was."""
     if np.isnan(node.value).any():
