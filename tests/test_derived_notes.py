@@ -18,8 +18,8 @@ import tinygraph as tg
 from tinygraph.cli import main
 from tinygraph.draw import render
 from tinygraph.draw.subject import Subject
+from tinygraph.notes.compose import document_of
 from tinygraph.notes.crosswalk import STATEMENTS, found_in
-from tinygraph.notes.derive import document_of
 from tinygraph.notes.document import Equations, Figure, Numbers, Table, Tasks
 from tinygraph.notes.notes import sample_of
 from tinygraph.notes.plain import plain

@@ -14,7 +14,7 @@ import tinygraph as tg
 from tinygraph.draw.subject import Subject, subject_of
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.derive import document_of
+from tinygraph.notes.compose import document_of
 from tinygraph.notes.document import Stepper
 from tinygraph.notes.notes import samples_of
 from tinygraph.notes.stepper.origin import Origin

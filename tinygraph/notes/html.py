@@ -41,7 +41,7 @@ def html_text(document: Document) -> str:
     """Return the document as one HTML page. Raises ``RenderError`` where latex2mathml is not installed.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.notes.derive import document_of
+    >>> from tinygraph.notes.compose import document_of
     >>> page = html_text(document_of(tg.load_model("xor")))
     >>> page[:15], page.count('<div class="equation"') > 10
     ('<!doctype html>', True)

@@ -56,7 +56,7 @@ def latex_text(document: Document) -> str:
     """Return the document as LaTeX. The picture is left out: it needs packages for graphics.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.notes.derive import document_of
+    >>> from tinygraph.notes.compose import document_of
     >>> print(latex_text(document_of(tg.load_model("xor"))).splitlines()[2])
     \\documentclass[11pt]{article}
     """

@@ -26,7 +26,7 @@ def markdown_text(document: Document) -> str:
     """Return the document as Markdown.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.notes.derive import document_of
+    >>> from tinygraph.notes.compose import document_of
     >>> print(markdown_text(document_of(tg.load_model("xor"))).splitlines()[0])
     # Exclusive or, with four hidden units
     """
