@@ -1,5 +1,7 @@
 """What tests share."""
 
+import signal
+
 import pytest
 
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
@@ -13,3 +15,23 @@ def registry():
     for table, kept in ((OPERATIONS, operations), (NUMPY_FUNCTIONS, functions)):
         table.clear()
         table.update(kept)
+
+
+@pytest.fixture
+def ends():
+    """Fail a test that computes for a minute: what it tries ends soon, or never.
+
+    The minute is the process's own, so a busy machine changes nothing. Without such a timer, the test would not end.
+    """
+
+    def stop(signum, frame):
+        pytest.fail("a minute of computing, and no end")
+
+    if not hasattr(signal, "SIGVTALRM"):
+        yield
+        return
+    before = signal.signal(signal.SIGVTALRM, stop)
+    signal.setitimer(signal.ITIMER_VIRTUAL, 60)
+    yield
+    signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+    signal.signal(signal.SIGVTALRM, before)

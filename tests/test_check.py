@@ -115,6 +115,12 @@ def test_at_the_edge_of_a_domain_the_side_inside_counts(outside: str, x: float, 
     assert found.value == pytest.approx(exact, rel=1e-9, abs=1e-12)
 
 
+def test_teeth_that_long_steps_jump_over_alike_are_no_slope() -> None:
+    x, direction = np.array([-0.2608, 5.0]), np.array([1.0, 0.0])
+    found = derivative(lambda v: np.mod(8.273, v), x, direction, np.ones(2))
+    assert found.value == pytest.approx(32.0)
+
+
 def test_a_point_without_neighbours_has_no_derivative() -> None:
     def function(x: Array) -> Array:
         if x[0] != 1:
@@ -427,6 +433,23 @@ def test_a_mask_of_minus_infinity_is_no_fault() -> None:
     assert {verdict for _, verdict in verdicts(report)} == {"ok"}
 
 
+@pytest.mark.parametrize("given", [tg.tensor, tg.constant], ids=["tensor", "constant"])
+def test_infinity_that_is_given_is_no_fault_unless_nan_is_made_of_it(given: Callable[..., tg.Tensor]) -> None:
+    scores = tg.tensor([[0.5, -1.0, 2.0], [0.1, 0.2, 0.3]], name="scores")
+    causal = given([[0.0, -np.inf, -np.inf], [0.0, 0.0, -np.inf]], name="mask")
+    report = check(tg.softmax(scores + causal))
+    assert report.ok
+    assert report.kinks == 0
+    with np.errstate(invalid="ignore"):
+        nothing_left = check(tg.softmax(scores + given([[-np.inf] * 3, [0.0] * 3], name="mask")))
+    assert "softmax in t1 gave nan in 3 of 6 elements" in nothing_left.summary()
+
+
+def test_an_infinite_parameter_is_a_fault() -> None:
+    report = check(tg.tanh(tg.parameter([np.inf, 1.0], name="W")).sum())
+    assert "W holds inf in 1 of 2 elements" in report.summary()
+
+
 # ---- what is checked
 
 
@@ -684,3 +707,28 @@ def test_nodes_are_named_by_the_equation_that_prints_them() -> None:
         ("t1", "tanh"),
     ]
     assert [line.split()[0] for line in str(graph).splitlines()] == ["x", "W", "B", "Z", "t1"]
+
+
+def test_a_gradient_that_is_zero_but_for_rounding_is_not_wrong():
+    """A bias before a normalization changes nothing: its gradient is a sum that cancels."""
+    rng = np.random.default_rng(0)
+    x, b = tg.tensor(rng.normal(size=(4, 3, 2, 2)), name="x"), tg.tensor(rng.normal(size=(3, 1, 1)), name="b")
+    y = tg.standardize(x + b, axis=(0, 2, 3))
+    loss = (y * rng.normal(size=y.shape)).sum()
+    (gradient,) = tg.grad(loss, [b])
+    assert 0 < abs(gradient.value).max() < 1e-12
+    assert tg.check(loss).ok
+
+
+def test_a_mask_that_is_kept_as_state_is_no_fault():
+    """As the causal mask of an imported attention."""
+    model = tg.Model.from_toml(
+        "[inputs]\nx = [3, 3]\n[state]\nfar = { shape = [3, 3], init = 'zeros' }\n"
+        "[model]\nequations = 'a = softmax(x + far)'\noutput = 'a'\nloss = false"
+    )
+    model.state["far"].value = np.triu(np.full((3, 3), -np.inf, np.float32), 1)
+    report = tg.check(model)
+    assert report.ok
+    assert not any("far" in record.input for record in report.whole)
+    model.state["far"].value = np.full((3, 3), np.nan, np.float32)
+    assert not tg.check(model).ok

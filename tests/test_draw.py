@@ -691,6 +691,21 @@ def test_large_graphs_fold_by_themselves_and_say_so():
     assert sum(card.holds for card in drawing.cards) == 201
 
 
+def test_a_folded_card_counts_what_equations_call():
+    """A composite, such as a normalization, is one operation there too."""
+    equations = "\\n".join(f"a{i + 1} = instance_norm(relu(a{i}), g, b)" for i in range(70))
+    model = tg.Model.from_toml(
+        "[inputs]\na0 = [3, 4, 4]\n[parameters]\ng = { shape = [3], init = 'ones' }\nb = { shape = [3], init = 'zeros' }\n"
+        f'[model]\nequations = "{equations}"\noutput = "a70"\nloss = false'
+    )
+    folded = [card for card in draw(model).drawing.cards if card.kind == "folded"]
+    assert folded
+    assert {part.partition(" x")[0] for card in folded for part in card.expression.split(", ")} == {
+        "instance_norm",
+        "relu",
+    }
+
+
 def test_a_block_folds_to_one_card_that_says_what_it_holds():
     drawing = draw(load_model("residual"), fold=["R1"]).drawing
     (folded,) = [card for card in drawing.cards if card.kind == "folded"]

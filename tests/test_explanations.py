@@ -38,3 +38,11 @@ def test_every_element_is_the_sum_of_its_terms(name: str, number: int) -> None:
             assert explanation.reads or not any(x.size for x in sample.inputs)
         else:
             assert_allclose(explanation.value(sample.inputs), y[index], rtol=1e-12, atol=1e-13)
+
+
+def test_a_standardized_element_reads_all_that_its_mean_is_of() -> None:
+    x = np.array([[1.0, 2.0, 6.0]])
+    op = tg.operation("standardize").op()
+    found = op.explain((0, 1), op.forward(x), x)
+    assert [cells.tolist() for _, cells in found.reads] == [[1], [0, 1, 2]]
+    assert found.formula == "({0} − mean 3) / deviation 2.16, both of 3 elements"

@@ -1,7 +1,6 @@
 """Mistakes in model files: what each message says and where it points, and that nothing in a file is ever executed."""
 
 import re
-import time
 
 import numpy as np
 import pytest
@@ -734,14 +733,13 @@ def attack_files(expression):
 
 
 @pytest.mark.parametrize("expression", ATTACKS, ids=lambda text: text[:40].encode("unicode_escape").decode())
-def test_what_is_not_an_equation_is_refused_quickly_and_does_nothing(expression, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("ends")
+def test_what_is_not_an_equation_is_refused_and_does_nothing(expression, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    start = time.perf_counter()
     for text in attack_files(expression):
         with pytest.raises(tg.ModelError) as caught:
             tg.Model.from_toml(text, "net.toml")
         assert caught.value.line >= 1
-    assert time.perf_counter() - start < 2
     assert not list(tmp_path.iterdir())
 
 
@@ -795,13 +793,12 @@ BIG = {
 
 
 @pytest.mark.parametrize("case", BIG)
-def test_a_big_file_is_a_model_or_a_model_error_soon(case, tmp_path):
+@pytest.mark.usefixtures("ends")
+def test_a_big_file_is_a_model_or_a_model_error(case, tmp_path):
     path = tmp_path / "big.toml"
     path.write_text(BIG[case])
-    start = time.perf_counter()
     result = attempt(lambda: tg.load_model(path))
     assert isinstance(result, tg.Model) or result.file == str(path)
-    assert time.perf_counter() - start < 5
 
 
 def test_blocks_that_multiply_without_end_are_refused():

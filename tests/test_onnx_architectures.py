@@ -1,6 +1,5 @@
 """The architectures that travel inside the package onnx: opened, inferred, run, drawn and differentiated."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -77,9 +76,7 @@ def test_shapes_are_those_that_onnx_infers(file):
 
 
 def test_draws_folded(model):
-    start = time.perf_counter()
     picture = tg.draw(model)
-    assert time.perf_counter() - start < 60
     cards, equations = picture.drawing.cards, model.record(1).equations
     assert len(cards) <= 60
     assert len(equations) < 30 or "folded" in picture.dot

@@ -123,6 +123,42 @@ HOSTILE = {
         ),
         "its result would have the shape \\(1000000, 1000000\\)",
     ),
+    "absurdly many parts": (
+        proto([helper.make_node("Split", ["x"], ["y", "z"], axis=1, num_outputs=2**40)], opset=18),
+        "it splits into 1,099,511,627,776 parts and has 2 outputs",
+    ),
+    "absurdly many classes": (
+        proto(
+            [node("OneHot", "i n v", "y")],
+            inputs=[value("i", ("m",), TensorProto.INT64)],
+            arrays=[whole(2**40), whole(0, 1, name="v")],
+        ),
+        "1,099,511,627,776 classes; at most 67,108,864 are followed",
+    ),
+    "absurd images": (
+        proto([node("AveragePool", kernel_shape=[2, 2], pads=[1] * 4)], inputs=[value("x", ("m", 1, 2**31, 2**31))]),
+        "2,147,483,648 x 2,147,483,648 pixels in an image",
+    ),
+    "absurd windows": (
+        proto([node("AveragePool", kernel_shape=[2**20], pads=[1] * 2)], inputs=[value("x", ("m", 1, 2**22))]),
+        "windows and pixels in each",
+    ),
+    "absurd padding": (
+        proto([node("MaxPool", kernel_shape=[2], pads=[2**40, 0])], inputs=[value("x", ("m", 1, 4))]),
+        "pixels of padding",
+    ),
+    "a huge result of a small image": (
+        proto(
+            [node("ConvTranspose", "x w", "y", strides=[2**40])],
+            inputs=[value("x", ("m", 1, 4))],
+            arrays=[numpy_helper.from_array(np.ones((1, 1, 2), np.float32), "w")],
+        ),
+        "pixels in its result",
+    ),
+    "an operator that is known, but not here": (
+        proto([node("MaxUnpool", "x n")], arrays=[whole(1)]),
+        "\\(MaxUnpool, opset 17\\): there is no operation for it \\(docs",
+    ),
     "many large arrays": (
         proto(
             [

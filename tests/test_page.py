@@ -94,7 +94,7 @@ def number(text: str) -> float:
 def test_buttons_keys_and_slider_step_through_forward_and_backward(visit: Visit) -> None:
     page = visit.page
     assert visit.step() == 1
-    assert page.locator("#stepper button", has_text="Back").first.is_disabled()
+    assert page.locator("#stepper button", has_text="Previous").is_disabled()
     page.click("#stepper button:has-text('Next')")
     assert (visit.step(), page.url.partition("#")[2]) == (2, "step=2")
     page.locator("#steps h2").click()
@@ -108,7 +108,7 @@ def test_buttons_keys_and_slider_step_through_forward_and_backward(visit: Visit)
     assert "backward" in visit.text("#stepper .place")
     page.fill("#stepper input[type=range]", "4")
     assert visit.step() == 5
-    page.click("#stepper button:text-is('Backward')")
+    page.click("#stepper button:text-is('Backward pass')")
     assert page.get_attribute("#stepper input[type=range]", "aria-valuetext").endswith("backward: dcost = 1")
 
 
@@ -330,7 +330,7 @@ def test_the_focus_is_never_lost(visit: Visit) -> None:
     next_button.focus()
     page.keyboard.press("Enter")
     assert next_button.is_disabled()
-    assert focus() == "BUTTON ◀ Back"
+    assert focus() == "BUTTON ◀ Prev"
     page.evaluate("location.hash = '#step=4'")
     planes = page.locator("#stepper figure select").first
     planes.focus()
@@ -516,6 +516,20 @@ def test_the_page_fits_a_phone(chromium: Any, file: Path) -> None:
     visit.page.set_viewport_size({"width": 390, "height": 800})
     assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
     assert visit.page.locator("#stepper button:has-text('Next')").is_visible()
+    visit.close()
+
+
+def test_the_worksheet_is_numbered_and_formulas_have_the_width_of_a_phone(chromium: Any, file: Path) -> None:
+    visit = Visit(chromium, file)
+    visit.page.set_viewport_size({"width": 375, "height": 812})
+    # A list item that scrolls would cut off the number that stands beside it.
+    overflow = "items => items.map(item => getComputedStyle(item).overflowX)"
+    assert set(visit.page.eval_on_selector_all(".tasks > li", overflow)) == {"visible"}
+    short, long = (visit.page.locator(f'.equation[data-node="{name}"]').first for name in ("dP2", "dC2"))
+    places = [[line.locator(part).bounding_box() for part in (".formula", ".ids")] for line in (short, long)]
+    assert places[0][1]["y"] < places[0][0]["y"] + places[0][0]["height"]
+    assert places[1][1]["y"] >= places[1][0]["y"] + places[1][0]["height"]
+    assert places[1][0]["width"] > 320
     visit.close()
 
 

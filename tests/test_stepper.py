@@ -14,7 +14,7 @@ import tinygraph as tg
 from tinygraph.draw.subject import Subject, subject_of
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.derive import document_of
+from tinygraph.notes.compose import document_of
 from tinygraph.notes.document import Stepper
 from tinygraph.notes.notes import samples_of
 from tinygraph.notes.stepper.origin import Origin
@@ -239,19 +239,18 @@ def decoded(table: dict[str, Any], at: int) -> dict[str, Any]:
     first = np.frombuffer(base64.b64decode(table["first"]), "<i4").reshape(-1, table["columns"])[at].tolist()
     pattern = table["patterns"][which[at]]
 
+    def cells_of(distances: Any) -> list[int]:
+        start = first.pop(0)
+        if isinstance(distances, dict):
+            distances = [i * distances["step"] for i in range(distances["count"])]
+        return [start + d for d in distances]
+
     def part(found: dict[str, Any]) -> dict[str, Any]:
-        cells = []
-        for distances in found["cells"]:
-            start = first.pop(0)
-            cells.append([start + d for d in distances])
-        return {**found, "cells": cells}
+        return {**found, "cells": [cells_of(distances) for distances in found["cells"]]}
 
     parts = [part(found) for found in pattern["parts"]]
     slopes = [part(found) for found in pattern.get("slopes", [])]
-    reads = []
-    for found in pattern.get("reads", []):
-        start = first.pop(0)
-        reads.append((found["node"], [start + d for d in found["cells"]]))
+    reads = [(found["node"], cells_of(found["cells"])) for found in pattern.get("reads", [])]
     return {"parts": parts, "slopes": slopes, "reads": reads, "reason": pattern.get("reason", "")}
 
 

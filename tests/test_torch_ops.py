@@ -131,6 +131,16 @@ CASES = {
         lambda x: F.interpolate(x, size=(7, 3), mode="bilinear"),
         [IMAGE],
     ),
+    "bicubic": (
+        lambda x: tg.resize(x, size=(7, 3), mode="cubic"),
+        lambda x: F.interpolate(x, size=(7, 3), mode="bicubic"),
+        [IMAGE],
+    ),
+    "bicubic, corners": (
+        lambda x: tg.resize(x, size=(3, 9), mode="cubic", coordinates="align_corners"),
+        lambda x: F.interpolate(x, size=(3, 9), mode="bicubic", align_corners=True),
+        [IMAGE],
+    ),
     "trilinear, corners": (
         lambda x: tg.resize(x[None], size=(2, 5, 1), mode="linear", coordinates="align_corners"),
         lambda x: F.interpolate(x[None], size=(2, 5, 1), mode="trilinear", align_corners=True),

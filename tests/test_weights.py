@@ -408,3 +408,20 @@ def test_saving_to_no_name_is_a_clear_error(tmp_path, monkeypatch, path):
     with pytest.raises(tg.WeightsError, match="is a folder"):
         net().save(path)
     assert not os.listdir(tmp_path)
+
+
+def test_a_mask_may_hold_infinity(tmp_path):
+    """State that never moves is loaded as it is; what is learned, or follows the batches, must be finite."""
+    text = (
+        "[inputs]\nx = [2]\n[parameters]\nw = { shape = [2], init = 'ones' }\n[state]\nfar = { shape = [2], init = 'zeros' }\n"
+        "[model]\nequations = 'y = x * w + far'\noutput = 'y'\nloss = false"
+    )
+    model = tg.Model.from_toml(text)
+    model.state["far"].value = np.float32([0, -np.inf])
+    model.save(tmp_path / "masked.safetensors")
+    again = tg.Model.from_toml(text)
+    again.load(tmp_path / "masked.safetensors")
+    assert again.state["far"].value.tolist() == [0, -np.inf]
+    moving = tg.Model.from_toml(text.replace("init = 'zeros'", "init = 'zeros', next = 'far + 1'"))
+    with pytest.raises(tg.WeightsError, match="'far' holds NaN, infinity"):
+        moving.load(tmp_path / "masked.safetensors")

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 import tinygraph as tg
-from tinygraph.notes.derive import document_of
+from tinygraph.notes.compose import document_of
 from tinygraph.notes.markdown import markdown_text
 
 FOLDER = Path(__file__).parent / "notes"

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.certify import behaviour, gradients, second, special, values
+from tinygraph.certify import behaviour, gradients, kinks, second, special, values
 from tinygraph.certify.certificate import checked
 from tinygraph.certify.subject import Subject, subject_of
 
@@ -19,9 +19,10 @@ from .mistakes import NUDGED, Mutant
 
 # Checks of the certificate that ask a rule, the quick ones first; the comparison with numeric derivatives comes before.
 CHECKS = (
+    special.far_from_zero,
     gradients.zero_gradient_in,
     gradients.linear_in_dy,
-    special.stated_edges,
+    kinks.stated_edges,
     gradients.used_twice,
     gradients.shortcuts,
     values.float32,
@@ -31,7 +32,7 @@ CHECKS = (
     values.inputs_unmodified,
     special.not_a_number,
     special.large_numbers,
-    special.kinks_and_ties,
+    kinks.kinks_and_ties,
     second.second_derivatives,
     behaviour.plan,
 )

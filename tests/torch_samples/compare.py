@@ -154,7 +154,7 @@ def agree(found: Any, expected: Any, rtol: float, what: str) -> None:
     )
     # A result that cancels may differ by the rounding of what it is the difference of.
     size = float(np.max(abs(expected), initial=0.0, where=np.isfinite(expected)))
-    assert_allclose(found, expected, rtol=rtol, atol=1e-11 * size + 1e-14, err_msg=what)
+    assert_allclose(found, expected, rtol=rtol, atol=1e-11 * size + 1e-13, err_msg=what)
 
 
 def pairs(value: Any, leaves: list[Any]) -> tuple[Any, Any]:

@@ -37,10 +37,6 @@ def rounded_quotient(x: Inputs) -> bool:
     return bool(((quotient == np.round(quotient)) & (np.fmod(*x) != 0)).any())
 
 
-def huge(x: Inputs) -> bool:
-    return any((abs(part) > 1e15).any() for part in x)
-
-
 SIGN = ("the sign of NaN is NaN, as in NumPy; 0 in PyTorch", not_a_number)
 SMOOTH = ("the second slope at 0 is either side's", zero)
 TIED = ("the gradient of a tie goes to the first; half to each in PyTorch", tied)
@@ -52,7 +48,6 @@ EDGES: dict[str, tuple[str, Callable[[Inputs], bool]]] = {
     "fmax": FILLED,
     "fmin": FILLED,
     "fmod": QUOTIENT,
-    "logaddexp": ("where log 2 is less than the rounding of x, exp(x - logsumexp) is 1 for both of a tie", huge),
     "max binary": TIED,
     "maximum": TIED,
     "min binary": TIED,

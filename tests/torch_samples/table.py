@@ -325,6 +325,7 @@ WINDOWS = {
         5, lambda x, downscale_factor: tg.space_to_depth(x, downscale_factor, mode="CRD")
     ),
     "nn.functional.interpolate bilinear": Row(24, windows.resized(mode="linear")),
+    "nn.functional.interpolate bicubic": Row(24, windows.resized(mode="cubic")),
     "nn.functional.interpolate linear": Row(18, windows.resized(mode="linear")),
     "nn.functional.interpolate nearest": Row(23, windows.resized(coordinates="asymmetric", rounding="floor")),
     "nn.functional.interpolate nearest-exact": Row(23, windows.resized(rounding="round_prefer_ceil")),

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from tinygraph.check.compare import Point
 from tinygraph.check.double import doubled, widened
 from tinygraph.check.local import LocalRule, differentiable_places
 from tinygraph.check.names import input_name
 from tinygraph.check.numeric import Derivative
+from tinygraph.errors import TinygraphError
 from tinygraph.graph.apply import apply, compute
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.op import Op, Sample
@@ -100,6 +103,34 @@ class Case:
         """Return a random gradient for a result."""
         return np.random.default_rng([self._seed, again]).standard_normal(y.shape)
 
+    def parts(self) -> Iterator[Case]:
+        """Yield the case with its inputs cut to fewer elements, the smallest first, where the operation takes that."""
+        cuts = []
+        for size in range(1, 5):
+            for axes in (1, 2, 99):
+                kept = [
+                    x[(slice(0, 1),) * (x.ndim - axes) + (slice(0, size),) * min(axes, x.ndim)] for x in self.inputs
+                ]
+                cuts.append([np.array(x) for x in kept])
+        whole, seen = sum(x.size for x in self.inputs), set()
+        for inputs in sorted(cuts, key=lambda inputs: sum(x.size for x in inputs)):
+            shapes = tuple(x.shape for x in inputs)
+            if shapes in seen or sum(x.size for x in inputs) >= whole:
+                continue
+            seen.add(shapes)
+            part = Case(type(self.op), Sample(*inputs, **self.sample.attributes), self.number, self._seed)
+            with contextlib.suppress(TinygraphError):
+                if part.places:
+                    yield part
+
+    def example(self, place: int, message: str, point: Point | None) -> str:
+        """Return a mistake in one input in a line: the call, cut to the elements that matter where each counts alone."""
+        if message or point is None or point.index is None or not self.op.elementwise:
+            return f"{self.call()}, {message or point}"
+        alone = [np.broadcast_to(x, self.y.shape)[point.index] for x in self.inputs]
+        shown = f"rule {point.rule:.9g}, numeric {point.numeric:.9g}"
+        return f"{self.call(alone)}, {input_name(self.op, place)}: {shown}"
+
     def call(self, arrays: Sequence[Array] | None = None) -> str:
         """Return the call as a user would repeat it, where it is short enough to read."""
         written = [short(x) for x in (self.inputs if arrays is None else arrays)]
@@ -112,6 +143,6 @@ def short(x: Array) -> str:
     >>> short(np.array([0.5, 1.0])), short(np.ones((40, 30)))
     ('[0.5, 1]', 'an array (40, 30)')
     """
-    if x.size > 6:
+    if x.size > 9:
         return f"an array {x.shape}"
     return np.array2string(x, separator=", ", formatter={"float_kind": lambda v: f"{v:.4g}"}).replace("\n", "")

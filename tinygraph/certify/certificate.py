@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.certify import behaviour, curve, gradients, second, special, values
+from tinygraph.certify import behaviour, curve, gradients, kinks, second, special, values
 from tinygraph.certify.faults import cause_of
 from tinygraph.certify.line import NOT_ASKED, Line, failed, not_asked
+from tinygraph.certify.propose import refusal
 from tinygraph.certify.subject import Check, Subject, subject_of
 
 # In the order of a certificate.
@@ -20,10 +21,11 @@ CHECKS: tuple[Check, ...] = (
     values.shape_rule,
     gradients.gradients,
     curve.error_against_step,
+    special.far_from_zero,
     gradients.zero_gradient_in,
     gradients.linear_in_dy,
-    special.kinks_and_ties,
-    special.stated_edges,
+    kinks.kinks_and_ties,
+    kinks.stated_edges,
     second.second_derivatives,
     values.float32,
     values.broadcasting,
@@ -111,7 +113,7 @@ class Certificate:
         return "\n".join([*rows, self.summary()])
 
     def _sources(self) -> Iterator[str]:
-        if self.proposed:
+        if self.proposed and self.samples:
             yield "  It has no samples; these inputs were tried, and on them its forward runs:"
             yield from (f"    {sample}" for sample in self.samples)
 
@@ -126,7 +128,8 @@ def certify(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certifica
     derivatives, kinks, second derivatives, dtypes, sizes, NaN, the plan, and more: a line for each, with an example and
     a hint where it fails. ``tolerance`` is the largest relative error of a gradient that passes.
 
-    Raises ``TinygraphError`` for what is no operation, and where no inputs are found on which its forward runs.
+    An operation without samples, whose forward runs on none of the inputs that are tried, is not right. Raises
+    ``TinygraphError`` for what is no operation.
 
     >>> import tinygraph as tg
     >>> certify("sigmoid").ok
@@ -134,19 +137,36 @@ def certify(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certifica
     """
     began = time.perf_counter()
     subject = subject_of(operation, seed, tolerance)
-    lines = tuple(without_echoes(list(checked(subject, CHECKS))))
+    lines = tuple(without_echoes(list(checked(subject, CHECKS if subject.cases else [_no_inputs]))))
     names = tuple(case.name for case in subject.cases)
     op, seconds = subject.op, time.perf_counter() - began
     return Certificate(op.name, op.readable_formula(), lines, names, subject.proposed, seconds)
 
 
+def _no_inputs(subject: Subject) -> Iterator[Line]:
+    tried = refusal(subject.op) if subject.proposed else "its samples are an empty list"
+    told = "samples=lambda rng: [tg.Sample(rng.standard_normal((3, 4)))] gives it inputs on which it runs"
+    yield failed("inputs", "forward ran on none that were tried", tried, cause_of(tried) or told)
+
+
 _UNFINISHED = "not carried through"
-# What a wrong gradient makes wrong as well.
-_ECHOES = ("second derivatives", "size one", "used twice", "plan", "large numbers")
+# What a wrong gradient makes wrong as well, and what two runs that differ do.
+_ECHOES = ("second derivatives", "size one", "used twice", "plan", "large numbers", "far from zero")
+_OTHER_RUNS = (
+    *(
+        "error against step",
+        "far from zero",
+        "zero gradient in",
+        "linear in dy",
+        "kinks and ties",
+        "second derivatives",
+    ),
+    *("float32", "broadcasting", "memory layout", "size one", "used twice", "not a number", "plan"),
+)
 
 
 def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
-    """Yield lines, less the failures that only repeat that a gradient is wrong, or that the rule fails.
+    """Yield lines, less the failures that only repeat that a gradient is wrong, that the rule fails, or that two runs differ.
 
     >>> lines = [failed("gradient of x", "worst error 2.0"), failed("plan", "differs")]
     >>> [line.verdict for line in without_echoes(lines)]
@@ -154,12 +174,16 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     """
     wrong = [line for line in lines if not line.ok and line.check.startswith("gradient of ")]
     broken = any(line.figure == gradients.RULE_FAILED for line in wrong)
+    unsteady = any(line.check == "determinism" and not line.ok and line.figure != _UNFINISHED for line in lines)
     first = next((line for line in lines if line.figure == _UNFINISHED), None)
     for line in lines:
         if first is not None and line is not first and line.figure == _UNFINISHED and line.example == first.example:
             yield not_asked(line.check, f"not carried through, see {first.check}")
             continue
-        repeats = line.check in _ECHOES or (broken and "Error: " in line.example)
+        if unsteady and not line.ok and line.check in _OTHER_RUNS:
+            yield not_asked(line.check, "two runs differ, see determinism")
+            continue
+        repeats = line.check in _ECHOES or line.figure == kinks.WRONG_SLOPE or (broken and "Error: " in line.example)
         if wrong and not line.ok and line not in wrong and repeats:
             yield not_asked(line.check, f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above")
         else:

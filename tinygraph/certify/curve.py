@@ -58,11 +58,13 @@ def curve(case: Case, place: int) -> Curve:
 
 def _slope(along: Callable[[float], Array], step: float, dy: Array) -> float:
     try:
-        change = dy * (along(step) - along(-step))
+        ahead, behind = along(step), along(-step)
     except Exception:
         # Outside the domain there is no slope at this step.
         return np.nan
-    return float(change.sum() / (2 * step))
+    # What is infinite on both sides, such as a mask, stays so and has no part in a slope.
+    moves = ~(np.isinf(ahead) & (ahead == behind))
+    return float((dy * (ahead - behind))[moves].sum() / (2 * step))
 
 
 def _error(rule: float, numeric: float) -> float:

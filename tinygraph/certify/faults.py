@@ -4,6 +4,7 @@ from __future__ import annotations
 
 # Words of an error, and what usually lies behind them.
 _CAUSES = (
+    ("it must return one array", "an operation has one result: make one for each, or put them together into one array"),
     ("read-only", "it writes into an array that it was given: np.array(x) makes a copy"),
     (
         "writes into an array cannot be recorded",
@@ -22,6 +23,11 @@ _CAUSES = (
     (
         "unexpected keyword argument",
         "forward and the rule name attributes after a *: def name_vjp(dy, y, x, *, threshold)",
+    ),
+    (
+        "has no operation behind it",
+        "a rule that needs such functions of NumPy works on plain arrays: @name.vjp(opaque=True), or opaque_vjp = True in "
+        "the class",
     ),
     ("broadcast", "the shapes do not fit: keepdims=True keeps an axis that is summed over, tg.expand_dims puts one in"),
     ("has no gradient rule", "write one; where it follows from operations, a plain function of them needs none"),

@@ -1,89 +1,161 @@
 """Inputs for an operation that has no samples: small shapes and plain attributes, tried until its forward runs.
 
-After them each attribute that has a default is given another value once: a rule may be right for the default alone.
+After them each attribute is given its other values: a rule may be right for one of them alone.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import itertools
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-from tinygraph.errors import TinygraphError
-from tinygraph.graph.apply import compute
-from tinygraph.graph.op import Op, Sample, Shape
+from tinygraph.certify.case import Array
+from tinygraph.graph.op import Op, Sample, Shape, evaluate
+from tinygraph.graph.rules import call_rule
 
-# Matrices and vectors first; then images with kernels, and stacks.
-_SHAPES: tuple[Shape, ...] = ((3, 4), (4,), (4, 2), (1, 2, 5, 6), (3, 2, 2, 2), (2, 3, 4), ())
+# Matrices and vectors first; then stacks, and images with kernels.
+_SHAPES: tuple[Shape, ...] = ((3, 4), (4,), (4, 2), (2,), (2, 3, 4), (1, 2, 5, 6), (3, 2, 2, 2), ())
 _MOST = 3
 _TRIES = 400
 
+Draw = Callable[[np.random.Generator, Shape], Any]
+
 
 def proposed_samples(op: type[Op], rng: np.random.Generator) -> list[Sample]:
-    """Return up to three samples on which the forward of ``op`` runs and gives finite numbers, in different shapes.
+    """Return a few samples on which the forward of ``op`` runs and gives finite numbers, in different shapes.
 
-    Small inputs are tried first, and those of one shape; numbers off zero, then numbers between 0 and 1. One more sample
-    follows for each attribute with a default, where another value of it makes a difference.
+    Small inputs are tried first, and those of one shape; numbers off zero, then numbers between 0 and 1, then whole numbers
+    in one place. Of several inputs most shapes make no sense together: those count on which the rule runs too, where there
+    are any. One more sample follows for each other value of each attribute, where it makes a difference.
 
     >>> import tinygraph as tg
     >>> [[x.shape for x in s.inputs] for s in proposed_samples(tg.matmul.op, np.random.default_rng(0))]
     [[(4,), (4,)], [(3, 4), (4,)], [(3, 4), (4, 2)]]
     """
-    found: list[Sample] = []
-    for shapes, attributes in itertools.islice(_calls(op), _TRIES):
-        for draw in (_off_zero, _unit):
-            sample = Sample(*[draw(rng, shape) for shape in shapes], **attributes)
-            if _runs(op, sample):
-                found.append(sample)
-                break
-        if len(found) == _MOST:
-            break
-    return [*found, *_varied(op, found)]
+    found = _running(op, rng)
+    if len(op.parameters) + op.variadic > 1:
+        found = _meant(op, found)
+    chosen = _different(found)
+    return [*chosen, *_varied(op, chosen)]
 
 
-def _varied(op: type[Op], found: list[Sample]) -> Iterator[Sample]:
-    """Yield a sample for each attribute with a default: the first found that gives another result when it is changed."""
-    fields: tuple[Any, ...] = dataclasses.fields(op) if dataclasses.is_dataclass(op) else ()
-    for field in fields:
-        if field.init and field.default is not dataclasses.MISSING:
-            values = _other_values(field.default, op.attribute_annotations()[field.name])
+def refusal(op: type[Op]) -> str:
+    """Return what forward said to the plainest inputs that were tried, with their shapes.
+
+    >>> import tinygraph as tg
+    >>> refusal(tg.conv2d.op)
+    'x (3, 4), k (3, 4): ShapeError: conv2d: x (3, 4), k (3, 4): x must have 4 axes (batch, channels, height, width)'
+    """
+    shapes, attributes = next(_calls(op))
+    rng = np.random.default_rng(0)
+    sample = Sample(*[_off_zero(rng, shape) for shape in shapes], **attributes)
+    names = op.parameters * len(shapes) if op.variadic else op.parameters
+    told = ", ".join(f"{name} {shape}" for name, shape in zip(names, shapes, strict=False))
+    try:
+        with np.errstate(all="ignore"):
+            y = _result(op, sample)
+    except Exception as error:
+        return f"{told}: {type(error).__name__}: {error}"
+    return f"{told} gave {'numbers that are not finite' if y.size else 'no elements'}"
+
+
+def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
+    """Return samples on which forward runs, the plainest first, drawn in the first way in which there are any."""
+    count = len(op.parameters) + op.variadic
+    floating: list[tuple[Draw, ...]] = [(_off_zero,) * count, (_unit,) * count]
+    whole: list[tuple[Draw, ...]] = [
+        tuple(_whole if other == place else _off_zero for other in range(count)) for place in reversed(range(count))
+    ]
+    for ways, accepted in ((floating, _finite), (whole, _finite), (floating, _somewhere_finite)):
+        found: list[Sample] = []
+        for shapes, attributes in itertools.islice(_calls(op), _TRIES):
             samples = (
-                Sample(*sample.inputs, **sample.attributes, **{field.name: value})
-                for value, sample in itertools.product(values, found)
+                Sample(*[draw(rng, shape) for draw, shape in zip(draws, shapes, strict=True)], **attributes)
+                for draws in ways
             )
-            yield from itertools.islice((sample for sample in samples if _differs(op, sample, field.name)), 1)
+            found += itertools.islice((sample for sample in samples if accepted(op, sample)), 1)
+        if found:
+            return found
+    return []
 
 
-def _other_values(default: Any, annotation: Any) -> list[Any]:
-    """Return values for an attribute in place of its default, near it where it is a number.
+def _meant(op: type[Op], found: Sequence[Sample]) -> list[Sample]:
+    """Return the samples on which the rule gives most of its gradients, and one of matrices if those are none."""
+    given = [_carried(op, sample) for sample in found]
+    meant = [sample for sample, count in zip(found, given, strict=True) if count == max(given)]
+    if max(given, default=0) and all(x.ndim < 2 for sample in meant for x in sample.inputs):
+        meant += [sample for sample in found if all(x.ndim == 2 for x in sample.inputs)][:1]
+    return meant
+
+
+def _carried(op: type[Op], sample: Sample) -> int:
+    """Return for how many inputs the rule gives a gradient of the right shape."""
+    made, count = op(**sample.attributes), 0
+    with np.errstate(all="ignore"):
+        y = _result(op, sample)
+        for place, x in enumerate(sample.inputs if y.dtype.kind == "f" else ()):
+            if x.dtype.kind == "f":
+                # A rule is anyone's code: what it raises is told by the check of gradients.
+                with contextlib.suppress(Exception):
+                    call_rule(made, [place], np.ones(y.shape), y, *sample.inputs)
+                    count += 1
+    return count
+
+
+def _different(found: Sequence[Sample]) -> list[Sample]:
+    """Return up to three samples: first of those that differ in their numbers of axes, or in which shapes are alike."""
+    kinds: dict[Any, Sample] = {}
+    for sample in found:
+        shapes = [x.shape for x in sample.inputs]
+        kinds.setdefault((tuple(map(len, shapes)), tuple(map(shapes.index, shapes))), sample)
+    chosen = list(kinds.values())[:_MOST]
+    rest = [sample for sample in found if sample not in chosen]
+    return sorted([*chosen, *rest][:_MOST], key=found.index)
+
+
+def _varied(op: type[Op], found: Sequence[Sample]) -> Iterator[Sample]:
+    """Yield a sample for each other value of an attribute: the first on which it gives another result."""
+    fields: tuple[Any, ...] = dataclasses.fields(op) if dataclasses.is_dataclass(op) else ()
+    for field in fields if found else ():
+        if not field.init:
+            continue
+        given = found[0].attributes.get(field.name, field.default)
+        for value in _other_values(given, op.attribute_annotations()[field.name]):
+            samples = (Sample(*sample.inputs, **{**sample.attributes, field.name: value}) for sample in found)
+            pairs = zip(samples, found, strict=True)
+            yield from itertools.islice((sample for sample, plain in pairs if _differs(op, sample, plain)), 1)
+
+
+def _other_values(given: Any, annotation: Any) -> list[Any]:
+    """Return values for an attribute in place of the given one, near it where it is a number.
 
     >>> _other_values(0.5, float), _other_values("sum", Literal["sum", "mean"]), _other_values(1, int | None)
     ([0.75, 0.25], ['mean'], [2, 0])
     """
-    if isinstance(default, bool):
-        return [not default]
-    if isinstance(default, int):
-        return [default + 1, default - 1]
-    if isinstance(default, float):
-        return [default + 0.25, default / 2]
+    if isinstance(given, bool):
+        return [not given]
+    if isinstance(given, int):
+        return [given + 1, given - 1]
+    if isinstance(given, float):
+        return [given + 0.25, given / 2]
     options = typing.get_args(annotation) if typing.get_origin(annotation) is Literal else _values(annotation)
-    return [value for value in options if value != default]
+    return [value for value in options if value != given]
 
 
-def _differs(op: type[Op], sample: Sample, name: str) -> bool:
-    """Whether forward runs on a sample, and gives another result than with the default of an attribute."""
-    plain = Sample(*sample.inputs, **{key: value for key, value in sample.attributes.items() if key != name})
+def _differs(op: type[Op], sample: Sample, plain: Sample) -> bool:
+    """Whether forward runs on a sample, and gives another result than on the one whose attribute was changed."""
     try:
         with np.errstate(all="ignore"):
-            y, default = (compute(op(**each.attributes), each.inputs) for each in (sample, plain))
+            y, before = _result(op, sample), _result(op, plain)
     except Exception:
         # An attribute is given what its author may not have thought of.
         return False
-    return bool(y.size and np.isfinite(y).all() and not np.array_equal(y, default))
+    return bool(y.size and np.isfinite(y).any() and not np.isnan(y).any() and not np.array_equal(y, before))
 
 
 def _calls(op: type[Op]) -> Iterator[tuple[tuple[Shape, ...], dict[str, Any]]]:
@@ -92,9 +164,10 @@ def _calls(op: type[Op]) -> Iterator[tuple[tuple[Shape, ...], dict[str, Any]]]:
     return itertools.product(shapes, _attributes(op))
 
 
-def _plainness(shapes: tuple[Shape, ...]) -> tuple[int, int]:
-    """Return what shapes are sorted by: the most axes of one, and how many differ."""
-    return max(map(len, shapes), default=0) // 3, len(set(shapes))
+def _plainness(shapes: tuple[Shape, ...]) -> tuple[bool, int, int]:
+    """Return what shapes are sorted by: numbers alone last, then the most axes of one, and how many differ."""
+    most = max(map(len, shapes), default=0)
+    return most == 0, most // 3, len(set(shapes))
 
 
 def _attributes(op: type[Op]) -> list[dict[str, Any]]:
@@ -124,16 +197,29 @@ def _values(annotation: Any) -> list[Any]:
     return [None]
 
 
-def _runs(op: type[Op], sample: Sample) -> bool:
+def _result(op: type[Op], sample: Sample) -> Array:
+    """Return what forward gives, where the shape rule refuses nothing; whether the two agree is for a check to say."""
+    made = op(**sample.attributes)
+    if made.has_shape_rule:
+        made.shape(*sample.inputs)
+    return np.asarray(evaluate(made, sample.inputs, None))
+
+
+def _finite(op: type[Op], sample: Sample) -> bool:
+    return _gives(op, sample, lambda y: bool(y.size and np.isfinite(y).all()))
+
+
+def _somewhere_finite(op: type[Op], sample: Sample) -> bool:
+    return _gives(op, sample, lambda y: bool(np.isfinite(y).any() and not np.isnan(y).any()))
+
+
+def _gives(op: type[Op], sample: Sample, wanted: Callable[[Array], bool]) -> bool:
     try:
         with np.errstate(all="ignore"):
-            y = compute(op(**sample.attributes), sample.inputs)
-    except (TinygraphError, ArithmeticError, TypeError, ValueError, IndexError):
+            return wanted(_result(op, sample))
+    except Exception:
+        # Most inputs are not what the author had in mind, and what a forward or a shape rule does then is anyone's guess.
         return False
-    return bool(y.size and np.isfinite(y).all())
-
-
-Draw = Callable[[np.random.Generator, Shape], Any]
 
 
 def _off_zero(rng: np.random.Generator, shape: Shape) -> Any:
@@ -142,3 +228,7 @@ def _off_zero(rng: np.random.Generator, shape: Shape) -> Any:
 
 def _unit(rng: np.random.Generator, shape: Shape) -> Any:
     return rng.uniform(0.1, 0.9, shape)
+
+
+def _whole(rng: np.random.Generator, shape: Shape) -> Any:
+    return rng.integers(0, 2, shape)

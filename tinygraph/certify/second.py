@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from tinygraph.certify.case import Array, Case
 from tinygraph.certify.line import Line, agreed, failed, not_asked
 from tinygraph.certify.subject import Subject
 from tinygraph.check.compare import compare
-from tinygraph.check.numeric import derivative
+from tinygraph.check.numeric import EPSILON, Derivative, derivative
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.tensor import Tensor
 
@@ -45,7 +46,10 @@ def second_derivatives(subject: Subject) -> Iterator[Line]:
 def _compared(case: Case) -> Iterator[tuple[float, str]]:
     leaves = [*case.leaves(), Tensor("tensor", value=case.cotangent(case.y))]
     wanted = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
-    second = grad(_probed(case, leaves), wanted, unreached="zeros")
+    probed = _probed(case, leaves)
+    second = grad(probed, wanted, unreached="zeros")
+    # Where terms of a second derivative cancel, as in that of |x|, what is left of them is the rounding of the first.
+    rounding = 64 * EPSILON * sum(float(abs(dx.value * weights).sum()) for dx, weights in _terms(case, leaves))
     for leaf, gradient in zip(wanted, second, strict=True):
         value = leaf.value
 
@@ -53,24 +57,25 @@ def _compared(case: Case) -> Iterator[tuple[float, str]]:
             again = [Tensor("tensor", value=moved if x is leaf else x.value) for x in leaves]
             return np.asarray(_probed(case, again).value)
 
-        points = compare(
-            gradient.value,
-            lambda d, first=first, value=value: derivative(first, value, d, np.ones(())),  # type: ignore[misc]
-            np.random.default_rng([0, 2]),
-            _TOLERANCE,
-            elements=2,
-            directions=1,
-        )
+        def slope(direction: Array, first: Callable[[Array], Array] = first, value: Array = value) -> Derivative:
+            found = derivative(first, value, direction, np.ones(()))
+            return replace(found, error=max(found.error, rounding / (float(abs(value).max(initial=0.0)) or 1.0)))
+
+        points = compare(gradient.value, slope, np.random.default_rng([0, 2]), _TOLERANCE, elements=2, directions=1)
         yield from ((point.error, str(point)) for point in points)
 
 
 def _probed(case: Case, leaves: list[Tensor]) -> Tensor:
     """Return the first gradients for all floating inputs, times random numbers and added up."""
-    *inputs, dy = leaves
-    wanted = [x for x in inputs if x.dtype.kind == "f"]
-    first = grad(case.record(inputs), wanted, cotangent=dy, unreached="zeros")
-    terms = [(dx * case.cotangent(dx.value, 3 + number)).sum() for number, dx in enumerate(first)]
+    terms = [(dx * weights).sum() for dx, weights in _terms(case, leaves)]
     total = terms[0]
     for term in terms[1:]:
         total = total + term
     return total
+
+
+def _terms(case: Case, leaves: list[Tensor]) -> list[tuple[Tensor, Array]]:
+    *inputs, dy = leaves
+    wanted = [x for x in inputs if x.dtype.kind == "f"]
+    first = grad(case.record(inputs), wanted, cotangent=dy, unreached="zeros")
+    return [(dx, case.cotangent(dx.value, 3 + number)) for number, dx in enumerate(first)]

@@ -1,149 +1,20 @@
-"""The checks at special numbers: kinks and ties, NaN, and numbers so large that naive formulas overflow."""
+"""The checks at special numbers: NaN, numbers far from zero, and numbers so large that naive formulas overflow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 import numpy as np
 
 from tinygraph.certify.case import Array, Case, short
+from tinygraph.certify.gradients import find
 from tinygraph.certify.line import Line, agreed, failed, not_asked
 from tinygraph.certify.subject import Subject
-from tinygraph.check.names import input_name
-from tinygraph.check.numeric import Derivative, contributions, one_sided
+from tinygraph.check.numeric import contributions
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.op import Sample
 
-Function = Callable[[Array], Array]
-
-_MOST_ELEMENTS = 6
-_STEP = 1e-6
-_TOLERANCE = 1e-5
-
-
-@dataclass(frozen=True)
-class _Kink:
-    """An element of an input, and a result whose slopes to the two sides differ there."""
-
-    where: str
-    rule: float
-    right: float
-    left: float
-
-    @property
-    def chosen(self) -> str:
-        """Which slope the rule takes, or nothing if it takes none that the two sides allow."""
-        choices = {"right": self.right, "left": self.left, "mean": (self.right + self.left) / 2}
-        scale = max(abs(self.right), abs(self.left))
-        return next((side for side, slope in choices.items() if abs(self.rule - slope) <= _TOLERANCE * scale), "")
-
-    def __str__(self) -> str:
-        return f"{self.where}: rule {self.rule:.4g}, slopes {self.left:.4g} before and {self.right:.4g} after"
-
-
-def kinks_and_ties(subject: Subject) -> Iterator[Line]:
-    """Look for kinks and ties, at zero, at whole numbers, at attributes; there the rule takes the slope of one side.
-
-    The mean of the two sides will do as well, as for the slope 0 of ``abs`` at 0.
-    """
-    found: list[_Kink] = []
-    for case in subject.differentiable:
-        for inputs in _tied(case):
-            try:
-                tied = Case(subject.op, Sample(*inputs, **case.sample.attributes), case.number, subject.seed)
-                found += _kinks_of(tied)
-            except Exception:
-                # At ties an operation may be undefined, or its rule not: that says nothing of where it is defined.
-                continue
-    wrong = next((kink for kink in found if not kink.chosen), None)
-    if wrong:
-        yield failed("kinks and ties", "the rule takes neither slope", str(wrong), _why(wrong))
-    elif found:
-        sides = [side for side in ("left", "right", "mean") if any(kink.chosen == side for kink in found)]
-        yield agreed("kinks and ties", f"{len(found)} found, the slope is that of: {', '.join(sides)}", len(found))
-    elif subject.differentiable:
-        yield agreed("kinks and ties", "none found")
-    else:
-        yield not_asked("kinks and ties", "no gradient flows")
-
-
-def _why(kink: _Kink) -> str:
-    if np.isfinite(kink.rule):
-        return "compare with the branch of forward"
-    return "a division by zero, or 0 times infinity: put a harmless number there with np.where(y > 0, y, 1)"
-
-
-def _tied(case: Case) -> Iterator[list[Array]]:
-    """Yield inputs at which kinks and ties are likely."""
-    numbers = [v for v in case.op.attributes().values() if isinstance(v, (int, float)) and not isinstance(v, bool)]
-    levels = dict.fromkeys([0.0, 1.0, *(float(v) for v in numbers), *(-float(v) for v in numbers)])
-    if sum(case.inputs[place].size for place in case.floating) > 200:
-        return
-    for level in levels:
-        yield [np.full(x.shape, level) if x.dtype.kind == "f" else x for x in case.inputs]
-    yield [np.round(x) if x.dtype.kind == "f" else x for x in case.inputs]
-
-
-def _kinks_of(case: Case) -> Iterator[_Kink]:
-    if not np.isfinite(case.y).all():
-        return
-    for place in case.places:
-        x = case.inputs[place]
-        for flat in np.linspace(0, x.size - 1, min(x.size, _MOST_ELEMENTS)).astype(int):
-            index = tuple(int(i) for i in np.unravel_index(flat, x.shape))
-            yield from _at(case, place, index)
-
-
-def _at(case: Case, place: int, index: tuple[int, ...]) -> Iterator[_Kink]:
-    """Yield the results that have a kink in one element, each with a gradient of one for it alone."""
-    x = case.inputs[place]
-    direction = np.zeros(x.shape)
-    direction[index] = 1.0
-
-    def function(moved: Array) -> Array:
-        return case.compute([moved if other == place else value for other, value in enumerate(case.inputs)])
-
-    for output in _suspects(function, x, direction):
-        dy = np.zeros(case.y.shape)
-        dy[output] = 1.0
-        right, left = one_sided(function, x, direction, dy)
-        if right is None or left is None or not _apart(right, left):
-            continue
-        rule = float(case.rule.gradient(place, dy)[index])
-        name = f"{case.call()}, {input_name(case.op, place)}{list(index)}"
-        yield _Kink(name, rule, right.value, left.value)
-
-
-def _suspects(function: Function, x: Array, direction: Array) -> list[tuple[int, ...]]:
-    """Return up to two results whose differences to the two sides are not alike, at one small step."""
-    here, ahead, behind = (np.asarray(function(x + step * direction)) for step in (0.0, _STEP, -_STEP))
-    right, left = ahead - here, here - behind
-    apart = abs(right - left) > 1e-2 * (abs(right) + abs(left)) + 1e-12 * abs(here)
-    return [tuple(int(i) for i in place) for place in np.argwhere(apart)[:2]]
-
-
-def _apart(right: Derivative, left: Derivative) -> bool:
-    jump = abs(right.value - left.value)
-    return jump > 10 * (right.error + left.error) and jump > 1e-6 * (abs(right.value) + abs(left.value))
-
-
-def stated_edges(subject: Subject) -> Iterator[Line]:
-    """Compare the gradients that the operation's ``edges`` state with those that its rule gives there."""
-    for number, edge in enumerate(subject.op.edges, start=1):
-        case = Case(subject.op, edge.sample, number, subject.seed)
-        found = case.gradients(case.inputs, np.ones(case.y.shape))
-        for place, dx, stated in zip(case.floating, found, edge.gradients, strict=True):
-            if not np.array_equal(dx, stated):
-                told = f"the gradient of {input_name(case.op, place)} is {short(dx)}, stated is {short(stated)}"
-                yield failed("stated edges", "differ from the rule", f"{case.call()}, {told}", "> or >= in the rule")
-                return
-    edges = len(subject.op.edges)
-    yield (
-        agreed("stated edges", f"{edges} agree")
-        if edges
-        else not_asked("stated edges", "none; edges=[...] would pin the choice at a kink down")
-    )
+_LEAST_FAR, _MOST_FAR, _COUNT_FAR = 0.05, 20.0, 24
 
 
 def not_a_number(subject: Subject) -> Iterator[Line]:
@@ -169,7 +40,8 @@ def not_a_number(subject: Subject) -> Iterator[Line]:
 
 _NAN_HINTS = {
     "invented": "0/0, 0 * infinity, or infinity - infinity on the way",
-    "swallowed": "a comparison with NaN is false: write the condition the other way round",
+    "swallowed": "a comparison with NaN is false: write the condition the other way round; np.nan_to_num, np.fmax and "
+    "their like lose NaN as well",
 }
 
 
@@ -194,6 +66,62 @@ def _missing(case: Case, place: int) -> tuple[str, str]:
     return "swallowed", f"{case.call(poisoned)} = {short(y)}"
 
 
+_FAR = "a limit or a branch of forward that the rule does not know, or does not know as forward does"
+
+
+def far_from_zero(subject: Subject) -> Iterator[Line]:
+    """Compare gradients with numeric derivatives once more, at numbers from 0.05 to 20: limits and branches lie there.
+
+    Samples say which numbers an operation is made for; this is asked where there are none, and where each element is
+    computed alone.
+    """
+    name, asked, worst = "far from zero", 0, 0.0
+    for case in subject.differentiable if subject.proposed or subject.op.elementwise else []:
+        far = _far(subject, case)
+        if far is None:
+            continue
+        asked += 1
+        for place in far.places:
+            finding = find(far, place, subject.tolerance)
+            point = max(finding.points, key=lambda point: point.error, default=None)
+            error = point.error if point else 0.0
+            worst = max(worst, error)
+            if finding.message or error > subject.tolerance:
+                yield failed(name, f"worst error {error:.1e}", far.example(place, finding.message, point), _FAR)
+                return
+    if asked:
+        yield agreed(name, f"worst error {worst:.1e} at numbers up to {_MOST_FAR:g}")
+    else:
+        yield not_asked(
+            name, "the samples say which numbers are meant" if not subject.proposed else "outside the domain"
+        )
+
+
+def _far(subject: Subject, case: Case) -> Case | None:
+    """Return a case like one given, at numbers of all sizes where forward is finite; or None."""
+    op = case.op
+    for signs in ([-1.0, 1.0], [1.0]):
+        rng = np.random.default_rng([subject.seed, 4])
+
+        def drawn(x: Array, rng: np.random.Generator = rng, signs: list[float] = signs) -> Array:
+            shape = (_COUNT_FAR,) if op.elementwise else x.shape
+            if x.dtype.kind != "f":
+                return np.resize(x, shape)
+            return rng.choice(signs, shape) * 10 ** rng.uniform(np.log10(_LEAST_FAR), np.log10(_MOST_FAR), shape)
+
+        inputs = [drawn(x) for x in case.inputs]
+        try:
+            sound = np.isfinite(case.compute(inputs))
+        except Exception:
+            # Outside the domain an operation may do what it likes.
+            continue
+        if op.elementwise:
+            inputs = [x[sound] for x in inputs]
+        if sound.any() and (op.elementwise or sound.all()):
+            return Case(subject.op, Sample(*inputs, **case.sample.attributes), case.number, subject.seed)
+    return None
+
+
 def large_numbers(subject: Subject) -> Iterator[Line]:
     """Multiply inputs by up to 10,000: where longer floating point numbers give a finite result, float64 does as well."""
     if np.finfo(np.longdouble).maxexp <= np.finfo(np.float64).maxexp:
@@ -203,20 +131,29 @@ def large_numbers(subject: Subject) -> Iterator[Line]:
     for case in subject.smallest_first():
         for scale in (30.0, 1e4):
             inputs = [x * scale if x.dtype.kind == "f" else x for x in case.inputs]
-            try:
-                y, longer = case.compute(inputs), np.asarray(case.op.forward(*[_longer(x) for x in inputs]))
-                found = [y, *(case.gradients(inputs, np.ones(y.shape)) if case.places else [])]
-            except Exception:
-                # Out of the operation's domain, or not written for longer numbers: nothing to compare with.
-                continue
-            asked += 1
-            sound = np.isfinite(longer) & (abs(longer) < np.finfo(np.float64).max)
-            if (~np.isfinite(y) & sound).any() or (np.isfinite(y).all() and any(np.isnan(dx).any() for dx in found)):
-                what = "the result" if (~np.isfinite(y) & sound).any() else "a gradient"
+            large = Case(subject.op, Sample(*inputs, **case.sample.attributes), case.number, subject.seed)
+            what = _overflow(large)
+            asked += what is not None
+            if what:
+                shown = next((part for part in large.parts() if _overflow(part)), large)
                 told = "exp of a large number overflows: subtract the largest first, or use the sign of x"
-                yield failed("large numbers", f"{what} is NaN or infinite", case.call(inputs), told)
+                yield failed("large numbers", f"{_overflow(shown)} is NaN or infinite", shown.call(), told)
                 return
     yield agreed("large numbers", "no overflow") if asked else not_asked("large numbers", "outside the domain")
+
+
+def _overflow(case: Case) -> str | None:
+    """Return what is not finite though longer numbers are, or nothing; None where there is nothing to compare with."""
+    try:
+        y, longer = case.y, np.asarray(case.op.forward(*[_longer(x) for x in case.inputs]))
+        gradients = case.gradients(case.inputs, np.ones(y.shape)) if case.places else []
+    except Exception:
+        # Out of the operation's domain, or not written for longer numbers.
+        return None
+    sound = np.isfinite(longer) & (abs(longer) < np.finfo(np.float64).max)
+    if (~np.isfinite(y) & sound).any():
+        return "the result"
+    return "a gradient" if np.isfinite(y).all() and any(np.isnan(dx).any() for dx in gradients) else ""
 
 
 def _longer(x: Array) -> Array:

@@ -11,8 +11,8 @@ import numpy as np
 from tinygraph.certify.case import Case
 from tinygraph.certify.line import Line
 from tinygraph.certify.propose import proposed_samples
-from tinygraph.errors import TinygraphError
-from tinygraph.graph.op import Op
+from tinygraph.errors import TinygraphError, listing
+from tinygraph.graph.op import Op, Sample
 from tinygraph.graph.registry import operation as operation_called
 
 
@@ -43,7 +43,8 @@ Check = Callable[[Subject], Iterator[Line]]
 def subject_of(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Subject:
     """Return the subject for an operation: its function, its class or its name.
 
-    Raises ``TinygraphError`` for anything else, and where no inputs are known or found on which it runs.
+    It has no cases where no inputs are known or found on which the operation runs. Raises ``TinygraphError`` for what is no
+    operation, and for samples that are none.
 
     >>> subject = subject_of("matmul")
     >>> subject.op.name, len(subject.cases), subject.proposed
@@ -51,14 +52,28 @@ def subject_of(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Subjec
     """
     op = operation_class(operation)
     rng = np.random.default_rng(seed)
-    samples = proposed_samples(op, rng) if op.samples is None else list(op.samples(rng))
-    samples += list(op.shortcut_samples(rng)) if op.shortcut_samples is not None else []
-    if not samples:
-        raise TinygraphError(
-            f"{op.name}: its forward ran on none of the inputs that were tried; give the operation samples, as in "
-            "samples=lambda rng: [tg.Sample(rng.standard_normal((3, 4)))]"
-        )
+    samples = proposed_samples(op, rng) if op.samples is None else _given(op, op.samples, rng)
+    samples += _given(op, op.shortcut_samples, rng) if op.shortcut_samples is not None else []
     return Subject(op, tuple(_cases(op, samples, seed)), op.samples is None, tolerance, seed)
+
+
+def _given(
+    op: type[Op], samples: Callable[[np.random.Generator], Iterable[Any]], rng: np.random.Generator
+) -> list[Any]:
+    try:
+        given = list(samples(rng))
+    except Exception as error:
+        raise TinygraphError(f"{op.name}: its samples failed: {type(error).__name__}: {error}") from error
+    for sample in given:
+        if not isinstance(sample, Sample):
+            raise TinygraphError(
+                f"{op.name}: its samples are tg.Sample(x, ..., attribute=value), one for each call; "
+                f"found {type(sample).__name__}"
+            )
+        unknown = [name for name in sample.attributes if name not in op.attribute_annotations()]
+        if unknown:
+            raise TinygraphError(f"{op.name}: a sample gives {listing(unknown)}, which is no attribute of it")
+    return given
 
 
 def _cases(op: type[Op], samples: Iterable[Any], seed: int) -> Iterator[Case]:

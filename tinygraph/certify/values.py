@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -11,6 +12,7 @@ from tinygraph.certify.line import Line, agreed, failed, not_asked
 from tinygraph.certify.subject import Subject
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.op import Sample
+from tinygraph.graph.rules import call_rule
 
 _EXACT = 1e-12
 _SINGLE = 1e-3
@@ -223,7 +225,7 @@ def _ask(case: Case, dy: Array, y: Array, inputs: list[Array]) -> None:
 
 
 def determinism(subject: Subject) -> Iterator[Line]:
-    """Compute everything twice, and find the same bits."""
+    """Compute everything twice, and find the same bits; the rule again after forward has been called with other numbers."""
     name = "determinism"
     for case in subject.cases:
         dy = case.cotangent(case.y)
@@ -231,7 +233,23 @@ def determinism(subject: Subject) -> Iterator[Line]:
         if any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True)):
             yield failed(name, "two runs differ", case.name, "draw random numbers from a seed that is an attribute")
             return
+        if case.places and _remembers(case, dy):
+            told = "a rule knows dy, y and the inputs alone: what forward keeps elsewhere is that of its last call"
+            yield failed(name, "the rule depends on the last call of forward", case.name, told)
+            return
     yield agreed(name, "two runs, the same bits")
+
+
+def _remembers(case: Case, dy: Array) -> bool:
+    """Whether the rule gives something else after forward was called with the inputs the other way round, and negative."""
+
+    def gradients() -> list[Array]:
+        return [np.asarray(dx) for _, dx in call_rule(case.op, case.places, dy, case.y, *case.inputs)]
+
+    before = gradients()
+    with contextlib.suppress(Exception):
+        case.compute([-np.flip(x) if x.dtype.kind == "f" else x for x in case.inputs])
+    return any(not np.array_equal(a, b, equal_nan=True) for a, b in zip(before, gradients(), strict=True))
 
 
 def _gradients_of(case: Case, dy: Array) -> list[Array]:

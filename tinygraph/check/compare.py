@@ -41,21 +41,28 @@ class Point:
 
 
 def compare(
-    rule: Array, slope: Slope, rng: np.random.Generator, tolerance: float, elements: int, directions: int
+    rule: Array,
+    slope: Slope,
+    rng: np.random.Generator,
+    tolerance: float,
+    elements: int,
+    directions: int,
+    rounding: float = 0.0,
 ) -> tuple[Point, ...]:
     """Compare a gradient with the slopes along ``elements`` of its axes, drawn from all, and random ``directions``.
 
     The relative error is the difference divided by the larger of the two numbers, at least by a thousandth of the whole
     gradient's size: nowhere is there a size below which anything passes. Where the numeric derivative is itself known to
-    fewer digits than ``tolerance`` asks for, what is within its own error passes. A kink has the error 0. Where only
-    directions fail, an element that is wrong is searched for and compared too.
+    fewer digits than ``tolerance`` asks for, what is within its own error passes; so does what is within the ``rounding``
+    of the sums that the gradient is made of, where that is known. A kink has the error 0. Where only directions fail, an
+    element that is wrong is searched for and compared too.
 
     >>> x = np.array([1.0, 2.0])
     >>> points = compare(3 * x, lambda d: Derivative(float(2 * x @ d), 0.0), np.random.default_rng(0), 1e-7, 2, 0)
     >>> print(points[1], round(points[1].error, 3))
     at [1]: rule 6, numeric 4 0.333
     """
-    comparison = _Comparison(rule, slope, tolerance)
+    comparison = _Comparison(rule, slope, tolerance, rounding)
     chosen = np.sort(rng.choice(rule.size, min(elements, rule.size), replace=False))
     points = [comparison.at(flat) for flat in chosen]
     wrong = any(point.error > tolerance for point in points)
@@ -70,6 +77,7 @@ class _Comparison:
     rule: Array
     slope: Slope
     tolerance: float
+    rounding: float
 
     def at(self, flat: int) -> Point:
         """Compare one element, given by its place in row-major order."""
@@ -104,5 +112,6 @@ class _Comparison:
         difference = abs(rule - numeric.value)
         if not math.isfinite(difference):
             return math.inf
-        size = max(abs(rule), abs(numeric.value), SMALLEST_SCALE * scale, numeric.error / self.tolerance)
+        unknown = max(numeric.error, self.rounding) / self.tolerance
+        size = max(abs(rule), abs(numeric.value), SMALLEST_SCALE * scale, unknown)
         return difference / size if difference else 0.0

@@ -12,7 +12,8 @@ from tinygraph.graph.tensor import Tensor
 def faults(nodes: Iterable[Tensor], labels: Mapping[Tensor, str]) -> dict[Tensor, str]:
     """Return what stopped being finite, in a sentence, for each node in which it did and each that is computed from it.
 
-    What constants bring along, such as a mask of minus infinity, is meant to be so, and no fault.
+    Infinity that is given, by a constant or an input, such as a mask of minus infinity, is meant to be so, and no fault where
+    it comes to nothing worse; NaN that is made of it is one.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor([-1.0, 4.0], name="x")
@@ -23,12 +24,26 @@ def faults(nodes: Iterable[Tensor], labels: Mapping[Tensor, str]) -> dict[Tensor
     """
     found: dict[Tensor, str] = {}
     for node in nodes:
-        reached = [x for x in node.inputs if not _finite(x)]
-        inherited = next((found[x] for x in reached if x in found), "")
-        began = not reached and node.kind != "constant" and not _finite(node)
-        if inherited or began:
+        inherited = next((found[x] for x in node.inputs if x in found and not _finite(x)), "")
+        if inherited or not (_finite(node) or _meant(node)):
             found[node] = inherited or _sentence(node, labels.get(node, ""))
     return found
+
+
+def is_given(node: Tensor) -> bool:
+    """Whether a leaf is what it is, and nothing is differentiated with respect to it: a constant, or a mask kept as state."""
+    return node.kind == "constant" or (
+        node.kind == "state" and node.dtype.kind == "f" and bool(np.isinf(node.value).any())
+    )
+
+
+def _meant(node: Tensor) -> bool:
+    """Whether what is infinite here was given, or comes from what was."""
+    if np.isnan(node.value).any():
+        return node.kind == "constant"
+    if node.op is None:
+        return node.kind != "parameter"
+    return not all(map(_finite, node.inputs))
 
 
 def _finite(node: Tensor) -> bool:

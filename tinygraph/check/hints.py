@@ -27,6 +27,7 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     """
     wrong_values = (
         _not_finite,
+        _nearly_right,
         _zero,
         _without_dy,
         _with_dy_twice,
@@ -35,6 +36,7 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
         _transposed,
         _operand_transposed,
         _wrong_axis,
+        _backwards,
         _assigned,
         _order,
         _branch,
@@ -59,7 +61,21 @@ def _shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> s
     if len(shapes) == 2 and shapes == expected[::-1]:
         return "the gradients of its inputs are swapped"
     shape, right = shapes[finding.place], expected[finding.place]
-    return "transposed" if shape != right and shape == right[::-1] else ""
+    if shape != right and shape == right[::-1]:
+        return "transposed"
+    if shape == rule.y.shape and _broadcasts(right, shape):
+        name = input_name(rule.op, finding.place)
+        return (
+            f"{name} is broadcast in forward: add its gradient up over those axes, as tg.sum_to(dy, {name}.shape) does"
+        )
+    return ""
+
+
+def _broadcasts(shape: tuple[int, ...], result: tuple[int, ...]) -> bool:
+    try:
+        return shape != result and np.broadcast_shapes(shape, result) == result
+    except ValueError:
+        return False
 
 
 def _operand_shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
@@ -98,6 +114,10 @@ def _zero(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str
 
 def _not_finite(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     return "" if np.isfinite(finding.gradient).all() else "gives NaN or infinity where forward has a slope"
+
+
+def _nearly_right(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    return "right to five digits: a constant with too few of them?" if _matches(finding.gradient, finding) else ""
 
 
 def _without_dy(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
@@ -144,6 +164,12 @@ def _counts(rule: LocalRule, place: int) -> list[int]:
     return [count for count in dict.fromkeys(counts) if count > 1]
 
 
+def _returned(returned: Any) -> list[Any]:
+    """Return what a rule returned as a list of gradients, those computed that it left as functions."""
+    gradients = returned if isinstance(returned, (tuple, list)) else (returned,)
+    return [gradient() if callable(gradient) else gradient for gradient in gradients]
+
+
 def _swapped(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     others = [other for other in findings if other is not finding]
     swapped = any(_matches(other.gradient, finding) and _matches(finding.gradient, other) for other in others)
@@ -158,13 +184,11 @@ def _order(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> st
         if order == tuple(range(len(given))):
             continue
         try:
-            returned = rule.op.vjp(*[given[i] for i in order])
+            gradient = _returned(rule.op.vjp(*[given[i] for i in order]))[finding.place]
         except Exception:
             # In most orders a rule is given what it can do nothing with.
             continue
-        returned = returned if isinstance(returned, (tuple, list)) else (returned,)
-        gradient = returned[finding.place]
-        if _matches(gradient() if callable(gradient) else gradient, finding):
+        if _matches(gradient, finding):
             return f"takes its arguments in another order than the gradient of the result, the result, {names}"
     return ""
 
@@ -193,11 +217,18 @@ def _wrong_axis(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) 
         return ""
     if not all(value.ndim == finding.gradient.ndim for value in arrays):
         return ""
-    returned = rule.op.vjp(*[value.swapaxes(-1, -2) for value in arrays])
-    returned = returned if isinstance(returned, (tuple, list)) else (returned,)
-    gradient = returned[finding.place]
-    gradient = np.asarray(gradient() if callable(gradient) else gradient)
+    gradient = np.asarray(_returned(rule.op.vjp(*[value.swapaxes(-1, -2) for value in arrays]))[finding.place])
     return "summed over the wrong axis" if _matches(gradient.swapaxes(-1, -2), finding) else ""
+
+
+def _backwards(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a rule that would be right if everything ran the other way along the last axis in it, as sums on the way do."""
+    arrays = [rule.cotangent, rule.y, *rule.values]
+    wrong = [point for point in _elements(finding) if point.error > 1e-6]
+    if 10 * len(wrong) < len(finding.points) or any(value.ndim == 0 for value in arrays):
+        return ""
+    gradient = np.asarray(_returned(rule.op.vjp(*[value[..., ::-1] for value in arrays]))[finding.place])
+    return "runs along the axis the wrong way round" if _matches(gradient[..., ::-1], finding) else ""
 
 
 def _branch(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
@@ -207,6 +238,8 @@ def _branch(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> s
     flat = [_is_flat(point) for point in points]
     if any(flat) and not all(flat) and all((point.rule == 0) != _is_flat(point) for point in points):
         return "zero where forward is not flat, and not zero where it is: a condition is the wrong way round"
+    if points and all(flat) and len(wrong) == len(points):
+        return "not zero, and forward is flat wherever it was tried"
     if len(wrong) == len(points):
         return ""
     if all(point.rule == 0 for point in wrong):

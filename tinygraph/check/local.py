@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.check.compare import Point, Slope, compare
+from tinygraph.check.finite import is_given
 from tinygraph.check.hints import hint
 from tinygraph.check.names import input_name
 from tinygraph.check.numeric import contributions, derivative
@@ -102,7 +103,7 @@ def differentiable_places(node: Tensor) -> list[int]:
     return [
         place
         for place, x in enumerate(node.inputs)
-        if x.dtype.kind == "f" and x.kind != "constant" and node.op.shortcuts.get(place, count) >= count
+        if x.dtype.kind == "f" and not is_given(x) and node.op.shortcuts.get(place, count) >= count
     ]
 
 

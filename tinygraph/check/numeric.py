@@ -113,13 +113,19 @@ def _extrapolated(
         if central.settled and right.trusted and left.trusted and not _disagree(right, left):
             break
         step /= 2
-    return min(central, right, left, key=lambda extrapolation: extrapolation.error), right, left
+    both = (right, left)
+    # At steps as long as those of a sawtooth central differences can agree with one another and with nothing else.
+    astray = all(side.trusted and _disagree(central, side) for side in both) and not _disagree(*both)
+    return min(both if astray else (central, *both), key=lambda extrapolation: extrapolation.error), right, left
 
 
 def _natural_scale(x: Array, direction: Array) -> float:
     """Return the size that steps are measured by: that of the elements which move, or of their surroundings if larger."""
-    moving = float(abs(x[direction != 0]).mean()) if direction.any() else 0.0
-    return max(moving, min(1.0, float(abs(x).max()))) or 1.0
+    sizes, moving = abs(x), direction != 0
+    if not np.isfinite(x).all():
+        # An infinite element stays where it is, whatever is added to it.
+        sizes, moving = np.where(np.isfinite(x), sizes, 0.0), moving & np.isfinite(x)
+    return max(float(sizes[moving].mean()) if moving.any() else 0.0, min(1.0, float(sizes.max()))) or 1.0
 
 
 class _Ray:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.check.compare import Slope, compare
+from tinygraph.check.finite import is_given
 from tinygraph.check.numeric import derivative
 from tinygraph.check.report import WHOLE, Record
 from tinygraph.graph.backprop import gradients_of
@@ -21,6 +22,9 @@ Array = npt.NDArray[Any]
 
 DIRECTIONS = 3
 ELEMENTS = 5
+# A gradient that is 0, such as of a bias before a normalization, is a sum of terms like those of the other gradients, and
+# what is left of it is their rounding: so many times that of the largest gradient.
+ROUNDINGS = 64
 
 
 def check_gradients(
@@ -35,7 +39,7 @@ def check_gradients(
     told = differentiated(graph)
     behind, outputs = set(topological(told)), [twins[x] for x in told]
     # What the other outputs alone are computed from, such as the state of a model, has no gradient to be compared.
-    floating = ((x, label) for label, x in graph.leaves.items() if x.dtype.kind == "f" and x.kind != "constant")
+    floating = ((x, label) for label, x in graph.leaves.items() if x.dtype.kind == "f" and not is_given(x))
     leaves = {x: label for x, label in floating if x in behind}
     if not leaves or not outputs:
         return []
@@ -46,6 +50,8 @@ def check_gradients(
     except Exception as error:
         message = f"{type(error).__name__}: {error}"
         return [Record("", WHOLE, "every leaf", 0, tolerance, message=message)]
+    largest = max((float(abs(gradient).max(initial=0.0)) for gradient in gradients.values()), default=0.0)
+    rounding = ROUNDINGS * float(np.finfo(np.float64).eps) * largest if np.isfinite(largest) else 0.0
     positions = {node: position for position, node in enumerate(graph.nodes)}
     records = [
         Record(
@@ -61,6 +67,7 @@ def check_gradients(
                 tolerance,
                 ELEMENTS,
                 DIRECTIONS,
+                rounding,
             ),
             position=positions[leaf],
         )

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinygraph.cli.group import WRONG_RULE
-from tinygraph.cli.options import batch_option, data_option, file_path, model_argument, ops_option, seed_option
+from tinygraph.cli.options import (
+    batch_option,
+    data_option,
+    file_path,
+    loss_option,
+    model_argument,
+    opened,
+    ops_option,
+    seed_option,
+)
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -18,6 +27,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Check every gradient of a model.")
 @model_argument
+@loss_option
 @data_option("Data to check on: a built-in set or a file with x and y.  [default: random values]")
 @batch_option(2, "How many samples to check on.")
 @seed_option
@@ -33,6 +43,7 @@ if TYPE_CHECKING:
 def check(
     context: click.Context,
     model: str,
+    loss: str | None,
     data: str | None,
     batch_size: int | None,
     seed: int | None,
@@ -45,11 +56,10 @@ def check(
     from tinygraph.check import check
     from tinygraph.draw import draw
     from tinygraph.draw.render import format_of
-    from tinygraph.model import load_model
 
     if picture is not None:
         format_of(picture)
-    checked = load_model(model, seed)
+    checked = opened(model, seed, loss)
     batch_size = batch_size or checked.batch or 2
     thing = checked if data else checked.record(batch_size, training=True).whole
     feeds = _samples(checked, data, batch_size) if data else None

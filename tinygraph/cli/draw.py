@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinygraph.cli.options import data_option, file_path, model_argument, ops_option
+from tinygraph.cli.options import data_option, file_path, loss_option, model_argument, opened, ops_option
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     type=file_path,
     help="File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg]",
 )
+@loss_option
 @data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
 @click.option("--sample", type=click.IntRange(min=0), help="Which sample, from 0, gives the numbers.")
 @click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.")
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 def draw(
     model: str,
     out: Path | None,
+    loss: str | None,
     data: str | None,
     sample: int | None,
     weights: Path | None,
@@ -54,7 +56,6 @@ def draw(
     from tinygraph.draw import draw
     from tinygraph.draw.render import format_of
     from tinygraph.errors import ModelError, RenderError
-    from tinygraph.model import load_model
 
     if form not in (None, "text"):
         raise click.BadParameter(f"--format must be text; pictures take their format from -o; found {form!r}")
@@ -63,7 +64,7 @@ def draw(
     if out is not None:
         format_of(out)
     try:
-        drawn = load_model(model)
+        drawn = opened(model, loss=loss)
     except ModelError as error:
         if error.recorded is not None:
             try:

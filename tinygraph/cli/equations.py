@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinygraph.cli.options import batch_option, model_argument, ops_option
+from tinygraph.cli.options import batch_option, loss_option, model_argument, opened, ops_option
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -19,13 +19,12 @@ if TYPE_CHECKING:
 @click.command(short_help="Print a model's equations, forward and backward.")
 @model_argument
 @click.option("--backward", is_flag=True, help="Derive the equations of the backward pass and of the update too.")
+@loss_option
 @batch_option(1)
 @ops_option
-def equations(model: str, backward: bool, batch_size: int | None) -> None:
+def equations(model: str, backward: bool, loss: str | None, batch_size: int | None) -> None:
     """Print MODEL as equations, with shapes, as it is in training."""
-    from tinygraph.model import load_model
-
-    declared = load_model(model)
+    declared = opened(model, loss=loss, needs_loss="no backward pass" if backward else "")
     batch_size = batch_size or declared.batch or 1
     forward, moves = forward_rows(declared, batch_size)
     sections: dict[str, list[tuple[str, ...]]] = {"Forward": [*forward, *([] if backward else moves)]}
@@ -63,12 +62,10 @@ def forward_rows(model: Model, batch: int) -> tuple[list[tuple[str, ...]], list[
 
 def parameter_gradients(model: Model, batch: int) -> dict[Tensor, Tensor]:
     """Return the gradients of the loss with respect to the parameters, in the order in which the sweep computes them."""
-    from tinygraph.errors import TinygraphError
     from tinygraph.graph.backprop import gradients_of
 
     loss = model.record(batch, training=True).loss
-    if loss is None:
-        raise TinygraphError(f"model {model.name!r} declares no loss, so there is no backward pass")
+    assert loss is not None
     gradients = gradients_of(loss, list(model.parameters.values()))
     return dict(sorted(gradients.items(), key=lambda pair: pair[1].order))
 

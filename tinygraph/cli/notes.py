@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tinygraph.cli.options import data_option, file_path, model_argument, ops_option
+from tinygraph.cli.options import data_option, file_path, loss_option, model_argument, opened, ops_option
 from tinygraph.cli.terminal import say
 
 
@@ -23,23 +23,29 @@ from tinygraph.cli.terminal import say
     "--format", type=click.Choice(["html", "md", "tex", "txt"]), help="Format, where the suffix does not say."
 )
 @click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: initial values]")
+@loss_option
 @data_option("Data that the worked sample is from.  [default: what the model says]")
 @click.option("--sample", type=click.IntRange(min=0), default=0, show_default=True, help="Which sample to work.")
 @ops_option
 def notes(
-    model: str, out: Path | None, format: str | None, weights: Path | None, data: str | None, sample: int
+    model: str,
+    out: Path | None,
+    format: str | None,
+    weights: Path | None,
+    loss: str | None,
+    data: str | None,
+    sample: int,
 ) -> None:
     """Write the lecture notes of MODEL: its equations forward and backward, the update, and one sample in numbers.
 
     The equations of the backward pass are derived from the model's own graph. A model without data has no numbers.
     """
     from tinygraph.cli.folders import file_name
-    from tinygraph.model import load_model
     from tinygraph.notes.notes import format_of, notes, samples_of
 
     if out is not None:
         format_of(out, format)
-    declared = load_model(model)
+    declared = opened(model, loss=loss)
     if weights is not None:
         declared.load(weights)
     others = samples_of(declared, data, sample) if data or declared.training.data else None

@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import re
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -119,13 +119,16 @@ def section(heading: str, lines: list[str]) -> None:
 
 
 def call(op: type[Op]) -> str:
-    """Return how an operation is called with tensors.
+    """Return how an operation is called: its tensors, and the attributes that it has to be given.
 
     >>> import tinygraph as tg
-    >>> call(tg.matmul.op), call(tg.concatenate.op)
-    ('matmul(x, y)', 'concatenate([x, ...])')
+    >>> call(tg.matmul.op), call(tg.concatenate.op), call(tg.avg_pool2d.op)
+    ('matmul(x, y)', 'concatenate([x, ...])', 'avg_pool2d(x, window)')
     """
-    return f"{op.name}([{op.parameters[0]}, ...])" if op.variadic else f"{op.name}({', '.join(op.parameters)})"
+    tensors = [f"[{op.parameters[0]}, ...]"] if op.variadic else op.parameters
+    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(op)  # type: ignore[arg-type]
+    required = [field for field in fields if field.init and field.default is dataclasses.MISSING]
+    return f"{op.name}({', '.join([*tensors, *(f'{f.name}=...' if f.kw_only else f.name for f in required)])})"
 
 
 def attribute_texts(op: type[Op]) -> list[str]:

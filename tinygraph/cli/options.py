@@ -8,18 +8,27 @@ import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from tinygraph.cli.terminal import say
-from tinygraph.errors import TinygraphError
+from tinygraph.errors import DataError, TinygraphError
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 model_argument = click.argument("model")
 # Sizes of arrays must fit into 64 bits, and these are multiplied by others.
 MOST_SAMPLES = 2**31 - 1
+loss_option = click.option(
+    "--loss",
+    metavar="NAME",
+    type=lambda text: named(text),
+    help="The loss of an .onnx file, which names none: an operation such as cross_entropy, or one of its outputs.",
+)
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Seed of all random numbers.")
 
 
@@ -31,6 +40,24 @@ def data_option(help: str) -> Callable[[Command], Command]:
 def batch_option(default: int, help: str = "How many samples.") -> Callable[[Command], Command]:
     """Return the option ``--batch-size``; ``None`` stands for the one size that a model is for, or the default."""
     return click.option("--batch-size", type=click.IntRange(1, MOST_SAMPLES), show_default=str(default), help=help)
+
+
+def opened(model: str, seed: int | None = None, loss: str | None = None, *, needs_loss: str = "") -> Model:
+    """Return the model of a command, with the loss that ``--loss`` gives to that of an .onnx file.
+
+    ``needs_loss`` says what there is not without a loss, where a command needs one.
+    """
+    from tinygraph.interop.onnx import from_onnx
+    from tinygraph.model import load_model
+
+    onnx = model.lower().endswith(".onnx")
+    if loss is not None and not onnx:
+        raise DataError("--loss is for .onnx files; a model file names its own loss")
+    declared = load_model(model, seed) if loss is None else from_onnx(model, loss=loss)
+    if needs_loss and declared.loss is None:
+        hint = "; give --loss, such as --loss cross_entropy" if onnx else ""
+        raise TinygraphError(f"model {declared.name!r} declares no loss, so there is {needs_loss}{hint}")
+    return declared
 
 
 def named(text: str) -> str:

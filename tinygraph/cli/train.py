@@ -9,7 +9,7 @@ import click
 
 from tinygraph.cli.folders import file_name, prepared_folder
 from tinygraph.cli.group import INTERRUPTED
-from tinygraph.cli.options import data_option, file_path, model_argument, ops_option, seed_option
+from tinygraph.cli.options import data_option, file_path, loss_option, model_argument, opened, ops_option, seed_option
 from tinygraph.cli.progress import reporter
 from tinygraph.cli.terminal import say
 
@@ -24,7 +24,7 @@ DRAWN = ("curve.png", "graph.svg", "graph.gv")
 @click.command(short_help="Train a model on data.")
 @model_argument
 @data_option("Data to learn from: a built-in set, or a file with x and y.  [default: what the model says]")
-@click.option("--loss", metavar="NAME", help="What to train an .onnx file on, such as cross_entropy.")
+@loss_option
 @click.option("--epochs", type=click.IntRange(min=1), help="How often each sample is seen.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="How many samples make a step.")
 @click.option("--learning-rate", type=float, help="How far a step goes.")
@@ -50,14 +50,10 @@ def train(
     Ctrl-C stops early and keeps what was learned so far.
     """
     from tinygraph.errors import DataError
-    from tinygraph.interop.onnx import from_onnx
-    from tinygraph.model import load_model
     from tinygraph.train import TrainingInterrupted, fit, load_data
     from tinygraph.train.arguments import as_optimizer
 
-    if loss is not None and not model.lower().endswith(".onnx"):
-        raise DataError("--loss is for .onnx files; a model file names its own loss")
-    learner = load_model(model, seed) if loss is None else from_onnx(model, loss=loss)
+    learner = opened(model, seed, loss, needs_loss="nothing to train on")
     source = data or learner.training.data
     if source is None:
         raise DataError(f"model {learner.name!r} names no data of its own; give --data")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -18,6 +19,7 @@ from tinygraph.draw.verdicts import judged, records_by_node
 from tinygraph.draw.words import attributes_text, composite_called, doc_line, title_of, uniform
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import leaf_note
 
@@ -173,9 +175,9 @@ class _Builder:
         items = [self.subject.items[i] for i in part.items]
         shown = items[-1]
         nodes = [node for item in items for node in item.nodes]
-        counts = Counter(node.op.name for node in nodes if node.op is not None)
+        counts = Counter(name for item in items for name in _operations(item))
         parameters = sum(item.node.size for item in items if item.is_leaf and item.node.kind == "parameter")
-        sizes = [f"{len(nodes):,} operations"] + [f"{parameters:,} parameters"] * bool(parameters)
+        sizes = [f"{counts.total():,} operations"] + [f"{parameters:,} parameters"] * bool(parameters)
         made = [item.symbol for item in items if item.nodes] or [shown.symbol]
         listed = [f"{name} x{count}" if count > 1 else name for name, count in counts.most_common(6)]
         rest = len(counts) - len(listed)
@@ -353,3 +355,11 @@ class _Builder:
 
     def _line(self, node: Tensor) -> str:
         return uniform(node, self.subject.expressions.get(node) or self.subject.labels[node])
+
+
+def _operations(item: Item) -> list[str]:
+    """Return the names of the operations that an equation calls; one that is made of others counts as one."""
+    if item.nodes and composite_called(item.expression):
+        called = re.findall(r"([A-Za-z_]\w*)\(", item.expression)
+        return [name for name in called if name in OPERATIONS]
+    return [node.op.name for node in item.nodes if node.op is not None]

@@ -102,7 +102,7 @@ class OpFunction:
     def __signature__(self) -> inspect.Signature:
         kind = inspect.Parameter.VAR_POSITIONAL if self.op.variadic else inspect.Parameter.POSITIONAL_OR_KEYWORD
         tensors = [inspect.Parameter(name, kind) for name in self.op.parameters]
-        return inspect.Signature(tensors + attribute_parameters(self.op, inspect.Parameter.KEYWORD_ONLY))
+        return inspect.Signature(tensors + _attribute_parameters(self.op))
 
     def __repr__(self) -> str:
         return f"<operation {self.name}{self.__signature__}>"
@@ -146,15 +146,19 @@ class OpFunction:
                 raise AttributeValueError(f"{self.name} needs its attribute {field.name!r}")
 
 
-def attribute_parameters(op: type[Op], kind: Any) -> list[inspect.Parameter]:
-    """Return an operation's attributes as parameters of a signature, with defaults and annotations."""
-    fields = {field.name: field.default for field in dataclasses.fields(op)}  # type: ignore[arg-type]
+def _attribute_parameters(op: type[Op]) -> list[inspect.Parameter]:
+    """Return an operation's attributes as parameters of a signature, with defaults and annotations.
+
+    Those of a class may be given by place, but for an operation on a list, whose tensors take all places in a signature.
+    """
+    fields = {field.name: field for field in dataclasses.fields(op)}  # type: ignore[arg-type]
+    keyword, place = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
     return [
         inspect.Parameter(
             name,
-            kind,
+            keyword if fields[name].kw_only or op.variadic else place,
             annotation=annotation,
-            default=inspect.Parameter.empty if fields[name] is dataclasses.MISSING else fields[name],
+            default=inspect.Parameter.empty if fields[name].default is dataclasses.MISSING else fields[name].default,
         )
         for name, annotation in op.attribute_annotations().items()
     ]

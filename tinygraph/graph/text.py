@@ -56,9 +56,10 @@ def lay_out(
 ) -> Layout:
     """Return the lines of a graph in its order.
 
-    A node without a name that is used once is written inside the equation that uses it, while that stays short; the others
-    without a name are called t1, t2, ... in their order. Names that several nodes share are made different. ``names`` are
-    names to use in place of nodes' own; ``digits`` writes the constants that are numbers, by default to six digits.
+    A node without a name that is used once, or only puts a leaf into another shape, is written inside the equations that use
+    it, while that stays short; the others without a name are called t1, t2, ... in their order. Names that several nodes
+    share are made different. ``names`` are names to use in place of nodes' own; ``digits`` writes the constants that are
+    numbers, by default to six digits.
     """
     uses = Counter(x for node in nodes for x in node.inputs[: _shown(node)])
     kept = set(outputs)
@@ -77,7 +78,7 @@ def lay_out(
             shown = True
         else:
             texts[node] = _expression(node, texts)
-            inline = uses[node] == 1 and node not in kept and len(texts[node][0]) <= _LONGEST_INLINE
+            inline = (uses[node] == 1 or _is_view(node)) and node not in kept and len(texts[node][0]) <= _LONGEST_INLINE
             shown = node in names or not inline
         if shown:
             label = labels.get(node) or labels.setdefault(node, next(fresh))
@@ -136,6 +137,11 @@ def aligned(rows: Sequence[Sequence[str]]) -> str:
 def _shown(node: Tensor) -> int | None:
     """How many of a node's inputs its expression shows: operands that only steady the numbers stay unwritten."""
     return None if node.op is None or node.op.variadic else len(node.op.parameters)
+
+
+def _is_view(node: Tensor) -> bool:
+    """Whether a node is nothing but a leaf in another shape, which needs no name of its own however often it is used."""
+    return node.op is not None and node.op.family == "shape" and len(node.inputs) == 1 and node.inputs[0].op is None
 
 
 def leaf_note(node: Tensor) -> str:

@@ -349,7 +349,7 @@ class Model:
 
         Raises ``WeightsError``; then nothing has changed.
         """
-        load_weights(path, self._parameters.tensors, self.name)
+        load_weights(path, self._parameters.tensors, self.name, fixed=self._parameters.fixed())
 
     def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
         """Write the model, with its weights, as an ONNX file; see ``tg.to_onnx``."""

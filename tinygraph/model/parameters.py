@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.graph.leaves import parameter, state
 from tinygraph.graph.tensor import Kind, Tensor
-from tinygraph.model.declaration import ParameterDeclaration
+from tinygraph.model.declaration import ParameterDeclaration, StateDeclaration
 from tinygraph.model.expression import evaluate_expression
 from tinygraph.model.initializers import initial_value
 from tinygraph.model.parse import Statement
@@ -56,6 +56,14 @@ class Parameters:
     def of_kind(self, kind: Kind) -> dict[str, Tensor]:
         """Return the parameters, or the state."""
         return {name: tensor for name, tensor in self.tensors.items() if tensor.kind == kind}
+
+    def fixed(self) -> set[str]:
+        """Return the names of the state that never moves, such as a mask."""
+        return {
+            name
+            for name, declared in self.declarations.items()
+            if isinstance(declared, StateDeclaration) and declared.next is None
+        }
 
     def initialize(self, seed: int) -> None:
         """Draw all values anew."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -38,7 +39,7 @@ class Scope:
         self._calls: Counter[str] = Counter()
 
     def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
-        """Return what a name stands for: a tensor, or a number that is an attribute of the block."""
+        """Return what a name stands for: a tensor, a number that is an attribute of the block, or infinity."""
         if name not in self.values and name in self.equations.leaves:
             self.values[name] = self.recorder.leaf(self, name)
         if name in self.values:
@@ -51,6 +52,8 @@ class Scope:
             statement.fail(f"{name!r} is used before it is defined, in line {later[name].line}", node)
         if name in OPERATIONS or name in self.recorder.program.blocks:
             statement.fail(f"{name!r} is an operation; call it: {name}(...)", node)
+        if name == "inf":
+            return math.inf
         known = [*self.values, *self.equations.leaves, *later]
         statement.fail(f"{name!r} is not defined{nearest(name, known)}", node)
 

@@ -6,7 +6,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +60,14 @@ def _checksum(payload: memoryview) -> str:
     return f"{zlib.crc32(payload):08x}"
 
 
-def load_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str) -> None:
+def load_weights(
+    path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str, fixed: Collection[str] = ()
+) -> None:
     """Read parameters from a safetensors file into tensors of the same names, shapes and dtypes, all or none.
 
     Raises ``WeightsError`` for a file that is missing, damaged, or of another model. The checksum is compared where a
-    file has one; those of other programs have none.
+    file has one; those of other programs have none. Only what is ``fixed``, such as the mask of an attention, may hold
+    infinity.
     """
     arrays = _read(path)
     missing = [name for name in parameters if name not in arrays]
@@ -84,7 +87,7 @@ def load_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor],
             raise WeightsError(f"{path}: {name!r} holds {arrays[name].dtype}, the model's {parameter.dtype}")
         with np.errstate(over="ignore"):
             arrays[name] = arrays[name].astype(parameter.dtype)
-        if not np.isfinite(arrays[name]).all():
+        if (np.isnan(arrays[name]) if name in fixed else ~np.isfinite(arrays[name])).any():
             raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers beyond {parameter.dtype}")
     for name, parameter in parameters.items():
         parameter.value = arrays[name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import importlib.util
+import re
 from collections.abc import Iterator
 from importlib import resources
 
@@ -40,7 +41,7 @@ def html_text(document: Document) -> str:
     """Return the document as one HTML page. Raises ``RenderError`` where latex2mathml is not installed.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.notes.derive import document_of
+    >>> from tinygraph.notes.compose import document_of
     >>> page = html_text(document_of(tg.load_model("xor")))
     >>> page[:15], page.count('<div class="equation"') > 10
     ('<!doctype html>', True)
@@ -127,7 +128,12 @@ def _line(line: Line, linked: bool = True) -> str:
 
 
 def _cell(cell: str | Formula) -> str:
-    return _text(cell) if isinstance(cell, str) else cell.mathml()
+    return _numbered(cell) if isinstance(cell, str) else cell.mathml()
+
+
+def _numbered(text: str) -> str:
+    """Return text in which the minus of a number is one."""
+    return re.sub(r"-(?=\d|inf)", "−", _text(text))
 
 
 def _table(table: Table) -> str:
@@ -150,10 +156,10 @@ def _numbers(block: Numbers) -> str:
 
 def _number(number: Number, blank: bool = False) -> str:
     rows = "".join(
-        "<tr>" + "".join(f"<td>{'' if blank else _text(cell.replace('-', '−'))}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td>{'' if blank else _numbered(cell)}</td>" for cell in row) + "</tr>"
         for row in number.rows
     )
-    note = f'<span class="note">{_text(number.note)}</span>' if number.note else ""
+    note = f'<span class="note">{_numbered(number.note)}</span>' if number.note else ""
     caption = f'{number.symbol.mathml()} <span class="shape">{_text(number.shape)}</span>{note}'
     kind = "matrix blank" if blank else "matrix"
     return (
@@ -177,7 +183,8 @@ def _answer(task: Task, solved: bool) -> Iterator[str]:
         if isinstance(answer, Number):
             yield _number(answer, blank=not solved)
         elif isinstance(answer, Formula) and solved:
-            yield Formula(f"{task.left.source} = {answer.source}", task.left.symbols).mathml(display=True)
+            math = Formula(f"{task.left.source} = {answer.source}", task.left.symbols).mathml(display=True)
+            yield f'<span class="formula">{math}</span>'
         else:
             blank = '<span class="line" role="img" aria-label="blank"></span>'
             yield f'<span class="question">{Formula(f"{task.left.source} =", task.left.symbols).mathml()}{blank}</span>'

@@ -1,7 +1,8 @@
-"""Derived notes as an article in LaTeX, with amsmath, amssymb and geometry and nothing else."""
+"""Derived notes as an article in LaTeX, with packages that every distribution of it has."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from tinygraph.notes.document import (
@@ -19,27 +20,47 @@ from tinygraph.notes.document import (
 from tinygraph.notes.markdown import tex_number
 from tinygraph.notes.symbols import Formula, escaped, shown
 
-_OPENING = r"""\documentclass[11pt]{article}
+_OPENING = r"""% Made by tinygraph. Compile it with pdflatex, lualatex or xelatex: it needs the packages of TeX Live's basic and
+% recommended LaTeX collections, on Debian and Ubuntu texlive-latex-recommended and lmodern, and nothing else.
+\documentclass[11pt]{article}
+\ifdefined\directlua\else\ifdefined\XeTeXversion\else
+\usepackage[T1]{fontenc}
+\IfFileExists{lmodern.sty}{\usepackage{lmodern}}{}
+\fi\fi
 \usepackage[a4paper, margin=25mm]{geometry}
 \usepackage{amsmath}
 \usepackage{amssymb}
+\usepackage{graphicx}
+\usepackage{longtable}
 \setcounter{MaxMatrixCols}{20}
 \allowdisplaybreaks
+\raggedbottom
 \setlength{\parindent}{0pt}
 \setlength{\parskip}{6pt}
+\setlength{\LTleft}{0pt}
+\renewcommand{\arraystretch}{1.15}
+\newcommand{\airy}{\setlength{\tabcolsep}{4pt}\renewcommand{\arraystretch}{1.3}}
 \newcommand{\remark}[1]{\qquad\text{\small(#1)}}
+% A formula, made smaller where it is wider than the page.
+\newsavebox{\formula}
+\newcommand{\fit}[1]{\sbox{\formula}{$\displaystyle #1$}%
+\ifdim\wd\formula>.88\linewidth\resizebox{.88\linewidth}{!}{\usebox{\formula}}\else\usebox{\formula}\fi}
 """
+# Latin letters that LaTeX's own fonts have not.
+_MISSING = frozenset("ĦħĸĿŀŉŦŧſ")
+# A formula of more letters is measured, lest it is wider than the page; a table with more in a row has a smaller print.
+_LONG, _WIDE = 60, 80
 
 
 def latex_text(document: Document) -> str:
     """Return the document as LaTeX. The picture is left out: it needs packages for graphics.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.notes.derive import document_of
-    >>> print(latex_text(document_of(tg.load_model("xor"))).splitlines()[0])
+    >>> from tinygraph.notes.compose import document_of
+    >>> print(latex_text(document_of(tg.load_model("xor"))).splitlines()[2])
     \\documentclass[11pt]{article}
     """
-    parts = [_OPENING, rf"\title{{{literal(document.title)}}}", r"\date{}", r"\begin{document}", r"\maketitle"]
+    parts = [_OPENING, rf"\title{{{literal(document.title)}}}", r"\author{}\date{}", r"\begin{document}", r"\maketitle"]
     for section in document.printed:
         blocks = [part for block in section.blocks for part in _block(block)]
         if blocks:
@@ -57,11 +78,15 @@ def literal(text: str) -> str:
     >>> literal("50% of µ"), literal("中")
     ('50\\% of µ', '\\texttt{U+4E2D}')
     """
-    return "".join(escaped(c) if ord(c) < 0x180 else rf"\texttt{{U+{ord(c):04X}}}" for c in shown(text))
+    return _known("".join(map(escaped, shown(text))))
+
+
+def _known(tex: str) -> str:
+    return "".join(c if ord(c) < 0x180 and c not in _MISSING else rf"\texttt{{U+{ord(c):04X}}}" for c in tex)
 
 
 def _math(formula: Formula) -> str:
-    return "".join(c if ord(c) < 0x180 else rf"\texttt{{U+{ord(c):04X}}}" for c in formula.tex)
+    return _known(formula.tex)
 
 
 def _heading(kind: str, title: str) -> str:
@@ -69,7 +94,17 @@ def _heading(kind: str, title: str) -> str:
 
 
 def _words(words: Words) -> str:
-    return "".join(literal(word) if isinstance(word, str) else f"${_math(word)}$" for word in words) + "\n"
+    return "".join(_word(word) if isinstance(word, str) else _inline(word) for word in words) + "\n"
+
+
+def _word(word: str) -> str:
+    """Return text; underscores in a row are a line to write on."""
+    return re.sub(r"(\\_){4,}", r"\\rule{6cm}{0.4pt}", literal(word))
+
+
+def _inline(formula: Formula) -> str:
+    math = _math(formula)
+    return rf"\fit{{{math}}}" if r"\begin{" in math else f"${math}$"
 
 
 def _block(block: Block) -> Iterator[str]:
@@ -92,15 +127,21 @@ def _block(block: Block) -> Iterator[str]:
 def _line(line: Line) -> str:
     remark = rf" \remark{{{literal(line.remark)}}}" if line.remark else ""
     tag = rf" \tag{{{', '.join(line.ids)}}}" if line.ids else ""
-    return rf"\begin{{equation*}} {_math(line.formula)}{remark}{tag} \end{{equation*}}"
+    body = f"{_math(line.formula)}{remark}"
+    if len(line.formula.text) + len(line.remark) > _LONG:
+        body = rf"\fit{{{body}}}"
+    return rf"\begin{{equation*}} {body}{tag} \end{{equation*}}"
 
 
 def _table(table: Table) -> Iterator[str]:
-    yield rf"\begin{{center}} \small \begin{{tabular}}{{{'l' * len(table.head)}}} \hline"
-    yield _row([literal(cell) for cell in table.head]) + r" \hline"
+    head = _row([literal(cell) for cell in table.head])
+    widest = max(sum(len(cell if isinstance(cell, str) else cell.text) for cell in row) for row in table.rows)
+    size = r"\scriptsize" if widest > _WIDE else r"\footnotesize"
+    yield rf"{{{size} \airy \begin{{longtable}}{{@{{}}{'l' * len(table.head)}@{{}}}} \hline"
+    yield rf"{head} \hline \endhead"
     for row in table.rows:
         yield _row([literal(cell) if isinstance(cell, str) else f"${_math(cell)}$" for cell in row])
-    yield r"\hline \end{tabular} \end{center}"
+    yield r"\hline \end{longtable}}"
 
 
 def _row(cells: Sequence[str]) -> str:
@@ -116,20 +157,18 @@ def _number(number: Number) -> str:
 def _matrix(number: Number, blank: bool = False) -> str:
     if not number.rows:
         return ""
-    rows = [" & ".join(r"\square" if blank else tex_number(cell) for cell in row) for row in number.rows]
-    body = r" \\ ".join(rows)
-    size = r"\scriptsize" if len(number.rows[0]) > 6 else r"\small"
-    matrix = rf"\begin{{equation*}} {_math(number.symbol)} = \begin{{bmatrix}} {body} \end{{bmatrix}} \end{{equation*}}"
-    return f"{{{size} {matrix}}}"
+    body = r" \\ ".join(" & ".join(r"\square" if blank else tex_number(cell) for cell in row) for row in number.rows)
+    body = body if number.shape == "()" else rf"\begin{{bmatrix}} {body} \end{{bmatrix}}"
+    return rf"{{\small \begin{{equation*}} \fit{{{_math(number.symbol)} = {body}}} \end{{equation*}}}}"
 
 
 def _tasks(block: Tasks) -> Iterator[str]:
-    yield rf"\begin{{enumerate}} \setcounter{{enumi}}{{{block.first - 1}}}"
+    yield rf"\begin{{enumerate}} \raggedright \setcounter{{enumi}}{{{block.first - 1}}}"
     for task in block.tasks:
         answer = task.answer[0]
         if isinstance(answer, Number):
             yield rf"\item {_words(task.given)} {_matrix(answer, blank=not block.solved)}"
         else:
-            right = _math(answer) if block.solved and isinstance(answer, Formula) else r"\underline{\hspace{8cm}}"
+            right = _math(answer) if block.solved and isinstance(answer, Formula) else r"\rule[-2pt]{8cm}{0.4pt}"
             yield rf"\item $\displaystyle {_math(task.left)} = {right}$"
     yield r"\end{enumerate}"

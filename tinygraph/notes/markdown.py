@@ -26,7 +26,7 @@ def markdown_text(document: Document) -> str:
     """Return the document as Markdown.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.notes.derive import document_of
+    >>> from tinygraph.notes.compose import document_of
     >>> print(markdown_text(document_of(tg.load_model("xor"))).splitlines()[0])
     # Exclusive or, with four hidden units
     """
@@ -103,7 +103,8 @@ def _matrix(number: Number, blank: bool = False) -> str:
     if not number.rows:
         return ""
     body = " \\\\\n".join(" & ".join(r"\square" if blank else tex_number(cell) for cell in row) for row in number.rows)
-    return f"$$\n{number.symbol.tex} = \\begin{{bmatrix}}\n{body}\n\\end{{bmatrix}}\n$$"
+    body = body if number.shape == "()" else f"\\begin{{bmatrix}}\n{body}\n\\end{{bmatrix}}"
+    return f"$$\n{number.symbol.tex} = {body}\n$$"
 
 
 def tex_number(text: str) -> str:

@@ -129,7 +129,7 @@ def notes(
     U3   K2 = K2 - alpha dK2
     """
     from tinygraph.model import Model
-    from tinygraph.notes.derive import document_of
+    from tinygraph.notes.compose import document_of
 
     if path is not None:
         format_of(Path(path), format)

@@ -12,6 +12,8 @@ from tinygraph.notes.symbols import Formula
 
 Array: TypeAlias = npt.NDArray[Any]
 MOST_ROWS, MOST_COLUMNS, LONGEST_ROW, FIRST_ENTRIES = 12, 10, 16, 6
+# A row of more than MOST_COLUMNS is written in several lines, for a page and a phone are not that wide.
+IN_A_LINE = 8
 
 
 def number_of(symbol: Formula, array: Array, shape: str = "") -> Number:
@@ -20,12 +22,18 @@ def number_of(symbol: Formula, array: Array, shape: str = "") -> Number:
     >>> from tinygraph.notes.symbols import Formula
     >>> number_of(Formula("x", {}), np.array([[1.0, 0.25]]))
     Number(symbol=Formula(source='x'), shape='(1, 2)', rows=(('1', '0.25'),), note='')
+    >>> number_of(Formula("b", {}), np.arange(11.0)).rows[1], number_of(Formula("b", {}), np.arange(11.0)).note
+    (('8', '9', '10'), 'written in lines of 8')
     """
     shape = shape or str(array.shape)
     if not array.size:
         return Number(symbol, shape, (), "it has no elements")
     matrix = _matrix(array)
     if matrix is not None and _fits(matrix):
+        if matrix.shape[1] > MOST_COLUMNS:
+            (row,) = rows(matrix)
+            lines = tuple(row[i : i + IN_A_LINE] for i in range(0, len(row), IN_A_LINE))
+            return Number(symbol, shape, lines, f"written in lines of {IN_A_LINE}")
         turned = array.ndim > 1 and matrix.shape != array.shape[-2:]
         return Number(symbol, shape, rows(matrix), "written as a row" if turned else "")
     about = summary(array)

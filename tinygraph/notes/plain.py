@@ -14,6 +14,11 @@ _COMMANDS = {
     "geq": ">=",
     "neq": "!=",
     "leftarrow": "=",
+    "land": "and",
+    "lor": "or",
+    "oplus": "xor",
+    "bmod": "mod",
+    "varepsilon": "epsilon",
     "log": "log",
     "exp": "exp",
     "max": "max",
@@ -23,12 +28,26 @@ _COMMANDS = {
     "qquad": "",
     "ldots": "...",
 }
-_PREFIXES = {"partial": "d", "lfloor": "floor(", "rfloor": ")", "left": "", "right": "", "ast": "*"}
+_PREFIXES = {
+    "partial": "d",
+    "lfloor": "floor(",
+    "rfloor": ")",
+    "lceil": "ceil(",
+    "rceil": ")",
+    "lVert": "|",
+    "rVert": "|",
+    "lnot": "not ",
+    "left": "",
+    "right": "",
+    "ast": "*",
+}
 _WRAPPERS = ("operatorname", "mathrm", "text", "mathbf", "mathit")
 _TOKEN = re.compile(
     r"\\(?P<command>[A-Za-z]+)|\\(?P<sign>.)|(?P<script>[_^])|(?P<group>\{)|(?P<end>\})|(?P<other>.)", re.S
 )
 _INDICES = {"mn": "[m,n]", "xy": "[x,y]"}
+# Where a row of an environment ends, or a cell of it; and where one begins or ends inside of it.
+_SEPARATOR = re.compile(r"\\\\|&|\\(?P<side>begin|end)\{\w+\}")
 
 
 def plain(source: str, names: Mapping[str, str]) -> str:
@@ -38,8 +57,10 @@ def plain(source: str, names: Mapping[str, str]) -> str:
     ('(a - y)/m', 'x^T * sum(y)')
     >>> plain(r"\begin{cases} 1 & \text{if } Z > 0 \\ 0 & \text{otherwise} \end{cases}", {})
     '1 if Z > 0, 0 otherwise'
+    >>> plain(r"\lnot \left\lceil x \right\rceil", {})
+    'not ceil(x)'
     """
-    return " ".join(_Reader(source, names).until("").split())
+    return " ".join(_Reader(source, names).until("").split()).replace(" )", ")")
 
 
 class _Reader:
@@ -99,7 +120,7 @@ class _Reader:
         return self.names.get(self.source[self.place - 1 : self.place], self.source[self.place - 1 : self.place])
 
     def script(self, sign: str) -> str:
-        text = self.argument()
+        text = self.argument().strip()
         if sign == "_" and text in _INDICES:
             return _INDICES[text]
         return f"{sign}{text}" if re.fullmatch(r"\w+", text) else f"{sign}({text})" if sign == "^" else f"[{text}]"
@@ -115,15 +136,31 @@ class _Reader:
         return f"sum_{index} " if re.fullmatch(r"\w+", index) else f"sum over {index} of " if index else "sum "
 
     def environment(self) -> str:
-        """Read cases, or a matrix."""
+        """Read cases, or a matrix; what one holds may hold others."""
         name = self.argument()
-        ending = rf"\end{{{name}}}"
-        end = self.source.index(ending, self.place)
-        rows = self.source[self.place : end].split(r"\\")
-        self.place = end + len(ending)
+        rows = [[self.cell(source) for source in row] for row in self.rows()]
         if name == "cases":
-            return ", ".join(plain(row.replace("&", " "), self.names) for row in rows)
-        return f"[{'; '.join(plain(row.replace('&', ', '), self.names).replace(' ,', ',') for row in rows)}]"
+            return ", ".join(" ".join(row) for row in rows)
+        return f"[{'; '.join(', '.join(row) for row in rows)}]"
+
+    def rows(self) -> list[list[str]]:
+        """Read up to the end of an environment; return the source of its cells, row by row."""
+        rows: list[list[str]] = [[]]
+        depth, start = 1, self.place
+        for match in _SEPARATOR.finditer(self.source, self.place):
+            depth += (match["side"] == "begin") - (match["side"] == "end")
+            if depth == 0 or (depth == 1 and not match["side"]):
+                rows[-1].append(self.source[start : match.start()])
+                start = self.place = match.end()
+            if depth == 0:
+                break
+            if depth == 1 and match[0] == r"\\":
+                rows.append([])
+        return rows
+
+    def cell(self, source: str) -> str:
+        text = plain(source, self.names)
+        return f"({text})" if r"\begin{cases}" in source else text
 
 
 def enclosed(text: str, product: bool = False) -> str:

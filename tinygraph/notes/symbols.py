@@ -90,8 +90,10 @@ def _letters(letters: str) -> str:
     return letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
 
 
-def gradient_symbol(symbol: Symbol, way: int = 0) -> Symbol:
+def gradient_symbol(symbol: Symbol, way: int | str = 0) -> Symbol:
     """Return the symbol of the gradient of what has ``symbol``; of what comes back on one of several ways if numbered.
+
+    The way may be a letter that stands for every number.
 
     >>> gradient_symbol(symbol_of("Z1")).tex(), gradient_symbol(symbol_of("Z1"), 2).tex()
     ('dZ^{[1]}', 'dZ^{[1](2)}')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,8 +12,8 @@ from tinygraph.draw.subject import Subject, written_inputs
 from tinygraph.graph.op import Op
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.pieces import ATOM, POWER, PRODUCT, SIGN, SUM, Piece, binding_of, filled, number, within
+from tinygraph.notes.remarks import left_out
 from tinygraph.notes.symbols import LAST, Formula, Symbol, Symbols, gradient_symbol, symbol_of
-from tinygraph.ops.convolution import ConvolveTransposed
 
 # How tightly operators bind, and how they are written between arrays.
 _OPERATORS = {
@@ -31,9 +30,8 @@ _OPERATORS = {
     "@": (2, r"\,"),
     "**": (4, "^"),
 }
-# Attributes that only repeat what the shapes of the arrays say.
-_SIZES = frozenset({"to", "output_size", "kernel_size", "dtype", "classes"})
-_AXES = ("samples", "channels", "rows", "columns")
+# A sum of more contributions than this is written with a sign for the sum.
+_LONGEST_SUM = 6
 # How a size is written: as a number, or as a multiple of the number of samples.
 Size: TypeAlias = Callable[[Tensor, int], str]
 
@@ -121,6 +119,8 @@ class _Writer:
         self.owners = _owners(self.subject)
         self.names = _ways(self.subject, self.owners, self.symbol_of) | names
         self.items = {item.node for item in self.subject.items}
+        # Inputs of a model hold samples along their first axis; of other arrays nobody knows what the axes are.
+        self.batched = any(node.kind == "input" for node in self.items)
         self.forward = {node for item in self.subject.items for node in item.nodes}
         self.pieces: dict[Tensor, Piece] = {}
         self.made: dict[Any, Tensor] = {}
@@ -152,11 +152,11 @@ class _Writer:
                 self.made.setdefault(self.key(node), node)
 
     def number(self, node: Tensor) -> Piece | None:
-        """Return a constant as a number: one without a name, or equal to 1, whose elements are equal."""
+        """Return a constant as a number: one without a line of its own, or equal to 1, whose elements are equal."""
         if node.kind != "constant" or not node.size or node.dtype.kind not in "biuf":
             return None
         first = node.value.flat[0]
-        if (node.name and first != 1) or not (node.value == first).all():
+        if (node.name and first != 1 and node in self.items) or not (node.value == first).all():
             return None
         if float(first) in self.numbers:
             return self.numbers[float(first)], ATOM
@@ -193,12 +193,13 @@ class _Writer:
             return rf"{self.pieces[node.inputs[0]][0]} \odot {slope.left}", PRODUCT
         if op.symbol in _OPERATORS and len(operands) == 2:
             return self.infix(op.symbol, node)
-        if op.symbol == "same":
+        if op.symbol == "same" or self.is_repacked(node, op):
             return operands[0]
         if op.symbol == "neg":
             return f"-{within(operands[0], PRODUCT)}", SIGN
         if op.symbol == "+" and len(operands) > 2:
-            return " + ".join(within(operand, SUM) for operand in operands), SUM
+            total = self.sum_of_ways(node, operands)
+            return total or " + ".join(within(operand, SUM) for operand in operands), SUM
         return self.template(node, op, operands, shown)
 
     def slope(self, node: Tensor) -> Slope | None:
@@ -217,9 +218,21 @@ class _Writer:
         cases = rf"\begin{{cases}} 1 & \text{{if }} {self.pieces[condition][0]} \\ 0 & \text{{otherwise}} \end{{cases}}"
         return Slope(rf"\frac{{\partial {y}}}{{\partial {x}}}", cases)
 
+    def sum_of_ways(self, node: Tensor, operands: Sequence[Piece]) -> str:
+        """Write a long sum of all that comes back to a tensor with a sign for the sum; nothing where it is no such sum."""
+        owner, count = self.owners.get(node), len(operands)
+        if owner is None or count <= _LONGEST_SUM:
+            return ""
+        symbols, symbol = self.written.symbols, self.symbol_of(owner)
+        ways = [symbols.character(gradient_symbol(symbol, way)) for way in (*range(1, count + 1), "i")]
+        return rf"\sum_{{i=1}}^{{{count}}} {ways[-1]}" if [text for text, _ in operands] == ways[:-1] else ""
+
     def infix(self, symbol: str, node: Tensor) -> Piece:
         """Write ``left symbol right``, leaving out a one that changes nothing."""
         x, y = node.inputs
+        # An equation of the model stays as it was written; in those that follow from it, a number comes first.
+        if symbol == "*" and node not in self.forward and self.number(y) is not None and self.number(x) is None:
+            x, y = y, x
         left, right = self.pieces[x], self.pieces[y]
         if symbol == "*" and "1" in (left[0], right[0]):
             return right if left[0] == "1" else left
@@ -276,6 +289,12 @@ class _Writer:
             return operands
         return self.operands(inner) if inner.op.name in ("reshape", "expand_dims") else operands
 
+    def is_repacked(self, node: Tensor, op: Op) -> bool:
+        """Whether an operation inside an equation, or one that gives a gradient its shape, only adds axes of size 1 or drops
+        them: what broadcasting needs, and no lecturer writes."""
+        sizes = [[size for size in x.shape if size != 1] for x in (node, *node.inputs)]
+        return op.name == "reshape" and sizes[0] == sizes[1] and node not in self.items
+
     def call(self, op: Op, operands: Sequence[Piece]) -> str:
         """Write a call: a name that is no symbol, operands, and attributes as text."""
         texts = [text for text, _ in operands]
@@ -312,28 +331,13 @@ class _Writer:
 
     def remark(self, node: Tensor, op: Op) -> None:
         """Keep what the line leaves out: attributes that its template does not write, and the axes of a sum."""
-        found = self.left_out(node, op)
+        template = op.written_tex(*node.inputs)
+        is_told = template == "{x}" or not (template or op.symbol in _OPERATORS) or self.is_repacked(node, op)
+        found = [] if is_told else left_out(node, op, template, self.batched)
         inlined = [x for x in node.inputs if x.op is not None and x not in self.shown]
         found += [text for x in inlined for text in self.written.remarks.get(x, ())]
         if found:
             self.written.remarks[node] = tuple(dict.fromkeys(found))
-
-    def left_out(self, node: Tensor, op: Op) -> list[str]:
-        template = op.written_tex(*node.inputs)
-        if template == "{x}" or not (template or op.symbol in _OPERATORS):
-            return []
-        if op.name == "sum_to":
-            return [_summed(node.inputs[0].shape, node.shape)]
-        if isinstance(op, ConvolveTransposed) and (padded := _padded(op, node)):
-            return [padded]
-        fields = {f.name: f for f in dataclasses.fields(op)} if op.attributes() else {}  # type: ignore[arg-type]
-        # A formula for one element says by its factor how large the windows are.
-        hidden = _SIZES | {"window"} if re.match(r"_\{\w+\} = ", template) else _SIZES
-        return [
-            f"{name} {value}"
-            for name, value in op.attributes().items()
-            if name not in hidden and f"{{{name}}}" not in template and value != fields[name].default
-        ]
 
 
 def _as_it_is(node: Tensor, axis: int) -> str:
@@ -360,22 +364,3 @@ def _ways(
         if len(ways) > 1 and node not in owners and not node.name and node.op is not None:
             found.setdefault(node, gradient_symbol(symbol(target), ways.index((id(user), place)) + 1))
     return found
-
-
-def _padded(op: ConvolveTransposed, node: Tensor) -> str:
-    """Return by how much the correlation that a transposed convolution is pads its image, where all sides are alike."""
-    windows = op.windows(node.shape, node.inputs[1].shape)
-    sides = {reach - 1 - pixels for reach, pair in zip(windows.reach, windows.padding, strict=True) for pixels in pair}
-    return f"padded by {sides.pop()}" if set(windows.stride) == {1} and len(sides) == 1 and op.groups == 1 else ""
-
-
-def _summed(large: tuple[int, ...], small: tuple[int, ...]) -> str:
-    """Return over which axes a tensor was summed."""
-    extra = len(large) - len(small)
-    axes = [*range(extra), *(extra + i for i, n in enumerate(small) if n == 1 and large[extra + i] != 1)]
-    names = [_AXES[axis] for axis in axes] if len(large) == len(_AXES) else []
-    if axes == [0]:
-        return "over the samples"
-    if not names:
-        return f"over axes {', '.join(map(str, axes))}" if len(axes) > 1 else f"over axis {axes[0]}" if axes else ""
-    return f"over {', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"over {names[0]}"

@@ -13,7 +13,7 @@ def plain_text(document: Document) -> str:
     """Return the document in lines, without the picture and the worksheet.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.notes.derive import document_of
+    >>> from tinygraph.notes.compose import document_of
     >>> text = plain_text(document_of(tg.load_model("notes_cnn")))
     >>> next(line for line in text.splitlines() if line.startswith("B10"))
     'B10  dP1 = conv(padded(dZ2), rot180(K2))  (padded by 1)'
@@ -46,7 +46,7 @@ def _block(block: Block) -> Iterator[str]:
         for number in block.numbers:
             note = f"  ({number.note})" if number.note else ""
             yield f"{shown(number.symbol.text)}  {number.shape}{note}"
-            yield aligned(number.rows)
+            yield aligned([(*row, *[""] * (len(number.rows[0]) - len(row))) for row in number.rows])
 
 
 def _cell(cell: str | Formula) -> str:

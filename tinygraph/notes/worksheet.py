@@ -55,7 +55,7 @@ def _sums(numeric: Subject, written: Written, lefts: set[str]) -> Iterator[Task]
             words: list[str | Formula] = [written.equation(node), " with "]
             numbers = [number_of(written.symbol(x), numeric.values[x]) for x in given]
             for i, number in enumerate(numbers):
-                words += ["" if i == 0 else ", ", matrix(number)]
+                words += ["" if i == 0 else " and ", matrix(number)]
             left = written.formula(written.characters[node])
             yield Task(tuple(words), left, (number_of(left, numeric.values[node]),))
 

@@ -162,7 +162,7 @@ class GlobalLpPool(GlobalPooling):
 
     p: float = 2.0
     formula: ClassVar[str] = "{p}-norm of {x} over its image"
-    tex: ClassVar[str] = r"\lVert {x} \rVert_{{p}}"
+    tex: ClassVar[str] = r"\lVert {x}\rVert_{{p}}"
     family: ClassVar[str] = "pooling"
     samples = staticmethod(lambda rng: [*_images(off_zero)(rng), *_images(off_zero, p=3)(rng)])
     edges = (

@@ -30,7 +30,7 @@ class LpPool(Pooling):
 
     p: float = 2.0
     unpool: ClassVar[type[AvgUnpool]]
-    formula: ClassVar[str] = "{p}-norm of {window} windows of {x}"
+    formula: ClassVar[str] = "{p}-norm of {x} in windows of size {window}"
     tex: ClassVar[str] = r"\operatorname{LpPool}_{{p}}({x})"
 
     def __post_init__(self) -> None:

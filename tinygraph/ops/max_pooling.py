@@ -75,7 +75,7 @@ class MaxPooling(Pooling):
 class MaxPool(MaxPooling):
     """What ``max_pool2d`` and its like for other numbers of axes are."""
 
-    formula: ClassVar[str] = "max of {window} windows of {x}"
+    formula: ClassVar[str] = "max of {x} in windows of size {window}"
     tex: ClassVar[str] = r"\operatorname{MaxPool}({x})"
 
     def shape(self, x: Value) -> Shape:

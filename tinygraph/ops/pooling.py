@@ -134,7 +134,7 @@ class AveragePooling(Pooling):
 class AvgPool(AveragePooling):
     """What ``avg_pool2d`` and its like for other numbers of axes are."""
 
-    formula: ClassVar[str] = "mean of {window} windows of {x}"
+    formula: ClassVar[str] = "mean of {x} in windows of size {window}"
     tex: ClassVar[str] = r"\operatorname{AvgPool}({x})"
 
     def shape(self, x: Value) -> Shape:
@@ -166,7 +166,7 @@ class AvgUnpool(AveragePooling):
     """What ``avg_unpool2d`` and its like for other numbers of axes are."""
 
     output_size: Any = field(kw_only=True)
-    formula: ClassVar[str] = "{x} shared out over {window} windows"
+    formula: ClassVar[str] = "{x} shared out over windows of size {window}"
 
     def shape(self, x: Value) -> Shape:
         require_images(self, (x,), 0, rank=self.rank)

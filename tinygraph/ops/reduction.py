@@ -11,12 +11,12 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position, summed
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
+from tinygraph.graph.registry import OPERATIONS
 from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape, summed_dtype
-from tinygraph.ops.elementwise import exp
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import distinct
-from tinygraph.ops.shape import broadcast_to, reshape
+from tinygraph.ops.shape import broadcast_to, reshape, transpose
 
 
 def _samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -185,7 +185,6 @@ class FirstExtreme(Op):
     axis: Axis = None
     largest: bool = True
     formula: ClassVar[str] = "{x} is the first extreme"
-    tex: ClassVar[str] = r"\mathbf{1}[{x} \text{ is the first extreme}]"
     samples = staticmethod(lambda rng: [Sample(distinct(rng, (2, 3, 2)), axis=(0, 2)), Sample(distinct(rng, (3, 4)))])
 
     def shape(self, x: Value) -> Shape:
@@ -194,6 +193,9 @@ class FirstExtreme(Op):
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return np.dtype(bool)
+
+    def written_tex(self, *inputs: Value) -> str:
+        return rf"\mathbf{{1}}[{{x}} \text{{ is the first {'maximum' if self.largest else 'minimum'}}}]"
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         which = "largest" if self.largest else "smallest"
@@ -225,6 +227,7 @@ class LogSumExp(Reduction):
     """
 
     name: ClassVar[str] = "logsumexp"
+    edges = (Edge(Sample([1e16, 1e16]), [0.5, 0.5]),)
     formula: ClassVar[str] = "log(sum(exp({x})))"
     tex: ClassVar[str] = r"\operatorname{logsumexp}({x})"
 
@@ -246,7 +249,17 @@ class LogSumExp(Reduction):
         return Explanation(reads=((0, cells),), formula=f"log of the sum of {len(cells)} exponentials")
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return self.spread(dy, x) * exp(x - self.spread(y, x))
+        return self.spread(dy, x) * self.shares(x)
+
+    def shares(self, x: Value) -> Value:
+        """Return softmax over all axes of the sum. ``exp(x - y)`` is that too, until log 2 is rounded away beside 1e16."""
+        axes = normalized_axes(self, x, self.axis)
+        if len(axes) == 1:
+            return OPERATIONS["softmax"](x, axis=axes[0])
+        order = (*(axis for axis in range(x.ndim) if axis not in axes), *axes)
+        moved = transpose(x, axes=order)
+        rows = reshape(moved, (*moved.shape[: x.ndim - len(axes)], self.count(x)))
+        return transpose(reshape(OPERATIONS["softmax"](rows), moved.shape), axes=tuple(np.argsort(order).tolist()))
 
 
 sum = Sum.function

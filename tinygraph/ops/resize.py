@@ -1,8 +1,10 @@
-"""Images in another size: each element a copy of the nearest one, or on the straight line between two."""
+"""Images in another size: each element a copy of the nearest one, or on a line between two or a curve between four."""
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -29,12 +31,13 @@ _ROUNDING: dict[str, Callable[[Any], Any]] = {
 @register
 @dataclass(frozen=True)
 class Resize(Op):
-    """Images ``(N, C, ...)`` at another ``size``, or at a ``scale`` of their own: copies of the nearest, or ``"linear"``.
+    """Images ``(N, C, ...)`` at another ``size``, or at a ``scale`` of their own: copies of the nearest, or between some.
 
     One number for all axes but the first two, or one for each; a scale may be a fraction, and the size is then rounded down.
     ``coordinates`` says where the element ``i`` of the result lies among those of ``x``: at ``(i + 1/2) / scale - 1/2``
     (``"half_pixel"``), at ``i / scale`` (``"asymmetric"``), or so that first and last stay first and last
-    (``"align_corners"``). ``rounding`` says which element is nearest to that; in mode ``"linear"`` the two beside it share.
+    (``"align_corners"``). ``rounding`` says which element is nearest to that; in mode ``"linear"`` the two beside it share,
+    in mode ``"cubic"`` the four, by the curve of bicubic interpolation (Keys, with a slope of -3/4 as in PyTorch).
     PyTorch's ``nearest`` is asymmetric with ``"floor"``. An element gets the gradients of all that it had a share in.
 
     Source: ONNX's ``Resize``. Raises ``AttributeValueError`` unless either size or scale is given, and ``ShapeError`` where
@@ -49,7 +52,7 @@ class Resize(Op):
 
     size: int | tuple[int, ...] | None = None
     scale: float | tuple[float, ...] | None = None
-    mode: Literal["nearest", "linear"] = "nearest"
+    mode: Literal["nearest", "linear", "cubic"] = "nearest"
     coordinates: Literal["half_pixel", "asymmetric", "align_corners"] = "half_pixel"
     rounding: Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"] = "round_prefer_floor"
     formula: ClassVar[str] = "resize({x})"
@@ -63,6 +66,7 @@ class Resize(Op):
             ((1, 1, 4), {"scale": 1.6, "coordinates": "asymmetric", "rounding": "floor"}),
             ((1, 2, 5), {"size": 2, "rounding": "ceil"}),
             ((1, 2, 3), {"size": 4, "mode": "linear", "coordinates": "align_corners"}),
+            ((1, 1, 5), {"scale": 1.6, "mode": "cubic"}),
         )
     )
 
@@ -81,7 +85,7 @@ class Resize(Op):
         return (*x.shape[:2], *(size for size, _, _ in self._steps(x)))
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
-        return np.result_type(x.dtype, *([0.0] if self.mode == "linear" else []))
+        return np.result_type(x.dtype, *([] if self.mode == "nearest" else [0.0]))
 
     def _steps(self, x: Value) -> list[tuple[int, float, int]]:
         """Return for each resized axis its new size, and its scale as a quotient, which for sizes is exact."""
@@ -100,7 +104,7 @@ class Resize(Op):
         return steps
 
     def places(self, x: Value) -> list[tuple[int, list[tuple[Any, Any]]]]:
-        """Return each resized axis with the elements along it that are copied, and with which shares: one list or two."""
+        """Return each resized axis with the elements along it that are copied, and with which shares: one, two or four."""
         found = []
         for axis, (size, new, old) in enumerate(self._steps(x), start=2):
             last, column = x.shape[axis] - 1, (-1, *[1] * (len(x.shape) - 1 - axis))
@@ -112,13 +116,15 @@ class Resize(Op):
             if self.mode == "nearest":
                 found.append((axis, [(_within(_ROUNDING[self.rounding](at), last), 1)]))
                 continue
-            below = np.floor(np.clip(at, 0, last))
-            share = (np.clip(at, 0, last) - below).astype(self.result_dtype(x)).reshape(column)
-            found.append((axis, [(_within(below, last), 1 - share), (_within(below + 1, last), share)]))
+            at = np.clip(at, 0, last) if self.mode == "linear" else at
+            below = np.floor(at)
+            share = (at - below).astype(self.result_dtype(x)).reshape(column)
+            shares = {0: 1 - share, 1: share} if self.mode == "linear" else _cubic(share)
+            found.append((axis, [(_within(below + i, last), part) for i, part in shares.items()]))
         return found
 
     def forward(self, x: Value) -> Value:
-        x = floating(x) if self.mode == "linear" else x
+        x = x if self.mode == "nearest" else floating(x)
         for axis, shares in self.places(x):
             x = sum(np.take(x, indices, axis) * share for indices, share in shares)
         return x
@@ -126,8 +132,21 @@ class Resize(Op):
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         for axis, shares in self.places(x):
             parts = [scatter_add(dy * share, indices, x.shape[axis], axis) for indices, share in shares]
-            dy = parts[0] + parts[1] if len(parts) > 1 else parts[0]
+            dy = functools.reduce(operator.add, parts)
         return dy
+
+
+def _cubic(share: Any) -> dict[int, Any]:
+    """Return the shares of the four elements around a place, by their distance from the one before it."""
+    a = -0.75
+
+    def near(d: Any) -> Any:
+        return ((a + 2) * d - (a + 3)) * d * d + 1
+
+    def far(d: Any) -> Any:
+        return ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+
+    return {-1: far(1 + share), 0: near(share), 1: near(1 - share), 2: far(2 - share)}
 
 
 def _within(at: Any, last: int) -> Any:

@@ -99,7 +99,7 @@ class Standardize(Op):
     axis: Axis = -1
     epsilon: float = 1e-5
     formula: ClassVar[str] = "({x} − mean({x})) / √(variance({x}) + {epsilon})"
-    tex: ClassVar[str] = r"\frac{{x} - \operatorname{mean}({x})}{\sqrt{\operatorname{Var}({x}) + \varepsilon}}"
+    tex: ClassVar[str] = r"\frac{{x} - \operatorname{mean}({x})}{\sqrt{\operatorname{Var}({x}) + {epsilon}}}"
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(
         each(
@@ -135,9 +135,9 @@ class Standardize(Op):
         along = tuple(slice(None) if axis in axes else i for axis, i in enumerate(index))
         cells = np.arange(x.size).reshape(x.shape)[along].reshape(-1)
         numbers = np.asarray(x, np.float64).reshape(-1)[cells]
-        own, deviation = position(index, x.shape), np.sqrt(numbers.var() + self.epsilon)
-        formula = f"({{0}} − {numbers.mean():.4g}) / {deviation:.4g}, of mean and deviation of {len(cells)}"
-        return Explanation(reads=(one(0, own), (0, cells[cells != own])), formula=formula)
+        deviation = np.sqrt(numbers.var() + self.epsilon)
+        formula = f"({{0}} − mean {numbers.mean():.4g}) / deviation {deviation:.4g}, both of {len(cells)} elements"
+        return Explanation(reads=(one(0, position(index, x.shape)), (0, cells)), formula=formula)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         deviation = sqrt(variance(x, axis=self.axis, keepdims=True) + self.epsilon)

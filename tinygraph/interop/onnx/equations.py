@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
-import keyword
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import lay_out
-from tinygraph.interop.onnx.batch import Fail, Size, followed
+from tinygraph.interop.onnx.batch import Fail, Size, common, followed
 from tinygraph.interop.onnx.importer import Imported
+from tinygraph.interop.onnx.names import Labels, Names
 from tinygraph.interop.onnx.tensors import Array
 from tinygraph.ops.activation import Softmax
-from tinygraph.ops.shape import Reshape
-
-
-class Names:
-    """Names for equations, each for one thing: those of the file with what Python's names cannot hold left out."""
-
-    def __init__(self) -> None:
-        self.taken: set[str] = set()
-
-    def new(self, name: str) -> str:
-        """Return a name that is like ``name``, and none that has been given before.
-
-        >>> names = Names()
-        >>> names.new("/layer1/Conv_output_0"), names.new("layer1/Conv"), names.new("12"), names.new("relu")
-        ('layer1_Conv', 'layer1_Conv_2', 't12', 'relu_2')
-        """
-        plain = re.sub(r"_output_0$", "", re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_"))
-        plain = plain if plain and not plain[0].isdigit() else f"t{plain}"
-        numbered = itertools.chain([plain], (f"{plain}_{i}" for i in itertools.count(2)))
-        found = next(n for n in numbered if n not in self.taken and n not in OPERATIONS and not keyword.iskeyword(n))
-        self.taken.add(found)
-        return found
+from tinygraph.ops.shape import BroadcastTo, Reshape
 
 
 @dataclass
@@ -59,18 +36,24 @@ class Written:
     logits: str = ""
 
 
-def written(recordings: Sequence[Imported], batches: Sequence[int], fail: Fail) -> Written:
-    """Return what was recorded for one size of batch, or for two, as equations that hold for every size."""
+def written(recordings: Sequence[Imported], batches: Sequence[int], proto: Any, fail: Fail) -> Written:
+    """Return what was recorded for one size of batch, or for two, as equations that hold for every size.
+
+    ``proto`` is the graph of the file, which says what values are called.
+    """
     graphs = [Graph(list(recording.outputs.values())) for recording in recordings]
     if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
         fail("its graph is not the same for every size of batch; give its inputs fixed sizes")
-    writer = _Writer(recordings, batches, fail)
+    known = set(graphs[0].nodes)
+    labels = Labels(proto, [name for x, (name, inner) in recordings[0].names.items() if x in known and not inner])
+    writer = _Writer(recordings, batches, labels, fail)
     return writer.write(graphs)
 
 
 class _Writer:
-    def __init__(self, recordings: Sequence[Imported], batches: Sequence[int], fail: Fail) -> None:
+    def __init__(self, recordings: Sequence[Imported], batches: Sequence[int], labels: Labels, fail: Fail) -> None:
         self.imported, self.recordings, self.batches, self.fail = recordings[0], recordings, batches, fail
+        self.labels = labels
         self.names = Names()
         self.copies: dict[Tensor, Tensor] = {}
         self.numbers: dict[Tensor, str] = {}
@@ -80,8 +63,15 @@ class _Writer:
     def write(self, graphs: Sequence[Graph]) -> Written:
         first = graphs[0]
         numbers = _numbers(first)
-        for nodes in zip(*(graph.nodes for graph in graphs), strict=True):
+        everything = list(zip(*(graph.nodes for graph in graphs), strict=True))
+        for nodes in everything:
+            # Inputs first: they keep their names, and say what the size of the batch is called.
+            if nodes[0].kind == "input":
+                self.copies[nodes[0]] = self._leaf(nodes, None)
+        for nodes in everything:
             node = nodes[0]
+            if node in self.copies:
+                continue
             self.copies[node] = self._leaf(nodes, numbers.get(node)) if node.op is None else self._node(nodes)
         outputs = {name: self.copies[node] for name, node in self.imported.outputs.items()}
         for name, copy in outputs.items():
@@ -99,17 +89,11 @@ class _Writer:
     def _leaf(self, nodes: Sequence[Tensor], number: str | None) -> Tensor:
         leaf = nodes[0]
         if leaf.kind == "constant":
-            values = [node.value for node in nodes]
-            self._check_same(values)
-            copy = Tensor("constant", value=np.asarray(values[0]))
-            if number is not None:
-                self.numbers[copy] = number
-                return copy
-            copy.name = self.names.new("constant")
-            self.written.state[copy.name] = copy.value
-            return copy
+            return self._constant([node.value for node in nodes], number)
         name = leaf.name or ""
-        copy = Tensor("input", None, (), None, leaf.shape, leaf.dtype, self.names.new(name))
+        weight = self.imported.weights.get(name) if leaf.kind != "input" else None
+        label = name if weight is None or weight.reader is None else self.labels.of_weight(name, weight.reader)
+        copy = Tensor("input", None, (), None, leaf.shape, leaf.dtype, self.names.new(label))
         assert copy.name is not None
         if leaf.kind in ("parameter", "state"):
             arrays = self.written.parameters if leaf.kind == "parameter" else self.written.state
@@ -121,6 +105,24 @@ class _Writer:
             self.batch = self.batch or (f"{copy.name}.shape[0]" if nodes[-1].shape != leaf.shape else "")
         return copy
 
+    def _constant(self, values: Sequence[Array], number: str | None) -> Tensor:
+        """Return a number as it is, and an array as state; one number for each sample is spread over the batch."""
+        shapes = [value.shape for value in values]
+        spread = len(set(shapes)) > 1 and all((value == values[0].flat[0]).all() for value in values)
+        kept = values[0].flat[0] if spread else values[0]
+        if not spread:
+            self._check_same(values)
+        copy = Tensor("constant", value=np.asarray(kept))
+        if number is not None:
+            self.numbers[copy] = number
+            return copy
+        copy.name = self.names.new("constant")
+        self.written.state[copy.name] = copy.value
+        if not spread:
+            return copy
+        to = common(shapes, self.batches, self.batch, self.fail)
+        return Tensor("node", BroadcastTo(to), (copy,), None, shapes[0], copy.dtype, None)
+
     def _check_same(self, values: Sequence[Array]) -> None:
         if not all(_same(value, values[0]) for value in values):
             self.fail("a number in it is computed from the size of the batch; give its inputs fixed sizes")
@@ -128,13 +130,15 @@ class _Writer:
     def _node(self, nodes: Sequence[Tensor]) -> Tensor:
         node = nodes[0]
         op = followed([each.op for each in nodes if each.op is not None], self.batches, self.batch, self.fail)
-        if isinstance(op, Reshape) and isinstance(op.to, tuple) and -1 not in op.to:
-            # One size that follows the batch need not be written.
-            if sum(isinstance(size, Size) for size in op.to) == 1:
-                op = Reshape(tuple(-1 if isinstance(size, Size) else size for size in op.to))
+        if isinstance(op, Reshape) and isinstance(op.to, tuple) and any(isinstance(size, Size) for size in op.to):
+            # One size that follows the batch need not be written; the others are known.
+            to = common([each.shape for each in nodes], self.batches, self.batch, self.fail)
+            if sum(isinstance(size, Size) for size in to) == 1:
+                op = Reshape(tuple(-1 if isinstance(size, Size) else size for size in to))
         name = self.imported.names.get(node)
         inputs = tuple(self.copies[x] for x in node.inputs)
-        return Tensor("node", op, inputs, None, node.shape, node.dtype, self.names.new(name) if name else None)
+        label = self.names.new(self.labels.of(*name)) if name else None
+        return Tensor("node", op, inputs, None, node.shape, node.dtype, label)
 
     def _follow(self) -> None:
         """Let running statistics follow the batches of a training, as the operator that wrote them did."""
@@ -187,9 +191,9 @@ def _unfit(node: Tensor, numbers: Mapping[Tensor, str]) -> Iterable[Tensor]:
     large = [x for x in written if x.shape]
     elementwise = node.op is not None and node.op.elementwise
     fits = elementwise and np.broadcast_shapes(*(x.shape for x in others)) == node.shape
-    unfit = [] if fits else large
+    unfit = set() if fits else set(large)
     for x in written:
         weak = np.result_type(*(other.dtype for other in others), x.value.flat[0].item())
-        if weak != x.dtype and x not in unfit:
-            unfit.append(x)
+        if weak != x.dtype:
+            unfit.add(x)
     return unfit

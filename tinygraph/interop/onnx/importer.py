@@ -12,9 +12,11 @@ import numpy as np
 from tinygraph.errors import OnnxError, TinygraphError, listing, nearest
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.functions import body_of, is_defined
+from tinygraph.interop.onnx.names import Reader, is_invented_number
 from tinygraph.interop.onnx.node import Node, Value, is_constant
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
+from tinygraph.interop.onnx.recurrent import MOST_STEPS
 from tinygraph.interop.onnx.table import OPERATORS
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, Array
 from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
@@ -37,6 +39,7 @@ class Weight:
     name: str
     array: Array
     tensor: Tensor | None = None
+    reader: Reader | None = None
     follows: Tensor | None = None
     statistic: str = ""
     momentum: float = 0.1
@@ -54,11 +57,14 @@ class Weight:
 
 @dataclass
 class Imported:
-    """What came of a graph: its outputs by name, its weights, and the name of every tensor that the file names."""
+    """What came of a graph: its outputs by name, its weights, and the name of every tensor that the file names.
+
+    What is computed inside a node has the name of the node's result, and one of its own there.
+    """
 
     outputs: dict[str, Value]
     weights: dict[str, Weight]
-    names: dict[Tensor, str] = field(default_factory=dict)
+    names: dict[Tensor, tuple[str, str]] = field(default_factory=dict)
 
 
 def nodes_of(file: File, outputs: Iterable[str]) -> list[Node]:
@@ -82,7 +88,8 @@ def _check_known(nodes: Iterable[Node]) -> None:
         return
     first, others = unknown[0], sorted({node.op_type for node in unknown} - {unknown[0].op_type})
     also = f"; nor for {listing(others)}" if others else ""
-    hint = nearest(first.op_type, OPERATORS) if first.proto.domain in _DOMAINS else ""
+    misspelt = first.proto.domain in _DOMAINS and not package().defs.has(first.op_type)
+    hint = nearest(first.op_type, OPERATORS) if misspelt else ""
     first.fail(f"there is no operation for it{hint}{also} (docs/onnx_operators.md lists those that there are)")
 
 
@@ -155,10 +162,10 @@ class Importer:
         self.file, self.dtype = file, dtype
         self.values: dict[str, Value] = dict(leaves)
         self.weights: dict[str, Weight] = {}
-        self.names: dict[Tensor, str] = {}
+        self.names: dict[Tensor, tuple[str, str]] = {}
         # In files of tinygraph's own, results that had no name in the model need none again.
         self._unnamed = UNNAMED if file.proto.producer_name == PRODUCER else "\0"
-        self._left = 2 * MOST_ELEMENTS
+        self._left, self._steps = 2 * MOST_ELEMENTS, MOST_STEPS
         # Tensors that depend on weights alone.
         self._free: set[Tensor] = set()
 
@@ -176,7 +183,9 @@ class Importer:
         kept = told.get(STATE, "").split()
         for tensor in self.file.proto.graph.initializer:
             if tensor.name in needed and tensor.name not in self.values:
-                self._keep(tensor.name, self._typed(self.file.array(tensor)), weight=tensor.name not in kept)
+                array = self._typed(self.file.array(tensor))
+                weight = not (tensor.name in kept or is_invented_number(tensor.name, array.size) or _is_mask(array))
+                self._keep(tensor.name, array, weight)
 
     def _typed(self, array: Array) -> Array:
         if self.dtype is None or array.dtype != np.float32:
@@ -192,7 +201,7 @@ class Importer:
             if weight and value.dtype.kind == "f" and value.ndim and value.size:
                 value = self.weights[name] = Weight(name, value)
         elif isinstance(value, Tensor) and value.op is not None and not name.startswith(self._unnamed):
-            self.names.setdefault(value, name)
+            self.names.setdefault(value, (name, ""))
         self.values[name] = value
 
     def _do(self, node: Node) -> None:
@@ -216,6 +225,10 @@ class Importer:
         else:
             results = self._called(node, operator.rule, self._operands(node, given))
         results = results if isinstance(results, tuple) else (results,)
+        self._steps -= node.steps
+        if self._steps < 0:
+            node.fail(f"the recurrent layers of the file have more than {MOST_STEPS:,} steps to be written out")
+        self.names |= {x: (node.result, name) for x, name in node.called.items() if x not in self.names}
         if not recorded or self._free.issuperset(x for x in given if isinstance(x, Tensor)):
             # Weights alone: computed once, when the model is recorded.
             self._free.update(x for x in results if isinstance(x, Tensor))
@@ -234,6 +247,7 @@ class Importer:
                 known = place in operator.constants
                 columns = images if place in operator.columns else 0
                 state = place in operator.state and x.tensor is None
+                x.reader = x.reader or Reader(node.result, node.op_type, place)
                 x = x.array if known else x.recorded(columns, "state" if state else "parameter")
             operands.append(x)
         for place, statistic in operator.state.items():
@@ -273,6 +287,7 @@ class Importer:
     def _called(self, node: Node, rule: Callable[..., Any], operands: list[Value]) -> Any:
         if self.dtype is not None:
             node.float32 = self.dtype
+        node.called = {}
         try:
             with np.errstate(all="ignore"):
                 return rule(node, *operands)
@@ -285,6 +300,11 @@ class Importer:
 
     def _tensor(self, value: Value) -> Value:
         return value.recorded() if isinstance(value, Weight) else value
+
+
+def _is_mask(array: Array) -> bool:
+    """Whether an array holds infinity, as what hides places from an attention does, and no weight."""
+    return array.dtype.kind == "f" and bool(np.isinf(array if any(array.strides) else array.flat[:1]).any())
 
 
 def _makes_weights(node: Node, given: list[Value], value: Value) -> bool:

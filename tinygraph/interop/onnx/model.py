@@ -26,6 +26,8 @@ from tinygraph.model.model import Model
 # What a file that tinygraph wrote says of itself.
 OUTPUT, LOSS, TITLE = "tinygraph.output", "tinygraph.loss", "tinygraph.title"
 _REAL = ("float32", "float64")
+# What exporters call a graph for want of a name.
+_NAMELESS = {"graph", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"}
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def declared_in(
     batch = _fixed_batch(shapes)
     batches = BATCHES if batch is None else (batch,)
     recordings = [_recorded(file, shapes, count, wanted, nodes, kind) for count in batches]
-    text = written(recordings, batches, file.fail)
+    text = written(recordings, batches, file.proto.graph, file.fail)
     added = loss is not None and loss not in outputs
     labels = _add_loss(file, text, loss or "", chosen, recordings[0], batch) if added else {}
     tables = _tables(file, told, text, shapes, batch, labels)
@@ -108,7 +110,10 @@ def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtyp
                 size = given.get(symbol, "")
             sizes.append(size)
             if place and not isinstance(size, int):
-                open_sizes.append(f"axis {place} of input {name!r} has no size; give it: sizes={{{symbol!r}: ...}}")
+                open_sizes.append(
+                    f"axis {place} of input {name!r} has no size; give it: sizes={{{symbol!r}: ...}}, "
+                    f"or tinygraph import --size {symbol}=..."
+                )
         shapes[name] = InputShape(name, tuple(sizes), kind)
     if not shapes:
         file.fail("its output does not depend on any input")
@@ -187,7 +192,7 @@ def _tables(
         inputs[text.inputs[name]] = table if batched else table | {"batched": False}
     tables: dict[str, Any] = {
         "name": told.get("tinygraph.name") or Path(file.name).stem,
-        "title": told.get(TITLE) or file.proto.graph.name,
+        "title": told.get(TITLE) or ("" if file.proto.graph.name in _NAMELESS else file.proto.graph.name),
         "dtype": dtype,
         "inputs": inputs | labels,
         "parameters": {name: _drawn(array) for name, array in text.parameters.items()},
@@ -210,7 +215,9 @@ def _drawn(array: Array) -> dict[str, Any]:
     if not any(array.strides) or (array == array.flat[0]).all():
         known = {0.0: "zeros", 1.0: "ones"}
         return table | ({"init": known[first]} if first in known else {"init": "constant", "value": first})
-    return table | {"init": "he_normal" if array.ndim > 1 else "zeros"}
+    # A column of one number for each channel is a bias.
+    matrix = array.ndim > 1 and array.shape[1:] not in ((1,), (1, 1), (1, 1, 1))
+    return table | {"init": "he_normal" if matrix else "zeros"}
 
 
 def _kept(array: Array, dtype: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tinygraph.errors import OnnxError
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.package import package
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, array_of, dtype_of
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, array_of, dtype_of
 
 Array = npt.NDArray[Any]
 # A constant, an array, or a tensor that is recorded; ``None`` for an input that is left out.
@@ -51,6 +51,9 @@ class Node:
         self.op_type: str = proto.op_type
         self.inputs: tuple[str, ...] = tuple(proto.input)
         self.outputs: tuple[str, ...] = tuple(proto.output)
+        # Tensors that a rule gives a name to, after that of the node, and the steps that it writes out.
+        self.called: dict[Tensor, str] = {}
+        self.steps = 0
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -109,6 +112,13 @@ class Node:
             self.fail(f"its result would have the shape {sizes}")
         return sizes
 
+    def check_places(self, sizes: Sequence[int], what: str) -> None:
+        """Fail where there would be absurdly many places to follow one by one; ``what`` says of what."""
+        if any(size < 0 for size in sizes) or math.prod(sizes) > MOST_PLACES:
+            self.fail(
+                f"it would have {' x '.join(f'{size:,}' for size in sizes)} {what}; at most {MOST_PLACES:,} are followed"
+            )
+
     def wants(self, place: int) -> bool:
         """Whether anything may read the output at ``place``."""
         return place < len(self.outputs) and bool(self.outputs[place])
@@ -120,9 +130,20 @@ class Node:
             self.fail(f"axis {axis} is out of range for shape {tuple(x.shape)}")
         return axis % ndim if ndim else 0
 
+    @property
+    def result(self) -> str:
+        """The name of the first of its results that has one."""
+        return next(filter(None, self.outputs), "")
+
+    def call(self, x: Value, name: str) -> Value:
+        """Give a tensor inside the node a name, which follows that of the node, and return it."""
+        if isinstance(x, Tensor):
+            self.called.setdefault(x, name)
+        return x
+
     def describe(self) -> str:
         """Return the node for a message: its name or place, operator and operator set."""
-        name = self.proto.name or next(filter(None, self.outputs), "")
+        name = self.proto.name or self.result
         domain = f"{self.proto.domain}." if self.proto.domain else ""
         return f"node {name!r} ({domain}{self.op_type}, opset {self.opset})"
 

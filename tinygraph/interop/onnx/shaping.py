@@ -229,6 +229,8 @@ def split(n: Node, x: Value, sizes: Value = None) -> tuple[Value, ...]:
     given = axes_of(n, sizes, "split")
     if given is None:
         count = n.get("num_outputs", parts)
+        if count != parts:
+            n.fail(f"it splits into {count:,} parts and has {parts} outputs")
         each = -(-x.shape[axis] // count)
         given = [min(each, max(x.shape[axis] - i * each, 0)) for i in range(count)]
     if len(given) != parts or sum(given) != x.shape[axis] or min(given) < 0:
@@ -269,6 +271,7 @@ def _fill(n: Node, value: Value) -> float:
 def one_hot(n: Node, indices: Value, depth: Value, values: Value) -> Value:
     """OneHot: the second of two values where the new axis counts the index, the first elsewhere."""
     count = int(whole(n, depth.astype(np.int64), "its depth")[0])
+    n.check_places((count,), "classes")
     axis = n.axis(n.get("axis", -1), indices, extra=1)
     places = np.arange(count).reshape((count,) + (1,) * (indices.ndim - axis))
     indices = el.cast(indices, "int64")

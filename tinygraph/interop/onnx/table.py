@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinygraph.interop.onnx import elementwise as ew
 from tinygraph.interop.onnx import losses as ls
 from tinygraph.interop.onnx import norms as nm
+from tinygraph.interop.onnx import recurrent as rc
 from tinygraph.interop.onnx import reducing as rd
 from tinygraph.interop.onnx import shaping as sp
 from tinygraph.interop.onnx import windows as wn
@@ -152,6 +153,10 @@ OPERATORS: dict[str, Op] = {
     "LRN": Op(nm.local_response_normalization),
     "MeanVarianceNormalization": Op(nm.mean_variance_normalization),
     "RMSNormalization": Op(nm.rms_normalization),
+    # Sequences, step by step.
+    "GRU": Op(rc.unrolled(rc.gru, 3, ("Sigmoid", "Tanh"), bias_apart=True), since=7),
+    "LSTM": Op(rc.unrolled(rc.lstm, 4, ("Sigmoid", "Tanh", "Tanh")), since=7),
+    "RNN": Op(rc.unrolled(rc.rnn, 1, ("Tanh",)), since=7),
     # Windows over images.
     "AveragePool": Op(wn.average_pool),
     "Conv": Op(wn.conv, columns=(2,)),

@@ -37,6 +37,8 @@ DTYPES: dict[int, np.dtype[Any]] = {
 NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 # More than this in one array that a file only claims, or computes from small numbers, is taken for an attack or a mistake.
 MOST_ELEMENTS = 1 << 28
+# The same for what is followed element by element already when a graph is recorded, such as the windows of an image.
+MOST_PLACES = 1 << 26
 _EXTERNAL = 1
 Fail = Callable[[str], NoReturn]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from tinygraph.errors import listing
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.interop.onnx.node import Node, Rule, Value
 from tinygraph.interop.onnx.shaping import whole
@@ -14,6 +15,10 @@ from tinygraph.ops import indexing as ix
 from tinygraph.ops import shape as sh
 from tinygraph.ops.resize import resize as resized
 
+# ONNX's coordinates as ours; PyTorch's differ from the first where one pixel alone is asked for.
+_COORDINATES = {name: name for name in ("half_pixel", "asymmetric", "align_corners")} | {
+    "pytorch_half_pixel": "half_pixel"
+}
 Pairs = tuple[tuple[int, int], ...]
 
 
@@ -36,6 +41,7 @@ def conv_transpose(n: Node, x: Value, k: Value, b: Value = None) -> Value:
     extra = _sizes(n, "output_padding", axes, 0)
     spans = zip(x.shape[2:], stride, dilation, k.shape[2:], extra, strict=True)
     full = tuple((size - 1) * s + d * (kk - 1) + 1 + e for size, s, d, kk, e in spans)
+    n.check_places(full, "pixels in its result")
     options = {"stride": stride, "dilation": dilation, "groups": n.get("group", 1), "output_padding": extra}
     pairs = _transposed_pads(n, x, full, stride)
     if all(a == c and a >= 0 for a, c in pairs):
@@ -92,6 +98,9 @@ def _pool(n: Node, x: Value, name: str, **options: Any) -> Value:
         # What is not padded need not be told how padding counts.
         options.pop("count_include_pad", None)
     stride = _sizes(n, "strides", axes)
+    pairs = padding if isinstance(padding, tuple) else ((0, 0),) * axes
+    for size, pair, k, s in zip(x.shape[2:], pairs, window, stride, strict=True):
+        n.check_places(((size + sum(pair)) // max(s, 1) + 1, k), "windows and pixels in each")
     if isinstance(padding, tuple) and any(sum(pair) > size for pair, size in zip(padding, window, strict=True)):
         # Windows that may lie in the padding alone: what they find there is written out.
         if name.startswith("avg") and not options.get("count_include_pad"):
@@ -113,31 +122,41 @@ def global_lp_pool(n: Node, x: Value) -> Value:
 
 
 def resize(n: Node, x: Value, roi: Value = None, scales: Value = None, sizes: Value = None) -> Value:
-    """Resize and Upsample, to copies of the nearest pixel or between two."""
+    """Resize and Upsample, to copies of the nearest pixel, or between two or four."""
     if n.op_type == "Upsample" or n.opset < 11:
         scales = roi
     mode, coordinates = n.get("mode", "nearest"), n.get("coordinate_transformation_mode", "half_pixel")
     rounding = n.get("nearest_mode", "round_prefer_floor")
     if n.opset < 11:
         coordinates, rounding = "asymmetric", "floor"
-    if mode not in ("nearest", "linear") or coordinates not in ("half_pixel", "asymmetric", "align_corners"):
-        n.fail(f"known are 'nearest' and 'linear', by whole pixels or corners; found {mode!r}, {coordinates!r}")
+    if coordinates not in _COORDINATES:
+        n.fail(f"coordinate_transformation_mode {coordinates!r} is not known; known are {listing(_COORDINATES)}")
+    if mode == "cubic" and (n.number("cubic_coeff_a", -0.75) != -0.75 or n.get("exclude_outside", 0)):
+        n.fail("cubic_coeff_a other than -0.75, and exclude_outside, are not known")
     if n.get("keep_aspect_ratio_policy", "stretch") != "stretch" or n.get("antialias", 0):
         n.fail("keep_aspect_ratio_policy and antialias are not known")
-    options = {"mode": mode, "coordinates": coordinates, "rounding": rounding}
+    options = {"mode": mode, "coordinates": _COORDINATES[coordinates], "rounding": rounding}
     if sizes is not None and sizes.size:
         to = _on_all_axes(n, list(x.shape), whole(n, sizes, "its sizes"))
         if tuple(to[:2]) != tuple(x.shape[:2]):
             n.fail(f"samples and channels keep their sizes; found {tuple(to)} for {tuple(x.shape)}")
-        return resized(x, size=tuple(n.checked_size(to[2:])), **options)
+        return resized(x, size=_checked_pixels(n, to[2:], coordinates), **options)
     given = n.get("scales", []) if scales is None else scales.ravel()
     factors = _on_all_axes(n, [1.0] * x.ndim, [float(str(f)) for f in given])
     if factors[:2] != [1.0, 1.0]:
         n.fail(f"samples and channels keep their sizes; found scales {factors}")
     if coordinates == "align_corners" and any(size * f % 1 for size, f in zip(x.shape, factors, strict=True)):
         n.fail(f"corners are aligned where sizes come out whole; found scales {factors} of {tuple(x.shape)}")
-    n.checked_size([int(size * f) for size, f in zip(x.shape, factors, strict=True)])
+    _checked_pixels(n, [int(size * f) for size, f in zip(x.shape[2:], factors[2:], strict=True)], coordinates)
     return resized(x, scale=tuple(factors[2:]), **options)
+
+
+def _checked_pixels(n: Node, sizes: list[int], coordinates: str) -> tuple[int, ...]:
+    """Return the sizes of images, or fail for those that are absurd or that PyTorch's coordinates tell apart."""
+    n.check_places(sizes, "pixels in an image")
+    if coordinates == "pytorch_half_pixel" and 1 in sizes:
+        n.fail("for a size of 1, 'pytorch_half_pixel' is not known; 'half_pixel' is")
+    return tuple(sizes)
 
 
 def _on_all_axes(n: Node, unchanged: list[Any], given: list[Any]) -> list[Any]:
@@ -158,6 +177,7 @@ def _axes(n: Node, x: Value) -> int:
     """Return over how many axes windows move."""
     if not 3 <= x.ndim <= 5:
         n.fail(f"windows move over one to three axes here; found shape {tuple(x.shape)}")
+    n.check_places(x.shape[2:], "pixels in an image")
     return int(x.ndim) - 2
 
 
@@ -180,6 +200,7 @@ def _padding(n: Node, window: list[int]) -> Any:
     pads = n.get("pads", [0] * 2 * axes)
     if auto != "NOTSET" or len(pads) != 2 * axes:
         n.fail(f"its pads must hold {2 * axes} sizes, or a known auto_pad; found {pads} and {auto!r}")
+    n.check_places([max(abs(pad), 1) for pad in pads], "pixels of padding")
     return tuple((pads[i], pads[i + axes]) for i in range(axes))
 
 

@@ -27,10 +27,21 @@ function numbersOf(array, scene) {
 
 const tableCache = new Map();
 
+// Distances come in short where all cells lie equally far apart.
+function distancesOf(cells) {
+  return Array.isArray(cells) ? cells : Array.from({ length: cells.count }, (_, i) => i * cells.step);
+}
+
 // JSON has no NaN and no infinity: they come as words.
 function revived(pattern) {
-  const part = (found) => ({ ...found, weight: Array.isArray(found.weight) ? found.weight.map(Number) : Number(found.weight), values: found.values && found.values.map(Number) });
-  return { ...pattern, parts: pattern.parts.map(part), slopes: (pattern.slopes || []).map(part) };
+  const part = (found) => ({
+    ...found,
+    cells: found.cells.map(distancesOf),
+    weight: Array.isArray(found.weight) ? found.weight.map(Number) : Number(found.weight),
+    values: found.values && found.values.map(Number),
+  });
+  const reads = (pattern.reads || []).map((read) => ({ ...read, cells: distancesOf(read.cells) }));
+  return { ...pattern, parts: pattern.parts.map(part), slopes: (pattern.slopes || []).map(part), reads };
 }
 
 function tableOf(array, scene) {
@@ -59,7 +70,7 @@ function originOf(array, at, scene) {
   return {
     parts: pattern.parts.map(part),
     slopes: pattern.slopes.map(part),
-    reads: (pattern.reads || []).map((read) => ({ node: read.node, cells: moved(read.cells) })),
+    reads: pattern.reads.map((read) => ({ node: read.node, cells: moved(read.cells) })),
     reason: pattern.reason || "",
     formula: pattern.formula || "",
   };
@@ -97,7 +108,7 @@ function operandsOf(array, scene) {
   const found = new Set();
   for (const pattern of table.patterns) {
     for (const part of [...pattern.parts, ...pattern.slopes]) part.nodes.forEach((node) => found.add(node));
-    for (const read of pattern.reads || []) found.add(read.node);
+    for (const read of pattern.reads) found.add(read.node);
   }
   found.delete(array);
   return [...found];
@@ -111,7 +122,7 @@ function placesOf(user, scene, array) {
   if (!placesCache.has(key)) {
     placesCache.set(key, tableOf(user, scene).patterns.map((pattern) => {
       const columns = [...pattern.parts, ...pattern.slopes].flatMap((part) => part.nodes.map((node, i) => [node, part.cells[i]]));
-      columns.push(...(pattern.reads || []).map((read) => [read.node, read.cells]));
+      columns.push(...pattern.reads.map((read) => [read.node, read.cells]));
       return columns.flatMap(([node, distances], column) => (node === array ? [[column, new Set(distances)]] : []));
     }));
   }

@@ -37,14 +37,14 @@ const move = (text, label, to) => {
   made.addEventListener("click", () => go(to()));
   return made;
 };
-const backButton = move("◀ Back", "One step back (left arrow)", () => state.step - 1);
+const backButton = move("◀ Previous", "One step back (left arrow)", () => state.step - 1);
 const nextButton = move("Next ▶", "One step on (right arrow)", () => state.step + 1);
 const firstBackward = STEPS.findIndex((step) => step.phase === "backward");
 
 const bar = element("div", { class: "bar", role: "group", "aria-label": "Steps" },
   backButton, nextButton, slider, place,
-  move("Forward", "To the first step (Home)", () => 0),
-  firstBackward < 0 ? null : move("Backward", "To the first step of the backward pass", () => firstBackward));
+  move("Forward pass", "To the first step (Home)", () => 0),
+  firstBackward < 0 ? null : move("Backward pass", "To the first step of the backward pass", () => firstBackward));
 const choices = element("div", { class: "bar choices" },
   DATA.scenes.length > 1 ? element("label", {}, "Numbers of ", sampleChooser) : null,
   DATA.scenes.some((scene) => scene.updated) ? updateChooser : null,

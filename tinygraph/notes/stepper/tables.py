@@ -25,7 +25,8 @@ from tinygraph.notes.stepper.origins import Origins
 class Table:
     """The origins of the first ``len(which)`` elements of an array.
 
-    A pattern is a dict: ``parts``, each with ``nodes``, ``cells`` (for each node distances from the first cell), ``weight``
+    A pattern is a dict: ``parts``, each with ``nodes``, ``cells`` (for each node distances from the first cell, or the
+    ``step`` from one to the next and their ``count`` where that is always the same), ``weight``
     (one number, or one for each term), and where a term is no product, ``values`` and ``text``; ``reads``, ``reason``,
     ``formula`` and ``slopes`` as an origin has them. ``which`` are the numbers of the patterns, and a row of ``first`` holds
     the first cells, in the order of the pattern. ``depends`` says that some of it was decided by numbers.
@@ -63,7 +64,7 @@ def table_of(origins: Origins, node: Tensor, most: int, numbers: Mapping[Tensor,
     >>> origins = Origins(subject_of(tg.sum(x, axis=1)))
     >>> table = table_of(origins, origins.node("t1"), 4, Numbering())
     >>> table.patterns[0]["parts"][0]["cells"], table.which.tolist(), table.first.tolist()
-    ([[0, 1, 2, 3]], [0, 0, 0, 0], [[0], [4], [8], [12]])
+    ([{'step': 1, 'count': 4}], [0, 0, 0, 0], [[0], [4], [8], [12]])
     """
     patterns: list[dict[str, Any]] = []
     known: dict[Any, int] = {}
@@ -144,5 +145,8 @@ def _read(read: Read, numbers: Mapping[Tensor, int]) -> dict[str, Any]:
     return {"node": numbers[read[0]], "cells": _distances(read[1])}
 
 
-def _distances(cells: Array) -> list[int]:
+def _distances(cells: Array) -> list[int] | dict[str, int]:
+    """Return how far cells lie from the first of them, in short where all lie equally far apart."""
+    if len(cells) > 3 and (np.diff(cells) == cells[1] - cells[0]).all():
+        return {"step": int(cells[1] - cells[0]), "count": len(cells)}
     return [] if not len(cells) else (cells - cells[0]).tolist()

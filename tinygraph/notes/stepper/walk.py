@@ -5,21 +5,18 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tinygraph.draw.cards import Edge
 from tinygraph.draw.fold import parts_of
 from tinygraph.draw.subject import Item
 from tinygraph.graph.explanation import Array
 from tinygraph.graph.tensor import Tensor
+from tinygraph.notes.derive import Derivation
 from tinygraph.notes.document import Line
 from tinygraph.notes.lines import recognized
 from tinygraph.notes.stepper.origins import Origins
 from tinygraph.notes.stepper.tables import Numbering, Table, table_of
 from tinygraph.notes.symbols import Formula
-
-if TYPE_CHECKING:
-    from tinygraph.notes.derive import Derivation
 
 # Elements of one array that the page holds, and elements in all whose origin it tells.
 MOST_VALUES, MOST_TOLD, MOST_SCENES = 16384, 24576, 8

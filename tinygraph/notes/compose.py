@@ -1,0 +1,239 @@
+"""The document of a model, a graph or a tensor: what is derived from it, in the sections of lecture notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tinygraph.draw.subject import subject_of, values_of
+from tinygraph.errors import RenderError, TinygraphError
+from tinygraph.graph.tensor import Tensor
+from tinygraph.notes.derive import Derivation
+from tinygraph.notes.document import (
+    Block,
+    Document,
+    Equations,
+    Figure,
+    Line,
+    Numbers,
+    Paragraph,
+    Section,
+    Stepper,
+    Table,
+)
+from tinygraph.notes.lines import grouped, in_order, line_of, samples_of, with_ids
+from tinygraph.notes.numbers import number_of
+from tinygraph.notes.stepper.walk import Map, Scene, walk_of
+from tinygraph.notes.symbols import Formula, Symbol, gradient_symbol, symbol_of
+from tinygraph.notes.tex import write
+from tinygraph.notes.update import Learning
+from tinygraph.notes.worksheet import solution, worksheet
+
+# Graphs of more items than this are not worked in numbers, nor made into a worksheet.
+MOST_WORKED = 60
+
+
+def document_of(
+    thing: Any,
+    feeds: Mapping[Any, Any] | None = None,
+    title: str | None = None,
+    others: Mapping[str, Mapping[Any, Any] | None] | None = None,
+) -> Document:
+    """Return the derived notes of a tensor, several, a ``Graph`` or a ``Model`` as plain data.
+
+    Equations of a model are written for m samples; numbers are those of ``feeds``, without which a model has none.
+    ``others`` are further samples by name, to choose from where one steps through; the first is that of ``feeds``. Raises
+    ``TinygraphError`` for other things, and ``FeedError``.
+
+    >>> import tinygraph as tg
+    >>> document = document_of(tg.load_model("notes_cnn"))
+    >>> [section.slug for section in document.sections][:5]
+    ['reading', 'forward', 'loss', 'backward', 'update']
+    >>> [(line.formula.text, line.ids) for line in document.lines() if "B8" in line.ids]
+    [('dK2 = conv(P1, dZ2)', ('B8',))]
+    """
+    from tinygraph.model import Model
+
+    model = thing if isinstance(thing, Model) else None
+    numeric = subject_of(thing, feeds, title)
+    equations = numeric if model is None else subject_of(model, None, title, batch=2)
+    derivation = Derivation(equations, numeric, model, None if model is None else subject_of(model, batch=3))
+    sections = [section for section in _sections(derivation) if section.blocks]
+    figure = Section("picture", "The picture", (_figure(thing, feeds, title),))
+    place = next((i for i, section in enumerate(sections) if section.slug == "symbols"), len(sections))
+    sections.insert(place + 1, figure)
+    # The page's script counts in real numbers.
+    real = all(node.dtype.kind != "c" for node in numeric.nodes)
+    if numeric.values and real and any(item.nodes for item in numeric.items):
+        samples = others or {"": feeds}
+        stepper = Stepper(lambda: walk_of(derivation, _scenes(derivation, samples), _map(thing, feeds)))
+        sections.insert(1, Section("steps", "Step through it", (stepper,)))
+    return Document(equations.title or "Notes of a graph", tuple(with_ids(sections)), numeric)
+
+
+def _sections(derivation: Derivation) -> Iterator[Section]:
+    """Yield the sections in order; those that there is nothing to say in are empty."""
+    forward, loss = _forward(derivation)
+    backward = _backward(derivation)
+    yield Section("reading", "How to read these notes", _reading(derivation))
+    yield Section("forward", "Forward propagation", forward)
+    yield Section("loss", "Loss", loss)
+    yield Section("backward", "Backward propagation", backward)
+    learning = None if derivation.model is None else Learning(derivation.model, derivation.written, derivation.numeric)
+    yield Section("update", "Update", (*(learning.update() if learning else ()), *_state(derivation)))
+    yield Section("symbols", "Symbols and shapes", (_symbols(derivation),))
+    yield Section("numbers", "Worked numbers", _numbers(derivation))
+    yield Section("step", "Before and after one update", learning.step() if learning else ())
+    if len(derivation.subject.items) <= MOST_WORKED:
+        lines = tuple(line for block in backward if isinstance(block, Equations) for line in block.lines)
+        tasks = worksheet(derivation.numeric, derivation.numeric_written, lines)
+        yield Section("worksheet", "Worksheet", tasks)
+        yield Section("solution", "Solution of the worksheet", solution(tasks))
+
+
+def _reading(derivation: Derivation) -> tuple[Block, ...]:
+    """Say what holds for all formulas."""
+    written, backward = derivation.written, derivation.subject.backward
+    words: list[str | Formula] = []
+    if backward is not None:
+        x = written.symbols.character(Symbol("X", "X"))
+        dx = written.symbols.character(gradient_symbol(Symbol("X", "X")))
+        gradient = written.formula(rf"{dx} = \frac{{\partial {written.characters[backward.output]}}}{{\partial {x}}}")
+        words += ["For every symbol ", written.formula(x), " there is a gradient, ", gradient, ", of its shape. "]
+    if derivation.model is not None:
+        m = written.formula("m")
+        words += ["A batch holds ", m, " samples, one to a row, so a product has its factors the other way round "]
+        words += ["than in notes that write a sample as a column. A loss that is a mean divides by ", m]
+        words += [" once, in the first gradient, and every later one carries that along. "]
+        if derivation.model.has_modes and backward is not None:
+            words += ["The equations are those of training, which differ from those of prediction. "]
+    sources = " ".join([*written.right.values(), *written.index.values()])
+    if r"\odot" in sources:
+        words += ["The sign ", written.formula(r"\odot"), " is the product element by element. "]
+    if r"{conv}" in sources:
+        words += ["conv slides the kernel over the image as it is: cross-correlation. "]
+    if "_{mn}" in sources:
+        words += ["Where indices are written, ", written.formula("mn"), " is a place in an image, row and column, and "]
+        words += [written.formula("xy"), " that of the window that holds it; "]
+        words += [written.formula("m"), " is not the number of samples there. "]
+    return (Paragraph(tuple(words)),) if words else ()
+
+
+def _forward(derivation: Derivation) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+    """Return the equations of the forward pass, and those of the loss."""
+    sweep = derivation.subject.backward
+    end = None if sweep is None or derivation.model is None else sweep.output
+    found: list[tuple[str, Line]] = []
+    loss: list[Line] = []
+    for item, _, line in derivation.forward_lines():
+        if item.node in derivation.moves:
+            continue
+        if item.node is end:
+            loss.append(line)
+        else:
+            found.append((item.group, line))
+    if end is not None:
+        loss += _loss_of_one(derivation, end)
+    return tuple(grouped(found)), (Equations(tuple(loss)),) if loss else ()
+
+
+def _loss_of_one(derivation: Derivation, end: Tensor) -> Iterator[Line]:
+    """Yield the loss of one sample, where that of a batch is a mean."""
+    written = derivation.written
+    one = write(subject_of(derivation.model, batch=1), written.symbols)
+    node = next((item.node for item in one.subject.items if item.node.name == end.name), None)
+    if node is not None and one.right.get(node) != written.right[end]:
+        symbol = written.symbols.character(symbol_of("loss"))
+        yield line_of("loss", written.formula(f"{symbol} = {one.right[node]}"), "of one sample")
+
+
+def _state(derivation: Derivation) -> tuple[Block, ...]:
+    """Return the new values of a model's state, which is not trained but moves with each step."""
+    lines = tuple(line for item, _, line in derivation.forward_lines() if item.node in derivation.moves)
+    words = "State that moves with each step of training, and that prediction takes as it is:"
+    return (Paragraph((words,)), Equations(lines)) if lines else ()
+
+
+def _backward(derivation: Derivation) -> tuple[Block, ...]:
+    """Return the equations of the backward pass in the order of computation, or why there are none."""
+    if derivation.subject.backward is None:
+        return (Paragraph((f"There is no backward pass: {derivation.subject.without_backward}.",)),)
+    return tuple(grouped((item.group, line) for item, _, line in derivation.backward_lines()))
+
+
+def _symbols(derivation: Derivation) -> Block:
+    """Return the table of symbols."""
+    rows: list[tuple[str | Formula, ...]] = []
+    total = 0
+    for item in derivation.subject.items:
+        node = item.node
+        is_parameter = node.kind == "parameter"
+        total += node.size if is_parameter else 0
+        what = {"tensor": "value"}.get(node.kind, str(node.kind))
+        if not item.is_leaf:
+            what = ", ".join(x.op.name for x in item.nodes if x.op is not None) or item.expression
+        symbol = derivation.written.formula(derivation.written.symbols.character(symbol_of(item.symbol)))
+        count = f"{node.size:,}" if is_parameter else ""
+        rows.append((symbol, what, derivation.shape(node), str(node.dtype), count))
+    if total:
+        rows.append(("all parameters", "", "", "", f"{total:,}"))
+    return Table(
+        "Every symbol, what makes it, and its shape", ("symbol", "what", "shape", "dtype", "numbers"), tuple(rows)
+    )
+
+
+def _numbers(derivation: Derivation) -> tuple[Block, ...]:
+    """Return the values and gradients of the sample in numbers."""
+    numeric, written = derivation.numeric, derivation.numeric_written
+    values = numeric.values
+    if not values or len(derivation.subject.items) > MOST_WORKED:
+        return ()
+    forward = [x for item in numeric.items for x in (*numeric.inner(item), item.node) if x in values]
+    blocks: list[Block] = []
+    if derivation.model is not None:
+        words = f"Values and gradients of {samples_of(numeric)}, with the parameters as they are, in four digits."
+        blocks.append(Paragraph((words,)))
+    values_of = tuple(number_of(written.symbol(x), values[x]) for x in dict.fromkeys(forward))
+    blocks.append(Numbers("Values, forward", values_of))
+    gradients: dict[Formula, Tensor] = {}
+    for item in reversed(numeric.items):
+        for rule in in_order(numeric.rules(item)):
+            if rule.node.op is not None or rule.kind != "inner":
+                gradients.setdefault(derivation.gradient_symbol(rule), rule.node)
+    found = tuple(number_of(symbol, values[node]) for symbol, node in gradients.items())
+    return (*blocks, Numbers("Gradients, backward", found)) if found else tuple(blocks)
+
+
+def _scenes(derivation: Derivation, samples: Mapping[str, Mapping[Any, Any] | None]) -> Iterator[Scene]:
+    """Yield the numbers of each sample, before and after one update, where there is one."""
+    numeric = derivation.numeric
+    learning = None if derivation.model is None else Learning(derivation.model, derivation.written, numeric)
+    for i, (name, feeds) in enumerate(samples.items()):
+        values = numeric.values if i == 0 else values_of(numeric, feeds)
+        yield Scene(name, False, values)
+        moved = learning.moved(values) if learning else {}
+        if moved:
+            yield Scene(name, True, values_of(numeric, {**(feeds or {}), **moved}))
+
+
+def _map(thing: Any, feeds: Mapping[Any, Any] | None) -> Map:
+    """Return the picture that is stepped through: with rules, and without the numbers that the page shows beside it."""
+    from tinygraph.draw import draw
+
+    picture = draw(thing, title="", feeds=feeds, detail="rule")
+    try:
+        return Map(picture.svg(), picture.drawing.edges)
+    except RenderError:
+        return Map()
+
+
+def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> Figure:
+    from tinygraph.draw import draw
+
+    picture = draw(thing, title=title, feeds=feeds)
+    try:
+        return Figure(picture.svg(), str(picture))
+    except RenderError as error:
+        return Figure("", str(picture), str(error))
+    except TinygraphError as error:
+        return Figure("", "", str(error))
