@@ -844,3 +844,11 @@ def test_folded_cards_end_in_an_operation():
     assert 10 < len(cards) <= 60
     assert not any(card.expression.partition(" ")[0] in names for card in cards if card.kind == "folded")
     assert not any(card.kind == "parameter" for card in cards)
+
+
+def test_feeds_without_a_sample_and_things_that_are_no_graph_are_refused_in_words():
+    model = tg.load_model("xor")
+    with pytest.raises(tg.FeedError, match=r"input 'x' was fed no sample: its shape is \(0, 2\)"):
+        draw(model, feeds={"x": np.ones((0, 2)), "y": np.ones((0, 1))})
+    with pytest.raises(tg.TinygraphError, match="can be drawn, and have notes; found int"):
+        tg.notes(3)
