@@ -48,3 +48,20 @@ def test_what_is_made_of_nothing_says_what_it_is() -> None:
     v = tg.tensor([3.0, 1.0, 2.0], name="v")
     assert explained(v.sum(), "v", 1) == ["v[1] = 1", "given, a value"]
     assert explained(tg.top_k(v, 2).sum(), "dv", 1)[1] == "nothing comes to it, by the local Jacobian of the operation"
+
+
+def test_an_operation_that_explains_nothing_is_told_by_its_inputs_and_slopes(registry) -> None:
+    @tg.op
+    def wobble(x):
+        return np.sin(x * x)
+
+    @wobble.vjp
+    def wobble_vjp(dy, y, x):
+        return dy * 2.0 * x * tg.cos(x * x)
+
+    y = wobble(tg.tensor([1.0, 2.0], name="x")).sum()
+    assert explained(y, "t1", 1) == [
+        "t1[1] = -0.7568",
+        "= wobble of the elements of x",
+        "moves by -2.615 for each unit of x[1]",
+    ]

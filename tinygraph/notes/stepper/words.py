@@ -30,15 +30,20 @@ def describe(origins: Origins, origin: Origin, most: int = 8) -> str:
     lines = [f"{element(origins, origin.node, origin.at)} = {number}{_sort(origin)}"]
     if origin.formula:
         whether = "whether " if origin.node.dtype.kind == "b" else ""
-        lines.append(f"  = {whether}{_filled(origins, origin.formula, origin)}")
+        formula = origin.formula.replace("these elements", f"the elements of {_read_from(origins, origin)}")
+        lines.append(f"  = {whether}{_filled(origins, formula, origin)}")
+    slopes = [
+        f"  moves by {written(part.weight[t])} for each unit of {element(origins, part.nodes[0], int(part.cells[0][t]))}"
+        for part in origin.slopes
+        for t in range(len(part))
+    ]
     terms = [
         f"  {_term(origins, part, t)} = {written(value)}" if part.nodes else f"  {written(value)}"
         for part in origin.parts
         for t, value in enumerate(part.numbers(origins.values))
     ]
-    lines += terms[:most]
-    if len(terms) > most:
-        lines.append(f"  and {len(terms) - most} more")
+    for told in (terms, slopes):
+        lines += told[:most] + [f"  and {len(told) - most} more"] * (len(told) > most)
     if origin.reason:
         lines.append(f"  {_filled(origins, origin.reason, origin)}")
     if len(lines) == 1:
@@ -53,6 +58,10 @@ def element(origins: Origins, node: Tensor, at: int) -> str:
         return name
     index = ",".join(str(int(i)) for i in np.unravel_index(at, node.shape))
     return f"{name}[{index}]" if origins.has_name(node) else f"({name})[{index}]"
+
+
+def _read_from(origins: Origins, origin: Origin) -> str:
+    return " and ".join(dict.fromkeys(origins.text(node) for node, _ in origin.reads))
 
 
 def _bare(origins: Origins, node: Tensor) -> str:
