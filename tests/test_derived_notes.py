@@ -522,7 +522,7 @@ def test_command_writes_a_page_named_after_the_model(tmp_path, monkeypatch):
 
 
 def test_other_things_than_graphs_are_refused():
-    with pytest.raises(tg.TinygraphError, match="takes a tensor"):
+    with pytest.raises(tg.TinygraphError, match="a tensor, a list"):
         tg.notes("notes_cnn")
 
 

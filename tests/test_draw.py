@@ -859,3 +859,19 @@ def test_folded_cards_end_in_an_operation():
     assert 10 < len(cards) <= 60
     assert not any(card.expression.partition(" ")[0] in names for card in cards if card.kind == "folded")
     assert not any(card.kind == "parameter" for card in cards)
+
+
+def test_feeds_without_a_sample_and_things_that_are_no_graph_are_refused_in_words():
+    model = tg.load_model("xor")
+    with pytest.raises(tg.FeedError, match=r"input 'x' was fed no sample: its shape is \(0, 2\)"):
+        draw(model, feeds={"x": np.ones((0, 2)), "y": np.ones((0, 1))})
+    with pytest.raises(tg.TinygraphError, match="can be drawn, and have notes; found int"):
+        tg.notes(3)
+
+
+def test_text_of_a_model_fits_a_terminal_and_has_a_line_for_each_rule():
+    lines = str(draw(tg.load_model("notes_cnn"))).splitlines()
+    assert max(map(len, lines)) <= 90
+    place = next(i for i, line in enumerate(lines) if line.startswith("  dcost/dZ3"))
+    assert [line.strip() for line in lines[place + 1 : place + 3]] == ["df = dZ3 @ W3.T", "dW3 = f.T @ dZ3"]
+    assert len({line.index("float32") for line in lines if "float32" in line}) == 1

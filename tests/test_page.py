@@ -533,6 +533,25 @@ def test_the_worksheet_is_numbered_and_formulas_have_the_width_of_a_phone(chromi
     visit.close()
 
 
+def test_a_wide_picture_scrolls_and_stays_readable(chromium: Any, tmp_path: Path) -> None:
+    y = tg.tensor([1.0, -2.0], name="x")
+    y = sum((tg.tanh(y * float(i)) for i in range(2, 15)), start=y).sum()
+    visit = Visit(chromium, write(y, tmp_path / "wide.html"), "#step=9")
+    for svg, least in ((".map svg", 0.75), (".picture svg", 0.5)):
+        natural = float(visit.page.get_attribute(svg, "width").removesuffix("pt")) * 4 / 3
+        assert natural > 1200
+        assert visit.page.locator(svg).bounding_box()["width"] >= least * natural - 1
+    assert visit.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    visit.close()
+
+
+def test_a_name_as_long_as_a_line_does_not_widen_the_page(chromium: Any, tmp_path: Path) -> None:
+    y = tg.relu(tg.tensor([[1.0, -2.0]], name="a" * 200)) * tg.tensor([[3.0, 4.0]], name="b c" * 60)
+    visit = Visit(chromium, write(y.sum(), tmp_path / "long.html"))
+    assert visit.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    visit.close()
+
+
 def test_the_page_is_small(file: Path) -> None:
     assert file.stat().st_size < 2_000_000
 

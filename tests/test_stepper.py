@@ -173,7 +173,7 @@ def test_an_element_that_an_opaque_rule_gives_nothing_is_told_by_no_others() -> 
     notes = tg.notes(first(tg.tensor([3.0, 6.0], name="x")).sum())
     assert notes.explain("dx", 1).splitlines() == [
         "dx[1] = 0",
-        "  nothing comes back to it, by the local Jacobian of the operation",
+        "  nothing comes to it, by the local Jacobian of the operation",
     ]
 
 

@@ -145,8 +145,9 @@ class Drawing:
                 made = card.expression if card.is_leaf else f"= {card.expression}"
                 yield card.symbol, made, array, self._figures(card.value)
             if card.gradient and self.view != "forward":
-                rules = card.rules if self.detail != "shape" else ()
-                yield f"  d{self.output}/d{card.symbol}", "; ".join(rules), array, self._figures(card.gradient_value)
+                first, *others = card.rules if self.detail != "shape" and card.rules else ("",)
+                yield f"  d{self.output}/d{card.symbol}", first, array, self._figures(card.gradient_value)
+                yield from (("", rule, "", "") for rule in others)
             said = [card.note, *card.marks, *card.checks, *(card.kept if self.detail == "full" else ())]
             yield from (("", f"  ({line})", "", "") for line in said if line)
 

@@ -36,10 +36,12 @@ class Picture:
     >>> x = tg.tensor(3.0, name="x")
     >>> picture = draw(x * x)
     >>> print(picture)
-    x          value                      float64 ()  3
-      dt1/dx   dx = x + x                 float64 ()  6
-    t1         = x * x                    float64 ()  9
-      dt1/dt1  dt1 = 1; dx += x; dx += x  float64 ()  1
+    x          value       float64 ()  3
+      dt1/dx   dx = x + x  float64 ()  6
+    t1         = x * x     float64 ()  9
+      dt1/dt1  dt1 = 1     float64 ()  1
+               dx += x
+               dx += x
     """
 
     def __init__(self, drawing: Drawing) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
+from tinygraph.errors import FeedError, GradientError, ModelError, RuleError, TinygraphError
 from tinygraph.graph.backprop import Backward, backward_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.run import run
@@ -235,7 +235,8 @@ def subject_of(
             thing = Graph(thing)
         if not isinstance(thing, Graph):
             raise TinygraphError(
-                f"draw takes a tensor, a list of tensors, a Graph or a Model; found {type(thing).__name__}"
+                "a tensor, a list of tensors, a Graph or a Model can be drawn, and have notes; "
+                f"found {type(thing).__name__}"
             )
         items, ends = _operations(thing), thing.outputs
         loss = ends[-1] if len(ends) == 1 and ends[0].size == 1 else None
@@ -261,7 +262,10 @@ def _backward(loss: Tensor | None, wrt: Sequence[Tensor], missing: str) -> tuple
 def _samples(model: Model, feeds: Mapping[Any, Any] | None) -> int:
     for name in model.inputs:
         if feeds and name in feeds and np.shape(feeds[name]):
-            return int(np.shape(feeds[name])[0])
+            count = int(np.shape(feeds[name])[0])
+            if count == 0:
+                raise FeedError(f"input {name!r} was fed no sample: its shape is {np.shape(feeds[name])}")
+            return count
     return 0
 
 

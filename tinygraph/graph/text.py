@@ -119,12 +119,15 @@ def _in_one_line(name: Any) -> str:
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Return rows of cells as lines whose columns start at the same place; very long cells do not widen the rest."""
+    """Return rows of cells as lines whose columns start at the same place.
+
+    Cells that are very long, or that nothing stands behind, do not widen the rest.
+    """
     if not rows:
         return ""
     limits = (24, 72)
     widths = [
-        max((len(row[i]) for row in rows if len(row[i]) <= limits[min(i, 1)]), default=0)
+        max((len(row[i]) for row in rows if any(row[i + 1 :]) and len(row[i]) <= limits[min(i, 1)]), default=0)
         for i in range(len(rows[0]) - 1)
     ]
     lines = []

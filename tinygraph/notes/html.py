@@ -192,8 +192,7 @@ def _answer(task: Task, solved: bool) -> Iterator[str]:
 
 def _figure(figure: Figure) -> str:
     if figure.svg:
-        drawing = figure.svg[figure.svg.index("<svg") :]
-        return f'<figure class="picture" tabindex="0">{drawing}</figure>'
+        return f'<figure class="picture" tabindex="0">{stepper.with_width(figure.svg)}</figure>'
     why = f"<figcaption>The picture is shown as text: {_text(figure.why)}.</figcaption>" if figure.why else ""
     text = "\n".join(map(_text, figure.text.splitlines()))
     return f'<figure class="picture"><pre>{text}</pre>{why}</figure>'

@@ -116,8 +116,8 @@ class _Writer:
     ) -> None:
         self.written, self.subject, self.size, self.numbers = written, written.subject, size, numbers
         self.shown = shown
-        self.owners = _owners(self.subject)
-        self.names = _ways(self.subject, self.owners, self.symbol_of) | names
+        self.owners = owners_of(self.subject)
+        self.names = ways_of(self.subject) | names
         self.items = {item.node for item in self.subject.items}
         # Inputs of a model hold samples along their first axis; of other arrays nobody knows what the axes are.
         self.batched = any(node.kind == "input" for node in self.items)
@@ -127,8 +127,7 @@ class _Writer:
 
     def symbol_of(self, node: Tensor) -> Symbol:
         """Return the symbol of a node: of a gradient, the d of what it is the gradient of."""
-        owner = self.owners.get(node)
-        return gradient_symbol(self.symbol_of(owner)) if owner is not None else symbol_of(self.subject.labels[node])
+        return _symbol_in(self.subject, self.owners, node)
 
     def add(self, node: Tensor) -> None:
         """Write one node, whose inputs have been written."""
@@ -344,7 +343,7 @@ def _as_it_is(node: Tensor, axis: int) -> str:
     return str(node.shape[axis]) if axis >= 0 else ""
 
 
-def _owners(subject: Subject) -> dict[Tensor, Tensor]:
+def owners_of(subject: Subject) -> dict[Tensor, Tensor]:
     """Return, for each gradient that is called d and a label, what has that label."""
     if subject.backward is None:
         return {}
@@ -352,15 +351,27 @@ def _owners(subject: Subject) -> dict[Tensor, Tensor]:
     return {gradient: node for node, gradient in gradients.items() if labels.get(gradient) == f"d{labels[node]}"}
 
 
-def _ways(
-    subject: Subject, owners: Mapping[Tensor, Tensor], symbol: Callable[[Tensor], Symbol]
-) -> dict[Tensor, Symbol]:
-    """Return symbols for what comes back to a tensor on one of several ways, where that has no name of its own."""
+def ways_of(subject: Subject) -> dict[Tensor, Symbol]:
+    """Return symbols for what comes back to a tensor on one of several ways, where that has no name of its own.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.draw.subject import subject_of
+    >>> x = tg.tensor(3.0, name="x")
+    >>> [symbol.text for symbol in ways_of(subject_of(tg.sin(x) * tg.cos(x))).values()]
+    ['dx(1)', 'dx(2)']
+    """
+    owners = owners_of(subject)
     found: dict[Tensor, Symbol] = {}
     backward = subject.backward
     for (user, place), node in backward.contributions.items() if backward is not None else ():
         target = user.inputs[place]
         ways = [(id(x), i) for x, i in subject.uses(target)]
         if len(ways) > 1 and node not in owners and not node.name and node.op is not None:
-            found.setdefault(node, gradient_symbol(symbol(target), ways.index((id(user), place)) + 1))
+            way = ways.index((id(user), place)) + 1
+            found.setdefault(node, gradient_symbol(_symbol_in(subject, owners, target), way))
     return found
+
+
+def _symbol_in(subject: Subject, owners: Mapping[Tensor, Tensor], node: Tensor) -> Symbol:
+    owner = owners.get(node)
+    return symbol_of(subject.labels[node]) if owner is None else gradient_symbol(_symbol_in(subject, owners, owner))

@@ -49,7 +49,9 @@ def relu_vjp(dy: Value, y: Value, x: Value) -> Value:
 
 @relu.explain
 def relu_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
-    return gate(index, x, bool(x[index] > 0), "open: {0} > 0", "closed: {0} ≤ 0")
+    # What is no number is neither above 0 nor below, and passes.
+    opened = "passed on: {0}" if np.isnan(x[index]) else "open: {0} > 0"
+    return gate(index, x, not x[index] <= 0, opened, "closed: {0} ≤ 0")
 
 
 @op(

@@ -232,5 +232,5 @@ def where_vjp(dy: Value, y: Value, condition: Value, x1: Value, x2: Value) -> An
 def where_explain(index: tuple[int, ...], y: Value, condition: Value, x1: Value, x2: Value) -> Explanation:
     asked, first, second = (one(i, broadcast_position(index, x.shape)) for i, x in enumerate((condition, x1, x2)))
     holds = bool(condition.reshape(-1)[asked[1]][0])
-    reason = "chosen because {0} holds" if holds else "chosen because {0} does not hold"
+    reason = f"{{0}}, so the {'first' if holds else 'second'} of two is chosen"
     return Explanation((Terms((first if holds else second,)),), (asked,), reason)

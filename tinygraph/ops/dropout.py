@@ -75,8 +75,8 @@ class DropoutMask(Op):
         return np.dtype(self.dtype)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        chance = "left out" if y[index] == 0 else f"kept, times {float(y[index]):.4g}"
-        return Explanation(reads=(one(0, 0),), formula=f"{chance}, as the key {{0}} has it")
+        chance = "0, left out" if y[index] == 0 else f"{float(y[index]):.4g}, kept"
+        return Explanation(reads=(one(0, 0),), formula=f"{chance}, as drawn with the key {{0}}")
 
     def forward(self, key: Value) -> Value:
         # Two numbers make the key of a cipher, whose words NumPy keeps as they are from version to version: 32 bits for each

@@ -126,7 +126,7 @@ def divide_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Ex
     top, bottom = one(0, broadcast_position(index, x1.shape)), one(1, broadcast_position(index, x2.shape))
     with np.errstate(divide="ignore"):
         share = np.divide(1.0, x2.reshape(-1)[bottom[1]], dtype=np.float64)
-    return Explanation((Terms((top,), share),), (bottom,), "divided by {0}")
+    return Explanation((Terms((top,), share),), (bottom,), "" if share == 1 else "divided by {0}")
 
 
 @op(

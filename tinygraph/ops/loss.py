@@ -353,8 +353,9 @@ class OneHot(Op):
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         *row, label = index
         cell = one(0, position(row, inputs[0].shape))
+        whether = "is" if y[index] else "is not"
         return Explanation(
-            (Terms((), 1.0),) if y[index] else (), (cell,), f"1 where the label {{0}} is {label}, else 0"
+            (Terms((), 1.0),) if y[index] else (), (cell,), f"class {label} {whether} that of the label {{0}}"
         )
 
     def forward(self, labels: Value) -> Value:

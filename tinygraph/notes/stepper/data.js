@@ -167,7 +167,7 @@ function positionOf(array, index) {
 function elementName(array, at) {
   const { name, shape } = ARRAYS[array];
   if (!shape.length) return name;
-  return `${/^[\p{L}_][\p{L}\p{N}_.']*$/u.test(name) ? name : `(${name})`}[${indexOf(array, at).join(",")}]`;
+  return `${/^[\p{L}_][\p{L}\p{N}_.']*(\(\d+\))?$/u.test(name) ? name : `(${name})`}[${indexOf(array, at).join(",")}]`;
 }
 
 function numberOf(array, at, scene) {

@@ -31,6 +31,7 @@ class Jacobian:
     def __init__(self, op: Op, y: Array, inputs: Sequence[Array]) -> None:
         self.op, self.y, self.inputs = op, y, list(inputs)
         self._columns: Array | None = None
+        self._is_smooth = False
 
     def explanation(self, index: tuple[int, ...]) -> Explanation:
         """Return how the element at ``index`` is made: a sum, where the row gives the number itself, or else its slopes."""
@@ -39,8 +40,8 @@ class Jacobian:
         except TinygraphError:
             slopes = ()
         number = float(self.y[index])
-        if not slopes and self._columns is not None and number == 0:
-            return Explanation(reason="nothing comes back to it, by the local Jacobian of the operation")
+        if not slopes and number == 0 and (self._columns is not None or self._is_smooth):
+            return Explanation(reason="nothing comes to it, by the local Jacobian of the operation")
         total = float(sum(terms.numbers(self.inputs).sum() for terms in slopes))
         size = max(np.abs(terms.numbers(self.inputs)).sum() for terms in slopes) if slopes else 0.0
         if slopes and abs(total - number) <= _EXACT * np.finfo(self.y.dtype).eps * max(size, abs(number)):
@@ -55,6 +56,7 @@ class Jacobian:
         places = [i for i, x in enumerate(self.inputs) if x.dtype.kind == "f"]
         with np.errstate(all="ignore"):
             found = call_rule(self.op, places, ones, self.y, *self.inputs)
+        self._is_smooth = bool(places)
         return tuple(terms for place, row in found for terms in _weighted(place, np.asarray(row).reshape(-1)))
 
     def _opaque(self, index: tuple[int, ...]) -> tuple[Terms, ...]:

@@ -41,12 +41,17 @@ function share(weight) {
 }
 
 function filled(text, reads, scene) {
-  const line = element("span");
+  const line = element("span"), said = new Set();
   text.split(/\{(\d+)\}/).forEach((piece, i) => {
     if (i % 2 === 0) { line.append(piece); return; }
     const read = reads[Number(piece)];
-    const at = read.cells[0];
-    line.append(cellButton(read.node, at), state.hides(read.node) ? " = ?" : ` = ${numberText(read.node, at, scene)}`);
+    const at = read.cells[0], name = elementName(read.node, at);
+    line.append(cellButton(read.node, at));
+    // A number is said once.
+    if (said.has(name)) return;
+    said.add(name);
+    if (ARRAYS[read.node].dtype === "bool") line.append(numberOf(read.node, at, scene) ? " is true" : " is false");
+    else line.append(state.hides(read.node) ? " = ?" : ` = ${numberText(read.node, at, scene)}`);
   });
   return line;
 }

@@ -9,16 +9,18 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
-from tinygraph.draw.subject import Subject
+from tinygraph.draw.subject import Subject, written_inputs
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph.explanation import Array, Explanation, Terms, position, sources
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.numbers import written
 from tinygraph.notes.stepper.jacobian import Jacobian
 from tinygraph.notes.stepper.origin import Origin, Part, Read, merged, product_of
+from tinygraph.notes.tex import ways_of
 from tinygraph.ops.shape import Moving
 
 PLACEHOLDER = re.compile(r"\{(\d+)\}")
@@ -62,12 +64,14 @@ class Origins:
         self._numbers = {x for x in subject.nodes if _is_number(x)}
         lines = subject.expressions
         self._known = {x for x in subject.nodes if x in lines or (x.op is None and x not in self._numbers)}
+        self._ways = {x: symbol.text for x, symbol in ways_of(subject).items() if x in self._known}
+        self._again = self._computed_again()
         self._inner: dict[tuple[Tensor, int], Origin] = {}
         self._jacobians: dict[Tensor, Jacobian] = {}
 
     def node(self, label: str) -> Tensor:
         """Return the node with a label. Raises ``TinygraphError`` for one that there is not."""
-        labels = {self.subject.labels[node]: node for node in self.subject.nodes if node in self._known}
+        labels = {self.text(node): node for node in self.subject.nodes if node in self._known}
         if label not in labels:
             raise TinygraphError(f"there is no array {label!r}{nearest(label, labels)} (there are {listing(labels)})")
         return labels[label]
@@ -78,6 +82,8 @@ class Origins:
 
     def text(self, node: Tensor) -> str:
         """Return what a node is called: its label, or the expression that it is inside an equation."""
+        if node in self._ways:
+            return self._ways[node]
         layout = self.subject.layout
         return layout.labels[node] if node in self._known else layout.texts.get(node, layout.labels[node])
 
@@ -116,8 +122,21 @@ class Origins:
             self._inner[x, cell] = self.at(x, cell)
         return self._inner[x, cell]
 
+    def _computed_again(self) -> dict[Tensor, Tensor]:
+        """Return the nodes inside equations that compute again what has a line: the softmax of a loss that is the output."""
+        found: dict[Any, Tensor] = {}
+        again: dict[Tensor, Tensor] = {}
+        for node in self.subject.nodes:
+            if node.op is not None:
+                key = type(node.op), repr(node.op.attributes()), tuple(map(id, written_inputs(node)))
+                first = found.setdefault(key, node) if node in self._known else found.get(key)
+                if first is not None and node not in self._known:
+                    again[node] = first
+        return again
+
     def _told(self, x: Tensor, cells: Array) -> Read:
         """Return elements of a node, or of what is only moved into it inside an equation."""
+        x = self._again.get(x, x)
         while x not in self._known and x not in self._numbers and isinstance(x.op, Moving):
             places, positions = sources(x.op, tuple(y.shape for y in x.inputs))
             found = np.unique(places.reshape(-1)[cells])
@@ -156,7 +175,11 @@ class Origins:
         text = explanation.formula or "a condition"
         if not holds:
             signs = _SIGNS.get(op.symbol if op else "")
-            text = text.replace(f" {signs[0]} ", f" {signs[1]} ") if signs else f"not: {text}"
+            read = [self.values[condition.inputs[place]].reshape(-1)[cells] for place, cells in explanation.reads]
+            if signs and not any(np.isnan(numbers).any() for numbers in read):
+                text = text.replace(f" {signs[0]} ", f" {signs[1]} ")
+            else:
+                text = text.replace(" is ", " is not ", 1) if " is " in text else f"{text} does not hold"
         reason = f"{'open' if holds else 'blocked'}: {text}"
         self._read(draft, condition, replace(explanation, formula="", reason=reason))
 

@@ -54,11 +54,22 @@ def style() -> str:
     return resources.files("tinygraph.notes.stepper").joinpath("stepper.css").read_text(encoding="utf-8")
 
 
+def with_width(svg: str) -> str:
+    """Return an SVG element that tells the style sheet how wide it is, so that a wide one scrolls and stays readable.
+
+    >>> with_width('<?xml version="1.0"?><svg role="img" width="528pt" height="10pt"></svg>')
+    '<svg style="--natural:528pt" role="img" width="528pt" height="10pt"></svg>'
+    """
+    element = svg[svg.index("<svg") :]
+    width = re.match(r'<svg[^>]*? width="([\d.]+pt)"', element)
+    return element.replace("<svg", f'<svg style="--natural:{width[1]}"', 1) if width else element
+
+
 def _picture(svg: str) -> str:
     """Return a picture with ids of its own, beside another one on the same page."""
     if not svg:
         return ""
-    drawing = re.sub(r'(?<= id=")', "step-", svg[svg.index("<svg") :])
+    drawing = re.sub(r'(?<= id=")', "step-", with_width(svg))
     return drawing.replace(
         'aria-labelledby="picture-title picture-words"', 'aria-labelledby="step-picture-title step-picture-words"'
     )
