@@ -18,7 +18,7 @@ from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
 from tinygraph.interop.onnx.recurrent import MOST_STEPS
 from tinygraph.interop.onnx.table import OPERATORS
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, Array
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL, Array
 from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
 from tinygraph.ops.shape import reshape
 
@@ -155,7 +155,7 @@ def _as_declared(file: File, value: Any) -> Tensor:
 class Importer:
     """The work of one import: ``leaves`` are values or tensors for the graph's inputs, by name.
 
-    ``dtype`` takes the place of float32 wherever the file speaks of it.
+    ``dtype`` takes the place of float16 and float32 wherever the file speaks of them.
     """
 
     def __init__(self, file: File, leaves: Mapping[str, Value], dtype: np.dtype[Any] | None = None) -> None:
@@ -188,7 +188,7 @@ class Importer:
                 self._keep(tensor.name, array, weight)
 
     def _typed(self, array: Array) -> Array:
-        if self.dtype is None or array.dtype != np.float32:
+        if self.dtype is None or array.dtype not in REAL or array.dtype == self.dtype:
             return array
         if array.size and not any(array.strides):
             # A view of one number, which takes no memory, stays one.
@@ -285,8 +285,7 @@ class Importer:
             node.fail(f"what the file computes without data grows beyond {2 * MOST_ELEMENTS:,} elements")
 
     def _called(self, node: Node, rule: Callable[..., Any], operands: list[Value]) -> Any:
-        if self.dtype is not None:
-            node.float32 = self.dtype
+        node.real = self.dtype
         node.called = {}
         try:
             with np.errstate(all="ignore"):

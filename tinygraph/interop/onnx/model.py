@@ -20,7 +20,7 @@ from tinygraph.interop.onnx.equations import Written, written
 from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, nodes_of
 from tinygraph.interop.onnx.node import Node
 from tinygraph.interop.onnx.read import File, read
-from tinygraph.interop.onnx.tensors import Array
+from tinygraph.interop.onnx.tensors import REAL, Array
 from tinygraph.model.model import Model
 
 # What a file that tinygraph wrote says of itself.
@@ -97,7 +97,7 @@ def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtyp
         if name not in read_names:
             continue
         kind = file.dtype_of(value)
-        kind = dtype if dtype is not None and kind == np.float32 else kind
+        kind = dtype if dtype is not None and kind in REAL else kind
         if not value.type.tensor_type.HasField("shape"):
             file.fail(f"input {name!r} does not say how many axes it has")
         sizes: list[int | str | None] = []
@@ -180,7 +180,7 @@ def _tables(
     }
     if len(real) > 1 or any(dtype.name not in _REAL for dtype in real):
         found = listing(sorted(dtype.name for dtype in real))
-        file.fail(f"its weights hold {found}; a model holds float32 or float64, all the same")
+        file.fail(f"its weights hold {found}; a model holds float32 or float64: read it with dtype='float32'")
     dtype = next(iter(real)).name if real else "float32"
     inputs = {}
     for name, shape in shapes.items():

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tinygraph.errors import OnnxError
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.package import package
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, array_of, dtype_of
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of
 
 Array = npt.NDArray[Any]
 # A constant, an array, or a tensor that is recorded; ``None`` for an input that is left out.
@@ -46,8 +46,8 @@ class Node:
 
     def __init__(self, proto: Any, opset: int, file: str = "model", folder: Path | None = None) -> None:
         self.proto, self.opset, self.file, self.folder = proto, opset, file, folder
-        # What float32 is read as: float64 where a whole model is.
-        self.float32: np.dtype[Any] = np.dtype(np.float32)
+        # What the real numbers of the file are read as, where that is not what they are.
+        self.real: np.dtype[Any] | None = None
         self.op_type: str = proto.op_type
         self.inputs: tuple[str, ...] = tuple(proto.input)
         self.outputs: tuple[str, ...] = tuple(proto.output)
@@ -103,7 +103,7 @@ class Node:
     def dtype(self, number: int) -> np.dtype[Any]:
         """Return NumPy's dtype for the number of an element type."""
         dtype = dtype_of(number, self.fail)
-        return self.float32 if dtype == np.float32 else dtype
+        return self.real if self.real is not None and dtype in REAL else dtype
 
     def checked_size(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return a shape that is computed from a few numbers, or fail where it is absurd."""
