@@ -90,7 +90,8 @@ def _check_known(nodes: Iterable[Node]) -> None:
     also = f"; nor for {listing(others)}" if others else ""
     misspelt = first.proto.domain in _DOMAINS and not package().defs.has(first.op_type)
     hint = nearest(first.op_type, OPERATORS) if misspelt else ""
-    first.fail(f"there is no operation for it{hint}{also} (docs/onnx_operators.md lists those that there are)")
+    foreign = "" if first.proto.domain in _DOMAINS else ", which is no operator of ONNX itself"
+    first.fail(f"there is no operation for it{foreign}{hint}{also} (docs/onnx_operators.md lists those that there are)")
 
 
 def _is_known(node: Node) -> bool:
@@ -309,9 +310,11 @@ def _is_mask(array: Array) -> bool:
 def _makes_weights(node: Node, given: list[Value], value: Value) -> bool:
     """Whether what a node computes without data is learned, and not a part of how the model computes.
 
-    That is so of weights in another dtype, and of arrays that a file fills with one number for want of the true ones; zeros
-    and ones are masks and the like.
+    That is so of weights in another dtype, of those that were kept as whole numbers, and of arrays that a file fills with
+    one number for want of the true ones; zeros and ones are masks and the like.
     """
     if node.op_type in ("Cast", "CastLike"):
         return isinstance(given[0], Weight)
+    if node.op_type == "DequantizeLinear":
+        return True
     return node.op_type == "ConstantOfShape" and value.size > 0 and value.flat[0] not in (0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tinygraph.interop.onnx import elementwise as ew
 from tinygraph.interop.onnx import losses as ls
 from tinygraph.interop.onnx import norms as nm
+from tinygraph.interop.onnx import quantized as qu
 from tinygraph.interop.onnx import recurrent as rc
 from tinygraph.interop.onnx import reducing as rd
 from tinygraph.interop.onnx import shaping as sp
@@ -153,6 +154,13 @@ OPERATORS: dict[str, Op] = {
     "LRN": Op(nm.local_response_normalization),
     "MeanVarianceNormalization": Op(nm.mean_variance_normalization),
     "RMSNormalization": Op(nm.rms_normalization),
+    # Whole numbers that stand for real ones. Their rounding stops every gradient; what is read from them has one.
+    "ConvInteger": Op(qu.conv_integer),
+    "DequantizeLinear": Op(qu.dequantize, constants=(1, 2)),
+    "MatMulInteger": Op(qu.matmul_integer),
+    "QLinearConv": Op(qu.of_quantized(wn.conv, axis=0), constants=(1, 2, 4, 5, 6, 7)),
+    "QLinearMatMul": Op(qu.of_quantized(lambda n, x, y: matmul(x, y), axis=-1), constants=(1, 2, 4, 5, 6, 7)),
+    "QuantizeLinear": Op(qu.quantize, constants=(1, 2)),
     # Sequences, step by step.
     "GRU": Op(rc.unrolled(rc.gru, 3, ("Sigmoid", "Tanh"), bias_apart=True), since=7),
     "LSTM": Op(rc.unrolled(rc.lstm, 4, ("Sigmoid", "Tanh", "Tanh")), since=7),
