@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,10 +13,9 @@ from tinygraph.errors import OnnxError, TinygraphError, listing, nearest
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.functions import body_of, is_defined
 from tinygraph.interop.onnx.names import Reader, is_invented_number
-from tinygraph.interop.onnx.node import Node, Value, is_constant
+from tinygraph.interop.onnx.node import MOST_STEPS, Node, Parts, Value
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
-from tinygraph.interop.onnx.recurrent import MOST_STEPS
 from tinygraph.interop.onnx.table import OPERATORS
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL, Array
 from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
@@ -198,7 +197,7 @@ class Importer:
 
     def _keep(self, name: str, value: Value, weight: bool) -> None:
         """Note a value by its name; real numbers that are not one alone are weights."""
-        if is_constant(value) and not isinstance(value, Weight):
+        if isinstance(value, np.ndarray):
             if weight and value.dtype.kind == "f" and value.ndim and value.size:
                 value = self.weights[name] = Weight(name, value)
         elif isinstance(value, Tensor) and value.op is not None and not name.startswith(self._unnamed):
@@ -220,19 +219,28 @@ class Importer:
             self._keep(node.outputs[0], operator.rule(node, *given), weight=False)
             return
         arrays = [x.array if isinstance(x, Weight) else x for x in given]
-        recorded = any(isinstance(x, Tensor) for x in given)
-        if not recorded and (node.op_type in _OF_WEIGHTS or not any(isinstance(x, Weight) for x in given)):
+        tensors = [x for x in _each(given) if isinstance(x, Tensor)]
+        sequences = any(isinstance(x, Parts) for x in given)
+        if sequences and "Sequence" not in node.op_type:
+            node.fail("it takes tensors; found a sequence of them")
+        if (
+            not tensors
+            and not sequences
+            and (node.op_type in _OF_WEIGHTS or not any(isinstance(x, Weight) for x in given))
+        ):
             results = self._folded(node, operator.rule, arrays)
         else:
             results = self._called(node, operator.rule, self._operands(node, given))
         results = results if isinstance(results, tuple) else (results,)
         self._steps -= node.steps
         if self._steps < 0:
-            node.fail(f"the recurrent layers of the file have more than {MOST_STEPS:,} steps to be written out")
+            node.fail(
+                f"the recurrent layers and sequences of the file have more than {MOST_STEPS:,} steps to be written out"
+            )
         self.names |= {x: (node.result, name) for x, name in node.called.items() if x not in self.names}
-        if not recorded or self._free.issuperset(x for x in given if isinstance(x, Tensor)):
+        if self._free.issuperset(tensors):
             # Weights alone: computed once, when the model is recorded.
-            self._free.update(x for x in results if isinstance(x, Tensor))
+            self._free.update(x for x in _each(results) if isinstance(x, Tensor))
             self._spend(node, results)
         for name, value in zip(node.outputs, results, strict=False):
             if name:
@@ -281,7 +289,7 @@ class Importer:
 
     def _spend(self, node: Node, results: tuple[Value, ...]) -> None:
         """Keep account of what is computed without data."""
-        self._left -= sum(math.prod(node.checked_size(result.shape)) for result in results)
+        self._left -= sum(math.prod(node.checked_size(result.shape)) for result in _each(results))
         if self._left < 0:
             node.fail(f"what the file computes without data grows beyond {2 * MOST_ELEMENTS:,} elements")
 
@@ -300,6 +308,12 @@ class Importer:
 
     def _tensor(self, value: Value) -> Value:
         return value.recorded() if isinstance(value, Weight) else value
+
+
+def _each(values: Iterable[Value]) -> Iterator[Value]:
+    """Yield values, and for a sequence those in it."""
+    for value in values:
+        yield from value.items if isinstance(value, Parts) else (value,)
 
 
 def _is_mask(array: Array) -> bool:

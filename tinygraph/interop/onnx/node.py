@@ -23,6 +23,17 @@ Value: TypeAlias = Any
 Rule: TypeAlias = Callable[..., Any]
 
 
+# A few bytes of a file could ask for any number of steps, and more than this are no equations that anyone reads.
+MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A sequence of values."""
+
+    items: tuple[Value, ...]
+
+
 @dataclass(frozen=True)
 class Operator:
     """A line of the table: from a node and its inputs to its result, or a tuple of results.
@@ -118,6 +129,12 @@ class Node:
             self.fail(
                 f"it would have {' x '.join(f'{size:,}' for size in sizes)} {what}; at most {MOST_PLACES:,} are followed"
             )
+
+    def write_out(self, steps: int) -> None:
+        """Note how many steps a rule writes out, or fail for more than anyone reads."""
+        self.steps = steps
+        if steps > MOST_STEPS:
+            self.fail(f"{steps:,} steps would be as many equations or more; at most {MOST_STEPS:,} are written out")
 
     def wants(self, place: int) -> bool:
         """Whether anything may read the output at ``place``."""

@@ -8,6 +8,7 @@ from tinygraph.interop.onnx import norms as nm
 from tinygraph.interop.onnx import quantized as qu
 from tinygraph.interop.onnx import recurrent as rc
 from tinygraph.interop.onnx import reducing as rd
+from tinygraph.interop.onnx import sequences as sq
 from tinygraph.interop.onnx import shaping as sp
 from tinygraph.interop.onnx import windows as wn
 from tinygraph.interop.onnx.node import Operator as Op
@@ -122,6 +123,12 @@ OPERATORS: dict[str, Op] = {
     "Transpose": Op(sp.transpose),
     "Trilu": Op(sp.trilu, constants=(1,)),
     "Unsqueeze": Op(sp.unsqueeze, constants=(1,)),
+    # Several tensors as one value.
+    "ConcatFromSequence": Op(sq.concatenated),
+    "SequenceAt": Op(sq.at, constants=(1,)),
+    "SequenceConstruct": Op(sq.construct),
+    "SequenceLength": Op(sq.length),
+    "SplitToSequence": Op(sq.split_to_sequence, constants=(1,)),
     # Elements put together.
     "ArgMax": Op(rd.place(ranking.argmax)),
     "ArgMin": Op(rd.place(ranking.argmin)),
