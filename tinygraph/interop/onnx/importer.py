@@ -24,8 +24,9 @@ from tinygraph.ops.shape import reshape
 _DOMAINS = ("", "ai.onnx")
 # What a file that tinygraph wrote says of itself: the arrays that are not learned.
 STATE = "tinygraph.state"
-# What these say of a weight is known, or is the weight again.
-_OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"})
+# What these say of a weight is known, or is the weight again; what is true of an array has no gradient, as of a mask.
+_TRUTHS = frozenset({"Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual"})
+_OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"}) | _TRUTHS
 
 
 @dataclass
