@@ -220,7 +220,7 @@ class Importer:
             self._keep(node.outputs[0], operator.rule(node, *given), weight=False)
             return
         arrays = [x.array if isinstance(x, Weight) else x for x in given]
-        tensors = [x for x in _each(given) if isinstance(x, Tensor)]
+        tensors = [x for x in each_of(given) if isinstance(x, Tensor)]
         sequences = any(isinstance(x, Parts) for x in given)
         if sequences and "Sequence" not in node.op_type:
             node.fail("it takes tensors; found a sequence of them")
@@ -241,7 +241,7 @@ class Importer:
         self.names |= {x: (node.result, name) for x, name in node.called.items() if x not in self.names}
         if self._free.issuperset(tensors):
             # Weights alone: computed once, when the model is recorded.
-            self._free.update(x for x in _each(results) if isinstance(x, Tensor))
+            self._free.update(x for x in each_of(results) if isinstance(x, Tensor))
             self._spend(node, results)
         for name, value in zip(node.outputs, results, strict=False):
             if name:
@@ -290,7 +290,7 @@ class Importer:
 
     def _spend(self, node: Node, results: tuple[Value, ...]) -> None:
         """Keep account of what is computed without data."""
-        self._left -= sum(math.prod(node.checked_size(result.shape)) for result in _each(results))
+        self._left -= sum(math.prod(node.checked_size(result.shape)) for result in each_of(results))
         if self._left < 0:
             node.fail(f"what the file computes without data grows beyond {2 * MOST_ELEMENTS:,} elements")
 
@@ -311,7 +311,7 @@ class Importer:
         return value.recorded() if isinstance(value, Weight) else value
 
 
-def _each(values: Iterable[Value]) -> Iterator[Value]:
+def each_of(values: Iterable[Value]) -> Iterator[Value]:
     """Yield values, and for a sequence those in it."""
     for value in values:
         yield from value.items if isinstance(value, Parts) else (value,)

@@ -18,7 +18,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.batch import BATCHES
 from tinygraph.interop.onnx.equations import Written, written
 from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, nodes_of
-from tinygraph.interop.onnx.node import Node
+from tinygraph.interop.onnx.node import Node, Parts
 from tinygraph.interop.onnx.read import File, read
 from tinygraph.interop.onnx.tensors import REAL, Array
 from tinygraph.model.model import Model
@@ -162,6 +162,8 @@ def _recorded(
     }
     imported = Importer(file, leaves, dtype).outputs(outputs, nodes)
     for name, value in imported.outputs.items():
+        if isinstance(value, Parts):
+            file.fail(f"the output {name!r} is a sequence, and a model gives one tensor")
         if not isinstance(value, Tensor):
             file.fail(f"the output {name!r} does not depend on any input")
     return imported
