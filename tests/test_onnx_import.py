@@ -255,11 +255,16 @@ def test_float64_on_request(perceptron):
     assert model.predict(np.zeros((1, 4))).dtype == np.float64
 
 
-def test_half_precision_is_refused(opened):
-    with pytest.raises(OnnxError, match="its weights hold 'float16'; a model holds float32 or float64"):
-        opened(
-            [node("MatMul", "x w")], [array("w", 4, 4, dtype=np.float16)], inputs=[value("x", kind=TensorProto.FLOAT16)]
-        )
+def test_half_precision_is_read_as_more(opened):
+    half = {"inputs": [value("x", kind=TensorProto.FLOAT16)]}
+    arrays = [array("w", 4, 4, dtype=np.float16), array("b", 4)]
+    nodes = [node("MatMul", "x w", "z"), node("Cast", "z", "c", to=TensorProto.FLOAT), node("Add", "c b", "y")]
+    with pytest.raises(OnnxError, match=r"its weights hold 'float16' and 'float32'; .* read it with dtype='float32'"):
+        opened(nodes, arrays, **half)
+    for dtype in ("float32", "float64"):
+        model = opened(nodes, arrays, dtype=dtype, **half)
+        assert {p.dtype.name for p in model.parameters.values()} == {dtype}
+        assert [e.text for e in model.record(2).equations] == ["z = x @ w", "y = z + b"]
 
 
 def test_whole_numbers_as_input(opened):

@@ -154,3 +154,18 @@ def test_a_mask_of_infinity_is_no_weight(opened, tmp_path):
     model.load(tmp_path / "net.safetensors")
     assert model.predict(np.ones((1, 1, 4, 4)))[0, 1] == 0
     assert tg.check(model).ok
+
+
+def test_what_is_true_of_an_array_makes_it_no_weight(opened):
+    """As a causal mask of ones and zeros, which is compared with 0."""
+    mask, zero = numpy_helper.from_array(np.float32([1, 0, 1]), "mask"), numpy_helper.from_array(np.float32(0), "zero")
+    far = numpy_helper.from_array(np.float32(-9), "far")
+    nodes = [
+        node("Flatten", "x", "f", ""),
+        node("MatMul", "f w", "s", ""),
+        node("Equal", "mask zero", "hidden", ""),
+        node("Where", "hidden far s", "y", ""),
+    ]
+    model = opened(nodes, [array("w", 16, 3), mask, zero, far])
+    assert (list(model.parameters), [state.dtype.name for state in model.state.values()]) == (["w"], ["bool"])
+    assert model.predict(np.ones((1, 1, 4, 4)))[0, 1] == -9

@@ -11,7 +11,7 @@ from onnx.reference import ReferenceEvaluator
 import tinygraph as tg
 from tinygraph.errors import OnnxError
 from tinygraph.interop.onnx import Backend
-from tinygraph.interop.onnx.recurrent import MOST_STEPS
+from tinygraph.interop.onnx.node import MOST_STEPS
 
 RNG = np.random.default_rng(0)
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}

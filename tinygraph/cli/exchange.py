@@ -28,7 +28,9 @@ def _sizes(context: click.Context, option: click.Parameter, given: tuple[str, ..
 @click.option(
     "--size", "sizes", metavar="NAME=NUMBER", multiple=True, callback=_sizes, help="A size the file only names."
 )
-@click.option("--dtype", type=click.Choice(["float32", "float64"]), help="What float32 in the file is read as.")
+@click.option(
+    "--dtype", type=click.Choice(["float32", "float64"]), help="What float16 and float32 in the file are read as."
+)
 def import_(
     file: Path, out: Path | None, output: str | None, loss: str | None, sizes: dict[str, int], dtype: str | None
 ) -> None:

@@ -66,7 +66,7 @@ class Resize(Op):
             ((1, 1, 4), {"scale": 1.6, "coordinates": "asymmetric", "rounding": "floor"}),
             ((1, 2, 5), {"size": 2, "rounding": "ceil"}),
             ((1, 2, 3), {"size": 4, "mode": "linear", "coordinates": "align_corners"}),
-            ((1, 1, 5), {"scale": 1.6, "mode": "cubic"}),
+            ((1, 1, 4, 5), {"scale": 1.6, "mode": "cubic"}),
         )
     )
 

@@ -32,7 +32,7 @@ def from_onnx(
     ``output`` names one of the graph's outputs, by default the first. ``loss`` makes the model trainable: it names
     an output of the graph that is one number, or an operation such as ``"cross_entropy"`` that is put behind the output and
     takes labels ``y``. ``sizes`` gives sizes to those that the file only names; the first axis of the inputs, where it
-    has no size, is the batch. ``dtype="float64"`` reads float32 as float64. Raises ``OnnxError``.
+    has no size, is the batch. ``dtype="float64"`` reads float16 and float32 as float64. Raises ``OnnxError``.
 
     >>> import tinygraph as tg
     >>> tg.from_onnx("missing.onnx")

@@ -12,7 +12,8 @@ from tinygraph.errors import OnnxError, listing
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, known_early, nodes_of
+from tinygraph.interop.onnx.importer import Imported, Importer, each_of, inputs_of, known_early, nodes_of
+from tinygraph.interop.onnx.node import Parts, Value
 from tinygraph.interop.onnx.read import File, checked
 from tinygraph.interop.onnx.tensors import Array
 
@@ -28,19 +29,25 @@ class Prepared(BackendRep):
         self.early = known_early(file, self.nodes)
         self._recorded: dict[Any, tuple[Imported, dict[str, Tensor]]] = {}
 
-    def run(self, inputs: Any, **kwargs: Any) -> tuple[Array, ...]:
-        """Return the outputs for inputs, given as a list in their order, a mapping, or one array."""
+    def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """Return the outputs for inputs, given as a list in their order, a mapping, or one array; a sequence as a list."""
         arrays = self._arrays(inputs)
         imported, leaves = self._imported(arrays)
         feeds: dict[Any, Array] = {leaf: arrays[name] for name, leaf in leaves.items()}
         feeds |= {weight.tensor: weight.array for weight in imported.weights.values()}
-        tensors = list({id(t): t for t in imported.outputs.values() if isinstance(t, Tensor)}.values())
+        tensors = list({id(t): t for t in each_of(imported.outputs.values()) if isinstance(t, Tensor)}.values())
         graph = Graph(tensors)
         known = set(graph.nodes)
         with np.errstate(all="ignore"):
             values = run(graph, {leaf: array for leaf, array in feeds.items() if leaf in known}) if tensors else ()
         found = dict(zip(tensors, values, strict=True))
-        return tuple(found[x] if isinstance(x, Tensor) else np.array(x) for x in imported.outputs.values())
+
+        def array(x: Value) -> Any:
+            if isinstance(x, Parts):
+                return [array(item) for item in x.items]
+            return found[x] if isinstance(x, Tensor) else np.array(x)
+
+        return tuple(array(x) for x in imported.outputs.values())
 
     def _arrays(self, inputs: Any) -> dict[str, Array]:
         if not isinstance(inputs, dict):
@@ -94,11 +101,12 @@ class Backend(OnnxBackend):
         for value in inputs_of(file).values():
             file.dtype_of(value)
         for value in file.proto.graph.output:
-            file.dtype_of(value)
+            if not value.type.HasField("sequence_type"):
+                file.dtype_of(value)
         return Prepared(file)
 
     @classmethod
-    def run_model(cls, model: Any, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Array, ...]:
+    def run_model(cls, model: Any, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
         """Return the outputs of a model."""
         return cls.prepare(model, device).run(inputs)
 

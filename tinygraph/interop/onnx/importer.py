@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -13,20 +13,20 @@ from tinygraph.errors import OnnxError, TinygraphError, listing, nearest
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.functions import body_of, is_defined
 from tinygraph.interop.onnx.names import Reader, is_invented_number
-from tinygraph.interop.onnx.node import Node, Value, is_constant
+from tinygraph.interop.onnx.node import MOST_STEPS, Node, Parts, Value
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
-from tinygraph.interop.onnx.recurrent import MOST_STEPS
 from tinygraph.interop.onnx.table import OPERATORS
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, Array
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL, Array
 from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
 from tinygraph.ops.shape import reshape
 
 _DOMAINS = ("", "ai.onnx")
 # What a file that tinygraph wrote says of itself: the arrays that are not learned.
 STATE = "tinygraph.state"
-# What these say of a weight is known, or is the weight again.
-_OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"})
+# What these say of a weight is known, or is the weight again; what is true of an array has no gradient, as of a mask.
+_TRUTHS = frozenset({"Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual"})
+_OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"}) | _TRUTHS
 
 
 @dataclass
@@ -90,7 +90,8 @@ def _check_known(nodes: Iterable[Node]) -> None:
     also = f"; nor for {listing(others)}" if others else ""
     misspelt = first.proto.domain in _DOMAINS and not package().defs.has(first.op_type)
     hint = nearest(first.op_type, OPERATORS) if misspelt else ""
-    first.fail(f"there is no operation for it{hint}{also} (docs/onnx_operators.md lists those that there are)")
+    foreign = "" if first.proto.domain in _DOMAINS else ", which is no operator of ONNX itself"
+    first.fail(f"there is no operation for it{foreign}{hint}{also} (docs/onnx_operators.md lists those that there are)")
 
 
 def _is_known(node: Node) -> bool:
@@ -155,7 +156,7 @@ def _as_declared(file: File, value: Any) -> Tensor:
 class Importer:
     """The work of one import: ``leaves`` are values or tensors for the graph's inputs, by name.
 
-    ``dtype`` takes the place of float32 wherever the file speaks of it.
+    ``dtype`` takes the place of float16 and float32 wherever the file speaks of them.
     """
 
     def __init__(self, file: File, leaves: Mapping[str, Value], dtype: np.dtype[Any] | None = None) -> None:
@@ -188,7 +189,7 @@ class Importer:
                 self._keep(tensor.name, array, weight)
 
     def _typed(self, array: Array) -> Array:
-        if self.dtype is None or array.dtype != np.float32:
+        if self.dtype is None or array.dtype not in REAL or array.dtype == self.dtype:
             return array
         if array.size and not any(array.strides):
             # A view of one number, which takes no memory, stays one.
@@ -197,7 +198,7 @@ class Importer:
 
     def _keep(self, name: str, value: Value, weight: bool) -> None:
         """Note a value by its name; real numbers that are not one alone are weights."""
-        if is_constant(value) and not isinstance(value, Weight):
+        if isinstance(value, np.ndarray):
             if weight and value.dtype.kind == "f" and value.ndim and value.size:
                 value = self.weights[name] = Weight(name, value)
         elif isinstance(value, Tensor) and value.op is not None and not name.startswith(self._unnamed):
@@ -219,19 +220,28 @@ class Importer:
             self._keep(node.outputs[0], operator.rule(node, *given), weight=False)
             return
         arrays = [x.array if isinstance(x, Weight) else x for x in given]
-        recorded = any(isinstance(x, Tensor) for x in given)
-        if not recorded and (node.op_type in _OF_WEIGHTS or not any(isinstance(x, Weight) for x in given)):
+        tensors = [x for x in each_of(given) if isinstance(x, Tensor)]
+        sequences = any(isinstance(x, Parts) for x in given)
+        if sequences and "Sequence" not in node.op_type:
+            node.fail("it takes tensors; found a sequence of them")
+        if (
+            not tensors
+            and not sequences
+            and (node.op_type in _OF_WEIGHTS or not any(isinstance(x, Weight) for x in given))
+        ):
             results = self._folded(node, operator.rule, arrays)
         else:
             results = self._called(node, operator.rule, self._operands(node, given))
         results = results if isinstance(results, tuple) else (results,)
         self._steps -= node.steps
         if self._steps < 0:
-            node.fail(f"the recurrent layers of the file have more than {MOST_STEPS:,} steps to be written out")
+            node.fail(
+                f"the recurrent layers and sequences of the file have more than {MOST_STEPS:,} steps to be written out"
+            )
         self.names |= {x: (node.result, name) for x, name in node.called.items() if x not in self.names}
-        if not recorded or self._free.issuperset(x for x in given if isinstance(x, Tensor)):
+        if self._free.issuperset(tensors):
             # Weights alone: computed once, when the model is recorded.
-            self._free.update(x for x in results if isinstance(x, Tensor))
+            self._free.update(x for x in each_of(results) if isinstance(x, Tensor))
             self._spend(node, results)
         for name, value in zip(node.outputs, results, strict=False):
             if name:
@@ -280,13 +290,12 @@ class Importer:
 
     def _spend(self, node: Node, results: tuple[Value, ...]) -> None:
         """Keep account of what is computed without data."""
-        self._left -= sum(math.prod(node.checked_size(result.shape)) for result in results)
+        self._left -= sum(math.prod(node.checked_size(result.shape)) for result in each_of(results))
         if self._left < 0:
             node.fail(f"what the file computes without data grows beyond {2 * MOST_ELEMENTS:,} elements")
 
     def _called(self, node: Node, rule: Callable[..., Any], operands: list[Value]) -> Any:
-        if self.dtype is not None:
-            node.float32 = self.dtype
+        node.real = self.dtype
         node.called = {}
         try:
             with np.errstate(all="ignore"):
@@ -302,6 +311,12 @@ class Importer:
         return value.recorded() if isinstance(value, Weight) else value
 
 
+def each_of(values: Iterable[Value]) -> Iterator[Value]:
+    """Yield values, and for a sequence those in it."""
+    for value in values:
+        yield from value.items if isinstance(value, Parts) else (value,)
+
+
 def _is_mask(array: Array) -> bool:
     """Whether an array holds infinity, as what hides places from an attention does, and no weight."""
     return array.dtype.kind == "f" and bool(np.isinf(array if any(array.strides) else array.flat[:1]).any())
@@ -310,9 +325,11 @@ def _is_mask(array: Array) -> bool:
 def _makes_weights(node: Node, given: list[Value], value: Value) -> bool:
     """Whether what a node computes without data is learned, and not a part of how the model computes.
 
-    That is so of weights in another dtype, and of arrays that a file fills with one number for want of the true ones; zeros
-    and ones are masks and the like.
+    That is so of weights in another dtype, of those that were kept as whole numbers, and of arrays that a file fills with
+    one number for want of the true ones; zeros and ones are masks and the like.
     """
     if node.op_type in ("Cast", "CastLike"):
         return isinstance(given[0], Weight)
+    if node.op_type == "DequantizeLinear":
+        return True
     return node.op_type == "ConstantOfShape" and value.size > 0 and value.flat[0] not in (0, 1)

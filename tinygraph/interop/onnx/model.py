@@ -18,9 +18,9 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.batch import BATCHES
 from tinygraph.interop.onnx.equations import Written, written
 from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, nodes_of
-from tinygraph.interop.onnx.node import Node
+from tinygraph.interop.onnx.node import Node, Parts
 from tinygraph.interop.onnx.read import File, read
-from tinygraph.interop.onnx.tensors import Array
+from tinygraph.interop.onnx.tensors import REAL, Array
 from tinygraph.model.model import Model
 
 # What a file that tinygraph wrote says of itself.
@@ -97,7 +97,7 @@ def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtyp
         if name not in read_names:
             continue
         kind = file.dtype_of(value)
-        kind = dtype if dtype is not None and kind == np.float32 else kind
+        kind = dtype if dtype is not None and kind in REAL else kind
         if not value.type.tensor_type.HasField("shape"):
             file.fail(f"input {name!r} does not say how many axes it has")
         sizes: list[int | str | None] = []
@@ -162,6 +162,8 @@ def _recorded(
     }
     imported = Importer(file, leaves, dtype).outputs(outputs, nodes)
     for name, value in imported.outputs.items():
+        if isinstance(value, Parts):
+            file.fail(f"the output {name!r} is a sequence, and a model gives one tensor")
         if not isinstance(value, Tensor):
             file.fail(f"the output {name!r} does not depend on any input")
     return imported
@@ -180,7 +182,7 @@ def _tables(
     }
     if len(real) > 1 or any(dtype.name not in _REAL for dtype in real):
         found = listing(sorted(dtype.name for dtype in real))
-        file.fail(f"its weights hold {found}; a model holds float32 or float64, all the same")
+        file.fail(f"its weights hold {found}; a model holds float32 or float64: read it with dtype='float32'")
     dtype = next(iter(real)).name if real else "float32"
     inputs = {}
     for name, shape in shapes.items():

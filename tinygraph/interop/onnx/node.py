@@ -15,12 +15,23 @@ import numpy.typing as npt
 from tinygraph.errors import OnnxError
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.package import package
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, array_of, dtype_of
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of
 
 Array = npt.NDArray[Any]
 # A constant, an array, or a tensor that is recorded; ``None`` for an input that is left out.
 Value: TypeAlias = Any
 Rule: TypeAlias = Callable[..., Any]
+
+
+# A few bytes of a file could ask for any number of steps, and more than this are no equations that anyone reads.
+MOST_STEPS = 1000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A sequence of values."""
+
+    items: tuple[Value, ...]
 
 
 @dataclass(frozen=True)
@@ -46,8 +57,8 @@ class Node:
 
     def __init__(self, proto: Any, opset: int, file: str = "model", folder: Path | None = None) -> None:
         self.proto, self.opset, self.file, self.folder = proto, opset, file, folder
-        # What float32 is read as: float64 where a whole model is.
-        self.float32: np.dtype[Any] = np.dtype(np.float32)
+        # What the real numbers of the file are read as, where that is not what they are.
+        self.real: np.dtype[Any] | None = None
         self.op_type: str = proto.op_type
         self.inputs: tuple[str, ...] = tuple(proto.input)
         self.outputs: tuple[str, ...] = tuple(proto.output)
@@ -103,7 +114,7 @@ class Node:
     def dtype(self, number: int) -> np.dtype[Any]:
         """Return NumPy's dtype for the number of an element type."""
         dtype = dtype_of(number, self.fail)
-        return self.float32 if dtype == np.float32 else dtype
+        return self.real if self.real is not None and dtype in REAL else dtype
 
     def checked_size(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return a shape that is computed from a few numbers, or fail where it is absurd."""
@@ -118,6 +129,12 @@ class Node:
             self.fail(
                 f"it would have {' x '.join(f'{size:,}' for size in sizes)} {what}; at most {MOST_PLACES:,} are followed"
             )
+
+    def write_out(self, steps: int) -> None:
+        """Note how many steps a rule writes out, or fail for more than anyone reads."""
+        self.steps = steps
+        if steps > MOST_STEPS:
+            self.fail(f"{steps:,} steps would be as many equations or more; at most {MOST_STEPS:,} are written out")
 
     def wants(self, place: int) -> bool:
         """Whether anything may read the output at ``place``."""

@@ -91,7 +91,10 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
     if not 1 <= opset <= newest:
         fail(f"it is written in operator set {opset}; known are 1 to {newest}")
     if len(proto.functions) > 0:
-        fail(f"it defines operators of its own ({proto.functions[0].name!r}), which are not read")
+        own = proto.functions[0].name
+        fail(
+            f"it defines operators of its own ({own!r}), which are not read; onnx.inliner.inline_local_functions puts them in"
+        )
     _check_graph(proto.graph, fail)
     return File(proto, name, folder, opset)
 
@@ -112,7 +115,7 @@ def _check_graph(graph: Any, fail: Any) -> None:
             seen.add(name)
         known |= seen
     if graph.sparse_initializer:
-        fail("it holds sparse initializers, which are not read")
+        fail("it holds sparse initializers, which are not read; write them as dense ones")
     later = {name for node in graph.node for name in node.output if name}
     for place, node in enumerate(graph.node):
         where = f"node {node.name or place!r} ({node.op_type})"

@@ -17,8 +17,6 @@ from tinygraph.ops import indexing as ix
 from tinygraph.ops import shape as sh
 from tinygraph.ops.linear import matmul
 
-# More steps than this are no equations that anyone reads, and a few bytes of a file could ask for any number.
-MOST_STEPS = 1000
 _ACTIVATIONS: dict[str, Rule] = {
     "Relu": act.relu,
     "Sigmoid": act.sigmoid,
@@ -130,9 +128,7 @@ def unrolled(cell: Cell, gates: int, activations: tuple[str, ...], *, bias_apart
         _check(n, x, w, r, gates, len(directions))
         if n.get("layout", 0):
             x, h, c = (None if value is None else sh.transpose(value, (1, 0, 2)) for value in (x, h, c))
-        n.steps = x.shape[0] * len(directions)
-        if n.steps > MOST_STEPS:
-            n.fail(f"{n.steps:,} steps would be as many equations or more; at most {MOST_STEPS:,} are written out")
+        n.write_out(x.shape[0] * len(directions))
         bends = _activations(n, activations * len(directions))
         found = []
         for place, backward in enumerate(directions):

@@ -233,11 +233,18 @@ def split(n: Node, x: Value, sizes: Value = None) -> tuple[Value, ...]:
             n.fail(f"it splits into {count:,} parts and has {parts} outputs")
         each = -(-x.shape[axis] // count)
         given = [min(each, max(x.shape[axis] - i * each, 0)) for i in range(count)]
-    if len(given) != parts or sum(given) != x.shape[axis] or min(given) < 0:
-        n.fail(f"parts of {given} do not fill the {x.shape[axis]} of axis {axis} in {parts} outputs")
-    ends = np.cumsum(given).tolist()
+    if len(given) != parts:
+        n.fail(f"it has {parts} outputs for parts of {given}")
+    return parted(n, x, axis, given)
+
+
+def parted(n: Node, x: Value, axis: int, sizes: list[int]) -> tuple[Value, ...]:
+    """Return parts of the sizes given along an axis, which they must fill."""
+    if sum(sizes) != x.shape[axis] or min(sizes, default=0) < 0:
+        n.fail(f"parts of {sizes} do not fill the {x.shape[axis]} of axis {axis}")
+    ends = np.cumsum(sizes).tolist()
     before = (slice(None),) * axis
-    return tuple(ix.getitem(x, (*before, slice(end - size, end))) for size, end in zip(given, ends, strict=True))
+    return tuple(ix.getitem(x, (*before, slice(end - size, end))) for size, end in zip(sizes, ends, strict=True))
 
 
 def pad(n: Node, x: Value, pads: Value = None, value: Value = None, axes: Value = None) -> Value:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from tinygraph.interop.onnx import elementwise as ew
 from tinygraph.interop.onnx import losses as ls
 from tinygraph.interop.onnx import norms as nm
+from tinygraph.interop.onnx import quantized as qu
 from tinygraph.interop.onnx import recurrent as rc
 from tinygraph.interop.onnx import reducing as rd
+from tinygraph.interop.onnx import sequences as sq
 from tinygraph.interop.onnx import shaping as sp
 from tinygraph.interop.onnx import windows as wn
 from tinygraph.interop.onnx.node import Operator as Op
@@ -121,6 +123,12 @@ OPERATORS: dict[str, Op] = {
     "Transpose": Op(sp.transpose),
     "Trilu": Op(sp.trilu, constants=(1,)),
     "Unsqueeze": Op(sp.unsqueeze, constants=(1,)),
+    # Several tensors as one value.
+    "ConcatFromSequence": Op(sq.concatenated),
+    "SequenceAt": Op(sq.at, constants=(1,)),
+    "SequenceConstruct": Op(sq.construct),
+    "SequenceLength": Op(sq.length),
+    "SplitToSequence": Op(sq.split_to_sequence, constants=(1,)),
     # Elements put together.
     "ArgMax": Op(rd.place(ranking.argmax)),
     "ArgMin": Op(rd.place(ranking.argmin)),
@@ -153,6 +161,13 @@ OPERATORS: dict[str, Op] = {
     "LRN": Op(nm.local_response_normalization),
     "MeanVarianceNormalization": Op(nm.mean_variance_normalization),
     "RMSNormalization": Op(nm.rms_normalization),
+    # Whole numbers that stand for real ones. Their rounding stops every gradient; what is read from them has one.
+    "ConvInteger": Op(qu.conv_integer),
+    "DequantizeLinear": Op(qu.dequantize, constants=(1, 2)),
+    "MatMulInteger": Op(qu.matmul_integer),
+    "QLinearConv": Op(qu.of_quantized(wn.conv, axis=0), constants=(1, 2, 4, 5, 6, 7)),
+    "QLinearMatMul": Op(qu.of_quantized(lambda n, x, y: matmul(x, y), axis=-1), constants=(1, 2, 4, 5, 6, 7)),
+    "QuantizeLinear": Op(qu.quantize, constants=(1, 2)),
     # Sequences, step by step.
     "GRU": Op(rc.unrolled(rc.gru, 3, ("Sigmoid", "Tanh"), bias_apart=True), since=7),
     "LSTM": Op(rc.unrolled(rc.lstm, 4, ("Sigmoid", "Tanh", "Tanh")), since=7),

@@ -34,6 +34,8 @@ DTYPES: dict[int, np.dtype[Any]] = {
     14: np.dtype("complex64"),
     15: np.dtype("complex128"),
 }
+# What ``dtype=`` takes the place of: the element types of trained networks.
+REAL = (np.dtype("float16"), np.dtype("float32"))
 NUMBERS = {dtype: number for number, dtype in DTYPES.items()}
 # More than this in one array that a file only claims, or computes from small numbers, is taken for an attack or a mistake.
 MOST_ELEMENTS = 1 << 28
