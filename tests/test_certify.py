@@ -129,7 +129,7 @@ def test_a_sum_over_the_wrong_axis_is_named(registry):
 def test_the_example_is_the_smallest_part_that_shows_the_mistake():
     assert "sign" in line(tg.certify(liars.Sign), "gradient of x").hint
     assert re.match(
-        r"sign\(\[\[[-.\d]+\]\]\), at \[0, 0\]: rule ", line(tg.certify(liars.Sign), "gradient of x").example
+        r"sign\(\[\[[-.\d]+\]\]\), dy = 1, at \[0, 0\]: rule ", line(tg.certify(liars.Sign), "gradient of x").example
     )
 
 

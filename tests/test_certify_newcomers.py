@@ -3,6 +3,7 @@
 The worst that a certificate can do is to call a wrong operation right, and next to it a right one wrong.
 """
 
+import re
 from typing import Any, Literal
 
 import numpy as np
@@ -246,6 +247,26 @@ WRONG: dict[str, tuple[Any, ...]] = {
         ("not a number", "np.nan_to_num"),
     ),
     "two results": ((lambda x: (x.min(), x.max()), lambda dy, y, x: dy), {}, ("inputs", "an operation has one result")),
+    "product without its transpose": (
+        (lambda x, w: x @ w, lambda dy, y, x, w: (dy @ w, x.T @ dy)),
+        {},
+        ("gradient of x", "transposed: w stands where w.T belongs"),
+    ),
+    "product without its other transpose": (
+        (lambda x, w: x @ w, lambda dy, y, x, w: (dy @ w.T, x @ dy)),
+        {},
+        ("gradient of w", "transposed: x stands where x.T belongs"),
+    ),
+    "dense layer without its transpose": (
+        (lambda x, w, b: x @ w + b, lambda dy, y, x, w, b: (dy @ w, x.T @ dy, tg.sum(dy, axis=0))),
+        {},
+        ("gradient of x", "transposed: w stands where w.T belongs"),
+    ),
+    "dense layer of rows, gradient of columns": (
+        (lambda x, w, b: x @ w.T + b, lambda dy, y, x, w, b: (dy @ w, x.T @ dy, tg.sum(dy, axis=0))),
+        {},
+        ("gradient of w", "transposed"),
+    ),
     "vectors alone": (
         (lambda a, b: np.multiply.outer(a, b), lambda dy, y, a, b: (dy @ b, a @ dy)),
         {},
@@ -285,6 +306,10 @@ def test_a_wrong_shape_rule_is_found_without_samples(registry):
 def test_examples_are_small(registry):
     ties = certificate_of(*WRONG["all of several maxima"][0])
     assert ties.failures[0].example.startswith("mine([[0, 0]]), all elements of x together: rule 2, numeric 1")
+    square = certificate_of(lambda x: x * x, lambda dy, y, x: dy * x)
+    told = re.fullmatch(r"mine\(\[\[(.+)\]\]\), dy = 1, at \[0, 0\]: rule (.+), numeric .+", square.failures[0].example)
+    assert told is not None
+    assert told[1] == told[2]
     limit = certificate_of(*WRONG["one of two limits"][0], elementwise=True)
     assert limit.failures[0].example.startswith("mine(-")
 
@@ -294,6 +319,13 @@ def test_several_inputs_are_tried_in_shapes_that_the_rule_is_made_for(registry):
     dense.vjp(RIGHT["dense layer"][1])
     samples = proposed_samples(dense.op, np.random.default_rng(0))
     assert [[x.shape for x in sample.inputs] for sample in samples] == [[(3, 4), (4, 2), (2,)]]
+
+
+def test_a_rule_that_is_made_for_no_shapes_is_tried_on_matrices(registry):
+    product = tg.op(lambda x, w: x @ w)
+    product.vjp(WRONG["product without its transpose"][0][1])
+    samples = proposed_samples(product.op, np.random.default_rng(0))
+    assert [[x.shape for x in sample.inputs] for sample in samples] == [[(3, 4), (4, 2)]]
 
 
 @pytest.mark.parametrize(

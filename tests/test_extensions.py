@@ -43,7 +43,8 @@ def test_packages_are_not_imported_before_they_are_needed(installed):
     assert tg.operation("relu").name == "relu"
 
 
-def test_a_package_that_fails_is_a_warning_that_names_it(installed):
-    installed("failing", "raise ValueError('of no use')\n")
-    with pytest.warns(UserWarning, match="'failing' were not loaded: ValueError: of no use"):
+@pytest.mark.parametrize("error", ["ValueError", "SystemExit"])
+def test_a_package_that_fails_is_a_warning_that_names_it(installed, error):
+    installed("failing", f"raise {error}('of no use')\n")
+    with pytest.warns(UserWarning, match=f"'failing' were not loaded: {error}: of no use"):
         assert "relu" in tg.operations()

@@ -25,10 +25,13 @@ Array = npt.NDArray[Any]
 
 
 class Case:
-    """An operation with its attributes, and inputs in float64. Slopes are measured once and remembered."""
+    """An operation with its attributes, and inputs in float64. Slopes are measured once and remembered.
 
-    def __init__(self, op: type[Op], sample: Sample, number: int, seed: int) -> None:
-        self.sample, self.number, self._seed = sample, number, seed
+    The gradient of the result is random, or ``ones``, of which an example is easier followed.
+    """
+
+    def __init__(self, op: type[Op], sample: Sample, number: int, seed: int, ones: bool = False) -> None:
+        self.sample, self.number, self._seed, self.ones = sample, number, seed, ones
         self.op = widened(op(**sample.attributes))
         self.inputs: list[Array] = [doubled(value) for value in sample.inputs]
         self._slopes: dict[tuple[int, bytes], Derivative] = {}
@@ -43,6 +46,10 @@ class Case:
         """
         shapes = [f"{input_name(self.op, place)} {x.shape}" for place, x in enumerate(self.inputs)]
         return f"sample {self.number}: {', '.join([*shapes, *self.attributes])}"
+
+    def on(self, inputs: Sequence[Array], ones: bool = False) -> Case:
+        """Return the case with other inputs."""
+        return Case(type(self.op), Sample(*inputs, **self.sample.attributes), self.number, self._seed, ones)
 
     @property
     def attributes(self) -> list[str]:
@@ -73,8 +80,11 @@ class Case:
 
     @cached_property
     def rule(self) -> LocalRule:
-        """The rule, asked by the engine with a random cotangent."""
-        return LocalRule(self.record(self.leaves()), np.random.default_rng(self._seed))
+        """The rule, asked by the engine."""
+        rule = LocalRule(self.record(self.leaves()), np.random.default_rng(self._seed))
+        if self.ones:
+            rule.cotangent = np.where(np.isfinite(rule.y), 1.0, 0.0)
+        return rule
 
     @cached_property
     def places(self) -> list[int]:
@@ -118,7 +128,7 @@ class Case:
             if shapes in seen or sum(x.size for x in inputs) >= whole:
                 continue
             seen.add(shapes)
-            part = Case(type(self.op), Sample(*inputs, **self.sample.attributes), self.number, self._seed)
+            part = self.on(inputs)
             with contextlib.suppress(TinygraphError):
                 if part.places:
                     yield part
@@ -134,7 +144,7 @@ class Case:
     def call(self, arrays: Sequence[Array] | None = None) -> str:
         """Return the call as a user would repeat it, where it is short enough to read."""
         written = [short(x) for x in (self.inputs if arrays is None else arrays)]
-        return self.op.expression(*written)
+        return self.op.expression(*written) + (", dy = 1" if self.ones else "")
 
 
 def short(x: Array) -> str:

@@ -19,7 +19,6 @@ from tinygraph.check.names import input_name
 from tinygraph.check.numeric import EPSILON, derivative
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.backprop import grad
-from tinygraph.graph.op import Sample
 from tinygraph.graph.tensor import Tensor
 
 RULE_FAILED = "the rule failed"
@@ -123,11 +122,12 @@ def _attribute(compared: Sequence[Compared], wrong: Sequence[Compared]) -> str:
 
 
 def _example(subject: Subject, case: Case, finding: Finding) -> str:
-    """Return the smallest part of a case that shows the mistake too, or the case itself."""
-    for part in case.parts():
-        again = find(part, finding.place, subject.tolerance)
-        if _is_wrong(again, subject.tolerance) and bool(again.message) == bool(finding.message):
-            return f"{part.call()}, {again.message or _worst(again)}"
+    """Return the smallest part of a case that shows the mistake too, or the case itself; where ones do, with ``dy = 1``."""
+    for part in [*case.parts(), case]:
+        for shown in [part] if finding.message else [part.on(part.inputs, ones=True), part]:
+            again = find(shown, finding.place, subject.tolerance)
+            if _is_wrong(again, subject.tolerance) and bool(again.message) == bool(finding.message):
+                return f"{shown.call()}, {again.message or _worst(again)}"
     return f"{case.call()}, {finding.message or _worst(finding)}"
 
 
@@ -137,7 +137,7 @@ def shortcuts(subject: Subject) -> Iterator[Line]:
     count = len(subject.op.parameters)
     for case in subject.cases:
         bypassed = [place for place, through in subject.op.shortcuts.items() if through < len(case.inputs)]
-        plain = Case(subject.op, Sample(*case.inputs[:count], **case.sample.attributes), case.number, subject.seed)
+        plain = case.on(case.inputs[:count])
         for place in bypassed:
             asked += 1
             found, dy = case.rule.gradient(place, case.rule.cotangent), case.rule.cotangent

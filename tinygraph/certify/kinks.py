@@ -12,7 +12,6 @@ from tinygraph.certify.line import Line, agreed, failed, not_asked
 from tinygraph.certify.subject import Subject
 from tinygraph.check.names import input_name
 from tinygraph.check.numeric import Derivative, derivative, one_sided
-from tinygraph.graph.op import Sample
 
 Function = Callable[[Array], Array]
 Index = tuple[int, ...]
@@ -116,7 +115,7 @@ def kinks_and_ties(subject: Subject) -> Iterator[Line]:
 
 def _found_at(subject: Subject, case: Case, inputs: list[Array]) -> list[_Kink | _Smooth]:
     try:
-        tied = Case(subject.op, Sample(*inputs, **case.sample.attributes), case.number, subject.seed)
+        tied = case.on(inputs)
         return list(_kinks_of(tied))
     except Exception:
         # At ties an operation may be undefined, or its rule not: that says nothing of where it is defined.
@@ -125,7 +124,7 @@ def _found_at(subject: Subject, case: Case, inputs: list[Array]) -> list[_Kink |
 
 def _smaller(subject: Subject, case: Case, inputs: list[Array]) -> _Kink | _Smooth | None:
     """Return a mistake like that of these inputs in a part of them, if there is one."""
-    tied = Case(subject.op, Sample(*inputs, **case.sample.attributes), case.number, subject.seed)
+    tied = case.on(inputs)
     for part in tied.parts():
         wrong = next((kink for kink in _found_at(subject, part, part.inputs) if not kink.chosen), None)
         if wrong:

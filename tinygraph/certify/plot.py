@@ -31,6 +31,7 @@ def plot(curves: Sequence[Curve], name: str, path: str | os.PathLike[str]) -> No
     axes = figure.add_subplot()
     for curve, colour in zip(curves, _COLOURS * len(curves), strict=False):
         axes.loglog(STEPS, [max(error, _FLOOR) for error in curve.errors], "o-", color=colour, label=curve.label)
+    axes.set_xticks(STEPS)
     axes.set(title=f"gradients of {name}: rule beside central differences", xlabel="step", ylabel="relative error")
     axes.invert_xaxis()
     axes.grid(alpha=0.3)

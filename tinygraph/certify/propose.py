@@ -85,26 +85,42 @@ def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
 
 
 def _meant(op: type[Op], found: Sequence[Sample]) -> list[Sample]:
-    """Return the samples on which the rule gives most of its gradients, and one of matrices if those are none."""
-    given = [_carried(op, sample) for sample in found]
-    meant = [sample for sample, count in zip(found, given, strict=True) if count == max(given)]
-    if max(given, default=0) and all(x.ndim < 2 for sample in meant for x in sample.inputs):
+    """Return the samples on which the rule gives all gradients, or those of ``_nearly``; not of vectors alone, if it can be."""
+    given = [(sample, *_carried(op, sample)) for sample in found]
+    meant = [sample for sample, count, wanted in given if count == wanted > 0]
+    meant = meant or _nearly([(sample, count) for sample, count, _ in given])
+    if all(x.ndim < 2 for sample in meant for x in sample.inputs):
         meant += [sample for sample in found if all(x.ndim == 2 for x in sample.inputs)][:1]
     return meant
 
 
-def _carried(op: type[Op], sample: Sample) -> int:
-    """Return for how many inputs the rule gives a gradient of the right shape."""
+def _nearly(given: Sequence[tuple[Sample, int]]) -> list[Sample]:
+    """Return the samples on which the rule gives most gradients, and of those the ones with most axes.
+
+    Stacks and images count where there is nothing else: they may fit a mistake by chance, and then say less about it than
+    the matrices that its author had in mind.
+    """
+    plain = [(sample, count) for sample, count in given if all(x.ndim <= 2 for x in sample.inputs)] or given
+    most = max(((count, _axes(sample)) for sample, count in plain), default=(0, 0))
+    return [sample for sample, count in plain if (count, _axes(sample)) == most]
+
+
+def _axes(sample: Sample) -> int:
+    return sum(x.ndim for x in sample.inputs)
+
+
+def _carried(op: type[Op], sample: Sample) -> tuple[int, int]:
+    """Return for how many inputs the rule gives a gradient of the right shape, and for how many it should."""
     made, count = op(**sample.attributes), 0
     with np.errstate(all="ignore"):
         y = _result(op, sample)
-        for place, x in enumerate(sample.inputs if y.dtype.kind == "f" else ()):
-            if x.dtype.kind == "f":
-                # A rule is anyone's code: what it raises is told by the check of gradients.
-                with contextlib.suppress(Exception):
-                    call_rule(made, [place], np.ones(y.shape), y, *sample.inputs)
-                    count += 1
-    return count
+        floating = [place for place, x in enumerate(sample.inputs) if y.dtype.kind == x.dtype.kind == "f"]
+        for place in floating:
+            # A rule is anyone's code: what it raises is told by the check of gradients.
+            with contextlib.suppress(Exception):
+                call_rule(made, [place], np.ones(y.shape), y, *sample.inputs)
+                count += 1
+    return count, len(floating)
 
 
 def _different(found: Sequence[Sample]) -> list[Sample]:
@@ -223,11 +239,16 @@ def _gives(op: type[Op], sample: Sample, wanted: Callable[[Array], bool]) -> boo
 
 
 def _off_zero(rng: np.random.Generator, shape: Shape) -> Any:
-    return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.2, 2.0, shape)
+    return rng.choice([-1.0, 1.0], shape) * _thousandths(rng, shape, 200, 2000)
 
 
 def _unit(rng: np.random.Generator, shape: Shape) -> Any:
-    return rng.uniform(0.1, 0.9, shape)
+    return _thousandths(rng, shape, 100, 900)
+
+
+def _thousandths(rng: np.random.Generator, shape: Shape, low: int, high: int) -> Any:
+    """Return numbers without a tie, of so few digits that an example shows them whole."""
+    return rng.choice(np.arange(low, high), shape, replace=False) / 1000
 
 
 def _whole(rng: np.random.Generator, shape: Shape) -> Any:

@@ -12,7 +12,6 @@ from tinygraph.certify.line import Line, agreed, failed, not_asked
 from tinygraph.certify.subject import Subject
 from tinygraph.check.numeric import contributions
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.op import Sample
 
 _LEAST_FAR, _MOST_FAR, _COUNT_FAR = 0.05, 20.0, 24
 
@@ -118,7 +117,7 @@ def _far(subject: Subject, case: Case) -> Case | None:
         if op.elementwise:
             inputs = [x[sound] for x in inputs]
         if sound.any() and (op.elementwise or sound.all()):
-            return Case(subject.op, Sample(*inputs, **case.sample.attributes), case.number, subject.seed)
+            return case.on(inputs)
     return None
 
 
@@ -131,7 +130,7 @@ def large_numbers(subject: Subject) -> Iterator[Line]:
     for case in subject.smallest_first():
         for scale in (30.0, 1e4):
             inputs = [x * scale if x.dtype.kind == "f" else x for x in case.inputs]
-            large = Case(subject.op, Sample(*inputs, **case.sample.attributes), case.number, subject.seed)
+            large = case.on(inputs)
             what = _overflow(large)
             asked += what is not None
             if what:

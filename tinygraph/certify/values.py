@@ -11,7 +11,6 @@ from tinygraph.certify.case import Array, Case
 from tinygraph.certify.line import Line, agreed, failed, not_asked
 from tinygraph.certify.subject import Subject
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.op import Sample
 from tinygraph.graph.rules import call_rule
 
 _EXACT = 1e-12
@@ -163,7 +162,7 @@ def _cut(subject: Subject, name: str, size: int) -> Iterator[Line]:
             continue
         tried += 1
         try:
-            fault = _fault_of(subject, Case(subject.op, Sample(*inputs, **case.sample.attributes), 0, subject.seed))
+            fault = _fault_of(subject, case.on(inputs))
         except TinygraphError:
             refused += 1
             continue

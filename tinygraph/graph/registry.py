@@ -23,7 +23,7 @@ _loading = threading.RLock()
 def load_extensions() -> None:
     """Import what installed packages offer in the entry-point group ``tinygraph.ops``; once, and no earlier than asked.
 
-    A package that fails to import is a warning that names it, so that it cannot keep the others from working.
+    A package that fails to import, or ends the program, is a warning that names it: it cannot keep the others from working.
 
     >>> load_extensions()
     """
@@ -36,7 +36,7 @@ def load_extensions() -> None:
         for entry in entry_points(group="tinygraph.ops"):
             try:
                 entry.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 message = f"operations of {entry.value!r} were not loaded: {type(error).__name__}: {error}"
                 warnings.warn(message, stacklevel=2)
 
