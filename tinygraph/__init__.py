@@ -61,7 +61,8 @@ from tinygraph.ops.activation import (
     tanh,
 )
 from tinygraph.ops.arrange import depth_to_space, space_to_depth, tile, trilu
-from tinygraph.ops.classification import hinge, kl_divergence, nll
+from tinygraph.ops.cast import cast
+from tinygraph.ops.classification import cross_entropy, hinge, kl_divergence, nll, one_hot
 from tinygraph.ops.comparison import (
     clip,
     equal,
@@ -79,32 +80,15 @@ from tinygraph.ops.convolution1d import conv1d, conv1d_kernel_gradient, conv_tra
 from tinygraph.ops.convolution3d import conv3d, conv3d_kernel_gradient, conv_transpose3d
 from tinygraph.ops.dropout import dropout, dropout_mask
 from tinygraph.ops.einsum import einsum
-from tinygraph.ops.elementwise import (
-    abs,
-    add,
-    add_all,
-    cast,
-    divide,
-    erf,
-    exp,
-    expm1,
-    identity,
-    log,
-    log1p,
-    multiply,
-    negative,
-    power,
-    sign,
-    sqrt,
-    subtract,
-)
+from tinygraph.ops.elementwise import abs, add, divide, identity, multiply, negative, sign, subtract
+from tinygraph.ops.exponential import erf, exp, expm1, log, log1p, power, sqrt
 from tinygraph.ops.gather import embedding, gather, gather_elements, scatter_add, scatter_add_elements
 from tinygraph.ops.gather_nd import gather_nd, scatter_add_nd
 from tinygraph.ops.global_pooling import global_avg_pool, global_avg_pool2d, global_lp_pool, global_max_pool
 from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put, split
 from tinygraph.ops.linear import matmul
 from tinygraph.ops.logic import isinf, isnan, logical_and, logical_not, logical_or, logical_xor
-from tinygraph.ops.loss import bce, bce_with_logits, cross_entropy, mse, one_hot
+from tinygraph.ops.loss import bce, bce_with_logits, mse
 from tinygraph.ops.lp_pooling import lp_pool1d, lp_pool2d, lp_pool3d
 from tinygraph.ops.max_pooling import max_pool2d, max_take2d, max_unpool2d
 from tinygraph.ops.norm import l1_norm, l2_norm
@@ -127,7 +111,7 @@ from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
 from tinygraph.ops.regression import huber, l1, smooth_l1
 from tinygraph.ops.resize import resize
 from tinygraph.ops.rounding import ceil, floor, mod, round, trunc
-from tinygraph.ops.several import maximum_all, mean_all, minimum_all
+from tinygraph.ops.several import add_all, maximum_all, mean_all, minimum_all
 from tinygraph.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose
 from tinygraph.ops.statistics import moving_sum, standardize, variance
 from tinygraph.ops.trigonometry import (

@@ -3,6 +3,7 @@
 from tinygraph.ops import (
     activation,
     arrange,
+    cast,
     classification,
     comparison,
     convolution,
@@ -11,6 +12,7 @@ from tinygraph.ops import (
     dropout,
     einsum,
     elementwise,
+    exponential,
     gather,
     gather_nd,
     global_pooling,
@@ -41,6 +43,7 @@ from tinygraph.ops import (
 __all__ = [
     "activation",
     "arrange",
+    "cast",
     "classification",
     "comparison",
     "convolution",
@@ -49,6 +52,7 @@ __all__ = [
     "dropout",
     "einsum",
     "elementwise",
+    "exponential",
     "gather",
     "gather_nd",
     "global_pooling",

@@ -14,7 +14,8 @@ from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.comparison import clip
-from tinygraph.ops.elementwise import abs, erf, exp
+from tinygraph.ops.elementwise import abs
+from tinygraph.ops.exponential import erf, exp
 from tinygraph.ops.floating import floating
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary

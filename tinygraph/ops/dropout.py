@@ -15,7 +15,7 @@ from tinygraph.graph.explanation import Explanation, one
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.tensor import Tensor
-from tinygraph.ops.elementwise import require_numeric
+from tinygraph.ops.cast import require_numeric
 from tinygraph.ops.samples import normal
 
 _WORD = 2**64

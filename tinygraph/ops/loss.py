@@ -9,17 +9,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError, DataError, ShapeError
-from tinygraph.graph.explanation import Explanation, Terms, one, position
+from tinygraph.errors import DataError
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.graph.tensor import Tensor
-from tinygraph.ops.activation import Softmax, log_softmax, sigmoid, softmax
+from tinygraph.ops.activation import sigmoid
 from tinygraph.ops.comparison import where
-from tinygraph.ops.elementwise import identity, log, require_numeric
+from tinygraph.ops.elementwise import identity
+from tinygraph.ops.exponential import log
 from tinygraph.ops.floating import floating
-from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import normal, unit
 from tinygraph.ops.shape import SameElements, Transpose
 
@@ -43,10 +43,11 @@ def of_elements(places: tuple[int, int], losses: Any, count: int, text: str) -> 
     """Return the explanation of a mean, over ``count``, of a loss of every pair of elements."""
     cells = np.arange(len(losses))
     values = np.asarray(losses, np.float64) / count
-    return Explanation((Terms(tuple((place, cells) for place in places), values=values, text=text + _share(count)),))
+    return Explanation((Terms(tuple((place, cells) for place in places), values=values, text=text + share(count)),))
 
 
-def _share(count: int) -> str:
+def share(count: int) -> str:
+    """Return the words of a part of a mean."""
     return f" / {count}" if count > 1 else ""
 
 
@@ -214,158 +215,6 @@ class BceWithLogits(Loss):
         return f"-{mean_tex(inputs[0], _CROSS_ENTROPY)}".replace("{(a)}", r"\operatorname{sigmoid}({z})")
 
 
-def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (4, 3)), np.array([0, 2, 1, 2]))
-    yield Sample(normal(rng, (4, 3)), unit(rng, (4, 3)))
-    yield Sample(normal(rng, (2, 2, 3)), np.array([[0, 2], [1, 1]]))
-    yield Sample(normal(rng, (2, 2, 3)), unit(rng, (2, 2, 3)))
-
-
-@dataclass(frozen=True)
-class OfClasses(Loss):
-    """What losses share that have a last axis of classes: labels are class numbers, or probabilities for each class."""
-
-    def shape(self, scores: Value, labels: Value) -> Shape:
-        if not scores.shape or scores.shape[-1] < 1:
-            self.refuse((scores, labels), f"{self.parameters[0]} need a last axis of classes")
-        classes = labels.dtype.kind in "iu" and tuple(labels.shape) == tuple(scores.shape[:-1])
-        if not classes and (tuple(labels.shape) != tuple(scores.shape) or labels.dtype.kind == "c"):
-            self.refuse(
-                (scores, labels),
-                f"labels must be class numbers (integers) of shape {tuple(scores.shape[:-1])} "
-                f"or probabilities of the shape of {self.parameters[0]}; found {labels.dtype} of shape {tuple(labels.shape)}",
-            )
-        return self.of_something(scores, labels)
-
-    def mean_of_chosen(self, logs: Value, labels: Value, dtype: np.dtype[Any]) -> Any:
-        """Return minus the mean of the logarithms that the labels choose."""
-        if labels.ndim == logs.ndim:
-            check_labels(self, labels)
-            chosen = (labels * logs).sum(axis=-1)
-        else:
-            if labels.min() < 0 or labels.max() >= logs.shape[-1]:
-                raise DataError(
-                    f"{self.name}: class numbers must lie in 0..{logs.shape[-1] - 1}; "
-                    f"found {labels.min()} to {labels.max()}"
-                )
-            chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
-        return -chosen.mean(dtype=dtype)
-
-
-@register
-@dataclass(frozen=True)
-class CrossEntropy(OfClasses):
-    """Cross-entropy of ``softmax(logits)`` over the last axis, averaged over the batch: a scalar.
-
-    ``logits (..., K)``, before any softmax; ``labels`` are class numbers ``(...)`` of an integer dtype, or probabilities
-    ``(..., K)`` such as one-hot rows. The gradient for one-hot rows is ``(softmax(logits) - labels)/m``.
-    Source: Bishop, *Pattern Recognition and Machine Learning*, 2006, (4.108). Raises ``ShapeError``, and ``DataError`` for
-    class numbers outside 0..K-1 or probabilities outside 0..1.
-
-    >>> import tinygraph as tg
-    >>> tg.cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4)
-    np.float64(1.3863)
-    """
-
-    formula: ClassVar[str] = "−mean(log softmax({logits})[{labels}])"
-    samples = staticmethod(_cross_entropy_samples)
-
-    @classmethod
-    def operands(cls, logits: Value, labels: Value) -> Sequence[Value]:
-        """Refuse probabilities where logits belong."""
-        if isinstance(logits, Tensor) and isinstance(logits.op, Softmax):
-            name = f" {logits.name!r}" if logits.name else ""
-            raise ShapeError(
-                f"cross_entropy takes logits and applies softmax itself; it was given the softmax{name}: "
-                "pass what that was made from"
-            )
-        return logits, labels
-
-    def forward(self, logits: Value, labels: Value) -> Value:
-        return self.mean_of_chosen(log_softmax(floating(logits)), labels, self.result_dtype(logits, labels))
-
-    def vjp(self, dy: Value, cost: Value, logits: Value, labels: Value) -> Any:
-        m = mean_count(logits, *logits.shape[:-1])
-        if len(labels.shape) < len(logits.shape):
-            hits = one_hot(labels, logits.shape[-1], logits.dtype.name)
-            return lambda: dy * (softmax(logits) - hits) / m, None
-        total = sum(labels, axis=-1, keepdims=True)
-        return lambda: dy * (softmax(logits) * total - labels) / m, lambda: -(dy * log_softmax(logits) / m)
-
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        logits, labels = inputs
-        logs = log_softmax(floating(logits)).reshape(-1)
-        if labels.ndim == logits.ndim:
-            text = "−{1} · log softmax({0})"
-            return of_elements((0, 1), -labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
-        rows = np.arange(labels.size)
-        cells = rows * logits.shape[-1] + labels.reshape(-1)
-        values = -logs[cells] / labels.size
-        return Explanation(
-            (Terms(((0, cells), (1, rows)), values=values, text="−log softmax({0})" + _share(labels.size)),)
-        )
-
-    def written_tex(self, *inputs: Value) -> str:
-        logits, labels = inputs
-        one = math.prod(logits.shape[:-1]) == 1
-        mean = "-" if one else r"-\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
-        if len(labels.shape) < len(logits.shape):
-            place = "{labels}" if one else "i, {(labels)}_{i}"
-            return rf"{mean}\log \operatorname{{softmax}}({{logits}})_{{{place}}}"
-        place = "k" if one else "ik"
-        return rf"{mean}\sum_{{k}} {{(labels)}}_{{{place}}} \log \operatorname{{softmax}}({{logits}})_{{{place}}}"
-
-
-@register
-@dataclass(frozen=True)
-class OneHot(Op):
-    """Class numbers ``(...)`` as rows ``(..., classes)`` of zeros with a one; whole numbers have no gradient.
-
-    Source: NumPy's comparison with ``arange``. Raises ``ShapeError`` for labels that are no whole numbers and
-    ``DataError`` for those out of range.
-
-    >>> import tinygraph as tg
-    >>> tg.one_hot(np.array([0, 2]), 3)
-    array([[1., 0., 0.],
-           [0., 0., 1.]])
-    """
-
-    classes: int
-    dtype: str = "float64"
-    formula: ClassVar[str] = "one-hot({labels})"
-    tex: ClassVar[str] = r"\operatorname{onehot}({labels})"
-    samples = staticmethod(lambda rng: [Sample(rng.integers(0, 3, (4,)), classes=3)])
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.classes < 1:
-            raise AttributeValueError(f"one_hot: classes must be at least 1; found {self.classes}")
-        require_numeric(self, self.dtype)
-
-    def shape(self, labels: Value) -> Shape:
-        if labels.dtype.kind not in "iu":
-            self.refuse((labels,), f"labels must be whole numbers; found {labels.dtype}")
-        return (*labels.shape, self.classes)
-
-    def result_dtype(self, labels: Value) -> np.dtype[Any]:
-        return np.dtype(self.dtype)
-
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        *row, label = index
-        cell = one(0, position(row, inputs[0].shape))
-        whether = "is" if y[index] else "is not"
-        return Explanation(
-            (Terms((), 1.0),) if y[index] else (), (cell,), f"class {label} {whether} that of the label {{0}}"
-        )
-
-    def forward(self, labels: Value) -> Value:
-        if labels.size and (labels.min() < 0 or labels.max() >= self.classes):
-            raise DataError(
-                f"one_hot: class numbers must lie in 0..{self.classes - 1}; found {labels.min()} to {labels.max()}"
-            )
-        return (labels[..., None] == np.arange(self.classes)).astype(self.dtype)
-
-
 @register
 @dataclass(frozen=True)
 class Mse(Loss):
@@ -403,6 +252,4 @@ class Mse(Loss):
 
 bce = Bce.function
 bce_with_logits = BceWithLogits.function
-cross_entropy = CrossEntropy.function
-one_hot = OneHot.function
 mse = Mse.function

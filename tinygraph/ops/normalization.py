@@ -18,7 +18,7 @@ from tinygraph.graph.composite import Composite
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
-from tinygraph.ops.elementwise import sqrt
+from tinygraph.ops.exponential import sqrt
 from tinygraph.ops.reduction import mean
 from tinygraph.ops.samples import each, normal, positive
 from tinygraph.ops.shape import reshape

@@ -12,7 +12,7 @@ from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.ops.comparison import Clip, minimum, where
-from tinygraph.ops.elementwise import exp
+from tinygraph.ops.exponential import exp
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import Array, each, off_zero, unary
 

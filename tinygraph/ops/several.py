@@ -1,4 +1,4 @@
-"""Any number of tensors, element by element: their maximum, minimum and mean. Their sum is ``add_all``."""
+"""Any number of tensors, element by element: their sum, maximum, minimum and mean."""
 
 from __future__ import annotations
 
@@ -8,13 +8,44 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.graph.explanation import Explanation, weighted
 from tinygraph.graph.function import op
 from tinygraph.graph.op import Edge, Sample, Value
 from tinygraph.ops.comparison import where
 from tinygraph.ops.floating import floating
-from tinygraph.ops.samples import distinct, normal
+from tinygraph.ops.samples import distinct, normal, unit
 
 FAMILY = "elementwise"
+
+
+def _add_all_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(*[unit(rng, (2, 3)) for _ in range(4)])
+
+
+@op(formula="the sum of {x}", symbol="+", elementwise=True, holomorphic=True, samples=_add_all_samples)
+def add_all(*x: Value) -> Value:
+    """Sum of any number of tensors of one shape: how a tensor's gradients over several uses are put together.
+
+    Source: the sum rule, over the uses of a tensor. Raises ``ShapeError`` for shapes that do not broadcast.
+
+    >>> import tinygraph as tg
+    >>> tg.add_all([np.ones(2), np.ones(2), np.ones(2)])
+    array([3., 3.])
+    """
+    total = x[0] + x[1] if len(x) > 1 else x[0]
+    for term in x[2:]:
+        total = total + term
+    return total
+
+
+@add_all.vjp
+def add_all_vjp(dy: Value, y: Value, *x: Value) -> Any:
+    return (dy,) * len(x)
+
+
+@add_all.explain
+def add_all_explain(index: tuple[int, ...], y: Value, *x: Value) -> Explanation:
+    return weighted(index, x, (1,) * len(x))
 
 
 def _apart(rng: np.random.Generator) -> Iterable[Sample]:

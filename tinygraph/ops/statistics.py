@@ -13,7 +13,7 @@ from tinygraph.graph.explanation import Explanation, Terms, members, one, positi
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
-from tinygraph.ops.elementwise import sqrt
+from tinygraph.ops.exponential import sqrt
 from tinygraph.ops.floating import floating
 from tinygraph.ops.reduction import Reduction, mean
 from tinygraph.ops.samples import each, normal

@@ -14,7 +14,7 @@ import numpy as np
 from tinygraph.graph.function import OpFunction, op
 from tinygraph.graph.op import Edge, Sample, Shape, Value
 from tinygraph.ops.comparison import where
-from tinygraph.ops.elementwise import sqrt
+from tinygraph.ops.exponential import sqrt
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import Array, Draw, binary, normal, off_zero, unary
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from tinygraph.ops import arrange, classification, einsum, gather, gather_nd, norm, product, ranking, regression, resize
 from tinygraph.ops.activation import Softmax
 from tinygraph.ops.axes import normalized_axis
+from tinygraph.ops.classification import CrossEntropy
 from tinygraph.ops.comparison import Clip
-from tinygraph.ops.loss import CrossEntropy, Mse
+from tinygraph.ops.loss import Mse
 from tinygraph.ops.pooling import AvgPool2d
 from tinygraph.ops.rectifier import HardTanh
 from tinygraph.ops.reduction import Max

@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 from tinygraph.graph.op import Op, Shape
 from tinygraph.ops import (
     activation,
+    classification,
     convolution,
     global_pooling,
     indexing,
@@ -36,8 +37,8 @@ from tinygraph.ops import (
 )
 from tinygraph.ops import shape as moves
 from tinygraph.ops.axes import normalized_axes
+from tinygraph.ops.cast import Cast
 from tinygraph.ops.comparison import Clip
-from tinygraph.ops.elementwise import Cast
 from tinygraph.ops.index import Index, Slice
 from tinygraph.plan import pools, rows
 from tinygraph.plan.node import Node, topological
@@ -292,13 +293,13 @@ def _mean_loss(use: Use) -> Behaviour | None:
     return None if axis is None else Behaviour(TOTAL, weighted=True)
 
 
-@rule_for(loss.CrossEntropy)
+@rule_for(classification.CrossEntropy)
 def _cross_entropy(use: Use) -> Behaviour | None:
     axis = use.each(0, 1)
     return None if axis is None or axis == use.node.inputs[0].ndim - 1 else Behaviour(TOTAL, weighted=True)
 
 
-@rule_for(loss.OneHot)
+@rule_for(classification.OneHot)
 def _one_hot(use: Use) -> Behaviour | None:
     return Behaviour(use.states[0])
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tinygraph.graph.op import Op
-from tinygraph.ops.elementwise import Cast, divide, identity, multiply
+from tinygraph.ops.cast import Cast
+from tinygraph.ops.elementwise import divide, identity, multiply
 from tinygraph.ops.shape import BroadcastTo, Reshape, SameElements, SumTo, Transpose
 from tinygraph.plan.node import Node, make, remade, rewrite
 from tinygraph.plan.trust import is_a

@@ -6,7 +6,8 @@ import numpy as np
 
 from tinygraph.graph.op import Op
 from tinygraph.ops.axes import Axis
-from tinygraph.ops.elementwise import add, divide, multiply, sqrt, subtract
+from tinygraph.ops.elementwise import add, divide, multiply, subtract
+from tinygraph.ops.exponential import sqrt
 from tinygraph.ops.reduction import Mean
 from tinygraph.ops.shape import Reshape
 from tinygraph.ops.statistics import Standardize, Variance

@@ -18,7 +18,8 @@ from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.op import Value
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import aligned
-from tinygraph.ops.elementwise import cast, sqrt
+from tinygraph.ops.cast import cast
+from tinygraph.ops.exponential import sqrt
 
 State: TypeAlias = tuple[Value, ...]
 

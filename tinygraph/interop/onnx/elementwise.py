@@ -10,7 +10,9 @@ from tinygraph.interop.onnx.node import Node, Rule, Value, is_constant
 from tinygraph.ops import activation as act
 from tinygraph.ops import comparison as cmp
 from tinygraph.ops import elementwise as el
+from tinygraph.ops import exponential as ex
 from tinygraph.ops import logic, rectifier, rounding
+from tinygraph.ops.cast import cast as cast_to
 from tinygraph.ops.shape import expand_dims
 
 # Before this operator set, a second operand was broadcast only where an attribute said so, and along which axis.
@@ -57,7 +59,7 @@ def cast_like(n: Node, x: Value, like: Value) -> Value:
 
 def to_dtype(x: Value, dtype: Any) -> Value:
     """Return a tensor in another dtype, or itself where it has it already."""
-    return x if x.dtype == dtype else el.cast(x, dtype.name)
+    return x if x.dtype == dtype else cast_to(x, dtype.name)
 
 
 def divide(n: Node, x: Value, y: Value) -> Value:
@@ -66,7 +68,7 @@ def divide(n: Node, x: Value, y: Value) -> Value:
     if x.dtype.kind == "f":
         return el.divide(x, y)
     if x.dtype.itemsize < 8 or not (is_constant(x) and is_constant(y)):
-        return el.cast(el.divide(el.subtract(x, rounding.mod(x, y, fmod=True)), y), x.dtype.name)
+        return cast_to(el.divide(el.subtract(x, rounding.mod(x, y, fmod=True)), y), x.dtype.name)
     return (x - np.fmod(x, y)) // y
 
 
@@ -74,10 +76,10 @@ def power(n: Node, x: Value, y: Value) -> Value:
     """Pow: the result has the type of the base."""
     y = aligned(n, x, y)
     if x.dtype == y.dtype:
-        return el.power(x, y)
+        return ex.power(x, y)
     if x.dtype.kind == "f":
-        return el.power(x, el.cast(y, x.dtype.name))
-    return el.cast(el.power(el.cast(x, "float64"), el.cast(y, "float64")), x.dtype.name)
+        return ex.power(x, cast_to(y, x.dtype.name))
+    return cast_to(ex.power(cast_to(x, "float64"), cast_to(y, "float64")), x.dtype.name)
 
 
 def clip(n: Node, x: Value, low: Value = None, high: Value = None) -> Value:

@@ -13,19 +13,20 @@ from tinygraph.ops import gather as ga
 from tinygraph.ops import reduction as red
 from tinygraph.ops import shape as sh
 from tinygraph.ops.activation import log_softmax
+from tinygraph.ops.cast import cast
 
 
 def negative_log_likelihood(n: Node, logs: Value, target: Value, weight: Value = None) -> Value:
     """NegativeLogLikelihoodLoss: minus the log-probability of each target, weighted by its class, and their sum or mean."""
     ignored = n.get("ignore_index")
-    target = el.cast(target, "int64")
+    target = cast(target, "int64")
     counts = None if ignored is None else cmp.not_equal(target, np.int64(ignored))
     if counts is not None:
         target = cmp.where(counts, target, np.int64(0))
     picked = el.negative(sh.squeeze(ga.gather_elements(logs, sh.expand_dims(target, 1), axis=1), 1))
     share = None if weight is None else ga.gather(weight, target)
     if counts is not None:
-        kept = el.cast(counts, logs.dtype.name)
+        kept = cast(counts, logs.dtype.name)
         share = kept if share is None else el.multiply(share, kept)
     return _reduced(n, picked if share is None else el.multiply(picked, share), share)
 

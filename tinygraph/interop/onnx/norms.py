@@ -12,6 +12,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.node import Node, Value
 from tinygraph.ops import comparison as cmp
 from tinygraph.ops import elementwise as el
+from tinygraph.ops import exponential as ex
 from tinygraph.ops import norm
 from tinygraph.ops import normalization as nz
 from tinygraph.ops import reduction as red
@@ -57,7 +58,7 @@ def layer_normalization(n: Node, x: Value, scale: Value, shift: Value = None) ->
     if not n.wants(1) and not n.wants(2):
         return y
     axes = tuple(range(axis, x.ndim))
-    deviation = el.sqrt(el.add(st.variance(x, axis=axes, keepdims=True), np.asarray(_epsilon(n), x.dtype)))
+    deviation = ex.sqrt(el.add(st.variance(x, axis=axes, keepdims=True), np.asarray(_epsilon(n), x.dtype)))
     return y, red.mean(x, axis=axes, keepdims=True), el.divide(np.ones((), x.dtype), deviation)
 
 
@@ -78,7 +79,7 @@ def rms_normalization(n: Node, x: Value, scale: Value) -> Value:
     """RMSNormalization: divided by the root of the mean square over all axes from ``axis`` on."""
     axes = tuple(range(n.axis(n.get("axis", -1), x), x.ndim))
     mean = red.mean(el.multiply(x, x), axis=axes, keepdims=True)
-    return el.multiply(el.divide(x, el.sqrt(el.add(mean, np.asarray(_epsilon(n), x.dtype)))), scale)
+    return el.multiply(el.divide(x, ex.sqrt(el.add(mean, np.asarray(_epsilon(n), x.dtype)))), scale)
 
 
 def mean_variance_normalization(n: Node, x: Value) -> Value:

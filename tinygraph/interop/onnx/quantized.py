@@ -12,6 +12,7 @@ from tinygraph.ops import comparison as cmp
 from tinygraph.ops import elementwise as el
 from tinygraph.ops import rounding
 from tinygraph.ops import shape as sh
+from tinygraph.ops.cast import cast
 from tinygraph.ops.linear import matmul
 
 
@@ -41,16 +42,16 @@ def _along(n: Node, numbers: Value, x: Value) -> Value:
 
 
 def _real(x: Value, scale: Value, zero: Value) -> Value:
-    y = el.cast(x, scale.dtype.name)
-    return el.multiply(y if zero is None else el.subtract(y, el.cast(zero, scale.dtype.name)), scale)
+    y = cast(x, scale.dtype.name)
+    return el.multiply(y if zero is None else el.subtract(y, cast(zero, scale.dtype.name)), scale)
 
 
 def _whole(n: Node, x: Value, scale: Value, zero: Value, dtype: np.dtype[Any]) -> Value:
     if dtype.kind not in "iu":
         n.fail(f"it gives whole numbers; found {dtype.name}")
-    y = rounding.round(el.divide(x, el.cast(scale, x.dtype.name)))
-    y = y if zero is None else el.add(y, el.cast(zero, y.dtype.name))
-    return el.cast(cmp.clip(y, float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)), dtype.name)
+    y = rounding.round(el.divide(x, cast(scale, x.dtype.name)))
+    y = y if zero is None else el.add(y, cast(zero, y.dtype.name))
+    return cast(cmp.clip(y, float(np.iinfo(dtype).min), float(np.iinfo(dtype).max)), dtype.name)
 
 
 def matmul_integer(n: Node, a: Value, b: Value, a_zero: Value = None, b_zero: Value = None) -> Value:
@@ -64,12 +65,12 @@ def matmul_integer(n: Node, a: Value, b: Value, a_zero: Value = None, b_zero: Va
 def conv_integer(n: Node, x: Value, k: Value, x_zero: Value = None, k_zero: Value = None) -> Value:
     """ConvInteger: in float64, which holds every sum that int32 can hold."""
     k_zero = None if k_zero is None else sh.reshape(k_zero, (-1,) + (1,) * (k.ndim - 1))
-    return el.cast(conv(n, _from_zero(x, x_zero, "float64"), _from_zero(k, k_zero, "float64")), "int32")
+    return cast(conv(n, _from_zero(x, x_zero, "float64"), _from_zero(k, k_zero, "float64")), "int32")
 
 
 def _from_zero(x: Value, zero: Value, dtype: str) -> Value:
-    x = el.cast(x, dtype)
-    return x if zero is None else el.subtract(x, el.cast(zero, dtype))
+    x = cast(x, dtype)
+    return x if zero is None else el.subtract(x, cast(zero, dtype))
 
 
 def of_quantized(function: Rule, axis: int) -> Rule:

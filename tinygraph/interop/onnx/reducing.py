@@ -12,6 +12,7 @@ from tinygraph.ops import elementwise as el
 from tinygraph.ops import product
 from tinygraph.ops import reduction as red
 from tinygraph.ops import shape as sh
+from tinygraph.ops.cast import cast
 from tinygraph.ops.linear import matmul
 
 
@@ -25,7 +26,7 @@ def reduction(function: Rule) -> Rule:
         else:
             axis = tuple(n.axis(a, x) for a in given) if given else None
         y = function(x, axis=axis, keepdims=bool(n.get("keepdims", 1)))
-        return y if y.dtype == x.dtype else el.cast(y, x.dtype.name)
+        return y if y.dtype == x.dtype else cast(y, x.dtype.name)
 
     return rule
 
@@ -80,11 +81,11 @@ def cumsum(n: Node, x: Value, axis: Value) -> Value:
     """CumSum."""
     options = {"exclusive": bool(n.get("exclusive", 0)), "reverse": bool(n.get("reverse", 0))}
     y = product.cumsum(x, n.axis(int(axis.reshape(())), x), **options)
-    return y if y.dtype == x.dtype else el.cast(y, x.dtype.name)
+    return y if y.dtype == x.dtype else cast(y, x.dtype.name)
 
 
 def hardmax(n: Node, x: Value) -> Value:
     """Hardmax: 1 at the first maximum, and 0 elsewhere; before opset 13 over all axes from ``axis`` on, as one."""
     axis = n.axis(n.get("axis", -1 if n.opset >= 13 else 1), x)
     axes = (axis,) if n.opset >= 13 else tuple(range(axis, x.ndim))
-    return el.cast(red.FirstExtreme(axes)(x), x.dtype.name)
+    return cast(red.FirstExtreme(axes)(x), x.dtype.name)

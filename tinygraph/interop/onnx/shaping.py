@@ -17,6 +17,7 @@ from tinygraph.ops import gather_nd as gd
 from tinygraph.ops import indexing as ix
 from tinygraph.ops import ranking as rk
 from tinygraph.ops import shape as sh
+from tinygraph.ops.cast import cast
 
 
 def whole(n: Node, x: Value, what: str) -> list[int]:
@@ -281,7 +282,7 @@ def one_hot(n: Node, indices: Value, depth: Value, values: Value) -> Value:
     n.check_places((count,), "classes")
     axis = n.axis(n.get("axis", -1), indices, extra=1)
     places = np.arange(count).reshape((count,) + (1,) * (indices.ndim - axis))
-    indices = el.cast(indices, "int64")
+    indices = cast(indices, "int64")
     indices = cmp.where(cmp.less(indices, np.int64(0)), el.add(indices, np.int64(count)), indices)
     hot = cmp.equal(sh.expand_dims(indices, axis), places)
     return cmp.where(hot, ix.getitem(values, 1), ix.getitem(values, 0))

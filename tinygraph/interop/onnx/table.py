@@ -16,6 +16,7 @@ from tinygraph.ops import activation as act
 from tinygraph.ops import arrange, logic, norm, product, ranking, rectifier, rounding, several
 from tinygraph.ops import comparison as cmp
 from tinygraph.ops import elementwise as el
+from tinygraph.ops import exponential as ex
 from tinygraph.ops import gather as ga
 from tinygraph.ops import gather_nd as gd
 from tinygraph.ops import global_pooling as gp
@@ -46,8 +47,8 @@ OPERATORS: dict[str, Op] = {
     "Dropout": Op(ew.dropout, constants=(1, 2)),
     "Elu": Op(ew.numbered(rectifier.elu, alpha=("alpha", 1.0))),
     "Equal": Op(ew.binary(cmp.equal)),
-    "Erf": Op(ew.unary(el.erf)),
-    "Exp": Op(ew.unary(el.exp)),
+    "Erf": Op(ew.unary(ex.erf)),
+    "Exp": Op(ew.unary(ex.exp)),
     "Floor": Op(ew.unary(rounding.floor)),
     "Gelu": Op(ew.gelu),
     "Greater": Op(ew.binary(cmp.greater)),
@@ -60,7 +61,7 @@ OPERATORS: dict[str, Op] = {
     "LeakyRelu": Op(ew.numbered(act.leaky_relu, slope=("alpha", 0.01))),
     "Less": Op(ew.binary(cmp.less)),
     "LessOrEqual": Op(ew.binary(cmp.less_equal)),
-    "Log": Op(ew.unary(el.log)),
+    "Log": Op(ew.unary(ex.log)),
     "Max": Op(ew.several(several.maximum_all)),
     "Mean": Op(ew.several(several.mean_all)),
     "Min": Op(ew.several(several.minimum_all)),
@@ -83,9 +84,9 @@ OPERATORS: dict[str, Op] = {
     "Sinh": Op(ew.unary(tri.sinh)),
     "Softplus": Op(ew.unary(act.softplus)),
     "Softsign": Op(ew.unary(act.softsign)),
-    "Sqrt": Op(ew.unary(el.sqrt)),
+    "Sqrt": Op(ew.unary(ex.sqrt)),
     "Sub": Op(ew.binary(el.subtract)),
-    "Sum": Op(ew.several(el.add_all)),
+    "Sum": Op(ew.several(several.add_all)),
     "Swish": Op(ew.swish),
     "Tan": Op(ew.unary(tri.tan)),
     "Tanh": Op(ew.unary(act.tanh)),
@@ -140,7 +141,7 @@ OPERATORS: dict[str, Op] = {
     "MatMul": Op(lambda n, x, y: matmul(x, y)),
     "ReduceL1": Op(rd.reduction(norm.l1_norm), constants=(1,)),
     "ReduceL2": Op(rd.reduction(norm.l2_norm), constants=(1,)),
-    "ReduceLogSum": Op(rd.sum_of(lambda x: x, el.log), constants=(1,)),
+    "ReduceLogSum": Op(rd.sum_of(lambda x: x, ex.log), constants=(1,)),
     "ReduceLogSumExp": Op(rd.reduction(red.logsumexp), constants=(1,)),
     "ReduceMax": Op(rd.reduction(red.max), constants=(1,)),
     "ReduceMean": Op(rd.reduction(red.mean), constants=(1,)),

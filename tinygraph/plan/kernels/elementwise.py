@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygraph.ops import comparison, elementwise
+from tinygraph.ops import comparison, elementwise, exponential, several
 from tinygraph.ops.activation import relu, sigmoid, tanh
+from tinygraph.ops.cast import Cast
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
 
 _UFUNCS = {
@@ -16,11 +17,11 @@ _UFUNCS = {
     elementwise.multiply.op: np.multiply,
     elementwise.divide.op: np.true_divide,
     elementwise.negative.op: np.negative,
-    elementwise.exp.op: np.exp,
-    elementwise.log.op: np.log,
-    elementwise.log1p.op: np.log1p,
-    elementwise.expm1.op: np.expm1,
-    elementwise.sqrt.op: np.sqrt,
+    exponential.exp.op: np.exp,
+    exponential.log.op: np.log,
+    exponential.log1p.op: np.log1p,
+    exponential.expm1.op: np.expm1,
+    exponential.sqrt.op: np.sqrt,
     elementwise.abs.op: np.abs,
     elementwise.sign.op: np.sign,
     tanh.op: np.tanh,
@@ -40,7 +41,7 @@ def _ufunc(work: Work) -> Sequence[Call]:
     return [bound(_UFUNCS[type(work.op)], *work.inputs, out=work.out)]
 
 
-@kernel(elementwise.add_all.op)
+@kernel(several.add_all.op)
 def _add_all(work: Work) -> Sequence[Call]:
     first, *rest = work.inputs
     if len(work.inputs) < 2:
@@ -51,7 +52,7 @@ def _add_all(work: Work) -> Sequence[Call]:
     ]
 
 
-@kernel(elementwise.Cast, in_place=True)
+@kernel(Cast, in_place=True)
 def _cast(work: Work) -> Sequence[Call]:
     return [bound(np.copyto, work.out, work.inputs[0], casting="unsafe")]
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygraph.ops.activation import Softmax
-from tinygraph.ops.loss import Bce, BceWithLogits, CrossEntropy, OneHot
+from tinygraph.ops.classification import CrossEntropy, OneHot
+from tinygraph.ops.loss import Bce, BceWithLogits
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
 
 # Up to this many elements one call of logaddexp, which computes them one by one, is quicker than six calls of other functions.
