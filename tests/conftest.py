@@ -18,6 +18,14 @@ def registry():
 
 
 @pytest.fixture
+def interruptible():
+    """Let Ctrl-C interrupt this process and those that it starts; in the background of a shell it would be ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
 def ends():
     """Fail a test that computes for a minute: what it tries ends soon, or never.
 

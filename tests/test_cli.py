@@ -258,7 +258,7 @@ def test_the_package_runs_as_a_module_too():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGINT to send to one process")
-def test_ctrl_c_keeps_what_was_learned(tmp_path):
+def test_ctrl_c_keeps_what_was_learned(tmp_path, interruptible):
     process = subprocess.Popen(
         [*PROGRAM, "train", "xor", "--epochs", "10000000"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

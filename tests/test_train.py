@@ -641,7 +641,7 @@ def by_exception():
 
 
 @pytest.mark.parametrize("how", [by_exception, lambda: signal.raise_signal(signal.SIGINT)], ids=["raised", "Ctrl-C"])
-def test_interrupt_keeps_whole_steps_and_whole_epochs(how):
+def test_interrupt_keeps_whole_steps_and_whole_epochs(how, interruptible):
     interrupted, whole = classification(), classification()
     full = fit(whole, samples(20), SGD(0.1), epochs=2, batch_size=5, seed=1)
     with pytest.raises(TrainingInterrupted, match="training was interrupted after 2 epochs") as stop:
