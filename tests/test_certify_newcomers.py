@@ -83,7 +83,39 @@ def cell_rule(dy, y, x, h, u, w):
     return dz @ u.T, dz @ w.T, x.T @ dz, h.T @ dz
 
 
+def cosine(a, b):
+    return (a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum())
+
+
+def cosine_rule(dy, y, a, b):
+    of_a, of_b = (a * a).sum(), (b * b).sum()
+    size = np.sqrt(of_a * of_b)
+    return dy * (b / size - y * a / of_a), dy * (a / size - y * b / of_b)
+
+
+def correlated(x, k):
+    return np.array([x[i : i + len(k)] @ k for i in range(len(x) - len(k) + 1)])
+
+
+def correlated_rule(dy, y, x, k):
+    dx, dk = np.zeros_like(x), np.zeros_like(k)
+    for i, d in enumerate(dy):
+        dx[i : i + len(k)] += d * k
+        dk += d * x[i : i + len(k)]
+    return dx, dk
+
+
 RIGHT: dict[str, tuple[Any, ...]] = {
+    # The gradients of a and b are rounding alone where both have one element.
+    "what cancels": (cosine, cosine_rule),
+    "a window of truth values": (
+        lambda x: np.where((x <= -1) | (x >= 1), 0, x),
+        lambda dy, y, x: dy * ((x > -1) & (x < 1)),
+    ),
+    "vectors alone, stacks that run by chance": (correlated, correlated_rule, True),
+    "matrices alone": (lambda x: np.trace(x), lambda dy, y, x: dy * np.eye(*x.shape), True),
+    "axes swapped by method": (lambda x: x.swapaxes(0, 1) * 1.0, lambda dy, y, x: dy.swapaxes(0, 1)),
+    "a mask": (lambda x, mask: np.where(mask, 0.0, x), lambda dy, y, x, mask: (np.where(mask, 0.0, dy), None)),
     "dense layer": (lambda x, w, b: x @ w + b, lambda dy, y, x, w, b: (dy @ w.T, x.T @ dy, dy.sum(axis=0))),
     "matrix product": (lambda x, w: x @ w, lambda dy, y, x, w: (dy @ w.T, x.T @ dy)),
     "bias": (lambda x, b: x + b, lambda dy, y, x, b: (dy, dy.sum(axis=0))),
@@ -267,6 +299,53 @@ WRONG: dict[str, tuple[Any, ...]] = {
         {},
         ("gradient of w", "transposed"),
     ),
+    "a mask that is never False among floats": (
+        (lambda x, mask: np.where(mask, 0.0, x), lambda dy, y, x, mask: (0 * dy, None)),
+        {},
+        ("gradient of x", "returns zero"),
+    ),
+    "labels without their mean": (
+        (
+            lambda logs, labels: -logs[np.arange(len(labels)), labels].mean(),
+            lambda dy, y, logs, labels: (-dy * (np.arange(logs.shape[-1]) == labels[:, None]), None),
+            True,
+        ),
+        {},
+        ("gradient of logs", "missing 1/m, m ="),
+    ),
+    "products without the root of their count": (
+        (lambda x, w: x @ w / np.sqrt(x.shape[-1]).item(), lambda dy, y, x, w: (dy @ w.T, x.T @ dy)),
+        {},
+        ("gradient of x", "missing 1/√n, n = 4"),
+    ),
+    "one beside": (
+        (lambda x: np.roll(x, 1, axis=-1), lambda dy, y, x: dy, True),
+        {},
+        ("gradient of x", "off by one place along axis 1"),
+    ),
+    "None for what matters": (
+        (lambda p, t: ((p - t) ** 2).sum(), lambda dy, y, p, t: (2 * dy * (p - t), None)),
+        {},
+        ("gradient of t", "returns None, which says that no gradient flows, and forward depends on it"),
+    ),
+    "an assumption about rows": (
+        (
+            lambda p, t: -(t * (p - np.log(np.exp(p).sum(axis=-1, keepdims=True)))).sum(),
+            lambda dy, y, p, t: (dy * (tg.softmax(p) - t), dy * -tg.log_softmax(p)),
+        ),
+        {},
+        ("gradient of p", "it assumes what is not so here, as that rows add up to 1"),
+    ),
+    "a method that tensors lack": (
+        (lambda x: x.repeat(2), lambda dy, y, x: dy.copy().reshape(-1, 2).sum(axis=1).reshape(x.shape)),
+        {},
+        ("gradient of x", "a tensor has fewer methods than an array"),
+    ),
+    "right for matrices, silently wrong for stacks": (
+        (lambda p: p.sum() / p.shape[0] / p.shape[1], lambda dy, y, p: dy * np.ones_like(p) / p.size),
+        {},
+        ("gradient of p", "forward runs on inputs like these, which the rule is not made for"),
+    ),
     "vectors alone": (
         (lambda a, b: np.multiply.outer(a, b), lambda dy, y, a, b: (dy @ b, a @ dy)),
         {},
@@ -319,6 +398,23 @@ def test_several_inputs_are_tried_in_shapes_that_the_rule_is_made_for(registry):
     dense.vjp(RIGHT["dense layer"][1])
     samples = proposed_samples(dense.op, np.random.default_rng(0))
     assert [[x.shape for x in sample.inputs] for sample in samples] == [[(3, 4), (4, 2), (2,)]]
+
+
+def test_a_condition_is_tried_with_truth_values_too(registry):
+    chosen = tg.op(lambda c, a, b: np.where(c, a, b))
+    samples = proposed_samples(chosen.op, np.random.default_rng(0))
+    assert [sample.inputs[0].dtype.kind for sample in samples].count("b") == 1
+    plain = tg.op(lambda a, b: a * b)
+    assert all(x.dtype.kind == "f" for s in proposed_samples(plain.op, np.random.default_rng(0)) for x in s.inputs)
+
+
+def test_a_random_gradient_of_the_result_is_told_where_ones_show_nothing(registry):
+    joined = certificate_of(
+        lambda a, b: np.concatenate([a, b]), lambda dy, y, a, b: (dy[len(a) :], dy[: len(a)]), opaque=True
+    )
+    told = re.search(r"dy = \[\[(.+)\], \[(.+)\]\], at \[0, 0\]: rule (.+), numeric (.+)", joined.failures[0].example)
+    assert told is not None
+    assert told.groups() == (told[1], told[2], told[2], told[1])
 
 
 def test_a_rule_that_is_made_for_no_shapes_is_tried_on_matrices(registry):

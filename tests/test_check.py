@@ -58,7 +58,8 @@ def test_differences_settle_on_the_derivative_and_know_their_error(
 ) -> None:
     found = slope(function, x)
     assert not found.kink
-    assert found.error <= 1e-7 * abs(exact)
+    # What the last digits of the values may hide is an error too, of a slope that is 0 the only one.
+    assert found.error <= 1e-7 * abs(exact) + 1e-14 * abs(function(x) / x)
     assert abs(found.value - exact) <= 3 * found.error + 1e-15 * abs(exact)
 
 

@@ -234,6 +234,35 @@ def test_in_place_operators_of_arrays_do_not_swallow_a_tensor(x):
     assert_array_equal(array, X)
 
 
+@pytest.mark.parametrize("combine", [operator.and_, operator.or_, operator.xor])
+@pytest.mark.parametrize("other", [X > 1, np.array([True, False, True]), np.True_, False])
+def test_truth_values_are_joined_with_truth_values_on_either_side(combine, other, x):
+    for result, expected in [
+        (combine(x > 0, other), combine(X > 0, other)),
+        (combine(other, x > 0), combine(X > 0, other)),
+    ]:
+        assert type(result) is tg.Tensor
+        assert_array_equal(result.value, expected)
+
+
+def test_not_is_written_with_a_sign(x):
+    assert_array_equal((~(x > 0)).value, ~(X > 0))
+    assert np.bitwise_and(x > 0, ~(x > 0)).op.name == "logical_and"
+
+
+def test_bits_of_numbers_are_refused(x):
+    for call in (
+        lambda: x & x,
+        lambda: (x > 0) & 1,
+        lambda: 1 | (x > 0),
+        lambda: ~x,
+        lambda: np.invert(x),
+        lambda: x ^ X,
+    ):
+        with pytest.raises(tg.DTypeError, match=r"truth values, such as .*; found (float|int)64"):
+            call()
+
+
 def test_floor_division_and_remainder_are_refused(x):
     for combine in (operator.floordiv, operator.mod):
         with pytest.raises((TypeError, tg.UnknownNameError)):
@@ -246,6 +275,14 @@ def test_operators_with_strangers_raise_type_errors(x):
             _ = x + stranger
         with pytest.raises(TypeError):
             _ = stranger * x
+
+
+def test_axes_are_swapped_by_method_and_by_function():
+    x = tg.tensor(np.arange(24.0).reshape(2, 3, 4))
+    for y in (x.swapaxes(0, -1), np.swapaxes(x, 0, -1), np.swapaxes(x, axis1=-1, axis2=0)):
+        assert_array_equal(y.value, x.value.swapaxes(0, -1))
+    with pytest.raises(tg.ShapeError, match="swapaxes: axis 3 is out of range for 3 axes"):
+        x.swapaxes(0, 3)
 
 
 # ---- what NumPy is refused

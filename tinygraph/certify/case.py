@@ -38,14 +38,17 @@ class Case:
 
     @property
     def name(self) -> str:
-        """The sample in words: its number, shapes and attributes.
+        """The sample in words: its number, shapes, types that are not floating, and attributes.
 
         >>> import tinygraph as tg
         >>> Case(tg.sum.op, Sample(np.ones((2, 3)), axis=1), 1, 0).name
         'sample 1: x (2, 3), axis=1'
         """
-        shapes = [f"{input_name(self.op, place)} {x.shape}" for place, x in enumerate(self.inputs)]
-        return f"sample {self.number}: {', '.join([*shapes, *self.attributes])}"
+        given = [
+            f"{input_name(self.op, place)} {x.shape}" + ("" if place in self.floating else f" {x.dtype}")
+            for place, x in enumerate(self.inputs)
+        ]
+        return f"sample {self.number}: {', '.join([*given, *self.attributes])}"
 
     def on(self, inputs: Sequence[Array], ones: bool = False) -> Case:
         """Return the case with other inputs."""
@@ -82,8 +85,8 @@ class Case:
     def rule(self) -> LocalRule:
         """The rule, asked by the engine."""
         rule = LocalRule(self.record(self.leaves()), np.random.default_rng(self._seed))
-        if self.ones:
-            rule.cotangent = np.where(np.isfinite(rule.y), 1.0, 0.0)
+        # Of few digits, so that an example shows them whole.
+        rule.cotangent = np.where(np.isfinite(rule.y), 1.0, 0.0) if self.ones else rule.cotangent.round(3)
         return rule
 
     @cached_property
@@ -144,7 +147,7 @@ class Case:
     def call(self, arrays: Sequence[Array] | None = None) -> str:
         """Return the call as a user would repeat it, where it is short enough to read."""
         written = [short(x) for x in (self.inputs if arrays is None else arrays)]
-        return self.op.expression(*written) + (", dy = 1" if self.ones else "")
+        return self.op.expression(*written)
 
 
 def short(x: Array) -> str:

@@ -29,6 +29,11 @@ _CAUSES = (
         "a rule that needs such functions of NumPy works on plain arrays: @name.vjp(opaque=True), or opaque_vjp = True in "
         "the class",
     ),
+    (
+        "'Tensor' object has no attribute",
+        "a tensor has fewer methods than an array: write it with tg's operations, or mark the rule as opaque, "
+        "@name.vjp(opaque=True), and it is given arrays",
+    ),
     ("broadcast", "the shapes do not fit: keepdims=True keeps an axis that is summed over, tg.expand_dims puts one in"),
     ("has no gradient rule", "write one; where it follows from operations, a plain function of them needs none"),
 )

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tinygraph.certify.case import Array, Case
+from tinygraph.certify.case import Array, Case, short
 from tinygraph.certify.faults import cause_of
 from tinygraph.certify.line import Line, agreed, failed, not_asked
 from tinygraph.certify.subject import Subject
@@ -19,6 +19,7 @@ from tinygraph.check.names import input_name
 from tinygraph.check.numeric import EPSILON, derivative
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.backprop import grad
+from tinygraph.graph.op import Shape
 from tinygraph.graph.tensor import Tensor
 
 RULE_FAILED = "the rule failed"
@@ -28,6 +29,7 @@ _NOT_MEANT = (
     "forward runs on inputs like these, which the rule is not made for: refuse them in a shape rule, or give the "
     "operation samples of its own"
 )
+_ASSUMED = "or it assumes what is not so here, as that rows add up to 1: give the operation samples of its own"
 _DIVISION = "a division by zero, or 0 times infinity, in the rule"
 _NO_USUAL_SLIP = "no usual slip (sign, factor, axis, transpose, inputs swapped); a term may be missing, or too many"
 
@@ -91,22 +93,31 @@ def _gradient_line(subject: Subject, name: str, compared: Sequence[Compared]) ->
     failing = all(finding.message for _, finding, _ in wrong)
     case, finding, _ = max(wrong, key=lambda entry: sum(x.ndim for x in entry[0].inputs)) if failing else wrong[0]
     told = next(filter(None, (hint(entry[0].rule, entry[1], entry[2]) for entry in wrong)), "")
+    right = [entry[0] for entry in compared if entry not in wrong]
     if finding.message:
-        told = told or cause_of(finding.message)
-        if subject.proposed and len(wrong) < len(compared):
-            told = "; or ".join(filter(None, (told, _NOT_MEANT)))
-    else:
+        told = _or_not_meant(told or cause_of(finding.message), subject, wrong, right)
+    elif "add up" not in told:
         # Where windows do not overlap, which is a matter of attributes, an assignment is as good as a sum.
-        told = (told if "add up" in told else _attribute(compared, wrong) or told) or _NO_USUAL_SLIP
-        if subject.proposed and told == _NO_USUAL_SLIP and len(wrong) < len(compared):
-            told = f"{told}; or {_NOT_MEANT}"
+        unknown = f"{_NO_USUAL_SLIP}; {_ASSUMED}" if subject.proposed and not right else _NO_USUAL_SLIP
+        told = _attribute(right, wrong) or _or_not_meant(told or unknown, subject, wrong, right)
     figure = RULE_FAILED if finding.message else f"worst error {error:.1e}"
     return failed(f"gradient of {name}", figure, _example(subject, case, finding), told, error)
 
 
-def _attribute(compared: Sequence[Compared], wrong: Sequence[Compared]) -> str:
+def _or_not_meant(told: str, subject: Subject, wrong: Sequence[Compared], right: Sequence[Case]) -> str:
+    """Add to a hint that proposed inputs may be none that the rule is made for: in front, where it is right for matrices."""
+    if not subject.proposed or not right or {_shapes(case) for case, _, _ in wrong} & {_shapes(case) for case in right}:
+        return told
+    matrices = any(max(map(len, _shapes(case))) == 2 for case in right)
+    return "; or ".join(filter(None, (_NOT_MEANT, told) if matrices else (told, _NOT_MEANT)))
+
+
+def _shapes(case: Case) -> tuple[Shape, ...]:
+    return tuple(x.shape for x in case.inputs)
+
+
+def _attribute(right: Sequence[Case], wrong: Sequence[Compared]) -> str:
     """Return which attribute a rule takes no notice of, where it is right for one value of it and wrong for all others."""
-    right = [case for case, _, _ in compared if all(case is not other for other, _, _ in wrong)]
     slipped = [case.op.attributes() for case, _, _ in wrong]
     # Where windows are few a rule may be right by chance.
     for case in sorted(right, key=lambda case: -case.y.size):
@@ -127,8 +138,15 @@ def _example(subject: Subject, case: Case, finding: Finding) -> str:
         for shown in [part] if finding.message else [part.on(part.inputs, ones=True), part]:
             again = find(shown, finding.place, subject.tolerance)
             if _is_wrong(again, subject.tolerance) and bool(again.message) == bool(finding.message):
-                return f"{shown.call()}, {again.message or _worst(again)}"
-    return f"{case.call()}, {finding.message or _worst(finding)}"
+                return _told(shown, again)
+    return _told(case, finding)
+
+
+def _told(case: Case, finding: Finding) -> str:
+    """Return a mistake in a line: the call, and what was found there for which gradient of the result."""
+    if finding.message:
+        return f"{case.call()}, {finding.message}"
+    return f"{case.call()}, dy = {1 if case.ones else short(case.rule.cotangent)}, {_worst(finding)}"
 
 
 def shortcuts(subject: Subject) -> Iterator[Line]:

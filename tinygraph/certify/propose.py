@@ -37,11 +37,8 @@ def proposed_samples(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     >>> [[x.shape for x in s.inputs] for s in proposed_samples(tg.matmul.op, np.random.default_rng(0))]
     [[(4,), (4,)], [(3, 4), (4,)], [(3, 4), (4, 2)]]
     """
-    found = _running(op, rng)
-    if len(op.parameters) + op.variadic > 1:
-        found = _meant(op, found)
-    chosen = _different(found)
-    return [*chosen, *_varied(op, chosen)]
+    chosen = _different(_meant(op, _running(op, rng)))
+    return [*chosen, *_conditions(op, chosen[:1], rng), *_varied(op, chosen)]
 
 
 def refusal(op: type[Op]) -> str:
@@ -86,9 +83,13 @@ def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
 
 def _meant(op: type[Op], found: Sequence[Sample]) -> list[Sample]:
     """Return the samples on which the rule gives all gradients, or those of ``_nearly``; not of vectors alone, if it can be."""
+    several = len(op.parameters) + op.variadic > 1
+    if several:
+        # Images among several inputs make sense where nothing plainer does.
+        found = [sample for sample in found if all(x.ndim <= 3 for x in sample.inputs)] or found
     given = [(sample, *_carried(op, sample)) for sample in found]
-    meant = [sample for sample, count, wanted in given if count == wanted > 0]
-    meant = meant or _nearly([(sample, count) for sample, count, _ in given])
+    meant = [sample for sample, count, wanted in given if count == wanted]
+    meant = meant or (_nearly([(sample, count) for sample, count, _ in given]) if several else list(found))
     if all(x.ndim < 2 for sample in meant for x in sample.inputs):
         meant += [sample for sample in found if all(x.ndim == 2 for x in sample.inputs)][:1]
     return meant
@@ -132,6 +133,27 @@ def _different(found: Sequence[Sample]) -> list[Sample]:
     chosen = list(kinds.values())[:_MOST]
     rest = [sample for sample in found if sample not in chosen]
     return sorted([*chosen, *rest][:_MOST], key=found.index)
+
+
+def _conditions(op: type[Op], found: Sequence[Sample], rng: np.random.Generator) -> Iterator[Sample]:
+    """Yield samples with truth values in one place where more inputs matter then: a number off zero is true throughout."""
+    for sample in found:
+        matter = _mattering(op, sample)
+        for place, x in enumerate(sample.inputs):
+            inputs = [*sample.inputs[:place], rng.random(x.shape) < 0.5, *sample.inputs[place + 1 :]]
+            decided = Sample(*inputs, **sample.attributes)
+            if len(inputs) > 1 and _somewhere_finite(op, decided) and _mattering(op, decided) > matter:
+                yield decided
+
+
+def _mattering(op: type[Op], sample: Sample) -> set[int]:
+    """Return the places of the inputs whose elements make a difference to the result when they change places."""
+    found = set()
+    for place, x in enumerate(sample.inputs):
+        inputs = [*sample.inputs[:place], np.roll(x, 1), *sample.inputs[place + 1 :]]
+        if _differs(op, Sample(*inputs, **sample.attributes), sample):
+            found.add(place)
+    return found
 
 
 def _varied(op: type[Op], found: Sequence[Sample]) -> Iterator[Sample]:

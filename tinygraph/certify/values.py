@@ -114,10 +114,12 @@ def memory_layout(subject: Subject) -> Iterator[Line]:
         for told, layout in _LAYOUTS.items():
             inputs = [layout(x) for x in case.inputs]
             dy = case.cotangent(case.y)
+            least = float(abs(dy).max(initial=0.0))
             pairs = [(case.compute(inputs), case.y)]
             if case.places:
                 pairs += zip(case.gradients(inputs, layout(dy)), case.gradients(case.inputs, dy), strict=True)
-            if any(not _distance(value, right) <= _EXACT for value, right in pairs):
+            # Gradients that cancel are rounding alone, which may differ: they count by the size of what they are made of.
+            if any(not _distance(value, right, least) <= _EXACT for value, right in pairs):
                 yield failed(name, f"other numbers for arrays {told}", case.name, "reads memory rather than elements")
                 return
     yield agreed(name, "of no consequence")

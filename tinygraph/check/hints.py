@@ -37,6 +37,7 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
         _operand_transposed,
         _wrong_axis,
         _backwards,
+        _shifted,
         _assigned,
         _order,
         _branch,
@@ -80,6 +81,10 @@ def _broadcasts(shape: tuple[int, ...], result: tuple[int, ...]) -> bool:
 
 def _operand_shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     """Recognise a rule that fails, and would give the right shape if one of the matrices were transposed in it."""
+    with contextlib.suppress(Exception):
+        if np.shape(rule.raw(rule.cotangent, rule.values)[finding.place]) == rule.values[finding.place].shape:
+            # It fails on tensors alone.
+            return ""
     for place, value in enumerate(rule.values):
         values = [*rule.values[:place], value.swapaxes(-1, -2), *rule.values[place + 1 :]] if value.ndim == 2 else []
         with contextlib.suppress(Exception):
@@ -99,16 +104,22 @@ def _matches(candidate: Any, finding: Finding) -> bool:
     points = _elements(finding)
     if not points or np.shape(candidate) != finding.gradient.shape:
         return False
+    return _agree([candidate[point.index] for point in points], points)
+
+
+def _agree(values: Sequence[Any], points: Sequence[Point]) -> bool:
     numeric = np.array([point.numeric for point in points])
-    values = np.array([candidate[point.index] for point in points])
     return bool(np.allclose(values, numeric, rtol=1e-5, atol=1e-7 * abs(numeric).max()))
 
 
 def _zero(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     if np.any(finding.gradient):
         return ""
-    if all(gradient is None for gradient in rule.raw(rule.cotangent, rule.values)):
+    returned = rule.raw(rule.cotangent, rule.values)
+    if all(gradient is None for gradient in returned):
         return "returns None, which says that no gradient flows: is its return missing?"
+    if returned[finding.place] is None:
+        return "returns None, which says that no gradient flows, and forward depends on it"
     return "returns zero"
 
 
@@ -146,11 +157,14 @@ def _factor(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> s
     counts = _counts(rule, finding.place)
     if _close(factor, -1):
         return ", or ".join(filter(None, ("sign", _swapped(rule, finding, findings))))
+    products = len(rule.values) > 1 and not rule.op.elementwise
+    roots = sorted({size for value in rule.values for size in value.shape if size > 1 and products})
     missing = next((f"missing 1/m, m = {m}" for m in counts if _close(factor, m)), "")
+    root = next((f"missing 1/√n, n = {n}" for n in roots if _close(factor, math.sqrt(n))), "")
     doubled = next((f"1/m taken twice, m = {m}" for m in counts if _close(factor * m, 1)), "")
     multiple = f"off by a factor of {factor:.6g}" if len(ratios) > 1 or _close(factor, round(factor)) else ""
     simple = multiple if _close(factor, 2) or _close(factor, 0.5) else ""
-    return ", or ".join(filter(None, (simple, missing or doubled))) or multiple
+    return ", or ".join(filter(None, (simple, missing or doubled, root))) or multiple
 
 
 def _close(a: float, b: float) -> bool:
@@ -160,7 +174,7 @@ def _close(a: float, b: float) -> bool:
 def _counts(rule: LocalRule, place: int) -> list[int]:
     """Return the numbers that a mean may divide by: samples, elements, elements for each result."""
     x = rule.values[place]
-    counts = [*x.shape[:1], x.size, x.size // max(rule.y.size, 1)]
+    counts = [*x.shape[:1], x.size, x.size // max(rule.y.size, 1), *(value.size for value in rule.values)]
     return [count for count in dict.fromkeys(counts) if count > 1]
 
 
@@ -229,6 +243,19 @@ def _backwards(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -
         return ""
     gradient = np.asarray(_returned(rule.op.vjp(*[value[..., ::-1] for value in arrays]))[finding.place])
     return "runs along the axis the wrong way round" if _matches(gradient[..., ::-1], finding) else ""
+
+
+def _shifted(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
+    """Recognise a gradient that stands one place beside where it belongs."""
+    points = [point for point in _elements(finding) if point.index is not None]
+    for axis, step in itertools.product(range(finding.gradient.ndim), (1, -1)):
+        beside = np.roll(finding.gradient, step, axis)
+        last = 0 if step > 0 else finding.gradient.shape[axis] - 1
+        inner = [point for point in points if point.index and point.index[axis] != last]
+        wrong = [point for point in inner if point.error > 1e-6]
+        if 2 * len(wrong) > len(inner) > 2 and _agree([beside[point.index] for point in inner], inner):
+            return f"off by one place along axis {axis}"
+    return ""
 
 
 def _branch(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:

@@ -71,16 +71,22 @@ def _complex_step(function: Function, x: Array, direction: Array, cotangent: Arr
     if result.dtype.kind != "c" or (abs(result.imag) > 1e-20 * np.maximum(abs(result.real), 1)).any():
         return None
     terms = weights * result.imag / COMPLEX_STEP
-    rounding = 32 * EPSILON * float(abs(terms).sum() + abs(weights * result.real).sum() / (abs(x).max() or 1.0))
+    rounding = 32 * EPSILON * float(abs(terms).sum()) + _last_digits(weights * result.real, x)
     return Derivative(float(terms.sum()), rounding)
+
+
+def _last_digits(values: Array, x: Array) -> float:
+    """Return the slope that the rounding of values may hide: that of their last digits, over the size of ``x``."""
+    return 32 * EPSILON * float(abs(values).sum()) / (float(abs(x[np.isfinite(x)]).max(initial=0.0)) or 1.0)
 
 
 def _differences(function: Function, x: Array, direction: Array, cotangent: Array) -> Derivative:
     """Return the slope by differences at halved steps, from both sides where the function's domain allows it."""
-    best, right, left = _extrapolated(function, x, direction, cotangent)
+    ray = _Ray(function, x, direction, cotangent)
+    best, right, left = _extrapolated(ray, x, direction)
     sides = [side for side in (right, left) if side.known]
     kink = _disagree(right, left) or not sides or not all(side.trusted for side in sides)
-    return Derivative(best.value, best.error, kink)
+    return Derivative(best.value, max(best.error, _last_digits(ray.weighted, x)), kink)
 
 
 def one_sided(
@@ -93,16 +99,13 @@ def one_sided(
     (1.0, -1.0)
     """
     with np.errstate(all="ignore"):
-        _, *sides = _extrapolated(function, x, direction, cotangent)
+        _, *sides = _extrapolated(_Ray(function, x, direction, cotangent), x, direction)
     right, left = (Derivative(side.value, side.error) if side.trusted else None for side in sides)
     return right, left
 
 
-def _extrapolated(
-    function: Function, x: Array, direction: Array, cotangent: Array
-) -> tuple[_Extrapolation, _Extrapolation, _Extrapolation]:
+def _extrapolated(values: _Ray, x: Array, direction: Array) -> tuple[_Extrapolation, _Extrapolation, _Extrapolation]:
     """Return the best slope that halved steps lead to, and the ones from either side."""
-    values = _Ray(function, x, direction, cotangent)
     central, right, left = _Extrapolation(order=2), _Extrapolation(order=1), _Extrapolation(order=1)
     step = FIRST_STEP * _natural_scale(x, direction)
     for _ in range(LEVELS):
@@ -136,7 +139,13 @@ class _Ray:
         here = np.asarray(function(x))
         self._finite, self._missing = np.isfinite(here), np.isnan(here)
         self._weights = cotangent[self._finite]
-        self.here: Array | None = here[self._finite]
+        self.here: Array = here[self._finite]
+
+    @property
+    def weighted(self) -> Array:
+        """The finite outputs at ``x``, each times its weight."""
+        weighted: Array = self._weights * self.here
+        return weighted
 
     def at(self, t: float) -> Array | None:
         """Return the finite outputs at ``x + t * direction``, or None outside the domain."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tinygraph.errors import TinygraphError, UnknownNameError
+from tinygraph.errors import DTypeError, ShapeError, TinygraphError, UnknownNameError
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.graph.registry import OPERATIONS as _TABLE
 
@@ -25,6 +25,14 @@ _SHAPE_QUESTIONS: dict[Callable[..., Any], Callable[[Any], Any]] = {
 }
 # Called with a tensor, every operation returns one.
 OPERATIONS = cast("dict[str, Callable[..., Tensor]]", _TABLE)
+
+# NumPy's operators on bits: on truth values, and on those alone, they are operations of logic.
+_TRUTHS: dict[np.ufunc, tuple[str, str]] = {
+    np.bitwise_and: ("logical_and", "&"),
+    np.bitwise_or: ("logical_or", "|"),
+    np.bitwise_xor: ("logical_xor", "^"),
+    np.invert: ("logical_not", "~"),
+}
 
 # Arrays that take only shape and dtype from a tensor.
 _LIKE: frozenset[Callable[..., Any]] = frozenset({np.zeros_like, np.ones_like, np.full_like, np.empty_like})
@@ -111,6 +119,27 @@ class Protocols:
     def __ne__(self, other: Any) -> Any:
         return NotImplemented if other is None else OPERATIONS["not_equal"](self, other)
 
+    def __and__(self, other: Any) -> Tensor:
+        return _of_truths("logical_and", "&", self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return _of_truths("logical_and", "&", other, self)
+
+    def __or__(self, other: Any) -> Tensor:
+        return _of_truths("logical_or", "|", self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return _of_truths("logical_or", "|", other, self)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _of_truths("logical_xor", "^", self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return _of_truths("logical_xor", "^", other, self)
+
+    def __invert__(self) -> Tensor:
+        return _of_truths("logical_not", "~", self)
+
     # Comparison is elementwise, so a tensor's identity is what dictionaries and sets go by.
     __hash__ = object.__hash__
 
@@ -175,6 +204,15 @@ class Protocols:
             self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None
         )
 
+    def swapaxes(self, first: int, second: int) -> Tensor:
+        """Return the transpose that exchanges two axes; raises ``ShapeError`` for one that is not there."""
+        axes = list(range(self.ndim))
+        for axis in (first, second):
+            if not -self.ndim <= axis < self.ndim:
+                raise ShapeError(f"swapaxes: axis {axis} is out of range for {self.ndim} axes")
+        axes[first], axes[second] = axes[second], axes[first]
+        return OPERATIONS["transpose"](self, tuple(axes))
+
     def squeeze(self, axis: Axis = None) -> Tensor:
         """See ``tg.squeeze``."""
         return OPERATIONS["squeeze"](self, axis)
@@ -185,6 +223,8 @@ class Protocols:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if ufunc in _QUESTIONS:
             return getattr(ufunc, method)(*map(_plain, inputs), **options)
+        if ufunc in _TRUTHS and method == "__call__" and not options:
+            return _of_truths(*_TRUTHS[ufunc], *inputs)
         if method != "__call__":
             raise TinygraphError(f"numpy.{ufunc.__name__}.{method} has no operation behind it; use tg.sum, tg.max, ...")
         function = _operation_behind(ufunc)
@@ -211,6 +251,16 @@ class Protocols:
 def _shaped_like(x: Any) -> Any:
     """Return an array of a tensor's shape and dtype that takes no memory."""
     return np.broadcast_to(np.zeros((), x.dtype), x.shape)
+
+
+def _of_truths(name: str, sign: str, *operands: Any) -> Tensor:
+    """Return the result of an operation of logic; what is no truth value is refused, as of 1 & 2 more than that is meant."""
+    for x in operands:
+        dtype = x.dtype if isinstance(x, Protocols) else np.asarray(x).dtype
+        if dtype != np.bool_:
+            example = f"(x > 0) {sign} (x < 1)" if len(operands) > 1 else f"{sign}(x > 0)"
+            raise DTypeError(f"{sign} is for truth values, such as {example}, in parentheses; found {dtype}")
+    return OPERATIONS[name](*operands)
 
 
 def _plain(x: Any) -> Any:

@@ -20,6 +20,14 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.MatMult: operator.matmul,
     ast.Pow: operator.pow,
+    ast.BitAnd: operator.and_,
+    ast.BitOr: operator.or_,
+    ast.BitXor: operator.xor,
+}
+_SIGNS: dict[type[ast.unaryop], Callable[[Any], Any]] = {
+    ast.USub: operator.neg,
+    ast.UAdd: lambda x: x,
+    ast.Invert: operator.invert,
 }
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
@@ -29,7 +37,10 @@ _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
     ast.NotEq: operator.ne,
 }
-_ALLOWED = "names, numbers, + - * / @ **, unary minus, one comparison, .T, .shape[i], x[...] and calls of operations and blocks"
+_ALLOWED = (
+    "names, numbers, + - * / @ **, unary minus, one comparison, & | ^ ~ of comparisons, .T, .shape[i], x[...] "
+    "and calls of operations and blocks"
+)
 _LARGEST = 10**12
 
 
@@ -82,10 +93,10 @@ class _Evaluator:
         return [self.value(item) for item in node.elts]
 
     def _unaryop(self, node: ast.UnaryOp) -> Any:
-        if not isinstance(node.op, (ast.USub, ast.UAdd)):
-            self.statement.fail(f"only unary minus is allowed; allowed are {_ALLOWED}", node)
-        operand = self._operand(node.operand)
-        return -operand if isinstance(node.op, ast.USub) else operand
+        rule = _SIGNS.get(type(node.op))
+        if rule is None:
+            self.statement.fail(f"not is for one truth value, and ~ for a tensor of them; allowed are {_ALLOWED}", node)
+        return rule(self._operand(node.operand))
 
     def _binop(self, node: ast.BinOp) -> Any:
         rule = _OPERATORS.get(type(node.op))

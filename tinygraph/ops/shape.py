@@ -12,6 +12,7 @@ import numpy as np
 from tinygraph.graph.explanation import Explanation, moved, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.samples import each, normal
 
@@ -291,3 +292,11 @@ broadcast_to = BroadcastTo.function
 sum_to = SumTo.function
 squeeze = Squeeze.function
 expand_dims = ExpandDims.function
+
+
+def _swapaxes(a: Any, axis1: int, axis2: int) -> Any:
+    """Record ``numpy.swapaxes`` under the names of its arguments."""
+    return a.swapaxes(axis1, axis2)
+
+
+NUMPY_FUNCTIONS[np.swapaxes] = _swapaxes
