@@ -564,6 +564,21 @@ def test_command_draws_the_error_against_the_step(run):
     assert Path("curve.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_file_that_ends_the_program_is_a_clear_error(run):
+    Path("leaving.py").write_text("import sys\nsys.exit(3)\n")
+    result = run("leaving.py")
+    assert result.exit_code == 2
+    assert "error: leaving.py:2: SystemExit: 3" in result.output
+
+
+def test_files_that_are_not_python_are_a_clear_error(run):
+    Path("net.toml").write_text("")
+    for given in ("net.toml", "."):
+        result = run(given)
+        assert result.exit_code == 2
+        assert f"certify takes Python files of operations, and names of operations; found {given!r}" in result.output
+
+
 def test_an_empty_file_is_a_clear_error(run):
     Path("empty.py").write_text("")
     result = run("empty.py")

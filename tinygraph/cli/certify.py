@@ -54,6 +54,9 @@ def _chosen(names: Sequence[str]) -> list[str]:
     from tinygraph.errors import TinygraphError
     from tinygraph.graph.registry import OPERATIONS
 
+    other = next((name for name in names if not name.endswith(".py") and Path(name).exists()), None)
+    if other is not None and other not in OPERATIONS:
+        raise TinygraphError(f"certify takes Python files of operations, and names of operations; found {other!r}")
     files = [name for name in names if name.endswith(".py")]
     wanted = [name for name in names if not name.endswith(".py")]
     before = dict(OPERATIONS)

@@ -110,12 +110,13 @@ def import_operations(path: Path, option: str = "") -> None:
         warnings.showwarning = lambda warning, *rest: say(f"note: {_here(path)}: {warning}", error=True)
         try:
             spec.loader.exec_module(module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # A script that ends itself is no end of this program.
             del sys.modules[name]
             raise TinygraphError(f"{option}{_told(path, error)}") from None
 
 
-def _told(path: Path, error: Exception) -> str:
+def _told(path: Path, error: BaseException) -> str:
     """Return what an error says, after the last line of the file that it passed through."""
     if isinstance(error, SyntaxError):
         file = Path(error.filename or path)
