@@ -600,3 +600,12 @@ def test_parentheses_stand_where_they_are_needed(make, expected):
 )
 def test_tex_is_read_as_text(tex, text):
     assert plain(tex, {}) == text
+
+
+def test_a_constant_of_the_backward_pass_has_a_line_and_its_numbers():
+    z = tg.tensor([[1.0, 2.0], [3.0, 4.0]], name="z")
+    loss = tg.cross_entropy(z, np.array([0, 1]))
+    loss.name = "loss"
+    text = tg.notes(loss).text()
+    assert "     t2 = constant\n     dz = (softmax(z) - t2)/2\n" in text
+    assert "t2  (2, 2)\n1  0\n0  1\n" in text

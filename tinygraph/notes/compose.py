@@ -198,7 +198,7 @@ def _numbers(derivation: Derivation) -> tuple[Block, ...]:
     gradients: dict[Formula, Tensor] = {}
     for item in reversed(numeric.items):
         for rule in in_order(numeric.rules(item)):
-            if rule.node.op is not None or rule.kind != "inner":
+            if derivation.tells(rule):
                 gradients.setdefault(derivation.gradient_symbol(rule), rule.node)
     found = tuple(number_of(symbol, values[node]) for symbol, node in gradients.items())
     return (*blocks, Numbers("Gradients, backward", found)) if found else tuple(blocks)

@@ -18,6 +18,9 @@ from tinygraph.notes.tex import Written, write
 if TYPE_CHECKING:
     from tinygraph.model import Model
 
+# What a constant is said to be whose elements differ.
+_ARRAY = r"\text{constant}"
+
 
 @dataclass(frozen=True)
 class Derivation:
@@ -105,7 +108,7 @@ class Derivation:
 
     def _rule_lines(self, rule: Rule, told: set[Tensor]) -> Iterator[Line]:
         written, node = self.written, rule.node
-        if node in written.alias or (node.op is None and rule.kind == "inner"):
+        if node in written.alias or not self.tells(rule):
             return
         if rule.kind == "contribution" and rule.target is not None and rule.symbol != self.subject.labels[node]:
             if rule.adds and node in written.right and node not in told:
@@ -124,6 +127,10 @@ class Derivation:
         else:
             yield from self._lines(node)
 
+    def tells(self, rule: Rule) -> bool:
+        """Whether a rule says more than a number that is written where it is used."""
+        return rule.kind != "inner" or rule.node.op is not None or self._value_of(rule.node) == _ARRAY
+
     def _symbol(self, node: Tensor) -> Symbol:
         return self.written.symbols.known[self.written.characters[node]]
 
@@ -131,7 +138,7 @@ class Derivation:
         value = node.value if node.kind == "constant" and node.size else None
         if value is not None and (value == value.flat[0]).all():
             return number(value.flat[0])
-        return r"\text{constant}"
+        return _ARRAY
 
     def gradient_symbol(self, rule: Rule) -> Formula:
         """Return the left-hand side of a rule: what it is a gradient of says more than what passed it on."""
