@@ -202,7 +202,7 @@ HOSTILE = {
                 )
             ]
         ),
-        "node 'y' \\(If, opset 17\\): there is no operation for it",
+        "node 'y' \\(If, opset 17\\): which branch is computed depends on data",
     ),
     "functions of its own": (
         proto(

@@ -53,11 +53,14 @@ def _type_of(x: Value) -> bytes:
 
 
 def _renamed(nodes: Any, names: dict[str, str], prefix: str, attributes: Mapping[str, Any]) -> Iterator[Any]:
+    def renamed(name: str) -> str:
+        return names.setdefault(name, prefix + name) if name else ""
+
     for node in nodes:
         copy = package().NodeProto()
         copy.CopyFrom(node)
         for field in (copy.input, copy.output):
-            field[:] = [names.setdefault(name, prefix + name) if name else "" for name in field]
+            field[:] = map(renamed, field)
         del copy.attribute[:]
         for attribute in node.attribute:
             # One that the definition takes from the node is left out where the node does not give it.
@@ -67,4 +70,11 @@ def _renamed(nodes: Any, names: dict[str, str], prefix: str, attributes: Mapping
                 given = copy.attribute.add()
                 given.CopyFrom(attributes[attribute.ref_attr_name])
                 given.name = attribute.name
+        for attribute in copy.attribute:
+            # The branches of an If read what is around them.
+            inner = list(_renamed(attribute.g.node, names, prefix, attributes))
+            del attribute.g.node[:]
+            attribute.g.node.extend(inner)
+            for value in (*attribute.g.initializer, *attribute.g.output):
+                value.name = renamed(value.name)
         yield copy

@@ -11,13 +11,14 @@ import numpy as np
 
 from tinygraph.errors import OnnxError, TinygraphError, listing, nearest
 from tinygraph.graph.tensor import Tensor
+from tinygraph.interop.onnx.branches import branches, chosen, names_read, nodes_in
 from tinygraph.interop.onnx.functions import body_of, is_defined
 from tinygraph.interop.onnx.names import Reader, is_invented_number
 from tinygraph.interop.onnx.node import MOST_STEPS, Node, Parts, Value
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
 from tinygraph.interop.onnx.table import OPERATORS
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL, Array
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL, Array, array_of
 from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
 from tinygraph.ops.shape import reshape
 
@@ -73,7 +74,7 @@ def nodes_of(file: File, outputs: Iterable[str]) -> list[Node]:
     found: list[Node] = []
     for proto in reversed(file.proto.graph.node):
         if needed & set(proto.output):
-            needed |= set(proto.input)
+            needed |= names_read(proto)
             found.append(Node(proto, file.opset, file.name, file.folder))
     found.reverse()
     _check_known(found)
@@ -134,6 +135,11 @@ def known_early(file: File, nodes: Iterable[Node]) -> set[str]:
     waiting = list(nodes)
     while waiting:
         node = waiting.pop()
+        if node.op_type == "If":
+            for graph in branches(node):
+                if not early.isdisjoint(node.outputs):
+                    early.update(output.name for output in graph.output)
+                waiting += [part for part in nodes_in(graph, node) if _is_known(part)]
         if node.op_type not in OPERATORS:
             given = [types.get(name) for name in node.inputs]
             if all(x is not None or not name for x, name in zip(given, node.inputs, strict=True)):
@@ -179,14 +185,17 @@ class Importer:
         return Imported(outputs, {w.name: w for w in self.weights.values() if w.tensor is not None}, self.names)
 
     def _read_initializers(self, outputs: Iterable[str], nodes: Iterable[Node]) -> None:
-        needed = set(outputs).union(*(node.inputs for node in nodes))
+        needed = set(outputs).union(*(names_read(node.proto) for node in nodes))
         told = {entry.key: entry.value for entry in self.file.proto.metadata_props}
         kept = told.get(STATE, "").split()
         for tensor in self.file.proto.graph.initializer:
             if tensor.name in needed and tensor.name not in self.values:
-                array = self._typed(self.file.array(tensor))
-                weight = not (tensor.name in kept or is_invented_number(tensor.name, array.size) or _is_mask(array))
-                self._keep(tensor.name, array, weight)
+                self._read(tensor.name, self.file.array(tensor), tensor.name in kept)
+
+    def _read(self, name: str, array: Array, kept: bool = False) -> None:
+        """Note an array of the file; ``kept`` is one that is not learned."""
+        array = self._typed(array)
+        self._keep(name, array, weight=not (kept or is_invented_number(name, array.size) or _is_mask(array)))
 
     def _typed(self, array: Array) -> Array:
         if self.dtype is None or array.dtype not in REAL or array.dtype == self.dtype:
@@ -207,6 +216,9 @@ class Importer:
 
     def _do(self, node: Node) -> None:
         given = [self.values[name] if name else None for name in node.inputs]
+        if node.op_type == "If":
+            self._branch(node, given[0].array if isinstance(given[0], Weight) else given[0])
+            return
         if node.op_type not in OPERATORS:
             body = body_of(node, [x.array if isinstance(x, Weight) else x for x in given], self._unnamed)
             _check_known(body)
@@ -246,6 +258,20 @@ class Importer:
         for name, value in zip(node.outputs, results, strict=False):
             if name:
                 self._keep(name, value, weight=_makes_weights(node, given, value))
+
+    def _branch(self, node: Node, condition: Value) -> None:
+        """Compute the branch that a condition chooses, as if its nodes stood in the place of the node."""
+        graph = chosen(node, condition)
+        for tensor in graph.initializer:
+            self._read(tensor.name, array_of(tensor, self.file.folder, lambda why: node.fail(f"initializer {why}")))
+        parts = nodes_in(graph, node)
+        _check_known(parts)
+        for part in parts:
+            _check_form(part)
+            self._do(part)
+        for name, inner in zip(node.outputs, graph.output, strict=True):
+            if name:
+                self.values[name] = self.values[inner.name]
 
     def _operands(self, node: Node, given: list[Value]) -> list[Value]:
         """Return inputs as they are recorded: weights as parameters, except where they say how something is computed."""

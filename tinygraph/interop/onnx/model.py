@@ -16,6 +16,7 @@ from tinygraph.errors import ModelError, OnnxError, listing, nearest
 from tinygraph.graph.registry import OPERATIONS, is_operation
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.batch import BATCHES
+from tinygraph.interop.onnx.branches import names_read
 from tinygraph.interop.onnx.equations import Written, written
 from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, nodes_of
 from tinygraph.interop.onnx.node import Node, Parts
@@ -89,7 +90,7 @@ def declared_in(
 
 def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtype[Any] | None) -> dict[str, InputShape]:
     """Return the inputs that nodes read; of their sizes only the first may still be open: the batch."""
-    read_names = {name for node in nodes for name in node.inputs}
+    read_names = {name for node in nodes for name in names_read(node.proto)}
     shapes: dict[str, InputShape] = {}
     symbols: set[str] = set()
     open_sizes: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -99,14 +99,14 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
     return File(proto, name, folder, opset)
 
 
-def _check_graph(graph: Any, fail: Any) -> None:
-    """Every value is defined once, and before a node uses it; so there is no cycle."""
+def _check_graph(graph: Any, fail: Any, around: Set[str] = frozenset()) -> None:
+    """Every value is defined once, and before a node uses it; so there is no cycle. A branch reads what is ``around`` it."""
     texts = [graph.name, *_names(graph.input), *_names(graph.output), *_names(graph.initializer)]
     for node in graph.node:
         texts += [node.name, node.op_type, node.domain, *node.input, *node.output, *_names(node.attribute)]
     if not all(isinstance(text, str) for text in texts):
         fail("damaged: a name in it is no text")
-    known: set[str] = set()
+    known: set[str] = set(around)
     for kind, names in (("input", _names(graph.input)), ("initializer", _names(graph.initializer))):
         seen: set[str] = set()
         for name in names:
@@ -125,6 +125,8 @@ def _check_graph(graph: Any, fail: Any) -> None:
                     "only a later node defines: a cycle, or nodes out of order" if name in later else "nothing defines"
                 )
                 fail(f"{where} reads {name!r}, which {why}")
+        for attribute in node.attribute if node.op_type == "If" else ():
+            _check_graph(attribute.g, lambda why, where=where: fail(f"{where}: in its branch {why}"), known)
         for name in node.output:
             if name in known:
                 fail(f"{where} defines {name!r}, which is defined already")

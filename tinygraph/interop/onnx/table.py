@@ -11,6 +11,7 @@ from tinygraph.interop.onnx import reducing as rd
 from tinygraph.interop.onnx import sequences as sq
 from tinygraph.interop.onnx import shaping as sp
 from tinygraph.interop.onnx import windows as wn
+from tinygraph.interop.onnx.branches import undecided
 from tinygraph.interop.onnx.node import Operator as Op
 from tinygraph.ops import activation as act
 from tinygraph.ops import arrange, logic, norm, product, ranking, rectifier, rounding, several
@@ -173,6 +174,8 @@ OPERATORS: dict[str, Op] = {
     "GRU": Op(rc.unrolled(rc.gru, 3, ("Sigmoid", "Tanh"), bias_apart=True), since=7),
     "LSTM": Op(rc.unrolled(rc.lstm, 4, ("Sigmoid", "Tanh", "Tanh")), since=7),
     "RNN": Op(rc.unrolled(rc.rnn, 1, ("Tanh",)), since=7),
+    # One of two graphs, by a condition on shapes and constants; the importer follows it.
+    "If": Op(undecided, constants=(0,)),
     # Windows over images.
     "AveragePool": Op(wn.average_pool),
     "Conv": Op(wn.conv, columns=(2,)),
