@@ -140,6 +140,14 @@ EQUATION_MISTAKES = {
     "syntax": ("relu(Z)", "relu(Z", "(Z\n", "not an equation", "'(' was never closed"),
     "no value": ("relu(Z)", "", "\nflat", "not an equation"),
     "no equation": ("hidden = relu(Z)", "relu(Z)", "relu(Z)", "name = expression"),
+    "and": ("relu(Z)", "Z * (Z > 0 and Z < 1)", "Z > 0 and", "joined with & and |, each in parentheses"),
+    "not": ("relu(Z)", "Z * (not Z)", "not Z", "~ for a tensor"),
+    "bits of numbers": ("relu(Z)", "Z & Z", "Z & Z", "& is for truth values, such as (x > 0) & (x < 1)"),
+    "choice": ("relu(Z)", "Z if Z > 0 else 0", "Z if", "where(condition, a, b)"),
+    "function": ("relu(Z)", "lambda q: q", "lambda q", "functions of your own are blocks"),
+    "NumPy's function": ("relu(Z)", "np.exp(Z)", "np.exp(Z", "by their names: exp(...)"),
+    "nobody's function": ("relu(Z)", "np.expo(Z)", "np.expo(Z", "operations and blocks can be called, by their names"),
+    "float labels": ("bce(a, y)", "nll(a, y[:, 0])", "nll(a", 'is declared with dtype = "int64"'),
     "reserved word": ("relu(Z)", "lambda", "\nflat", "not an equation"),
 }
 THREE = ("[blocks.scale]", "three = { shape = [3], init = 'ones' }\n\n[blocks.scale]")
@@ -186,6 +194,14 @@ def test_columns_count_characters_not_bytes(mistake):
     text = changed("hidden = relu(Z)", "β = relu(Z)\nhidden = β + β + gamma")
     error = mistake(text)
     assert (error.line, error.column) == place(text, "gamma")
+
+
+def test_truth_values_are_joined_in_equations(tmp_path):
+    (tmp_path / "net.toml").write_text(changed("relu(Z)", "Z * (((Z > -1) & (Z < 1)) | ~(Z > 0) ^ (Z > 2))"))
+    model = tg.load_model(tmp_path / "net.toml")
+    recording = model.trace({"x": np.linspace(-4, 4, 16).reshape(1, 1, 4, 4), "y": np.zeros((1, 1))})
+    Z, hidden = recording.tensors["Z"].value, recording.tensors["hidden"].value
+    np.testing.assert_array_equal(hidden, Z * (((Z > -1) & (Z < 1)) | ~(Z > 0) ^ (Z > 2)))
 
 
 # ---- mistakes in keys
@@ -237,7 +253,13 @@ KEY_MISTAKES = {
     "whole-number model": ('title = "A', 'dtype = "int32"\ntitle = "A', "dtype =", "'float32'", "'int32'"),
     "not a name": ("y = [1]", '"2y" = [1]', '"2y"', "'2y' is not a name"),
     "reserved name": ("y = [1]", '"lambda" = [1]', '"lambda"', "'lambda' is not a name"),
-    "parameter not a table": ('{ shape = [1], init = "zeros" }', "[1]", "bias =", "'bias' needs a table"),
+    "parameter not a table": ('{ shape = [1], init = "zeros" }', "[1]", "bias =", '{ shape = [1], init = "zeros" }'),
+    "matrix not a table": (
+        '{ shape = ["flat.shape[1]", 1], init = "glorot_uniform" }',
+        "[9, 1]",
+        "W =",
+        '[9, 1], init = "gl',
+    ),
     "unknown initializer": ('"zeros"', '"zeroes"', "bias =", "'zeroes'", "did you mean 'zeros'?", "'he_normal'"),
     "missing initializer": (', init = "zeros"', "", "bias =", "'bias' needs init", "'glorot_uniform'"),
     "unknown option": ('"zeros"', '"normal", st = 2', "bias =", "'st'", "did you mean 'std'?"),

@@ -245,7 +245,7 @@ def _drawn(
 ) -> tuple[tuple[Size, ...], str, dict[str, float], tuple[str, ...]]:
     """Return the sizes, initializer and options of a parameter or state, whose table has the ``keys`` besides options."""
     if not isinstance(spec, Mapping):
-        source.fail(f'{what} needs a table such as {{ shape = [8], init = "zeros" }}', *path)
+        source.fail(f"{what} needs a table such as {_table_for(spec, initializers)}", *path)
     shape, init = spec.get("shape"), spec.get("init")
     if init is None or shape is None:
         every_option = {option for initializer in initializers.values() for option in initializer.options}
@@ -263,6 +263,13 @@ def _drawn(
     line = source.line(*path)
     sizes = tuple(parse_size(s, source.file, line) if isinstance(s, str) else int(s) for s in shape)
     return sizes, init, options, path
+
+
+def _table_for(spec: Any, initializers: Mapping[str, Initializer]) -> str:
+    """Return the table that a shape alone may have been meant for."""
+    sizes = list(spec) if isinstance(spec, (list, tuple)) and all(map(_is_size, spec)) else [8]
+    init = "glorot_uniform" if len(sizes) > 1 and "glorot_uniform" in initializers else "zeros"
+    return f'{{ shape = {sizes}, init = "{init}" }}'
 
 
 def _equations(

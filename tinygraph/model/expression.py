@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from tinygraph.errors import DataError, ModelError, TinygraphError
+from tinygraph.graph.registry import is_operation
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.parse import Statement
 
@@ -41,6 +42,12 @@ _ALLOWED = (
     "names, numbers, + - * / @ **, unary minus, one comparison, & | ^ ~ of comparisons, .T, .shape[i], x[...] "
     "and calls of operations and blocks"
 )
+# What Python has and an equation has not, and what to write for it.
+_INSTEAD = {
+    "BoolOp": "'and' and 'or' join single truth values; those of tensors are joined with & and |, each in parentheses",
+    "IfExp": "a choice for each element is where(condition, a, b)",
+    "Lambda": "functions of your own are blocks, or operations in a Python file",
+}
 _LARGEST = 10**12
 
 
@@ -70,7 +77,10 @@ class _Evaluator:
     def value(self, node: ast.AST) -> Any:
         rule: Callable[[Any], Any] | None = getattr(self, f"_{type(node).__name__.lower()}", None)
         if rule is None:
-            self.statement.fail(f"{type(node).__name__} is not allowed in an equation; allowed are {_ALLOWED}", node)
+            kind = type(node).__name__
+            self.statement.fail(
+                _INSTEAD.get(kind) or f"{kind} is not allowed in an equation; allowed are {_ALLOWED}", node
+            )
         try:
             return rule(node)
         except (ModelError, DataError):
@@ -167,7 +177,9 @@ class _Evaluator:
 
     def _call(self, node: ast.Call) -> Any:
         if not isinstance(node.func, ast.Name):
-            self.statement.fail("only operations and blocks can be called, by their names", node.func)
+            name = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            known = f": {name}(...)" if is_operation(name) else ""
+            self.statement.fail(f"only operations and blocks can be called, by their names{known}", node.func)
         if any(isinstance(arg, ast.Starred) for arg in node.args) or any(word.arg is None for word in node.keywords):
             self.statement.fail("arguments are written out; * and ** are not allowed", node)
         args = [self.value(arg) for arg in node.args]

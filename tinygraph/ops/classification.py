@@ -39,12 +39,14 @@ class OfClasses(Loss):
     def shape(self, scores: Value, labels: Value) -> Shape:
         if not scores.shape or scores.shape[-1] < 1:
             self.refuse((scores, labels), f"{self.parameters[0]} need a last axis of classes")
-        classes = labels.dtype.kind in "iu" and tuple(labels.shape) == tuple(scores.shape[:-1])
+        one_each = tuple(labels.shape) == tuple(scores.shape[:-1])
+        classes = labels.dtype.kind in "iu" and one_each
         if not classes and (tuple(labels.shape) != tuple(scores.shape) or labels.dtype.kind == "c"):
             self.refuse(
                 (scores, labels),
                 f"labels must be class numbers (integers) of shape {tuple(scores.shape[:-1])} "
-                f"or probabilities of the shape of {self.parameters[0]}; found {labels.dtype} of shape {tuple(labels.shape)}",
+                f"or probabilities of the shape of {self.parameters[0]}; found {labels.dtype} of shape {tuple(labels.shape)}"
+                + ('; an input of whole numbers is declared with dtype = "int64"' if one_each else ""),
             )
         return self.of_something(scores, labels)
 
