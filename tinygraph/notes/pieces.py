@@ -43,6 +43,16 @@ def within(piece: Piece, needed: int) -> str:
     return rf"\mathbf{{1}}\left[{text}\right]" if binding == 0 else rf"\left({text}\right)"
 
 
+def truth(piece: Piece) -> Piece:
+    r"""Return a piece as a part of a statement, where a comparison is one itself and not 1 or 0.
+
+    >>> truth((r"x > 0", 0)), truth(("a", 9))
+    (('\\left(x > 0\\right)', 9), ('a', 9))
+    """
+    text, binding = piece
+    return piece if binding > 0 else (text if binding_of(text) == ATOM else rf"\left({text}\right)", ATOM)
+
+
 def binding_of(text: str) -> int:
     r"""Return how tightly a written formula binds.
 

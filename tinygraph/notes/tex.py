@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from tinygraph.draw.subject import Subject, written_inputs
 from tinygraph.graph.op import Op
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.pieces import ATOM, POWER, PRODUCT, SIGN, SUM, Piece, binding_of, filled, number, within
+from tinygraph.notes.pieces import ATOM, POWER, PRODUCT, SIGN, SUM, Piece, binding_of, filled, number, truth, within
 from tinygraph.notes.remarks import left_out
 from tinygraph.notes.symbols import LAST, Formula, Symbol, Symbols, gradient_symbol, symbol_of
 
@@ -263,7 +263,8 @@ class _Writer:
         index = re.match(r"(_\{\w+\}) = ", template)
         if not template or (index and not shown):
             return self.call(op, operands), ATOM
-        operands = self.spread(node, operands)
+        is_truth = node.dtype.kind == "b"
+        operands = [truth(x) for x in operands] if is_truth else self.spread(node, operands)
         fields = dict(zip(op.parameters, operands, strict=False))
         if op.variadic:
             fields = {f"{op.parameters[-1]}{i}": operand for i, operand in enumerate(operands)}
@@ -279,7 +280,7 @@ class _Writer:
             self.written.index[node] = index[1]
             template = template[index.end() :]
         text = filled(template, fields)
-        return text, (operands[0][1] if template == "{x}" and operands else binding_of(text))
+        return text, 0 if is_truth else operands[0][1] if template == "{x}" and operands else binding_of(text)
 
     def spread(self, node: Tensor, operands: Sequence[Piece]) -> Sequence[Piece]:
         """Return what is repeated over axes without the change of shape that makes room for them."""
