@@ -389,6 +389,8 @@ def test_examples_are_small(registry):
     told = re.fullmatch(r"mine\(\[\[(.+)\]\]\), dy = 1, at \[0, 0\]: rule (.+), numeric .+", square.failures[0].example)
     assert told is not None
     assert told[1] == told[2]
+    lost = certificate_of(lambda x: np.where(abs(x) > 0.5, x, 0), lambda dy, y, x: dy * (abs(x) > 0.5))
+    assert lost.failures[0].example == "mine([[nan]]) = [[0]]"
     limit = certificate_of(*WRONG["one of two limits"][0], elementwise=True)
     assert limit.failures[0].example.startswith("mine(-")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -28,7 +29,7 @@ def not_a_number(subject: Subject) -> Iterator[Line]:
                 continue
             asked += 1
             if fault:
-                yield failed("not a number", fault, example, _NAN_HINTS[fault])
+                yield failed("not a number", fault, _smaller(case, place, fault) or example, _NAN_HINTS[fault])
                 return
     yield (
         agreed("not a number", "neither invented nor swallowed")
@@ -63,6 +64,16 @@ def _missing(case: Case, place: int) -> tuple[str, str]:
         return "", ""
     poisoned = [np.where(direction == 1, np.nan, v) if other == place else v for other, v in enumerate(case.inputs)]
     return "swallowed", f"{case.call(poisoned)} = {short(y)}"
+
+
+def _smaller(case: Case, place: int, fault: str) -> str:
+    """Return an example of the same in a part of a case, if there is one."""
+    for part in case.parts():
+        with contextlib.suppress(TinygraphError):
+            found, example = _missing(part, place) if place in part.places else ("", "")
+            if found == fault:
+                return example
+    return ""
 
 
 _FAR = "a limit or a branch of forward that the rule does not know, or does not know as forward does"
