@@ -868,3 +868,9 @@ def test_a_random_program_is_differentiated_right_twice(program, seed):
     curvature = sum(float((g.value * v).sum()) for g, v in zip(second, directions, strict=True))
     numeric = directional_difference(lambda *values: slope(*values)[1], arrays, directions)
     assert curvature == pytest.approx(numeric, rel=1e-5, abs=1e-5)
+
+
+def test_the_gradient_through_a_transposed_matrix_is_not_transposed_twice():
+    x, W = tg.tensor(np.ones((2, 3)), name="x"), tg.parameter(np.ones((4, 3)), name="W")
+    (dx,) = tg.grad((x @ W.T).sum(), [x])
+    assert dx.inputs[1] is W

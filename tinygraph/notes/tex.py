@@ -13,7 +13,9 @@ from tinygraph.graph.op import Op
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.pieces import ATOM, POWER, PRODUCT, SIGN, SUM, Piece, binding_of, filled, number, truth, within
 from tinygraph.notes.remarks import left_out
-from tinygraph.notes.symbols import LAST, Formula, Symbol, Symbols, gradient_symbol, symbol_of
+from tinygraph.notes.symbols import LAST, Formula, Symbol, Symbols, gradient_symbol
+from tinygraph.notes.ways import owners_of, symbol_in, ways_of
+from tinygraph.ops.shape import Transpose
 
 # How tightly operators bind, and how they are written between arrays.
 _OPERATORS = {
@@ -127,7 +129,7 @@ class _Writer:
 
     def symbol_of(self, node: Tensor) -> Symbol:
         """Return the symbol of a node: of a gradient, the d of what it is the gradient of."""
-        return _symbol_in(self.subject, self.owners, node)
+        return symbol_in(self.subject, self.owners, node)
 
     def add(self, node: Tensor) -> None:
         """Write one node, whose inputs have been written."""
@@ -194,12 +196,28 @@ class _Writer:
             return self.infix(op.symbol, node)
         if op.symbol == "same" or self.is_repacked(node, op):
             return operands[0]
+        if _is_transpose(node) and self.is_inner_product(node.inputs[0]):
+            left, right = (self.transposed(x) for x in reversed(node.inputs[0].inputs))
+            return rf"{within(left, PRODUCT)} \, {within(right, PRODUCT + 1)}", PRODUCT
+        if _is_transpose(node) and _is_transpose(node.inputs[0]):
+            return self.transposed(node.inputs[0])
         if op.symbol == "neg":
             return f"-{within(operands[0], PRODUCT)}", SIGN
         if op.symbol == "+" and len(operands) > 2:
             total = self.sum_of_ways(node, operands)
             return total or " + ".join(within(operand, SUM) for operand in operands), SUM
         return self.template(node, op, operands, shown)
+
+    def is_inner_product(self, node: Tensor) -> bool:
+        """Whether a node is a product of matrices inside an equation: its transpose is the product of theirs, turned round."""
+        matrices = node.op is not None and node.op.symbol == "@" and all(x.ndim == 2 for x in node.inputs)
+        return matrices and node not in self.shown and node not in self.names
+
+    def transposed(self, node: Tensor) -> Piece:
+        """Write the transpose of a matrix; of a transpose, the matrix."""
+        if _is_transpose(node) and node not in self.shown:
+            return self.pieces[node.inputs[0]]
+        return f"{within(self.pieces[node], ATOM)}^{{T}}", POWER
 
     def slope(self, node: Tensor) -> Slope | None:
         """Return the slope of a gate: a gradient times whether something holds, where that gradient's tensor is the gate."""
@@ -340,39 +358,9 @@ class _Writer:
             self.written.remarks[node] = tuple(dict.fromkeys(found))
 
 
+def _is_transpose(node: Tensor) -> bool:
+    return isinstance(node.op, Transpose) and node.op.axes is None
+
+
 def _as_it_is(node: Tensor, axis: int) -> str:
     return str(node.shape[axis]) if axis >= 0 else ""
-
-
-def owners_of(subject: Subject) -> dict[Tensor, Tensor]:
-    """Return, for each gradient that is called d and a label, what has that label."""
-    if subject.backward is None:
-        return {}
-    labels, gradients = subject.labels, subject.backward.gradients
-    return {gradient: node for node, gradient in gradients.items() if labels.get(gradient) == f"d{labels[node]}"}
-
-
-def ways_of(subject: Subject) -> dict[Tensor, Symbol]:
-    """Return symbols for what comes back to a tensor on one of several ways, where that has no name of its own.
-
-    >>> import tinygraph as tg
-    >>> from tinygraph.draw.subject import subject_of
-    >>> x = tg.tensor(3.0, name="x")
-    >>> [symbol.text for symbol in ways_of(subject_of(tg.sin(x) * tg.cos(x))).values()]
-    ['dx(1)', 'dx(2)']
-    """
-    owners = owners_of(subject)
-    found: dict[Tensor, Symbol] = {}
-    backward = subject.backward
-    for (user, place), node in backward.contributions.items() if backward is not None else ():
-        target = user.inputs[place]
-        ways = [(id(x), i) for x, i in subject.uses(target)]
-        if len(ways) > 1 and node not in owners and not node.name and node.op is not None:
-            way = ways.index((id(user), place)) + 1
-            found.setdefault(node, gradient_symbol(_symbol_in(subject, owners, target), way))
-    return found
-
-
-def _symbol_in(subject: Subject, owners: Mapping[Tensor, Tensor], node: Tensor) -> Symbol:
-    owner = owners.get(node)
-    return symbol_of(subject.labels[node]) if owner is None else gradient_symbol(_symbol_in(subject, owners, owner))

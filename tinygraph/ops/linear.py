@@ -11,8 +11,9 @@ import numpy as np
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.samples import normal
-from tinygraph.ops.shape import expand_dims, reshape, sum_to, transpose
+from tinygraph.ops.shape import Transpose, expand_dims, reshape, sum_to, transpose
 
 
 def _samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -106,8 +107,10 @@ def _fitted(gradient: Value, matrix: Shape, shape: Shape) -> Value:
 
 
 def swapped(x: Value) -> Value:
-    """Return ``x`` with its last two axes exchanged."""
+    """Return ``x`` with its last two axes exchanged; of a matrix that is a transpose, what it is the transpose of."""
     ndim = len(x.shape)
+    if ndim == 2 and isinstance(x, Tensor) and isinstance(x.op, Transpose) and x.op.axes is None:
+        return x.inputs[0]
     return transpose(x) if ndim == 2 else transpose(x, (*range(ndim - 2), ndim - 1, ndim - 2))
 
 

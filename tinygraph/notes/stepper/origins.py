@@ -20,7 +20,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.numbers import written
 from tinygraph.notes.stepper.jacobian import Jacobian
 from tinygraph.notes.stepper.origin import Origin, Part, Read, merged, product_of
-from tinygraph.notes.tex import ways_of
+from tinygraph.notes.ways import ways_of
 from tinygraph.ops.shape import Moving
 
 PLACEHOLDER = re.compile(r"\{(\d+)\}")
