@@ -93,7 +93,7 @@ def _gradient_line(subject: Subject, name: str, compared: Sequence[Compared]) ->
     failing = all(finding.message for _, finding, _ in wrong)
     case, finding, _ = max(wrong, key=lambda entry: sum(x.ndim for x in entry[0].inputs)) if failing else wrong[0]
     told = next(filter(None, (hint(entry[0].rule, entry[1], entry[2]) for entry in wrong)), "")
-    right = [entry[0] for entry in compared if entry not in wrong]
+    right = [entry[0] for entry in compared if not _is_wrong(entry[1], subject.tolerance)]
     if finding.message:
         told = _or_not_meant(told or cause_of(finding.message), subject, wrong, right)
     elif "add up" not in told:
@@ -108,7 +108,7 @@ def _or_not_meant(told: str, subject: Subject, wrong: Sequence[Compared], right:
     """Add to a hint that proposed inputs may be none that the rule is made for: in front, where it is right for matrices."""
     if not subject.proposed or not right or {_shapes(case) for case, _, _ in wrong} & {_shapes(case) for case in right}:
         return told
-    matrices = any(max(map(len, _shapes(case))) == 2 for case in right)
+    matrices = any(max(map(len, _shapes(case)), default=0) == 2 for case in right)
     return "; or ".join(filter(None, (_NOT_MEANT, told) if matrices else (told, _NOT_MEANT)))
 
 

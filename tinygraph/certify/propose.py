@@ -82,7 +82,7 @@ def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
 
 
 def _meant(op: type[Op], found: Sequence[Sample]) -> list[Sample]:
-    """Return the samples on which the rule gives all gradients, or those of ``_nearly``; not of vectors alone, if it can be."""
+    """Return the samples on which the rule gives all gradients, or those of ``_nearly``; of matrices one at least, if any."""
     several = len(op.parameters) + op.variadic > 1
     if several:
         # Images among several inputs make sense where nothing plainer does.
@@ -90,7 +90,7 @@ def _meant(op: type[Op], found: Sequence[Sample]) -> list[Sample]:
     given = [(sample, *_carried(op, sample)) for sample in found]
     meant = [sample for sample, count, wanted in given if count == wanted]
     meant = meant or (_nearly([(sample, count) for sample, count, _ in given]) if several else list(found))
-    if all(x.ndim < 2 for sample in meant for x in sample.inputs):
+    if all(x.ndim != 2 for sample in meant for x in sample.inputs):
         meant += [sample for sample in found if all(x.ndim == 2 for x in sample.inputs)][:1]
     return meant
 
