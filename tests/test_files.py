@@ -49,6 +49,21 @@ def test_a_link_stays_a_link(tmp_path):
     assert (link.is_symlink(), file.read_text()) == (True, "new")
 
 
+@pytest.mark.skipif(os.name == "nt", reason="permissions are those of POSIX")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644])
+def test_an_overwritten_file_keeps_its_permissions(tmp_path, mode):
+    file, link = tmp_path / "file", tmp_path / "link"
+    file.write_text("old")
+    file.chmod(mode)
+    link.symlink_to(file)
+    write_whole(link, b"new")
+    assert (file.stat().st_mode & 0o777, file.read_text()) == (mode, "new")
+    new = tmp_path / "new"
+    write_whole(new, b"")
+    (tmp_path / "like").touch()
+    assert new.stat().st_mode == (tmp_path / "like").stat().st_mode
+
+
 def test_what_is_no_file_is_written_to_as_it_is():
     write_whole(os.devnull, b"lost")
     assert not Path(os.devnull).is_file()

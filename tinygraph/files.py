@@ -5,14 +5,15 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file; one that was there is replaced only when the new one is whole.
 
-    A link stays and what it leads to is replaced; what is no file, such as ``/dev/null``, is written to as it is. Raises
-    ``OSError``, whose ``strerror`` names the folder where it is that which is missing.
+    A link stays and what it leads to is replaced, with its permissions kept: a private file stays private. What is no file,
+    such as ``/dev/null``, is written to directly. Raises ``OSError``, whose ``strerror`` names a missing folder.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -30,8 +31,17 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     # the permissions that any new file gets.
     partial = target.with_name(f"{secrets.token_hex(8)}.partial")
     try:
+        _create(partial, target)
         partial.write_bytes(data)
         partial.replace(target)
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _create(partial: Path, target: Path) -> None:
+    """Create an empty file with the permissions of ``target`` if that exists; no one else may read it in between."""
+    if not target.exists():
+        return partial.touch(exist_ok=False)
+    partial.touch(0o600, exist_ok=False)
+    partial.chmod(stat.S_IMODE(target.stat().st_mode))
