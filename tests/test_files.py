@@ -1,5 +1,6 @@
 """Files are written whole, or what was there stays."""
 
+import errno
 import os
 import re
 import subprocess
@@ -11,6 +12,10 @@ import pytest
 import tinygraph as tg
 from tinygraph.certify.plot import plot_format
 from tinygraph.files import write_whole
+from tinygraph.model import load_model
+from tinygraph.train import History, Row
+
+ROW = Row(1, 0.5, 0.8, 0.4, 0.9, 1.5)
 
 # A file may be no longer than this, as on a disk that is full.
 LIMITED = """
@@ -67,6 +72,96 @@ def test_an_overwritten_file_keeps_its_permissions(tmp_path, mode):
 def test_what_is_no_file_is_written_to_as_it_is():
     write_whole(os.devnull, b"lost")
     assert not Path(os.devnull).is_file()
+
+
+def test_a_folder_where_a_file_should_go_is_named(tmp_path):
+    for write in (load_model("xor").save, tg.draw(tg.tensor(1.0, name="x")).render, History([ROW]).curve):
+        for name in ("x.svg", "x.svg/"):
+            (tmp_path / "x.svg").mkdir(exist_ok=True)
+            with pytest.raises(tg.TinygraphError, match=r"x\.svg/?'.*: it is a folder$"):
+                write(f"{tmp_path}/{name}")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.svg"]
+
+
+def test_what_may_not_be_written_to_is_named(tmp_path, monkeypatch):
+    file = tmp_path / "file"
+    file.write_bytes(b"old")
+    # The superuser may write everywhere, so the answer of the system is put in its place.
+    for closed, message in ((file, "it may not be written to"), (tmp_path, "the folder '.*' may not be written to")):
+        monkeypatch.setattr(os, "access", lambda path, mode, closed=closed: Path(path) != closed)
+        with pytest.raises(PermissionError, match=message):
+            write_whole(file, b"new")
+    assert file.read_bytes() == b"old"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows flushes no folders")
+def test_the_file_and_its_folder_are_flushed_to_disk(tmp_path, monkeypatch):
+    flushed, fsync = [], os.fsync
+
+    def noted(descriptor):
+        flushed.append((os.fstat(descriptor).st_ino, (tmp_path / "file").exists()))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    write_whole(tmp_path / "file", b"new")
+    # The data before the file has its name, and the folder after that.
+    assert flushed == [((tmp_path / "file").stat().st_ino, False), (tmp_path.stat().st_ino, True)]
+
+
+def test_a_file_system_that_cannot_flush_is_written_to(tmp_path, monkeypatch):
+    def cannot(descriptor):
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", cannot)
+    write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
+def test_errors_name_the_file_and_not_the_partial_one(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device", "0123.partial")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        write_whole(tmp_path / "file", b"new")
+    assert error.value.filename == str(tmp_path / "file")
+    assert not os.listdir(tmp_path)
+
+
+WRITER = """
+import os, signal, sys
+import tinygraph.files
+def stop(descriptor):
+    print("written", flush=True)
+    sys.stdin.read() or os.kill(os.getpid(), signal.SIGKILL)
+os.fsync = stop
+tinygraph.files.write_whole(sys.argv[1], b"half")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
+    killed, alive = (
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, str(tmp_path / name)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        for name in ("killed", "alive")
+    )
+    for writer in (killed, alive):
+        assert writer.stdout.readline() == b"written\n"
+    killed.communicate(timeout=60)
+    # Names that are somebody else's, and one whose writer may not have locked it yet.
+    others = {"thesis.partial", "0123.partial", f"{'0' * 16}.partial"}
+    for name in others:
+        (tmp_path / name).write_bytes(b"" if name.startswith("00") else b"x")
+    assert len(list(tmp_path.glob("*.partial"))) == 5
+    write_whole(tmp_path / "next", b"new")
+    assert len(list(tmp_path.glob("*.partial"))) == 4
+    alive.kill()
+    alive.communicate(timeout=60)
+    os.utime(tmp_path / f"{'0' * 16}.partial", (0, 0))
+    write_whole(tmp_path / "next", b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {"next", "thesis.partial", "0123.partial"}
 
 
 def test_a_folder_that_is_missing_is_named(tmp_path):

@@ -982,7 +982,10 @@ def test_curve_without_matplotlib(tmp_path, monkeypatch):
         History(ROWS).curve(tmp_path / "curve.png")
 
 
-@pytest.mark.parametrize(("name", "why"), [("missing/curve.png", "No such file"), ("curve.unknown", "not supported")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [("missing/curve.png", "there is no folder"), ("curve", "not supported"), ("curve.unknown", "not supported")],
+)
 def test_curve_that_cannot_be_written(tmp_path, name, why):
     pytest.importorskip("matplotlib")
     with pytest.raises(tg.RenderError, match=why):

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
-import secrets
+import re
 import stat
+import time
 from pathlib import Path
+
+from tinygraph.interruption import held
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_PARTIAL = re.compile(r"[0-9a-f]{16}\.partial")
+# In seconds. A file that its writer has just made may not be locked yet.
+_YOUNG = 60.0
+# File systems that cannot flush answer with one of these.
+_CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file; one that was there is replaced only when the new one is whole.
+    """Write a file and flush it to disk; an older one is replaced only when the new one is complete.
 
-    A link stays and what it leads to is replaced, with its permissions kept: a private file stays private. What is no file,
-    such as ``/dev/null``, is written to directly. Raises ``OSError``, whose ``strerror`` names a missing folder.
+    The data go to a file ``....partial`` first; those that killed processes left in the folder are removed. A link stays
+    and the file that it leads to is replaced, with the permissions of the old one. A device, such as ``/dev/null``, is
+    written to directly. Raises ``OSError`` with the path; its ``strerror`` says if the folder is missing.
 
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
@@ -22,26 +38,113 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     [b'whole']
     """
     target = Path(os.path.realpath(path))
-    if not target.parent.exists():
-        raise FileNotFoundError(errno.ENOENT, f"there is no folder {str(Path(path).parent)!r}", str(path))
+    check_writable(path)
     if target.exists() and not target.is_file():
         target.write_bytes(data)
         return
-    # A name of its own, so that two writings at once do not meet in one file; unlike what tempfile makes, the file gets
-    # the permissions that any new file gets.
-    partial = target.with_name(f"{secrets.token_hex(8)}.partial")
+    # A name of its own, so that two writers do not meet in one file.
+    partial = target.with_name(f"{os.urandom(8).hex()}.partial")
+    with held():
+        remove_stale(target.parent)
+        try:
+            _write(partial, target, data)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from None
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise ``OSError`` where no file can be written: a folder has that name, or the folder around it is missing or closed.
+
+    >>> check_writable("/nowhere/notes.txt")
+    Traceback (most recent call last):
+    FileNotFoundError: [Errno 2] there is no folder '/nowhere': '/nowhere/notes.txt'
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, f"there is no folder {str(Path(path).parent)!r}", str(path))
+    if target.exists() and not os.access(target, os.W_OK):
+        raise PermissionError(errno.EACCES, "it may not be written to", str(path))
+    if not os.access(target.parent, os.W_OK) and (target.is_file() or not target.exists()):
+        raise PermissionError(errno.EACCES, f"the folder {str(Path(path).parent)!r} may not be written to", str(path))
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the unfinished files in a folder whose writers were killed."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if _PARTIAL.fullmatch(entry.name) and _abandoned(entry):
+                os.unlink(entry)
+
+
+def lock(descriptor: int) -> bool:
+    """Lock an open file or folder until this process closes it or ends; return whether another process has it locked.
+
+    File systems without locks report that nobody has.
+    """
     try:
-        _create(partial, target)
-        partial.write_bytes(data)
-        partial.replace(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        if fcntl is not None:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
-def _create(partial: Path, target: Path) -> None:
-    """Create an empty file with the permissions of ``target`` if that exists; no one else may read it in between."""
-    if not target.exists():
-        return partial.touch(exist_ok=False)
-    partial.touch(0o600, exist_ok=False)
-    partial.chmod(stat.S_IMODE(target.stat().st_mode))
+def _write(partial: Path, target: Path, data: bytes) -> None:
+    exists = target.exists()
+    # Nobody else may read a private file before it has its permissions.
+    with open(partial, "xb", opener=lambda path, flags: os.open(path, flags, 0o600 if exists else 0o666)) as file:
+        lock(file.fileno())
+        if exists:
+            partial.chmod(stat.S_IMODE(target.stat().st_mode))
+        file.write(data)
+        file.flush()
+        _flush(file.fileno())
+        if fcntl is not None:
+            os.replace(partial, target)
+    if fcntl is None:
+        # Windows renames no open file, and has no folders to flush.
+        os.replace(partial, target)
+    else:
+        _flush_folder(target.parent)
+
+
+def _flush_folder(folder: Path) -> None:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:
+        # A folder may be closed to readers and open to writers.
+        return
+    try:
+        _flush(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _flush(descriptor: int) -> None:
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _CANNOT_FLUSH:
+            raise
+
+
+def _abandoned(entry: os.DirEntry[str]) -> bool:
+    """Whether nobody writes this file any more: its writer holds a lock on it for as long as it lives."""
+    found = entry.stat(follow_symlinks=False)
+    young = time.time() - found.st_mtime < _YOUNG
+    if fcntl is None or not stat.S_ISREG(found.st_mode):
+        return not young and stat.S_ISREG(found.st_mode)
+    if young and not found.st_size:
+        return False
+    file = os.open(entry, os.O_RDONLY)
+    try:
+        return not lock(file)
+    finally:
+        os.close(file)

@@ -28,16 +28,11 @@ def save_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor],
     """
     from safetensors.numpy import save
 
-    target = Path(path)
-    if not target.name or target.is_dir():
-        raise WeightsError(f"{str(path)!r} is a folder; weights are written to a file")
-    if not target.parent.is_dir():
-        raise WeightsError(f"{path}: cannot be written: there is no folder {str(target.parent)!r}")
     data = _sealed(save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}), model)
     try:
-        write_whole(target, data)
+        write_whole(path, data)
     except OSError as error:
-        raise WeightsError(f"{path}: cannot be written: {error.strerror or error}") from None
+        raise WeightsError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
 
 
 def _sealed(data: bytes, model: str) -> bytes:

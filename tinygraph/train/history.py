@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
+from pathlib import Path
 from typing import Any, overload
 
 from tinygraph.errors import RenderError, TinygraphError
@@ -119,12 +120,13 @@ class History:
         self._plot(figure.add_subplot(1, 1 + decides, 1), "loss")
         if decides:
             self._plot(figure.add_subplot(1, 2, 2), "accuracy")
+        drawn = io.BytesIO()
         try:
-            figure.savefig(path, dpi=120)
-        except OSError as error:
-            raise RenderError(f"the curve cannot be written to {str(path)!r}: {error.strerror}") from None
-        except ValueError as error:
-            raise RenderError(f"the curve cannot be written to {str(path)!r}: {error}") from None
+            figure.savefig(drawn, format=Path(path).suffix[1:].lower() or "none", dpi=120)
+            write_whole(path, drawn.getvalue())
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or error
+            raise RenderError(f"the curve cannot be written to {str(path)!r}: {why}") from None
 
     def _plot(self, axes: Any, column: str) -> None:
         epochs = [row.epoch for row in self.rows]

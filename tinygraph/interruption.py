@@ -1,0 +1,123 @@
+"""Signals that end the command line: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
+
+The package imports this module first, because the other imports take half a second in which Ctrl-C may already come. The
+signals are taken over only in a process that runs the program ``tinygraph``. In every other process Ctrl-C is the usual
+``KeyboardInterrupt`` and nothing here has an effect.
+
+A signal ends the program at once: one line on the error stream, exit code 128 + the number of the signal, and no cleanup,
+since locks, threads and half-finished imports cannot be cleaned up from a signal handler. Where something would be lost,
+the signal waits: ``held`` marks such a part, and ``check`` a place in it where training may stop.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from types import FrameType
+
+PROGRAM = "tinygraph"
+# In seconds. A terminal that closes sends SIGHUP more than once; a signal after this time means that the user insists.
+PATIENCE = 1.0
+
+
+class _State:
+    """The signals of this process: those taken over, the first that came, and the one that waits for an answer."""
+
+    taken: tuple[int, ...] = ()
+    errors = 2
+    first = 0
+    waiting = 0
+    since = 0.0
+    holders = 0
+    kept = ""
+
+
+def take_over() -> None:
+    """Handle the signals from here on; those that are ignored, as after ``nohup``, stay ignored."""
+    if _State.taken:
+        return
+    try:
+        # The drawing of graphs redirects the error stream for a moment.
+        _State.errors = os.dup(2)
+    except OSError:
+        _State.errors = -1
+    numbers = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    _State.taken = tuple(number for number in numbers if signal.getsignal(number) != signal.SIG_IGN)
+    for number in _State.taken:
+        signal.signal(number, _received)
+
+
+def finish() -> None:
+    """Ignore the signals from here on: the command is complete, and its own exit code is right."""
+    for number in _State.taken:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def check() -> None:
+    """Raise ``KeyboardInterrupt`` if a signal waits. The training loop calls this where it may stop."""
+    if _State.waiting:
+        _State.waiting = 0
+        raise KeyboardInterrupt
+
+
+def exit_code() -> int:
+    """Return the exit code of a command that was interrupted: 128 + the number of the first signal.
+
+    >>> exit_code()
+    130
+    """
+    return 128 + (_State.first or signal.SIGINT)
+
+
+def keep(where: object) -> None:
+    """Have the line about an interruption say where the results are that are already written."""
+    _State.kept = f"; what was learned is kept in {where}"
+
+
+@contextlib.contextmanager
+def held() -> Iterator[None]:
+    """Mark a part of the program that a signal does not cut short: it takes effect at the end of that part.
+
+    >>> with held():
+    ...     check()
+    """
+    _State.holders += 1
+    try:
+        yield
+    finally:
+        _State.holders -= 1
+        if _State.waiting and not _State.holders:
+            _end()
+
+
+def _received(number: int, frame: FrameType | None) -> None:
+    _State.first = _State.first or number
+    if not _State.holders:
+        _end()
+    if not _State.waiting:
+        _State.waiting, _State.since = number, time.monotonic()
+    elif time.monotonic() - _State.since > PATIENCE:
+        _State.waiting = 0
+        raise KeyboardInterrupt
+
+
+def _end() -> None:
+    name = "" if _State.first == signal.SIGINT else f" by {signal.Signals(_State.first).name}"
+    try:
+        os.write(_State.errors, f"error: interrupted{name}{_State.kept}\n".encode())
+    finally:
+        os._exit(exit_code())
+
+
+def _runs_the_program() -> bool:
+    """Whether this process is the command line: the installed program, or ``python -m tinygraph``."""
+    program = str((getattr(sys, "argv", None) or [""])[0])
+    if program == "-m":
+        # Python looks for the module that -m names and imports its package.
+        command = sys.orig_argv
+        return "-m" in command and command[command.index("-m") + 1 :][:1] == [PROGRAM]
+    return os.path.splitext(os.path.basename(program))[0] == PROGRAM
