@@ -220,15 +220,53 @@ def test_files_of_an_earlier_run_do_not_pass_for_those_of_this_one(run, monkeypa
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert run("train", "xor", "--epochs", 1).exit_code == 0
+    assert run("train", "xor", "--epochs", 1, "--out", folder, "--force").exit_code == 0
     left = {path.name: path.read_bytes() == b"earlier" for path in folder.iterdir()}
     assert left == {"weights.safetensors": False, "history.csv": False, "graph.gv": False, "notes.txt": True}
+
+
+def test_a_training_leaves_the_results_of_another(run, fails):
+    for number in ("", "_2", "_3"):
+        assert f"in runs/xor{number}\n" in run("train", "xor", "--epochs", 1).stdout
+    assert len({Path(f"runs/xor{n}/history.csv").read_text() for n in ("", "_2")}) == 2  # their times differ
+    before = Path("runs/xor/weights.safetensors").read_bytes()
+    message = fails("train", "xor", "--epochs", 2, "--out", "runs/xor")
+    assert "weights.safetensors' exists and is not replaced: --out names another folder, or --force replaces" in message
+    assert Path("runs/xor/weights.safetensors").read_bytes() == before
+    assert run("train", "xor", "--epochs", 2, "--out", "runs/xor", "--force").exit_code == 0
+    assert Path("runs/xor/weights.safetensors").read_bytes() != before
+
+
+def test_two_models_of_one_name_do_not_share_a_folder(run, own):
+    model, ops = own
+    Path("other.toml").write_text(MODEL.replace("ones", "zeros"), encoding="utf-8")
+    assert "in runs/own\n" in run("train", model, "--ops", ops).stdout
+    assert "in runs/own_2\n" in run("train", "other.toml", "--ops", ops).stdout
+
+
+def test_data_of_a_model_file_are_relative_to_it(run):
+    folder = Path("deep")
+    folder.mkdir()
+    xor_file(folder / "mine.npz")
+    text = bundled_models()["xor"].read_text(encoding="utf-8")
+    (folder / "net.toml").write_text(text.replace('data = "xor"', 'data = "mine.npz"'), encoding="utf-8")
+    load_model("xor").save("w.safetensors")
+    for arguments in (
+        ["train", "--epochs", 1],
+        ["predict", "--weights", "w.safetensors"],
+        ["draw", "--sample", 3, "-o", "x.gv"],
+        ["notes", "-o", "x.md"],
+    ):
+        result = run(arguments[0], folder / "net.toml", *arguments[1:])
+        assert result.exit_code == 0, result.output
+    assert len(tg.fit(load_model(folder / "net.toml"), epochs=1)) == 1
 
 
 def test_samples_to_test_on_that_are_others_are_counted(run):
     x = np.random.default_rng(0).random((10, 2))
     xor_file("ten.npz", x=x, y=np.zeros((10, 1)))
-    assert "8 samples to learn from, 2 to test on\n" in run("train", "xor", "--data", "ten.npz", "--epochs", 1).stdout
+    output = run("train", "xor", "--data", "ten.npz", "--epochs", 1).stdout
+    assert "8 samples to learn from, 2 to test on (one in five of each class, drawn with seed 0)\n" in output
 
 
 def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
@@ -390,14 +428,49 @@ def test_predict_prints_the_first_rows_and_the_accuracy(run):
     assert re.search(r"^accuracy 0\.\d{4} on 359 samples$", output, re.MULTILINE)
 
 
-def test_predict_takes_all_samples_of_a_file_in_their_order(run, trained):
+def labelled(path, **arrays):
+    """A file of twelve samples with two classes, not in the order of the classes."""
     x = np.random.default_rng(0).standard_normal((12, 2)).astype("float32")
-    xor_file("twelve.npz", x=x, y=np.zeros((12, 1)))
-    assert (
-        "on 12 samples" in run("predict", "xor", "--weights", trained, "--data", "twelve.npz", "--out", "o.npz").stdout
-    )
+    return xor_file(path, x=x, y=np.array([[0], [0], [1]] * 4), **arrays), x
+
+
+def test_predict_scores_the_samples_that_train_tests_on(run, trained):
+    path, x = labelled("twelve.npz")
+    data = tg.load_data(path)
+    rule = "to test on (one in five of each class, drawn with seed 0)\n"
+    assert f"10 samples to learn from, 2 {rule}" in run("train", "xor", "--data", path, "--epochs", 1).stdout
+    output = run("predict", "xor", "--weights", trained, "--data", path, "--out", "o.npz").stdout
+    assert f"data twelve: the 2 samples {rule}" in output
+    assert "on 2 samples" in output
     with np.load("o.npz") as written:
-        assert np.array_equal(written["output"], load_model("xor").predict(x))
+        assert written["sample"].tolist() == data.drawn.tolist()
+        assert np.array_equal(written["output"], load_model("xor").predict(x[data.drawn]))
+
+
+def test_predict_scores_the_test_samples_of_a_file_that_has_some(run, trained):
+    path, _ = labelled("own.npz", x_test=np.ones((3, 2)), y_test=np.ones((3, 1)))
+    output = run("predict", "xor", "--weights", trained, "--data", path).stdout
+    assert "data own: the 3 samples to test on (x_test and y_test of the file)\n" in output
+    assert "on 3 samples" in output
+
+
+@pytest.mark.parametrize("part", ["train", "all"])
+def test_predict_takes_the_other_samples_when_asked(run, trained, part):
+    path, x = labelled("twelve.npz")
+    output = run("predict", "xor", "--weights", trained, "--data", path, "--part", part, "--out", "o.npz").stdout
+    at = np.setdiff1d(np.arange(12), tg.load_data(path).drawn) if part == "train" else np.arange(12)
+    assert f"the {len(at)} samples {'to learn from' if part == 'train' else 'of both parts'}" in output
+    with np.load("o.npz") as written:
+        assert written["sample"].tolist() == at.tolist()
+        assert np.array_equal(written["output"], load_model("xor").predict(x[at]))
+
+
+def test_outputs_do_not_replace_the_data(fails, trained):
+    path, _ = labelled("twelve.npz")
+    before = Path(path).read_bytes()
+    message = fails("predict", "xor", "--weights", trained, "--data", path, "--out", "./twelve.npz")
+    assert "'twelve.npz' holds the data" in message
+    assert Path(path).read_bytes() == before
 
 
 def test_predict_needs_no_labels(run, trained):
@@ -421,7 +494,7 @@ def test_predict_shows_and_writes_classes_as_columns(run):
     table = result.stdout.splitlines()[:11]
     assert table[0].split() == names
     assert len({len(line) for line in table}) == 1
-    assert all(re.fullmatch(r" +\d  +\d  +\d(  0\.\d{4}){10}", line) for line in table[1:])
+    assert all(re.fullmatch(r" +\d+  +\d  +\d(  0\.\d{4}){10}", line) for line in table[1:])
     with open("o.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == names
@@ -867,6 +940,14 @@ def test_text_and_a_file_at_once_are_refused(fails):
 
 def test_an_onnx_file_is_called_one(fails):
     assert fails("export", "xor", "-o", "x.txt") == "error: an ONNX file ends in .onnx; found 'x.txt'"
+
+
+def test_export_replaces_no_file_unless_forced(run, fails):
+    Path("xor.onnx").write_text("mine")
+    assert "'xor.onnx' exists and is not replaced: -o names another file, or --force" in fails("export", "xor")
+    assert Path("xor.onnx").read_text() == "mine"
+    assert run("export", "xor", "--force").exit_code == 0
+    assert Path("xor.onnx").read_bytes() != b"mine"
 
 
 def test_names_of_another_models_weights_are_told_in_order(fails):

@@ -9,25 +9,16 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.model import Model, load_model
-from tinygraph.train import Data, check_data, fit, load_data, read_arrays
+from tinygraph.train import check_data, fit, load_data, read_arrays
 from tinygraph.train.feeds import feeds_of
 
 # From the description that the data set's authors wrote: how many of each digit its test set holds.
 COUNTS = [178, 182, 177, 183, 181, 182, 181, 179, 174, 180]
 
 
-def joined(data: Data, place: int) -> np.ndarray:
-    """Training and test samples in the order of the original file."""
-    train, test = data.train[place], data.test[place]
-    whole = np.empty((len(train) + len(test), *train.shape[1:]), train.dtype)
-    is_test = np.arange(len(whole)) % 5 == 4
-    whole[is_test], whole[~is_test] = test, train
-    return whole
-
-
 def test_digits_are_the_uci_test_set():
     digits = load_data("digits")
-    x, y = joined(digits, 0), joined(digits, 1)
+    x, y, _ = digits.part("all")
     assert x.shape == (1797, 1, 8, 8)
     assert x.dtype == np.float32
     assert y.dtype == np.int64
@@ -39,9 +30,11 @@ def test_digits_are_the_uci_test_set():
     assert y[0] == 0
 
 
-def test_split_is_every_fifth_sample():
+def test_a_fifth_of_each_digit_is_for_the_test():
     digits = load_data("digits")
     assert [len(part) for part in (*digits.train, *digits.test)] == [1438, 1438, 359, 359]
+    for count, tested in zip(COUNTS, np.bincount(digits.test[1]), strict=True):
+        assert abs(tested - count / 5) < 1
 
 
 def test_odd_digits_have_the_same_images_and_the_parity():
@@ -94,12 +87,65 @@ def saved(folder, **arrays):
     return path
 
 
-def test_npz_with_x_and_y_tests_on_every_fifth(tmp_path):
-    data = load_data(saved(tmp_path, x=np.arange(11.0), y=np.arange(11)))
+def test_npz_with_x_and_y_tests_on_a_random_fifth(tmp_path):
+    path = saved(tmp_path, x=np.arange(11.0), y=np.arange(11))
+    data = load_data(path)
     assert data.name == "mine"
-    assert data.train[1].tolist() == [0, 1, 2, 3, 5, 6, 7, 8, 10]
-    assert data.test[1].tolist() == [4, 9]
-    assert data.test[0].tolist() == [4.0, 9.0]
+    assert len(data.test[1]) == 2
+    assert data.split == "one in five, drawn with seed 0"
+    for x, y in (data.train, data.test):
+        assert x.tolist() == y.tolist() == sorted(y)
+    assert sorted([*data.train[1], *data.test[1]]) == list(range(11))
+    assert data.part("all")[0].tolist() == list(range(11))
+    assert data.test[1].tolist() == load_data(path).test[1].tolist() != load_data(path, seed=1).test[1].tolist()
+
+
+FIVE = np.arange(500) % 5
+CLASSES = {
+    "numbers in turn": FIVE,
+    "numbers in order": np.sort(FIVE),
+    "whole floats": FIVE.astype(float),
+    "a column": FIVE[:, None].astype("uint8"),
+    "booleans": FIVE > 2,
+    "one-hot": np.eye(5, dtype="float32")[FIVE],
+    "unequal": np.repeat([0, 1], [490, 10]),
+}
+
+
+@pytest.mark.parametrize("labels", CLASSES)
+def test_the_test_part_holds_a_fifth_of_each_class(tmp_path, labels):
+    y = CLASSES[labels]
+    data = load_data(saved(tmp_path, x=np.zeros(500), y=y))
+    assert data.split == "one in five of each class, drawn with seed 0"
+    numbers = y.argmax(1) if labels == "one-hot" else y.ravel().astype(int)
+    assert np.bincount(numbers[data.drawn]).tolist() == (np.bincount(numbers) / 5).tolist()
+
+
+NO_CLASSES = {
+    "broken numbers": np.linspace(0, 1, 100),
+    "counts of almost as many values": np.arange(100) // 1.5,
+    "several binary labels": np.arange(300).reshape(100, 3) % 2,
+    "names": np.array(["a", "b"] * 50),
+}
+
+
+@pytest.mark.parametrize("labels", NO_CLASSES)
+def test_other_labels_are_divided_at_random(tmp_path, labels):
+    data = load_data(saved(tmp_path, x=np.zeros(100), y=NO_CLASSES[labels]))
+    assert data.split == "one in five, drawn with seed 0"
+    assert len(set(data.drawn.tolist())) == len(data.test[0]) == 20
+
+
+def test_a_network_learns_labels_that_repeat_every_five_samples(tmp_path):
+    x = np.eye(5, dtype="float32")[FIVE]
+    model = Model(
+        inputs={"x": [5], "y": {"shape": [], "dtype": "int64"}},
+        parameters={"W": {"shape": [5, 5], "init": "zeros"}},
+        equations="z = x @ W\ncost = cross_entropy(z, y)",
+        output="z",
+        loss="cost",
+    )
+    assert fit(model, saved(tmp_path, x=x, y=FIVE), epochs=5)[-1].test_accuracy == 1
 
 
 def test_npz_with_fewer_than_five_samples_tests_on_what_it_trains_on(tmp_path):
@@ -213,7 +259,7 @@ def with_one(shape, index, value):
 
 PLACES = {
     "sample 7": ({"x": with_one((20, 2), (7, 1), np.nan)}, "x", "(7, 1) of shape (20, 2)"),
-    "sample 9, of the test": ({"x": with_one((20, 2), (9, 0), -np.inf)}, "x", "(9, 0) of shape (20, 2)"),
+    "sample 9": ({"x": with_one((20, 2), (9, 0), -np.inf)}, "x", "(9, 0) of shape (20, 2)"),
     "label": ({"y": with_one((20, 1), (19, 0), np.nan)}, "y", "(19, 0) of shape (20, 1)"),
     "test set": ({"x_test": with_one((3, 2), (2, 0), np.nan), "y_test": np.zeros((3, 1))}, "x_test", "(2, 0) of shape"),
     "test labels": ({"x_test": np.zeros((3, 2)), "y_test": with_one((3, 1), (1, 0), np.nan)}, "y_test", "(1, 0) of"),

@@ -1,5 +1,7 @@
 """An ONNX file is a model like any other: equations, names, batch, weights, state, loss, and every command."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -345,6 +347,19 @@ def test_import_writes_a_model_file_that_needs_onnx_no_more(perceptron, opened, 
     assert str(own) == str(model)
     x = RNG.normal(size=(3, 4))
     np.testing.assert_array_equal(own.predict(x), model.predict(x))
+
+
+@pytest.mark.parametrize("mine", ["net.toml", "net.safetensors"])
+def test_import_replaces_no_file_unless_forced(perceptron, opened, monkeypatch, mine):
+    model = perceptron()
+    monkeypatch.chdir(opened.path.parent)
+    Path(mine).write_text("mine")
+    for options in ([], ["-o", "net.toml"]):
+        with pytest.raises(tg.TinygraphError, match=f"'{mine}' exists and is not replaced: -o names another file"):
+            run("import", "net.onnx", *options)
+    assert (Path(mine).read_text(), len(list(Path().glob("net.*")))) == ("mine", 2)
+    run("import", "net.onnx", "--force")
+    assert str(tg.load_model("net.toml")) == str(model)
 
 
 def test_import_takes_sizes(opened, monkeypatch):

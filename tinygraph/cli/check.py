@@ -74,7 +74,6 @@ def check(
 
 def _samples(model: Model, data: str, batch_size: int) -> dict[str | Tensor, Any]:
     """Return the first samples of the data, by the names of the model's inputs."""
-    from tinygraph.train import load_data
-    from tinygraph.train.feeds import feeds_of
+    from tinygraph.train.data import samples_of
 
-    return {name: array[:batch_size] for name, array in feeds_of(model, *load_data(data, model).train).items()}
+    return {name: array[:batch_size] for name, array in samples_of(model, data).items()}

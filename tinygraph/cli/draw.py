@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinygraph.cli.options import data_option, file_path, loss_option, model_argument, opened, ops_option
+from tinygraph.cli.options import data_of, data_option, file_path, loss_option, model_argument, opened, ops_option
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -92,15 +92,11 @@ def _finish(picture: Picture, out: Path | None, name: str, form: str | None) -> 
 
 
 def sample_of(model: Model, source: str | None, number: int) -> dict[str, Any]:
-    """Return one of the samples to learn from, as a batch of one, by the names of the model's inputs."""
+    """Return one sample, counted in the order of the source, as a batch of one, by the names of the model's inputs."""
     from tinygraph.errors import DataError
-    from tinygraph.train import load_data
-    from tinygraph.train.feeds import feeds_of
+    from tinygraph.train.data import samples_of
 
-    source = source or model.training.data
-    if source is None:
-        raise DataError(f"model {model.name!r} names no data of its own; give --data")
-    arrays = feeds_of(model, *load_data(source, model).train)
+    arrays = samples_of(model, data_of(model, source))
     count = len(next(iter(arrays.values())))
     if number >= count:
         raise DataError(f"--sample: there are {count} samples, counted from 0; found {number}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tinygraph.cli.options import file_path, model_argument, ops_option
+from tinygraph.cli.options import file_path, force_option, model_argument, ops_option
 from tinygraph.cli.terminal import say
 
 
@@ -31,25 +31,34 @@ def _sizes(context: click.Context, option: click.Parameter, given: tuple[str, ..
 @click.option(
     "--dtype", type=click.Choice(["float32", "float64"]), help="What float16 and float32 in the file are read as."
 )
+@force_option
 def import_(
-    file: Path, out: Path | None, output: str | None, loss: str | None, sizes: dict[str, int], dtype: str | None
+    file: Path,
+    out: Path | None,
+    output: str | None,
+    loss: str | None,
+    sizes: dict[str, int],
+    dtype: str | None,
+    force: bool,
 ) -> None:
     """Write the model in the ONNX FILE as equations, NAME.toml, with its weights beside it, NAME.safetensors.
 
     The model file is like any other: it can be read, changed, drawn, checked and trained, and needs ONNX no more.
     """
-    from tinygraph.cli.folders import file_name
+    from tinygraph.cli.folders import file_name, refuse_to_replace
     from tinygraph.errors import TinygraphError
     from tinygraph.files import write_whole
     from tinygraph.interop.onnx.model import declared_in
     from tinygraph.interop.onnx.tables import model_text
     from tinygraph.model import Model
 
-    declared = declared_in(file, output=output, loss=loss, sizes=sizes, dtype=dtype)
     path = out or Path(f"{file_name(file.stem)}.toml")
     if path.suffix != ".toml":
         raise TinygraphError(f"a model file ends in .toml; found {str(path)!r}")
     weights = path.with_suffix(".safetensors")
+    for written in (path, weights):
+        refuse_to_replace(written, "-o names another file", force)
+    declared = declared_in(file, output=output, loss=loss, sizes=sizes, dtype=dtype)
     model = Model.from_tables(declared.tables, declared.values)
     model.save(weights)
     write_whole(path, model_text({**declared.tables, "weights": weights.name}).encode("utf-8"))
@@ -63,10 +72,11 @@ def import_(
 @click.option("-o", "--out", metavar="FILE.onnx", type=file_path, help="File to write.  [default: NAME.onnx]")
 @click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: initial values]")
 @click.option("--loss", is_flag=True, help="Write the loss too, as a second output, with the labels as inputs.")
+@force_option
 @ops_option
-def export(model: str, out: Path | None, weights: Path | None, loss: bool) -> None:
+def export(model: str, out: Path | None, weights: Path | None, loss: bool, force: bool) -> None:
     """Write MODEL, with its weights, as an ONNX file: what it computes in prediction, for any number of samples."""
-    from tinygraph.cli.folders import file_name
+    from tinygraph.cli.folders import file_name, refuse_to_replace
     from tinygraph.errors import TinygraphError
     from tinygraph.model import load_model
 
@@ -76,5 +86,6 @@ def export(model: str, out: Path | None, weights: Path | None, loss: bool) -> No
     path = out or Path(f"{file_name(written.name)}.onnx")
     if path.suffix.lower() != ".onnx":
         raise TinygraphError(f"an ONNX file ends in .onnx; found {str(path)!r}")
+    refuse_to_replace(path, "-o names another file", force)
     written.to_onnx(path, loss=loss)
     say(f"wrote {path}")

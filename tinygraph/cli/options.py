@@ -29,12 +29,23 @@ loss_option = click.option(
     type=lambda text: named(text),
     help="The loss of an .onnx file, which names none: an operation such as cross_entropy, or one of its outputs.",
 )
+force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Seed of all random numbers.")
 
 
 def data_option(help: str) -> Callable[[Command], Command]:
     """Return the option ``--data``."""
     return click.option("--data", metavar="NAME|FILE.npz", type=named, help=help)
+
+
+def data_of(model: Model, given: str | None) -> str:
+    """Return the data of a command: what ``--data`` says, or what the model names."""
+    from tinygraph.train.data import data_of
+
+    source = given or data_of(model)
+    if source is None:
+        raise DataError(f"model {model.name!r} names no data of its own; give --data")
+    return source
 
 
 def batch_option(default: int, help: str = "How many samples.") -> Callable[[Command], Command]:

@@ -26,13 +26,15 @@ SHOWN_ROWS, SHOWN_NUMBERS = 10, 10
 class Outputs:
     """Outputs with a row for each sample, and beside them decisions and labels where there are any.
 
-    A single number stands before what is decided by it, several stand behind.
+    A single number comes before the decision that follows from it, several come after. ``numbers`` are those of the samples in
+    their source, ``None`` for 0, 1, 2...
     """
 
     name: str
     values: Array
     labels: Array | None = None
     rule: DecisionRule | None = None
+    numbers: Array | None = None
 
     def table(self, write: Callable[[Any], str], most: int | None = None) -> Iterator[list[str]]:
         """Yield a line of names and then the cells of each sample, of which ``write`` writes the numbers.
@@ -49,7 +51,8 @@ class Outputs:
         for sample, row in enumerate(self.values.reshape(len(self.values), -1)[:, :most]):
             numbers = [write(number) for number in row]
             words = [" ".join(whole(part, write) for part in np.ravel(array[sample])) for array in beside.values()]
-            yield [str(sample), *(numbers + words if single else words + numbers)]
+            place = sample if self.numbers is None else self.numbers[sample]
+            yield [str(place), *(numbers + words if single else words + numbers)]
 
     def _beside(self) -> dict[str, Array]:
         beside = {} if self.rule is None else {"predicted": decided(self.rule, self.values)}
@@ -64,12 +67,13 @@ class Outputs:
         return list(islice(self.table(write, SHOWN_NUMBERS), SHOWN_ROWS + 1))
 
     def write(self, path: Path) -> None:
-        """Write all outputs: to ``.npz`` as the array ``output``, to ``.csv`` as a table, with the numbers in full."""
+        """Write all outputs: as the arrays ``output`` and ``sample`` of a ``.npz``, or as a table to ``.csv``, numbers in full."""
         import numpy as np
 
         if path.suffix == ".npz":
             packed = io.BytesIO()
-            np.savez(packed, output=self.values)
+            numbers = np.arange(len(self.values)) if self.numbers is None else self.numbers
+            np.savez(packed, output=self.values, sample=numbers)
             write_whole(path, packed.getvalue())
             return
         text = io.StringIO(newline="")

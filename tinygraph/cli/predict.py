@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import click
 
 from tinygraph.cli.columns import columns
-from tinygraph.cli.options import data_option, file_path, model_argument, ops_option
+from tinygraph.cli.options import data_of, data_option, file_path, model_argument, ops_option
 from tinygraph.cli.outputs import SHOWN_ROWS, Outputs
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from tinygraph.model import Model
+    from tinygraph.train.data import PartName
 
     Array: TypeAlias = npt.NDArray[np.generic]
 
@@ -27,16 +28,21 @@ if TYPE_CHECKING:
 @click.option(
     "--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: those of the model's own file]"
 )
-@data_option(
-    "A file with x, and y where there are labels, or a built-in set, of which the test part is taken.  "
-    "[default: what the model says]"
+@data_option("A file with x, and y where there are labels, or a built-in set.  [default: what the model says]")
+@click.option(
+    "--part",
+    type=click.Choice(["test", "train", "all"]),
+    default="test",
+    show_default=True,
+    help="Which samples of labelled data: those that train tests on, those that it learns from, or all.",
 )
 @click.option("--out", metavar="FILE.npz|.csv", type=file_path, help="File to write all outputs to.")
 @ops_option
-def predict(model: str, weights: Path | None, data: str | None, out: Path | None) -> None:
+def predict(model: str, weights: Path | None, data: str | None, part: PartName, out: Path | None) -> None:
     """Compute the outputs of MODEL on data, with the weights of a training.
 
-    Prints the first outputs, and the accuracy where there are labels.
+    Prints the first outputs, and the accuracy where there are labels. Labelled data are divided as in train, and the samples to
+    test on are taken unless --part says otherwise; of data without labels, all samples are.
     """
     from tinygraph.model import load_model
     from tinygraph.train.labels import decision_rule
@@ -48,13 +54,17 @@ def predict(model: str, weights: Path | None, data: str | None, out: Path | None
         trained.load(weights)
     elif not trained.weighted:
         raise click.UsageError(f"model {trained.name!r} has no weights of its own; give --weights")
-    x, y = samples(trained, data)
+    source = data_of(trained, data)
+    if out is not None and out.exists() and Path(source).exists() and out.samefile(source):
+        raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
+    x, y, numbers, which = samples(trained, source, part)
     output = trained.predict(x)
     rule = decision_rule(trained.record(trained.batch or 1))
-    outputs = Outputs(trained.output, output, y, rule)
+    outputs = Outputs(trained.output, output, y, rule, numbers)
     say("\n".join(columns(outputs.shown(), right=True)))
     if len(output) > SHOWN_ROWS:
         say(f"... and {len(output) - SHOWN_ROWS} more")
+    say(which)
     if rule is not None and y is not None:
         say(f"accuracy {rule.right(output, y).mean():.4f} on {len(output)} samples")
     if out is not None:
@@ -62,30 +72,26 @@ def predict(model: str, weights: Path | None, data: str | None, out: Path | None
         say(f"wrote {out}")
 
 
-def samples(model: Model, source: str | None) -> tuple[Array, Array | None]:
-    """Return samples that fit the model, and their labels if there are any.
+def samples(model: Model, source: str, part: PartName) -> tuple[Array, Array | None, Array | None, str]:
+    """Return samples that fit the model, their labels if there are any, their numbers in the source, and which they are.
 
-    All samples of a file are taken, in their order; of a built-in set, its test part. Raises ``DataError``.
+    Data with labels are divided as in training. The numbers are ``None`` where they count from 0. Raises ``DataError``.
     """
     import numpy as np
 
-    from tinygraph.train import check_data, load_data, read_arrays
+    from tinygraph.train import load_data, read_arrays
 
-    source = source or model.training.data
-    if source is None:
-        raise DataError(f"model {model.name!r} names no data of its own; give --data")
-    if Path(source).is_file():
-        arrays = read_arrays(source)
-        x, y = arrays["x"], arrays.get("y")
-    else:
-        data = load_data(source)
-        x, y = data.test or data.train
-    if y is not None:
-        check_data(model, x, y)
-        return x, y
-    # In the model's dtype a very large number may be none.
+    arrays = read_arrays(source) if Path(source).is_file() else None
+    if arrays is None or "y" in arrays:
+        data = load_data(source, model)
+        x, y, numbers = data.part(part)
+        which = {"test": "to test on", "train": "to learn from", "all": "of both parts"}[part]
+        split = f" ({data.split})" if data.split and part != "all" else ""
+        return x, y, numbers, f"data {data.name}: the {len(x)} samples {which}{split}"
+    x = arrays["x"]
+    # In the model's dtype a very large number may be infinite.
     with np.errstate(over="ignore"):
         fitted = model.fitted(model.features[0], x)
     if not np.isfinite(fitted).all():
         raise DataError(f"{source}: x holds numbers that are not finite")
-    return x, y
+    return x, None, None, f"data {Path(source).stem}: all {len(x)} samples"

@@ -7,9 +7,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tinygraph.cli.folders import file_name, prepared_folder
+from tinygraph.cli.folders import RESULTS, run_folder
 from tinygraph.cli.group import INTERRUPTED
-from tinygraph.cli.options import data_option, file_path, loss_option, model_argument, opened, ops_option, seed_option
+from tinygraph.cli.options import (
+    data_of,
+    data_option,
+    file_path,
+    force_option,
+    loss_option,
+    model_argument,
+    opened,
+    ops_option,
+    seed_option,
+)
 from tinygraph.cli.progress import reporter
 from tinygraph.cli.terminal import say
 
@@ -17,8 +27,8 @@ if TYPE_CHECKING:
     from tinygraph.model import Model
     from tinygraph.train import Data, History
 
-# Files that a training writes where it can; without a renderer there is graph.gv in place of graph.svg.
-DRAWN = ("curve.png", "graph.svg", "graph.gv")
+# Files that a training writes where it can.
+DRAWN = RESULTS[2:]
 
 
 @click.command(short_help="Train a model on data.")
@@ -30,7 +40,8 @@ DRAWN = ("curve.png", "graph.svg", "graph.gv")
 @click.option("--learning-rate", type=float, help="How far a step goes.")
 @click.option("--optimizer", metavar="sgd|adam", help="How parameters move.")
 @seed_option
-@click.option("--out", metavar="FOLDER", type=file_path, help="Where to write.  [default: runs/NAME]")
+@click.option("--out", metavar="FOLDER", type=file_path, help="Where to write.  [default: a new folder, runs/NAME]")
+@force_option
 @ops_option
 @click.pass_context
 def train(
@@ -44,22 +55,21 @@ def train(
     optimizer: str | None,
     seed: int | None,
     out: Path | None,
+    force: bool,
 ) -> None:
     """Train MODEL and write weights, history, curve and picture.
 
+    The results of an earlier training are kept: without --out, those of this one go into runs/NAME_2, and so on.
+
     Ctrl-C stops early and keeps what was learned so far.
     """
-    from tinygraph.errors import DataError
     from tinygraph.train import TrainingInterrupted, fit, load_data
     from tinygraph.train.arguments import as_optimizer
 
     learner = opened(model, seed, loss, needs_loss="nothing to train on")
-    source = data or learner.training.data
-    if source is None:
-        raise DataError(f"model {learner.name!r} names no data of its own; give --data")
-    material = load_data(source, learner)
+    material = load_data(data_of(learner, data), learner)
     moves = as_optimizer(learner, optimizer, learning_rate)
-    folder = prepared_folder(out or Path("runs") / file_name(learner.name))
+    folder = run_folder(out, learner.name, force)
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
     introduce(learner, material)
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
@@ -84,12 +94,13 @@ def introduce(model: Model, data: Data) -> None:
 
 def tested_on(data: Data) -> str:
     """Return what the data have to test on, as the end of a sentence."""
-    import numpy as np
+    from tinygraph.train.data import THE_SAME
 
     if data.test is None:
         return ""
-    same = all(np.array_equal(trained, tested) for trained, tested in zip(data.train, data.test, strict=True))
-    return ", and the same to test on" if same else f", {len(data.test[0])} to test on"
+    if data.split == THE_SAME:
+        return ", and the same to test on"
+    return f", {len(data.test[0])} to test on ({data.split})"
 
 
 def keep(model: Model, data: Data, history: History, folder: Path) -> None:

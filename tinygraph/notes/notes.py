@@ -156,20 +156,19 @@ def sample_of(model: Model, data: str | None = None, sample: int = 0) -> dict[st
 
 
 def samples_of(model: Model, data: str | None = None, first: int = 0, count: int = 4) -> dict[str, dict[str, Any]]:
-    """Return some samples of a data set by name, from ``first`` on, as ``sample_of`` returns one.
+    """Return some samples of a data set, in its order from ``first`` on, by name, as ``sample_of`` returns one.
 
     >>> import tinygraph as tg
     >>> list(samples_of(tg.load_model("xor"), first=3))
     ['sample 3']
     """
     from tinygraph.errors import DataError
-    from tinygraph.train import load_data
-    from tinygraph.train.feeds import feeds_of
+    from tinygraph.train import data as sources
 
-    source = data or model.training.data
+    source = data or sources.data_of(model)
     if source is None:
         raise DataError(f"model {model.name!r} names no data of its own; give --data")
-    arrays = feeds_of(model, *load_data(source, model).train)
+    arrays = sources.samples_of(model, source)
     size = min(len(array) for array in arrays.values())
     if not 0 <= first < size:
         raise DataError(f"{source} has the samples 0 to {size - 1}; found {first}")

@@ -11,18 +11,22 @@ from dataclasses import dataclass
 from importlib import resources
 from os import PathLike, fspath
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 
 from tinygraph.errors import DataError, UnknownNameError, listing, nearest
 from tinygraph.graph.arrays import Array
+from tinygraph.graph.attributes import whole
 from tinygraph.train.feeds import check_finite, feeds_of
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
 
 Part: TypeAlias = tuple[Any, Any]
+PartName: TypeAlias = Literal["train", "test", "all"]
+# How the test samples of a source that has too few of them are chosen.
+THE_SAME = "the samples to learn from"
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Data:
     """Samples and labels, divided in two: ``train`` and ``test``, each a pair ``(x, y)``; ``test`` may be ``None``.
 
     The first axis of ``x`` and of ``y`` counts the samples. For a model of several inputs ``x`` (or ``y``) is a dict
-    of arrays by the inputs' names. Nothing is checked here; see ``check_data``.
+    of arrays by the inputs' names. Nothing is checked here; see ``check_data``. ``split`` says in words how the test samples
+    were chosen; where they were drawn from all samples, ``drawn`` holds their indices in the source.
 
     >>> data = Data("mine", train=(np.zeros((3, 2)), np.array([0, 1, 1])), test=None)
     >>> data.name, data.train[0].shape
@@ -41,9 +46,41 @@ class Data:
     train: Part
     test: Part | None = None
     description: str = ""
+    split: str = ""
+    drawn: Array | None = None
+
+    def part(self, which: PartName) -> tuple[Any, Any, Array | None]:
+        """Return ``x`` and ``y`` of one part or of all, and the samples' indices in the source, ``None`` for 0, 1, 2...
+
+        The part to test on is that to learn from where there is no other. All samples are in the order of the source.
+
+        >>> x, y, at = divided("ten", np.arange(10), np.array([0, 1] * 5), "", seed=0).part("test")
+        >>> x, at
+        (array([1, 8]), array([1, 8]))
+        """
+        test = self.train if self.test is None else self.test
+        learned = None if self.drawn is None else _others(self.drawn, len(self.train[1]) + len(self.drawn))
+        if which == "test":
+            return *test, self.drawn
+        if which == "train" or self.test is None or self.split == THE_SAME:
+            return *self.train, learned
+        order = None if learned is None else np.argsort(np.concatenate([learned, self.drawn]))
+        x, y = (_joined(*pair, order) for pair in zip(self.train, test, strict=True))
+        return x, y, None
 
 
-def load_data(source: str | PathLike[str], model: Model | None = None) -> Data:
+def _others(indices: Array, count: int) -> Array:
+    return np.delete(np.arange(count), indices)
+
+
+def _joined(first: Any, second: Any, order: Array | None) -> Any:
+    if isinstance(first, Mapping):
+        return {name: _joined(array, second[name], order) for name, array in first.items()}
+    joined = np.concatenate([first, second])
+    return joined if order is None else joined[order]
+
+
+def load_data(source: str | PathLike[str], model: Model | None = None, seed: int = 0) -> Data:
     """Return a built-in data set by its name, or one from a ``.npz`` file by its path.
 
     Built in: ``digits``, 1,797 handwritten digits, ``x`` float32 (N, 1, 8, 8) in 0 to 1 (black pixels in a block of 4
@@ -52,27 +89,29 @@ def load_data(source: str | PathLike[str], model: Model | None = None) -> Data:
     float32 (4, 2), ``y`` (4, 1), to train and to test on. Source of the digits: E. Alpaydin and C. Kaynak, *Optical
     Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0.
 
-    A file holds ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. Otherwise every fifth sample
-    (index 4, 9, 14, ...) is the test set, as in the digits (1,438 and 359); fewer than five samples are trained and
-    tested on alike.
+    A file holds ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. Otherwise one sample in five is drawn
+    for the test with ``seed``, of each class alike (see ``drawn_for_test``), as from the digits (1,438 and 359); both parts
+    keep the order of the source. Fewer than five samples are used to train and to test.
 
-    With ``model``, the data are checked against it, those of a file as they stand there: messages name the file's own
-    arrays and places. Raises ``UnknownNameError`` and ``DataError``.
+    With ``model``, the data are checked against it; for a file, messages name its own arrays and indices. Raises
+    ``UnknownNameError`` and ``DataError``.
 
     >>> digits = load_data("digits")
-    >>> digits.train[0].shape, digits.test[0].shape, digits.train[1][:4]
-    ((1438, 1, 8, 8), (359, 1, 8, 8), array([0, 1, 2, 3]))
+    >>> digits.train[0].shape, digits.test[0].shape
+    ((1438, 1, 8, 8), (359, 1, 8, 8))
+    >>> digits.split
+    'one in five of each class, drawn with seed 0'
     """
     if not isinstance(source, (str, PathLike)):
         raise DataError(f"load_data takes the name of a data set or the path of an .npz file; found {source!r}")
-    name = str(fspath(source))
+    name, seed = str(fspath(source)), whole("seed", seed, least=0)
     if name in BUILT_IN:
-        data = BUILT_IN[name](name)
+        data = BUILT_IN[name](name, seed)
         if model is not None:
             check_data(model, *data.train)
         return data
     if name.endswith(".npz") or Path(name).is_file():
-        return _from_file(Path(name), model)
+        return _from_file(Path(name), model, seed)
     raise UnknownNameError(
         f"no data set is called {name!r}{nearest(name, BUILT_IN)} "
         f"(built in are {listing(BUILT_IN)}; anything else is the path of an .npz file)"
@@ -96,17 +135,75 @@ def check_data(model: Model, x: Any, y: Any = None) -> None:
     feeds_of(model, x, y)
 
 
-def part(x: Array, y: Array) -> tuple[Part, Part]:
-    """Return samples and labels as a training and a test part: every fifth sample, from index 4 on, is for the test.
+def data_of(model: Model) -> str | None:
+    """Return the data that a model's ``[training]`` names, or ``None``: a built-in set, or a file, relative to the model's.
 
-    >>> train, test = part(np.arange(10), np.arange(10))
-    >>> train[0], test[0]
-    (array([0, 1, 2, 3, 5, 6, 7, 8]), array([4, 9]))
+    >>> import tinygraph as tg
+    >>> data_of(tg.load_model("notes_cnn"))
+    'digits_odd'
+    """
+    name = model.training.data
+    if name is None or name in BUILT_IN or model.path is None:
+        return name
+    file = model.path.parent / name
+    return str(file) if name.endswith(".npz") or file.is_file() else name
+
+
+def samples_of(model: Model, source: str) -> dict[str, Array]:
+    """Return all samples of data, in the order of their source, by the names of the model's inputs, as ``feeds_of`` does.
+
+    >>> import tinygraph as tg
+    >>> {name: array.shape for name, array in samples_of(tg.load_model("notes_cnn"), "digits_odd").items()}
+    {'Inp': (1797, 1, 8, 8), 'y': (1797, 1)}
+    """
+    return feeds_of(model, *load_data(source, model).part("all")[:2])
+
+
+def divided(name: str, x: Array, y: Array, description: str, seed: int, strata: Array | None = None) -> Data:
+    """Return all samples and labels of a source as ``Data``, with one sample in five drawn for the test.
+
+    It is drawn class by class where the labels, or ``strata`` in their place, are classes.
+
+    >>> data = divided("ten", np.arange(10), np.array([0, 1] * 5), "", seed=0)
+    >>> data.test[1], data.split
+    (array([1, 0]), 'one in five of each class, drawn with seed 0')
     """
     if len(x) < 5:
-        return (x, y), (x, y)
-    test = np.arange(len(x)) % 5 == 4
-    return (x[~test], y[~test]), (x[test], y[test])
+        return Data(name, (x, y), (x, y), description, THE_SAME)
+    test, by_class = drawn_for_test(y if strata is None else strata, seed)
+    train = _others(test, len(x))
+    split = f"one in five{' of each class' if by_class else ''}, drawn with seed {seed}"
+    return Data(name, (x[train], y[train]), (x[test], y[test]), description, split, test)
+
+
+def drawn_for_test(y: Array, seed: int) -> tuple[Array, bool]:
+    """Return the indices of the samples to test on, a random fifth, in order, and whether they are drawn class by class.
+
+    Where labels are classes, numbers or one-hot rows, a fifth of each class is drawn, rounded up or down. Labels count as
+    classes if they are whole numbers and there are at least twice as many samples as classes.
+
+    >>> drawn_for_test(np.repeat([0, 1], 5), seed=0)
+    (array([1, 8]), True)
+    """
+    order = np.random.default_rng(seed).permutation(len(y))
+    classes = _classes(y)
+    if classes is not None:
+        order = order[np.argsort(classes[order], kind="stable")]
+    return np.sort(order[4::5]), classes is not None
+
+
+def _classes(y: Array) -> Array | None:
+    """Return the class of each sample, counted from 0, or ``None`` for labels that are no classes."""
+    rows = y.reshape(len(y), -1)
+    if y.dtype.kind not in "biuf" or not np.array_equal(rows, np.rint(rows)):
+        return None
+    if rows.shape[1] > 1:
+        if not ((rows == 0) | (rows == 1)).all() or not (rows.sum(axis=1) == 1).all():
+            return None
+        rows = rows.argmax(axis=1)
+    _, classes = np.unique(rows, return_inverse=True)
+    classes = classes.reshape(len(y))
+    return classes if 2 * (classes.max() + 1) <= len(y) else None
 
 
 @functools.cache
@@ -115,7 +212,7 @@ def _digits() -> tuple[Array, Array]:
         return arrays["x"], arrays["y"]
 
 
-def _built_in_digits(name: str) -> Data:
+def _built_in_digits(name: str, seed: int) -> Data:
     pixels, digits = _digits()
     x = pixels[:, np.newaxis].astype(np.float32) / 16
     if name.startswith("digits28"):
@@ -123,16 +220,18 @@ def _built_in_digits(name: str) -> Data:
     odd = name.endswith("_odd")
     y = (digits[:, np.newaxis] % 2).astype(np.float32) if odd else digits.astype(np.int64)
     asked = "is it odd?" if odd else "which digit is it?"
-    return Data(name, *part(x, y), f"Handwritten digits, {x.shape[2]} by {x.shape[3]} (UCI, CC BY 4.0): {asked}")
+    description = f"Handwritten digits, {x.shape[2]} by {x.shape[3]} (UCI, CC BY 4.0): {asked}"
+    # The same images are for the test, whichever question is asked.
+    return divided(name, x, y, description, seed, strata=digits)
 
 
-def _built_in_xor(name: str) -> Data:
+def _built_in_xor(name: str, seed: int) -> Data:
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
     y = np.array([[0], [1], [1], [0]], dtype=np.float32)
-    return Data(name, (x, y), (x.copy(), y.copy()), "Exclusive or: is exactly one of two bits set?")
+    return divided(name, x, y, "Exclusive or: is exactly one of two bits set?", seed)
 
 
-BUILT_IN: Mapping[str, Callable[[str], Data]] = {
+BUILT_IN: Mapping[str, Callable[[str, int], Data]] = {
     **dict.fromkeys(("digits", "digits_odd", "digits28", "digits28_odd"), _built_in_digits),
     "xor": _built_in_xor,
 }
@@ -167,14 +266,14 @@ def _check_array(what: str, array: Array) -> None:
         check_finite(what, array)
 
 
-def _from_file(path: Path, model: Model | None) -> Data:
+def _from_file(path: Path, model: Model | None, seed: int) -> Data:
     arrays = read_arrays(path)
     if "y" not in arrays:
         raise DataError(f"{path}: an array called 'y' is missing; the file has {listing(arrays)}")
     if ("x_test" in arrays) != ("y_test" in arrays):
         raise DataError(f"{path}: 'x_test' and 'y_test' go together; the file has {listing(arrays)}")
     pairs = [(x, y) for x, y in (("x", "y"), ("x_test", "y_test")) if x in arrays]
-    # Before every fifth sample goes its own way: what is wrong is reported where it stands in the file.
+    # Checked before the split, so that messages give the indices of the file.
     for x, y in pairs:
         if len(arrays[x]) != len(arrays[y]):
             raise DataError(f"{path}: {x} has {len(arrays[x])} samples and {y} has {len(arrays[y])}")
@@ -184,8 +283,10 @@ def _from_file(path: Path, model: Model | None) -> Data:
             except DataError as error:
                 raise DataError(f"{path}: {error}") from None
     samples, *own_test = [(arrays[x], arrays[y]) for x, y in pairs]
-    train, test = (samples, own_test[0]) if own_test else part(*samples)
-    return Data(path.stem, train, test, f"from {path.name}")
+    description = f"from {path.name}"
+    if own_test:
+        return Data(path.stem, samples, own_test[0], description, "x_test and y_test of the file")
+    return divided(path.stem, *samples, description, seed)
 
 
 # What NumPy, zipfile and zlib raise for damaged, encrypted or foreign files.

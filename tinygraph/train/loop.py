@@ -15,7 +15,7 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.run import run
 from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer
-from tinygraph.train.data import Data
+from tinygraph.train.data import Data, data_of
 from tinygraph.train.diagnosis import NotFiniteError
 from tinygraph.train.feeds import feeds_of
 from tinygraph.train.history import History, Row
@@ -100,7 +100,7 @@ def fit(
     settings = as_model("fit", model).training
     trainer = Trainer(
         model,
-        as_data(model, settings.data if data is None else data),
+        as_data(model, data_of(model) if data is None else data),
         as_optimizer(model, optimizer),
         whole("epochs", settings.epochs if epochs is None else epochs),
         whole("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size),
