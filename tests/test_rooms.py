@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "tinygraph"
 ROOMS = (
-    *("interruption", "errors", "files", "graph", "ops", "model", "plan", "train"),
+    *("interruption", "synonyms", "errors", "files", "graph", "ops", "model", "plan", "train"),
     *("check", "certify", "draw", "notes", "interop", "testing", "cli", "__main__"),
 )
 

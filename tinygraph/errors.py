@@ -1,21 +1,41 @@
-"""The family of errors: every message names what was expected, what was found, and the nearest valid name."""
+"""The family of errors: every message names what was expected, what was found, and the nearest valid name.
+
+Messages are short and safe to print, whatever the file or the argument they quote.
+"""
 
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from tinygraph.synonyms import SYNONYMS
+
 if TYPE_CHECKING:
     from tinygraph.model.recording import Unfinished
+
+# Control characters except tab and line feed, what reorders or hides text, and halves of surrogate pairs.
+_UNPRINTABLE = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\U000e0000-\U000e007f\ud800-\udfff]"
+)
+_LONGEST_MESSAGE, _LONGEST_WORD, _LONGEST_EQUATION = 480, 80, 120
 
 
 class TinygraphError(Exception):
     """The root of the family: ``except tg.TinygraphError`` catches every mistake that tinygraph reports.
 
+    A message has at most a few hundred characters, and no control characters except line breaks.
+
     >>> issubclass(ShapeError, TinygraphError)
     True
+    >>> print(TinygraphError("no file '\\x1b[2J'"))
+    no file '\\x1b[2J'
     """
+
+    def __init__(self, message: object = "", *others: object) -> None:
+        super().__init__(shortened(message) if isinstance(message, str) else message, *others)
 
 
 class ShapeError(TinygraphError, ValueError):
@@ -162,21 +182,76 @@ class ModelError(TinygraphError, ValueError):
         column: int | None = None,
         equation: str | None = None,
     ) -> None:
-        self.message, self.file, self.line, self.column, self.equation = message, file, line, column, equation
+        self.message, self.equation = shortened(message), equation and shortened(equation)
+        self.file, self.line, self.column = file, line, column
         self.recorded: Unfinished | None = None
-        place = ":".join(str(part) for part in (file or "model", line, column) if part is not None)
-        super().__init__(f"{place}: {message}" + (f"\n    {equation}" if equation else ""))
+        place = ":".join(str(part) for part in (shortened(file or "model"), line, column) if part is not None)
+        Exception.__init__(self, f"{place}: {self.message}" + (f"\n    {self.equation}" if self.equation else ""))
+
+
+def printable(text: str) -> str:
+    """Return text without what could control a terminal: such characters are written as escapes. Line breaks stay.
+
+    >>> print(printable("red \\x1b[31m, reversed \\u202e"))
+    red \\x1b[31m, reversed \\u202e
+    """
+    return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
+
+
+def shortened(text: str, longest: int = _LONGEST_MESSAGE) -> str:
+    """Return text in at most about ``longest`` printable characters; very long words, then the text, lose their middle.
+
+    >>> shortened("'" + "a" * 1000 + "' is not a name")
+    "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa … aaaaaaaaaaaaaaaaaaa' is not a name"
+    """
+    if len(text) <= longest:
+        text = printable(text)
+    if len(text) <= longest:
+        return text
+    # Escapes make a text longer, so it is cut before and after.
+    text = printable(_without_middle(_short_words(text), 16 * longest))
+    return _without_middle(_short_words(text), longest)
+
+
+def _short_words(text: str) -> str:
+    most = 3 * _LONGEST_WORD // 4
+    return re.sub(rf"(?<!\S)\S{{{_LONGEST_WORD},}}", lambda match: _without_middle(match[0], most), text)
+
+
+def _without_middle(text: str, most: int) -> str:
+    head, tail = 2 * most // 3, most // 3
+    return text if len(text) <= most else f"{text[:head]} … {text[-tail:]}"
+
+
+def excerpt(line: str, at: int) -> str:
+    """Return the part of a long line of source around the column ``at``, counted from 0; a short line as it is.
+
+    >>> excerpt("y = " + "relu(" * 100 + "oops", 504)
+    '… (relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(oops'
+    """
+    start = max(0, min(at - _LONGEST_EQUATION // 2, len(line) - _LONGEST_EQUATION))
+    part = line[start : start + _LONGEST_EQUATION]
+    return ("… " if start else "") + part.strip() + (" …" if start + len(part) < len(line) else "")
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the valid name closest to ``name``, or an empty string.
 
+    A name that is known from another framework leads to the one that means the same here.
+
     >>> nearest("conv2", ["conv2d", "relu"])
     "; did you mean 'conv2d'?"
+    >>> nearest("swish", ["silu", "sinh"])
+    "; here it is called 'silu'"
     >>> nearest("banana", ["conv2d", "relu"])
     ''
     """
-    names = list(names)
+    names = [known for known in names if isinstance(known, str)]
+    here = SYNONYMS.get(name.lower(), ())
+    if same := next((known for known in here if known in names), None):
+        return f"; here it is called {same!r}"
+    if len(name) > _LONGEST_WORD:
+        return ""
     folded = {known.lower(): known for known in names}
     matches = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     matches = matches or [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)]

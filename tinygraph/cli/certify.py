@@ -39,7 +39,7 @@ def certify(context: click.Context, names: tuple[str, ...], as_json: bool, plot:
         plot_format(plot)
     certificates = [certify(name, seed or 0) for name in chosen]
     if as_json:
-        say(json.dumps([certificate.to_json() for certificate in certificates], indent=2, ensure_ascii=False))
+        say(json.dumps([certificate.to_json() for certificate in certificates], indent=2))
     else:
         say("\n\n".join(map(str, certificates)))
         _say_total(certificates)

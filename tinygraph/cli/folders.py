@@ -12,12 +12,12 @@ from tinygraph.errors import TinygraphError
 
 
 def file_name(name: str) -> str:
-    """Return a model's name as the name of a file; a name from a stranger's model leads into no other folder.
+    """Return a model's name as the name of a file, which is in no other folder and not too long, whatever the model says.
 
     >>> file_name("notes_cnn"), file_name("../etc/x y")
     ('notes_cnn', 'etc_x_y')
     """
-    return re.sub(r"[^\w.-]+", "_", name).strip("._") or "model"
+    return re.sub(r"[^\w.-]+", "_", name[:80]).strip("._") or "model"
 
 
 # What a training writes into its folder; without a renderer there is graph.gv in place of graph.svg.

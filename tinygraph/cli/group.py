@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from tinygraph.cli.terminal import say
-from tinygraph.errors import TinygraphError
+from tinygraph.errors import TinygraphError, shortened
 
 # The last two are those that a shell gives to programs ended by SIGINT and SIGPIPE.
 WRONG_RULE, MISTAKE, INTERRUPTED, UNREAD = 1, 2, 130, 141
@@ -85,7 +85,7 @@ def _until_no_one_reads() -> Iterator[None]:
 def fail(message: str, code: int) -> None:
     """Write one line to the error stream and end the program."""
     with contextlib.suppress(OSError):
-        say(f"error: {message}", error=True)
+        say(f"error: {shortened(message)}", error=True)
     sys.exit(code)
 
 

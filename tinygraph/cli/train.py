@@ -87,7 +87,7 @@ def train(
 
 def introduce(model: Model, data: Data) -> None:
     """Print what is trained, and on what."""
-    say(model.title or model.name, bold=True)
+    say(" ".join((model.title or model.name).split()), bold=True)
     say(str(model))
     say(f"\ndata {data.name}: {len(data.train[0])} samples to learn from{tested_on(data)}")
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from tinygraph.errors import ModelError
+from tinygraph.errors import ModelError, excerpt
 from tinygraph.model.places import Source
 
 
@@ -39,17 +39,20 @@ class Text:
 
     def error(self, message: str, row: int, column: int = 0) -> ModelError:
         """Return the error at a row, from 1, and a column, from 0, of the text without its margin."""
-        first = self.column - 1 if row == 1 else 0
+        first, at = self.column - 1 if row == 1 else 0, column + self.margin - self.indentation(row)
         line, start = self.source.row(self.line + row - 1, self.line, self.row(row))
         if start is None:
             column += 1 + self.margin + first
         else:
             column += 1 + self.margin + start - self.indentation(row)
-        return ModelError(message, file=self.file, equation=self.row(row) or None, line=line, column=column)
+        return ModelError(
+            message, file=self.file, equation=excerpt(self.row(row), at) or None, line=line, column=column
+        )
 
     def indentation(self, row: int) -> int:
         """Return how many spaces and tabs a line begins with."""
-        return len(self.rows[row - 1]) - len(self.rows[row - 1].lstrip())
+        line = self.rows[row - 1] if row <= len(self.rows) else ""
+        return len(line) - len(line.lstrip())
 
     def characters(self, row: int, offset: int) -> int:
         """Return a column in characters for one in bytes of UTF-8, as syntax trees count, of the text without its margin."""
