@@ -59,6 +59,11 @@ class Index(tuple[Any, ...]):
 
     @property
     def is_basic(self) -> bool:
+        """Whether it holds no arrays, as NumPy says: then the axes keep their order."""
+        return not any(isinstance(part, (tuple, Mask)) for part in self)
+
+    @property
+    def takes_once(self) -> bool:
         """Whether every element is taken at most once: no arrays of positions."""
         return not any(isinstance(part, tuple) for part in self)
 

@@ -158,7 +158,7 @@ class Put(Op):
     def forward(self, x: Value) -> Value:
         result = np.zeros(self.to, x.dtype)
         index = self.index.apply()
-        if self.index.is_basic:
+        if self.index.takes_once:
             result[index] = x
         else:
             np.add.at(result, index, x)

@@ -29,8 +29,8 @@ from tinygraph.plan.trust import is_a
 def lower(outputs: Sequence[Node]) -> list[Node]:
     """Return the outputs in lowered operations, where there are some.
 
-    Real floating point only. What a lowered operation needs is made beside it, each time anew: ``share_common`` finds
-    that a convolution and its kernel gradient need the same patches.
+    float32 and float64 only: sums in a wider type are left to the ordinary rules. Each lowered operation gets new nodes for
+    what it needs; ``share_common`` finds that a convolution and its kernel gradient need the same patches.
 
     >>> import numpy as np
     >>> import tinygraph as tg
@@ -42,7 +42,7 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
     used_by = users(outputs)
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
-        if node.dtype.kind != "f" or any(x.dtype != node.dtype for x in inputs if x.dtype.kind != "b"):
+        if node.dtype.char not in "fd" or any(x.dtype != node.dtype for x in inputs if x.dtype.kind != "b"):
             return remade(node, inputs)
         if is_a(node.op, Convolution):
             return _convolution(node.op, node, inputs)

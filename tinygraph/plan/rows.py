@@ -161,8 +161,8 @@ class RowKernelGradient(ByRows):
 class RowSpread(ByRows):
     """What each row of pixels gets from the windows above and below: ``(H, kw, C, columns, N)``.
 
-    ``matrix (kw * C, kh * F)`` is the kernel with its rows in reverse, and ``dy (N, F, rows, columns)`` stands with
-    zeros between its rows where the stride leaves some out, and around them.
+    ``matrix (kw * C, kh * F)`` is the kernel with its rows in reverse. The plan computes one product for each row of pixels,
+    with zeros around the rows of ``dy (N, F, rows, columns)``, and between them where the stride leaves some out.
     """
 
     formula: ClassVar[str] = "{matrix} {dy}"
@@ -183,9 +183,15 @@ class RowSpread(ByRows):
 
     def forward(self, matrix: Value, dy: Value) -> Value:
         total, own = self.around()
-        zeroed = np.zeros((total, dy.shape[1], dy.shape[3] * dy.shape[0]), dy.dtype)
-        zeroed[own] = dy.transpose(2, 1, 3, 0).reshape(dy.shape[2], *zeroed.shape[1:])
-        return (matrix @ self.spread_stacks(zeroed)).reshape(self.shape(matrix, dy))
+        f, height = dy.shape[1], self.windows.image[0]
+        lying = dy.transpose(2, 1, 3, 0).reshape(dy.shape[2], f, dy.shape[3] * dy.shape[0])
+        spread = np.zeros((height, matrix.shape[0], lying.shape[2]), dy.dtype)
+        # Row by row, no row of zeros is multiplied by the kernel, which may hold what is not finite.
+        for row, place in zip(lying, range(total)[own], strict=True):
+            for u in range(self.windows.kernel[0]):
+                if 0 <= place - u < height:
+                    spread[place - u] += matrix[:, u * f : (u + 1) * f] @ row
+        return spread.reshape(self.shape(matrix, dy))
 
 
 @dataclass(frozen=True)

@@ -357,7 +357,7 @@ def _getitem(use: Use) -> Behaviour | None:
 
 @rule_for(indexing.Put)
 def _put(use: Use) -> Behaviour | None:
-    if use.each(0) != 0 or not _keeps_first(use.op.index, use.count):
+    if use.each(0) != 0 or use.op.to[:1] != (use.count,) or not _keeps_first(use.op.index, use.count):
         return None
     return Behaviour(Each(0), use.with_size(use.op.to, 0))
 

@@ -127,10 +127,21 @@ class RecordedStep:
 
         Returns output and loss.
         """
-        output, loss, *moved = results
-        if not all(map(all_finite, (loss, *moved))):
+        if not all(map(all_finite, results[1:])):
             node, sentence = first_not_finite(self.graph, self.recording, bound)
             raise NotFiniteError(sentence, moving=node not in self._before_moving())
+        return self._moved(results, state)
+
+    def finish_compiled(
+        self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
+    ) -> tuple[Array, float]:
+        """Do the same with what a compiled program has computed; where that is not finite, plain evaluation decides."""
+        if all(map(all_finite, results)):
+            return self._moved(results, state)
+        return self.finish(run(self.graph, bound), bound, state)
+
+    def _moved(self, results: Sequence[Array], state: OptimizerState) -> tuple[Array, float]:
+        output, loss, *moved = results
         self._move(moved, state)
         return np.array(output), float(loss)
 
@@ -230,7 +241,7 @@ class CompiledStep:
         done: list[tuple[Array, float]] = []
         values = recorded.fitting(bound) or bind(recorded.graph, bound)
         try:
-            compiled.run(values, lambda results: done.append(recorded.finish(results, bound, state)))
+            compiled.run(values, lambda results: done.append(recorded.finish_compiled(results, bound, state)))
         except NotFiniteError:
             raise
         except TinygraphError:

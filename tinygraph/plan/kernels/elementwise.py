@@ -9,7 +9,7 @@ import numpy as np
 from tinygraph.ops import comparison, elementwise, exponential, several
 from tinygraph.ops.activation import relu, sigmoid, tanh
 from tinygraph.ops.cast import Cast
-from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
+from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary, provided
 
 _UFUNCS = {
     elementwise.add.op: np.add,
@@ -69,15 +69,21 @@ def _relu(work: Work) -> Sequence[Call]:
     return [bound(np.maximum, x, zero, out=work.out)]
 
 
+# exp(-x) is finite, and 1/(1 + exp(-x)) no subnormal number, for every x above these.
+_LEAST = {"f": -87.0, "d": -708.0}
+
+
 @kernel(sigmoid.op, in_place=True)
 def _sigmoid(work: Work) -> Sequence[Call]:
-    """1/(1 + exp(-x)): where exp is infinite, the quotient is the 0 that it should be."""
-    if work.inputs[0].dtype != work.out.dtype:
+    """1/(1 + exp(-x)), where exp does not overflow."""
+    (x,), y = work.inputs, work.out
+    if x.dtype != y.dtype or y.dtype.char not in _LEAST or not x.size:
         return ordinary(work)
-    y, one = work.out, np.ones((), work.node.dtype)
-    return [
-        bound(np.negative, work.inputs[0], y),
+    one, least, smallest = np.ones((), y.dtype), _LEAST[y.dtype.char], np.minimum.reduce
+    calls = [
+        bound(np.negative, x, y),
         bound(np.exp, y, y),
         bound(np.add, y, one, y),
         bound(np.true_divide, one, y, y),
     ]
+    return provided(lambda: bool(smallest(x, None) >= least), calls, work)

@@ -36,7 +36,7 @@ def _sum(work: Work) -> Sequence[Call]:
     kept = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
     if not axes:
         return [bound(np.copyto, out.reshape(x.shape), x)]
-    if not out.flags.c_contiguous:
+    if not out.flags.c_contiguous or out.dtype.char == "e":
         return ordinary(work)
     by_product = _sum_by_product(work, axes)
     if by_product is not None:

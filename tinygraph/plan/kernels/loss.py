@@ -1,4 +1,4 @@
-"""Kernels of losses, and of what stands before and behind them."""
+"""Kernels of losses, of softmax and of one-hot rows."""
 
 from __future__ import annotations
 
@@ -9,59 +9,48 @@ import numpy as np
 from tinygraph.ops.activation import Softmax
 from tinygraph.ops.classification import CrossEntropy, OneHot
 from tinygraph.ops.loss import Bce, BceWithLogits
-from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
+from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary, provided
 
-# Up to this many elements one call of logaddexp, which computes them one by one, is quicker than six calls of other functions.
-_MANY = 512
+# Sums of more terms than these are left to the ordinary rule, which adds them in pairs.
+_MANY = 1024
 
 
 @kernel(Bce, BceWithLogits)
 def _bce_from_logits(work: Work) -> Sequence[Call]:
-    """The mean of max(z, 0) - z y + log(1 + exp(-|z|)); labels out of range are for the ordinary rule to refuse."""
+    """The mean of (max(z, 0) - z y) + log(1 + exp(-|z|)); labels out of range are for the ordinary rule to refuse.
+
+    The large terms come first: added last, they would round the small one away.
+    """
     if isinstance(work.op, BceWithLogits):
         z, y = work.inputs
     elif len(work.inputs) == 3:
         _, y, z = work.inputs
     else:
         return ordinary(work)
-    if any(x.dtype != work.out.dtype for x in (y, z)) or not z.size:
+    if any(x.dtype != work.out.dtype for x in (y, z)) or z.dtype.char not in "fd" or not z.size:
         return ordinary(work)
     term, rest = (work.scratch.take(z.shape, z.dtype, like=z) for _ in range(2))
-    (rule,), zero, out = ordinary(work), np.zeros((), z.dtype), work.out
-    least, most = np.minimum.reduce, np.maximum.reduce
-    count = np.asarray(z.size, z.dtype)
-    smooth = [bound(np.logaddexp, z, zero, term)]
-    if z.size > _MANY:
-        smooth = [
-            bound(np.abs, z, term),
-            bound(np.negative, term, term),
-            bound(np.exp, term, term),
-            bound(np.log1p, term, term),
-            bound(np.maximum, z, zero, out=rest),
-            bound(np.add, term, rest, term),
-        ]
+    zero, out, count = np.zeros((), z.dtype), work.out, np.asarray(z.size, z.dtype)
     calls = [
-        *smooth,
-        bound(np.multiply, z, y, rest),
-        bound(np.subtract, term, rest, term),
+        bound(np.multiply, z, y, term),
+        bound(np.maximum, z, zero, out=rest),
+        bound(np.subtract, rest, term, term),
+        bound(np.abs, z, rest),
+        bound(np.negative, rest, rest),
+        bound(np.exp, rest, rest),
+        bound(np.log1p, rest, rest),
+        bound(np.add, term, rest, term),
         bound(np.add.reduce, term, axis=None, out=out),
         bound(np.true_divide, out, count, out),
     ]
-
-    def call() -> None:
-        if least(y, None) >= 0 and most(y, None) <= 1:
-            for each in calls:
-                each()
-        else:
-            rule()
-
-    return [call]
+    least, most = np.minimum.reduce, np.maximum.reduce
+    return provided(lambda: bool(least(y, None) >= 0 and most(y, None) <= 1), calls, work)
 
 
 @kernel(Softmax)
 def _softmax(work: Work) -> Sequence[Call]:
     (x,), y, axis = work.inputs, work.out, work.op.axis
-    if x.dtype != y.dtype or not x.size:
+    if x.dtype != y.dtype or x.dtype.char not in "fd" or not x.size or x.shape[axis] > _MANY:
         return ordinary(work)
     over = tuple(1 if i == axis % x.ndim else size for i, size in enumerate(x.shape))
     reduced = work.scratch.take(over, y.dtype, like=y)
@@ -76,33 +65,31 @@ def _softmax(work: Work) -> Sequence[Call]:
 
 @kernel(CrossEntropy)
 def _cross_entropy(work: Work) -> Sequence[Call]:
-    """The mean of log(sum(exp(z))) - z[label], for class numbers; those out of range are for the ordinary rule to refuse."""
+    """The mean of log(sum(exp(s))) - s[label], s = z - max(z), for class numbers; the ordinary rule refuses wrong ones."""
     (z, labels), out = work.inputs, work.out
-    if z.ndim != 2 or labels.ndim != 1 or z.dtype != out.dtype or not z.size:
+    if z.ndim != 2 or labels.ndim != 1 or z.dtype != out.dtype or z.dtype.char not in "fd":
+        return ordinary(work)
+    if not z.size or z.shape[1] > _MANY:
         return ordinary(work)
     shifted = work.scratch.take(z.shape, z.dtype, like=z)
     largest, total = (work.scratch.take((z.shape[0], 1), z.dtype) for _ in range(2))
-    (rule,), rows, count = ordinary(work), np.arange(z.shape[0]), np.asarray(z.shape[0], z.dtype)
+    rows, count = np.arange(z.shape[0]), np.asarray(z.shape[0], z.dtype)
+
+    def pick() -> None:
+        largest[:, 0] = shifted[rows, labels]
+
     calls = [
         bound(np.maximum.reduce, z, axis=1, out=largest, keepdims=True),
         bound(np.subtract, z, largest, shifted),
+        pick,
         bound(np.exp, shifted, shifted),
         bound(np.add.reduce, shifted, axis=1, out=total, keepdims=True),
         bound(np.log, total, total),
-        bound(np.add, total, largest, total),
+        bound(np.subtract, total, largest, total),
+        bound(np.add.reduce, total, axis=None, out=out),
+        bound(np.true_divide, out, count, out),
     ]
-
-    def call() -> None:
-        if labels.min() < 0 or labels.max() >= z.shape[1]:
-            rule()
-            return
-        for each in calls:
-            each()
-        np.subtract(total[:, 0], z[rows, labels], total[:, 0])
-        np.add.reduce(total, axis=None, out=out)
-        np.true_divide(out, count, out)
-
-    return [call]
+    return provided(lambda: bool(labels.min() >= 0 and labels.max() < z.shape[1]), calls, work)
 
 
 @kernel(OneHot)
@@ -110,12 +97,7 @@ def _one_hot(work: Work) -> Sequence[Call]:
     (labels,), out, classes = work.inputs, work.out, work.op.classes
     if not labels.size:
         return ordinary(work)
-    (rule,), each = ordinary(work), np.arange(classes, dtype=labels.dtype)
-
-    def call() -> None:
-        if labels.min() < 0 or labels.max() >= classes:
-            rule()
-        else:
-            np.copyto(out, np.equal(labels[..., None], each), casting="unsafe")
-
-    return [call]
+    # Numbered in a type that counts all classes, which that of the labels may not.
+    each = np.arange(classes)
+    calls = [lambda: np.copyto(out, np.equal(labels[..., None], each), casting="unsafe")]
+    return provided(lambda: bool(labels.min() >= 0 and labels.max() < classes), calls, work)

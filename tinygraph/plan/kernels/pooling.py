@@ -12,7 +12,7 @@ from tinygraph.graph.arrays import Array
 from tinygraph.ops.max_pooling import MaxPool2d
 from tinygraph.ops.pooling import AvgPool2d, AvgUnpool2d
 from tinygraph.ops.windows import Windows
-from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
+from tinygraph.plan.kernels.base import Call, Work, bound, finite, kernel, ordinary, provided
 from tinygraph.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
 
 
@@ -56,7 +56,7 @@ def _pool(ufunc: Any, work: Work, windows: Windows, empty: Any) -> list[Call]:
 
 @kernel(AvgPool2d)
 def _avg_pool(work: Work) -> Sequence[Call]:
-    if work.inputs[0].dtype != work.out.dtype or work.out.dtype.kind != "f":
+    if work.inputs[0].dtype != work.out.dtype or work.out.dtype.char not in "fd":
         return ordinary(work)
     windows = work.op.windows(work.inputs[0].shape)
     count = np.asarray(work.op.divisor(windows, work.out.dtype), work.out.dtype)
@@ -93,7 +93,7 @@ def _shared_columns(work: Work, windows: Windows) -> tuple[list[Call], Array]:
 @kernel(AvgUnpool2d)
 def _avg_unpool(work: Work) -> Sequence[Call]:
     windows = work.op.windows(work.op.output_size)
-    if work.inputs[0].dtype != work.out.dtype or work.out.dtype.kind != "f" or not _disjoint(windows):
+    if work.inputs[0].dtype != work.out.dtype or work.out.dtype.char not in "fd" or not _disjoint(windows):
         return ordinary(work)
     calls, wide = _shared_columns(work, windows)
     return (
@@ -109,9 +109,12 @@ def _avg_unpool_product(work: Work) -> Sequence[Call]:
     if not _disjoint(windows):
         return ordinary(work)
     calls, wide = _shared_columns(work, windows)
+    covered, zero = windows.count[0] * windows.kernel[0], np.zeros((), wide.dtype)
+    # A zero times what is not finite is NaN: rows that no window reaches are multiplied too.
+    below = [bound(np.multiply, zero, factor[:, :, covered:], work.out[:, :, covered:])]
     return (
         calls
-        + _below(work.out, windows)
+        + (below if covered < windows.image[0] else [])
         + [bound(np.multiply, wide, factor[:, :, pixels], work.out[:, :, pixels]) for _, pixels in _spans(windows, 0)]
     )
 
@@ -124,27 +127,29 @@ def _below(out: Array, windows: Windows) -> list[Call]:
 
 @kernel(MaxUnpoolBeside)
 def _max_unpool(work: Work) -> Sequence[Call]:
-    """The first element of each window that equals its maximum gets the gradient.
+    """The first element of each window that equals its maximum gets the gradient, the others the gradient times 0.
 
-    With NaN among the maxima nothing equals them, and the ordinary rule says which element it is.
+    The ordinary rule takes over where a product with 0 selects nothing, in gradients that are not finite, and where nothing
+    equals the maximum, because it is NaN.
     """
-    if not work.out.size:
+    if not work.out.size or work.node.dtype.char not in "fd":
         return ordinary(work)
-    y, windows = work.inputs[2], work.op.of.windows(work.inputs[1].shape)
+    (dy, _, y), windows = work.inputs, work.op.of.windows(work.inputs[1].shape)
     covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
     tiled = covered and _disjoint(windows)
     calls = _first_winners(work, windows, tiled)
-    (rule,) = ordinary(work)
     quick = _without_ties(work, windows) if tiled else None
+    gradients_finite = finite(dy)
+
+    def holds() -> bool:
+        return gradients_finite() and not math.isnan(np.maximum.reduce(y, axis=None))
 
     def call() -> None:
-        if math.isnan(np.maximum.reduce(y, axis=None)):
-            rule()
-        elif quick is None or not quick():
+        if quick is None or not quick():
             for each in calls:
                 each()
 
-    return [call]
+    return provided(holds, [call], work)
 
 
 def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygraph.graph.arrays import Array
-from tinygraph.plan.kernels.base import Call, Work, bound, kernel
+from tinygraph.plan.kernels.base import Call, Work, bound, finite, kernel, ordinary, provided
 from tinygraph.plan.rows import (
     ByRows,
     ColumnOverlay,
@@ -39,7 +39,7 @@ def _row_matrix(work: Work) -> Sequence[Call]:
 
 # BLAS copies both factors before it multiplies, so a thin matrix is mostly copying. With fewer filters than these, two rows
 # of windows, which share most of their pixels, are taken in one product: more is multiplied, some of it by zero, but less
-# is copied.
+# is copied. A pixel that is not finite makes NaN of its product with zero: then each row is computed by itself.
 _FEW_FILTERS, _FEW_FILTERS_IN_GRADIENT = 8, 16
 
 
@@ -66,12 +66,23 @@ def _row_convolution(work: Work) -> Sequence[Call]:
         return [bound(np.matmul, matrix, work.op.stacks(patches), rows), *calls]
     length, step = matrix.shape[1], patches.shape[1] * patches.shape[2]
     pair = np.zeros((2 * f, length + step), matrix.dtype)
-    return [
+    product = [
         bound(np.copyto, pair[:f, :length], matrix),
         bound(np.copyto, pair[f:, step:], matrix),
         bound(np.matmul, pair, _pairs(work.op, patches), rows.reshape(h // 2, 2 * f, w * n)),
-        *calls,
     ]
+    (rule,), results_finite = ordinary(work), finite(rows)
+
+    def call() -> None:
+        for each in product:
+            each()
+        if results_finite():
+            for each in calls:
+                each()
+        else:
+            rule()
+
+    return [call]
 
 
 @kernel(RowKernelGradient)
@@ -108,10 +119,12 @@ def _row_spread(work: Work) -> Sequence[Call]:
     zeroed = np.zeros((total, f, w * n), dy.dtype)
     target = zeroed.reshape(total, f, w, n)[own]
     out = work.out.reshape(work.out.shape[0], matrix.shape[0], w * n)
-    return [
+    calls = [
         bound(np.copyto, target, dy.transpose(2, 1, 3, 0)),
         bound(np.matmul, matrix, work.op.spread_stacks(zeroed), out),
     ]
+    # The rows of zeros around and between those of dy add nothing as long as the kernel is finite.
+    return provided(finite(matrix), calls, work)
 
 
 @kernel(ColumnOverlay)
