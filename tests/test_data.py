@@ -362,6 +362,7 @@ XOR_MISTAKES = {
     "one number": (3.0, Y, "x has shape (); the model's input 'x' expects (N, 2)"),
     "wrong width": (np.zeros((4, 3)), Y, "x has shape (4, 3); the model's input 'x' expects (4, 2)"),
     "fits reshaped": (np.zeros((4, 1, 2)), Y, "x.reshape(-1, 2) would fit"),
+    "one sample": (np.zeros(2), Y, "(for a single sample, x[np.newaxis])"),
     "flat labels": (X, np.zeros(4), "y has shape (4,); the model's input 'y' expects (4, 1)"),
     "NaN": (NAN, Y, "x is not finite in 1 of 8 elements, the first, nan, at index (2, 1)"),
     "infinite": (INFINITE, Y, "the first, -inf, at index (1, 0)"),
@@ -397,9 +398,13 @@ def test_numbers_are_cast_to_the_models_dtype(dtype):
 CLASS_MISTAKES = {
     "too large": (np.array([0, 3, 1]), "class numbers 'y' must lie in 0 to 2, for cross_entropy; found 0 to 3"),
     "negative": (np.array([0, -1, 1]), "found -1 to 1"),
-    "broken numbers": (np.array([0, 1.5, 1]), "y must hold whole numbers, because the model's input 'y' is int64"),
-    "one-hot": (np.eye(3), "y has shape (3, 3); the model's input 'y' expects (3,)"),
-    "a column": (np.zeros((3, 1), int), "y.reshape(-1) would fit"),
+    "broken numbers": (
+        np.array([0, 1.5, 1]),
+        "y: the model's input 'y' holds int64, which takes whole numbers from -9223372036854775808 to",
+    ),
+    "one-hot": (np.eye(3), "expects (3,), one row for each sample (for one-hot labels, y.argmax(axis=1))"),
+    "a column": (np.zeros((3, 1), int), "(y.ravel())"),
+    "other columns": (np.zeros((3, 2), int), "expects (3,), one row for each sample"),
 }
 
 
@@ -408,6 +413,76 @@ def test_class_numbers_that_a_model_cannot_use(mistake):
     y, message = CLASS_MISTAKES[mistake]
     with pytest.raises(tg.DataError, match=re.escape(message)):
         check_data(classifier({"shape": [], "dtype": "int64"}), np.zeros((3, 2)), y)
+
+
+LAYOUTS = {
+    "channels last": ((3, 8, 8), (60, 8, 8, 3), "for channels in the last axis, np.moveaxis(x, -1, 1)"),
+    "channels last, oblong": ((3, 8, 6), (60, 8, 6, 3), "for channels in the last axis, np.moveaxis(x, -1, 1)"),
+    "one channel, last": ((1, 8, 8), (60, 8, 8, 1), "np.moveaxis(x, -1, 1)"),
+    "channels of a line, last": ((3, 8), (60, 8, 3), "np.moveaxis(x, -1, 1)"),
+    "height and width": ((3, 8, 6), (60, 3, 6, 8), "np.transpose, not reshape"),
+    "no channels": ((1, 8, 8), (60, 8, 8), "x.reshape(-1, 1, 8, 8) would fit"),
+    "flat": ((1, 8, 8), (60, 64), "x.reshape(-1, 1, 8, 8) would fit"),
+    "to be flat": ((64,), (60, 8, 8), "x.reshape(-1, 64) would fit"),
+    "one image": ((3, 8, 8), (3, 8, 8), "for a single sample, x[np.newaxis]"),
+    "other groups of axes": ((4, 6), (60, 8, 3), None),
+    "another size": ((3, 8, 8), (60, 9, 8, 3), None),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_hint_about_a_shape_keeps_each_value_in_its_place(layout):
+    wanted, found, hint = LAYOUTS[layout]
+    model = Model(inputs={"x": list(wanted)}, parameters={}, equations="y = relu(x)", output="y")
+    with pytest.raises(tg.DataError, match=r"x has shape") as error:
+        feeds_of(model, np.zeros(found), None)
+    if hint is None:
+        assert str(error.value).endswith("one row for each sample")
+    else:
+        assert hint in str(error.value)
+
+
+def test_numbers_of_classes_for_one_hot_rows():
+    for y in (np.array([0, 2, 1]), np.array([[0], [2], [1]])):
+        with pytest.raises(tg.DataError, match=r"one-hot rows: np\.eye\(3\)\[y") as error:
+            check_data(classifier([3]), np.zeros((3, 2)), y)
+        hint = str(error.value).partition("rows: ")[2].removesuffix(")")
+        check_data(classifier([3]), np.zeros((3, 2)), eval(hint, {"np": np, "y": y}))
+
+
+def pixels_model(equations, dtype="float32"):
+    return Model(
+        inputs={"x": {"shape": [4], "dtype": dtype}, "y": {"shape": [], "dtype": "int64"}},
+        parameters={"W": {"shape": [4, 3], "init": "normal"}},
+        equations=f"{equations}\ncost = cross_entropy(z, y)",
+        output="z",
+        loss="cost",
+    )
+
+
+PIXELS, DIGITS = np.arange(0, 256, 2, dtype="uint8").reshape(-1, 4), np.arange(32) % 3
+USES = {
+    "fit": lambda model: fit(model, (PIXELS, DIGITS), epochs=1),
+    "evaluate": lambda model: tg.evaluate(model, (PIXELS, DIGITS)),
+    "predict": lambda model: model.predict(PIXELS),
+}
+
+
+@pytest.mark.parametrize("use", USES)
+def test_pixels_that_nobody_scales_are_reported(use):
+    with pytest.warns(UserWarning, match=r"^x holds uint8 in 0 to 254, .* does not scale them: .* with x / 255$"):
+        USES[use](pixels_model("z = x @ W"))
+
+
+@pytest.mark.parametrize("use", USES)
+@pytest.mark.parametrize("equations", ["z = x / 255 @ W", "s = 0.01 * x\nz = s @ W", "z = (x - 127.5) @ W"])
+def test_pixels_that_the_model_scales_are_not_reported(use, equations):
+    USES[use](pixels_model(equations))
+
+
+@pytest.mark.parametrize("x", [PIXELS / 255, PIXELS // 2, PIXELS.astype("int16")])
+def test_other_numbers_are_no_pixels(x):
+    pixels_model("z = x @ W").predict(x)
 
 
 def test_whole_floats_do_for_class_numbers():

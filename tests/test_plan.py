@@ -176,7 +176,7 @@ MISTAKEN_FEEDS = {
     "complex numbers": {"Inp": np.ones((4, 2)) * 1j, "w": 1.0},
     "texts": {"Inp": np.full((4, 2), "a"), "w": 1.0},
     "rows of unequal length": {"Inp": [[1.0], [1.0, 2.0]], "w": 1.0},
-    "floats for whole numbers": {"Inp": np.ones((4, 2)), "w": 1.0, "k": np.ones((4, 2))},
+    "floats for whole numbers": {"Inp": np.ones((4, 2)), "w": 1.0, "k": np.full((4, 2), 0.5)},
     "a masked array": {"Inp": np.ma.masked_array(np.ones((4, 2)), np.eye(4, 2)), "w": 1.0},
     "a number as name": {3: np.ones((4, 2)), "w": 1.0},
     "no mapping": [1, 2],

@@ -59,18 +59,41 @@ def numeric_dtype(dtype: Any, what: str) -> np.dtype[Any]:
 
 
 def cast_array(array: Array, dtype: np.dtype[Any], what: str) -> Array:
-    """Return ``array`` in ``dtype`` where no kind of number is lost: float64 to float32, int to float, not float to int.
+    """Return ``array`` in ``dtype``: for real numbers rounded as needed, for integers and booleans only if nothing is lost.
 
-    Raises ``DTypeError``, for whole numbers that ``dtype`` cannot hold too.
+    So whole numbers are accepted for integers whatever their dtype, and 0 and 1 for booleans. Raises ``DTypeError``.
+
+    >>> cast_array(np.array([2.0, 3.0]), np.dtype("int64"), "y")
+    array([2, 3])
+    >>> cast_array(np.array([0.5, 1.0]), np.dtype("bool"), "input 'keep'")
+    Traceback (most recent call last):
+    tinygraph.errors.DTypeError: input 'keep' holds bool, which takes true and false, or 1 and 0; found 0.5 (float64)
     """
     if array.dtype == dtype:
         return array
-    if not np.can_cast(array.dtype, dtype, "same_kind"):
+    if array.dtype.kind == "c" and dtype.kind != "c":
         raise DTypeError(f"{what} holds {dtype}; found {array.dtype}")
-    cast = array.astype(dtype)
-    if dtype.kind in "iu" and not (cast == array).all():
-        raise DTypeError(f"{what} holds {dtype}; found numbers out of its range")
+    with np.errstate(all="ignore"):
+        cast = array.astype(dtype)
+    if dtype.kind in "biu":
+        _refuse_lost(array, cast, what)
     return cast
+
+
+def _refuse_lost(array: Array, cast: Array, what: str) -> None:
+    """Raise ``DTypeError`` unless integers or booleans are the same numbers as what they were cast from."""
+    same = cast == array
+    if cast.dtype.kind == "b":
+        takes = "true and false, or 1 and 0"
+    else:
+        low, high = np.iinfo(cast.dtype).min, np.iinfo(cast.dtype).max
+        takes = f"whole numbers from {low} to {high}"
+        # A float beyond the range may be cast to its end, which rounds to the same float.
+        same &= array < np.float64(2.0 ** int(high).bit_length()) if array.dtype.kind == "f" else True
+    if not same.all():
+        raise DTypeError(
+            f"{what} holds {cast.dtype}, which takes {takes}; found {array[~same].flat[0]} ({array.dtype})"
+        )
 
 
 def all_finite(array: Array) -> bool:

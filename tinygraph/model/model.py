@@ -25,7 +25,7 @@ from tinygraph.model.places import Source
 from tinygraph.model.program import Program
 from tinygraph.model.recorder import record
 from tinygraph.model.recording import Recording
-from tinygraph.model.values import batch_shape_text, counts_text, fitted, leaves_for, shape_in_batches
+from tinygraph.model.values import batch_shape_text, counts_text, fitted, leaves_for, shape_in_batches, warn_unscaled
 from tinygraph.model.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -280,6 +280,8 @@ class Model:
         total, batch_size = counts.pop(), self.batch or batch_size
         if self.batch and total % self.batch:
             self.check_batch(total)
+        for name, value in self._by_name(features).items():
+            warn_unscaled(self.record(self.batch or 1), name, np.asarray(value), name)
         outputs = []
         for start in range(0, total, batch_size):
             count = min(batch_size, total - start)

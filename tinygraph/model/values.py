@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -12,6 +13,7 @@ from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Declaration
+from tinygraph.model.recording import Recording
 
 
 def fitted(declaration: Declaration, name: str, value: Any) -> Array:
@@ -56,6 +58,32 @@ def _leaf(declaration: Declaration, name: str, value: Any) -> Tensor:
     if not np.can_cast(value.dtype, declared.dtype, "same_kind"):
         raise DTypeError(f"{value.describe()} holds {value.dtype}; input {name!r} takes {declared.dtype}")
     return cast(Tensor, OPERATIONS["cast"](value, declared.dtype.name))
+
+
+# Of pixels in 0 to 255, some are above this; small whole numbers that are no pixels seldom are.
+_HALF_OF_A_PIXEL = 127
+
+
+def warn_unscaled(recording: Recording, name: str, array: Array, what: str) -> None:
+    """Warn of bytes that look like pixels, for an input of real numbers that no equation scales by a constant.
+
+    >>> import tinygraph as tg
+    >>> with warnings.catch_warnings(record=True, action="always") as caught:
+    ...     warn_unscaled(tg.load_model("xor").record(1), "x", np.array([[0, 255]], "uint8"), "x")
+    >>> print(caught[0].message)
+    x holds uint8 in 0 to 255, and the model does not scale them: train and predict with x / 255
+    """
+    if array.dtype != np.uint8 or array.max() <= _HALF_OF_A_PIXEL:
+        return
+    leaf = recording.tensors.get(name)
+    users = [node for node in recording.graph.nodes if any(x is leaf for x in node.inputs)]
+    scaled = all(n.op and n.op.elementwise and any(x.kind == "constant" for x in n.inputs) for n in users)
+    if leaf is not None and leaf.dtype.kind == "f" and not scaled:
+        message = (
+            f"{what} holds uint8 in {array.min()} to {array.max()}, and the model does not scale them: "
+            f"train and predict with {what} / 255"
+        )
+        warnings.warn(message, stacklevel=2)
 
 
 def batch_shape_text(declaration: Declaration, name: str) -> str:

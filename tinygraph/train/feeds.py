@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.errors import DataError, DTypeError, ShapeError, listing, nearest
-from tinygraph.graph.arrays import Array, numeric_array
+from tinygraph.graph.arrays import Array, cast_array, numeric_array
+from tinygraph.model.values import warn_unscaled
 from tinygraph.train.labels import check_labels
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y"))
     for name in given:
         if not model.inputs[name].batched:
             raise DataError(f"the model's input {name!r} does not hold samples, so data cannot be fed to it in batches")
-    arrays = {name: _fitted(what, array, name, model.inputs[name]) for name, (what, array) in given.items()}
+    arrays = {name: _fitted(what, array, name, model) for name, (what, array) in given.items()}
     _check_counts(given, arrays)
     if model.batch and len(next(iter(arrays.values()))) % model.batch:
         model.check_batch(len(next(iter(arrays.values()))))
@@ -56,8 +57,9 @@ def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str
     return {name: (f"{what}[{name!r}]", value[name]) for name in names}
 
 
-def _fitted(what: str, value: Any, name: str, expected: Input) -> Array:
+def _fitted(what: str, value: Any, name: str, model: Model) -> Array:
     """Return ``value`` as an array of the shape and dtype of an input, all of it finite."""
+    expected = model.inputs[name]
     try:
         array = numeric_array(value, what)
     except (DTypeError, ShapeError) as error:
@@ -67,27 +69,59 @@ def _fitted(what: str, value: Any, name: str, expected: Input) -> Array:
     if array.size == 0:
         raise DataError(f"{what} is empty: its shape is {array.shape}")
     if array.shape[1:] != expected.shape or not array.ndim:
-        raise DataError(_shape_message(what, array, name, expected))
-    with np.errstate(over="ignore", invalid="ignore"):
-        cast = array.astype(expected.dtype)
+        raise DataError(_shape_message(what, array, name, expected, name in model.labels))
     check_finite(what, array)
+    try:
+        cast = cast_array(array, expected.dtype, f"{what}: the model's input {name!r}")
+    except DTypeError as error:
+        raise DataError(str(error)) from None
     check_finite(what, cast, f" as {cast.dtype}")
-    if cast.dtype.kind in "iu" and not np.array_equal(cast, array):
-        raise DataError(
-            f"{what} must hold whole numbers, because the model's input {name!r} is {expected.dtype}; "
-            f"found {array[cast != array].flat[0]:g}"
-        )
+    if name not in model.labels:
+        warn_unscaled(model.record(model.batch or 1), name, array, what)
     return cast
 
 
-def _shape_message(what: str, array: Array, name: str, expected: Input) -> str:
+def _shape_message(what: str, array: Array, name: str, expected: Input, label: bool) -> str:
     count = array.shape[0] if array.ndim else "N"
     wanted = ", ".join(map(str, (count, *expected.shape))) + ("" if expected.shape else ",")
     message = f"{what} has shape {array.shape}; the model's input {name!r} expects ({wanted}), one row for each sample"
-    if array.ndim and array.size == array.shape[0] * math.prod(expected.shape):
-        sizes = ", ".join(map(str, (-1, *expected.shape)))
-        message += f" ({what}.reshape({sizes}) would fit)"
-    return message
+    hint = _hint(what, array, expected, label)
+    return f"{message} ({hint})" if hint else message
+
+
+def _hint(what: str, array: Array, expected: Input, label: bool) -> str | None:
+    """Return what would bring an array into the shape of an input without mixing up its elements, in words."""
+    found, wanted = array.shape[1:], expected.shape
+    if len(found) == len(wanted) > 1 and found == (*wanted[1:], wanted[0]):
+        return f"for channels in the last axis, np.moveaxis({what}, -1, 1)"
+    if len(found) > 1 and len(wanted) > 1 and sorted(_without_ones(found)) == sorted(_without_ones(wanted)):
+        if _without_ones(found) != _without_ones(wanted):
+            return "the axes are in another order: np.transpose, not reshape, would keep each value in its place"
+    elif wanted == () and len(found) == 1 and found[0] > 1 and _one_hot(array):
+        return f"for one-hot labels, {what}.argmax(axis=1)"
+    elif label and len(wanted) == 1 and wanted[0] > 1 and found in ((), (1,)) and array.dtype.kind in "biu":
+        return f"for class numbers, one-hot rows: np.eye({wanted[0]})[{what}{'.ravel()' if found else ''}]"
+    elif wanted == () and array.size == array.shape[0]:
+        return f"{what}.ravel()"
+    if array.shape == wanted:
+        return f"for a single sample, {what}[np.newaxis]"
+    if _flattened(found, wanted):
+        return f"{what}.reshape({', '.join(map(str, (-1, *wanted)))}) would fit"
+    return None
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _flattened(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether one shape is the other with all axes in one, or with axes of size one put in or left out."""
+    found, wanted = _without_ones(found), _without_ones(wanted)
+    return found == wanted or (math.prod(found) == math.prod(wanted) and min(len(found), len(wanted)) == 1)
+
+
+def _one_hot(array: Array) -> bool:
+    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
 
 
 def check_finite(what: str, array: Array, where: str = "") -> None:

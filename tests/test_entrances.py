@@ -1,0 +1,84 @@
+"""One rule for the numbers that integers and booleans take, at every entrance: nothing is lost, or it is refused."""
+
+import re
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.model import Model
+from tinygraph.train import check_data, fit, training_step
+from tinygraph.train.step import initial_state
+
+X = np.ones((4, 3), "float32")
+
+
+def model(dtype):
+    """A regression on samples, each with a number ``k`` of ``dtype``."""
+    return Model(
+        inputs={"x": [3], "k": {"shape": [3], "dtype": dtype}, "y": [1]},
+        parameters={"W": {"shape": [3, 1], "init": "ones"}},
+        equations="h = where(k, x, 0) @ W\ncost = mse(h, y)"
+        if dtype == "bool"
+        else "h = (x + k) @ W\ncost = mse(h, y)",
+        output="h",
+        loss="cost",
+    )
+
+
+def _step(model, k):
+    optimizer = tg.SGD(0.1)
+    training_step(model, optimizer, 4)({"x": X, "k": k, "y": X[:, :1]}, initial_state(model, optimizer))
+
+
+def _assign(model, k):
+    tensor = tg.tensor(np.ones((4, 3), model.inputs["k"].dtype), name="k")
+    tensor.value = k
+
+
+ENTRANCES = {
+    "run": lambda m, k: tg.run(m.record(4).output, {"x": X, "k": k}),
+    "compile": lambda m, k: tg.compile(m, batch_size=4)({"x": X, "k": k, "y": X[:, :1]}),
+    "predict": lambda m, k: m.predict(X, k),
+    "trace": lambda m, k: m.trace({"x": X, "k": k}),
+    "fit": lambda m, k: fit(m, ({"x": X, "k": k}, X[:, :1]), epochs=1),
+    "evaluate": lambda m, k: tg.evaluate(m, ({"x": X, "k": k}, X[:, :1])),
+    "check_data": lambda m, k: check_data(m, {"x": X, "k": k}, X[:, :1]),
+    "compile_step": lambda m, k: m.compile_step("sgd", 4)({"x": X, "k": k, "y": X[:, :1]}),
+    "training_step": _step,
+    "tensor": lambda m, k: tg.tensor(k, dtype=m.inputs["k"].dtype),
+    "assignment": _assign,
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize("given", [int, float, "uint8", "float16", bool])
+@pytest.mark.parametrize("dtype", ["bool", "int64", "uint8"])
+def test_zeros_and_ones_are_taken_whatever_their_dtype(entrance, given, dtype):
+    ENTRANCES[entrance](model(dtype), np.array([[0, 1, 1]] * 4, given))
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize(
+    ("dtype", "value"),
+    [("bool", 0.5), ("bool", -3), ("bool", 2), ("int64", 1.5), ("int64", 2.0**63), ("uint8", -1), ("uint8", 256.0)],
+)
+def test_other_numbers_are_refused_with_the_number(entrance, dtype, value):
+    takes = "true and false, or 1 and 0" if dtype == "bool" else "whole numbers from"
+    with pytest.raises(tg.TinygraphError, match=f"holds {dtype}, which takes {takes}.*; found {re.escape(str(value))}"):
+        ENTRANCES[entrance](model(dtype), np.array([[0, 1, value]] * 4))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("dtype", ["bool", "int64"])
+def test_what_is_not_finite_is_neither_whole_nor_true(dtype, value):
+    with pytest.raises(tg.TinygraphError, match=f"found {value}"):
+        tg.run(tg.input("k", (1,), dtype), {"k": [value]})
+
+
+def test_large_whole_numbers_are_compared_exactly():
+    leaf = tg.input("k", (1,), "int64")
+    assert tg.run(leaf, {"k": np.array([2**60 + 1])})[0] == 2**60 + 1
+    assert tg.run(leaf, {"k": [-(2.0**63)]})[0] == -(2**63)
+    with pytest.raises(tg.FeedError, match=str(2**63)):
+        tg.run(leaf, {"k": np.array([2**63], "uint64")})
