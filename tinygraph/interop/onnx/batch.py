@@ -1,67 +1,155 @@
-"""What follows the batch: sizes learned from recordings for two sizes of batch, and operations that hold for all."""
+"""What follows the batch: sizes as expressions of the number of samples, found from recordings for several numbers."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import itertools
+import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from tinygraph.graph.op import Op
 from tinygraph.ops.index import Index
 
 Fail = Callable[[str], NoReturn]
-# Two sizes of batch tell what follows the batch and what does not.
-BATCHES = (2, 3)
+# Numbers larger than most that a file compares a size with, as 5 in ``x[:5]``; if not, the second base is tried.
+BASES = (60, 1020)
+# Three numbers show whether a size is proportional; for ``m // 12`` every remainder is needed.
+FEW = (0, 1, 7)
+MANY = (*range(24), 71)
+# What to do about a file that is another for every number of samples.
+FIXING = "fix the number of samples with sizes={'x.0': 8} or --size x.0=8, where x is the input"
+_LARGEST_DIVISOR, _MOST_TIMES = 12, 12
+
+
+class Unknown(Exception):
+    """A size follows no known rule on the recordings at hand."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A size for any number ``m`` of samples: ``times * ((a * m + b) // by) + plus``.
+
+    >>> Rule(2, 1).text("m"), Rule(1, 1, 2).text("m"), Rule(1, 2, 3, 2).text("m")
+    ('2 * m + 1', '(m + 1) // 2', '2 * ((m + 2) // 3)')
+    >>> Rule(1, 1, 2).at(5)
+    3
+    """
+
+    a: int
+    b: int
+    by: int = 1
+    times: int = 1
+    plus: int = 0
+
+    def at(self, m: int) -> int:
+        """Return the size for ``m`` samples."""
+        return self.times * ((self.a * m + self.b) // self.by) + self.plus
+
+    def text(self, batch: str) -> str:
+        """Return the rule as an equation writes it; ``batch`` is how the number of samples is written."""
+        inner = _plus(batch if self.a == 1 else f"{self.a} * {batch}", self.b)
+        if self.by == 1:
+            return inner
+        part = f"{f'({inner})' if self.b else inner} // {self.by}"
+        return _plus(part if self.times == 1 else f"{self.times} * ({part})", self.plus)
+
+
+def _plus(text: str, number: int) -> str:
+    return text + (f" + {number}" if number > 0 else f" - {-number}" if number else "")
 
 
 class Size(int):
-    """A size that follows the batch, ``times`` its size and ``plus``: a number for one batch, an expression for all.
+    """A size that follows the batch: a number for one batch, a rule and an expression for all.
 
-    >>> size = Size(5, 2, 1, "x.shape[0]")
+    >>> size = Size(5, Rule(2, 1), "x.shape[0]")
     >>> size, size + 0
     (2 * x.shape[0] + 1, 5)
     """
 
-    times: int
-    plus: int
+    rule: Rule
     batch: str
 
-    def __new__(cls, number: int, times: int, plus: int, batch: str) -> Size:
-        """Return the size that is ``number`` now; ``batch`` is how the size of the batch is written."""
+    def __new__(cls, number: int, rule: Rule, batch: str) -> Size:
+        """Return the size that is ``number`` now; ``batch`` is how the number of samples is written."""
         size = super().__new__(cls, number)
-        size.times, size.plus, size.batch = times, plus, batch
+        size.rule, size.batch = rule, batch
         return size
 
     def __repr__(self) -> str:
-        text = self.batch if self.times == 1 else f"{self.times} * {self.batch}"
-        return text + (f" + {self.plus}" if self.plus > 0 else f" - {-self.plus}" if self.plus else "")
+        return self.rule.text(self.batch)
 
 
-def followed(ops: Sequence[Op], batches: Sequence[int], batch: str, fail: Fail) -> Op:
-    """Return one operation for those recorded with several sizes of batch: its sizes follow the batch where theirs do."""
+@functools.lru_cache(maxsize=4096)
+def fit(values: tuple[int, ...], batches: tuple[int, ...]) -> Rule | None:
+    """Return the rule that gives ``values`` for ``batches``, or ``None``.
+
+    >>> fit((30, 30, 31), (60, 61, 62))
+    Rule(a=1, b=0, by=2, times=1, plus=0)
+    """
+    slope = (values[-1] - values[0]) / (batches[-1] - batches[0])
+    affine = Rule(round(slope), values[0] - round(slope) * batches[0])
+    if _holds(affine, values, batches):
+        return affine
+    factors = [sign * n for n in range(1, _MOST_TIMES + 1) for sign in (1, -1)]
+    for times, by in itertools.product(factors, range(2, _LARGEST_DIVISOR + 1)):
+        # Sizes are rounded, so the slope between two of them is not exact.
+        a = round(slope * by / times)
+        if a < 1 or math.gcd(a, by) > 1:
+            continue
+        for b in (0, by - 1, *range(1, by - 1)):
+            rule = Rule(a, b, by, times)
+            rule = dataclasses.replace(rule, plus=values[0] - rule.at(batches[0]))
+            if _holds(rule, values, batches):
+                return rule
+    return None
+
+
+def _holds(rule: Rule, values: Sequence[int], batches: Sequence[int]) -> bool:
+    return all(rule.at(m) == value for m, value in zip(batches, values, strict=True))
+
+
+def followed(ops: Sequence[Op], batches: Sequence[int], batch: str) -> Op:
+    """Return one operation for those recorded with several numbers of samples: its sizes follow the batch where theirs do."""
     if any(type(op) is not type(ops[0]) for op in ops):
-        fail("its graph is not the same for every size of batch")
+        raise Unknown
     if all(op == ops[0] for op in ops):
         return ops[0]
-    attributes = {name: common([getattr(op, name) for op in ops], batches, batch, fail) for name in ops[0].attributes()}
+    attributes = {name: common([getattr(op, name) for op in ops], batches, batch) for name in ops[0].attributes()}
     return dataclasses.replace(ops[0], **attributes)  # type: ignore[type-var]
 
 
-def common(values: Sequence[Any], batches: Sequence[int], batch: str, fail: Fail) -> Any:
-    """Return the value of an attribute for every size of batch, given its values for some."""
+def common(values: Sequence[Any], batches: Sequence[int], batch: str) -> Any:
+    """Return the value of an attribute for every number of samples, given its values for some. Raises ``Unknown``."""
     if all(value == values[0] for value in values):
         return values[0]
     if all(dataclasses.is_dataclass(value) for value in values):
         fields = [field.name for field in dataclasses.fields(values[0])]
-        parts = {name: common([getattr(value, name) for value in values], batches, batch, fail) for name in fields}
+        parts = {name: common([getattr(value, name) for value in values], batches, batch) for name in fields}
         return dataclasses.replace(values[0], **parts)
     if all(isinstance(value, tuple) and len(value) == len(values[0]) for value in values):
-        items = [common(several, batches, batch, fail) for several in zip(*values, strict=True)]
+        items = [common(several, batches, batch) for several in zip(*values, strict=True)]
         return Index(items) if isinstance(values[0], Index) else tuple(items)
     if not batch or not all(isinstance(value, int) for value in values):
-        fail("its graph is not the same for every size of batch")
-    (small, large), (one, other) = batches, values
-    times, rest = divmod(other - one, large - small)
-    if rest:
-        fail(f"a size in it is {one} for {small} samples and {other} for {large}, which follows no rule")
-    return Size(one, times, one - times * small, batch)
+        raise Unknown
+    rule = fit(tuple(values), tuple(batches))
+    if rule is None:
+        raise Unknown
+    return Size(values[0], rule, batch)
+
+
+def at(value: Any, m: int) -> Any:
+    """Return an operation, or a value of its attributes, with the sizes that it has for ``m`` samples."""
+    if isinstance(value, Size):
+        return value.rule.at(m)
+    if isinstance(value, tuple):
+        items = [at(item, m) for item in value]
+        return Index(items) if isinstance(value, Index) else tuple(items)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value) if field.init}
+        found = {name: at(part, m) for name, part in fields.items()}
+        changed = {name: part for name, part in found.items() if part is not fields[name]}
+        return dataclasses.replace(value, **changed) if changed else value
+    return value

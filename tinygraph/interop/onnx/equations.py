@@ -11,11 +11,14 @@ import numpy as np
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import lay_out
-from tinygraph.interop.onnx.batch import Fail, Size, common, followed
+from tinygraph.interop.onnx.batch import FIXING, Fail, Rule, Size, Unknown, common, followed
 from tinygraph.interop.onnx.importer import Imported
 from tinygraph.interop.onnx.names import Labels, Names
 from tinygraph.interop.onnx.tensors import Array
 from tinygraph.ops.activation import Softmax
+from tinygraph.ops.elementwise import identity
+from tinygraph.ops.index import Index, Slice
+from tinygraph.ops.indexing import Getitem
 from tinygraph.ops.shape import BroadcastTo, Reshape
 
 
@@ -24,6 +27,8 @@ class Written:
     """A graph as equations, with the arrays that its parameters and its state hold, and what inputs and outputs are called.
 
     ``next`` are the expressions by which the state moves in training; ``logits`` is what a softmax at the end is of.
+    ``template`` are the outputs of the graph that the equations write, ``leaves`` the file's names for its inputs and
+    weights, and ``follows`` its constants that are another number for each number of samples.
     """
 
     names: Names
@@ -34,16 +39,19 @@ class Written:
     state: dict[str, Array] = field(default_factory=dict)
     next: dict[str, str] = field(default_factory=dict)
     logits: str = ""
+    template: list[Tensor] = field(default_factory=list)
+    leaves: dict[Tensor, str] = field(default_factory=dict)
+    follows: dict[Tensor, Rule] = field(default_factory=dict)
 
 
 def written(recordings: Sequence[Imported], batches: Sequence[int], proto: Any, fail: Fail) -> Written:
-    """Return what was recorded for one size of batch, or for two, as equations that hold for every size.
+    """Return what was recorded for one number of samples, or for several, as equations that hold for every number.
 
-    ``proto`` is the graph of the file, which says what values are called.
+    ``proto`` is the graph of the file, which says what values are called. Raises ``Unknown`` where a size follows no rule.
     """
     graphs = [Graph(list(recording.outputs.values())) for recording in recordings]
     if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
-        fail("its graph is not the same for every size of batch; give its inputs fixed sizes")
+        raise Unknown
     known = set(graphs[0].nodes)
     labels = Labels(proto, [name for x, (name, inner) in recordings[0].names.items() if x in known and not inner])
     writer = _Writer(recordings, batches, labels, fail)
@@ -73,10 +81,11 @@ class _Writer:
             if node in self.copies:
                 continue
             self.copies[node] = self._leaf(nodes, numbers.get(node)) if node.op is None else self._node(nodes)
-        outputs = {name: self.copies[node] for name, node in self.imported.outputs.items()}
+        outputs = {name: self._output(self.copies[node]) for name, node in self.imported.outputs.items()}
         for name, copy in outputs.items():
             copy.name = copy.name or self.names.new(name)
             self.written.outputs[name] = copy.name
+        self.written.template = list(outputs.values())
         self._follow()
         last = next(iter(outputs.values()))
         if isinstance(last.op, Softmax):
@@ -85,6 +94,12 @@ class _Writer:
         lines = lay_out(graph.nodes, graph.outputs, digits=self.numbers.get).equations
         self.written.equations = "\n".join(f"{e.label} = {e.expression}" for e in lines if e.expression)
         return self.written
+
+    def _output(self, copy: Tensor) -> Tensor:
+        """Return an output as a result of an equation, which an input that is handed on is not."""
+        if copy.op is not None:
+            return copy
+        return Tensor("node", identity.op(), (copy,), None, copy.shape, copy.dtype, None)
 
     def _leaf(self, nodes: Sequence[Tensor], number: str | None) -> Tensor:
         leaf = nodes[0]
@@ -95,6 +110,7 @@ class _Writer:
         label = name if weight is None or weight.reader is None else self.labels.of_weight(name, weight.reader)
         copy = Tensor("input", None, (), None, leaf.shape, leaf.dtype, self.names.new(label))
         assert copy.name is not None
+        self.written.leaves[copy] = name
         if leaf.kind in ("parameter", "state"):
             arrays = self.written.parameters if leaf.kind == "parameter" else self.written.state
             values = [recording.weights[name].array for recording in self.recordings]
@@ -108,11 +124,14 @@ class _Writer:
     def _constant(self, values: Sequence[Array], number: str | None) -> Tensor:
         """Return a number as it is, and an array as state; one number for each sample is spread over the batch."""
         shapes = [value.shape for value in values]
-        spread = len(set(shapes)) > 1 and all((value == values[0].flat[0]).all() for value in values)
-        kept = values[0].flat[0] if spread else values[0]
+        first = values[0].flat[0] if values[0].size else np.zeros((), values[0].dtype)[()]
+        # No file of weights holds an array without elements, so one is a number that is spread over no places.
+        spread = not values[0].size or (len(set(shapes)) > 1 and all((value == first).all() for value in values))
+        if not spread and number is not None and not all(_same(value, values[0]) for value in values):
+            return self._following(values)
         if not spread:
             self._check_same(values)
-        copy = Tensor("constant", value=np.asarray(kept))
+        copy = Tensor("constant", value=np.asarray(first if spread else values[0]))
         if number is not None:
             self.numbers[copy] = number
             return copy
@@ -120,21 +139,36 @@ class _Writer:
         self.written.state[copy.name] = copy.value
         if not spread:
             return copy
-        to = common(shapes, self.batches, self.batch, self.fail)
+        to = common(shapes, self.batches, self.batch)
         return Tensor("node", BroadcastTo(to), (copy,), None, shapes[0], copy.dtype, None)
+
+    def _following(self, values: Sequence[Array]) -> Tensor:
+        """Return a whole number that follows the batch, as ``x.shape[0]`` in a mean that the file computes by a sum."""
+        numbers = [value.flat[0].item() for value in values]
+        if any(value.size != 1 for value in values) or any(number != int(number) for number in numbers):
+            self._check_same(values)
+        size = common([int(number) for number in numbers], self.batches, self.batch)
+        copy = Tensor("constant", value=np.asarray(values[0]))
+        self.written.follows[copy] = size.rule
+        self.numbers[copy] = f"({size!r})" if " " in repr(size) else repr(size)
+        return copy
 
     def _check_same(self, values: Sequence[Array]) -> None:
         if not all(_same(value, values[0]) for value in values):
-            self.fail("a number in it is computed from the size of the batch; give its inputs fixed sizes")
+            self.fail(f"numbers in it are computed from the number of samples; {FIXING}")
 
     def _node(self, nodes: Sequence[Tensor]) -> Tensor:
         node = nodes[0]
-        op = followed([each.op for each in nodes if each.op is not None], self.batches, self.batch, self.fail)
+        op = followed([each.op for each in nodes if each.op is not None], self.batches, self.batch)
         if isinstance(op, Reshape) and isinstance(op.to, tuple) and any(isinstance(size, Size) for size in op.to):
-            # One size that follows the batch need not be written; the others are known.
-            to = common([each.shape for each in nodes], self.batches, self.batch, self.fail)
-            if sum(isinstance(size, Size) for size in to) == 1:
+            # One size that is proportional to the batch need not be written; the others are known.
+            to = common([each.shape for each in nodes], self.batches, self.batch)
+            if [size.rule.by for size in to if isinstance(size, Size)] == [1]:
                 op = Reshape(tuple(-1 if isinstance(size, Size) else size for size in to))
+        if isinstance(op, Getitem):
+            op = _without_ends(op, nodes)
+            if not op.index:
+                return self.copies[node.inputs[0]]
         name = self.imported.names.get(node)
         inputs = tuple(self.copies[x] for x in node.inputs)
         label = self.names.new(self.labels.of(*name)) if name else None
@@ -150,6 +184,22 @@ class _Writer:
             x.name = x.name or self.names.new("x")
             momentum = "" if weight.momentum == 0.1 else f", momentum={weight.momentum!r}"
             self.written.next[name] = f"{weight.statistic}({name}, {x.name}{momentum})"
+
+
+def _without_ends(op: Getitem, nodes: Sequence[Tensor]) -> Getitem:
+    """Return an index without sizes that are the ends of their axes; an empty one where it takes everything."""
+    parts = list(op.index)
+    for axis, part in enumerate(parts):
+        if not isinstance(part, Slice):
+            break
+        ends = [
+            (each.op.index[axis].stop, each.inputs[0].shape[axis]) for each in nodes if isinstance(each.op, Getitem)
+        ]
+        if isinstance(part.stop, Size) and all(stop >= size for stop, size in ends):
+            parts[axis] = Slice(part.start, None, part.step)
+    while parts and parts[-1] == Slice(None, None, None):
+        parts.pop()
+    return Getitem(Index(parts))
 
 
 def _same(a: Array, b: Array) -> bool:

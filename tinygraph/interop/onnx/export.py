@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,11 @@ from tinygraph.graph.apply import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx import export_layers, export_moves
-from tinygraph.interop.onnx.batch import BATCHES, followed
+from tinygraph.interop.onnx.batch import BASES, FEW, MANY, Size, Unknown, common, followed
 from tinygraph.interop.onnx.exports import EXPORTS
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import NUMBERS, proto_of
+from tinygraph.interop.onnx.verify import agrees
 from tinygraph.interop.onnx.writer import OPSET, PRODUCER, Step, Writer
 from tinygraph.model.model import Model
 from tinygraph.ops.normalization import BatchNorm
@@ -45,13 +46,70 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
     """Return a model as ONNX's own message, checked by ONNX's own checker."""
     if loss and model.loss is None:
         raise OnnxError(f"model {model.name!r} declares no loss")
-    batches = BATCHES if model.batch is None else (model.batch,)
-    with whole():
-        recordings = [model.record_anew(count, partial=not loss) for count in batches]
-    outputs = [[r.output, r.loss] if loss and r.loss is not r.output else [r.output] for r in recordings]
-    graphs = [Graph([tensor for tensor in each if tensor is not None]) for each in outputs]
     told = {"name": model.name, "title": model.title, "output": model.output}
-    return _proto(graphs, batches, told | ({"loss": str(model.loss)} if loss else {}))
+    told |= {"loss": str(model.loss)} if loss else {}
+
+    def graph(count: int) -> Graph:
+        with whole():
+            recording = model.record_anew(count, partial=not loss)
+        named = [recording.output, recording.loss if loss and recording.loss is not recording.output else None]
+        return Graph([tensor for tensor in named if tensor is not None])
+
+    if model.batch is not None:
+        return _proto([graph(model.batch)], [model.batch], told)
+    for batches in ([BASES[0] + step for step in steps] for steps in (FEW, MANY)):
+        graphs = [graph(count) for count in batches]
+        try:
+            _verify(graphs, batches, graph)
+        except Unknown:
+            continue
+        return _proto(graphs, batches, told)
+    raise OnnxError(
+        f"model {model.name!r} cannot be written as ONNX: its sizes follow the batch by no rule that is known"
+    )
+
+
+def _verify(graphs: Sequence[Graph], batches: Sequence[int], graph: Callable[[int], Graph]) -> None:
+    """Raise ``Unknown`` unless operations whose sizes follow the batch are those of the model for other numbers too."""
+    batch = _batch_of(graphs)
+    copies: dict[Tensor, Tensor] = {}
+    numbers = {}
+    for nodes in _side_by_side(graphs):
+        node = copies[nodes[0]] = nodes[0]
+        if node.op is not None:
+            op = followed([each.op for each in nodes if each.op is not None], batches, batch)
+            inputs = tuple(copies[x] for x in node.inputs)
+            copies[node] = Tensor("node", op, inputs, None, node.shape, node.dtype, node.name)
+        elif node.kind == "constant" and (size := _following(nodes, batches, batch)) is not None:
+            numbers[node] = size.rule
+    names = {x: x.name for x in graphs[0].nodes if x.op is None and x.name}
+    for count in (1, 2, 3, 8, 16 * BASES[0]):
+        one = graph(count)
+        if not agrees([copies[x] for x in graphs[0].outputs], names, numbers, list(one.outputs), one.inputs, count):
+            raise Unknown
+
+
+def _side_by_side(graphs: Sequence[Graph]) -> Iterator[tuple[Tensor, ...]]:
+    """Yield the nodes of graphs that differ in sizes alone. Raises ``Unknown`` for others."""
+    if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
+        raise Unknown
+    return zip(*(graph.nodes for graph in graphs), strict=True)
+
+
+def _following(nodes: Sequence[Tensor], batches: Sequence[int], batch: str) -> Size | None:
+    """Return the size that a constant is, where it follows the batch, as in ``x / x.shape[0]``."""
+    if all(node.value.tobytes() == nodes[0].value.tobytes() for node in nodes):
+        return None
+    if any(node.size != 1 or node.value.item() != int(node.value.item()) for node in nodes):
+        raise Unknown
+    size: Size = common([int(node.value.item()) for node in nodes], batches, batch)
+    return size
+
+
+def _batch_of(graphs: Sequence[Graph]) -> str:
+    """Return the input whose first axis is the batch, or nothing where no size follows it."""
+    pairs = graphs[0].inputs.items() if len(graphs) > 1 else ()
+    return next((name for name, x in pairs if x.shape != graphs[1].inputs[name].shape), "")
 
 
 def proto_of_graph(what: Graph | Tensor) -> Any:
@@ -85,25 +143,28 @@ def _kept(graph: Graph) -> list[str]:
 
 
 def _written(graphs: Sequence[Graph], batches: Sequence[int]) -> tuple[Writer, dict[Tensor, str]]:
-    """Return the nodes of a graph recorded for one size of batch or two, and what its tensors are called."""
+    """Return the nodes of a graph recorded for one number of samples or several, and what its tensors are called."""
     first = graphs[0]
-    growing = len(graphs) > 1
-    batch_of = next((n for n, x in first.inputs.items() if growing and x.shape != graphs[1].inputs[n].shape), "")
     outputs = {tensor: tensor.name for tensor in first.outputs if tensor.name}
     kept = [x.name for x in first.nodes if x.op is None and x.kind != "constant" and x.name]
-    writer = Writer([*kept, *outputs.values()], batch_of)
+    writer = Writer([*kept, *outputs.values()], _batch_of(graphs))
     names: dict[Tensor, str] = {}
-    for nodes in zip(*(graph.nodes for graph in graphs), strict=True):
+    for nodes in _side_by_side(graphs):
         node = nodes[0]
         if node.op is None:
-            names[node] = _leaf(writer, node)
+            names[node] = _leaf(writer, nodes, batches)
             continue
         names[node] = _node(writer, nodes, batches, [names[x] for x in node.inputs], outputs.get(node))
     return writer, names
 
 
-def _leaf(writer: Writer, node: Tensor) -> str:
+def _leaf(writer: Writer, nodes: Sequence[Tensor], batches: Sequence[int]) -> str:
+    node = nodes[0]
     if node.kind == "constant":
+        size = _following(nodes, batches, writer.batch_of)
+        if size is not None:
+            number = writer.cast(writer.whole([size]), node.dtype)
+            return writer.node("Reshape", number, writer.whole(node.shape))
         return writer.array(node.value, "value" if node.size <= 64 else "constant")
     assert node.name is not None
     if node.kind != "input":
@@ -117,7 +178,7 @@ def _node(writer: Writer, nodes: Sequence[Tensor], batches: Sequence[int], names
     def fail(why: str) -> Any:
         raise OnnxError(f"{node.describe()} cannot be written as ONNX: {why}")
 
-    op = followed([each.op for each in nodes if each.op is not None], batches, writer.batch_of, fail)
+    op = followed([each.op for each in nodes if each.op is not None], batches, writer.batch_of)
     if op.name not in EXPORTS:
         fail(f"ONNX has no operator for {op.name!r}{nearest(op.name, EXPORTS)} (docs/onnx.md says which have)")
     made = EXPORTS[op.name](Step(writer, op, node, names))
@@ -132,7 +193,8 @@ def _value(tensors: Sequence[Tensor], name: str) -> Any:
     first = tensors[0]
     sizes: list[int | str | None] = [int(size) for size in first.shape]
     if len(tensors) > 1:
-        for axis, (small, large) in enumerate(zip(first.shape, tensors[1].shape, strict=True)):
-            if small != large:
-                sizes[axis] = _BATCH if (small, large) == BATCHES else None
+        counts = [BASES[0] + step for step in FEW]
+        for axis, found in enumerate(zip(*(tensor.shape for tensor in tensors[: len(FEW)]), strict=True)):
+            if len(set(found)) > 1:
+                sizes[axis] = _BATCH if list(found) == counts else None
     return package("onnx.helper").make_tensor_value_info(name, NUMBERS[first.dtype], sizes)

@@ -66,6 +66,8 @@ class Imported:
     outputs: dict[str, Value]
     weights: dict[str, Weight]
     names: dict[Tensor, tuple[str, str]] = field(default_factory=dict)
+    leaves: Mapping[str, Value] = field(default_factory=dict)
+    known: Mapping[str, Value] = field(default_factory=dict)
 
 
 def nodes_of(file: File, outputs: Iterable[str]) -> list[Node]:
@@ -162,11 +164,15 @@ def _as_declared(file: File, value: Any) -> Tensor:
 class Importer:
     """The work of one import: ``leaves`` are values or tensors for the graph's inputs, by name.
 
-    ``dtype`` takes the place of float16 and float32 wherever the file speaks of them.
+    ``dtype`` takes the place of float16 and float32 wherever the file speaks of them. ``any_batch`` says that what is
+    recorded shall hold for any number of samples.
     """
 
-    def __init__(self, file: File, leaves: Mapping[str, Value], dtype: np.dtype[Any] | None = None) -> None:
-        self.file, self.dtype = file, dtype
+    def __init__(
+        self, file: File, leaves: Mapping[str, Value], dtype: np.dtype[Any] | None = None, any_batch: bool = False
+    ) -> None:
+        self.file, self.dtype, self.any_batch = file, dtype, any_batch
+        self.leaves = leaves
         self.values: dict[str, Value] = dict(leaves)
         self.weights: dict[str, Weight] = {}
         self.names: dict[Tensor, tuple[str, str]] = {}
@@ -182,7 +188,13 @@ class Importer:
         for node in nodes:
             self._do(node)
         outputs = {name: self._tensor(self.values[name]) for name in names}
-        return Imported(outputs, {w.name: w for w in self.weights.values() if w.tensor is not None}, self.names)
+        return Imported(
+            outputs,
+            {w.name: w for w in self.weights.values() if w.tensor is not None},
+            self.names,
+            self.leaves,
+            self.values,
+        )
 
     def _read_initializers(self, outputs: Iterable[str], nodes: Iterable[Node]) -> None:
         needed = set(outputs).union(*(names_read(node.proto) for node in nodes))
@@ -190,11 +202,10 @@ class Importer:
         kept = told.get(STATE, "").split()
         for tensor in self.file.proto.graph.initializer:
             if tensor.name in needed and tensor.name not in self.values:
-                self._read(tensor.name, self.file.array(tensor), tensor.name in kept)
+                self._read(tensor.name, self.file.array(tensor, self._typed), tensor.name in kept)
 
     def _read(self, name: str, array: Array, kept: bool = False) -> None:
         """Note an array of the file; ``kept`` is one that is not learned."""
-        array = self._typed(array)
         self._keep(name, array, weight=not (kept or is_invented_number(name, array.size) or _is_mask(array)))
 
     def _typed(self, array: Array) -> Array:
@@ -263,7 +274,8 @@ class Importer:
         """Compute the branch that a condition chooses, as if its nodes stood in the place of the node."""
         graph = chosen(node, condition)
         for tensor in graph.initializer:
-            self._read(tensor.name, array_of(tensor, self.file.folder, lambda why: node.fail(f"initializer {why}")))
+            array = array_of(tensor, self.file.folder, lambda why: node.fail(f"initializer {why}"))
+            self._read(tensor.name, self._typed(array))
         parts = nodes_in(graph, node)
         _check_known(parts)
         for part in parts:
@@ -300,7 +312,9 @@ class Importer:
         weight.momentum = float(str(np.float32(1 - node.number("momentum", 0.9))))
 
     def _folded(self, node: Node, rule: Callable[..., Any], arrays: list[Value]) -> Any:
-        """Compute on arrays. What small ones can grow to is found out from shapes first."""
+        """Compute on arrays, once for all recordings. What small ones can grow to is found out from shapes first."""
+        if node.folded is not None and all(a is b for a, b in zip(arrays, node.folded[0], strict=True)):
+            return node.folded[1]
         places = OPERATORS[node.op_type].constants
         sizes = [x.size for x in arrays if x is not None]
         if math.prod(sizes) > MOST_ELEMENTS:
@@ -312,7 +326,9 @@ class Importer:
             for result in trial if isinstance(trial, tuple) else (trial,):
                 node.checked_size(result.shape)
         results = self._called(node, rule, arrays)
-        return tuple(map(self._typed, results)) if isinstance(results, tuple) else self._typed(results)
+        found = tuple(map(self._typed, results)) if isinstance(results, tuple) else self._typed(results)
+        node.folded = (arrays, found)
+        return found
 
     def _spend(self, node: Node, results: tuple[Value, ...]) -> None:
         """Keep account of what is computed without data."""
@@ -321,7 +337,7 @@ class Importer:
             node.fail(f"what the file computes without data grows beyond {2 * MOST_ELEMENTS:,} elements")
 
     def _called(self, node: Node, rule: Callable[..., Any], operands: list[Value]) -> Any:
-        node.real = self.dtype
+        node.real, node.any_batch = self.dtype, self.any_batch
         node.called = {}
         try:
             with np.errstate(all="ignore"):

@@ -15,9 +15,9 @@ import numpy.typing as npt
 from tinygraph.errors import ModelError, OnnxError, listing, nearest
 from tinygraph.graph.registry import OPERATIONS, is_operation
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.batch import BATCHES
 from tinygraph.interop.onnx.branches import names_read
 from tinygraph.interop.onnx.equations import Written, written
+from tinygraph.interop.onnx.follow import equations_for_any
 from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, nodes_of
 from tinygraph.interop.onnx.node import Node, Parts
 from tinygraph.interop.onnx.read import File, read
@@ -78,11 +78,16 @@ def declared_in(
     kind = None if dtype is None else np.dtype(dtype)
     shapes = _shapes(file, nodes, dict(sizes or {}), kind)
     batch = _fixed_batch(shapes)
-    batches = BATCHES if batch is None else (batch,)
-    recordings = [_recorded(file, shapes, count, wanted, nodes, kind) for count in batches]
-    text = written(recordings, batches, file.proto.graph, file.fail)
+
+    def record(count: int) -> Imported:
+        return _recorded(file, shapes, count, wanted, nodes, kind, batch is None)
+
+    if batch is None:
+        text = equations_for_any(record, nodes, file.proto.graph, file.fail)
+    else:
+        text = written([record(batch)], [batch], file.proto.graph, file.fail)
     added = loss is not None and loss not in outputs
-    labels = _add_loss(file, text, loss or "", chosen, recordings[0], batch) if added else {}
+    labels = _add_loss(file, text, loss or "", chosen, batch) if added else {}
     tables = _tables(file, told, text, shapes, batch, labels)
     tables["model"] |= {"output": text.outputs[chosen], "loss": text.outputs[loss] if loss is not None else False}
     return Declared(tables, {**text.parameters, **text.state})
@@ -148,6 +153,7 @@ def _recorded(
     outputs: list[str],
     nodes: list[Node],
     dtype: np.dtype[Any] | None,
+    any_batch: bool,
 ) -> Imported:
     leaves = {
         name: Tensor(
@@ -161,7 +167,7 @@ def _recorded(
         )
         for name, shape in shapes.items()
     }
-    imported = Importer(file, leaves, dtype).outputs(outputs, nodes)
+    imported = Importer(file, leaves, dtype, any_batch).outputs(outputs, nodes)
     for name, value in imported.outputs.items():
         if isinstance(value, Parts):
             file.fail(f"the output {name!r} is a sequence, and a model gives one tensor")
@@ -227,17 +233,14 @@ def _kept(array: Array, dtype: str) -> dict[str, Any]:
     return {} if array.dtype.name == dtype else {"dtype": array.dtype.name}
 
 
-def _add_loss(
-    file: File, text: Written, loss: str, output: str, recorded: Imported, batch: int | None
-) -> dict[str, Any]:
+def _add_loss(file: File, text: Written, loss: str, output: str, batch: int | None) -> dict[str, Any]:
     """Put a loss behind the output, and return the table of the labels that it takes."""
     losses = [name for name, function in OPERATIONS.items() if function.op.family == "loss" and _is_loss(name)]
     if not is_operation(loss) or not _is_loss(loss):
         outputs = [value.name for value in file.proto.graph.output]
         close = nearest(loss, [*outputs, *losses])
         file.fail(f"the loss {loss!r} is neither an output ({listing(outputs)}) nor one of {listing(losses)}{close}")
-    tensor = recorded.outputs[output]
-    assert isinstance(tensor, Tensor)
+    tensor = text.template[0]
     shape, dtype, given = list(tensor.shape[1:]), tensor.dtype.name, text.outputs[output]
     if loss == "cross_entropy":
         shape, dtype, given = shape[:-1], "int64", text.logits or given

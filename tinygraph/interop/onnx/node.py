@@ -65,6 +65,10 @@ class Node:
         # Tensors that a rule gives a name to, after that of the node, and the steps that it writes out.
         self.called: dict[Tensor, str] = {}
         self.steps = 0
+        # Whether what is recorded shall hold for any number of samples.
+        self.any_batch = False
+        # The arrays that it was computed on, and the results.
+        self.folded: tuple[list[Value], Any] | None = None
 
     @cached_property
     def attributes(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Set
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -33,10 +33,11 @@ class File:
     opset: int
     arrays: dict[str, Array] = field(default_factory=dict)
 
-    def array(self, tensor: Any) -> Array:
-        """Return an initializer as an array, read once."""
+    def array(self, tensor: Any, typed: Callable[[Array], Array]) -> Array:
+        """Return an initializer as an array in the dtype that ``typed`` gives it, read once."""
         if tensor.name not in self.arrays:
-            self.arrays[tensor.name] = array_of(tensor, self.folder, lambda why: self.fail(f"initializer {why}"))
+            array = array_of(tensor, self.folder, lambda why: self.fail(f"initializer {why}"))
+            self.arrays[tensor.name] = typed(array)
         return self.arrays[tensor.name]
 
     def fail(self, why: str) -> NoReturn:

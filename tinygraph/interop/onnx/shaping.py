@@ -19,6 +19,9 @@ from tinygraph.ops import ranking as rk
 from tinygraph.ops import shape as sh
 from tinygraph.ops.cast import cast
 
+# Exporters write ends beyond this for the end of an axis.
+_FAR = 2**31 - 1
+
 
 def whole(n: Node, x: Value, what: str) -> list[int]:
     """Return whole numbers that must be known when the graph is recorded."""
@@ -178,7 +181,9 @@ def slice_(
         axis = n.axis(place, x)
         if step == 0:
             n.fail("a step must not be 0")
-        index[axis] = _span(start, end, step, x.shape[axis])
+        # The end of an axis that follows the batch is its end for some numbers of samples alone.
+        size = max(x.shape[axis], _FAR) if n.any_batch and axis == 0 and step > 0 else x.shape[axis]
+        index[axis] = _span(start, end, step, size)
     while index and index[-1] == slice(None):
         index.pop()
     return ix.getitem(x, tuple(index)) if index else x

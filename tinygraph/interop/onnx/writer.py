@@ -82,8 +82,18 @@ class Writer:
     def _size(self, size: int, batch: str) -> str:
         if not isinstance(size, Size):
             return self.array(np.asarray([size], np.int64))
-        times = batch if size.times == 1 else self.node("Mul", batch, self.array(np.asarray([size.times], np.int64)))
-        return self.node("Add", times, self.array(np.asarray([size.plus], np.int64))) if size.plus else times
+        rule, size_now = size.rule, batch
+        steps = (
+            ("Mul", rule.a, 1),
+            ("Add", rule.b, 0),
+            ("Div", rule.by, 1),
+            ("Mul", rule.times, 1),
+            ("Add", rule.plus, 0),
+        )
+        for operator, number, nothing in steps:
+            if number != nothing:
+                size_now = self.node(operator, size_now, self.array(np.asarray([number], np.int64)))
+        return size_now
 
     def number(self, value: float, like: Tensor) -> str:
         """Write a number in the dtype of a tensor."""
