@@ -25,7 +25,10 @@ def whole(name, *numbers):
     return numpy_helper.from_array(np.asarray(numbers, np.int64), name)
 
 
-NUMBERS = [whole(name, number) for name, number in (("0", 0), ("1", 1), ("2", 2), ("-1", -1), ("5", 5), ("far", 2**62))]
+NUMBERS = [
+    whole(name, number)
+    for name, number in (("0", 0), ("1", 1), ("2", 2), ("-1", -1), ("5", 5), ("8", 8), ("far", 2**62))
+]
 SIZE = node("Shape", "x", "m", start=0, end=1)
 HALF = [SIZE, node("Div", "m 2", "half")]
 
@@ -93,7 +96,7 @@ FOLLOWED = {
     "first half": [*HALF, node("Slice", "x 0 half 0", "y")],
     "second half": [*HALF, node("Slice", "x half far 0", "y")],
     "from the end": [*HALF, node("Neg", "half", "back"), node("Slice", "x back far 0", "y")],
-    "rows of pairs": [*HALF, node("Concat", "half -1", "to", axis=0), node("Reshape", "x to", "y", allowzero=1)],
+    "rows of pairs": [*HALF, node("Concat", "half 8", "to", axis=0), node("Reshape", "x to", "y", allowzero=1)],
     "at most five": [node("Slice", "x 0 5 0", "y")],
     "min(m, 5)": [SIZE, node("Min", "m 5", "count"), node("Slice", "x 0 count 0", "y")],
     "all but one": [node("Slice", "x 1 far 0", "y")],
