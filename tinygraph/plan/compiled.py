@@ -19,7 +19,7 @@ from tinygraph.plan.node import Node, topological
 from tinygraph.plan.passes import prepared
 from tinygraph.plan.program import Blueprint, Program, aligned_bytes
 from tinygraph.plan.samples import Behaviour, Each, analyse
-from tinygraph.plan.threads import Held, blas_on_one_thread, run_all
+from tinygraph.plan.threads import Held, Renewed, blas_on_one_thread, run_all
 from tinygraph.plan.tiles import Split, Tile, split
 
 Values = Mapping[Tensor, Array]
@@ -33,7 +33,7 @@ LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
 LEAST_SECONDS = 2e-3
 
 
-class Compiled:
+class Compiled(Renewed):
     """A graph's nodes as programs. ``samples`` are the leaves whose first axis is the batch, of ``count`` samples.
 
     ``run`` may be called from any thread; calls wait for one another.
@@ -42,9 +42,13 @@ class Compiled:
     def __init__(self, graph: Graph, samples: Sequence[Tensor], count: int, threads: int) -> None:
         self.graph = graph
         self.count = count
-        self._lock = threading.Lock()
         with _no_collection:
             self._build(samples, threads)
+        super().__init__()
+
+    def renew(self) -> None:
+        """Make the lock of the runs; a run that another process has begun is no run of this one."""
+        self._lock = threading.Lock()
 
     def _build(self, samples: Sequence[Tensor], threads: int) -> None:
         graph, count = self.graph, self.count
@@ -230,6 +234,7 @@ class Tiled:
         }
         self.lanes = [self._lane(ranges, given) for ranges in _dealt(sizes, threads)]
         self.after = self._program(cut.after, given | self.lanes[0].totals)
+        self._has_run = False
 
     @staticmethod
     def _program(outputs: Sequence[Node], given: Mapping[Node, Array]) -> Program:
@@ -291,6 +296,12 @@ class Tiled:
         self._fill(values)
         self.before.run()
         results = {node: np.empty(node.shape, node.dtype) for node in self.cut.each}
+        if not self._has_run and len(self.lanes) > 1:
+            # What an operation imports when it first runs, it imports in the caller's thread and no other: a thread that
+            # imports while the process ends, or while another thread imports, can wait for ever.
+            lane = self.lanes[0]
+            lane.fill(values, *lane.ranges[0]).program.run()
+        self._has_run = True
         run_all([_bound(lane, values, results) for lane in self.lanes])
         for node, total in self.lanes[0].totals.items():
             for lane in self.lanes[1:]:

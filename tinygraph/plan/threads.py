@@ -5,9 +5,12 @@ from __future__ import annotations
 import functools
 import os
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
+
+from threadpoolctl import ThreadpoolController
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.attributes import whole
@@ -43,8 +46,40 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-class Held(Generic[T]):
-    """A state of the whole process that lasts while anyone asks for it: the first to come takes, the last to leave gives back.
+class Renewed:
+    """What holds a lock, and gets a new one in a process that is forked off: no thread is there to release the old one.
+
+    A subclass makes in ``renew`` what a process must not inherit.
+
+    >>> class Counter(Renewed):
+    ...     def renew(self):
+    ...         self.lock = threading.Lock()
+    >>> Counter().lock.locked()
+    False
+    """
+
+    _living: ClassVar[weakref.WeakSet[Renewed]] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        self.renew()
+        self._living.add(self)
+
+    def renew(self) -> None:
+        """Make locks, for this process alone."""
+        raise NotImplementedError
+
+    @classmethod
+    def renew_all(cls) -> None:
+        for each in list(cls._living):
+            each.renew()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=Renewed.renew_all)
+
+
+class Held(Renewed, Generic[T]):
+    """A state of the process that lasts while any thread needs it: the first takes it, the last gives it back.
 
     >>> quiet = Held(lambda: print("taken"), lambda taken: print("given back"))
     >>> with quiet, quiet:
@@ -55,28 +90,32 @@ class Held(Generic[T]):
 
     def __init__(self, take: Callable[[], T], give_back: Callable[[T], object]) -> None:
         self._take, self._give_back = take, give_back
-        self._lock = threading.Lock()
-        self._holders = 0
+        self._holders: list[int] = []
         self._taken: list[T] = []
+        super().__init__()
+
+    def renew(self) -> None:
+        """Forget the threads of the parent process."""
+        self._lock = threading.Lock()
+        self._holders = [thread for thread in self._holders if thread == threading.get_ident()]
+        if not self._holders and self._taken:
+            self._give_back(self._taken.pop())
 
     def __enter__(self) -> None:
         with self._lock:
             if not self._holders:
                 self._taken = [self._take()]
-            self._holders += 1
+            self._holders.append(threading.get_ident())
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
-            self._holders -= 1
+            self._holders.remove(threading.get_ident())
             if not self._holders:
                 self._give_back(self._taken.pop())
 
 
 @functools.cache
 def _blas_libraries() -> list[Any]:
-    # Imported late: it looks through every library of the process.
-    from threadpoolctl import ThreadpoolController
-
     libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
     return libraries
 
@@ -108,21 +147,21 @@ def _to_several_threads(before: list[tuple[Any, int]]) -> None:
 blas_on_one_thread = Held(_to_one_thread, _to_several_threads)
 
 
-class _Pool:
+class _Pool(Renewed):
     """Threads that wait for work, made when first needed, again in a process that was forked off."""
 
-    def __init__(self) -> None:
+    def renew(self) -> None:
+        """Leave the threads to the process that made them."""
         self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._size = 0
-        self._process = 0
 
-    def submit(self, jobs: Sequence[Callable[[], None]], threads: int) -> list[Future[None]]:
+    def submit(self, job: Callable[[], None], threads: int) -> Future[None]:
         with self._lock:
-            if self._executor is None or self._size < threads or self._process != os.getpid():
+            if self._executor is None or self._size < threads:
                 self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tinygraph")
-                self._size, self._process = threads, os.getpid()
-            return [self._executor.submit(job) for job in jobs]
+                self._size = threads
+            return self._executor.submit(job)
 
 
 _pool = _Pool()
@@ -137,11 +176,20 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
     [1, 2]
     """
     first, *others = jobs
-    futures = _pool.submit(others, len(others)) if others else []
+    futures: list[Future[None]] = []
     try:
+        futures.extend(_pool.submit(job, len(others)) for job in others)
         first()
     finally:
-        # Nobody may leave while others still write into arrays that are not theirs alone.
-        wait(futures)
+        _wait_for(futures)
     for future in futures:
         future.result()
+
+
+def _wait_for(futures: Sequence[Future[None]]) -> None:
+    """Wait until all have ended, through Ctrl-C too: nobody may leave while others write into arrays that are shared."""
+    try:
+        wait(futures)
+    except KeyboardInterrupt:
+        _wait_for(futures)
+        raise
