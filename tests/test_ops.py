@@ -598,7 +598,7 @@ def test_an_unknown_attribute_is_refused_by_name(name: str) -> None:
 
 
 def test_an_unknown_attribute_comes_with_the_nearest() -> None:
-    with pytest.raises(tg.AttributeValueError, match="did you mean 'stride'"):
+    with pytest.raises(tg.AttributeValueError, match="here it is called 'stride'"):
         tg.conv2d(np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2)), strides=2)
 
 

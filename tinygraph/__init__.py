@@ -133,3 +133,10 @@ from tinygraph.plan import Plan, compile
 from tinygraph.train import SGD, Adam, Data, History, TrainingInterrupted, evaluate, fit, load_data, update_equations
 
 __version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    """Raise the ``AttributeError`` that says what a name of another framework is called here."""
+    from tinygraph.graph.protocols import attribute_hint
+
+    raise AttributeError(f"tinygraph has no {name!r}{attribute_hint(name)}", name=name)

@@ -122,6 +122,7 @@ _ELSEWHERE = {
     "rate": "p prob drop_prob",
     "slope": "negative_slope alpha",
     "stride": "strides subsample",
+    "to": "shape newshape",
     "window": "kernel_size kernel_shape pool_size ksize size",
     # initializers and optimizers
     "constant": "const fill full",
@@ -141,7 +142,9 @@ for _here, _others in _ELSEWHERE.items():
 # What other frameworks have as one operation, and what to write for it in an equation.
 FORMULAS: Mapping[str, str] = {
     **dict.fromkeys(("linear", "dense", "fc", "fully_connected", "affine", "addmm"), "x @ W + b"),
-    **dict.fromkeys(("attention", "scaled_dot_product_attention"), "softmax(q @ k.T / sqrt(d)) @ v"),
+    **dict.fromkeys(
+        ("attention", "scaled_dot_product_attention"), "softmax(q @ transpose(k, (0, 2, 1)) / q.shape[2] ** 0.5) @ v"
+    ),
     **dict.fromkeys(("rms_norm", "rmsnorm"), "x / sqrt(mean(x ** 2, axis=-1, keepdims=True) + 1e-6) * scale"),
     **dict.fromkeys(("glu", "gated_linear_unit"), "a * sigmoid(b)"),
     **dict.fromkeys(("std", "stddev"), "sqrt(variance(x))"),

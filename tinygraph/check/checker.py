@@ -22,7 +22,7 @@ from tinygraph.graph.attributes import conform
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Op
 from tinygraph.graph.registry import operation as operation_called
-from tinygraph.graph.run import bind
+from tinygraph.graph.run import bind, require_feeds, samples_fed
 from tinygraph.graph.tensor import Tensor
 
 Feeds = Mapping[str | Tensor, Any]
@@ -54,7 +54,8 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     all gradients: worst relative error ... (tensor Z3)
     """
     rng = _generator("check", seed, tolerance)
-    feeds = _feeds_of(feeds)
+    feeds = {} if feeds is None else feeds
+    require_feeds(feeds)
     graph = _graph_of(thing, feeds)
     twins = in_double(graph, bind(graph, completed(graph, feeds, rng)))
     labels, owners = equation_labels(graph)
@@ -113,20 +114,13 @@ def _operation_class(operation: Any) -> type[Op]:
     return op
 
 
-def _feeds_of(feeds: Any) -> Feeds:
-    if feeds is None or isinstance(feeds, Mapping):
-        return feeds or {}
-    raise TinygraphError(f"check takes feeds as a dict of arrays by name; found {type(feeds).__name__}")
-
-
 def _graph_of(thing: Any, feeds: Feeds) -> Graph:
     if isinstance(thing, Graph):
         return thing
     if isinstance(thing, Tensor):
         return Graph(thing)
     if hasattr(thing, "record") and not isinstance(thing, type):
-        batches = [np.shape(value)[0] for name, value in feeds.items() if name in thing.inputs and np.ndim(value)]
-        graph: Graph = thing.record(thing.batch or (batches[0] if batches else 2), training=True).whole
+        graph: Graph = thing.record(thing.batch or samples_fed(feeds, thing.inputs) or 2, training=True).whole
         return graph
     found = repr(thing) if isinstance(thing, str) else type(thing).__name__
     hint = f"; load_model({thing!r}) would make a model of a name" if isinstance(thing, str) else ""

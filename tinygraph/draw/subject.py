@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import FeedError, GradientError, ModelError, RuleError, TinygraphError
+from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
 from tinygraph.graph.backprop import Backward, backward_of
 from tinygraph.graph.graph import Graph, topological
-from tinygraph.graph.run import run
+from tinygraph.graph.run import require_feeds, run, samples_fed
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import Layout, lay_out, leaf_note
 
 if TYPE_CHECKING:
-    from tinygraph.model import Equation, Model, Unfinished
+    from tinygraph.model import Equation, Unfinished
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -222,9 +222,11 @@ def subject_of(
 
     if isinstance(thing, ModelError):
         return unfinished_subject(thing, title)
+    if feeds is not None:
+        require_feeds(feeds)
     if isinstance(thing, Model):
         # The backward pass is that of training; without one, a model is shown as it predicts.
-        samples = thing.batch or _samples(thing, feeds) or batch
+        samples = thing.batch or samples_fed(feeds or {}, thing.inputs) or batch
         recording = thing.record(samples, training=backward and thing.loss is not None)
         items, ends, loss = equation_items(recording.equations), recording.whole.outputs, recording.loss
         wrt: Sequence[Tensor] = list(thing.parameters.values())
@@ -257,16 +259,6 @@ def _backward(loss: Tensor | None, wrt: Sequence[Tensor], missing: str) -> tuple
     except (GradientError, RuleError) as error:
         return None, str(error)
     return (found, "") if len(found.gradients) > 0 else (None, "no gradient reaches a parameter")
-
-
-def _samples(model: Model, feeds: Mapping[Any, Any] | None) -> int:
-    for name in model.inputs:
-        if feeds and name in feeds and np.shape(feeds[name]):
-            count = int(np.shape(feeds[name])[0])
-            if count == 0:
-                raise FeedError(f"input {name!r} was fed no sample: its shape is {np.shape(feeds[name])}")
-            return count
-    return 0
 
 
 def equation_items(equations: Iterable[Equation]) -> list[Item]:

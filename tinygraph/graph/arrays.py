@@ -96,6 +96,17 @@ def _refuse_lost(array: Array, cast: Array, what: str) -> None:
         )
 
 
+def extent(array: Array) -> str:
+    """Return the range of an array's numbers for a sentence, in as many digits as show what is wrong with them.
+
+    >>> extent(np.array([0, 1.0000001])), extent(np.array([0.0, 1.0])), extent(np.array([0.0, np.nan]))
+    ('0 to 1.0000001', '0 to 1', 'NaN')
+    """
+    if array.dtype.kind == "f" and np.isnan(array).any():
+        return "NaN"
+    return " to ".join(str(end).removesuffix(".0") for end in (array.min(), array.max()))
+
+
 def all_finite(array: Array) -> bool:
     """Whether an array holds no NaN and no infinity.
 

@@ -120,7 +120,9 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
     leaves = {x for x in order if x.kind in ("parameter", "tensor") and _differentiable(x)}
     gradients = _sweep(order, leaves, _seed(output, cotangent).value, recording=False)
     if not gradients:
-        raise GradientError(f"{output.describe()} depends on no parameter or tensor that could take a gradient")
+        whole = next((x for x in order if x.kind in ("parameter", "tensor")), None)
+        hint = "" if whole is None else f": {whole.describe()} holds {whole.dtype}; make it of floating point numbers"
+        raise GradientError(f"{output.describe()} depends on no parameter or tensor that could take a gradient{hint}")
     with _accumulating:
         for leaf, gradient in gradients.items():
             total = np.array(gradient) if leaf.grad is None else np.asarray(leaf.grad) + gradient
@@ -251,7 +253,8 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
         raise GradientError(f"gradients are taken of a tensor; found {type(output).__name__}")
     if not _differentiable(output):
         raise GradientError(
-            f"{output.describe()} holds {output.dtype}; only real floating point numbers have gradients"
+            f"{output.describe()} holds {output.dtype}; only real floating point numbers have gradients, "
+            "so begin with tensors of these, such as tg.tensor([1.0, 2.0])"
         )
     if cotangent is None and output.size != 1:
         raise GradientError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -10,6 +11,7 @@ import numpy as np
 from tinygraph.errors import DTypeError, ShapeError, TinygraphError, UnknownNameError
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.graph.registry import OPERATIONS as _TABLE
+from tinygraph.synonyms import FORMULAS, SYNONYMS
 
 if TYPE_CHECKING:
     from tinygraph.graph.tensor import Tensor
@@ -32,6 +34,12 @@ _TRUTHS: dict[np.ufunc, tuple[str, str]] = {
     np.bitwise_or: ("logical_or", "|"),
     np.bitwise_xor: ("logical_xor", "^"),
     np.invert: ("logical_not", "~"),
+}
+
+# What arrays of NumPy and tensors of PyTorch have, and what to write for it.
+_ATTRIBUTES = {
+    **dict.fromkeys(("numpy", "data", "detach", "cpu", "tolist"), "; its numbers are in .value"),
+    **dict.fromkeys(("requires_grad", "zero_grad", "grad_fn"), "; gradients are computed by tg.grad, or .backward()"),
 }
 
 # Arrays that take only shape and dtype from a tensor.
@@ -146,6 +154,17 @@ class Protocols:
     def __getitem__(self, index: Any) -> Tensor:
         return OPERATIONS["getitem"](self, index)
 
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise TinygraphError(
+            "a tensor is not changed in place; make another, with tg.where or tg.put, or set its .value"
+        )
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            hint = "" if name.startswith("_") else attribute_hint(name)
+            raise AttributeError(f"a tensor has no attribute {name!r}{hint}", name=name, obj=self)
+
     def __len__(self) -> int:
         if not self.shape:
             raise TypeError("a tensor without axes has no length")
@@ -155,16 +174,21 @@ class Protocols:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
-        return bool(self.value)
+        return bool(self.item())
 
     def __float__(self) -> float:
-        return float(self.value)
+        return float(self.item())
 
     def __int__(self) -> int:
-        return int(self.value)
+        return int(self.item())
 
     def item(self) -> Any:
-        """Return the one element as a Python number."""
+        """Return the one element as a Python number. Raises ``ShapeError`` where there are more, or none."""
+        if self.size != 1:
+            raise ShapeError(
+                f"one number or truth value is needed here; found a tensor of shape {self.shape} "
+                "(sum, mean, max and min make one of many, where chooses element by element)"
+            )
         return self.value.item()
 
     @property
@@ -245,7 +269,12 @@ class Protocols:
             return function(_shaped_like(args[0]), *args[1:], **kwargs)
         if function in _QUESTIONS:
             return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
-        return _operation_behind(function)(*args, **kwargs)
+        record = _operation_behind(function)
+        if not args:
+            # NumPy has names of its own for first arguments.
+            first = next(iter(inspect.signature(function).parameters))
+            args, kwargs = (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
+        return record(*args, **kwargs)
 
 
 def _shaped_like(x: Any) -> Any:
@@ -267,11 +296,21 @@ def _plain(x: Any) -> Any:
     return x.value if isinstance(x, Protocols) else x
 
 
+def attribute_hint(name: str) -> str:
+    """Return what to write for an attribute that NumPy or another framework has, or an empty string.
+
+    >>> attribute_hint("argmax"), attribute_hint("dot"), attribute_hint("square"), attribute_hint("banana")
+    ('; write tg.argmax(...)', '; write tg.matmul(...)', '; write x ** 2', '')
+    """
+    here = next((known for known in (name, *SYNONYMS.get(name.lower(), ())) if known in _TABLE), None)
+    instead = FORMULAS.get(name.lower(), "") if here is None else f"tg.{here}(...)"
+    return f"; write {instead}" if instead else _ATTRIBUTES.get(name, "")
+
+
 def _operation_behind(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         return NUMPY_FUNCTIONS[function]
     except KeyError:
-        raise UnknownNameError(
-            f"numpy.{function.__name__} has no operation behind it, so it cannot be recorded on tensors; "
-            "write it with operations, make an operation of it with @tg.op, or use it on .value"
-        ) from None
+        name = function.__name__
+        hint = attribute_hint(name) or "; write it with operations, make one with @tg.op, or use it on .value"
+        raise UnknownNameError(f"numpy.{name} cannot be recorded on tensors{hint}") from None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import UnknownNameError, nearest
+from tinygraph.synonyms import FORMULAS
 
 if TYPE_CHECKING:
     from tinygraph.graph.function import OpFunction
@@ -64,9 +65,24 @@ def operation(name: str) -> OpFunction:
     Traceback (most recent call last):
     tinygraph.errors.UnknownNameError: no operation is called 'rellu'; did you mean 'relu'?
     """
-    if not is_operation(name):
-        raise UnknownNameError(f"no operation is called {name!r}{nearest(str(name), OPERATIONS)}")
+    if not isinstance(name, str) or not is_operation(name):
+        raise UnknownNameError(f"no operation is called {name!r}{operation_hint(str(name))}")
     return OPERATIONS[name]
+
+
+def operation_hint(name: str, others: Iterable[str] = ()) -> str:
+    """Return the end of a sentence about an unknown operation: what it is called here, or where it may come from.
+
+    >>> operation_hint("swish"), operation_hint("dense")
+    ("; here it is called 'silu'", '; write x @ W + b')
+    >>> operation_hint("my_op")
+    '; an operation of your own has to be registered first (on the command line: --ops FILE.py)'
+    """
+    if name.lower() in FORMULAS:
+        return f"; write {FORMULAS[name.lower()]}"
+    near = nearest(name, [*OPERATIONS, *others])
+    own = "an operation of your own has to be registered first (on the command line: --ops FILE.py)"
+    return near if "here it is called" in near else f"{near}{' Or' if near else ';'} {own}"
 
 
 def operations() -> Mapping[str, OpFunction]:

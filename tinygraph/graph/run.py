@@ -62,8 +62,7 @@ def _drop_spent(node: Tensor, values: dict[Tensor, Any], uses: Counter[Tensor]) 
 
 def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
     """Return the values that ``feeds`` gives to leaves, checked; every input has one."""
-    if not isinstance(feeds, Mapping):
-        raise FeedError(f"feeds are a mapping from names to values; found {type(feeds).__name__}")
+    require_feeds(feeds)
     if not feeds and all(node.op is not None or node.has_value for node in graph.nodes):
         # The names of leaves, which large graphs take long to find, are not asked for.
         return {}
@@ -81,6 +80,37 @@ def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
     if missing:
         raise FeedError(f"no value was fed for {listing(missing)}")
     return bound
+
+
+def require_feeds(feeds: Any) -> None:
+    """Raise ``FeedError`` for feeds that are not a mapping."""
+    if not isinstance(feeds, Mapping):
+        raise FeedError(f'feeds are values by name, such as {{"x": x}}; found {type(feeds).__name__}')
+
+
+def samples_fed(feeds: Feeds, inputs: Iterable[str]) -> int | None:
+    """Return how many samples the first of the ``inputs`` has that is fed, or ``None``. Raises ``FeedError`` for none.
+
+    >>> samples_fed({"x": np.zeros((4, 2))}, ["x", "y"])
+    4
+    """
+    require_feeds(feeds)
+    for name in inputs:
+        shape = _shape(name, feeds[name]) if name in feeds else ()
+        if shape and not shape[0]:
+            raise FeedError(f"input {name!r} was fed no sample: its shape is {shape}")
+        if shape:
+            return shape[0]
+    return None
+
+
+def _shape(name: str, value: Any) -> tuple[int, ...]:
+    if isinstance(value, Tensor):
+        return value.shape
+    try:
+        return numeric_array(value, f"feed for input {name!r}").shape
+    except (DTypeError, ShapeError) as error:
+        raise FeedError(str(error)) from None
 
 
 def _leaf_called(key: Any, leaves: Mapping[str, Tensor]) -> Tensor:

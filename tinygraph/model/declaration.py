@@ -5,8 +5,6 @@ from __future__ import annotations
 import functools
 import keyword
 import math
-import re
-import tomllib
 import typing
 import unicodedata
 from collections.abc import Iterable, Mapping
@@ -15,7 +13,7 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError, ModelError, listing, nearest
+from tinygraph.errors import AttributeValueError, listing, nearest
 from tinygraph.graph.attributes import conform
 from tinygraph.model.initializers import INITIALIZERS, STATE_INITIALIZERS, Initializer
 from tinygraph.model.parse import Statement, parse_next, parse_size
@@ -130,21 +128,6 @@ class Declaration:
     source: Source
     batch: int | None = None
     weights: str | None = None
-
-
-def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
-    """Return the tables of a TOML text and the places of its keys."""
-    try:
-        return tomllib.loads(text), Source.of(text, file)
-    except tomllib.TOMLDecodeError as error:
-        at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        line, column = (int(at[1]), int(at[2])) if at else (len(text.splitlines()) or 1, None)
-        message = re.sub(r"\s*\(at .*\)$", "", str(error))
-        raise ModelError(f"not valid TOML: {message}", file=file, line=line, column=column) from None
-    except RecursionError:
-        raise ModelError("not valid TOML: nested too deeply", file=file, line=1) from None
-    except ValueError as error:
-        raise ModelError(f"not valid TOML: {error}", file=file, line=1) from None
 
 
 def declare(tables: Mapping[str, Any], source: Source) -> Declaration:

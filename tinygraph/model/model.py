@@ -19,13 +19,22 @@ from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import aligned
-from tinygraph.model.declaration import Declaration, Input, Training, declare, read_toml
+from tinygraph.model.declaration import Declaration, Input, Training, declare
 from tinygraph.model.parameters import Parameters
 from tinygraph.model.places import Source
 from tinygraph.model.program import Program
 from tinygraph.model.recorder import record
 from tinygraph.model.recording import Recording
-from tinygraph.model.values import batch_shape_text, counts_text, fitted, leaves_for, shape_in_batches, warn_unscaled
+from tinygraph.model.toml import read_toml
+from tinygraph.model.values import (
+    batch_shape_text,
+    check_names,
+    counts_text,
+    fitted,
+    leaves_for,
+    shape_in_batches,
+    warn_unscaled,
+)
 from tinygraph.model.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -263,6 +272,7 @@ class Model:
     def predict(self, *features: Any, batch_size: int = 256, compiled: bool = True) -> npt.NDArray[Any]:
         """Return the outputs for arrays of samples, evaluated ``batch_size`` at a time. Raises ``DataError``.
 
+        The arrays stand in the order of the inputs that the output depends on, or in one mapping by their names.
         By a plan, or by plain evaluation with ``compiled=False``: the same but for rounding.
 
         >>> import tinygraph as tg
@@ -329,6 +339,9 @@ class Model:
         return CompiledStep(self, optimizer, batch_size, threads)
 
     def _by_name(self, features: tuple[Any, ...]) -> dict[str, Any]:
+        if len(features) == 1 and isinstance(features[0], Mapping):
+            check_names(self.declaration, features[0], self.features)
+            return {name: features[0][name] for name in self.features}
         if len(features) != len(self.features):
             raise DataError(f"model {self.name!r} takes {listing(self.features)}; found {len(features)} arrays")
         return dict(zip(self.features, features, strict=True))

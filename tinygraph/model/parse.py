@@ -136,7 +136,9 @@ def _syntax(text: Text) -> Iterator[ast.stmt]:
     try:
         return iter(ast.parse("\n".join(rows)).body)
     except SyntaxError as error:
-        raise text.error(f"not an equation: {error.msg}", error.lineno or 1, max((error.offset or 1) - 1, 0)) from None
+        row = error.lineno or 1
+        why = "an expression is missing after =" if text.row(row).endswith("=") else error.msg
+        raise text.error(f"not an equation: {why}", row, max((error.offset or 1) - 1, 0)) from None
     except (RecursionError, MemoryError):
         raise text.error("not an equation: nested too deeply", 1) from None
     except ValueError as error:

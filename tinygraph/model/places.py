@@ -16,7 +16,7 @@ _HEADER = re.compile(rf"\s*\[\[?\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*\]\]?\s*(?:#.
 _STRINGS = re.compile(
     r"\"\"\".*?\"\"\"|\'\'\'.*?\'\'\'|(?P<open>\"\"\"|\'\'\')|\"[^\"\\]*(?:\\.[^\"\\]*)*\"|\'[^\']*\'|#.*"
 )
-_KEY = re.compile(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=\s*")
+KEY = re.compile(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=\s*")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
         if header := _HEADER.match(line):
             table = _parts(header[1])
             lines.setdefault(table, number)
-        elif key := _KEY.match(line):
+        elif key := KEY.match(line):
             lines.setdefault(table + _parts(key[1]), number)
             opened = (match["open"] for match in _STRINGS.finditer(line, key.end()))
             closing = next((quote for quote in opened if quote), "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import nearest
 from tinygraph.graph.op import Op
-from tinygraph.graph.registry import OPERATIONS, is_operation
+from tinygraph.graph.registry import OPERATIONS, is_operation, operation_hint
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Equations
 from tinygraph.model.parse import Statement
@@ -54,17 +54,29 @@ class Scope:
             statement.fail(f"{name!r} is an operation; call it: {name}(...)", node)
         if name == "inf":
             return math.inf
+        if self.is_outside(name):
+            block = self.block
+            statement.fail(
+                f"{name!r} is not defined in block {block!r}, but outside: pass it as an input of the block", node
+            )
         known = [*self.values, *self.equations.leaves, *later]
         statement.fail(f"{name!r} is not defined{nearest(name, known)}", node)
+
+    def is_outside(self, name: str) -> bool:
+        """Whether a scope around this one defines the name, which blocks cannot see."""
+        outer = self.parent
+        if outer is None:
+            return False
+        targets = (statement.target for statement in outer.statements)
+        return name in outer.values or name in outer.equations.leaves or name in targets or outer.is_outside(name)
 
     def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call) -> Any:
         """Return the result of a block or an operation."""
         if name in self.recorder.program.blocks:
             return self.recorder.call_block(self, name, args, kwargs, statement, node)
         if not is_operation(name):
-            known = [*OPERATIONS, *self.recorder.program.blocks]
-            hint = nearest(name, known) or "; an operation of your own is registered first (--ops on the command line)"
-            statement.fail(f"no operation or block is called {name!r}{hint}", node)
+            blocks = self.recorder.program.blocks
+            statement.fail(f"no operation or block is called {name!r}{operation_hint(name, blocks)}", node)
         if name in ("max", "min") and len(args) > 1:
             statement.fail(
                 f"{name} reduces one tensor; for two write {name}imum(...), for an axis {name}(x, axis=...)", node

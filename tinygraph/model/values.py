@@ -30,20 +30,28 @@ def leaves_for(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple
 
     Raises ``DataError`` where one that is ``needed`` has none, or the inputs hold different numbers of samples.
     """
-    if not isinstance(feeds, Mapping):
-        raise DataError(f"values are given by name, in a mapping; found {type(feeds).__name__}")
-    for name in feeds:
-        if name not in declaration.inputs:
-            hint = nearest(str(name), declaration.inputs)
-            raise UnknownNameError(f"model {declaration.name!r} has no input {name!r}{hint}")
-    missing = [name for name in needed if name not in feeds]
-    if missing:
-        raise DataError(f"model {declaration.name!r} needs values for {listing(missing)}")
+    check_names(declaration, feeds, needed)
     leaves = {name: _leaf(declaration, name, value) for name, value in feeds.items()}
     batched = {name: leaf for name, leaf in leaves.items() if declaration.inputs[name].batched}
     if len({leaf.shape[0] for leaf in batched.values()}) > 1:
         raise DataError("the inputs hold different numbers of samples: " + counts_text(batched))
     return leaves
+
+
+def check_names(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple[str, ...]) -> None:
+    """Raise ``DataError`` or ``UnknownNameError`` unless ``feeds`` has values for ``needed``, and for inputs alone."""
+    if not isinstance(feeds, Mapping):
+        example = ", ".join(f'"{name}": ...' for name in declaration.inputs)
+        raise DataError(f"values are given by the names of inputs, as in {{{example}}}; found {type(feeds).__name__}")
+    for name in feeds:
+        if name not in declaration.inputs:
+            hint = nearest(str(name), declaration.inputs)
+            raise UnknownNameError(
+                f"model {declaration.name!r} has no input {name!r}{hint} ({listing(declaration.inputs)})"
+            )
+    missing = [name for name in needed if name not in feeds]
+    if missing:
+        raise DataError(f"model {declaration.name!r} needs values for {listing(missing)}")
 
 
 def _leaf(declaration: Declaration, name: str, value: Any) -> Tensor:

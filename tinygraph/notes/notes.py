@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.errors import RenderError, TinygraphError, listing, nearest
+from tinygraph.errors import FeedError, RenderError, TinygraphError, listing, nearest
 from tinygraph.files import write_whole
 
 if TYPE_CHECKING:
@@ -135,6 +135,12 @@ def notes(
         format_of(Path(path), format)
     if feeds is None and samples is None and isinstance(thing, Model) and thing.training.data is not None:
         samples = samples_of(thing)
+    if samples is not None and not (
+        isinstance(samples, Mapping) and all(isinstance(s, Mapping) for s in samples.values())
+    ):
+        raise FeedError(
+            'samples are feeds by the name of a sample, such as {"first": {"x": x}}; one alone goes to feeds'
+        )
     if samples:
         feeds = next(iter(samples.values()))
     made = Notes(document_of(thing, feeds, title, samples))

@@ -213,8 +213,9 @@ class Hinge(Loss):
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, -1.0], np.array([1, 1])), [0.0, -0.5]),)
 
     def forward(self, scores: Value, labels: Value) -> Value:
-        if not ((labels == 1) | (labels == -1)).all():
-            raise DataError(f"hinge: labels must be -1 or 1; found {labels.min():g} to {labels.max():g}")
+        wrong = labels[(labels != 1) & (labels != -1)]
+        if wrong.size:
+            raise DataError(f"hinge: labels must be -1 or 1; found {wrong[0]}")
         margins = np.maximum(0, 1 - labels * floating(scores))
         return margins.mean(dtype=self.result_dtype(scores, labels))
 

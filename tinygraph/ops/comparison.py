@@ -15,10 +15,11 @@ from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, position, weighted
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Value
+from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.samples import apart, distinct, each, normal
 
 
-@register(numpy=[np.clip])
+@register
 @dataclass(frozen=True)
 class Clip(Op):
     """Elements limited to the range from ``low`` to ``high``; ``None`` leaves a side open.
@@ -65,6 +66,14 @@ class Clip(Op):
 
 
 clip = Clip.function
+
+
+def _clip_as_numpy(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
+    """Call ``clip`` by the names that NumPy has for its limits."""
+    return clip(x, min if a_min is None else a_min, max if a_max is None else a_max)
+
+
+NUMPY_FUNCTIONS[np.clip] = _clip_as_numpy
 
 
 @op(formula="{x} > {y}", symbol=">", elementwise=True, numpy=[np.greater], samples=apart)

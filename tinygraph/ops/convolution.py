@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import operator
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -138,10 +139,17 @@ class ConvolveTransposed(Convolution):
             self.refuse((x, k), f"x has {x.shape[1]} channels and k takes {k.shape[0]}")
         if x.shape[1] % self.groups:
             self.refuse((x, k), f"{x.shape[1]} channels do not divide into {self.groups} groups")
+        self._check_output_padding(x, k)
         image = self._image(x, k)
         if min(image) < 1 or self.window_count((x, k), image, k.shape) != tuple(x.shape[2:]):
             self.refuse((x, k), f"an image of size {image} does not have {tuple(x.shape[2:])} windows")
         return (x.shape[0], k.shape[1] * self.groups, *image)
+
+    def _check_output_padding(self, x: Value, k: Value) -> None:
+        added, stride = along(self.output_padding, self.rank), along(self.stride, self.rank)
+        if self.output_size is None and any(map(operator.ge, added, stride)):
+            why = "output_padding must be less than the stride, or it would only add zeros, for which there is pad"
+            self.refuse((x, k), f"{why}; found output_padding {self.output_padding} and stride {self.stride}")
 
     def _image(self, x: Value, k: Value) -> Any:
         if self.output_size is not None:

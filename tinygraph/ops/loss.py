@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
+from tinygraph.graph.arrays import extent
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.leaves import constant
@@ -56,8 +57,7 @@ _CROSS_ENTROPY = r"\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a
 
 def check_labels(op: Op, y: Value) -> None:
     if y.size and not (y.min() >= 0 and y.max() <= 1):
-        found = "NaN" if np.isnan(y).any() else f"{y.min():g} to {y.max():g}"
-        raise DataError(f"{op.name}: labels must lie between 0 and 1; found {found}")
+        raise DataError(f"{op.name}: labels must lie between 0 and 1; found {extent(y)}")
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Bce(Loss):
             return _cross_entropy_from_logits(floating(z), floating(y)).mean(dtype=self.result_dtype(a, y))
         if not (a.min() >= 0 and a.max() <= 1) and not np.isnan(a).any():
             raise DataError(
-                f"bce: predictions must lie between 0 and 1; found {a.min():g} to {a.max():g} (logits go to bce_with_logits)"
+                f"bce: predictions must lie between 0 and 1; found {extent(a)} (for logits there is bce_with_logits)"
             )
         with np.errstate(divide="ignore"):
             # Where a label is 0 or 1 exactly, the other term is left out rather than multiplied by 0: 0 log 0 is 0 here.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError
+from tinygraph.graph.arrays import extent
 from tinygraph.graph.graph import topological
 from tinygraph.graph.tensor import Tensor
 
@@ -101,5 +102,5 @@ def check_labels(recording: Recording, arrays: Mapping[str, npt.NDArray[Any]], c
             )
         if labels.ndim == logits.ndim and not (low >= 0 and high <= 1):
             raise DataError(
-                f"labels {called[name]!r} must lie between 0 and 1, for {node.op.name}; found {low:g} to {high:g}"
+                f"labels {called[name]!r} must lie between 0 and 1, for {node.op.name}; found {extent(array)}"
             )

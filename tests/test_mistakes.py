@@ -1,0 +1,175 @@
+"""Likely mistakes of a newcomer, each with the words of the message that says what to do."""
+
+import re
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.errors import nearest
+from tinygraph.graph.registry import operation_hint
+from tinygraph.synonyms import _ELSEWHERE, FORMULAS, SYNONYMS
+
+
+def model(equations="a = x * W", init="ones", **more):
+    """A small model with one parameter."""
+    parameters = {"W": {"shape": [3], "init": init}}
+    return tg.Model(**{"inputs": {"x": [3]}, "parameters": parameters, "equations": equations, "output": "a", **more})
+
+
+def block(equations):
+    """A model with a block of one input, whose equations are given."""
+    return model("a = b(x) * W", blocks={"b": {"inputs": ["p"], "equations": equations, "output": "q"}})
+
+
+WHOLE = tg.tensor([1, 2], name="n")
+XOR = tg.load_model("xor")
+X, K = tg.input("x", (2, 3, 8, 8)), tg.input("k", (3, 4, 3, 3))
+VECTOR = tg.tensor([1.0, -2.0])
+
+SAYS = {
+    "output_padding must be less than the stride": lambda: tg.conv_transpose2d(X, K, dilation=2, output_padding=1),
+    "found output_padding (0, 2) and stride 2": lambda: tg.conv_transpose2d(X, K, stride=2, output_padding=(0, 2)),
+    "begin with tensors of these, such as tg.tensor([1.0, 2.0])": lambda: WHOLE.sum().backward(),
+    "tensor 'n' (2,) holds int64; make it of floating point numbers": lambda: (WHOLE * 2.0).sum().backward(),
+    'feeds are values by name, such as {"x": x}; found ndarray': lambda: tg.draw(XOR, feeds=np.zeros((1, 2))),
+    'such as {"x": x}; found list': lambda: tg.check(XOR, [1]),
+    "feed for input 'x': rows of unequal length": lambda: tg.draw(XOR, feeds={"x": [[1, 2], [3]]}),
+    "feed for input 'x': expected numbers; found object": lambda: tg.check(XOR, {"x": object()}),
+    "samples are feeds by the name of a sample": lambda: tg.notes(XOR, samples={"x": np.zeros((1, 2))}),
+    "must lie between 0 and 1, for bce; found 0 to 1.0000001": lambda: tg.fit(
+        XOR, (np.zeros((4, 2)), np.array([[0], [1], [1.0000001], [0]]))
+    ),
+    "bce: labels must lie between 0 and 1; found -1e-09 to 1": lambda: tg.bce([0.5, 0.5], np.array([-1e-9, 1.0])),
+    "bce: labels must lie between 0 and 1; found NaN": lambda: tg.bce([0.5, 0.5], np.array([np.nan, 1.0])),
+    "predictions must lie between 0 and 1; found 0 to 1.0000001": lambda: tg.bce(np.array([0, 1.0000001]), [0, 1]),
+    "hinge: labels must be -1 or 1; found 0": lambda: tg.hinge(np.ones(3), np.array([-1, 0, 1])),
+    "(on the command line: --ops FILE.py)": lambda: model("a = my_own_op(x) * W"),
+    "did you mean 'softplus'? Or an operation of your own has to be registered": lambda: tg.operation("soft_plus"),
+    "here it is called 'silu'": lambda: model("a = swish(x) * W"),
+    "here it is called 'bce'": lambda: model("a = binary_cross_entropy(x, W)"),
+    "here it is called 'matmul'": lambda: model("a = dot(x, W)"),
+    "here it is called 'concatenate'": lambda: tg.operation("cat"),
+    "write x @ W + b": lambda: model("a = linear(x, W)"),
+    "here it is called 'glorot_uniform'": lambda: model(init="xavier_uniform"),
+    "here it is called 'he_normal'": lambda: model(init="kaiming_normal"),
+    "here it is called 'axis'": lambda: tg.softmax(VECTOR, dim=0),
+    "here it is called 'keepdims'": lambda: tg.sum(VECTOR, keepdim=True),
+    "here it is called 'window'": lambda: tg.max_pool2d(X, kernel_size=2),
+    "here it is called 'learning_rate'": lambda: model(training={"lr": 0.1}),
+    "'W' is not defined in block 'b', but outside: pass it as an input of the block": lambda: block("q = p * W"),
+    "'x' is not defined in block 'b', but outside": lambda: block("q = p * x"),
+    "not an equation: an expression is missing after =": lambda: model("Ω ="),
+    "the key 'name' is defined twice": lambda: tg.Model.from_toml('name = "a"\nname = "b"'),
+    "the key 'shape' is defined twice in 'W'": lambda: tg.Model.from_toml("[parameters]\nW = {shape=[1], shape=[2]}"),
+    "[inputs] is defined twice": lambda: tg.Model.from_toml("[inputs]\nx = [1]\n[inputs]\n"),
+    "a table { ... } has no comma after its last entry": lambda: tg.Model.from_toml("W = { shape = [1], }"),
+    "a table { ... } is written in one line": lambda: tg.Model.from_toml("W = { shape = [1],\n init = 3 }"),
+    "separated by commas": lambda: tg.Model.from_toml("W = { shape = [1] init = 3 }"),
+    "'None' is no value; write nothing at all": lambda: tg.Model.from_toml("W = None"),
+    "'False' is no value; write false": lambda: tg.Model.from_toml("loss = False"),
+    "'digits' is no value; write \"digits\", with quotes": lambda: tg.Model.from_toml("data = digits"),
+    "a value is missing": lambda: tg.Model.from_toml("data =\nx = 3"),
+    "a model file is text; found bytes": lambda: tg.Model.from_toml(b"x = 1"),
+    "numpy.dot cannot be recorded on tensors; write tg.matmul": lambda: np.dot(VECTOR, VECTOR),
+    "numpy.std cannot be recorded on tensors; write sqrt(variance(x))": lambda: np.std(VECTOR),
+    "numpy.sort cannot be recorded on tensors; write it with operations": lambda: np.sort(VECTOR),
+    "one number or truth value is needed here; found a tensor of shape (2,)": lambda: float(VECTOR),
+    "where chooses element by element": lambda: VECTOR > 0 or VECTOR < 1,
+    "model 'xor' has no input 'q' ('x' and 'y')": lambda: XOR.predict({"q": [[0.0, 1.0]]}),
+    "model 'xor' needs values for 'x'": lambda: XOR.predict({"y": [[0.0]]}),
+    'values are given by the names of inputs, as in {"x": ..., "y": ...}; found list': lambda: XOR.trace([1]),
+}
+
+
+@pytest.mark.parametrize("phrase", SAYS)
+def test_a_mistake_is_explained(phrase):
+    with pytest.raises(tg.TinygraphError, match=re.escape(phrase)) as caught:
+        SAYS[phrase]()
+    assert len(str(caught.value)) < 500
+
+
+def test_a_model_takes_its_features_by_name():
+    two = tg.Model({"x": [3], "k": [3], "y": [3]}, {}, "a = x - k\nc = mse(a, y)", "a", "c")
+    x, k = np.ones((2, 3)), np.full((2, 3), 3.0)
+    for feeds in ({"x": x, "k": k}, {"k": k, "x": x, "y": x}):
+        np.testing.assert_array_equal(two.predict(feeds), two.predict(x, k))
+        np.testing.assert_array_equal(two(feeds).value, np.full((2, 3), -2.0))
+
+
+@pytest.mark.parametrize(
+    ("call", "right"),
+    [
+        (lambda x: np.clip(x, a_min=0, a_max=1), [0.0, 0.5, 1.0]),
+        (lambda x: np.clip(x, a_min=0, a_max=None), [0.0, 0.5, 2.0]),
+        (lambda x: np.clip(x, max=1), [-1.0, 0.5, 1.0]),
+        (lambda x: np.clip(x, None, 1), [-1.0, 0.5, 1.0]),
+        (lambda x: np.clip(a=x, a_min=0, a_max=1), [0.0, 0.5, 1.0]),
+        (lambda x: np.flip(m=x), [2.0, 0.5, -1.0]),
+        (lambda x: np.sum(a=x, axis=0), 1.5),
+    ],
+)
+def test_numpy_functions_take_arguments_by_numpys_names(call, right):
+    x = tg.tensor([-1.0, 0.5, 2.0])
+    y = call(x)
+    assert isinstance(y, tg.Tensor)
+    np.testing.assert_array_equal(y.value, right)
+
+
+def test_a_mark_of_byte_order_is_no_mistake():
+    text = '\ufeff[inputs]\nx = [3]\n[model]\nequations = "a = x * 2"\noutput = "a"\nloss = false\n'
+    assert tg.Model.from_toml(text).predict(np.ones((1, 3)))[0, 0] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("argmax", "write tg.argmax"),
+        ("dot", "write tg.matmul"),
+        ("numpy", "in .value"),
+        ("banana", "no attribute 'banana'"),
+    ],
+)
+def test_an_attribute_of_other_frameworks_is_explained(name, says):
+    with pytest.raises(AttributeError, match=re.escape(says)):
+        getattr(VECTOR, name)
+    assert not hasattr(VECTOR, name)
+
+
+def test_a_name_of_other_frameworks_is_explained_by_the_package():
+    with pytest.raises(AttributeError, match=re.escape("tinygraph has no 'swish'; write tg.silu(...)")):
+        _ = tg.swish
+    with pytest.raises(AttributeError, match=r"tinygraph has no 'banana'$"):
+        _ = tg.banana
+
+
+def test_every_synonym_leads_somewhere():
+    known = {*tg.operations(), *(a for op in tg.operations().values() for a in op.attribute_names)}
+    known |= {
+        "learning_rate",
+        "sgd",
+        "adam",
+        "zeros",
+        "ones",
+        "constant",
+        "normal",
+        "uniform",
+        "he_normal",
+        "glorot_uniform",
+    }
+    assert set(_ELSEWHERE) <= known
+    for name, here in SYNONYMS.items():
+        assert name == name.lower()
+        assert nearest(name, here[:1]) == f"; here it is called {here[0]!r}"
+        assert name not in tg.operations() or here[0] not in tg.operations(), name
+    for name in FORMULAS:
+        assert name not in tg.operations()
+        assert operation_hint(name) == f"; write {FORMULAS[name]}"
+
+
+@pytest.mark.parametrize("name", FORMULAS)
+def test_every_formula_is_an_equation(name):
+    shapes = {"x": [4], "a": [4], "q": [2, 4], "k": [2, 4], "v": [2, 4], "scale": [4]}
+    shapes |= {"W": {"shape": [4, 4], "batched": False}, "b": [4]}
+    used = {key: size for key, size in shapes.items() if re.search(rf"\b{key}\b", FORMULAS[name])}
+    tg.Model(used, {}, f"o = {FORMULAS[name]}", "o")

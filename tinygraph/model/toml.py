@@ -1,0 +1,69 @@
+"""Model files as tables: TOML read by ``tomllib``, with mistakes explained in terms of the file."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import Any
+
+from tinygraph.errors import ModelError
+from tinygraph.model.places import KEY, Source
+
+_VALUES = {
+    "True": "true",
+    "False": "false",
+    "None": "nothing at all: leave the key out",
+    "null": "nothing at all: leave the key out",
+}
+
+
+def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
+    """Return the tables of a TOML text and the places of its keys. Raises ``ModelError`` with line and column.
+
+    >>> read_toml("x = 1\\nx = 2", None)
+    Traceback (most recent call last):
+    tinygraph.errors.ModelError: model:2:6: not valid TOML: the key 'x' is defined twice
+    """
+    if not isinstance(text, str):
+        raise ModelError(f"a model file is text; found {type(text).__name__}", file=file)
+    # Some editors begin a file with a mark of its byte order.
+    text = text.removeprefix("\ufeff")
+    try:
+        return tomllib.loads(text), Source.of(text, file)
+    except tomllib.TOMLDecodeError as error:
+        at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
+        rows = text.replace("\r\n", "\n").split("\n")
+        line, column = (int(at[1]), int(at[2])) if at else (len(text.splitlines()) or 1, None)
+        message = _explained(re.sub(r"\s*\(at .*\)$", "", str(error)), rows[:line], column)
+        raise ModelError(f"not valid TOML: {message}", file=file, line=line, column=column) from None
+    except RecursionError:
+        raise ModelError("not valid TOML: nested too deeply", file=file, line=1) from None
+    except ValueError as error:
+        raise ModelError(f"not valid TOML: {error}", file=file, line=1) from None
+
+
+def _explained(message: str, rows: list[str], column: int | None) -> str:
+    """Return what ``tomllib`` says about the last of ``rows``, or, for common mistakes, what to write."""
+    row = rows[-1]
+    if twice := re.match(r"Cannot (overwrite a value|mutate|declare)|Duplicate inline", message):
+        return _defined_twice(message, rows, row.strip() if row.lstrip().startswith("[") else twice[0])
+    rest = "" if column is None else row[column - 1 :]
+    if "{" in row and ("initial character for a key" in message or "Unclosed inline table" in message):
+        if rest.startswith("}"):
+            return "a table { ... } has no comma after its last entry"
+        if column is not None and not rest.partition("#")[0].strip():
+            return "a table { ... } is written in one line"
+        return "entries of a table { ... } are separated by commas and end with }"
+    if message == "Invalid value" and (word := re.match(r"[^\s,\]}#=]+", rest)):
+        instead = _VALUES.get(word[0]) or (f'"{word[0]}", with quotes' if word[0].isidentifier() else "")
+        return f"{word[0]!r} is no value" + f"; write {instead}" * bool(instead)
+    return "a value is missing" if message == "Invalid value" else message
+
+
+def _defined_twice(message: str, rows: list[str], header: str) -> str:
+    if header.startswith("["):
+        return f"{header} is defined twice"
+    key = next((match[1] for row in reversed(rows) if (match := KEY.match(row))), "")
+    inner = re.search(r"key '(.*)'|\('([^']*)',\)", message)
+    name = key if inner is None else inner[1] or inner[2]
+    return f"the key {name!r} is defined twice" + (f" in {key!r}" if key != name else "")
