@@ -67,7 +67,7 @@ class Outputs:
         return list(islice(self.table(write, SHOWN_NUMBERS), SHOWN_ROWS + 1))
 
     def write(self, path: Path) -> None:
-        """Write all outputs: as the arrays ``output`` and ``sample`` of a ``.npz``, or as a table to ``.csv``, numbers in full."""
+        """Write all outputs as arrays, ``output`` and ``sample``, to ``.npz``, or as a table, numbers in full, to ``.csv``."""
         import numpy as np
 
         if path.suffix == ".npz":

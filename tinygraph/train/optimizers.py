@@ -3,6 +3,7 @@ rule computes on arrays and records on tensors."""
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -206,7 +207,7 @@ def record_update(
     Raises ``AttributeValueError`` for an optimizer whose update has another shape, dtype or number of states, and for
     settings beyond the parameter's dtype.
     """
-    _check_settings(optimizer, parameter)
+    check_settings(optimizer, parameter)
     arrays = optimizer.initial_state(parameter)
     symbols = getattr(optimizer, "state_names", ())
     if len(symbols) != len(arrays):
@@ -226,8 +227,32 @@ def record_update(
     return new, old, tuple(states)
 
 
-def _check_settings(optimizer: Optimizer, parameter: Tensor) -> None:
-    """Refuse numbers that the parameter's dtype has not: rates that would be infinite there, or zero."""
+def rate_of(optimizer: Optimizer) -> float | None:
+    """Return the learning rate of an optimizer, or ``None`` for one that has none.
+
+    >>> rate_of(SGD(0.5))
+    0.5
+    """
+    rate = getattr(optimizer, "__dict__", {}).get("learning_rate")
+    return rate if isinstance(rate, (int, float)) and not isinstance(rate, bool) else None
+
+
+def with_rate(optimizer: Optimizer, rate: Value) -> Optimizer:
+    """Return a copy of an optimizer with another learning rate, checked if it is a number, or a tensor to record with.
+
+    >>> with_rate(SGD(0.5, momentum=0.9), 0.25)
+    SGD(learning_rate=0.25, momentum=0.9)
+    """
+    changed = copy.copy(optimizer)
+    object.__setattr__(changed, "learning_rate", rate)
+    if not isinstance(rate, Tensor):
+        _positive(changed, "learning_rate")
+        getattr(changed, "__post_init__", lambda: None)()
+    return changed
+
+
+def check_settings(optimizer: Optimizer, parameter: Tensor) -> None:
+    """Raise ``AttributeValueError`` for numbers that the parameter's dtype has not: rates that are infinite there, or zero."""
     who, dtype = type(optimizer).__name__, parameter.dtype
     settings = {name: value for name, value in getattr(optimizer, "__dict__", {}).items() if isinstance(value, float)}
     for name, value in settings.items():

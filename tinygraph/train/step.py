@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,12 +17,13 @@ from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
+from tinygraph.ops.cast import cast
 from tinygraph.plan.compiled import Compiled
 from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
 from tinygraph.train.arguments import as_optimizer
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
-from tinygraph.train.optimizers import Optimizer, record_update
+from tinygraph.train.optimizers import Optimizer, check_settings, rate_of, record_update, with_rate
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
@@ -76,17 +78,44 @@ class Update:
     new_state: tuple[Tensor, ...]
 
 
+def record_updates(
+    optimizer: Optimizer, gradients: Mapping[str, tuple[Tensor, Tensor]], dtype: np.dtype[Any]
+) -> tuple[tuple[Update, ...], Tensor | None]:
+    """Record the update of every parameter, given with its gradient by name; return the input for the learning rate too.
+
+    That is ``None`` for an optimizer without a learning rate, or whose update needs it as a number.
+    """
+    for parameter, _ in gradients.values():
+        check_settings(optimizer, parameter)
+    rate = None if rate_of(optimizer) is None else declare_input("learning_rate", (), dtype)
+    try:
+        return tuple(_update(optimizer, name, *pair, rate) for name, pair in gradients.items()), rate
+    except (TypeError, ValueError, TinygraphError):
+        if rate is None:
+            raise
+    return tuple(_update(optimizer, name, *pair, None) for name, pair in gradients.items()), None
+
+
+def _update(optimizer: Optimizer, name: str, parameter: Tensor, gradient: Tensor, rate: Tensor | None) -> Update:
+    if rate is not None:
+        optimizer = with_rate(optimizer, cast(rate, parameter.dtype.name) if rate.dtype != parameter.dtype else rate)
+    return Update(name, parameter, gradient, *record_update(optimizer, name, parameter, gradient))
+
+
 @dataclass(frozen=True)
 class RecordedStep:
     """A training step as a graph with the outputs ``output, loss``, then each update's new value and new state of the
     optimizer, then the new values of the model's state.
 
-    Calling it evaluates the graph node by node, as the operations say.
+    Calling it evaluates the graph node by node, as the operations say. ``rate`` is the input for the learning rate, ``None``
+    where the optimizer has none that could be one.
     """
 
     graph: Graph
     recording: Recording
     updates: tuple[Update, ...]
+    optimizer: Optimizer
+    rate: Tensor | None = None
     model_state: tuple[Tensor, ...] = ()
 
     @classmethod
@@ -100,19 +129,14 @@ class RecordedStep:
         )
         if recording.loss is None:
             raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to train on")
-        gradients = gradients_of(recording.loss, list(model.parameters.values()))
-        updates = tuple(
-            Update(
-                name, parameter, gradients[parameter], *record_update(optimizer, name, parameter, gradients[parameter])
-            )
-            for name, parameter in model.parameters.items()
-            if parameter in gradients
-        )
-        if not updates:
+        found = gradients_of(recording.loss, list(model.parameters.values()))
+        gradients = {name: (p, found[p]) for name, p in model.parameters.items() if p in found}
+        if not gradients:
             raise TrainingError(f"the loss of the model {model.name!r} depends on no parameter that could be trained")
+        updates, rate = record_updates(optimizer, gradients, model.declaration.dtype)
         moved = [node for update in updates for node in (update.new, *update.new_state)]
         graph = Graph([recording.output, recording.loss, *moved, *recording.moves.values()])
-        return cls(graph, recording, updates, tuple(model.state[name] for name in recording.moves))
+        return cls(graph, recording, updates, optimizer, rate, tuple(model.state[name] for name in recording.moves))
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
         bound = self.bound(feeds, state)
@@ -145,12 +169,26 @@ class RecordedStep:
         self._move(moved, state)
         return np.array(output), float(loss)
 
-    def bound(self, feeds: Mapping[str, Array], state: OptimizerState) -> dict[str | Tensor, Array]:
+    def bound(
+        self, feeds: Mapping[str, Array], state: OptimizerState, optimizer: Optimizer | None = None
+    ) -> dict[str | Tensor, Array]:
+        """Return the values of all inputs: samples, the optimizer's state, and the learning rate of ``optimizer``."""
         inputs = self.graph.inputs
         bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in inputs}
         for update in self.updates:
-            bound.update(zip(update.state, state[update.name], strict=True))
+            bound.update(zip(update.state, self._state_of(update, state), strict=True))
+        if self.rate is not None:
+            bound[self.rate] = np.array(rate_of(optimizer or self.optimizer), self.rate.dtype)
         return bound
+
+    def _state_of(self, update: Update, state: OptimizerState) -> tuple[Array, ...]:
+        found = state.get(update.name) if isinstance(state, Mapping) else None
+        if not isinstance(found, tuple) or len(found) != len(update.state):
+            raise TrainingError(
+                f"the state is not one of {self.optimizer}: for the parameter {update.name!r} it holds "
+                f"{len(update.state)} arrays; make it with initial_state(model, optimizer)"
+            )
+        return found
 
     def fitting(self, bound: Mapping[str | Tensor, Array]) -> dict[Tensor, Array] | None:
         """Return what is bound by leaf, if every array fits as it is; else ``bind`` has to cast, or to complain.
@@ -158,8 +196,8 @@ class RecordedStep:
         >>> import tinygraph as tg
         >>> step = RecordedStep.record(tg.load_model("xor"), tg.SGD(0.5), 4)
         >>> x, y = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
-        >>> [leaf.name for leaf in step.fitting({"x": x, "y": y})]
-        ['x', 'y']
+        >>> [leaf.name for leaf in step.fitting({"x": x, "y": y, step.rate: np.array(0.5, "float32")})]
+        ['x', 'y', 'learning_rate']
         >>> step.fitting({"x": x})
         """
         inputs, values = self.graph.inputs, {}
@@ -196,7 +234,8 @@ class CompiledStep:
 
     ``output, loss = step(feeds)`` takes the model's inputs by name, for any number of samples, moves the model's
     parameters and state and the optimizer's ``state``, and returns output and loss from before. All move or none does.
-    The first batch of another size compiles for that size.
+    The first batch of another size compiles for that size. ``learning_rate`` may be set between steps and compiles nothing;
+    the optimizer, the model, the size and the threads are fixed. A copy has parameters and an optimizer's state of its own.
 
     >>> import tinygraph as tg
     >>> model = tg.load_model("xor")
@@ -205,18 +244,52 @@ class CompiledStep:
     >>> losses = [step({"x": x, "y": y})[1] for _ in range(10)]
     >>> losses[-1] < losses[0]
     True
+    >>> step.learning_rate = 0.1
+    >>> step.optimizer
+    SGD(learning_rate=0.1, momentum=0.0)
     """
 
     def __init__(
         self, model: Model, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
     ) -> None:
-        self.model, self.optimizer = model, as_optimizer(model, optimizer)
-        self.batch_size = whole("batch_size", batch_size)
-        self.threads = thread_count(threads)
+        self._model, self._optimizer = model, as_optimizer(model, optimizer)
+        self._batch_size = whole("batch_size", batch_size)
+        self._threads = thread_count(threads)
         self.state: OptimizerState = initial_state(model, self.optimizer)
         self._sizes: dict[int, tuple[RecordedStep, Compiled]] = {}
         self._own = self._for(self.batch_size)
         self._seconds: list[list[float]] | None = None
+
+    model = property(attrgetter("_model"), doc="The model that a step moves.")
+    optimizer = property(attrgetter("_optimizer"), doc="The optimizer, with the present learning rate.")
+    batch_size = property(attrgetter("_batch_size"), doc="The number of samples that the step was compiled for first.")
+    threads = property(attrgetter("_threads"), doc="At most how many threads compute.")
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The learning rate of the next step; ``None`` for an optimizer without one.
+
+        It may be set. Raises ``AttributeValueError`` for what the optimizer refuses, and ``TrainingError`` for an optimizer of
+        your own whose rate is fixed, because it has none or its update needs it as a number.
+        """
+        return rate_of(self.optimizer)
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        recorded = self._own[0]
+        if recorded.rate is None:
+            raise TrainingError(
+                f"the learning rate of {self.optimizer} is fixed; compile a step with another optimizer"
+            )
+        changed = with_rate(self.optimizer, rate)
+        for update in recorded.updates:
+            check_settings(changed, update.parameter)
+        self._optimizer = changed
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle a step as what it was made from, and the optimizer's state; the copy compiles again."""
+        made_from = (self.model, self.optimizer, self.batch_size, self.threads)
+        return _restored, (type(self), made_from, dict(self.state))
 
     @property
     def graph(self) -> Graph:
@@ -233,11 +306,12 @@ class CompiledStep:
         return self._sizes[count]
 
     def __call__(self, feeds: Mapping[str, Any], state: OptimizerState | None = None) -> tuple[Array, float]:
-        """Do a step. Raises ``FeedError`` for what does not fit the inputs, and ``TrainingError`` for a value that is
-        not finite anywhere, with the first node that has one; nothing has moved then."""
+        """Do a step. Raises ``FeedError`` for what does not fit the inputs, and ``TrainingError`` for the state of another
+        optimizer, and for a value that is not finite anywhere, with the first node that has one; nothing has moved then."""
+        feeds = self._known(feeds)
         recorded, compiled = self._for(self._count(feeds))
         state = self.state if state is None else state
-        bound = recorded.bound(self._known(feeds), state)
+        bound = recorded.bound(feeds, state, self.optimizer)
         done: list[tuple[Array, float]] = []
         values = recorded.fitting(bound) or bind(recorded.graph, bound)
         try:
@@ -259,6 +333,9 @@ class CompiledStep:
         return self.batch_size
 
     def _known(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not isinstance(feeds, Mapping):
+            names = ", ".join(f"{name!r}: ..." for name in self.model.inputs)
+            raise FeedError(f"a step takes the model's inputs by name, step({{{names}}}); found {type(feeds).__name__}")
         for name in feeds:
             if name not in self.model.inputs:
                 raise FeedError(
@@ -279,9 +356,15 @@ class CompiledStep:
     def profile(self, feeds: Mapping[str, Any], repeats: int = 20) -> CompiledStep:
         """Run ``repeats`` times without moving anything, and note the median time of each step of the schedule."""
         recorded, compiled = self._own
-        bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state))
+        bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state, self.optimizer))
         self._seconds = compiled.profile(bound, whole("repeats", repeats))
         return self
+
+
+def _restored(cls: type[CompiledStep], made_from: tuple[Any, ...], state: OptimizerState) -> CompiledStep:
+    step = cls(*made_from)
+    step.state = state
+    return step
 
 
 def assign_all(changed: Iterable[tuple[Tensor, Array]]) -> None:
