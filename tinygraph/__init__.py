@@ -66,6 +66,7 @@ from tinygraph.ops.classification import cross_entropy, hinge, kl_divergence, nl
 from tinygraph.ops.comparison import (
     clip,
     equal,
+    gate,
     greater,
     greater_equal,
     less,

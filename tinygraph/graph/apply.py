@@ -90,13 +90,14 @@ def compute(op: Op, inputs: Sequence[Any]) -> Any:
 
 def lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
     """Turn numbers and arrays among the inputs into constants."""
-    dtypes = [x.dtype for x in inputs if isinstance(x, (Tensor, np.ndarray, np.generic))]
+    meeting = [x for i, x in enumerate(inputs) if i not in op.conditions]
+    dtypes = [x.dtype for x in meeting if isinstance(x, (Tensor, np.ndarray, np.generic))]
     lifted = []
-    for x in inputs:
+    for i, x in enumerate(inputs):
         if x.__class__ is not Tensor:
             if isinstance(x, Tensor):
                 raise DTypeError(f"{op.name}: subclasses of Tensor are not supported; found {type(x).__name__}")
-            if isinstance(x, _SCALARS) and dtypes:
+            if isinstance(x, _SCALARS) and dtypes and i not in op.conditions:
                 x = Tensor("constant", None, (), _weak(op, x, dtypes))
             else:
                 x = constant(numeric_array(x, op.name))

@@ -17,7 +17,7 @@ from tinygraph.graph.op import Edge, Op, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
 from tinygraph.graph.tensor import Tensor
 
-_TRAITS = ("formula", "tex", "symbol", "elementwise", "holomorphic", "numpy", "samples", "edges")
+_TRAITS = ("formula", "tex", "symbol", "elementwise", "holomorphic", "conditions", "numpy", "samples", "edges")
 OpClass = TypeVar("OpClass", bound=type[Op])
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 
@@ -235,6 +235,7 @@ def op(
     symbol: str = "",
     elementwise: bool = False,
     holomorphic: bool = False,
+    conditions: Sequence[int] = (),
     numpy: Sequence[Callable[..., Any]] = (),
     samples: Samples | None = None,
     edges: Sequence[Edge] = (),
@@ -272,6 +273,7 @@ def composite(
     tex: str = "",
     elementwise: bool = False,
     holomorphic: bool = False,
+    conditions: Sequence[int] = (),
     numpy: Sequence[Callable[..., Any]] = (),
     samples: Samples | None = None,
     edges: Sequence[Edge] = (),

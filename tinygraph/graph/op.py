@@ -93,9 +93,10 @@ class Op:
 
     Class attributes: ``formula`` (text with ``{x}`` for the inputs and attributes), ``tex`` (the same in TeX), ``symbol``
     (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
-    may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``shortcuts`` (see
-    ``bce``), ``samples``, ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that
-    ``operands`` adds). An operation that is made of others is a ``Composite``.
+    may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``conditions`` (the
+    places of inputs that are conditions and take no part in promotion), ``shortcuts`` (see ``bce``), ``samples``,
+    ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that ``operands`` adds).
+    An operation that is made of others is a ``Composite``.
 
     >>> import tinygraph as tg
     >>> from dataclasses import dataclass
@@ -119,6 +120,7 @@ class Op:
     holomorphic: ClassVar[bool] = False
     opaque_vjp: ClassVar[bool] = False
     composite: ClassVar[bool] = False
+    conditions: ClassVar[tuple[int, ...]] = ()
     shortcuts: ClassVar[dict[int, int]] = {}
     samples: ClassVar[Any] = None
     shortcut_samples: ClassVar[Any] = None
@@ -310,6 +312,8 @@ def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Sha
         # At 1 a function may have a pole, which is nothing to warn of here.
         with np.errstate(all="ignore"):
             result = evaluate(op, [np.ones(shape, dtype) for shape, dtype in operands], None)
+    except DTypeError:
+        raise
     except Exception as error:
         shapes = ", ".join(str(shape) for shape, _ in operands)
         raise OperationError(

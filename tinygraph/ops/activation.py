@@ -9,11 +9,12 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.graph.explanation import Explanation, gate, one, position
+from tinygraph.graph import explanation
+from tinygraph.graph.explanation import Explanation, one, position
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
-from tinygraph.ops.comparison import clip
+from tinygraph.ops.comparison import clip, gate, where
 from tinygraph.ops.elementwise import abs
 from tinygraph.ops.exponential import erf, exp
 from tinygraph.ops.floating import floating
@@ -45,22 +46,26 @@ def relu(x: Value) -> Value:
 
 @relu.vjp
 def relu_vjp(dy: Value, y: Value, x: Value) -> Value:
-    return dy * (x > 0)
+    return gate(dy, x > 0)
 
 
 @relu.explain
 def relu_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
     # What is no number is neither above 0 nor below, and passes.
     opened = "passed on: {0}" if np.isnan(x[index]) else "open: {0} > 0"
-    return gate(index, x, not x[index] <= 0, opened, "closed: {0} ≤ 0")
+    return explanation.gate(index, x, not x[index] <= 0, opened, "closed: {0} ≤ 0")
 
 
 @op(
     formula="{x} if {x} > 0 else {slope} · {x}",
     tex=r"\operatorname{LeakyReLU}({x})",
     elementwise=True,
-    samples=unary(off_zero, slope=0.2),
-    edges=[Edge(Sample([0.0], slope=0.25), [0.25]), Edge(Sample([-1.0], slope=-0.5), [-0.5])],
+    samples=lambda rng: [*unary(off_zero, slope=0.2)(rng), Sample(off_zero(rng, (3, 4)), slope=0.0)],
+    edges=[
+        Edge(Sample([0.0], slope=0.25), [0.25]),
+        Edge(Sample([-1.0], slope=-0.5), [-0.5]),
+        Edge(Sample([0.0], slope=0.0), [0.0]),
+    ],
 )
 def leaky_relu(x: Value, *, slope: float = 0.01) -> Value:
     """ReLU with a small ``slope`` at and below 0. Source: Maas, Hannun and Ng, 2013.
@@ -76,7 +81,7 @@ def leaky_relu(x: Value, *, slope: float = 0.01) -> Value:
 
 @leaky_relu.vjp
 def leaky_relu_vjp(dy: Value, y: Value, x: Value, *, slope: float) -> Value:
-    return np.where(x > 0, dy, slope * dy)
+    return where(x > 0, dy, slope * dy) if slope else gate(dy, x > 0)
 
 
 @op(formula="σ({x})", tex=r"\operatorname{sigmoid}({x})", elementwise=True, holomorphic=True, samples=unary())
@@ -194,8 +199,8 @@ def silu(x: Value) -> Value:
 
 @silu.vjp
 def silu_vjp(dy: Value, y: Value, x: Value) -> Value:
-    gate = sigmoid(x)
-    return dy * (gate + y * (1 - gate))
+    share = sigmoid(x)
+    return dy * (share + y * (1 - share))
 
 
 @op(formula="{x} · tanh(log(1 + exp({x})))", tex=r"\operatorname{Mish}({x})", elementwise=True, samples=unary())
@@ -213,8 +218,8 @@ def mish(x: Value) -> Value:
 
 @mish.vjp
 def mish_vjp(dy: Value, y: Value, x: Value) -> Value:
-    gate = tanh(softplus(x))
-    return dy * (gate + x * (1 - gate * gate) * sigmoid(x))
+    share = tanh(softplus(x))
+    return dy * (share + x * (1 - share * share) * sigmoid(x))
 
 
 # Beyond this the chance is 0 or 1 in any floating point type, and a cube could overflow.

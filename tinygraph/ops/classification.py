@@ -16,6 +16,7 @@ from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation import Softmax, log_softmax, softmax
 from tinygraph.ops.cast import require_numeric
+from tinygraph.ops.comparison import gate
 from tinygraph.ops.exponential import log
 from tinygraph.ops.floating import floating
 from tinygraph.ops.loss import Loss, check_labels, mean_count, mean_tex, of_elements, share
@@ -220,7 +221,7 @@ class Hinge(Loss):
         return margins.mean(dtype=self.result_dtype(scores, labels))
 
     def vjp(self, dy: Value, cost: Value, scores: Value, labels: Value) -> Any:
-        return -(dy * labels * (labels * scores < 1)) / mean_count(scores, *scores.shape), None
+        return -gate(dy * labels, labels * scores < 1) / mean_count(scores, *scores.shape), None
 
     def written_tex(self, *inputs: Value) -> str:
         return mean_tex(inputs[0], r"\max\left(0, 1 - {(labels)}_{i} {(scores)}_{i}\right)")

@@ -13,6 +13,7 @@ from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, 
 from tinygraph.graph.function import op
 from tinygraph.graph.op import Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
+from tinygraph.ops.comparison import gate
 from tinygraph.ops.samples import binary, normal, off_zero, unary
 
 
@@ -177,7 +178,7 @@ def sign(x: Value) -> Value:
 
 @sign.vjp
 def sign_vjp(dy: Value, y: Value, x: Value) -> Value:
-    return dy * 0
+    return gate(dy, False)
 
 
 @op(formula="{x}", symbol="same", elementwise=True, holomorphic=True, numpy=[np.positive], samples=unary())

@@ -14,7 +14,7 @@ from tinygraph.graph.explanation import Explanation, Terms, chosen, one
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Op, Sample, Samples, Shape, Value
 from tinygraph.ops.cells import in_planes
-from tinygraph.ops.comparison import where
+from tinygraph.ops.comparison import gate, where
 from tinygraph.ops.elementwise import abs, sign
 from tinygraph.ops.pooling import plane
 from tinygraph.ops.reduction import FirstExtreme
@@ -143,7 +143,7 @@ class GlobalMaxPool(GlobalPooling):
         )
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return self.spread(dy, x) * FirstExtreme(self.over(x))(x)
+        return gate(self.spread(dy, x), FirstExtreme(self.over(x))(x))
 
 
 @register

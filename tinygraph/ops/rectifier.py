@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
-from tinygraph.ops.comparison import Clip, minimum, where
+from tinygraph.ops.comparison import Clip, gate, minimum, where
 from tinygraph.ops.exponential import exp
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import Array, each, off_zero, unary
@@ -36,6 +36,8 @@ class _ExponentialUnit(Op):
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         gain, depth, width = self.constants
+        if not depth:
+            return gain * gate(dy, x > 0)
         return gain * where(x > 0, dy, dy * (depth / width) * exp(minimum(x, 0) / width))
 
 
@@ -54,9 +56,10 @@ class Elu(_ExponentialUnit):
     alpha: float = 1.0
     formula: ClassVar[str] = "{x} if {x} > 0 else {alpha} · (exp({x}) - 1)"
     tex: ClassVar[str] = r"\operatorname{ELU}({x})"
-    samples = staticmethod(unary(off_zero, alpha=0.7))
+    samples = staticmethod(each(off_zero, ((3, 4), {"alpha": 0.7}), ((2, 3, 2), {"alpha": 0.0}), ((), {})))
     edges: ClassVar[tuple[Edge, ...]] = (
         Edge(Sample([0.0], alpha=0.5), [0.5]),
+        Edge(Sample([0.0], alpha=0.0), [0.0]),
         Edge(Sample([-1e4], alpha=-0.5), [0.0]),
     )
 
@@ -84,7 +87,9 @@ class Selu(_ExponentialUnit):
     gamma: float = 1.0507009873554805
     formula: ClassVar[str] = "{gamma} · ({x} if {x} > 0 else {alpha} · (exp({x}) - 1))"
     tex: ClassVar[str] = r"\operatorname{SELU}({x})"
-    samples = staticmethod(each(off_zero, ((3, 4), {}), ((2, 3, 2), {"alpha": 0.5, "gamma": 3.0}), ((), {})))
+    samples = staticmethod(
+        each(off_zero, ((3, 4), {}), ((2, 3, 2), {"alpha": 0.5, "gamma": 3.0}), ((3,), {"alpha": 0.0}))
+    )
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([0.0], alpha=0.5, gamma=3.0), [1.5]),)
 
     @property
@@ -172,7 +177,7 @@ def thresholded_relu(x: Value, *, alpha: float = 1.0) -> Value:
 
 @thresholded_relu.vjp
 def thresholded_relu_vjp(dy: Value, y: Value, x: Value, *, alpha: float) -> Value:
-    return dy * (x > alpha)
+    return gate(dy, x > alpha)
 
 
 def _off_ends(rng: np.random.Generator, shape: Shape) -> Array:
@@ -202,7 +207,7 @@ def relu6(x: Value) -> Value:
 
 @relu6.vjp
 def relu6_vjp(dy: Value, y: Value, x: Value) -> Value:
-    return dy * (x > 0) * (x < 6)
+    return gate(gate(dy, x > 0), x < 6)
 
 
 @register
@@ -245,7 +250,7 @@ def hard_sigmoid(x: Value, *, alpha: float = 0.2, beta: float = 0.5) -> Value:
 
 @hard_sigmoid.vjp
 def hard_sigmoid_vjp(dy: Value, y: Value, x: Value, *, alpha: float) -> Value:
-    return dy * alpha * (y > 0) * (y < 1)
+    return gate(gate(dy * alpha, y > 0), y < 1)
 
 
 @op(
@@ -271,8 +276,8 @@ def hard_swish(x: Value) -> Value:
 
 @hard_swish.vjp
 def hard_swish_vjp(dy: Value, y: Value, x: Value) -> Value:
-    gate = hard_sigmoid(x, alpha=1 / 6)
-    return dy * (gate + x / 6 * (gate > 0) * (gate < 1))
+    share = hard_sigmoid(x, alpha=1 / 6)
+    return gate(dy * (share + gate(x / 6, share < 1)), share > 0)
 
 
 elu = Elu.function

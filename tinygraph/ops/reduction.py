@@ -14,6 +14,7 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape, summed_dtype
+from tinygraph.ops.comparison import gate
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import distinct
 from tinygraph.ops.shape import broadcast_to, reshape, transpose
@@ -128,7 +129,7 @@ class _Extreme(Reduction):
         return Explanation((Terms((one(0, taken),)),), ((0, others),) if len(others) else (), reason)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return self.spread(dy, x) * FirstExtreme(self.axis, largest=self.name == "max")(x)
+        return gate(self.spread(dy, x), FirstExtreme(self.axis, largest=self.name == "max")(x))
 
 
 @register(numpy=[np.max, np.amax])

@@ -9,6 +9,7 @@ import numpy as np
 from tinygraph.graph.function import op
 from tinygraph.graph.op import Sample, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
+from tinygraph.ops.comparison import gate
 from tinygraph.ops.samples import Array, unary
 
 FAMILY = "elementwise"
@@ -21,7 +22,7 @@ def _off_halves(rng: np.random.Generator, shape: Shape) -> Array:
 
 def flat(dy: Value, y: Value, x: Value) -> Value:
     """The rule of what jumps and is flat elsewhere: the gradient is 0, at the jumps too."""
-    return dy * 0
+    return gate(dy, False)
 
 
 @op(

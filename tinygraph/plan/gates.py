@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from tinygraph.ops.activation import relu
-from tinygraph.ops.comparison import greater
-from tinygraph.ops.elementwise import multiply
+from tinygraph.ops.comparison import gate, greater
 from tinygraph.ops.max_pooling import MaxPool2d, MaxUnpool2d
 from tinygraph.plan.node import Node, make, remade, rewrite, topological, users
 from tinygraph.plan.trust import is_a
@@ -41,7 +40,7 @@ def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
             dy, rectified = inputs[0].inputs
             (z,) = rectified.inputs
             pooled = make(relu.op(), make(MaxPool2d(**unpool.shared()), z))
-            gated = make(multiply.op(), dy, make(greater.op(), pooled, inputs[1].inputs[1]))
+            gated = make(gate.op(), dy, make(greater.op(), pooled, inputs[1].inputs[1]))
             return make(unpool, gated, z, tensors=node.tensors)
         return remade(node, inputs)
 
@@ -67,13 +66,13 @@ def _movable(node: Node, used_by: Mapping[Node, list[Node]]) -> bool:
 
 
 def _is_gate_of(node: Node, rectified: set[Node]) -> bool:
-    """Whether a node is ``max_unpool2d(dy, r) * (z > 0)`` with ``r = relu(z)`` among ``rectified``."""
-    if not is_a(node.op, multiply.op):
+    """Whether a node is ``gate(max_unpool2d(dy, r), z > 0)`` with ``r = relu(z)`` among ``rectified``."""
+    if not is_a(node.op, gate.op):
         return False
-    unpool, gate = node.inputs
+    unpool, condition = node.inputs
     if not is_a(unpool.op, MaxUnpool2d) or unpool.inputs[1] not in rectified:
         return False
-    return _is_positive(gate) and gate.inputs[0] is unpool.inputs[1].inputs[0]
+    return _is_positive(condition) and condition.inputs[0] is unpool.inputs[1].inputs[0]
 
 
 def _is_positive(node: Node) -> bool:

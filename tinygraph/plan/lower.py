@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from tinygraph.ops.comparison import gate
 from tinygraph.ops.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
 from tinygraph.ops.elementwise import add, multiply
 from tinygraph.ops.indexing import Flip
@@ -53,14 +54,17 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
         if is_a(node.op, MaxUnpool2d):
             dy, x = inputs
             return make(MaxUnpoolBeside(node.op), dy, x, make(MaxPool2d(**node.op.shared()), x), tensors=node.tensors)
-        if is_a(node.op, multiply.op):
+        if is_a(node.op, multiply.op, gate.op):
             for place, x in enumerate(node.inputs):
                 alone = len(used_by[x]) == 1 and inputs[1 - place].shape == node.shape
                 unpool = inputs[place].op
                 if alone and is_a(unpool, AvgUnpool2d):
                     of = inputs[place]
                     return make(
-                        AvgUnpoolProduct(unpool), of.inputs[0], inputs[1 - place], tensors=of.tensors + node.tensors
+                        AvgUnpoolProduct(unpool, node.op),
+                        of.inputs[0],
+                        inputs[1 - place],
+                        tensors=of.tensors + node.tensors,
                     )
         return remade(node, inputs)
 

@@ -31,13 +31,14 @@ class MaxUnpoolBeside(Op):
 
 @dataclass(frozen=True)
 class AvgUnpoolProduct(Op):
-    """``avg_unpool2d(dy) * factor``, for a factor of the image's shape."""
+    """``avg_unpool2d(dy) * factor``, for a factor of the image's shape; ``product`` is ``multiply`` or ``gate``."""
 
     of: AvgUnpool2d
+    product: Op
     formula: ClassVar[str] = "{dy} shared out · {factor}"
 
     def shape(self, dy: Value, factor: Value) -> Shape:
         return self.of.shape(dy)
 
     def forward(self, dy: Value, factor: Value) -> Value:
-        return self.of.forward(dy) * factor
+        return self.product.forward(self.of.forward(dy), factor)

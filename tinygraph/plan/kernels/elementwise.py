@@ -9,7 +9,7 @@ import numpy as np
 from tinygraph.ops import comparison, elementwise, exponential, several
 from tinygraph.ops.activation import relu, sigmoid, tanh
 from tinygraph.ops.cast import Cast
-from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary, provided
+from tinygraph.plan.kernels.base import Call, Work, bound, gated, kernel, ordinary, provided
 
 _UFUNCS = {
     elementwise.add.op: np.add,
@@ -39,6 +39,11 @@ _UFUNCS = {
 @kernel(*_UFUNCS, in_place=True)
 def _ufunc(work: Work) -> Sequence[Call]:
     return [bound(_UFUNCS[type(work.op)], *work.inputs, out=work.out)]
+
+
+@kernel(comparison.gate.op, in_place=True)
+def _gate(work: Work) -> Sequence[Call]:
+    return [bound(gated, *work.inputs, work.out)] if work.out.dtype.char in "efd" else ordinary(work)
 
 
 @kernel(several.add_all.op)

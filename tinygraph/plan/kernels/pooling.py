@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph.arrays import Array
+from tinygraph.ops.comparison import gate
 from tinygraph.ops.max_pooling import MaxPool2d
 from tinygraph.ops.pooling import AvgPool2d, AvgUnpool2d
 from tinygraph.ops.windows import Windows
-from tinygraph.plan.kernels.base import Call, Work, bound, finite, kernel, ordinary, provided
+from tinygraph.plan.kernels.base import Call, Work, bound, finite, gated, kernel, ordinary, provided
 from tinygraph.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
 
 
@@ -109,13 +110,14 @@ def _avg_unpool_product(work: Work) -> Sequence[Call]:
     if not _disjoint(windows):
         return ordinary(work)
     calls, wide = _shared_columns(work, windows)
+    multiply: Any = gated if isinstance(work.op.product, gate.op) else np.multiply
     covered, zero = windows.count[0] * windows.kernel[0], np.zeros((), wide.dtype)
     # A zero times what is not finite is NaN: rows that no window reaches are multiplied too.
-    below = [bound(np.multiply, zero, factor[:, :, covered:], work.out[:, :, covered:])]
+    below = [bound(multiply, zero, factor[:, :, covered:], work.out[:, :, covered:])]
     return (
         calls
         + (below if covered < windows.image[0] else [])
-        + [bound(np.multiply, wide, factor[:, :, pixels], work.out[:, :, pixels]) for _, pixels in _spans(windows, 0)]
+        + [bound(multiply, wide, factor[:, :, pixels], work.out[:, :, pixels]) for _, pixels in _spans(windows, 0)]
     )
 
 
