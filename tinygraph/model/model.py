@@ -4,37 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError, listing
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
-from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import aligned
 from tinygraph.model.declaration import Declaration, Input, Training, declare
 from tinygraph.model.parameters import Parameters
 from tinygraph.model.places import Source
+from tinygraph.model.predict import predicted
 from tinygraph.model.program import Program
 from tinygraph.model.recorder import record
 from tinygraph.model.recording import Recording
 from tinygraph.model.toml import read_toml
-from tinygraph.model.values import (
-    batch_shape_text,
-    check_names,
-    counts_text,
-    fitted,
-    leaves_for,
-    shape_in_batches,
-    warn_unscaled,
-)
+from tinygraph.model.values import batch_shape_text, check_names, fitted, leaves_for, shape_in_batches
 from tinygraph.model.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -272,33 +262,15 @@ class Model:
     def predict(self, *features: Any, batch_size: int = 256, compiled: bool = True) -> npt.NDArray[Any]:
         """Return the outputs for arrays of samples, evaluated ``batch_size`` at a time. Raises ``DataError``.
 
-        The arrays stand in the order of the inputs that the output depends on, or in one mapping by their names.
-        By a plan, or by plain evaluation with ``compiled=False``: the same but for rounding.
+        The arrays stand in the order of the inputs that the output depends on, or in one mapping by their names. Samples are
+        evaluated together, whatever ``batch_size`` is, where the output of one depends on others or on their number. By a
+        plan, or by plain evaluation with ``compiled=False``: the same but for rounding.
 
         >>> import tinygraph as tg
         >>> tg.load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
         (2, 1)
         """
-        batch_size = whole("batch_size", batch_size)
-        arrays = {name: self.fitted(name, value) for name, value in self._by_name(features).items()}
-        samples = {name: array for name, array in arrays.items() if self.inputs[name].batched}
-        counts = {len(array) for array in samples.values()} or {self.batch or 1}
-        if counts == {0} or len(counts) != 1:
-            raise DataError(
-                f"predict takes the same number of samples for each input, at least one; found {counts_text(samples)}"
-            )
-        total, batch_size = counts.pop(), self.batch or batch_size
-        if self.batch and total % self.batch:
-            self.check_batch(total)
-        for name, value in self._by_name(features).items():
-            warn_unscaled(self.record(self.batch or 1), name, np.asarray(value), name)
-        outputs = []
-        for start in range(0, total, batch_size):
-            count = min(batch_size, total - start)
-            batch = arrays | {name: array[start : start + count] for name, array in samples.items()}
-            evaluate = self.plan_for(count, "output") if compiled else partial(run, self.record(count).output)
-            outputs.append(evaluate(batch)[0])
-        return np.concatenate(outputs) if len(outputs) > 1 else outputs[0]
+        return predicted(self, self._by_name(features), whole("batch_size", batch_size), compiled)
 
     def plan_for(self, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
         """Return the plan for ``batch`` samples of the output alone, or of the graph of output and loss; compiled once.

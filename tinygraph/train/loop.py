@@ -14,6 +14,8 @@ from tinygraph.errors import TrainingError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.run import run
+from tinygraph.model.predict import in_parts
+from tinygraph.plan.samples import Each
 from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer
 from tinygraph.train.data import Data, data_of
 from tinygraph.train.diagnosis import NotFiniteError
@@ -121,8 +123,9 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
 
     The model is evaluated as in prediction: nothing is dropped, and batch normalization takes its running statistics.
     ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
-    ``batch_size`` bound the memory and do not change the result but for rounding; nor does ``compiled=False``, plain
-    evaluation. Raises ``DataError``, and ``TrainingError`` for a model without a loss.
+    ``batch_size`` bound the memory where the loss is a mean over samples; otherwise all samples are evaluated together, so
+    that the result is the same but for rounding. ``compiled=False`` is plain evaluation. Raises ``DataError``, and
+    ``TrainingError`` for a model without a loss.
 
     >>> from tinygraph.model import load_model
     >>> evaluate(load_model("xor"), "xor").count
@@ -214,6 +217,8 @@ def _test_feeds(model: Model, data: Data) -> dict[str, Array] | None:
 
 
 def _metrics(model: Model, feeds: Feeds, batch_size: int, compiled: bool) -> Metrics:
+    if model.batch is None and not _means_over_samples(model, _count(feeds), batch_size):
+        batch_size = _count(feeds)
     means = RunningMeans()
     for batch in batches(feeds, batch_size):
         recording = model.record(_count(batch))
@@ -225,6 +230,14 @@ def _metrics(model: Model, feeds: Feeds, batch_size: int, compiled: bool) -> Met
             outputs = evaluated({name: array for name, array in batch.items() if name in known})
         means.add(float(outputs[-1]), _share(decision_rule(recording), outputs[0], batch), _count(batch))
     return means.metrics
+
+
+def _means_over_samples(model: Model, total: int, batch_size: int) -> bool:
+    """Whether the loss of all samples is the mean of the losses of batches, and each sample has an output of its own."""
+    if total <= batch_size or model.loss is None:
+        return True
+    found = in_parts(model, total, batch_size)
+    return found is not None and isinstance(found[0].state, Each) and found[1].weighted
 
 
 def _share(rule: DecisionRule | None, output: Array, feeds: Feeds) -> float | None:

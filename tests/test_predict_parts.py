@@ -1,0 +1,121 @@
+"""Prediction and evaluation of many samples: in batches only where that gives what all samples together give."""
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tinygraph.model.predict import in_parts
+
+COUNT, FEATURES = 600, 3
+
+
+def model(equations, loss=None, **more):
+    parameters = {"W": {"shape": [FEATURES, 2], "init": "normal"}}
+    inputs = {"x": [FEATURES], **({"y": [2]} if loss else {})}
+    equations = f"h = x @ W\np = {equations}"
+    return tg.Model(inputs, parameters, equations, "p", loss, dtype="float64", **more)
+
+
+def x(count=COUNT):
+    return np.random.default_rng(0).standard_normal((count, FEATURES)) + np.arange(count)[:, None] / count
+
+
+# What is made of h (m, 2), one row for each sample. Where samples stand alone, the axis along which their outputs are.
+ALONE = {
+    "tanh(h)": 0,
+    "transpose(h)": 1,
+    "concatenate([expand_dims(h, 0), expand_dims(-h, 0), expand_dims(h * h, 0)])": 1,
+    "softmax(h)": 0,
+    "sum(h, axis=1)": 0,
+    "reshape(h, (h.shape[0], 1, 2))": 0,
+}
+MIXED = [
+    "mean(h, axis=0)",
+    "sum(h)",
+    "h - mean(h, axis=0)",
+    "softmax(h, axis=0)",
+    "h / h.shape[0]",
+    "leaky_relu(h, slope=h.shape[0] / 10)",
+    "h[:256]",
+    "flip(h, axis=0)",
+    "reshape(h, (2, -1))",
+    "h * broadcast_to(sum(W), (h.shape[0], 2))",
+    "cumsum(h, axis=0)",
+]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("batch_size", [256, 100, 1])
+@pytest.mark.parametrize("equations", [*ALONE, *MIXED])
+def test_predictions_are_those_of_all_samples_together(equations, batch_size, compiled):
+    made = model(equations)
+    (wanted,) = tg.run(made.record(COUNT).output, {"x": x()})
+    found = made.predict(x(), batch_size=batch_size, compiled=compiled)
+    assert found.shape == wanted.shape
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("equations", [*ALONE, *MIXED])
+def test_which_models_are_predicted_in_batches(equations):
+    found = in_parts(model(equations), COUNT, 256, "output")
+    axis = None if found is None else getattr(found[0].state, "axis", None)
+    assert axis == ALONE.get(equations)
+
+
+def test_what_the_last_batch_would_change_is_evaluated_together():
+    """A last batch of one sample would lose its first axis."""
+    made = model("squeeze(h)")
+    assert made.predict(x(257)).shape == (257, 2)
+
+
+FIXED = """batch = 4
+[inputs]
+x = [3]
+[parameters]
+W = {{ shape = [3, 2], init = "normal" }}
+[model]
+equations = "p = {}"
+output = "p"
+loss = false
+"""
+
+
+def test_a_model_for_one_size_of_batch_joins_rows_or_refuses():
+    rows = tg.Model.from_toml(FIXED.format("x @ W"))
+    assert rows.predict(np.ones((8, 3))).shape == (8, 2)
+    columns = tg.Model.from_toml(FIXED.format("transpose(x @ W)"))
+    assert columns.predict(np.ones((4, 3))).shape == (2, 4)
+    with pytest.raises(tg.DataError, match="predict 4 samples at a time"):
+        columns.predict(np.ones((8, 3)))
+
+
+LOSSES = [
+    "cost = mse(p, y)",
+    "cost = sum((p - y) ** 2)",
+    "cost = sqrt(mse(p, y))",
+    "cost = mse(p, y) + 0.1 * sum(W ** 2)",
+    "cost = max(abs(p - y))",
+    "cost = mse(p - mean(p, axis=0), y)",
+    "cost = sum((p - y) ** 2) / p.shape[0]",
+    "cost = mse(p, y) * mse(p, y)",
+]
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_are_those_of_all_samples_together(loss, compiled):
+    made = model(f"h\n{loss}", "cost")
+    feeds = {"x": x(), "y": x()[:, :2]}
+    wanted = tg.run(made.record(COUNT).loss, feeds)[0]
+    found = tg.evaluate(made, (feeds["x"], feeds["y"]), batch_size=100, compiled=compiled)
+    assert found.loss == pytest.approx(float(wanted), rel=1e-12)
+    assert found.count == COUNT
+
+
+def test_a_mean_over_samples_is_evaluated_in_batches(monkeypatch):
+    made = model("h\ncost = mse(p, y)", "cost")
+    sizes = []
+    plan_for = made.plan_for
+    monkeypatch.setattr(made, "plan_for", lambda count: sizes.append(count) or plan_for(count))
+    tg.evaluate(made, (x(), x()[:, :2]))
+    assert sizes == [256, 256, 88]

@@ -1,0 +1,79 @@
+"""Prediction: the outputs of a model for any number of samples, in batches where that gives the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from tinygraph.errors import DataError
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.run import run
+from tinygraph.model.values import counts_text, warn_unscaled
+
+if TYPE_CHECKING:
+    from tinygraph.model.model import Model
+    from tinygraph.plan.samples import Behaviour
+
+
+def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compiled: bool) -> Array:
+    """Return the outputs for features by name; see ``Model.predict``."""
+    arrays = {name: model.fitted(name, value) for name, value in features.items()}
+    samples = {name: array for name, array in arrays.items() if model.inputs[name].batched}
+    counts = {len(array) for array in samples.values()} or {model.batch or 1}
+    if counts == {0} or len(counts) != 1:
+        raise DataError(
+            f"predict takes the same number of samples for each input, at least one; found {counts_text(samples)}"
+        )
+    total, batch_size = counts.pop(), model.batch or batch_size
+    if model.batch and total % model.batch:
+        model.check_batch(total)
+    for name, value in features.items():
+        warn_unscaled(model.record(model.batch or 1), name, np.asarray(value), name)
+    axis = _joined_axis(model, total, batch_size)
+    batch_size = total if axis is None else batch_size
+    outputs = []
+    for start in range(0, total, batch_size):
+        count = min(batch_size, total - start)
+        batch = arrays | {name: array[start : start + count] for name, array in samples.items()}
+        evaluate = model.plan_for(count, "output") if compiled else partial(run, model.record(count).output)
+        outputs.append(evaluate(batch)[0])
+    return outputs[0] if axis is None else np.concatenate(outputs, axis)
+
+
+def _joined_axis(model: Model, total: int, batch_size: int) -> int | None:
+    """Return the axis along which outputs of batches are joined, or ``None`` where the samples are evaluated together."""
+    if total <= batch_size:
+        return None
+    if model.batch is None:
+        found = in_parts(model, total, batch_size, "output")
+        return None if found is None else getattr(found[0].state, "axis", None)
+    shape = model.record(model.batch).output.shape
+    if shape[:1] != (model.batch,):
+        raise DataError(
+            f"model {model.name!r} is for batches of {model.batch} samples, and its output {model.output!r} of shape {shape} "
+            f"has no row for each; predict {model.batch} samples at a time"
+        )
+    return 0
+
+
+def in_parts(
+    model: Model, total: int, batch_size: int, of: Literal["output", "graph"] = "graph"
+) -> list[Behaviour] | None:
+    """Return how outputs for ``total`` samples come from those of ``batch_size``, or ``None`` if they do not.
+
+    Of the output alone, or of the graph of output and loss; see ``tinygraph.plan.parts``.
+
+    >>> import tinygraph as tg
+    >>> [behaviour.state for behaviour in in_parts(tg.load_model("xor"), 10, 4)]
+    [Each(axis=0), <Part.TOTAL: 'total'>]
+    """
+    from tinygraph.plan import parts
+
+    sizes = [total, *{batch_size, total % batch_size} - {0, total}]
+    graphs = [model.graph(size) if of == "graph" else Graph(model.record(size).output) for size in sizes]
+    batched = [name for name, declared in model.inputs.items() if declared.batched]
+    return parts.in_parts(graphs[0], graphs[1:], batched, total)
