@@ -89,7 +89,7 @@ HOSTILE = {
     ),
     "an operator before its time": (proto([node("Gelu")], opset=13), "its operator set does not have this operator"),
     "an operator after its time": (proto([node("Upsample", "x n")], arrays=[whole(1, 1)], opset=17), "has withdrawn"),
-    "an unknown attribute": (proto([node("Softmax", axes=1)]), "it has no attribute 'axes'; did you mean 'axis'"),
+    "an unknown attribute": (proto([node("Softmax", axes=1)]), "it has no attribute 'axes'; here it is called 'axis'"),
     "an attribute of the wrong type": (
         proto([node("Softmax", axis="one")]),
         "its attribute 'axis' is of the wrong type",
@@ -176,7 +176,7 @@ HOSTILE = {
     ),
     "an axis without a size": (
         proto([RELU], inputs=[value("x", ("m", "width"))]),
-        "axis 1 of input 'x' has no size; give it: sizes={'width': ...}",
+        r"axes without a size: 'x\.1 \(width\)'; give them with sizes=\{'width': ...\} or --size width=",
     ),
     "a sequence": (
         proto([node("Identity")], inputs=[helper.make_tensor_sequence_value_info("x", 1, [2])]),

@@ -12,12 +12,12 @@ from tinygraph.cli.options import (
     batch_option,
     data_option,
     file_path,
-    loss_option,
     model_argument,
     opened,
     ops_option,
     seed_option,
 )
+from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Check every gradient of a model.")
 @model_argument
-@loss_option
+@onnx_options()
 @data_option("Data to check on: a built-in set or a file with x and y.  [default: random values]")
 @batch_option(2, "How many samples to check on.")
 @seed_option
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 def check(
     context: click.Context,
     model: str,
-    loss: str | None,
+    onnx: dict[str, Any],
     data: str | None,
     batch_size: int | None,
     seed: int | None,
@@ -59,7 +59,7 @@ def check(
 
     if picture is not None:
         format_of(picture)
-    checked = opened(model, seed, loss)
+    checked = opened(model, seed, onnx)
     batch_size = batch_size or checked.batch or 2
     thing = checked if data else checked.record(batch_size, training=True).whole
     feeds = _samples(checked, data, batch_size) if data else None

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinygraph.cli.options import data_of, data_option, file_path, loss_option, model_argument, opened, ops_option
+from tinygraph.cli.options import data_of, data_option, file_path, model_argument, opened, ops_option
+from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     type=file_path,
     help="File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg]",
 )
-@loss_option
+@onnx_options()
 @data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
 @click.option("--sample", type=click.IntRange(min=0), help="Which sample, from 0, gives the numbers.")
 @click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.")
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 def draw(
     model: str,
     out: Path | None,
-    loss: str | None,
+    onnx: dict[str, Any],
     data: str | None,
     sample: int | None,
     weights: Path | None,
@@ -64,7 +65,7 @@ def draw(
     if out is not None:
         format_of(out)
     try:
-        drawn = opened(model, loss=loss)
+        drawn = opened(model, onnx=onnx)
     except ModelError as error:
         if error.recorded is not None:
             try:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinygraph.cli.options import batch_option, loss_option, model_argument, opened, ops_option
+from tinygraph.cli.options import batch_option, model_argument, opened, ops_option
+from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
 @click.command(short_help="Print a model's equations, forward and backward.")
 @model_argument
 @click.option("--backward", is_flag=True, help="Derive the equations of the backward pass and of the update too.")
-@loss_option
+@onnx_options()
 @batch_option(1)
 @ops_option
-def equations(model: str, backward: bool, loss: str | None, batch_size: int | None) -> None:
+def equations(model: str, backward: bool, onnx: dict[str, Any], batch_size: int | None) -> None:
     """Print MODEL as equations, with shapes, as it is in training."""
-    declared = opened(model, loss=loss, needs_loss="no backward pass" if backward else "")
+    declared = opened(model, onnx=onnx, needs_loss="no backward pass" if backward else "")
     batch_size = batch_size or declared.batch or 1
     forward, moves = forward_rows(declared, batch_size)
     sections: dict[str, list[tuple[str, ...]]] = {"Forward": [*forward, *([] if backward else moves)]}

@@ -3,44 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tinygraph.cli.options import file_path, force_option, model_argument, ops_option
+from tinygraph.cli.options import file_path, force_option, model_argument, opened, ops_option
+from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
-
-
-def _sizes(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, int]:
-    sizes = {}
-    for text in given:
-        name, _, number = text.rpartition("=")
-        if not name or not number.isdigit():
-            raise click.BadParameter(f"a size is given as NAME=NUMBER; found {text!r}")
-        sizes[name] = int(number)
-    return sizes
 
 
 @click.command("import", short_help="Write an ONNX file as a model file and weights.")
 @click.argument("file", type=file_path)
 @click.option("-o", "--out", metavar="FILE.toml", type=file_path, help="Model file to write.  [default: NAME.toml]")
-@click.option("--output", metavar="NAME", help="Which output of the graph.  [default: the first]")
-@click.option("--loss", metavar="NAME", help="A loss to put behind the output, such as cross_entropy, or an output.")
-@click.option(
-    "--size", "sizes", metavar="NAME=NUMBER", multiple=True, callback=_sizes, help="A size the file only names."
-)
-@click.option(
-    "--dtype", type=click.Choice(["float32", "float64"]), help="What float16 and float32 in the file are read as."
-)
+@onnx_options()
 @force_option
-def import_(
-    file: Path,
-    out: Path | None,
-    output: str | None,
-    loss: str | None,
-    sizes: dict[str, int],
-    dtype: str | None,
-    force: bool,
-) -> None:
+def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> None:
     """Write the model in the ONNX FILE as equations, NAME.toml, with its weights beside it, NAME.safetensors.
 
     The model file is like any other: it can be read, changed, drawn, checked and trained, and needs ONNX no more.
@@ -58,7 +35,7 @@ def import_(
     weights = path.with_suffix(".safetensors")
     for written in (path, weights):
         refuse_to_replace(written, "-o names another file", force)
-    declared = declared_in(file, output=output, loss=loss, sizes=sizes, dtype=dtype)
+    declared = declared_in(file, **onnx)
     model = Model.from_tables(declared.tables, declared.values)
     model.save(weights)
     write_whole(path, model_text({**declared.tables, "weights": weights.name}).encode("utf-8"))
@@ -72,20 +49,20 @@ def import_(
 @click.option("-o", "--out", metavar="FILE.onnx", type=file_path, help="File to write.  [default: NAME.onnx]")
 @click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: initial values]")
 @click.option("--loss", is_flag=True, help="Write the loss too, as a second output, with the labels as inputs.")
+@onnx_options(loss="--loss-name")
 @force_option
 @ops_option
-def export(model: str, out: Path | None, weights: Path | None, loss: bool, force: bool) -> None:
+def export(model: str, out: Path | None, weights: Path | None, loss: bool, onnx: dict[str, Any], force: bool) -> None:
     """Write MODEL, with its weights, as an ONNX file: what it computes in prediction, for any number of samples."""
     from tinygraph.cli.folders import file_name, refuse_to_replace
     from tinygraph.errors import TinygraphError
-    from tinygraph.model import load_model
 
-    written = load_model(model)
+    written = opened(model, onnx=onnx)
     if weights is not None:
         written.load(weights)
     path = out or Path(f"{file_name(written.name)}.onnx")
     if path.suffix.lower() != ".onnx":
         raise TinygraphError(f"an ONNX file ends in .onnx; found {str(path)!r}")
     refuse_to_replace(path, "-o names another file", force)
-    written.to_onnx(path, loss=loss)
+    written.to_onnx(path, loss=loss or "loss" in onnx)
     say(f"wrote {path}")

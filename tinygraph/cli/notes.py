@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tinygraph.cli.options import data_option, file_path, loss_option, model_argument, opened, ops_option
+from tinygraph.cli.options import data_option, file_path, model_argument, opened, ops_option
+from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
 
@@ -23,7 +25,7 @@ from tinygraph.cli.terminal import say
     "--format", type=click.Choice(["html", "md", "tex", "txt"]), help="Format, where the suffix does not say."
 )
 @click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: initial values]")
-@loss_option
+@onnx_options()
 @data_option("Data that the worked sample is from.  [default: what the model says]")
 @click.option("--sample", type=click.IntRange(min=0), default=0, show_default=True, help="Which sample to work.")
 @ops_option
@@ -32,7 +34,7 @@ def notes(
     out: Path | None,
     format: str | None,
     weights: Path | None,
-    loss: str | None,
+    onnx: dict[str, Any],
     data: str | None,
     sample: int,
 ) -> None:
@@ -45,7 +47,7 @@ def notes(
 
     if out is not None:
         format_of(out, format)
-    declared = opened(model, loss=loss)
+    declared = opened(model, onnx=onnx)
     if weights is not None:
         declared.load(weights)
     others = samples_of(declared, data, sample) if data or declared.training.data else None

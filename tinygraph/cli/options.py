@@ -6,12 +6,13 @@ import importlib.util
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tinygraph.cli.reading import OPTIONS
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError, TinygraphError
 
@@ -23,12 +24,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 model_argument = click.argument("model")
 # Sizes of arrays must fit into 64 bits, and these are multiplied by others.
 MOST_SAMPLES = 2**31 - 1
-loss_option = click.option(
-    "--loss",
-    metavar="NAME",
-    type=lambda text: named(text),
-    help="The loss of an .onnx file, which names none: an operation such as cross_entropy, or one of its outputs.",
-)
 force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Seed of all random numbers.")
 
@@ -53,20 +48,28 @@ def batch_option(default: int, help: str = "How many samples.") -> Callable[[Com
     return click.option("--batch-size", type=click.IntRange(1, MOST_SAMPLES), show_default=str(default), help=help)
 
 
-def opened(model: str, seed: int | None = None, loss: str | None = None, *, needs_loss: str = "") -> Model:
-    """Return the model of a command, with the loss that ``--loss`` gives to that of an .onnx file.
+def opened(
+    model: str, seed: int | None = None, onnx: Mapping[str, Any] | None = None, *, needs_loss: str = ""
+) -> Model:
+    """Return the model of a command; ``onnx`` are the options for an .onnx file, as ``onnx_options`` gives them.
 
-    ``needs_loss`` says what there is not without a loss, where a command needs one.
+    ``needs_loss`` says what is missing without a loss, where a command needs one.
     """
     from tinygraph.interop.onnx import from_onnx
     from tinygraph.model import load_model
 
-    onnx = model.lower().endswith(".onnx")
-    if loss is not None and not onnx:
-        raise DataError("--loss is for .onnx files; a model file names its own loss")
-    declared = load_model(model, seed) if loss is None else from_onnx(model, loss=loss)
+    is_onnx = model.lower().endswith(".onnx")
+    if onnx and not is_onnx:
+        others = [OPTIONS[name] for name in onnx if name != "loss"]
+        own = (
+            f"{others[0]} is for .onnx files"
+            if others
+            else "--loss is for .onnx files; a model file names its own loss"
+        )
+        raise DataError(own)
+    declared = from_onnx(model, **onnx) if onnx else load_model(model, seed)
     if needs_loss and declared.loss is None:
-        hint = "; give --loss, such as --loss cross_entropy" if onnx else ""
+        hint = "; give --loss, such as --loss cross_entropy" if is_onnx else ""
         raise TinygraphError(f"model {declared.name!r} declares no loss, so there is {needs_loss}{hint}")
     return declared
 

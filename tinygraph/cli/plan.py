@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinygraph.cli.options import batch_option, loss_option, model_argument, opened, ops_option
+from tinygraph.cli.options import batch_option, model_argument, opened, ops_option
+from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -18,14 +19,14 @@ if TYPE_CHECKING:
 
 @click.command(short_help="Show how a model is computed: steps, memory, times.")
 @model_argument
-@loss_option
+@onnx_options()
 @batch_option(32)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads at most.  [default: one for each CPU]")
 @click.option("--inference", is_flag=True, help="Show the computation of the output alone, not a training step.")
 @click.option("--profile", is_flag=True, help="Run it on random samples and show the median time of each step.")
 @ops_option
 def plan(
-    model: str, loss: str | None, batch_size: int | None, threads: int | None, inference: bool, profile: bool
+    model: str, onnx: dict[str, Any], batch_size: int | None, threads: int | None, inference: bool, profile: bool
 ) -> None:
     """Show the schedule of MODEL, compiled for a batch: what each step computes, where in memory, in which tiles.
 
@@ -35,7 +36,7 @@ def plan(
     from tinygraph.plan import compile
     from tinygraph.train import make_optimizer
 
-    declared = opened(model, loss=loss)
+    declared = opened(model, onnx=onnx)
     batch_size = batch_size or declared.batch or 32
     settings = declared.training
     if inference or declared.loss is None:

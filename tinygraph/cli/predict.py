@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from tinygraph.cli.columns import columns
-from tinygraph.cli.options import data_of, data_option, file_path, model_argument, ops_option
+from tinygraph.cli.options import data_of, data_option, file_path, model_argument, opened, ops_option
 from tinygraph.cli.outputs import SHOWN_ROWS, Outputs
+from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError
 
@@ -37,19 +38,21 @@ if TYPE_CHECKING:
     help="Which samples of labelled data: those that train tests on, those that it learns from, or all.",
 )
 @click.option("--out", metavar="FILE.npz|.csv", type=file_path, help="File to write all outputs to.")
+@onnx_options()
 @ops_option
-def predict(model: str, weights: Path | None, data: str | None, part: PartName, out: Path | None) -> None:
+def predict(
+    model: str, weights: Path | None, data: str | None, part: PartName, out: Path | None, onnx: dict[str, Any]
+) -> None:
     """Compute the outputs of MODEL on data, with the weights of a training.
 
     Prints the first outputs, and the accuracy where there are labels. Labelled data are divided as in train, and the samples to
     test on are taken unless --part says otherwise; of data without labels, all samples are.
     """
-    from tinygraph.model import load_model
     from tinygraph.train.labels import decision_rule
 
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise DataError(f"--out: outputs are written as .npz or .csv; found {str(out)!r}")
-    trained = load_model(model)
+    trained = opened(model, onnx=onnx)
     if weights is not None:
         trained.load(weights)
     elif not trained.weighted:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,13 +14,13 @@ from tinygraph.cli.options import (
     data_option,
     file_path,
     force_option,
-    loss_option,
     model_argument,
     opened,
     ops_option,
     seed_option,
 )
 from tinygraph.cli.progress import reporter
+from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ DRAWN = RESULTS[2:]
 @click.command(short_help="Train a model on data.")
 @model_argument
 @data_option("Data to learn from: a built-in set, or a file with x and y.  [default: what the model says]")
-@loss_option
+@onnx_options()
 @click.option("--epochs", type=click.IntRange(min=1), help="How often each sample is seen.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="How many samples make a step.")
 @click.option("--learning-rate", type=float, help="How far a step goes.")
@@ -48,7 +48,7 @@ def train(
     context: click.Context,
     model: str,
     data: str | None,
-    loss: str | None,
+    onnx: dict[str, Any],
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
@@ -66,7 +66,7 @@ def train(
     from tinygraph.train import TrainingInterrupted, fit, load_data
     from tinygraph.train.arguments import as_optimizer
 
-    learner = opened(model, seed, loss, needs_loss="nothing to train on")
+    learner = opened(model, seed, onnx, needs_loss="nothing to train on")
     material = load_data(data_of(learner, data), learner)
     moves = as_optimizer(learner, optimizer, learning_rate)
     folder = run_folder(out, learner.name, force)

@@ -25,14 +25,17 @@ def from_onnx(
     output: str | None = None,
     loss: str | None = None,
     sizes: Mapping[str, int] | None = None,
+    values: Mapping[str, npt.ArrayLike] | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> Model:
     """Return the model in an ONNX file: equations and parameters like any other, with the weights of the file.
 
     ``output`` names one of the graph's outputs, by default the first. ``loss`` makes the model trainable: it names
     an output of the graph that is one number, or an operation such as ``"cross_entropy"`` that is put behind the output and
-    takes labels ``y``. ``sizes`` gives sizes to those that the file only names; the first axis of the inputs, where it
-    has no size, is the batch. ``dtype="float64"`` reads float16 and float32 as float64. Raises ``OnnxError``.
+    takes labels ``y``. ``sizes`` gives sizes to those that the file only names, by these names or by the place of an
+    axis, ``sizes={"x.2": 224}``; the first axis of the inputs, where it has no size, is the batch. ``values`` fixes inputs,
+    ``values={"sr": 16000}``; the model has them no longer. ``dtype="float64"`` reads float16 and float32 as float64. Raises
+    ``OnnxError``.
 
     >>> import tinygraph as tg
     >>> tg.from_onnx("missing.onnx")
@@ -41,7 +44,7 @@ def from_onnx(
     """
     from tinygraph.interop.onnx.model import model_in
 
-    return model_in(path, output=output, loss=loss, sizes=sizes, dtype=dtype)
+    return model_in(path, output=output, loss=loss, sizes=sizes, values=values, dtype=dtype)
 
 
 def to_onnx(model: Model | Graph | Tensor, path: str | os.PathLike[str], *, loss: bool = False) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.node import Node, Value
 
 BRANCHES = ("then_branch", "else_branch")
@@ -17,8 +16,6 @@ def undecided(n: Node, *operands: Value) -> Value:
 
 def chosen(node: Node, condition: Value) -> Any:
     """Return the branch that a condition chooses, as ONNX writes it. Raises ``OnnxError`` for one that depends on data."""
-    if isinstance(condition, Tensor):
-        undecided(node)
     if condition is None or condition.size != 1:
         node.fail("its condition must be one truth value")
     graph = branches(node)[0 if condition.item() else 1]

@@ -124,6 +124,11 @@ def is_infinite(n: Node, x: Value) -> Value:
     return logic.isinf(x, negative=bool(n.get("detect_negative", 1)), positive=bool(n.get("detect_positive", 1)))
 
 
+def thresholded_relu(n: Node, x: Value) -> Value:
+    """ThresholdedRelu: what is not greater than alpha is 0, NaN too, which ``thresholded_relu`` lets through."""
+    return cmp.where(cmp.greater(x, _number(x, n.number("alpha", 1.0))), x, _zero(x))
+
+
 def shrink(n: Node, x: Value) -> Value:
     """Shrink: nearer to 0 by the bias outside -lambd..lambd, and 0 within."""
     lambd, bias = n.number("lambd", 0.5), n.number("bias", 0.0)

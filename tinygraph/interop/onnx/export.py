@@ -123,7 +123,7 @@ def _proto(graphs: Sequence[Graph], batches: Sequence[int], told: dict[str, str]
     writer, names = _written(graphs, batches)
     graph = helper.make_graph(
         writer.nodes,
-        told["name"],
+        told["name"] or "model",
         [_value(leaves, names[leaves[0]]) for leaves in zip(*(g.inputs.values() for g in graphs), strict=True)],
         [_value(tensors, names[tensors[0]]) for tensors in zip(*(g.outputs for g in graphs), strict=True)],
         writer.used(),

@@ -211,8 +211,14 @@ EXPORTS |= {
     "hard_sigmoid": _with_numbers("HardSigmoid", alpha="alpha", beta="beta"),
     "leaky_relu": _with_numbers("LeakyRelu", alpha="slope"),
     "selu": _with_numbers("Selu", alpha="alpha", gamma="gamma"),
-    "thresholded_relu": _with_numbers("ThresholdedRelu", alpha="alpha"),
 }
+
+
+@export_of("thresholded_relu")
+def _thresholded_relu(s: Step) -> str:
+    # ThresholdedRelu makes 0 of NaN.
+    low = s.writer.node("LessOrEqual", s.x, s.writer.number(s.attributes["alpha"], s.tensor))
+    return s.writer.node("Where", low, s.writer.number(0.0, s.tensor), s.x)
 
 
 @export_of("gelu")

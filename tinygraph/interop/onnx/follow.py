@@ -21,6 +21,8 @@ Record = Callable[[int], Imported]
 _TRIED, _TRIED_MORE = (1, 2, 3), (4, 5, 7, 8, 16, 31)
 _COMPARING = {"Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"}
 _MOST_CROSSINGS = 40
+# So many numbers of samples are tried for a file that is for one alone.
+_MOST_ALONE = 16
 
 
 def equations_for_any(record: Record, nodes: Sequence[Node], proto: Any, fail: Callable[[str], NoReturn]) -> Written:
@@ -108,11 +110,13 @@ def _give_up(
 ) -> NoReturn:
     """Raise the error that says why there is no page for every number of samples."""
     if not any(isinstance(found, Imported) for found in known.values()):
-        errors = [_error(record, m) for m in (2, 3)]
-        if errors[0] is not None and errors[1] is not None:
-            # An error that is another for another number of samples may be gone for the right one.
-            raise OnnxError(errors[0] if errors[0] == errors[1] else f"{errors[0]}; for one number alone, {FIXING}")
-        fail(f"it fits {3 if errors[0] else 2} samples and not {BASES[0]}; {FIXING}")
+        errors = {m: _error(record, m) for m in (2, 3)}
+        # An error that is the same for all numbers of samples has nothing to do with them.
+        others = range(1, _MOST_ALONE + 1) if errors[2] != errors[3] else ()
+        alone = next((m for m in others if _error(record, m) is None), None)
+        if alone is None:
+            raise OnnxError(errors[2])
+        fail(f"it fits {alone} samples and not any number; {FIXING}")
     why = (
         f"what it computes for {wrong} follows another rule" if wrong else "a size in it follows no rule that is known"
     )

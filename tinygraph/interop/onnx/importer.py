@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph.errors import OnnxError, TinygraphError, listing, nearest
+from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.branches import branches, chosen, names_read, nodes_in
 from tinygraph.interop.onnx.functions import body_of, is_defined
@@ -28,6 +29,8 @@ STATE = "tinygraph.state"
 # What these say of a weight is known, or is the weight again; what is true of an array has no gradient, as of a mask.
 _TRUTHS = frozenset({"Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual"})
 _OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"}) | _TRUTHS
+# Inputs of more elements are data.
+_FEW = 16
 
 
 @dataclass
@@ -234,13 +237,17 @@ class Importer:
             body = body_of(node, [x.array if isinstance(x, Weight) else x for x in given], self._unnamed)
             _check_known(body)
             for part in body:
+                part.within = node.describe()
                 self._do(part)
+            lacking = [name for name in node.outputs if name and name not in self.values]
+            if lacking:
+                node.fail(f"ONNX's definition of it does not fit its inputs: it does not compute {listing(lacking)}")
             return
         operator = OPERATORS[node.op_type]
         if node.opset < operator.since:
             node.fail(f"it is understood from operator set {operator.since} on")
         if node.op_type == "Identity" or (node.op_type == "Dropout" and len(node.outputs) == 1):
-            self._keep(node.outputs[0], operator.rule(node, *given), weight=False)
+            self._keep(node.outputs[0], self._called(node, operator.rule, given), weight=False)
             return
         arrays = [x.array if isinstance(x, Weight) else x for x in given]
         tensors = [x for x in each_of(given) if isinstance(x, Tensor)]
@@ -272,6 +279,8 @@ class Importer:
 
     def _branch(self, node: Node, condition: Value) -> None:
         """Compute the branch that a condition chooses, as if its nodes stood in the place of the node."""
+        if isinstance(condition, Tensor):
+            self._called(node, OPERATORS["If"].rule, [condition])
         graph = chosen(node, condition)
         for tensor in graph.initializer:
             array = array_of(tensor, self.file.folder, lambda why: node.fail(f"initializer {why}"))
@@ -342,15 +351,32 @@ class Importer:
         try:
             with np.errstate(all="ignore"):
                 return rule(node, *operands)
-        except OnnxError:
-            raise
+        except OnnxError as error:
+            raise OnnxError(f"{error}{_fixable(node, operands)}") from None
         except TinygraphError as error:
-            node.fail(str(error))
+            node.fail(f"{error}{_fixable(node, operands)}")
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError) as error:
-            node.fail(f"its inputs and attributes do not fit: {error}")
+            hint = _fixable(node, operands)
+            node.fail(
+                f"it must be known when the file is opened{hint}"
+                if hint
+                else f"its inputs and attributes do not fit: {error}"
+            )
 
     def _tensor(self, value: Value) -> Value:
         return value.recorded() if isinstance(value, Weight) else value
+
+
+def _fixable(node: Node, operands: Iterable[Value]) -> str:
+    """Return how to give a value to inputs of the file that say how a node computes, and not what."""
+    places = OPERATORS[node.op_type].constants
+    asked = [x for place, x in enumerate(operands) if place in places and isinstance(x, Tensor)]
+    names = [name for name, x in Graph(asked).inputs.items() if x.size <= _FEW] if asked else []
+    if not names:
+        return ""
+    values = ", ".join(f"{name!r}: ..." for name in names)
+    options = " ".join(f"--value {name}=..." for name in names)
+    return f"; fix the input with values={{{values}}} or {options}"
 
 
 def each_of(values: Iterable[Value]) -> Iterator[Value]:

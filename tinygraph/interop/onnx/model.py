@@ -15,13 +15,13 @@ import numpy.typing as npt
 from tinygraph.errors import ModelError, OnnxError, listing, nearest
 from tinygraph.graph.registry import OPERATIONS, is_operation
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.branches import names_read
 from tinygraph.interop.onnx.equations import Written, written
 from tinygraph.interop.onnx.follow import equations_for_any
-from tinygraph.interop.onnx.importer import Imported, Importer, inputs_of, nodes_of
+from tinygraph.interop.onnx.importer import Imported, Importer, nodes_of
+from tinygraph.interop.onnx.inputs import InputShape, fixed_values, input_shapes
 from tinygraph.interop.onnx.node import Node, Parts
 from tinygraph.interop.onnx.read import File, read
-from tinygraph.interop.onnx.tensors import REAL, Array
+from tinygraph.interop.onnx.tensors import Array
 from tinygraph.model.model import Model
 
 # What a file that tinygraph wrote says of itself.
@@ -39,15 +39,6 @@ class Declared:
     values: dict[str, Array]
 
 
-@dataclass(frozen=True)
-class InputShape:
-    """An input of a graph: sizes, some of them names or unknown, and a dtype."""
-
-    name: str
-    sizes: tuple[int | str | None, ...]
-    dtype: np.dtype[Any]
-
-
 def model_in(path: str | os.PathLike[str], **options: Any) -> Model:
     """Return the model in an ONNX file. The options are those of ``from_onnx``."""
     declared = declared_in(path, **options)
@@ -63,6 +54,7 @@ def declared_in(
     output: str | None = None,
     loss: str | None = None,
     sizes: Mapping[str, int] | None = None,
+    values: Mapping[str, npt.ArrayLike] | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> Declared:
     """Return the model in an ONNX file as tables and values. The arguments are those of ``from_onnx``."""
@@ -76,11 +68,13 @@ def declared_in(
     wanted = [chosen, loss] if loss is not None and loss in outputs and loss != chosen else [chosen]
     nodes = nodes_of(file, wanted)
     kind = None if dtype is None else np.dtype(dtype)
-    shapes = _shapes(file, nodes, dict(sizes or {}), kind)
+    fixed = fixed_values(file, values or {}, sizes or {}, kind)
+    shapes = input_shapes(file, nodes, wanted, sizes or {}, fixed, kind)
     batch = _fixed_batch(shapes)
 
     def record(count: int) -> Imported:
-        return _recorded(file, shapes, count, wanted, nodes, kind, batch is None)
+        leaves = {name: shape.leaf(count) for name, shape in shapes.items()}
+        return _recorded(Importer(file, {**leaves, **fixed}, kind, any_batch=batch is None), wanted, nodes)
 
     if batch is None:
         text = equations_for_any(record, nodes, file.proto.graph, file.fail)
@@ -91,44 +85,6 @@ def declared_in(
     tables = _tables(file, told, text, shapes, batch, labels)
     tables["model"] |= {"output": text.outputs[chosen], "loss": text.outputs[loss] if loss is not None else False}
     return Declared(tables, {**text.parameters, **text.state})
-
-
-def _shapes(file: File, nodes: list[Node], given: dict[str, int], dtype: np.dtype[Any] | None) -> dict[str, InputShape]:
-    """Return the inputs that nodes read; of their sizes only the first may still be open: the batch."""
-    read_names = {name for node in nodes for name in names_read(node.proto)}
-    shapes: dict[str, InputShape] = {}
-    symbols: set[str] = set()
-    open_sizes: list[str] = []
-    for name, value in inputs_of(file).items():
-        if name not in read_names:
-            continue
-        kind = file.dtype_of(value)
-        kind = dtype if dtype is not None and kind in REAL else kind
-        if not value.type.tensor_type.HasField("shape"):
-            file.fail(f"input {name!r} does not say how many axes it has")
-        sizes: list[int | str | None] = []
-        for place, dim in enumerate(value.type.tensor_type.shape.dim):
-            symbol = dim.dim_param or f"{name}.{place}"
-            symbols.add(symbol)
-            size: int | str = dim.dim_value if dim.HasField("dim_value") else given.get(symbol, dim.dim_param or "")
-            if isinstance(size, int) and size < 1:
-                # Some exporters write 0 or -1 where they mean any size.
-                size = given.get(symbol, "")
-            sizes.append(size)
-            if place and not isinstance(size, int):
-                open_sizes.append(
-                    f"axis {place} of input {name!r} has no size; give it: sizes={{{symbol!r}: ...}}, "
-                    f"or tinygraph import --size {symbol}=..."
-                )
-        shapes[name] = InputShape(name, tuple(sizes), kind)
-    if not shapes:
-        file.fail("its output does not depend on any input")
-    for symbol in given:
-        if symbol not in symbols:
-            file.fail(f"no input has a size called {symbol!r}{nearest(symbol, symbols)}")
-    if open_sizes:
-        file.fail(open_sizes[0])
-    return shapes
 
 
 def _fixed_batch(shapes: Mapping[str, InputShape]) -> int | None:
@@ -146,28 +102,8 @@ def _batched(shape: InputShape, batch: int | None) -> bool:
     return shape.sizes[0] == batch if batch is not None else not isinstance(shape.sizes[0], int)
 
 
-def _recorded(
-    file: File,
-    shapes: Mapping[str, InputShape],
-    count: int,
-    outputs: list[str],
-    nodes: list[Node],
-    dtype: np.dtype[Any] | None,
-    any_batch: bool,
-) -> Imported:
-    leaves = {
-        name: Tensor(
-            "input",
-            None,
-            (),
-            None,
-            tuple(size if isinstance(size, int) else count for size in shape.sizes),
-            shape.dtype,
-            name,
-        )
-        for name, shape in shapes.items()
-    }
-    imported = Importer(file, leaves, dtype, any_batch).outputs(outputs, nodes)
+def _recorded(importer: Importer, outputs: list[str], nodes: list[Node]) -> Imported:
+    imported, file = importer.outputs(outputs, nodes), importer.file
     for name, value in imported.outputs.items():
         if isinstance(value, Parts):
             file.fail(f"the output {name!r} is a sequence, and a model gives one tensor")
@@ -188,8 +124,12 @@ def _tables(
         shape.dtype for shape in shapes.values() if shape.dtype.kind == "f"
     }
     if len(real) > 1 or any(dtype.name not in _REAL for dtype in real):
-        found = listing(sorted(dtype.name for dtype in real))
-        file.fail(f"its weights hold {found}; a model holds float32 or float64: read it with dtype='float32'")
+        names = sorted(dtype.name for dtype in real)
+        one = "float64" if "float64" in names else "float32"
+        file.fail(
+            f"its weights hold {listing(names)}; a model holds float32 or float64 alone: read it with dtype={one!r}, "
+            f"or --dtype {one}"
+        )
     dtype = next(iter(real)).name if real else "float32"
     inputs = {}
     for name, shape in shapes.items():

@@ -65,6 +65,8 @@ class Node:
         # Tensors that a rule gives a name to, after that of the node, and the steps that it writes out.
         self.called: dict[Tensor, str] = {}
         self.steps = 0
+        # What the node is part of, where it is one of those that an operator of ONNX is defined by.
+        self.within = ""
         # Whether what is recorded shall hold for any number of samples.
         self.any_batch = False
         # The arrays that it was computed on, and the results.
@@ -164,6 +166,8 @@ class Node:
 
     def describe(self) -> str:
         """Return the node for a message: its name or place, operator and operator set."""
+        if self.within:
+            return f"{self.within}: {self.op_type} in its definition"
         name = self.proto.name or self.result
         domain = f"{self.proto.domain}." if self.proto.domain else ""
         return f"node {name!r} ({domain}{self.op_type}, opset {self.opset})"

@@ -81,7 +81,7 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
     def fail(why: str) -> NoReturn:
         raise OnnxError(f"{name}: {why}")
 
-    if not proto.HasField("graph") or not proto.graph.node:
+    if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
         fail("damaged, or not an ONNX file: it holds no graph")
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     opset = opsets.get("", opsets.get("ai.onnx"))

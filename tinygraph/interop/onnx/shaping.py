@@ -118,9 +118,10 @@ def transpose(n: Node, x: Value) -> Value:
 
 
 def concat(n: Node, *x: Value) -> Value:
-    """Concat."""
-    axis = n.need("axis") if n.opset >= 4 else n.get("axis", 1)
-    return x[0] if len(x) == 1 else ix.concatenate(list(x), axis=axis)
+    """Concat, without parts that hold nothing."""
+    axis = n.axis(n.need("axis") if n.opset >= 4 else n.get("axis", 1), x[0])
+    parts = [part for part in x if not is_constant(part) or part.ndim <= axis or part.shape[axis]] or [x[0]]
+    return parts[0] if len(parts) == 1 else ix.concatenate(parts, axis=axis)
 
 
 def squeeze(n: Node, x: Value, axes: Value = None) -> Value:

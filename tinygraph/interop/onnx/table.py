@@ -91,7 +91,7 @@ OPERATORS: dict[str, Op] = {
     "Swish": Op(ew.swish),
     "Tan": Op(ew.unary(tri.tan)),
     "Tanh": Op(ew.unary(act.tanh)),
-    "ThresholdedRelu": Op(ew.numbered(rectifier.thresholded_relu, alpha=("alpha", 1.0))),
+    "ThresholdedRelu": Op(ew.thresholded_relu),
     "Where": Op(lambda n, condition, x, y: cmp.where(condition, x, y)),
     "Xor": Op(ew.binary(logic.logical_xor)),
     # Elements moved and picked, and shapes computed.
