@@ -1,0 +1,74 @@
+"""The engines under test, by name. An engine is a function from a problem to the arrays of its outputs.
+
+A further engine takes one line here: ``ENGINES["xla"] = lambda problem: compile_with_xla(problem.graph)(problem.feeds)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import tinygraph as tg
+from tinygraph.plan import compiled
+
+from .problem import Arrays, Problem
+
+Engine = Callable[[Problem], Arrays]
+LARGEST_TILE = 3
+
+
+def run(problem: Problem) -> Arrays:
+    """Return the plain evaluation of the graph, which is the meaning of a problem."""
+    return tg.run(problem.graph, problem.feeds)
+
+
+def recorded(problem: Problem) -> Arrays:
+    """Return the values that tensors have when they are recorded from tensors with values."""
+    return tuple(y.value for y in problem.build([tg.tensor(x) for x in problem.inputs]))
+
+
+def on_arrays(problem: Problem) -> Arrays:
+    """Return what operations and rules give when they are called on arrays."""
+    return run(problem) if problem.on_arrays is None else problem.on_arrays(problem.inputs)
+
+
+def plan(problem: Problem) -> Arrays:
+    """Return what the plan computes from the batch in one piece."""
+    with tiles_of(None):
+        return tg.compile(problem.graph, problem.batch or None, threads=1)(problem.feeds)
+
+
+def tiles(problem: Problem, threads: int = 1) -> Arrays:
+    """Return what the plan computes from tiles of at most three samples."""
+    with tiles_of(LARGEST_TILE):
+        return tg.compile(problem.graph, problem.batch or None, threads)(problem.feeds)
+
+
+def threads(problem: Problem) -> Arrays:
+    """Return what the plan computes from tiles of at most three samples on two threads."""
+    return tiles(problem, threads=2)
+
+
+ENGINES: dict[str, Engine] = {
+    "arrays": on_arrays,
+    "recorded": recorded,
+    "plan": plan,
+    "tiles": tiles,
+    "threads": threads,
+}
+
+
+@contextmanager
+def tiles_of(largest: int | None) -> Iterator[None]:
+    """Within this context the plan cuts a batch, where it may, into tiles of at most so many samples, or of all."""
+
+    def sizes(found: object, count: int, threads: int) -> list[int]:
+        number = -(-count // largest) if largest else 1
+        return [count // number + (i < count % number) for i in range(number)] if count else [count]
+
+    before = compiled.tile_sizes
+    compiled.tile_sizes = sizes
+    try:
+        yield
+    finally:
+        compiled.tile_sizes = before

@@ -1,0 +1,191 @@
+"""Problems of single operations: what each is recorded with in its own record, in every dtype, kind of number and layout."""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+import tinygraph as tg
+from tinygraph.graph.rules import call_rule
+
+from . import values
+from .problem import Arrays, Problem, veiled
+
+Generator = np.random.Generator
+
+
+def generator(*words: object) -> Generator:
+    """Return random numbers that depend on these words alone."""
+    return np.random.default_rng(zlib.crc32(" ".join(map(str, words)).encode()))
+
+
+@dataclass(frozen=True)
+class Call:
+    """An operation with attributes, on arrays."""
+
+    name: str
+    inputs: tuple[np.ndarray, ...]
+    attributes: dict[str, Any]
+    batch: int | None = None
+
+    @property
+    def op(self) -> tg.Op:
+        """The operation with its attributes."""
+        return tg.operation(self.name.split()[0]).op(**self.attributes)
+
+    def __call__(self, inputs: Sequence[Any]) -> Any:
+        function = tg.operation(self.name.split()[0])
+        arguments = (list(inputs),) if function.op.variadic else inputs
+        return function(*arguments, **self.attributes)
+
+    def on(self, inputs: Sequence[np.ndarray]) -> Call:
+        return replace(self, inputs=tuple(inputs))
+
+    def result(self) -> np.ndarray | None:
+        """Return the result on the arrays; nothing where the operation refuses them."""
+        try:
+            with np.errstate(all="ignore"):
+                return np.asarray(self(self.inputs))
+        except Exception:
+            return None
+
+    def enlarged(self, batch: int) -> Call:
+        """Return the call on another number of samples, where its attributes allow that."""
+        first = next((x.shape[0] for x in self.inputs if x.ndim and x.shape[0]), None)
+        if first is None:
+            return self
+        inputs = []
+        for place, x in enumerate(self.inputs):
+            more = x.ndim and x.shape[0] == first
+            x = np.resize(x, (batch, *x.shape[1:])) if more else x
+            # Without ties, which the copies would make.
+            inputs.append(x * (1 - 0.3 * generator(place).random(x.shape)) if x.dtype.kind == "f" else x)
+        large = replace(self.on(inputs), batch=batch)
+        return self if large.result() is None else large
+
+    def widened(self, size: int) -> Call:
+        """Return the call with more classes or columns than an integer of 8 bits can count."""
+        wide = [
+            np.resize(x, (*x.shape[:-1], size)) * np.linspace(0.5, 1, size) if x.dtype.kind == "f" and x.ndim else x
+            for x in self.inputs
+        ]
+        return self.on(wide)
+
+
+def calls(names: Sequence[str] = ()) -> Iterator[Call]:
+    """Yield a call for every sample and edge of every operation of the package, on a few samples where that is possible."""
+    for name, function in tg.operations().items():
+        op = function.op
+        if (names and name not in names) or not op.__module__.startswith("tinygraph."):
+            continue
+        samples = [*op.samples(np.random.default_rng(5)), *(edge.sample for edge in op.edges)]
+        for number, sample in enumerate(samples, start=1):
+            call = Call(f"{name} {number}", sample.inputs, sample.attributes)
+            yield call.enlarged(4 + number % 4)
+
+
+def problems(names: Sequence[str], seed: int, chosen: Callable[[str], bool]) -> Iterator[Problem]:
+    """Yield the problems of the operations called ``names``, or of all, whose own names are ``chosen``."""
+    for call in calls(names):
+        floating = [place for place, x in enumerate(call.inputs) if x.dtype.kind == "f"]
+        integers = [place for place, x in enumerate(call.inputs) if x.dtype.kind in "iu"]
+        ways = [_layouts(call), _sizes(call)]
+        if floating:
+            ways += [_numbers(call, floating), _whole_numbers(call, floating)]
+        if integers:
+            ways.append(_indices(call, integers))
+        for what, make in itertools.chain(*ways):
+            name = f"{call.name} {what}"
+            rng = generator(name, seed)
+            for problem_name in (name, f"{name}, veiled") if make.keywords.get("kind") else (name,):
+                if chosen(problem_name):
+                    yield make(problem_name, rng)
+
+
+# Each of these yields what a problem is about, and a function from its name and random numbers to the problem.
+Ways = Iterator[tuple[str, partial[Problem]]]
+
+
+def _numbers(call: Call, floating: Sequence[int]) -> Ways:
+    which = {"": floating} | ({f" in input {i}": [i] for i in floating} if len(floating) > 1 else {})
+    for dtype, kind, where in itertools.product(values.FLOATS, values.VALUES, which):
+        yield f"{dtype} {kind}{where}", partial(_of_numbers, call, floating, which[where], dtype, kind=kind)
+
+
+def _of_numbers(
+    call: Call, floating: Sequence[int], places: Sequence[int], dtype: str, name: str, rng: Generator, kind: str
+) -> Problem:
+    inputs = [x.astype(dtype) if i in floating else x for i, x in enumerate(call.inputs)]
+    with np.errstate(all="ignore"):
+        inputs = [values.VALUES[kind](x, rng).astype(dtype) if i in places else x for i, x in enumerate(inputs)]
+    exact = kind in values.EXACT and len(places) == len(floating)
+    return replace(_problem(call.on(inputs), name, rng, kind), exact=exact)
+
+
+def _whole_numbers(call: Call, floating: Sequence[int]) -> Ways:
+    for dtype, make in itertools.product(values.INTEGERS, (values.whole, values.limits)):
+        yield f"{dtype} {make.__name__}", partial(_of_whole_numbers, call, floating, dtype, make)
+
+
+def _of_whole_numbers(
+    call: Call, floating: Sequence[int], dtype: str, make: Callable[..., np.ndarray], name: str, rng: Generator
+) -> Problem:
+    inputs = [make(x, dtype, rng) if i in floating else x for i, x in enumerate(call.inputs)]
+    return _problem(call.on(inputs), name, rng)
+
+
+def _indices(call: Call, integers: Sequence[int]) -> Ways:
+    for dtype in values.INTEGERS:
+        inputs = [x.astype(dtype) if i in integers else x for i, x in enumerate(call.inputs)]
+        if all((inputs[i] == call.inputs[i]).all() for i in integers):
+            yield f"{dtype} indices", partial(_problem, call.on(inputs))
+            yield f"{dtype} indices of 300", partial(_problem, call.on(inputs).widened(300))
+
+
+def _layouts(call: Call) -> Ways:
+    for layout, arrange in values.LAYOUTS.items():
+        yield layout, partial(_problem, call, arrange=arrange)
+
+
+def _sizes(call: Call) -> Ways:
+    """Samples, or the last axes, cut to none or one."""
+    sizes = {x.shape[0] for x in call.inputs if x.ndim} | {x.shape[-1] for x in call.inputs if x.ndim}
+    for size, left in itertools.product(sorted(sizes), (0, 1)):
+        cut = call.on([x[tuple(slice(left if n == size else n) for n in x.shape)] for x in call.inputs])
+        batch = left if call.batch == size else call.batch
+        yield f"axes of {size} cut to {left}", partial(_problem, replace(cut, batch=batch))
+
+
+def _problem(
+    call: Call, name: str, rng: Generator, kind: str = "ordinary", arrange: Callable[..., np.ndarray] = np.asarray
+) -> Problem:
+    """Return the problem of a call and its gradients; a veiled one asks how its results compare with zero."""
+    inputs, y = list(call.inputs), call.result()
+    floating = [place for place, x in enumerate(inputs) if x.dtype.kind == "f"]
+    if y is None or y.dtype.kind != "f":
+        floating = []
+    else:
+        dy = rng.standard_normal(y.shape).astype(y.dtype)
+        inputs.append(values.VALUES[kind](dy, rng).astype(y.dtype) if kind in values.OF_COTANGENTS else dy)
+    all_finite = all(bool(np.isfinite(x).all()) for x in inputs)
+
+    def build(leaves: Sequence[tg.Tensor]) -> list[tg.Tensor]:
+        outputs = [y := call(leaves[: len(call.inputs)])]
+        if floating:
+            outputs += tg.grad(y, [leaves[i] for i in floating], cotangent=leaves[-1], unreached="zeros")
+        return veiled(outputs, all_finite) if name.endswith("veiled") else outputs
+
+    def on_arrays(arrays: Sequence[np.ndarray]) -> Arrays:
+        xs = arrays[: len(call.inputs)]
+        y = call(xs)
+        gradients = dict(call_rule(call.op, floating, arrays[-1], y, *xs) if floating else [])
+        return y, *(np.asarray(gradients.get(i, np.zeros_like(xs[i]))) for i in floating)
+
+    plain = call.op.composite or name.endswith("veiled")
+    return Problem(name, build, [arrange(x) for x in inputs], call.batch, False, None if plain else on_arrays)
