@@ -104,7 +104,7 @@ def test_a_rate_that_the_optimizer_refuses_changes_nothing(rate):
 def test_a_rate_that_is_fixed_is_said_to_be(optimizer):
     model, twin = load_model("xor"), load_model("xor")
     step = model.compile_step(optimizer, 4)
-    with pytest.raises(tg.TrainingError, match="the learning rate of .* is fixed; compile a step with another"):
+    with pytest.raises(tg.TrainingError, match=r"the learning rate of .* is fixed; compile a step with another"):
         step.learning_rate = 0.1
     assert step(FEEDS)[1] == twin.compile_step(tg.SGD(0.5), 4)(FEEDS)[1]
     for found, expected in zip(values(model), values(twin), strict=True):

@@ -13,7 +13,7 @@ import tinygraph as tg
 from tinygraph.certify.plot import plot_format
 from tinygraph.files import write_whole
 from tinygraph.model import load_model
-from tinygraph.train import History, Row
+from tinygraph.train import History, Row, read_arrays
 
 ROW = Row(1, 0.5, 0.8, 0.4, 0.9, 1.5)
 
@@ -177,3 +177,29 @@ def test_a_plot_that_cannot_be_made_is_refused_before_the_work(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(tg.RenderError, match=r"needs matplotlib: pip install matplotlib$"):
         plot_format("x.png")
+
+
+ENTRANCES = {
+    "save": lambda path: tg.load_model("xor").save(path),
+    "load": lambda path: tg.load_model("xor").load(path),
+    "load_data": tg.load_data,
+    "read_arrays": read_arrays,
+    "save_csv": History([ROW]).save_csv,
+    "curve": History([ROW]).curve,
+    "to_onnx": lambda path: tg.load_model("xor").to_onnx(path),
+    "from_onnx": tg.from_onnx,
+    "render": lambda path: tg.draw(tg.load_model("xor")).render(path),
+    "notes": lambda path: tg.notes(tg.load_model("xor")).write(path),
+    "load_model": tg.load_model,
+}
+
+
+@pytest.mark.parametrize("entrance", ENTRANCES)
+@pytest.mark.parametrize(
+    "name", [None, 3, b"x.svg", [], "", ".", "a\0.svg", "a" * 300, "a" * 300 + ".svg", "a" * 300 + ".npz"], ids=repr
+)
+def test_what_names_no_file_is_refused_in_words(entrance, name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(tg.TinygraphError):
+        ENTRANCES[entrance](name)
+    assert not list(tmp_path.iterdir())

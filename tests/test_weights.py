@@ -10,6 +10,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import tinygraph as tg
+from tinygraph.model import load_model
 
 PARAMETERS = {
     "W": {"shape": [2, 3], "init": "normal"},
@@ -48,13 +49,15 @@ def refused(model, path, match):
     same(model, before)
 
 
-def write(path, arrays, metadata=None):
+def write(path, arrays, metadata=None, kinds=None):
     """Write a safetensors file by hand: eight bytes of length, a header, and the data."""
     names = {"<f4": "F32", "<f8": "F64", "<f2": "F16", "<i8": "I64", "<c8": "C64"}
     header, data = {"__metadata__": metadata or {}}, b""
     for name, array in arrays.items():
         array = np.asarray(array)
-        kind = names[array.dtype.newbyteorder("<").str]
+        if kinds and name in kinds:
+            array = array.astype("<u2" if kinds[name] == "BF16" else "u1")
+        kind = kinds[name] if kinds and name in kinds else names[array.dtype.newbyteorder("<").str]
         ends = [len(data), len(data) + array.nbytes]
         header[name] = {"dtype": kind, "shape": list(array.shape), "data_offsets": ends}
         data += array.astype(array.dtype.newbyteorder("<")).tobytes()
@@ -218,7 +221,40 @@ def test_numbers_beyond_float32_are_refused(saved):
 def test_complex_numbers_are_refused(saved):
     path, model = saved
     write(path, {**values(net()), "b": np.ones(3, "c8")})
-    refused(model, path, "'b' holds complex64")
+    refused(model, path, "'b' of the model holds float32; found complex64")
+
+
+def test_bfloat16_is_widened(saved):
+    path, model = saved
+    given = np.array([1.5, -2.0, 2.0**127], "f4")
+    write(path, {**values(net()), "b": given.view("<u4").astype("u4") >> 16}, kinds={"b": "BF16"})
+    model.load(path)
+    np.testing.assert_array_equal(model.parameters["b"].value, given)
+
+
+def test_a_dtype_that_is_not_supported_is_named(saved):
+    path, model = saved
+    write(path, {**values(net()), "b": np.zeros(3, "u1")}, kinds={"b": "F8_E4M3"})
+    refused(model, path, r"net\.safetensors: 'b' holds F8_E4M3, which is not supported \(supported: 'F16'")
+
+
+def test_whole_numbers_are_not_rounded(saved):
+    path, model = saved
+    write(path, {**values(net()), "b": np.array([1, 2, 3])})
+    model.load(path)
+    assert model.parameters["b"].value.tolist() == [1, 2, 3]
+    write(path, {**values(net()), "b": np.array([1, 2**60 + 1, 3])})
+    refused(model, path, rf"'b' of the model holds float32, which rounds {2**60 + 1} \(int64\)")
+
+
+def test_a_key_takes_whole_numbers_of_any_dtype(tmp_path):
+    model = load_model("notes_cnn_norm")
+    arrays = {**values(model), **{name: state.value for name, state in model.state.items()}}
+    write(tmp_path / "w", {**arrays, "chance": np.array(2.0**40)})
+    model.load(tmp_path / "w")
+    assert model.state["chance"].value == 2**40
+    write(tmp_path / "w", {**arrays, "chance": np.array(0.5)})
+    refused(model, tmp_path / "w", r"'chance' of the model holds int64, which takes whole numbers .*; found 0\.5")
 
 
 # ---- damaged files

@@ -9,7 +9,9 @@ import re
 import stat
 import time
 from pathlib import Path
+from typing import Any
 
+from tinygraph.errors import TinygraphError
 from tinygraph.interruption import held
 
 try:
@@ -22,6 +24,21 @@ _PARTIAL = re.compile(r"[0-9a-f]{16}\.partial")
 _YOUNG = 60.0
 # File systems that cannot flush answer with one of these.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
+
+
+def as_path(path: Any) -> Path:
+    """Return the path that a caller gives for a file, or raise ``TinygraphError`` for what cannot name one.
+
+    >>> as_path(None)
+    Traceback (most recent call last):
+    tinygraph.errors.TinygraphError: a file is named by text or a pathlib.Path; found NoneType
+    """
+    name = os.fspath(path) if isinstance(path, (str, os.PathLike)) else path
+    if not isinstance(name, str):
+        raise TinygraphError(f"a file is named by text or a pathlib.Path; found {type(path).__name__}")
+    if "\0" in name:
+        raise TinygraphError("the name of a file holds no null characters; found one")
+    return Path(name)
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:

@@ -16,7 +16,7 @@ from tinygraph.draw.render import format_of, render
 from tinygraph.draw.subject import subject_of
 from tinygraph.draw.svg import accessible
 from tinygraph.errors import RenderError
-from tinygraph.files import write_whole
+from tinygraph.files import as_path, write_whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 
@@ -62,7 +62,7 @@ class Picture:
         Raises ``RenderError`` for another suffix or a folder that cannot be written to. Where no renderer is installed, the
         ``.gv`` file is written in its place, and the error says so and how to get one.
         """
-        path = Path(path)
+        path = as_path(path)
         format = format_of(path)
         source = self.dot.encode("utf-8")
         if format == "gv":

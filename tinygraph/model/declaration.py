@@ -157,7 +157,7 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
             _check_name(source, name, ("blocks", name)): _block(source, name, spec)
             for name, spec in _table(source, tables, "blocks", {}).items()
         },
-        training=_training(source, _table(source, tables, "training", {})),
+        training=_training(source, _table(source, tables, "training", {}), dtype),
         source=source,
         batch=_batch(source, tables),
         weights=_weights(source, tables),
@@ -315,7 +315,7 @@ def _block(source: Source, name: str, table: Any) -> Equations:
     return _equations(source, tuple(inputs), table, table, path, path, dict(attributes))
 
 
-def _training(source: Source, table: Mapping[str, Any]) -> Training:
+def _training(source: Source, table: Mapping[str, Any], dtype: np.dtype[Any]) -> Training:
     kinds = typing.get_type_hints(Training)
     _only_keys(source, table, kinds, "training")
     values: dict[str, Any] = {}
@@ -332,6 +332,10 @@ def _training(source: Source, table: Mapping[str, Any]) -> Training:
     for name in ("epochs", "batch_size", "learning_rate"):
         if not 0 < getattr(settings, name) < math.inf:
             refuse(name, f"must be positive; found {getattr(settings, name)}")
+    with np.errstate(all="ignore"):
+        rate = float(dtype.type(settings.learning_rate))
+    if not 0 < rate < math.inf:
+        refuse("learning_rate", f"{settings.learning_rate:g} is {rate:g} in {dtype}, the dtype of the model")
     if not 0 <= settings.momentum < 1:
         refuse("momentum", f"must lie in 0..1, without 1; found {settings.momentum}")
     if settings.seed < 0:
@@ -339,6 +343,8 @@ def _training(source: Source, table: Mapping[str, Any]) -> Training:
     if settings.optimizer not in _OPTIMIZERS:
         hint = nearest(settings.optimizer, _OPTIMIZERS)
         refuse("optimizer", f"must be 'sgd' or 'adam'; found {settings.optimizer!r}{hint}")
+    if settings.momentum and settings.optimizer != "sgd":
+        refuse("momentum", f"is a setting of 'sgd'; optimizer {settings.optimizer!r} takes none")
     return settings
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy.typing as npt
 
 from tinygraph.errors import DataError, listing
+from tinygraph.files import as_path
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
@@ -103,7 +104,7 @@ class Model:
         """
         tables, source = read_toml(text, None if path is None else str(path))
         model = cls.__new__(cls)
-        model._build(declare(tables, source), None if path is None else Path(path), seed)
+        model._build(declare(tables, source), None if path is None else as_path(path), seed)
         return model
 
     @classmethod

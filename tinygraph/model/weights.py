@@ -7,17 +7,24 @@ import os
 import struct
 import zlib
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import WeightsError, listing
-from tinygraph.files import write_whole
+from tinygraph.errors import DTypeError, WeightsError, listing
+from tinygraph.files import as_path, write_whole
+from tinygraph.graph.arrays import cast_array
 from tinygraph.graph.tensor import Tensor
 
 CHECKSUM = "crc32"
+# The dtypes of safetensors files, as they lie in memory.
+_DTYPES = {
+    **{f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
+    **{f"I{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{f"U{bits}": f"<u{bits // 8}" for bits in (8, 16, 32, 64)},
+    **{"BF16": "<u2", "BOOL": "?", "C64": "<c8"},
+}
 
 
 def save_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str) -> None:
@@ -28,6 +35,7 @@ def save_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor],
     """
     from safetensors.numpy import save
 
+    as_path(path)
     data = _sealed(save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}), model)
     try:
         write_whole(path, data)
@@ -58,7 +66,9 @@ def _checksum(payload: memoryview) -> str:
 def load_weights(
     path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str, fixed: Collection[str] = ()
 ) -> None:
-    """Read parameters from a safetensors file into tensors of the same names, shapes and dtypes, all or none.
+    """Read parameters from a safetensors file into tensors of the same names and shapes, all or none.
+
+    Real numbers are rounded to the model's dtype, and bfloat16 is widened; whole numbers must fit exactly.
 
     Raises ``WeightsError`` for a file that is missing, damaged, or of another model. The checksum is compared where a
     file has one; those of other programs have none. Only what is ``fixed``, such as the mask of an attention, may hold
@@ -78,23 +88,43 @@ def load_weights(
                 f"{path}: not the weights of model {model!r}: {name!r} has shape {arrays[name].shape}, "
                 f"the model's {parameter.shape}"
             )
-        if not np.can_cast(arrays[name].dtype, parameter.dtype, "same_kind"):
-            raise WeightsError(f"{path}: {name!r} holds {arrays[name].dtype}, the model's {parameter.dtype}")
-        with np.errstate(over="ignore"):
-            arrays[name] = arrays[name].astype(parameter.dtype)
+        arrays[name] = _cast(arrays[name], parameter.dtype, f"{path}: {name!r} of the model")
         if (np.isnan(arrays[name]) if name in fixed else ~np.isfinite(arrays[name])).any():
             raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers beyond {parameter.dtype}")
     for name, parameter in parameters.items():
         parameter.value = arrays[name]
 
 
+def _cast(array: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> npt.NDArray[Any]:
+    """Return ``array`` in ``dtype``; real numbers are rounded, whole numbers never."""
+    try:
+        cast = cast_array(array, dtype, what)
+    except DTypeError as error:
+        raise WeightsError(str(error)) from None
+    if array.dtype.kind in "iu":
+        with np.errstate(invalid="ignore"):
+            rounded = cast.astype(array.dtype) != array
+        if rounded.any():
+            raise WeightsError(f"{what} holds {dtype}, which rounds {array[rounded].flat[0]} ({array.dtype})")
+    return cast
+
+
+def _array(path: str | os.PathLike[str], name: str, entry: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """Return an array of a safetensors file; bfloat16, which is the upper half of float32, is widened to it."""
+    if entry["dtype"] not in _DTYPES:
+        raise WeightsError(
+            f"{path}: {name!r} holds {entry['dtype']}, which is not supported (supported: {listing(_DTYPES)})"
+        )
+    array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return (array.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else array
+
+
 def _read(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    from safetensors import SafetensorError, deserialize
 
     try:
-        data = Path(path).read_bytes()
-        arrays = load(data)
+        data = as_path(path).read_bytes()
+        arrays = {name: _array(path, name, entry) for name, entry in deserialize(data)}  # type: ignore[no-untyped-call]
         header, payload = _divided(data)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None

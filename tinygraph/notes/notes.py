@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import FeedError, RenderError, TinygraphError, listing, nearest
-from tinygraph.files import write_whole
+from tinygraph.files import as_path, write_whole
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -85,7 +85,7 @@ class Notes:
 
         Formats are html, md, tex and txt. Raises ``RenderError`` for others, or a place that cannot be written to.
         """
-        path = Path(path)
+        path = as_path(path)
         writers = {"html": self.html, "md": self.markdown, "tex": self.tex, "txt": self.text}
         content = writers[format_of(path, format)]()
         try:
@@ -132,7 +132,7 @@ def notes(
     from tinygraph.notes.compose import document_of
 
     if path is not None:
-        format_of(Path(path), format)
+        format_of(as_path(path), format)
     if feeds is None and samples is None and isinstance(thing, Model) and thing.training.data is not None:
         samples = samples_of(thing)
     if samples is not None and not (

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import functools
+import os
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
-from os import PathLike, fspath
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
 
 import numpy as np
 
 from tinygraph.errors import DataError, UnknownNameError, listing, nearest
+from tinygraph.files import as_path
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.train.feeds import check_finite, feeds_of
@@ -104,13 +106,13 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
     """
     if not isinstance(source, (str, PathLike)):
         raise DataError(f"load_data takes the name of a data set or the path of an .npz file; found {source!r}")
-    name, seed = str(fspath(source)), whole("seed", seed, least=0)
+    name, seed = str(as_path(source)), whole("seed", seed, least=0)
     if name in BUILT_IN:
         data = BUILT_IN[name](name, seed)
         if model is not None:
             check_data(model, *data.train)
         return data
-    if name.endswith(".npz") or Path(name).is_file():
+    if name.endswith(".npz") or os.path.isfile(name):
         return _from_file(Path(name), model, seed)
     raise UnknownNameError(
         f"no data set is called {name!r}{nearest(name, BUILT_IN)} "
@@ -146,7 +148,7 @@ def data_of(model: Model) -> str | None:
     if name is None or name in BUILT_IN or model.path is None:
         return name
     file = model.path.parent / name
-    return str(file) if name.endswith(".npz") or file.is_file() else name
+    return str(file) if name.endswith(".npz") or os.path.isfile(file) else name
 
 
 def samples_of(model: Model, source: str) -> dict[str, Array]:
@@ -250,7 +252,7 @@ def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
     >>> {name: array.shape for name, array in read_arrays(path).items()}
     {'x': (3, 2)}
     """
-    arrays = _unpacked(Path(path))
+    arrays = _unpacked(as_path(path))
     if "x" not in arrays:
         raise DataError(f"{path}: an array called 'x' is missing; the file has {listing(arrays)}")
     for name in ("x", "y", "x_test", "y_test"):

@@ -7,11 +7,10 @@ import io
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
-from pathlib import Path
 from typing import Any, overload
 
 from tinygraph.errors import RenderError, TinygraphError
-from tinygraph.files import write_whole
+from tinygraph.files import as_path, write_whole
 from tinygraph.graph.text import aligned
 
 
@@ -86,6 +85,7 @@ class History:
         epoch,loss,accuracy,test_loss,test_accuracy,seconds
         1,0.5,,0.25,,1.5
         """
+        as_path(path)
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -104,6 +104,7 @@ class History:
         Traceback (most recent call last):
         tinygraph.errors.RenderError: there is no curve to draw: the history has no complete epoch
         """
+        form = as_path(path).suffix[1:].lower() or "none"
         if not self.rows:
             raise RenderError("there is no curve to draw: the history has no complete epoch")
         try:
@@ -122,7 +123,7 @@ class History:
             self._plot(figure.add_subplot(1, 2, 2), "accuracy")
         drawn = io.BytesIO()
         try:
-            figure.savefig(drawn, format=Path(path).suffix[1:].lower() or "none", dpi=120)
+            figure.savefig(drawn, format=form, dpi=120)
             write_whole(path, drawn.getvalue())
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error

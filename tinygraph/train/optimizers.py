@@ -6,13 +6,14 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import AttributeValueError, UnknownNameError, listing, nearest
+from tinygraph.errors import AttributeValueError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
@@ -225,6 +226,43 @@ def record_update(
         if after.name is None and after.op is not None:
             after.name = f"{before.name or name}_new"
     return new, old, tuple(states)
+
+
+@dataclass(frozen=True)
+class Update:
+    """The update of one parameter, as nodes: the parameter, its gradient and its new value, the inputs for its state and
+    their new values."""
+
+    name: str
+    parameter: Tensor
+    gradient: Tensor
+    new: Tensor
+    state: tuple[Tensor, ...]
+    new_state: tuple[Tensor, ...]
+
+
+def record_updates(
+    optimizer: Optimizer, gradients: Mapping[str, tuple[Tensor, Tensor]], dtype: np.dtype[Any]
+) -> tuple[tuple[Update, ...], Tensor | None]:
+    """Record the update of every parameter, given with its gradient by name; return the input for the learning rate too.
+
+    That is ``None`` for an optimizer without a learning rate, or whose update needs it as a number.
+    """
+    for parameter, _ in gradients.values():
+        check_settings(optimizer, parameter)
+    rate = None if rate_of(optimizer) is None else declare_input("learning_rate", (), dtype)
+    try:
+        return tuple(_update(optimizer, name, *pair, rate) for name, pair in gradients.items()), rate
+    except (TypeError, ValueError, TinygraphError):
+        if rate is None:
+            raise
+    return tuple(_update(optimizer, name, *pair, None) for name, pair in gradients.items()), None
+
+
+def _update(optimizer: Optimizer, name: str, parameter: Tensor, gradient: Tensor, rate: Tensor | None) -> Update:
+    if rate is not None:
+        optimizer = with_rate(optimizer, cast(rate, parameter.dtype.name) if rate.dtype != parameter.dtype else rate)
+    return Update(name, parameter, gradient, *record_update(optimizer, name, parameter, gradient))
 
 
 def rate_of(optimizer: Optimizer) -> float | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -17,13 +16,12 @@ from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
-from tinygraph.ops.cast import cast
 from tinygraph.plan.compiled import Compiled
 from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
 from tinygraph.train.arguments import as_optimizer
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
-from tinygraph.train.optimizers import Optimizer, check_settings, rate_of, record_update, with_rate
+from tinygraph.train.optimizers import Optimizer, Update, check_settings, rate_of, record_updates, with_rate
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
@@ -63,43 +61,6 @@ def training_step(model: Model, optimizer: Optimizer, batch_size: int) -> Step:
     True
     """
     return RecordedStep.record(model, optimizer, batch_size)
-
-
-@dataclass(frozen=True)
-class Update:
-    """The update of one parameter, as nodes: the parameter, its gradient and its new value, the inputs for its state and
-    their new values."""
-
-    name: str
-    parameter: Tensor
-    gradient: Tensor
-    new: Tensor
-    state: tuple[Tensor, ...]
-    new_state: tuple[Tensor, ...]
-
-
-def record_updates(
-    optimizer: Optimizer, gradients: Mapping[str, tuple[Tensor, Tensor]], dtype: np.dtype[Any]
-) -> tuple[tuple[Update, ...], Tensor | None]:
-    """Record the update of every parameter, given with its gradient by name; return the input for the learning rate too.
-
-    That is ``None`` for an optimizer without a learning rate, or whose update needs it as a number.
-    """
-    for parameter, _ in gradients.values():
-        check_settings(optimizer, parameter)
-    rate = None if rate_of(optimizer) is None else declare_input("learning_rate", (), dtype)
-    try:
-        return tuple(_update(optimizer, name, *pair, rate) for name, pair in gradients.items()), rate
-    except (TypeError, ValueError, TinygraphError):
-        if rate is None:
-            raise
-    return tuple(_update(optimizer, name, *pair, None) for name, pair in gradients.items()), None
-
-
-def _update(optimizer: Optimizer, name: str, parameter: Tensor, gradient: Tensor, rate: Tensor | None) -> Update:
-    if rate is not None:
-        optimizer = with_rate(optimizer, cast(rate, parameter.dtype.name) if rate.dtype != parameter.dtype else rate)
-    return Update(name, parameter, gradient, *record_update(optimizer, name, parameter, gradient))
 
 
 @dataclass(frozen=True)
@@ -260,10 +221,25 @@ class CompiledStep:
         self._own = self._for(self.batch_size)
         self._seconds: list[list[float]] | None = None
 
-    model = property(attrgetter("_model"), doc="The model that a step moves.")
-    optimizer = property(attrgetter("_optimizer"), doc="The optimizer, with the present learning rate.")
-    batch_size = property(attrgetter("_batch_size"), doc="The number of samples that the step was compiled for first.")
-    threads = property(attrgetter("_threads"), doc="At most how many threads compute.")
+    @property
+    def model(self) -> Model:
+        """The model that a step moves."""
+        return self._model
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer, with the present learning rate."""
+        return self._optimizer
+
+    @property
+    def batch_size(self) -> int:
+        """The number of samples that the step was compiled for first."""
+        return self._batch_size
+
+    @property
+    def threads(self) -> int:
+        """At most how many threads compute."""
+        return self._threads
 
     @property
     def learning_rate(self) -> float | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 from tinygraph.errors import OnnxError, nearest
-from tinygraph.files import write_whole
+from tinygraph.files import as_path, write_whole
 from tinygraph.graph.apply import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
@@ -30,11 +29,7 @@ _BATCH = "m"
 
 def save_onnx(what: Model | Graph | Tensor, path: str | os.PathLike[str], loss: bool) -> None:
     """Write a model as an ONNX file, whole or not at all; see ``to_onnx``."""
-    target = Path(path)
-    if not target.parent.is_dir():
-        raise OnnxError(f"{path}: cannot be written: there is no folder {str(target.parent)!r}")
-    if not target.name or target.is_dir():
-        raise OnnxError(f"{str(path)!r} is a folder; a model is written to a file")
+    target = as_path(path)
     proto = proto_of_model(what, loss=loss) if isinstance(what, Model) else proto_of_graph(what)
     try:
         write_whole(target, proto.SerializeToString())

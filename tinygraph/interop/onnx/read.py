@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygraph.errors import OnnxError, listing
+from tinygraph.files import as_path
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import Array, array_of, dtype_of
 
@@ -53,7 +54,7 @@ class File:
 
 def read(path: str | os.PathLike[str]) -> File:
     """Return the model in a file. Raises ``OnnxError`` for one that is damaged or makes no sense."""
-    file = Path(path)
+    file = as_path(path)
     onnx = package()
     try:
         if not file.is_file():
