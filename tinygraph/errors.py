@@ -151,6 +151,14 @@ class RenderError(TinygraphError, RuntimeError):
     """
 
 
+class BudgetError(TinygraphError, RuntimeError):
+    """A file that asks for more memory or work than one of its size may cost to open (see docs/trust.md).
+
+    >>> issubclass(BudgetError, RuntimeError)
+    True
+    """
+
+
 class OnnxError(TinygraphError, ValueError):
     """An ONNX file that is damaged, hostile, or says something that tinygraph has no operation for.
 

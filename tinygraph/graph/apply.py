@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import DTypeError
-from tinygraph.graph.arrays import numeric_array
+from tinygraph.graph.arrays import check_size, numeric_array
+from tinygraph.graph.budget import current
 from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Op, evaluate
 from tinygraph.graph.tensor import Tensor
@@ -52,7 +53,7 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
     """Record one node: check shapes, compute the value if every input has one, and return the tensor.
 
     Numbers and arrays among the inputs become constants; a Python number takes the dtype of the tensors beside it,
-    as in NumPy 2. An operation on constants alone is a constant again.
+    as in NumPy 2. An operation on constants alone is a constant again. While a file is opened, nothing else is computed.
 
     >>> import tinygraph as tg
     >>> y = apply(tg.operation("add").op(), [tg.tensor([1.0, 2.0], name="x"), 1])
@@ -68,6 +69,11 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
         folded = folded and x.kind == "constant"
         if x._value is None:
             return _apply_to_shapes(op, inputs)
+    budget = current()
+    if budget is not None:
+        if not folded:
+            return _apply_to_shapes(op, inputs)
+        budget.compute(op, inputs)
     if op.has_shape_rule:
         value = evaluate(op, values, op.shape(*inputs), op.result_dtype(*inputs))
     else:
@@ -77,13 +83,24 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
 
 def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:
     inputs = lift(op, inputs)
-    return Tensor("node", op, tuple(inputs), None, *op.infer(*inputs))
+    budget = current()
+    if budget is not None:
+        budget.spend("operations", 1)
+        if not op.elementwise and not op.has_shape_rule:
+            # Its shape is found by running it on ones.
+            budget.compute(op, inputs)
+    shape, dtype = op.infer(*inputs)
+    check_size(shape, dtype, op.name)
+    return Tensor("node", op, tuple(inputs), None, shape, dtype)
 
 
 def compute(op: Op, inputs: Sequence[Any]) -> Any:
     """Return the result of ``op`` on arrays and numbers, recording nothing."""
     # A Python number stays one where it may: it is weak beside arrays.
     inputs = [x if op.elementwise and isinstance(x, _SCALARS) else numeric_array(x, op.name) for x in inputs]
+    budget = current()
+    if budget is not None:
+        budget.compute(op, inputs)
     expected = (op.shape(*inputs), op.result_dtype(*inputs)) if op.has_shape_rule else (None, None)
     return np.asarray(evaluate(op, inputs, *expected))
 
@@ -100,7 +117,11 @@ def lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
             if isinstance(x, _SCALARS) and dtypes and i not in op.conditions:
                 x = Tensor("constant", None, (), _weak(op, x, dtypes))
             else:
-                x = constant(numeric_array(x, op.name))
+                array = numeric_array(x, op.name)
+                budget = current()
+                if budget is not None:
+                    budget.spend("bytes of values", array.nbytes)
+                x = constant(array)
         lifted.append(x)
     return lifted
 

@@ -11,6 +11,8 @@ import numpy.typing as npt
 from tinygraph.errors import DTypeError, ShapeError
 
 Array = npt.NDArray[Any]
+# NumPy's own limit.
+_MOST_AXES = 64
 
 
 def numeric_array(value: Any, what: str) -> Array:
@@ -44,6 +46,19 @@ def _holds_tensors(values: Any) -> bool:
     if isinstance(values, (list, tuple)):
         return any(map(_holds_tensors, values))
     return hasattr(values, "__array_ufunc__") and not isinstance(values, (np.ndarray, np.generic))
+
+
+def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
+    """Raise ``ShapeError`` for a shape that no array can have: more than 64 axes, or 2**63 bytes.
+
+    >>> check_size((2**40, 2**40), np.dtype("float32"), "pad")
+    Traceback (most recent call last):
+    tinygraph.errors.ShapeError: pad: an array of shape (1099511627776, 1099511627776) is larger than any array can be
+    """
+    if len(shape) > _MOST_AXES:
+        raise ShapeError(f"{what}: an array has at most {_MOST_AXES} axes; found {len(shape)}")
+    if math.prod(shape) * dtype.itemsize >= 2**63:
+        raise ShapeError(f"{what}: an array of shape {shape} is larger than any array can be")
 
 
 def numeric_dtype(dtype: Any, what: str) -> np.dtype[Any]:

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import FeedError, ShapeError, TinygraphError
-from tinygraph.graph.arrays import cast_array, numeric_array, numeric_dtype
+from tinygraph.graph.arrays import cast_array, check_size, numeric_array, numeric_dtype
 from tinygraph.graph.tensor import Kind, Tensor
 
 
@@ -79,6 +79,6 @@ def input(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) ->
     sizes = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) and not isinstance(shape, str) else (None,)
     if any(isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0 for size in sizes):
         raise ShapeError(f"input {name!r}: a shape is a tuple of whole numbers, none negative; found {shape!r}")
-    return Tensor(
-        "input", shape=tuple(int(size) for size in sizes), dtype=numeric_dtype(dtype, f"input {name!r}"), name=name
-    )
+    whole, kind = tuple(int(size) for size in sizes), numeric_dtype(dtype, f"input {name!r}")
+    check_size(whole, kind, f"input {name!r}")
+    return Tensor("input", shape=whole, dtype=kind, name=name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import math
 import re
 import sys
 import typing
@@ -210,6 +211,22 @@ class Op:
     def result_dtype(self, *inputs: Value) -> np.dtype[Any]:
         """Return the dtype of the result."""
         return np.result_type(*[x.dtype for x in inputs])
+
+    def result_size(self, *inputs: Any) -> int:
+        """Return how many elements the result has, from shapes; 0 where no rule says it."""
+        if self.elementwise:
+            try:
+                return math.prod(np.broadcast_shapes(*[getattr(x, "shape", ()) for x in inputs]))
+            except ValueError:
+                return 0
+        return math.prod(self.shape(*inputs)) if self.has_shape_rule else 0
+
+    def work(self, *inputs: Any) -> int:
+        """Return how many steps the forward computation takes, from shapes: multiply-adds, or elements read and written.
+
+        It is charged before anything is computed while a file is opened; see ``tinygraph.graph.budget``.
+        """
+        return sum(math.prod(getattr(x, "shape", ())) for x in inputs) + self.result_size(*inputs)
 
     def infer(self, *inputs: Any) -> tuple[Shape, np.dtype[Any]]:
         """Return the shape and dtype of the result without computing it, where a rule says so."""

@@ -65,7 +65,7 @@ class ParameterDeclaration:
 
     def reads(self) -> set[str]:
         """Return the names that the sizes speak of."""
-        return set().union(*(size.names() for size in self.shape if isinstance(size, Statement)))
+        return set().union(*(size.names for size in self.shape if isinstance(size, Statement)))
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,16 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph.arrays import Array
+from tinygraph.graph.op import Shape
 
 Draw = Callable[..., Array]
+# How many values are drawn at a time.
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Initializer:
-    """How initial values are drawn, and the names of the options that it takes."""
+    """How initial values are drawn, so many at a time, and the names of the options that it takes."""
 
     draw: Draw
     options: tuple[str, ...] = ()
@@ -39,29 +42,29 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
     return shape[1] * window, shape[0] * window
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, ...], mean: float = 0.0, std: float = 0.01) -> Array:
-    return rng.normal(mean, std, shape)
+def _normal(rng: np.random.Generator, shape: Shape, count: int, mean: float = 0.0, std: float = 0.01) -> Array:
+    return rng.normal(mean, std, count)
 
 
-def _uniform(rng: np.random.Generator, shape: tuple[int, ...], low: float = -0.05, high: float = 0.05) -> Array:
-    return rng.uniform(low, high, shape)
+def _uniform(rng: np.random.Generator, shape: Shape, count: int, low: float = -0.05, high: float = 0.05) -> Array:
+    return rng.uniform(low, high, count)
 
 
-def _he_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def _he_normal(rng: np.random.Generator, shape: Shape, count: int) -> Array:
     """Standard deviation ``sqrt(2 / inputs)``. Source: He, Zhang, Ren and Sun, 2015 (arXiv:1502.01852)."""
-    return rng.normal(0.0, math.sqrt(2 / fans(shape)[0]), shape)
+    return rng.normal(0.0, math.sqrt(2 / fans(shape)[0]), count)
 
 
-def _glorot_uniform(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+def _glorot_uniform(rng: np.random.Generator, shape: Shape, count: int) -> Array:
     """Within ``sqrt(6 / (inputs + outputs))`` of 0. Source: Glorot and Bengio, 2010."""
     limit = math.sqrt(6 / sum(fans(shape)))
-    return rng.uniform(-limit, limit, shape)
+    return rng.uniform(-limit, limit, count)
 
 
 INITIALIZERS: Mapping[str, Initializer] = {
-    "zeros": Initializer(lambda rng, shape: np.zeros(shape)),
-    "ones": Initializer(lambda rng, shape: np.ones(shape)),
-    "constant": Initializer(lambda rng, shape, value=0.0: np.full(shape, float(value)), ("value",)),
+    "zeros": Initializer(lambda rng, shape, count: np.zeros(count)),
+    "ones": Initializer(lambda rng, shape, count: np.ones(count)),
+    "constant": Initializer(lambda rng, shape, count, value=0.0: np.full(count, float(value)), ("value",)),
     "normal": Initializer(_normal, ("mean", "std")),
     "uniform": Initializer(_uniform, ("low", "high")),
     "he_normal": Initializer(_he_normal),
@@ -71,7 +74,7 @@ INITIALIZERS: Mapping[str, Initializer] = {
 # A state may also be drawn as a whole number: where what is left to chance in training begins.
 STATE_INITIALIZERS: Mapping[str, Initializer] = {
     **INITIALIZERS,
-    "seed": Initializer(lambda rng, shape: rng.integers(2**62, size=shape)),
+    "seed": Initializer(lambda rng, shape, count: rng.integers(2**62, size=count)),
 }
 
 
@@ -84,8 +87,12 @@ def initial_value(
     array([0.5, 0.5], dtype=float32)
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
-    with np.errstate(over="ignore"):
-        value: Array = np.asarray(STATE_INITIALIZERS[init].draw(rng, shape, **options)).astype(dtype)
-    if not np.isfinite(value).all():
-        raise OverflowError(f"its values lie beyond {dtype}")
-    return value
+    value = np.empty(math.prod(shape), dtype)
+    # In pieces, so that the float64 that are drawn do not take twice the memory of the float32 that are kept.
+    for start in range(0, value.size, _PIECE):
+        piece = value[start : start + _PIECE]
+        with np.errstate(over="ignore"):
+            piece[:] = STATE_INITIALIZERS[init].draw(rng, shape, piece.size, **options)
+        if not np.isfinite(piece).all():
+            raise OverflowError(f"its values lie beyond {dtype}")
+    return value.reshape(shape)

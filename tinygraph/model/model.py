@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tinygraph.errors import DataError, listing
 from tinygraph.files import as_path
 from tinygraph.graph.attributes import whole
+from tinygraph.graph.budget import opening
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.tensor import Tensor
@@ -102,9 +103,10 @@ class Model:
         Traceback (most recent call last):
         tinygraph.errors.ModelError: model:1: the table [model] is missing
         """
-        tables, source = read_toml(text, None if path is None else str(path))
-        model = cls.__new__(cls)
-        model._build(declare(tables, source), None if path is None else as_path(path), seed)
+        with opening(len(str(text))):
+            tables, source = read_toml(text, None if path is None else str(path))
+            model = cls.__new__(cls)
+            model._build(declare(tables, source), None if path is None else as_path(path), seed)
         return model
 
     @classmethod
@@ -203,8 +205,9 @@ class Model:
         batch = whole("batch", batch)
         self.check_batch(batch)
         key = (batch, bool(training) and self._program.modal)
-        if key not in self._recordings or _stale(self._recordings[key]):
-            self._recordings[key] = record(self._program, self._parameters, self._leaves(batch), training=key[1])
+        if key not in self._recordings:
+            with opening():
+                self._recordings[key] = record(self._program, self._parameters, self._leaves(batch), training=key[1])
             if len(self._recordings) > _MOST_RECORDINGS:
                 del self._recordings[next(iter(self._recordings))]
         return self._recordings[key]
@@ -213,7 +216,8 @@ class Model:
         """Return a new recording for ``batch`` samples, as in prediction; ``partial`` leaves the loss out."""
         self.check_batch(batch)
         only = self._program.needed_for(self.output) if partial else None
-        return record(self._program, self._parameters, self._leaves(batch), only)
+        with opening():
+            return record(self._program, self._parameters, self._leaves(batch), only)
 
     def _leaves(self, batch: int) -> dict[str, Tensor]:
         return {name: declare_input(name, i.batch_shape(batch), i.dtype) for name, i in self.inputs.items()}
@@ -372,12 +376,6 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"
-
-
-def _stale(recording: Recording) -> bool:
-    """Whether a parameter or state has a new value since a node of parameters alone (``W.T``) was computed from the old one."""
-    computed = (node for node in recording.whole.nodes if node.op is not None and node.has_value)
-    return any(x.changed > node.order for node in computed for x in node.inputs)
 
 
 def _restored(declaration: Declaration, path: Path | None, seed: int, values: Mapping[str, Any]) -> Model:

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.errors import BudgetError, ShapeError
+from tinygraph.graph.arrays import check_size
+from tinygraph.graph.budget import current
 from tinygraph.graph.leaves import parameter, state
 from tinygraph.graph.tensor import Kind, Tensor
 from tinygraph.model.declaration import ParameterDeclaration, StateDeclaration
@@ -19,8 +22,6 @@ from tinygraph.model.places import Source
 
 if TYPE_CHECKING:
     from tinygraph.model.scope import Scope
-
-_MOST_ELEMENTS = 10**9
 
 
 class Parameters:
@@ -46,6 +47,7 @@ class Parameters:
         shape = self._shape(scope, full, name, declared)
         if known is None:
             make = {"parameter": parameter, "state": state}[declared.kind]
+            self._charge(full, shape, declared)
             value = self.given.pop(full, None)
             self.tensors[full] = make(self._drawn(full, shape, declared) if value is None else value, full)
             self.declarations[full] = declared
@@ -76,12 +78,18 @@ class Parameters:
         order = {name: place for place, name in enumerate(names)}
         self.tensors = dict(sorted(self.tensors.items(), key=lambda item: order.get(item[0], len(order))))
 
+    def _charge(self, name: str, shape: tuple[int, ...], declared: ParameterDeclaration) -> None:
+        budget, dtype = current(), declared.dtype or self.dtype
+        try:
+            check_size(shape, dtype, f"{declared.kind} {name!r}")
+            if budget is not None:
+                budget.spend("bytes of values", math.prod(shape) * dtype.itemsize)
+        except (ShapeError, BudgetError) as error:
+            self.source.fail(f"{declared.kind} {name!r} of shape {shape} cannot be made: {error}", *declared.path)
+
     def _drawn(self, name: str, shape: tuple[int, ...], declared: ParameterDeclaration) -> Any:
         try:
-            if math.prod(shape) > _MOST_ELEMENTS:
-                raise MemoryError(f"more than {_MOST_ELEMENTS:,} elements")
-            dtype = self.dtype if declared.dtype is None else declared.dtype
-            return initial_value(name, shape, declared.init, declared.options, self.seed, dtype)
+            return initial_value(name, shape, declared.init, declared.options, self.seed, declared.dtype or self.dtype)
         except (MemoryError, ValueError, OverflowError) as error:
             self.source.fail(f"{declared.kind} {name!r} of shape {shape} cannot be made: {error}", *declared.path)
 

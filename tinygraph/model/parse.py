@@ -6,7 +6,7 @@ import ast
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NoReturn, TypeGuard
 
 from tinygraph.errors import ModelError, excerpt
 from tinygraph.model.places import Source
@@ -27,7 +27,7 @@ class Text:
         """The lines as TOML counts them."""
         return self.text.replace("\r\n", "\n").split("\n")
 
-    @property
+    @functools.cached_property
     def margin(self) -> int:
         """The indentation that all lines share."""
         rows = [row for row in self.rows if row.strip() and not row.lstrip().startswith("#")]
@@ -37,10 +37,19 @@ class Text:
         """Return a line of the text, counted from 1, without the space around it."""
         return self.rows[number - 1].strip() if 0 < number <= len(self.rows) else ""
 
+    @functools.cached_property
+    def places(self) -> list[tuple[int, int | None]]:
+        """The line of the file and the column, from 0, of each row, where it is found there."""
+        return self.source.places(self.line, self.column - 1, (row.strip() for row in self.rows))
+
+    def place(self, row: int) -> tuple[int, int | None]:
+        """Return the line of the file, and the column from 0, in which a row of the text, from 1, begins."""
+        return self.places[row - 1] if 0 < row <= len(self.rows) else (self.line, None)
+
     def error(self, message: str, row: int, column: int = 0) -> ModelError:
         """Return the error at a row, from 1, and a column, from 0, of the text without its margin."""
         first, at = self.column - 1 if row == 1 else 0, column + self.margin - self.indentation(row)
-        line, start = self.source.row(self.line + row - 1, self.line, self.row(row))
+        line, start = self.place(row)
         if start is None:
             column += 1 + self.margin + first
         else:
@@ -72,18 +81,26 @@ class Statement:
     @property
     def line(self) -> int:
         """The line in the file, or in the text where there is no file."""
-        row = self.value.lineno
-        return self.text.source.row(self.text.line + row - 1, self.text.line, self.text.row(row))[0]
+        return self.text.place(self.value.lineno)[0]
 
     def written(self, target: str, names: Mapping[str, str]) -> str:
         """Return the equation in one line, with local names replaced by those that they stand for."""
-        renamed = _Renamed(names).visit(ast.parse(ast.unparse(self.value), mode="eval"))
+        if self.names.isdisjoint(names):
+            return f"{target} = {self._unparsed}"
+        renamed = _Renamed(names).visit(ast.parse(self._unparsed, mode="eval"))
         return f"{target} = {ast.unparse(renamed)}"
 
-    def names(self) -> set[str]:
-        """Return the names that the right-hand side reads, functions left out."""
+    @functools.cached_property
+    def _unparsed(self) -> str:
+        return ast.unparse(self.value)
+
+    @functools.cached_property
+    def names(self) -> frozenset[str]:
+        """The names that the right-hand side reads, functions left out."""
         called = {id(node.func) for node in ast.walk(self.value) if isinstance(node, ast.Call)}
-        return {node.id for node in ast.walk(self.value) if isinstance(node, ast.Name) and id(node) not in called}
+        return frozenset(
+            node.id for node in ast.walk(self.value) if isinstance(node, ast.Name) and id(node) not in called
+        )
 
     def calls(self) -> set[str]:
         """Return the names of the operations and blocks that the right-hand side calls."""
@@ -134,7 +151,7 @@ def _syntax(text: Text) -> Iterator[ast.stmt]:
     margin = text.margin
     rows = [row[margin:] if row[:margin].isspace() or not margin else row.lstrip() for row in text.rows]
     try:
-        return iter(ast.parse("\n".join(rows)).body)
+        tree = ast.parse("\n".join(rows))
     except SyntaxError as error:
         row = error.lineno or 1
         why = "an expression is missing after =" if text.row(row).endswith("=") else error.msg
@@ -143,6 +160,10 @@ def _syntax(text: Text) -> Iterator[ast.stmt]:
         raise text.error("not an equation: nested too deeply", 1) from None
     except ValueError as error:
         raise text.error(f"not an equation: {error}", 1) from None
+    for node in ast.walk(tree):
+        if _is_too_large(node):
+            raise text.error("the number is too large", node.lineno, text.characters(node.lineno, node.col_offset))
+    return iter(tree.body)
 
 
 def _statement(node: ast.stmt, text: Text) -> Statement:
@@ -163,8 +184,16 @@ def parse_next(written: str, name: str, source: Source, line: int | None) -> Sta
     return Statement(name, expression, Text(written, source.file, line or 1, 1, source))
 
 
+def _is_too_large(node: ast.AST) -> TypeGuard[ast.Constant]:
+    """Whether a node is a whole number of more than 64 bits, which may take too many digits to be written."""
+    return isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value >= 2**64
+
+
 def _expression(written: str, what: str, file: str | None, line: int | None) -> ast.expr:
     try:
-        return ast.parse(written.strip(), mode="eval").body
+        expression = ast.parse(written.strip(), mode="eval").body
+        if any(map(_is_too_large, ast.walk(expression))):
+            raise ValueError("a whole number of more than 64 bits")
+        return expression
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ModelError(f"not {what}: {written!r}", file=file, line=line) from None

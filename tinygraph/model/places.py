@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 from tinygraph.errors import ModelError
 
-_NAME = r"(?:[A-Za-z0-9_-]+|\"[^\"]*\"|'[^']*')"
-_HEADER = re.compile(rf"\s*\[\[?\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*\]\]?\s*(?:#.*)?$")
+#: One part of a key; possessive, so that no text takes time that is quadratic in its length.
+KEY_PART = r"(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++|(?<!\\)\"(?:[^\"\\\n]|\\.)*+\"|'[^'\n]*+')"
+_HEADER = re.compile(rf"\s*\[\[?\s*({KEY_PART}(?:\s*\.\s*{KEY_PART})*)\s*\]\]?\s*(?:#.*)?$")
 # Strings and comments that end in their line, or the quotes that open a string over several lines.
 _STRINGS = re.compile(
     r"\"\"\".*?\"\"\"|\'\'\'.*?\'\'\'|(?P<open>\"\"\"|\'\'\')|\"[^\"\\]*(?:\\.[^\"\\]*)*\"|\'[^\']*\'|#.*"
 )
-KEY = re.compile(rf"\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=\s*")
+KEY = re.compile(rf"\s*({KEY_PART}(?:\s*\.\s*{KEY_PART})*)\s*=\s*")
 
 
 @dataclass(frozen=True)
@@ -42,14 +44,21 @@ class Source:
         """Raise a ``ModelError`` at the key ``path``, or at the nearest table around it."""
         raise ModelError(message, file=self.file, line=self.line(*path))
 
+    @functools.cached_property
+    def around(self) -> dict[tuple[str, ...], int]:
+        """The line of the first key within each table, whether or not the table has a line of its own."""
+        around: dict[tuple[str, ...], int] = {}
+        for key, line in self.lines.items():
+            for end in range(1, len(key)):
+                around.setdefault(key[:end], line)
+        return around
+
     def line(self, *path: str) -> int | None:
         """Return the line of a key, or of the nearest table around it; ``None`` where there is no file."""
         for end in range(len(path), 0, -1):
-            if path[:end] in self.lines:
-                return self.lines[path[:end]]
-            for key, line in self.lines.items():
-                if key[:end] == path[:end]:
-                    return line
+            for lines in (self.lines, self.around):
+                if path[:end] in lines:
+                    return lines[path[:end]]
         return 1 if self.declared else None
 
     @functools.cached_property
@@ -57,16 +66,26 @@ class Source:
         """The lines of the text as TOML counts them."""
         return self.text.replace("\r\n", "\n").split("\n")
 
-    def row(self, line: int, start: int, text: str) -> tuple[int, int | None]:
-        """Return the line that holds a row of a string, and the column from 0 where it begins there, if it is found.
+    def places(self, start: int, column: int, texts: Iterable[str]) -> list[tuple[int, int | None]]:
+        """Return the line of each row of a string, and the column from 0 where it begins; the string begins in ``start``.
 
-        It is expected in ``line``; escapes in the string, which begins in line ``start``, can have moved it.
+        A row is expected in the line after that of the row before it, or later in the same line, where escapes keep rows
+        together. The column is ``None`` for a row that is not found there, as one with escapes in it.
         """
-        rows = self.rows
-        for number in (line, *range(start, min(line + 1, len(rows) + 1))):
-            if text and number <= len(rows) and (column := rows[number - 1].rfind(text)) >= 0:
-                return number, column
-        return (line, None) if line <= len(rows) or not self.declared else (start, None)
+        found: list[tuple[int, int | None]] = []
+        line, end = start - 1, 0
+        for text in texts:
+            first = 0 if found else column
+            after = self.rows[line].find(text, first) if text and line < len(self.rows) else -1
+            within = self.rows[line - 1].find(text, end) if text and after < 0 and found and self.declared else -1
+            if within >= 0:
+                end = within + len(text)
+                found.append((line, within))
+                continue
+            line = min(line + 1, max(len(self.rows), start)) if self.declared else line + 1
+            found.append((line, None if after < 0 else after))
+            end = max(after, 0) + len(text)
+        return found
 
     def text_start(self, *path: str) -> tuple[int, int]:
         """Return the line and column, from 1, at which the string under a key begins."""
@@ -99,13 +118,14 @@ def key_lines(text: str) -> dict[tuple[str, ...], int]:
             lines.setdefault(table, number)
         elif key := KEY.match(line):
             lines.setdefault(table + _parts(key[1]), number)
+            # Lazily: what follows the quotes that open a string is not read.
             opened = (match["open"] for match in _STRINGS.finditer(line, key.end()))
             closing = next((quote for quote in opened if quote), "")
     return lines
 
 
 def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"'") for part in re.findall(_NAME, dotted))
+    return tuple(part.strip("\"'") for part in re.findall(KEY_PART, dotted))
 
 
 def kind_of(value: Any) -> str:

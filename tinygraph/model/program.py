@@ -22,6 +22,7 @@ class Program:
             equations.path: parse_equations(self._text_of(equations))
             for equations in [declaration.main, *declaration.blocks.values()]
         }
+        self._targets = {path: frozenset(s.target for s in found) for path, found in self._statements.items()}
         for name in self.blocks:
             if name in OPERATIONS:
                 self.source.fail(f"block {name!r} has the name of an operation", "blocks", name)
@@ -30,11 +31,15 @@ class Program:
         """Return the statements of the model or of a block, in their order."""
         return self._statements[equations.path]
 
+    def targets(self, equations: Equations) -> frozenset[str]:
+        """Return the names that the equations of the model or of a block define."""
+        return self._targets[equations.path]
+
     def reads(self, equations: Equations) -> set[str]:
         """Return the names that equations and the sizes of their parameters speak of."""
         in_sizes = (declared.reads() for declared in equations.leaves.values())
-        following = (state.next.names() for state in equations.state.values() if state.next is not None)
-        return set().union(*(s.names() for s in self.statements(equations)), *in_sizes, *following)
+        following = (state.next.names for state in equations.state.values() if state.next is not None)
+        return set().union(*(s.names for s in self.statements(equations)), *in_sizes, *following)
 
     @functools.cached_property
     def modal(self) -> bool:
@@ -47,7 +52,7 @@ class Program:
 
     def needed_for(self, target: str) -> set[str]:
         """Return the names of the main equations, inputs and parameters that ``target`` is computed from, and itself."""
-        reads = {s.target: s.names() for s in self.statements(self.main)}
+        reads = {s.target: s.names for s in self.statements(self.main)}
         needed, stack = {target}, [target]
         while stack:
             for name in reads.get(stack.pop(), set()) - needed:
@@ -68,7 +73,7 @@ def chain(start: str, goal: str, statements: Mapping[str, Statement]) -> list[st
         name = stack.pop()
         if name == goal:
             return paths[name]
-        for read in sorted(statements[name].names()) if name in statements else ():
+        for read in sorted(statements[name].names) if name in statements else ():
             if read not in paths:
                 paths[read] = [*paths[name], read]
                 stack.append(read)

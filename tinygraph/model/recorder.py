@@ -86,14 +86,14 @@ class Recorder:
         if self.current is None:
             return Unfinished(title, done, error.message)
         scope, statement, before = self.current
-        read = statement.names()
+        read = statement.names
         named = [value for name, value in scope.values.items() if name in read and isinstance(value, Tensor)]
         # What blocks called in this equation have given, and no equation of theirs uses.
         used = {x for equation in done[before:] for node in equation.nodes for x in node.inputs}
         given = [equation.node for equation in done[before:] if equation.node not in used]
         name, block = scope.prefix + statement.target, scope.prefix.rstrip(".")
         try:
-            text = statement.written(name, scope.written_names())
+            text = statement.written(name, scope.written_names(statement))
         except RecursionError:
             text = f"{name} = …"
         return Unfinished(title, done, error.message, name, text, block, tuple(dict.fromkeys([*named, *given])))
@@ -179,7 +179,7 @@ class Recorder:
 
     def _note(self, scope: Scope, name: str, statement: Statement, value: Tensor) -> None:
         try:
-            text = statement.written(name, scope.written_names())
+            text = statement.written(name, scope.written_names(statement))
         except RecursionError:
             statement.fail("the expression is nested too deeply")
         self.done.append(Equation(name, text, statement.line, value, block=scope.prefix.rstrip(".")))

@@ -96,19 +96,19 @@ class Scope:
 
     def instance(self, target: str) -> str:
         """Return a name for one more block call in an equation: the equation's own, or one that is no equation's."""
-        taken = {statement.target for statement in self.recorder.program.statements(self.equations)}
         while True:
             self._calls[target] += 1
             name = target if self._calls[target] == 1 else f"{target}_{self._calls[target]}"
-            if name == target or name not in taken:
+            if name == target or name not in self.recorder.program.targets(self.equations):
                 return self.prefix + name
 
-    def written_names(self) -> dict[str, str]:
-        """Return what the names of a block's scope read as outside it: tensors' own names, attributes as numbers."""
+    def written_names(self, statement: Statement) -> dict[str, str]:
+        """Return what the names in a statement read as outside the block: tensors' own names, attributes as numbers."""
         if not self.prefix:
             return {}
         names = {}
-        for key, value in self.values.items():
+        for key in statement.names & self.values.keys():
+            value = self.values[key]
             if not isinstance(value, Tensor):
                 names[key] = repr(value) if value >= 0 else f"({value!r})"
             elif value.name:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from typing import Any
 
-from tinygraph.errors import ModelError
-from tinygraph.model.places import KEY, Source
+from tinygraph.errors import BudgetError, ModelError
+from tinygraph.graph.budget import current
+from tinygraph.model.places import KEY, KEY_PART, Source
 
+# tomllib takes time that is quadratic in the parts of a key, of which a model file needs four at most.
+_MOST_PARTS = 20
+_LONG_KEY = re.compile(rf"(?:{KEY_PART}[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}")
 _VALUES = {
     "True": "true",
     "False": "false",
@@ -28,8 +33,9 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
         raise ModelError(f"a model file is text; found {type(text).__name__}", file=file)
     # Some editors begin a file with a mark of its byte order.
     text = text.removeprefix("\ufeff")
+    _check_length(text, file)
     try:
-        return tomllib.loads(text), Source.of(text, file)
+        tables, source = tomllib.loads(text), Source.of(text, file)
     except tomllib.TOMLDecodeError as error:
         at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
         rows = text.replace("\r\n", "\n").split("\n")
@@ -40,6 +46,34 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
         raise ModelError("not valid TOML: nested too deeply", file=file, line=1) from None
     except ValueError as error:
         raise ModelError(f"not valid TOML: {error}", file=file, line=1) from None
+    _check_numbers(tables, source)
+    return tables, source
+
+
+def _check_length(text: str, file: str | None) -> None:
+    """Refuse what would take long to read: a text beyond the budget of the file, or a key of very many parts."""
+    budget = current()
+    try:
+        if budget is not None:
+            budget.spend("characters", len(text))
+    except BudgetError as error:
+        raise ModelError(str(error), file=file, line=1) from None
+    if long := _LONG_KEY.search(text):
+        line = text.count("\n", 0, long.start()) + 1
+        raise ModelError(f"not valid TOML: a key of more than {_MOST_PARTS} parts", file=file, line=line)
+
+
+def _check_numbers(tables: Mapping[str, Any], source: Source) -> None:
+    """Refuse whole numbers of more than 64 bits, which TOML does not have and ``tomllib`` reads all the same."""
+    waiting: list[tuple[tuple[str, ...], Any]] = [((), tables)]
+    while waiting:
+        path, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting.extend(((*path, key), item) for key, item in value.items())
+        elif isinstance(value, list):
+            waiting.extend((path, item) for item in value)
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            source.fail(f"{'.'.join(path)} holds a whole number of more than 64 bits", *path)
 
 
 def _explained(message: str, rows: list[str], column: int | None) -> str:

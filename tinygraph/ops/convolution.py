@@ -97,6 +97,9 @@ class Convolve(Convolution):
             self.refuse((x, k), f"{k.shape[0]} kernels do not divide into {self.groups} groups")
         return (x.shape[0], k.shape[0], *self.window_count((x, k), x.shape, k.shape))
 
+    def work(self, x: Value, k: Value) -> int:
+        return self.result_size(x, k) * int(math.prod(k.shape[1:]))
+
     def forward(self, x: Value, k: Value) -> Value:
         windows = self.windows(x.shape, k.shape)
         pixels = math.prod(k.shape[1:])
@@ -163,6 +166,9 @@ class ConvolveTransposed(Convolution):
             for (n, size, s, d, extra), (before, after) in zip(axes, sides(self.padding, self.rank), strict=True)
         )
 
+    def work(self, x: Value, k: Value) -> int:
+        return int(math.prod((*x.shape, *k.shape[1:]))) + self.result_size(x, k)
+
     def forward(self, x: Value, k: Value) -> Value:
         windows = self.windows(self._image(x, k), k.shape)
         pixels = math.prod(k.shape[1:])
@@ -209,6 +215,9 @@ class KernelGradient(Convolution):
         if self.window_count((x, dy), x.shape, self.kernel_size) != tuple(dy.shape[2:]):
             self.refuse((x, dy), f"a kernel of {self.kernel_size} does not have {tuple(dy.shape[2:])} windows over x")
         return (dy.shape[1], x.shape[1] // self.groups, *self.kernel_size)
+
+    def work(self, x: Value, dy: Value) -> int:
+        return self.result_size(x, dy) * int(x.shape[0] * math.prod(dy.shape[2:]))
 
     def forward(self, x: Value, dy: Value) -> Value:
         windows = self.windows(x.shape, self.kernel_size)

@@ -94,7 +94,16 @@ class Einsum(Op):
         return found
 
     def shape(self, *x: Value) -> Shape:
-        terms, result = self.labels(*x)
+        sizes = self._sizes(*x)
+        return tuple(sizes[letter] for letter in self.labels(*x)[1])
+
+    def work(self, *x: Value) -> int:
+        # One sum over all letters at once: never less than the best order of products takes.
+        return math.prod(self._sizes(*x).values()) + len(x) ** 3
+
+    def _sizes(self, *x: Value) -> dict[str, int]:
+        """Return the size of each letter, or refuse shapes that do not agree."""
+        terms, _ = self.labels(*x)
         sizes: dict[str, int] = {}
         for tensor, term in zip(x, terms, strict=True):
             own: dict[str, int] = {}
@@ -106,7 +115,7 @@ class Einsum(Op):
                 if size not in (1, known) and known != 1:
                     self.refuse(x, f"axis {letter!r} of {self.equation!r} has the sizes {known} and {size}")
                 sizes[letter] = size if known == 1 else known
-        return tuple(sizes[letter] for letter in result)
+        return sizes
 
     def forward(self, *x: Value) -> Value:
         terms, result = self.labels(*x)

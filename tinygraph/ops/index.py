@@ -57,6 +57,43 @@ class Index(tuple[Any, ...]):
         """Return the index as NumPy takes it."""
         return tuple(_for_numpy(part) for part in self)
 
+    def picked(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of what the index picks out of an array of ``shape``, as NumPy does, without picking it.
+
+        Raises ``IndexError`` and ``ValueError`` where it does not fit.
+        """
+        if not any(isinstance(part, (tuple, Mask)) for part in self):
+            # A view of one number, which costs nothing.
+            picked: tuple[int, ...] = np.broadcast_to(np.zeros((), bool), shape)[self.apply()].shape
+            return picked
+        blocks, sizes, places, axis = [], [], [], 0
+        for place, part in enumerate(self._spread(len(shape))):
+            if part is None:
+                sizes.append((place, 1))
+            elif isinstance(part, Slice):
+                sizes.append((place, len(range(*_for_numpy(part).indices(shape[axis])))))
+                axis += 1
+            else:
+                blocks.append(_block(_for_numpy(part), shape, axis))
+                places.append(place)
+                axis += len(part.shape) if isinstance(part, Mask) else 1
+        # What arrays pick stands where they stand; in front, where something stands between them.
+        together = places[-1] - places[0] < len(places)
+        first = sum(place < places[0] for place, _ in sizes) if together else 0
+        counts = [size for _, size in sizes]
+        return (*counts[:first], *np.broadcast_shapes(*blocks), *counts[first:])
+
+    def _spread(self, ndim: int) -> list[Any]:
+        """Return the parts with a slice for each axis that ``...``, or nothing, stands for."""
+        parts = list(self) if any(part is Ellipsis for part in self) else [*self, Ellipsis]
+        taken = sum(len(p.shape) if isinstance(p, Mask) else p is not None and p is not Ellipsis for p in parts)
+        if taken > ndim:
+            raise IndexError(f"there are {ndim} axes, and {taken} are indexed")
+        at = next(i for i, part in enumerate(parts) if part is Ellipsis)
+        if any(part is Ellipsis for part in parts[at + 1 :]):
+            raise IndexError("an index can hold ... once")
+        return [*parts[:at], *[Slice(None, None, None)] * (ndim - taken), *parts[at + 1 :]]
+
     @property
     def is_basic(self) -> bool:
         """Whether it holds no arrays, as NumPy says: then the axes keep their order."""
@@ -89,6 +126,19 @@ def _part(part: Any) -> Any:
     if (array.dtype.kind not in "iu" and array.size) or array.dtype == bool:
         raise TypeError(f"an index holds whole numbers, slices, None, ... or arrays of positions; found {part!r}")
     return _nested(array.astype(np.intp))
+
+
+def _block(part: Any, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """Return the shape of an array of positions along ``axis``, or of a mask as one; they must lie within ``shape``."""
+    array = np.asarray(part)
+    if array.dtype == bool:
+        if array.shape != shape[axis : axis + array.ndim]:
+            raise IndexError(f"a mask of shape {array.shape} does not fit axes of sizes {shape[axis:][: array.ndim]}")
+        return (int(np.count_nonzero(array)),)
+    if array.size and not (-shape[axis] <= array.min() and array.max() < shape[axis]):
+        outside = array[(array < -shape[axis]) | (array >= shape[axis])].flat[0]
+        raise IndexError(f"index {outside} is out of bounds for axis {axis} with size {shape[axis]}")
+    return array.shape
 
 
 def _for_numpy(part: Any) -> Any:

@@ -105,9 +105,8 @@ class Getitem(Moving):
 
     def shape(self, x: Value) -> Shape:
         try:
-            # A zero-stride view costs nothing and lets NumPy itself judge the index.
-            picked: Shape = np.broadcast_to(np.zeros((), bool), x.shape)[self.index.apply()].shape
-        except IndexError as error:
+            picked: Shape = self.index.picked(tuple(x.shape))
+        except (IndexError, ValueError) as error:
             self.refuse([x], f"index [{self.index}] does not fit: {error}")
         return picked
 

@@ -66,6 +66,9 @@ class Matmul(Op):
         columns = right[-1:] if len(y.shape) > 1 else ()
         return (*batch, *rows, *columns)
 
+    def work(self, x: Value, y: Value) -> int:
+        return self.result_size(x, y) * int(x.shape[-1])
+
     def forward(self, x: Value, y: Value) -> Value:
         return x @ y
 

@@ -56,6 +56,11 @@ class Pooling(Op):
         size = tuple(image[-self.rank :])
         return Windows.over(size, self.window, stride, self.padding, self.dilation, self.ceil_mode)
 
+    def work(self, *inputs: Value) -> int:
+        # Each offset in a window is one call of NumPy, on all windows.
+        windows: int = min(math.prod(inputs[0].shape), self.result_size(*inputs))
+        return super().work(*inputs) + pixels_in(self.window, self.rank) * (windows + 1000)
+
     def is_partition(self, image: Value) -> bool:
         """Whether every element of an image lies in exactly one window, and the windows have no padding."""
         windows = self.windows(image.shape)
@@ -73,7 +78,7 @@ class Pooling(Op):
             self.refuse(
                 inputs, f"a window of {windows.reach} does not fit an image of {windows.padded} with its padding"
             )
-        if any(map(any, windows.padding)) and not windows.sizes(((0, 0),) * self.rank).all():
+        if any(map(any, windows.padding)) and not windows.all_meet_image():
             self.refuse(inputs, f"a window of {windows.reach} lies in the padding {self.padding} alone")
         return (*image.shape[:2], *windows.count)
 

@@ -6,6 +6,7 @@ inside a window.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.budget import current
 from tinygraph.graph.op import Op, Value
 
 Array = npt.NDArray[Any]
@@ -131,15 +133,25 @@ class Windows:
         for offset, pixels in zip(itertools.product(*map(range, self.kernel)), itertools.product(*spans), strict=True):
             yield (slice(None), *offset), (..., *pixels)
 
+    def sizes_along(self, axis: int, counted: Sides) -> Any:
+        """Return how many places of each window along an axis lie in the image or in the counted part of its padding."""
+        budget = current()
+        if budget is not None:
+            budget.spend("steps of computation", self.count[axis])
+        first = np.arange(self.count[axis]) * self.stride[axis] - self.padding[axis][0]
+        step, (before, after) = self.dilation[axis], counted
+        start = np.maximum(-((first + before) // step), 0)
+        end = np.minimum((self.image[axis] + after - 1 - first) // step, self.kernel[axis] - 1)
+        return np.maximum(end - start + 1, 0)
+
     def sizes(self, counted: tuple[Sides, ...]) -> Any:
         """Return how many of its pixels each window has in the image or in the part of the padding that is counted."""
-        total: Any = np.ones((), np.intp)
-        for axis, (before, after) in enumerate(counted):
-            first = np.arange(self.count[axis]) * self.stride[axis] - self.padding[axis][0]
-            places = first[:, None] + np.arange(self.kernel[axis]) * self.dilation[axis]
-            inside = (places >= -before) & (places < self.image[axis] + after)
-            total = np.multiply.outer(total, inside.sum(axis=1))
-        return total
+        along_each = (self.sizes_along(axis, sides) for axis, sides in enumerate(counted))
+        return functools.reduce(np.multiply.outer, along_each, np.ones((), np.intp))
+
+    def all_meet_image(self) -> bool:
+        """Whether every window has a pixel of the image."""
+        return all(self.sizes_along(axis, (0, 0)).all() for axis in range(len(self.image)))
 
     def pad(self, x: Array, value: Any = 0) -> Array:
         """Return images ``(..., H, W)`` with their padding."""

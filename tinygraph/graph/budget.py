@@ -1,0 +1,108 @@
+"""What opening a file may cost: charged before anything is computed, recorded or allocated.
+
+A few bytes can ask for any amount of work, as ``tile(W, 10**9)`` does. While a file is opened, a model is recorded with
+shapes only, and what has to be computed or kept is charged to a ``Budget`` first. Its limits grow with the size of the
+file, so that a large model with its weights opens and a small file that asks for as much is refused.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any
+
+from tinygraph.errors import BudgetError
+
+if TYPE_CHECKING:
+    from tinygraph.graph.op import Op
+
+#: The environment variable by whose value all limits are multiplied.
+VARIABLE = "TINYGRAPH_BUDGET"
+# For each kind of cost: the limit for an empty file, and what each byte of the file adds.
+_LIMITS = {
+    "bytes of values": (2**28, 16),
+    "steps of computation": (2**25, 16),
+    "operations": (40_000, 1 / 64),
+    "characters": (2**19, 0),
+}
+_current: ContextVar[Budget | None] = ContextVar("budget", default=None)
+
+
+class Budget:
+    """What is left to spend on a file of ``size`` bytes; there is no limit for an infinite one.
+
+    >>> budget = Budget(size=1000)
+    >>> budget.spend("operations", 40_000)
+    >>> budget.spend("operations", 40_000)
+    Traceback (most recent call last):
+    tinygraph.errors.BudgetError: opening this file would take more than 40,015 operations; ...
+    """
+
+    def __init__(self, size: float) -> None:
+        self.factor = _factor()
+        self.left = {
+            what: math.inf if size == math.inf else int((base + each * size) * self.factor)
+            for what, (base, each) in _LIMITS.items()
+        }
+        self.limits = dict(self.left)
+
+    def allow(self, size: int) -> None:
+        """Add what a further file of ``size`` bytes adds, such as one of weights."""
+        for what, (_, each) in _LIMITS.items():
+            more = int(each * size * self.factor)
+            self.left[what] += more
+            self.limits[what] += more
+
+    def spend(self, what: str, amount: int) -> None:
+        """Charge an amount of ``what``, or raise ``BudgetError`` where there is not so much left."""
+        self.left[what] -= amount
+        if self.left[what] < 0:
+            raise BudgetError(
+                f"opening this file would take more than {self.limits[what]:,} {what}; if you trust it, set the "
+                f"environment variable {VARIABLE}=10 to allow ten times as much"
+            )
+
+    def compute(self, op: Op, inputs: Sequence[Any]) -> None:
+        """Charge what computing ``op`` on arrays takes: its steps, and the memory of its result."""
+        self.spend("steps of computation", op.work(*inputs))
+        width = max((x.dtype.itemsize for x in inputs if hasattr(x, "dtype")), default=8)
+        self.spend("bytes of values", op.result_size(*inputs) * width)
+
+
+def current() -> Budget | None:
+    """Return the budget of the file that is being opened, or ``None``."""
+    return _current.get()
+
+
+@contextmanager
+def opening(size: float = math.inf) -> Iterator[Budget]:
+    """Within this context tensors are recorded with shapes only, on a budget for a file of ``size`` bytes.
+
+    A context inside another spends from the outer one's budget.
+
+    >>> import tinygraph as tg
+    >>> with opening():
+    ...     print(tg.parameter([1.0, 2.0]).sum().has_value)
+    False
+    """
+    outer = _current.get()
+    budget = Budget(size) if outer is None else outer
+    token = _current.set(budget)
+    try:
+        yield budget
+    finally:
+        _current.reset(token)
+
+
+def _factor() -> float:
+    text = os.environ.get(VARIABLE, "1")
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = math.nan
+    if not 0 < factor < math.inf:
+        raise BudgetError(f"the environment variable {VARIABLE} must be a positive number; found {text!r}")
+    return factor
