@@ -104,18 +104,6 @@ def ordinary(work: Work) -> Sequence[Call]:
     return [call if known(op) else call_with_copies]
 
 
-def gated(x: Array, condition: Array, out: Array) -> None:
-    """Write ``x`` where the condition holds and 0 elsewhere: a product of the bits, as in ``tg.gate`` itself.
-
-    >>> out = np.empty(2)
-    >>> gated(np.array([np.inf, np.inf]), np.array([True, False]), out)
-    >>> out
-    array([inf,  0.])
-    """
-    bits = f"u{x.itemsize}"
-    np.multiply(x.view(bits), condition, out=out.view(bits))
-
-
 def _read_only(x: Array) -> Array:
     x.flags.writeable = False
     return x
@@ -162,3 +150,16 @@ def provided(holds: Callable[[], bool], calls: Sequence[Call], work: Work) -> Se
 def bound(function: Callable[..., object], *arguments: Any, **options: Any) -> Call:
     """Return a call with its arguments."""
     return functools.partial(function, *arguments, **options)
+
+
+def gated(x: Array, condition: Array, out: Array) -> Call:
+    """Return a call that writes ``x`` where the condition holds and 0 elsewhere: a product of the bits, as in ``tg.gate``.
+
+    >>> out = np.empty(2)
+    >>> call = gated(np.array([np.inf, np.inf]), np.array([True, False]), out)
+    >>> _ = call()
+    >>> out
+    array([inf,  0.])
+    """
+    bits = f"u{x.itemsize}"
+    return bound(np.multiply, x.view(bits), condition, out.view(bits))

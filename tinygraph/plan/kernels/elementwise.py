@@ -43,7 +43,8 @@ def _ufunc(work: Work) -> Sequence[Call]:
 
 @kernel(comparison.gate.op, in_place=True)
 def _gate(work: Work) -> Sequence[Call]:
-    return [bound(gated, *work.inputs, work.out)] if work.out.dtype.char in "efd" else ordinary(work)
+    x, condition = work.inputs
+    return [gated(x, condition, work.out)] if work.out.dtype.char in "efd" else ordinary(work)
 
 
 @kernel(several.add_all.op)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from tinygraph.ops.comparison import gate
 from tinygraph.ops.max_pooling import MaxPool2d
 from tinygraph.ops.pooling import AvgPool2d, AvgUnpool2d
 from tinygraph.ops.windows import Windows
-from tinygraph.plan.kernels.base import Call, Work, bound, finite, gated, kernel, ordinary, provided
+from tinygraph.plan.kernels.base import Call, Work, bound, gated, kernel, ordinary, provided
 from tinygraph.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
 
 
@@ -110,14 +111,14 @@ def _avg_unpool_product(work: Work) -> Sequence[Call]:
     if not _disjoint(windows):
         return ordinary(work)
     calls, wide = _shared_columns(work, windows)
-    multiply: Any = gated if isinstance(work.op.product, gate.op) else np.multiply
+    multiply = gated if isinstance(work.op.product, gate.op) else partial(bound, np.multiply)
     covered, zero = windows.count[0] * windows.kernel[0], np.zeros((), wide.dtype)
     # A zero times what is not finite is NaN: rows that no window reaches are multiplied too.
-    below = [bound(multiply, zero, factor[:, :, covered:], work.out[:, :, covered:])]
+    below = [multiply(zero, factor[:, :, covered:], work.out[:, :, covered:])]
     return (
         calls
         + (below if covered < windows.image[0] else [])
-        + [bound(multiply, wide, factor[:, :, pixels], work.out[:, :, pixels]) for _, pixels in _spans(windows, 0)]
+        + [multiply(wide, factor[:, :, pixels], work.out[:, :, pixels]) for _, pixels in _spans(windows, 0)]
     )
 
 
@@ -129,29 +130,24 @@ def _below(out: Array, windows: Windows) -> list[Call]:
 
 @kernel(MaxUnpoolBeside)
 def _max_unpool(work: Work) -> Sequence[Call]:
-    """The first element of each window that equals its maximum gets the gradient, the others the gradient times 0.
+    """The first element of each window that equals its maximum gets the gradient.
 
-    The ordinary rule takes over where a product with 0 selects nothing, in gradients that are not finite, and where nothing
-    equals the maximum, because it is NaN.
+    With NaN among the maxima nothing equals them, and the ordinary rule says which element it is.
     """
     if not work.out.size or work.node.dtype.char not in "fd":
         return ordinary(work)
-    (dy, _, y), windows = work.inputs, work.op.of.windows(work.inputs[1].shape)
+    y, windows = work.inputs[2], work.op.of.windows(work.inputs[1].shape)
     covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
     tiled = covered and _disjoint(windows)
     calls = _first_winners(work, windows, tiled)
     quick = _without_ties(work, windows) if tiled else None
-    gradients_finite = finite(dy)
-
-    def holds() -> bool:
-        return gradients_finite() and not math.isnan(np.maximum.reduce(y, axis=None))
 
     def call() -> None:
         if quick is None or not quick():
             for each in calls:
                 each()
 
-    return provided(holds, [call], work)
+    return provided(lambda: not math.isnan(np.maximum.reduce(y, axis=None)), [call], work)
 
 
 def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
@@ -185,9 +181,9 @@ def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
             calls.append(bound(np.greater, winner, taken[inside], winner))
             calls.append(bound(np.logical_or, taken[inside], winner, taken[inside]))
         if gradient is None:
-            calls.append(bound(np.multiply, dy[inside], winner, out[on]))
+            calls.append(gated(dy[inside], winner, out[on]))
         else:
-            calls.append(bound(np.multiply, dy[inside], winner, gradient[inside]))
+            calls.append(gated(dy[inside], winner, gradient[inside]))
             calls.append(bound(np.add, out[on], gradient[inside], out[on]))
     return calls
 
@@ -208,7 +204,7 @@ def _without_ties(work: Work, windows: Windows) -> Callable[[], bool] | None:
     find = [bound(np.copyto, maxima[..., on], y) for on in columns]
     find += [bound(np.equal, x[:, :, on], maxima, hit) for on, hit in zip(rows, hits, strict=True)]
     fill = [bound(np.copyto, gradients[..., on], dy) for on in columns]
-    fill += [bound(np.multiply, gradients, hit, out[:, :, on]) for on, hit in zip(rows, hits, strict=True)]
+    fill += [gated(gradients, hit, out[:, :, on]) for on, hit in zip(rows, hits, strict=True)]
 
     def call() -> bool:
         for each in find:
