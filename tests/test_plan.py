@@ -337,111 +337,6 @@ def test_outputs_of_every_kind(case, threads):
     agrees_with_plain(outputs, feeds, threads=threads)
 
 
-# Every operation, from its own samples
-
-
-class Case:
-    """One operation on one of its samples, or on as many copies of it as make a large batch."""
-
-    def __init__(self, name, number, inputs, attributes):
-        self.name, self.inputs, self.attributes, self.id = name, inputs, attributes, f"{name}-{number}"
-
-    def __call__(self, leaves):
-        function = tg.operation(self.name)
-        return function(leaves, **self.attributes) if function.op.variadic else function(*leaves, **self.attributes)
-
-    def recorded(self):
-        """Return the leaves, the result and the feeds."""
-        leaves = [tg.input(f"x{i}", x.shape, x.dtype) for i, x in enumerate(self.inputs)]
-        y = self(leaves)
-        # The parts of a composite may leave an input out.
-        used = tg.Graph(y).inputs
-        return leaves, y, {f"x{i}": x for i, x in enumerate(self.inputs) if f"x{i}" in used}
-
-    @property
-    def batch(self):
-        return next((x.shape[0] for x in self.inputs if x.ndim and x.shape[0]), None)
-
-    def enlarged(self, batch):
-        """Return the operation on ``batch`` samples, where its attributes allow that."""
-        inputs = []
-        for i, x in enumerate(self.inputs):
-            of_samples = x.ndim and x.shape[0] == self.batch
-            x = np.resize(x, (batch, *x.shape[1:])) if of_samples else x
-            whole = x.dtype.kind != "f"
-            inputs.append(x if whole else x * (1 - 0.3 * np.random.default_rng(i).random(x.shape)))
-        large = Case(self.name, self.id.rpartition("-")[2], inputs, self.attributes)
-        try:
-            large(inputs)
-        except (tg.TinygraphError, TypeError):
-            return None
-        return large if self.batch else None
-
-
-CASES = [
-    Case(name, number, sample.inputs, sample.attributes)
-    for name, function in tg.operations().items()
-    if function.op.__module__.startswith("tinygraph.")
-    for number, sample in enumerate(function.op.samples(np.random.default_rng(5)), start=1)
-]
-LARGE = [large for large in (case.enlarged(66) for case in CASES) if large is not None]
-
-
-def over(cases):
-    return pytest.mark.parametrize("case", cases, ids=lambda case: case.id)
-
-
-def floating(tensors):
-    return [x for x in tensors if x.dtype.kind == "f"]
-
-
-def result_and_gradients(leaves, y):
-    return with_gradients(y, floating(leaves)) if y.dtype.kind == "f" and floating(leaves) else [y]
-
-
-@over(CASES)
-def test_every_operation(case):
-    leaves, y, feeds = case.recorded()
-    outputs = result_and_gradients(leaves, y)
-    agrees_with_plain(outputs, feeds, threads=1)
-    agrees_with_plain(outputs, feeds, case.batch)
-
-
-@over(CASES)
-def test_every_operation_between_elementwise_neighbours(case):
-    """Neighbours that a plan may fuse, or write in place of what they were computed from."""
-    leaves, _, feeds = case.recorded()
-    before = [tg.identity(x) * 1 if x.dtype.kind == "f" else x for x in leaves]
-    y = case(before)
-    if y.dtype.kind == "f":
-        z = tg.relu(y + 0.25) * y - tg.tanh(y)
-        after = floating(before)[0] * 2 + z.sum() if floating(before) else z.sum()
-        outputs = [*result_and_gradients(leaves, z), after, y]
-    else:
-        outputs = [y, tg.where(y, 2.0, 3.0) if y.dtype.kind == "b" else y + y]
-    agrees_with_plain(outputs, feeds, case.batch)
-
-
-@over(LARGE)
-def test_every_operation_on_a_batch_that_is_cut_into_tiles(case):
-    leaves, y, feeds = case.recorded()
-    weight, fed = ballast(66)
-    agrees_with_plain([*result_and_gradients(leaves, y), weight], feeds | fed, 66, threads=2)
-
-
-def test_nearly_every_operation_is_tested_on_a_large_batch():
-    assert len({case.name for case in LARGE}) > 0.75 * len({case.name for case in CASES})
-
-
-@over([case for case in CASES if case.inputs and all(x.dtype.kind == "f" for x in case.inputs)])
-def test_every_operation_in_float32(case):
-    if "dtype" in case.attributes:
-        pytest.skip("its dtype is an attribute")
-    inputs = [x.astype("float32") for x in case.inputs]
-    leaves, y, feeds = Case(case.name, 0, inputs, case.attributes).recorded()
-    agrees_with_plain(result_and_gradients(leaves, y), feeds, case.batch)
-
-
 def test_ballast_makes_a_plan_cut_tiles():
     """What tests of large batches rest on."""
     for batch in (66, 67, 70):
@@ -733,24 +628,6 @@ def test_pool_of_pool_of_convolution():
 
 
 # Numbers that are not finite, zeros of both signs, constants that look alike
-
-SPECIAL = np.array([[np.nan, np.inf, -np.inf], [0.0, -0.0, 1e300], [-1e300, 1.0, -1.0], [5e-324, 0.5, -0.5]])
-ELEMENTWISE = [
-    name
-    for name, function in tg.operations().items()
-    if function.op.__module__.startswith("tinygraph.") and function.op.elementwise and len(function.op.parameters) == 1
-]
-
-
-@pytest.mark.parametrize("name", [name for name in ELEMENTWISE if name != "cast"])
-def test_elementwise_operations_on_what_is_not_finite(name):
-    x = tg.input("x", SPECIAL.shape, "float64")
-    function = tg.operation(name)
-    y = function([x, 0.5 * x]) if function.op.variadic else function(x)
-    outputs = [y, tg.relu(y), y * (y > 0), y * 0]
-    if y.dtype.kind == "f":
-        outputs += [*tg.grad(weighted_sum(y), [x], unreached="zeros"), *tg.grad(weighted_sum(tg.relu(y) * 2), [x])]
-    agrees_with_plain(outputs, {"x": SPECIAL}, 4)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 1e300])

@@ -284,6 +284,9 @@ class Grower:
         summed = [x for x in self.pool[1:] if self.whole(0, 1)] or [self.pool[-1]]
         total = sum(((x * tg.constant(self.numbers(x.shape))).sum() for x in summed), start=tg.constant(0.0))
         gradients = tg.grad(total, self.leaves, unreached="zeros")
+        if self.whole(0, 7) == 0:
+            squares = sum((tg.sum(dx * dx) for dx in gradients), start=tg.constant(0.0))
+            gradients += tg.grad(squares, self.leaves, unreached="zeros")
         found += [gradient for gradient in gradients if self.whole(0, 3)]
         finite = all(bool(np.isfinite(x).all()) for x in self.arrays)
         return veiled(found, finite) if self.whole(0, 1) and self.kind not in ("ordinary", "ties", "zeros") else found

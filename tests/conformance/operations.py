@@ -27,12 +27,14 @@ def generator(*words: object) -> Generator:
 
 @dataclass(frozen=True)
 class Call:
-    """An operation with attributes, on arrays."""
+    """An operation with attributes, on arrays, ``exact`` where these lie at kinks; ``between`` others before and after it."""
 
     name: str
     inputs: tuple[np.ndarray, ...]
     attributes: dict[str, Any]
+    exact: bool = False
     batch: int | None = None
+    between: bool = False
 
     @property
     def op(self) -> tg.Op:
@@ -41,8 +43,10 @@ class Call:
 
     def __call__(self, inputs: Sequence[Any]) -> Any:
         function = tg.operation(self.name.split()[0])
-        arguments = (list(inputs),) if function.op.variadic else inputs
-        return function(*arguments, **self.attributes)
+        if self.between:
+            inputs = [tg.identity(x) * 1 if x.dtype.kind == "f" else x for x in inputs]
+        y = function(*((list(inputs),) if function.op.variadic else inputs), **self.attributes)
+        return _followed(y) if self.between else y
 
     def on(self, inputs: Sequence[np.ndarray]) -> Call:
         return replace(self, inputs=tuple(inputs))
@@ -62,10 +66,10 @@ class Call:
             return self
         inputs = []
         for place, x in enumerate(self.inputs):
-            more = x.ndim and x.shape[0] == first
-            x = np.resize(x, (batch, *x.shape[1:])) if more else x
+            more = np.resize(x, (batch, *x.shape[1:])) if x.ndim and x.shape[0] == first else x
             # Without ties, which the copies would make.
-            inputs.append(x * (1 - 0.3 * generator(place).random(x.shape)) if x.dtype.kind == "f" else x)
+            keep = self.exact or x.dtype.kind != "f"
+            inputs.append(more if keep else more * (1 - 0.3 * generator(place).random(more.shape)))
         large = replace(self.on(inputs), batch=batch)
         return self if large.result() is None else large
 
@@ -84,10 +88,18 @@ def calls(names: Sequence[str] = ()) -> Iterator[Call]:
         op = function.op
         if (names and name not in names) or not op.__module__.startswith("tinygraph."):
             continue
-        samples = [*op.samples(np.random.default_rng(5)), *(edge.sample for edge in op.edges)]
-        for number, sample in enumerate(samples, start=1):
-            call = Call(f"{name} {number}", sample.inputs, sample.attributes)
+        samples = [(sample, False) for sample in op.samples(np.random.default_rng(5))]
+        samples += [(edge.sample, True) for edge in op.edges]
+        for number, (sample, exact) in enumerate(samples, start=1):
+            call = Call(f"{name} {number}", sample.inputs, sample.attributes, exact)
             yield call.enlarged(4 + number % 4)
+
+
+def _followed(y: Any) -> Any:
+    """Return a result after operations that may be fused with the one that made it, or write over it."""
+    if y.dtype.kind == "f":
+        return tg.relu(y + 0.25) * y - tg.tanh(y)
+    return tg.where(y, 2.0, 3.0) if y.dtype.kind == "b" else y + y
 
 
 def problems(names: Sequence[str], seed: int, chosen: Callable[[str], bool]) -> Iterator[Problem]:
@@ -97,7 +109,7 @@ def problems(names: Sequence[str], seed: int, chosen: Callable[[str], bool]) -> 
         integers = [place for place, x in enumerate(call.inputs) if x.dtype.kind in "iu"]
         ways = [_layouts(call), _sizes(call)]
         if floating:
-            ways += [_numbers(call, floating), _whole_numbers(call, floating)]
+            ways += [_numbers(call, floating), _whole_numbers(call, floating), _neighbours(call, floating)]
         if integers:
             ways.append(_indices(call, integers))
         for what, make in itertools.chain(*ways):
@@ -115,7 +127,14 @@ Ways = Iterator[tuple[str, partial[Problem]]]
 def _numbers(call: Call, floating: Sequence[int]) -> Ways:
     which = {"": floating} | ({f" in input {i}": [i] for i in floating} if len(floating) > 1 else {})
     for dtype, kind, where in itertools.product(values.FLOATS, values.VALUES, which):
-        yield f"{dtype} {kind}{where}", partial(_of_numbers, call, floating, which[where], dtype, kind=kind)
+        if kind != "ordinary" or not where:
+            yield f"{dtype} {kind}{where}", partial(_of_numbers, call, floating, which[where], dtype, kind=kind)
+
+
+def _neighbours(call: Call, floating: Sequence[int]) -> Ways:
+    for dtype in values.FLOATS:
+        inputs = [x.astype(dtype) if i in floating else x for i, x in enumerate(call.inputs)]
+        yield f"{dtype} between neighbours", partial(_problem, replace(call, between=True).on(inputs))
 
 
 def _of_numbers(
@@ -124,8 +143,9 @@ def _of_numbers(
     inputs = [x.astype(dtype) if i in floating else x for i, x in enumerate(call.inputs)]
     with np.errstate(all="ignore"):
         inputs = [values.VALUES[kind](x, rng).astype(dtype) if i in places else x for i, x in enumerate(inputs)]
+    problem = _problem(call.on(inputs), name, rng, kind)
     exact = kind in values.EXACT and len(places) == len(floating)
-    return replace(_problem(call.on(inputs), name, rng, kind), exact=exact)
+    return replace(problem, exact=exact or problem.exact)
 
 
 def _whole_numbers(call: Call, floating: Sequence[int]) -> Ways:
@@ -166,13 +186,14 @@ def _problem(
     call: Call, name: str, rng: Generator, kind: str = "ordinary", arrange: Callable[..., np.ndarray] = np.asarray
 ) -> Problem:
     """Return the problem of a call and its gradients; a veiled one asks how its results compare with zero."""
-    inputs, y = list(call.inputs), call.result()
+    inputs, y, exact = list(call.inputs), call.result(), call.exact and kind == "ordinary"
     floating = [place for place, x in enumerate(inputs) if x.dtype.kind == "f"]
     if y is None or y.dtype.kind != "f":
         floating = []
     else:
         dy = rng.standard_normal(y.shape).astype(y.dtype)
-        inputs.append(values.VALUES[kind](dy, rng).astype(y.dtype) if kind in values.OF_COTANGENTS else dy)
+        change = values.VALUES["ties" if exact else kind if kind in values.OF_COTANGENTS else "ordinary"]
+        inputs.append(change(dy, rng).astype(y.dtype))
     all_finite = all(bool(np.isfinite(x).all()) for x in inputs)
 
     def build(leaves: Sequence[tg.Tensor]) -> list[tg.Tensor]:
@@ -187,5 +208,5 @@ def _problem(
         gradients = dict(call_rule(call.op, floating, arrays[-1], y, *xs) if floating else [])
         return y, *(np.asarray(gradients.get(i, np.zeros_like(xs[i]))) for i in floating)
 
-    plain = call.op.composite or name.endswith("veiled")
-    return Problem(name, build, [arrange(x) for x in inputs], call.batch, False, None if plain else on_arrays)
+    recorded = call.op.composite or call.between or name.endswith("veiled")
+    return Problem(name, build, [arrange(x) for x in inputs], call.batch, exact, None if recorded else on_arrays)

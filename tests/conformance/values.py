@@ -52,7 +52,7 @@ def saturated(x: Array, rng: Generator) -> Array:
 
 def mixed(x: Array, rng: Generator) -> Array:
     """All of these together."""
-    most = 2.0 ** (np.finfo(x.dtype).maxexp * 0.8)
+    most = 2.0 ** (np.finfo(x.dtype).maxexp * 0.45)
     least = float(np.finfo(x.dtype).smallest_subnormal)
     special = [np.nan, np.inf, -np.inf, 0.0, -0.0, most, -most, least, -least, 1.0, -1.0, 0.5]
     return sprinkled(x, special, rng, share=0.5)
@@ -93,11 +93,12 @@ def whole(x: Array, dtype: str, rng: Generator) -> Array:
 
 
 def limits(x: Array, dtype: str, rng: Generator) -> Array:
-    """Return whole numbers at the limits of a dtype, among small ones."""
+    """Return whole numbers at one of the limits of a dtype, and small ones of this sign, whose sums do not cancel."""
     if dtype == "bool":
         return rng.random(x.shape) < 0.5
     info = np.iinfo(dtype)
-    return rng.choice(np.array([info.min, info.max, info.max - 1, 0, 1, 2], dtype), x.shape)
+    large, sign = (info.min, -1) if info.min and rng.random() < 0.5 else (info.max, 1)
+    return rng.choice(np.array([large, large - sign, 0, sign, 2 * sign], dtype), x.shape)
 
 
 def reversed_axes(x: Array) -> Array:
