@@ -79,6 +79,32 @@ SAYS = {
     "model 'xor' has no input 'q' ('x' and 'y')": lambda: XOR.predict({"q": [[0.0, 1.0]]}),
     "model 'xor' needs values for 'x'": lambda: XOR.predict({"y": [[0.0]]}),
     'values are given by the names of inputs, as in {"x": ..., "y": ...}; found list': lambda: XOR.trace([1]),
+    # values
+    "found object (generator); make a list of it": lambda: tg.tensor(i for i in range(3)),
+    "found object (set); make a list of it": lambda: XOR.predict({"x": {1, 2}}),
+    "a whole number is too large for 64 bits": lambda: tg.tensor(10**400),
+    "write .astype(float) if the texts are numbers": lambda: tg.fit(XOR, (np.full((4, 2), "1"), np.zeros((4, 1)))),
+    "found object (ndarray); write .astype(float)": lambda: tg.tensor(np.array([1, 2.5], object)),
+    "takes (m, 2); found shape (2,); for a single sample write x[None]": lambda: XOR.predict(np.zeros(2)),
+    # operations
+    "its axis 1, and k takes 3; they seem to be its last axis: write np.moveaxis(x, -1, 1)": lambda: tg.conv2d(
+        np.ones((1, 8, 8, 3)), np.ones((4, 3, 3, 3))
+    ),
+    "found 'SAME' (str); did you mean 'same'?": lambda: tg.conv2d(X, np.ones((4, 3, 3, 3)), padding="SAME"),
+    "several numbers are given as one tuple": lambda: tg.reshape(np.ones(6), 2, 3),
+    "as in einsum([x, y], equation); found 'ij->i' (str)": lambda: tg.einsum("ij->i", np.ones((2, 3))),
+    "as in concatenate([x, y]); found an array of shape (3,)": lambda: tg.concatenate(np.ones(3), np.ones(3)),
+    "as in dropout(x, key, rate=0.5); found float64": lambda: tg.dropout(np.ones(5), 0.5),
+    "indices must lie in -3 to 2; found 5": lambda: tg.embedding(np.ones((3, 2)), np.array([5])),
+    "the graph of a model is model.graph(batch=32)": lambda: tg.run(XOR),
+    "tg.op makes an operation of a function; found 'relu' (str)": lambda: tg.op("relu"),
+    "register is written above a class that is derived from tg.Op": lambda: tg.register(3),
+    "update_equations takes a model and an optimizer, such as SGD(0.1); found Model and str": lambda: (
+        tg.update_equations(XOR, "sgd")
+    ),
+    "seed must be a whole number of at least 0; found 'a'": lambda: tg.certify("relu", "a"),
+    "fold must be 'auto', 'none', 'all' or a list of blocks; found 3": lambda: tg.draw(XOR, fold=3),
+    "a title is text; found 3 (int)": lambda: tg.notes(XOR, title=3),
 }
 
 
@@ -87,6 +113,47 @@ def test_a_mistake_is_explained(phrase):
     with pytest.raises(tg.TinygraphError, match=re.escape(phrase)) as caught:
         SAYS[phrase]()
     assert len(str(caught.value)) < 500
+
+
+PATHS = {
+    "Model.save": XOR.save,
+    "Model.load": XOR.load,
+    "Model.to_onnx": XOR.to_onnx,
+    "from_onnx": tg.from_onnx,
+    "load_model": tg.load_model,
+    "load_data": tg.load_data,
+    "draw": lambda path: tg.draw(XOR).render(path),
+    "notes": lambda path: tg.notes(XOR).write(path),
+    "save_csv": lambda path: tg.History().save_csv(path),
+    "curve": lambda path: tg.fit(XOR, "xor", epochs=1).curve(path),
+}
+
+
+@pytest.mark.parametrize("function", PATHS)
+@pytest.mark.parametrize("path", [None, 3, [], b"a", "a\0b", "", ".", "nowhere/a.svg", "x" * 300])
+def test_what_is_no_path_of_a_file_is_refused(function, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    if "onnx" in function:
+        pytest.importorskip("onnx")
+    with pytest.raises(tg.TinygraphError) as caught:
+        PATHS[function](path)
+    assert len(str(caught.value)) < 500
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("w.safetensors", "holds weights, which model.load(path) reads"),
+        ("d.npz", "holds arrays, which tg.load_data(path) reads"),
+        ("d.CSV", "holds data; numpy.savez"),
+        ("m.pth", "holds a model of another framework; export it as ONNX"),
+    ],
+)
+def test_a_file_of_another_kind_is_no_model(name, says, tmp_path):
+    (tmp_path / name).write_bytes(b"anything")
+    with pytest.raises(tg.ModelError, match=re.escape(says)):
+        tg.load_model(tmp_path / name)
 
 
 def test_a_model_takes_its_features_by_name():

@@ -1,7 +1,9 @@
 """What reaches the terminal: short messages, and no control characters, whatever the files and arguments contain."""
 
+import copy
 import itertools
 import json
+import pickle
 import struct
 import sys
 import unicodedata
@@ -14,6 +16,7 @@ import tinygraph as tg
 from tinygraph import errors
 from tinygraph.cli import main
 from tinygraph.errors import excerpt, printable, shortened
+from tinygraph.train.diagnosis import NotFiniteError
 
 EVIL = "\x1b[31m\x1b]0;t\x07\r\x9b2J\u202e\x7f\x08\u2028"
 QUOTED = json.dumps(EVIL)
@@ -297,3 +300,13 @@ def test_an_excerpt_of_a_short_line_is_the_line():
 @pytest.mark.parametrize("text", ["plain", "Ω = λ·x", "a\tb\nc", "\u200c\u200d 👩‍💻", "日本\u3000語"])
 def test_text_that_controls_nothing_is_printed_as_it_is(text):
     assert printable(text) == text
+
+
+def test_errors_can_be_copied_and_sent_to_another_process():
+    with pytest.raises(tg.ModelError) as caught:
+        tg.Model({"x": [4]}, {}, "h = x * 2\na = h + oops", "a")
+    for error in (caught.value, NotFiniteError("the loss is NaN", moving=True), tg.ShapeError("x (2,)")):
+        for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert (type(twin), str(twin)) == (type(error), str(error))
+            assert vars(twin) == {**vars(error), **({"recorded": None} if "recorded" in vars(error) else {})}
+    assert pickle.loads(pickle.dumps(caught.value)).column == caught.value.column

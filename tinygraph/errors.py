@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.synonyms import SYNONYMS
 
@@ -36,6 +36,16 @@ class TinygraphError(Exception):
 
     def __init__(self, message: object = "", *others: object) -> None:
         super().__init__(shortened(message) if isinstance(message, str) else message, *others)
+
+    def __reduce__(self) -> Any:
+        # Not by calling the class: some take other arguments than the message.
+        return _restored, (type(self), self.args, vars(self))
+
+
+def _restored(kind: type[TinygraphError], args: tuple[Any, ...], attributes: dict[str, Any]) -> TinygraphError:
+    error = kind.__new__(kind, *args)
+    vars(error).update(attributes)
+    return error
 
 
 class ShapeError(TinygraphError, ValueError):
@@ -194,7 +204,11 @@ class ModelError(TinygraphError, ValueError):
         self.file, self.line, self.column = file, line, column
         self.recorded: Unfinished | None = None
         place = ":".join(str(part) for part in (shortened(file or "model"), line, column) if part is not None)
-        Exception.__init__(self, f"{place}: {self.message}" + (f"\n    {self.equation}" if self.equation else ""))
+        BaseException.__init__(self, f"{place}: {self.message}" + (f"\n    {self.equation}" if self.equation else ""))
+
+    def __reduce__(self) -> Any:
+        # Nodes of a graph cannot be copied.
+        return _restored, (type(self), self.args, {**vars(self), "recorded": None})
 
 
 def printable(text: str) -> str:

@@ -38,6 +38,8 @@ def as_path(path: Any) -> Path:
         raise TinygraphError(f"a file is named by text or a pathlib.Path; found {type(path).__name__}")
     if "\0" in name:
         raise TinygraphError("the name of a file holds no null characters; found one")
+    if any(len(os.fsencode(part)) > 255 for part in Path(name).parts):
+        raise TinygraphError(f"the name of a file has at most 255 bytes; found {name!r}")
     return Path(name)
 
 
@@ -54,6 +56,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     >>> [file.read_bytes() for file in folder.iterdir()]
     [b'whole']
     """
+    path = as_path(path)
     target = Path(os.path.realpath(path))
     check_writable(path)
     if target.exists() and not target.is_file():
@@ -79,7 +82,7 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     Traceback (most recent call last):
     FileNotFoundError: [Errno 2] there is no folder '/nowhere': '/nowhere/notes.txt'
     """
-    target = Path(os.path.realpath(path))
+    target = Path(os.path.realpath(as_path(path)))
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
     if not target.parent.is_dir():

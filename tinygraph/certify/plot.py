@@ -6,11 +6,10 @@ import importlib.util
 import io
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from tinygraph.certify.curve import STEPS, Curve
 from tinygraph.errors import RenderError, listing, nearest
-from tinygraph.files import write_whole
+from tinygraph.files import as_path, write_whole
 
 # Okabe and Ito's colours, which remain apart for all eyes.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00")
@@ -54,7 +53,7 @@ def plot_format(path: str | os.PathLike[str]) -> str:
     Traceback (most recent call last):
     tinygraph.errors.RenderError: 'curve.txt' cannot be written: a plot ends with ...
     """
-    suffix = Path(path).suffix.lower()
+    suffix = as_path(path).suffix.lower()
     if suffix not in _FORMATS:
         raise RenderError(
             f"{os.fspath(path)!r} cannot be written: a plot ends with {listing(_FORMATS)}{nearest(suffix, _FORMATS)}"

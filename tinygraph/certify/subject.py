@@ -12,6 +12,7 @@ from tinygraph.certify.case import Case
 from tinygraph.certify.line import Line
 from tinygraph.certify.propose import proposed_samples
 from tinygraph.errors import TinygraphError, listing
+from tinygraph.graph.attributes import whole
 from tinygraph.graph.op import Op, Sample
 from tinygraph.graph.registry import operation as operation_called
 
@@ -50,7 +51,7 @@ def subject_of(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Subjec
     >>> subject.op.name, len(subject.cases), subject.proposed
     ('matmul', 7, False)
     """
-    op = operation_class(operation)
+    op, seed = operation_class(operation), whole("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     samples = proposed_samples(op, rng) if op.samples is None else _given(op, op.samples, rng)
     samples += _given(op, op.shortcut_samples, rng) if op.shortcut_samples is not None else []

@@ -40,7 +40,7 @@ def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> lis
     if fold in ("auto", "all"):
         parts = _blocks(items, {item.group.partition(".")[0] for item in items if item.group})
         return _runs(items, parts) if fold == "auto" and len(parts) > MOST_CARDS else parts
-    if isinstance(fold, str):
+    if isinstance(fold, str) or not isinstance(fold, Collection):
         raise TinygraphError(f"fold must be 'auto', 'none', 'all' or a list of blocks; found {fold!r}")
     known = dict.fromkeys(part for item in items if item.group for part in _with_parents(item.group))
     for name in fold:

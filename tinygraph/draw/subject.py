@@ -6,12 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
+from types import NoneType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
+from tinygraph.graph.attributes import shown
 from tinygraph.graph.backprop import Backward, backward_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.run import require_feeds, run, samples_fed
@@ -224,6 +226,8 @@ def subject_of(
         return unfinished_subject(thing, title)
     if feeds is not None:
         require_feeds(feeds)
+    if not isinstance(title, (str, NoneType)):
+        raise TinygraphError(f"a title is text; found {shown(title)}")
     if isinstance(thing, Model):
         # The backward pass is that of training; without one, a model is shown as it predicts.
         samples = thing.batch or samples_fed(feeds or {}, thing.inputs) or batch

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Set
 from typing import Any
 
 import numpy as np
@@ -37,8 +38,18 @@ def numeric_array(value: Any, what: str) -> Array:
             raise
         raise ShapeError(f"{what}: rows of unequal length do not make an array") from None
     if array.dtype.kind not in "biufc":
-        raise DTypeError(f"{what}: expected numbers; found {array.dtype} ({type(value).__name__})")
+        raise DTypeError(f"{what}: expected numbers; found {array.dtype} ({type(value).__name__}){_hint(value, array)}")
     return array
+
+
+def _hint(value: Any, array: Array) -> str:
+    """Return what to do about a value that NumPy keeps as objects or as text, as the end of a sentence."""
+    if isinstance(value, (Iterator, Set)):
+        return "; make a list of it"
+    if array.size and all(isinstance(item, (int, float)) for item in array.flat):
+        beyond = any(isinstance(item, int) and not -(2**63) <= item < 2**64 for item in array.flat)
+        return "; a whole number is too large for 64 bits" if beyond else "; write .astype(float)"
+    return "; write .astype(float) if the texts are numbers" if array.dtype.kind in "US" and array.ndim else ""
 
 
 def _holds_tensors(values: Any) -> bool:
@@ -119,7 +130,8 @@ def extent(array: Array) -> str:
     """
     if array.dtype.kind == "f" and np.isnan(array).any():
         return "NaN"
-    return " to ".join(str(end).removesuffix(".0") for end in (array.min(), array.max()))
+    ends = (str(end).removesuffix(".0") for end in (array.min(), array.max()))
+    return " to ".join(dict.fromkeys(ends))
 
 
 def all_finite(array: Array) -> bool:

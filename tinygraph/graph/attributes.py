@@ -8,7 +8,7 @@ from typing import Any, Literal, Union
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
+from tinygraph.errors import AttributeValueError, nearest
 
 _MISFIT = object()
 
@@ -29,7 +29,7 @@ def conform(operation: str, name: str, value: Any, annotation: Any) -> Any:
     fitted = _fit(value, annotation)
     if fitted is _MISFIT:
         raise AttributeValueError(
-            f"{operation}: {name} must be {describe(annotation)}; found {_shown(value)} ({type(value).__name__})"
+            f"{operation}: {name} must be {describe(annotation)}; found {shown(value)}{_alike(value, annotation)}"
         )
     return fitted
 
@@ -46,8 +46,22 @@ def whole(name: str, value: Any, least: int = 1) -> int:
     return int(value)
 
 
-def _shown(value: Any) -> str:
-    return value.describe() if hasattr(value, "describe") else repr(value)
+def shown(value: Any) -> str:
+    """Return a value and its type for a sentence; an array by its shape.
+
+    >>> shown(2.0), shown("a"), shown(np.ones((2, 3)))
+    ('2.0 (float)', "'a' (str)", 'an array of shape (2, 3)')
+    """
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape}"
+    return value.describe() if hasattr(value, "describe") else f"{value!r} ({type(value).__name__})"
+
+
+def _alike(value: Any, annotation: Any) -> str:
+    """Return the nearest of the texts that an annotation allows, as the end of a sentence."""
+    kinds = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, types.UnionType) else [annotation]
+    texts = [text for kind in kinds if typing.get_origin(kind) is Literal for text in typing.get_args(kind)]
+    return nearest(value, texts) if isinstance(value, str) else ""
 
 
 def _fit(value: Any, annotation: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast, overload
 
 from tinygraph.errors import AttributeValueError, TinygraphError, listing, nearest
 from tinygraph.graph.apply import apply, call, compute
+from tinygraph.graph.attributes import shown
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.op import Edge, Op, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
@@ -120,7 +121,8 @@ class OpFunction:
             inputs, rest = [given[name] for name in self.op.parameters], args[self._arity :]
         if len(rest) > len(self.attribute_names):
             most = self._arity + len(self.attribute_names)
-            raise TinygraphError(f"{self.name} takes at most {_count(most, 'argument')}; found {len(args)}")
+            hint = "; several numbers are given as one tuple" if all(isinstance(x, int) for x in rest) else ""
+            raise TinygraphError(f"{self.name} takes at most {_count(most, 'argument')}; found {len(args)}{hint}")
         attributes = dict(zip(self.attribute_names, rest, strict=False))
         for name, value in kwargs.items():
             if name in self.op.parameters or name in attributes:
@@ -136,14 +138,20 @@ class OpFunction:
 
     def _sequence(self, args: tuple[Any, ...]) -> tuple[Sequence[Any], tuple[Any, ...]]:
         if not args or not isinstance(args[0], (list, tuple)) or not args[0]:
-            found = "nothing" if not args else args[0].describe() if isinstance(args[0], Tensor) else repr(args[0])
-            raise TinygraphError(f"{self.name} takes a list of tensors first, as in {self.name}([x, y]); found {found}")
+            needed = [field.name for field in self._required()]
+            call = f"{self.name}({', '.join(['[x, y]', *needed])})"
+            found = "nothing" if not args else shown(args[0])
+            raise TinygraphError(f"{self.name} takes a list of tensors first, as in {call}; found {found}")
         return args[0], args[1:]
 
     def _require(self, attributes: dict[str, Any]) -> None:
-        for field in dataclasses.fields(self.op):  # type: ignore[arg-type]
-            if field.init and field.default is dataclasses.MISSING and field.name not in attributes:
+        for field in self._required():
+            if field.name not in attributes:
                 raise AttributeValueError(f"{self.name} needs its attribute {field.name!r}")
+
+    def _required(self) -> list[dataclasses.Field[Any]]:
+        fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(self.op)  # type: ignore[arg-type]
+        return [field for field in fields if field.init and field.default is dataclasses.MISSING]
 
 
 def _attribute_parameters(op: type[Op]) -> list[inspect.Parameter]:
@@ -187,6 +195,8 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
     """
     if cls is None:
         return lambda later: register(later, numpy=numpy)
+    if not isinstance(cls, type) or not issubclass(cls, Op):
+        raise TinygraphError(f"register is written above a class that is derived from tg.Op; found {shown(cls)}")
     _check_class(cls)
     known = OPERATIONS.get(cls.name)
     if known is not None and known.__module__ != cls.__module__:
@@ -307,9 +317,11 @@ def _from_function(
     traits: dict[str, Any],
     base: type[Op] = Op,
 ) -> OpFunction:
+    who = "tg.composite" if base.composite else "tg.op"
+    if not callable(function):
+        raise TinygraphError(f"{who} makes an operation of a function; found {shown(function)}")
     for trait in traits:
         if trait not in _TRAITS:
-            who = "tg.composite" if base.composite else "tg.op"
             raise TinygraphError(
                 f"{who} has no option {trait!r}{nearest(trait, _TRAITS)} (options: {listing(_TRAITS)})"
             )

@@ -102,7 +102,8 @@ def tensors_of(given: Any, why: str) -> tuple[Tensor, ...]:
     several = tuple(given) if isinstance(given, Iterable) and not isinstance(given, (str, bytes)) else (given,)
     for each in several:
         if not isinstance(each, Tensor):
-            raise TinygraphError(f"{why}; found {type(each).__name__}")
+            hint = "; the graph of a model is model.graph(batch=32)" if hasattr(each, "record") else ""
+            raise TinygraphError(f"{why}; found {type(each).__name__}{hint}")
     return several
 
 

@@ -9,6 +9,15 @@ from pathlib import Path
 from tinygraph.errors import ModelError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.model.model import Model
 
+# Files that are taken for models by mistake, and what reads them.
+_NO_MODELS = {
+    ".safetensors": "weights, which model.load(path) reads",
+    ".npz": "arrays, which tg.load_data(path) reads",
+    **dict.fromkeys((".csv", ".npy"), "data; numpy.savez(path, x=..., y=...) writes them as tinygraph reads them"),
+    **dict.fromkeys(
+        (".pt", ".pth", ".h5", ".keras", ".pb", ".tflite"), "a model of another framework; export it as ONNX"
+    ),
+}
 # Who reads the files of other formats; imported when one is met.
 _OTHER_FORMATS = {".onnx": ("tinygraph.interop.onnx", "from_onnx")}
 
@@ -45,6 +54,10 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
         module, name = _OTHER_FORMATS[file.suffix.lower()]
         other: Model = getattr(importlib.import_module(module), name)(file)
         return other
+    if file.suffix.lower() in _NO_MODELS:
+        raise ModelError(
+            f"it is no model file (.toml, .onnx) but holds {_NO_MODELS[file.suffix.lower()]}", file=str(file)
+        )
     try:
         text = file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:

@@ -46,6 +46,7 @@ class Model:
     the parameters, what is kept and not trained, with the expression of its ``next`` value. Parameters are float32 unless
     ``dtype`` says otherwise. Raises ``ModelError`` with line, column and equation.
 
+    >>> import numpy as np
     >>> model = Model(
     ...     inputs={"x": [3], "y": [1]},
     ...     parameters={"W": {"shape": ["x.shape[1]", 1], "init": "he_normal"}, "b": {"shape": [1], "init": "zeros"}},

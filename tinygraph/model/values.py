@@ -21,7 +21,8 @@ def fitted(declaration: Declaration, name: str, value: Any) -> Array:
     array, declared = numeric_array(value, f"input {name!r}"), declaration.inputs[name]
     what = f"input {name!r} of model {declaration.name!r}"
     if not declared.fits(array.shape):
-        raise DataError(f"{what} takes {batch_shape_text(declaration, name)}; found shape {array.shape}")
+        one = "; for a single sample write x[None]" if array.shape == declared.shape and declared.batched else ""
+        raise DataError(f"{what} takes {batch_shape_text(declaration, name)}; found shape {array.shape}{one}")
     return cast_array(array, declared.dtype, what)
 
 

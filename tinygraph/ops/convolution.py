@@ -92,7 +92,9 @@ class Convolve(Convolution):
     def shape(self, x: Value, k: Value) -> Shape:
         require_images(self, (x, k), 0, 1, rank=self.rank)
         if x.shape[1] != k.shape[1] * self.groups:
-            self.refuse((x, k), f"x has {x.shape[1]} channels, and {self.groups} groups of k take {k.shape[1]} each")
+            takes = k.shape[1] * self.groups
+            last = "; they seem to be its last axis: write np.moveaxis(x, -1, 1)" if x.shape[-1] == takes else ""
+            self.refuse((x, k), f"x has {x.shape[1]} channels, its axis 1, and k takes {takes}{last}")
         if k.shape[0] % self.groups:
             self.refuse((x, k), f"{k.shape[0]} kernels do not divide into {self.groups} groups")
         return (x.shape[0], k.shape[0], *self.window_count((x, k), x.shape, k.shape))

@@ -31,7 +31,9 @@ def _check_chance(op: Any) -> None:
 def _check_key(op: Op, inputs: Sequence[Value]) -> None:
     key = inputs[-1]
     if tuple(key.shape) != () or key.dtype.kind not in "iu":
-        op.refuse(inputs, f"the key must be one whole number; found {key.dtype} of shape {tuple(key.shape)}")
+        call = f"{op.name}({', '.join([*op.parameters, 'rate=0.5'])})"
+        what = f"the key, from which the random numbers are drawn, must be one whole number, as in {call}"
+        op.refuse(inputs, f"{what}; found {key.dtype} of shape {tuple(key.shape)}")
 
 
 @register

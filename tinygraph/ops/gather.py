@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
+from tinygraph.graph.arrays import extent
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
@@ -40,9 +41,7 @@ class ByPositions(Op):
     def require_within(self, indices: Value, size: int) -> None:
         """Refuse positions that an axis of this size does not have."""
         if indices.size and not (indices.min() >= -size and indices.max() < size):
-            raise DataError(
-                f"{self.name}: indices must lie in {-size}..{size - 1}; found {indices.min()} to {indices.max()}"
-            )
+            raise DataError(f"{self.name}: indices must lie in {-size} to {size - 1}; found {extent(indices)}")
 
 
 def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:

@@ -114,8 +114,9 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
         return data
     if name.endswith(".npz") or os.path.isfile(name):
         return _from_file(Path(name), model, seed)
+    hint = "; it is a folder" if Path(name).is_dir() else nearest(name, BUILT_IN)
     raise UnknownNameError(
-        f"no data set is called {name!r}{nearest(name, BUILT_IN)} "
+        f"no data set is called {name!r}{hint} "
         f"(built in are {listing(BUILT_IN)}; anything else is the path of an .npz file)"
     )
 

@@ -190,6 +190,9 @@ def update_equations(model: Any, optimizer: Optimizer) -> str:
     v_W3_new = 0.9 * v_W3 + dW3
     W3_new   = W3 - 0.1 * v_W3_new
     """
+    if not hasattr(model, "parameters") or not hasattr(optimizer, "initial_state"):
+        found = f"{type(model).__name__} and {type(optimizer).__name__}"
+        raise TinygraphError(f"update_equations takes a model and an optimizer, such as SGD(0.1); found {found}")
     outputs: list[Tensor] = []
     for name, parameter in model.parameters.items():
         gradient = declare_input(f"d{name}", parameter.shape, parameter.dtype)
