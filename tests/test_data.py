@@ -162,7 +162,7 @@ def test_npz_with_a_test_set_of_its_own(tmp_path):
 def test_load_data_checks_against_the_model(tmp_path):
     path = saved(tmp_path, x=np.zeros((6, 2)), y=np.full((6, 1), 2.0))
     assert len(load_data(path).train[0]) == 5
-    with pytest.raises(tg.DataError, match="labels 'y' must lie between 0 and 1, for bce; found 2 to 2"):
+    with pytest.raises(tg.DataError, match="labels 'y' must lie between 0 and 1, for bce; found 2"):
         load_data(path, load_model("xor"))
     y = np.zeros((5, 1))
     path = saved(tmp_path, x=np.zeros((5, 2)), y=y, x_test=np.full((5, 2), np.nan), y_test=y)
@@ -369,8 +369,8 @@ XOR_MISTAKES = {
     "NaN label": (X, np.full((4, 1), np.nan), "y is not finite in 4 of 4 elements"),
     "beyond float32": (np.full((4, 2), 1e300), Y, "x is not finite as float32 in 8 of 8 elements"),
     "lengths": (X, np.zeros((3, 1)), "the same number of samples; x has 4, y has 3"),
-    "label above 1": (X, Y + 1.5, "labels 'y' must lie between 0 and 1, for bce; found 1.5 to 1.5"),
-    "label below 0": (X, Y - 1, "labels 'y' must lie between 0 and 1, for bce; found -1 to -1"),
+    "label above 1": (X, Y + 1.5, "labels 'y' must lie between 0 and 1, for bce; found 1.5"),
+    "label below 0": (X, Y - 1, "labels 'y' must lie between 0 and 1, for bce; found -1"),
     "no labels": (X, None, "the model's loss needs labels for 'y', and y is None"),
     "text": (np.array([["a", "b"]]), Y, "x: expected numbers; found <U1"),
     "tensors": ([tg.tensor([0.0, 1.0])], Y, "x: a list of tensors would lose what they were made from"),

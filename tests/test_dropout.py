@@ -85,7 +85,7 @@ WRONG = {
     "rate must lie in 0 to 1, without 1; found -0.1": lambda: tg.dropout(ONES, 1, rate=-0.1),
     "found nan": lambda: tg.dropout(ONES, 1, rate=float("nan")),
     "stream must not be negative": lambda: tg.dropout(ONES, 1, stream=-1),
-    "the key must be one whole number; found float64": lambda: tg.dropout(ONES, 1.5),
+    "must be one whole number, as in dropout(x, key, rate=0.5); found float64": lambda: tg.dropout(ONES, 1.5),
     "found int64 of shape (2,)": lambda: tg.dropout(ONES, np.array([1, 2])),
     "a shape holds sizes": lambda: tg.dropout_mask(np.array(1), (2, -1)),
 }
