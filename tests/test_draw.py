@@ -538,7 +538,7 @@ def test_an_unknown_suffix_is_an_error_with_the_valid_ones(name, square, tmp_pat
 @pytest.mark.parametrize("suffix", ["gv", "svg"])
 def test_a_folder_that_cannot_be_written_to_is_an_error(suffix, square, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(tg.RenderError, match="cannot be written: Not a directory"):
+    with pytest.raises(tg.RenderError, match="cannot be written: there is no folder"):
         draw(square, tmp_path / "file" / f"square.{suffix}")
 
 

@@ -25,12 +25,12 @@ _CAUSES = (
         "forward and the rule name attributes after a *: def name_vjp(dy, y, x, *, threshold)",
     ),
     (
-        "has no operation behind it",
+        "cannot be recorded on tensors",
         "a rule that needs such functions of NumPy works on plain arrays: @name.vjp(opaque=True), or opaque_vjp = True in "
         "the class",
     ),
     (
-        "'Tensor' object has no attribute",
+        "a tensor has no attribute",
         "a tensor has fewer methods than an array: write it with tg's operations, or mark the rule as opaque, "
         "@name.vjp(opaque=True), and it is given arrays",
     ),

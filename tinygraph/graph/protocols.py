@@ -250,7 +250,9 @@ class Protocols:
         if ufunc in _TRUTHS and method == "__call__" and not options:
             return _of_truths(*_TRUTHS[ufunc], *inputs)
         if method != "__call__":
-            raise TinygraphError(f"numpy.{ufunc.__name__}.{method} has no operation behind it; use tg.sum, tg.max, ...")
+            raise TinygraphError(
+                f"numpy.{ufunc.__name__}.{method} cannot be recorded on tensors; use tg.sum, tg.max, ..."
+            )
         function = _operation_behind(ufunc)
         if "out" in options:
             # As array[part] += tensor does, and array *= tensor.
