@@ -1,4 +1,4 @@
-"""Writing files: whole, or not at all."""
+"""Opening files that hold data, and writing files: whole, or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import re
 import stat
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from tinygraph.errors import TinygraphError
 from tinygraph.interruption import held
@@ -41,6 +41,25 @@ def as_path(path: Any) -> Path:
     if any(len(os.fsencode(part)) > 255 for part in Path(name).parts):
         raise TinygraphError(f"the name of a file has at most 255 bytes; found {name!r}")
     return Path(name)
+
+
+def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
+    """Open a file for reading. Raises ``OSError`` for a folder, and for a pipe or a device, which could be endless.
+
+    >>> open_plain("/dev/null")
+    Traceback (most recent call last):
+    OSError: [Errno 22] it is no plain file: '/dev/null'
+    """
+    flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+    # Without waiting: a pipe would wait for its writer.
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+    return os.fdopen(descriptor, "rb")
 
 
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import stat
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,7 +26,7 @@ VARIABLE = "TINYGRAPH_BUDGET"
 _LIMITS = {
     "bytes of values": (2**28, 16),
     "steps of computation": (2**25, 16),
-    "operations": (40_000, 1 / 64),
+    "operations": (80_000, 1 / 64),
     "characters": (2**19, 0),
 }
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
@@ -35,10 +36,10 @@ class Budget:
     """What is left to spend on a file of ``size`` bytes; there is no limit for an infinite one.
 
     >>> budget = Budget(size=1000)
-    >>> budget.spend("operations", 40_000)
-    >>> budget.spend("operations", 40_000)
+    >>> budget.spend("operations", 80_000)
+    >>> budget.spend("operations", 80_000)
     Traceback (most recent call last):
-    tinygraph.errors.BudgetError: opening this file would take more than 40,015 operations; ...
+    tinygraph.errors.BudgetError: opening this file would take more than 80,015 operations; ...
     """
 
     def __init__(self, size: float) -> None:
@@ -48,9 +49,14 @@ class Budget:
             for what, (base, each) in _LIMITS.items()
         }
         self.limits = dict(self.left)
+        self._files: set[tuple[int, int]] = set()
 
-    def allow(self, size: int) -> None:
-        """Add what a further file of ``size`` bytes adds, such as one of weights."""
+    def allow(self, file: os.stat_result) -> None:
+        """Add what a further file adds to the limits, such as one of weights; each file once."""
+        known, size = (file.st_dev, file.st_ino), file.st_size
+        if known in self._files or not stat.S_ISREG(file.st_mode):
+            return
+        self._files.add(known)
         for what, (_, each) in _LIMITS.items():
             more = int(each * size * self.factor)
             self.left[what] += more

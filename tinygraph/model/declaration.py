@@ -13,13 +13,16 @@ from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError, listing, nearest
+from tinygraph.errors import AttributeValueError, ShapeError, listing, nearest
+from tinygraph.graph.arrays import check_size
 from tinygraph.graph.attributes import conform
 from tinygraph.model.initializers import INITIALIZERS, STATE_INITIALIZERS, Initializer
 from tinygraph.model.parse import Statement, parse_next, parse_size
 from tinygraph.model.places import Source, kind_of
 
 Size = int | Statement
+# How many samples an array of an input must at least be able to hold.
+_SOME = 3
 _TABLES = (
     *("name", "title", "dtype", "batch", "weights"),
     *("inputs", "parameters", "state", "blocks", "model", "training"),
@@ -192,7 +195,12 @@ def _input(source: Source, name: str, spec: Any, dtype: np.dtype[Any]) -> Input:
         spec = spec.get("shape")
     if not isinstance(spec, (list, tuple)) or not all(_is_size(size) for size in spec):
         source.fail(f"input {name!r} needs a shape, a list of sizes without the batch; found {spec!r}", *path)
-    return Input(tuple(int(size) for size in spec), dtype, batched)
+    declared = Input(tuple(int(size) for size in spec), dtype, batched)
+    try:
+        check_size(declared.batch_shape(_SOME), dtype, f"input {name!r}")
+    except ShapeError as error:
+        source.fail(str(error), *path)
+    return declared
 
 
 def _is_size(size: Any) -> bool:

@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from tinygraph.errors import ModelError, TinygraphError, UnknownNameError, listing, nearest
+from tinygraph.files import open_plain
 from tinygraph.model.model import Model
 
 # Files that are taken for models by mistake, and what reads them.
@@ -59,7 +60,8 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
             f"it is no model file (.toml, .onnx) but holds {_NO_MODELS[file.suffix.lower()]}", file=str(file)
         )
     try:
-        text = file.read_text(encoding="utf-8-sig")
+        with open_plain(file) as stream:
+            text = stream.read().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
         raise ModelError(f"not a text file: {error}", file=str(file)) from None
     except OSError as error:

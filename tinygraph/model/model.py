@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy.typing as npt
 from tinygraph.errors import DataError, listing
 from tinygraph.files import as_path
 from tinygraph.graph.attributes import whole
-from tinygraph.graph.budget import opening
+from tinygraph.graph.budget import current, opening
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.tensor import Tensor
@@ -123,6 +124,10 @@ class Model:
         self.declaration = declaration
         self.path = path
         self._program = Program(declaration)
+        weights = None if declaration.weights is None else Path(path or "").parent / declaration.weights
+        if weights is not None and (budget := current()) is not None:
+            with contextlib.suppress(OSError):
+                budget.allow(weights.stat())
         first_seed = declaration.training.seed if seed is None else whole("seed", seed, least=0)
         self._parameters = Parameters(declaration.source, first_seed, declaration.dtype, values)
         self._recordings: dict[tuple[int, bool], Recording] = {}
@@ -136,8 +141,8 @@ class Model:
         self.features = tuple(name for name in self.inputs if name in needed)
         self.weighted = values is not None or declaration.weights is not None
         self.labels = tuple(name for name in self.inputs if name not in needed)
-        if declaration.weights is not None and values is None:
-            self.load(Path(path or "").parent / declaration.weights)
+        if weights is not None and values is None:
+            self.load(weights)
 
     @property
     def name(self) -> str:

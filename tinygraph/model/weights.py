@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DTypeError, WeightsError, listing
-from tinygraph.files import as_path, write_whole
+from tinygraph.files import as_path, open_plain, write_whole
 from tinygraph.graph.arrays import cast_array
 from tinygraph.graph.tensor import Tensor
 
@@ -123,12 +123,13 @@ def _read(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     from safetensors import SafetensorError, deserialize
 
     try:
-        data = as_path(path).read_bytes()
+        with open_plain(as_path(path)) as file:
+            data = file.read()
         arrays = {name: _array(path, name, entry) for name, entry in deserialize(data)}  # type: ignore[no-untyped-call]
         header, payload = _divided(data)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (SafetensorError, ValueError, KeyError) as error:
+    except (SafetensorError, ValueError, KeyError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{path}: damaged, or not a safetensors file: {error}") from None
     if (header.get("__metadata__") or {}).get(CHECKSUM) not in (None, _checksum(payload)):
         raise WeightsError(f"{path}: damaged: its data do not have the checksum that was written with them")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-import struct
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
@@ -20,6 +17,7 @@ from tinygraph.errors import DataError, UnknownNameError, listing, nearest
 from tinygraph.files import as_path
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
+from tinygraph.train.archive import unpacked
 from tinygraph.train.feeds import check_finite, feeds_of
 
 if TYPE_CHECKING:
@@ -253,7 +251,7 @@ def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
     >>> {name: array.shape for name, array in read_arrays(path).items()}
     {'x': (3, 2)}
     """
-    arrays = _unpacked(as_path(path))
+    arrays = unpacked(as_path(path))
     if "x" not in arrays:
         raise DataError(f"{path}: an array called 'x' is missing; the file has {listing(arrays)}")
     for name in ("x", "y", "x_test", "y_test"):
@@ -290,39 +288,3 @@ def _from_file(path: Path, model: Model | None, seed: int) -> Data:
     if own_test:
         return Data(path.stem, samples, own_test[0], description, "x_test and y_test of the file")
     return divided(path.stem, *samples, description, seed)
-
-
-# What NumPy, zipfile and zlib raise for damaged, encrypted or foreign files.
-_UNREADABLE = (OSError, ValueError, EOFError, KeyError, RuntimeError, struct.error, zipfile.BadZipFile, zlib.error)
-_ARCHIVE, _SINGLE = b"PK", b"\x93NUMPY"
-
-
-def _unpacked(path: Path) -> dict[str, Array]:
-    try:
-        with path.open("rb") as file:
-            start = file.read(len(_SINGLE))
-            file.seek(0)
-            if start.startswith(_ARCHIVE):
-                return _members(file)
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except _UNREADABLE as error:
-        raise DataError(f"{path}: cannot be read as an .npz file ({_reason(error)})") from None
-    if start == _SINGLE:
-        raise DataError(f"{path}: a single array; expected an .npz file with x and y (numpy.savez(path, x=..., y=...))")
-    found = "is no archive of arrays, as numpy.savez(path, x=..., y=...) writes them" if start else "is empty"
-    raise DataError(f"{path}: cannot be read as an .npz file (it {found})")
-
-
-def _members(file: BinaryIO) -> dict[str, Array]:
-    """Return the arrays of an open archive; other files in it are passed over."""
-    with np.load(file, allow_pickle=False) as archive:
-        members = {name: archive[name] for name in archive.files}
-    return {name: array for name, array in members.items() if isinstance(array, np.ndarray)}
-
-
-def _reason(error: Exception) -> str:
-    # NumPy would advise to load objects all the same, which runs whatever code the file's author wrote.
-    if "allow_pickle" in str(error):
-        return "it holds Python objects; expected arrays of numbers"
-    return getattr(error, "strerror", None) or str(error)

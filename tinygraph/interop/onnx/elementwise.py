@@ -104,7 +104,7 @@ def dropout(n: Node, x: Value, ratio: Value = None, training: Value = None) -> A
     """Dropout as in prediction, which drops nothing."""
     if training is not None and training.any() and (ratio is None or ratio != 0):
         n.fail("it is written to train; export the model for prediction, from PyTorch after model.eval()")
-    return (x, np.ones(n.checked_size(x.shape), bool)) if n.wants(1) else x
+    return (x, np.ones(n.allocated(x.shape), bool)) if n.wants(1) else x
 
 
 def prelu(n: Node, x: Value, slope: Value) -> Value:

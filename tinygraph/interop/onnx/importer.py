@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -19,7 +18,7 @@ from tinygraph.interop.onnx.node import MOST_STEPS, Node, Parts, Value
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
 from tinygraph.interop.onnx.table import OPERATORS
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL, Array, array_of
+from tinygraph.interop.onnx.tensors import REAL, Array, array_of
 from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
 from tinygraph.ops.shape import reshape
 
@@ -181,9 +180,7 @@ class Importer:
         self.names: dict[Tensor, tuple[str, str]] = {}
         # In files of tinygraph's own, results that had no name in the model need none again.
         self._unnamed = UNNAMED if file.proto.producer_name == PRODUCER else "\0"
-        self._left, self._steps = 2 * MOST_ELEMENTS, MOST_STEPS
-        # Tensors that depend on weights alone.
-        self._free: set[Tensor] = set()
+        self._steps = MOST_STEPS
 
     def outputs(self, names: Iterable[str], nodes: Iterable[Node]) -> Imported:
         """Return outputs by name, computed where they do not depend on data and recorded where they do."""
@@ -269,10 +266,6 @@ class Importer:
                 f"the recurrent layers and sequences of the file have more than {MOST_STEPS:,} steps to be written out"
             )
         self.names |= {x: (node.result, name) for x, name in node.called.items() if x not in self.names}
-        if self._free.issuperset(tensors):
-            # Weights alone: computed once, when the model is recorded.
-            self._free.update(x for x in each_of(results) if isinstance(x, Tensor))
-            self._spend(node, results)
         for name, value in zip(node.outputs, results, strict=False):
             if name:
                 self._keep(name, value, weight=_makes_weights(node, given, value))
@@ -321,29 +314,13 @@ class Importer:
         weight.momentum = float(str(np.float32(1 - node.number("momentum", 0.9))))
 
     def _folded(self, node: Node, rule: Callable[..., Any], arrays: list[Value]) -> Any:
-        """Compute on arrays, once for all recordings. What small ones can grow to is found out from shapes first."""
+        """Compute on arrays, once for all recordings."""
         if node.folded is not None and all(a is b for a, b in zip(arrays, node.folded[0], strict=True)):
             return node.folded[1]
-        places = OPERATORS[node.op_type].constants
-        sizes = [x.size for x in arrays if x is not None]
-        if math.prod(sizes) > MOST_ELEMENTS:
-            shaped = [
-                x if x is None or i in places else Tensor("input", None, (), None, x.shape, x.dtype, f"input{i}")
-                for i, x in enumerate(arrays)
-            ]
-            trial = self._called(node, rule, shaped)
-            for result in trial if isinstance(trial, tuple) else (trial,):
-                node.checked_size(result.shape)
         results = self._called(node, rule, arrays)
         found = tuple(map(self._typed, results)) if isinstance(results, tuple) else self._typed(results)
         node.folded = (arrays, found)
         return found
-
-    def _spend(self, node: Node, results: tuple[Value, ...]) -> None:
-        """Keep account of what is computed without data."""
-        self._left -= sum(math.prod(node.checked_size(result.shape)) for result in each_of(results))
-        if self._left < 0:
-            node.fail(f"what the file computes without data grows beyond {2 * MOST_ELEMENTS:,} elements")
 
     def _called(self, node: Node, rule: Callable[..., Any], operands: list[Value]) -> Any:
         node.real, node.any_batch = self.dtype, self.any_batch

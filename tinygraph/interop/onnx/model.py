@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import ModelError, OnnxError, listing, nearest
+from tinygraph.errors import BudgetError, ModelError, OnnxError, listing, nearest
+from tinygraph.graph.budget import opening
 from tinygraph.graph.registry import OPERATIONS, is_operation
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.equations import Written, written
@@ -41,14 +42,31 @@ class Declared:
 
 def model_in(path: str | os.PathLike[str], **options: Any) -> Model:
     """Return the model in an ONNX file. The options are those of ``from_onnx``."""
-    declared = declared_in(path, **options)
+    with opening(_size_of(path)):
+        declared = declared_in(path, **options)
+        try:
+            return Model.from_tables(declared.tables, declared.values)
+        except ModelError as error:
+            raise OnnxError(f"{path}: as equations it is no model: {error}") from None
+
+
+def declared_in(path: str | os.PathLike[str], **options: Any) -> Declared:
+    """Return the model in an ONNX file as tables and values. The options are those of ``from_onnx``."""
     try:
-        return Model.from_tables(declared.tables, declared.values)
-    except ModelError as error:
-        raise OnnxError(f"{path}: as equations it is no model: {error}") from None
+        with opening(_size_of(path)):
+            return _declared_in(path, **options)
+    except BudgetError as error:
+        raise OnnxError(f"{path}: {error}") from None
 
 
-def declared_in(
+def _size_of(path: Any) -> int:
+    try:
+        return os.path.getsize(path)
+    except (OSError, TypeError, ValueError):
+        return 0
+
+
+def _declared_in(
     path: str | os.PathLike[str],
     *,
     output: str | None = None,
@@ -57,7 +75,6 @@ def declared_in(
     values: Mapping[str, npt.ArrayLike] | None = None,
     dtype: npt.DTypeLike | None = None,
 ) -> Declared:
-    """Return the model in an ONNX file as tables and values. The arguments are those of ``from_onnx``."""
     file = read(path)
     told = {entry.key: entry.value for entry in file.proto.metadata_props}
     outputs = [value.name for value in file.proto.graph.output]

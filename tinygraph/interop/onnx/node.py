@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import OnnxError
+from tinygraph.graph.budget import current
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of
@@ -127,6 +128,13 @@ class Node:
         sizes = tuple(int(size) for size in shape)
         if any(size < 0 for size in sizes) or math.prod(sizes) > MOST_ELEMENTS:
             self.fail(f"its result would have the shape {sizes}")
+        return sizes
+
+    def allocated(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of an array of numbers that a rule makes itself, charged to the budget of the file."""
+        sizes, budget = self.checked_size(shape), current()
+        if budget is not None:
+            budget.spend("bytes of values", 8 * math.prod(sizes))
         return sizes
 
     def check_places(self, sizes: Sequence[int], what: str) -> None:

@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygraph.errors import OnnxError, listing
-from tinygraph.files import as_path
+from tinygraph.files import as_path, open_plain
+from tinygraph.graph.budget import current
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import Array, array_of, dtype_of
 
@@ -57,13 +58,16 @@ def read(path: str | os.PathLike[str]) -> File:
     file = as_path(path)
     onnx = package()
     try:
-        if not file.is_file():
-            raise OnnxError(f"{path}: {'it is a folder' if file.is_dir() else 'there is no such file'}")
-        if file.stat().st_size > _MOST_BYTES:
-            raise OnnxError(f"{path}: larger than 2 GB, which no ONNX file is")
-        data = file.read_bytes()
+        with open_plain(file) as stream:
+            if os.fstat(stream.fileno()).st_size > _MOST_BYTES:
+                raise OnnxError(f"{path}: larger than 2 GB, which no ONNX file is")
+            data = stream.read()
     except OnnxError:
         raise
+    except FileNotFoundError:
+        raise OnnxError(f"{path}: there is no such file") from None
+    except IsADirectoryError as error:
+        raise OnnxError(f"{path}: {error.strerror}") from None
     except (OSError, ValueError) as error:
         raise OnnxError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not data:
@@ -97,8 +101,18 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
         fail(
             f"it defines operators of its own ({own!r}), which are not read; onnx.inliner.inline_local_functions puts them in"
         )
+    _charge(proto.graph)
     _check_graph(proto.graph, fail)
     return File(proto, name, folder, opset)
+
+
+def _charge(graph: Any) -> None:
+    """Charge the nodes of a graph and of its branches, before anything is done for each."""
+    budget, waiting = current(), [graph]
+    while budget is not None and waiting:
+        graph = waiting.pop()
+        budget.spend("operations", len(graph.node))
+        waiting += [attribute.g for node in graph.node if node.op_type == "If" for attribute in node.attribute]
 
 
 def _check_graph(graph: Any, fail: Any, around: Set[str] = frozenset()) -> None:

@@ -77,7 +77,7 @@ def arange(n: Node, start: Value, limit: Value, delta: Value) -> Any:
     if step == 0:
         n.fail("its delta must not be 0")
     count = max(math.ceil((last.item() - first.item()) / step.item()), 0)
-    n.checked_size((count,))
+    n.allocated((count,))
     return (first + np.arange(count) * step).astype(start.dtype)
 
 
@@ -86,7 +86,7 @@ def eye_like(n: Node, x: Value) -> Any:
     if x.ndim != 2:
         n.fail(f"it takes a matrix; found shape {tuple(x.shape)}")
     dtype = n.dtype(n.get("dtype")) if n.get("dtype") else x.dtype
-    rows, columns = n.checked_size(x.shape)
+    rows, columns = n.allocated(x.shape)
     return np.eye(rows, columns, k=n.get("k", 0), dtype=dtype)
 
 
@@ -226,7 +226,7 @@ def _scattered(n: Node, x: Value, updates: Value, add: Callable[[Value], Value])
         return el.add(x, add(updates))
     if reduction != "none":
         n.fail(f"the reduction {reduction!r} is not known; known are 'none' and 'add'")
-    there = add(np.ones(tuple(updates.shape), np.int64))
+    there = add(np.ones(n.allocated(updates.shape), np.int64))
     return cmp.where(cmp.greater(there, np.int64(0)), add(updates), x)
 
 
@@ -286,6 +286,7 @@ def one_hot(n: Node, indices: Value, depth: Value, values: Value) -> Value:
     """OneHot: the second of two values where the new axis counts the index, the first elsewhere."""
     count = int(whole(n, depth.astype(np.int64), "its depth")[0])
     n.check_places((count,), "classes")
+    n.allocated((count,))
     axis = n.axis(n.get("axis", -1), indices, extra=1)
     places = np.arange(count).reshape((count,) + (1,) * (indices.ndim - axis))
     indices = cast(indices, "int64")

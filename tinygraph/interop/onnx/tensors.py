@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import OnnxError
+from tinygraph.graph.budget import current
 from tinygraph.interop.onnx.package import package
 
 Array = npt.NDArray[Any]
@@ -94,6 +95,11 @@ def _external(tensor: Any, folder: Path | None, size: int, fail: Fail) -> bytes:
             held = os.fstat(file).st_size
             if offset + size > held:
                 fail(f"{location!r} ends before its data: {offset + size:,} bytes are declared, {held:,} are there")
+            budget = current()
+            if budget is not None:
+                # Several tensors may claim the same bytes.
+                budget.allow(os.fstat(file))
+                budget.spend("bytes of values", size)
             stream.seek(offset)
             return stream.read(size)
     except OSError as error:
