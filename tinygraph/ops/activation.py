@@ -17,9 +17,10 @@ from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.comparison import clip, gate, where
 from tinygraph.ops.elementwise import abs
 from tinygraph.ops.exponential import erf, exp
-from tinygraph.ops.floating import floating
+from tinygraph.ops.floating import floating, wide
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
+from tinygraph.ops.sums import total
 
 
 @op(
@@ -318,8 +319,8 @@ class Softmax(_AlongAxis):
     tex: ClassVar[str] = r"\operatorname{softmax}({x})"
 
     def forward(self, x: Value) -> Value:
-        powers = np.exp(self.shifted(floating(x)))
-        return powers / powers.sum(axis=self.axis, keepdims=True)
+        powers = np.exp(self.shifted(wide(x)))
+        return powers / total(powers, axis=self.axis, keepdims=True)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return y * (dy - sum(dy * y, axis=self.axis, keepdims=True))
@@ -342,8 +343,8 @@ class LogSoftmax(_AlongAxis):
     tex: ClassVar[str] = r"\log \operatorname{softmax}({x})"
 
     def forward(self, x: Value) -> Value:
-        shifted = self.shifted(floating(x))
-        return shifted - np.log(np.exp(shifted).sum(axis=self.axis, keepdims=True))
+        shifted = self.shifted(wide(x))
+        return shifted - np.log(total(np.exp(shifted), axis=self.axis, keepdims=True))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return dy - exp(y) * sum(dy, axis=self.axis, keepdims=True)

@@ -18,10 +18,11 @@ from tinygraph.ops.activation import Softmax, log_softmax, softmax
 from tinygraph.ops.cast import require_numeric
 from tinygraph.ops.comparison import gate
 from tinygraph.ops.exponential import log
-from tinygraph.ops.floating import floating
+from tinygraph.ops.floating import wide
 from tinygraph.ops.loss import Loss, check_labels, mean_count, mean_tex, of_elements, share
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import Array, distinct, normal, unit
+from tinygraph.ops.sums import average, total
 
 FAMILY = "loss"
 
@@ -51,11 +52,11 @@ class OfClasses(Loss):
             )
         return self.of_something(scores, labels)
 
-    def mean_of_chosen(self, logs: Value, labels: Value, dtype: np.dtype[Any]) -> Any:
+    def mean_of_chosen(self, logs: Value, labels: Value) -> Any:
         """Return minus the mean of the logarithms that the labels choose."""
         if labels.ndim == logs.ndim:
             check_labels(self, labels)
-            chosen = (labels * logs).sum(axis=-1)
+            chosen = total(labels * logs, axis=-1)
         else:
             if labels.min() < 0 or labels.max() >= logs.shape[-1]:
                 raise DataError(
@@ -63,7 +64,7 @@ class OfClasses(Loss):
                     f"found {labels.min()} to {labels.max()}"
                 )
             chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
-        return -chosen.mean(dtype=dtype)
+        return -average(chosen)
 
 
 @register
@@ -96,19 +97,19 @@ class CrossEntropy(OfClasses):
         return logits, labels
 
     def forward(self, logits: Value, labels: Value) -> Value:
-        return self.mean_of_chosen(log_softmax(floating(logits)), labels, self.result_dtype(logits, labels))
+        return self.mean_of_chosen(log_softmax(wide(logits)), labels)
 
     def vjp(self, dy: Value, cost: Value, logits: Value, labels: Value) -> Any:
         m = mean_count(logits, *logits.shape[:-1])
         if len(labels.shape) < len(logits.shape):
             hits = one_hot(labels, logits.shape[-1], logits.dtype.name)
             return lambda: dy * (softmax(logits) - hits) / m, None
-        total = sum(labels, axis=-1, keepdims=True)
-        return lambda: dy * (softmax(logits) * total - labels) / m, lambda: -(dy * log_softmax(logits) / m)
+        weight = sum(labels, axis=-1, keepdims=True)
+        return lambda: dy * (softmax(logits) * weight - labels) / m, lambda: -(dy * log_softmax(logits) / m)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         logits, labels = inputs
-        logs = log_softmax(floating(logits)).reshape(-1)
+        logs = log_softmax(wide(logits)).reshape(-1)
         if labels.ndim == logits.ndim:
             text = "−{1} · log softmax({0})"
             return of_elements((0, 1), -labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
@@ -217,8 +218,8 @@ class Hinge(Loss):
         wrong = labels[(labels != 1) & (labels != -1)]
         if wrong.size:
             raise DataError(f"hinge: labels must be -1 or 1; found {wrong[0]}")
-        margins = np.maximum(0, 1 - labels * floating(scores))
-        return margins.mean(dtype=self.result_dtype(scores, labels))
+        margins = np.maximum(0, 1 - labels * wide(scores))
+        return average(margins)
 
     def vjp(self, dy: Value, cost: Value, scores: Value, labels: Value) -> Any:
         return -gate(dy * labels, labels * scores < 1) / mean_count(scores, *scores.shape), None
@@ -261,7 +262,7 @@ class Nll(OfClasses):
         return logs, labels
 
     def forward(self, logs: Value, labels: Value) -> Value:
-        return self.mean_of_chosen(floating(logs), labels, self.result_dtype(logs, labels))
+        return self.mean_of_chosen(wide(logs), labels)
 
     def vjp(self, dy: Value, cost: Value, logs: Value, labels: Value) -> Any:
         m = mean_count(logs, *logs.shape[:-1])
@@ -309,10 +310,10 @@ class KlDivergence(Loss):
 
     def forward(self, logs: Value, labels: Value) -> Value:
         check_labels(self, labels)
-        surprise = np.log(np.where(labels == 0, 1, floating(labels))) - floating(logs)
+        surprise = np.log(np.where(labels == 0, 1, wide(labels))) - wide(logs)
         # Where a label is 0 nothing is added, whatever the logarithm is.
         terms = labels * np.where(labels == 0, 0, surprise)
-        return terms.sum(axis=-1).mean(dtype=self.result_dtype(logs, labels))
+        return average(total(terms, axis=-1))
 
     def vjp(self, dy: Value, cost: Value, logs: Value, labels: Value) -> Any:
         m = mean_count(logs, *logs.shape[:-1])

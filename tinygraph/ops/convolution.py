@@ -22,6 +22,7 @@ from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.ops.cells import in_planes, of_offset, of_pixel, of_window
+from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.windows import Padding2, Size2, Sizes, Windows, along, collapse, require_images, sides
 
@@ -103,6 +104,7 @@ class Convolve(Convolution):
         return self.result_size(x, k) * int(math.prod(k.shape[1:]))
 
     def forward(self, x: Value, k: Value) -> Value:
+        x, k = widened(x), widened(k)
         windows = self.windows(x.shape, k.shape)
         pixels = math.prod(k.shape[1:])
         positions = x.shape[0] * math.prod(windows.count)
@@ -172,6 +174,7 @@ class ConvolveTransposed(Convolution):
         return int(math.prod((*x.shape, *k.shape[1:]))) + self.result_size(x, k)
 
     def forward(self, x: Value, k: Value) -> Value:
+        x, k = widened(x), widened(k)
         windows = self.windows(self._image(x, k), k.shape)
         pixels = math.prod(k.shape[1:])
         rows = _by_channel(x)
@@ -222,6 +225,7 @@ class KernelGradient(Convolution):
         return self.result_size(x, dy) * int(x.shape[0] * math.prod(dy.shape[2:]))
 
     def forward(self, x: Value, dy: Value) -> Value:
+        x, dy = widened(x), widened(dy)
         windows = self.windows(x.shape, self.kernel_size)
         rows = _by_channel(dy)
         pixels = x.shape[1] // self.groups * math.prod(windows.kernel)

@@ -17,6 +17,7 @@ from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
+from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape import sum_to
 
@@ -119,7 +120,7 @@ class Einsum(Op):
 
     def forward(self, *x: Value) -> Value:
         terms, result = self.labels(*x)
-        return np.einsum(f"{','.join(terms)}->{result}", *x, optimize=len(x) > 1)
+        return np.einsum(f"{','.join(terms)}->{result}", *map(widened, x), optimize=len(x) > 1)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         terms, result = self.labels(*inputs)

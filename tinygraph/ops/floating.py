@@ -1,4 +1,4 @@
-"""Whole numbers among the operands of functions that are about real ones."""
+"""Numbers as functions of real numbers need them: integers as floating point, and float16 as float32 where it adds up."""
 
 from __future__ import annotations
 
@@ -7,13 +7,50 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph.op import Value
+from tinygraph.graph.registry import OPERATIONS
 
 
 def floating(x: Value) -> Any:
-    """Return ``x`` as floating point numbers, float64 for whole ones: small integers would wrap or lose precision.
+    """Return ``x`` as floating point numbers, float64 for integers: small integers would wrap or lose precision.
 
     >>> floating(np.uint8([200])) - 201
     array([-1.])
     """
     x = np.asarray(x)
     return x if x.dtype.kind in "fc" else x.astype(np.result_type(x.dtype, 0.0))
+
+
+def widened(x: Value) -> Any:
+    """Return a float16 array or tensor as float32, in which it is squared and added up, and any other as it is.
+
+    >>> widened(np.float16([300])) ** 2
+    array([90000.], dtype=float32)
+    """
+    return OPERATIONS["cast"](x, "float32") if x.dtype == np.float16 else x
+
+
+def narrowed(y: Value, x: Value) -> Any:
+    """Return what was computed from ``widened(x)`` in the dtype of ``x``."""
+    return OPERATIONS["cast"](y, "float16") if x.dtype == np.float16 else y
+
+
+def wide(x: Value) -> Any:
+    """Return an array as floating point numbers of at least 32 bits.
+
+    >>> wide(np.float16([1])).dtype, wide(np.uint8([1])).dtype
+    (dtype('float32'), dtype('float64'))
+    """
+    return widened(floating(x))
+
+
+def countable(count: int, x: Value) -> Any:
+    """Return a count to divide ``x`` by, in float32 where the float16 of ``x`` does not hold it.
+
+    >>> countable(3, np.float16([1])), countable(100_000, np.float16([1]))
+    (3, np.float32(100000.0))
+    """
+    return np.float32(count) if x.dtype == np.float16 and count > _EXACT else count
+
+
+# The integers up to here are float16 numbers.
+_EXACT = 2048

@@ -18,6 +18,7 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import normalized_axis
+from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape import broadcast_to, reshape
 
@@ -127,6 +128,7 @@ class ScatterAdd(ByPositions):
 
     def forward(self, x: Value, indices: Value) -> Value:
         self.require_within(indices, self.size)
+        x = widened(x)
         result = np.zeros(self.shape(x, indices), x.dtype)
         axis = self.axis % result.ndim
         places = range(indices.ndim)
@@ -269,6 +271,7 @@ class ScatterAddElements(ByPositions):
 
     def forward(self, x: Value, indices: Value) -> Value:
         self.require_within(indices, self.to[self.axis])
+        x = widened(x)
         result = np.zeros(self.to, x.dtype)
         np.add.at(result, _elements(indices, self.axis), x)
         return result

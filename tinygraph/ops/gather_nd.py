@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Sample, Shape, Value
+from tinygraph.ops.floating import widened
 from tinygraph.ops.gather import ByPositions
 from tinygraph.ops.samples import normal
 
@@ -108,6 +109,7 @@ class ScatterAddNd(_ByCoordinates):
         return self.to
 
     def forward(self, x: Value, indices: Value) -> Value:
+        x = widened(x)
         result = np.zeros(self.to, x.dtype)
         np.add.at(result, self.index(indices, self.to, self.batch_dims), x)
         return result

@@ -16,10 +16,12 @@ from tinygraph.graph.op import Edge, Op, Sample, Samples, Shape, Value
 from tinygraph.ops.cells import in_planes
 from tinygraph.ops.comparison import gate, where
 from tinygraph.ops.elementwise import abs, sign
+from tinygraph.ops.floating import countable, widened
 from tinygraph.ops.pooling import plane
 from tinygraph.ops.reduction import FirstExtreme
 from tinygraph.ops.samples import Draw, distinct, each, normal, off_zero
 from tinygraph.ops.shape import broadcast_to, expand_dims
+from tinygraph.ops.sums import average, total
 from tinygraph.ops.windows import require_images
 
 
@@ -83,14 +85,14 @@ class GlobalAvgPool(GlobalPooling):
         return np.result_type(x.dtype, 0.0)
 
     def forward(self, x: Value) -> Value:
-        return x.mean(axis=self.over(x), keepdims=self.keepdims)
+        return average(x, self.over(x), self.keepdims)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         cells = self.cells(inputs[0], index)
         return Explanation((Terms(((0, cells),), 1 / cells.size),))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return self.spread(dy / math.prod(x.shape[2:]), x)
+        return self.spread(dy / countable(math.prod(x.shape[2:]), x), x)
 
 
 @register
@@ -178,11 +180,10 @@ class GlobalLpPool(GlobalPooling):
         return np.result_type(x.dtype, 0.0)
 
     def forward(self, x: Value) -> Value:
-        sizes = np.abs(x)
+        sizes = np.abs(widened(x))
         largest = sizes.max(axis=self.over(x), keepdims=True)
         largest = np.where(np.isfinite(largest) & (largest > 0), largest, np.ones((), largest.dtype))
-        total = ((sizes / largest) ** self.p).sum(axis=self.over(x), keepdims=True)
-        result = largest * total ** (1 / self.p)
+        result = largest * total((sizes / largest) ** self.p, self.over(x), keepdims=True) ** (1 / self.p)
         return result.reshape(self.shape(x))
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:

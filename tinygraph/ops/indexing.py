@@ -19,6 +19,7 @@ from tinygraph.graph.op import Op, Sample, Shape, Value, label
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
+from tinygraph.ops.floating import widened
 from tinygraph.ops.gather import add_along
 from tinygraph.ops.index import Index
 from tinygraph.ops.samples import each, normal
@@ -155,6 +156,7 @@ class Put(Op):
         return self.to
 
     def forward(self, x: Value) -> Value:
+        x = widened(x)
         result = np.zeros(self.to, x.dtype)
         index = self.index.apply()
         if self.index.takes_once:

@@ -12,6 +12,7 @@ from tinygraph.graph.explanation import Explanation, Terms, broadcast_position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.tensor import Tensor
+from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape import Transpose, expand_dims, reshape, sum_to, transpose
 
@@ -70,7 +71,7 @@ class Matmul(Op):
         return self.result_size(x, y) * int(x.shape[-1])
 
     def forward(self, x: Value, y: Value) -> Value:
-        return x @ y
+        return widened(x) @ widened(y)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         x, y = inputs

@@ -20,17 +20,19 @@ from tinygraph.ops.activation import sigmoid
 from tinygraph.ops.comparison import where
 from tinygraph.ops.elementwise import identity
 from tinygraph.ops.exponential import log
-from tinygraph.ops.floating import floating
+from tinygraph.ops.floating import countable, wide
 from tinygraph.ops.samples import normal, unit
 from tinygraph.ops.shape import SameElements, Transpose
+from tinygraph.ops.sums import average
 
 
 def mean_count(x: Value, *shape: int) -> Any:
     """Return how many elements a mean divides by, called m where that is the number of samples."""
-    count = math.prod(shape)
+    count = countable(math.prod(shape), x)
     if not isinstance(x, Tensor):
         return count
-    return constant(count, name="m" if shape and count == shape[0] else None, dtype=x.dtype)
+    dtype = x.dtype if isinstance(count, int) else count.dtype
+    return constant(count, name="m" if shape and count == shape[0] else None, dtype=dtype)
 
 
 def mean_tex(x: Value, of: str) -> str:
@@ -151,17 +153,17 @@ class Bce(Loss):
     def forward(self, a: Value, y: Value, z: Value | None = None) -> Value:
         check_labels(self, y)
         if z is not None:
-            return _cross_entropy_from_logits(floating(z), floating(y)).mean(dtype=self.result_dtype(a, y))
+            return average(_cross_entropy_from_logits(wide(z), wide(y)))
         if not (a.min() >= 0 and a.max() <= 1) and not np.isnan(a).any():
             raise DataError(
                 f"bce: predictions must lie between 0 and 1; found {extent(a)} (for logits there is bce_with_logits)"
             )
         with np.errstate(divide="ignore"):
             # Where a label is 0 or 1 exactly, the other term is left out rather than multiplied by 0: 0 log 0 is 0 here.
-            a, y = floating(a), floating(y)
+            a, y = wide(a), wide(y)
             of_ones = y * np.log(np.where(y > 0, a, 1))
             of_zeros = (1 - y) * np.log1p(np.where(y < 1, -a, 0))
-        return -(of_ones + of_zeros).mean(dtype=self.result_dtype(a, y))
+        return -average(of_ones + of_zeros)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         a = inputs[0]
@@ -200,7 +202,7 @@ class BceWithLogits(Loss):
 
     def forward(self, z: Value, y: Value) -> Value:
         check_labels(self, y)
-        return _cross_entropy_from_logits(floating(z), floating(y)).mean(dtype=self.result_dtype(z, y))
+        return average(_cross_entropy_from_logits(wide(z), wide(y)))
 
     def vjp(self, dy: Value, cost: Value, z: Value, y: Value) -> Any:
         m = mean_count(z, *z.shape)
@@ -208,7 +210,7 @@ class BceWithLogits(Loss):
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         z, labels = inputs
-        losses = _cross_entropy_from_logits(floating(z), floating(labels)).reshape(-1)
+        losses = _cross_entropy_from_logits(wide(z), wide(labels)).reshape(-1)
         return of_elements((0, 1), losses, z.size, "−[{1} log σ({0}) + (1 − {1}) log(1 − σ({0}))]")
 
     def written_tex(self, *inputs: Value) -> str:
@@ -234,16 +236,15 @@ class Mse(Loss):
     samples = staticmethod(lambda rng: [Sample(normal(rng, (3, 2)), normal(rng, (3, 2)))])
 
     def forward(self, prediction: Value, target: Value) -> Value:
-        difference = floating(prediction) - floating(target)
-        squares = difference * difference
-        return squares.mean(dtype=None if squares.dtype.kind == "c" else self.result_dtype(prediction, target))
+        difference = wide(prediction) - wide(target)
+        return average(difference * difference)
 
     def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
         slope = dy * 2 * (prediction - target) / mean_count(prediction, *prediction.shape)
         return slope, lambda: -slope
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        difference = (floating(inputs[0]) - floating(inputs[1])).reshape(-1)
+        difference = (wide(inputs[0]) - wide(inputs[1])).reshape(-1)
         return of_elements((0, 1), difference * difference, difference.size, "({0} − {1})²")
 
     def written_tex(self, *inputs: Value) -> str:

@@ -13,6 +13,7 @@ from tinygraph.graph.op import Edge, Sample, Shape, Value
 from tinygraph.ops.cells import in_planes, of_window
 from tinygraph.ops.comparison import where
 from tinygraph.ops.elementwise import abs, sign
+from tinygraph.ops.floating import widened
 from tinygraph.ops.global_pooling import require_norm
 from tinygraph.ops.pooling import CASES as CASES_2D
 from tinygraph.ops.pooling import AvgUnpool, AvgUnpool2d, Pooling, TwoAxes, plane
@@ -46,7 +47,7 @@ class LpPool(Pooling):
 
     def forward(self, x: Value) -> Value:
         windows = self.windows(x.shape)
-        powers = windows.pad(np.abs(x) ** self.p)
+        powers = windows.pad(np.abs(widened(x)) ** self.p)
         total = np.zeros((*x.shape[:2], *windows.count), powers.dtype)
         for _, pixels in windows.offsets():
             total += powers[pixels]
@@ -58,6 +59,7 @@ class LpPool(Pooling):
         return Explanation(reads=((0, cells),), formula=f"{self.p:g}-norm of {len(cells)} elements")
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        dy, y, x = map(widened, (dy, y, x))
         mean = self.unpool(**self.shared(), output_size=x.shape[2:])
         # A mean that is not divided is a sum. Where a norm is 0 all its pixels are, and so is the factor behind.
         undivided = mean.divisor(self.windows(x.shape), np.dtype(y.dtype))

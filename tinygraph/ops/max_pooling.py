@@ -13,6 +13,7 @@ from tinygraph.graph.explanation import Explanation, Terms, chosen, one, positio
 from tinygraph.graph.function import OpFunction, register
 from tinygraph.graph.op import Edge, Sample, Samples, Shape, Value
 from tinygraph.ops.cells import in_planes, of_pixel, of_window
+from tinygraph.ops.floating import widened
 from tinygraph.ops.pooling import CASES, Pooling, TwoAxes, plane
 from tinygraph.ops.samples import distinct, each, normal
 from tinygraph.ops.windows import Windows, element, require_images
@@ -114,6 +115,7 @@ class MaxUnpool(MaxPooling):
 
     def forward(self, dy: Value, x: Value) -> Value:
         windows, winner = self.winners(x)
+        dy = widened(dy)
         padded = np.zeros((*x.shape[:2], *windows.padded), dy.dtype)
         for k, (_, pixels) in enumerate(windows.offsets()):
             padded[pixels] += np.where(winner == k, dy, 0)

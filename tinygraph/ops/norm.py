@@ -14,8 +14,9 @@ from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import Axis
 from tinygraph.ops.comparison import where
 from tinygraph.ops.elementwise import sign
-from tinygraph.ops.floating import floating
+from tinygraph.ops.floating import wide
 from tinygraph.ops.reduction import Reduction
+from tinygraph.ops.sums import total
 
 FAMILY = "reduction"
 
@@ -47,7 +48,7 @@ class L1Norm(_Norm):
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([0.0, -2.0]), [0.0, -1.0]),)
 
     def forward(self, x: Value) -> Value:
-        return np.abs(floating(x)).sum(axis=self.axis, keepdims=self.keepdims)
+        return total(np.abs(wide(x)), self.axis, self.keepdims)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         return self.spread(dy, x) * sign(x)
@@ -72,10 +73,10 @@ class L2Norm(_Norm):
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([[0.0, 0.0], [0.0, -4.0]], axis=1), [[0.0, 0.0], [0.0, -1.0]]),)
 
     def forward(self, x: Value) -> Value:
-        x = floating(x)
+        x = wide(x)
         largest = np.abs(x).max(axis=self.axis, keepdims=True, initial=0)
         scale = np.where((largest > 0) & np.isfinite(largest), largest, 1)
-        length = np.sqrt(((x / scale) ** 2).sum(axis=self.axis, keepdims=True)) * scale
+        length = np.sqrt(total((x / scale) ** 2, self.axis, keepdims=True)) * scale
         return length.reshape(self.shape(x))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:

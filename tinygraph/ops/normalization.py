@@ -19,6 +19,7 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.exponential import sqrt
+from tinygraph.ops.floating import narrowed, widened
 from tinygraph.ops.reduction import mean
 from tinygraph.ops.samples import each, normal, positive
 from tinygraph.ops.shape import reshape
@@ -133,7 +134,7 @@ class _Running(_Channelled):
 
     def moved(self, old: Value, new: Value) -> Value:
         """Return the old numbers, moved by the share ``momentum`` towards the new."""
-        return (1 - self.momentum) * old + self.momentum * new
+        return narrowed((1 - self.momentum) * old + self.momentum * new, old)
 
 
 def _running_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -184,7 +185,7 @@ class RunningVariance(_Running):
     def forward(self, old: Value, x: Value) -> Value:
         axes = _around_channels(x)
         count = math.prod(x.shape[axis] for axis in axes)
-        return self.moved(old, variance(x, axis=axes, correction=min(self.correction, max(count - 1, 0))))
+        return self.moved(old, variance(widened(x), axis=axes, correction=min(self.correction, max(count - 1, 0))))
 
 
 @register
@@ -338,8 +339,9 @@ class LocalResponseNorm(_Channelled):
         return super().shape(x)
 
     def forward(self, x: Value) -> Value:
-        squares = moving_sum(x * x, (self.size - 1) // 2, self.size // 2, axis=1)
-        return x / (self.bias + self.alpha / self.size * squares) ** self.beta
+        squares = moving_sum(widened(x) * widened(x), (self.size - 1) // 2, self.size // 2, axis=1)
+        y = x / (self.bias + self.alpha / self.size * squares) ** self.beta
+        return narrowed(y, x)
 
 
 batch_norm = BatchNorm.function

@@ -17,6 +17,7 @@ from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, register
 from tinygraph.graph.op import Op, Sample, Samples, Shape, Value
 from tinygraph.ops.cells import in_planes, of_pixel, of_window
+from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.windows import (
     Padding2,
@@ -147,6 +148,7 @@ class AvgPool(AveragePooling):
         return self.pooled((x,), x)
 
     def forward(self, x: Value) -> Value:
+        x = widened(x)
         windows = self.windows(x.shape)
         padded = windows.pad(x)
         total = np.zeros((*x.shape[:2], *windows.count), self.result_dtype(x) if x.dtype.kind != "c" else x.dtype)
@@ -182,6 +184,7 @@ class AvgUnpool(AveragePooling):
 
     def forward(self, x: Value) -> Value:
         windows = self.windows(self.output_size)
+        x = widened(x)
         share = x / self.divisor(windows, self.result_dtype(x))
         padded = np.zeros((*x.shape[:2], *windows.padded), share.dtype)
         for _, pixels in windows.offsets():

@@ -14,6 +14,7 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import normalized_axes, normalized_axis, summed_dtype
+from tinygraph.ops.floating import widened
 from tinygraph.ops.indexing import concatenate
 from tinygraph.ops.reduction import Reduction
 from tinygraph.ops.samples import each, normal, off_zero
@@ -57,7 +58,7 @@ class Prod(Reduction):
     )
 
     def forward(self, x: Value) -> Value:
-        return x.prod(axis=self.axis, keepdims=self.keepdims)
+        return widened(x).prod(axis=self.axis, keepdims=self.keepdims)
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return summed_dtype(x)
@@ -129,8 +130,8 @@ class Cumsum(Op):
 
     def forward(self, x: Value) -> Value:
         step = -1 if self.reverse else 1
-        summands = np.moveaxis(x, self.axis, 0)[::step]
-        sums = np.zeros(summands.shape, self.result_dtype(x))
+        summands = np.moveaxis(widened(x), self.axis, 0)[::step]
+        sums = np.zeros(summands.shape, summed_dtype(summands))
         if self.exclusive:
             np.cumsum(summands[:-1], axis=0, out=sums[1:])
         else:

@@ -15,9 +15,10 @@ from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.comparison import gate
-from tinygraph.ops.floating import floating
+from tinygraph.ops.floating import countable, wide
 from tinygraph.ops.samples import distinct
 from tinygraph.ops.shape import broadcast_to, reshape, transpose
+from tinygraph.ops.sums import average, total
 
 
 def _samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -69,7 +70,7 @@ class Sum(Reduction):
     holomorphic: ClassVar[bool] = True
 
     def forward(self, x: Value) -> Value:
-        return x.sum(axis=self.axis, keepdims=self.keepdims)
+        return total(x, self.axis, self.keepdims)
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return summed_dtype(x)
@@ -100,7 +101,7 @@ class Mean(Reduction):
     def forward(self, x: Value) -> Value:
         if not self.count(x):
             return np.full(self.shape(x), math.nan, self.result_dtype(x))
-        return x.mean(axis=self.axis, keepdims=self.keepdims)
+        return average(x, self.axis, self.keepdims)
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
@@ -110,7 +111,7 @@ class Mean(Reduction):
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         # Of nothing there is no mean, and no gradient either: whatever it is divided by.
-        return self.spread(dy / (self.count(x) or 1), x)
+        return self.spread(dy / countable(self.count(x) or 1, x), x)
 
 
 @dataclass(frozen=True)
@@ -236,13 +237,13 @@ class LogSumExp(Reduction):
         return np.result_type(x.dtype, 0.0)
 
     def forward(self, x: Value) -> Value:
-        axes, x = normalized_axes(self, x, self.axis), floating(x)
+        axes, x = normalized_axes(self, x, self.axis), wide(x)
         if not self.count(x):
             return np.full(self.shape(x), -np.inf, self.result_dtype(x))
         largest = x.max(axis=axes, keepdims=True)
         largest = np.where(np.isfinite(largest), largest, 0)
         with np.errstate(divide="ignore"):
-            result = np.log(np.exp(x - largest).sum(axis=axes, keepdims=True)) + largest
+            result = np.log(total(np.exp(x - largest), axes, keepdims=True)) + largest
         return result if self.keepdims else result.reshape(self.shape(x))
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:

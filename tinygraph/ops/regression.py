@@ -14,9 +14,10 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Sample, Samples, Shape, Value
 from tinygraph.ops.comparison import clip
 from tinygraph.ops.elementwise import sign
-from tinygraph.ops.floating import floating
+from tinygraph.ops.floating import wide
 from tinygraph.ops.loss import Loss, mean_count, mean_tex, of_elements
 from tinygraph.ops.samples import distinct, normal
+from tinygraph.ops.sums import average
 
 FAMILY = "loss"
 
@@ -49,11 +50,11 @@ class OfDifference(Loss):
         raise NotImplementedError
 
     def forward(self, prediction: Value, target: Value) -> Value:
-        difference = floating(prediction) - floating(target)
-        return self.penalty(difference).mean(dtype=self.result_dtype(prediction, target))
+        difference = wide(prediction) - wide(target)
+        return average(self.penalty(difference))
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
-        difference = (floating(inputs[0]) - floating(inputs[1])).reshape(-1)
+        difference = (wide(inputs[0]) - wide(inputs[1])).reshape(-1)
         return of_elements((0, 1), self.penalty(difference), difference.size, f"{self.name} of {{0}} − {{1}}")
 
     def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:

@@ -15,6 +15,7 @@ from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.samples import each, normal
+from tinygraph.ops.sums import total
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ class SumTo(Op):
     def forward(self, x: Value) -> Value:
         extra = x.ndim - len(self.to)
         axes = [*range(extra), *(extra + i for i, size in enumerate(self.to) if size == 1 and x.shape[extra + i] != 1)]
-        return x.sum(axis=tuple(axes), keepdims=True).reshape(self.to)
+        return total(x, tuple(axes), keepdims=True).reshape(self.to)
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:
         return summed_dtype(x)

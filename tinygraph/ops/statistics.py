@@ -14,9 +14,10 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.exponential import sqrt
-from tinygraph.ops.floating import floating
+from tinygraph.ops.floating import wide, widened
 from tinygraph.ops.reduction import Reduction, mean
 from tinygraph.ops.samples import each, normal
+from tinygraph.ops.sums import average, total
 
 
 def check_epsilon(op: Any) -> None:
@@ -61,11 +62,11 @@ class Variance(Reduction):
         return np.result_type(x.dtype, 0.0)
 
     def forward(self, x: Value) -> Value:
-        x = floating(x)
+        x = wide(x)
         if not x.size:
             return np.full(self.shape(x), math.nan, x.dtype)
-        apart = x - x.mean(axis=self.axis, keepdims=True)
-        return (apart * apart).sum(axis=self.axis, keepdims=self.keepdims) / (self.count(x) - self.correction)
+        apart = x - average(x, self.axis, keepdims=True)
+        return total(apart * apart, self.axis, self.keepdims) / (self.count(x) - self.correction)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         (x,), divisor = inputs, self.count(inputs[0]) - self.correction
@@ -76,6 +77,7 @@ class Variance(Reduction):
         return Explanation((Terms(((0, cells),), values=terms, text=f"({{0}} − {center:.4g})² / {divisor}"),))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        x = widened(x)
         apart = x - mean(x, axis=self.axis, keepdims=True)
         return self.spread(dy, x) * apart * 2 / (self.count(x) - self.correction)
 
@@ -123,11 +125,11 @@ class Standardize(Op):
         return np.result_type(x.dtype, 0.0)
 
     def forward(self, x: Value) -> Value:
-        x = floating(x)
+        x = wide(x)
         if not x.size:
             return x
-        apart = x - x.mean(axis=self.axis, keepdims=True)
-        return apart / np.sqrt((apart * apart).mean(axis=self.axis, keepdims=True) + self.epsilon)
+        apart = x - average(x, self.axis, keepdims=True)
+        return apart / np.sqrt(average(apart * apart, self.axis, keepdims=True) + self.epsilon)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         (x,) = inputs
@@ -140,6 +142,7 @@ class Standardize(Op):
         return Explanation(reads=(one(0, position(index, x.shape)), (0, cells)), formula=formula)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        dy, y, x = map(widened, (dy, y, x))
         deviation = sqrt(variance(x, axis=self.axis, keepdims=True) + self.epsilon)
         along = y * mean(dy * y, axis=self.axis, keepdims=True)
         return (dy - mean(dy, axis=self.axis, keepdims=True) - along) / deviation
@@ -186,6 +189,7 @@ class MovingSum(Op):
         return summed_dtype(x)
 
     def forward(self, x: Value) -> Value:
+        x = widened(x)
         y = np.zeros(x.shape, self.result_dtype(x))
         source, target = np.moveaxis(x, self.axis, 0), np.moveaxis(y, self.axis, 0)
         size = len(source)

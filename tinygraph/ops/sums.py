@@ -1,0 +1,94 @@
+"""Sums and means of arrays, with the error of pairwise summation along any axis. float16 is added up in float32.
+
+NumPy adds in pairs along an axis that lies contiguously in memory, and row after row along any other. There the error
+grows with the number of rows: a float32 cannot count beyond 2**24. Rows are added here in blocks, and the blocks in
+blocks. Source: Higham, *The Accuracy of Floating Point Summation*, 1993.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygraph.graph.op import Shape
+from tinygraph.ops.axes import Axis
+from tinygraph.ops.floating import wide, widened
+
+# As many rows are added one after the other.
+_BLOCK = 16
+# Rows are joined to rows of about this many elements, for NumPy takes its time for each row.
+_LONG = 1024
+# Sums of no more elements than this are left to NumPy.
+_FEW = 64
+
+
+def total(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Return the sum over axes as ``np.sum`` does, with the error of pairwise summation; of float16 as float32.
+
+    >>> total(np.ones((4096, 2), np.float16), axis=0)
+    array([4096., 4096.], dtype=float32)
+    """
+    x = widened(x)
+    given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+    axes = {i % x.ndim for i in given}
+    if x.dtype.kind not in "fc" or math.prod([x.shape[i] for i in axes]) <= _FEW or not x.size:
+        return np.add.reduce(x, axis=axis if axis is None else tuple(axes), keepdims=keepdims)
+    repeated = tuple(i for i in axes if not x.strides[i] and x.shape[i] > 1)
+    if repeated:
+        one = x[tuple(slice(1) if i in repeated else slice(None) for i in range(x.ndim))]
+        return total(one, axis, keepdims) * one.dtype.type(x.size // one.size)
+    rest = sorted((i for i in range(x.ndim) if x.shape[i] > 1), key=lambda i: -abs(x.strides[i]))
+    inner: list[int] = []
+    while rest and rest[-1] in axes and (not inner or x.strides[rest[-1]] == x.strides[inner[0]] * x.shape[inner[0]]):
+        inner.insert(0, rest.pop())
+    y = np.add.reduce(x, axis=tuple(inner), keepdims=True) if inner else x
+    for i in reversed(rest):
+        if i in axes:
+            y = _joined_rows(y, i)
+    return y if keepdims else y.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axes))[()]
+
+
+def average(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Return the mean over axes as ``np.mean`` does, with the error of ``total``.
+
+    >>> average(np.full((1000, 2), 60000, np.float16))
+    np.float32(60000.0)
+    """
+    y = total(wide(x), axis, keepdims)
+    return y / (x.size // max(y.size, 1))
+
+
+def _joined_rows(x: Any, axis: int) -> Any:
+    """Return the sum over one axis, kept with size 1; short rows that lie contiguously are joined first."""
+    order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]) if x.shape[i] > 1 else -math.inf)
+    lying, place = x.transpose(order), order.index(axis)
+    count, size = x.shape[axis], math.prod(lying.shape[place + 1 :])
+    joined = _LONG // size
+    if joined < 2 or count < 4 * joined or not lying.flags.c_contiguous:
+        return _rows(x, axis)
+    rows = lying.reshape(math.prod(lying.shape[:place]), count, size)
+    whole = count // joined * joined
+    sums = _rows(rows[:, :whole].reshape(len(rows), count // joined, joined * size), 1)
+    y = np.add.reduce(np.ascontiguousarray(sums.reshape(len(rows), joined, size).swapaxes(1, 2)), axis=2)
+    if whole < count:
+        y += _rows(rows[:, whole:], 1)[:, 0]
+    return y.reshape(_one(lying.shape, place)).transpose(np.argsort(order))
+
+
+def _rows(x: Any, axis: int) -> Any:
+    """Return the sum over one axis, kept with size 1: blocks of rows, and blocks of those."""
+    before = (slice(None),) * axis
+    while x.shape[axis] > 2 * _BLOCK:
+        blocks, left = divmod(x.shape[axis], _BLOCK)
+        whole = x[(*before, slice(blocks * _BLOCK))]
+        y = np.add.reduce(whole.reshape(*x.shape[:axis], blocks, _BLOCK, *x.shape[axis + 1 :]), axis=axis + 1)
+        if left:
+            y[(*before, -1)] += np.add.reduce(x[(*before, slice(-left, None))], axis=axis)
+        x = y
+    return np.add.reduce(x, axis=axis, keepdims=True)
+
+
+def _one(shape: Shape, axis: int) -> Shape:
+    return (*shape[:axis], 1, *shape[axis + 1 :])
