@@ -20,6 +20,7 @@ from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape import sum_to
+from tinygraph.ops.sums import total
 
 FAMILY = "linear"
 
@@ -120,7 +121,12 @@ class Einsum(Op):
 
     def forward(self, *x: Value) -> Value:
         terms, result = self.labels(*x)
-        return np.einsum(f"{','.join(terms)}->{result}", *map(widened, x), optimize=len(x) > 1)
+        counts = Counter("".join(terms) + result)
+        # What is summed over in one tensor alone is summed first, and as accurately as any sum.
+        alone = [tuple(i for i, letter in enumerate(term) if counts[letter] == 1) for term in terms]
+        factors = [total(tensor, axes) if axes else widened(tensor) for tensor, axes in zip(x, alone, strict=True)]
+        rest = ["".join(letter for letter in term if counts[letter] > 1) for term in terms]
+        return np.einsum(f"{','.join(rest)}->{result}", *factors, optimize=len(x) > 1)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
         terms, result = self.labels(*inputs)

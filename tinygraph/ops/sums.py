@@ -21,7 +21,7 @@ _BLOCK = 16
 # Rows are joined to rows of about this many elements, for NumPy takes its time for each row.
 _LONG = 1024
 # Sums of no more elements than this are left to NumPy.
-_FEW = 64
+FEW = 64
 
 
 def total(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
@@ -33,8 +33,8 @@ def total(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     x = widened(x)
     given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = {i % x.ndim for i in given}
-    if x.dtype.kind not in "fc" or math.prod([x.shape[i] for i in axes]) <= _FEW or not x.size:
-        return np.add.reduce(x, axis=axis if axis is None else tuple(axes), keepdims=keepdims)
+    if x.dtype.kind not in "fc" or math.prod([x.shape[i] for i in axes]) <= FEW or not x.size:
+        return x.sum(axis=axis if axis is None else tuple(axes), keepdims=keepdims)
     repeated = tuple(i for i in axes if not x.strides[i] and x.shape[i] > 1)
     if repeated:
         one = x[tuple(slice(1) if i in repeated else slice(None) for i in range(x.ndim))]

@@ -11,6 +11,7 @@ from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.linear import Matmul
 from tinygraph.ops.reduction import Sum
 from tinygraph.ops.shape import SumTo
+from tinygraph.ops.sums import FEW, total
 from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
 
 
@@ -41,15 +42,19 @@ def _sum(work: Work) -> Sequence[Call]:
     by_product = _sum_by_product(work, axes)
     if by_product is not None:
         return by_product
-    return [bound(np.add.reduce, x, axis=axes, dtype=out.dtype, out=out.reshape(kept), keepdims=True)]
+    if x.size <= FEW * out.size or out.dtype.kind not in "fc":
+        return [bound(np.add.reduce, x, axis=axes, dtype=out.dtype, out=out.reshape(kept), keepdims=True)]
+    return [lambda: np.copyto(out.reshape(kept), total(x, axes, keepdims=True))]
 
 
 # Fewer elements are summed as quickly by NumPy's own reduction.
 _MANY = 2048
+# As many elements are summed by one product with ones: the error of BLAS grows with their number.
+_LONG = 1024
 
 
 def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
-    """Sum the axes that lie innermost as a product with ones, and the outermost after that.
+    """Sum the axes that lie innermost in parts, as products with ones, and these and the outermost axes after that.
 
     BLAS does the first several times faster than NumPy's reduction does. ``None`` where memory has another order.
     """
@@ -67,9 +72,18 @@ def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
         return None
     length = int(np.prod(lying.shape[inner:]))
     rows = lying.reshape(int(np.prod(lying.shape[:outer])), -1, length)
-    ones = np.ones((length, 1), x.dtype)
+    ones = np.ones((min(length, _LONG), 1), x.dtype)
     result = out.reshape(-1, 1)
-    if rows.shape[0] == 1:
+    if len(rows) == 1 and length <= _LONG:
         return [bound(np.matmul, rows[0], ones, result)]
-    partial: Array = work.scratch.take((*rows.shape[:2], 1), x.dtype)
-    return [bound(np.matmul, rows, ones, partial), bound(np.add.reduce, partial, axis=0, out=result)]
+    parts, left = divmod(length, _LONG)
+    sums: Array = work.scratch.take((*rows.shape[:2], parts + (left > 0)), x.dtype)
+    calls = []
+    if parts:
+        whole = rows[:, :, : length - left].reshape(*rows.shape[:2], parts, _LONG)
+        calls.append(bound(np.matmul, whole, ones, sums[:, :, :parts, None]))
+    if left:
+        calls.append(bound(np.matmul, rows[:, :, length - left :], ones[:left], sums[:, :, -1:]))
+    if sums.size <= FEW * out.size:
+        return [*calls, bound(np.add.reduce, sums, axis=(0, 2), out=out.reshape(-1))]
+    return [*calls, lambda: np.copyto(out.reshape(-1), total(sums, (0, 2)))]
