@@ -675,6 +675,22 @@ def test_interrupt_after_the_last_step_of_an_epoch_is_before_its_end():
 # Numbers that are no longer finite
 
 
+@pytest.mark.parametrize("compiled", [True, False])
+def test_evaluate_says_that_parameters_are_nan(compiled):
+    model = regression()
+    model.parameters["W"].value = np.array([[1.0], [np.nan], [np.nan]])
+    with pytest.raises(tg.TrainingError, match=r"^parameter 'W' of model '\w+' holds NaN in 2 of 3 elements"):
+        evaluate(model, samples(12), compiled=compiled)
+
+
+def test_evaluate_says_that_state_is_nan():
+    model = load_model("notes_cnn_norm")
+    name = next(iter(model.state))
+    model.state[name].value = np.full_like(model.state[name].value, np.nan)
+    with pytest.raises(tg.TrainingError, match=rf"^state '{re.escape(name)}' of model 'notes_cnn_norm' holds NaN"):
+        evaluate(model, "digits")
+
+
 def stopped(model, data, optimizer, **settings):
     before = values(model)
     with pytest.raises(tg.TrainingError) as error:

@@ -377,6 +377,16 @@ def test_an_interrupted_save_leaves_the_old_file_and_nothing_else(saved, monkeyp
     model.load(path)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_could_not_be_loaded_are_not_saved(saved, number):
+    path, model = saved
+    before = path.read_bytes()
+    model.parameters["b"].value = np.array([1, number, 2], "f4")
+    with pytest.raises(tg.WeightsError, match=r"net\.safetensors' was not written: 'b' holds NaN or infinity$"):
+        model.save(path)
+    assert path.read_bytes() == before
+
+
 def test_saving_replaces_the_old_file(saved):
     path, model = saved
     model.save(path)

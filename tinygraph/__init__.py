@@ -9,6 +9,7 @@
        [0.  , 4.4 ]]))
 """
 
+from tinygraph import interruption  # isort: skip  # First: Ctrl-C may come during the other imports.
 from tinygraph import testing
 from tinygraph.certify import Certificate, certify
 from tinygraph.check import check, check_op
@@ -131,7 +132,18 @@ from tinygraph.ops.trigonometry import (
     tan,
 )
 from tinygraph.plan import Plan, compile
-from tinygraph.train import SGD, Adam, Data, History, TrainingInterrupted, evaluate, fit, load_data, update_equations
+from tinygraph.train import (
+    SGD,
+    Adam,
+    Data,
+    History,
+    TrainingDiverged,
+    TrainingInterrupted,
+    evaluate,
+    fit,
+    load_data,
+    update_equations,
+)
 
 __version__ = "0.1.0"
 

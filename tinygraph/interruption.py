@@ -6,7 +6,7 @@ signals are taken over only in a process that runs the program ``tinygraph``. In
 
 A signal ends the program at once: one line on the error stream, exit code 128 + the number of the signal, and no cleanup,
 since locks, threads and half-finished imports cannot be cleaned up from a signal handler. Where something would be lost,
-the signal waits: ``held`` marks such a part, and ``check`` a place in it where training may stop.
+the signal waits: ``held`` marks such a part, and ``raise_if_interrupted`` a place in it where training may stop.
 """
 
 from __future__ import annotations
@@ -57,24 +57,24 @@ def finish() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def check() -> None:
+def raise_if_interrupted() -> None:
     """Raise ``KeyboardInterrupt`` if a signal waits. The training loop calls this where it may stop."""
     if _State.waiting:
         _State.waiting = 0
         raise KeyboardInterrupt
 
 
-def exit_code() -> int:
-    """Return the exit code of a command that was interrupted: 128 + the number of the first signal.
+def exit_code(otherwise: int) -> int:
+    """Return the exit code of a command: 128 + the number of the first signal if one came, or ``otherwise``.
 
-    >>> exit_code()
-    130
+    >>> exit_code(2)
+    2
     """
-    return 128 + (_State.first or signal.SIGINT)
+    return 128 + _State.first if _State.first else otherwise
 
 
-def keep(where: object) -> None:
-    """Have the line about an interruption say where the results are that are already written."""
+def note_results(where: object) -> None:
+    """Say where the results are, in the line that an interruption prints from here on."""
     _State.kept = f"; what was learned is kept in {where}"
 
 
@@ -83,7 +83,7 @@ def held() -> Iterator[None]:
     """Mark a part of the program that a signal does not cut short: it takes effect at the end of that part.
 
     >>> with held():
-    ...     check()
+    ...     raise_if_interrupted()
     """
     _State.holders += 1
     try:
@@ -110,7 +110,7 @@ def _end() -> None:
     try:
         os.write(_State.errors, f"error: interrupted{name}{_State.kept}\n".encode())
     finally:
-        os._exit(exit_code())
+        os._exit(128 + _State.first)
 
 
 def _runs_the_program() -> bool:
@@ -121,3 +121,7 @@ def _runs_the_program() -> bool:
         command = sys.orig_argv
         return "-m" in command and command[command.index("-m") + 1 :][:1] == [PROGRAM]
     return os.path.splitext(os.path.basename(program))[0] == PROGRAM
+
+
+if _runs_the_program():
+    take_over()

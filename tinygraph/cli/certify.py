@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tinygraph.cli.group import WRONG_RULE
-from tinygraph.cli.options import file_path, import_operations, ops_option, seed_option
+from tinygraph.cli.options import import_operations, new_file, ops_option, seed_option
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command(short_help="Prove that an operation is right.")
 @click.argument("names", nargs=-1, required=True, metavar="[FILE.py] [NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="Print the certificates as JSON.")
-@click.option("--plot", type=file_path, metavar="FILE.png", help="Draw the error of the gradients against the step.")
+@click.option("--plot", type=new_file, metavar="FILE.png", help="Draw the error of the gradients against the step.")
 @seed_option
 @ops_option
 @click.pass_context

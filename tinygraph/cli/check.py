@@ -11,8 +11,8 @@ from tinygraph.cli.group import WRONG_RULE
 from tinygraph.cli.options import (
     batch_option,
     data_option,
-    file_path,
     model_argument,
+    new_file,
     opened,
     ops_option,
     seed_option,
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     "--draw",
     "picture",
     metavar="FILE",
-    type=file_path,
+    type=new_file,
     help="Draw the model there, each card with its verdict (.gv, .svg, .png, .pdf).",
 )
 @ops_option

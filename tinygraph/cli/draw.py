@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tinygraph.cli.options import data_of, data_option, file_path, model_argument, opened, ops_option
+from tinygraph.cli.options import data_of, data_option, file_path, model_argument, new_file, opened, ops_option
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     "-o",
     "--out",
     metavar="FILE",
-    type=file_path,
+    type=new_file,
     help="File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg]",
 )
 @onnx_options()

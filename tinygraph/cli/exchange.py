@@ -7,14 +7,14 @@ from typing import Any
 
 import click
 
-from tinygraph.cli.options import file_path, force_option, model_argument, opened, ops_option
+from tinygraph.cli.options import file_path, force_option, model_argument, new_file, opened, ops_option
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
 
 @click.command("import", short_help="Write an ONNX file as a model file and weights.")
 @click.argument("file", type=file_path)
-@click.option("-o", "--out", metavar="FILE.toml", type=file_path, help="Model file to write.  [default: NAME.toml]")
+@click.option("-o", "--out", metavar="FILE.toml", type=new_file, help="Model file to write.  [default: NAME.toml]")
 @onnx_options()
 @force_option
 def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> None:
@@ -46,7 +46,7 @@ def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> 
 
 @click.command(short_help="Write a model as an ONNX file.")
 @model_argument
-@click.option("-o", "--out", metavar="FILE.onnx", type=file_path, help="File to write.  [default: NAME.onnx]")
+@click.option("-o", "--out", metavar="FILE.onnx", type=new_file, help="File to write.  [default: NAME.onnx]")
 @click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: initial values]")
 @click.option("--loss", is_flag=True, help="Write the loss too, as a second output, with the labels as inputs.")
 @onnx_options(loss="--loss-name")

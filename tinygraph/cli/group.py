@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
-from tinygraph.cli.terminal import say
+from tinygraph import interruption
+from tinygraph.cli.terminal import abandon, say
 from tinygraph.errors import TinygraphError, shortened
 
-# The last two are those that a shell gives to programs ended by SIGINT and SIGPIPE.
+# The last two are those that a shell gives to programs ended by SIGINT and SIGPIPE; see also ``interruption.exit_code``.
 WRONG_RULE, MISTAKE, INTERRUPTED, UNREAD = 1, 2, 130, 141
 
 
 class Commands(click.Group):
     """A group of commands whose users never see a traceback for a mistake of their own.
 
-    What tinygraph and the operating system report, and options that do not fit, end in ``error: ...`` and code 2; Ctrl-C
-    ends in code 130, and a reader that closes the pipe, as ``head`` does, in 141 without a word.
+    What tinygraph and the operating system report, and options that do not fit, end in ``error: ...`` and code 2; a signal
+    ends in code 128 + its number, and a reader that closes the pipe, as ``head`` does, in 141 without a word.
     """
 
     def main(
@@ -42,7 +42,7 @@ class Commands(click.Group):
                 result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
-            sys.exit(MISTAKE)
+            leave(MISTAKE)
         except (click.Abort, KeyboardInterrupt):
             fail("interrupted", INTERRUPTED)
         except click.ClickException as error:
@@ -52,7 +52,7 @@ class Commands(click.Group):
             fail(f"{place}{error.strerror or error}", MISTAKE)
         except (TinygraphError, MemoryError) as error:
             fail(str(error) or "not enough memory", MISTAKE)
-        sys.exit(result if isinstance(result, int) else 0)
+        leave(result if isinstance(result, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the commands in the order in which they were added, the first ones first to be needed."""
@@ -74,19 +74,25 @@ def _until_no_one_reads() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        # What is still to be written at the end of the program has nowhere to go.
-        with contextlib.suppress(AttributeError, ValueError, OSError):
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-            os.close(nowhere)
         raise click.exceptions.Exit(UNREAD) from None
 
 
-def fail(message: str, code: int) -> None:
+def fail(message: str, code: int) -> NoReturn:
     """Write one line to the error stream and end the program."""
-    with contextlib.suppress(OSError):
-        say(f"error: {shortened(message)}", error=True)
-    sys.exit(code)
+    say(f"error: {shortened(message)}", error=True)
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End the program: nothing can interrupt it any more, and no stream fails when Python closes it."""
+    interruption.finish()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            abandon(stream)
+    sys.exit(interruption.exit_code(code))
 
 
 def _tolerate_narrow_encodings() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from tinygraph.cli.options import data_option, file_path, model_argument, opened, ops_option
+from tinygraph.cli.options import data_option, file_path, model_argument, new_file, opened, ops_option
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
@@ -18,7 +18,7 @@ from tinygraph.cli.terminal import say
     "-o",
     "--out",
     metavar="FILE",
-    type=file_path,
+    type=new_file,
     help="File to write; its suffix (.html, .md, .tex, .txt) says which format.  [default: NAME_notes.html]",
 )
 @click.option(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tinygraph.cli.folders import writable
 from tinygraph.cli.reading import OPTIONS
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError, TinygraphError
@@ -84,6 +85,11 @@ def named(text: str) -> str:
 def file_path(text: str) -> Path:
     """Return the path that an option names."""
     return Path(named(text))
+
+
+def new_file(text: str) -> Path:
+    """Return the path of a file to write; a place where that is impossible is refused before the work."""
+    return writable(file_path(text))
 
 
 def ops_option(command: Command) -> Command:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from tinygraph.cli.columns import columns
-from tinygraph.cli.options import data_of, data_option, file_path, model_argument, opened, ops_option
+from tinygraph.cli.options import data_of, data_option, file_path, model_argument, new_file, opened, ops_option
 from tinygraph.cli.outputs import SHOWN_ROWS, Outputs
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Which samples of labelled data: those that train tests on, those that it learns from, or all.",
 )
-@click.option("--out", metavar="FILE.npz|.csv", type=file_path, help="File to write all outputs to.")
+@click.option("--out", metavar="FILE.npz|.csv", type=new_file, help="File to write all outputs to.")
 @onnx_options()
 @ops_option
 def predict(

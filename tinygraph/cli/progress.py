@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from tinygraph.cli.terminal import say, styled
+from tinygraph.cli.terminal import say, styled, writing
 
 if TYPE_CHECKING:
     from tinygraph.train import Progress, Row
 
 MOST_LINES = 20
+# In seconds, between two drawings of the bar.
+INTERVAL = 0.1
 
 
 @contextmanager
@@ -30,21 +35,33 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(),
     )
-    with Bar(*columns, console=Console(highlight=False), transient=True) as bar:
-        task = bar.add_task("starting", total=None, numbers="")
+    # It is drawn from here alone: a thread of its own would be in the way of interruptions.
+    bar = Bar(*columns, console=Console(highlight=False), transient=True, auto_refresh=False)
+    task = bar.add_task("starting", total=None, numbers="")
+    drawn = -INTERVAL
 
-        def report(progress: Progress) -> None:
-            bar.update(
-                task,
-                description=f"epoch {progress.epoch}/{progress.epochs}",
-                total=progress.epochs * progress.steps,
-                completed=(progress.epoch - 1) * progress.steps + progress.step,
-                numbers=numbers(progress.loss, progress.accuracy),
-            )
+    def report(progress: Progress) -> None:
+        nonlocal drawn
+        bar.update(
+            task,
+            description=f"epoch {progress.epoch}/{progress.epochs}",
+            total=progress.epochs * progress.steps,
+            completed=(progress.epoch - 1) * progress.steps + progress.step,
+            numbers=numbers(progress.loss, progress.accuracy),
+        )
+        with writing(sys.stdout):
             if progress.row is not None and shown(progress):
                 bar.console.print(line(progress.row, progress.epochs), markup=False, soft_wrap=True)
+            if time.monotonic() - drawn > INTERVAL:
+                bar.start()
+                bar.refresh()
+                drawn = time.monotonic()
 
+    try:
         yield report
+    finally:
+        with contextlib.suppress(OSError):
+            bar.stop()
 
 
 def plain_report(progress: Progress) -> None:

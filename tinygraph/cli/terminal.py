@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from typing import IO
 
 import click
 
@@ -14,11 +17,31 @@ def say(text: str = "", bold: bool = False, error: bool = False) -> None:
     """Write text and a line break to standard output, or to the error stream; nothing where that is closed.
 
     All text of the program passes here. It may quote files of strangers, so it holds no control characters afterwards.
+    Raises ``OSError`` where standard output cannot be written to, such as a closed pipe.
     """
     stream, text = sys.stderr if error else sys.stdout, printable(text)
     if stream is not None:
-        # Given no stream, Click would write UTF-8 even where the user asks for another encoding.
-        click.echo(click.style(text, bold=True) if bold and styled() else text, file=stream)
+        with contextlib.suppress(OSError) if error else contextlib.nullcontext(), writing(stream):
+            # Given no stream, Click would write UTF-8 even where the user asks for another encoding.
+            click.echo(click.style(text, bold=True) if bold and styled() else text, file=stream)
+
+
+@contextlib.contextmanager
+def writing(stream: IO[str]) -> Iterator[None]:
+    """Write to a stream. After an error nothing more goes there, not even what Python writes at the end of the program."""
+    try:
+        yield
+    except OSError as error:
+        abandon(stream)
+        raise OSError(error.errno, error.strerror or str(error), "standard output") from None
+
+
+def abandon(stream: IO[str]) -> None:
+    """Lead a stream that fails to nowhere."""
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
 
 
 def styled() -> bool:

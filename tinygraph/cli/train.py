@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tinygraph import interruption
 from tinygraph.cli.folders import RESULTS, run_folder
 from tinygraph.cli.group import INTERRUPTED
 from tinygraph.cli.options import (
@@ -22,13 +27,11 @@ from tinygraph.cli.options import (
 from tinygraph.cli.progress import reporter
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
+from tinygraph.errors import TinygraphError, printable
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
-    from tinygraph.train import Data, History
-
-# Files that a training writes where it can.
-DRAWN = RESULTS[2:]
+    from tinygraph.train import Data, History, Progress, TrainingDiverged, TrainingInterrupted
 
 
 @click.command(short_help="Train a model on data.")
@@ -61,7 +64,7 @@ def train(
 
     The results of an earlier training are kept: without --out, those of this one go into runs/NAME_2, and so on.
 
-    Ctrl-C stops early and keeps what was learned so far.
+    Ctrl-C stops early and keeps what was learned so far; so do SIGTERM, SIGHUP, a closed pipe and a loss that is not finite.
     """
     from tinygraph.train import TrainingInterrupted, fit, load_data
     from tinygraph.train.arguments import as_optimizer
@@ -69,20 +72,61 @@ def train(
     learner = opened(model, seed, onnx, needs_loss="nothing to train on")
     material = load_data(data_of(learner, data), learner)
     moves = as_optimizer(learner, optimizer, learning_rate)
-    folder = run_folder(out, learner.name, force)
+    folder = context.with_resource(run_folder(out, learner.name, force))
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
     introduce(learner, material)
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
-    try:
-        with reporter() as report:
-            history = fit(learner, material, moves, epochs, batch_size, seed, report)
-        interrupted = None
-    except TrainingInterrupted as stop:
-        history, interrupted = stop.history, stop
-    keep(learner, material, history, folder)
-    if interrupted is not None:
-        say(f"{interrupted}; what was learned so far is kept")
+    lost: list[OSError] = []
+    with contextlib.ExitStack() as until_saved:
+        history, stop = learn(partial(fit, learner, material, moves, epochs, batch_size, seed), lost, until_saved)
+        save(learner, history, folder)
+        interruption.note_results(printable(str(folder)))
+    finish(learner, material, history, folder, lost)
+    if isinstance(stop, TrainingInterrupted) and not lost:
+        say(f"{stop}; what was learned so far is kept")
         context.exit(INTERRUPTED)
+    for fault in (*lost, *([stop] if stop else [])):
+        raise fault
+
+
+def learn(
+    fit: Callable[..., History], lost: list[OSError], until_saved: contextlib.ExitStack
+) -> tuple[History, TrainingInterrupted | TrainingDiverged | None]:
+    """Train; return the history, and what ended the training early.
+
+    From the first step on a signal waits ``until_saved``. When standard output is lost, the training ends and ``lost``
+    gets the error. Raises what ended the training before the first step.
+    """
+    from tinygraph.train import TrainingDiverged, TrainingInterrupted
+
+    with reporter() as show:
+        learned = False
+
+        def report(progress: Progress) -> None:
+            nonlocal learned
+            if not learned:
+                until_saved.enter_context(interruption.held())
+                learned = True
+            with put_off(lost):
+                show(progress)
+            if lost:
+                raise KeyboardInterrupt
+
+        try:
+            return fit(callback=report), None
+        except (TrainingInterrupted, TrainingDiverged) as stop:
+            if not learned:
+                raise
+            return stop.history, stop
+
+
+@contextlib.contextmanager
+def put_off(lost: list[OSError]) -> Iterator[None]:
+    """Go on after an error in writing to standard output, and add it to ``lost``."""
+    try:
+        yield
+    except OSError as error:
+        lost.append(error)
 
 
 def introduce(model: Model, data: Data) -> None:
@@ -103,32 +147,40 @@ def tested_on(data: Data) -> str:
     return f", {len(data.test[0])} to test on ({data.split})"
 
 
-def keep(model: Model, data: Data, history: History, folder: Path) -> None:
-    """Write what was learned, measure it, and say where everything is."""
-    from concurrent.futures import ThreadPoolExecutor
+def save(model: Model, history: History, folder: Path) -> None:
+    """Write what was learned. If that is impossible, as on a full disk, write it to a temporary folder and raise an error."""
+    # Weights of one training next to the history or picture of another would mislead.
+    try:
+        for name in RESULTS[1:]:
+            (folder / name).unlink(missing_ok=True)
+        _save(model, history, folder)
+    except (TinygraphError, OSError) as fault:
+        rescue = Path(tempfile.mkdtemp(prefix=f"{folder.name}_"))
+        _save(model, history, rescue)
+        raise TinygraphError(f"{fault}; what was learned is kept in {str(rescue)!r}") from None
 
+
+def _save(model: Model, history: History, folder: Path) -> None:
+    model.save(folder / "weights.safetensors")
+    history.save_csv(folder / "history.csv")
+
+
+def finish(model: Model, data: Data, history: History, folder: Path, lost: list[OSError]) -> None:
+    """Measure what was learned, draw it, and say where everything is."""
     from tinygraph.draw import draw
     from tinygraph.errors import RenderError
 
-    model.save(folder / "weights.safetensors")
-    history.save_csv(folder / "history.csv")
-    say(f"\n{verdict(model, data)}")
-    # What an earlier run left here must not pass for a picture of this one.
-    for name in DRAWN:
-        (folder / name).unlink(missing_ok=True)
+    with put_off(lost):
+        say(f"\n{verdict(model, data)}")
     written, notes = ["weights.safetensors", "history.csv"], []
-    with ThreadPoolExecutor(1) as beside:
-        # Graphviz is a program of its own, and lays the graph out while the curve is drawn here.
-        picture = beside.submit(draw(model).render, folder / "graph.svg")
-        for name, make in (("curve.png", lambda: history.curve(folder / "curve.png")), ("graph.svg", picture.result)):
-            try:
-                make()
-                written.append(name)
-            except RenderError as fault:
-                notes.append(str(fault))
-    say(f"wrote {', '.join(written)} in {folder}")
-    for note in notes:
-        say(f"note: {note}")
+    for name, make in (("curve.png", history.curve), ("graph.svg", draw(model).render)):
+        try:
+            make(folder / name)
+            written.append(name)
+        except RenderError as fault:
+            notes.append(str(fault))
+    with put_off(lost):
+        say("\n".join([f"wrote {', '.join(written)} in {folder}", *[f"note: {note}" for note in notes]]))
 
 
 def verdict(model: Model, data: Data) -> str:

@@ -339,8 +339,11 @@ class Model:
         self._parameters.initialize(self.seed if seed is None else whole("seed", seed, least=0))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the parameters and the state to a safetensors file."""
-        save_weights(path, self._parameters.tensors, self.name)
+        """Write the parameters and the state to a safetensors file.
+
+        Raises ``WeightsError`` where that is impossible, and for parameters that are not finite.
+        """
+        save_weights(path, self._parameters.tensors, self.name, fixed=self._parameters.fixed())
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read parameters and state from a safetensors file of this model.

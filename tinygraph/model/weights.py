@@ -27,15 +27,20 @@ _DTYPES = {
 }
 
 
-def save_weights(path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str) -> None:
+def save_weights(
+    path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str, fixed: Collection[str] = ()
+) -> None:
     """Write parameters to a safetensors file; a file that was there is replaced only when the new one is whole.
 
     The file's metadata hold the model's name and a checksum of the data. Raises ``WeightsError`` where nothing can be
-    written.
+    written, and for values that ``load_weights`` would refuse.
     """
     from safetensors.numpy import save
 
     as_path(path)
+    for name, parameter in parameters.items():
+        if not _usable(np.asarray(parameter.value), name in fixed):
+            raise WeightsError(f"{str(path)!r} was not written: {name!r} holds NaN or infinity")
     data = _sealed(save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}), model)
     try:
         write_whole(path, data)
@@ -89,10 +94,14 @@ def load_weights(
                 f"the model's {parameter.shape}"
             )
         arrays[name] = _cast(arrays[name], parameter.dtype, f"{path}: {name!r} of the model")
-        if (np.isnan(arrays[name]) if name in fixed else ~np.isfinite(arrays[name])).any():
+        if not _usable(arrays[name], name in fixed):
             raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers beyond {parameter.dtype}")
     for name, parameter in parameters.items():
         parameter.value = arrays[name]
+
+
+def _usable(array: npt.NDArray[Any], fixed: bool) -> bool:
+    return not (np.isnan(array) if fixed else ~np.isfinite(array)).any()
 
 
 def _cast(array: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> npt.NDArray[Any]:

@@ -5,7 +5,7 @@ A training step is one graph: forward, loss, gradients, and the optimizer's upda
 
 from tinygraph.train.data import Data, check_data, load_data, read_arrays
 from tinygraph.train.history import History, Row
-from tinygraph.train.loop import Progress, TrainingInterrupted, evaluate, fit
+from tinygraph.train.loop import Progress, TrainingDiverged, TrainingInterrupted, evaluate, fit
 from tinygraph.train.metrics import Metrics, accuracy, majority_class_baseline
 from tinygraph.train.optimizers import SGD, Adam, Optimizer, make_optimizer, update_equations
 from tinygraph.train.step import initial_state, training_step
@@ -19,6 +19,7 @@ __all__ = [
     "Optimizer",
     "Progress",
     "Row",
+    "TrainingDiverged",
     "TrainingInterrupted",
     "accuracy",
     "check_data",

@@ -14,6 +14,7 @@ from tinygraph.errors import TrainingError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.run import run
+from tinygraph.interruption import raise_if_interrupted
 from tinygraph.model.predict import in_parts
 from tinygraph.plan.samples import Each
 from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer
@@ -68,6 +69,18 @@ class TrainingInterrupted(KeyboardInterrupt):
         super().__init__(f"training was interrupted after {len(history)} epoch{'' if len(history) == 1 else 's'}")
 
 
+class TrainingDiverged(TrainingError):
+    """A value that is not finite during ``fit``. The parameters are those before that step; ``history`` has the whole epochs.
+
+    >>> issubclass(TrainingDiverged, TrainingError)
+    True
+    """
+
+    def __init__(self, message: str, history: History) -> None:
+        self.history = history
+        super().__init__(message)
+
+
 def fit(
     model: Model,
     data: DataSource | None = None,
@@ -89,9 +102,9 @@ def fit(
     ``callback`` gets a ``Progress``. ``compiled=False`` computes by plain evaluation, slower and the same but for rounding.
 
     Raises ``DataError`` (see ``check_data``), ``AttributeValueError`` for settings out of range, and
-    ``TrainingError`` when a value is no longer finite, naming the first such node; parameters then keep the values
-    from before that step. Ctrl-C raises ``TrainingInterrupted``, a ``KeyboardInterrupt`` that holds the history so
-    far.
+    ``TrainingDiverged``, a ``TrainingError``, when a value is no longer finite, naming the first such node; parameters
+    then keep the values from before that step. Ctrl-C raises ``TrainingInterrupted``, a ``KeyboardInterrupt``. Both hold
+    the history so far.
 
     >>> from tinygraph.model import load_model
     >>> from tinygraph.train import Adam
@@ -125,13 +138,14 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
     ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
     ``batch_size`` bound the memory where the loss is a mean over samples; otherwise all samples are evaluated together, so
     that the result is the same but for rounding. ``compiled=False`` is plain evaluation. Raises ``DataError``, and
-    ``TrainingError`` for a model without a loss.
+    ``TrainingError`` for a model without a loss or with a parameter that holds NaN.
 
     >>> from tinygraph.model import load_model
     >>> evaluate(load_model("xor"), "xor").count
     4
     """
     data = as_data(as_model("evaluate", model), data)
+    _refuse_nan(model)
     size = whole("batch_size", model.batch or batch_size)
     return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
 
@@ -188,7 +202,7 @@ class Trainer:
             output, loss = self.steps[count](feeds, self.state)
         except NotFiniteError as error:
             hint = self._hint(first=epoch == step == 1 and not error.moving)
-            raise TrainingError(f"epoch {epoch}, step {step}: {error}{hint}") from None
+            raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", self.history) from None
         means.add(loss, _share(self.rule, output, feeds), count)
 
     def _hint(self, first: bool) -> str:
@@ -199,6 +213,7 @@ class Trainer:
     def _report(self, progress: Progress) -> None:
         if self.callback is not None:
             self.callback(progress)
+        raise_if_interrupted()
 
 
 def batches(feeds: Feeds, batch_size: int, order: Array | None = None) -> Iterator[dict[str, Array]]:
@@ -212,6 +227,16 @@ def batches(feeds: Feeds, batch_size: int, order: Array | None = None) -> Iterat
         yield {name: array[chosen if order is None else order[chosen]] for name, array in feeds.items()}
 
 
+def _refuse_nan(model: Model) -> None:
+    for name, tensor in {**model.parameters, **model.state}.items():
+        count = int(np.isnan(tensor.value).sum())
+        if count:
+            raise TrainingError(
+                f"{tensor.kind} {name!r} of model {model.name!r} holds NaN in {count} of {tensor.size} elements, so every "
+                "result would be NaN or by chance; load other weights, or train again with a lower learning rate"
+            )
+
+
 def _test_feeds(model: Model, data: Data) -> dict[str, Array] | None:
     return None if data.test is None else feeds_of(model, *data.test, ("x_test", "y_test"))
 
@@ -221,6 +246,7 @@ def _metrics(model: Model, feeds: Feeds, batch_size: int, compiled: bool) -> Met
         batch_size = _count(feeds)
     means = RunningMeans()
     for batch in batches(feeds, batch_size):
+        raise_if_interrupted()
         recording = model.record(_count(batch))
         if recording.loss is None:
             raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to evaluate")
