@@ -5,7 +5,7 @@ What becomes finite again inside a graph is looked at too: outputs are asked for
 
 import numpy as np
 import pytest
-from random_graphs import agree
+from random_graphs import agree, ballast
 
 import tinygraph as tg
 from tinygraph.plan.rows import RowConvolution, RowSpread
@@ -234,3 +234,57 @@ def test_sums_and_products_of_numbers_that_are_not_finite(shape, odd):
     feeds = {"x": with_odd(shape, odd), "w": normal(shape[-1], 1)}
     outputs = [x.sum(axis=-1), x.sum(axis=0), x.sum(axis=(0, -1)), x @ w, tg.softmax(x), tg.standardize(x, axis=-1)]
     agrees(outputs, feeds)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_numbers_in_the_byte_order_of_another_machine(order):
+    values = normal(2, 3).astype(f"{order}f4")
+    x, k = tg.input("x", (2, 3), values.dtype), tg.tensor(values)
+    assert x.dtype.isnative
+    assert k.dtype.isnative
+    outputs = [x.T, tg.relu(x), x[0], x * k.T.reshape(2, 3)]
+    agrees(outputs, {"x": values})
+    assert all(y.dtype.isnative for y in (*tg.run(outputs, {"x": values}), *tg.compile(outputs)({"x": values})))
+
+
+def test_what_a_tile_refuses_and_the_batch_accepts_is_accepted():
+    @tg.op(elementwise=True)
+    def some_positive(x):
+        if not (x > 0).any():
+            raise tg.DataError("nothing is positive")
+        return x + 1
+
+    x, weight = tg.input("x", (66, 2)), ballast(66)
+    y = some_positive(x)
+    values = np.zeros((66, 2), np.float32)
+    values[0] = 1
+    plan = tg.compile([y, weight[0]], 66, threads=1)
+    assert len(plan.schedule.tiles) > 1
+    np.testing.assert_array_equal(plan({"x": values, **weight[1]})[0], values + 1)
+
+
+def test_truth_values_have_a_variance_and_a_pool():
+    x = tg.input("x", (2, 1, 4, 4), "bool")
+    feeds = {"x": normal(2, 1, 4, 4) > 0}
+    agrees([tg.standardize(x), tg.variance(x, axis=(2, 3))], feeds)
+    pools = [tg.max_pool2d(x, 2), tg.max_pool2d(x, 3, padding=1)]
+    agree(tg.compile(pools)(feeds), tg.run(pools, feeds))
+    assert pools[0].dtype == bool
+
+
+def test_float16_totals_are_those_of_the_whole_batch():
+    x, weight = tg.input("x", (66, 2), "float16"), ballast(66)
+    plan = tg.compile([x.sum(), x.sum(axis=0), weight[0]], 66, threads=1)
+    values = np.full((66, 2), 60000, np.float16)
+    values[33:] = -60000
+    values[0] = 61024
+    feeds = {"x": values, **weight[1]}
+    found = plan(feeds)
+    assert found[0] == 2048
+    np.testing.assert_array_equal(found[1], tg.run(x.sum(axis=0), {"x": values})[0])
+
+
+def test_predictions_out_of_range_are_refused_beside_nan_too():
+    a = tg.input("a", (2,), "float64")
+    with pytest.raises(tg.DataError, match="between 0 and 1"):
+        tg.run(tg.bce(a, np.array([1.0, 0.0])), {"a": np.array([np.nan, 1.5])})

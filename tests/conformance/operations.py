@@ -206,7 +206,9 @@ def _problem(
         xs = arrays[: len(call.inputs)]
         y = call(xs)
         gradients = dict(call_rule(call.op, floating, arrays[-1], y, *xs) if floating else [])
-        return y, *(np.asarray(gradients.get(i, np.zeros_like(xs[i]))) for i in floating)
+        return y, *(
+            np.asarray(gradients.get(i, np.zeros(xs[i].shape, xs[i].dtype.newbyteorder("=")))) for i in floating
+        )
 
     recorded = call.op.composite or call.between or name.endswith("veiled")
     return Problem(name, build, [arrange(x) for x in inputs], call.batch, exact, None if recorded else on_arrays)

@@ -19,6 +19,8 @@ _MOST_AXES = 64
 def numeric_array(value: Any, what: str) -> Array:
     """Return ``value`` as an array of numbers, or raise an error that says ``what`` it is for.
 
+    Numbers in the byte order of another machine, as files hold them, are put into this one's.
+
     >>> numeric_array([1, 2], "tensor")
     array([1, 2])
     >>> numeric_array("one", "tensor")
@@ -39,7 +41,7 @@ def numeric_array(value: Any, what: str) -> Array:
         raise ShapeError(f"{what}: rows of unequal length do not make an array") from None
     if array.dtype.kind not in "biufc":
         raise DTypeError(f"{what}: expected numbers; found {array.dtype} ({type(value).__name__}){_hint(value, array)}")
-    return array
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def _hint(value: Any, array: Array) -> str:
@@ -81,7 +83,7 @@ def numeric_dtype(dtype: Any, what: str) -> np.dtype[Any]:
         found = None
     if found is None or found.kind not in "biufc":
         raise DTypeError(f"{what}: a dtype of numbers is needed; found {dtype!r}")
-    return found
+    return found.newbyteorder("=")
 
 
 def cast_array(array: Array, dtype: np.dtype[Any], what: str) -> Array:

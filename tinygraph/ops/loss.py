@@ -154,7 +154,7 @@ class Bce(Loss):
         check_labels(self, y)
         if z is not None:
             return average(_cross_entropy_from_logits(wide(z), wide(y)))
-        if not (a.min() >= 0 and a.max() <= 1) and not np.isnan(a).any():
+        if np.any((a < 0) | (a > 1)):
             raise DataError(
                 f"bce: predictions must lie between 0 and 1; found {extent(a)} (for logits there is bce_with_logits)"
             )

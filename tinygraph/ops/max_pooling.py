@@ -65,7 +65,9 @@ class MaxPooling(Pooling):
     @staticmethod
     def lowest(x: Value) -> Any:
         """Return the number that is never a maximum, for padding."""
-        return -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+        if x.dtype.kind in "iu":
+            return np.iinfo(x.dtype).min
+        return False if x.dtype.kind == "b" else -np.inf
 
     def padded(self, windows: Windows, x: Value) -> Value:
         """Return ``x`` with padding that is never the maximum."""

@@ -103,9 +103,8 @@ class Plan:
         try:
             compiled.run(values, lambda arrays: results.extend(np.array(array, order="C") for array in arrays))
         except TinygraphError:
-            # What an operation refuses, it shall name as it is in the whole batch, not in a tile.
-            run(graph, feeds)
-            raise
+            # Errors name the shapes of the whole batch, and what is refused in a tile may be accepted in the whole.
+            return run(graph, feeds)
         # Where numbers stop being finite, which of them do so is for the operations' own rules to say.
         if not all(map(all_finite, results)):
             return run(graph, feeds)

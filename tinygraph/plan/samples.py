@@ -151,7 +151,9 @@ def _behaviour(node: Node, found: Mapping[Node, Behaviour], samples: Mapping[Any
     if TOTAL in states or AFTER in states:
         return None
     rule = _RULES.get(type(node.op), _elementwise if node.op.elementwise else None)
-    return None if rule is None else rule(Use(node, states, count))
+    behaviour = None if rule is None else rule(Use(node, states, count))
+    # A sum in float16 is taken in a wider type, which the sums of tiles have lost.
+    return None if behaviour is not None and behaviour.state is TOTAL and node.dtype.char == "e" else behaviour
 
 
 @rule_for(Cast, Clip)

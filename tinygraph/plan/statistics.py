@@ -16,9 +16,10 @@ from tinygraph.plan.trust import is_a
 
 
 def in_parts(node: Node, inputs: tuple[Node, ...]) -> Node | None:
-    """Return a standardization or a variance in its parts, made anew each time; ``None`` for other nodes, or of nothing.
+    """Return a standardization or a variance as new nodes for its parts, or ``None`` for any other node.
 
-    ``share_common`` finds that the gradient of a standardization needs the variance that it was made with.
+    ``None`` also for one of nothing, or of numbers that it casts first. ``share_common`` finds that the gradient of a
+    standardization needs the variance that it was made with.
 
     >>> import tinygraph as tg
     >>> from tinygraph.plan.node import lift
@@ -26,7 +27,7 @@ def in_parts(node: Node, inputs: tuple[Node, ...]) -> Node | None:
     >>> in_parts(*((y := lift(tg.Graph(tg.standardize(x)))[0]), y.inputs))
     <divide float32 (2, 3)>
     """
-    if not node.size or not inputs or not inputs[0].size:
+    if not node.size or not inputs[0].size or inputs[0].dtype != node.dtype:
         return None
     if is_a(node.op, Standardize):
         return _standardized(node.op, inputs[0], node)

@@ -295,9 +295,9 @@ class CompiledStep:
         except NotFiniteError:
             raise
         except TinygraphError:
-            # What an operation refuses, it shall name as it is in the whole batch, not in a tile.
-            run(recorded.graph, bound)
-            raise
+            # Errors name the shapes of the whole batch, and what is refused in a tile may be accepted in the whole.
+            with np.errstate(all="ignore"):
+                return recorded.finish(run(recorded.graph, bound), bound, state)
         return done[0]
 
     def _count(self, feeds: Mapping[str, Any]) -> int:
