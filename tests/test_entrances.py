@@ -82,3 +82,62 @@ def test_large_whole_numbers_are_compared_exactly():
     assert tg.run(leaf, {"k": [-(2.0**63)]})[0] == -(2**63)
     with pytest.raises(tg.FeedError, match=str(2**63)):
         tg.run(leaf, {"k": np.array([2**63], "uint64")})
+
+
+REALS = {
+    "a quotient": "z = x / 255",
+    "a float": "z = x * 0.5",
+    "a function": "z = exp(x) + sqrt(x)",
+    "a mean": "z = mean(x, axis=1)",
+    "a loss": "z = mse(x, x[:, ::-1])",
+    "a product": "z = x @ (W * 3)",
+    "a choice": "z = where(x > 3, x, W.T[0:1])",
+    "a power": "z = x ** 0.5",
+    "a function of integers": "z = relu(x) / 2",
+}
+
+
+@pytest.mark.parametrize("real", REALS)
+@pytest.mark.parametrize("given", ["uint8", "int16", "int64", "bool"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_model_computes_in_its_own_dtype_whatever_integers_come_in(real, given, dtype):
+    model = Model(
+        inputs={"x": {"shape": [4], "dtype": given}},
+        parameters={"W": {"shape": [4, 1], "init": "ones"}},
+        equations=f"{REALS[real]}\ncost = sum(W) * sum(z)",
+        output="z",
+        loss="cost",
+        dtype=dtype,
+    )
+    recording = model.record(2)
+    assert {str(node.dtype) for node in recording.graph.nodes if node.dtype.kind == "f"} == {dtype}
+    step = model.compile_step(tg.SGD(0.5), 3)
+    assert {str(node.dtype) for node in step.graph.nodes if node.dtype.kind == "f"} == {dtype}
+    x = np.arange(8).reshape(2, 4).astype(given)
+    twin = Model(
+        inputs={"x": [4]},
+        parameters={"W": {"shape": [4, 1], "init": "ones"}},
+        equations=f"{REALS[real]}\ncost = sum(W) * sum(z)",
+        output="z",
+        loss="cost",
+        dtype=dtype,
+    )
+    np.testing.assert_array_equal(model.predict(x), twin.predict(x))
+    assert step({"x": np.ones((3, 4), given)})[0].dtype == dtype
+
+
+def test_integers_stay_integers_and_a_cast_is_what_it_says():
+    model = Model(
+        inputs={"x": {"shape": [4], "dtype": "int64"}},
+        parameters={"E": {"shape": [3, 2], "init": "ones"}},
+        equations="a = cast(x, 'float64')\nb = relu(x) * 2 + 1\nc = embedding(E, x)\nz = sum(a) + sum(b) + sum(c)",
+        output="z",
+    )
+    tensors = model.record(2).tensors
+    assert [str(tensors[name].dtype) for name in "abc"] == ["float64", "int64", "float32"]
+
+
+def test_outside_models_integers_are_promoted_as_in_numpy():
+    x = tg.input("x", (2,), "uint8")
+    load = np.ones(2, "uint8")
+    assert (x / 255).dtype == (load / 255).dtype == np.float64

@@ -205,3 +205,26 @@ def test_training_with_running_statistics_follows_pytorch_live():
     pytest.importorskip("torch")
     for found, expected in zip(trained(), pytorchs(), strict=True):
         assert_allclose(found, expected, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize("compiled_step", [True, False])
+@pytest.mark.parametrize("places", [[], [1], [2]])
+def test_a_last_batch_of_one_leaves_the_running_variance_alone(places, compiled_step):
+    model = tg.Model(
+        inputs={"x": [3, *places], "y": [3, *places]},
+        parameters={"g": {"shape": [3], "init": "ones"}, "s": {"shape": [3], "init": "zeros"}},
+        state={
+            "mean": {"shape": [3], "init": "zeros", "next": "running_mean(mean, x)"},
+            "variance": {"shape": [3], "init": "ones", "next": "running_variance(variance, x)"},
+        },
+        equations="B = batch_norm(x, g, s, mean, variance)\ncost = mse(B, y)",
+        output="B",
+        loss="cost",
+    )
+    x = np.random.default_rng(0).normal(5, 2, (41, 3, *places)).astype("float32")
+    expected, order = np.ones(3), np.random.default_rng([0, 1]).permutation(41)
+    for start in range(0, 40 if places != [2] else 41, 8):
+        batch = np.moveaxis(x[order[start : start + 8]], 1, -1).reshape(-1, 3)
+        expected = 0.9 * expected + 0.1 * batch.var(axis=0, ddof=1)
+    tg.fit(model, (x, x), SGD(0.1), epochs=1, batch_size=8, seed=0, compiled=compiled_step)
+    assert_allclose(model.state["variance"].value, expected, rtol=1e-5)

@@ -55,8 +55,8 @@ def test_running_statistics_after_many_batches_are_those_of_the_data():
 @pytest.mark.parametrize(("correction", "expected"), [(0, 1.5), (1, 2.0)])
 def test_running_variance_takes_either_estimate(correction, expected):
     assert_allclose(tg.running_variance(np.array([2.0]), np.array([[0.0], [2.0]]), 0.5, correction), [expected])
-    # One sample has no unbiased variance; the running one moves towards 0.
-    assert_allclose(tg.running_variance(np.array([2.0]), np.array([[7.0]]), 0.5, correction), [1.0])
+    # One sample has no variance; the running one stays.
+    assert_allclose(tg.running_variance(np.array([2.0]), np.array([[7.0]]), 0.5, correction), [2.0])
 
 
 def test_momentum_one_forgets_and_momentum_zero_keeps():

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import DTypeError
+from tinygraph.errors import DTypeError, TinygraphError
 from tinygraph.graph.arrays import check_size, numeric_array
 from tinygraph.graph.budget import current
 from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Op, evaluate
+from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 
 _SCALARS = (bool, int, float, complex)
@@ -39,6 +40,28 @@ def whole() -> Iterator[None]:
         _whole.reset(token)
 
 
+_real: ContextVar[np.dtype[Any] | None] = ContextVar("real", default=None)
+
+
+@contextmanager
+def computing_in(dtype: np.dtype[Any]) -> Iterator[None]:
+    """Within this context integers are promoted to ``dtype`` where NumPy would choose another dtype of real numbers for them.
+
+    >>> import tinygraph as tg
+    >>> x = tg.input("x", (2,), "uint8")
+    >>> with computing_in(np.dtype("float32")):
+    ...     print((x / 255).dtype, tg.exp(x).dtype, (x + 1).dtype)
+    float32 float32 uint8
+    >>> (x / 255).dtype, tg.exp(x).dtype
+    (dtype('float64'), dtype('float16'))
+    """
+    token = _real.set(dtype)
+    try:
+        yield
+    finally:
+        _real.reset(token)
+
+
 def call(op: Op, inputs: Sequence[Any]) -> Any:
     """Record ``op`` when an input is a tensor; compute it when all are arrays."""
     for x in inputs:
@@ -60,11 +83,18 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
     >>> y.value
     array([2., 3.])
     """
+    result, dtype = _record(op, inputs), _real.get()
+    if dtype is None or result.dtype == dtype or result.dtype.kind != "f":
+        return result
+    return _in_real(op, result, inputs, dtype)
+
+
+def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
     values = []
     folded = True
     for x in inputs:
         if x.__class__ is not Tensor:
-            return apply(op, lift(op, inputs))
+            return _record(op, lift(op, inputs))
         values.append(x._value)
         folded = folded and x.kind == "constant"
         if x._value is None:
@@ -79,6 +109,21 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
     else:
         value = evaluate(op, values, None)
     return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
+
+
+def _in_real(op: Op, result: Tensor, inputs: Sequence[Any], dtype: np.dtype[Any]) -> Tensor:
+    """Return the result of ``op`` after a cast of its integers, if that gives it the ``dtype`` that the context computes in."""
+    given = [x.dtype if hasattr(x, "dtype") else None for x in inputs]
+    if any(found is not None and found.kind == "f" and found != dtype for found in given):
+        return result
+    integers = {i for i, found in enumerate(given) if found is not None and found.kind in "biu"} - set(op.conditions)
+    cast = OPERATIONS["cast"]
+    try:
+        promoted = _record(op, [cast(x, dtype.name) if i in integers else x for i, x in enumerate(inputs)])
+    except TinygraphError:
+        # Integers that are indices stay.
+        return result
+    return promoted if promoted.dtype == dtype else result
 
 
 def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tinygraph.errors import ModelError, listing, nearest
+from tinygraph.graph.apply import computing_in
 from tinygraph.graph.function import OpFunction
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.registry import OPERATIONS
@@ -54,7 +55,8 @@ class Recorder:
     def record(self, inputs: Mapping[str, Tensor], only: set[str] | None) -> Recording:
         """Return the recording on the given inputs. A mistake carries what was recorded before it."""
         try:
-            return self._whole(inputs, only)
+            with computing_in(self.parameters.dtype):
+                return self._whole(inputs, only)
         except ModelError as error:
             error.recorded = self._unfinished(error)
             raise

@@ -18,6 +18,7 @@ from tinygraph.graph.composite import Composite
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
+from tinygraph.ops.elementwise import identity
 from tinygraph.ops.exponential import sqrt
 from tinygraph.ops.floating import narrowed, widened
 from tinygraph.ops.reduction import mean
@@ -168,9 +169,9 @@ class RunningMean(_Running):
 class RunningVariance(_Running):
     """The next running variance of each channel, as ``running_mean``; of the batch it takes the unbiased estimate.
 
-    With ``correction=0`` it takes the variance itself, as ONNX does; of a single number that is taken in any case, 0.
-    Source: Ioffe and Szegedy, 2015, algorithm 2. Raises ``ShapeError``, and ``AttributeValueError`` for a momentum outside
-    0..1.
+    With ``correction=0`` it takes the variance itself, as ONNX does. A batch of one number for each channel has no
+    variance and changes nothing. Source: Ioffe and Szegedy, 2015, algorithm 2. Raises ``ShapeError``, and
+    ``AttributeValueError`` for a momentum outside 0..1.
 
     >>> import tinygraph as tg
     >>> tg.running_variance(np.ones(1), np.array([[1.0], [3.0]]))
@@ -185,6 +186,8 @@ class RunningVariance(_Running):
     def forward(self, old: Value, x: Value) -> Value:
         axes = _around_channels(x)
         count = math.prod(x.shape[axis] for axis in axes)
+        if count == 1:
+            return identity(old)
         return self.moved(old, variance(widened(x), axis=axes, correction=min(self.correction, max(count - 1, 0))))
 
 
