@@ -122,7 +122,7 @@ MISTAKES = {
     "net.toml:15:60: 'meen' is not defined; did you mean 'mean'?": ("running_mean(mean, Z)", "running_mean(meen, Z)"),
     "the next value of state 'mean' must be float32 (4,); found float32 ()": ("running_mean(mean, Z)", "mean[0]"),
     "the next value of state 'mean' must be float32 (4,); found 1.5": ("running_mean(mean, Z)", "1.5"),
-    "the next value of state 'key' must be int64 (); found float64 ()": ("key + 1", "key + 0.5"),
+    "the next value of state 'key' must be int64 (); found float32 ()": ("key + 1", "key + 0.5"),
     "net.toml:15: not an expression: 'running_mean('": ("running_mean(mean, Z)", "running_mean("),
     "state 'key': next must be the expression of its value": ('"key + 1"', "1"),
     "[state.key] has no key 'nxt'; did you mean 'next'?": ('next = "key + 1"', 'nxt = "key + 1"'),
