@@ -119,3 +119,22 @@ def test_a_mean_over_samples_is_evaluated_in_batches(monkeypatch):
     monkeypatch.setattr(made, "plan_for", lambda count: sizes.append(count) or plan_for(count))
     tg.evaluate(made, (x(), x()[:, :2]))
     assert sizes == [256, 256, 88]
+
+
+def test_an_input_without_samples_does_not_say_how_many_there_are():
+    made = tg.Model(
+        {"scale": {"shape": [3], "batched": False}, "x": [3], "y": [2]},
+        {"W": {"shape": [3, 2], "init": "normal"}},
+        "p = (x * scale) @ W\ncost = mse(p, y)",
+        "p",
+        "cost",
+    )
+    feeds = {"scale": np.arange(3.0), "x": x(5), "y": x(5)[:, :2]}
+    wanted = tg.run(made.graph(5), feeds)
+    for found, right in zip(tg.compile(made, 8)(feeds), wanted, strict=True):
+        np.testing.assert_allclose(found, right, rtol=1e-5)
+    assert made.compile_step(tg.SGD(0.1), 8)(feeds)[1] == pytest.approx(float(wanted[1]), rel=1e-5)
+    many = made.predict({"scale": feeds["scale"], "x": x()})
+    np.testing.assert_allclose(
+        many, tg.run(made.record(COUNT).output, {"scale": feeds["scale"], "x": x()})[0], rtol=1e-5
+    )

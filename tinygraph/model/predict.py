@@ -44,6 +44,23 @@ def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compil
     return outputs[0] if axis is None else np.concatenate(outputs, axis)
 
 
+def samples_in(model: Model, feeds: Mapping[Any, Any]) -> int | None:
+    """Return how many samples are fed, by the first input that holds samples; ``None`` where none does.
+
+    >>> import tinygraph as tg
+    >>> samples_in(tg.load_model("xor"), {"x": [[0.0, 1.0], [1.0, 1.0]]})
+    2
+    """
+    for name, declared in model.inputs.items():
+        try:
+            shape = np.shape(feeds[name]) if declared.batched and name in feeds else ()
+        except ValueError:
+            shape = ()
+        if shape and shape[0]:
+            return int(shape[0])
+    return None
+
+
 def _joined_axis(model: Model, total: int, batch_size: int) -> int | None:
     """Return the axis along which outputs of batches are joined, or ``None`` where the samples are evaluated together."""
     if total <= batch_size:

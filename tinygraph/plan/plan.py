@@ -13,6 +13,7 @@ from tinygraph.graph.attributes import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
+from tinygraph.model.predict import samples_in
 from tinygraph.plan.compiled import Compiled, Values
 from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
@@ -112,7 +113,7 @@ class Plan:
 
     def _for(self, feeds: Mapping[Any, Any]) -> tuple[Graph, Compiled]:
         """Return the graph for the number of samples that are fed, and its program."""
-        count = self._count(feeds)
+        count = None if self._model is None or not isinstance(feeds, Mapping) else samples_in(self._model, feeds)
         if self._model is None or count is None or count == self.batch_size:
             return self.graph, self._own
         if count not in self._others:
@@ -121,16 +122,6 @@ class Plan:
             if len(self._others) > _MOST_SIZES:
                 del self._others[next(iter(self._others))]
         return self._others[count]
-
-    def _count(self, feeds: Mapping[Any, Any]) -> int | None:
-        for name in self._model.inputs if self._model is not None and isinstance(feeds, Mapping) else ():
-            try:
-                shape = np.shape(feeds[name]) if name in feeds else ()
-            except ValueError:
-                shape = ()
-            if shape and shape[0]:
-                return int(shape[0])
-        return None
 
     @property
     def schedule(self) -> Schedule:

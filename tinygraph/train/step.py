@@ -16,6 +16,7 @@ from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
+from tinygraph.model.predict import samples_in
 from tinygraph.plan.compiled import Compiled
 from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
@@ -285,7 +286,7 @@ class CompiledStep:
         """Do a step. Raises ``FeedError`` for what does not fit the inputs, and ``TrainingError`` for the state of another
         optimizer, and for a value that is not finite anywhere, with the first node that has one; nothing has moved then."""
         feeds = self._known(feeds)
-        recorded, compiled = self._for(self._count(feeds))
+        recorded, compiled = self._for(samples_in(self.model, feeds) or self.batch_size)
         state = self.state if state is None else state
         bound = recorded.bound(feeds, state, self.optimizer)
         done: list[tuple[Array, float]] = []
@@ -299,14 +300,6 @@ class CompiledStep:
             with np.errstate(all="ignore"):
                 return recorded.finish(run(recorded.graph, bound), bound, state)
         return done[0]
-
-    def _count(self, feeds: Mapping[str, Any]) -> int:
-        for name in self.model.inputs:
-            if name in feeds:
-                shape = np.shape(feeds[name])
-                if shape and shape[0]:
-                    return int(shape[0])
-        return self.batch_size
 
     def _known(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         if not isinstance(feeds, Mapping):
