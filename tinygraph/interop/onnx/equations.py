@@ -107,7 +107,11 @@ class _Writer:
             return self._constant([node.value for node in nodes], number)
         name = leaf.name or ""
         weight = self.imported.weights.get(name) if leaf.kind != "input" else None
-        label = name if weight is None or weight.reader is None else self.labels.of_weight(name, weight.reader)
+        label = (
+            name
+            if weight is None or weight.reader is None
+            else self.labels.of_weight(name, weight.reader, weight.copied)
+        )
         copy = Tensor("input", None, (), None, leaf.shape, leaf.dtype, self.names.new(label))
         assert copy.name is not None
         self.written.leaves[copy] = name

@@ -2,60 +2,33 @@
 
 from __future__ import annotations
 
+import itertools
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import OnnxError, TinygraphError, listing, nearest
-from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.branches import branches, chosen, names_read, nodes_in
 from tinygraph.interop.onnx.functions import body_of, is_defined
-from tinygraph.interop.onnx.names import Reader, is_invented_number
-from tinygraph.interop.onnx.node import MOST_STEPS, Node, Parts, Value
+from tinygraph.interop.onnx.names import Reader
+from tinygraph.interop.onnx.node import MOST_STEPS, Node, Parts, Value, how_to_fix
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
+from tinygraph.interop.onnx.roles import TRUTHS
 from tinygraph.interop.onnx.table import OPERATORS
 from tinygraph.interop.onnx.tensors import REAL, Array, array_of
+from tinygraph.interop.onnx.weight import Weight
 from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
-from tinygraph.ops.shape import reshape
 
 _DOMAINS = ("", "ai.onnx")
 # What a file that tinygraph wrote says of itself: the arrays that are not learned.
 STATE = "tinygraph.state"
 # What these say of a weight is known, or is the weight again; what is true of an array has no gradient, as of a mask.
-_TRUTHS = frozenset({"Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual"})
-_OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"}) | _TRUTHS
-# Inputs of more elements are data.
-_FEW = 16
-
-
-@dataclass
-class Weight:
-    """An array of real numbers that computation on data may meet; it is then a parameter, in the shape first asked for.
-
-    Running statistics are state instead: they follow the batches of ``follows`` in training, by ``statistic`` and ``momentum``.
-    """
-
-    name: str
-    array: Array
-    tensor: Tensor | None = None
-    reader: Reader | None = None
-    follows: Tensor | None = None
-    statistic: str = ""
-    momentum: float = 0.1
-
-    def recorded(self, columns: int = 0, kind: Literal["parameter", "state"] = "parameter") -> Tensor:
-        """Return the parameter; where it holds a number for each channel, with an axis for each axis of an image."""
-        column = columns > 0 and self.array.ndim == 1
-        shape = (self.array.shape[0],) + (1,) * columns if column else self.array.shape
-        if self.tensor is None:
-            self.array = self.array.reshape(shape)
-            self.tensor = Tensor(kind, None, (), None, shape, self.array.dtype, self.name)
-        tensor: Tensor = self.tensor if self.tensor.shape == shape else reshape(self.tensor, shape)
-        return tensor
+_OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"}) | TRUTHS
 
 
 @dataclass
@@ -181,6 +154,8 @@ class Importer:
         # In files of tinygraph's own, results that had no name in the model need none again.
         self._unnamed = UNNAMED if file.proto.producer_name == PRODUCER else "\0"
         self._steps = MOST_STEPS
+        # The data that is computed with each weight, by the operators that do so.
+        self._beside: dict[str, set[tuple[str, str]]] = defaultdict(set)
 
     def outputs(self, names: Iterable[str], nodes: Iterable[Node]) -> Imported:
         """Return outputs by name, computed where they do not depend on data and recorded where they do."""
@@ -203,10 +178,13 @@ class Importer:
         for tensor in self.file.proto.graph.initializer:
             if tensor.name in needed and tensor.name not in self.values:
                 self._read(tensor.name, self.file.array(tensor, self._typed), tensor.name in kept)
+        for name, other in self.file.roles.transposed.items():
+            if name in self.weights and other in self.weights:
+                self.weights[name].transposed = self.weights[other]
 
     def _read(self, name: str, array: Array, kept: bool = False) -> None:
         """Note an array of the file; ``kept`` is one that is not learned."""
-        self._keep(name, array, weight=not (kept or is_invented_number(name, array.size) or _is_mask(array)))
+        self._keep(name, array, weight=not kept and self.file.roles.is_learned(name, array))
 
     def _typed(self, array: Array) -> Array:
         if self.dtype is None or array.dtype not in REAL or array.dtype == self.dtype:
@@ -244,7 +222,10 @@ class Importer:
         if node.opset < operator.since:
             node.fail(f"it is understood from operator set {operator.since} on")
         if node.op_type == "Identity" or (node.op_type == "Dropout" and len(node.outputs) == 1):
-            self._keep(node.outputs[0], self._called(node, operator.rule, given), weight=False)
+            value = self._called(node, operator.rule, given)
+            if isinstance(value, Weight) and self.file.roles.splits(node.proto):
+                value = self.weights[node.outputs[0]] = Weight(node.outputs[0], value.array)
+            self._keep(node.outputs[0], value, weight=False)
             return
         arrays = [x.array if isinstance(x, Weight) else x for x in given]
         tensors = [x for x in each_of(given) if isinstance(x, Tensor)]
@@ -268,7 +249,7 @@ class Importer:
         self.names |= {x: (node.result, name) for x, name in node.called.items() if x not in self.names}
         for name, value in zip(node.outputs, results, strict=False):
             if name:
-                self._keep(name, value, weight=_makes_weights(node, given, value))
+                self._keep(name, value, weight=self._makes_weights(node, given, name, value))
 
     def _branch(self, node: Node, condition: Value) -> None:
         """Compute the branch that a condition chooses, as if its nodes stood in the place of the node."""
@@ -294,10 +275,11 @@ class Importer:
         operands = []
         for place, x in enumerate(given):
             if isinstance(x, Weight):
-                known = place in operator.constants
-                columns = images if place in operator.columns else 0
-                state = place in operator.state and x.tensor is None
+                known, state = place in operator.constants, place in operator.state
+                if not known:
+                    x = given[place] = self._owned(node, x, place, state)
                 x.reader = x.reader or Reader(node.result, node.op_type, place)
+                columns = images if place in operator.columns else 0
                 x = x.array if known else x.recorded(columns, "state" if state else "parameter")
             operands.append(x)
         for place, statistic in operator.state.items():
@@ -305,6 +287,24 @@ class Importer:
             if isinstance(weight, Weight) and weight.tensor is not None and weight.tensor.kind == "state":
                 self._let_follow(node, weight, operands[0], statistic)
         return operands
+
+    def _owned(self, node: Node, weight: Weight, place: int, state: bool) -> Weight:
+        """Return the parameter that a node reads, one of those that an exporter may have merged into an array.
+
+        A node that reads what another of the same owner reads too, with the same array, is another layer beside it.
+        """
+        key = self.file.roles.owner(weight.name, weight.array.reshape(weight.shape), node.proto, place, state)
+        if key is None:
+            return self._noted(weight.owned(None))
+        data = next((name for name in node.inputs if name and self.values[name] is not weight), node.result)
+        owned = (weight.owned((key, count)) for count in itertools.count())
+        found = next(each for each in owned if (data, node.op_type) not in self._beside[each.name])
+        self._beside[found.name].add((data, node.op_type))
+        return self._noted(found)
+
+    def _noted(self, weight: Weight) -> Weight:
+        self.weights[weight.name] = weight
+        return weight
 
     def _let_follow(self, node: Node, weight: Weight, x: Value, statistic: str) -> None:
         """Note what running statistics are of; those of two tensors follow neither."""
@@ -322,6 +322,20 @@ class Importer:
         node.folded = (arrays, found)
         return found
 
+    def _makes_weights(self, node: Node, given: list[Value], name: str, value: Value) -> bool:
+        """Whether what a node computes without data is learned, and not a part of how the model computes.
+
+        That is so of weights in another dtype, of those that were kept as whole numbers, and of arrays that a file fills with
+        one number for want of the true ones; zeros and ones are masks and the like.
+        """
+        if node.op_type in ("Cast", "CastLike"):
+            return isinstance(given[0], Weight)
+        if node.op_type == "DequantizeLinear":
+            return True
+        if node.op_type == "Constant":
+            return self.file.roles.is_learned(name, value, constant=True)
+        return node.op_type == "ConstantOfShape" and value.size > 0 and value.flat[0] not in (0, 1)
+
     def _called(self, node: Node, rule: Callable[..., Any], operands: list[Value]) -> Any:
         node.real, node.any_batch = self.dtype, self.any_batch
         node.called = {}
@@ -329,11 +343,11 @@ class Importer:
             with np.errstate(all="ignore"):
                 return rule(node, *operands)
         except OnnxError as error:
-            raise OnnxError(f"{error}{_fixable(node, operands)}") from None
+            raise OnnxError(f"{error}{how_to_fix(operands, OPERATORS[node.op_type].constants)}") from None
         except TinygraphError as error:
-            node.fail(f"{error}{_fixable(node, operands)}")
+            node.fail(f"{error}{how_to_fix(operands, OPERATORS[node.op_type].constants)}")
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError) as error:
-            hint = _fixable(node, operands)
+            hint = how_to_fix(operands, OPERATORS[node.op_type].constants)
             node.fail(
                 f"it must be known when the file is opened{hint}"
                 if hint
@@ -344,37 +358,7 @@ class Importer:
         return value.recorded() if isinstance(value, Weight) else value
 
 
-def _fixable(node: Node, operands: Iterable[Value]) -> str:
-    """Return how to give a value to inputs of the file that say how a node computes, and not what."""
-    places = OPERATORS[node.op_type].constants
-    asked = [x for place, x in enumerate(operands) if place in places and isinstance(x, Tensor)]
-    names = [name for name, x in Graph(asked).inputs.items() if x.size <= _FEW] if asked else []
-    if not names:
-        return ""
-    values = ", ".join(f"{name!r}: ..." for name in names)
-    options = " ".join(f"--value {name}=..." for name in names)
-    return f"; fix the input with values={{{values}}} or {options}"
-
-
 def each_of(values: Iterable[Value]) -> Iterator[Value]:
     """Yield values, and for a sequence those in it."""
     for value in values:
         yield from value.items if isinstance(value, Parts) else (value,)
-
-
-def _is_mask(array: Array) -> bool:
-    """Whether an array holds infinity, as what hides places from an attention does, and no weight."""
-    return array.dtype.kind == "f" and bool(np.isinf(array if any(array.strides) else array.flat[:1]).any())
-
-
-def _makes_weights(node: Node, given: list[Value], value: Value) -> bool:
-    """Whether what a node computes without data is learned, and not a part of how the model computes.
-
-    That is so of weights in another dtype, of those that were kept as whole numbers, and of arrays that a file fills with
-    one number for want of the true ones; zeros and ones are masks and the like.
-    """
-    if node.op_type in ("Cast", "CastLike"):
-        return isinstance(given[0], Weight)
-    if node.op_type == "DequantizeLinear":
-        return True
-    return node.op_type == "ConstantOfShape" and value.size > 0 and value.flat[0] not in (0, 1)

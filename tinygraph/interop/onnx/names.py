@@ -15,6 +15,8 @@ from tinygraph.graph.registry import OPERATIONS
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _INVENTED = re.compile(r"(onnx::\w+|val|_v)_\d+|\d+")
 _ROLES = {
+    "BatchNormalization": {1: "weight", 2: "bias", 3: "running_mean", 4: "running_var"},
+    **{f"{name}Normalization": {1: "weight", 2: "bias"} for name in ("Group", "Instance", "Layer")},
     "Add": {0: "bias", 1: "bias"},
     "Conv": {1: "weight", 2: "bias"},
     "ConvTranspose": {1: "weight", 2: "bias"},
@@ -83,12 +85,16 @@ class Labels:
             return f"{place.module or place.what}.{inner}"
         return place.module if place.module and self._counts[place.module] == 1 else f"{place.module}.{place.what}"
 
-    def of_weight(self, name: str, reader: Reader) -> str:
-        """Return what a weight is called: where its own name says nothing, by the node that reads it."""
+    def of_weight(self, name: str, reader: Reader, copied: bool = False) -> str:
+        """Return what a weight is called: where its own name says nothing, by the node that reads it.
+
+        That of a weight that is ``copied`` is another weight's.
+        """
         place = self._places.get(reader.value)
-        if place is None or not _INVENTED.fullmatch(name):
+        if not copied and (place is None or not _INVENTED.fullmatch(name)):
             return name
-        return f"{place.module}.{_ROLES.get(reader.operator, {}).get(reader.place, 'weight')}"
+        module = reader.value if place is None else place.module
+        return f"{module}.{_ROLES.get(reader.operator, {}).get(reader.place, 'weight')}"
 
 
 class Reader(NamedTuple):
@@ -99,13 +105,23 @@ class Reader(NamedTuple):
     place: int
 
 
-def is_invented_number(name: str, size: int) -> bool:
-    """Whether an array is a number of PyTorch's newer exporter, such as the 2 in ``x / 2``, and no weight.
+def is_invented(name: str) -> bool:
+    """Whether a name is one that PyTorch's exporters invent for want of one.
 
-    >>> is_invented_number("val_7", 1), is_invented_number("fc.bias", 1)
-    (True, False)
+    >>> is_invented("onnx::MatMul_12"), is_invented("val_7"), is_invented("fc.weight")
+    (True, True, False)
     """
-    return size == 1 and re.fullmatch(r"val_\d+", name) is not None
+    return _INVENTED.fullmatch(name) is not None
+
+
+def is_scoped(node: Any) -> bool:
+    """Whether a node says in which modules it lies, as PyTorch's newer exporter does."""
+    return any(entry.key == _SCOPES for entry in node.metadata_props)
+
+
+def module_of(node: Any) -> str:
+    """Return the path of the module that a node lies in, or nothing where the file does not say it."""
+    return next((place.module for _, place in _places(node)), "")
 
 
 def _places(node: Any) -> Iterable[tuple[str, Place]]:

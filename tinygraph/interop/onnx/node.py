@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from tinygraph.errors import OnnxError
 from tinygraph.graph.budget import current
+from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of
@@ -26,6 +27,8 @@ Rule: TypeAlias = Callable[..., Any]
 
 # A few bytes of a file could ask for any number of steps, and more than this are no equations that anyone reads.
 MOST_STEPS = 1000
+# Inputs of more elements are data.
+_FEW = 16
 
 
 @dataclass(frozen=True)
@@ -188,3 +191,14 @@ class Node:
 def is_constant(x: Value) -> bool:
     """Whether a value is known when the graph is recorded."""
     return not isinstance(x, Tensor)
+
+
+def how_to_fix(operands: Iterable[Value], places: Collection[int]) -> str:
+    """Return how to give a value to inputs of the file that say how something is computed: those that ``places`` depend on."""
+    asked = [x for place, x in enumerate(operands) if place in places and isinstance(x, Tensor)]
+    names = [name for name, x in Graph(asked).inputs.items() if x.size <= _FEW] if asked else []
+    if not names:
+        return ""
+    values = ", ".join(f"{name!r}: ..." for name in names)
+    options = " ".join(f"--value {name}=..." for name in names)
+    return f"; fix the input with values={{{values}}} or {options}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +15,7 @@ from tinygraph.errors import OnnxError, listing
 from tinygraph.files import as_path, open_plain
 from tinygraph.graph.budget import current
 from tinygraph.interop.onnx.package import package
+from tinygraph.interop.onnx.roles import Roles
 from tinygraph.interop.onnx.tensors import Array, array_of, dtype_of
 
 # The newest operator set that the table of operators was written against.
@@ -34,6 +36,11 @@ class File:
     folder: Path | None
     opset: int
     arrays: dict[str, Array] = field(default_factory=dict)
+
+    @cached_property
+    def roles(self) -> Roles:
+        """What the arrays are for."""
+        return Roles(self.proto)
 
     def array(self, tensor: Any, typed: Callable[[Array], Array]) -> Array:
         """Return an initializer as an array in the dtype that ``typed`` gives it, read once."""

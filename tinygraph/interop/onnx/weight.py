@@ -1,0 +1,56 @@
+"""A weight of an ONNX file: an array, and the parameter or state that computation on data makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tinygraph.graph.tensor import Tensor
+from tinygraph.interop.onnx.names import Reader
+from tinygraph.interop.onnx.tensors import Array
+from tinygraph.ops.shape import reshape, transpose
+
+
+@dataclass
+class Weight:
+    """An array of real numbers that computation on data may meet; it is then a parameter, in the shape first asked for.
+
+    Running statistics are state instead: they follow the batches of ``follows`` in training, by ``statistic`` and ``momentum``.
+    ``owners`` are the parameters that an exporter merged into one array, of which this is the first; the others are ``copied``.
+    ``transposed`` is the weight that this one is the transpose of.
+    """
+
+    name: str
+    array: Array
+    tensor: Tensor | None = None
+    reader: Reader | None = None
+    follows: Tensor | None = None
+    statistic: str = ""
+    momentum: float = 0.1
+    copied: bool = False
+    transposed: Weight | None = None
+    owners: dict[Any, Weight] = field(default_factory=dict)
+
+    def owned(self, key: Any) -> Weight:
+        """Return the parameter that is known by ``key`` among those that were merged."""
+        if key not in self.owners:
+            name = f"{self.name}#{len(self.owners)}"
+            self.owners[key] = Weight(name, self.array.reshape(self.shape), copied=True) if self.owners else self
+        return self.owners[key]
+
+    def __post_init__(self) -> None:
+        """Keep the shape that the file gives the array."""
+        self.shape = self.array.shape
+
+    def recorded(self, columns: int = 0, kind: Literal["parameter", "state"] = "parameter") -> Tensor:
+        """Return the parameter; where it holds a number for each channel, with an axis for each axis of an image."""
+        if self.transposed is not None:
+            turned: Tensor = transpose(self.transposed.recorded())
+            return turned
+        column = columns > 0 and self.array.ndim == 1
+        shape = (self.array.shape[0],) + (1,) * columns if column else self.array.shape
+        if self.tensor is None:
+            self.array = self.array.reshape(shape)
+            self.tensor = Tensor(kind, None, (), None, shape, self.array.dtype, self.name)
+        tensor: Tensor = self.tensor if self.tensor.shape == shape else reshape(self.tensor, shape)
+        return tensor
