@@ -362,7 +362,7 @@ XOR_MISTAKES = {
     "one number": (3.0, Y, "x has shape (); the model's input 'x' expects (N, 2)"),
     "wrong width": (np.zeros((4, 3)), Y, "x has shape (4, 3); the model's input 'x' expects (4, 2)"),
     "fits reshaped": (np.zeros((4, 1, 2)), Y, "x.reshape(-1, 2) would fit"),
-    "one sample": (np.zeros(2), Y, "(for a single sample, x[np.newaxis])"),
+    "one sample": (np.zeros(2), Y, "(for a single sample write x[None])"),
     "flat labels": (X, np.zeros(4), "y has shape (4,); the model's input 'y' expects (4, 1)"),
     "NaN": (NAN, Y, "x is not finite in 1 of 8 elements, the first, nan, at index (2, 1)"),
     "infinite": (INFINITE, Y, "the first, -inf, at index (1, 0)"),
@@ -423,8 +423,13 @@ LAYOUTS = {
     "height and width": ((3, 8, 6), (60, 3, 6, 8), "np.transpose, not reshape"),
     "no channels": ((1, 8, 8), (60, 8, 8), "x.reshape(-1, 1, 8, 8) would fit"),
     "flat": ((1, 8, 8), (60, 64), "x.reshape(-1, 1, 8, 8) would fit"),
+    "flat, of three channels": (
+        (3, 8, 8),
+        (60, 192),
+        "x.reshape(-1, 3, 8, 8) would fit if it was flattened from this order",
+    ),
     "to be flat": ((64,), (60, 8, 8), "x.reshape(-1, 64) would fit"),
-    "one image": ((3, 8, 8), (3, 8, 8), "for a single sample, x[np.newaxis]"),
+    "one image": ((3, 8, 8), (3, 8, 8), "for a single sample write x[None]"),
     "other groups of axes": ((4, 6), (60, 8, 3), None),
     "another size": ((3, 8, 8), (60, 9, 8, 3), None),
 }
@@ -436,10 +441,14 @@ def test_the_hint_about_a_shape_keeps_each_value_in_its_place(layout):
     model = Model(inputs={"x": list(wanted)}, parameters={}, equations="y = relu(x)", output="y")
     with pytest.raises(tg.DataError, match=r"x has shape") as error:
         feeds_of(model, np.zeros(found), None)
+    with pytest.raises(tg.DataError, match="found shape") as predicting:
+        model.predict(np.zeros(found))
     if hint is None:
         assert str(error.value).endswith("one row for each sample")
+        assert str(predicting.value).endswith(f"found shape {found}")
     else:
         assert hint in str(error.value)
+        assert hint in str(predicting.value)
 
 
 def test_numbers_of_classes_for_one_hot_rows():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Mapping
 from typing import Any, cast
@@ -12,7 +13,7 @@ from tinygraph.errors import DataError, DTypeError, ShapeError, UnknownNameError
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
-from tinygraph.model.declaration import Declaration
+from tinygraph.model.declaration import Declaration, Input
 from tinygraph.model.recording import Recording
 
 
@@ -21,8 +22,9 @@ def fitted(declaration: Declaration, name: str, value: Any) -> Array:
     array, declared = numeric_array(value, f"input {name!r}"), declaration.inputs[name]
     what = f"input {name!r} of model {declaration.name!r}"
     if not declared.fits(array.shape):
-        one = "; for a single sample write x[None]" if array.shape == declared.shape and declared.batched else ""
-        raise DataError(f"{what} takes {batch_shape_text(declaration, name)}; found shape {array.shape}{one}")
+        hint = shape_hint(name, array, declared) if declared.batched else None
+        message = f"{what} takes {batch_shape_text(declaration, name)}; found shape {array.shape}"
+        raise DataError(f"{message}; {hint}" if hint else message)
     return cast_array(array, declared.dtype, what)
 
 
@@ -67,6 +69,49 @@ def _leaf(declaration: Declaration, name: str, value: Any) -> Tensor:
     if not np.can_cast(value.dtype, declared.dtype, "same_kind"):
         raise DTypeError(f"{value.describe()} holds {value.dtype}; input {name!r} takes {declared.dtype}")
     return cast(Tensor, OPERATIONS["cast"](value, declared.dtype.name))
+
+
+def shape_hint(what: str, array: Array, expected: Input, label: bool = False) -> str | None:
+    """Return what would bring an array into the shape of an input without mixing up its elements, in words.
+
+    >>> shape_hint("x", np.zeros((60, 8, 8, 3)), Input((3, 8, 8), np.dtype("float32")))
+    'for channels in the last axis, np.moveaxis(x, -1, 1)'
+    """
+    found, wanted = array.shape[1:], expected.shape
+    if not array.ndim:
+        return None
+    if len(found) == len(wanted) > 1 and found == (*wanted[1:], wanted[0]):
+        return f"for channels in the last axis, np.moveaxis({what}, -1, 1)"
+    if len(found) > 1 and len(wanted) > 1 and sorted(_without_ones(found)) == sorted(_without_ones(wanted)):
+        if _without_ones(found) != _without_ones(wanted):
+            return "the axes are in another order: np.transpose, not reshape, would keep each value in its place"
+    elif wanted == () and len(found) == 1 and found[0] > 1 and _one_hot(array):
+        return f"for one-hot labels, {what}.argmax(axis=1)"
+    elif label and len(wanted) == 1 and wanted[0] > 1 and found in ((), (1,)) and array.dtype.kind in "biu":
+        return f"for class numbers, one-hot rows: np.eye({wanted[0]})[{what}{'.ravel()' if found else ''}]"
+    elif wanted == () and array.size == array.shape[0]:
+        return f"{what}.ravel()"
+    if array.shape == wanted:
+        return f"for a single sample write {what}[None]"
+    if _flattened(found, wanted):
+        # Flat pixels of several channels may have been flattened with the channels last.
+        order = " if it was flattened from this order" if len(_without_ones(found)) == 1 < len(_without_ones(wanted)) - 1 else ""
+        return f"{what}.reshape({', '.join(map(str, (-1, *wanted)))}) would fit{order}"
+    return None
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple(size for size in shape if size != 1)
+
+
+def _flattened(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether one shape is the other with all axes in one, or with axes of size one put in or left out."""
+    found, wanted = _without_ones(found), _without_ones(wanted)
+    return found == wanted or (math.prod(found) == math.prod(wanted) and min(len(found), len(wanted)) == 1)
+
+
+def _one_hot(array: Array) -> bool:
+    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
 
 
 # Of pixels in 0 to 255, some are above this; small whole numbers that are no pixels seldom are.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from tinygraph.errors import DataError, DTypeError, ShapeError, listing, nearest
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
-from tinygraph.model.values import warn_unscaled
+from tinygraph.model.values import shape_hint, warn_unscaled
 from tinygraph.train.labels import check_labels
 
 if TYPE_CHECKING:
@@ -85,43 +84,8 @@ def _shape_message(what: str, array: Array, name: str, expected: Input, label: b
     count = array.shape[0] if array.ndim else "N"
     wanted = ", ".join(map(str, (count, *expected.shape))) + ("" if expected.shape else ",")
     message = f"{what} has shape {array.shape}; the model's input {name!r} expects ({wanted}), one row for each sample"
-    hint = _hint(what, array, expected, label)
+    hint = shape_hint(what, array, expected, label)
     return f"{message} ({hint})" if hint else message
-
-
-def _hint(what: str, array: Array, expected: Input, label: bool) -> str | None:
-    """Return what would bring an array into the shape of an input without mixing up its elements, in words."""
-    found, wanted = array.shape[1:], expected.shape
-    if len(found) == len(wanted) > 1 and found == (*wanted[1:], wanted[0]):
-        return f"for channels in the last axis, np.moveaxis({what}, -1, 1)"
-    if len(found) > 1 and len(wanted) > 1 and sorted(_without_ones(found)) == sorted(_without_ones(wanted)):
-        if _without_ones(found) != _without_ones(wanted):
-            return "the axes are in another order: np.transpose, not reshape, would keep each value in its place"
-    elif wanted == () and len(found) == 1 and found[0] > 1 and _one_hot(array):
-        return f"for one-hot labels, {what}.argmax(axis=1)"
-    elif label and len(wanted) == 1 and wanted[0] > 1 and found in ((), (1,)) and array.dtype.kind in "biu":
-        return f"for class numbers, one-hot rows: np.eye({wanted[0]})[{what}{'.ravel()' if found else ''}]"
-    elif wanted == () and array.size == array.shape[0]:
-        return f"{what}.ravel()"
-    if array.shape == wanted:
-        return f"for a single sample, {what}[np.newaxis]"
-    if _flattened(found, wanted):
-        return f"{what}.reshape({', '.join(map(str, (-1, *wanted)))}) would fit"
-    return None
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)
-
-
-def _flattened(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether one shape is the other with all axes in one, or with axes of size one put in or left out."""
-    found, wanted = _without_ones(found), _without_ones(wanted)
-    return found == wanted or (math.prod(found) == math.prod(wanted) and min(len(found), len(wanted)) == 1)
-
-
-def _one_hot(array: Array) -> bool:
-    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
 
 
 def check_finite(what: str, array: Array, where: str = "") -> None:
