@@ -288,3 +288,10 @@ def test_predictions_out_of_range_are_refused_beside_nan_too():
     a = tg.input("a", (2,), "float64")
     with pytest.raises(tg.DataError, match="between 0 and 1"):
         tg.run(tg.bce(a, np.array([1.0, 0.0])), {"a": np.array([np.nan, 1.5])})
+
+
+def test_operations_that_differ_in_the_sign_of_zero_are_not_one():
+    x = tg.input("x", (2,))
+    outputs = [1 / tg.pad(x, 1, zero) > 0 for zero in (0.0, -0.0)]
+    agrees(outputs, {"x": np.ones(2)})
+    assert [y.tolist() for y in tg.compile(outputs)({"x": np.ones(2)})] == [[True] * 4, [False, True, True, False]]

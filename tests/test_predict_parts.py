@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import tinygraph as tg
+from tinygraph.cli import main
 from tinygraph.model.predict import in_parts
 
 COUNT, FEATURES = 600, 3
@@ -138,3 +140,42 @@ def test_an_input_without_samples_does_not_say_how_many_there_are():
     np.testing.assert_allclose(
         many, tg.run(made.record(COUNT).output, {"scale": feeds["scale"], "x": x()})[0], rtol=1e-5
     )
+
+
+TOGETHER = """
+[inputs]
+x = [64]
+y = {{ shape = [], dtype = "int64" }}
+[parameters]
+W = {{ shape = [64, 10], init = "normal" }}
+[model]
+equations = '''
+z = x @ W
+cost = cross_entropy(z, y)
+p = {}
+'''
+output = "p"
+loss = "cost"
+"""
+
+
+@pytest.mark.parametrize("equation", ["sum(z)", "mean(z, axis=0)", "transpose(z)"])
+def test_outputs_without_rows_on_the_command_line(equation, tmp_path):
+    def command(*more):
+        return CliRunner().invoke(main, ["predict", str(tmp_path / "m.toml"), *more])
+
+    made = tg.Model.from_toml(TOGETHER.format(equation))
+    made.save(tmp_path / "w.safetensors")
+    (tmp_path / "m.toml").write_text(TOGETHER.format(equation))
+    features = np.random.default_rng(0).standard_normal((300, 64)).astype("float32")
+    np.savez(tmp_path / "d.npz", x=features)
+    given = ["--weights", str(tmp_path / "w.safetensors"), "--data", str(tmp_path / "d.npz")]
+    done = command(*given, "--out", str(tmp_path / "o.npz"))
+    assert done.exit_code == 0, done.output
+    assert "no row for each sample" in done.output
+    (wanted,) = tg.run(made.record(300).output, {"x": features})
+    np.testing.assert_allclose(np.load(tmp_path / "o.npz")["output"], wanted, rtol=1e-4, atol=1e-4)
+    refused = command(*given, "--out", str(tmp_path / "o.csv"))
+    assert refused.exit_code != 0
+    assert "write it as .npz" in refused.output
+    assert not (tmp_path / "o.csv").exists()

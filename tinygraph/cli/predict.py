@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -13,6 +14,7 @@ from tinygraph.cli.outputs import SHOWN_ROWS, Outputs
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError
+from tinygraph.files import write_whole
 
 if TYPE_CHECKING:
     import numpy as np
@@ -62,6 +64,10 @@ def predict(
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
     x, y, numbers, which = samples(trained, source, part)
     output = trained.predict(x)
+    count = len(next(iter(x.values())) if isinstance(x, dict) else x)
+    if output.shape[:1] != (count,):
+        show_together(trained.output, output, which, out)
+        return
     rule = decision_rule(trained.record(trained.batch or 1))
     outputs = Outputs(trained.output, output, y, rule, numbers)
     say("\n".join(columns(outputs.shown(), right=True)))
@@ -72,6 +78,20 @@ def predict(
         say(f"accuracy {rule.right(output, y).mean():.4f} on {len(output)} samples")
     if out is not None:
         outputs.write(out)
+        say(f"wrote {out}")
+
+
+def show_together(name: str, output: Array, which: str, out: Path | None) -> None:
+    """Print, and write to a ``.npz``, an output that has no row for each sample. Raises ``DataError`` for a table."""
+    import numpy as np
+
+    if out is not None and out.suffix == ".csv":
+        raise DataError(f"--out: {name} has shape {output.shape} and no row for each sample; write it as .npz")
+    say(f"{name} of shape {output.shape}, with no row for each sample:\n{output}\n{which}")
+    if out is not None:
+        packed = io.BytesIO()
+        np.savez(packed, output=output)
+        write_whole(out, packed.getvalue())
         say(f"wrote {out}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -49,4 +50,6 @@ def _key(node: Node) -> Any:
         hash(node.op)
     except TypeError:
         return None
-    return type(node.op), node.op, node.inputs
+    # 0.0 == -0.0, but their quotients differ.
+    negative = [name for name, x in node.op.attributes().items() if isinstance(x, float) and math.copysign(1, x) < 0]
+    return type(node.op), node.op, tuple(negative), node.inputs
