@@ -1,5 +1,6 @@
 """Signals, closed pipes and full disks end the command line cleanly and lose nothing that was learned."""
 
+import contextlib
 import os
 import re
 import signal
@@ -36,6 +37,22 @@ loss = "cost"
 [training]
 data = "xor"
 epochs = 2
+"""
+FAILING = """
+import numpy as np
+import tinygraph as tg
+calls = []
+
+@tg.op
+def failing_tanh(x):
+    calls.append(x)
+    if len(calls) == 40:
+        raise ValueError("no more")
+    return np.tanh(x)
+
+@failing_tanh.vjp
+def failing_tanh_vjp(dy, y, x):
+    return dy * (1 - y * y)
 """
 SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"]
 posix = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
@@ -244,17 +261,31 @@ def test_a_device_that_becomes_full_keeps_what_was_learned(run, monkeypatch):
 
 
 @posix
-def test_a_terminal_that_closes_keeps_what_was_learned(tmp_path):
+@pytest.mark.parametrize("way", ["closed", "Ctrl-C", "Ctrl-C twice"])
+def test_a_terminal_keeps_what_was_learned(tmp_path, way):
+    """As users train: with a progress bar, in a terminal that may be closed at any time."""
     terminal, end = os.openpty()
     code = "import os, fcntl, termios; os.setsid(); fcntl.ioctl(1, termios.TIOCSCTTY, 0); "
     code += f"os.execv({sys.executable!r}, {[*PROGRAM, *LONG]!r})"
-    process = started([], tmp_path, [sys.executable, "-c", code], stdin=end, stdout=end, stderr=end)
+    streams = {"stdin": end, "stdout": end, "stderr": end}
+    process = started([], tmp_path, [sys.executable, "-c", code], **streams)
     os.close(end)
     shown = b""
     while b"epoch " not in shown:
         shown += os.read(terminal, 10000)
-    os.close(terminal)
-    assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    if way == "closed":
+        os.close(terminal)
+        assert process.wait(timeout=60) == 128 + signal.SIGHUP
+    else:
+        os.write(terminal, b"\x03" * (1 + (way == "Ctrl-C twice")))
+        with contextlib.suppress(OSError):
+            while more := os.read(terminal, 10000):
+                shown += more
+        os.close(terminal)
+        assert process.wait(timeout=60) == 130
+        assert b"Traceback" not in shown
+        # The cursor, which the bar hides, is shown again.
+        assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")
     assert kept(tmp_path / "o")
 
 
@@ -268,6 +299,16 @@ def test_a_loss_that_is_not_finite_keeps_what_was_learned(run):
     model.load("o/weights.safetensors")
     assert abs(model.parameters["W"].value).max() > 1e20
     assert len(Path("o/history.csv").read_text(encoding="utf-8").splitlines()) == 2
+
+
+def test_an_operation_that_fails_keeps_what_was_learned(run):
+    Path("ops.py").write_text(FAILING, encoding="utf-8")
+    text = load_model("xor").path.read_text(encoding="utf-8").replace("h = tanh(", "h = failing_tanh(")
+    Path("mine.toml").write_text(text, encoding="utf-8")
+    result = run("train", "mine.toml", "--ops", "ops.py", "--epochs", 50, "--out", "o")
+    assert (result.exit_code, "no more" in result.stderr + str(result.exception)) != (0, False)
+    assert "wrote weights.safetensors, history.csv" in result.stdout
+    assert kept(Path("o"))
 
 
 def test_the_history_of_a_training_that_diverged_is_kept():

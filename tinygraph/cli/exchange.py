@@ -27,6 +27,7 @@ def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> 
     from tinygraph.files import write_whole
     from tinygraph.interop.onnx.model import declared_in
     from tinygraph.interop.onnx.tables import model_text
+    from tinygraph.interruption import held
     from tinygraph.model import Model
 
     path = out or Path(f"{file_name(file.stem)}.toml")
@@ -37,8 +38,11 @@ def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> 
         refuse_to_replace(written, "-o names another file", force)
     declared = declared_in(file, **onnx)
     model = Model.from_tables(declared.tables, declared.values)
-    model.save(weights)
-    write_whole(path, model_text({**declared.tables, "weights": weights.name}).encode("utf-8"))
+    text = model_text({**declared.tables, "weights": weights.name})
+    with held():
+        # The weights of one model next to the equations of another would mislead.
+        model.save(weights)
+        write_whole(path, text.encode("utf-8"))
     parameters = sum(parameter.size for parameter in model.parameters.values())
     count = len(declared.tables["model"]["equations"].splitlines())
     say(f"wrote {path} ({count:,} equations) and {weights.name} ({parameters:,} parameters)")

@@ -31,7 +31,7 @@ from tinygraph.errors import TinygraphError, printable
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
-    from tinygraph.train import Data, History, Progress, TrainingDiverged, TrainingInterrupted
+    from tinygraph.train import Data, History, Progress
 
 
 @click.command(short_help="Train a model on data.")
@@ -64,7 +64,7 @@ def train(
 
     The results of an earlier training are kept: without --out, those of this one go into runs/NAME_2, and so on.
 
-    Ctrl-C stops early and keeps what was learned so far; so do SIGTERM, SIGHUP, a closed pipe and a loss that is not finite.
+    Ctrl-C stops early and keeps what was learned so far; so do SIGTERM, SIGHUP, a closed pipe, and an error in training.
     """
     from tinygraph.train import TrainingInterrupted, fit, load_data
     from tinygraph.train.arguments import as_optimizer
@@ -91,33 +91,36 @@ def train(
 
 def learn(
     fit: Callable[..., History], lost: list[OSError], until_saved: contextlib.ExitStack
-) -> tuple[History, TrainingInterrupted | TrainingDiverged | None]:
-    """Train; return the history, and what ended the training early.
+) -> tuple[History, BaseException | None]:
+    """Train; return the history, and the error that ended the training early.
 
     From the first step on a signal waits ``until_saved``. When standard output is lost, the training ends and ``lost``
-    gets the error. Raises what ended the training before the first step.
+    gets the error. Raises an error that came before the first step.
     """
-    from tinygraph.train import TrainingDiverged, TrainingInterrupted
+    from tinygraph.train import History
+
+    history, learned = History(), False
+
+    def report(progress: Progress) -> None:
+        nonlocal learned
+        if not learned:
+            until_saved.enter_context(interruption.held())
+            learned = True
+        if progress.row is not None:
+            history.rows.append(progress.row)
+        with put_off(lost):
+            show(progress)
+        if lost:
+            raise KeyboardInterrupt
 
     with reporter() as show:
-        learned = False
-
-        def report(progress: Progress) -> None:
-            nonlocal learned
-            if not learned:
-                until_saved.enter_context(interruption.held())
-                learned = True
-            with put_off(lost):
-                show(progress)
-            if lost:
-                raise KeyboardInterrupt
-
         try:
-            return fit(callback=report), None
-        except (TrainingInterrupted, TrainingDiverged) as stop:
+            fit(callback=report)
+        except (Exception, KeyboardInterrupt) as stop:
             if not learned:
                 raise
-            return stop.history, stop
+            return history, stop
+    return history, None
 
 
 @contextlib.contextmanager
