@@ -22,7 +22,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -208,9 +208,10 @@ def _same(path: Path, other: Path) -> bool:
     return other.is_file() and path.read_bytes() == other.read_bytes()
 
 
-def interrupt(count: int, seed: int, seconds: float = float("inf"), commands: Sequence[str] = CHOICES) -> list[Outcome]:
-    """Interrupt commands ``count`` times, or as often as ``seconds`` allow, and return the outcomes."""
-    outcomes: list[Outcome] = []
+def interrupt(
+    count: int, seed: int, seconds: float = float("inf"), commands: Sequence[str] = CHOICES
+) -> Iterator[Outcome]:
+    """Interrupt commands ``count`` times, or as often as ``seconds`` allow, and yield the outcomes."""
     # In the background of a shell, SIGINT would be ignored by this process and those that it starts.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
@@ -218,14 +219,14 @@ def interrupt(count: int, seed: int, seconds: float = float("inf"), commands: Se
             interruptions = Interruptions(Path(folder), seed, commands)
             interruptions.prepare()
             end = time.monotonic() + seconds
-            while len(outcomes) < count and time.monotonic() < end:
+            while count > 0 and time.monotonic() < end:
                 outcome = interruptions.one()
                 # A command that had ended already was not interrupted.
                 if outcome.end != "too late" or outcome.faults:
-                    outcomes.append(outcome)
+                    count -= 1
+                    yield outcome
     finally:
         signal.signal(signal.SIGINT, before)
-    return outcomes
 
 
 def summary(outcomes: list[Outcome]) -> str:
@@ -246,10 +247,11 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    outcomes = interrupt(options.count, options.seed)
-    for outcome in outcomes:
+    outcomes = []
+    for outcome in interrupt(options.count, options.seed):
+        outcomes.append(outcome)
         for fault in outcome.faults:
-            print(f"{outcome.command}, {outcome.kind} after {outcome.moment:.3f} s: {fault}")
+            print(f"{outcome.command}, {outcome.kind} after {outcome.moment:.3f} s: {fault}", flush=True)
     print(summary(outcomes))
     return int(any(outcome.faults for outcome in outcomes))
 

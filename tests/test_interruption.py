@@ -453,7 +453,7 @@ def test_a_disk_that_is_full_at_the_end_does_not_lose_what_was_learned(run, monk
 @posix
 def test_interruptions_at_random_moments(tmp_path):
     """A short part of ``python -m tests.interruptions``, which says what it looks at."""
-    outcomes = interrupt(15, seed=int(time.time()), seconds=12, commands=["train again"])
+    outcomes = list(interrupt(15, seed=int(time.time()), seconds=12, commands=["train again"]))
     assert outcomes
     assert [outcome for outcome in outcomes if outcome.faults] == []
 
