@@ -11,7 +11,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.model import load_model
 from tinygraph.plan import compiled
-from tinygraph.train import Adam, Optimizer
+from tinygraph.train import Adam, Optimizer, training_step
 from tinygraph.train import step as steps
 from tinygraph.train.step import initial_state
 
@@ -138,6 +138,9 @@ def test_inputs_by_position_are_refused_with_their_names():
         step(FEEDS["x"], FEEDS["y"])
     with pytest.raises(tg.FeedError, match="found ndarray"):
         step.profile(FEEDS["x"])
+    plain = training_step(load_model("xor"), tg.SGD(0.1), 4)
+    with pytest.raises(tg.FeedError, match=r"step\(\{'x': \.\.\., 'y': \.\.\.\}\); found ndarray"):
+        plain(FEEDS["x"], FEEDS["y"])
 
 
 @pytest.mark.parametrize("state", [{}, FEEDS["y"], {"W1": None}, "another", "another model"])

@@ -95,7 +95,8 @@ def shape_hint(what: str, array: Array, expected: Input, label: bool = False) ->
         return f"for a single sample write {what}[None]"
     if _flattened(found, wanted):
         # Flat pixels of several channels may have been flattened with the channels last.
-        order = " if it was flattened from this order" if len(_without_ones(found)) == 1 < len(_without_ones(wanted)) - 1 else ""
+        unknown = len(_without_ones(found)) == 1 and len(_without_ones(wanted)) > 2
+        order = " if it was flattened from this order" if unknown else ""
         return f"{what}.reshape({', '.join(map(str, (-1, *wanted)))}) would fit{order}"
     return None
 

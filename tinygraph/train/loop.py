@@ -137,7 +137,8 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
     The model is evaluated as in prediction: nothing is dropped, and batch normalization takes its running statistics.
     ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
     ``batch_size`` bound the memory where the loss is a mean over samples; otherwise all samples are evaluated together, so
-    that the result is the same but for rounding. ``compiled=False`` is plain evaluation. Raises ``DataError``, and
+    that the result is the same but for rounding; of a model for one size of batch the loss is the mean of its batches'.
+    ``compiled=False`` is plain evaluation. Raises ``DataError``, and
     ``TrainingError`` for a model without a loss or with a parameter that holds NaN.
 
     >>> from tinygraph.model import load_model

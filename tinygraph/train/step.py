@@ -136,6 +136,7 @@ class RecordedStep:
     ) -> dict[str | Tensor, Array]:
         """Return the values of all inputs: samples, the optimizer's state, and the learning rate of ``optimizer``."""
         inputs = self.graph.inputs
+        _check_by_name(feeds, [name for name in inputs if name in self.recording.tensors])
         bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in inputs}
         for update in self.updates:
             bound.update(zip(update.state, self._state_of(update, state), strict=True))
@@ -302,9 +303,7 @@ class CompiledStep:
         return done[0]
 
     def _known(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
-        if not isinstance(feeds, Mapping):
-            names = ", ".join(f"{name!r}: ..." for name in self.model.inputs)
-            raise FeedError(f"a step takes the model's inputs by name, step({{{names}}}); found {type(feeds).__name__}")
+        _check_by_name(feeds, self.model.inputs)
         for name in feeds:
             if name not in self.model.inputs:
                 raise FeedError(
@@ -328,6 +327,12 @@ class CompiledStep:
         bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state, self.optimizer))
         self._seconds = compiled.profile(bound, whole("repeats", repeats))
         return self
+
+
+def _check_by_name(feeds: Any, names: Iterable[str]) -> None:
+    if not isinstance(feeds, Mapping):
+        by_name = ", ".join(f"{name!r}: ..." for name in names)
+        raise FeedError(f"a step takes the model's inputs by name, step({{{by_name}}}); found {type(feeds).__name__}")
 
 
 def _restored(cls: type[CompiledStep], made_from: tuple[Any, ...], state: OptimizerState) -> CompiledStep:
