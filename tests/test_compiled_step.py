@@ -91,7 +91,7 @@ def test_the_rate_of_every_size_changes_and_nothing_compiles(monkeypatch):
         np.testing.assert_array_equal(found, expected)
 
 
-@pytest.mark.parametrize("rate", [0, -1.0, math.inf, math.nan, "fast", 1e-60, None, True])
+@pytest.mark.parametrize("rate", [0, -1.0, math.inf, math.nan, "fast", 1e-60, None, True, tg.tensor(0.5), np.ones(2)])
 def test_a_rate_that_the_optimizer_refuses_changes_nothing(rate):
     for optimizer in (tg.SGD(0.5), Decay(0.5)):
         step = load_model("xor").compile_step(optimizer, 4)

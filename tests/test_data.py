@@ -200,6 +200,19 @@ def test_file_that_is_no_data_set(tmp_path, mistake):
     assert "mine.npz" in str(error.value)
 
 
+def test_data_are_pairs():
+    x, y = np.zeros((4, 2)), np.zeros((4, 1))
+    for train, test in ((x, None), ((x, y, y), None), ((x, y), (x,)), ((x, y), 3)):
+        with pytest.raises(tg.DataError, match=r"must be a pair \(x, y\); found"):
+            tg.Data("mine", train, test)
+    with pytest.raises(tg.DataError, match="the parts of data are 'train', 'test' and 'all'; found 'tset'"):
+        load_data("xor").part("tset")
+
+
+def test_labels_without_numbers_are_no_classes(tmp_path):
+    assert load_data(saved(tmp_path, x=np.zeros(10), y=np.zeros((10, 0)))).split == "one in five, drawn with seed 0"
+
+
 def test_missing_file():
     with pytest.raises(tg.DataError, match=r"nowhere\.npz: there is no such file"):
         load_data("nowhere.npz")

@@ -22,7 +22,7 @@ COLUMNS = ("epoch", "loss", "accuracy", "test_loss", "test_accuracy", "seconds")
 
 
 def load_digits() -> tuple[Any, Any, Any, Any]:
-    """Return images and labels (is the digit odd?) to train on, and every fifth to test on."""
+    """Return images and labels (is the digit odd?) to train on, and every fifth to test on: as many as tinygraph tests on."""
     with np.load(DIGITS) as arrays:
         x = arrays["x"][:, np.newaxis].astype(np.float32) / 16
         y = (arrays["y"][:, np.newaxis] % 2).astype(np.float32)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib import resources
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 
@@ -33,9 +33,10 @@ THE_SAME = "the samples to learn from"
 class Data:
     """Samples and labels, divided in two: ``train`` and ``test``, each a pair ``(x, y)``; ``test`` may be ``None``.
 
-    The first axis of ``x`` and of ``y`` counts the samples. For a model of several inputs ``x`` (or ``y``) is a dict
-    of arrays by the inputs' names. Nothing is checked here; see ``check_data``. ``split`` says in words how the test samples
-    were chosen; where they were drawn from all samples, ``drawn`` holds their indices in the source.
+    The first axis of ``x`` and of ``y`` counts the samples. For a model of several inputs ``x`` (or ``y``) is a dict of
+    arrays by the inputs' names. The arrays are not checked here; see ``check_data``. ``split`` says in words how the test
+    samples were chosen; where they were drawn from all samples, ``drawn`` holds their indices in the source. Raises
+    ``DataError`` for what is no pair.
 
     >>> data = Data("mine", train=(np.zeros((3, 2)), np.array([0, 1, 1])), test=None)
     >>> data.name, data.train[0].shape
@@ -49,6 +50,11 @@ class Data:
     split: str = ""
     drawn: Array | None = None
 
+    def __post_init__(self) -> None:
+        for name, part in (("train", self.train), ("test", self.test)):
+            if not (isinstance(part, (tuple, list)) and len(part) == 2) and not (name == "test" and part is None):
+                raise DataError(f"{name} of the data {self.name!r} must be a pair (x, y); found {type(part).__name__}")
+
     def part(self, which: PartName) -> tuple[Any, Any, Array | None]:
         """Return ``x`` and ``y`` of one part or of all, and the samples' indices in the source, ``None`` for 0, 1, 2...
 
@@ -58,6 +64,8 @@ class Data:
         >>> x, at
         (array([1, 8]), array([1, 8]))
         """
+        if which not in get_args(PartName):
+            raise DataError(f"the parts of data are {listing(get_args(PartName))}; found {which!r}")
         test = self.train if self.test is None else self.test
         learned = None if self.drawn is None else _others(self.drawn, len(self.train[1]) + len(self.drawn))
         if which == "test":
@@ -195,8 +203,8 @@ def drawn_for_test(y: Array, seed: int) -> tuple[Array, bool]:
 
 def _classes(y: Array) -> Array | None:
     """Return the class of each sample, counted from 0, or ``None`` for labels that are no classes."""
-    rows = y.reshape(len(y), -1)
-    if y.dtype.kind not in "biuf" or not np.array_equal(rows, np.rint(rows)):
+    rows = y.reshape(len(y), -1) if y.size else y
+    if not y.size or y.dtype.kind not in "biuf" or not np.array_equal(rows, np.rint(rows)):
         return None
     if rows.shape[1] > 1:
         if not ((rows == 0) | (rows == 1)).all() or not (rows.sum(axis=1) == 1).all():

@@ -279,17 +279,25 @@ def rate_of(optimizer: Optimizer) -> float | None:
 
 
 def with_rate(optimizer: Optimizer, rate: Value) -> Optimizer:
-    """Return a copy of an optimizer with another learning rate, checked if it is a number, or a tensor to record with.
+    """Return a copy of an optimizer with another learning rate, a number or a tensor to record with; nothing is checked.
 
     >>> with_rate(SGD(0.5, momentum=0.9), 0.25)
     SGD(learning_rate=0.25, momentum=0.9)
     """
     changed = copy.copy(optimizer)
     object.__setattr__(changed, "learning_rate", rate)
-    if not isinstance(rate, Tensor):
-        _positive(changed, "learning_rate")
-        getattr(changed, "__post_init__", lambda: None)()
     return changed
+
+
+def check_rate(optimizer: Optimizer) -> None:
+    """Raise ``AttributeValueError`` for a learning rate that is not positive, or that the optimizer refuses when it is made.
+
+    >>> check_rate(with_rate(SGD(0.5), -1))
+    Traceback (most recent call last):
+    tinygraph.errors.AttributeValueError: SGD: learning_rate must be positive and finite; found -1.0
+    """
+    _positive(optimizer, "learning_rate")
+    getattr(optimizer, "__post_init__", lambda: None)()
 
 
 def check_settings(optimizer: Optimizer, parameter: Tensor) -> None:

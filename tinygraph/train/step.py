@@ -22,7 +22,7 @@ from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
 from tinygraph.train.arguments import as_optimizer
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
-from tinygraph.train.optimizers import Optimizer, Update, check_settings, rate_of, record_updates, with_rate
+from tinygraph.train.optimizers import Optimizer, Update, check_rate, check_settings, rate_of, record_updates, with_rate
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
@@ -260,6 +260,7 @@ class CompiledStep:
                 f"the learning rate of {self.optimizer} is fixed; compile a step with another optimizer"
             )
         changed = with_rate(self.optimizer, rate)
+        check_rate(changed)
         for update in recorded.updates:
             check_settings(changed, update.parameter)
         self._optimizer = changed
