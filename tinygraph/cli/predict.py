@@ -50,7 +50,7 @@ def predict(
     Prints the first outputs, and the accuracy where there are labels. Labelled data are divided as in train, and the samples to
     test on are taken unless --part says otherwise; of data without labels, all samples are.
     """
-    from tinygraph.train.labels import decision_rule
+    from tinygraph.train.labels import decision_rule, labels_of
 
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise DataError(f"--out: outputs are written as .npz or .csv; found {str(out)!r}")
@@ -64,11 +64,12 @@ def predict(
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
     x, y, numbers, which = samples(trained, source, part)
     output = trained.predict(x)
-    count = len(next(iter(x.values())) if isinstance(x, dict) else x)
+    count = next((len(x[name]) for name in x if trained.inputs[name].batched), 1) if isinstance(x, dict) else len(x)
     if output.shape[:1] != (count,):
         show_together(trained.output, output, which, out)
         return
     rule = decision_rule(trained.record(trained.batch or 1))
+    y = labels_of(trained, y)
     outputs = Outputs(trained.output, output, y, rule, numbers)
     say("\n".join(columns(outputs.shown(), right=True)))
     if len(output) > SHOWN_ROWS:
@@ -95,7 +96,7 @@ def show_together(name: str, output: Array, which: str, out: Path | None) -> Non
         say(f"wrote {out}")
 
 
-def samples(model: Model, source: str, part: PartName) -> tuple[Array, Array | None, Array | None, str]:
+def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array | None, str]:
     """Return samples that fit the model, their labels if there are any, their numbers in the source, and which they are.
 
     Data with labels are divided as in training. The numbers are ``None`` where they count from 0. Raises ``DataError``.
@@ -103,18 +104,22 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Array, Array | N
     import numpy as np
 
     from tinygraph.train import load_data, read_arrays
+    from tinygraph.train.data import names_in_files, sample_count
 
-    arrays = read_arrays(source) if Path(source).is_file() else None
-    if arrays is None or "y" in arrays:
+    features, labels = names_in_files(model.features, "x"), names_in_files(model.labels, "y")
+    arrays = read_arrays(source, features) if Path(source).is_file() else None
+    if arrays is None or all(name in arrays for name in labels):
         data = load_data(source, model)
         x, y, numbers = data.part(part)
         which = {"test": "to test on", "train": "to learn from", "all": "of both parts"}[part]
         split = f" ({data.split})" if data.split and part != "all" else ""
-        return x, y, numbers, f"data {data.name}: the {len(x)} samples {which}{split}"
-    x = arrays["x"]
-    # In the model's dtype a very large number may be infinite.
-    with np.errstate(over="ignore"):
-        fitted = model.fitted(model.features[0], x)
-    if not np.isfinite(fitted).all():
-        raise DataError(f"{source}: x holds numbers that are not finite")
-    return x, None, None, f"data {Path(source).stem}: all {len(x)} samples"
+        return x, y, numbers, f"data {data.name}: the {sample_count(x)} samples {which}{split}"
+    given = dict(zip(model.features, (arrays[name] for name in features), strict=True))
+    for (name, array), own in zip(given.items(), features, strict=True):
+        # In the model's dtype a very large number may be infinite.
+        with np.errstate(over="ignore"):
+            fitted = model.fitted(name, array)
+        if not np.isfinite(fitted).all():
+            raise DataError(f"{source}: {own} holds numbers that are not finite")
+    count = next((len(given[name]) for name in given if model.inputs[name].batched), 1)
+    return given, None, None, f"data {Path(source).stem}: all {count} samples"

@@ -134,20 +134,22 @@ def put_off(lost: list[OSError]) -> Iterator[None]:
 
 def introduce(model: Model, data: Data) -> None:
     """Print what is trained, and on what."""
+    from tinygraph.train.data import sample_count
+
     say(" ".join((model.title or model.name).split()), bold=True)
     say(str(model))
-    say(f"\ndata {data.name}: {len(data.train[0])} samples to learn from{tested_on(data)}")
+    say(f"\ndata {data.name}: {sample_count(data.train[0])} samples to learn from{tested_on(data)}")
 
 
 def tested_on(data: Data) -> str:
     """Return what the data have to test on, as the end of a sentence."""
-    from tinygraph.train.data import THE_SAME
+    from tinygraph.train.data import THE_SAME, sample_count
 
     if data.test is None:
         return ""
     if data.split == THE_SAME:
         return ", and the same to test on"
-    return f", {len(data.test[0])} to test on ({data.split})"
+    return f", {sample_count(data.test[0])} to test on ({data.split})"
 
 
 def save(model: Model, history: History, folder: Path) -> None:
@@ -194,6 +196,10 @@ def verdict(model: Model, data: Data) -> str:
     which = "training" if data.test is None else "test"
     if metrics.accuracy is None:
         return f"{which} loss {metrics.loss:.6g}"
-    _, labels = data.test or data.train
+    from tinygraph.train.labels import labels_of
+
+    labels = labels_of(model, (data.test or data.train)[1])
+    if labels is None:
+        return f"{which} accuracy {metrics.accuracy:.4f}"
     baseline = majority_class_baseline(labels)
     return f"{which} accuracy {metrics.accuracy:.4f} (always the most frequent class: {baseline:.4f})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from os import PathLike
@@ -67,7 +67,7 @@ class Data:
         if which not in get_args(PartName):
             raise DataError(f"the parts of data are {listing(get_args(PartName))}; found {which!r}")
         test = self.train if self.test is None else self.test
-        learned = None if self.drawn is None else _others(self.drawn, len(self.train[1]) + len(self.drawn))
+        learned = None if self.drawn is None else _others(self.drawn, sample_count(self.train[1]) + len(self.drawn))
         if which == "test":
             return *test, self.drawn
         if which == "train" or self.test is None or self.split == THE_SAME:
@@ -75,6 +75,21 @@ class Data:
         order = None if learned is None else np.argsort(np.concatenate([learned, self.drawn]))
         x, y = (_joined(*pair, order) for pair in zip(self.train, test, strict=True))
         return x, y, None
+
+
+def sample_count(samples: Any) -> int:
+    """Return how many samples there are, in an array or in a dict of arrays by the names of inputs.
+
+    >>> sample_count({"image": np.zeros((3, 8, 8)), "size": np.zeros((3,))})
+    3
+    """
+    return len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)
+
+
+def _taken(samples: Any, indices: Array) -> Any:
+    if isinstance(samples, Mapping):
+        return {name: array[indices] for name, array in samples.items()}
+    return samples[indices]
 
 
 def _others(indices: Array, count: int) -> Array:
@@ -97,9 +112,10 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
     float32 (4, 2), ``y`` (4, 1), to train and to test on. Source of the digits: E. Alpaydin and C. Kaynak, *Optical
     Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0.
 
-    A file holds ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. Otherwise one sample in five is drawn
-    for the test with ``seed``, of each class alike (see ``drawn_for_test``), as from the digits (1,438 and 359); both parts
-    keep the order of the source. Fewer than five samples are used to train and to test.
+    A file holds ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. For a ``model`` of several inputs it
+    holds an array for each, by the inputs' names, and those of the test by ``NAME_test``. Without a test set, one sample in
+    five is drawn for the test with ``seed``, of each class alike (see ``drawn_for_test``), as from the digits (1,438 and
+    359); both parts keep the order of the source. Fewer than five samples are used to train and to test.
 
     With ``model``, the data are checked against it; for a file, messages name its own arrays and indices. Raises
     ``UnknownNameError`` and ``DataError``.
@@ -168,7 +184,7 @@ def samples_of(model: Model, source: str) -> dict[str, Array]:
     return feeds_of(model, *load_data(source, model).part("all")[:2])
 
 
-def divided(name: str, x: Array, y: Array, description: str, seed: int, strata: Array | None = None) -> Data:
+def divided(name: str, x: Any, y: Any, description: str, seed: int, strata: Array | None = None) -> Data:
     """Return all samples and labels of a source as ``Data``, with one sample in five drawn for the test.
 
     It is drawn class by class where the labels, or ``strata`` in their place, are classes.
@@ -177,12 +193,14 @@ def divided(name: str, x: Array, y: Array, description: str, seed: int, strata: 
     >>> data.test[1], data.split
     (array([1, 0]), 'one in five of each class, drawn with seed 0')
     """
-    if len(x) < 5:
+    if sample_count(x) < 5:
         return Data(name, (x, y), (x, y), description, THE_SAME)
-    test, by_class = drawn_for_test(y if strata is None else strata, seed)
-    train = _others(test, len(x))
+    classes = next(iter(y.values())) if isinstance(y, Mapping) else y
+    test, by_class = drawn_for_test(classes if strata is None else strata, seed)
+    train = _others(test, sample_count(x))
     split = f"one in five{' of each class' if by_class else ''}, drawn with seed {seed}"
-    return Data(name, (x[train], y[train]), (x[test], y[test]), description, split, test)
+    parts = [(_taken(x, indices), _taken(y, indices)) for indices in (train, test)]
+    return Data(name, parts[0], parts[1], description, split, test)
 
 
 def drawn_for_test(y: Array, seed: int) -> tuple[Array, bool]:
@@ -246,12 +264,13 @@ BUILT_IN: Mapping[str, Callable[[str, int], Data]] = {
 }
 
 
-def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
+def read_arrays(path: str | PathLike[str], names: Sequence[str] = ("x",)) -> dict[str, Array]:
     """Return the arrays of a ``.npz`` file by name: ``x``, and whatever else it holds, such as ``y``.
 
-    ``x``, ``y``, ``x_test`` and ``y_test`` have the samples in their first axis and hold finite values of any dtype;
-    only ``x`` must be there. The file is closed again. Pickled objects, which could run code, are refused. Raises
-    ``DataError``, which names the file, the array and the place.
+    ``names`` are those of the inputs for a model that has several. They must be there; they, ``y``, and arrays whose name
+    is one of these with ``_test`` behind it, have the samples in their first axis and hold finite values of any dtype. The
+    file is closed again. Pickled objects, which could run code, are refused. Raises ``DataError``, which names the file, the
+    array and the place.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "mine.npz")
@@ -260,12 +279,31 @@ def read_arrays(path: str | PathLike[str]) -> dict[str, Array]:
     {'x': (3, 2)}
     """
     arrays = unpacked(as_path(path))
-    if "x" not in arrays:
-        raise DataError(f"{path}: an array called 'x' is missing; the file has {listing(arrays)}")
-    for name in ("x", "y", "x_test", "y_test"):
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        one = "an array" if len(missing) == 1 else "arrays"
+        lacking = "is" if len(missing) == 1 else "are"
+        raise DataError(f"{path}: {one} called {listing(missing)} {lacking} missing; the file has {listing(arrays)}")
+    for name in (*names, "y", *(f"{name}_test" for name in (*names, "y"))):
         if name in arrays:
             _check_array(f"{path}: {name}", arrays[name])
     return arrays
+
+
+def names_in_files(inputs: Sequence[str], one: str) -> tuple[str, ...]:
+    """Return what the arrays of a file are called for a model's inputs: by their names, where there are several.
+
+    >>> names_in_files(["Inp"], "x"), names_in_files(["image", "size"], "x")
+    (('x',), ('image', 'size'))
+    """
+    return tuple(inputs) if len(inputs) > 1 else (one,)
+
+
+def _held(arrays: Mapping[str, Array], names: Sequence[str], end: str = "") -> Any:
+    """Return what a file holds for inputs, one array or a dict of several, or ``None`` where it lacks one of them."""
+    if any(name + end not in arrays for name in names):
+        return None
+    return arrays[names[0] + end] if len(names) == 1 else {name: arrays[name + end] for name in names}
 
 
 def _check_array(what: str, array: Array) -> None:
@@ -276,23 +314,27 @@ def _check_array(what: str, array: Array) -> None:
 
 
 def _from_file(path: Path, model: Model | None, seed: int) -> Data:
-    arrays = read_arrays(path)
-    if "y" not in arrays:
+    features = names_in_files(() if model is None else model.features, "x")
+    labels = names_in_files(() if model is None else model.labels, "y")
+    arrays = read_arrays(path, features if labels == ("y",) else (*features, *labels))
+    if "y" not in arrays and labels == ("y",):
         raise DataError(f"{path}: an array called 'y' is missing; the file has {listing(arrays)}")
-    if ("x_test" in arrays) != ("y_test" in arrays):
-        raise DataError(f"{path}: 'x_test' and 'y_test' go together; the file has {listing(arrays)}")
-    pairs = [(x, y) for x, y in (("x", "y"), ("x_test", "y_test")) if x in arrays]
+    tests = [name for name in (*features, *labels) if f"{name}_test" in arrays]
+    if tests and len(tests) < len(features) + len(labels):
+        together = listing(f"{name}_test" for name in (*features, *labels))
+        raise DataError(f"{path}: {together} go together; the file has {listing(arrays)}")
+    parts = [(_held(arrays, features, end), _held(arrays, labels, end)) for end in (("", "_test") if tests else ("",))]
     # Checked before the split, so that messages give the indices of the file.
-    for x, y in pairs:
-        if len(arrays[x]) != len(arrays[y]):
-            raise DataError(f"{path}: {x} has {len(arrays[x])} samples and {y} has {len(arrays[y])}")
+    for (x, y), end in zip(parts, ("", "_test"), strict=False):
+        if sample_count(x) != sample_count(y):
+            counts = f"{features[0]}{end} has {sample_count(x)} samples and {labels[0]}{end} has {sample_count(y)}"
+            raise DataError(f"{path}: {counts}")
         if model is not None:
             try:
-                feeds_of(model, arrays[x], arrays[y], (x, y))
+                feeds_of(model, x, y, (f"x{end}", f"y{end}"))
             except DataError as error:
                 raise DataError(f"{path}: {error}") from None
-    samples, *own_test = [(arrays[x], arrays[y]) for x, y in pairs]
     description = f"from {path.name}"
-    if own_test:
-        return Data(path.stem, samples, own_test[0], description, "x_test and y_test of the file")
-    return divided(path.stem, *samples, description, seed)
+    if tests:
+        return Data(path.stem, parts[0], parts[1], description, "x_test and y_test of the file")
+    return divided(path.stem, *parts[0], description, seed)

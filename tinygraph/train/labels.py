@@ -15,7 +15,7 @@ from tinygraph.graph.graph import topological
 from tinygraph.graph.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tinygraph.model import Recording
+    from tinygraph.model import Model, Recording
 
 CLASSIFYING = ("bce", "bce_with_logits", "cross_entropy")
 
@@ -69,6 +69,14 @@ def decision_rule(recording: Recording) -> DecisionRule | None:
         logits = prediction if node.op.name == "bce_with_logits" else node.inputs[-1] if len(node.inputs) > 2 else None
         return DecisionRule(0.0 if output is logits else 0.5, _labels_of(node))
     return None
+
+
+def labels_of(model: Model, y: Any) -> Any:
+    """Return the labels that say which decisions are right; of several inputs for labels, those of the output."""
+    rule = decision_rule(model.record(model.batch or 1))
+    if not isinstance(y, Mapping):
+        return y
+    return None if rule is None or rule.labels is None else y.get(rule.labels)
 
 
 def _same_quantity(output: Tensor, loss: Tensor) -> bool:

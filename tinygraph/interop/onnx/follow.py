@@ -19,6 +19,8 @@ from tinygraph.interop.onnx.verify import agrees
 Record = Callable[[int], Imported]
 # Every page is tried on the first; one of a file that computes with sizes on the others too, and on a large number.
 _TRIED, _TRIED_MORE = (1, 2, 3), (4, 5, 7, 8, 16, 31)
+# Of a larger file, fewer numbers are tried.
+_MANY_NODES = 1000
 _COMPARING = {"Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"}
 _MOST_CROSSINGS = 40
 # So many numbers of samples are tried for a file that is for one alone.
@@ -65,7 +67,11 @@ def _disagreement(
     if any(node.op_type in ("Shape", "Size", "If") for node in nodes) or "shape[0]" in page.equations:
         pair = [(m, recorded(m)) for m in batches[:2]]
         large = next((m for m in (17 * batches[0], 5 * batches[0]) if recorded(m) is not None), 0)
-        tried += [*_TRIED_MORE, *filter(None, [large]), *_crossings(nodes, pair)]
+        tried += [
+            *_TRIED_MORE[: 2 if len(nodes) > _MANY_NODES else None],
+            *filter(None, [large]),
+            *_crossings(nodes, pair),
+        ]
     for m in dict.fromkeys(tried):
         found = recorded(m)
         if found is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import OnnxError, TinygraphError, listing, nearest
+from tinygraph.errors import BudgetError, OnnxError, TinygraphError, listing, nearest
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.branches import branches, chosen, names_read, nodes_in
 from tinygraph.interop.onnx.functions import body_of, is_defined
@@ -342,6 +342,8 @@ class Importer:
         try:
             with np.errstate(all="ignore"):
                 return rule(node, *operands)
+        except BudgetError:
+            raise
         except OnnxError as error:
             raise OnnxError(f"{error}{how_to_fix(operands, OPERATORS[node.op_type].constants)}") from None
         except TinygraphError as error:

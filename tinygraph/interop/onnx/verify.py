@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import TinygraphError
+from tinygraph.errors import BudgetError, TinygraphError
 from tinygraph.graph.apply import apply
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
@@ -36,6 +36,8 @@ def agrees(
     try:
         for node in Graph(list(template)).nodes:
             made[node] = _made(node, made, names, numbers, leaves, m)
+    except BudgetError:
+        raise
     except TinygraphError:
         return False
     forms = _Forms({made[copy]: name for copy, name in names.items() if copy in made})
