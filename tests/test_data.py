@@ -492,7 +492,7 @@ USES = {
 
 @pytest.mark.parametrize("use", USES)
 def test_pixels_that_nobody_scales_are_reported(use):
-    with pytest.warns(UserWarning, match=r"^x holds uint8 in 0 to 254, .* does not scale them: .* with x / 255$"):
+    with pytest.warns(UserWarning, match=r"^input 'x' gets uint8, as pixels in 0 to 255, .* with x / 255$"):
         USES[use](pixels_model("z = x @ W"))
 
 

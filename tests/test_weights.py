@@ -4,13 +4,14 @@ import json
 import os
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 import tinygraph as tg
-from tinygraph.model import load_model
+from tinygraph.model import bundled_models, load_model
 
 PARAMETERS = {
     "W": {"shape": [2, 3], "init": "normal"},
@@ -467,3 +468,12 @@ def test_a_mask_may_hold_infinity(tmp_path):
     moving = tg.Model.from_toml(text.replace("init = 'zeros'", "init = 'zeros', next = 'far + 1'"))
     with pytest.raises(tg.WeightsError, match="'far' holds NaN, infinity"):
         moving.load(tmp_path / "masked.safetensors")
+
+
+def test_weights_do_not_replace_the_model_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("net.toml").write_text(bundled_models()["xor"].read_text())
+    for path in ("net.toml", tmp_path / "net.toml"):
+        with pytest.raises(tg.WeightsError, match=r"net\.toml' is the model file itself"):
+            load_model("net.toml").save(path)
+    assert load_model("net.toml").name == "xor"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
-from tinygraph.errors import DataError, listing
+from tinygraph.errors import DataError, WeightsError, listing
 from tinygraph.files import as_path
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.budget import current, opening
@@ -341,8 +341,11 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters and the state to a safetensors file.
 
-        Raises ``WeightsError`` where that is impossible, and for parameters that are not finite.
+        Raises ``WeightsError`` where that is impossible, for the model's own file, and for parameters that are not finite.
         """
+        target = as_path(path)
+        if self.path is not None and os.path.exists(target) and target.samefile(self.path):
+            raise WeightsError(f"{str(path)!r} is the model file itself; weights are written to a file of their own")
         save_weights(path, self._parameters.tensors, self.name, fixed=self._parameters.fixed())
 
     def load(self, path: str | os.PathLike[str]) -> None:

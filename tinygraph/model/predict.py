@@ -32,7 +32,7 @@ def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compil
     if model.batch and total % model.batch:
         model.check_batch(total)
     for name, value in features.items():
-        warn_unscaled(model.record(model.batch or 1), name, np.asarray(value), name)
+        warn_unscaled(model.record(model.batch or 1), name, np.asarray(value))
     axis = _joined_axis(model, total, batch_size)
     batch_size = total if axis is None else batch_size
     outputs = []

@@ -119,14 +119,14 @@ def _one_hot(array: Array) -> bool:
 _HALF_OF_A_PIXEL = 127
 
 
-def warn_unscaled(recording: Recording, name: str, array: Array, what: str) -> None:
+def warn_unscaled(recording: Recording, name: str, array: Array) -> None:
     """Warn of bytes that look like pixels, for an input of real numbers that no equation scales by a constant.
 
     >>> import tinygraph as tg
     >>> with warnings.catch_warnings(record=True, action="always") as caught:
-    ...     warn_unscaled(tg.load_model("xor").record(1), "x", np.array([[0, 255]], "uint8"), "x")
+    ...     warn_unscaled(tg.load_model("xor").record(1), "x", np.array([[0, 255]], "uint8"))
     >>> print(caught[0].message)
-    x holds uint8 in 0 to 255, and the model does not scale them: train and predict with x / 255
+    input 'x' gets uint8, as pixels in 0 to 255, and the model does not scale them: train and predict with x / 255
     """
     if array.dtype != np.uint8 or array.max() <= _HALF_OF_A_PIXEL:
         return
@@ -134,11 +134,12 @@ def warn_unscaled(recording: Recording, name: str, array: Array, what: str) -> N
     users = [node for node in recording.graph.nodes if any(x is leaf for x in node.inputs)]
     scaled = all(n.op and n.op.elementwise and any(x.kind == "constant" for x in n.inputs) for n in users)
     if leaf is not None and leaf.dtype.kind == "f" and not scaled:
-        message = (
-            f"{what} holds uint8 in {array.min()} to {array.max()}, and the model does not scale them: "
-            f"train and predict with {what} / 255"
+        # The same words at one place, so that Python shows them once although data are checked several times.
+        warnings.warn(
+            f"input {name!r} gets uint8, as pixels in 0 to 255, and the model does not scale them: "
+            f"train and predict with {name} / 255",
+            stacklevel=1,
         )
-        warnings.warn(message, stacklevel=2)
 
 
 def batch_shape_text(declaration: Declaration, name: str) -> str:

@@ -76,7 +76,7 @@ def _fitted(what: str, value: Any, name: str, model: Model) -> Array:
         raise DataError(str(error)) from None
     check_finite(what, cast, f" as {cast.dtype}")
     if name not in model.labels:
-        warn_unscaled(model.record(model.batch or 1), name, array, what)
+        warn_unscaled(model.record(model.batch or 1), name, array)
     return cast
 
 
