@@ -295,3 +295,13 @@ def test_operations_that_differ_in_the_sign_of_zero_are_not_one():
     outputs = [1 / tg.pad(x, 1, zero) > 0 for zero in (0.0, -0.0)]
     agrees(outputs, {"x": np.ones(2)})
     assert [y.tolist() for y in tg.compile(outputs)({"x": np.ones(2)})] == [[True] * 4, [False, True, True, False]]
+
+
+@pytest.mark.parametrize("classes", [10, 900, 20_000])
+@pytest.mark.parametrize("shape", [(6,), (3, 2, 4)])
+def test_sums_over_many_classes_are_as_exact_as_plain_ones(classes, shape):
+    z, y = tg.input("z", (*shape, classes)), np.zeros(shape, int)
+    feeds = {"z": np.linspace(0, 0.1, classes) * np.ones((*shape, classes))}
+    outputs = [tg.softmax(z), tg.cross_entropy(z, y), *tg.grad(tg.cross_entropy(z, y), [z])]
+    for found, wanted in zip(tg.compile(outputs, shape[0], 1)(feeds), tg.run(outputs, feeds), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=2e-6)

@@ -12,6 +12,7 @@ import numpy as np
 
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Op, Shape, evaluate
+from tinygraph.ops.sums import FEW, total
 from tinygraph.plan.node import Node
 from tinygraph.plan.trust import known
 
@@ -163,3 +164,10 @@ def gated(x: Array, condition: Array, out: Array) -> Call:
     """
     bits = f"u{x.itemsize}"
     return bound(np.multiply, x.view(bits), condition, out.view(bits))
+
+
+def summing(x: Array, out: Array, axes: int | tuple[int, ...]) -> Call:
+    """Return a call that adds up along axes, kept with size 1, with the error of pairwise summation."""
+    if x.size <= FEW * out.size or out.dtype.kind not in "fc":
+        return bound(np.add.reduce, x, axis=axes, dtype=out.dtype, out=out, keepdims=True)
+    return lambda: np.copyto(out, total(x, axes, keepdims=True))

@@ -12,7 +12,7 @@ from tinygraph.ops.linear import Matmul
 from tinygraph.ops.reduction import Sum
 from tinygraph.ops.shape import SumTo
 from tinygraph.ops.sums import FEW, total
-from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary
+from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary, summing
 
 
 @kernel(Matmul)
@@ -42,9 +42,7 @@ def _sum(work: Work) -> Sequence[Call]:
     by_product = _sum_by_product(work, axes)
     if by_product is not None:
         return by_product
-    if x.size <= FEW * out.size or out.dtype.kind not in "fc":
-        return [bound(np.add.reduce, x, axis=axes, dtype=out.dtype, out=out.reshape(kept), keepdims=True)]
-    return [lambda: np.copyto(out.reshape(kept), total(x, axes, keepdims=True))]
+    return [summing(x, out.reshape(kept), axes)]
 
 
 # Fewer elements are summed as quickly by NumPy's own reduction.

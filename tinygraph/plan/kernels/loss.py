@@ -9,10 +9,7 @@ import numpy as np
 from tinygraph.ops.activation import Softmax
 from tinygraph.ops.classification import CrossEntropy, OneHot
 from tinygraph.ops.loss import Bce, BceWithLogits
-from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary, provided
-
-# Sums of more terms than these are left to the ordinary rule, which adds them in pairs.
-_MANY = 1024
+from tinygraph.plan.kernels.base import Call, Work, bound, kernel, ordinary, provided, summing
 
 
 @kernel(Bce, BceWithLogits)
@@ -50,7 +47,7 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
 @kernel(Softmax)
 def _softmax(work: Work) -> Sequence[Call]:
     (x,), y, axis = work.inputs, work.out, work.op.axis
-    if x.dtype != y.dtype or x.dtype.char not in "fd" or not x.size or x.shape[axis] > _MANY:
+    if x.dtype != y.dtype or x.dtype.char not in "fd" or not x.size:
         return ordinary(work)
     over = tuple(1 if i == axis % x.ndim else size for i, size in enumerate(x.shape))
     reduced = work.scratch.take(over, y.dtype, like=y)
@@ -58,7 +55,7 @@ def _softmax(work: Work) -> Sequence[Call]:
         bound(np.maximum.reduce, x, axis=axis, out=reduced, keepdims=True),
         bound(np.subtract, x, reduced, y),
         bound(np.exp, y, y),
-        bound(np.add.reduce, y, axis=axis, out=reduced, keepdims=True),
+        summing(y, reduced, axis),
         bound(np.true_divide, y, reduced, y),
     ]
 
@@ -67,9 +64,7 @@ def _softmax(work: Work) -> Sequence[Call]:
 def _cross_entropy(work: Work) -> Sequence[Call]:
     """The mean of log(sum(exp(s))) - s[label], s = z - max(z), for class numbers; the ordinary rule refuses wrong ones."""
     (z, labels), out = work.inputs, work.out
-    if z.ndim != 2 or labels.ndim != 1 or z.dtype != out.dtype or z.dtype.char not in "fd":
-        return ordinary(work)
-    if not z.size or z.shape[1] > _MANY:
+    if z.ndim != 2 or labels.ndim != 1 or z.dtype != out.dtype or z.dtype.char not in "fd" or not z.size:
         return ordinary(work)
     shifted = work.scratch.take(z.shape, z.dtype, like=z)
     largest, total = (work.scratch.take((z.shape[0], 1), z.dtype) for _ in range(2))
@@ -83,7 +78,7 @@ def _cross_entropy(work: Work) -> Sequence[Call]:
         bound(np.subtract, z, largest, shifted),
         pick,
         bound(np.exp, shifted, shifted),
-        bound(np.add.reduce, shifted, axis=1, out=total, keepdims=True),
+        summing(shifted, total, 1),
         bound(np.log, total, total),
         bound(np.subtract, total, largest, total),
         bound(np.add.reduce, total, axis=None, out=out),
