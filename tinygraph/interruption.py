@@ -73,9 +73,18 @@ def exit_code(otherwise: int) -> int:
     return 128 + _State.first if _State.first else otherwise
 
 
-def note_results(where: object) -> None:
-    """Say where the results are, in the line that an interruption prints from here on."""
-    _State.kept = f"; what was learned is kept in {where}"
+def note_results(where: str | None) -> None:
+    """Have every line about an interruption or an error say from here on where the results are."""
+    _State.kept = f"; what was learned is kept in {where}" if where else ""
+
+
+def results_note() -> str:
+    """Return the end of such a line; it is empty while there are no results.
+
+    >>> results_note()
+    ''
+    """
+    return _State.kept
 
 
 @contextlib.contextmanager

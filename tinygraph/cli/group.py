@@ -35,6 +35,7 @@ class Commands(click.Group):
     ) -> Any:
         if not standalone_mode:
             return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        interruption.note_results(None)
         _tolerate_narrow_encodings()
         try:
             with warnings.catch_warnings():
@@ -79,7 +80,7 @@ def _until_no_one_reads() -> Iterator[None]:
 
 def fail(message: str, code: int) -> NoReturn:
     """Write one line to the error stream and end the program."""
-    say(f"error: {shortened(message)}", error=True)
+    say(f"error: {shortened(message)}{interruption.results_note()}", error=True)
     leave(code)
 
 
