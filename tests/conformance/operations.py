@@ -203,12 +203,11 @@ def _problem(
         return veiled(outputs, all_finite) if name.endswith("veiled") else outputs
 
     def on_arrays(arrays: Sequence[np.ndarray]) -> Arrays:
-        xs = arrays[: len(call.inputs)]
-        y = call(xs)
-        gradients = dict(call_rule(call.op, floating, arrays[-1], y, *xs) if floating else [])
-        return y, *(
-            np.asarray(gradients.get(i, np.zeros(xs[i].shape, xs[i].dtype.newbyteorder("=")))) for i in floating
-        )
+        y = call(arrays[: len(call.inputs)])
+        # Rules are given what operations are: arrays in the byte order of this machine.
+        *xs, dy = (x.astype(x.dtype.newbyteorder("="), copy=False) for x in arrays)
+        gradients = dict(call_rule(call.op, floating, dy, y, *xs) if floating else [])
+        return y, *(np.asarray(gradients.get(i, np.zeros_like(xs[i]))) for i in floating)
 
     recorded = call.op.composite or call.between or name.endswith("veiled")
     return Problem(name, build, [arrange(x) for x in inputs], call.batch, exact, None if recorded else on_arrays)
