@@ -46,6 +46,9 @@ CHOICES = [*COMMANDS, *[name for name in COMMANDS if name.startswith("train")] *
 KINDS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGKILL", "closed pipe")
 # Seconds in which a command must have ended after a signal, on a busy machine.
 PATIENCE = 60.0
+LINUX = Path("/proc/self/status").exists()
+# Seconds after which Python has surely started.
+SURELY_STARTED = 1.0
 LINE = re.compile(r"(error: interrupted( by SIG(TERM|HUP))?(; what was learned is kept in \S+)?\n)?")
 
 
@@ -116,7 +119,7 @@ class Interruptions:
             )
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(moment)
-            early = not handlers_installed(process.pid)
+            early = not handlers_installed(process.pid) if LINUX else moment < SURELY_STARTED
             finished = process.poll() is not None
             if process.stdout is not None:
                 process.stdout.close()
@@ -143,12 +146,12 @@ class Interruptions:
 
 
 def handlers_installed(process: int) -> bool:
-    """Whether a process handles SIGTERM, which Python itself does not; Linux says so, elsewhere it is assumed."""
+    """Whether a process handles SIGTERM, which Python itself does not; only Linux says so."""
     with contextlib.suppress(OSError):
         status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
         caught = re.search(r"SigCgt:\s*([0-9a-f]+)", status)
         return caught is not None and bool(int(caught[1], 16) >> (signal.SIGTERM - 1) & 1)
-    return True
+    return False
 
 
 def faults_of_end(kind: str, code: int, said: str) -> list[str]:

@@ -164,6 +164,26 @@ def test_the_next_writer_removes_what_a_killed_one_left(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"next", "thesis.partial", "0123.partial"}
 
 
+@pytest.mark.parametrize("locks", ["refused", "unknown"])
+def test_files_are_written_without_locks_too(tmp_path, monkeypatch, locks):
+    """Some network drives refuse locks, and Windows has others; there only old files are taken for abandoned."""
+
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    if locks == "unknown":
+        monkeypatch.setattr("tinygraph.files.fcntl", None)
+    else:
+        monkeypatch.setattr(pytest.importorskip("fcntl"), "flock", refuse)
+    old, new = (tmp_path / f"{digit * 16}.partial" for digit in "01")
+    for partial in (old, new):
+        partial.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    write_whole(tmp_path / "file", b"new")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", new.name}
+    assert (tmp_path / "file").read_bytes() == b"new"
+
+
 def test_a_folder_that_is_missing_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no folder '.*nowhere'"):
         write_whole(tmp_path / "nowhere" / "file", b"")

@@ -20,8 +20,8 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _PARTIAL = re.compile(r"[0-9a-f]{16}\.partial")
-# In seconds. A file that its writer has just made may not be locked yet.
-_YOUNG = 60.0
+# In seconds. A file that its writer has just made may not be locked yet, and without locks the age decides.
+_YOUNG = 600.0
 # File systems that cannot flush answer with one of these.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
@@ -120,19 +120,20 @@ def remove_stale(folder: Path) -> None:
                 os.unlink(entry)
 
 
-def lock(descriptor: int) -> bool:
-    """Lock an open file or folder until this process closes it or ends; return whether another process has it locked.
+def lock(descriptor: int) -> bool | None:
+    """Lock an open file or folder until this process closes it or ends.
 
-    File systems without locks report that nobody has.
+    Returns whether this process has the lock now, ``None`` where the file system has no locks.
     """
     try:
-        if fcntl is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if fcntl is None:
+            return None
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
-    except OSError:
         return False
-    return False
+    except OSError:
+        return None
+    return True
 
 
 def _write(partial: Path, target: Path, data: bytes) -> None:
@@ -177,13 +178,14 @@ def _flush(descriptor: int) -> None:
 def _abandoned(entry: os.DirEntry[str]) -> bool:
     """Whether nobody writes this file any more: its writer holds a lock on it for as long as it lives."""
     found = entry.stat(follow_symlinks=False)
-    young = time.time() - found.st_mtime < _YOUNG
-    if fcntl is None or not stat.S_ISREG(found.st_mode):
-        return not young and stat.S_ISREG(found.st_mode)
-    if young and not found.st_size:
+    if not stat.S_ISREG(found.st_mode):
         return False
+    old = time.time() - found.st_mtime > _YOUNG
+    if fcntl is None or not (old or found.st_size):
+        return old
     file = os.open(entry, os.O_RDONLY)
     try:
-        return not lock(file)
+        free = lock(file)
     finally:
         os.close(file)
+    return old if free is None else free

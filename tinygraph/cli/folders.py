@@ -69,7 +69,7 @@ def _locked(folder: Path) -> Iterator[bool]:
         yield False
         return
     try:
-        yield not lock(descriptor)
+        yield lock(descriptor) is not False
     finally:
         os.close(descriptor)
 
