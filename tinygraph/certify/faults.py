@@ -14,6 +14,10 @@ _CAUSES = (
         "truth value of an array",
         "`if` asks one question about a whole array; np.where(condition, a, b) asks it of each element",
     ),
+    (
+        "one number or truth value is needed",
+        "`if` and the functions of the module math take one number; np.where and np.exp, for example, take arrays",
+    ),
     ("Python scalars", "the functions of the module math take one number; those of NumPy, such as np.exp, take arrays"),
     (
         "must be real number",
