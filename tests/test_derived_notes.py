@@ -504,7 +504,7 @@ def test_command_takes_weights_and_data(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-o", "n.pdf"], "names no format of notes"),
+        (["-o", "n.pdf"], "does not name a format of notes"),
         (["--sample", "99"], "has the samples 0 to 3; found 99"),
         (["--format", "docx"], "docx"),
     ],

@@ -1,11 +1,14 @@
 """Likely mistakes of a newcomer, each with the words of the message that says what to do."""
 
+import os
 import re
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
 import tinygraph as tg
+from tinygraph.cli import main
 from tinygraph.errors import nearest
 from tinygraph.graph.registry import operation_hint
 from tinygraph.synonyms import _ELSEWHERE, FORMULAS, SYNONYMS
@@ -113,6 +116,80 @@ def test_a_mistake_is_explained(phrase):
     with pytest.raises(tg.TinygraphError, match=re.escape(phrase)) as caught:
         SAYS[phrase]()
     assert len(str(caught.value)) < 500
+
+
+FILE = """
+[inputs]
+x = [3]
+[parameters]
+W = { shape = [3], init = "normal" }
+[blocks.double]
+inputs = ["p"]
+attributes = { by = 2 }
+equations = "q = p * by"
+output = "q"
+[model]
+equations = '''
+h = x * W
+a = double(h)
+'''
+output = "a"
+loss = false
+"""
+# What is changed in the file, into what, and what the message says.
+IN_FILE = [
+    ("x * W", "2x * W", "a product is written with *, as in 2 * x"),
+    ("x * W", "x W", "an operator or a comma is missing here"),
+    ("x * W", "x × W", "'×' is written *"),
+    ("x * W", "x * W²", "'²' is written ** 2"),
+    ("x * W", "√x * W", "'√' is written sqrt(...)"),
+    ("x * W", "x * W ^ 2", "a power is written x ** 2"),
+    ("x * W", "x * W'", "names have no ' in them"),
+    ("x * W", "x * W % 2", "a remainder is written mod(x, y)"),
+    ("x * W", "x * W * pi", "'pi' is not defined; write 3.14159"),
+    ("x * W", "sum(v for v in x) * W", "operations take whole tensors"),
+    ("x * W", "Relu(x * W)", "did you mean 'relu'"),
+    ("h = x", "for = x", "'for' is a word of Python, which cannot be a name"),
+    ("h = x", "// why\nh = x", "a comment begins with #"),
+    ("h = x", "  h = x", "the line begins further to the right than the others"),
+    ("double(h)", "double(h, 3)", "block 'double' takes 1 tensor: 'p'; found multiply 'h' (2, 3), 3 (int)"),
+    ("double(h)", "double(h, by=W)", "by must be a number; found parameter 'W' (3,)"),
+    ("double(h)", "double * h", "'double' is a block; call it: double(...)"),
+    ('"normal"', '"normal", std = -1', "std must not be negative; found -1"),
+    ('"normal"', '"uniform", low = 2, high = 1', "low must not be above high; found 2 and 1"),
+    ('"normal"', '"he_normal", std = 3', "has no key 'std' (keys: 'shape' and 'init')"),
+    ("x = [3]", 'x = { shape = [3], dtype = "double" }', "here it is called 'float64'"),
+    ("x = [3]", 'x = { shape = [3], dtype = "int" }', "here it is called 'int64'"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "says"), IN_FILE)
+def test_a_mistake_in_a_model_file_is_explained(old, new, says):
+    assert tg.Model.from_toml(FILE).predict(np.ones((1, 3))).shape == (1, 3)
+    with pytest.raises(tg.ModelError, match=re.escape(says)) as caught:
+        tg.Model.from_toml(FILE.replace(old, new, 1))
+    assert caught.value.line
+
+
+def test_a_mistake_on_the_command_line_is_explained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link.toml").symlink_to("nowhere.toml")
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "bytes.toml").write_bytes(b"name = '\xff'")
+    for arguments, says in [
+        ("train xor --lr 0.1", "Here it is called --learning-rate."),
+        ("train xor --banana", "No such option '--banana'."),
+        ("train link.toml", "it is a link to a file that does not exist"),
+        ("train pipe.toml", "it is not a regular file"),
+        ("train .", "it is a folder"),
+        ("train bytes.toml", "not a text file in UTF-8: the byte at position 8 cannot be text"),
+        ("draw xor --fold R1", "there is no block 'R1' to fold (blocks: none)"),
+        ("ops swish", "here it is called 'silu'"),
+        ("ops my_op", "--ops FILE.py"),
+    ]:
+        result = CliRunner().invoke(main, arguments.split())
+        assert result.exit_code == 2
+        assert says in result.output
 
 
 PATHS = {

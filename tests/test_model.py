@@ -1065,7 +1065,7 @@ def test_a_model_for_one_size_of_batch():
     model = tg.Model.from_toml(text)
     assert model.batch == 2
     assert model.predict(np.ones((4, 3))).shape == (4, 3)
-    with pytest.raises(tg.DataError, match="for batches of 2 samples alone; found 3"):
+    with pytest.raises(tg.DataError, match="for batches of 2 samples only; found 3"):
         model.predict(np.ones((3, 3)))
     with pytest.raises(tg.ModelError, match="batch must be a whole number of at least 1; found 0"):
         tg.Model.from_toml(text.replace("batch = 2", "batch = 0"))

@@ -138,7 +138,7 @@ WRONG = {
     "beside 3 channels (axis 1 of x) stand numbers of shape (3,)": lambda: tg.running_mean(np.ones(2), np.ones((4, 3))),
     "4 channels do not make 3 groups": lambda: tg.group_norm(np.ones((2, 4)), np.ones(4), np.ones(4), groups=3),
     "4 channels do not make 0 groups": lambda: tg.group_norm(np.ones((2, 4)), np.ones(4), np.ones(4), groups=0),
-    "x needs places behind its channels": lambda: tg.instance_norm(np.ones((2, 4)), np.ones(4), np.ones(4)),
+    "x needs at least one axis after its channels": lambda: tg.instance_norm(np.ones((2, 4)), np.ones(4), np.ones(4)),
     "scale and shift must broadcast to the axes from -1 on, (4,)": lambda: tg.layer_norm(
         np.ones((3, 4)), np.ones(3), np.ones(4)
     ),

@@ -104,9 +104,9 @@ def test_fixed_first_axis_stays(perceptron):
     model = perceptron(inputs=[value("x", (2, 4))])
     assert model.batch == 2
     assert model.predict(np.zeros((6, 4))).shape == (6, 3)
-    with pytest.raises(tg.DataError, match="'net' is for batches of 2 samples alone; found 3"):
+    with pytest.raises(tg.DataError, match="'net' is for batches of 2 samples only; found 3"):
         model.predict(np.zeros((3, 4)))
-    with pytest.raises(tg.DataError, match="is for batches of 2 samples alone; found 5"):
+    with pytest.raises(tg.DataError, match="is for batches of 2 samples only; found 5"):
         model.record(5)
     assert "float32 (2, 4)" in str(model)
 
@@ -127,7 +127,7 @@ def test_fixed_batch_is_trainable(perceptron):
     model = perceptron(inputs=[value("x", (2, 4))], loss="cross_entropy")
     x, labels = RNG.normal(size=(8, 4)), RNG.integers(0, 3, 8)
     assert len(tg.fit(model, (x, labels), epochs=2)) == 2
-    with pytest.raises(tg.DataError, match="batches of 2 samples alone; found 7"):
+    with pytest.raises(tg.DataError, match="batches of 2 samples only; found 7"):
         tg.fit(model, (x[:7], labels[:7]), epochs=1)
 
 

@@ -294,8 +294,8 @@ def test_an_annotation_that_means_nothing_is_refused(registry):
 @pytest.mark.parametrize(
     ("formula", "says"),
     [
-        ("{x} + {z}", r"its formula speaks of \{z\}; it has 'x'"),
-        ("{x:d}", r"its formula speaks of \{x\}; it has 'x', as they are"),
+        ("{x} + {z}", r"its formula names \{z\}; known are 'x'"),
+        ("{x:d}", r"its formula names \{x\}; known are 'x', without a format"),
         ("{x", "its formula cannot be read"),
     ],
 )

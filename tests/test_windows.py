@@ -369,8 +369,8 @@ def test_empty_batch(rank: int) -> None:
         ),
         ("lp_pool2d", [(1, 4, 4)], {"window": 2}, "x must have 4 axes"),
         ("global_max_pool", [(1, 4)], {}, "at least 3 axes"),
-        ("global_max_pool", [(1, 4, 0)], {}, "no max of nothing"),
-        ("global_avg_pool", [(1, 4, 0)], {}, "no mean of nothing"),
+        ("global_max_pool", [(1, 4, 0)], {}, "the max of no pixels is not defined"),
+        ("global_avg_pool", [(1, 4, 0)], {}, "the mean of no pixels is not defined"),
     ],
 )
 def test_refuses_shapes(name: str, shapes: list[tuple[int, ...]], attributes: Attributes, told: str) -> None:

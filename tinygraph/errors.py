@@ -269,6 +269,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     ''
     """
     names = [known for known in names if isinstance(known, str)]
+    if same := next((known for known in names if known.lower() == name.lower()), None):
+        return f"; did you mean {same!r}?"
     here = SYNONYMS.get(name.lower(), ())
     if same := next((known for known in here if known in names), None):
         return f"; here it is called {same!r}"

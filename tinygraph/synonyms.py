@@ -124,6 +124,12 @@ _ELSEWHERE = {
     "stride": "strides subsample",
     "to": "shape newshape",
     "window": "kernel_size kernel_shape pool_size ksize size",
+    # dtypes
+    "bool": "boolean",
+    "float16": "half",
+    "float32": "float single",
+    "float64": "double",
+    "int64": "int integer long",
     # initializers and optimizers
     "constant": "const fill full",
     "glorot_uniform": "xavier xavier_uniform glorot xavier_uniform_ glorotuniform",
@@ -139,6 +145,8 @@ for _here, _others in _ELSEWHERE.items():
     for _other in _others.split():
         SYNONYMS.setdefault(_other, []).append(_here)
 
+# Numbers with names elsewhere.
+CONSTANTS = {"pi": "3.141592653589793", "e": "2.718281828459045"}
 # What other frameworks have as one operation, and what to write for it in an equation.
 FORMULAS: Mapping[str, str] = {
     **dict.fromkeys(("linear", "dense", "fc", "fully_connected", "affine", "addmm"), "x @ W + b"),

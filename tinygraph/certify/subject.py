@@ -73,7 +73,9 @@ def _given(
             )
         unknown = [name for name in sample.attributes if name not in op.attribute_annotations()]
         if unknown:
-            raise TinygraphError(f"{op.name}: a sample gives {listing(unknown)}, which is no attribute of it")
+            raise TinygraphError(
+                f"{op.name}: a sample sets {listing(unknown)}, which is not an attribute of the operation"
+            )
     return given
 
 

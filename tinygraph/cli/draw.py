@@ -61,7 +61,7 @@ def draw(
     if form not in (None, "text"):
         raise click.BadParameter(f"--format must be text; pictures take their format from -o; found {form!r}")
     if form is not None and out is not None:
-        raise click.UsageError(f"--format text prints the picture and writes no file; found -o {str(out)!r} beside it")
+        raise click.UsageError(f"--format text prints the picture and writes no file; leave out -o {str(out)!r}")
     if out is not None:
         format_of(out)
     try:

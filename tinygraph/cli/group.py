@@ -13,6 +13,7 @@ import click
 from tinygraph import interruption
 from tinygraph.cli.terminal import abandon, say
 from tinygraph.errors import TinygraphError, shortened
+from tinygraph.synonyms import SYNONYMS
 
 # The last two are those that a shell gives to programs ended by SIGINT and SIGPIPE; see also ``interruption.exit_code``.
 WRONG_RULE, MISTAKE, INTERRUPTED, UNREAD = 1, 2, 130, 141
@@ -46,6 +47,8 @@ class Commands(click.Group):
             leave(MISTAKE)
         except (click.Abort, KeyboardInterrupt):
             fail("interrupted", INTERRUPTED)
+        except click.NoSuchOption as error:
+            fail(f"{error.format_message()}{_option_here(error)}", MISTAKE)
         except click.ClickException as error:
             fail(error.format_message(), MISTAKE)
         except OSError as error:
@@ -76,6 +79,14 @@ def _until_no_one_reads() -> Iterator[None]:
         yield
     except BrokenPipeError:
         raise click.exceptions.Exit(UNREAD) from None
+
+
+def _option_here(error: click.NoSuchOption) -> str:
+    """Return what an option of another framework's is called here, such as --learning-rate for --lr."""
+    known = error.ctx.command.params if error.ctx is not None else []
+    options = {parameter.name or "": max(parameter.opts, key=len) for parameter in known}
+    here = SYNONYMS.get(error.option_name.strip("-").replace("-", "_"), [])
+    return next((f" Here it is called {options[name]}." for name in here if name in options), "")
 
 
 def fail(message: str, code: int) -> NoReturn:

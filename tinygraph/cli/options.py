@@ -40,7 +40,7 @@ def data_of(model: Model, given: str | None) -> str:
 
     source = given or data_of(model)
     if source is None:
-        raise DataError(f"model {model.name!r} names no data of its own; give --data")
+        raise DataError(f"model {model.name!r} does not name data; give --data")
     return source
 
 
@@ -122,7 +122,7 @@ def import_operations(path: Path, option: str = "") -> None:
     name = f"tinygraph_ops.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
-        raise TinygraphError(f"{option}{str(path)!r} is no Python file; its name must end in .py")
+        raise TinygraphError(f"{option}{str(path)!r} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     with warnings.catch_warnings():

@@ -58,7 +58,7 @@ def predict(
     if weights is not None:
         trained.load(weights)
     elif not trained.weighted:
-        raise click.UsageError(f"model {trained.name!r} has no weights of its own; give --weights")
+        raise click.UsageError(f"model {trained.name!r} comes without weights; give --weights")
     source = data_of(trained, data)
     if out is not None and out.exists() and Path(source).exists() and out.samefile(source):
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")

@@ -45,7 +45,9 @@ def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> lis
     known = dict.fromkeys(part for item in items if item.group for part in _with_parents(item.group))
     for name in fold:
         if name not in known:
-            raise TinygraphError(f"there is no block {name!r} to fold{nearest(str(name), known)} ({listing(known)})")
+            raise TinygraphError(
+                f"there is no block {name!r} to fold{nearest(str(name), known)} (blocks: {listing(known)})"
+            )
     return _blocks(items, fold)
 
 

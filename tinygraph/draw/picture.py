@@ -71,7 +71,7 @@ class Picture:
             content = self.svg().encode("utf-8") if format == "svg" else render(self.dot, format)
         except RenderError as fault:
             kept = _write(path.with_suffix(".gv"), source)
-            raise RenderError(f"wrote {str(kept)!r} in place of {str(path)!r}: {fault}") from None
+            raise RenderError(f"wrote {str(kept)!r} instead of {str(path)!r}: {fault}") from None
         return _write(path, content)
 
     def __str__(self) -> str:

@@ -89,7 +89,7 @@ def format_of(path: Path) -> str:
     if suffix not in FORMATS:
         valid = listing(f".{name}" for name in FORMATS)
         raise RenderError(
-            f"the suffix of {str(path)!r} names no format of pictures{nearest(suffix, FORMATS)} (valid: {valid})"
+            f"the suffix of {str(path)!r} does not name a format of pictures{nearest(suffix, FORMATS)} (valid: {valid})"
         )
     return suffix
 

@@ -241,8 +241,7 @@ def subject_of(
             thing = Graph(thing)
         if not isinstance(thing, Graph):
             raise TinygraphError(
-                "a tensor, a list of tensors, a Graph or a Model can be drawn, and have notes; "
-                f"found {type(thing).__name__}"
+                f"draw and notes take a tensor, a list of tensors, a Graph or a Model; found {type(thing).__name__}"
             )
         items, ends = _operations(thing), thing.outputs
         loss = ends[-1] if len(ends) == 1 and ends[0].size == 1 else None

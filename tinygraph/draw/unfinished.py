@@ -32,7 +32,7 @@ def unfinished_subject(error: ModelError, title: str | None = None) -> Subject:
     """
     found = error.recorded
     if found is None:
-        raise TinygraphError(f"nothing of the model was recorded that could be drawn: {error.message}")
+        raise TinygraphError(f"no equation of the model was recorded, so there is nothing to draw: {error.message}")
     items = equation_items(found.equations)
     known = {item.node for item in items}
     for x in found.inputs:

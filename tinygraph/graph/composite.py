@@ -50,7 +50,7 @@ class Composite(Op):
             raise type(error)(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from None
         if not isinstance(y, Tensor):
             raise OperationError(
-                f"{self.name}: forward returned {type(y).__name__} for tensors; write it in operators and operations"
+                f"{self.name}: forward returned {type(y).__name__} for tensors; write it with operators and operations"
             )
         return OPERATIONS["identity"](y) if any(y is x for x in operands) else y
 

@@ -67,7 +67,9 @@ class OpFunction:
         if rule is None:
             return lambda later: self.vjp(later, opaque=opaque)
         if self.op.composite:
-            raise TinygraphError(f"{self.name} is made of operations, whose rules are its own; tg.op takes a rule")
+            raise TinygraphError(
+                f"{self.name} is made of operations and takes its gradient from theirs; for a rule of your own use tg.op"
+            )
         self.op.vjp, self.op.opaque_vjp = self._method(rule, "rule"), opaque  # type: ignore[method-assign]
         return rule
 
@@ -96,7 +98,9 @@ class OpFunction:
         wanted = [p.name for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
         for name in wanted:
             if name not in self.attribute_names:
-                raise AttributeValueError(f"{self.name}: its {what} asks for {name!r}, which is no attribute of it")
+                raise AttributeValueError(
+                    f"{self.name}: its {what} asks for {name!r}, which is not an attribute of the operation"
+                )
         return _with_attributes(function, wanted)
 
     @property
@@ -231,7 +235,7 @@ def _check_formula(cls: type[Op]) -> None:
     for _, placeholder, specification, conversion in parts:
         if placeholder is not None and (placeholder not in known or specification or conversion):
             raise TinygraphError(
-                f"{cls.name}: its formula speaks of {{{placeholder}}}; it has {listing(known)}, as they are"
+                f"{cls.name}: its formula names {{{placeholder}}}; known are {listing(known)}, without a format"
             )
 
 

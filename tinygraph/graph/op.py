@@ -334,7 +334,7 @@ def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Sha
     except Exception as error:
         shapes = ", ".join(str(shape) for shape, _ in operands)
         raise OperationError(
-            f"{error}; this was a try on ones of shapes {shapes}, by which the shape of the result is learnt: "
+            f"{error}; forward was run on ones of shapes {shapes} to find the shape of its result: "
             "give the operation a shape rule if it cannot run on them"
         ) from error
     return result.shape, result.dtype

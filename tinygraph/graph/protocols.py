@@ -290,7 +290,8 @@ def _of_truths(name: str, sign: str, *operands: Any) -> Tensor:
         dtype = x.dtype if isinstance(x, Protocols) else np.asarray(x).dtype
         if dtype != np.bool_:
             example = f"(x > 0) {sign} (x < 1)" if len(operands) > 1 else f"{sign}(x > 0)"
-            raise DTypeError(f"{sign} is for truth values, such as {example}, in parentheses; found {dtype}")
+            power = "; a power is written x ** 2" if sign == "^" else ""
+            raise DTypeError(f"{sign} is for truth values, such as {example}, in parentheses; found {dtype}{power}")
     return OPERATIONS[name](*operands)
 
 

@@ -180,7 +180,7 @@ def _weights(source: Source, tables: Mapping[str, Any]) -> str | None:
         return None
     name = _text(source, tables, "weights")
     if not name or name in (".", "..") or any(character in name for character in "/\\:\0"):
-        source.fail(f"weights must be the name of a file beside the model's; found {name!r}", "weights")
+        source.fail(f"weights must be the name of a file in the model's folder; found {name!r}", "weights")
     return name
 
 
@@ -218,7 +218,7 @@ def _state(source: Source, name: str, spec: Any, path: tuple[str, ...]) -> State
     if dtype is not None:
         dtype = _dtype(source, dtype, *path, known=_DTYPES)
     if spec["init"] == "seed" and dtype != np.int64:
-        source.fail(f"{what} is drawn from the seed, as a whole number: its dtype is int64", *path)
+        source.fail(f'{what}: init = "seed" draws whole numbers, so the dtype must be int64', *path)
     following = spec.get("next")
     if following is not None and not isinstance(following, str):
         source.fail(f"{what}: next must be the expression of its value after a step, a text", *path)
@@ -247,7 +247,7 @@ def _drawn(
         hint = nearest(init, initializers) if isinstance(init, str) else ""
         source.fail(f"{what} needs init, one of {listing(initializers)}; found {init!r}{hint}", *path)
     options = {key: value for key, value in spec.items() if key not in keys}
-    _only_keys(source, options, (*initializers[init].options, *keys[2:]), *path)
+    _only_keys(source, spec, (*keys, *initializers[init].options), *path)
     for key, value in options.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 1e300:
             source.fail(f"{what}: {key} must be a finite number; found {value!r}", *path)
@@ -345,7 +345,7 @@ def _training(source: Source, table: Mapping[str, Any], dtype: np.dtype[Any]) ->
     if not 0 < rate < math.inf:
         refuse("learning_rate", f"{settings.learning_rate:g} is {rate:g} in {dtype}, the dtype of the model")
     if not 0 <= settings.momentum < 1:
-        refuse("momentum", f"must lie in 0..1, without 1; found {settings.momentum}")
+        refuse("momentum", f"must lie in 0 to 1, without 1; found {settings.momentum}")
     if settings.seed < 0:
         refuse("seed", f"must not be negative; found {settings.seed}")
     if settings.optimizer not in _OPTIMIZERS:
@@ -386,7 +386,8 @@ def _text(
 
 def _dtype(source: Source, name: Any, *path: str, known: tuple[str, ...] = _DTYPES) -> np.dtype[Any]:
     if not isinstance(name, str) or name not in known:
-        source.fail(f"dtype must be one of {listing(known)}; found {name!r}", *path)
+        hint = nearest(name, known) if isinstance(name, str) else ""
+        source.fail(f"dtype must be one of {listing(known)}; found {name!r}{hint}", *path)
     return np.dtype(name)
 
 
@@ -394,7 +395,7 @@ def _check_name(source: Source, name: str, path: tuple[str, ...]) -> str:
     """Return a name in the form in which equations read it."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         source.fail(
-            f"{name!r} is not a name: use letters, digits and _, not starting with a digit, and no word of Python's",
+            f"{name!r} is not a name: use letters, digits and _, not starting with a digit, and no keyword of Python such as 'for'",
             *path,
         )
     return unicodedata.normalize("NFKC", name)

@@ -47,6 +47,9 @@ _INSTEAD = {
     "BoolOp": "'and' and 'or' join single truth values; those of tensors are joined with & and |, each in parentheses",
     "IfExp": "a choice for each element is where(condition, a, b)",
     "Lambda": "functions of your own are blocks, or operations in a Python file",
+    **dict.fromkeys(
+        ("GeneratorExp", "ListComp"), "there are no loops; operations take whole tensors, as in sum(x, axis=1)"
+    ),
 }
 _LARGEST = 10**12
 
@@ -105,13 +108,14 @@ class _Evaluator:
     def _unaryop(self, node: ast.UnaryOp) -> Any:
         rule = _SIGNS.get(type(node.op))
         if rule is None:
-            self.statement.fail(f"not is for one truth value, and ~ for a tensor of them; allowed are {_ALLOWED}", node)
+            self.statement.fail("'not' takes a single truth value; write ~ for a tensor of them, as in ~(x > 0)", node)
         return rule(self._operand(node.operand))
 
     def _binop(self, node: ast.BinOp) -> Any:
         rule = _OPERATORS.get(type(node.op))
         if rule is None:
-            self.statement.fail(f"the operator {type(node.op).__name__} is not allowed; allowed are {_ALLOWED}", node)
+            instead = "a remainder is written mod(x, y)" if isinstance(node.op, ast.Mod) else f"allowed are {_ALLOWED}"
+            self.statement.fail(f"the operator {type(node.op).__name__} is not allowed; {instead}", node)
         left, right = self._operand(node.left), self._operand(node.right)
         if isinstance(left, (int, float)) and isinstance(right, (int, float)):
             return self._number(node, rule, left, right)
@@ -141,7 +145,7 @@ class _Evaluator:
         except OverflowError:
             self.statement.fail("the number is too large", node)
         except ValueError:
-            self.statement.fail(f"{left} ** {right} is no real number", node)
+            self.statement.fail(f"{left} ** {right} is not a real number", node)
         if abs(result) > _LARGEST and isinstance(result, int):
             self.statement.fail("the number is too large", node)
         whole = isinstance(left, int) and isinstance(right, int) and float(result).is_integer()
@@ -181,7 +185,7 @@ class _Evaluator:
             known = f": {name}(...)" if is_operation(name) else ""
             self.statement.fail(f"only operations and blocks can be called, by their names{known}", node.func)
         if any(isinstance(arg, ast.Starred) for arg in node.args) or any(word.arg is None for word in node.keywords):
-            self.statement.fail("arguments are written out; * and ** are not allowed", node)
+            self.statement.fail("each argument is written out; * and ** are not allowed", node)
         args = [self.value(arg) for arg in node.args]
         kwargs = {str(word.arg): self.value(word.value) for word in node.keywords}
         return self.resolver.call(node.func.id, args, kwargs, self.statement, node)

@@ -46,7 +46,7 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
     if not _is_file(file):
         bundled = bundled_models()
         if str(path) not in bundled:
-            hint = "; it is a folder" if os.path.isdir(path) else nearest(file.stem, bundled)
+            hint = _why_no_file(path) or nearest(file.stem, bundled)
             raise UnknownNameError(
                 f"no model file {str(path)!r}, and no bundled model of that name{hint} ({listing(bundled)})"
             )
@@ -63,10 +63,20 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
         with open_plain(file) as stream:
             text = stream.read().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise ModelError(f"not a text file: {error}", file=str(file)) from None
+        raise ModelError(
+            f"not a text file in UTF-8: the byte at position {error.start:,} cannot be text", file=str(file)
+        ) from None
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}", file=str(file)) from None
     return Model.from_toml(text, file, seed)
+
+
+def _why_no_file(path: str | os.PathLike[str]) -> str:
+    if os.path.isdir(path):
+        return "; it is a folder"
+    if os.path.exists(path):
+        return "; it is not a regular file"
+    return "; it is a link to a file that does not exist" if os.path.islink(path) else ""
 
 
 def _is_file(path: Path) -> bool:

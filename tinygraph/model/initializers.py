@@ -43,10 +43,14 @@ def fans(shape: tuple[int, ...]) -> tuple[int, int]:
 
 
 def _normal(rng: np.random.Generator, shape: Shape, count: int, mean: float = 0.0, std: float = 0.01) -> Array:
+    if std < 0:
+        raise ValueError(f"std must not be negative; found {std}")
     return rng.normal(mean, std, count)
 
 
 def _uniform(rng: np.random.Generator, shape: Shape, count: int, low: float = -0.05, high: float = 0.05) -> Array:
+    if low > high:
+        raise ValueError(f"low must not be above high; found {low} and {high}")
     return rng.uniform(low, high, count)
 
 
@@ -94,5 +98,5 @@ def initial_value(
         with np.errstate(over="ignore"):
             piece[:] = STATE_INITIALIZERS[init].draw(rng, shape, piece.size, **options)
         if not np.isfinite(piece).all():
-            raise OverflowError(f"its values lie beyond {dtype}")
+            raise OverflowError(f"its values are too large for {dtype}")
     return value.reshape(shape)

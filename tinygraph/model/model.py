@@ -231,7 +231,7 @@ class Model:
     def check_batch(self, count: int) -> None:
         """Raise ``DataError`` where samples do not divide into batches of the one size that the model is for."""
         if self.batch and count != self.batch:
-            raise DataError(f"model {self.name!r} is for batches of {self.batch} samples alone; found {count}")
+            raise DataError(f"model {self.name!r} is for batches of {self.batch} samples only; found {count}")
 
     def graph(self, batch: int) -> Graph:
         """Return the graph of output and loss for ``batch`` samples, as in prediction.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import functools
+import keyword
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeGuard
@@ -154,7 +156,7 @@ def _syntax(text: Text) -> Iterator[ast.stmt]:
         tree = ast.parse("\n".join(rows))
     except SyntaxError as error:
         row = error.lineno or 1
-        why = "an expression is missing after =" if text.row(row).endswith("=") else error.msg
+        why = _explained(error.msg, text.row(row))
         raise text.error(f"not an equation: {why}", row, max((error.offset or 1) - 1, 0)) from None
     except (RecursionError, MemoryError):
         raise text.error("not an equation: nested too deeply", 1) from None
@@ -164,6 +166,41 @@ def _syntax(text: Text) -> Iterator[ast.stmt]:
         if _is_too_large(node):
             raise text.error("the number is too large", node.lineno, text.characters(node.lineno, node.col_offset))
     return iter(tree.body)
+
+
+# Signs of formulas, and how they are written.
+_SIGNS = {
+    "×": "*",
+    "·": "*",
+    "⋅": "*",
+    "÷": "/",
+    "−": "-",
+    "²": "** 2",
+    "³": "** 3",
+    "√": "sqrt(...)",
+    "≤": "<=",
+    "≥": ">=",
+}
+
+
+def _explained(message: str, row: str) -> str:
+    """Return what Python says about a line that is no equation, in words of equations."""
+    if row.endswith("="):
+        return "an expression is missing after ="
+    if row.startswith("//"):
+        return "a comment begins with #"
+    name = row.partition("=")[0].strip()
+    if keyword.iskeyword(name):
+        return f"{name!r} is a word of Python, which cannot be a name"
+    if (sign := re.match(r"invalid (?:non-printable )?character '(.)'", message)) and sign[1] in _SIGNS:
+        return f"{sign[1]!r} is written {_SIGNS[sign[1]]}"
+    if "decimal literal" in message:
+        return "a product is written with *, as in 2 * x, and a name does not begin with a digit"
+    if "unterminated string" in message:
+        return "the quotation mark here has no second one; names have no ' in them"
+    if "unexpected indent" in message:
+        return "the line begins further to the right than the others"
+    return "an operator or a comma is missing here" if "forgot a comma" in message else message
 
 
 def _statement(node: ast.stmt, text: Text) -> Statement:

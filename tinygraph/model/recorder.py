@@ -10,6 +10,7 @@ from typing import Any
 
 from tinygraph.errors import ModelError, listing, nearest
 from tinygraph.graph.apply import computing_in
+from tinygraph.graph.attributes import shown
 from tinygraph.graph.function import OpFunction
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.registry import OPERATIONS
@@ -229,10 +230,12 @@ def _check_block_call(
     if scope.is_within(name):
         statement.fail(f"block {name!r} calls itself: a cycle", node)
     if len(args) != len(block.inputs) or not all(isinstance(arg, Tensor) for arg in args):
-        statement.fail(f"block {name!r} takes {len(block.inputs)} tensors: {listing(block.inputs)}", node)
+        found = ", ".join(map(shown, args)) or "nothing"
+        tensors = "1 tensor" if len(block.inputs) == 1 else f"{len(block.inputs)} tensors"
+        statement.fail(f"block {name!r} takes {tensors}: {listing(block.inputs)}; found {found}", node)
     for key, value in kwargs.items():
         if key not in block.attributes:
             known = f"{nearest(key, block.attributes)} (attributes: {listing(block.attributes)})"
             statement.fail(f"block {name!r} has no attribute {key!r}{known}", node)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            statement.fail(f"block {name!r}: {key} must be a number; found {value!r}", node)
+            statement.fail(f"block {name!r}: {key} must be a number; found {shown(value)}", node)

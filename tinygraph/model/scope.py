@@ -15,6 +15,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Equations
 from tinygraph.model.parse import Statement
 from tinygraph.model.program import chain
+from tinygraph.synonyms import CONSTANTS
 
 if TYPE_CHECKING:
     from tinygraph.model.recorder import Recorder
@@ -51,7 +52,8 @@ class Scope:
                 statement.fail(f"a cycle: {' -> '.join([self.current.target, *cycle])}", node)
             statement.fail(f"{name!r} is used before it is defined, in line {later[name].line}", node)
         if name in OPERATIONS or name in self.recorder.program.blocks:
-            statement.fail(f"{name!r} is an operation; call it: {name}(...)", node)
+            kind = "a block" if name in self.recorder.program.blocks else "an operation"
+            statement.fail(f"{name!r} is {kind}; call it: {name}(...)", node)
         if name == "inf":
             return math.inf
         if self.is_outside(name):
@@ -60,7 +62,8 @@ class Scope:
                 f"{name!r} is not defined in block {block!r}, but outside: pass it as an input of the block", node
             )
         known = [*self.values, *self.equations.leaves, *later]
-        statement.fail(f"{name!r} is not defined{nearest(name, known)}", node)
+        hint = f"; write {CONSTANTS[name]}" if name in CONSTANTS else nearest(name, known)
+        statement.fail(f"{name!r} is not defined{hint}", node)
 
     def is_outside(self, name: str) -> bool:
         """Whether a scope around this one defines the name, which blocks cannot see."""

@@ -95,7 +95,7 @@ def load_weights(
             )
         arrays[name] = _cast(arrays[name], parameter.dtype, f"{path}: {name!r} of the model")
         if not _usable(arrays[name], name in fixed):
-            raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers beyond {parameter.dtype}")
+            raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers too large for {parameter.dtype}")
     for name, parameter in parameters.items():
         parameter.value = arrays[name]
 
@@ -141,5 +141,5 @@ def _read(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     except (SafetensorError, ValueError, KeyError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{path}: damaged, or not a safetensors file: {error}") from None
     if (header.get("__metadata__") or {}).get(CHECKSUM) not in (None, _checksum(payload)):
-        raise WeightsError(f"{path}: damaged: its data do not have the checksum that was written with them")
+        raise WeightsError(f"{path}: damaged: the checksum of its data differs from the one stored in it")
     return arrays

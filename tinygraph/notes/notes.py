@@ -76,7 +76,7 @@ class Notes:
 
         subject = self.document.subject
         if not subject.values:
-            raise TinygraphError("these notes hold no numbers; give feeds, or a sample of the model's data")
+            raise TinygraphError("these notes contain no numbers; give feeds, or a sample of the model's data")
         origins = Origins(subject)
         return describe(origins, origins.of(origins.node(name), index))
 
@@ -173,7 +173,7 @@ def samples_of(model: Model, data: str | None = None, first: int = 0, count: int
 
     source = data or sources.data_of(model)
     if source is None:
-        raise DataError(f"model {model.name!r} names no data of its own; give --data")
+        raise DataError(f"model {model.name!r} does not name data; give --data")
     arrays = sources.samples_of(model, source)
     size = min(len(array) for array in arrays.values())
     if not 0 <= first < size:
@@ -192,5 +192,7 @@ def format_of(path: Path, format: str | None = None) -> str:
     asked = {"htm": "html", "markdown": "md", "latex": "tex"}.get(asked, asked)
     if asked not in FORMATS:
         what = f"{format!r}" if format else f"the suffix of {str(path)!r}"
-        raise RenderError(f"{what} names no format of notes{nearest(asked, FORMATS)} (there are {listing(FORMATS)})")
+        raise RenderError(
+            f"{what} does not name a format of notes{nearest(asked, FORMATS)} (there are {listing(FORMATS)})"
+        )
     return asked

@@ -92,7 +92,7 @@ class CrossEntropy(OfClasses):
             name = f" {logits.name!r}" if logits.name else ""
             raise ShapeError(
                 f"cross_entropy takes logits and applies softmax itself; it was given the softmax{name}: "
-                "pass what that was made from"
+                "pass the logits themselves"
             )
         return logits, labels
 
@@ -189,7 +189,7 @@ def _require_logarithms(name: str, logs: Value) -> None:
     """Refuse probabilities where their logarithms belong."""
     if isinstance(logs, Tensor) and isinstance(logs.op, Softmax):
         called = f" {logs.name!r}" if logs.name else ""
-        raise ShapeError(f"{name} takes logarithms; it was given the softmax{called}: use log_softmax for it")
+        raise ShapeError(f"{name} takes logarithms; it was given the softmax{called}: use log_softmax instead")
 
 
 @register

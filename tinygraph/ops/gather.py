@@ -120,10 +120,13 @@ class ScatterAdd(ByPositions):
         self.require_whole(x, indices)
         count = len(indices.shape)
         if len(x.shape) < count or self.size < 0:
-            self.refuse((x, indices), f"x must have the axes of indices, and size must not be negative: {self.size}")
+            self.refuse(
+                (x, indices),
+                f"x must have at least as many axes as indices, and size must not be negative; found {self.size}",
+            )
         axis = normalized_axis(self, x, self.axis, 1 - count)
         if tuple(x.shape[axis : axis + count]) != tuple(indices.shape):
-            self.refuse((x, indices), f"x must have the axes of indices in the place of axis {axis}")
+            self.refuse((x, indices), f"from axis {axis} on, x must have the shape of indices")
         return (*x.shape[:axis], self.size, *x.shape[axis + count :])
 
     def forward(self, x: Value, indices: Value) -> Value:
@@ -170,7 +173,7 @@ class Embedding(ByPositions):
 
     def shape(self, weights: Value, ids: Value) -> Shape:
         if not weights.shape:
-            self.refuse((weights, ids), "weights need a first axis to look rows up along")
+            self.refuse((weights, ids), "weights need at least one axis, whose rows are looked up")
         self.require_whole(weights, ids)
         return (*ids.shape, *weights.shape[1:])
 
@@ -232,7 +235,7 @@ def require_beside(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) -> 
     sizes = tuple(inputs[1].shape)
     fits = len(sizes) == len(shape) and all(sizes[i] <= size for i, size in enumerate(shape) if i != axis)
     if not fits:
-        op.refuse(inputs, f"indices must have the axes of {shape}, and no larger sizes but along axis {axis}")
+        op.refuse(inputs, f"indices must have {len(shape)} axes, and fit into shape {shape} except along axis {axis}")
 
 
 @register

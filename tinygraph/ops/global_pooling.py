@@ -46,7 +46,7 @@ class GlobalPooling(Op):
         if len(x.shape) < 3:
             self.refuse((x,), "x must have at least 3 axes: batch, channels, and those of an image")
         if 0 in x.shape[2:]:
-            self.refuse((x,), f"there is no {self.formula.partition(' ')[0]} of nothing")
+            self.refuse((x,), f"the {self.formula.partition(' ')[0]} of no pixels is not defined")
         return (*x.shape[:2], *((1,) * (len(x.shape) - 2) if self.keepdims else ()))
 
     def over(self, x: Value) -> tuple[int, ...]:

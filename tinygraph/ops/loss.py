@@ -74,7 +74,7 @@ class Loss(Op):
     def of_something(self, *inputs: Value) -> Shape:
         """Return the shape of one number, or refuse an empty batch."""
         if 0 in inputs[0].shape:
-            self.refuse(inputs, "there is no mean loss of an empty batch")
+            self.refuse(inputs, "the batch is empty, and the mean loss of no samples is not defined")
         return ()
 
     def result_dtype(self, prediction: Value, target: Value) -> np.dtype[Any]:

@@ -60,7 +60,7 @@ class _Channelled(Composite):
         wanted = (x.shape[1],)
         for numbers in inputs:
             if numbers is not x and tuple(numbers.shape) != wanted:
-                self.refuse(inputs, f"beside {wanted[0]} channels (axis 1 of x) stand numbers of shape {wanted}")
+                self.refuse(inputs, f"x has {wanted[0]} channels (axis 1), so the others must have shape {wanted}")
 
 
 def _with_channels(draw: Any, count: int, *cases: tuple[Shape, dict[str, Any]]) -> Any:
@@ -297,7 +297,7 @@ class InstanceNorm(_Channelled):
     def shape(self, x: Value, scale: Value, shift: Value) -> Shape:
         shape = super().shape(x, scale, shift)
         if len(shape) < 3:
-            self.refuse((x, scale, shift), "x needs places behind its channels")
+            self.refuse((x, scale, shift), "x needs at least one axis after its channels")
         return shape
 
     def forward(self, x: Value, scale: Value, shift: Value) -> Value:

@@ -80,7 +80,7 @@ class Pooling(Op):
                 inputs, f"a window of {windows.reach} does not fit an image of {windows.padded} with its padding"
             )
         if any(map(any, windows.padding)) and not windows.all_meet_image():
-            self.refuse(inputs, f"a window of {windows.reach} lies in the padding {self.padding} alone")
+            self.refuse(inputs, f"a window of {windows.reach} covers nothing but the padding {self.padding}")
         return (*image.shape[:2], *windows.count)
 
     def shared(self) -> dict[str, Any]:

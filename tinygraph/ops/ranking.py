@@ -30,7 +30,7 @@ class _Place(Op):
 
     def shape(self, x: Value) -> Shape:
         if not (math.prod(x.shape) if self.axis is None else x.shape[normalized_axis(self, x, self.axis)]):
-            self.refuse([x], f"there is no {self.name} of nothing")
+            self.refuse([x], f"the {self.name} of no elements is not defined")
         return reduced_shape(self, x, self.axis, self.keepdims)
 
     def result_dtype(self, x: Value) -> np.dtype[Any]:

@@ -120,7 +120,7 @@ class _Extreme(Reduction):
 
     def shape(self, x: Value) -> Shape:
         if self.count(x) == 0 and 0 not in reduced_shape(self, x, self.axis, False):
-            self.refuse([x], f"there is no {self.name} of nothing")
+            self.refuse([x], f"the {self.name} of no elements is not defined")
         return super().shape(x)
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:

@@ -234,7 +234,7 @@ def _refuse_nan(model: Model) -> None:
         if count:
             raise TrainingError(
                 f"{tensor.kind} {name!r} of model {model.name!r} holds NaN in {count} of {tensor.size} elements, so every "
-                "result would be NaN or by chance; load other weights, or train again with a lower learning rate"
+                "result would be NaN or meaningless; load other weights, or train again with a lower learning rate"
             )
 
 

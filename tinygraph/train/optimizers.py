@@ -318,7 +318,7 @@ def _check_alike(who: str, before: Tensor, after: Any) -> None:
     if not isinstance(after, Tensor):
         raise AttributeValueError(
             f"{who}: update of {before.describe()} returned {type(after).__name__} where it was given tensors; "
-            "write it in operators and operations"
+            "write it with operators and operations"
         )
     if after.shape != before.shape or after.dtype != before.dtype:
         raise AttributeValueError(
