@@ -934,7 +934,7 @@ def test_more_samples_than_an_array_can_hold_are_refused(fails, command):
 
 
 def test_text_and_a_file_at_once_are_refused(fails):
-    assert "writes no file; found -o 'x.svg'" in fails("draw", "xor", "--format", "text", "-o", "x.svg")
+    assert "writes no file; leave out -o 'x.svg'" in fails("draw", "xor", "--format", "text", "-o", "x.svg")
     assert not Path("x.svg").exists()
 
 

@@ -127,7 +127,7 @@ def test_what_returns_no_tensor_is_refused(registry):
 
 
 def test_a_rule_or_an_unknown_option_is_refused(swish):
-    with pytest.raises(tg.TinygraphError, match="swish is made of operations, whose rules are its own"):
+    with pytest.raises(tg.TinygraphError, match="swish is made of operations and "):
         swish.vjp(lambda dy, y, x: dy)
     with pytest.raises(tg.TinygraphError, match=r"tg\.composite has no option 'formul'; did you mean 'formula'"):
         tg.composite(formul="x")(lambda x: x)

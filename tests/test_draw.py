@@ -865,7 +865,7 @@ def test_feeds_without_a_sample_and_things_that_are_no_graph_are_refused_in_word
     model = tg.load_model("xor")
     with pytest.raises(tg.FeedError, match=r"input 'x' was fed no sample: its shape is \(0, 2\)"):
         draw(model, feeds={"x": np.ones((0, 2)), "y": np.ones((0, 1))})
-    with pytest.raises(tg.TinygraphError, match="can be drawn, and have notes; found int"):
+    with pytest.raises(tg.TinygraphError, match="a Graph or a Model; found int"):
         tg.notes(3)
 
 

@@ -374,7 +374,7 @@ def test_import_takes_sizes(opened, monkeypatch):
 @pytest.mark.parametrize("weights", ["../own.safetensors", "a/b", "", "..", "c:own"])
 def test_model_file_takes_weights_from_its_own_folder_alone(weights):
     text = f"weights = '{weights}'\n[inputs]\nx = [1]\n[model]\nequations = 'y = relu(x)'\noutput = 'y'\nloss = false"
-    with pytest.raises(tg.ModelError, match="the name of a file beside the model's"):
+    with pytest.raises(tg.ModelError, match="the name of a file in the model's folder"):
         tg.Model.from_toml(text)
 
 

@@ -119,7 +119,7 @@ def test_names_and_places_that_there_are_not() -> None:
     with pytest.raises(TinygraphError, match="no element"):
         explained("dK1", 0)
     inp = tg.input("x", (2,))
-    with pytest.raises(TinygraphError, match="hold no numbers"):
+    with pytest.raises(TinygraphError, match="contain no numbers"):
         tg.notes(tg.relu(inp)).explain("t1", 0)
 
 
@@ -223,7 +223,7 @@ def test_an_explanation_may_ask_for_attributes_and_for_nothing_else() -> None:
     def scaled(x, *, factor: float = 2.0):
         return factor * x
 
-    with pytest.raises(tg.AttributeValueError, match="its explanation asks for 'scale', which is no attribute"):
+    with pytest.raises(tg.AttributeValueError, match="its explanation takes 'scale', which is not an attribute"):
 
         @scaled.explain
         def scaled_explain(index, y, x, *, scale):

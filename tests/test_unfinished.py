@@ -143,7 +143,7 @@ def test_a_mistake_of_the_whole_is_a_card_without_an_equation():
 def test_a_file_of_which_nothing_could_be_recorded_cannot_be_drawn():
     for error in (mistake("o = tanh(x"), mistake("o = tanh(x)", output=3)):
         assert error.recorded is None
-        with pytest.raises(tg.TinygraphError, match="nothing of the model was recorded"):
+        with pytest.raises(tg.TinygraphError, match="no equation of the model was recorded"):
             draw(error)
 
 

@@ -312,7 +312,7 @@ def test_any_flipped_bit_of_the_data_is_found(saved):
         broken = bytearray(data)
         broken[place] ^= 1
         path.write_bytes(broken)
-        refused(model, path, "damaged: its data do not have the checksum")
+        refused(model, path, "damaged: the checksum of its data differs")
 
 
 @pytest.mark.parametrize("metadata", [None, {"model": "net"}, {"crc32": "another"}])

@@ -67,9 +67,7 @@ class OpFunction:
         if rule is None:
             return lambda later: self.vjp(later, opaque=opaque)
         if self.op.composite:
-            raise TinygraphError(
-                f"{self.name} is made of operations and takes its gradient from theirs; for a rule of your own use tg.op"
-            )
+            raise TinygraphError(f"{self.name} is made of operations and has their gradient; a rule needs tg.op")
         self.op.vjp, self.op.opaque_vjp = self._method(rule, "rule"), opaque  # type: ignore[method-assign]
         return rule
 
@@ -99,7 +97,7 @@ class OpFunction:
         for name in wanted:
             if name not in self.attribute_names:
                 raise AttributeValueError(
-                    f"{self.name}: its {what} asks for {name!r}, which is not an attribute of the operation"
+                    f"{self.name}: its {what} takes {name!r}, which is not an attribute of the operation"
                 )
         return _with_attributes(function, wanted)
 

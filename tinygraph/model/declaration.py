@@ -395,7 +395,7 @@ def _check_name(source: Source, name: str, path: tuple[str, ...]) -> str:
     """Return a name in the form in which equations read it."""
     if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
         source.fail(
-            f"{name!r} is not a name: use letters, digits and _, not starting with a digit, and no keyword of Python such as 'for'",
+            f"{name!r} is not a name: use letters, digits and _, no digit first, and no keyword of Python such as 'for'",
             *path,
         )
     return unicodedata.normalize("NFKC", name)
