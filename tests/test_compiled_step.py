@@ -58,6 +58,13 @@ def test_what_a_step_is_compiled_for_cannot_be_reassigned(attribute):
         setattr(step, attribute, getattr(step, attribute))
 
 
+@pytest.mark.parametrize("attribute", ["graph", "batch_size", "threads", "schedule"])
+def test_what_a_plan_is_compiled_for_cannot_be_reassigned(attribute):
+    plan = tg.compile(load_model("xor"), batch_size=4)
+    with pytest.raises(AttributeError):
+        setattr(plan, attribute, getattr(plan, attribute))
+
+
 @pytest.mark.parametrize("optimizer", [tg.SGD(0.5), tg.SGD(0.5, momentum=0.9), Adam(0.5), Decay(0.5)])
 @pytest.mark.parametrize("name", ["xor", "notes_cnn"])
 def test_another_rate_moves_as_a_step_compiled_with_it(optimizer, name, monkeypatch):

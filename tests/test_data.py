@@ -9,7 +9,9 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.model import Model, load_model
+from tinygraph.notes.notes import sample_of
 from tinygraph.train import check_data, fit, load_data, read_arrays
+from tinygraph.train.data import samples_of
 from tinygraph.train.feeds import feeds_of
 
 # From the description that the data set's authors wrote: how many of each digit its test set holds.
@@ -119,6 +121,17 @@ def test_the_test_part_holds_a_fifth_of_each_class(tmp_path, labels):
     assert data.split == "one in five of each class, drawn with seed 0"
     numbers = y.argmax(1) if labels == "one-hot" else y.ravel().astype(int)
     assert np.bincount(numbers[data.drawn]).tolist() == (np.bincount(numbers) / 5).tolist()
+
+
+def test_samples_are_numbered_as_in_their_file(tmp_path):
+    x = np.random.default_rng(0).random((20, 2)).astype("float32")
+    path = saved(tmp_path, x=x, y=np.arange(20)[:, None] % 2)
+    np.testing.assert_array_equal(samples_of(load_model("xor"), path)["x"], x)
+    for number in (0, 7, 19):
+        np.testing.assert_array_equal(sample_of(load_model("xor"), path, number)["x"], x[number : number + 1])
+    x_test = x[:3] + 1
+    own = saved(tmp_path, x=x, y=np.zeros((20, 1)), x_test=x_test, y_test=np.zeros((3, 1)))
+    np.testing.assert_array_equal(samples_of(load_model("xor"), own)["x"], np.concatenate([x, x_test]))
 
 
 NO_CLASSES = {

@@ -67,9 +67,7 @@ def _shared_size(graph: Graph) -> int | None:
 class Plan:
     """A compiled graph; made by ``tg.compile``. Call it with feeds, as ``tg.run``.
 
-    ``graph`` is the graph as recorded, ``batch_size`` the number of samples that it was compiled for (``None`` where no
-    input has samples), ``threads`` at most how many threads compute, ``schedule`` the record of its steps. A plan of a
-    model takes any number of samples, and compiles for another number when it first meets it. It may be called
+    A plan of a model takes any number of samples, and compiles for another number when it first meets it. It may be called
     from several threads; calls wait for one another. The values of parameters are read at each call.
 
     >>> import tinygraph as tg
@@ -80,13 +78,26 @@ class Plan:
     """
 
     def __init__(self, graph: Graph, batch_size: int | None, threads: int, model: Model | None = None) -> None:
-        self.graph = graph
-        self.batch_size = batch_size
-        self.threads = threads
+        self._graph, self._batch_size, self._threads = graph, batch_size, threads
         self._model = model
         self._own = self._compiled(graph, batch_size)
         self._others: dict[int, tuple[Graph, Compiled]] = {}
         self._seconds: list[list[float]] | None = None
+
+    @property
+    def graph(self) -> Graph:
+        """The graph as recorded."""
+        return self._graph
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of samples that the plan was compiled for first; ``None`` where no input has samples."""
+        return self._batch_size
+
+    @property
+    def threads(self) -> int:
+        """At most how many threads compute."""
+        return self._threads
 
     def _compiled(self, graph: Graph, batch_size: int | None) -> Compiled:
         samples = [x for x in graph.inputs.values() if batch_size is not None and x.shape[:1] == (batch_size,)]
