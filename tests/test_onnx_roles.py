@@ -177,6 +177,21 @@ def test_modules_say_whose_an_array_is(opened):
     ]
 
 
+def test_a_matrix_of_several_modules_is_doubtful(opened):
+    """Copied layers, or one layer under two names: a file does not say which."""
+    arrays = {"val_1": matrix(4, 4), "b": matrix(4)}
+    nodes = [
+        scoped(node("MatMul", "x val_1", "h1"), "layers.0"),
+        scoped(node("MatMul", "h1 val_1", "h2"), "layers.1"),
+        scoped(node("Relu", "h2", "y"), "act"),
+    ]
+    with pytest.warns(UserWarning, match=r"the matrix 'val_1' is one for 'layers.0' and 'layers.1': .*optimize=False"):
+        model = opened(*nodes, val_1=arrays["val_1"])
+    assert len(model.parameters) == 1
+    again = [scoped(node("MatMul", "x val_1", "h1"), "a"), scoped(node("MatMul", "h1 val_1", "y"), "a")]
+    assert len(opened(*again, val_1=arrays["val_1"]).parameters) == 1
+
+
 def test_the_identities_of_the_older_exporter_are_parameters(opened):
     nodes = [
         node("Identity", "a.bias", "b.bias", "Identity_0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,8 @@ def _declared_in(
         text = equations_for_any(record, nodes, file.proto.graph, file.fail)
     else:
         text = written([record(batch)], [batch], file.proto.graph, file.fail)
+    if doubt := file.roles.doubt():
+        warnings.warn(f"{file.name}: {doubt}", stacklevel=3)
     added = loss is not None and loss not in outputs
     labels = _add_loss(file, text, loss or "", chosen, batch) if added else {}
     tables = _tables(file, told, text, shapes, batch, labels)

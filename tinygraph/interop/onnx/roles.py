@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tinygraph.errors import listing
 from tinygraph.interop.onnx.names import is_invented, is_scoped, module_of
 from tinygraph.interop.onnx.tensors import Array
 from tinygraph.interop.onnx.writer import PRODUCER
@@ -71,6 +72,8 @@ class Roles:
         torch = model.producer_name == "pytorch" and major.isdigit() and int(major) >= 2 and not self._scoped
         self._identities = torch or model.producer_name == PRODUCER
         self._only_constants = not any(is_real(tensor.data_type) and tensor.dims for tensor in proto.initializer)
+        # The modules that a matrix is read in by one operator: perhaps several layers that were equal, perhaps one.
+        self._readers: dict[tuple[str, str, int], set[str]] = defaultdict(set)
         self._learned: dict[str, bool] = {}
         self._uniform: dict[str, bool] = {}
 
@@ -141,7 +144,9 @@ class Roles:
         """
         role = (node.op_type, place) if state else None
         uniform = is_uniform(array)
-        if self._identities or not (uniform or max(array.shape) == array.size):
+        vector = uniform or max(array.shape) == array.size
+        if self._identities or not vector:
+            self._readers[name, node.op_type, place].update([module_of(node)] if self._scoped else [])
             return role
         if self._scoped:
             module, path = module_of(node), name.rpartition(".")[0]
@@ -169,6 +174,18 @@ class Roles:
             for other, turned in own[array.shape]
             if array[0, 0] == turned[0, 0] and np.array_equal(array, turned)
         }
+
+    def doubt(self) -> str:
+        """Return a warning about matrices that several layers share, which an exporter may have merged, or nothing."""
+        shared = [(name, modules) for (name, *_), modules in self._readers.items() if len(modules) > 1]
+        if not shared:
+            return ""
+        (name, modules), others = shared[0], len(shared) - 1
+        more = f", and {others} more" if others else ""
+        return (
+            f"the matrix {name!r} is one for {listing(sorted(modules))}{more}: training moves it for all of them; if they "
+            "were only equal, as in a network of copied layers that was never trained, export it with optimize=False"
+        )
 
     def _nearest(self, node: Any) -> frozenset[str]:
         """Return the names of the weights nearest before a node, or of the node itself, that are no number all over."""
