@@ -11,7 +11,7 @@ import tinygraph as tg
 from tinygraph.model import Model, load_model
 from tinygraph.notes.notes import sample_of
 from tinygraph.train import check_data, fit, load_data, read_arrays
-from tinygraph.train.data import samples_of
+from tinygraph.train.data import divided, samples_of
 from tinygraph.train.feeds import feeds_of
 
 # From the description that the data set's authors wrote: how many of each digit its test set holds.
@@ -132,6 +132,12 @@ def test_samples_are_numbered_as_in_their_file(tmp_path):
     x_test = x[:3] + 1
     own = saved(tmp_path, x=x, y=np.zeros((20, 1)), x_test=x_test, y_test=np.zeros((3, 1)))
     np.testing.assert_array_equal(samples_of(load_model("xor"), own)["x"], np.concatenate([x, x_test]))
+
+
+def test_several_labels_are_divided_by_those_that_are_classes():
+    data = divided("mine", np.zeros(500), {"weight": np.linspace(0, 1, 500), "y": FIVE}, "", 0)
+    assert np.bincount(data.test[1]["y"]).tolist() == [20] * 5
+    assert data.split == "one in five of each class, drawn with seed 0"
 
 
 NO_CLASSES = {

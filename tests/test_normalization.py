@@ -135,7 +135,9 @@ def test_local_response_norm_of_any_size_takes_the_channels_of_onnx(size):
 WRONG = {
     "batch_norm: x (3,), scale (3,)": lambda: tg.batch_norm(np.ones(3), *[np.ones(3)] * 4),
     "batch_norm: x (2, 3), scale (2,)": lambda: tg.batch_norm(np.ones((2, 3)), *[np.ones(2)] * 4),
-    "x has 3 channels (axis 1), so the others must have shape (3,)": lambda: tg.running_mean(np.ones(2), np.ones((4, 3))),
+    "x has 3 channels (axis 1), so the others must have shape (3,)": lambda: tg.running_mean(
+        np.ones(2), np.ones((4, 3))
+    ),
     "4 channels do not make 3 groups": lambda: tg.group_norm(np.ones((2, 4)), np.ones(4), np.ones(4), groups=3),
     "4 channels do not make 0 groups": lambda: tg.group_norm(np.ones((2, 4)), np.ones(4), np.ones(4), groups=0),
     "x needs at least one axis after its channels": lambda: tg.instance_norm(np.ones((2, 4)), np.ones(4), np.ones(4)),

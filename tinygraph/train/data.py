@@ -195,7 +195,8 @@ def divided(name: str, x: Any, y: Any, description: str, seed: int, strata: Arra
     """
     if sample_count(x) < 5:
         return Data(name, (x, y), (x, y), description, THE_SAME)
-    classes = next(iter(y.values())) if isinstance(y, Mapping) else y
+    labels = list(y.values()) if isinstance(y, Mapping) else [y]
+    classes = next((array for array in labels if _classes(array) is not None), labels[0])
     test, by_class = drawn_for_test(classes if strata is None else strata, seed)
     train = _others(test, sample_count(x))
     split = f"one in five{' of each class' if by_class else ''}, drawn with seed {seed}"
