@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -154,11 +154,23 @@ def counts_text(arrays: Mapping[str, Any]) -> str:
     return ", ".join(f"{name} {array.shape[0]}" for name, array in arrays.items())
 
 
-def shape_in_batches(two: tuple[int, ...], three: tuple[int, ...]) -> str:
-    """Return the shape for any number m of samples, from those for two samples and for three.
+def shape_in_batches(shapes: Mapping[int, tuple[int, ...]]) -> str:
+    """Return the shape for any number m of samples, from those for some numbers; a size that follows no line is ``?``.
 
-    >>> shape_in_batches((2, 8), (3, 8)), shape_in_batches((4,), (6,))
-    ('(m, 8)', '(2m,)')
+    >>> shape_in_batches({2: (2, 8), 3: (3, 8), 61: (61, 8)}), shape_in_batches({2: (3,), 3: (4,), 61: (62,)})
+    ('(m, 8)', '(m + 1,)')
+    >>> shape_in_batches({2: (1, 4), 3: (1, 6), 61: (30, 122)})
+    '(?, 2m)'
     """
-    sizes = [str(a) if a == b else f"{a // 2 if a != 2 else ''}m" for a, b in zip(two, three, strict=True)]
+    sizes = [_size_in_batches(list(shapes), found) for found in zip(*shapes.values(), strict=True)]
     return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+
+
+def _size_in_batches(counts: Sequence[int], sizes: Sequence[int]) -> str:
+    times, rest = divmod(sizes[-1] - sizes[0], counts[-1] - counts[0])
+    plus = sizes[0] - times * counts[0]
+    if rest or any(times * count + plus != size for count, size in zip(counts, sizes, strict=True)):
+        return "?"
+    if not times:
+        return str(plus)
+    return f"{'' if times == 1 else times}m" + (f" + {plus}" if plus > 0 else f" - {-plus}" if plus else "")
