@@ -17,7 +17,18 @@ from tinygraph.model import bundled_models
 WITHOUT_OPERATOR = {
     *(f"{name}{axes}d" for name in ("avg_unpool", "max_take", "max_unpool") for axes in (1, 2, 3)),
     *(f"conv{axes}d_kernel_gradient" for axes in (1, 2, 3)),
-    *("dropout_mask", "first_extreme", "gate", "put", "running_mean", "running_variance", "scatter_add", "moving_sum"),
+    *(
+        "dropout_mask",
+        "first_extreme",
+        "gate",
+        "normal_cdf",
+        "normal_pdf",
+        "put",
+        "running_mean",
+        "running_variance",
+        "scatter_add",
+        "moving_sum",
+    ),
 }
 # Samples that an operator of ONNX has no words for, by their numbers.
 REFUSED = {

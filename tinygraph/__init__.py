@@ -83,7 +83,7 @@ from tinygraph.ops.convolution3d import conv3d, conv3d_kernel_gradient, conv_tra
 from tinygraph.ops.dropout import dropout, dropout_mask
 from tinygraph.ops.einsum import einsum
 from tinygraph.ops.elementwise import abs, add, divide, identity, multiply, negative, sign, subtract
-from tinygraph.ops.exponential import erf, exp, expm1, log, log1p, power, sqrt
+from tinygraph.ops.exponential import erf, exp, expm1, log, log1p, normal_cdf, normal_pdf, power, sqrt
 from tinygraph.ops.gather import embedding, gather, gather_elements, scatter_add, scatter_add_elements
 from tinygraph.ops.gather_nd import gather_nd, scatter_add_nd
 from tinygraph.ops.global_pooling import global_avg_pool, global_avg_pool2d, global_lp_pool, global_max_pool

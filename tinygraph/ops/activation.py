@@ -16,7 +16,7 @@ from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.comparison import clip, gate, where
 from tinygraph.ops.elementwise import abs
-from tinygraph.ops.exponential import erf, exp
+from tinygraph.ops.exponential import exp, normal_cdf, normal_pdf
 from tinygraph.ops.floating import floating, wide
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
@@ -252,20 +252,18 @@ class Gelu(Op):
         return x * self._chance(x)
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        chance = self._chance(x)
         if self.approximate == "none":
-            density = exp(-(x * x) / 2) / math.sqrt(2 * math.pi)
-        else:
-            near = clip(x, -_FAR, _FAR)
-            slope = math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near * near)
-            density = 2 * chance * (1 - chance) * slope
-        return dy * (chance + x * density)
+            return dy * (normal_cdf(x) + x * normal_pdf(x))
+        near, chance = clip(x, -_FAR, _FAR), self._chance(x)
+        slope = 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near * near)
+        return dy * (chance + x * chance * self._chance(-x) * slope)
 
     def _chance(self, x: Value) -> Value:
         if self.approximate == "none":
-            return (1 + erf(x / math.sqrt(2))) / 2
+            return normal_cdf(x)
         near = clip(x, -_FAR, _FAR)
-        return (1 + tanh(math.sqrt(2 / math.pi) * (near + 0.044715 * near * near * near))) / 2
+        # Half of 1 + tanh(u) is sigmoid(2u), which keeps its digits where tanh(u) is close to -1.
+        return sigmoid(2 * math.sqrt(2 / math.pi) * (near + 0.044715 * near * near * near))
 
 
 gelu = Gelu.function

@@ -13,6 +13,7 @@ import numpy as np
 from tinygraph.graph.function import op
 from tinygraph.graph.op import Edge, Sample, Value
 from tinygraph.ops.comparison import where
+from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import binary, normal, positive, unary
 
 FAMILY = "elementwise"
@@ -25,13 +26,17 @@ FAMILY = "elementwise"
     holomorphic=True,
     numpy=[np.power],
     samples=binary(positive, normal),
-    # 0 ** 2, 0 ** 1 and 0 ** 0.
-    edges=[Edge(Sample([0.0, 0.0, 0.0], [2.0, 1.0, 0.0]), [0.0, 1.0, 0.0], [0.0, 0.0, 0.0])],
+    # 0 ** 2, 0 ** 1, 0 ** 0 and 0 ** -1.
+    edges=[
+        Edge(Sample([0.0, 0.0, 0.0], [2.0, 1.0, 0.0]), [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]),
+        Edge(Sample([0.0], [-1.0]), [-np.inf], [-np.inf]),
+    ],
 )
 def power(x: Value, y: Value) -> Value:
     """``x`` to the power ``y``, broadcast.
 
-    The gradient of the exponent takes ``log(x)`` as 0 where ``x`` is not positive, as the limit of ``x**y log(x)`` at 0 is.
+    The gradient of the exponent takes ``log(x)`` as 0 where ``x`` is negative, and at 0 but for negative exponents, as the
+    limit of ``x**y log(x)`` at 0 is.
 
     Source: DLMF 4.2 (powers). Raises ``ShapeError`` for shapes that do not broadcast.
 
@@ -45,7 +50,7 @@ def power(x: Value, y: Value) -> Value:
 @power.vjp
 def power_vjp(dy: Value, y: Value, base: Value, exponent: Value) -> Any:
     def of_exponent() -> Value:
-        return dy * y * log(where(base > 0, base, 1.0))
+        return dy * y * log(where((base > 0) | ((base == 0) & (exponent < 0)), base, 1.0))
 
     # Where the exponent is 0 the factor before the power is 0, and the power itself must not be 0 ** -1.
     return lambda: dy * (exponent * base ** where(exponent == 0, 1, exponent - 1)), of_exponent
@@ -127,7 +132,7 @@ def expm1(x: Value) -> Value:
 
 @expm1.vjp
 def expm1_vjp(dy: Value, y: Value, x: Value) -> Value:
-    return dy * (y + 1)
+    return dy * exp(x)
 
 
 @op(formula="√{x}", tex=r"\sqrt{{x}}", elementwise=True, holomorphic=True, numpy=[np.sqrt], samples=unary(positive))
@@ -158,10 +163,53 @@ def erf(x: Value) -> Value:
     >>> tg.erf(np.array([0.0, 1.0])).round(6)
     array([0.      , 0.842701])
     """
-    x = np.asarray(x)
-    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), dtype=x.dtype if x.dtype.kind == "f" else np.float64)
+    x = floating(x)
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)
 
 
 @erf.vjp
 def erf_vjp(dy: Value, y: Value, x: Value) -> Value:
     return dy * (2 / math.sqrt(math.pi)) * exp(-(x * x))
+
+
+@op(formula="Φ({x})", tex=r"\Phi({x})", elementwise=True, samples=unary())
+def normal_cdf(x: Value) -> Value:
+    """The chance that a standard normal number is below ``x``, exact in the tail too: half of ``math.erfc(-x/√2)``.
+
+    Source: DLMF 7.2 and 7.18. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.normal_cdf(np.array([-6.0, 0.0, 1.0])).round(12)
+    array([9.87000000e-10, 5.00000000e-01, 8.41344746e-01])
+    """
+    x = floating(x)
+    return np.asarray(np.frompyfunc(_chance_below, 1, 1)(x), x.dtype)
+
+
+def _chance_below(x: float) -> float:
+    return math.erfc(-float(x) / math.sqrt(2)) / 2
+
+
+@normal_cdf.vjp
+def normal_cdf_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * normal_pdf(x)
+
+
+@op(formula="φ({x})", tex=r"\varphi({x})", elementwise=True, samples=unary())
+def normal_pdf(x: Value) -> Value:
+    """The density of the standard normal distribution, ``exp(-x²/2) / √(2π)``.
+
+    Source: DLMF 7.18. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.normal_pdf(np.array([0.0, 1.0])).round(6)
+    array([0.398942, 0.241971])
+    """
+    x = floating(x)
+    wide = x.astype(np.result_type(x.dtype, np.float64))
+    return np.asarray(np.exp(-wide * wide / 2) / math.sqrt(2 * math.pi), x.dtype)
+
+
+@normal_pdf.vjp
+def normal_pdf_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return -(dy * x * y)

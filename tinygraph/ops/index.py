@@ -40,8 +40,15 @@ class Mask:
         return str(self.array().tolist())
 
 
+class NoPositions(tuple[Any, ...]):
+    """An array of positions without elements, which nested tuples would take for one of another shape: ``None``, shape."""
+
+    def __str__(self) -> str:
+        return f"np.zeros({self[1]}, int)" if 0 in self[1][:-1] else str(for_numpy(self).tolist())
+
+
 class Index(tuple[Any, ...]):
-    """An index: whole numbers, ``Slice``, ``Mask``, ``None``, ``...`` and nested tuples for arrays of positions."""
+    """An index: integers, ``Slice``, ``Mask``, ``None``, ``...``, or for positions nested tuples or ``NoPositions``."""
 
     @classmethod
     def of(cls, index: Any, operation: str) -> Index:
@@ -55,7 +62,7 @@ class Index(tuple[Any, ...]):
 
     def apply(self) -> tuple[Any, ...]:
         """Return the index as NumPy takes it."""
-        return tuple(_for_numpy(part) for part in self)
+        return tuple(for_numpy(part) for part in self)
 
     def picked(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return the shape of what the index picks out of an array of ``shape``, as NumPy does, without picking it.
@@ -71,10 +78,10 @@ class Index(tuple[Any, ...]):
             if part is None:
                 sizes.append((place, 1))
             elif isinstance(part, Slice):
-                sizes.append((place, len(range(*_for_numpy(part).indices(shape[axis])))))
+                sizes.append((place, len(range(*for_numpy(part).indices(shape[axis])))))
                 axis += 1
             else:
-                blocks.append(_block(_for_numpy(part), shape, axis))
+                blocks.append(_block(for_numpy(part), shape, axis))
                 places.append(place)
                 axis += len(part.shape) if isinstance(part, Mask) else 1
         # What arrays pick stands where they stand; in front, where something stands between them.
@@ -114,7 +121,7 @@ def _part(part: Any) -> Any:
         if ends[2] == 0:
             raise ValueError("the step of a slice cannot be 0")
         return Slice(*ends)
-    if part is None or part is Ellipsis or isinstance(part, (Slice, Mask)):
+    if part is None or part is Ellipsis or isinstance(part, (Slice, Mask, NoPositions)):
         return part
     if isinstance(part, Tensor) and part.kind != "constant":
         raise TypeError(
@@ -125,7 +132,7 @@ def _part(part: Any) -> Any:
         return Mask(array.shape, array.tobytes())
     if (array.dtype.kind not in "iu" and array.size) or array.dtype == bool:
         raise TypeError(f"an index holds whole numbers, slices, None, ... or arrays of positions; found {part!r}")
-    return _nested(array.astype(np.intp))
+    return _nested(array.astype(np.intp)) if array.size else NoPositions((None, array.shape))
 
 
 def _block(part: Any, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
@@ -141,7 +148,15 @@ def _block(part: Any, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return array.shape
 
 
-def _for_numpy(part: Any) -> Any:
+def for_numpy(part: Any) -> Any:
+    """Return a part of an index as NumPy takes it.
+
+    >>> for_numpy(((0, 2), (1, 1)))
+    array([[0, 2],
+           [1, 1]])
+    """
+    if isinstance(part, NoPositions):
+        return np.zeros(part[1], np.intp)
     if isinstance(part, Slice):
         return slice(part.start, part.stop, part.step)
     if isinstance(part, Mask):
@@ -156,4 +171,4 @@ def _nested(array: Any) -> Any:
 
 def _lists(nested: Any) -> Any:
     """Return nested tuples as the lists that an index is written with."""
-    return [_lists(part) for part in nested] if isinstance(nested, tuple) else nested
+    return [_lists(part) for part in nested] if type(nested) is tuple else nested

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,9 +13,9 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Sample, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import Axis
-from tinygraph.ops.comparison import where
 from tinygraph.ops.elementwise import sign
 from tinygraph.ops.floating import wide
+from tinygraph.ops.length import along
 from tinygraph.ops.reduction import Reduction
 from tinygraph.ops.sums import total
 
@@ -80,7 +81,7 @@ class L2Norm(_Norm):
         return length.reshape(self.shape(x))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
-        return self.spread(dy, x) * (x / self.spread(where(y == 0, 1.0, y), x))
+        return along(dy, y, x, functools.partial(self.spread, x=x))
 
 
 l1_norm = L1Norm.function

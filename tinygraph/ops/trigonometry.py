@@ -13,9 +13,9 @@ import numpy as np
 
 from tinygraph.graph.function import OpFunction, op
 from tinygraph.graph.op import Edge, Sample, Shape, Value
-from tinygraph.ops.comparison import where
 from tinygraph.ops.exponential import sqrt
 from tinygraph.ops.floating import floating
+from tinygraph.ops.length import along
 from tinygraph.ops.samples import Array, Draw, binary, normal, off_zero, unary
 
 FAMILY = "elementwise"
@@ -84,8 +84,7 @@ def hypot(x: Value, y: Value) -> Value:
 
 @hypot.vjp
 def hypot_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
-    length = where(y == 0, 1.0, y)
-    return lambda: dy * (x1 / length), lambda: dy * (x2 / length)
+    return lambda: along(dy, y, x1), lambda: along(dy, y, x2)
 
 
 @smooth(np.reciprocal, formula="1 / {x}", tex=r"\frac{1}{{x}}", draw=off_zero)

@@ -10,7 +10,7 @@ from tinygraph.interop.onnx.batch import Size
 from tinygraph.interop.onnx.exports import export_of, joined
 from tinygraph.interop.onnx.writer import Step
 from tinygraph.ops.axes import normalized_axes
-from tinygraph.ops.index import Index, Mask, Slice
+from tinygraph.ops.index import Index, Mask, Slice, for_numpy
 from tinygraph.ops.windows import along
 
 # Beyond the end of any axis.
@@ -134,8 +134,8 @@ def _picked(s: Step, parts: list[Any]) -> str:
             place += 1
             continue
         if isinstance(part, tuple):
-            positions = (axis, part)
-            place += np.ndim(part)
+            positions = (axis, for_numpy(part))
+            place += positions[1].ndim
         elif isinstance(part, int):
             spans.append((part, part + 1 if part != -1 else _FAR, axis, 1))
             gone.append(axis)
@@ -146,7 +146,7 @@ def _picked(s: Step, parts: list[Any]) -> str:
     if spans:
         x = w.node("Slice", x, *(w.whole(list(column)) for column in zip(*spans, strict=True)))
     if positions is not None:
-        x = w.node("Gather", x, w.array(np.asarray(positions[1], np.int64)), axis=positions[0])
+        x = w.node("Gather", x, w.array(positions[1].astype(np.int64)), axis=positions[0])
     x = w.node("Squeeze", x, w.whole(gone)) if gone else x
     return w.node("Unsqueeze", x, w.whole(come)) if come else x if x != s.x else w.node("Identity", x)
 
