@@ -534,3 +534,84 @@ def test_methods_are_the_operations(x):
     ]:
         assert type(result) is tg.Tensor
         assert_array_equal(result.value, expected)
+
+
+# ---- lists that hold tensors
+
+A_NUMBER, A_VECTOR = tg.tensor(3.0, name="x"), tg.tensor([1.0, 2.0], name="v")
+
+# Functions of NumPy that would compute with the numbers of tensors in a list, or of one that they do not hand over.
+LOSING = {
+    "mean": lambda: A_NUMBER * 2 + np.mean([A_NUMBER, A_NUMBER + 2.0]),
+    "mean of vectors": lambda: np.mean([A_VECTOR, A_VECTOR]),
+    "sum": lambda: np.sum([A_NUMBER, 1.0]),
+    "std": lambda: np.std((A_NUMBER, A_NUMBER)),
+    "max": lambda: np.max([[A_NUMBER, 1.0], [2.0, A_NUMBER]]),
+    "norm": lambda: np.linalg.norm([A_NUMBER, 1.0]),
+    "full": lambda: np.full(3, A_NUMBER),
+    "vectorize": lambda: np.vectorize(lambda number: number + 1)(A_VECTOR),
+}
+
+
+@pytest.mark.parametrize("name", LOSING)
+def test_a_function_of_numpy_that_would_lose_a_gradient_is_refused(name):
+    with pytest.raises(
+        tg.TinygraphError, match=r"would compute with the numbers of tensor '[xv]' .* lose the gradient"
+    ):
+        LOSING[name]()
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: (A_NUMBER * np.array([A_NUMBER, 1.0])).sum(),
+        lambda: np.array([[A_NUMBER, 1.0], [1.0, A_NUMBER]]),
+        lambda: np.asarray((A_NUMBER, A_NUMBER), np.float32),
+        lambda: np.array([A_NUMBER], bool),
+        lambda: np.add([A_NUMBER, 1.0], 2.0),
+        lambda: np.dot([A_NUMBER, 1.0], [2.0, 3.0]),
+        lambda: np.where([True, False], [A_NUMBER, 1.0], 0.0),
+        lambda: np.ones(2) * [A_NUMBER, 1.0],
+    ],
+)
+def test_an_array_of_a_list_that_holds_a_number_is_refused(function):
+    # NumPy puts an error of its own in front.
+    with pytest.raises(ValueError, match="sequence") as caught:
+        function()
+    assert isinstance(caught.value.__cause__, tg.TinygraphError)
+    assert "a list that holds tensor 'x' () would lose the gradient" in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: np.array([A_VECTOR, A_VECTOR]),
+        lambda: np.array([A_VECTOR, [1.0, 2.0]]),
+        lambda: np.add([A_VECTOR], 1.0),
+        lambda: np.ones(2) * (A_VECTOR,),
+    ],
+)
+def test_an_array_of_a_list_that_holds_a_vector_warns(function):
+    with pytest.warns(UserWarning, match=r"the numbers of tensor 'v' \(2,\) were copied into an array"):
+        function()
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_whole_tensor_becomes_an_array_where_it_is_asked_to():
+    history, kept = np.zeros((3, 2)), []
+    for i in range(3):
+        kept.append(np.asarray(A_VECTOR))
+        history[i] = A_VECTOR
+        history[i, 0] = A_NUMBER
+        assert np.array(A_NUMBER) == float(A_NUMBER) == np.asarray(A_NUMBER, np.float32) == np.float32(A_NUMBER)
+        assert np.asarray(A_VECTOR).sum() == np.array(A_VECTOR, np.float32).sum() == 3
+    assert_array_equal(history, [[3, 2]] * 3)
+    assert_array_equal([np.asarray(x) for x in (A_VECTOR, A_VECTOR)], kept[:2])
+    assert_array_equal([float(x) for x in (A_NUMBER, A_NUMBER)], [3, 3])
+
+
+@pytest.mark.filterwarnings("error")
+def test_questions_and_tests_take_lists_of_tensors():
+    assert np.allclose([A_NUMBER, A_NUMBER], 3.0)
+    assert_allclose([A_NUMBER, A_NUMBER], 3.0)
+    assert_array_equal([A_VECTOR, A_VECTOR], [[1, 2], [1, 2]])

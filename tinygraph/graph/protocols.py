@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from tinygraph.errors import DTypeError, ShapeError, TinygraphError, UnknownNameError
+from tinygraph.graph.conversion import converted, refuse_in_list
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.graph.registry import OPERATIONS as _TABLE
 from tinygraph.synonyms import FORMULAS, SYNONYMS
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 _QUESTIONS: frozenset[Callable[..., Any]] = frozenset(
     {np.allclose, np.array_equal, np.isclose, np.isfinite, np.isinf, np.isnan, np.array_repr, np.array_str}
 )
+_QUESTION_NAMES = frozenset(question.__name__ for question in _QUESTIONS)
 _SHAPE_QUESTIONS: dict[Callable[..., Any], Callable[[Any], Any]] = {
     np.shape: lambda x: x.shape,
     np.ndim: lambda x: x.ndim,
@@ -174,12 +177,15 @@ class Protocols:
         return (self[i] for i in range(len(self)))
 
     def __bool__(self) -> bool:
+        refuse_in_list(cast("Tensor", self), sys._getframe(1))
         return bool(self.item())
 
     def __float__(self) -> float:
+        refuse_in_list(cast("Tensor", self), sys._getframe(1))
         return float(self.item())
 
     def __int__(self) -> int:
+        refuse_in_list(cast("Tensor", self), sys._getframe(1))
         return int(self.item())
 
     def item(self) -> Any:
@@ -242,7 +248,8 @@ class Protocols:
         return OPERATIONS["squeeze"](self, axis)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
-        return np.array(self.value, dtype=dtype, copy=copy)
+        array = np.array(self.value, dtype=dtype, copy=copy)
+        return converted(cast("Tensor", self), array, sys._getframe(1), _QUESTION_NAMES)
 
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if ufunc in _QUESTIONS:

@@ -1,0 +1,98 @@
+"""Whole tensors become arrays where they are asked to; inside a list they would silently become numbers without a history.
+
+NumPy asks an element of a list for its array as it asks a whole tensor, so the two look alike at first. But it copies an
+array inside a list and drops it before its call ends, and asks a number inside a list once more, by ``float``.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+import threading
+import warnings
+import weakref
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from tinygraph.errors import TinygraphError
+
+if TYPE_CHECKING:
+    from tinygraph.graph.tensor import Tensor
+
+_STORES = dis.opmap["STORE_SUBSCR"]
+_INSTEAD = (
+    "join tensors with tg.concatenate, write the computation with operations, or use .value where no gradient is needed"
+)
+
+
+class _Last(threading.local):
+    """The place of the last conversion of a tensor without axes in this thread, the tensor, and the array that it gave."""
+
+    place: Any = None
+    tensor: Any = None
+    array: Any = None
+
+
+_last = _Last()
+
+
+def converted(tensor: Tensor, array: Any, caller: FrameType, questions: frozenset[str]) -> Any:
+    """Return the array of a tensor for ``caller``, which asks for it by ``__array__``.
+
+    Raises ``TinygraphError`` inside a function of NumPy that would compute with the values, unless it is one of
+    ``questions`` about them or a test. Warns if an array is copied into another before the caller's call ends.
+    """
+    function = _numpy_function(caller)
+    if function is not None:
+        name, module = function
+        if name in questions or module.startswith("numpy.testing"):
+            return array
+        raise TinygraphError(
+            f"numpy.{name} would compute with the numbers of {tensor.describe()} and lose the gradient: {_INSTEAD}"
+        )
+    view, place = array.view(), (id(caller), caller.f_lasti)
+    if not tensor.ndim:
+        _last.place, _last.tensor, _last.array = place, weakref.ref(tensor), weakref.ref(view)
+    else:
+        _watch(view, place, tensor)
+    return view
+
+
+def refuse_in_list(tensor: Tensor, caller: FrameType) -> None:
+    """Refuse to be a number for a call that has just asked for an array: the tensor is an element of a list."""
+    last = _last
+    if last.place == (id(caller), caller.f_lasti) and last.tensor() is tensor and last.array() is not None:
+        raise TinygraphError(f"an array of a list that holds {tensor.describe()} would lose the gradient: {_INSTEAD}")
+
+
+def _numpy_function(caller: FrameType) -> tuple[str, str] | None:
+    """Return the name and module of the outermost function of NumPy that leads to ``caller``, if that is one."""
+    found, frame = None, caller
+    while frame is not None and _module(frame).partition(".")[0] == "numpy":
+        found = frame.f_code.co_name, _module(frame)
+        frame = frame.f_back  # type: ignore[assignment]
+    return found
+
+
+def _module(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", ""))
+
+
+# Weak references that wait for their arrays to be dropped.
+_watched: dict[int, Any] = {}
+
+
+def _watch(array: Any, place: tuple[int, int], tensor: Tensor) -> None:
+    """Warn if the array is dropped while the call is still running that it was made for, unless it fills a part of another."""
+    found = weakref.ref(tensor)
+
+    def dropped(reference: Any) -> None:
+        del _watched[id(reference)]
+        caller, owner = sys._getframe(1), found()
+        if owner is None or place != (id(caller), caller.f_lasti) or caller.f_code.co_code[caller.f_lasti] == _STORES:
+            return
+        text = f"the numbers of {owner.describe()} were copied into an array, which has no gradient: {_INSTEAD}"
+        warnings.warn(text, stacklevel=2)
+
+    reference = weakref.ref(array, dropped)
+    _watched[id(reference)] = reference
