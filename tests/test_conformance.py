@@ -16,6 +16,9 @@ from conformance.problem import Problem, answer
 from conformance.suite import Choice, Outcome, compare
 
 import tinygraph as tg
+from tinygraph.ops.activation import Softmax
+from tinygraph.ops.indexing import Flip
+from tinygraph.plan import samples, simplify
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
 SEED = int(os.environ.get("TINYGRAPH_CONFORMANCE_SEED") or datetime.date.today().toordinal())
@@ -76,6 +79,32 @@ def test_what_differs_is_found(says):
     wanted = answer(engines.run, squares())
     found = answer(lambda problem: LIARS[says](*engines.run(problem)), squares())
     assert differences(squares(), found, wanted).startswith(says)
+
+
+def in_tiles(use):
+    """What a plan would believe of an operation that it took for one on each sample alone."""
+    return samples.Behaviour(use.states[0])
+
+
+# Mistakes of a plan, each with an operation on which the suite must find it.
+PLANTED = {
+    "any index keeps the samples": ("getitem", lambda patch: patch.setattr(samples, "_keeps_first", lambda *_: True)),
+    "samples are reversed in tiles": ("flip", lambda patch: patch.setitem(samples._RULES, Flip, in_tiles)),
+    "softmax over a tile": ("softmax", lambda patch: patch.setitem(samples._RULES, Softmax, in_tiles)),
+    "every number is one": (
+        "hard_swish",
+        lambda patch: patch.setattr(simplify, "_is_one", lambda x: x.value is not None),
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", PLANTED)
+def test_planted_mistakes_of_a_plan_are_found(mistake, monkeypatch):
+    name, plant = PLANTED[mistake]
+    choice = Choice((name,), ("plan", "tiles"), pattern="float64 ordinary", listed=False)
+    assert not compare(choice).new
+    plant(monkeypatch)
+    assert compare(choice).new
 
 
 def test_rounding_is_no_difference():

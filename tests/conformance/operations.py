@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import tinygraph as tg
+from tinygraph.graph.op import Sample
 from tinygraph.graph.rules import call_rule
 
 from . import values
@@ -90,6 +91,9 @@ def calls(names: Sequence[str] = ()) -> Iterator[Call]:
             continue
         samples = [(sample, False) for sample in op.samples(np.random.default_rng(5))]
         samples += [(edge.sample, True) for edge in op.edges]
+        if "axis" in op.attribute_annotations():
+            # Along the axis of the samples, whose results a plan must not take from tiles.
+            samples += [(Sample(*x.inputs, **x.attributes | {"axis": 0}), exact) for x, exact in samples[:2]]
         for number, (sample, exact) in enumerate(samples, start=1):
             call = Call(f"{name} {number}", sample.inputs, sample.attributes, exact)
             yield call.enlarged(4 + number % 4)
@@ -113,13 +117,20 @@ def problems(names: Sequence[str], seed: int, chosen: Callable[[str], bool]) -> 
         if integers:
             ways.append(_indices(call, integers))
         for what, make in itertools.chain(*ways):
-            name = f"{call.name} {what}"
-            rng = generator(name, seed)
-            for problem_name in (name, f"{name}, veiled") if make.keywords.get("kind") else (name,):
-                if chosen(problem_name):
-                    yield make(problem_name, rng)
+            variants = VARIANTS[: 1 if "kind" not in make.keywords else 2 if " in input" in what else 4]
+            for suffix, gradient, veil in variants:
+                name = f"{call.name} {what}{suffix}"
+                if chosen(name):
+                    yield make(name, generator(name, seed), gradient=gradient, veil=veil)
 
 
+# Problems with gradients and without, which a plan cuts more often, and in both forms.
+VARIANTS = [
+    ("", True, False),
+    (", veiled", True, True),
+    (", forward", False, False),
+    (", forward, veiled", False, True),
+]
 # Each of these yields what a problem is about, and a function from its name and random numbers to the problem.
 Ways = Iterator[tuple[str, partial[Problem]]]
 
@@ -133,17 +144,25 @@ def _numbers(call: Call, floating: Sequence[int]) -> Ways:
 
 def _neighbours(call: Call, floating: Sequence[int]) -> Ways:
     for dtype in values.FLOATS:
-        inputs = [x.astype(dtype) if i in floating else x for i, x in enumerate(call.inputs)]
+        with np.errstate(all="ignore"):
+            inputs = [x.astype(dtype) if i in floating else x for i, x in enumerate(call.inputs)]
         yield f"{dtype} between neighbours", partial(_problem, replace(call, between=True).on(inputs))
 
 
 def _of_numbers(
-    call: Call, floating: Sequence[int], places: Sequence[int], dtype: str, name: str, rng: Generator, kind: str
+    call: Call,
+    floating: Sequence[int],
+    places: Sequence[int],
+    dtype: str,
+    name: str,
+    rng: Generator,
+    kind: str,
+    **asked: bool,
 ) -> Problem:
-    inputs = [x.astype(dtype) if i in floating else x for i, x in enumerate(call.inputs)]
     with np.errstate(all="ignore"):
+        inputs = [x.astype(dtype) if i in floating else x for i, x in enumerate(call.inputs)]
         inputs = [values.VALUES[kind](x, rng).astype(dtype) if i in places else x for i, x in enumerate(inputs)]
-    problem = _problem(call.on(inputs), name, rng, kind)
+    problem = _problem(call.on(inputs), name, rng, kind, **asked)
     exact = kind in values.EXACT and len(places) == len(floating)
     return replace(problem, exact=exact or problem.exact)
 
@@ -154,10 +173,16 @@ def _whole_numbers(call: Call, floating: Sequence[int]) -> Ways:
 
 
 def _of_whole_numbers(
-    call: Call, floating: Sequence[int], dtype: str, make: Callable[..., np.ndarray], name: str, rng: Generator
+    call: Call,
+    floating: Sequence[int],
+    dtype: str,
+    make: Callable[..., np.ndarray],
+    name: str,
+    rng: Generator,
+    **asked: bool,
 ) -> Problem:
     inputs = [make(x, dtype, rng) if i in floating else x for i, x in enumerate(call.inputs)]
-    return _problem(call.on(inputs), name, rng)
+    return _problem(call.on(inputs), name, rng, **asked)
 
 
 def _indices(call: Call, integers: Sequence[int]) -> Ways:
@@ -183,12 +208,18 @@ def _sizes(call: Call) -> Ways:
 
 
 def _problem(
-    call: Call, name: str, rng: Generator, kind: str = "ordinary", arrange: Callable[..., np.ndarray] = np.asarray
+    call: Call,
+    name: str,
+    rng: Generator,
+    kind: str = "ordinary",
+    arrange: Callable[..., np.ndarray] = np.asarray,
+    gradient: bool = True,
+    veil: bool = False,
 ) -> Problem:
-    """Return the problem of a call and its gradients; a veiled one asks how its results compare with zero."""
+    """Return the problem of a call, with its gradients or without; a veiled one asks how results compare with zero."""
     inputs, y, exact = list(call.inputs), call.result(), call.exact and kind == "ordinary"
     floating = [place for place, x in enumerate(inputs) if x.dtype.kind == "f"]
-    if y is None or y.dtype.kind != "f":
+    if y is None or y.dtype.kind != "f" or not gradient:
         floating = []
     else:
         dy = rng.standard_normal(y.shape).astype(y.dtype)
@@ -200,7 +231,7 @@ def _problem(
         outputs = [y := call(leaves[: len(call.inputs)])]
         if floating:
             outputs += tg.grad(y, [leaves[i] for i in floating], cotangent=leaves[-1], unreached="zeros")
-        return veiled(outputs, all_finite) if name.endswith("veiled") else outputs
+        return veiled(outputs, all_finite) if veil else outputs
 
     def on_arrays(arrays: Sequence[np.ndarray]) -> Arrays:
         y = call(arrays[: len(call.inputs)])
@@ -209,5 +240,5 @@ def _problem(
         gradients = dict(call_rule(call.op, floating, dy, y, *xs) if floating else [])
         return y, *(np.asarray(gradients.get(i, np.zeros_like(xs[i]))) for i in floating)
 
-    recorded = call.op.composite or call.between or name.endswith("veiled")
+    recorded = call.op.composite or call.between or veil
     return Problem(name, build, [arrange(x) for x in inputs], call.batch, exact, None if recorded else on_arrays)
