@@ -521,6 +521,21 @@ def test_pixels_that_the_model_scales_are_not_reported(use, equations):
     USES[use](pixels_model(equations))
 
 
+@pytest.mark.parametrize("use", USES)
+def test_pixels_that_running_statistics_scale_are_not_reported(use):
+    model = Model(
+        inputs={"x": [4], "y": {"shape": [], "dtype": "int64"}},
+        parameters={"W": {"shape": [4, 3], "init": "normal"}},
+        state={
+            name: {"shape": [4], "init": "ones", "next": f"running_{name}({name}, x)"} for name in ("mean", "variance")
+        },
+        equations="z = batch_norm(x, 1 + 0 * mean, 0 * mean, mean, variance) @ W\ncost = cross_entropy(z, y)",
+        output="z",
+        loss="cost",
+    )
+    USES[use](model)
+
+
 @pytest.mark.parametrize("x", [PIXELS / 255, PIXELS // 2, PIXELS.astype("int16")])
 def test_other_numbers_are_no_pixels(x):
     pixels_model("z = x @ W").predict(x)

@@ -41,6 +41,7 @@ ENTRANCES = {
     "compile": lambda m, k: tg.compile(m, batch_size=4)({"x": X, "k": k, "y": X[:, :1]}),
     "predict": lambda m, k: m.predict(X, k),
     "trace": lambda m, k: m.trace({"x": X, "k": k}),
+    "trace of a tensor": lambda m, k: m.trace({"x": X, "k": tg.tensor(k)}) if k.dtype.kind != "f" else m.predict(X, k),
     "fit": lambda m, k: fit(m, ({"x": X, "k": k}, X[:, :1]), epochs=1),
     "evaluate": lambda m, k: tg.evaluate(m, ({"x": X, "k": k}, X[:, :1])),
     "check_data": lambda m, k: check_data(m, {"x": X, "k": k}, X[:, :1]),
@@ -141,3 +142,14 @@ def test_outside_models_integers_are_promoted_as_in_numpy():
     x = tg.input("x", (2,), "uint8")
     load = np.ones(2, "uint8")
     assert (x / 255).dtype == (load / 255).dtype == np.float64
+
+
+def test_a_tensor_of_integers_is_not_wrapped():
+    found = model("int8").trace({"x": X, "k": tg.tensor(np.full((4, 3), 100))})
+    assert found.tensors["k"].dtype == np.int8
+    with pytest.raises(
+        tg.DTypeError, match="input 'k' holds int8, which takes whole numbers from -128 to 127; found 300"
+    ):
+        model("int8").trace({"x": X, "k": tg.tensor(np.full((4, 3), 300))})
+    with pytest.raises(tg.DTypeError, match="input 'k' takes int8"):
+        model("int8").trace({"x": X, "k": tg.tensor(np.ones((4, 3)))})

@@ -11,6 +11,7 @@ import numpy as np
 
 from tinygraph.errors import DataError, DTypeError, ShapeError, UnknownNameError, listing, nearest
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
+from tinygraph.graph.graph import topological
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Declaration, Input
@@ -66,7 +67,10 @@ def _leaf(declaration: Declaration, name: str, value: Any) -> Tensor:
         raise ShapeError(f"{value.describe()} does not fit input {name!r} of shape {shape}")
     if value.dtype == declared.dtype:
         return value
-    if not np.can_cast(value.dtype, declared.dtype, "same_kind"):
+    if value.has_value and value.dtype.kind != "f" and declared.dtype.kind != "f":
+        # No gradient is lost by a cast of integers, and no number either.
+        cast_array(value.value, declared.dtype, f"input {name!r}")
+    elif not np.can_cast(value.dtype, declared.dtype, "same_kind"):
         raise DTypeError(f"{value.describe()} holds {value.dtype}; input {name!r} takes {declared.dtype}")
     return cast(Tensor, OPERATIONS["cast"](value, declared.dtype.name))
 
@@ -120,7 +124,7 @@ _HALF_OF_A_PIXEL = 127
 
 
 def warn_unscaled(recording: Recording, name: str, array: Array) -> None:
-    """Warn of bytes that look like pixels, for an input of real numbers that no equation scales by a constant.
+    """Warn of bytes that look like pixels, for an input of real numbers that no equation scales.
 
     >>> import tinygraph as tg
     >>> with warnings.catch_warnings(record=True, action="always") as caught:
@@ -132,7 +136,7 @@ def warn_unscaled(recording: Recording, name: str, array: Array) -> None:
         return
     leaf = recording.tensors.get(name)
     users = [node for node in recording.graph.nodes if any(x is leaf for x in node.inputs)]
-    scaled = all(n.op and n.op.elementwise and any(x.kind == "constant" for x in n.inputs) for n in users)
+    scaled = all(n.op and n.op.elementwise and any(map(_is_fixed, n.inputs)) for n in users)
     if leaf is not None and leaf.dtype.kind == "f" and not scaled:
         # The same words at one place, so that Python shows them once although data are checked several times.
         warnings.warn(
@@ -140,6 +144,11 @@ def warn_unscaled(recording: Recording, name: str, array: Array) -> None:
             f"train and predict with {name} / 255",
             stacklevel=1,
         )
+
+
+def _is_fixed(x: Tensor) -> bool:
+    """Whether a tensor is made of constants and state alone, such as a running mean."""
+    return all(leaf.kind in ("constant", "state") for leaf in topological([x]) if leaf.op is None)
 
 
 def batch_shape_text(declaration: Declaration, name: str) -> str:
