@@ -1,17 +1,20 @@
 """Threads and processes: plans run after a fork, and import nothing on threads of their own."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 from random_graphs import ballast
 
 import tinygraph as tg
-from tinygraph.plan.threads import Held, Renewed, run_all
+from tinygraph.graph.locks import Lock, Renewed
+from tinygraph.plan.threads import Held, run_all
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -98,6 +101,39 @@ def test_a_state_that_another_thread_holds_is_given_back_after_a_fork():
     over.set()
     other.join()
     assert given_back == [3]
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("kind", [threading.Lock, threading.RLock])
+def test_a_lock_is_free_after_a_fork(kind):
+    lock, entered, over = Lock(kind), threading.Event(), threading.Event()
+
+    def hold():
+        with lock.own:
+            entered.set()
+            over.wait(60)
+
+    def can_be_taken():
+        with lock.own:
+            return True
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert entered.wait(20)
+    assert in_child(can_be_taken)
+    over.set()
+    other.join()
+    with lock.own:
+        assert in_child(can_be_taken)
+
+
+def test_every_lock_of_the_package_outlives_a_fork():
+    """``threading`` makes none but in the file that renews them."""
+    files = [path for path in Path(tg.__file__).parent.rglob("*.py") if path.name != "locks.py"]
+    assert files
+    made = re.compile(r"threading\.(R?Lock|Condition|Semaphore|BoundedSemaphore)\(\)")
+    assert [path.name for path in files if made.search(path.read_text(encoding="utf-8"))] == []
 
 
 def test_what_is_renewed_does_not_live_longer_for_it():

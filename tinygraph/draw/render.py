@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from typing import Any
 
 from tinygraph.draw.fonts import lend_fonts
 from tinygraph.errors import RenderError, listing, nearest
+from tinygraph.graph.locks import Lock
 
 FORMATS = ("gv", "svg", "png", "pdf")
 FIXES = (
@@ -29,7 +29,7 @@ FIXES = (
 # In seconds: the largest bundled model takes less than one.
 TIMEOUT, VERSION_TIMEOUT = 60.0, 10.0
 
-_in_process = threading.Lock()
+_in_process = Lock()
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _by_pygraphviz(dot: str, format: str) -> bytes:
         import pygraphviz
     except Exception as error:
         raise RenderError(f"it cannot be imported: {_first_line(str(error))}") from None
-    with _in_process, _captured_stderr() as said:
+    with _in_process.own, _captured_stderr() as said:
         try:
             return bytes(pygraphviz.AGraph(string=dot).draw(format=format, prog="dot"))
         except Exception as error:

@@ -7,7 +7,6 @@ asked for are visited, each once, and a gradient is dropped when it is spent.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
@@ -19,13 +18,14 @@ from tinygraph.graph.apply import apply
 from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import tensors_of, topological
 from tinygraph.graph.leaves import constant
+from tinygraph.graph.locks import Lock
 from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.rules import OpaqueGradient, call_rule
 from tinygraph.graph.tensor import Tensor, now
 
 # Several threads may add to the gradient of one leaf.
-_accumulating = threading.Lock()
+_accumulating = Lock()
 
 
 def grad(
@@ -123,7 +123,7 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
         whole = next((x for x in order if x.kind in ("parameter", "tensor")), None)
         hint = "" if whole is None else f": {whole.describe()} holds {whole.dtype}; make it of floating point numbers"
         raise GradientError(f"{output.describe()} depends on no parameter or tensor that could take a gradient{hint}")
-    with _accumulating:
+    with _accumulating.own:
         for leaf, gradient in gradients.items():
             total = np.array(gradient) if leaf.grad is None else np.asarray(leaf.grad) + gradient
             leaf.grad = Tensor("tensor", value=total, name=_gradient_name(leaf))

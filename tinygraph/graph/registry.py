@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import UnknownNameError, nearest
+from tinygraph.graph.locks import Lock
 from tinygraph.synonyms import FORMULAS
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ OPERATIONS: dict[str, OpFunction] = {}
 NUMPY_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
 _extensions_loaded: list[bool] = []
 # Reentrant: a package that is being loaded may itself look operations up.
-_loading = threading.RLock()
+_loading = Lock(threading.RLock)
 
 
 def load_extensions() -> None:
@@ -30,7 +31,7 @@ def load_extensions() -> None:
     """
     from importlib.metadata import entry_points
 
-    with _loading:
+    with _loading.own:
         if _extensions_loaded:
             return
         _extensions_loaded.append(True)

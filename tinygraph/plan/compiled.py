@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import math
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,13 +12,14 @@ import numpy as np
 
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
+from tinygraph.graph.locks import Lock
 from tinygraph.graph.tensor import Tensor
 from tinygraph.plan import work
 from tinygraph.plan.node import Node, topological
 from tinygraph.plan.passes import prepared
 from tinygraph.plan.program import Blueprint, Program, aligned_bytes
 from tinygraph.plan.samples import Behaviour, Each, analyse
-from tinygraph.plan.threads import Held, Renewed, blas_on_one_thread, run_all
+from tinygraph.plan.threads import Held, blas_on_one_thread, run_all
 from tinygraph.plan.tiles import Split, Tile, split
 
 Values = Mapping[Tensor, Array]
@@ -33,7 +33,7 @@ LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
 LEAST_SECONDS = 2e-3
 
 
-class Compiled(Renewed):
+class Compiled:
     """A graph's nodes as programs. ``samples`` are the leaves whose first axis is the batch, of ``count`` samples.
 
     ``run`` may be called from any thread; calls wait for one another.
@@ -42,13 +42,9 @@ class Compiled(Renewed):
     def __init__(self, graph: Graph, samples: Sequence[Tensor], count: int, threads: int) -> None:
         self.graph = graph
         self.count = count
+        self._lock = Lock()
         with _no_collection:
             self._build(samples, threads)
-        super().__init__()
-
-    def renew(self) -> None:
-        """Make the lock of the runs; a run that another process has begun is no run of this one."""
-        self._lock = threading.Lock()
 
     def _build(self, samples: Sequence[Tensor], threads: int) -> None:
         graph, count = self.graph, self.count
@@ -68,12 +64,12 @@ class Compiled(Renewed):
 
         The arrays are the plan's own, and stay as they are until ``use`` returns.
         """
-        with self._lock, blas_on_one_thread, np.errstate(all="ignore"):
+        with self._lock.own, blas_on_one_thread, np.errstate(all="ignore"):
             use(self.engine.run(values))
 
     def profile(self, values: Values, repeats: int) -> list[list[float]]:
         """Return the median seconds of every action of each phase, one thread working alone."""
-        with self._lock, blas_on_one_thread, np.errstate(all="ignore"):
+        with self._lock.own, blas_on_one_thread, np.errstate(all="ignore"):
             runs = [self.engine.timed(values) for _ in range(repeats)]
         return [np.median(phase, axis=0).tolist() for phase in zip(*runs, strict=True)]
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import os
 import threading
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.attributes import whole
+from tinygraph.graph.locks import Lock, Renewed
 
 VARIABLE = "TINYGRAPH_THREADS"
 T = TypeVar("T")
@@ -46,38 +46,6 @@ def usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
-class Renewed:
-    """What holds a lock, and gets a new one in a process that is forked off: no thread is there to release the old one.
-
-    A subclass makes in ``renew`` what a process must not inherit.
-
-    >>> class Counter(Renewed):
-    ...     def renew(self):
-    ...         self.lock = threading.Lock()
-    >>> Counter().lock.locked()
-    False
-    """
-
-    _living: ClassVar[weakref.WeakSet[Renewed]] = weakref.WeakSet()
-
-    def __init__(self) -> None:
-        self.renew()
-        self._living.add(self)
-
-    def renew(self) -> None:
-        """Make locks, for this process alone."""
-        raise NotImplementedError
-
-    @classmethod
-    def renew_all(cls) -> None:
-        for each in list(cls._living):
-            each.renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=Renewed.renew_all)
-
-
 class Held(Renewed, Generic[T]):
     """A state of the process that lasts while any thread needs it: the first takes it, the last gives it back.
 
@@ -90,25 +58,25 @@ class Held(Renewed, Generic[T]):
 
     def __init__(self, take: Callable[[], T], give_back: Callable[[T], object]) -> None:
         self._take, self._give_back = take, give_back
+        self._lock = Lock()
         self._holders: list[int] = []
         self._taken: list[T] = []
         super().__init__()
 
     def renew(self) -> None:
         """Forget the threads of the parent process."""
-        self._lock = threading.Lock()
         self._holders = [thread for thread in self._holders if thread == threading.get_ident()]
         if not self._holders and self._taken:
             self._give_back(self._taken.pop())
 
     def __enter__(self) -> None:
-        with self._lock:
+        with self._lock.own:
             if not self._holders:
                 self._taken = [self._take()]
             self._holders.append(threading.get_ident())
 
     def __exit__(self, *error: object) -> None:
-        with self._lock:
+        with self._lock.own:
             self._holders.remove(threading.get_ident())
             if not self._holders:
                 self._give_back(self._taken.pop())
@@ -150,14 +118,17 @@ blas_on_one_thread = Held(_to_one_thread, _to_several_threads)
 class _Pool(Renewed):
     """Threads that wait for work, made when first needed, again in a process that was forked off."""
 
+    def __init__(self) -> None:
+        self._lock = Lock()
+        super().__init__()
+
     def renew(self) -> None:
         """Leave the threads to the process that made them."""
-        self._lock = threading.Lock()
         self._executor: ThreadPoolExecutor | None = None
         self._size = 0
 
     def submit(self, job: Callable[[], None], threads: int) -> Future[None]:
-        with self._lock:
+        with self._lock.own:
             if self._executor is None or self._size < threads:
                 self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tinygraph")
                 self._size = threads
