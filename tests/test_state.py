@@ -128,7 +128,7 @@ MISTAKES = {
     "[state.key] has no key 'nxt'; did you mean 'next'?": ('next = "key + 1"', 'nxt = "key + 1"'),
     "state 'mean' needs init, one of": ('mean = { shape = [4], init = "zeros"', 'mean = { shape = [4], init = "zero"'),
     "parameter 'G' needs init": ('G = { shape = [4], init = "ones"', 'G = { shape = [4], init = "seed"'),
-    "its dtype is int64": ('init = "seed"', 'init = "seed", dtype = "float32"'),
+    "so the dtype must be int64": ('init = "seed"', 'init = "seed", dtype = "float32"'),
     "'W' is defined twice: as a parameter and as a state": ("[state]", '[state]\nW = { shape = [], init = "zeros" }'),
     "'x' is defined twice: as an input and as a state": ("[state]", '[state]\nx = { shape = [], init = "zeros" }'),
     "'mean' is defined twice: as a state and by an equation": ("S = D @ V", "mean = D @ V"),
