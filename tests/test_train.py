@@ -25,6 +25,7 @@ from tinygraph.train import (
     Row,
     TrainingInterrupted,
     accuracy,
+    check_data,
     evaluate,
     fit,
     initial_state,
@@ -584,12 +585,19 @@ AN_OPTIMIZER = "optimizer must be an optimizer, such as SGD(0.1), or the name of
 WRONG_TYPES = {
     AN_OPTIMIZER + "the class SGD itself": lambda: fit(classification(), samples(4), SGD),
     AN_OPTIMIZER + "float": lambda: fit(classification(), samples(4), 0.1),
-    "fit takes a model first, such as load_model('xor'); found 'xor'": lambda: fit("xor"),
-    "fit takes a model first, such as load_model('xor'); found the class Model itself": lambda: fit(Model, "xor"),
-    "evaluate takes a model first, such as load_model('digits'); found 'digits'": lambda: evaluate("digits", "digits"),
-    "evaluate takes a model first, such as load_model('xor'); found tuple": lambda: evaluate(samples(4), samples(4)),
+    "fit takes a model, such as load_model('xor'); found 'xor'": lambda: fit("xor"),
+    "fit takes a model, such as load_model('xor'); found the class Model itself": lambda: fit(Model, "xor"),
+    "evaluate takes a model, such as load_model('digits'); found 'digits'": lambda: evaluate("digits", "digits"),
+    "evaluate takes a model, such as load_model('xor'); found tuple": lambda: evaluate(samples(4), samples(4)),
     "callback must be a function of one Progress; found int": lambda: fit(classification(), samples(4), callback=3),
     "or a name or path for load_data; found the class Data itself": lambda: evaluate(classification(), Data),
+    "majority_class_baseline: expected numbers; found": lambda: majority_class_baseline(["a", "b"]),
+    "check_data takes a model, such as load_model('xor'); found 'xor'": lambda: check_data("xor", *samples(4)),
+    "load_data takes a model, such as load_model('xor'); found int": lambda: load_data("xor", 3),
+    "training_step takes a model, such as load_model('xor'); found 'xor'": lambda: training_step("xor", SGD(), 4),
+    "optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; found int": lambda: (
+        training_step(classification(), 3, 4)
+    ),
     "load_data takes the name of a data set or the path of an .npz file; found 3": lambda: load_data(3),
     "the path of an .npz file; found b'xor'": lambda: load_data(b"xor"),
 }

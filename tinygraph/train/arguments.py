@@ -7,28 +7,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tinygraph.errors import DataError, TinygraphError
 from tinygraph.train.data import Data, Part, load_data
+from tinygraph.train.feeds import described
 from tinygraph.train.optimizers import Optimizer, make_optimizer
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
 
 DataSource: TypeAlias = Data | Part | str | PathLike[str]
-
-
-def as_model(who: str, model: Any) -> Model:
-    """Return ``model``, or raise ``TinygraphError`` for anything else, such as the name of one.
-
-    >>> as_model("fit", "xor")
-    Traceback (most recent call last):
-    tinygraph.errors.TinygraphError: fit takes a model first, such as load_model('xor'); found 'xor'
-    """
-    from tinygraph.model import Model
-
-    if isinstance(model, Model):
-        return model
-    found = repr(model) if isinstance(model, str) else described(model)
-    example = f"load_model({model!r})" if isinstance(model, str) else "load_model('xor')"
-    raise TinygraphError(f"{who} takes a model first, such as {example}; found {found}")
 
 
 def as_optimizer(model: Model, optimizer: Any, learning_rate: float | None = None) -> Optimizer:
@@ -40,14 +25,14 @@ def as_optimizer(model: Model, optimizer: Any, learning_rate: float | None = Non
     >>> as_optimizer(load_model("xor"), "sgd"), as_optimizer(load_model("xor"), "adam").learning_rate
     (SGD(learning_rate=1.0, momentum=0.0), 0.001)
     """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
     settings = model.training
     if optimizer is None or (isinstance(optimizer, str) and optimizer == settings.optimizer):
         rate = settings.learning_rate if learning_rate is None else learning_rate
         return make_optimizer(settings.optimizer, rate, settings.momentum)
     if isinstance(optimizer, str):
         return make_optimizer(optimizer, learning_rate)
-    if isinstance(optimizer, Optimizer):
-        return optimizer
     raise TinygraphError(
         f"optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; "
         f"found {described(optimizer)}"
@@ -81,12 +66,3 @@ def as_callback(callback: Any) -> Any:
     if callback is None or callable(callback):
         return callback
     raise TinygraphError(f"callback must be a function of one Progress; found {described(callback)}")
-
-
-def described(value: Any) -> str:
-    """Return in words what was given in place of something else.
-
-    >>> described(3), described(int)
-    ('int', 'the class int itself')
-    """
-    return f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__

@@ -18,7 +18,7 @@ from tinygraph.files import as_path
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.train.archive import unpacked
-from tinygraph.train.feeds import check_finite, feeds_of
+from tinygraph.train.feeds import as_model, check_finite, feeds_of
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -129,6 +129,8 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
     if not isinstance(source, (str, PathLike)):
         raise DataError(f"load_data takes the name of a data set or the path of an .npz file; found {source!r}")
     name, seed = str(as_path(source)), whole("seed", seed, least=0)
+    if model is not None:
+        as_model("load_data", model)
     if name in BUILT_IN:
         data = BUILT_IN[name](name, seed)
         if model is not None:
@@ -157,7 +159,7 @@ def check_data(model: Model, x: Any, y: Any = None) -> None:
     Traceback (most recent call last):
     tinygraph.errors.DataError: x has shape (4, 3); the model's input 'x' expects (4, 2), one row for each sample
     """
-    feeds_of(model, x, y)
+    feeds_of(as_model("check_data", model), x, y)
 
 
 def data_of(model: Model) -> str | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.errors import DataError, DTypeError, ShapeError, listing, nearest
+from tinygraph.errors import DataError, DTypeError, ShapeError, TinygraphError, listing, nearest
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.model.values import shape_hint, warn_unscaled
 from tinygraph.train.labels import check_labels
@@ -15,6 +15,31 @@ from tinygraph.train.labels import check_labels
 if TYPE_CHECKING:
     from tinygraph.model import Model
     from tinygraph.model.declaration import Input
+
+
+def as_model(who: str, model: Any) -> Model:
+    """Return ``model``, or raise ``TinygraphError`` for anything else, such as the name of one.
+
+    >>> as_model("fit", "xor")
+    Traceback (most recent call last):
+    tinygraph.errors.TinygraphError: fit takes a model, such as load_model('xor'); found 'xor'
+    """
+    from tinygraph.model import Model
+
+    if isinstance(model, Model):
+        return model
+    found = repr(model) if isinstance(model, str) else described(model)
+    example = f"load_model({model!r})" if isinstance(model, str) else "load_model('xor')"
+    raise TinygraphError(f"{who} takes a model, such as {example}; found {found}")
+
+
+def described(value: Any) -> str:
+    """Return in words what was given in place of something else.
+
+    >>> described(3), described(int)
+    ('int', 'the class int itself')
+    """
+    return f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
 
 
 def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y")) -> dict[str, Array]:

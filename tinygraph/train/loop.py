@@ -17,10 +17,10 @@ from tinygraph.graph.run import run
 from tinygraph.interruption import raise_if_interrupted
 from tinygraph.model.predict import in_parts
 from tinygraph.plan.samples import Each
-from tinygraph.train.arguments import DataSource, as_callback, as_data, as_model, as_optimizer
+from tinygraph.train.arguments import DataSource, as_callback, as_data, as_optimizer
 from tinygraph.train.data import Data, data_of
 from tinygraph.train.diagnosis import NotFiniteError
-from tinygraph.train.feeds import feeds_of
+from tinygraph.train.feeds import as_model, feeds_of
 from tinygraph.train.history import History, Row
 from tinygraph.train.labels import DecisionRule, decision_rule
 from tinygraph.train.metrics import Metrics, RunningMeans

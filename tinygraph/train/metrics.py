@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError
+from tinygraph.graph.arrays import numeric_array
 from tinygraph.train.labels import DecisionRule
 
 
@@ -73,7 +74,7 @@ def accuracy(output: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | No
     >>> accuracy([[0.1, 2.0], [3.0, -1.0]], [1, 0])
     1.0
     """
-    output, labels = np.asarray(output), np.asarray(labels)
+    output, labels = numeric_array(output, "accuracy: output"), numeric_array(labels, "accuracy: labels")
     fits = (output.shape,) if threshold is not None else (output.shape, output.shape[:-1])
     if labels.shape not in fits or not output.size:
         raise DataError(f"accuracy: output {output.shape} and labels {labels.shape} do not fit")
@@ -92,7 +93,7 @@ def majority_class_baseline(y: npt.ArrayLike) -> float:
     >>> majority_class_baseline([0, 1, 2, 2, 2])
     0.6
     """
-    labels = np.asarray(y)
+    labels = numeric_array(y, "majority_class_baseline")
     if not labels.size:
         raise DataError("majority_class_baseline: there are no labels")
     if labels.ndim > 1 and labels.shape[-1] > 1:

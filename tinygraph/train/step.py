@@ -22,6 +22,7 @@ from tinygraph.plan.schedule import Schedule, described, schedule_of
 from tinygraph.plan.threads import thread_count
 from tinygraph.train.arguments import as_optimizer
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
+from tinygraph.train.feeds import as_model
 from tinygraph.train.optimizers import Optimizer, Update, check_rate, check_settings, rate_of, record_updates, with_rate
 
 if TYPE_CHECKING:
@@ -33,8 +34,10 @@ OptimizerState: TypeAlias = dict[str, tuple[Array, ...]]
 Step: TypeAlias = Callable[[Mapping[str, Array], OptimizerState], tuple[Array, float]]
 
 
-def initial_state(model: Model, optimizer: Optimizer) -> OptimizerState:
+def initial_state(model: Model, optimizer: Optimizer | str | None) -> OptimizerState:
     """Return the optimizer's state of every parameter before the first step, by the parameters' names.
+
+    The optimizer is given as for ``fit``.
 
     >>> from types import SimpleNamespace
     >>> from tinygraph.train.optimizers import SGD
@@ -42,10 +45,11 @@ def initial_state(model: Model, optimizer: Optimizer) -> OptimizerState:
     >>> initial_state(model, SGD(momentum=0.9))
     {'W': (array([0., 0.]),)}
     """
+    optimizer = as_optimizer(model, optimizer)
     return {name: optimizer.initial_state(parameter) for name, parameter in model.parameters.items()}
 
 
-def training_step(model: Model, optimizer: Optimizer, batch_size: int) -> Step:
+def training_step(model: Model, optimizer: Optimizer | str | None, batch_size: int) -> Step:
     """Return the function that does one whole training step on ``batch_size`` samples by plain evaluation: the reference.
 
     ``output, loss = step(feeds, state)`` takes the model's inputs by name, in their dtypes, and the state that
@@ -61,7 +65,8 @@ def training_step(model: Model, optimizer: Optimizer, batch_size: int) -> Step:
     >>> losses[-1] < losses[0]
     True
     """
-    return RecordedStep.record(model, optimizer, batch_size)
+    rule = as_optimizer(as_model("training_step", model), optimizer)
+    return RecordedStep.record(model, rule, whole("batch_size", batch_size))
 
 
 @dataclass(frozen=True)
