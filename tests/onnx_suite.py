@@ -27,9 +27,17 @@ def suite() -> Mapping[str, Any]:
 
         from tinygraph.interop.onnx import Backend
 
+        class Exact(BackendTest):
+            """ONNX computed what it expects of float16 with sums in float16: two units in the last place are the same."""
+
+            @classmethod
+            def assert_similar_outputs(cls, ref_outputs: Any, outputs: Any, rtol: float, *rest: Any, **more: Any) -> None:
+                half = any(getattr(array, "dtype", None) == "float16" for array in ref_outputs)
+                super().assert_similar_outputs(ref_outputs, outputs, max(rtol, 2**-9) if half else rtol, *rest, **more)
+
         # ONNX's runner skips what a backend says beforehand is not for it; here the reason is asked for.
         asked = type("Asked", (Backend,), {"is_compatible": classmethod(lambda cls, model, *rest, **more: True)})
-        cases = BackendTest(asked, __name__).test_cases
+        cases = Exact(asked, __name__).test_cases
     found = {}
     for category, short in CATEGORIES.items():
         for name in sorted(vars(cases[category])):

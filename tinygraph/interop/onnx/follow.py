@@ -18,11 +18,11 @@ from tinygraph.interop.onnx.verify import agrees
 
 Record = Callable[[int], Imported]
 # Every page is tried on the first; one of a file that computes with sizes on the others too, and on a large number.
-_TRIED, _TRIED_MORE = (1, 2, 3), (4, 5, 7, 8, 16, 31)
+_TRIED, _TRIED_MORE, _LARGE = (1, 2, 3), (4, 5, 7, 8, 16, 31), (1019, 307, 3061)
 # Of a larger file, fewer numbers are tried.
 _MANY_NODES = 1000
 _COMPARING = {"Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"}
-_MOST_CROSSINGS = 40
+_MOST_CROSSINGS, _MOST_MEETINGS = 40, 10_000
 # So many numbers of samples are tried for a file that is for one alone.
 _MOST_ALONE = 16
 
@@ -66,7 +66,7 @@ def _disagreement(
     tried = [*_TRIED]
     if any(node.op_type in ("Shape", "Size", "If") for node in nodes) or "shape[0]" in page.equations:
         pair = [(m, recorded(m)) for m in batches[:2]]
-        large = next((m for m in (17 * batches[0], 5 * batches[0]) if recorded(m) is not None), 0)
+        large = next((m for m in _LARGE if m > 2 * batches[-1] and recorded(m) is not None), 0)
         tried += [
             *_TRIED_MORE[: 2 if len(nodes) > _MANY_NODES else None],
             *filter(None, [large]),
@@ -85,12 +85,11 @@ def _disagreement(
 def _crossings(nodes: Iterable[Node], pair: Sequence[tuple[int, Imported | None]]) -> list[int]:
     """Return the numbers of samples around those where a size that follows the batch meets a number it is compared with."""
     found: set[int] = set()
-    for node in nodes:
-        if node.op_type in _COMPARING:
-            for place in _meetings(node, pair):
-                found.update(m for m in range(place - 1, place + 3) if 1 <= m < 1 << 20)
-    if len(found) > _MOST_CROSSINGS:
-        raise Unknown
+    comparing = (node for node in nodes if node.op_type in _COMPARING)
+    for count, place in enumerate(place for node in comparing for place in _meetings(node, pair)):
+        found.update(m for m in range(place - 1, place + 3) if 1 <= m < 1 << 20)
+        if len(found) > _MOST_CROSSINGS or count > _MOST_MEETINGS:
+            raise Unknown
     return sorted(found)
 
 

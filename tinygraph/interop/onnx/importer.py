@@ -342,8 +342,8 @@ class Importer:
         try:
             with np.errstate(all="ignore"):
                 return rule(node, *operands)
-        except BudgetError:
-            raise
+        except BudgetError as error:
+            raise BudgetError(f"{node.describe()}: {error}") from None
         except OnnxError as error:
             raise OnnxError(f"{error}{how_to_fix(operands, OPERATORS[node.op_type].constants)}") from None
         except TinygraphError as error:

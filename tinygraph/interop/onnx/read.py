@@ -108,6 +108,8 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
         fail(
             f"it defines operators of its own ({own!r}), which are not read; onnx.inliner.inline_local_functions puts them in"
         )
+    if not all(isinstance(text, str) for text in (proto.producer_name, proto.producer_version, *_properties(proto))):
+        fail("damaged: what it says of itself is no text")
     _charge(proto.graph)
     _check_graph(proto.graph, fail)
     return File(proto, name, folder, opset)
@@ -127,6 +129,8 @@ def _check_graph(graph: Any, fail: Any, around: Set[str] = frozenset()) -> None:
     texts = [graph.name, *_names(graph.input), *_names(graph.output), *_names(graph.initializer)]
     for node in graph.node:
         texts += [node.name, node.op_type, node.domain, *node.input, *node.output, *_names(node.attribute)]
+        texts += _properties(node)
+    texts += [dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim]
     if not all(isinstance(text, str) for text in texts):
         fail("damaged: a name in it is no text")
     known: set[str] = set(around)
@@ -160,6 +164,12 @@ def _check_graph(graph: Any, fail: Any, around: Set[str] = frozenset()) -> None:
             fail(f"the output {output.name!r} is defined by no node")
     if not graph.output:
         fail("its graph has no output")
+
+
+def _properties(thing: Any) -> Iterator[Any]:
+    """Yield keys and values of what a model or node says of itself; bytes that are no text are left as bytes."""
+    for entry in thing.metadata_props:
+        yield from (entry.key, entry.value)
 
 
 def _names(values: Any) -> Iterator[str]:

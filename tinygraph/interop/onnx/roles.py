@@ -39,6 +39,8 @@ _WEIGHTS: Mapping[str, tuple[int, ...]] = {
     **dict.fromkeys(("GRU", "LSTM", "RNN"), (1, 2, 3)),
     **dict.fromkeys(_NORMS, (1, 2)),
 }
+# No weights are nearest before a node that is further away than so many values.
+_FAR = 200
 # Constants of fewer elements that are no weights by their place are means of colours and the like.
 _LARGE = 16
 # Numbers that are added to hide places from an attention are as small as this.
@@ -115,7 +117,7 @@ class Roles:
                     yield Use(_Reader("Equal"), 0)
                     continue
                 moved = use.node.op_type in _MOVES and use.place == 0
-                if not moved or (use.node.op_type == "Gather" and not self._is_known(use.node.input[1])):
+                if not moved or (use.node.op_type == "Gather" and not self._is_known(use.node.input[-1])):
                     yield use
                     continue
                 fresh = [output for output in use.node.output if output not in seen]
@@ -127,7 +129,7 @@ class Roles:
 
     def _is_bias(self, use: Use) -> bool:
         """Whether a value is added to a product of matrices."""
-        if use.node.op_type != "Add":
+        if use.node.op_type != "Add" or len(use.node.input) != 2:
             return False
         other = self._makers.get(use.node.input[1 - use.place])
         return other is not None and other.op_type in ("Conv", "Gemm", "MatMul")
@@ -189,8 +191,9 @@ class Roles:
 
     def _nearest(self, node: Any) -> frozenset[str]:
         """Return the names of the weights nearest before a node, or of the node itself, that are no number all over."""
-        level, seen = [node], set()
-        while level:
+        level: list[Any] = [node]
+        seen: set[str] = set()
+        while level and len(seen) < _FAR:
             names = {name for one in level for name in one.input if name}
             found = frozenset(name for name in names if self._is_told_apart(name))
             if found:
