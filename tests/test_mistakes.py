@@ -149,6 +149,8 @@ IN_FILE = [
     ("x * W", "x * W * pi", "'pi' is not defined; write 3.14159"),
     ("x * W", "sum(v for v in x) * W", "operations take whole tensors"),
     ("x * W", "Relu(x * W)", "did you mean 'relu'"),
+    ("x * W", "x * W * power(999999999999, 999999999999)", "power: 999999999999 ** 999999999999 is too large"),
+    ("x * W", "pad(x * W, ())", "pad_width must hold a pair of sizes"),
     ("h = x", "for = x", "'for' is a word of Python, which cannot be a name"),
     ("h = x", "// why\nh = x", "a comment begins with #"),
     ("h = x", "  h = x", "the line begins further to the right than the others"),
@@ -318,3 +320,44 @@ def test_every_formula_is_an_equation(name):
     shapes |= {"W": {"shape": [4, 4], "batched": False}, "b": [4]}
     used = {key: size for key, size in shapes.items() if re.search(rf"\b{key}\b", FORMULAS[name])}
     tg.Model(used, {}, f"o = {FORMULAS[name]}", "o")
+
+
+# What no argument of an operation should be.
+NO_TENSORS = [
+    None,
+    "a",
+    b"x",
+    object(),
+    {},
+    [],
+    set(),
+    iter([]),
+    [[1], [1, 2]],
+    np.array("x"),
+    10**30,
+    tg.relu,
+    slice(1),
+    ...,
+]
+NO_ATTRIBUTES = [None, "a", -1, 1.5, float("nan"), 10**30, -(10**30), [], (1, 2, 3, 4, 5), object(), {}, b"x", 1j]
+
+
+@pytest.mark.usefixtures("ends")
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", tg.operations())
+def test_an_operation_works_or_refuses_in_one_short_line(name):
+    function = tg.operation(name)
+    samples = list(function.op.samples(np.random.default_rng(0)))[:1] if function.op.samples else []
+    calls = [([value] * len(function.op.parameters), {}) for value in NO_TENSORS]
+    for sample in samples:
+        inputs = [list(sample.inputs)] if function.op.variadic else list(sample.inputs)
+        calls += [([*inputs[:-1], value], sample.attributes) for value in NO_TENSORS]
+        calls += [(inputs, {**sample.attributes, key: v}) for key in function.attribute_names for v in NO_ATTRIBUTES]
+    messages = []
+    for inputs, attributes in calls:
+        try:
+            function(*inputs, **attributes)
+        except tg.TinygraphError as error:
+            messages.append(str(error))
+    assert len(messages) >= len(NO_TENSORS) // 2
+    assert all(len(message) < 500 and "\n" not in message for message in messages)

@@ -265,11 +265,21 @@ def test_every_error_has_a_short_message_without_control_characters():
 
 
 def test_a_message_that_is_short_stays_as_it_is():
-    text = "matmul: x (2, 3) and y (4, 5) do not fit;\n\twrite x.T @ y, größer, 日本語, 👩‍💻"
+    text = "matmul: x (2, 3) and y (4, 5) do not fit; write x.T @ y, größer, 日本語, 👩‍💻"
     assert str(tg.ShapeError(text)) == text
     assert tg.ShapeError(text).args == (text,)
     assert tg.DataError(3).args == (3,)
     assert str(tg.DataError()) == ""
+
+
+def test_a_message_is_one_line_whatever_it_quotes(tmp_path):
+    assert str(tg.DTypeError("found [[1 2]\n  [3 4]]; a\n\nb")) == "found [[1 2] [3 4]]; a b"
+    path = tmp_path / "net\nerror: all is lost\n.toml"
+    path.write_text(net().replace("x @ W", "x @ V"))
+    with pytest.raises(tg.ModelError) as caught:
+        tg.load_model(path)
+    assert len(str(caught.value).splitlines()) == 2
+    assert str(caught.value).splitlines()[1] == "    z = x @ V  #"
 
 
 def test_a_long_word_is_cut_before_what_is_said_about_it():

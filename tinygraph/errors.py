@@ -26,7 +26,7 @@ _LONGEST_MESSAGE, _LONGEST_WORD, _LONGEST_EQUATION = 480, 80, 120
 class TinygraphError(Exception):
     """The root of the family: ``except tg.TinygraphError`` catches every mistake that tinygraph reports.
 
-    A message has at most a few hundred characters, and no control characters except line breaks.
+    A message is one line of at most a few hundred characters, without control characters.
 
     >>> issubclass(ShapeError, TinygraphError)
     True
@@ -35,7 +35,7 @@ class TinygraphError(Exception):
     """
 
     def __init__(self, message: object = "", *others: object) -> None:
-        super().__init__(shortened(message) if isinstance(message, str) else message, *others)
+        super().__init__(shortened(_in_one_line(message)) if isinstance(message, str) else message, *others)
 
     def __reduce__(self) -> Any:
         # Not by calling the class: some take other arguments than the message.
@@ -200,10 +200,11 @@ class ModelError(TinygraphError, ValueError):
         column: int | None = None,
         equation: str | None = None,
     ) -> None:
-        self.message, self.equation = shortened(message), equation and shortened(equation)
+        self.message, self.equation = shortened(_in_one_line(message)), equation and shortened(equation)
         self.file, self.line, self.column = file, line, column
         self.recorded: Unfinished | None = None
-        place = ":".join(str(part) for part in (shortened(file or "model"), line, column) if part is not None)
+        name = shortened(_in_one_line(file or "model"))
+        place = ":".join(str(part) for part in (name, line, column) if part is not None)
         BaseException.__init__(self, f"{place}: {self.message}" + (f"\n    {self.equation}" if self.equation else ""))
 
     def __reduce__(self) -> Any:
@@ -233,6 +234,11 @@ def shortened(text: str, longest: int = _LONGEST_MESSAGE) -> str:
     # Escapes make a text longer, so it is cut before and after.
     text = printable(_without_middle(_short_words(text), 16 * longest))
     return _without_middle(_short_words(text), longest)
+
+
+def _in_one_line(text: str) -> str:
+    """Return text without line breaks, so that what it quotes cannot begin a line of its own."""
+    return " ".join(filter(None, map(str.strip, text.split("\n")))) if "\n" in text else text
 
 
 def _short_words(text: str) -> str:

@@ -40,7 +40,7 @@ class Commands(click.Group):
         _tolerate_narrow_encodings()
         try:
             with warnings.catch_warnings():
-                warnings.showwarning = lambda warning, *rest: say(f"note: {warning}", error=True)
+                warnings.showwarning = lambda warning, *rest: say(f"note: {shortened(str(warning))}", error=True)
                 result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import op
 from tinygraph.graph.op import Edge, Sample, Value
 from tinygraph.ops.comparison import where
@@ -44,6 +45,9 @@ def power(x: Value, y: Value) -> Value:
     >>> tg.power(np.array([2.0, 3.0]), 2)
     array([4., 9.])
     """
+    if isinstance(x, int) and isinstance(y, int) and abs(y) * x.bit_length() > 1024:
+        # Python's integers have no limit, and their powers can take forever.
+        raise AttributeValueError(f"power: {x} ** {y} is too large")
     return x**y
 
 

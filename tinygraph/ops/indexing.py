@@ -215,7 +215,7 @@ class Pad(Op):
     def _widths(self, x: Value) -> list[tuple[int, int]]:
         width = (self.pad_width, self.pad_width) if isinstance(self.pad_width, int) else self.pad_width
         pairs: list[Any] = (
-            [width] * len(x.shape) if builtins.all(isinstance(part, int) for part in width) else list(width)
+            [width] * len(x.shape) if width and builtins.all(isinstance(part, int) for part in width) else list(width)
         )
         if len(pairs) != len(x.shape) or any(n < 0 for pair in pairs for n in pair):
             self.refuse(
