@@ -305,3 +305,11 @@ def test_sums_over_many_classes_are_as_exact_as_plain_ones(classes, shape):
     outputs = [tg.softmax(z), tg.cross_entropy(z, y), *tg.grad(tg.cross_entropy(z, y), [z])]
     for found, wanted in zip(tg.compile(outputs, shape[0], 1)(feeds), tg.run(outputs, feeds), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=2e-6)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_an_explanation_counts_classes_in_a_large_type(dtype):
+    logits, labels = normal(3, 300), np.array([0, 100, 5], dtype)
+    loss = tg.cross_entropy.op()
+    found, wanted = (loss.explain((), np.array(0.0), logits, y) for y in (labels, labels.astype("int64")))
+    assert repr(found) == repr(wanted)

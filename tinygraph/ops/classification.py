@@ -114,7 +114,7 @@ class CrossEntropy(OfClasses):
             text = "−{1} · log softmax({0})"
             return of_elements((0, 1), -labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
         rows = np.arange(labels.size)
-        cells = rows * logits.shape[-1] + labels.reshape(-1)
+        cells = rows * logits.shape[-1] + labels.reshape(-1).astype(np.intp)
         values = -logs[cells] / labels.size
         return Explanation(
             (Terms(((0, cells), (1, rows)), values=values, text="−log softmax({0})" + share(labels.size)),)
