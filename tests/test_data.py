@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from benchmarks.torch_job import load_digits
 
 import tinygraph as tg
 from tinygraph.model import Model, load_model
@@ -37,6 +38,12 @@ def test_a_fifth_of_each_digit_is_for_the_test():
     assert [len(part) for part in (*digits.train, *digits.test)] == [1438, 1438, 359, 359]
     for count, tested in zip(COUNTS, np.bincount(digits.test[1]), strict=True):
         assert abs(tested - count / 5) < 1
+
+
+def test_the_peer_of_the_benchmark_trains_on_the_same_digits():
+    data = load_data("digits_odd")
+    for found, expected in zip(load_digits(), (*data.train, *data.test), strict=True):
+        np.testing.assert_array_equal(found, expected)
 
 
 def test_odd_digits_have_the_same_images_and_the_parity():
