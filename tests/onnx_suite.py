@@ -31,7 +31,9 @@ def suite() -> Mapping[str, Any]:
             """ONNX computed what it expects of float16 with sums in float16: two units in the last place are the same."""
 
             @classmethod
-            def assert_similar_outputs(cls, ref_outputs: Any, outputs: Any, rtol: float, *rest: Any, **more: Any) -> None:
+            def assert_similar_outputs(
+                cls, ref_outputs: Any, outputs: Any, rtol: float, *rest: Any, **more: Any
+            ) -> None:
                 half = any(getattr(array, "dtype", None) == "float16" for array in ref_outputs)
                 super().assert_similar_outputs(ref_outputs, outputs, max(rtol, 2**-9) if half else rtol, *rest, **more)
 

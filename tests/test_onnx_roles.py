@@ -291,6 +291,28 @@ def test_small_numbers_that_are_added_hide(opened):
     assert [state.shape for state in model.state.values()] == [(8, 8)]
 
 
+@pytest.mark.parametrize("as_constant", [False, True])
+def test_zeros_and_ones_that_are_computed_with_are_no_weights(opened, as_constant):
+    """As some networks hide places: ``(1 - mask) * -10000``, added."""
+    arrays = {"one": np.float32(1), "low": np.float32(-10000), "w": matrix(8, 8)}
+    nodes = [
+        node("MatMul", "x w", "q"),
+        node("Sub", "one mask", "off"),
+        node("Mul", "off low", "hidden"),
+        node("Add", "q hidden", "s"),
+        node("Softmax", "s", "y"),
+    ]
+    nodes, arrays = (
+        ([constant("mask", TRIANGLE), *nodes], arrays) if as_constant else (nodes, arrays | {"mask": TRIANGLE})
+    )
+    assert list(opened(*nodes, inputs=(value("x", ("m", 8, 8)),), **arrays).parameters) == ["w"]
+
+
+def test_a_kernel_of_zeros_and_ones_is_a_weight(opened):
+    kernel = np.eye(4, dtype=np.float32)
+    assert list(opened(node("MatMul", "x k", "y"), k=kernel).parameters) == ["k"]
+
+
 def test_a_weight_that_is_compared_and_learned_is_a_weight(opened):
     nodes = [node("Mul", "x b", "h"), node("Greater", "b none", "p"), node("Where", "p h x", "y")]
     assert list(opened(*nodes, b=matrix(4), none=np.float32(0)).parameters) == ["b"]

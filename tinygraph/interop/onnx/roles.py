@@ -98,9 +98,11 @@ class Roles:
         if plain and any(use.node.op_type in _NORMS for use in uses):
             # A norm without weights of its own is written with ones and zeros.
             return False
+        by_place = any(_is_weight_place(use) or self._is_bias(use) for use in uses)
+        if not by_place and _is_pattern(array):
+            return False
         if not constant:
             return True
-        by_place = any(_is_weight_place(use) or self._is_bias(use) for use in uses)
         if plain:
             return by_place and self._only_constants
         return by_place or (bool(uses) and array.size >= _LARGE)
@@ -249,6 +251,13 @@ def is_uniform(array: Array) -> bool:
         return False
     first = array.flat[0]
     return not any(array.strides) or bool(array.flat[-1] == first and (array == first).all())
+
+
+def _is_pattern(array: Array) -> bool:
+    """Whether an array of several axes holds zeros and ones, as what keeps some places and not others does."""
+    if array.ndim < 2 or is_uniform(array) or array.flat[0] not in (0, 1) or array.flat[-1] not in (0, 1):
+        return False
+    return bool(((array == 0) | (array == 1)).all())
 
 
 def is_mask(array: Array) -> bool:
