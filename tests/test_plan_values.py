@@ -8,7 +8,6 @@ import pytest
 from random_graphs import agree, ballast
 
 import tinygraph as tg
-from tinygraph.plan.rows import RowConvolution, RowSpread
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
@@ -191,14 +190,13 @@ def test_convolutions_of_numbers_that_are_not_finite(settings, filters, place, o
     agrees([y + b, *gradients], feeds, 3)
 
 
-def test_the_operations_of_rows_have_rules_without_zeros():
+def test_convolutions_with_strides_and_padding_are_computed_by_rows():
     x, k = tg.input("x", (2, 1, 6, 6)), tg.input("k", (2, 1, 3, 3))
     y = tg.conv2d(x, k, stride=2, padding=1)
     graph = [y, *tg.grad(y.sum(), [x])]
     feeds = {"x": normal(2, 1, 6, 6), "k": normal(2, 1, 3, 3)}
     plan = tg.compile(graph)
     assert {"row_convolution", "row_spread"} <= set(operations(plan))
-    assert {RowConvolution.name, RowSpread.name} == {"row_convolution", "row_spread"}
     agree(plan(feeds), tg.run(graph, feeds))
 
 

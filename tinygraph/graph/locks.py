@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 
 class Renewed:
-    """An object that is told when the process was forked off: ``renew`` makes what a child must not inherit."""
+    """An object whose ``renew`` is called in a process that was forked off, to make what a child must not inherit."""
 
     _living: ClassVar[weakref.WeakSet[Renewed]] = weakref.WeakSet()
 
