@@ -24,10 +24,10 @@ def model_text(equations, parameters='W = { shape = [4, 4], init = "ones" }', in
 
 @pytest.fixture
 def cheap():
-    """Fail where a test has taken more than five seconds of this process."""
+    """Fail where a test has taken more than ten seconds of this process, twice what a busy machine may take."""
     begin = time.process_time()
     yield
-    assert time.process_time() - begin < 5
+    assert time.process_time() - begin < 10
 
 
 SCALAR, ROW = 'W = { shape = [], init = "ones" }', 'W = { shape = [1], init = "ones" }'
@@ -68,8 +68,8 @@ REFUSED = {
     "nested blocks": (nested_blocks(), "more than 10,000 equations"),
     "a long text": (model_text(chain), "more than 524,288 characters; .* TINYGRAPH_BUDGET=10"),
     "many operations": (
-        model_text("\n".join(f"a{i} = {' + '.join(['x'] * 40)}" for i in range(4000)) + "\na = a0 @ W"),
-        r"more than 8\d,\d+ operations",
+        model_text("\n".join(f"a{i} = {' + '.join(['x'] * 40)}" for i in range(2800)) + "\na = a0 @ W"),
+        r"more than 10\d,\d+ operations",
     ),
     "many parameters": (model_text("a = x" + "".join(f" + sum(W{i})" for i in range(20)), many), "bytes of values"),
     "pad by 2**63": (model_text("a = pad(x, 9223372036854775808) @ W"), "pad: .* larger than any array can be"),

@@ -597,7 +597,7 @@ def test_a_name_like_no_other_gets_the_list():
 
 
 def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
-    def refuse(self, *args, **kwargs):
+    def refuse(path):
         raise PermissionError(13, "Permission denied")
 
     path = tmp_path / "net.toml"

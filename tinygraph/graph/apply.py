@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.errors import DTypeError, TinygraphError
 from tinygraph.graph.arrays import check_size, numeric_array
-from tinygraph.graph.budget import current
+from tinygraph.graph.budget import charge, current
 from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Op, evaluate
 from tinygraph.graph.registry import OPERATIONS
@@ -163,9 +163,7 @@ def lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
                 x = Tensor("constant", None, (), _weak(op, x, dtypes))
             else:
                 array = numeric_array(x, op.name)
-                budget = current()
-                if budget is not None:
-                    budget.spend("bytes of values", array.nbytes)
+                charge("bytes of values", array.nbytes)
                 x = constant(array)
         lifted.append(x)
     return lifted

@@ -26,7 +26,7 @@ VARIABLE = "TINYGRAPH_BUDGET"
 _LIMITS = {
     "bytes of values": (2**28, 16),
     "steps of computation": (2**25, 16),
-    "operations": (80_000, 1 / 64),
+    "operations": (100_000, 1 / 64),
     "characters": (2**19, 0),
 }
 _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
@@ -36,10 +36,10 @@ class Budget:
     """What is left to spend on a file of ``size`` bytes; there is no limit for an infinite one.
 
     >>> budget = Budget(size=1000)
-    >>> budget.spend("operations", 80_000)
-    >>> budget.spend("operations", 80_000)
+    >>> budget.spend("operations", 100_000)
+    >>> budget.spend("operations", 100_000)
     Traceback (most recent call last):
-    tinygraph.errors.BudgetError: opening this file would take more than 80,015 operations; ...
+    tinygraph.errors.BudgetError: opening this file would take more than 100,015 operations; ...
     """
 
     def __init__(self, size: float) -> None:
@@ -76,6 +76,13 @@ class Budget:
         self.spend("steps of computation", op.work(*inputs))
         width = max((x.dtype.itemsize for x in inputs if hasattr(x, "dtype")), default=8)
         self.spend("bytes of values", op.result_size(*inputs) * width)
+
+
+def charge(what: str, amount: int) -> None:
+    """Charge the budget of the file that is being opened, where one is."""
+    budget = _current.get()
+    if budget is not None:
+        budget.spend(what, amount)
 
 
 def current() -> Budget | None:

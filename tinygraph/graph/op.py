@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
 import math
 import re
@@ -231,7 +232,10 @@ class Op:
     def infer(self, *inputs: Any) -> tuple[Shape, np.dtype[Any]]:
         """Return the shape and dtype of the result without computing it, where a rule says so."""
         if self.elementwise:
-            return self.broadcast(*inputs), _probe(self, [((), x.dtype) for x in inputs])[1]
+            shape, dtypes = self.broadcast(*inputs), tuple(x.dtype for x in inputs)
+            if self.attribute_annotations():
+                return shape, _dtype_of(self, dtypes)
+            return shape, _dtype_without(type(self), dtypes)  # type: ignore[arg-type]
         if self.has_shape_rule:
             return self.shape(*inputs), self.result_dtype(*inputs)
         return _probe(self, [(tuple(x.shape), x.dtype) for x in inputs])
@@ -321,6 +325,17 @@ def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bo
     positional = [p for p in inspect.signature(forward).parameters.values() if p.kind != p.KEYWORD_ONLY]
     required = [p for p in positional if p.name != "self" and p.default is p.empty]
     return tuple(p.name for p in required), any(p.kind == p.VAR_POSITIONAL for p in required)
+
+
+def _dtype_of(op: Op, dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
+    """Learn the dtype of an elementwise operation by running ``forward`` on single ones."""
+    return _probe(op, [((), dtype) for dtype in dtypes])[1]
+
+
+@functools.lru_cache(maxsize=4096)
+def _dtype_without(op: type[Op], dtypes: tuple[np.dtype[Any], ...]) -> np.dtype[Any]:
+    """Return the dtype of an operation without attributes, learned once for the same dtypes."""
+    return _dtype_of(op(), dtypes)
 
 
 def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Shape, np.dtype[Any]]:

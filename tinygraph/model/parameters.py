@@ -11,8 +11,7 @@ import numpy as np
 
 from tinygraph.errors import BudgetError, ShapeError
 from tinygraph.graph.arrays import check_size
-from tinygraph.graph.budget import current
-from tinygraph.graph.leaves import parameter, state
+from tinygraph.graph.budget import charge
 from tinygraph.graph.tensor import Kind, Tensor
 from tinygraph.model.declaration import ParameterDeclaration, StateDeclaration
 from tinygraph.model.expression import evaluate_expression
@@ -46,10 +45,11 @@ class Parameters:
             return known
         shape = self._shape(scope, full, name, declared)
         if known is None:
-            make = {"parameter": parameter, "state": state}[declared.kind]
             self._charge(full, shape, declared)
             value = self.given.pop(full, None)
-            self.tensors[full] = make(self._drawn(full, shape, declared) if value is None else value, full)
+            # Drawn values need no copy, which would double the memory.
+            value = self._drawn(full, shape, declared) if value is None else np.array(value)
+            self.tensors[full] = Tensor(declared.kind, value=value, name=full)
             self.declarations[full] = declared
         elif known.shape != shape:
             self.source.fail(f"the shape of {declared.kind} {name!r} depends on the batch size", *declared.path)
@@ -79,11 +79,10 @@ class Parameters:
         self.tensors = dict(sorted(self.tensors.items(), key=lambda item: order.get(item[0], len(order))))
 
     def _charge(self, name: str, shape: tuple[int, ...], declared: ParameterDeclaration) -> None:
-        budget, dtype = current(), declared.dtype or self.dtype
+        dtype = declared.dtype or self.dtype
         try:
             check_size(shape, dtype, f"{declared.kind} {name!r}")
-            if budget is not None:
-                budget.spend("bytes of values", math.prod(shape) * dtype.itemsize)
+            charge("bytes of values", math.prod(shape) * dtype.itemsize)
         except (ShapeError, BudgetError) as error:
             self.source.fail(f"{declared.kind} {name!r} of shape {shape} cannot be made: {error}", *declared.path)
 

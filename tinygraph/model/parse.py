@@ -99,10 +99,9 @@ class Statement:
     @functools.cached_property
     def names(self) -> frozenset[str]:
         """The names that the right-hand side reads, functions left out."""
-        called = {id(node.func) for node in ast.walk(self.value) if isinstance(node, ast.Call)}
-        return frozenset(
-            node.id for node in ast.walk(self.value) if isinstance(node, ast.Name) and id(node) not in called
-        )
+        nodes = list(ast.walk(self.value))
+        called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
+        return frozenset(node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called)
 
     def calls(self) -> set[str]:
         """Return the names of the operations and blocks that the right-hand side calls."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinygraph.errors import BudgetError, ModelError
-from tinygraph.graph.budget import current
+from tinygraph.graph.budget import charge
 from tinygraph.model.places import KEY, KEY_PART, Source
 
 # tomllib takes time that is quadratic in the parts of a key, of which a model file needs four at most.
@@ -52,10 +52,8 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
 
 def _check_length(text: str, file: str | None) -> None:
     """Refuse what would take long to read: a text beyond the budget of the file, or a key of very many parts."""
-    budget = current()
     try:
-        if budget is not None:
-            budget.spend("characters", len(text))
+        charge("characters", len(text))
     except BudgetError as error:
         raise ModelError(str(error), file=file, line=1) from None
     if long := _LONG_KEY.search(text):

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.budget import current
+from tinygraph.graph.budget import charge
 from tinygraph.graph.op import Op, Value
 
 Array = npt.NDArray[Any]
@@ -135,9 +135,7 @@ class Windows:
 
     def sizes_along(self, axis: int, counted: Sides) -> Any:
         """Return how many places of each window along an axis lie in the image or in the counted part of its padding."""
-        budget = current()
-        if budget is not None:
-            budget.spend("steps of computation", self.count[axis])
+        charge("steps of computation", self.count[axis])
         first = np.arange(self.count[axis]) * self.stride[axis] - self.padding[axis][0]
         step, (before, after) = self.dilation[axis], counted
         start = np.maximum(-((first + before) // step), 0)

@@ -53,7 +53,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
         except (zipfile.BadZipFile, OSError, RuntimeError):
             raise
         except Exception as error:  # The header is an expression of Python's, whose mistakes have many classes.
-            raise ValueError(f"{member.filename!r} has a damaged header: {error}") from None
+            raise ValueError(f"{member.filename!r} has a damaged header: {_reason(error)}") from None
         if dtype.hasobject:
             raise ValueError("it holds Python objects; expected arrays of numbers")
         size = math.prod(shape) * dtype.itemsize

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import BudgetError, OnnxError, TinygraphError, listing, nearest
+from tinygraph.graph.budget import charge
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.branches import branches, chosen, names_read, nodes_in
 from tinygraph.interop.onnx.functions import body_of, is_defined
@@ -204,6 +205,7 @@ class Importer:
         self.values[name] = value
 
     def _do(self, node: Node) -> None:
+        charge("operations", 1)
         given = [self.values[name] if name else None for name in node.inputs]
         if node.op_type == "If":
             self._branch(node, given[0].array if isinstance(given[0], Weight) else given[0])

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import OnnxError
-from tinygraph.graph.budget import current
+from tinygraph.graph.budget import charge
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.package import package
@@ -135,9 +135,8 @@ class Node:
 
     def allocated(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return the shape of an array of numbers that a rule makes itself, charged to the budget of the file."""
-        sizes, budget = self.checked_size(shape), current()
-        if budget is not None:
-            budget.spend("bytes of values", 8 * math.prod(sizes))
+        sizes = self.checked_size(shape)
+        charge("bytes of values", 8 * math.prod(sizes))
         return sizes
 
     def check_places(self, sizes: Sequence[int], what: str) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph.errors import OnnxError, listing
 from tinygraph.files import as_path, open_plain
-from tinygraph.graph.budget import current
+from tinygraph.graph.budget import charge
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.roles import Roles
 from tinygraph.interop.onnx.tensors import Array, array_of, dtype_of
@@ -117,10 +117,10 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
 
 def _charge(graph: Any) -> None:
     """Charge the nodes of a graph and of its branches, before anything is done for each."""
-    budget, waiting = current(), [graph]
-    while budget is not None and waiting:
+    waiting = [graph]
+    while waiting:
         graph = waiting.pop()
-        budget.spend("operations", len(graph.node))
+        charge("operations", len(graph.node))
         waiting += [attribute.g for node in graph.node if node.op_type == "If" for attribute in node.attribute]
 
 
