@@ -23,7 +23,7 @@ def test_labels_outside_0_to_1_are_refused(labels):
 
 @pytest.mark.parametrize("labels", [[3], [-1]])
 def test_class_numbers_out_of_range_are_refused(labels):
-    with pytest.raises(tg.DataError, match=r"class numbers must lie in 0\.\.2"):
+    with pytest.raises(tg.DataError, match=r"class numbers must lie in 0 to 2"):
         tg.cross_entropy(tg.tensor([[0.1, 0.2, 0.3]]), labels)
 
 

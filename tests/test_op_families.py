@@ -152,7 +152,7 @@ def test_adding_at_elements_and_coordinates_is_the_transpose_too(data):
     ],
 )
 def test_positions_out_of_range_are_data_errors(call):
-    with pytest.raises(tg.DataError, match=r"indices must lie in -\d\.\.\d; found -?\d to -?\d"):
+    with pytest.raises(tg.DataError, match=r"indices must lie in -\d to \d; found -?\d( to -?\d)?$"):
         call()
 
 

@@ -172,7 +172,7 @@ def test_an_elementwise_operation_keeps_its_word(registry):
 
 
 def test_one_hot_refuses_a_class_out_of_range():
-    with pytest.raises(tg.DataError, match=r"class numbers must lie in 0\.\.2"):
+    with pytest.raises(tg.DataError, match=r"class numbers must lie in 0 to 2"):
         tg.one_hot(np.array([7]), 3)
 
 

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, DataError, ShapeError
+from tinygraph.graph.arrays import extent
 from tinygraph.graph.explanation import Explanation, Terms, one, position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
@@ -60,8 +61,7 @@ class OfClasses(Loss):
         else:
             if labels.min() < 0 or labels.max() >= logs.shape[-1]:
                 raise DataError(
-                    f"{self.name}: class numbers must lie in 0..{logs.shape[-1] - 1}; "
-                    f"found {labels.min()} to {labels.max()}"
+                    f"{self.name}: class numbers must lie in 0 to {logs.shape[-1] - 1}; found {extent(labels)}"
                 )
             chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
         return -average(chosen)
@@ -176,7 +176,7 @@ class OneHot(Op):
     def forward(self, labels: Value) -> Value:
         if labels.size and (labels.min() < 0 or labels.max() >= self.classes):
             raise DataError(
-                f"one_hot: class numbers must lie in 0..{self.classes - 1}; found {labels.min()} to {labels.max()}"
+                f"one_hot: class numbers must lie in 0 to {self.classes - 1}; found {extent(labels)}"
             )
         return (labels[..., None] == np.arange(self.classes)).astype(self.dtype)
 

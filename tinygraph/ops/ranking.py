@@ -103,7 +103,7 @@ class _Ranked(Op):
     def shape(self, x: Value) -> Shape:
         axis = normalized_axis(self, x, self.axis)
         if not 0 <= self.k <= x.shape[axis]:
-            self.refuse([x], f"k must lie in 0..{x.shape[axis]}, the size of axis {axis}; found {self.k}")
+            self.refuse([x], f"k must lie in 0 to {x.shape[axis]}, the size of axis {axis}; found {self.k}")
         return (*x.shape[:axis], self.k, *x.shape[axis + 1 :])
 
     def places(self, x: Value) -> Any:
