@@ -2,8 +2,8 @@
 
 - Shapes and dtypes are equal. Integers and truth values are equal. An input that one refuses, all refuse with the same class
   of error.
-- NaN and infinities stand in the same places. Where finite inputs overflow, it does not matter which of NaN and the
-  infinities comes out: a fused multiply-add gives another one than a product and a sum.
+- NaN and infinities stand in the same places. Where products of finite inputs overflow, it does not matter which of
+  NaN and the infinities comes out: a fused multiply-add gives another one than a product and a sum.
 - For finite numbers, plain evaluation is repeated with every number of the graph moved at random by one or two units in the
   last place of its dtype. A result may differ from the plain one by ``FACTOR`` times the largest change that this makes,
   and by ``UNITS`` units in its own last place. So a sum may be off by a few units of its largest *term*, and nothing else
@@ -52,19 +52,19 @@ def _kind(answer: Answer) -> str:
     return answer.__name__ if isinstance(answer, type) else f"results {[x.shape for x in answer]}"
 
 
-def _same(x: np.ndarray, y: np.ndarray, finite: bool) -> np.ndarray:
+def _same(x: np.ndarray, y: np.ndarray, overflows: bool) -> np.ndarray:
     if x.dtype.kind not in "fc":
         return np.asarray(x == y)
-    return np.asarray((x == y) | (np.isnan(x) & np.isnan(y)) | (finite & ~np.isfinite(x) & ~np.isfinite(y)))
+    return np.asarray((x == y) | (np.isnan(x) & np.isnan(y)) | (overflows & ~np.isfinite(x) & ~np.isfinite(y)))
 
 
 def _beyond_rounding(problem: Problem, number: int, x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Return where two outputs differ by more than rounding."""
-    wrong, moved = ~_same(x, y, problem.finite), np.zeros(y.shape)
+    wrong, moved = ~_same(x, y, problem.overflows), np.zeros(y.shape)
     for first, last in REPETITIONS if wrong.any() else ():
         for results in _nudged_runs(problem, range(first, last)):
             z = results[number]
-            wrong = wrong & ~_same(x, z, problem.finite)
+            wrong = wrong & ~_same(x, z, problem.overflows)
             moved = np.fmax(moved, _distance(z, y))
         wrong = wrong & ~(_distance(x, y) <= FACTOR * moved + UNITS * _spacing(y))
         if not wrong.any():

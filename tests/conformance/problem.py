@@ -43,9 +43,9 @@ class Problem:
         return {f"x{i}": x for i, x in enumerate(self.inputs) if f"x{i}" in self.graph.inputs}
 
     @cached_property
-    def finite(self) -> bool:
-        """Whether all inputs are finite, so that others come from overflow alone."""
-        return all(bool(np.isfinite(x).all()) for x in self.inputs)
+    def overflows(self) -> bool:
+        """Whether products of inputs overflow."""
+        return overflows(self.inputs)
 
 
 def answer(engine: Callable[[Problem], Arrays], problem: Problem) -> Answer:
@@ -57,16 +57,23 @@ def answer(engine: Callable[[Problem], Arrays], problem: Problem) -> Answer:
         return type(error)
 
 
-def veiled(outputs: Sequence[Any], finite: bool) -> list[Any]:
+def overflows(inputs: Sequence[np.ndarray]) -> bool:
+    """Whether floating numbers are finite, and some so large that products of them are not."""
+    floating = [x for x in inputs if x.dtype.kind == "f" and x.size]
+    large = any(np.max(np.abs(x)) >= 2.0 ** (np.finfo(x.dtype).maxexp * 0.3) for x in floating)
+    return large and all(bool(np.isfinite(x).all()) for x in floating)
+
+
+def veiled(outputs: Sequence[Any], overflow: bool) -> list[Any]:
     """Return questions about floating outputs whose answers are always finite, so that no engine can notice NaN in them.
 
-    For ``finite`` inputs, NaN and infinities are one answer: all of them come from overflow.
+    Where numbers ``overflow``, NaN and infinities are one answer.
     """
     found: list[Any] = []
     for y in outputs:
         if y.dtype.kind != "f":
             found.append(y)
-        elif finite:
+        elif overflow:
             usable = tg.logical_not(tg.logical_or(tg.isnan(y), tg.isinf(y)))
             found += [usable, tg.logical_and(usable, y >= 0), tg.logical_and(usable, y <= 0)]
         else:

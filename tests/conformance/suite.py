@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from . import graphs, listed, operations
 from .agreement import differences
-from .engines import ENGINES, run
+from .engines import ENGINES, on_arrays, run
 from .known import KNOWN
 from .problem import Problem, answer
 
@@ -68,6 +68,8 @@ def compare(choice: Choice) -> Outcome:
             outcome.problems[kind] += 1
             wanted = answer(run, problem)
             for name in choice.engines:
+                if ENGINES[name] is on_arrays and problem.on_arrays is None:
+                    continue
                 outcome.comparisons[name] += 1
                 difference = differences(problem, answer(ENGINES[name], problem), wanted)
                 if difference:
