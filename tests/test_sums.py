@@ -87,6 +87,10 @@ def test_float32_counts_beyond_its_integers(shape):
         assert mean.tolist() == [1] * shape[1]
 
 
+def test_a_running_sum_counts_beyond_the_integers_of_float32():
+    assert tg.cumsum(np.ones(20_000_000, np.float32), 0)[-1] == 20_000_000
+
+
 def test_a_sum_of_infinities_is_infinite():
     x = np.tile(np.float32([np.inf, -np.inf, np.nan]), (1000, 1))
     np.testing.assert_array_equal(tg.sum(x, axis=0), [np.inf, -np.inf, np.nan])

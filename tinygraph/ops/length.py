@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.graph.op import Value
 from tinygraph.graph.tensor import Tensor
-from tinygraph.ops.comparison import where
+from tinygraph.ops.comparison import gate, where
 from tinygraph.ops.elementwise import add, multiply
 from tinygraph.ops.exponential import power
 
@@ -29,7 +29,7 @@ def along(dy: Value, y: Value, x: Value, spread: Callable[[Value], Value] = lamb
     multiple = _multiple(dy, y)
     if multiple is not None:
         return spread(multiple) * x
-    return spread(dy) * (x / spread(where(y == 0, 1.0, y)))
+    return spread(gate(dy, y != 0)) * (x / spread(where(y == 0, 1.0, y)))
 
 
 def _multiple(dy: Value, y: Value, depth: int = 4) -> Value | None:

@@ -130,8 +130,9 @@ class Cumsum(Op):
 
     def forward(self, x: Value) -> Value:
         step = -1 if self.reverse else 1
-        summands = np.moveaxis(widened(x), self.axis, 0)[::step]
-        sums = np.zeros(summands.shape, summed_dtype(summands))
+        summands = np.moveaxis(x, self.axis, 0)[::step]
+        # One after the other, float32 would stop counting at 2**24.
+        sums = np.zeros(summands.shape, np.float64 if x.dtype.kind == "f" and x.itemsize < 8 else self.result_dtype(x))
         if self.exclusive:
             np.cumsum(summands[:-1], axis=0, out=sums[1:])
         else:
