@@ -105,7 +105,9 @@ def test_a_slope_of_zero_is_a_closed_gate(f):
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_the_length_zero_is_a_closed_gate():
-    for found in engines(lambda x: tg.sqrt(tg.l2_norm(x.reshape(2, 2), axis=1)).sum(), np.array([0.0, 0.0, 3.0, 4.0]), 1.0):
+    for found in engines(
+        lambda x: tg.sqrt(tg.l2_norm(x.reshape(2, 2), axis=1)).sum(), np.array([0.0, 0.0, 3.0, 4.0]), 1.0
+    ):
         np.testing.assert_allclose(found, [0.0, 0.0, 0.3 / 5**0.5, 0.4 / 5**0.5])
 
 

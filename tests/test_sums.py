@@ -123,6 +123,8 @@ IN_FLOAT16 = {
     "cross_entropy": (lambda: tg.cross_entropy(np.stack([ZEROS, full(100)], 1), LABELS), 100),
     "kl_divergence": (lambda: tg.kl_divergence(full(-100, N, 2), full(0.5, N, 2)), 100 - np.log(2)),
     "sum": (lambda: tg.sum(full(1, N, 2), axis=0), N),
+    "add_all": (lambda: tg.add_all([full(1, 2)] * N), N),
+    "mean_all": (lambda: tg.mean_all([full(1000, 2)] * N), 1000),
     "mean": (lambda: tg.mean(full(1000)), 1000),
     "sum_to": (lambda: tg.sum_to(full(1, N, 2), (2,)), N),
     "variance": (lambda: tg.variance(np.tile(HALF([100, -100]), N)), 1e4),
@@ -200,6 +202,18 @@ def test_the_gradient_of_a_mean_over_more_elements_than_float16_counts(f):
     for found in (x.grad.value, tg.grad(f(x), [x])[0].value, tg.run(graph, feeds)[0], tg.compile(graph)(feeds)[0]):
         assert found.dtype == HALF
         np.testing.assert_allclose(found, expected, rtol=0.02)
+
+
+def test_the_gradients_of_many_uses_are_added_up_in_float32():
+    x = tg.tensor(np.ones(2, HALF))
+    y = tg.add_all([x.reshape(1, 2) for _ in range(N)]).sum()
+    y.backward()
+    declared = tg.input("x", (2,), "float16")
+    z = tg.add_all([declared.reshape(1, 2) * HALF(1) for _ in range(N)]).sum()
+    graph = tg.Graph(tg.grad(z, [declared])[0])
+    feeds = {"x": x.value} if graph.inputs else {}
+    for found in (x.grad.value, tg.grad(y, [x])[0].value, tg.run(graph, feeds)[0], tg.compile(graph)(feeds)[0]):
+        assert found.tolist() == [N, N]
 
 
 def test_the_gradient_of_standardize_in_float16():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from tinygraph.graph.explanation import Explanation, weighted
 from tinygraph.graph.function import op
 from tinygraph.graph.op import Edge, Sample, Value
 from tinygraph.ops.comparison import where
-from tinygraph.ops.floating import floating
+from tinygraph.ops.floating import floating, wide, widened
 from tinygraph.ops.samples import distinct, normal, unit
 
 FAMILY = "elementwise"
@@ -32,10 +32,14 @@ def add_all(*x: Value) -> Value:
     >>> tg.add_all([np.ones(2), np.ones(2), np.ones(2)])
     array([3., 3.])
     """
-    total = x[0] + x[1] if len(x) > 1 else x[0]
-    for term in x[2:]:
-        total = total + term
-    return total
+    if len(x) < 3:
+        return x[0] + x[1] if len(x) > 1 else x[0]
+    return _of_dtype(functools.reduce(np.add, map(widened, x)), x)
+
+
+def _of_dtype(y: Value, x: Sequence[Value]) -> Value:
+    """Return what was computed from widened tensors in the dtype that these have together."""
+    return y.astype(np.float16) if all(part.dtype == np.float16 for part in x) else y
 
 
 @add_all.vjp
@@ -127,7 +131,7 @@ def mean_all(*x: Value) -> Value:
     >>> tg.mean_all([np.array([1.0, 5.0]), np.array([2.0, 4.0]), 3.0])
     array([2., 4.])
     """
-    return functools.reduce(np.add, map(floating, x)) / len(x)
+    return _of_dtype(functools.reduce(np.add, map(wide, x)) / len(x), [floating(part) for part in x])
 
 
 @mean_all.vjp

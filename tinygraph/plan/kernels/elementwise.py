@@ -52,6 +52,8 @@ def _add_all(work: Work) -> Sequence[Call]:
     first, *rest = work.inputs
     if len(work.inputs) < 2:
         return [bound(np.copyto, work.out, first)]
+    if work.out.dtype.char == "e":
+        return ordinary(work)
     return [
         bound(np.add, first, rest[0], work.out),
         *(bound(np.add, work.out, x, work.out) for x in rest[1:]),
