@@ -131,6 +131,11 @@ def test_a_gate_is_written_as_a_product():
     assert "dZ1 = dC1 * (Z1 > 0)" in " ".join(str(tg.Graph(dz)).split())
 
 
+def test_a_gate_that_never_opens_is_written_as_zero():
+    x, dy = tg.input("x", (2,)), tg.input("dy", (2,))
+    assert "dx = dy * 0" in " ".join(str(tg.Graph(tg.grad(tg.floor(x), [x], cotangent=dy)[0])).split())
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble, np.int8, np.complex64])
 def test_a_gate_keeps_the_dtype_and_gives_plus_zero(dtype):
     y = tg.gate(np.array([-2, 3], dtype), np.array([False, True]))

@@ -27,6 +27,8 @@ _BINDING = {
     "**": 4,
 }
 _ATOM = 9
+# Conditions that always or never hold, as factors.
+_TRUTHS = {"True": ("1", _ATOM), "False": ("0", _ATOM)}
 _LONGEST_INLINE = 48
 
 
@@ -188,6 +190,8 @@ def _expression(node: Tensor, texts: Mapping[Tensor, tuple[str, int]]) -> tuple[
 
 def _infix(symbol: str, left: tuple[str, int], right: tuple[str, int]) -> tuple[str, int]:
     """Write ``left symbol right``, leaving out a one that changes nothing."""
+    if symbol == "*":
+        right = _TRUTHS.get(right[0], right)
     if symbol == "*" and left[0] == "1":
         return right
     if symbol in ("*", "/", "**") and right[0] == "1":
