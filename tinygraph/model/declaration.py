@@ -9,7 +9,7 @@ import typing
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -334,25 +334,21 @@ def _training(source: Source, table: Mapping[str, Any], dtype: np.dtype[Any]) ->
             source.fail(str(error), "training", name)
     settings = Training(**values)
 
-    def refuse(name: str, why: str) -> NoReturn:
-        source.fail(f"training: {name} {why}", "training", name)
-
-    for name in ("epochs", "batch_size", "learning_rate"):
-        if not 0 < getattr(settings, name) < math.inf:
-            refuse(name, f"must be positive; found {getattr(settings, name)}")
     with np.errstate(all="ignore"):
-        rate = float(dtype.type(settings.learning_rate))
-    if not 0 < rate < math.inf:
-        refuse("learning_rate", f"{settings.learning_rate:g} is {rate:g} in {dtype}, the dtype of the model")
-    if not 0 <= settings.momentum < 1:
-        refuse("momentum", f"must lie in 0 to 1, without 1; found {settings.momentum}")
-    if settings.seed < 0:
-        refuse("seed", f"must not be negative; found {settings.seed}")
-    if settings.optimizer not in _OPTIMIZERS:
-        hint = nearest(settings.optimizer, _OPTIMIZERS)
-        refuse("optimizer", f"must be 'sgd' or 'adam'; found {settings.optimizer!r}{hint}")
-    if settings.momentum and settings.optimizer != "sgd":
-        refuse("momentum", f"is a setting of 'sgd'; optimizer {settings.optimizer!r} takes none")
+        cast = float(dtype.type(settings.learning_rate))
+    rate, momentum, optimizer = settings.learning_rate, settings.momentum, settings.optimizer
+    positive = {name: getattr(settings, name) for name in ("epochs", "batch_size", "learning_rate")}
+    hint = nearest(optimizer, _OPTIMIZERS)
+    for name, wrong, why in (
+        *((name, not 0 < value < math.inf, f"must be positive; found {value}") for name, value in positive.items()),
+        ("learning_rate", not 0 < cast < math.inf, f"{rate:g} is {cast:g} in {dtype}, the dtype of the model"),
+        ("momentum", not 0 <= momentum < 1, f"must lie in 0 to 1, without 1; found {momentum}"),
+        ("seed", settings.seed < 0, f"must not be negative; found {settings.seed}"),
+        ("optimizer", optimizer not in _OPTIMIZERS, f"must be 'sgd' or 'adam'; found {optimizer!r}{hint}"),
+        ("momentum", momentum and optimizer != "sgd", f"is a setting of 'sgd'; optimizer {optimizer!r} takes none"),
+    ):
+        if wrong:
+            source.fail(f"training: {name} {why}", "training", name)
     return settings
 
 
