@@ -36,6 +36,14 @@ def file(request):
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def trust():
+    """The files are a few kilobytes that ask for up to 140 million weights: more than a stranger's file may."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TINYGRAPH_BUDGET", "100")
+        yield
+
+
 @pytest.fixture(scope="module")
 def model(file):
     """The architecture in float64: differences of float32 numbers would not tell a derivative."""
