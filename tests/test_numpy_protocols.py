@@ -1,6 +1,8 @@
 """Tensors among NumPy's functions and Python's operators: what records, what answers, what is refused."""
 
 import operator
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -608,6 +610,12 @@ def test_a_whole_tensor_becomes_an_array_where_it_is_asked_to():
     assert_array_equal(history, [[3, 2]] * 3)
     assert_array_equal([np.asarray(x) for x in (A_VECTOR, A_VECTOR)], kept[:2])
     assert_array_equal([float(x) for x in (A_NUMBER, A_NUMBER)], [3, 3])
+
+
+def test_arrays_of_tensors_are_dropped_silently_as_python_ends():
+    code = "import numpy as np, tinygraph as tg; v = tg.tensor([1.0, 2.0]); a = np.asarray(v); b = [np.asarray(v)]"
+    ended = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == ended.stderr == ""
 
 
 @pytest.mark.filterwarnings("error")

@@ -88,8 +88,11 @@ def _watch(array: Any, place: tuple[int, int], tensor: Tensor) -> None:
 
     def dropped(reference: Any) -> None:
         del _watched[id(reference)]
-        caller, owner = sys._getframe(1), found()
-        if owner is None or place != (id(caller), caller.f_lasti) or caller.f_code.co_code[caller.f_lasti] == _STORES:
+        # Nothing calls this as Python ends.
+        caller, owner = sys._getframe().f_back, found()
+        if caller is None or owner is None or place != (id(caller), caller.f_lasti):
+            return
+        if caller.f_code.co_code[caller.f_lasti] == _STORES:
             return
         text = f"the numbers of {owner.describe()} were copied into an array, which has no gradient: {_INSTEAD}"
         warnings.warn(text, stacklevel=2)
