@@ -2,8 +2,8 @@
 
 - Shapes and dtypes are equal. Integers and truth values are equal. An input that one refuses, all refuse with the same class
   of error.
-- NaN and infinities stand in the same places. Where products of finite inputs overflow, it does not matter which of
-  NaN and the infinities comes out: a fused multiply-add gives another one than a product and a sum.
+- NaN and infinities stand in the same places. Where products or quotients of finite inputs overflow, it does not
+  matter which of NaN and the infinities comes out: a fused multiply-add, or a sum in another order, gives another one.
 - For finite numbers, plain evaluation is repeated with every number of the graph moved at random by one or two units in the
   last place of its dtype. A result may differ from the plain one by ``FACTOR`` times the largest change that this makes,
   and by ``UNITS`` units in its own last place. So a sum may be off by a few units of its largest *term*, and nothing else

@@ -44,7 +44,7 @@ class Problem:
 
     @cached_property
     def overflows(self) -> bool:
-        """Whether products of inputs overflow."""
+        """Whether products or quotients of inputs overflow."""
         return overflows(self.inputs)
 
 
@@ -58,10 +58,11 @@ def answer(engine: Callable[[Problem], Arrays], problem: Problem) -> Answer:
 
 
 def overflows(inputs: Sequence[np.ndarray]) -> bool:
-    """Whether floating numbers are finite, and some so large that products of them are not."""
-    floating = [x for x in inputs if x.dtype.kind == "f" and x.size]
-    large = any(np.max(np.abs(x)) >= 2.0 ** (np.finfo(x.dtype).maxexp * 0.3) for x in floating)
-    return large and all(bool(np.isfinite(x).all()) for x in floating)
+    """Whether floating numbers are finite, and some so large or small that products or quotients of them are not."""
+    floating = [np.abs(x) for x in inputs if x.dtype.kind == "f" and x.size]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        extreme = any(((x > 0) & (np.abs(np.log2(x)) >= 0.3 * np.finfo(x.dtype).maxexp)).any() for x in floating)
+    return bool(extreme and all(np.isfinite(x).all() for x in floating))
 
 
 def veiled(outputs: Sequence[Any], overflow: bool) -> list[Any]:
