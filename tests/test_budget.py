@@ -2,7 +2,11 @@
 
 import itertools
 import os
+import re
+import struct
 import time
+import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -165,7 +169,7 @@ def test_the_work_of_an_operation_is_known_from_shapes(name):
 def test_values_drawn_in_pieces_are_those_drawn_at_once():
     shape = (1500, 1000)
     found = initial_value("W", shape, "normal", {"std": 1.0}, 3, np.dtype("float64"))
-    rng = np.random.default_rng([3, __import__("zlib").crc32(b"W")])
+    rng = np.random.default_rng([3, zlib.crc32(b"W")])
     np.testing.assert_array_equal(found, rng.normal(0.0, 1.0, shape))
 
 
@@ -213,3 +217,141 @@ def test_weights_that_are_no_file_are_refused(tmp_path, kind):
     (tmp_path / "net.toml").write_text('weights = "w"\n' + model_text("a = x @ W"))
     with pytest.raises(tg.WeightsError, match=r"w: cannot be read: it is no plain file"):
         tg.load_model(tmp_path / "net.toml")
+
+
+def member(header, data=b""):
+    text = header.encode("latin1")
+    text += b" " * ((64 - (len(text) + 11) % 64) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+
+
+def claimed(shape, descr="<f4"):
+    return f"{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}}}"
+
+
+HEADERS = {
+    "an open parenthesis": (member("((("), "'x.npy' has a damaged header"),
+    "a truth value as size": (member(claimed("(True, 2)"), bytes(8)), "there are no arrays of shape"),
+    "a claim of 4 TB": (member(claimed("(1099511627776,)"), bytes(8)), "needs 4,398,046,511,104 bytes and holds 8"),
+    "a negative size": (member(claimed("(-5,)")), "there are no arrays of shape"),
+    "a size beyond 64 bits": (member(claimed(f"({10**30}, 0)")), "there are no arrays of shape"),
+    "seventy axes": (member(claimed("(" + "1, " * 70 + ")"), bytes(4)), "there are no arrays of shape"),
+    "deep nesting": (member("{'descr': " + "(" * 3000), "'x.npy' has a damaged header: "),
+    "objects": (member(claimed("(1,)", "|O"), bytes(8)), "it holds Python objects"),
+    "too few bytes": (member(claimed("(3,)"), bytes(8)), "needs 12 bytes and holds 8"),
+    "another version": (b"\x93NUMPY\x09\x00" + bytes(60), "damaged header"),
+}
+
+
+@pytest.mark.parametrize("case", HEADERS)
+def test_an_array_that_claims_what_is_not_there_is_refused(case, tmp_path):
+    content, message = HEADERS[case]
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w") as archive:
+        archive.writestr("x.npy", content)
+    with pytest.raises(tg.DataError, match=rf"mine\.npz: cannot be read as an \.npz file \(.*{re.escape(message)}"):
+        tg.load_data(tmp_path / "mine.npz")
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    with (
+        zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("x.npy", "w") as file,
+    ):
+        file.write(member(claimed("(400000000,)", "|u1")))
+        for _ in range(400):
+            file.write(bytes(10**6))
+    with pytest.raises(
+        tg.DataError, match=r"bomb\.npz: .* more than 2\d\d,\d+,\d+ bytes of values; .*TINYGRAPH_BUDGET"
+    ):
+        tg.load_data(tmp_path / "bomb.npz")
+
+
+def test_a_compression_that_can_ask_for_gigabytes_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "mine.npz", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("x.npy", member(claimed("(2,)"), bytes(8)))
+    with pytest.raises(tg.DataError, match="is compressed in a way that numpy.savez does not use"):
+        tg.load_data(tmp_path / "mine.npz")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+@pytest.mark.parametrize("name", ["mine.npz", "mine.onnx", "mine.safetensors"])
+def test_a_pipe_is_refused_and_not_waited_for(name, tmp_path):
+    path = tmp_path / name
+    os.mkfifo(path)
+    read = {"npz": tg.load_data, "onnx": tg.from_onnx, "safetensors": tg.load_model("xor").load}[name.partition(".")[2]]
+    with pytest.raises(tg.TinygraphError, match="it is no plain file"):
+        read(path)
+
+
+def onnx_model(nodes, arrays, opset=17):
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["m", 2]) for name in "xy"]
+    made = [helper.make_node(operator, inputs.split(), [output], **more) for operator, inputs, output, more in nodes]
+    graph = helper.make_graph(made, "graph", values[:1], values[1:], arrays)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)]).SerializeToString()
+
+
+def onnx_files():
+    from onnx import numpy_helper
+
+    def whole(*numbers, name="n"):
+        return numpy_helper.from_array(np.asarray(numbers, np.int64), name)
+
+    half = numpy_helper.from_array(np.array([0.5], np.float32), "")
+    large, added = (
+        ("ConstantOfShape", "n", "a", {}),
+        [("ReduceSum", "c", "s", {"keepdims": 0}), ("Add", "x s", "y", {})],
+    )
+    tile = numpy_helper.from_array(np.ones(1, np.float32), "k")
+    chain = [("Relu", f"a{i - 1}" if i else "x", f"a{i}" if i < 29_999 else "y", {}) for i in range(30_000)]
+    return {
+        "product": ([large, ("MatMul", "a a", "c", {}), *added], [whole(16_000, 16_000)]),
+        "weight": (
+            [
+                ("ConstantOfShape", "n", "a", {"value": half}),
+                ("ReduceSum", "a", "s", {"keepdims": 0}),
+                ("Add", "x s", "y", {}),
+            ],
+            [whole(16_000, 16_000)],
+        ),
+        "places": ([large, ("NonZero", "a", "b", {}), ("Cast", "b", "c", {"to": 1}), *added], [whole(10_000, 10_000)]),
+        "convolution": (
+            [large, ("ConstantOfShape", "k", "b", {}), ("Conv", "a b", "c", {}), *added],
+            [whole(1, 16, 512, 512), whole(16, 16, 7, 7, name="k")],
+        ),
+        "pool": ([large, ("MaxPool", "a", "c", {"kernel_shape": [300, 300]}), *added], [whole(1, 1, 2000, 2000)]),
+        "running sum": ([large, ("CumSum", "a k", "c", {}), *added], [whole(2**25), whole(0, name="k")]),
+        "chain": (chain, []),
+        "inputs": ([("Concat", " ".join(["x"] * 200_000), "c", {"axis": 1}), *added], []),
+        "tile": (
+            [("Tile", "k n", "t", {}), ("NonZero", "t", "b", {}), ("Cast", "b", "c", {"to": 1}), *added],
+            [whole(2**27), tile],
+        ),
+    }
+
+
+@pytest.mark.usefixtures("cheap")
+@pytest.mark.parametrize(
+    "case", ["product", "weight", "places", "convolution", "pool", "running sum", "chain", "inputs", "tile"]
+)
+def test_an_onnx_file_that_costs_too_much_is_refused(case, tmp_path):
+    pytest.importorskip("onnx")
+    (tmp_path / "model.onnx").write_bytes(onnx_model(*onnx_files()[case]))
+    with pytest.raises(tg.errors.OnnxError, match=r"model\.onnx: .*opening this file would take more than") as caught:
+        tg.from_onnx(tmp_path / "model.onnx")
+    assert str(caught.value).count("model.onnx") == 1
+
+
+def test_tensors_that_claim_the_same_external_bytes_are_each_charged(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    (tmp_path / "w.bin").write_bytes(bytes(4 * 2**20))
+    arrays, nodes = [], []
+    for i in range(90):
+        array = onnx.TensorProto(name=f"w{i}", data_type=1, dims=[2**20], data_location=onnx.TensorProto.EXTERNAL)
+        array.external_data.add(key="location", value="w.bin")
+        arrays.append(array)
+        nodes.append(("Add", f"s{i - 1} w{i}" if i else "x w0", f"s{i}" if i < 89 else "y", {}))
+    (tmp_path / "model.onnx").write_bytes(onnx_model(nodes, arrays))
+    with pytest.raises(tg.errors.OnnxError, match="bytes of values"):
+        tg.from_onnx(tmp_path / "model.onnx")

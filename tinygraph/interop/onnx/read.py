@@ -120,7 +120,7 @@ def _charge(graph: Any) -> None:
     waiting = [graph]
     while waiting:
         graph = waiting.pop()
-        charge("operations", len(graph.node))
+        charge("operations", sum(1 + len(node.input) // 4 for node in graph.node))
         waiting += [attribute.g for node in graph.node if node.op_type == "If" for attribute in node.attribute]
 
 

@@ -312,6 +312,7 @@ def nonzero(n: Node, x: Value) -> Any:
     """NonZero, of what is known: how many there are must not depend on the data."""
     if not is_constant(x):
         n.fail("the shape of its result depends on the data")
+    n.allocated((x.ndim, x.size))
     return np.asarray(np.nonzero(x), np.int64).reshape(x.ndim, -1)
 
 
