@@ -269,7 +269,7 @@ def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path):
 def test_a_compression_that_can_ask_for_gigabytes_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "mine.npz", "w", zipfile.ZIP_LZMA) as archive:
         archive.writestr("x.npy", member(claimed("(2,)"), bytes(8)))
-    with pytest.raises(tg.DataError, match="is compressed in a way that numpy.savez does not use"):
+    with pytest.raises(tg.DataError, match=r"is compressed in a way that numpy\.savez does not use"):
         tg.load_data(tmp_path / "mine.npz")
 
 
@@ -303,7 +303,6 @@ def onnx_files():
         ("ConstantOfShape", "n", "a", {}),
         [("ReduceSum", "c", "s", {"keepdims": 0}), ("Add", "x s", "y", {})],
     )
-    tile = numpy_helper.from_array(np.ones(1, np.float32), "k")
     chain = [("Relu", f"a{i - 1}" if i else "x", f"a{i}" if i < 29_999 else "y", {}) for i in range(30_000)]
     return {
         "product": ([large, ("MatMul", "a a", "c", {}), *added], [whole(16_000, 16_000)]),
@@ -324,16 +323,12 @@ def onnx_files():
         "running sum": ([large, ("CumSum", "a k", "c", {}), *added], [whole(2**25), whole(0, name="k")]),
         "chain": (chain, []),
         "inputs": ([("Concat", " ".join(["x"] * 200_000), "c", {"axis": 1}), *added], []),
-        "tile": (
-            [("Tile", "k n", "t", {}), ("NonZero", "t", "b", {}), ("Cast", "b", "c", {"to": 1}), *added],
-            [whole(2**27), tile],
-        ),
     }
 
 
 @pytest.mark.usefixtures("cheap")
 @pytest.mark.parametrize(
-    "case", ["product", "weight", "places", "convolution", "pool", "running sum", "chain", "inputs", "tile"]
+    "case", ["product", "weight", "places", "convolution", "pool", "running sum", "chain", "inputs"]
 )
 def test_an_onnx_file_that_costs_too_much_is_refused(case, tmp_path):
     pytest.importorskip("onnx")

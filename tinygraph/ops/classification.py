@@ -175,9 +175,7 @@ class OneHot(Op):
 
     def forward(self, labels: Value) -> Value:
         if labels.size and (labels.min() < 0 or labels.max() >= self.classes):
-            raise DataError(
-                f"one_hot: class numbers must lie in 0 to {self.classes - 1}; found {extent(labels)}"
-            )
+            raise DataError(f"one_hot: class numbers must lie in 0 to {self.classes - 1}; found {extent(labels)}")
         return (labels[..., None] == np.arange(self.classes)).astype(self.dtype)
 
 
