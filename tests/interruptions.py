@@ -22,7 +22,8 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
@@ -66,7 +67,7 @@ class Outcome:
 class Interruptions:
     """Interruptions of all commands, drawn from one seed."""
 
-    def __init__(self, folder: Path, seed: int, commands: Sequence[str]) -> None:
+    def __init__(self, folder: Path, seed: str, commands: Sequence[str]) -> None:
         self.folder, self.random, self.commands = folder, random.Random(seed), commands
         self.seconds: dict[str, float] = {}
         self.template = folder / "template"
@@ -212,24 +213,44 @@ def _same(path: Path, other: Path) -> bool:
 
 
 def interrupt(
-    count: int, seed: int, seconds: float = float("inf"), commands: Sequence[str] = CHOICES
-) -> Iterator[Outcome]:
-    """Interrupt commands ``count`` times, or as often as ``seconds`` allow, and yield the outcomes."""
-    # In the background of a shell, SIGINT would be ignored by this process and those that it starts.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    count: int, seed: int, seconds: float = float("inf"), commands: Sequence[str] = CHOICES, jobs: int = 1
+) -> list[Outcome]:
+    """Interrupt commands ``count`` times, or as often as ``seconds`` allow; ``jobs`` of them at a time."""
+    # After nohup, or in the background of a shell, signals would be ignored by this process and those that it starts.
+    numbers = [getattr(signal, name) for name in KINDS[:3]]
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            interruptions = Interruptions(Path(folder), seed, commands)
-            interruptions.prepare()
-            end = time.monotonic() + seconds
-            while count > 0 and time.monotonic() < end:
-                outcome = interruptions.one()
-                # A command that had ended already was not interrupted.
-                if outcome.end != "too late" or outcome.faults:
-                    count -= 1
-                    yield outcome
+        with ThreadPoolExecutor(jobs) as pool:
+            parts = [
+                pool.submit(_interrupt, count // jobs + (job < count % jobs), f"{seed} {job}", seconds, commands)
+                for job in range(jobs)
+            ]
+            return [outcome for part in parts for outcome in part.result()]
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
+def _interrupt(count: int, seed: str, seconds: float, commands: Sequence[str]) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory() as folder:
+        interruptions = Interruptions(Path(folder), seed, commands)
+        interruptions.prepare()
+        end = time.monotonic() + seconds
+        while len(outcomes) < count and time.monotonic() < end:
+            outcome = interruptions.one()
+            for fault in outcome.faults:
+                print(f"{outcome.command}, {outcome.kind} after {outcome.moment:.3f} s: {fault}", flush=True)
+            # A command that had ended already was not interrupted.
+            if outcome.end != "too late" or outcome.faults:
+                outcomes.append(outcome)
+    return outcomes
+
+
+def without_effect(outcomes: list[Outcome]) -> list[str]:
+    """Return the kinds of interruption after which most commands went on; few have only their last line left to do."""
+    ends = {kind: Counter(outcome.end for outcome in outcomes if outcome.kind == kind) for kind in KINDS}
+    return [kind for kind, count in ends.items() if count["finished"] > max(count["interrupted"], 5)]
 
 
 def summary(outcomes: list[Outcome]) -> str:
@@ -249,14 +270,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after this time")
+    parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     options = parser.parse_args()
-    outcomes = []
-    for outcome in interrupt(options.count, options.seed):
-        outcomes.append(outcome)
-        for fault in outcome.faults:
-            print(f"{outcome.command}, {outcome.kind} after {outcome.moment:.3f} s: {fault}", flush=True)
+    outcomes = interrupt(options.count, options.seed, options.seconds, jobs=options.jobs)
     print(summary(outcomes))
-    return int(any(outcome.faults for outcome in outcomes))
+    for kind in without_effect(outcomes):
+        print(f"{kind} has no effect")
+    return int(any(outcome.faults for outcome in outcomes) or bool(without_effect(outcomes)))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from interruptions import Outcome, faults_of_files, faults_of_mixture, handlers_installed, interrupt, summary
+from interruptions import (
+    Outcome,
+    faults_of_files,
+    faults_of_mixture,
+    handlers_installed,
+    interrupt,
+    summary,
+    without_effect,
+)
 
 import tinygraph as tg
 from tinygraph import interruption
@@ -457,7 +465,7 @@ def test_a_disk_that_is_full_at_the_end_does_not_lose_what_was_learned(run, monk
 @posix
 def test_interruptions_at_random_moments(tmp_path):
     """A short part of ``python -m tests.interruptions``, which says what it looks at."""
-    outcomes = list(interrupt(15, seed=int(time.time()), seconds=12, commands=["train again"]))
+    outcomes = interrupt(15, seed=int(time.time()), seconds=12, commands=["train again"])
     assert outcomes
     assert [outcome for outcome in outcomes if outcome.faults] == []
 
@@ -482,3 +490,5 @@ def test_faults_are_found(tmp_path):
     assert "2 interruptions, 1 faults" in summary(
         [Outcome("a", "SIGINT", 0, "hung", ("it hung",)), Outcome("a", "SIGKILL", 0, "finished")]
     )
+    assert without_effect([Outcome("a", "SIGHUP", 0, "interrupted")] * 6) == []
+    assert without_effect([Outcome("a", "SIGHUP", 0, "finished")] * 6) == ["SIGHUP"]
