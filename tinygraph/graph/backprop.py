@@ -213,7 +213,7 @@ def _gradient(node: Tensor, contributions: list[Any], start: int | None, returne
     if start is not None:
         return _named(node, _recorded_sum(contributions), start, returned)
     total = contributions[0]
-    if len(contributions) > 2 and total.dtype == np.float16:
+    if len(contributions) > 2 and total.dtype.char == "e":
         total = OPERATIONS["add_all"](contributions)
     elif len(contributions) > 1:
         total = total + contributions[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -31,8 +32,12 @@ def normalized_axes(op: Op, x: Any, axis: Axis) -> tuple[int, ...]:
 
 def summed_dtype(x: Any) -> np.dtype[Any]:
     """Return the dtype of a sum of elements of ``x``: NumPy adds small integers in large ones."""
-    dtype: np.dtype[Any] = np.sum(np.zeros((), x.dtype)).dtype
-    return dtype
+    return _summed(x.dtype)
+
+
+@functools.cache
+def _summed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.sum(np.zeros((), dtype)).dtype  # type: ignore[no-any-return]
 
 
 def reduced_shape(op: Op, x: Any, axis: Axis, keepdims: bool) -> Shape:

@@ -26,12 +26,12 @@ def widened(x: Value) -> Any:
     >>> widened(np.float16([300])) ** 2
     array([90000.], dtype=float32)
     """
-    return OPERATIONS["cast"](x, "float32") if x.dtype == np.float16 else x
+    return OPERATIONS["cast"](x, "float32") if x.dtype.char == "e" else x
 
 
 def narrowed(y: Value, x: Value) -> Any:
     """Return what was computed from ``widened(x)`` in the dtype of ``x``."""
-    return OPERATIONS["cast"](y, "float16") if x.dtype == np.float16 else y
+    return OPERATIONS["cast"](y, "float16") if x.dtype.char == "e" else y
 
 
 def wide(x: Value) -> Any:
@@ -49,7 +49,7 @@ def countable(count: int, x: Value) -> Any:
     >>> countable(3, np.float16([1])), countable(100_000, np.float16([1]))
     (3, np.float32(100000.0))
     """
-    return np.float32(count) if x.dtype == np.float16 and count > _EXACT else count
+    return np.float32(count) if x.dtype.char == "e" and count > _EXACT else count
 
 
 # The integers up to here are float16 numbers.

@@ -31,10 +31,12 @@ def total(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     array([4096., 4096.], dtype=float32)
     """
     x = widened(x)
+    if x.size <= FEW or x.dtype.kind not in "fc":
+        return x.sum(axis=axis, keepdims=keepdims)
     given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = {i % x.ndim for i in given}
-    if x.dtype.kind not in "fc" or math.prod([x.shape[i] for i in axes]) <= FEW or not x.size:
-        return x.sum(axis=axis if axis is None else tuple(axes), keepdims=keepdims)
+    if math.prod([x.shape[i] for i in axes]) <= FEW:
+        return x.sum(axis=tuple(axes), keepdims=keepdims)
     repeated = tuple(i for i in axes if not x.strides[i] and x.shape[i] > 1)
     if repeated:
         one = x[tuple(slice(1) if i in repeated else slice(None) for i in range(x.ndim))]
