@@ -47,6 +47,9 @@ def equations_for_any(record: Record, nodes: Sequence[Node], proto: Any, fail: C
     for base in BASES:
         for steps in (FEW, MANY):
             batches = [base + step for step in steps if recorded(base + step) is not None]
+            if not batches and _error(record, 2) == _error(record, 3):
+                # An error that is the same for all numbers of samples has nothing to do with them.
+                _give_up(record, known, wrong, fail)
             if len(batches) < len(FEW):
                 continue
             try:
@@ -116,7 +119,6 @@ def _give_up(
     """Raise the error that says why there is no page for every number of samples."""
     if not any(isinstance(found, Imported) for found in known.values()):
         errors = {m: _error(record, m) for m in (2, 3)}
-        # An error that is the same for all numbers of samples has nothing to do with them.
         others = range(1, _MOST_ALONE + 1) if errors[2] != errors[3] else ()
         alone = next((m for m in others if _error(record, m) is None), None)
         if alone is None:

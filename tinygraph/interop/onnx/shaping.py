@@ -21,12 +21,16 @@ from tinygraph.ops.cast import cast
 
 # Exporters write ends beyond this for the end of an axis.
 _FAR = 2**31 - 1
+# Sizes, axes, parts of a split and the like are not more.
+_MOST_NUMBERS = 10_000
 
 
 def whole(n: Node, x: Value, what: str) -> list[int]:
     """Return whole numbers that must be known when the graph is recorded."""
     if not is_constant(x) or x.dtype.kind not in "iu" or x.ndim > 1:
         n.fail(f"{what} must be a list of whole numbers that do not depend on the data")
+    if x.size > _MOST_NUMBERS:
+        n.fail(f"{what} must be a list of whole numbers; found one of {x.size:,}")
     return [int(item) for item in np.ravel(x)]
 
 
