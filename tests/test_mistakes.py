@@ -173,6 +173,7 @@ def test_a_mistake_in_a_model_file_is_explained(old, new, says):
     assert caught.value.line
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_mistake_on_the_command_line_is_explained(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.toml").symlink_to("nowhere.toml")

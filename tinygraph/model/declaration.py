@@ -244,7 +244,7 @@ def _drawn(
     if not isinstance(shape, (list, tuple)) or not all(isinstance(s, str) or _is_size(s) for s in shape):
         source.fail(f"{what} needs a shape, a list of sizes; found {shape!r}", *path)
     if not isinstance(init, str) or init not in initializers:
-        hint = nearest(init, initializers) if isinstance(init, str) else ""
+        hint = nearest(str(init), initializers)
         source.fail(f"{what} needs init, one of {listing(initializers)}; found {init!r}{hint}", *path)
     options = {key: value for key, value in spec.items() if key not in keys}
     _only_keys(source, spec, (*keys, *initializers[init].options), *path)
@@ -382,8 +382,7 @@ def _text(
 
 def _dtype(source: Source, name: Any, *path: str, known: tuple[str, ...] = _DTYPES) -> np.dtype[Any]:
     if not isinstance(name, str) or name not in known:
-        hint = nearest(name, known) if isinstance(name, str) else ""
-        source.fail(f"dtype must be one of {listing(known)}; found {name!r}{hint}", *path)
+        source.fail(f"dtype must be one of {listing(known)}; found {name!r}{nearest(str(name), known)}", *path)
     return np.dtype(name)
 
 
