@@ -599,6 +599,16 @@ def test_an_array_of_a_list_that_holds_a_vector_warns(function):
 
 
 @pytest.mark.filterwarnings("error")
+def test_plots_take_tensors():
+    matplotlib = pytest.importorskip("matplotlib")
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    x = tg.tensor([1.0, 2.0, 3.0]) * 2
+    axes = figure.subplots()
+    axes.scatter(x, x)
+    bars = axes.bar([0, 1, 2], x)
+    assert [bar.get_height() for bar in bars] == [2.0, 4.0, 6.0], matplotlib.__version__
+
+
 def test_a_whole_tensor_becomes_an_array_where_it_is_asked_to():
     history, kept = np.zeros((3, 2)), []
     for i in range(3):

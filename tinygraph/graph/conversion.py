@@ -19,6 +19,8 @@ from tinygraph.errors import TinygraphError
 if TYPE_CHECKING:
     from tinygraph.graph.tensor import Tensor
 
+# Plots show values, and their libraries take tensors apart and make lists of the parts.
+_PLOTTING = ("matplotlib", "mpl_toolkits")
 _STORES = dis.opmap["STORE_SUBSCR"]
 _INSTEAD = (
     "join tensors with tg.concatenate, write the computation with operations, or use .value where no gradient is needed"
@@ -42,10 +44,12 @@ def converted(tensor: Tensor, array: Any, caller: FrameType, questions: frozense
     Raises ``TinygraphError`` inside a function of NumPy that would compute with the values, unless it is one of
     ``questions`` about them or a test. Warns if an array is copied into another before the caller's call ends.
     """
-    function = _numpy_function(caller)
+    function, user = _behind_numpy(caller)
+    if user is not None and _package(user) in _PLOTTING:
+        return array
     if function is not None:
-        name, module = function
-        if name in questions or module.startswith("numpy.testing"):
+        name = function.f_code.co_name
+        if name in questions or _module(function).startswith("numpy.testing"):
             return array
         raise TinygraphError(
             f"numpy.{name} would compute with the numbers of {tensor.describe()} and lose the gradient: {_INSTEAD}"
@@ -65,13 +69,16 @@ def refuse_in_list(tensor: Tensor, caller: FrameType) -> None:
         raise TinygraphError(f"an array of a list that holds {tensor.describe()} would lose the gradient: {_INSTEAD}")
 
 
-def _numpy_function(caller: FrameType) -> tuple[str, str] | None:
-    """Return the name and module of the outermost function of NumPy that leads to ``caller``, if that is one."""
-    found, frame = None, caller
-    while frame is not None and _module(frame).partition(".")[0] == "numpy":
-        found = frame.f_code.co_name, _module(frame)
-        frame = frame.f_back  # type: ignore[assignment]
-    return found
+def _behind_numpy(caller: FrameType) -> tuple[FrameType | None, FrameType | None]:
+    """Return the outermost function of NumPy that leads to ``caller``, if there is one, and the function that calls NumPy."""
+    function, frame = None, caller
+    while frame is not None and _package(frame) == "numpy":
+        function, frame = frame, frame.f_back  # type: ignore[assignment]
+    return function, frame
+
+
+def _package(frame: FrameType) -> str:
+    return _module(frame).partition(".")[0]
 
 
 def _module(frame: FrameType) -> str:
