@@ -12,6 +12,7 @@ from tinygraph.graph.apply import apply
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.batch import Rule, at
+from tinygraph.interop.onnx.roles import is_uniform
 from tinygraph.ops.arrange import Tile
 from tinygraph.ops.index import Slice
 from tinygraph.ops.indexing import Concatenate, Getitem
@@ -96,13 +97,13 @@ class _Forms:
         """Return the number of an input; equal numbers are one number to an operation that broadcasts."""
         if x.kind != "constant" or node.op is None or not node.op.elementwise or not x.size:
             return self._known[x]
-        return self._numbers.setdefault(_constant(x, () if _is_uniform(x.value) else x.shape), len(self._numbers))
+        return self._numbers.setdefault(_constant(x, () if is_uniform(x.value) else x.shape), len(self._numbers))
 
 
 def _constant(node: Tensor, shape: tuple[int, ...] | None = None) -> Any:
     """Return the form of a constant; one number all over is that number in a shape."""
     value = np.asarray(node.value)
-    elements = value.flat[0].tobytes() if _is_uniform(value) else value.tobytes()
+    elements = value.flat[0].tobytes() if is_uniform(value) else value.tobytes()
     return "constant", value.dtype.str, value.shape if shape is None else shape, elements if value.size else b""
 
 
@@ -115,7 +116,3 @@ def _taken(node: Tensor) -> Any:
         parts = [range(*part.indices(size)) for part, size in zip(op.index.apply(), sizes, strict=False)]
         return "taken", (*parts, *(range(size) for size in sizes[len(parts) :]))
     return op.name, tuple(op.attributes().items())
-
-
-def _is_uniform(value: Any) -> bool:
-    return bool(value.size) and bool((value == value.flat[0]).all())
