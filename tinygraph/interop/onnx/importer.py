@@ -174,8 +174,8 @@ class Importer:
 
     def _read_initializers(self, outputs: Iterable[str], nodes: Iterable[Node]) -> None:
         needed = set(outputs).union(*(names_read(node.proto) for node in nodes))
-        told = {entry.key: entry.value for entry in self.file.proto.metadata_props}
-        kept = told.get(STATE, "").split()
+        metadata = {entry.key: entry.value for entry in self.file.proto.metadata_props}
+        kept = metadata.get(STATE, "").split()
         for tensor in self.file.proto.graph.initializer:
             if tensor.name in needed and tensor.name not in self.values:
                 self._read(tensor.name, self.file.array(tensor, self._typed), tensor.name in kept)
@@ -215,14 +215,7 @@ class Importer:
             self._branch(node, given[0].array if isinstance(given[0], Weight) else given[0])
             return
         if node.op_type not in OPERATORS:
-            body = body_of(node, [x.array if isinstance(x, Weight) else x for x in given], self._unnamed)
-            _check_known(body)
-            for part in body:
-                part.within = node.describe()
-                self._do(part)
-            lacking = [name for name in node.outputs if name and name not in self.values]
-            if lacking:
-                node.fail(f"ONNX's definition of it does not fit its inputs: it does not compute {listing(lacking)}")
+            self._expand(node, given)
             return
         operator = OPERATORS[node.op_type]
         if node.opset < operator.since:
@@ -233,7 +226,6 @@ class Importer:
                 value = self.weights[node.outputs[0]] = Weight(node.outputs[0], value.array)
             self._keep(node.outputs[0], value, weight=False)
             return
-        arrays = [x.array if isinstance(x, Weight) else x for x in given]
         tensors = [x for x in each_of(given) if isinstance(x, Tensor)]
         sequences = any(isinstance(x, Parts) for x in given)
         if sequences and "Sequence" not in node.op_type:
@@ -243,7 +235,7 @@ class Importer:
             and not sequences
             and (node.op_type in _OF_WEIGHTS or not any(isinstance(x, Weight) for x in given))
         ):
-            results = self._folded(node, operator.rule, arrays)
+            results = self._folded(node, operator.rule, _without_weights(given))
         else:
             results = self._called(node, operator.rule, self._operands(node, given))
         results = results if isinstance(results, tuple) else (results,)
@@ -256,6 +248,17 @@ class Importer:
         for name, value in zip(node.outputs, results, strict=False):
             if name:
                 self._keep(name, value, weight=self._makes_weights(node, given, name, value))
+
+    def _expand(self, node: Node, given: list[Value]) -> None:
+        """Compute a node by ONNX's own definition of its operator."""
+        body = body_of(node, _without_weights(given), self._unnamed)
+        _check_known(body)
+        for part in body:
+            part.within = node.describe()
+            self._do(part)
+        lacking = [name for name in node.outputs if name and name not in self.values]
+        if lacking:
+            node.fail(f"ONNX's definition of it does not fit its inputs: it does not compute {listing(lacking)}")
 
     def _branch(self, node: Node, condition: Value) -> None:
         """Compute the branch that a condition chooses, as if its nodes stood in the place of the node."""
@@ -297,7 +300,7 @@ class Importer:
     def _owned(self, node: Node, weight: Weight, place: int, state: bool) -> Weight:
         """Return the parameter that a node reads, one of those that an exporter may have merged into an array.
 
-        A node that reads what another of the same owner reads too, with the same array, is another layer beside it.
+        A node that reads what another of the same owner reads too, with the same array, is another layer.
         """
         key = self.file.roles.owner(weight.name, weight.array.reshape(weight.shape), node.proto, place, state)
         if key is None:
@@ -366,6 +369,10 @@ class Importer:
 
     def _tensor(self, value: Value) -> Value:
         return value.recorded() if isinstance(value, Weight) else value
+
+
+def _without_weights(values: Iterable[Value]) -> list[Value]:
+    return [x.array if isinstance(x, Weight) else x for x in values]
 
 
 def each_of(values: Iterable[Value]) -> Iterator[Value]:
