@@ -41,8 +41,8 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
     """Return a model as ONNX's own message, checked by ONNX's own checker."""
     if loss and model.loss is None:
         raise OnnxError(f"model {model.name!r} declares no loss")
-    told = {"name": model.name, "title": model.title, "output": model.output}
-    told |= {"loss": str(model.loss)} if loss else {}
+    metadata = {"name": model.name, "title": model.title, "output": model.output}
+    metadata |= {"loss": str(model.loss)} if loss else {}
 
     def graph(count: int) -> Graph:
         with whole():
@@ -51,14 +51,14 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
         return Graph([tensor for tensor in named if tensor is not None])
 
     if model.batch is not None:
-        return _proto([graph(model.batch)], [model.batch], told)
+        return _proto([graph(model.batch)], [model.batch], metadata)
     for batches in ([BASES[0] + step for step in steps] for steps in (FEW, MANY)):
         graphs = [graph(count) for count in batches]
         try:
             _verify(graphs, batches, graph)
         except Unknown:
             continue
-        return _proto(graphs, batches, told)
+        return _proto(graphs, batches, metadata)
     raise OnnxError(
         f"model {model.name!r} cannot be written as ONNX: its sizes follow the batch by no rule that is known"
     )
@@ -113,20 +113,20 @@ def proto_of_graph(what: Graph | Tensor) -> Any:
     return _proto([graph], [0], {"name": "graph"})
 
 
-def _proto(graphs: Sequence[Graph], batches: Sequence[int], told: dict[str, str]) -> Any:
+def _proto(graphs: Sequence[Graph], batches: Sequence[int], metadata: dict[str, str]) -> Any:
     helper = package("onnx.helper")
     writer, names = _written(graphs, batches)
     graph = helper.make_graph(
         writer.nodes,
-        told["name"] or "model",
+        metadata["name"] or "model",
         [_value(leaves, names[leaves[0]]) for leaves in zip(*(g.inputs.values() for g in graphs), strict=True)],
         [_value(tensors, names[tensors[0]]) for tensors in zip(*(g.outputs for g in graphs), strict=True)],
         writer.used(),
     )
     proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
     proto.producer_name = PRODUCER
-    told = told | {"state": " ".join(_kept(graphs[0]))}
-    helper.set_model_props(proto, {f"tinygraph.{key}": text for key, text in told.items() if text})
+    metadata = metadata | {"state": " ".join(_kept(graphs[0]))}
+    helper.set_model_props(proto, {f"tinygraph.{key}": text for key, text in metadata.items() if text})
     package("onnx.checker").check_model(proto)
     return proto
 

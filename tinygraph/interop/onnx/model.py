@@ -23,6 +23,7 @@ from tinygraph.interop.onnx.importer import Imported, Importer, nodes_of
 from tinygraph.interop.onnx.inputs import InputShape, fixed_values, input_shapes
 from tinygraph.interop.onnx.node import Node, Parts
 from tinygraph.interop.onnx.read import File, read
+from tinygraph.interop.onnx.roles import is_uniform
 from tinygraph.interop.onnx.tensors import Array
 from tinygraph.model.model import Model
 
@@ -77,12 +78,12 @@ def _declared_in(
     dtype: npt.DTypeLike | None = None,
 ) -> Declared:
     file = read(path)
-    told = {entry.key: entry.value for entry in file.proto.metadata_props}
+    metadata = {entry.key: entry.value for entry in file.proto.metadata_props}
     outputs = [value.name for value in file.proto.graph.output]
-    chosen = output or (told[OUTPUT] if told.get(OUTPUT) in outputs else outputs[0])
+    chosen = output or (metadata[OUTPUT] if metadata.get(OUTPUT) in outputs else outputs[0])
     if chosen not in outputs:
         file.fail(f"it has no output {chosen!r}{nearest(chosen, outputs)} (outputs: {listing(outputs)})")
-    loss = loss or (told[LOSS] if output is None and told.get(LOSS) in outputs else None)
+    loss = loss or (metadata[LOSS] if output is None and metadata.get(LOSS) in outputs else None)
     wanted = [chosen, loss] if loss is not None and loss in outputs and loss != chosen else [chosen]
     nodes = nodes_of(file, wanted)
     kind = None if dtype is None else np.dtype(dtype)
@@ -102,7 +103,7 @@ def _declared_in(
         warnings.warn(f"{file.name}: {doubt}", stacklevel=3)
     added = loss is not None and loss not in outputs
     labels = _add_loss(file, text, loss or "", chosen, batch) if added else {}
-    tables = _tables(file, told, text, shapes, batch, labels)
+    tables = _tables(file, metadata, text, shapes, batch, labels)
     tables["model"] |= {"output": text.outputs[chosen], "loss": text.outputs[loss] if loss is not None else False}
     return Declared(tables, {**text.parameters, **text.state})
 
@@ -134,7 +135,7 @@ def _recorded(importer: Importer, outputs: list[str], nodes: list[Node]) -> Impo
 
 def _tables(
     file: File,
-    told: Mapping[str, str],
+    metadata: Mapping[str, str],
     text: Written,
     shapes: Mapping[str, InputShape],
     batch: int | None,
@@ -160,8 +161,8 @@ def _tables(
         table |= {} if shape.dtype.name == dtype else {"dtype": shape.dtype.name}
         inputs[text.inputs[name]] = table if batched else table | {"batched": False}
     tables: dict[str, Any] = {
-        "name": told.get("tinygraph.name") or Path(file.name).stem,
-        "title": told.get(TITLE) or ("" if file.proto.graph.name in _NAMELESS else file.proto.graph.name),
+        "name": metadata.get("tinygraph.name") or Path(file.name).stem,
+        "title": metadata.get(TITLE) or ("" if file.proto.graph.name in _NAMELESS else file.proto.graph.name),
         "dtype": dtype,
         "inputs": inputs | labels,
         "parameters": {name: _drawn(array) for name, array in text.parameters.items()},
@@ -176,12 +177,12 @@ def _tables(
 
 
 def _drawn(array: Array) -> dict[str, Any]:
-    """Return the declaration of a weight: its shape, and how it would be drawn anew."""
+    """Return the declaration of a weight: its shape, and how it would be drawn again."""
     table: dict[str, Any] = {"shape": list(array.shape)}
     first = array.flat[0].item() if array.size else 0.0
     if array.dtype.kind in "iub" or not array.size or not math.isfinite(first):
         return table | {"init": "zeros"}
-    if not any(array.strides) or (array == array.flat[0]).all():
+    if is_uniform(array):
         known = {0.0: "zeros", 1.0: "ones"}
         return table | ({"init": known[first]} if first in known else {"init": "constant", "value": first})
     # A column of one number for each channel is a bias.

@@ -126,9 +126,9 @@ def module_of(node: Any) -> str:
 
 def _places(node: Any) -> Iterable[tuple[str, Place]]:
     """Yield the results of a node with their places, where the file tells them."""
-    told: Mapping[str, str] = {entry.key: entry.value for entry in node.metadata_props}
-    if _SCOPES in told:
-        modules = re.findall(r"'([^']*)'", told[_SCOPES])
+    metadata: Mapping[str, str] = {entry.key: entry.value for entry in node.metadata_props}
+    if _SCOPES in metadata:
+        modules = re.findall(r"'([^']*)'", metadata[_SCOPES])
         for name in node.output:
             what = node.op_type if _INVENTED.fullmatch(name) else re.sub(r"_\d+$", "", name)
             yield name, Place(modules[-2] if len(modules) > 1 else "", what)

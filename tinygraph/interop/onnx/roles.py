@@ -1,7 +1,7 @@
 """What the arrays of a file are for: which are learned, which only hide or scale, and which stand for several parameters.
 
-A file does not say it. Its arrays are told apart by who reads them, and those that an exporter merged, because they were
-equal when a fresh network was written, are separated again: a scale of ones is no variance of ones.
+A file does not say it: which nodes read an array shows its role. Arrays that an exporter merged, because they were equal
+when an untrained network was written, are separated again: a scale of ones is not a variance of ones.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ class Roles:
         if plain and any(use.node.op_type in _NORMS for use in uses):
             # A norm without weights of its own is written with ones and zeros.
             return False
-        by_place = any(_is_weight_place(use) or self._is_bias(use) for use in uses)
+        by_place = any(use.place in _WEIGHTS.get(use.node.op_type, ()) or self._is_bias(use) for use in uses)
         if not by_place and _is_pattern(array):
             return False
         if not constant:
@@ -192,12 +192,12 @@ class Roles:
         )
 
     def _nearest(self, node: Any) -> frozenset[str]:
-        """Return the names of the weights nearest before a node, or of the node itself, that are no number all over."""
+        """Return the names of the nearest weights before a node, or of its own, that do not hold one number only."""
         level: list[Any] = [node]
         seen: set[str] = set()
         while level and len(seen) < _FAR:
             names = {name for one in level for name in one.input if name}
-            found = frozenset(name for name in names if self._is_told_apart(name))
+            found = frozenset(name for name in names if self._is_distinct(name))
             if found:
                 return found
             seen |= names
@@ -205,7 +205,7 @@ class Roles:
             level = [maker for maker in makers if not seen.issuperset(maker.input)]
         return frozenset()
 
-    def _is_told_apart(self, name: str) -> bool:
+    def _is_distinct(self, name: str) -> bool:
         if name not in self._uniform:
             array = self.arrays.get(name)
             self._uniform[name] = array is None or array.dtype.kind != "f" or array.size < 2 or is_uniform(array)
@@ -226,10 +226,6 @@ def _every(nodes: Iterable[Any]) -> Iterator[Any]:
         yield node
         for attribute in node.attribute:
             waiting.extend(attribute.g.node)
-
-
-def _is_weight_place(use: Use) -> bool:
-    return use.place in _WEIGHTS.get(use.node.op_type, ())
 
 
 def is_real(kind: int) -> bool:

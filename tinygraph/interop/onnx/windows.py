@@ -95,7 +95,7 @@ def _pool(n: Node, x: Value, name: str, **options: Any) -> Value:
     axes, window = _axes(n, x), [int(size) for size in n.need("kernel_shape")]
     padding = _padding(n, window)
     if padding == 0 or padding == ((0, 0),) * axes:
-        # What is not padded need not be told how padding counts.
+        # Without padding it does not matter how padding counts.
         options.pop("count_include_pad", None)
     stride = _sizes(n, "strides", axes)
     pairs = padding if isinstance(padding, tuple) else ((0, 0),) * axes
