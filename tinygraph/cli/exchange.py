@@ -7,9 +7,13 @@ from typing import Any
 
 import click
 
+from tinygraph.cli.folders import file_name, refuse_to_replace
 from tinygraph.cli.options import file_path, force_option, model_argument, new_file, opened, ops_option
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
+from tinygraph.errors import TinygraphError
+from tinygraph.files import write_whole
+from tinygraph.interruption import held
 
 
 @click.command("import", short_help="Write an ONNX file as a model file and weights.")
@@ -18,16 +22,12 @@ from tinygraph.cli.terminal import say
 @onnx_options()
 @force_option
 def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> None:
-    """Write the model in the ONNX FILE as equations, NAME.toml, with its weights beside it, NAME.safetensors.
+    """Write the model in the ONNX FILE as equations, NAME.toml, with its weights in NAME.safetensors.
 
     The model file is like any other: it can be read, changed, drawn, checked and trained, and needs ONNX no more.
     """
-    from tinygraph.cli.folders import file_name, refuse_to_replace
-    from tinygraph.errors import TinygraphError
-    from tinygraph.files import write_whole
     from tinygraph.interop.onnx.model import declared_in
     from tinygraph.interop.onnx.tables import model_text
-    from tinygraph.interruption import held
     from tinygraph.model import Model
 
     path = out or Path(f"{file_name(file.stem)}.toml")
@@ -58,9 +58,6 @@ def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> 
 @ops_option
 def export(model: str, out: Path | None, weights: Path | None, loss: bool, onnx: dict[str, Any], force: bool) -> None:
     """Write MODEL, with its weights, as an ONNX file: what it computes in prediction, for any number of samples."""
-    from tinygraph.cli.folders import file_name, refuse_to_replace
-    from tinygraph.errors import TinygraphError
-
     written = opened(model, onnx=onnx)
     if weights is not None:
         written.load(weights)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from tinygraph.cli.folders import writable
-from tinygraph.cli.reading import OPTIONS
+from tinygraph.cli.reading import OPTIONS, named
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError, TinygraphError
 
@@ -73,13 +73,6 @@ def opened(
         hint = "; give --loss, such as --loss cross_entropy" if is_onnx else ""
         raise TinygraphError(f"model {declared.name!r} declares no loss, so there is {needs_loss}{hint}")
     return declared
-
-
-def named(text: str) -> str:
-    """Return the text of an option that must not be empty; an empty path would be the current folder."""
-    if not text:
-        raise click.BadParameter("it is empty")
-    return text
 
 
 def file_path(text: str) -> Path:

@@ -50,6 +50,7 @@ def predict(
     Prints the first outputs, and the accuracy where there are labels. Labelled data are divided as in train, and the samples to
     test on are taken unless --part says otherwise; of data without labels, all samples are.
     """
+    from tinygraph.model.predict import samples_in
     from tinygraph.train.labels import decision_rule, labels_of
 
     if out is not None and out.suffix not in (".npz", ".csv"):
@@ -64,7 +65,7 @@ def predict(
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
     x, y, numbers, which = samples(trained, source, part)
     output = trained.predict(x)
-    count = next((len(x[name]) for name in x if trained.inputs[name].batched), 1) if isinstance(x, dict) else len(x)
+    count = (samples_in(trained, x) or 1) if isinstance(x, dict) else len(x)
     if output.shape[:1] != (count,):
         show_together(trained.output, output, which, out)
         return
@@ -103,6 +104,7 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
     """
     import numpy as np
 
+    from tinygraph.model.predict import samples_in
     from tinygraph.train import load_data, read_arrays
     from tinygraph.train.data import names_in_files, sample_count
 
@@ -121,5 +123,4 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
             fitted = model.fitted(name, array)
         if not np.isfinite(fitted).all():
             raise DataError(f"{source}: {own} holds numbers that are not finite")
-    count = next((len(given[name]) for name in given if model.inputs[name].batched), 1)
-    return given, None, None, f"data {Path(source).stem}: all {count} samples"
+    return given, None, None, f"data {Path(source).stem}: all {samples_in(model, given) or 1} samples"

@@ -14,8 +14,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 OPTIONS = {"output": "--output", "loss": "--loss", "sizes": "--size", "values": "--value", "dtype": "--dtype"}
 
 
-def _named(context: click.Context, option: click.Parameter, text: str | None) -> str | None:
-    if text == "":
+def named(text: str) -> str:
+    """Return the text of an option that must not be empty; an empty path would be the current folder."""
+    if not text:
         raise click.BadParameter("it is empty")
     return text
 
@@ -80,14 +81,14 @@ def _options(loss: str) -> list[Callable[[Any], Any]]:
             "--output",
             "onnx_output",
             metavar="NAME",
-            callback=_named,
+            type=named,
             help="Which output of an .onnx file.  [default: the first]",
         ),
         click.option(
             loss,
             "onnx_loss",
             metavar="NAME",
-            callback=_named,
+            type=named,
             help="The loss of an .onnx file, which names none: an operation such as cross_entropy, or one of its outputs.",
         ),
         click.option(

@@ -27,7 +27,7 @@ from tinygraph.cli.options import (
 from tinygraph.cli.progress import reporter
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
-from tinygraph.errors import TinygraphError, printable
+from tinygraph.errors import RenderError, TinygraphError, printable
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -173,7 +173,6 @@ def _save(model: Model, history: History, folder: Path) -> None:
 def finish(model: Model, data: Data, history: History, folder: Path, lost: list[OSError]) -> None:
     """Measure what was learned, draw it, and say where everything is."""
     from tinygraph.draw import draw
-    from tinygraph.errors import RenderError
 
     with put_off(lost):
         say(f"\n{verdict(model, data)}")
@@ -189,7 +188,7 @@ def finish(model: Model, data: Data, history: History, folder: Path, lost: list[
 
 
 def verdict(model: Model, data: Data) -> str:
-    """Return the result on the test samples, beside what always answering the most frequent class would give."""
+    """Return the result on the test samples, with what always answering the most frequent class would give."""
     from tinygraph.train import evaluate, majority_class_baseline
 
     metrics = evaluate(model, data)
