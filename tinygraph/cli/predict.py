@@ -102,11 +102,10 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
 
     Data with labels are divided as in training. The numbers are ``None`` where they count from 0. Raises ``DataError``.
     """
-    import numpy as np
-
     from tinygraph.model.predict import samples_in
     from tinygraph.train import load_data, read_arrays
     from tinygraph.train.data import names_in_files, sample_count
+    from tinygraph.train.feeds import check_finite
 
     features, labels = names_in_files(model.features, "x"), names_in_files(model.labels, "y")
     arrays = read_arrays(source, features) if Path(source).is_file() else None
@@ -118,9 +117,7 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
         return x, y, numbers, f"data {data.name}: the {sample_count(x)} samples {which}{split}"
     given = dict(zip(model.features, (arrays[name] for name in features), strict=True))
     for (name, array), own in zip(given.items(), features, strict=True):
+        fitted = model.fitted(name, array)
         # In the model's dtype a very large number may be infinite.
-        with np.errstate(over="ignore"):
-            fitted = model.fitted(name, array)
-        if not np.isfinite(fitted).all():
-            raise DataError(f"{source}: {own} holds numbers that are not finite")
+        check_finite(f"{source}: {own}", fitted, f" as {fitted.dtype}")
     return given, None, None, f"data {Path(source).stem}: all {samples_in(model, given) or 1} samples"
