@@ -69,7 +69,7 @@ class Index(tuple[Any, ...]):
 
         Raises ``IndexError`` and ``ValueError`` where it does not fit.
         """
-        if not any(isinstance(part, (tuple, Mask)) for part in self):
+        if self.is_basic:
             # A view of one number, which costs nothing.
             picked: tuple[int, ...] = np.broadcast_to(np.zeros((), bool), shape)[self.apply()].shape
             return picked
@@ -91,7 +91,7 @@ class Index(tuple[Any, ...]):
         return (*counts[:first], *np.broadcast_shapes(*blocks), *counts[first:])
 
     def _spread(self, ndim: int) -> list[Any]:
-        """Return the parts with a slice for each axis that ``...``, or nothing, stands for."""
+        """Return the parts with a slice for each axis that ``...`` or no part covers."""
         parts = list(self) if any(part is Ellipsis for part in self) else [*self, Ellipsis]
         taken = sum(len(p.shape) if isinstance(p, Mask) else p is not None and p is not Ellipsis for p in parts)
         if taken > ndim:
@@ -103,7 +103,7 @@ class Index(tuple[Any, ...]):
 
     @property
     def is_basic(self) -> bool:
-        """Whether it holds no arrays, as NumPy says: then the axes keep their order."""
+        """Whether it holds no arrays (NumPy's basic indexing): then the axes keep their order."""
         return not any(isinstance(part, (tuple, Mask)) for part in self)
 
     @property

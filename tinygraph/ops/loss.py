@@ -58,6 +58,7 @@ _CROSS_ENTROPY = r"\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a
 
 
 def check_labels(op: Op, y: Value) -> None:
+    """Raise ``DataError`` for labels outside 0 to 1."""
     if y.size and not (y.min() >= 0 and y.max() <= 1):
         raise DataError(f"{op.name}: labels must lie between 0 and 1; found {extent(y)}")
 
