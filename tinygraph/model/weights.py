@@ -37,7 +37,6 @@ def save_weights(
     """
     from safetensors.numpy import save
 
-    as_path(path)
     for name, parameter in parameters.items():
         if not _usable(np.asarray(parameter.value), name in fixed):
             raise WeightsError(f"{str(path)!r} was not written: {name!r} holds NaN or infinity")

@@ -85,7 +85,6 @@ class History:
         epoch,loss,accuracy,test_loss,test_accuracy,seconds
         1,0.5,,0.25,,1.5
         """
-        as_path(path)
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
