@@ -30,7 +30,7 @@ def fitted(declaration: Declaration, name: str, value: Any) -> Array:
 
 
 def leaves_for(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple[str, ...]) -> dict[str, Tensor]:
-    """Return a leaf for each input that has a value: a tensor as it is, anything else as an input with that value.
+    """Return a leaf for each input that has a value: a tensor itself, or an input that holds the value.
 
     Raises ``DataError`` where one that is ``needed`` has none, or the inputs hold different numbers of samples.
     """
@@ -76,7 +76,7 @@ def _leaf(declaration: Declaration, name: str, value: Any) -> Tensor:
 
 
 def shape_hint(what: str, array: Array, expected: Input, label: bool = False) -> str | None:
-    """Return what would bring an array into the shape of an input without mixing up its elements, in words.
+    """Return a phrase that says how to bring an array into the shape of an input without mixing up its elements.
 
     >>> shape_hint("x", np.zeros((60, 8, 8, 3)), Input((3, 8, 8), np.dtype("float32")))
     'for channels in the last axis, np.moveaxis(x, -1, 1)'
@@ -89,7 +89,7 @@ def shape_hint(what: str, array: Array, expected: Input, label: bool = False) ->
     if len(found) > 1 and len(wanted) > 1 and sorted(_without_ones(found)) == sorted(_without_ones(wanted)):
         if _without_ones(found) != _without_ones(wanted):
             return "the axes are in another order: np.transpose, not reshape, would keep each value in its place"
-    elif wanted == () and len(found) == 1 and found[0] > 1 and _one_hot(array):
+    elif wanted == () and len(found) == 1 and found[0] > 1 and is_one_hot(array):
         return f"for one-hot labels, {what}.argmax(axis=1)"
     elif label and len(wanted) == 1 and wanted[0] > 1 and found in ((), (1,)) and array.dtype.kind in "biu":
         return f"for class numbers, one-hot rows: np.eye({wanted[0]})[{what}{'.ravel()' if found else ''}]"
@@ -115,7 +115,12 @@ def _flattened(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     return found == wanted or (math.prod(found) == math.prod(wanted) and min(len(found), len(wanted)) == 1)
 
 
-def _one_hot(array: Array) -> bool:
+def is_one_hot(array: Array) -> bool:
+    """Whether each row along the last axis holds a single one and zeros.
+
+    >>> is_one_hot(np.eye(3)), is_one_hot(np.ones((3, 3)))
+    (True, False)
+    """
     return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
 
 

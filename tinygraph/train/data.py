@@ -17,6 +17,7 @@ from tinygraph.errors import DataError, UnknownNameError, listing, nearest
 from tinygraph.files import as_path
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
+from tinygraph.model.values import is_one_hot
 from tinygraph.train.archive import unpacked
 from tinygraph.train.feeds import as_model, check_finite, feeds_of
 
@@ -228,7 +229,7 @@ def _classes(y: Array) -> Array | None:
     if not y.size or y.dtype.kind not in "biuf" or not np.array_equal(rows, np.rint(rows)):
         return None
     if rows.shape[1] > 1:
-        if not ((rows == 0) | (rows == 1)).all() or not (rows.sum(axis=1) == 1).all():
+        if not is_one_hot(rows):
             return None
         rows = rows.argmax(axis=1)
     _, classes = np.unique(rows, return_inverse=True)
@@ -251,7 +252,7 @@ def _built_in_digits(name: str, seed: int) -> Data:
     y = (digits[:, np.newaxis] % 2).astype(np.float32) if odd else digits.astype(np.int64)
     asked = "is it odd?" if odd else "which digit is it?"
     description = f"Handwritten digits, {x.shape[2]} by {x.shape[3]} (UCI, CC BY 4.0): {asked}"
-    # The same images are for the test, whichever question is asked.
+    # The images for the test are the same for both labels.
     return divided(name, x, y, description, seed, strata=digits)
 
 
@@ -271,7 +272,7 @@ def read_arrays(path: str | PathLike[str], names: Sequence[str] = ("x",)) -> dic
     """Return the arrays of a ``.npz`` file by name: ``x``, and whatever else it holds, such as ``y``.
 
     ``names`` are those of the inputs for a model that has several. They must be there; they, ``y``, and arrays whose name
-    is one of these with ``_test`` behind it, have the samples in their first axis and hold finite values of any dtype. The
+    is one of these followed by ``_test``, have the samples in their first axis and hold finite values of any dtype. The
     file is closed again. Pickled objects, which could run code, are refused. Raises ``DataError``, which names the file, the
     array and the place.
 
