@@ -595,7 +595,7 @@ def test_feeds_that_do_not_fit_are_refused(feeds: dict[str, Any], message: str) 
 class DoublingModel:
     """As much of a model as a check needs: its inputs, and a recording for a number of samples, any of them."""
 
-    inputs = ("x", "y")
+    inputs = dict.fromkeys(("x", "y"), SimpleNamespace(batched=True))
     batch = None
 
     def record(self, batch: int, training: bool) -> SimpleNamespace:

@@ -179,3 +179,21 @@ def test_outputs_without_rows_on_the_command_line(equation, tmp_path):
     assert refused.exit_code != 0
     assert "write it as .npz" in refused.output
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_only_inputs_that_hold_samples_say_how_many_samples_are_fed():
+    scaled = tg.Model(
+        {"t": {"shape": [5], "batched": False}, "x": [3], "y": [1]},
+        {"W": {"shape": [3, 1], "init": "he_normal"}},
+        "a = sigmoid((x * mean(t)) @ W)\ncost = bce(a, y)",
+        "a",
+        "cost",
+    )
+    feeds = {"t": np.ones(5), "x": np.ones((2, 3)), "y": np.ones((2, 1))}
+    assert tg.check(scaled, feeds).ok
+    assert "float32 (2, 3)" in str(tg.draw(scaled, feeds=feeds))
+    for evaluate in (tg.compile(scaled, 4), scaled.compile_step("sgd", 4)):
+        with pytest.raises(tg.FeedError, match="input 'x' was fed no sample"):
+            evaluate(feeds | {"x": np.ones((0, 3))})
+        with pytest.raises(tg.FeedError, match="rows of unequal length"):
+            evaluate(feeds | {"x": [[1, 2, 3], [1, 2]]})

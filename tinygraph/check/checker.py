@@ -22,8 +22,9 @@ from tinygraph.graph.attributes import conform
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Op
 from tinygraph.graph.registry import operation as operation_called
-from tinygraph.graph.run import bind, require_feeds, samples_fed
+from tinygraph.graph.run import bind, require_feeds
 from tinygraph.graph.tensor import Tensor
+from tinygraph.model.predict import samples_in
 
 Feeds = Mapping[str | Tensor, Any]
 
@@ -120,7 +121,7 @@ def _graph_of(thing: Any, feeds: Feeds) -> Graph:
     if isinstance(thing, Tensor):
         return Graph(thing)
     if hasattr(thing, "record") and not isinstance(thing, type):
-        graph: Graph = thing.record(thing.batch or samples_fed(feeds, thing.inputs) or 2, training=True).whole
+        graph: Graph = thing.record(thing.batch or samples_in(thing, feeds) or 2, training=True).whole
         return graph
     found = repr(thing) if isinstance(thing, str) else type(thing).__name__
     hint = f"; load_model({thing!r}) would make a model of a name" if isinstance(thing, str) else ""

@@ -16,9 +16,11 @@ from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphErro
 from tinygraph.graph.attributes import shown
 from tinygraph.graph.backprop import Backward, backward_of
 from tinygraph.graph.graph import Graph, topological
-from tinygraph.graph.run import require_feeds, run, samples_fed
+from tinygraph.graph.run import require_feeds, run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import Layout, lay_out, leaf_note
+from tinygraph.model.model import Model
+from tinygraph.model.predict import samples_in
 
 if TYPE_CHECKING:
     from tinygraph.model import Equation, Unfinished
@@ -220,7 +222,6 @@ def subject_of(
     cost = bce(a, y) ['dcost = 1', 'dZ3 = a - y']
     """
     from tinygraph.draw.unfinished import unfinished_subject
-    from tinygraph.model import Model
 
     if isinstance(thing, ModelError):
         return unfinished_subject(thing, title)
@@ -230,7 +231,7 @@ def subject_of(
         raise TinygraphError(f"a title is text; found {shown(title)}")
     if isinstance(thing, Model):
         # The backward pass is that of training; without one, a model is shown as it predicts.
-        samples = thing.batch or samples_fed(feeds or {}, thing.inputs) or batch
+        samples = thing.batch or samples_in(thing, feeds or {}) or batch
         recording = thing.record(samples, training=backward and thing.loss is not None)
         items, ends, loss = equation_items(recording.equations), recording.whole.outputs, recording.loss
         wrt: Sequence[Tensor] = list(thing.parameters.values())

@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.errors import DataError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.run import run
+from tinygraph.graph.run import run, samples_fed
 from tinygraph.model.values import counts_text, warn_unscaled
 
 if TYPE_CHECKING:
@@ -45,20 +45,17 @@ def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compil
 
 
 def samples_in(model: Model, feeds: Mapping[Any, Any]) -> int | None:
-    """Return how many samples are fed, by the first input that holds samples; ``None`` where none does.
+    """Return how many samples are fed, by the first input that holds samples, or ``None``. Raises ``FeedError`` for none.
 
     >>> import tinygraph as tg
     >>> samples_in(tg.load_model("xor"), {"x": [[0.0, 1.0], [1.0, 1.0]]})
     2
     """
-    for name, declared in model.inputs.items():
-        try:
-            shape = np.shape(feeds[name]) if declared.batched and name in feeds else ()
-        except ValueError:
-            shape = ()
-        if shape and shape[0]:
-            return int(shape[0])
-    return None
+    return samples_fed(feeds, _batched(model))
+
+
+def _batched(model: Model) -> list[str]:
+    return [name for name, declared in model.inputs.items() if declared.batched]
 
 
 def _joined_axis(model: Model, total: int, batch_size: int) -> int | None:
@@ -92,5 +89,4 @@ def in_parts(
 
     sizes = [total, *{batch_size, total % batch_size} - {0, total}]
     graphs = [model.graph(size) if of == "graph" else Graph(model.record(size).output) for size in sizes]
-    batched = [name for name, declared in model.inputs.items() if declared.batched]
-    return parts.in_parts(graphs[0], graphs[1:], batched, total)
+    return parts.in_parts(graphs[0], graphs[1:], _batched(model), total)

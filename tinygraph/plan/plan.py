@@ -124,7 +124,7 @@ class Plan:
 
     def _for(self, feeds: Mapping[Any, Any]) -> tuple[Graph, Compiled]:
         """Return the graph for the number of samples that are fed, and its program."""
-        count = None if self._model is None or not isinstance(feeds, Mapping) else samples_in(self._model, feeds)
+        count = None if self._model is None else samples_in(self._model, feeds)
         if self._model is None or count is None or count == self.batch_size:
             return self.graph, self._own
         if count not in self._others:
