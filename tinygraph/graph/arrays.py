@@ -13,7 +13,7 @@ from tinygraph.errors import DTypeError, ShapeError
 
 Array = npt.NDArray[Any]
 # NumPy's own limit.
-_MOST_AXES = 64
+MOST_AXES = 64
 
 
 def numeric_array(value: Any, what: str) -> Array:
@@ -68,8 +68,8 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
     Traceback (most recent call last):
     tinygraph.errors.ShapeError: pad: an array of shape (1099511627776, 1099511627776) is larger than any array can be
     """
-    if len(shape) > _MOST_AXES:
-        raise ShapeError(f"{what}: an array has at most {_MOST_AXES} axes; found {len(shape)}")
+    if len(shape) > MOST_AXES:
+        raise ShapeError(f"{what}: an array has at most {MOST_AXES} axes; found {len(shape)}")
     if math.prod(shape) * dtype.itemsize >= 2**63:
         raise ShapeError(f"{what}: an array of shape {shape} is larger than any array can be")
 

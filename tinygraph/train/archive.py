@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from tinygraph.errors import DataError
 from tinygraph.files import open_plain
-from tinygraph.graph.arrays import Array
+from tinygraph.graph.arrays import MOST_AXES, Array
 from tinygraph.graph.budget import opening
 
 _ARCHIVE, _SINGLE = b"PK", b"\x93NUMPY"
@@ -70,7 +70,7 @@ def _header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if version not in _HEADERS:
         raise ValueError(f"version {version} of the format holds no plain numbers")
     shape, in_columns, dtype = _HEADERS[version](stream)
-    if len(shape) > 64 or any(isinstance(size, bool) or not 0 <= size < 2**63 for size in shape):
+    if len(shape) > MOST_AXES or any(isinstance(size, bool) or not 0 <= size < 2**63 for size in shape):
         raise ValueError(f"there are no arrays of shape {shape}")
     return shape, in_columns, dtype
 

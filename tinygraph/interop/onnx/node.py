@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import OnnxError
+from tinygraph.graph.arrays import MOST_AXES
 from tinygraph.graph.budget import charge
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
@@ -27,8 +28,6 @@ Rule: TypeAlias = Callable[..., Any]
 
 # A few bytes of a file could ask for any number of steps, and more than this are no equations that anyone reads.
 MOST_STEPS = 1000
-# As in NumPy.
-_MOST_AXES = 64
 # Inputs of more elements are data.
 _FEW = 16
 
@@ -130,8 +129,8 @@ class Node:
 
     def checked_size(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return a shape that is computed from a few numbers, or fail where it is absurd."""
-        if len(shape) > _MOST_AXES:
-            self.fail(f"its result would have {len(shape):,} axes; at most {_MOST_AXES} are possible")
+        if len(shape) > MOST_AXES:
+            self.fail(f"its result would have {len(shape):,} axes; at most {MOST_AXES} are possible")
         sizes = tuple(int(size) for size in shape)
         if any(size < 0 for size in sizes) or math.prod(sizes) > MOST_ELEMENTS:
             self.fail(f"its result would have the shape {sizes}")
