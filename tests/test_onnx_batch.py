@@ -166,13 +166,22 @@ REFUSED = {
     # For one sample the 0 keeps the size of the axis.
     "rows of pairs, or all": [*HALF, node("Concat", "half -1", "to", axis=0), node("Reshape", "x to", "y")],
     "one part in a hundred": [SIZE, node("Div", "m 100", "part"), node("Slice", "x part far 0", "y")],
+    "one part in more than are tried": [SIZE, node("Div", "m 9000", "part"), node("Slice", "x part far 0", "y")],
+    "every 9000th sample": [
+        SIZE,
+        node("Squeeze", "m 0", "count"),
+        node("Squeeze", "9000 0", "step"),
+        node("Range", "zero count step", "places"),
+        node("Gather", "x places", "y"),
+    ],
 }
+LARGE = [whole("900", 900), whole("100", 100), whole("9000", 9000)]
 
 
 @pytest.mark.parametrize("nodes", REFUSED.values(), ids=REFUSED)
 def test_what_follows_no_rule_is_refused(opened, nodes):
     with pytest.raises(OnnxError, match=r"number of samples.*sizes=\{"):
-        opened(*nodes, arrays=[whole("900", 900), whole("100", 100)])
+        opened(*nodes, arrays=LARGE)
     model = tg.from_onnx(opened.path, sizes={"m": 8})
     assert_as_onnxruntime(model, opened.path, [8])
 

@@ -197,3 +197,22 @@ def test_only_inputs_that_hold_samples_say_how_many_samples_are_fed():
             evaluate(feeds | {"x": np.ones((0, 3))})
         with pytest.raises(tg.FeedError, match="rows of unequal length"):
             evaluate(feeds | {"x": [[1, 2, 3], [1, 2]]})
+
+
+@pytest.mark.parametrize("batch_size", [256, 1, COUNT - 1])
+def test_a_model_that_does_not_take_single_samples(batch_size):
+    """What is asked of the model before it computes must not need an evaluation of one sample."""
+    made = model("top_k(h, 2, axis=0)")
+    (wanted,) = tg.run(made.record(COUNT).output, {"x": x()})
+    np.testing.assert_allclose(made.predict(x(), batch_size=batch_size), wanted, rtol=1e-12)
+    with pytest.raises(tg.ModelError, match="k must lie in 0 to 1"):
+        made.predict(x(1))
+
+
+def test_a_loss_that_does_not_take_single_samples():
+    made = model("h\ncost = mean(abs(top_k(p - y, 2, axis=0)))", "cost")
+    y = np.zeros((COUNT, 2))
+    (wanted,) = tg.run(made.record(COUNT).loss, {"x": x(), "y": y})
+    for batch_size in (256, COUNT - 1):
+        assert tg.evaluate(made, (x(), y), batch_size=batch_size).loss == pytest.approx(float(wanted))
+    assert len(tg.fit(made, (x(), y), tg.SGD(0.1), epochs=1, batch_size=300)) == 1

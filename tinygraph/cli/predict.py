@@ -69,7 +69,7 @@ def predict(
     if output.shape[:1] != (count,):
         show_together(trained.output, output, which, out)
         return
-    rule = decision_rule(trained.record(trained.batch or 1))
+    rule = decision_rule(trained.record())
     y = labels_of(trained, y)
     outputs = Outputs(trained.output, output, y, rule, numbers)
     say("\n".join(columns(outputs.shown(), right=True)))

@@ -199,8 +199,10 @@ class Model:
         """How the model is trained when nothing else is said."""
         return self.declaration.training
 
-    def record(self, batch: int, training: bool = False) -> Recording:
+    def record(self, batch: int | None = None, training: bool = False) -> Recording:
         """Return the model recorded with shapes for ``batch`` samples, for prediction or for training; once for each size.
+
+        ``None`` is a number of samples that the model takes, for questions that do not depend on it.
 
         What differs between the two is told so by the recording: batch normalization, dropout, the state.
 
@@ -208,7 +210,7 @@ class Model:
         >>> list(tg.load_model("notes_cnn_norm").record(2, training=True).moves)
         ['M1', 'V1', 'M2', 'V2', 'chance']
         """
-        batch = whole("batch", batch)
+        batch = whole("batch", (self.batch or 2) if batch is None else batch)
         self.check_batch(batch)
         key = (batch, bool(training) and self._program.modal)
         if key not in self._recordings:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from tinygraph.errors import DataError
+from tinygraph.errors import DataError, ModelError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import run, samples_fed
@@ -32,7 +32,7 @@ def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compil
     if model.batch and total % model.batch:
         model.check_batch(total)
     for name, value in features.items():
-        warn_unscaled(model.record(model.batch or 1), name, np.asarray(value))
+        warn_unscaled(model.record(), name, np.asarray(value))
     axis = _joined_axis(model, total, batch_size)
     batch_size = total if axis is None else batch_size
     outputs = []
@@ -88,5 +88,9 @@ def in_parts(
     from tinygraph.plan import parts
 
     sizes = [total, *{batch_size, total % batch_size} - {0, total}]
-    graphs = [model.graph(size) if of == "graph" else Graph(model.record(size).output) for size in sizes]
+    try:
+        graphs = [model.graph(size) if of == "graph" else Graph(model.record(size).output) for size in sizes]
+    except ModelError:
+        # The model does not take so few samples: for all of them, evaluation raises what is wrong.
+        return None
     return parts.in_parts(graphs[0], graphs[1:], _batched(model), total)

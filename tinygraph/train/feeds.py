@@ -59,7 +59,7 @@ def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y"))
     _check_counts(given, arrays)
     if model.batch and len(next(iter(arrays.values()))) % model.batch:
         model.check_batch(len(next(iter(arrays.values()))))
-    check_labels(model.record(model.batch or 1), arrays, {name: what for name, (what, _) in given.items()})
+    check_labels(model.record(), arrays, {name: what for name, (what, _) in given.items()})
     return arrays
 
 
@@ -101,7 +101,7 @@ def _fitted(what: str, value: Any, name: str, model: Model) -> Array:
         raise DataError(str(error)) from None
     check_finite(what, cast, f" as {cast.dtype}")
     if name not in model.labels:
-        warn_unscaled(model.record(model.batch or 1), name, array)
+        warn_unscaled(model.record(), name, array)
     return cast
 
 

@@ -73,7 +73,7 @@ def decision_rule(recording: Recording) -> DecisionRule | None:
 
 def labels_of(model: Model, y: Any) -> Any:
     """Return the labels that say which decisions are right; of several inputs for labels, those of the output."""
-    rule = decision_rule(model.record(model.batch or 1))
+    rule = decision_rule(model.record())
     if not isinstance(y, Mapping):
         return y
     return None if rule is None or rule.labels is None else y.get(rule.labels)

@@ -22,6 +22,7 @@ _TRIED, _TRIED_MORE, _LARGE = (1, 2, 3), (4, 5, 7, 8, 16, 31), (1019, 307, 3061)
 # Of a larger file, fewer numbers are tried.
 _MANY_NODES = 1000
 _COMPARING = {"Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"}
+_COMPARING |= {"Div", "OneHot", "Range"}
 _MOST_CROSSINGS, _MOST_MEETINGS = 40, 10_000
 # So many numbers of samples are tried for a file that is for one alone.
 _MOST_ALONE = 16
