@@ -326,9 +326,13 @@ class Importer:
         """Compute on arrays, once for all recordings."""
         if node.folded is not None and all(a is b for a, b in zip(arrays, node.folded[0], strict=True)):
             return node.folded[1]
-        if node.op_type not in ("Shape", "Size"):
-            charge("steps of computation", sum(x.size for x in arrays if isinstance(x, np.ndarray)))
-        results = self._called(node, rule, arrays)
+
+        def charged(node: Node, *arrays: Value) -> Any:
+            if node.op_type not in ("Shape", "Size"):
+                charge("steps of computation", sum(x.size for x in arrays if isinstance(x, np.ndarray)))
+            return rule(node, *arrays)
+
+        results = self._called(node, charged, arrays)
         found = tuple(map(self._typed, results)) if isinstance(results, tuple) else self._typed(results)
         node.folded = (arrays, found)
         return found
