@@ -432,7 +432,7 @@ def test_a_rule_that_is_made_for_no_shapes_is_tried_on_matrices(registry):
         (lambda rng: [rng.standard_normal(3)], r"its samples are tg.Sample\(x, ..., attribute=value\)"),
         (
             lambda rng: [tg.Sample([1.0], factor=2)],
-            "a sample gives 'factor', which is not an attribute of the operation",
+            "a sample sets 'factor', which is not an attribute of the operation",
         ),
         (lambda rng: rng.nothing, "its samples failed: AttributeError"),
     ],
