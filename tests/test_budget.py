@@ -215,7 +215,7 @@ def test_weights_that_are_no_file_are_refused(tmp_path, kind):
     else:
         (tmp_path / "w").symlink_to("/dev/zero")
     (tmp_path / "net.toml").write_text('weights = "w"\n' + model_text("a = x @ W"))
-    with pytest.raises(tg.WeightsError, match=r"w: cannot be read: it is no plain file"):
+    with pytest.raises(tg.WeightsError, match=r"w: cannot be read: it is not a regular file"):
         tg.load_model(tmp_path / "net.toml")
 
 
@@ -279,7 +279,7 @@ def test_a_pipe_is_refused_and_not_waited_for(name, tmp_path):
     path = tmp_path / name
     os.mkfifo(path)
     read = {"npz": tg.load_data, "onnx": tg.from_onnx, "safetensors": tg.load_model("xor").load}[name.partition(".")[2]]
-    with pytest.raises(tg.TinygraphError, match="it is no plain file"):
+    with pytest.raises(tg.TinygraphError, match="it is not a regular file"):
         read(path)
 
 

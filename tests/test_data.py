@@ -343,7 +343,7 @@ def test_file_is_closed_after_reading(tmp_path):
     path.unlink()
 
 
-FOREIGN = {"empty": (b"", "(it is empty)"), "text": (b"a,b\n1,2\n", "(it is no archive of arrays, as numpy.savez")}
+FOREIGN = {"empty": (b"", "(it is empty)"), "text": (b"a,b\n1,2\n", "(it is not an archive of arrays, as numpy.savez")}
 
 
 @pytest.mark.parametrize("content", FOREIGN)

@@ -142,7 +142,7 @@ EQUATION_MISTAKES = {
     "no equation": ("hidden = relu(Z)", "relu(Z)", "relu(Z)", "name = expression"),
     "and": ("relu(Z)", "Z * (Z > 0 and Z < 1)", "Z > 0 and", "joined with & and |, each in parentheses"),
     "not": ("relu(Z)", "Z * (not Z)", "not Z", "~ for a tensor"),
-    "bits of numbers": ("relu(Z)", "Z & Z", "Z & Z", "& is for truth values, such as (x > 0) & (x < 1)"),
+    "bits of numbers": ("relu(Z)", "Z & Z", "Z & Z", "& is for booleans, such as (x > 0) & (x < 1)"),
     "choice": ("relu(Z)", "Z if Z > 0 else 0", "Z if", "where(condition, a, b)"),
     "function": ("relu(Z)", "lambda q: q", "lambda q", "functions of your own are blocks"),
     "NumPy's function": ("relu(Z)", "np.exp(Z)", "np.exp(Z", "by their names: exp(...)"),

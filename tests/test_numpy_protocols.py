@@ -261,7 +261,7 @@ def test_bits_of_numbers_are_refused(x):
         lambda: np.invert(x),
         lambda: x ^ X,
     ):
-        with pytest.raises(tg.DTypeError, match=r"truth values, such as .*; found (float|int)64"):
+        with pytest.raises(tg.DTypeError, match=r"booleans, such as .*; found (float|int)64"):
             call()
 
 

@@ -194,7 +194,7 @@ def test_a_size_beyond_those_that_were_tried_first(opened):
 
 def test_a_file_for_one_number_of_samples_says_so(opened):
     parts = node("Split", "x parts", "y rest", axis=0)
-    with pytest.raises(OnnxError, match="it fits 9 samples and not any number; fix the number of samples with sizes="):
+    with pytest.raises(OnnxError, match="it fits 9 samples only; fix the number of samples with sizes="):
         opened(parts, arrays=[whole("parts", 3, 6)])
     assert tg.from_onnx(opened.path, sizes={"m": 9}).predict(np.ones((9, 4))).shape == (3, 4)
 

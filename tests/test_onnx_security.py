@@ -76,7 +76,7 @@ HOSTILE = {
     "an unknown value": (proto([node("Add", "x q")]), "node '?0'? \\(Add\\) reads 'q', which nothing defines"),
     "a producer that is no text": (
         proto([RELU], producer_name="caf").SerializeToString().replace(b"caf", b"ca\xff"),
-        "damaged: what it says of itself is no text",
+        "damaged: its metadata are not text",
     ),
     "a name twice": (proto([RELU, RELU]), "defines 'y', which is defined already"),
     "an input twice": (proto([RELU], inputs=("x", "x")), "input 'x' is defined twice"),

@@ -162,7 +162,7 @@ class RenderError(TinygraphError, RuntimeError):
 
 
 class BudgetError(TinygraphError, RuntimeError):
-    """A file that asks for more memory or work than one of its size may cost to open (see docs/trust.md).
+    """A file that needs more memory or work than a file of its size may (see docs/trust.md).
 
     >>> issubclass(BudgetError, RuntimeError)
     True
@@ -252,7 +252,7 @@ def _without_middle(text: str, most: int) -> str:
 
 
 def excerpt(line: str, at: int) -> str:
-    """Return the part of a long line of source around the column ``at``, counted from 0; a short line as it is.
+    """Return the part of a long line of source around the column ``at``, counted from 0, or a short line unchanged.
 
     >>> excerpt("y = " + "relu(" * 100 + "oops", 504)
     '… (relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(relu(oops'

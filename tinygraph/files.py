@@ -22,7 +22,7 @@ except ImportError:  # Windows
 _PARTIAL = re.compile(r"[0-9a-f]{16}\.partial")
 # In seconds. A file that its writer has just made may not be locked yet, and without locks the age decides.
 _YOUNG = 600.0
-# File systems that cannot flush answer with one of these.
+# The errors of file systems that cannot flush.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
@@ -37,7 +37,7 @@ def as_path(path: Any) -> Path:
     if not isinstance(name, str):
         raise TinygraphError(f"a file is named by text or a pathlib.Path; found {type(path).__name__}")
     if "\0" in name:
-        raise TinygraphError("the name of a file holds no null characters; found one")
+        raise TinygraphError("the name of a file must not contain null characters; found one")
     if any(len(os.fsencode(part)) > 255 for part in Path(name).parts):
         raise TinygraphError(f"the name of a file has at most 255 bytes; found {name!r}")
     return Path(name)
@@ -48,17 +48,17 @@ def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
 
     >>> open_plain("/dev/null")
     Traceback (most recent call last):
-    OSError: [Errno 22] it is no plain file: '/dev/null'
+    OSError: [Errno 22] it is not a regular file: '/dev/null'
     """
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    # Without waiting: a pipe would wait for its writer.
+    # Non-blocking: opening a pipe would wait for its writer.
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
         os.close(descriptor)
         if stat.S_ISDIR(mode):
             raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
-        raise OSError(errno.EINVAL, "it is no plain file", str(path))
+        raise OSError(errno.EINVAL, "it is not a regular file", str(path))
     return os.fdopen(descriptor, "rb")
 
 

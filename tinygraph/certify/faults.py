@@ -15,7 +15,7 @@ _CAUSES = (
         "`if` asks one question about a whole array; np.where(condition, a, b) asks it of each element",
     ),
     (
-        "one number or truth value is needed",
+        "one number or boolean is needed",
         "`if` and the functions of the module math take one number; np.where and np.exp, for example, take arrays",
     ),
     ("Python scalars", "the functions of the module math take one number; those of NumPy, such as np.exp, take arrays"),

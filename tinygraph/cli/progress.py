@@ -35,7 +35,7 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
         TextColumn("{task.fields[numbers]}"),
         TimeRemainingColumn(),
     )
-    # It is drawn from here alone: a thread of its own would be in the way of interruptions.
+    # Only this function draws it: another thread would disturb interruptions.
     bar = Bar(*columns, console=Console(highlight=False), transient=True, auto_refresh=False)
     task = bar.add_task("starting", total=None, numbers="")
     drawn = -INTERVAL

@@ -16,13 +16,13 @@ from tinygraph.errors import printable
 def say(text: str = "", bold: bool = False, error: bool = False) -> None:
     """Write text and a line break to standard output, or to the error stream; nothing where that is closed.
 
-    All text of the program passes here. It may quote files of strangers, so it holds no control characters afterwards.
+    All text of the program passes here. It may quote files of strangers, so control characters are removed.
     Raises ``OSError`` where standard output cannot be written to, such as a closed pipe.
     """
     stream, text = sys.stderr if error else sys.stdout, printable(text)
     if stream is not None:
         with contextlib.suppress(OSError) if error else contextlib.nullcontext(), writing(stream):
-            # Given no stream, Click would write UTF-8 even where the user asks for another encoding.
+            # Given no stream, Click would write UTF-8 even where the user chose another encoding.
             click.echo(click.style(text, bold=True) if bold and styled() else text, file=stream)
 
 
@@ -37,11 +37,11 @@ def writing(stream: IO[str]) -> Iterator[None]:
 
 
 def abandon(stream: IO[str]) -> None:
-    """Lead a stream that fails to nowhere."""
+    """Send what is written to a stream that fails to the null device."""
     with contextlib.suppress(AttributeError, ValueError, OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
 
 
 def styled() -> bool:

@@ -1,8 +1,8 @@
 """What opening a file may cost: charged before anything is computed, recorded or allocated.
 
-A few bytes can ask for any amount of work, as ``tile(W, 10**9)`` does. While a file is opened, a model is recorded with
+A few bytes can cause any amount of work, as ``tile(W, 10**9)`` does. While a file is opened, a model is recorded with
 shapes only, and what has to be computed or kept is charged to a ``Budget`` first. Its limits grow with the size of the
-file, so that a large model with its weights opens and a small file that asks for as much is refused.
+file, so that a large model with its weights opens and a small file that needs as much is refused.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 class Budget:
-    """What is left to spend on a file of ``size`` bytes; there is no limit for an infinite one.
+    """What may still be spent on a file of ``size`` bytes; an infinite size has no limit.
 
     >>> budget = Budget(size=1000)
     >>> budget.spend("operations", 100_000)
@@ -63,7 +63,7 @@ class Budget:
             self.limits[what] += more
 
     def spend(self, what: str, amount: int) -> None:
-        """Charge an amount of ``what``, or raise ``BudgetError`` where there is not so much left."""
+        """Charge an amount of ``what``, or raise ``BudgetError`` where less is left."""
         self.left[what] -= amount
         if self.left[what] < 0:
             raise BudgetError(

@@ -1,7 +1,7 @@
-"""Whole tensors become arrays where they are asked to; inside a list they would silently become numbers without a history.
+"""Conversion of tensors to arrays: allowed for a whole tensor, refused in a list, where the gradient would be lost silently.
 
-NumPy asks an element of a list for its array as it asks a whole tensor, so the two look alike at first. But it copies an
-array inside a list and drops it before its call ends, and asks a number inside a list once more, by ``float``.
+NumPy calls ``__array__`` of a tensor and of an element of a list in the same way. But it copies the array of an element and
+drops it before the call ends, and it converts an element without axes a second time, by ``float``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _last = _Last()
 
 
 def converted(tensor: Tensor, array: Any, caller: FrameType, questions: frozenset[str]) -> Any:
-    """Return the array of a tensor for ``caller``, which asks for it by ``__array__``.
+    """Return the array of a tensor for ``caller``, which calls ``__array__``.
 
     Raises ``TinygraphError`` inside a function of NumPy that would compute with the values, unless it is one of
     ``questions`` about them or a test. Warns if an array is copied into another before the caller's call ends.
@@ -63,7 +63,7 @@ def converted(tensor: Tensor, array: Any, caller: FrameType, questions: frozense
 
 
 def refuse_in_list(tensor: Tensor, caller: FrameType) -> None:
-    """Refuse to be a number for a call that has just asked for an array: the tensor is an element of a list."""
+    """Refuse a conversion to a number in a call that has just converted to an array: the tensor is in a list."""
     last = _last
     if last.place == (id(caller), caller.f_lasti) and last.tensor() is tensor and last.array() is not None:
         raise TinygraphError(f"an array of a list that holds {tensor.describe()} would lose the gradient: {_INSTEAD}")

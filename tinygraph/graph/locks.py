@@ -19,7 +19,7 @@ class Renewed:
         self._living.add(self)
 
     def renew(self) -> None:
-        """Make what belongs to this process alone."""
+        """Make what other processes must not share."""
         raise NotImplementedError
 
     @classmethod

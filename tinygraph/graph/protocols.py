@@ -192,7 +192,7 @@ class Protocols:
         """Return the one element as a Python number. Raises ``ShapeError`` where there are more, or none."""
         if self.size != 1:
             raise ShapeError(
-                f"one number or truth value is needed here; found a tensor of shape {self.shape} "
+                f"one number or boolean is needed here; found a tensor of shape {self.shape} "
                 "(sum, mean, max and min make one of many, where chooses element by element)"
             )
         return self.value.item()
@@ -298,7 +298,7 @@ def _of_truths(name: str, sign: str, *operands: Any) -> Tensor:
         if dtype != np.bool_:
             example = f"(x > 0) {sign} (x < 1)" if len(operands) > 1 else f"{sign}(x > 0)"
             power = "; a power is written x ** 2" if sign == "^" else ""
-            raise DTypeError(f"{sign} is for truth values, such as {example}, in parentheses; found {dtype}{power}")
+            raise DTypeError(f"{sign} is for booleans, such as {example}, in parentheses; found {dtype}{power}")
     return OPERATIONS[name](*operands)
 
 

@@ -108,7 +108,7 @@ class _Evaluator:
     def _unaryop(self, node: ast.UnaryOp) -> Any:
         rule = _SIGNS.get(type(node.op))
         if rule is None:
-            self.statement.fail("'not' takes a single truth value; write ~ for a tensor of them, as in ~(x > 0)", node)
+            self.statement.fail("'not' takes a single boolean; write ~ for a tensor of them, as in ~(x > 0)", node)
         return rule(self._operand(node.operand))
 
     def _binop(self, node: ast.BinOp) -> Any:

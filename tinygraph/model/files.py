@@ -57,7 +57,7 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
         return other
     if file.suffix.lower() in _NO_MODELS:
         raise ModelError(
-            f"it is no model file (.toml, .onnx) but holds {_NO_MODELS[file.suffix.lower()]}", file=str(file)
+            f"it is not a model file (.toml, .onnx); it holds {_NO_MODELS[file.suffix.lower()]}", file=str(file)
         )
     try:
         with open_plain(file) as stream:

@@ -183,7 +183,7 @@ _SIGNS = {
 
 
 def _explained(message: str, row: str) -> str:
-    """Return what Python says about a line that is no equation, in words of equations."""
+    """Return what Python says about a line that is not an equation, in terms of equations."""
     if row.endswith("="):
         return "an expression is missing after ="
     if row.startswith("//"):

@@ -11,7 +11,7 @@ from tinygraph.errors import BudgetError, ModelError
 from tinygraph.graph.budget import charge
 from tinygraph.model.places import KEY, KEY_PART, Source
 
-# tomllib takes time that is quadratic in the parts of a key, of which a model file needs four at most.
+# tomllib takes time that is quadratic in the parts of a key; a model file needs at most four.
 _MOST_PARTS = 20
 _LONG_KEY = re.compile(rf"(?:{KEY_PART}[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}")
 _VALUES = {
@@ -62,7 +62,7 @@ def _check_length(text: str, file: str | None) -> None:
 
 
 def _check_numbers(tables: Mapping[str, Any], source: Source) -> None:
-    """Refuse whole numbers of more than 64 bits, which TOML does not have and ``tomllib`` reads all the same."""
+    """Refuse whole numbers of more than 64 bits, which TOML does not allow but ``tomllib`` reads."""
     waiting: list[tuple[tuple[str, ...], Any]] = [((), tables)]
     while waiting:
         path, value = waiting.pop()
@@ -88,7 +88,7 @@ def _explained(message: str, rows: list[str], column: int | None) -> str:
         return "entries of a table { ... } are separated by commas and end with }"
     if message == "Invalid value" and (word := re.match(r"[^\s,\]}#=]+", rest)):
         instead = _VALUES.get(word[0]) or (f'"{word[0]}", with quotes' if word[0].isidentifier() else "")
-        return f"{word[0]!r} is no value" + f"; write {instead}" * bool(instead)
+        return f"{word[0]!r} is not a value" + f"; write {instead}" * bool(instead)
     return "a value is missing" if message == "Invalid value" else message
 
 

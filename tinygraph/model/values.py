@@ -43,7 +43,7 @@ def leaves_for(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple
 
 
 def check_names(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple[str, ...]) -> None:
-    """Raise ``DataError`` or ``UnknownNameError`` unless ``feeds`` has values for ``needed``, and for inputs alone."""
+    """Raise ``DataError`` or ``UnknownNameError`` unless ``feeds`` has values for ``needed`` and for nothing but inputs."""
     if not isinstance(feeds, Mapping):
         example = ", ".join(f'"{name}": ...' for name in declaration.inputs)
         raise DataError(f"values are given by the names of inputs, as in {{{example}}}; found {type(feeds).__name__}")
@@ -124,7 +124,7 @@ def is_one_hot(array: Array) -> bool:
     return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
 
 
-# Of pixels in 0 to 255, some are above this; small whole numbers that are no pixels seldom are.
+# Some pixels in 0 to 255 are above this; other small integers seldom are.
 _HALF_OF_A_PIXEL = 127
 
 
@@ -152,7 +152,7 @@ def warn_unscaled(recording: Recording, name: str, array: Array) -> None:
 
 
 def _is_fixed(x: Tensor) -> bool:
-    """Whether a tensor is made of constants and state alone, such as a running mean."""
+    """Whether a tensor is made only of constants and state, such as a running mean."""
     return all(leaf.kind in ("constant", "state") for leaf in topological([x]) if leaf.op is None)
 
 

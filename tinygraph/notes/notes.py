@@ -139,7 +139,7 @@ def notes(
         isinstance(samples, Mapping) and all(isinstance(s, Mapping) for s in samples.values())
     ):
         raise FeedError(
-            'samples are feeds by the name of a sample, such as {"first": {"x": x}}; one alone goes to feeds'
+            'samples are feeds by the name of a sample, such as {"first": {"x": x}}; a single one goes to feeds'
         )
     if samples:
         feeds = next(iter(samples.values()))

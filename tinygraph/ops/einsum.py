@@ -122,7 +122,7 @@ class Einsum(Op):
     def forward(self, *x: Value) -> Value:
         terms, result = self.labels(*x)
         counts = Counter("".join(terms) + result)
-        # What is summed over in one tensor alone is summed first, and as accurately as any sum.
+        # Axes that only one tensor has are summed first, and as accurately as any sum.
         alone = [tuple(i for i, letter in enumerate(term) if counts[letter] == 1) for term in terms]
         factors = [total(tensor, axes) if axes else widened(tensor) for tensor, axes in zip(x, alone, strict=True)]
         rest = ["".join(letter for letter in term if counts[letter] > 1) for term in terms]

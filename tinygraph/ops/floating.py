@@ -21,7 +21,7 @@ def floating(x: Value) -> Any:
 
 
 def widened(x: Value) -> Any:
-    """Return a float16 array or tensor as float32, in which it is squared and added up, and any other as it is.
+    """Return a float16 array or tensor as float32, in which it is squared and added up, and any other unchanged.
 
     >>> widened(np.float16([300])) ** 2
     array([90000.], dtype=float32)

@@ -39,7 +39,7 @@ def unpacked(path: Path) -> dict[str, Array]:
         raise DataError(f"{path}: cannot be read as an .npz file ({_reason(error)})") from None
     if start == _SINGLE:
         raise DataError(f"{path}: a single array; expected an .npz file with x and y (numpy.savez(path, x=..., y=...))")
-    found = "is no archive of arrays, as numpy.savez(path, x=..., y=...) writes them" if start else "is empty"
+    found = "is not an archive of arrays, as numpy.savez(path, x=..., y=...) writes them" if start else "is empty"
     raise DataError(f"{path}: cannot be read as an .npz file (it {found})")
 
 
@@ -68,7 +68,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
 def _header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = npy.read_magic(stream)
     if version not in _HEADERS:
-        raise ValueError(f"version {version} of the format holds no plain numbers")
+        raise ValueError(f"version {version} of the format is not supported")
     shape, in_columns, dtype = _HEADERS[version](stream)
     if len(shape) > MOST_AXES or any(isinstance(size, bool) or not 0 <= size < 2**63 for size in shape):
         raise ValueError(f"there are no arrays of shape {shape}")

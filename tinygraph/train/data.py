@@ -37,7 +37,7 @@ class Data:
     The first axis of ``x`` and of ``y`` counts the samples. For a model of several inputs ``x`` (or ``y``) is a dict of
     arrays by the inputs' names. The arrays are not checked here; see ``check_data``. ``split`` says in words how the test
     samples were chosen; where they were drawn from all samples, ``drawn`` holds their indices in the source. Raises
-    ``DataError`` for what is no pair.
+    ``DataError`` for anything but pairs.
 
     >>> data = Data("mine", train=(np.zeros((3, 2)), np.array([0, 1, 1])), test=None)
     >>> data.name, data.train[0].shape
@@ -59,7 +59,7 @@ class Data:
     def part(self, which: PartName) -> tuple[Any, Any, Array | None]:
         """Return ``x`` and ``y`` of one part or of all, and the samples' indices in the source, ``None`` for 0, 1, 2...
 
-        The part to test on is that to learn from where there is no other. All samples are in the order of the source.
+        Without a part to test on, that is the part to learn from. All samples are in the order of the source.
 
         >>> x, y, at = divided("ten", np.arange(10), np.array([0, 1] * 5), "", seed=0).part("test")
         >>> x, at
@@ -224,7 +224,7 @@ def drawn_for_test(y: Array, seed: int) -> tuple[Array, bool]:
 
 
 def _classes(y: Array) -> Array | None:
-    """Return the class of each sample, counted from 0, or ``None`` for labels that are no classes."""
+    """Return the class of each sample, counted from 0, or ``None`` for labels that are not classes."""
     rows = y.reshape(len(y), -1) if y.size else y
     if not y.size or y.dtype.kind not in "biuf" or not np.array_equal(rows, np.rint(rows)):
         return None

@@ -34,7 +34,7 @@ def as_model(who: str, model: Any) -> Model:
 
 
 def described(value: Any) -> str:
-    """Return in words what was given in place of something else.
+    """Return a phrase for an argument of the wrong type.
 
     >>> described(3), described(int)
     ('int', 'the class int itself')

@@ -301,7 +301,7 @@ def check_rate(optimizer: Optimizer) -> None:
 
 
 def check_settings(optimizer: Optimizer, parameter: Tensor) -> None:
-    """Raise ``AttributeValueError`` for numbers that the parameter's dtype has not: rates that are infinite there, or zero."""
+    """Raise ``AttributeValueError`` for settings that become infinite or zero in the parameter's dtype."""
     who, dtype = type(optimizer).__name__, parameter.dtype
     settings = {name: value for name, value in getattr(optimizer, "__dict__", {}).items() if isinstance(value, float)}
     for name, value in settings.items():

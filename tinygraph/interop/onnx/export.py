@@ -85,7 +85,7 @@ def _verify(graphs: Sequence[Graph], batches: Sequence[int], graph: Callable[[in
 
 
 def _side_by_side(graphs: Sequence[Graph]) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the nodes of graphs that differ in sizes alone. Raises ``Unknown`` for others."""
+    """Yield the nodes of graphs that differ only in sizes. Raises ``Unknown`` for others."""
     if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
         raise Unknown
     return zip(*(graph.nodes for graph in graphs), strict=True)

@@ -24,7 +24,7 @@ _MANY_NODES = 1000
 _COMPARING = {"Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"}
 _COMPARING |= {"Div", "OneHot", "Range"}
 _MOST_CROSSINGS, _MOST_MEETINGS = 40, 10_000
-# So many numbers of samples are tried for a file that is for one alone.
+# How many numbers of samples are tried for a file that fits only one.
 _MOST_ALONE = 16
 
 
@@ -124,7 +124,7 @@ def _give_up(
         alone = next((m for m in others if _error(record, m) is None), None)
         if alone is None:
             raise OnnxError(errors[2])
-        fail(f"it fits {alone} samples and not any number; {FIXING}")
+        fail(f"it fits {alone} samples only; {FIXING}")
     why = (
         f"what it computes for {wrong} follows another rule" if wrong else "a size in it follows no rule that is known"
     )

@@ -45,7 +45,7 @@ class Axis:
 
     @property
     def key(self) -> str:
-        """What a user calls the axis: by the name of its size, or by its place where that is no name."""
+        """What a user calls the axis: by the name of its size, or else by its place."""
         return self.symbol if re.fullmatch(r"\w+", self.symbol) else self.place
 
 
@@ -100,7 +100,7 @@ def axes_of(file: File, value: Any, given: Mapping[str, int]) -> list[Axis]:
 
 
 def check_sizes(file: File, given: Mapping[str, int]) -> None:
-    """Refuse sizes that no input asks for, and those that are no sizes."""
+    """Refuse sizes that no input needs, and values that are not sizes."""
     axes = [axis for value in inputs_of(file).values() for axis in axes_of(file, value, {})] if given else []
     known = {key for axis in axes if axis.size is None for key in (axis.symbol, axis.place) if key}
     for key, size in given.items():

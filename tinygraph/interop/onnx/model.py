@@ -49,7 +49,7 @@ def model_in(path: str | os.PathLike[str], **options: Any) -> Model:
         try:
             return Model.from_tables(declared.tables, declared.values)
         except ModelError as error:
-            raise OnnxError(f"{path}: as equations it is no model: {error}") from None
+            raise OnnxError(f"{path}: its equations do not make a model: {error}") from None
 
 
 def declared_in(path: str | os.PathLike[str], **options: Any) -> Declared:
@@ -148,7 +148,7 @@ def _tables(
         names = sorted(dtype.name for dtype in real)
         one = "float64" if "float64" in names else "float32"
         file.fail(
-            f"its weights hold {listing(names)}; a model holds float32 or float64 alone: read it with dtype={one!r}, "
+            f"its weights hold {listing(names)}; a model holds only float32 or float64: read it with dtype={one!r}, "
             f"or --dtype {one}"
         )
     dtype = next(iter(real)).name if real else "float32"

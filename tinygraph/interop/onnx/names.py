@@ -86,7 +86,7 @@ class Labels:
         return place.module if place.module and self._counts[place.module] == 1 else f"{place.module}.{place.what}"
 
     def of_weight(self, name: str, reader: Reader, copied: bool = False) -> str:
-        """Return what a weight is called: where its own name says nothing, by the node that reads it.
+        """Return the name of a weight: its own, or after the node that reads it where an exporter invented it.
 
         That of a weight that is ``copied`` is another weight's.
         """

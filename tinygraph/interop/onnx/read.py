@@ -109,7 +109,7 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
             f"it defines operators of its own ({own!r}), which are not read; onnx.inliner.inline_local_functions puts them in"
         )
     if not all(isinstance(text, str) for text in (proto.producer_name, proto.producer_version, *_properties(proto))):
-        fail("damaged: what it says of itself is no text")
+        fail("damaged: its metadata are not text")
     _charge(proto.graph)
     _check_graph(proto.graph, fail)
     return File(proto, name, folder, opset)
@@ -132,7 +132,7 @@ def _check_graph(graph: Any, fail: Any, around: Set[str] = frozenset()) -> None:
         texts += _properties(node)
     texts += [dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim]
     if not all(isinstance(text, str) for text in texts):
-        fail("damaged: a name in it is no text")
+        fail("damaged: a name in it is not text")
     known: set[str] = set(around)
     for kind, names in (("input", _names(graph.input)), ("initializer", _names(graph.initializer))):
         seen: set[str] = set()
@@ -167,7 +167,7 @@ def _check_graph(graph: Any, fail: Any, around: Set[str] = frozenset()) -> None:
 
 
 def _properties(thing: Any) -> Iterator[Any]:
-    """Yield keys and values of what a model or node says of itself; bytes that are no text are left as bytes."""
+    """Yield keys and values of the metadata of a model or node; invalid text is left as bytes."""
     for entry in thing.metadata_props:
         yield from (entry.key, entry.value)
 

@@ -41,7 +41,7 @@ _WEIGHTS: Mapping[str, tuple[int, ...]] = {
 }
 # No weights are nearest before a node that is further away than so many values.
 _FAR = 200
-# Constants of fewer elements that are no weights by their place are means of colours and the like.
+# Smaller constants in places without weights are means of colours and the like.
 _LARGE = 16
 # Numbers that are added to hide places from an attention are as small as this.
 _HIDING = -1e4
@@ -144,7 +144,7 @@ class Roles:
         """Return what the parameter is known by that a node reads at a place: two that differ are two parameters.
 
         ``None`` is the first one. Weights that are really shared, as that of an embedding and a decoder, stay one:
-        only vectors, and arrays of one number all over, are equal without being the same.
+        only vectors, and arrays of one repeated number, are equal without being the same.
         """
         role = (node.op_type, place) if state else None
         uniform = is_uniform(array)
@@ -213,7 +213,7 @@ class Roles:
 
 
 class _Reader(NamedTuple):
-    """Who reads a value where that is no node: the outputs of the graph, or a cast to booleans, as a comparison is."""
+    """A reader of a value that is not a node: the outputs of the graph, or a cast to booleans, which counts as a comparison."""
 
     op_type: str = ""
 
@@ -238,7 +238,7 @@ def is_real(kind: int) -> bool:
 
 
 def is_uniform(array: Array) -> bool:
-    """Whether an array is one number all over.
+    """Whether all elements of an array are equal.
 
     >>> is_uniform(np.ones(3)), is_uniform(np.arange(3))
     (True, False)

@@ -186,7 +186,7 @@ def slice_(
         axis = n.axis(place, x)
         if step == 0:
             n.fail("a step must not be 0")
-        # The end of an axis that follows the batch is its end for some numbers of samples alone.
+        # The end of an axis that follows the batch is its end only for some numbers of samples.
         size = max(x.shape[axis], _FAR) if n.any_batch and axis == 0 and step > 0 else x.shape[axis]
         index[axis] = _span(start, end, step, size)
     while index and index[-1] == slice(None):

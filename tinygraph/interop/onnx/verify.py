@@ -101,7 +101,7 @@ class _Forms:
 
 
 def _constant(node: Tensor, shape: tuple[int, ...] | None = None) -> Any:
-    """Return the form of a constant; one number all over is that number in a shape."""
+    """Return the form of a constant; a repeated number is that number in a shape."""
     value = np.asarray(node.value)
     elements = value.flat[0].tobytes() if is_uniform(value) else value.tobytes()
     return "constant", value.dtype.str, value.shape if shape is None else shape, elements if value.size else b""

@@ -13,7 +13,7 @@ from tinygraph.ops.shape import reshape, transpose
 
 @dataclass
 class Weight:
-    """An array of real numbers that computation on data may meet; it is then a parameter, in the shape first asked for.
+    """An array of real numbers; where data meet it, it becomes a parameter, in the shape that is needed first.
 
     Running statistics are state instead: they follow the batches of ``follows`` in training, by ``statistic`` and ``momentum``.
     ``owners`` are the parameters that an exporter merged into one array, of which this is the first; the others are ``copied``.

@@ -135,7 +135,7 @@ def finite(x: Array) -> Callable[[], bool]:
 
 
 def provided(holds: Callable[[], bool], calls: Sequence[Call], work: Work) -> Sequence[Call]:
-    """Return ``calls`` for inputs of which ``holds`` is true, with the ordinary rule for all others."""
+    """Return ``calls`` for inputs for which ``holds`` is true, and the ordinary rule for all others."""
     (rule,) = ordinary(work)
 
     def call() -> None:

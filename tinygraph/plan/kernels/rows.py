@@ -39,7 +39,7 @@ def _row_matrix(work: Work) -> Sequence[Call]:
 
 # BLAS copies both factors before it multiplies, so a thin matrix is mostly copying. With fewer filters than these, two rows
 # of windows, which share most of their pixels, are taken in one product: more is multiplied, some of it by zero, but less
-# is copied. A pixel that is not finite makes NaN of its product with zero: then each row is computed by itself.
+# is copied. A pixel that is not finite makes NaN of its product with zero: then each row is computed separately.
 _FEW_FILTERS, _FEW_FILTERS_IN_GRADIENT = 8, 16
 
 
