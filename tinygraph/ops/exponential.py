@@ -187,11 +187,8 @@ def normal_cdf(x: Value) -> Value:
     array([9.87000000e-10, 5.00000000e-01, 8.41344746e-01])
     """
     x = floating(x)
-    return np.asarray(np.frompyfunc(_chance_below, 1, 1)(x), x.dtype)
-
-
-def _chance_below(x: float) -> float:
-    return math.erfc(-float(x) / math.sqrt(2)) / 2
+    chance = np.frompyfunc(lambda number: math.erfc(-float(number) / math.sqrt(2)) / 2, 1, 1)
+    return np.asarray(chance(x), x.dtype)
 
 
 @normal_cdf.vjp

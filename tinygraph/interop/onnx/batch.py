@@ -10,7 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Op
+from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.index import Index
 
 Fail = Callable[[str], NoReturn]
@@ -25,7 +27,7 @@ _LARGEST_DIVISOR, _MOST_TIMES = 12, 12
 
 
 class Unknown(Exception):
-    """A size follows no known rule on the recordings at hand."""
+    """A size does not follow any rule that is known."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,13 @@ class Size(int):
 
     def __repr__(self) -> str:
         return self.rule.text(self.batch)
+
+
+def side_by_side(graphs: Sequence[Graph]) -> list[tuple[Tensor, ...]]:
+    """Return the nodes of graphs that differ only in sizes, together. Raises ``Unknown`` for others."""
+    if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
+        raise Unknown
+    return list(zip(*(graph.nodes for graph in graphs), strict=True))
 
 
 @functools.lru_cache(maxsize=4096)

@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.graph.text import lay_out
-from tinygraph.interop.onnx.batch import FIXING, Fail, Rule, Size, Unknown, common, followed
+from tinygraph.interop.onnx.batch import FIXING, Fail, Rule, Size, common, followed, side_by_side
 from tinygraph.interop.onnx.importer import Imported
 from tinygraph.interop.onnx.names import Labels, Names
 from tinygraph.interop.onnx.tensors import Array
@@ -50,8 +50,6 @@ def written(recordings: Sequence[Imported], batches: Sequence[int], proto: Any, 
     ``proto`` is the graph of the file, which says what values are called. Raises ``Unknown`` where a size follows no rule.
     """
     graphs = [Graph(list(recording.outputs.values())) for recording in recordings]
-    if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
-        raise Unknown
     known = set(graphs[0].nodes)
     labels = Labels(proto, [name for x, (name, inner) in recordings[0].names.items() if x in known and not inner])
     writer = _Writer(recordings, batches, labels, fail)
@@ -71,7 +69,7 @@ class _Writer:
     def write(self, graphs: Sequence[Graph]) -> Written:
         first = graphs[0]
         numbers = _numbers(first)
-        everything = list(zip(*(graph.nodes for graph in graphs), strict=True))
+        everything = side_by_side(graphs)
         for nodes in everything:
             # Inputs first: they keep their names, and say what the size of the batch is called.
             if nodes[0].kind == "input":

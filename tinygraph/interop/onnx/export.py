@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tinygraph.errors import OnnxError, nearest
@@ -12,7 +12,7 @@ from tinygraph.graph.apply import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx import export_layers, export_moves
-from tinygraph.interop.onnx.batch import BASES, FEW, MANY, Size, Unknown, common, followed
+from tinygraph.interop.onnx.batch import BASES, FEW, MANY, Size, Unknown, common, followed, side_by_side
 from tinygraph.interop.onnx.exports import EXPORTS
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import NUMBERS, proto_of
@@ -69,7 +69,7 @@ def _verify(graphs: Sequence[Graph], batches: Sequence[int], graph: Callable[[in
     batch = _batch_of(graphs)
     copies: dict[Tensor, Tensor] = {}
     numbers = {}
-    for nodes in _side_by_side(graphs):
+    for nodes in side_by_side(graphs):
         node = copies[nodes[0]] = nodes[0]
         if node.op is not None:
             op = followed([each.op for each in nodes if each.op is not None], batches, batch)
@@ -82,13 +82,6 @@ def _verify(graphs: Sequence[Graph], batches: Sequence[int], graph: Callable[[in
         one = graph(count)
         if not agrees([copies[x] for x in graphs[0].outputs], names, numbers, list(one.outputs), one.inputs, count):
             raise Unknown
-
-
-def _side_by_side(graphs: Sequence[Graph]) -> Iterator[tuple[Tensor, ...]]:
-    """Yield the nodes of graphs that differ only in sizes. Raises ``Unknown`` for others."""
-    if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
-        raise Unknown
-    return zip(*(graph.nodes for graph in graphs), strict=True)
 
 
 def _following(nodes: Sequence[Tensor], batches: Sequence[int], batch: str) -> Size | None:
@@ -144,7 +137,7 @@ def _written(graphs: Sequence[Graph], batches: Sequence[int]) -> tuple[Writer, d
     kept = [x.name for x in first.nodes if x.op is None and x.kind != "constant" and x.name]
     writer = Writer([*kept, *outputs.values()], _batch_of(graphs))
     names: dict[Tensor, str] = {}
-    for nodes in _side_by_side(graphs):
+    for nodes in side_by_side(graphs):
         node = nodes[0]
         if node.op is None:
             names[node] = _leaf(writer, nodes, batches)
