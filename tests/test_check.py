@@ -626,7 +626,7 @@ WRONG_ARGUMENTS: dict[str, Callable[[], Report]] = {
     "check takes a tensor, a graph or a model; found list": lambda: check([1.0]),
     "check takes a tensor, a graph or a model; found 'xor'; load_model('xor') would": lambda: check("xor"),
     "check takes a tensor, a graph or a model; found type": lambda: check(tg.Model),
-    'feeds are values by name, such as {"x": x}; found list': lambda: check(X * 2, [1.0]),
+    'feeds are values by name, such as {"x": ...}; found list': lambda: check(X * 2, [1.0]),
     "check: seed must be at least 0; found -1": lambda: check(X * 2, seed=-1),
     "check: seed must be int; found 'one'": lambda: check(X * 2, seed="one"),
     "check: tolerance must be positive and finite; found 0": lambda: check(X * 2, tolerance=0),

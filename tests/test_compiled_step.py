@@ -141,12 +141,12 @@ def test_a_copy_of_a_model_and_its_step_stay_together():
 
 def test_inputs_by_position_are_refused_with_their_names():
     step = load_model("xor").compile_step("sgd", 4)
-    with pytest.raises(tg.FeedError, match=r"by name, step\(\{'x': \.\.\., 'y': \.\.\.\}\); found ndarray"):
+    with pytest.raises(tg.FeedError, match=r'by name, such as \{"x": \.\.\., "y": \.\.\.\}; found ndarray'):
         step(FEEDS["x"], FEEDS["y"])
     with pytest.raises(tg.FeedError, match="found ndarray"):
         step.profile(FEEDS["x"])
     plain = training_step(load_model("xor"), tg.SGD(0.1), 4)
-    with pytest.raises(tg.FeedError, match=r"step\(\{'x': \.\.\., 'y': \.\.\.\}\); found ndarray"):
+    with pytest.raises(tg.FeedError, match=r'such as \{"x": \.\.\., "y": \.\.\.\}; found ndarray'):
         plain(FEEDS["x"], FEEDS["y"])
 
 

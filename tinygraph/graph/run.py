@@ -82,10 +82,11 @@ def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
     return bound
 
 
-def require_feeds(feeds: Any) -> None:
-    """Raise ``FeedError`` for feeds that are not a mapping."""
+def require_feeds(feeds: Any, names: Iterable[str] = ("x",)) -> None:
+    """Raise ``FeedError`` for feeds that are not a mapping from ``names``."""
     if not isinstance(feeds, Mapping):
-        raise FeedError(f'feeds are values by name, such as {{"x": x}}; found {type(feeds).__name__}')
+        example = ", ".join(f'"{name}": ...' for name in names)
+        raise FeedError(f"feeds are values by name, such as {{{example}}}; found {type(feeds).__name__}")
 
 
 def samples_fed(feeds: Feeds, inputs: Iterable[str]) -> int | None:
@@ -94,7 +95,7 @@ def samples_fed(feeds: Feeds, inputs: Iterable[str]) -> int | None:
     >>> samples_fed({"x": np.zeros((4, 2))}, ["x", "y"])
     4
     """
-    require_feeds(feeds)
+    require_feeds(feeds, inputs)
     for name in inputs:
         shape = _shape(name, feeds[name]) if name in feeds else ()
         if shape and not shape[0]:

@@ -14,7 +14,7 @@ from tinygraph.graph.attributes import whole
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
-from tinygraph.graph.run import bind, run
+from tinygraph.graph.run import bind, require_feeds, run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.predict import samples_in
 from tinygraph.plan.compiled import Compiled
@@ -141,7 +141,7 @@ class RecordedStep:
     ) -> dict[str | Tensor, Array]:
         """Return the values of all inputs: samples, the optimizer's state, and the learning rate of ``optimizer``."""
         inputs = self.graph.inputs
-        _check_by_name(feeds, [name for name in inputs if name in self.recording.tensors])
+        require_feeds(feeds, [name for name in inputs if name in self.recording.tensors])
         bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in inputs}
         for update in self.updates:
             bound.update(zip(update.state, self._state_of(update, state), strict=True))
@@ -309,7 +309,7 @@ class CompiledStep:
         return done[0]
 
     def _known(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
-        _check_by_name(feeds, self.model.inputs)
+        require_feeds(feeds, self.model.inputs)
         for name in feeds:
             if name not in self.model.inputs:
                 raise FeedError(
@@ -333,12 +333,6 @@ class CompiledStep:
         bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state, self.optimizer))
         self._seconds = compiled.profile(bound, whole("repeats", repeats))
         return self
-
-
-def _check_by_name(feeds: Any, names: Iterable[str]) -> None:
-    if not isinstance(feeds, Mapping):
-        by_name = ", ".join(f"{name!r}: ..." for name in names)
-        raise FeedError(f"a step takes the model's inputs by name, step({{{by_name}}}); found {type(feeds).__name__}")
 
 
 def _restored(cls: type[CompiledStep], made_from: tuple[Any, ...], state: OptimizerState) -> CompiledStep:
