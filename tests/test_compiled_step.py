@@ -187,3 +187,10 @@ def test_a_model_with_an_input_called_learning_rate_keeps_it():
     output, loss = step({"learning_rate": X, "y": X[:, :1] * 0})
     assert (output.ravel().tolist(), loss) == ([0, 1, 1, 2], 1.5)
     assert model.parameters["W"].value.ravel().tolist() == [0.625, 0.625]
+
+
+def test_a_misspelled_setting_of_a_step_is_an_error():
+    step = tg.load_model("xor").compile_step("sgd", 4)
+    for name in ("lr", "learningrate", "momentum"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(step, name, 0.5)

@@ -63,6 +63,10 @@ SAYS = {
     "'W' is not defined in block 'b', but outside: pass it as an input of the block": lambda: block("q = p * W"),
     "'x' is not defined in block 'b', but outside": lambda: block("q = p * x"),
     "not an equation: an expression is missing after =": lambda: model("Ω ="),
+    'beyond a to z is written with quotes here: "Ω" = ...': lambda: tg.Model.from_toml(
+        "[parameters]\nΩ = { shape = [1] }"
+    ),
+    "'axis' is given twice": lambda: model("a = softmax(x * W, axis=0, axis=1)"),
     "the key 'name' is defined twice": lambda: tg.Model.from_toml('name = "a"\nname = "b"'),
     "the key 'shape' is defined twice in 'W'": lambda: tg.Model.from_toml("[parameters]\nW = {shape=[1], shape=[2]}"),
     "[inputs] is defined twice": lambda: tg.Model.from_toml("[inputs]\nx = [1]\n[inputs]\n"),

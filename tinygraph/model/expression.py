@@ -187,5 +187,9 @@ class _Evaluator:
         if any(isinstance(arg, ast.Starred) for arg in node.args) or any(word.arg is None for word in node.keywords):
             self.statement.fail("each argument is written out; * and ** are not allowed", node)
         args = [self.value(arg) for arg in node.args]
+        names = [word.arg for word in node.keywords]
+        for place, word in enumerate(node.keywords):
+            if word.arg in names[:place]:
+                self.statement.fail(f"{word.arg!r} is given twice", word)
         kwargs = {str(word.arg): self.value(word.value) for word in node.keywords}
         return self.resolver.call(node.func.id, args, kwargs, self.statement, node)

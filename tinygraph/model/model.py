@@ -242,7 +242,7 @@ class Model:
         >>> list(tg.load_model("xor").graph(4).inputs)
         ['x', 'y']
         """
-        return self.record(batch).graph
+        return self.record(whole("batch", batch)).graph
 
     def trace(self, feeds: Mapping[str, Any], training: bool = False) -> Recording:
         """Return the model recorded on values: every tensor of it has one.

@@ -86,6 +86,9 @@ def _explained(message: str, rows: list[str], column: int | None) -> str:
         if column is not None and not rest.partition("#")[0].strip():
             return "a table { ... } is written in one line"
         return "entries of a table { ... } are separated by commas and end with }"
+    name = rest.partition("=")[0].strip()
+    if message == "Invalid statement" and name.isidentifier() and not name.isascii():
+        return f'a name with letters beyond a to z is written with quotes here: "{name}" = ...'
     if message == "Invalid value" and (word := re.match(r"[^\s,\]}#=]+", rest)):
         instead = _VALUES.get(word[0]) or (f'"{word[0]}", with quotes' if word[0].isidentifier() else "")
         return f"{word[0]!r} is not a value" + f"; write {instead}" * bool(instead)

@@ -217,6 +217,9 @@ class CompiledStep:
     SGD(learning_rate=0.1, momentum=0.0)
     """
 
+    # A misspelled setting, step.lr = 0.1, is an error.
+    __slots__ = ("_batch_size", "_model", "_optimizer", "_own", "_seconds", "_sizes", "_threads", "state")
+
     def __init__(
         self, model: Model, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
     ) -> None:
