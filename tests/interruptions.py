@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -220,10 +221,12 @@ def interrupt(
     # After nohup, or in the background of a shell, signals would be ignored by this process and those that it starts.
     numbers = [getattr(signal, name) for name in KINDS[:3]]
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    stop = threading.Event()
     try:
-        with ThreadPoolExecutor(jobs) as pool:
+        with ThreadPoolExecutor(jobs) as pool, contextlib.ExitStack() as at_the_end:
+            at_the_end.callback(stop.set)
             parts = [
-                pool.submit(_interrupt, count // jobs + (job < count % jobs), f"{seed} {job}", seconds, commands)
+                pool.submit(_interrupt, count // jobs + (job < count % jobs), f"{seed} {job}", seconds, commands, stop)
                 for job in range(jobs)
             ]
             return [outcome for part in parts for outcome in part.result()]
@@ -232,13 +235,13 @@ def interrupt(
             signal.signal(number, handler)
 
 
-def _interrupt(count: int, seed: str, seconds: float, commands: Sequence[str]) -> list[Outcome]:
+def _interrupt(count: int, seed: str, seconds: float, commands: Sequence[str], stop: threading.Event) -> list[Outcome]:
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory() as folder:
         interruptions = Interruptions(Path(folder), seed, commands)
         interruptions.prepare()
         end = time.monotonic() + seconds
-        while len(outcomes) < count and time.monotonic() < end:
+        while len(outcomes) < count and time.monotonic() < end and not stop.is_set():
             outcome = interruptions.one()
             for fault in outcome.faults:
                 print(f"{outcome.command}, {outcome.kind} after {outcome.moment:.3f} s: {fault}", flush=True)
