@@ -370,17 +370,16 @@ class Model:
 
     def __str__(self) -> str:
         counts = (2, 3, 61) if self.batch is None else (self.batch, self.batch + 1)
-        recordings = {count: self.record(self.batch or count, training=True) for count in counts}
+        recordings = [self.record(self.batch or count, training=True) for count in counts]
         rows = [
             [name, "input", f"{i.dtype} {batch_shape_text(self.declaration, name)}", ""]
             for name, i in self.inputs.items()
         ]
         rows += [[name, "parameter", f"{p.dtype} {p.shape}", f"{p.size:,}"] for name, p in self.parameters.items()]
         rows += [[name, "state", f"{s.dtype} {s.shape}", ""] for name, s in self.state.items()]
-        for same in zip(*(recording.equations for recording in recordings.values()), strict=True):
-            written = same[0].text.partition(" = ")[2]
-            shape = shape_in_batches({n: one.node.shape for n, one in zip(counts, same, strict=True)})
-            rows.append([same[0].name, f"= {written}", f"{same[0].node.dtype} {shape}", ""])
+        for first, *others in zip(*(recording.equations for recording in recordings), strict=True):
+            shape = shape_in_batches({n: e.node.shape for n, e in zip(counts, [first, *others], strict=True)})
+            rows.append([first.name, f"= {first.text.partition(' = ')[2]}", f"{first.node.dtype} {shape}", ""])
         total = sum(p.size for p in self.parameters.values())
         return aligned([*rows, ["", "", "parameters", f"{total:,}"]])
 
