@@ -41,6 +41,7 @@ from tinygraph.graph.function import OpFunction, composite, op, register
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import constant, input, parameter, state, tensor
 from tinygraph.graph.op import Edge, Op, Sample
+from tinygraph.graph.protocols import attribute_hint as _attribute_hint
 from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
@@ -150,6 +151,4 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> object:
     """Raise the ``AttributeError`` that says what a name of another framework is called here."""
-    from tinygraph.graph.protocols import attribute_hint
-
-    raise AttributeError(f"tinygraph has no {name!r}{attribute_hint(name)}", name=name)
+    raise AttributeError(f"tinygraph has no {name!r}{_attribute_hint(name)}", name=name)

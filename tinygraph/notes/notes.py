@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.errors import FeedError, RenderError, TinygraphError, listing, nearest
+from tinygraph.errors import DataError, FeedError, RenderError, TinygraphError, listing, nearest
 from tinygraph.files import as_path, write_whole
 
 if TYPE_CHECKING:
@@ -168,7 +168,6 @@ def samples_of(model: Model, data: str | None = None, first: int = 0, count: int
     >>> list(samples_of(tg.load_model("xor"), first=3))
     ['sample 3']
     """
-    from tinygraph.errors import DataError
     from tinygraph.train import data as sources
 
     source = data or sources.data_of(model)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import DataError, DTypeError, ShapeError, TinygraphError, listing, nearest
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
+from tinygraph.model.declaration import Input
+from tinygraph.model.model import Model
 from tinygraph.model.values import shape_hint, warn_unscaled
 from tinygraph.train.labels import check_labels
-
-if TYPE_CHECKING:
-    from tinygraph.model import Model
-    from tinygraph.model.declaration import Input
 
 
 def as_model(who: str, model: Any) -> Model:
@@ -24,8 +22,6 @@ def as_model(who: str, model: Any) -> Model:
     Traceback (most recent call last):
     tinygraph.errors.TinygraphError: fit takes a model, such as load_model('xor'); found 'xor'
     """
-    from tinygraph.model import Model
-
     if isinstance(model, Model):
         return model
     found = repr(model) if isinstance(model, str) else described(model)
