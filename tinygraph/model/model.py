@@ -202,9 +202,8 @@ class Model:
     def record(self, batch: int | None = None, training: bool = False) -> Recording:
         """Return the model recorded with shapes for ``batch`` samples, for prediction or for training; once for each size.
 
-        ``None`` is a number of samples that the model takes, for questions that do not depend on it.
-
-        What differs between the two is told so by the recording: batch normalization, dropout, the state.
+        Batch normalization, dropout and state differ between the two. ``None`` stands for any number of samples that the model
+        accepts.
 
         >>> import tinygraph as tg
         >>> list(tg.load_model("notes_cnn_norm").record(2, training=True).moves)
