@@ -176,7 +176,7 @@ def _flush(descriptor: int) -> None:
 
 
 def _abandoned(entry: os.DirEntry[str]) -> bool:
-    """Whether nobody writes this file any more: its writer holds a lock on it for as long as it lives."""
+    """Whether the writer of this file no longer runs; while it does, it holds a lock on the file."""
     found = entry.stat(follow_symlinks=False)
     if not stat.S_ISREG(found.st_mode):
         return False

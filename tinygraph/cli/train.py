@@ -188,7 +188,7 @@ def finish(model: Model, data: Data, history: History, folder: Path, lost: list[
 
 
 def verdict(model: Model, data: Data) -> str:
-    """Return the result on the test samples, with what always answering the most frequent class would give."""
+    """Return the result on the test samples, next to the accuracy of always answering the most frequent class."""
     from tinygraph.train import evaluate, majority_class_baseline
 
     metrics = evaluate(model, data)

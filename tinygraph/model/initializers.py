@@ -20,7 +20,7 @@ _PIECE = 1 << 20
 
 @dataclass(frozen=True)
 class Initializer:
-    """How initial values are drawn, so many at a time, and the names of the options that it takes."""
+    """How a given number of initial values is drawn, and the names of the options that it takes."""
 
     draw: Draw
     options: tuple[str, ...] = ()

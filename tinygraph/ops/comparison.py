@@ -111,7 +111,7 @@ clip = Clip.function
 
 
 def _clip_as_numpy(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    """Call ``clip`` by the names that NumPy has for its limits."""
+    """Call ``clip`` with NumPy's names for its limits."""
     return clip(x, min if a_min is None else a_min, max if a_max is None else a_max)
 
 

@@ -16,7 +16,7 @@ from tinygraph.graph.op import Shape
 from tinygraph.ops.axes import Axis
 from tinygraph.ops.floating import wide, widened
 
-# As many rows are added one after the other.
+# How many rows are added one after the other.
 _BLOCK = 16
 # Rows are joined to rows of about this many elements, for NumPy takes its time for each row.
 _LONG = 1024

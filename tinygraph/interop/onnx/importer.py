@@ -34,7 +34,7 @@ _OF_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"}) | TRU
 
 @dataclass
 class Imported:
-    """What came of a graph: its outputs by name, its weights, and the name of every tensor that the file names.
+    """What was read from a graph: its outputs by name, its weights, and the name of every tensor that the file names.
 
     What is computed inside a node has the name of the node's result, and one of its own there.
     """

@@ -106,7 +106,7 @@ class Reader(NamedTuple):
 
 
 def is_invented(name: str) -> bool:
-    """Whether a name is one that PyTorch's exporters invent for want of one.
+    """Whether a name is one that PyTorch's exporters invent where there is none.
 
     >>> is_invented("onnx::MatMul_12"), is_invented("val_7"), is_invented("fc.weight")
     (True, True, False)

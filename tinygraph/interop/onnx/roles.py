@@ -250,7 +250,7 @@ def is_uniform(array: Array) -> bool:
 
 
 def _is_pattern(array: Array) -> bool:
-    """Whether an array of several axes holds zeros and ones, as what keeps some places and not others does."""
+    """Whether an array of several axes holds zeros and ones, as a mask of places does."""
     if array.ndim < 2 or is_uniform(array) or array.flat[0] not in (0, 1) or array.flat[-1] not in (0, 1):
         return False
     return bool(((array == 0) | (array == 1)).all())

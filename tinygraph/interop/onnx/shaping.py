@@ -122,7 +122,7 @@ def transpose(n: Node, x: Value) -> Value:
 
 
 def concat(n: Node, *x: Value) -> Value:
-    """Concat, without parts that hold nothing."""
+    """Concat, without empty parts."""
     axis = n.axis(n.need("axis") if n.opset >= 4 else n.get("axis", 1), x[0])
     parts = [part for part in x if not is_constant(part) or part.ndim <= axis or part.shape[axis]] or [x[0]]
     return parts[0] if len(parts) == 1 else ix.concatenate(parts, axis=axis)

@@ -47,7 +47,7 @@ def _sum(work: Work) -> Sequence[Call]:
 
 # Fewer elements are summed as quickly by NumPy's own reduction.
 _MANY = 2048
-# As many elements are summed by one product with ones: the error of BLAS grows with their number.
+# How many elements one product with ones sums: the error of BLAS grows with their number.
 _LONG = 1024
 
 
