@@ -221,19 +221,19 @@ def printable(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
-def shortened(text: str, longest: int = _LONGEST_MESSAGE) -> str:
-    """Return text in at most about ``longest`` printable characters; very long words, then the text, lose their middle.
+def shortened(text: str) -> str:
+    """Return text in at most about 480 printable characters; very long words, then the text, lose their middle.
 
     >>> shortened("'" + "a" * 1000 + "' is not a name")
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa … aaaaaaaaaaaaaaaaaaa' is not a name"
     """
-    if len(text) <= longest:
+    if len(text) <= _LONGEST_MESSAGE:
         text = printable(text)
-    if len(text) <= longest:
+    if len(text) <= _LONGEST_MESSAGE:
         return text
     # Escapes make a text longer, so it is cut before and after.
-    text = printable(_without_middle(_short_words(text), 16 * longest))
-    return _without_middle(_short_words(text), longest)
+    text = printable(_without_middle(_short_words(text), 16 * _LONGEST_MESSAGE))
+    return _without_middle(_short_words(text), _LONGEST_MESSAGE)
 
 
 def _in_one_line(text: str) -> str:
