@@ -121,20 +121,15 @@ class RecordedStep:
         if not all(map(all_finite, results[1:])):
             node, sentence = first_not_finite(self.graph, self.recording, bound)
             raise NotFiniteError(sentence, moving=node not in self._before_moving())
-        return self._moved(results, state)
+        return self._move(results, state)
 
     def finish_compiled(
         self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
     ) -> tuple[Array, float]:
         """Do the same with what a compiled program has computed; where that is not finite, plain evaluation decides."""
         if all(map(all_finite, results)):
-            return self._moved(results, state)
+            return self._move(results, state)
         return self.finish(run(self.graph, bound), bound, state)
-
-    def _moved(self, results: Sequence[Array], state: OptimizerState) -> tuple[Array, float]:
-        output, loss, *moved = results
-        self._move(moved, state)
-        return np.array(output), float(loss)
 
     def bound(
         self, feeds: Mapping[str, Array], state: OptimizerState, optimizer: Optimizer | None = None
@@ -181,7 +176,8 @@ class RecordedStep:
         needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
         return set(topological([*self.graph.outputs[:2], *needed, *self.recording.moves.values()]))
 
-    def _move(self, moved: Sequence[Array], state: OptimizerState) -> None:
+    def _move(self, results: Sequence[Array], state: OptimizerState) -> tuple[Array, float]:
+        output, loss, *moved = results
         arrays = iter(moved)
         changed: list[tuple[Tensor, Array]] = []
         new_state: OptimizerState = {}
@@ -191,6 +187,7 @@ class RecordedStep:
         changed += zip(self.model_state, arrays, strict=True)
         state.update(new_state)
         assign_all(changed)
+        return np.array(output), float(loss)
 
 
 # A step keeps programs for this many sizes of batch.
