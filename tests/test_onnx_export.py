@@ -232,3 +232,31 @@ def test_state_stays_state(tmp_path):
     again = tg.from_onnx(tmp_path / "m.onnx")
     assert (list(again.parameters), len(again.state)) == (["w"], 1)
     np.testing.assert_array_equal(again.predict(np.ones((2, 3))), model.predict(np.ones((2, 3))))
+
+
+@pytest.mark.parametrize(
+    "picked", ["x[::-1]", "x[::-2]", "x[:5:-1]", "x[:-5:-1]", "x[5::-1]", "x[::-1, ::-1]", "x[1:-1]"]
+)
+def test_slices_of_samples_for_other_numbers_of_samples(picked, tmp_path):
+    model = tg.Model({"x": [4]}, {}, f"y = {picked} * 2", "y")
+    model.to_onnx(tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    for count in (1, 7, 59, 61, 300):
+        x = np.random.default_rng(count).normal(size=(count, 4)).astype(np.float32)
+        np.testing.assert_array_equal(session.run(None, {"x": x})[0], model.predict(x, batch_size=count))
+
+
+def test_a_model_that_does_not_take_single_samples(tmp_path):
+    model = tg.Model({"x": [4]}, {}, "y = top_k(x, 2, axis=0)", "y")
+    model.to_onnx(tmp_path / "m.onnx")
+    x = np.random.default_rng(0).normal(size=(7, 4)).astype(np.float32)
+    np.testing.assert_array_equal(computed(onnx.load(tmp_path / "m.onnx"), {"x": x})[0], model.predict(x))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_not_written(value, tmp_path):
+    model = tg.load_model("xor")
+    model.parameters["B1"].value = np.full(4, value)
+    with pytest.raises(OnnxError, match="'B1' holds NaN or infinity"):
+        model.to_onnx(tmp_path / "m.onnx")
+    assert not list(tmp_path.iterdir())

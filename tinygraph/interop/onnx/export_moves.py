@@ -122,7 +122,7 @@ def _getitem(s: Step) -> str:
 
 
 def _picked(s: Step, parts: list[Any]) -> str:
-    w, x, sizes = s.writer, s.x, s.inputs[0].shape
+    w, x = s.writer, s.x
     spans: list[tuple[int, int, int, int]] = []
     gone: list[int] = []
     come: list[int] = []
@@ -140,7 +140,7 @@ def _picked(s: Step, parts: list[Any]) -> str:
             spans.append((part, part + 1 if part != -1 else _FAR, axis, 1))
             gone.append(axis)
         else:
-            spans += _span(part, axis, sizes[axis])
+            spans += _span(part, axis)
             place += 1
         axis += 1
     if spans:
@@ -151,12 +151,12 @@ def _picked(s: Step, parts: list[Any]) -> str:
     return w.node("Unsqueeze", x, w.whole(come)) if come else x if x != s.x else w.node("Identity", x)
 
 
-def _span(part: Slice, axis: int, size: int) -> list[tuple[int, int, int, int]]:
+def _span(part: Slice, axis: int) -> list[tuple[int, int, int, int]]:
     """Return start, end, axis and step of a slice that leaves something out."""
     step = part.step or 1
     if (part.start, part.stop, step) == (None, None, 1):
         return []
-    start = part.start if part.start is not None else (0 if step > 0 else size - 1)
+    start = part.start if part.start is not None else (0 if step > 0 else -1)
     return [(start, part.stop if part.stop is not None else (_FAR if step > 0 else -_FAR), axis, step)]
 
 
