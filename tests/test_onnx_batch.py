@@ -166,6 +166,8 @@ REFUSED = {
     # For one sample the 0 keeps the size of the axis.
     "rows of pairs, or all": [*HALF, node("Concat", "half -1", "to", axis=0), node("Reshape", "x to", "y")],
     "one part in a hundred": [SIZE, node("Div", "m 100", "part"), node("Slice", "x part far 0", "y")],
+    # Of one sample ONNX takes that one, and Python none.
+    "backwards from the last but one": [node("Slice", "x -2 -far 0 -1", "y")],
     "one part in more than are tried": [SIZE, node("Div", "m 9000", "part"), node("Slice", "x part far 0", "y")],
     "every 9000th sample": [
         SIZE,
@@ -175,7 +177,7 @@ REFUSED = {
         node("Gather", "x places", "y"),
     ],
 }
-LARGE = [whole("900", 900), whole("100", 100), whole("9000", 9000)]
+LARGE = [whole("-2", -2), whole("-far", -(2**62)), whole("900", 900), whole("100", 100), whole("9000", 9000)]
 
 
 @pytest.mark.parametrize("nodes", REFUSED.values(), ids=REFUSED)

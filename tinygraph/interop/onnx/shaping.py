@@ -200,6 +200,8 @@ def _span(start: int, end: int, step: int, size: int) -> slice:
         return slice(
             None if start == 0 or start <= -size else start, None if end >= size else end, None if step == 1 else step
         )
+    # ONNX moves a start before the first element onto it, where Python finds nothing.
+    start = 0 if size and start < -size else start
     return slice(None if start >= size - 1 else start, None if end < -size else end, step)
 
 
