@@ -319,3 +319,14 @@ def test_a_list_is_multiplied_from_the_left():
     x = tg.tensor([[1.0], [2.0]])
     assert_array_equal(([[3.0, 4.0]] @ x).value, [[11.0]])
     assert_array_equal((+x).value, x.value)
+
+
+@pytest.mark.parametrize("text", ["where(x > 0, 1.0, 0.0)", "where(x > 0, 1.0, 0)", "where(x[:, :1] > 0, 0.5, -0.5)"])
+def test_a_choice_between_numbers_has_the_dtype_of_the_model(text):
+    for dtype in ("float32", "float64"):
+        model = tg.Model({"x": [2]}, {"W": {"shape": [2], "init": "ones"}}, f"h = {text}\no = h * W", "o", dtype=dtype)
+        recording = model.record(3)
+        assert {str(node.dtype) for node in recording.graph.nodes if node.dtype.kind == "f"} == {dtype}
+        np.testing.assert_array_equal(
+            model.predict([[1.0, -1.0]]), tg.run(recording.output, {"x": [[1.0, -1.0]] * 3})[0][:1]
+        )

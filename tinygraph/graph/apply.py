@@ -119,7 +119,11 @@ def _in_real(op: Op, result: Tensor, inputs: Sequence[Any], dtype: np.dtype[Any]
     integers = {i for i, found in enumerate(given) if found is not None and found.kind in "biu"} - set(op.conditions)
     cast = OPERATIONS["cast"]
     try:
-        promoted = _record(op, [cast(x, dtype.name) if i in integers else x for i, x in enumerate(inputs)])
+        if integers:
+            promoted = _record(op, [cast(x, dtype.name) if i in integers else x for i, x in enumerate(inputs)])
+        else:
+            # Numbers alone decide, as in where(x > 0, 1.0, 0.0).
+            promoted = _record(op, [_weak(op, x, [dtype]) if type(x) is float else x for x in inputs])
     except TinygraphError:
         # Integers that are indices stay.
         return result
