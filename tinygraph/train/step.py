@@ -138,20 +138,22 @@ class RecordedStep:
         inputs = self.graph.inputs
         require_feeds(feeds, [name for name in inputs if name in self.recording.tensors])
         bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in inputs}
+        if not isinstance(state, dict):
+            raise self._foreign_state(self.updates[0])
         for update in self.updates:
-            bound.update(zip(update.state, self._state_of(update, state), strict=True))
+            found = state.get(update.name)
+            if type(found) is not tuple or len(found) != len(update.state):
+                raise self._foreign_state(update)
+            bound.update(zip(update.state, found, strict=True))
         if self.rate is not None:
             bound[self.rate] = np.array(rate_of(optimizer or self.optimizer), self.rate.dtype)
         return bound
 
-    def _state_of(self, update: Update, state: OptimizerState) -> tuple[Array, ...]:
-        found = state.get(update.name) if isinstance(state, Mapping) else None
-        if not isinstance(found, tuple) or len(found) != len(update.state):
-            raise TrainingError(
-                f"the state is not one of {self.optimizer}: for the parameter {update.name!r} it holds "
-                f"{len(update.state)} arrays; make it with initial_state(model, optimizer)"
-            )
-        return found
+    def _foreign_state(self, update: Update) -> TrainingError:
+        return TrainingError(
+            f"the state is not one of {self.optimizer}: for the parameter {update.name!r} it holds "
+            f"{len(update.state)} arrays; make it with initial_state(model, optimizer)"
+        )
 
     def fitting(self, bound: Mapping[str | Tensor, Array]) -> dict[Tensor, Array] | None:
         """Return what is bound by leaf, if every array fits as it is; else ``bind`` has to cast, or to complain.
