@@ -547,7 +547,7 @@ def test_missing_weights_are_an_error(fails):
     ("arrays", "expected"),
     [
         ({"x": np.array([[np.inf, 0.0]])}, "x is not finite in 1 of 2 elements"),
-        ({"x": np.array([[1e300, 0.0]])}, "x is not finite as float32 in 1 of 2 elements"),
+        ({"x": np.array([[1e300, 0.0]])}, "holds float32, which ends at"),
         ({"x": np.zeros((2, 5))}, "(2, 5)"),
         ({"z": np.zeros((2, 2))}, "an array called 'x' is missing"),
         ({"x": np.array([[np.nan, 0.0]]), "y": np.zeros((1, 1))}, "x is not finite"),

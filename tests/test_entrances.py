@@ -153,3 +153,27 @@ def test_a_tensor_of_integers_is_not_wrapped():
         model("int8").trace({"x": X, "k": tg.tensor(np.full((4, 3), 300))})
     with pytest.raises(tg.DTypeError, match="input 'k' takes int8"):
         model("int8").trace({"x": X, "k": tg.tensor(np.ones((4, 3)))})
+
+
+@pytest.mark.parametrize("number", [1e300, -1e39])
+def test_a_number_beyond_the_range_of_a_dtype_is_refused(number):
+    x = tg.input("x", (2,))
+    with pytest.raises(tg.FeedError, match="input 'x' \\(2,\\) holds float32, which ends at 3.40"):
+        tg.run([x * 1], {"x": [number, 1.0]})
+    with pytest.raises(tg.DTypeError, match="which ends at 65504.0; found 70000"):
+        tg.tensor([70000], dtype="float16")
+    assert tg.run([x * 1], {"x": [np.inf, 1.0]})[0][0] == np.inf
+
+
+def test_one_hot_rows_have_the_dtype_of_the_model():
+    text = """
+name = "rows"
+[inputs]
+y = { shape = [], dtype = "uint8" }
+[model]
+equations = "o = one_hot(y, 3)\\np = one_hot(y, 3, dtype='float64')\\nq = sum(o * p)"
+output = "q"
+loss = false
+"""
+    tensors = tg.Model.from_toml(text).record(2).tensors
+    assert [str(tensors[name].dtype) for name in "op"] == ["float32", "float64"]

@@ -89,7 +89,8 @@ def numeric_dtype(dtype: Any, what: str) -> np.dtype[Any]:
 def cast_array(array: Array, dtype: np.dtype[Any], what: str) -> Array:
     """Return ``array`` in ``dtype``: for real numbers rounded as needed, for integers and booleans only if nothing is lost.
 
-    So whole numbers are accepted for integers whatever their dtype, and 0 and 1 for booleans. Raises ``DTypeError``.
+    So whole numbers are accepted for integers whatever their dtype, and 0 and 1 for booleans. Raises ``DTypeError``, also for
+    a number that is too large for ``dtype``.
 
     >>> cast_array(np.array([2.0, 3.0]), np.dtype("int64"), "y")
     array([2, 3])
@@ -105,6 +106,9 @@ def cast_array(array: Array, dtype: np.dtype[Any], what: str) -> Array:
         cast = array.astype(dtype)
     if dtype.kind in "biu":
         _refuse_lost(array, cast, what)
+    elif dtype.kind == "f" and not all_finite(cast) and (over := np.isinf(cast) & np.isfinite(array)).any():
+        largest = np.finfo(dtype).max
+        raise DTypeError(f"{what} holds {dtype}, which ends at {largest}; found {array[over].flat[0]} ({array.dtype})")
     return cast
 
 

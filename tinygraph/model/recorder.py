@@ -74,14 +74,24 @@ class Recorder:
         tensors = {name: value for name, value in scope.values.items() if isinstance(value, Tensor)}
         return Recording(graph, output, loss, with_nodes(self.done), tensors, self.training, self.moves)
 
-    def told(self, function: OpFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def settings(self, function: OpFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         """Return the attributes that a call takes from the recording, where it does not write them itself.
 
-        They are ``training``, and ``stream``, which is another for each call that leaves something to chance.
+        They are ``training``; ``stream``, which is another for each call with random numbers; and a ``dtype`` that has a
+        default, as that of ``one_hot``, which is the model's.
         """
         given = {*kwargs, *function.attribute_names[: max(0, len(args) - len(function.op.parameters))]}
-        asked = [name for name in function.attribute_names if name in ("training", "stream") and name not in given]
-        return {name: self.training if name == "training" else next(self.streams) for name in asked}
+        found: dict[str, Any] = {}
+        for field in dataclasses.fields(function.op) if function.attribute_names else ():  # type: ignore[arg-type]
+            if field.name in given or field.default is dataclasses.MISSING:
+                continue
+            if field.name == "training":
+                found["training"] = self.training
+            elif field.name == "stream":
+                found["stream"] = next(self.streams)
+            elif field.name == "dtype":
+                found["dtype"] = self.parameters.dtype.name
+        return found
 
     def _unfinished(self, error: ModelError) -> Unfinished:
         declaration, done = self.program.declaration, with_nodes(self.done)

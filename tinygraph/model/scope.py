@@ -85,7 +85,7 @@ class Scope:
                 f"{name} reduces one tensor; for two write {name}imum(...), for an axis {name}(x, axis=...)", node
             )
         _check_operands(OPERATIONS[name].op, args, kwargs, statement, node)
-        result = OPERATIONS[name](*args, **kwargs, **self.recorder.told(OPERATIONS[name], args, kwargs))
+        result = OPERATIONS[name](*args, **kwargs, **self.recorder.settings(OPERATIONS[name], args, kwargs))
         # Numbers alone give a number again, which takes the dtype of the tensors that it meets.
         return result if isinstance(result, Tensor) else result.item()
 
