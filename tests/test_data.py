@@ -406,7 +406,11 @@ XOR_MISTAKES = {
     "NaN": (NAN, Y, "x is not finite in 1 of 8 elements, the first, nan, at index (2, 1)"),
     "infinite": (INFINITE, Y, "the first, -inf, at index (1, 0)"),
     "NaN label": (X, np.full((4, 1), np.nan), "y is not finite in 4 of 4 elements"),
-    "beyond float32": (np.full((4, 2), 1e300), Y, "holds float32, which ends at 3.4028234663852886e+38; found 1e+300 (float64)"),
+    "beyond float32": (
+        np.full((4, 2), 1e300),
+        Y,
+        "holds float32, which ends at 3.4028234663852886e+38; found 1e+300 (float64)",
+    ),
     "lengths": (X, np.zeros((3, 1)), "the same number of samples; x has 4, y has 3"),
     "label above 1": (X, Y + 1.5, "labels 'y' must lie between 0 and 1, for bce; found 1.5"),
     "label below 0": (X, Y - 1, "labels 'y' must lie between 0 and 1, for bce; found -1"),

@@ -117,7 +117,5 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
         return x, y, numbers, f"data {data.name}: the {sample_count(x)} samples {which}{split}"
     given = dict(zip(model.features, (arrays[name] for name in features), strict=True))
     for (name, array), own in zip(given.items(), features, strict=True):
-        fitted = model.fitted(name, array)
-        # In the model's dtype a very large number may be infinite.
-        check_finite(f"{source}: {own}", fitted, f" as {fitted.dtype}")
+        check_finite(f"{source}: {own}", model.fitted(name, array))
     return given, None, None, f"data {Path(source).stem}: all {samples_in(model, given) or 1} samples"

@@ -95,7 +95,6 @@ def _fitted(what: str, value: Any, name: str, model: Model) -> Array:
         cast = cast_array(array, expected.dtype, f"{what}: the model's input {name!r}")
     except DTypeError as error:
         raise DataError(str(error)) from None
-    check_finite(what, cast, f" as {cast.dtype}")
     if name not in model.labels:
         warn_unscaled(model.record(), name, array)
     return cast
@@ -109,7 +108,7 @@ def _shape_message(what: str, array: Array, name: str, expected: Input, label: b
     return f"{message} ({hint})" if hint else message
 
 
-def check_finite(what: str, array: Array, where: str = "") -> None:
+def check_finite(what: str, array: Array) -> None:
     """Raise ``DataError``, with the first place, if an array holds NaN or infinity.
 
     >>> check_finite("x", np.array([[1.0], [np.nan]]))
@@ -121,7 +120,7 @@ def check_finite(what: str, array: Array, where: str = "") -> None:
         index = tuple(int(i) for i in np.argwhere(~finite)[0])
         bad = int(finite.size - finite.sum())
         place = f"the first, {array[index]}, at index {index} of shape {array.shape}"
-        raise DataError(f"{what} is not finite{where} in {bad} of {finite.size} elements, {place}")
+        raise DataError(f"{what} is not finite in {bad} of {finite.size} elements, {place}")
 
 
 def _check_counts(given: Mapping[str, tuple[str, Any]], arrays: Mapping[str, Array]) -> None:
