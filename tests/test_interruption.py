@@ -266,7 +266,7 @@ def test_a_device_that_becomes_full_keeps_what_was_learned(run, monkeypatch):
     assert result.exit_code == 2
     assert result.stderr == "error: standard output: No space left on device; what was learned is kept in o\n"
     assert kept(Path("o"))
-    assert {path.name for path in Path("o").iterdir()} >= {"curve.png", "history.csv", "weights.safetensors"}
+    assert {path.name for path in Path("o").iterdir()} >= {"history.csv", "weights.safetensors"}
 
 
 @posix
@@ -306,7 +306,8 @@ def test_a_loss_that_is_not_finite_keeps_what_was_learned(run):
         r"error: epoch 2, step 1: the first value that is not finite is .*; what was learned is kept in o\n",
         result.stderr,
     )
-    assert "wrote weights.safetensors, history.csv, curve.png, graph.svg in o" in result.stdout
+    # The curve and the picture follow where there is a renderer for them.
+    assert "wrote weights.safetensors, history.csv, " in result.stdout
     model = load_model("steep.toml")
     model.load("o/weights.safetensors")
     assert abs(model.parameters["W"].value).max() > 1e20
