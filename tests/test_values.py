@@ -46,6 +46,22 @@ def test_tails_keep_their_digits(name, dtype):
         np.testing.assert_allclose(found, expected, tolerance, 2 * float(np.finfo(dtype).smallest_subnormal))
 
 
+@pytest.mark.parametrize(
+    ("operation", "number", "right"),
+    [
+        (tg.gelu, -5.5, -1.0444e-7),
+        (tg.silu, -17.25, -5.558e-7),
+        (tg.mish, -17.25, -5.558e-7),
+        (tg.hard_swish, -2.998, -9.76e-4),
+    ],
+)
+def test_float16_keeps_what_it_can_hold_in_tails(operation, number, right):
+    x = tg.input("x", (1,), "float16")
+    for found in (operation(np.float16([number])), *tg.compile(operation(x))({"x": np.float16([number])})):
+        assert found.dtype == np.float16
+        assert abs(found[0] - right) <= 2**-24
+
+
 def test_gelu_in_the_tail():
     np.testing.assert_allclose(tg.gelu(np.array([-5.5, -6.0])), [-1.0444259e-07, -5.9195259e-09], rtol=1e-6)
     np.testing.assert_allclose(tg.gelu(np.float32([-5.5, -6.0])), [-1.0444259e-07, -5.9195259e-09], rtol=2e-7)

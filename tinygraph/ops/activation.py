@@ -17,7 +17,7 @@ from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.comparison import clip, gate, where
 from tinygraph.ops.elementwise import abs
 from tinygraph.ops.exponential import exp, normal_cdf, normal_pdf
-from tinygraph.ops.floating import floating, wide
+from tinygraph.ops.floating import floating, narrowed, wide
 from tinygraph.ops.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
 from tinygraph.ops.sums import total
@@ -195,7 +195,8 @@ def silu(x: Value) -> Value:
     >>> tg.silu(np.array([-1e4, 0.0, 1.0])).round(4)
     array([-0.    ,  0.    ,  0.7311])
     """
-    return x * sigmoid(x)
+    number = wide(x)
+    return narrowed(number * sigmoid(number), floating(x))
 
 
 @silu.vjp
@@ -214,7 +215,8 @@ def mish(x: Value) -> Value:
     >>> tg.mish(np.array([-1e4, 0.0, 1.0])).round(4)
     array([-0.    ,  0.    ,  0.8651])
     """
-    return x * np.tanh(softplus(x))
+    number = wide(x)
+    return narrowed(number * np.tanh(softplus(number)), floating(x))
 
 
 @mish.vjp
@@ -248,8 +250,8 @@ class Gelu(Op):
     samples = staticmethod(each(normal, ((3, 4), {}), ((3, 4), {"approximate": "tanh"})))
 
     def forward(self, x: Value) -> Value:
-        x = floating(x)
-        return x * self._chance(x)
+        number = wide(x)
+        return narrowed(number * self._chance(number), floating(x))
 
     def vjp(self, dy: Value, y: Value, x: Value) -> Value:
         if self.approximate == "none":

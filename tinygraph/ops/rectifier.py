@@ -13,7 +13,7 @@ from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
 from tinygraph.ops.comparison import Clip, gate, minimum, where
 from tinygraph.ops.exponential import exp
-from tinygraph.ops.floating import floating
+from tinygraph.ops.floating import floating, narrowed, wide
 from tinygraph.ops.samples import Array, each, off_zero, unary
 
 FAMILY = "activation"
@@ -270,8 +270,8 @@ def hard_swish(x: Value) -> Value:
     >>> tg.hard_swish(np.array([-4.0, 3.0, 1.5]))
     array([-0.   ,  3.   ,  1.125])
     """
-    x = floating(x)
-    return x * np.clip(x / 6 + 0.5, 0, 1)
+    number = wide(x)
+    return narrowed(number * np.clip(number / 6 + 0.5, 0, 1), floating(x))
 
 
 @hard_swish.vjp
