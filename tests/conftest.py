@@ -19,10 +19,15 @@ def registry():
 
 @pytest.fixture
 def interruptible():
-    """Let Ctrl-C interrupt this process and those that it starts; in the background of a shell it would be ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let signals interrupt this process and those that it starts; in the background of a shell some are ignored."""
+    signals = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, *signals)}
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in signals:
+        signal.signal(number, signal.SIG_DFL)
     yield
-    signal.signal(signal.SIGINT, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

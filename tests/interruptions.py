@@ -207,7 +207,9 @@ def faults_of_mixture(folder: Path, earlier: Path) -> list[str]:
     old = {path.name for path in folder.iterdir() if _same(path, earlier / path.name)}
     new = {path.name for path in folder.iterdir() if path.suffix != ".partial"} - old
     # Both trainings draw the same graph.
-    return [f"{sorted(old)} are of another training than {sorted(new)}"] if new and old - {"graph.svg"} else []
+    return (
+        [f"{sorted(old)} are of another training than {sorted(new)}"] if new and old - {"graph.svg", "graph.gv"} else []
+    )
 
 
 def _same(path: Path, other: Path) -> bool:

@@ -307,7 +307,7 @@ def test_a_loss_that_is_not_finite_keeps_what_was_learned(run):
         result.stderr,
     )
     # The curve and the picture follow where there is a renderer for them.
-    assert "wrote weights.safetensors, history.csv, " in result.stdout
+    assert "wrote weights.safetensors, history.csv" in result.stdout
     model = load_model("steep.toml")
     model.load("o/weights.safetensors")
     assert abs(model.parameters["W"].value).max() > 1e20

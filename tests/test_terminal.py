@@ -15,6 +15,7 @@ import pytest
 import tinygraph as tg
 from tinygraph import errors
 from tinygraph.cli import main
+from tinygraph.draw.render import renderers
 from tinygraph.errors import excerpt, printable, shortened
 from tinygraph.train.diagnosis import NotFiniteError
 
@@ -104,7 +105,7 @@ COMMANDS = (
     ["predict"],
     ["draw", "--format", "text"],
     ["draw", "-o", "net.gv"],
-    ["draw", "-o", "net.svg", "--detail", "full", "--sample", 0],
+    *([["draw", "-o", "net.svg", "--detail", "full", "--sample", 0]] if renderers() else []),
     ["notes"],
     ["notes", "--format", "txt"],
     ["export"],
