@@ -269,3 +269,22 @@ def test_a_model_whose_sizes_follow_no_rule_is_not_exported(tmp_path):
     model = tg.Model({"x": [4]}, {}, "y = x * (x.shape[0] * x.shape[0])", "y")
     with pytest.raises(OnnxError, match="follow the batch by no rule that is known"):
         model.to_onnx(tmp_path / "net.onnx")
+
+
+@pytest.mark.parametrize("diagonal", [0, 50, -1100, 5000])
+def test_a_diagonal_that_grows_with_the_samples_is_refused(diagonal, tmp_path):
+    nodes = [
+        node("Gemm", "x x", "g", transB=1),
+        node("EyeLike", "g", "e", k=diagonal, dtype=TensorProto.FLOAT),
+        node("Add", "g e", "y"),
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in (("x", ["N", 2]), ("y", ["N", "N"]))
+    )
+    proto = helper.make_model(helper.make_graph(nodes, "g", [x], [y]), opset_imports=[helper.make_opsetid("", 17)])
+    path = tmp_path / "net.onnx"
+    onnx.save(proto, path)
+    with pytest.raises(OnnxError, match="computed from the number of samples, by EyeLike"):
+        tg.from_onnx(path)
+    assert np.array_equal(tg.from_onnx(path, sizes={"x.0": 3}).predict(np.zeros((3, 2))), np.eye(3, k=diagonal))
