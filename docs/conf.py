@@ -6,9 +6,9 @@ import sys
 from docutils.nodes import SkipNode
 
 import tinygraph
-from tinygraph.notes.symbols import mathml
+from tinygraph.describe.symbols import mathml
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from operations_page import write_page
 

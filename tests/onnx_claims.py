@@ -14,7 +14,7 @@ from typing import Any
 
 import onnx
 
-from tests.onnx_suite import operators_of, reason, suite
+from tests.tools.onnx_suite import operators_of, reason, suite
 from tinygraph.errors import OnnxError
 from tinygraph.interop.onnx.table import OPERATORS
 

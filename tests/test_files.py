@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 import tinygraph as tg
-from tinygraph.certify.plot import plot_format
 from tinygraph.files import write_whole
 from tinygraph.model import load_model
 from tinygraph.train import History, Row, read_arrays
+from tinygraph.verify.certificate.plot import plot_format
 
 ROW = Row(1, 0.5, 0.8, 0.4, 0.9, 1.5)
 

@@ -11,9 +11,8 @@
 
 from tinygraph import interruption  # isort: skip  # First: Ctrl-C may come during the other imports.
 from tinygraph import testing
-from tinygraph.certify import Certificate, certify
-from tinygraph.check import check, check_op
 from tinygraph.draw import draw
+from tinygraph.engines.plan import Plan, compile
 from tinygraph.errors import (
     AttributeValueError,
     DataError,
@@ -48,7 +47,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx import from_onnx, to_onnx
 from tinygraph.model import Model, load_model
 from tinygraph.notes import Notes, notes
-from tinygraph.ops.activation import (
+from tinygraph.ops.activation.activation import (
     gelu,
     leaky_relu,
     log_sigmoid,
@@ -62,10 +61,18 @@ from tinygraph.ops.activation import (
     softsign,
     tanh,
 )
-from tinygraph.ops.arrange import depth_to_space, space_to_depth, tile, trilu
-from tinygraph.ops.cast import cast
-from tinygraph.ops.classification import cross_entropy, hinge, kl_divergence, nll, one_hot
-from tinygraph.ops.comparison import (
+from tinygraph.ops.activation.rectifier import (
+    celu,
+    elu,
+    hard_sigmoid,
+    hard_swish,
+    hard_tanh,
+    prelu,
+    relu6,
+    selu,
+    thresholded_relu,
+)
+from tinygraph.ops.comparison.comparison import (
     clip,
     equal,
     gate,
@@ -78,46 +85,36 @@ from tinygraph.ops.comparison import (
     not_equal,
     where,
 )
-from tinygraph.ops.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
-from tinygraph.ops.convolution1d import conv1d, conv1d_kernel_gradient, conv_transpose1d
-from tinygraph.ops.convolution3d import conv3d, conv3d_kernel_gradient, conv_transpose3d
-from tinygraph.ops.dropout import dropout, dropout_mask
-from tinygraph.ops.einsum import einsum
-from tinygraph.ops.elementwise import abs, add, divide, identity, multiply, negative, sign, subtract
-from tinygraph.ops.exponential import erf, exp, expm1, log, log1p, normal_cdf, normal_pdf, power, sqrt
-from tinygraph.ops.gather import embedding, gather, gather_elements, scatter_add, scatter_add_elements
-from tinygraph.ops.gather_nd import gather_nd, scatter_add_nd
-from tinygraph.ops.global_pooling import global_avg_pool, global_avg_pool2d, global_lp_pool, global_max_pool
-from tinygraph.ops.indexing import concatenate, flip, getitem, pad, put, split
-from tinygraph.ops.linear import matmul
-from tinygraph.ops.logic import isinf, isnan, logical_and, logical_not, logical_or, logical_xor
-from tinygraph.ops.loss import bce, bce_with_logits, mse
-from tinygraph.ops.lp_pooling import lp_pool1d, lp_pool2d, lp_pool3d
-from tinygraph.ops.max_pooling import max_pool2d, max_take2d, max_unpool2d
-from tinygraph.ops.norm import l1_norm, l2_norm
-from tinygraph.ops.normalization import (
-    batch_norm,
-    group_norm,
-    instance_norm,
-    layer_norm,
-    local_response_norm,
-    running_mean,
-    running_variance,
+from tinygraph.ops.comparison.logic import isinf, isnan, logical_and, logical_not, logical_or, logical_xor
+from tinygraph.ops.convolution.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
+from tinygraph.ops.convolution.convolution1d import conv1d, conv1d_kernel_gradient, conv_transpose1d
+from tinygraph.ops.convolution.convolution3d import conv3d, conv3d_kernel_gradient, conv_transpose3d
+from tinygraph.ops.dropout.dropout import dropout, dropout_mask
+from tinygraph.ops.elementwise.arithmetic import (
+    abs,
+    add,
+    divide,
+    identity,
+    multiply,
+    negative,
+    sign,
+    subtract,
 )
-from tinygraph.ops.pooling import avg_pool2d, avg_unpool2d
-from tinygraph.ops.pooling1d import avg_pool1d, avg_unpool1d, max_pool1d, max_take1d, max_unpool1d
-from tinygraph.ops.pooling3d import avg_pool3d, avg_unpool3d, max_pool3d, max_take3d, max_unpool3d
-from tinygraph.ops.product import cumsum, prod
-from tinygraph.ops.ranking import argmax, argmin, top_k, top_k_indices
-from tinygraph.ops.rectifier import celu, elu, hard_sigmoid, hard_swish, hard_tanh, prelu, relu6, selu, thresholded_relu
-from tinygraph.ops.reduction import logsumexp, max, mean, min, sum
-from tinygraph.ops.regression import huber, l1, smooth_l1
-from tinygraph.ops.resize import resize
-from tinygraph.ops.rounding import ceil, floor, mod, round, trunc
-from tinygraph.ops.several import add_all, maximum_all, mean_all, minimum_all
-from tinygraph.ops.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose
-from tinygraph.ops.statistics import moving_sum, standardize, variance
-from tinygraph.ops.trigonometry import (
+from tinygraph.ops.elementwise.cast import cast
+from tinygraph.ops.elementwise.exponential import (
+    erf,
+    exp,
+    expm1,
+    log,
+    log1p,
+    normal_cdf,
+    normal_pdf,
+    power,
+    sqrt,
+)
+from tinygraph.ops.elementwise.n_ary import add_all, maximum_all, mean_all, minimum_all
+from tinygraph.ops.elementwise.rounding import ceil, floor, mod, round, trunc
+from tinygraph.ops.elementwise.trigonometry import (
     acos,
     acosh,
     asin,
@@ -132,7 +129,42 @@ from tinygraph.ops.trigonometry import (
     sinh,
     tan,
 )
-from tinygraph.plan import Plan, compile
+from tinygraph.ops.indexing.gather import embedding, gather, gather_elements, scatter_add, scatter_add_elements
+from tinygraph.ops.indexing.gather_nd import gather_nd, scatter_add_nd
+from tinygraph.ops.indexing.resize import resize
+from tinygraph.ops.indexing.select import concatenate, flip, getitem, pad, put, split
+from tinygraph.ops.linear.einsum import einsum
+from tinygraph.ops.linear.linear import matmul
+from tinygraph.ops.loss.binary import bce, bce_with_logits, mse
+from tinygraph.ops.loss.classification import cross_entropy, hinge, kl_divergence, nll, one_hot
+from tinygraph.ops.loss.regression import huber, l1, smooth_l1
+from tinygraph.ops.normalization.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    running_mean,
+    running_variance,
+)
+from tinygraph.ops.pooling.global_pooling import (
+    global_avg_pool,
+    global_avg_pool2d,
+    global_lp_pool,
+    global_max_pool,
+)
+from tinygraph.ops.pooling.lp_pooling import lp_pool1d, lp_pool2d, lp_pool3d
+from tinygraph.ops.pooling.max_pooling import max_pool2d, max_take2d, max_unpool2d
+from tinygraph.ops.pooling.pooling import avg_pool2d, avg_unpool2d
+from tinygraph.ops.pooling.pooling1d import avg_pool1d, avg_unpool1d, max_pool1d, max_take1d, max_unpool1d
+from tinygraph.ops.pooling.pooling3d import avg_pool3d, avg_unpool3d, max_pool3d, max_take3d, max_unpool3d
+from tinygraph.ops.reduction.norm import l1_norm, l2_norm
+from tinygraph.ops.reduction.product import cumsum, prod
+from tinygraph.ops.reduction.ranking import argmax, argmin, top_k, top_k_indices
+from tinygraph.ops.reduction.reduction import logsumexp, max, mean, min, sum
+from tinygraph.ops.shape.arrange import depth_to_space, space_to_depth, tile, trilu
+from tinygraph.ops.shape.shape import broadcast_to, expand_dims, flatten, reshape, squeeze, sum_to, transpose
+from tinygraph.ops.statistics.statistics import moving_sum, standardize, variance
 from tinygraph.train import (
     SGD,
     Adam,
@@ -145,6 +177,8 @@ from tinygraph.train import (
     load_data,
     update_equations,
 )
+from tinygraph.verify import check, check_op
+from tinygraph.verify.certificate import Certificate, certify
 
 __version__ = "0.1.0"
 

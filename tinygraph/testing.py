@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygraph.certify import Certificate, certify
+from tinygraph.verify.certificate import Certificate, certify
 
 
 def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certificate:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import tinygraph as tg
-from tinygraph.plan import compiled
+from tinygraph.engines.plan import compiled
 
 from .problem import Arrays, Problem
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from golden.cases import FAMILIES, FOLDER, Case, normal
-from golden.notes_cnn_batches import LEARNING_RATE, weights_and_batches
 from numpy.typing import NDArray
 from torch.nn import functional
+
+from tests.golden.cases import FAMILIES, FOLDER, Case, normal
+from tests.golden.notes_cnn_batches import LEARNING_RATE, weights_and_batches
 
 Array = NDArray[Any]
 Torch = torch.Tensor

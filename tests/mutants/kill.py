@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.certify import behaviour, gradients, kinks, second, special, values
-from tinygraph.certify.certificate import checked
-from tinygraph.certify.subject import Subject, subject_of
+from tinygraph.verify.certificate import behaviour, gradients, kinks, second, special, values
+from tinygraph.verify.certificate.certificate import checked
+from tinygraph.verify.certificate.subject import Subject, subject_of
 
 from .mistakes import NUDGED, Mutant
 

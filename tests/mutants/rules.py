@@ -65,7 +65,7 @@ def described(function: types.FunctionType, is_rule: bool, owners: tuple[str, ..
         raise ValueError(f"the rule of {owners[0]} is no function written with def, so no mutants can be made of it")
     arguments = [argument.arg for argument in tree.args.args if argument.arg != "self"]
     names = (arguments[0], (*arguments[2:], arguments[1])) if is_rule else ("", ())
-    place = f"{function.__module__.removeprefix('tinygraph.ops.')}.{function.__qualname__}"
+    place = function.__qualname__
     return Rule(place, function, tree, owners, *names)
 
 

@@ -14,7 +14,7 @@ from tinygraph.cli.options import import_operations, new_file, ops_option, seed_
 from tinygraph.cli.terminal import say
 
 if TYPE_CHECKING:
-    from tinygraph.certify import Certificate
+    from tinygraph.verify.certificate import Certificate
 
 
 @click.command(short_help="Prove that an operation is right.")
@@ -29,8 +29,8 @@ def certify(context: click.Context, names: tuple[str, ...], as_json: bool, plot:
 
     Ends with code 1 if an operation is not right.
     """
-    from tinygraph.certify import certify
-    from tinygraph.certify.plot import plot_format
+    from tinygraph.verify.certificate import certify
+    from tinygraph.verify.certificate.plot import plot_format
 
     chosen = _chosen(names)
     if plot is not None and len(chosen) != 1:
@@ -75,9 +75,9 @@ def _say_total(certificates: Sequence[Certificate]) -> None:
 
 
 def _plot(name: str, seed: int, path: Path) -> None:
-    from tinygraph.certify.curve import curves
-    from tinygraph.certify.plot import plot
-    from tinygraph.certify.subject import subject_of
+    from tinygraph.verify.certificate.curve import curves
+    from tinygraph.verify.certificate.plot import plot
+    from tinygraph.verify.certificate.subject import subject_of
 
     plot(curves(subject_of(name, seed)), name, path)
     say(f"wrote {path}")

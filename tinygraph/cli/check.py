@@ -8,15 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tinygraph.cli.group import WRONG_RULE
-from tinygraph.cli.options import (
-    batch_option,
-    data_option,
-    model_argument,
-    new_file,
-    opened,
-    ops_option,
-    seed_option,
-)
+from tinygraph.cli.options import batch_option, data_option, model_argument, new_file, opened, ops_option, seed_option
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 
@@ -53,9 +45,9 @@ def check(
 
     Ends with code 1 if a rule is wrong.
     """
-    from tinygraph.check import check
     from tinygraph.draw import draw
     from tinygraph.draw.render import format_of
+    from tinygraph.verify import check
 
     if picture is not None:
         format_of(picture)

@@ -41,7 +41,7 @@ def equations(model: str, backward: bool, onnx: dict[str, Any], batch_size: int 
 
 def in_columns(sections: Iterable[list[tuple[str, ...]]]) -> Iterator[list[str]]:
     """Yield the lines of each section, with their columns below each other."""
-    from tinygraph.graph.text import aligned
+    from tinygraph.describe.text import aligned
 
     sections = list(sections)
     lines = iter(aligned([row for rows in sections for row in rows]).splitlines())
@@ -76,8 +76,8 @@ def backward_rows(model: Model, gradients: Mapping[Tensor, Tensor], batch: int) 
 
     Among them are what the gradients need of the inside of a forward equation.
     """
+    from tinygraph.describe.text import lay_out, leaf_note
     from tinygraph.graph.graph import Graph
-    from tinygraph.graph.text import lay_out, leaf_note
 
     recording = model.record(batch, training=True)
     graph = Graph([*recording.graph.outputs, *gradients.values()])

@@ -78,9 +78,9 @@ def _without_a_rule(op: type[Op], sample: Sample | None) -> str:
 
 
 def _recorded(op: type[Op], sample: Sample) -> list[str]:
+    from tinygraph.describe.text import leaf_note
     from tinygraph.graph.backprop import gradients_of
     from tinygraph.graph.graph import Graph
-    from tinygraph.graph.text import leaf_note
 
     inputs, y, dy = recorded(op, sample)
     gradients = gradients_of(y, inputs, dy)

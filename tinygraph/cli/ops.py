@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from tinygraph.graph.op import Op
 
 
-# Families in the order of a course; others, such as those of a user's own operations, follow.
-FAMILIES = (
-    *("elementwise", "comparison", "reduction", "shape", "indexing", "linear", "convolution", "pooling"),
-    *("activation", "loss", "statistics", "normalization", "dropout"),
-)
-
-
 @click.command(short_help="List the operations, or explain one.")
 @click.argument("name", required=False)
 @ops_option
@@ -60,6 +53,8 @@ def by_family(operations: Iterable[type[Op]]) -> dict[str, list[type[Op]]]:
     >>> {name: [op.name for op in ops] for name, ops in by_family([tg.bce.op, tg.conv2d.op, tg.conv1d.op]).items()}
     {'convolution': ['conv1d', 'conv2d'], 'loss': ['bce']}
     """
+    from tinygraph.ops import FAMILIES
+
     found: dict[str, list[type[Op]]] = {family: [] for family in FAMILIES}
     for op in operations:
         found.setdefault(op.family, []).append(op)

@@ -33,7 +33,7 @@ def plan(
     Shown is a whole training step, forward, backward and update; with --inference, or for a model without a loss, the
     output alone.
     """
-    from tinygraph.plan import compile
+    from tinygraph.engines.plan import compile
     from tinygraph.train import make_optimizer
 
     declared = opened(model, onnx=onnx)

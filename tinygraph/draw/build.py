@@ -9,22 +9,22 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from tinygraph.describe.attributes import attributes_text, composite_called, doc_line, title_of, uniform
+from tinygraph.describe.fold import Part, parts_of
+from tinygraph.describe.subject import Item, Rule, Subject, written_inputs
+from tinygraph.describe.text import leaf_note
 from tinygraph.draw.cards import DETAILS, VIEWS, Bead, Card, Drawing, Edge
 from tinygraph.draw.figures import Figures, figures_of, number_text
-from tinygraph.draw.fold import Part, parts_of
 from tinygraph.draw.marks import marks_of
-from tinygraph.draw.subject import Item, Rule, Subject, written_inputs
 from tinygraph.draw.unfinished import error_card, error_edges
 from tinygraph.draw.verdicts import judged, records_by_node
-from tinygraph.draw.words import attributes_text, composite_called, doc_line, title_of, uniform
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
-from tinygraph.graph.text import leaf_note
 
 if TYPE_CHECKING:
-    from tinygraph.check import Record, Report
+    from tinygraph.verify import Record, Report
 
 # Which of an equation's operations gives its card the colour: the first of the highest rank.
 _RANKS = {"elementwise": 0, "comparison": 0, "shape": 1, "indexing": 1, "reduction": 2, "activation": 3}
@@ -46,7 +46,7 @@ def drawing_of(
     and for a ``report`` of another graph. See ``tg.draw``.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.draw.subject import subject_of
+    >>> from tinygraph.describe.subject import subject_of
     >>> x = tg.tensor(3.0, name="x")
     >>> [(card.symbol, card.gradient, card.rules) for card in drawing_of(subject_of(x * x)).cards]
     [('x', 'dx', ('dx = x + x',)), ('t1', 'dt1', ('dt1 = 1', 'dx += x', 'dx += x'))]

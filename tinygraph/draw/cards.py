@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tinygraph.describe.text import aligned
 from tinygraph.draw.figures import Figures
-from tinygraph.graph.text import aligned
 
 DETAILS = ("shape", "rule", "value", "full")
 VIEWS = ("forward", "backward", "both")

@@ -9,11 +9,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygraph.describe.subject import subject_of
 from tinygraph.draw.build import Fold, drawing_of
 from tinygraph.draw.cards import Card, Drawing
 from tinygraph.draw.dot import dot_source
 from tinygraph.draw.render import format_of, render
-from tinygraph.draw.subject import subject_of
 from tinygraph.draw.svg import accessible
 from tinygraph.errors import RenderError
 from tinygraph.files import as_path, write_whole
@@ -21,7 +21,7 @@ from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 
 if TYPE_CHECKING:
-    from tinygraph.check import Report
+    from tinygraph.verify import Report
 
 # How many cards a picture in full may have to be checked, and how many nodes a graph to be drawn at the end of a cell.
 MOST_CHECKED, MOST_SHOWN = 200, 20_000
@@ -148,7 +148,7 @@ def shown(thing: Any, words: str) -> dict[str, str]:
 
 def _checked(thing: Any, feeds: Mapping[Any, Any] | None, size: int) -> tuple[Report | None, str]:
     """Return the report of a check, or why there is none."""
-    from tinygraph.check import check
+    from tinygraph.verify import check
 
     if size > MOST_CHECKED:
         return None, f"more than {MOST_CHECKED} cards are not checked unless a report is given"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
+from tinygraph.describe.subject import Item, Subject, equation_items
+from tinygraph.describe.text import leaf_note
 from tinygraph.draw.cards import Card, Edge
-from tinygraph.draw.subject import Item, Subject, equation_items
 from tinygraph.errors import ModelError, TinygraphError
 from tinygraph.graph.tensor import Tensor
-from tinygraph.graph.text import leaf_note
 
 if TYPE_CHECKING:
     from tinygraph.model import Unfinished

@@ -6,12 +6,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from tinygraph.check.report import WHOLE, Record, Report
 from tinygraph.draw.cards import Card
 from tinygraph.draw.figures import number_text
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
+from tinygraph.verify.report import WHOLE, Record, Report
 
 # The worst last.
 VERDICTS = ("ok", "at kinks", "not finite", "wrong", "failed")

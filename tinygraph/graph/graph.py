@@ -8,9 +8,9 @@ from operator import attrgetter
 from types import MappingProxyType
 from typing import Any
 
+from tinygraph.describe.text import Layout, equations_text, lay_out
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.tensor import Tensor
-from tinygraph.graph.text import Layout, equations_text, lay_out
 
 
 class Graph:

@@ -7,7 +7,6 @@ import functools
 import inspect
 import math
 import re
-import sys
 import typing
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Sequence
@@ -316,8 +315,8 @@ def snake_case(name: str) -> str:
 
 
 def _family_of(module: str) -> str:
-    """Return what a module says that its operations belong to, in ``FAMILY``; by default its own name."""
-    return getattr(sys.modules.get(module), "FAMILY", None) or module.rpartition(".")[2]
+    """Return the family of the operations in a module: a folder of ``tinygraph.ops``, or the module's own name."""
+    return module.split(".")[2] if module.startswith("tinygraph.ops.") else module.rpartition(".")[2]
 
 
 def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bool]:

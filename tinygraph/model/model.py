@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy.typing as npt
 
+from tinygraph.describe.text import aligned
 from tinygraph.errors import DataError, WeightsError, listing
 from tinygraph.files import as_path
 from tinygraph.graph.attributes import whole
@@ -18,7 +19,6 @@ from tinygraph.graph.budget import current, opening
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.tensor import Tensor
-from tinygraph.graph.text import aligned
 from tinygraph.model.declaration import Declaration, Input, Training, declare
 from tinygraph.model.parameters import Parameters
 from tinygraph.model.places import Source
@@ -31,7 +31,7 @@ from tinygraph.model.values import batch_shape_text, check_names, fitted, leaves
 from tinygraph.model.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from tinygraph.plan import Plan
+    from tinygraph.engines.plan import Plan
     from tinygraph.train.optimizers import Optimizer
     from tinygraph.train.step import CompiledStep
 
@@ -291,8 +291,8 @@ class Model:
         >>> tg.load_model("xor").plan_for(4).batch_size
         4
         """
-        from tinygraph.plan import Plan
-        from tinygraph.plan.threads import thread_count
+        from tinygraph.engines.plan import Plan
+        from tinygraph.engines.plan.threads import thread_count
 
         recording, threads = self.record(batch), thread_count()
         key = (batch, of, threads)

@@ -15,8 +15,8 @@ from tinygraph.graph.run import run, samples_fed
 from tinygraph.model.values import counts_text, warn_unscaled
 
 if TYPE_CHECKING:
+    from tinygraph.engines.plan.samples import Behaviour
     from tinygraph.model.model import Model
-    from tinygraph.plan.samples import Behaviour
 
 
 def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compiled: bool) -> Array:
@@ -79,13 +79,13 @@ def in_parts(
 ) -> list[Behaviour] | None:
     """Return how outputs for ``total`` samples come from those of ``batch_size``, or ``None`` if they do not.
 
-    Of the output alone, or of the graph of output and loss; see ``tinygraph.plan.parts``.
+    Of the output alone, or of the graph of output and loss; see ``tinygraph.engines.plan.parts``.
 
     >>> import tinygraph as tg
     >>> [behaviour.state for behaviour in in_parts(tg.load_model("xor"), 10, 4)]
     [Each(axis=0), <Part.TOTAL: 'total'>]
     """
-    from tinygraph.plan import parts
+    from tinygraph.engines.plan import parts
 
     sizes = [total, *{batch_size, total % batch_size} - {0, total}]
     try:

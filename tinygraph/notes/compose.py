@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tinygraph.draw.subject import subject_of, values_of
+from tinygraph.describe.derive import Derivation
+from tinygraph.describe.lines import grouped, in_order, line_of, samples_of, with_ids
+from tinygraph.describe.numbers import number_of
+from tinygraph.describe.subject import subject_of, values_of
+from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
+from tinygraph.describe.tex import write
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.derive import Derivation
 from tinygraph.notes.document import (
     Block,
     Document,
@@ -21,11 +25,7 @@ from tinygraph.notes.document import (
     Stepper,
     Table,
 )
-from tinygraph.notes.lines import grouped, in_order, line_of, samples_of, with_ids
-from tinygraph.notes.numbers import number_of
 from tinygraph.notes.stepper.walk import Map, Scene, walk_of
-from tinygraph.notes.symbols import Formula, Symbol, gradient_symbol, symbol_of
-from tinygraph.notes.tex import write
 from tinygraph.notes.update import Learning
 from tinygraph.notes.worksheet import solution, worksheet
 

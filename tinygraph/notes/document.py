@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from tinygraph.notes.symbols import Formula
+from tinygraph.describe.symbols import Formula
 
 if TYPE_CHECKING:
     from tinygraph.notes.stepper.walk import Walk

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 
+from tinygraph.describe.symbols import Formula, shown
 from tinygraph.errors import RenderError
 from tinygraph.notes.document import (
     Block,
@@ -26,7 +27,6 @@ from tinygraph.notes.document import (
     Words,
 )
 from tinygraph.notes.stepper import page as stepper
-from tinygraph.notes.symbols import Formula, shown
 
 _SUBTITLE = (
     "Lecture notes derived from the graph: forward propagation, and the backward propagation that follows from it."

@@ -5,20 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from tinygraph.notes.document import (
-    Block,
-    Document,
-    Equations,
-    Line,
-    Number,
-    Numbers,
-    Paragraph,
-    Table,
-    Tasks,
-    Words,
-)
+from tinygraph.describe.symbols import Formula, escaped, shown
+from tinygraph.notes.document import Block, Document, Equations, Line, Number, Numbers, Paragraph, Table, Tasks, Words
 from tinygraph.notes.markdown import tex_number
-from tinygraph.notes.symbols import Formula, escaped, shown
 
 _OPENING = r"""% Made by tinygraph. Compile it with pdflatex, lualatex or xelatex: it needs the packages of TeX Live's basic and
 % recommended LaTeX collections, on Debian and Ubuntu texlive-latex-recommended and lmodern, and nothing else.

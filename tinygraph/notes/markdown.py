@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from tinygraph.describe.symbols import Formula, shown
 from tinygraph.notes.document import (
     Block,
     Document,
@@ -19,7 +20,6 @@ from tinygraph.notes.document import (
     Tasks,
     Words,
 )
-from tinygraph.notes.symbols import Formula, shown
 
 
 def markdown_text(document: Document) -> str:

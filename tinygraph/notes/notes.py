@@ -71,8 +71,8 @@ class Notes:
           0.25 · C1[0,0,3,2] = 0.1753
           0.25 · C1[0,0,3,3] = 0.01389
         """
-        from tinygraph.notes.stepper.origins import Origins
-        from tinygraph.notes.stepper.words import describe
+        from tinygraph.describe.origin_words import describe
+        from tinygraph.describe.origins import Origins
 
         subject = self.document.subject
         if not subject.values:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tinygraph.graph.text import aligned
+from tinygraph.describe.symbols import Formula, shown
+from tinygraph.describe.text import aligned
 from tinygraph.notes.document import Block, Document, Equations, Numbers, Paragraph, Table, Words
-from tinygraph.notes.symbols import Formula, shown
 
 
 def plain_text(document: Document) -> str:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from tinygraph.draw.subject import Subject, written_inputs
+from tinygraph.describe.numbers import number_of
+from tinygraph.describe.subject import Subject, written_inputs
+from tinygraph.describe.symbols import Formula
+from tinygraph.describe.tex import Written
 from tinygraph.graph.graph import topological
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.document import Block, Line, Number, Paragraph, Task, Tasks
-from tinygraph.notes.numbers import number_of
-from tinygraph.notes.symbols import Formula
-from tinygraph.notes.tex import Written
 
 # Arrays of more elements are no work for a pencil.
 MOST_ELEMENTS, MOST_TASKS = 16, 12

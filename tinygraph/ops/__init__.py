@@ -1,81 +1,17 @@
-"""The operations, one family to a file. Importing this package registers them all."""
+"""The operations, one folder for each family. Importing this package registers them all.
 
-from tinygraph.ops import (
-    activation,
-    arrange,
-    cast,
-    classification,
-    comparison,
-    convolution,
-    convolution1d,
-    convolution3d,
-    dropout,
-    einsum,
-    elementwise,
-    exponential,
-    gather,
-    gather_nd,
-    global_pooling,
-    indexing,
-    linear,
-    logic,
-    loss,
-    lp_pooling,
-    max_pooling,
-    norm,
-    normalization,
-    pooling,
-    pooling1d,
-    pooling3d,
-    product,
-    ranking,
-    rectifier,
-    reduction,
-    regression,
-    resize,
-    rounding,
-    several,
-    shape,
-    statistics,
-    trigonometry,
+The families stand in the order of a course.
+"""
+
+import importlib
+import pkgutil
+
+FAMILIES = (
+    *("elementwise", "comparison", "reduction", "shape", "indexing", "linear", "convolution", "pooling"),
+    *("activation", "loss", "statistics", "normalization", "dropout"),
 )
 
-__all__ = [
-    "activation",
-    "arrange",
-    "cast",
-    "classification",
-    "comparison",
-    "convolution",
-    "convolution1d",
-    "convolution3d",
-    "dropout",
-    "einsum",
-    "elementwise",
-    "exponential",
-    "gather",
-    "gather_nd",
-    "global_pooling",
-    "indexing",
-    "linear",
-    "logic",
-    "loss",
-    "lp_pooling",
-    "max_pooling",
-    "norm",
-    "normalization",
-    "pooling",
-    "pooling1d",
-    "pooling3d",
-    "product",
-    "ranking",
-    "rectifier",
-    "reduction",
-    "regression",
-    "resize",
-    "rounding",
-    "several",
-    "shape",
-    "statistics",
-    "trigonometry",
-]
+for family in FAMILIES:
+    package = importlib.import_module(f"{__name__}.{family}")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"{package.__name__}.{module.name}")

@@ -9,9 +9,9 @@ import numpy as np
 
 from tinygraph.graph.op import Value
 from tinygraph.graph.tensor import Tensor
-from tinygraph.ops.comparison import gate, where
-from tinygraph.ops.elementwise import add, multiply
-from tinygraph.ops.exponential import power
+from tinygraph.ops.comparison.comparison import gate, where
+from tinygraph.ops.elementwise.arithmetic import add, multiply
+from tinygraph.ops.elementwise.exponential import power
 
 
 def along(dy: Value, y: Value, x: Value, spread: Callable[[Value], Value] = lambda length: length) -> Value:

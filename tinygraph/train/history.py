@@ -9,9 +9,9 @@ from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
 from typing import Any, overload
 
+from tinygraph.describe.text import aligned
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.files import as_path, write_whole
-from tinygraph.graph.text import aligned
 
 
 @dataclass(frozen=True)

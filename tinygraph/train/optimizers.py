@@ -13,15 +13,15 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tinygraph.describe.text import aligned
 from tinygraph.errors import AttributeValueError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.op import Value
 from tinygraph.graph.tensor import Tensor
-from tinygraph.graph.text import aligned
-from tinygraph.ops.cast import cast
-from tinygraph.ops.exponential import sqrt
+from tinygraph.ops.elementwise.cast import cast
+from tinygraph.ops.elementwise.exponential import sqrt
 
 State: TypeAlias = tuple[Value, ...]
 

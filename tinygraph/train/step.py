@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from tinygraph.engines.plan.compiled import Compiled
+from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
+from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, listing, nearest
 from tinygraph.graph.arrays import Array, all_finite
 from tinygraph.graph.attributes import whole
@@ -17,9 +20,6 @@ from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.run import bind, require_feeds, run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.predict import samples_in
-from tinygraph.plan.compiled import Compiled
-from tinygraph.plan.schedule import Schedule, described, schedule_of
-from tinygraph.plan.threads import thread_count
 from tinygraph.train.arguments import as_optimizer
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.feeds import as_model

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Op
 from tinygraph.graph.tensor import Tensor
-from tinygraph.ops.index import Index
+from tinygraph.ops.indexing.index import Index
 
 Fail = Callable[[str], NoReturn]
 # Numbers larger than most that a file compares a size with, as 5 in ``x[:5]``; if not, the second base is tried.

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from tinygraph.interop.onnx.node import Node, Rule, Value, is_constant
-from tinygraph.ops import activation as act
-from tinygraph.ops import comparison as cmp
-from tinygraph.ops import elementwise as el
-from tinygraph.ops import exponential as ex
-from tinygraph.ops import logic, rectifier, rounding
-from tinygraph.ops.cast import cast as cast_to
-from tinygraph.ops.shape import expand_dims
+from tinygraph.ops.activation import activation as act
+from tinygraph.ops.activation import rectifier
+from tinygraph.ops.comparison import comparison as cmp
+from tinygraph.ops.comparison import logic
+from tinygraph.ops.elementwise import arithmetic as el
+from tinygraph.ops.elementwise import exponential as ex
+from tinygraph.ops.elementwise import rounding
+from tinygraph.ops.elementwise.cast import cast as cast_to
+from tinygraph.ops.shape.shape import expand_dims
 
 # Before this operator set, a second operand was broadcast only where an attribute said so, and along which axis.
 _BROADCAST_BY_AXIS = 7

@@ -8,18 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.describe.text import lay_out
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
-from tinygraph.graph.text import lay_out
 from tinygraph.interop.onnx.batch import FIXING, Fail, Rule, Size, common, followed, side_by_side
 from tinygraph.interop.onnx.importer import Imported
 from tinygraph.interop.onnx.names import Labels, Names
 from tinygraph.interop.onnx.tensors import Array
-from tinygraph.ops.activation import Softmax
-from tinygraph.ops.elementwise import identity
-from tinygraph.ops.index import Index, Slice
-from tinygraph.ops.indexing import Getitem
-from tinygraph.ops.shape import BroadcastTo, Reshape
+from tinygraph.ops.activation.activation import Softmax
+from tinygraph.ops.elementwise.arithmetic import identity
+from tinygraph.ops.indexing.index import Index, Slice
+from tinygraph.ops.indexing.select import Getitem
+from tinygraph.ops.shape.shape import BroadcastTo, Reshape
 
 
 @dataclass

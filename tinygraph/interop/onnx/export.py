@@ -21,7 +21,7 @@ from tinygraph.interop.onnx.tensors import NUMBERS, proto_of
 from tinygraph.interop.onnx.verify import agrees
 from tinygraph.interop.onnx.writer import OPSET, PRODUCER, Step, Writer
 from tinygraph.model.model import Model
-from tinygraph.ops.normalization import BatchNorm
+from tinygraph.ops.normalization.normalization import BatchNorm
 
 __all__ = ["export_layers", "export_moves", "proto_of_model", "save_onnx"]
 _IR_VERSION = 10

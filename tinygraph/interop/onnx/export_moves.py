@@ -10,7 +10,7 @@ from tinygraph.interop.onnx.batch import Size
 from tinygraph.interop.onnx.exports import export_of, joined
 from tinygraph.interop.onnx.writer import Step
 from tinygraph.ops.axes import normalized_axes
-from tinygraph.ops.index import Index, Mask, Slice, for_numpy
+from tinygraph.ops.indexing.index import Index, Mask, Slice, for_numpy
 from tinygraph.ops.windows import along
 
 # Beyond the end of any axis.

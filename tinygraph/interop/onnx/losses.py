@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from tinygraph.interop.onnx.node import Node, Value
-from tinygraph.ops import comparison as cmp
-from tinygraph.ops import elementwise as el
-from tinygraph.ops import gather as ga
-from tinygraph.ops import reduction as red
-from tinygraph.ops import shape as sh
-from tinygraph.ops.activation import log_softmax
-from tinygraph.ops.cast import cast
+from tinygraph.ops.activation.activation import log_softmax
+from tinygraph.ops.comparison import comparison as cmp
+from tinygraph.ops.elementwise import arithmetic as el
+from tinygraph.ops.elementwise.cast import cast
+from tinygraph.ops.indexing import gather as ga
+from tinygraph.ops.reduction import reduction as red
+from tinygraph.ops.shape import shape as sh
 
 
 def negative_log_likelihood(n: Node, logs: Value, target: Value, weight: Value = None) -> Value:

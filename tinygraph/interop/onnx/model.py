@@ -220,6 +220,6 @@ def _is_loss(name: str) -> bool:
 
 
 def _loss_class() -> type:
-    from tinygraph.ops.loss import Loss
+    from tinygraph.ops.loss.binary import Loss
 
     return Loss

@@ -10,14 +10,14 @@ from tinygraph.graph.apply import apply
 from tinygraph.graph.op import Op
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.node import Node, Value
-from tinygraph.ops import comparison as cmp
-from tinygraph.ops import elementwise as el
-from tinygraph.ops import exponential as ex
-from tinygraph.ops import norm
-from tinygraph.ops import normalization as nz
-from tinygraph.ops import reduction as red
-from tinygraph.ops import shape as sh
-from tinygraph.ops import statistics as st
+from tinygraph.ops.comparison import comparison as cmp
+from tinygraph.ops.elementwise import arithmetic as el
+from tinygraph.ops.elementwise import exponential as ex
+from tinygraph.ops.normalization import normalization as nz
+from tinygraph.ops.reduction import norm
+from tinygraph.ops.reduction import reduction as red
+from tinygraph.ops.shape import shape as sh
+from tinygraph.ops.statistics import statistics as st
 
 
 def as_one(op: Op, *inputs: Value) -> Value:

@@ -8,12 +8,12 @@ import numpy as np
 
 from tinygraph.interop.onnx.node import Node, Rule, Value
 from tinygraph.interop.onnx.windows import conv
-from tinygraph.ops import comparison as cmp
-from tinygraph.ops import elementwise as el
-from tinygraph.ops import rounding
-from tinygraph.ops import shape as sh
-from tinygraph.ops.cast import cast
-from tinygraph.ops.linear import matmul
+from tinygraph.ops.comparison import comparison as cmp
+from tinygraph.ops.elementwise import arithmetic as el
+from tinygraph.ops.elementwise import rounding
+from tinygraph.ops.elementwise.cast import cast
+from tinygraph.ops.linear.linear import matmul
+from tinygraph.ops.shape import shape as sh
 
 
 def dequantize(n: Node, x: Value, scale: Value, zero: Value = None) -> Value:

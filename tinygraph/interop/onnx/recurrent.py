@@ -10,12 +10,12 @@ from typing import TypeAlias
 import numpy as np
 
 from tinygraph.interop.onnx.node import Node, Rule, Value, is_constant
-from tinygraph.ops import activation as act
-from tinygraph.ops import comparison as cmp
-from tinygraph.ops import elementwise as el
-from tinygraph.ops import indexing as ix
-from tinygraph.ops import shape as sh
-from tinygraph.ops.linear import matmul
+from tinygraph.ops.activation import activation as act
+from tinygraph.ops.comparison import comparison as cmp
+from tinygraph.ops.elementwise import arithmetic as el
+from tinygraph.ops.indexing import select as ix
+from tinygraph.ops.linear.linear import matmul
+from tinygraph.ops.shape import shape as sh
 
 _ACTIVATIONS: dict[str, Rule] = {
     "Relu": act.relu,

@@ -8,12 +8,12 @@ import numpy as np
 
 from tinygraph.interop.onnx.node import Node, Rule, Value
 from tinygraph.interop.onnx.shaping import axes_of
-from tinygraph.ops import elementwise as el
-from tinygraph.ops import product
-from tinygraph.ops import reduction as red
-from tinygraph.ops import shape as sh
-from tinygraph.ops.cast import cast
-from tinygraph.ops.linear import matmul
+from tinygraph.ops.elementwise import arithmetic as el
+from tinygraph.ops.elementwise.cast import cast
+from tinygraph.ops.linear.linear import matmul
+from tinygraph.ops.reduction import product
+from tinygraph.ops.reduction import reduction as red
+from tinygraph.ops.shape import shape as sh
 
 
 def reduction(function: Rule) -> Rule:

@@ -8,8 +8,8 @@ import numpy as np
 
 from tinygraph.interop.onnx.node import Node, Parts, Value
 from tinygraph.interop.onnx.shaping import parted, whole
-from tinygraph.ops import indexing as ix
-from tinygraph.ops import shape as sh
+from tinygraph.ops.indexing import select as ix
+from tinygraph.ops.shape import shape as sh
 
 
 def split_to_sequence(n: Node, x: Value, split: Value = None) -> Parts:

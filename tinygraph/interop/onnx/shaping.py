@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from tinygraph.interop.onnx.node import Node, Value, is_constant
-from tinygraph.ops import arrange as ar
-from tinygraph.ops import comparison as cmp
-from tinygraph.ops import elementwise as el
-from tinygraph.ops import gather as ga
-from tinygraph.ops import gather_nd as gd
-from tinygraph.ops import indexing as ix
-from tinygraph.ops import ranking as rk
-from tinygraph.ops import shape as sh
-from tinygraph.ops.cast import cast
+from tinygraph.ops.comparison import comparison as cmp
+from tinygraph.ops.elementwise import arithmetic as el
+from tinygraph.ops.elementwise.cast import cast
+from tinygraph.ops.indexing import gather as ga
+from tinygraph.ops.indexing import gather_nd as gd
+from tinygraph.ops.indexing import select as ix
+from tinygraph.ops.reduction import ranking as rk
+from tinygraph.ops.shape import arrange as ar
+from tinygraph.ops.shape import shape as sh
 
 # Exporters write ends beyond this for the end of an axis.
 _FAR = 2**31 - 1

@@ -13,18 +13,23 @@ from tinygraph.interop.onnx import shaping as sp
 from tinygraph.interop.onnx import windows as wn
 from tinygraph.interop.onnx.branches import undecided
 from tinygraph.interop.onnx.node import Operator as Op
-from tinygraph.ops import activation as act
-from tinygraph.ops import arrange, logic, norm, product, ranking, rectifier, rounding, several
-from tinygraph.ops import comparison as cmp
-from tinygraph.ops import elementwise as el
-from tinygraph.ops import exponential as ex
-from tinygraph.ops import gather as ga
-from tinygraph.ops import gather_nd as gd
-from tinygraph.ops import global_pooling as gp
-from tinygraph.ops import reduction as red
-from tinygraph.ops import trigonometry as tri
-from tinygraph.ops.einsum import einsum
-from tinygraph.ops.linear import matmul
+from tinygraph.ops.activation import activation as act
+from tinygraph.ops.activation import rectifier
+from tinygraph.ops.comparison import comparison as cmp
+from tinygraph.ops.comparison import logic
+from tinygraph.ops.elementwise import arithmetic as el
+from tinygraph.ops.elementwise import exponential as ex
+from tinygraph.ops.elementwise import n_ary as several
+from tinygraph.ops.elementwise import rounding
+from tinygraph.ops.elementwise import trigonometry as tri
+from tinygraph.ops.indexing import gather as ga
+from tinygraph.ops.indexing import gather_nd as gd
+from tinygraph.ops.linear.einsum import einsum
+from tinygraph.ops.linear.linear import matmul
+from tinygraph.ops.pooling import global_pooling as gp
+from tinygraph.ops.reduction import norm, product, ranking
+from tinygraph.ops.reduction import reduction as red
+from tinygraph.ops.shape import arrange
 
 OPERATORS: dict[str, Op] = {
     # One result for each element.

@@ -13,10 +13,10 @@ from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.batch import Rule, at
 from tinygraph.interop.onnx.roles import is_uniform
-from tinygraph.ops.arrange import Tile
-from tinygraph.ops.index import Slice
-from tinygraph.ops.indexing import Concatenate, Getitem
-from tinygraph.ops.shape import BroadcastTo, SameElements
+from tinygraph.ops.indexing.index import Slice
+from tinygraph.ops.indexing.select import Concatenate, Getitem
+from tinygraph.ops.shape.arrange import Tile
+from tinygraph.ops.shape.shape import BroadcastTo, SameElements
 
 
 def agrees(

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.names import Reader
 from tinygraph.interop.onnx.tensors import Array
-from tinygraph.ops.shape import reshape, transpose
+from tinygraph.ops.shape.shape import reshape, transpose
 
 
 @dataclass

@@ -9,11 +9,11 @@ from tinygraph.errors import listing
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.interop.onnx.node import Node, Rule, Value
 from tinygraph.interop.onnx.shaping import whole
-from tinygraph.ops import elementwise as el
-from tinygraph.ops import global_pooling as gp
-from tinygraph.ops import indexing as ix
-from tinygraph.ops import shape as sh
-from tinygraph.ops.resize import resize as resized
+from tinygraph.ops.elementwise import arithmetic as el
+from tinygraph.ops.indexing import select as ix
+from tinygraph.ops.indexing.resize import resize as resized
+from tinygraph.ops.pooling import global_pooling as gp
+from tinygraph.ops.shape import shape as sh
 
 # ONNX's coordinates as ours; PyTorch's differ from the first where one pixel alone is asked for.
 _COORDINATES = {name: name for name in ("half_pixel", "asymmetric", "align_corners")} | {

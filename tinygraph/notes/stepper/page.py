@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.describe.symbols import shown
 from tinygraph.notes.document import Line
 from tinygraph.notes.stepper.tables import encoded
 from tinygraph.notes.stepper.walk import Grid, Step, Walk
-from tinygraph.notes.symbols import shown
 
 _SCRIPTS = ("data.js", "grids.js", "origins.js", "predict.js", "stepper.js")
 

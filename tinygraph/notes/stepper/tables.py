@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.describe.origin import Origin, Part, Read
+from tinygraph.describe.origins import Origins
 from tinygraph.graph.explanation import Array
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.stepper.origin import Origin, Part, Read
-from tinygraph.notes.stepper.origins import Origins
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +59,7 @@ def table_of(origins: Origins, node: Tensor, most: int, numbers: Mapping[Tensor,
     """Return the table of the first ``most`` elements of a node, which speaks of nodes by their numbers.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.draw.subject import subject_of
+    >>> from tinygraph.describe.subject import subject_of
     >>> x = tg.tensor(np.ones((4, 4)), name="x")
     >>> origins = Origins(subject_of(tg.sum(x, axis=1)))
     >>> table = table_of(origins, origins.node("t1"), 4, Numbering())

@@ -6,17 +6,17 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from tinygraph.describe.derive import Derivation
+from tinygraph.describe.fold import parts_of
+from tinygraph.describe.lines import recognized
+from tinygraph.describe.origins import Origins
+from tinygraph.describe.subject import Item
+from tinygraph.describe.symbols import Formula
 from tinygraph.draw.cards import Edge
-from tinygraph.draw.fold import parts_of
-from tinygraph.draw.subject import Item
 from tinygraph.graph.explanation import Array
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.derive import Derivation
 from tinygraph.notes.document import Line
-from tinygraph.notes.lines import recognized
-from tinygraph.notes.stepper.origins import Origins
 from tinygraph.notes.stepper.tables import Numbering, Table, table_of
-from tinygraph.notes.symbols import Formula
 
 # Elements of one array that the page holds, and elements in all whose origin it tells.
 MOST_VALUES, MOST_TOLD, MOST_SCENES = 16384, 24576, 8
@@ -83,8 +83,8 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], map: Map | None = N
     """Return the walk through a derivation that has numbers. Of the scenes only as many are kept as fit the page.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.notes.derive import Derivation
-    >>> from tinygraph.draw.subject import subject_of
+    >>> from tinygraph.describe.derive import Derivation
+    >>> from tinygraph.describe.subject import subject_of
     >>> subject = subject_of(tg.tensor(3.0, name="x") * 2)
     >>> walk = walk_of(Derivation(subject, subject), [Scene("", False, subject.values)])
     >>> [(step.phase, [line.formula.text for line in step.lines]) for step in walk.steps]

@@ -1,0 +1,276 @@
+"""The passes of the plan, each alone: what it changes, and that the numbers stay."""
+
+import gc
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+import tinygraph as tg
+from tinygraph.engines.plan.common import share_common
+from tinygraph.engines.plan.compiled import Compiled, tile_sizes
+from tinygraph.engines.plan.fold import fold_constants
+from tinygraph.engines.plan.gates import gate_by_result, pool_before_relu
+from tinygraph.engines.plan.lower import lower
+from tinygraph.engines.plan.memory import Arena
+from tinygraph.engines.plan.node import compute, lift, topological
+from tinygraph.engines.plan.passes import prepared
+from tinygraph.engines.plan.program import Blueprint
+from tinygraph.engines.plan.samples import AFTER, TOTAL, WHOLE, Each, analyse
+from tinygraph.engines.plan.simplify import simplify
+from tinygraph.engines.plan.strides import reshaped
+from tinygraph.engines.plan.tiles import split
+
+PASSES = [
+    fold_constants,
+    simplify,
+    pool_before_relu,
+    gate_by_result,
+    lower,
+    lambda outputs: share_common(outputs)[0],
+]
+
+
+def network(count=4):
+    """The notes' CNN in float64, its loss and gradients, and feeds for it."""
+    rng = np.random.default_rng(0)
+    x, y = tg.input("x", (count, 1, 8, 8), dtype="float64"), tg.input("y", (count, 1), dtype="float64")
+    k1, b1 = tg.parameter(rng.normal(size=(3, 1, 3, 3)), "k1"), tg.parameter(rng.normal(size=(3, 1, 1)), "b1")
+    k2, b2 = tg.parameter(rng.normal(size=(2, 3, 3, 3)), "k2"), tg.parameter(rng.normal(size=(2, 1, 1)), "b2")
+    w = tg.parameter(rng.normal(size=(8, 1)), "w")
+    p1 = tg.avg_pool2d(tg.relu(tg.conv2d(x, k1, padding=1) + b1), 2)
+    p2 = tg.max_pool2d(tg.relu(tg.conv2d(p1, k2, padding=1) + b2), 2)
+    a = tg.sigmoid(tg.flatten(p2) @ w)
+    cost = tg.bce(a, y)
+    graph = tg.Graph([a, cost, *tg.grad(cost, [k1, b1, k2, b2, w])])
+    feeds = {x: rng.normal(size=x.shape), y: rng.integers(0, 2, y.shape).astype(float)}
+    return graph, feeds
+
+
+def operations(outputs):
+    return [node.op.name for node in topological(outputs) if node.op is not None]
+
+
+@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
+def test_a_pass_keeps_the_numbers(one):
+    graph, feeds = network()
+    before = lift(graph)
+    for old, new in zip(compute(before, feeds), compute(one(before), feeds), strict=True):
+        assert_allclose(new, old, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
+def test_a_pass_leaves_its_input_alone(one):
+    graph, _ = network()
+    before = lift(graph)
+    nodes = [(node, node.op, node.inputs, node.tensors) for node in topological(before)]
+    one(before)
+    assert [(node, node.op, node.inputs, node.tensors) for node in topological(before)] == nodes
+
+
+def test_patches_are_shared_by_a_convolution_and_its_kernel_gradient():
+    graph, _ = network()
+    outputs, spared = prepared(graph)
+    assert operations(outputs).count("row_patches") == 2
+    assert [node.op.name for node in spared].count("row_patches") == 2
+
+
+def test_nodes_that_no_output_needs_are_left_out():
+    x = tg.input("x", (2,))
+    tg.exp(x)
+    assert operations(prepared(tg.Graph(tg.relu(x)))[0]) == ["relu"]
+
+
+def test_relu_and_its_pool_change_places_only_where_nothing_else_reads_relu():
+    z = tg.input("z", (1, 1, 4, 4))
+    c = tg.relu(z)
+    assert operations(pool_before_relu(lift(tg.Graph(tg.max_pool2d(c, 2))))) == ["max_pool2d", "relu"]
+    kept = pool_before_relu(lift(tg.Graph([tg.max_pool2d(c, 2), c * 2.0])))
+    assert operations(kept) == ["relu", "max_pool2d", "multiply"]
+
+
+def test_a_bias_is_part_of_the_product_where_nothing_else_needs_the_patches():
+    x, k = tg.input("x", (2, 3, 6, 6)), tg.parameter(np.ones((4, 3, 3, 3), np.float32), "k")
+    b, row = tg.parameter(np.ones((4, 1, 1), np.float32), "b"), tg.parameter(np.ones(4, np.float32), "row")
+
+    def lowered(*tensors):
+        return sorted(operations(lower(lift(tg.Graph(tensors)))))
+
+    for total in (tg.conv2d(x, k) + b, b + tg.conv2d(x, k)):
+        assert lowered(total) == ["row_convolution", "row_matrix", "row_patches"]
+    assert "add" in lowered(tg.conv2d(x, k) + row)
+    convolved = tg.conv2d(x, k)
+    assert "add" in lowered(convolved + b, convolved)
+    total = (tg.conv2d(x, k) + b).sum()
+    assert "add" in lowered(total, *tg.grad(total, [k]))
+
+
+def test_pictures_alone_are_convolved_by_rows_whatever_their_padding():
+    def lowered(conv, rank, **attributes):
+        x, k = tg.input("x", (2, 3, *[6] * rank)), tg.parameter(np.ones((4, 3, *[3] * rank), np.float32), "k")
+        y = conv(x, k, **attributes)
+        return set(operations(lower(lift(tg.Graph([y, *tg.grad(y.sum(), [x, k])])))))
+
+    fast = {"row_patches", "row_convolution", "row_kernel_gradient", "row_spread", "column_overlay"}
+    for padding in (1, ((2, 0), (0, 1)), "same_lower"):
+        assert fast <= lowered(tg.conv2d, 2, padding=padding)
+    for conv, rank in ((tg.conv1d, 1), (tg.conv3d, 3)):
+        assert not any(name.startswith(("row_", "column_")) for name in lowered(conv, rank))
+    # More padding than rows of the kernel on one side alone is enough to go the ordinary way.
+    assert not fast & lowered(tg.conv2d, 2, padding=((0, 3), (0, 0)))
+
+
+@pytest.mark.parametrize(
+    "attributes", [{}, {"padding": 1}, {"stride": 2, "padding": 2}, {"padding": (0, 1), "stride": (1, 2)}]
+)
+@pytest.mark.parametrize("filters", [3, 8, 20])
+def test_a_convolution_with_its_bias_in_the_product(filters, attributes):
+    rng = np.random.default_rng(0)
+    x, k = tg.input("x", (5, 2, 9, 8), dtype="float64"), tg.parameter(rng.normal(size=(filters, 2, 3, 3)), "k")
+    y = tg.conv2d(x, k, **attributes) + tg.parameter(rng.normal(size=(filters, 1, 1)), "b")
+    plan = tg.compile(y, 5)
+    for _ in range(2):
+        value = rng.normal(size=x.shape)
+        assert_allclose(plan({"x": value})[0], tg.run(y, {"x": value})[0], rtol=1e-12, atol=1e-12)
+
+
+def test_the_gradient_of_a_pool_is_the_same_with_ties_and_without():
+    x = tg.input("x", (2, 1, 4, 6), dtype="float64")
+    dy = tg.input("dy", (2, 1, 2, 3), dtype="float64")
+    y = tg.max_pool2d(x, 2)
+    (dx,) = tg.grad(y, [x], cotangent=dy)
+    plan, rng = tg.compile([y, dx], 2), np.random.default_rng(0)
+    for values in (rng.normal(size=x.shape), rng.integers(0, 3, x.shape).astype(float), np.zeros(x.shape)):
+        feeds = {"x": values, "dy": rng.normal(size=dy.shape)}
+        for got, want in zip(plan(feeds), tg.run([y, dx], feeds), strict=True):
+            assert_array_equal(got, want)
+
+
+def test_compiling_leaves_the_garbage_collector_as_it_was():
+    x = tg.input("x", (2,))
+    for turn in (gc.disable, gc.enable):
+        turn()
+        tg.compile(tg.relu(x))
+        assert gc.isenabled() == (turn is gc.enable)
+
+
+def test_a_users_operation_is_neither_merged_nor_folded(registry):
+    calls = []
+
+    @tg.op(elementwise=True)
+    def counted(x):
+        calls.append(1)
+        return x * 1.0
+
+    x = tg.input("x", (2,))
+    plan = tg.compile([counted(x), counted(x)])
+    calls.clear()
+    plan({"x": [1.0, 2.0]})
+    assert len(calls) == 2
+
+
+def test_states_of_samples():
+    x, w = tg.input("x", (4, 3)), tg.parameter(np.ones((3, 2), np.float32), "w")
+    y = x @ w
+    (dw,) = tg.grad(tg.mean(y), [w])
+    outputs = lift(tg.Graph([y, dw, w.T, dw * 2.0]))
+    found = analyse(outputs, {x: 0}, 4)
+    assert [found[node].state for node in outputs] == [Each(0), TOTAL, WHOLE, AFTER]
+
+
+@pytest.mark.parametrize(
+    "mixing",
+    [
+        lambda x: x - tg.mean(x, axis=0),
+        lambda x: tg.softmax(x, axis=0),
+        lambda x: x @ x.T,
+        lambda x: tg.flip(x, 0),
+        lambda x: tg.concatenate([x, x]),
+        lambda x: x[1:],
+        lambda x: tg.max(x, axis=0),
+        lambda x: tg.reshape(x, (2, 6)),
+    ],
+)
+def test_what_mixes_samples_is_not_cut(mixing):
+    x = tg.input("x", (4, 3))
+    assert analyse(lift(tg.Graph(mixing(x))), {x: 0}, 4) is None
+
+
+def test_tiles_add_up_to_the_whole():
+    graph, feeds = network(count=5)
+    outputs, _ = prepared(graph)
+    found = analyse(outputs, dict.fromkeys(feeds, 0), 5)
+    cut = split(outputs, found, 5)
+    whole = dict(zip(cut.totals, compute(cut.totals, feeds), strict=True))
+    sums = dict.fromkeys(cut.totals, 0.0)
+    for start, stop in ((0, 3), (3, 5)):
+        tile = cut.tile(stop - start)
+        part = {leaf: array[start:stop] for leaf, array in feeds.items()}
+        for total in cut.totals:
+            sums[total] = sums[total] + compute([tile.outputs[total]], part)[0]
+    for total in cut.totals:
+        assert_allclose(sums[total], whole[total], rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize(("count", "threads"), [(1, 2), (2, 2), (33, 2), (256, 1), (256, 3), (4096, 2)])
+def test_tiles_cover_the_batch_evenly(count, threads):
+    graph, feeds = network(count)
+    outputs, _ = prepared(graph)
+    sizes = tile_sizes(analyse(outputs, dict.fromkeys(feeds, 0), count), count, threads)
+    assert sum(sizes) == count
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_places_that_are_alive_together_do_not_overlap():
+    graph, _ = network()
+    outputs, _ = prepared(graph)
+    blueprint = Blueprint(outputs, {}, lambda node: None)
+    last = {node: index for index, node in enumerate(blueprint.nodes)}
+    for index, node in enumerate(blueprint.nodes):
+        for x in node.inputs:
+            root = blueprint.places[x].root if x in blueprint.places else x
+            last[root] = max(last.get(root, 0), index)
+    last.update({blueprint.places[node].root: len(last) for node in outputs})
+    own = [
+        (place.offset, place.offset + node.nbytes, index, last[node], place.shares)
+        for index, node in enumerate(blueprint.nodes)
+        if (place := blueprint.places[node]).root is node and place.offset is not None
+    ]
+    for i, (start, stop, born, dies, _) in enumerate(own):
+        for other, end, later, _, shares in own[i + 1 :]:
+            together = later < dies or (later == dies and not shares)
+            assert not (together and born <= later and start < end and other < stop)
+
+
+def test_an_arena_reuses_what_is_given_back():
+    arena = Arena()
+    places = [arena.take(100) for _ in range(3)]
+    arena.give(places[0], 100)
+    arena.give(places[1], 100)
+    assert arena.take(250) == places[0]
+    assert arena.size == 3 * 128
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize(
+    ("shape", "to"), [((2, 3, 4), (6, 4)), ((2, 3, 4), (2, 12)), ((4, 1, 3), (4, 3)), ((6,), (2, 3))]
+)
+def test_reshaped_agrees_with_numpy(shape, to, order):
+    x = np.arange(np.prod(shape)).reshape(shape).copy(order=order)
+    strides = reshaped(x.shape, x.strides, to)
+    if strides is None:
+        assert not np.shares_memory(x, x.reshape(to))
+    else:
+        assert_array_equal(np.lib.stride_tricks.as_strided(x, to, strides), x.reshape(to))
+
+
+@pytest.mark.parametrize("sizes", [[2, 2, 1], [1] * 5, [3, 2], [5]])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_any_tiles_give_the_plain_numbers(sizes, threads, monkeypatch):
+    monkeypatch.setattr("tinygraph.engines.plan.compiled.tile_sizes", lambda *_: sizes)
+    graph, feeds = network(count=5)
+    results = []
+    compiled = Compiled(graph, list(feeds), 5, threads)
+    compiled.run(feeds, lambda arrays: results.extend(np.array(array) for array in arrays))
+    for found, expected in zip(results, tg.run(graph, feeds), strict=True):
+        assert_allclose(found, expected, rtol=1e-11, atol=1e-13)

@@ -1,0 +1,207 @@
+"""Threads and processes: plans run after a fork, and import nothing on threads of their own."""
+
+import os
+import re
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tinygraph as tg
+from tests.tools.agreement import ballast
+from tinygraph.engines.plan.threads import Held, run_all
+from tinygraph.graph.locks import Lock, Renewed
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+def in_child(work, seconds=20):
+    """Run ``work`` in a process that is forked off; return whether it ended well and in time."""
+    process = os.fork()
+    if not process:
+        ended = 1
+        try:
+            ended = 0 if work() else 2
+        finally:
+            os._exit(ended)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        done, status = os.waitpid(process, os.WNOHANG)
+        if done:
+            return status == 0
+        time.sleep(0.01)
+    os.kill(process, 9)
+    os.waitpid(process, 0)
+    return False
+
+
+@pytest.fixture
+def held():
+    """A plan that runs in another thread, and stays in the middle of its run until the test has ended."""
+    begun, over = threading.Event(), threading.Event()
+
+    @tg.op(elementwise=True)
+    def paused(x):
+        if threading.current_thread().name == "other":
+            begun.set()
+            over.wait(60)
+        return x + 1
+
+    x = tg.input("x", (4,), "float64")
+    plan = tg.compile(paused(x) * 2)
+    other = threading.Thread(target=plan, args=({"x": np.zeros(4)},), name="other")
+    other.start()
+    assert begun.wait(20)
+    yield plan
+    over.set()
+    other.join()
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_plan_that_another_thread_runs_can_be_run_after_a_fork(held):
+    feeds = {"x": np.arange(4.0)}
+    assert in_child(lambda: np.array_equal(held(feeds)[0], [2, 4, 6, 8]))
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_threads_can_be_used_after_a_fork(held):
+    weight, feeds = ballast(66)
+    plan = tg.compile(weight, 66, 2)
+    expected = plan(feeds)[0]
+    assert plan.schedule.threads == 2
+    assert in_child(lambda: np.array_equal(plan(feeds)[0], expected))
+    np.testing.assert_array_equal(plan(feeds)[0], expected)
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_state_that_another_thread_holds_is_given_back_after_a_fork():
+    given_back = []
+    state = Held(lambda: 3, given_back.append)
+    entered, over = threading.Event(), threading.Event()
+
+    def hold():
+        with state:
+            entered.set()
+            over.wait(60)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert entered.wait(20)
+    assert in_child(lambda: given_back == [3])
+    with state:
+        assert in_child(lambda: given_back == [])
+    assert given_back == []
+    over.set()
+    other.join()
+    assert given_back == [3]
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.parametrize("kind", [threading.Lock, threading.RLock])
+def test_a_lock_is_free_after_a_fork(kind):
+    lock, entered, over = Lock(kind), threading.Event(), threading.Event()
+
+    def hold():
+        with lock.own:
+            entered.set()
+            over.wait(60)
+
+    def can_be_taken():
+        with lock.own:
+            return True
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert entered.wait(20)
+    assert in_child(can_be_taken)
+    over.set()
+    other.join()
+    with lock.own:
+        assert in_child(can_be_taken)
+
+
+def test_every_lock_of_the_package_outlives_a_fork():
+    """``threading`` makes none but in the file that renews them."""
+    files = [path for path in Path(tg.__file__).parent.rglob("*.py") if path.name != "locks.py"]
+    assert files
+    made = re.compile(r"threading\.(R?Lock|Condition|Semaphore|BoundedSemaphore)\(\)")
+    assert [path.name for path in files if made.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_what_is_renewed_does_not_live_longer_for_it():
+    before = len(Renewed._living)
+    plan = tg.compile(tg.relu(tg.input("x", (2,))))
+    assert len(Renewed._living) == before + 1
+    del plan
+    assert len(Renewed._living) == before
+
+
+IMPORTING = """
+import sys, threading, time
+import numpy as np
+import tinygraph as tg
+
+class Spy:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is not threading.main_thread():
+            print("imported on a thread:", name)
+
+@tg.op(elementwise=True)
+def late(x):
+    if x.size > 1:  # not when its shape is learnt
+        time.sleep(0.2 if threading.current_thread() is threading.main_thread() else 0)
+        import colorsys
+    return x + 1
+
+x = tg.input("x", (256, 5000))
+plan = tg.compile(late(tg.relu(x)) * 2, 256, 2)
+sys.meta_path.insert(0, Spy())
+plan({"x": np.zeros((256, 5000), np.float32)})
+print(plan.schedule.threads, "colorsys" in sys.modules)
+"""
+
+
+def test_nothing_is_imported_on_threads_of_the_plan():
+    found = subprocess.run([sys.executable, "-c", IMPORTING], capture_output=True, text=True, check=True, timeout=60)
+    assert found.stdout == "2 True\n"
+
+
+def test_all_jobs_have_ended_when_one_is_interrupted():
+    ended = []
+
+    def interrupted():
+        raise KeyboardInterrupt
+
+    def slow():
+        time.sleep(0.2)
+        ended.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all([interrupted, slow, slow])
+    assert ended == [1, 1]
+
+
+def test_ctrl_c_while_jobs_are_waited_for(monkeypatch):
+    waits = []
+
+    def wait(futures):
+        waits.append(1)
+        if len(waits) == 1:
+            raise KeyboardInterrupt
+        for future in futures:
+            future.result()
+
+    monkeypatch.setattr("tinygraph.engines.plan.threads.wait", wait)
+    ended = []
+    with pytest.raises(KeyboardInterrupt):
+        run_all([lambda: None, lambda: (time.sleep(0.2), ended.append(1))])
+    assert ended == [1]
+    assert len(waits) == 2

@@ -1,0 +1,56 @@
+"""The size of the house: ``python -m tests.house`` prints the lines of code of every room.
+
+A line of code is a line that holds code: docstrings, comments and blank lines do not count.
+"""
+
+import io
+import tokenize
+from collections import Counter
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[1] / "tinygraph"
+LIMIT = 20_000
+_NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
+
+
+def code_lines(text: str) -> int:
+    """Return how many lines of a source text hold code.
+
+    >>> code_lines('"A docstring."\\nx = 1  # why\\n\\ny = (\\n    2\\n)\\n')
+    4
+    """
+    lines: set[int] = set()
+    begins = True
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        # A string that is a statement of its own is a docstring.
+        if token.type == tokenize.STRING and begins:
+            begins = False
+            continue
+        if token.type in (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT):
+            begins = True
+        elif token.type not in _NO_CODE:
+            begins = False
+            lines |= set(range(token.start[0], token.end[0] + 1))
+    return len(lines)
+
+
+def rooms() -> Counter[str]:
+    """Return the lines of code of every room of the package."""
+    found: Counter[str] = Counter()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        room = path.relative_to(PACKAGE).parts[0]
+        found[room] += code_lines(path.read_text(encoding="utf-8"))
+    return found
+
+
+def main() -> None:
+    """Print the rooms, the largest first, and their sum."""
+    found = rooms()
+    for room, lines in [*found.most_common(), ("in all", found.total())]:
+        print(f"{room:20}{lines:8,}")
+    if found.total() > LIMIT:
+        raise SystemExit(f"more than {LIMIT:,} lines of code")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,53 @@
+"""Planted mistakes: a part of what ``python -m tests.mutants`` asks, and the command itself."""
+
+import pytest
+
+from tests.mutants.__main__ import equivalents, fates, report
+from tests.mutants.kill import killer
+from tests.mutants.mistakes import mutants
+from tests.mutants.rules import rules
+
+RULES = {rule.name: rule for rule in rules()}
+# One mutant in so many of each rule; the command asks about all.
+EVERY = 12
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_planted_mistakes_are_found(name):
+    faults, _ = report(fates(name, EVERY), equivalents(), True, 1)
+    assert not faults
+
+
+def test_every_rule_has_mutants_with_texts_of_their_own():
+    for rule in RULES.values():
+        texts = [str(mutant) for mutant in mutants(rule)]
+        assert len(set(texts)) == len(texts) > 0
+
+
+def test_every_operation_with_a_rule_is_asked():
+    owners = {owner for rule in RULES.values() for owner in rule.owners}
+    assert {"relu", "conv2d", "bce", "max", "getitem", "max_pool2d", "concatenate"} <= owners
+
+
+def test_a_rule_is_itself_again_afterwards():
+    rule = RULES["relu_vjp"]
+    code = rule.function.__code__
+    assert killer(mutants(rule)[0]) == "gradients"
+    assert rule.function.__code__ is code
+
+
+def test_reasons_are_given_for_equivalents_and_belong_to_mutants():
+    made = {str(mutant) for rule in RULES.values() for mutant in mutants(rule)}
+    assert all(len(reason) > 10 for reason in equivalents().values())
+    assert set(equivalents()) <= made
+
+
+def test_faults_are_a_survivor_a_killed_equivalent_and_one_that_is_gone():
+    results = {"a: lives": "", "b: dies": "gradients"}
+    faults, lines = report(results, {"b: dies": "why", "c: gone": "why"}, False, 2)
+    assert faults == [
+        "survived: a: lives",
+        "listed as equivalent, and killed: b: dies",
+        "listed as equivalent, and no mutant: c: gone",
+    ]
+    assert lines[-1].endswith("score 50.0 %")

@@ -1,0 +1,86 @@
+"""What a card says of operations and constants, in words."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from typing import TYPE_CHECKING
+
+from tinygraph.describe.text import leaf_note
+from tinygraph.draw.figures import number_text
+from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinygraph.graph.op import Op
+
+
+def uniform(node: Tensor, expression: str) -> str:
+    """Return an expression, or for a constant the number that is all its elements, if there is one.
+
+    >>> import tinygraph as tg
+    >>> uniform(tg.constant([1.0, 1.0]), "constant"), uniform(tg.constant([1.0, 2.0]), "constant")
+    ('1 everywhere', 'constant')
+    """
+    if node.kind != "constant" or node.size < 2 or expression != leaf_note(node):
+        return expression
+    first = node.value.flat[0]
+    return f"{number_text(first.item())} everywhere" if (node.value == first).all() else expression
+
+
+def attributes_text(op: Op) -> str:
+    """Return the attributes that a call has to say, by name: required ones, and those changed from their default.
+
+    Operations written behind their operand, such as ``x[1:3]``, show theirs in the equation only.
+
+    >>> import tinygraph as tg
+    >>> attributes_text(tg.operation("avg_pool2d").op(2))
+    'window=2'
+    """
+    if op.symbol == "postfix":
+        return ""
+    defaults = {field.name: field.default for field in fields(op)}  # type: ignore[arg-type]
+    said = {
+        name: value for name, value in op.attributes().items() if defaults[name] is MISSING or value != defaults[name]
+    }
+    return ", ".join(f"{name}={value!r}" for name, value in said.items())
+
+
+def composite_called(expression: str) -> tuple[type[Op], str] | None:
+    """Return the composite that an expression is a call of, whose name says more than its parts, and the attributes given.
+
+    >>> found = composite_called("dropout(f, chance, rate=0.2)")
+    >>> (found[0].name, found[1]), composite_called("relu(Z)")
+    (('dropout', 'rate=0.2'), None)
+    """
+    name = expression.partition("(")[0]
+    if name not in OPERATIONS or not OPERATIONS[name].op.composite:
+        return None
+    call = ast.parse(expression, mode="eval").body
+    if not isinstance(call, ast.Call):
+        return None
+    op = OPERATIONS[name].op
+    given = [f"{word.arg}={ast.unparse(word.value)}" for word in call.keywords if word.arg not in op.parameters]
+    return op, ", ".join(given)
+
+
+def doc_line(op: Op | type[Op]) -> str:
+    """Return the first line of an operation's documentation, empty where it has none of its own.
+
+    >>> import tinygraph as tg
+    >>> doc_line(tg.relu.op()) != ""
+    True
+    """
+    # A dataclass without a docstring is given its signature for one.
+    kind = op if isinstance(op, type) else type(op)
+    doc = (kind.__doc__ or "").strip().split("\n")[0]
+    return "" if doc.startswith(f"{kind.__name__}(") else doc
+
+
+def title_of(ops: Sequence[Op]) -> str:
+    """Return the names of a card's operations, each once, in the order in which they are computed."""
+    names = list(dict.fromkeys(op.name for op in ops))
+    if len(names) > 3:
+        return f"{', '.join(names[:3])} … ({len(ops)} operations)"
+    return ", ".join(names) or "same as"

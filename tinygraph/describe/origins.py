@@ -1,0 +1,277 @@
+"""Origins: how every element of every array of a subject is made, told in the arrays that the subject shows.
+
+An operation tells of its own inputs (``Op.explain``). Where one of them is written inside the equation and has no line of its
+own, such as ``f.T`` in ``f.T @ dZ3``, what it says of itself is put in its place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from tinygraph.describe.jacobian import Jacobian
+from tinygraph.describe.numbers import written
+from tinygraph.describe.origin import Origin, Part, Read, merged, product_of
+from tinygraph.describe.subject import Subject, written_inputs
+from tinygraph.describe.ways import ways_of
+from tinygraph.errors import TinygraphError, listing, nearest
+from tinygraph.graph.explanation import Array, Explanation, Terms, position, sources
+from tinygraph.graph.tensor import Tensor
+from tinygraph.ops.shape.shape import Moving
+
+PLACEHOLDER = re.compile(r"\{(\d+)\}")
+# How the formulas of comparisons write them, and what holds where they do not.
+_SIGNS = {">": (">", "≤"), ">=": ("≥", "<"), "<": ("<", "≥"), "<=": ("≤", ">"), "==": ("=", "≠"), "!=": ("≠", "=")}
+
+
+@dataclass
+class _Draft:
+    """An origin in the making."""
+
+    parts: list[Part] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    formula: str = ""
+
+    def adopt(self, inner: Origin) -> None:
+        """Add what another origin reads, and its reason."""
+        if inner.reason:
+            self.reasons.append(_renumbered(inner.reason, len(self.reads)))
+        self.reads += inner.reads
+
+
+class Origins:
+    """The origins of all elements of a subject that has values.
+
+    ``further`` are nodes that have no line of their own and no way to be told in others, so that origins speak of them.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.describe.subject import subject_of
+    >>> x = tg.tensor([-1.0, 2.0], name="x")
+    >>> origins = Origins(subject_of(tg.relu(x).sum()))
+    >>> origins.of(origins.node("dx"), (0,)).reason
+    'blocked: {0} ≤ 0'
+    """
+
+    def __init__(self, subject: Subject, values: Mapping[Tensor, Array] | None = None) -> None:
+        self.subject = subject
+        self.values = subject.values if values is None else values
+        self.further: dict[Tensor, None] = {}
+        self._numbers = {x for x in subject.nodes if _is_number(x)}
+        lines = subject.expressions
+        self._known = {x for x in subject.nodes if x in lines or (x.op is None and x not in self._numbers)}
+        self._ways = {x: symbol.text for x, symbol in ways_of(subject).items() if x in self._known}
+        self._again = self._computed_again()
+        self._inner: dict[tuple[Tensor, int], Origin] = {}
+        self._jacobians: dict[Tensor, Jacobian] = {}
+
+    def node(self, label: str) -> Tensor:
+        """Return the node with a label. Raises ``TinygraphError`` for one that there is not."""
+        labels = {self.text(node): node for node in self.subject.nodes if node in self._known}
+        if label not in labels:
+            raise TinygraphError(f"there is no array {label!r}{nearest(label, labels)} (there are {listing(labels)})")
+        return labels[label]
+
+    def has_name(self, node: Tensor) -> bool:
+        """Whether a node has a name or a line of its own."""
+        return node in self._known
+
+    def text(self, node: Tensor) -> str:
+        """Return what a node is called: its label, or the expression that it is inside an equation."""
+        if node in self._ways:
+            return self._ways[node]
+        layout = self.subject.layout
+        return layout.labels[node] if node in self._known else layout.texts.get(node, layout.labels[node])
+
+    def of(self, node: Tensor, index: Sequence[int]) -> Origin:
+        """Return how the element of a node at ``index`` is made. Raises ``TinygraphError`` for an element that there is not."""
+        if len(index) != node.ndim or not all(0 <= i < size for i, size in zip(index, node.shape, strict=True)):
+            raise TinygraphError(f"{self.text(node)} has the shape {node.shape} and no element {tuple(index)}")
+        return self.at(node, position(index, node.shape))
+
+    def at(self, node: Tensor, at: int) -> Origin:
+        """Return how the element of a node at a position, counted row by row, is made; of a leaf, an origin of nothing."""
+        if node.op is None:
+            return Origin(node, at)
+        explanation = self._explanation(node, at)
+        draft = _Draft()
+        if explanation.reads or explanation.reason or explanation.formula:
+            self._read(draft, node, explanation)
+        for terms in explanation.terms:
+            self._add(draft, node, terms)
+        reason, slopes = "; ".join(draft.reasons), self._slopes(node, explanation)
+        return Origin(node, at, tuple(draft.parts), tuple(draft.reads), reason, draft.formula, slopes)
+
+    def _explanation(self, node: Tensor, at: int) -> Explanation:
+        assert node.op is not None
+        y, inputs = self.values[node], [self.values[x] for x in node.inputs]
+        index = _index(at, y.shape)
+        found = node.op.explain(index, y, *inputs)
+        if found is None:
+            if node not in self._jacobians:
+                self._jacobians[node] = Jacobian(node.op, y, inputs)
+            found = self._jacobians[node].explanation(index)
+        return found
+
+    def _element(self, x: Tensor, cell: int) -> Origin:
+        if (x, cell) not in self._inner:
+            self._inner[x, cell] = self.at(x, cell)
+        return self._inner[x, cell]
+
+    def _computed_again(self) -> dict[Tensor, Tensor]:
+        """Return the nodes inside equations that compute again what has a line: the softmax of a loss that is the output."""
+        found: dict[Any, Tensor] = {}
+        again: dict[Tensor, Tensor] = {}
+        for node in self.subject.nodes:
+            if node.op is not None:
+                key = type(node.op), repr(node.op.attributes()), tuple(map(id, written_inputs(node)))
+                first = found.setdefault(key, node) if node in self._known else found.get(key)
+                if first is not None and node not in self._known:
+                    again[node] = first
+        return again
+
+    def _told(self, x: Tensor, cells: Array) -> Read:
+        """Return elements of a node, or of what is only moved into it inside an equation."""
+        x = self._again.get(x, x)
+        while x not in self._known and x not in self._numbers and isinstance(x.op, Moving):
+            places, positions = sources(x.op, tuple(y.shape for y in x.inputs))
+            found = np.unique(places.reshape(-1)[cells])
+            if len(found) != 1 or found[0] < 0:
+                break
+            x, cells = x.inputs[int(found[0])], positions.reshape(-1)[cells]
+        return x, cells
+
+    def _is_told(self, x: Tensor) -> bool:
+        return x in self._known or x in self.further
+
+    # What is read
+
+    def _read(self, draft: _Draft, node: Tensor, explanation: Explanation) -> None:
+        """Add what an explanation reads, its reason and its formula; numbers are written in their places."""
+        words: dict[int, str] = {}
+        for place, (which, cells) in enumerate(explanation.reads):
+            x, cells = self._told(node.inputs[which], cells)
+            if x in self._numbers and len(cells):
+                words[place] = written(self.values[x].reshape(-1)[cells[0]])
+                continue
+            if not self._is_told(x):
+                self.further[x] = None
+            words[place] = f"{{{len(draft.reads)}}}"
+            draft.reads.append((x, cells))
+        if explanation.reason:
+            draft.reasons.append(_filled(explanation.reason, words))
+        if explanation.formula:
+            draft.formula = _filled(explanation.formula, words)
+
+    def _gate(self, draft: _Draft, condition: Tensor, cell: int) -> None:
+        """Add the reason for which a condition lets a number pass, or holds it back."""
+        op = condition.op
+        explanation = self._explanation(condition, cell) if op is not None else Explanation()
+        holds = bool(self.values[condition].reshape(-1)[cell])
+        text = explanation.formula or "a condition"
+        if not holds:
+            signs = _SIGNS.get(op.symbol if op else "")
+            read = [self.values[condition.inputs[place]].reshape(-1)[cells] for place, cells in explanation.reads]
+            if signs and not any(np.isnan(numbers).any() for numbers in read):
+                text = text.replace(f" {signs[0]} ", f" {signs[1]} ")
+            else:
+                text = text.replace(" is ", " is not ", 1) if " is " in text else f"{text} does not hold"
+        reason = f"{'open' if holds else 'blocked'}: {text}"
+        self._read(draft, condition, replace(explanation, formula="", reason=reason))
+
+    # What is summed
+
+    def _add(self, draft: _Draft, node: Tensor, terms: Terms) -> None:
+        """Add the terms of an explanation, told in arrays that are shown."""
+        weight = np.broadcast_to(np.asarray(terms.weight, np.float64), (len(terms),))
+        told: list[Read] = []
+        inside: list[Read] = []
+        words: dict[int, str] = {}
+        for factor, (place, cells) in enumerate(terms.factors):
+            x, cells = self._told(node.inputs[place], cells)
+            if x in self._numbers:
+                weight = weight * (1.0 if terms.values is not None else self.values[x].reshape(-1)[cells])
+                number = written(self.values[x].flat[0])
+                words[factor] = f"({number})" if number.startswith("-") else number
+            elif self._is_told(x) or terms.values is not None:
+                words[factor] = f"{{{len(told)}}}"
+                told.append((x, cells))
+            elif x.dtype.kind == "b" and len(terms) == 1:
+                self._gate(draft, x, int(cells[0]))
+                weight = weight * float(self.values[x].reshape(-1)[cells[0]])
+            else:
+                inside.append((x, cells))
+        self.further.update((x, None) for x, _ in told if x not in self._known)
+        if len(terms) == 1 and weight[0] == 0 and terms.values is None:
+            # A closed gate: what it holds back is worth seeing, and has no part in the sum.
+            draft.reads += told
+            return
+        part = Part(
+            tuple(x for x, _ in told),
+            tuple(cells for _, cells in told),
+            weight,
+            terms.values,
+            _filled(terms.text, words),
+        )
+        if inside:
+            self._unfold(draft, part, inside)
+        else:
+            draft.parts.append(part)
+
+    def _unfold(self, draft: _Draft, part: Part, inside: Sequence[Read]) -> None:
+        """Add a part after putting what the nodes ``inside`` an equation are made of in their places."""
+        unfolded: list[list[Origin]] = []
+        for x, cells in inside:
+            found = [self._element(x, int(cell)) for cell in cells]
+            if any(each.formula or any(p.values is not None for p in each.parts) for each in found):
+                self.further[x] = None
+                part = replace(part, nodes=(*part.nodes, x), cells=(*part.cells, cells))
+            else:
+                unfolded.append(found)
+        if not unfolded:
+            draft.parts.append(part)
+            return
+        pieces: list[Part] = []
+        for t in range(len(part)):
+            product = [Part(part.nodes, tuple(c[t : t + 1] for c in part.cells), part.weight[t : t + 1])]
+            for found in unfolded:
+                product = [product_of(p, q) for p in product for q in found[t].parts]
+            pieces += product
+        draft.parts += merged(pieces)
+        if len(part) == 1:
+            for found in unfolded:
+                draft.adopt(found[0])
+
+    def _slopes(self, node: Tensor, explanation: Explanation) -> tuple[Part, ...]:
+        parts = []
+        for terms in explanation.slopes:
+            x, cells = self._told(node.inputs[terms.factors[0][0]], terms.factors[0][1])
+            if not self._is_told(x):
+                self.further[x] = None
+            parts.append(Part((x,), (cells,), np.atleast_1d(np.asarray(terms.weight, np.float64))))
+        return tuple(parts)
+
+
+def _is_number(x: Tensor) -> bool:
+    """Whether a node is a constant with one number in all its elements, which is told as that number."""
+    return x.kind == "constant" and x.size > 0 and bool((x.value == x.value.flat[0]).all())
+
+
+def _index(at: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    index = []
+    for size in reversed(shape):
+        at, i = divmod(at, size)
+        index.append(i)
+    return tuple(reversed(index))
+
+
+def _filled(text: str, words: Mapping[int, str]) -> str:
+    return PLACEHOLDER.sub(lambda match: words.get(int(match[1]), match[0]), text)
+
+
+def _renumbered(text: str, offset: int) -> str:
+    return PLACEHOLDER.sub(lambda match: f"{{{int(match[1]) + offset}}}", text)

@@ -1,0 +1,319 @@
+"""Subject: what pictures and derived notes speak of. Equations forward, rules backward, values where there are some."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
+from types import NoneType
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tinygraph.describe.text import Layout, lay_out, leaf_note
+from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
+from tinygraph.graph.attributes import shown
+from tinygraph.graph.backprop import Backward, backward_of
+from tinygraph.graph.graph import Graph, topological
+from tinygraph.graph.run import require_feeds, run
+from tinygraph.graph.tensor import Tensor
+from tinygraph.model.model import Model
+from tinygraph.model.predict import samples_in
+
+if TYPE_CHECKING:
+    from tinygraph.model import Equation, Unfinished
+
+Array: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Item:
+    """One leaf, or one equation: what a card, a line of the notes and a step of the page stand for.
+
+    ``nodes`` are those made for the equation, in their order, its own ``node`` the last; none for a leaf. An equation that
+    only gives a second name to a tensor has none either. ``group`` is the block instance, with dots between nested ones.
+    """
+
+    node: Tensor
+    symbol: str
+    expression: str
+    nodes: tuple[Tensor, ...] = ()
+    group: str = ""
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no operation made it."""
+        return self.node.op is None
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of the backward pass: ``symbol = expression``.
+
+    ``kind`` tells what it gives: ``"contribution"`` to the gradient of ``target`` through ``place`` of ``user``, one of
+    several if ``adds``; ``"sum"`` of what has come back to ``target``; ``"inner"``, a step on the way that has a line of
+    its own; ``"seed"``, where the pass begins.
+    """
+
+    kind: str
+    symbol: str
+    expression: str
+    node: Tensor
+    target: Tensor | None = None
+    user: Tensor | None = None
+    place: int = 0
+    adds: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A graph to be shown: its items in topological order, the backward pass through it, and the values of both.
+
+    ``backward`` is ``None`` where there is none, and ``without_backward`` then says why. ``values`` holds the array of every
+    node, forward and backward, or nothing where inputs had no values. ``unfinished`` is of a model that stops being valid.
+    """
+
+    title: str
+    items: tuple[Item, ...]
+    backward: Backward | None = None
+    without_backward: str = ""
+    values: Mapping[Tensor, Array] = field(default_factory=dict)
+    outputs: tuple[Tensor, ...] = ()
+    unfinished: Unfinished | None = None
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Forward and backward as text: what is written on a line of its own, and a label for every node.
+
+        The gradient of what has a line of its own is called d and the label of that.
+        """
+        kept = {item.node for item in self.items} | set(self.outputs)
+        if self.backward is None:
+            return lay_out(self.nodes, kept, self._names)
+        gradients = self.backward.gradients
+        for item in self.items:
+            for user, place, contribution in self._leaving(item):
+                kept |= {contribution, user.inputs[place]}
+        kept |= {gradients[node] for node in kept if node in gradients}
+        first, count = lay_out(self.nodes, kept, self._names), len(kept)
+        shown = {line.node for line in first.equations}
+        own = {gradients[item.node] for item in self.items if item.node in gradients}
+        for node, gradient in gradients.items():
+            # Where the gradient of something unnamed is spoken of, that gets a name, and its gradient one after it.
+            if gradient in shown and gradient not in own:
+                kept.add(node)
+                own.add(gradient)
+        symbols = (first if len(kept) == count else lay_out(self.nodes, kept, self._names)).labels
+        names: dict[Tensor, str] = {}
+        for node in [*(item.node for item in reversed(self.items)), *kept]:
+            if node in gradients:
+                names.setdefault(gradients[node], f"d{symbols[node]}")
+        return lay_out(self.nodes, kept, self._names | names)
+
+    @cached_property
+    def _names(self) -> dict[Tensor, str]:
+        """The symbols of items, where they are more than what the text of a graph would call their tensors."""
+        return {item.node: item.symbol for item in reversed(self.items) if item.node.name or item.nodes}
+
+    @cached_property
+    def nodes(self) -> list[Tensor]:
+        """All nodes, forward and backward, in topological order."""
+        ends = [*self.outputs, *(item.node for item in self.items)]
+        if self.backward is not None:
+            ends += [*self.backward.gradients.values(), *self.backward.contributions.values()]
+        return topological(dict.fromkeys(ends))
+
+    @property
+    def labels(self) -> Mapping[Tensor, str]:
+        """The label of every node."""
+        return self.layout.labels
+
+    @cached_property
+    def expressions(self) -> Mapping[Tensor, str]:
+        """The expression of every node that has a line of its own; of a leaf what it is, such as its number."""
+        lines = self.layout.equations
+        return {line.node: line.expression or leaf_note(line.node).removeprefix("= ") for line in lines}
+
+    def inner(self, item: Item) -> tuple[Tensor, ...]:
+        """Return the tensors on the way to an item that have a line of their own, because something else speaks of them."""
+        return tuple(node for node in item.nodes if node is not item.node and node in self.expressions)
+
+    def gradient(self, item: Item) -> Tensor | None:
+        """Return the gradient of an item, or ``None`` where the pass has none for it."""
+        return None if self.backward is None else self.backward.gradients.get(item.node)
+
+    def uses(self, x: Tensor) -> list[tuple[Tensor, int]]:
+        """Return the uses of a tensor through which a gradient comes back, as nodes and places, in the order of the sweep."""
+        return self._uses.get(x, [])
+
+    @cached_property
+    def _uses(self) -> dict[Tensor, list[tuple[Tensor, int]]]:
+        found: dict[Tensor, list[tuple[Tensor, int]]] = {}
+        for node, place in self.backward.contributions if self.backward is not None else ():
+            found.setdefault(node.inputs[place], []).append((node, place))
+        return found
+
+    def rules(self, item: Item) -> tuple[Rule, ...]:
+        """Return the lines of the backward pass that belong to an item, in the order in which they are computed."""
+        return self._rules.get(item.node, ()) if item.nodes or item.is_leaf else ()
+
+    @cached_property
+    def _rules(self) -> dict[Tensor, tuple[Rule, ...]]:
+        if self.backward is None:
+            return {}
+        forward = set(topological([self.backward.output]))
+        told = {self.backward.gradients[item.node] for item in self.items if item.node in self.backward.gradients}
+        return {item.node: tuple(self._rules_of(item, forward, told)) for item in reversed(self.items)}
+
+    def _rules_of(self, item: Item, forward: set[Tensor], told: set[Tensor]) -> Iterator[Rule]:
+        assert self.backward is not None
+        gradients, labels, expressions = self.backward.gradients, self.labels, self.expressions
+        if item.node is self.backward.output:
+            seed = gradients[item.node]
+            yield Rule("seed", labels[seed], expressions.get(seed, labels[seed]), seed, item.node)
+        elif len(self.uses(item.node)) > 1:
+            total = gradients[item.node]
+            yield Rule("sum", labels[total], expressions[total], total, item.node)
+        for user, place, node in self._leaving(item):
+            for inner in _behind(node, forward | told):
+                if inner in expressions and expressions[inner] != "1":
+                    yield Rule("inner", labels[inner], expressions[inner], inner)
+                    told.add(inner)
+            target = user.inputs[place]
+            symbol, adds = f"d{labels[target]}", len(self.uses(target)) > 1
+            # What is passed on unchanged has its line elsewhere, under its own name.
+            unchanged = labels[node] != symbol and (not adds or node in told)
+            expression = labels[node] if unchanged else expressions[node]
+            yield Rule("contribution", symbol, expression, node, target, user, place, adds)
+            told.add(node)
+
+    def _leaving(self, item: Item) -> Iterator[tuple[Tensor, int, Tensor]]:
+        """Yield what comes back through an item to other items: the node and place that it comes through, and its own node."""
+        assert self.backward is not None
+        own = set(item.nodes)
+        for node in reversed(item.nodes):
+            for place, x in enumerate(node.inputs):
+                contribution = self.backward.contributions.get((node, place))
+                if contribution is not None and x not in own:
+                    yield node, place, contribution
+
+
+# What is not finite is marked on its card, which says more than a warning.
+@np.errstate(all="ignore")
+def subject_of(
+    thing: Any, feeds: Mapping[Any, Any] | None = None, title: str | None = None, batch: int = 1, backward: bool = True
+) -> Subject:
+    """Return a tensor, several, a ``Graph``, a ``Model`` or the ``ModelError`` of one that fails as a subject.
+
+    A model is recorded for as many samples as ``feeds`` have, or for ``batch``, and for training, with the new values of its
+    state, where there is a backward pass. The backward pass is that of the loss for
+    the parameters, or of the one number that a graph computes for its parameters and values. Raises ``TinygraphError`` for
+    other things, and ``FeedError``.
+
+    >>> import tinygraph as tg
+    >>> subject = subject_of(tg.load_model("notes_cnn"))
+    >>> for item in subject.items[-4:]:
+    ...     print(item.symbol, "=", item.expression, [f"{r.symbol} = {r.expression}" for r in subject.rules(item)])
+    Z3 = f @ W3 + B3 ['dB3 = sum_to(dZ3, (1,))', 'df = dZ3 @ W3.T', 'dW3 = f.T @ dZ3']
+    a = sigmoid(Z3) []
+    y = input []
+    cost = bce(a, y) ['dcost = 1', 'dZ3 = a - y']
+    """
+    from tinygraph.draw.unfinished import unfinished_subject
+
+    if isinstance(thing, ModelError):
+        return unfinished_subject(thing, title)
+    if feeds is not None:
+        require_feeds(feeds)
+    if not isinstance(title, (str, NoneType)):
+        raise TinygraphError(f"a title is text; found {shown(title)}")
+    if isinstance(thing, Model):
+        # The backward pass is that of training; without one, a model is shown as it predicts.
+        samples = thing.batch or samples_in(thing, feeds or {}) or batch
+        recording = thing.record(samples, training=backward and thing.loss is not None)
+        items, ends, loss = equation_items(recording.equations), recording.whole.outputs, recording.loss
+        wrt: Sequence[Tensor] = list(thing.parameters.values())
+        title = (thing.title or thing.name) if title is None else title
+        missing = f"the model {thing.name!r} declares no loss"
+    else:
+        if isinstance(thing, (Tensor, list, tuple)):
+            thing = Graph(thing)
+        if not isinstance(thing, Graph):
+            raise TinygraphError(
+                f"draw and notes take a tensor, a list of tensors, a Graph or a Model; found {type(thing).__name__}"
+            )
+        items, ends = _operations(thing), thing.outputs
+        loss = ends[-1] if len(ends) == 1 and ends[0].size == 1 else None
+        wrt = [x for x in thing.nodes if x.kind in ("parameter", "tensor") and x.dtype.kind == "f"]
+        missing = "there is no single number to take gradients of"
+    found, why = _backward(loss, wrt, missing) if backward else (None, "it was not asked for")
+    subject = Subject(title or "", tuple(items), found, why, {}, tuple(ends))
+    return Subject(title or "", subject.items, found, why, values_of(subject, feeds), tuple(ends))
+
+
+def _backward(loss: Tensor | None, wrt: Sequence[Tensor], missing: str) -> tuple[Backward | None, str]:
+    if loss is None:
+        return None, missing
+    if not wrt:
+        return None, "there is no parameter to take gradients for"
+    try:
+        found = backward_of(loss, wrt)
+    except (GradientError, RuleError) as error:
+        return None, str(error)
+    return (found, "") if len(found.gradients) > 0 else (None, "no gradient reaches a parameter")
+
+
+def equation_items(equations: Iterable[Equation]) -> list[Item]:
+    """Return the equations of a recording as items, each leaf before what first uses it."""
+    items: list[Item] = []
+    known: set[Tensor] = set()
+    for equation in equations:
+        for x in (*(x for node in equation.nodes for x in written_inputs(node)), equation.node):
+            if x.op is None and x.kind != "constant" and x not in known:
+                name = x.name or ""
+                items.append(Item(x, name, leaf_note(x), group=name.rpartition(".")[0]))
+                known.add(x)
+        text = " ".join(equation.text.partition("=")[2].split())
+        items.append(Item(equation.node, equation.name, text, equation.nodes, equation.block))
+        known.add(equation.node)
+    return items
+
+
+def _operations(graph: Graph) -> list[Item]:
+    """One item for each operation and leaf; constants that are numbers without a name are written where they are used."""
+    shown = {*graph.outputs, *(node for node in graph.nodes if node.op is not None)}
+    return [
+        Item(line.node, line.label, line.expression or leaf_note(line.node), (line.node,) if line.node.op else ())
+        for line in lay_out(graph.nodes, shown).equations
+    ]
+
+
+def written_inputs(node: Tensor) -> tuple[Tensor, ...]:
+    """Return the inputs that a node's equation writes: operands that only steady the numbers stay unwritten."""
+    op = node.op
+    assert op is not None
+    return node.inputs if op.variadic else node.inputs[: len(op.parameters)]
+
+
+def _behind(node: Tensor, stop: set[Tensor]) -> list[Tensor]:
+    """Return what a node is computed from, up to ``stop``, in topological order."""
+    found: set[Tensor] = set()
+    stack = list(node.inputs)
+    while stack:
+        x = stack.pop()
+        if x not in stop and x not in found:
+            found.add(x)
+            stack.extend(x.inputs)
+    return sorted(found, key=attrgetter("order"))
+
+
+def values_of(subject: Subject, feeds: Mapping[Any, Any] | None) -> dict[Tensor, Array]:
+    """Return the value of every node, if all that they are computed from have one or are given one by ``feeds``."""
+    known: dict[Tensor, Array] = {}
+    graph = Graph(subject.nodes)
+    if feeds is None and any(node.op is None and not node.has_value for node in graph.nodes):
+        return {}
+    run(graph, feeds, watch=lambda node, value: known.update({node: np.asarray(value)}))
+    return known

@@ -1,0 +1,102 @@
+"""Pass: the gates of relu and max-pooling, read where there is least to read.
+
+Both rules are exact. ``z > 0`` where ``relu(z) > 0``, NaN included, so that ``z`` itself need not be kept; and ``relu`` and
+the maximum of windows may change places, for both are monotone: where the maximum is positive the two orders find the
+same winner, and elsewhere the gate lets nothing through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tinygraph.engines.plan.node import Node, make, remade, rewrite, topological, users
+from tinygraph.engines.plan.trust import is_a
+from tinygraph.ops.activation.activation import relu
+from tinygraph.ops.comparison.comparison import gate, greater
+from tinygraph.ops.pooling.max_pooling import MaxPool2d, MaxUnpool2d
+
+
+def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
+    """Return the outputs with ``max_pool2d(relu(z))`` as ``relu(max_pool2d(z))``, its gradient likewise.
+
+    Done where nothing but the pool and its gradient reads ``relu(z)``.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.engines.plan.node import lift
+    >>> z = tg.input("z", (1, 1, 4, 4))
+    >>> pool_before_relu(lift(tg.Graph(tg.max_pool2d(tg.relu(z), 2))))
+    [<relu float32 (1, 1, 2, 2)>]
+    """
+    used_by = users(outputs)
+    moved = {node for node in topological(outputs) if _movable(node, used_by)}
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if is_a(node.op, MaxPool2d) and node.inputs[0] in moved:
+            (z,) = inputs[0].inputs
+            return make(relu.op(), make(node.op, z), tensors=node.tensors)
+        if _is_gate_of(node, moved):
+            unpool = inputs[0].op
+            assert isinstance(unpool, MaxUnpool2d)
+            dy, rectified = inputs[0].inputs
+            (z,) = rectified.inputs
+            pooled = make(relu.op(), make(MaxPool2d(**unpool.shared()), z))
+            gated = make(gate.op(), dy, make(greater.op(), pooled, inputs[1].inputs[1]))
+            return make(unpool, gated, z, tensors=node.tensors)
+        return remade(node, inputs)
+
+    return rewrite(outputs, rule)
+
+
+def _movable(node: Node, used_by: Mapping[Node, list[Node]]) -> bool:
+    """Whether a relu is read by one max-pool, and by the gradient of that pool on its way through the relu, alone."""
+    if not is_a(node.op, relu.op) or node.dtype.kind != "f" or node in used_by[node]:
+        return False
+    pools = [user.op for user in used_by[node] if is_a(user.op, MaxPool2d)]
+    unpools = [user for user in used_by[node] if is_a(user.op, MaxUnpool2d)]
+    if len(pools) != 1 or len(pools) + len(unpools) != len(used_by[node]):
+        return False
+    return all(
+        is_a(unpool.op, MaxUnpool2d)
+        and unpool.op.shared() == pools[0].shared()
+        and unpool.inputs[0] is not node
+        and len(used_by[unpool]) == 1
+        and _is_gate_of(used_by[unpool][0], {node})
+        for unpool in unpools
+    )
+
+
+def _is_gate_of(node: Node, rectified: set[Node]) -> bool:
+    """Whether a node is ``gate(max_unpool2d(dy, r), z > 0)`` with ``r = relu(z)`` among ``rectified``."""
+    if not is_a(node.op, gate.op):
+        return False
+    unpool, condition = node.inputs
+    if not is_a(unpool.op, MaxUnpool2d) or unpool.inputs[1] not in rectified:
+        return False
+    return _is_positive(condition) and condition.inputs[0] is unpool.inputs[1].inputs[0]
+
+
+def _is_positive(node: Node) -> bool:
+    """Whether a node is ``z > 0``."""
+    if not is_a(node.op, greater.op):
+        return False
+    zero = node.inputs[1].value
+    return zero is not None and zero.size == 1 and zero.ndim == 0 and zero.item() == 0
+
+
+def gate_by_result(outputs: Sequence[Node]) -> list[Node]:
+    """Return the outputs with ``z > 0`` as ``relu(z) > 0`` where ``relu(z)`` is computed anyway.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.engines.plan.node import lift
+    >>> z = tg.input("z", (2,))
+    >>> gate_by_result(lift(tg.Graph([tg.relu(z), z > 0])))[1].inputs[0]
+    <relu float32 (2,)>
+    """
+    rectified = {node.inputs[0] for node in topological(outputs) if is_a(node.op, relu.op)}
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if _is_positive(node) and node.inputs[0] in rectified:
+            inputs = (make(relu.op(), inputs[0]), inputs[1])
+        return remade(node, inputs)
+
+    return rewrite(outputs, rule)

@@ -1,0 +1,173 @@
+"""Kernels: operations as calls that are bound to their arrays once and write into a given one."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tinygraph.engines.plan.node import Node
+from tinygraph.engines.plan.trust import known
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.op import Op, Shape, evaluate
+from tinygraph.ops.sums import FEW, total
+
+Call: TypeAlias = Callable[[], object]
+
+
+class Scratch:
+    """Memory that is a kernel's own while it runs: the next kernel may be given the same bytes."""
+
+    def __init__(self) -> None:
+        self._blocks: list[Array] = []
+        self._taken = 0
+
+    def begin(self) -> None:
+        """Begin another kernel."""
+        self._taken = 0
+
+    def take(self, shape: Shape, dtype: np.dtype[Any], like: Array | None = None) -> Array:
+        """Return an array, its axes in memory as those of ``like``."""
+        nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
+        if self._taken == len(self._blocks):
+            self._blocks.append(np.empty(nbytes, np.uint8))
+        elif self._blocks[self._taken].nbytes < nbytes:
+            self._blocks[self._taken] = np.empty(nbytes, np.uint8)
+        block = self._blocks[self._taken][:nbytes].view(dtype)
+        self._taken += 1
+        order = range(len(shape)) if like is None else sorted(range(like.ndim), key=lambda i: (-like.strides[i], i))
+        dense = block.reshape([shape[i] for i in order])
+        return dense.transpose(np.argsort(list(order))) if dense.ndim else dense
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes there are."""
+        return sum(block.nbytes for block in self._blocks)
+
+
+@dataclass(frozen=True)
+class Work:
+    """One node's work: its operation, the arrays that it reads, the array that it writes, and memory for meanwhile."""
+
+    node: Node
+    out: Array
+    inputs: tuple[Array, ...]
+    scratch: Scratch
+
+    @property
+    def op(self) -> Any:
+        """The operation, whose class the kernel knows."""
+        return self.node.op
+
+
+Kernel: TypeAlias = Callable[[Work], Sequence[Call]]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A kernel; whether its result may lie where an input lay, and whether it counts on zeros where it does not write."""
+
+    kernel: Kernel
+    in_place: bool = False
+    zeroed: bool = False
+
+
+_ENTRIES: dict[type[Op], Entry] = {}
+
+
+def kernel(*classes: type[Op], in_place: bool = False, zeroed: bool = False) -> Callable[[Kernel], Kernel]:
+    """Note a kernel for some operations."""
+
+    def note(function: Kernel) -> Kernel:
+        _ENTRIES.update(dict.fromkeys(classes, Entry(function, in_place, zeroed)))
+        return function
+
+    return note
+
+
+def ordinary(work: Work) -> Sequence[Call]:
+    """The kernel of every operation without one: its ordinary rule, its result copied."""
+    op, shape, dtype, out = work.node.op, work.node.shape, work.node.dtype, work.out
+    assert op is not None
+    inputs = [_read_only(x.view()) for x in work.inputs]
+
+    def call() -> None:
+        out[...] = evaluate(op, inputs, shape, dtype)
+
+    def call_with_copies() -> None:
+        out[...] = evaluate(op, [_read_only(x.copy()) for x in inputs], shape, dtype)
+
+    # An operation of a user's may keep what it is given, which the plan would write over.
+    return [call if known(op) else call_with_copies]
+
+
+def _read_only(x: Array) -> Array:
+    x.flags.writeable = False
+    return x
+
+
+_ORDINARY = Entry(ordinary)
+
+
+def entry(op: Op) -> Entry:
+    """Return how the plan computes an operation."""
+    return _ENTRIES.get(type(op), _ORDINARY)
+
+
+def finite(x: Array) -> Callable[[], bool]:
+    """Return a call that says whether every element of an array is finite. It may say no where squares overflow.
+
+    >>> x = np.ones((2, 3), np.float32).T
+    >>> is_finite = finite(x)
+    >>> is_finite(), x.fill(np.inf), is_finite()
+    (True, None, False)
+    """
+    flat = x.transpose(sorted(range(x.ndim), key=lambda axis: -x.strides[axis]))
+    if not flat.flags.c_contiguous or x.dtype.char not in "fd":
+        return lambda: bool(np.isfinite(x).all())
+    # BLAS reads an array in a fraction of the time that NumPy needs for a test of each element.
+    flat = flat.reshape(-1)
+    return lambda: math.isfinite(np.dot(flat, flat))
+
+
+def provided(holds: Callable[[], bool], calls: Sequence[Call], work: Work) -> Sequence[Call]:
+    """Return ``calls`` for inputs for which ``holds`` is true, and the ordinary rule for all others."""
+    (rule,) = ordinary(work)
+
+    def call() -> None:
+        if holds():
+            for each in calls:
+                each()
+        else:
+            rule()
+
+    return [call]
+
+
+def bound(function: Callable[..., object], *arguments: Any, **options: Any) -> Call:
+    """Return a call with its arguments."""
+    return functools.partial(function, *arguments, **options)
+
+
+def gated(x: Array, condition: Array, out: Array) -> Call:
+    """Return a call that writes ``x`` where the condition holds and 0 elsewhere: a product of the bits, as in ``tg.gate``.
+
+    >>> out = np.empty(2)
+    >>> call = gated(np.array([np.inf, np.inf]), np.array([True, False]), out)
+    >>> _ = call()
+    >>> out
+    array([inf,  0.])
+    """
+    bits = f"u{x.itemsize}"
+    return bound(np.multiply, x.view(bits), condition, out.view(bits))
+
+
+def summing(x: Array, out: Array, axes: int | tuple[int, ...]) -> Call:
+    """Return a call that adds up along axes, kept with size 1, with the error of pairwise summation."""
+    if x.size <= FEW * out.size or out.dtype.kind not in "fc":
+        return bound(np.add.reduce, x, axis=axes, dtype=out.dtype, out=out, keepdims=True)
+    return lambda: np.copyto(out, total(x, axes, keepdims=True))

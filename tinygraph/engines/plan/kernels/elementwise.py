@@ -1,0 +1,100 @@
+"""Elementwise kernels: NumPy's ufuncs, written where an input lay if nothing else reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygraph.engines.plan.kernels.base import Call, Work, bound, gated, kernel, ordinary, provided
+from tinygraph.ops.activation.activation import relu, sigmoid, tanh
+from tinygraph.ops.comparison import comparison
+from tinygraph.ops.elementwise import arithmetic as elementwise
+from tinygraph.ops.elementwise import exponential
+from tinygraph.ops.elementwise import n_ary as several
+from tinygraph.ops.elementwise.cast import Cast
+
+_UFUNCS = {
+    elementwise.add.op: np.add,
+    elementwise.subtract.op: np.subtract,
+    elementwise.multiply.op: np.multiply,
+    elementwise.divide.op: np.true_divide,
+    elementwise.negative.op: np.negative,
+    exponential.exp.op: np.exp,
+    exponential.log.op: np.log,
+    exponential.log1p.op: np.log1p,
+    exponential.expm1.op: np.expm1,
+    exponential.sqrt.op: np.sqrt,
+    elementwise.abs.op: np.abs,
+    elementwise.sign.op: np.sign,
+    tanh.op: np.tanh,
+    comparison.greater.op: np.greater,
+    comparison.greater_equal.op: np.greater_equal,
+    comparison.less.op: np.less,
+    comparison.less_equal.op: np.less_equal,
+    comparison.equal.op: np.equal,
+    comparison.not_equal.op: np.not_equal,
+    comparison.maximum.op: np.maximum,
+    comparison.minimum.op: np.minimum,
+}
+
+
+@kernel(*_UFUNCS, in_place=True)
+def _ufunc(work: Work) -> Sequence[Call]:
+    return [bound(_UFUNCS[type(work.op)], *work.inputs, out=work.out)]
+
+
+@kernel(comparison.gate.op, in_place=True)
+def _gate(work: Work) -> Sequence[Call]:
+    x, condition = work.inputs
+    return [gated(x, condition, work.out)] if work.out.dtype.char in "efd" else ordinary(work)
+
+
+@kernel(several.add_all.op)
+def _add_all(work: Work) -> Sequence[Call]:
+    first, *rest = work.inputs
+    if len(work.inputs) < 2:
+        return [bound(np.copyto, work.out, first)]
+    if work.out.dtype.char == "e":
+        return ordinary(work)
+    return [
+        bound(np.add, first, rest[0], work.out),
+        *(bound(np.add, work.out, x, work.out) for x in rest[1:]),
+    ]
+
+
+@kernel(Cast, in_place=True)
+def _cast(work: Work) -> Sequence[Call]:
+    return [bound(np.copyto, work.out, work.inputs[0], casting="unsafe")]
+
+
+# Above this many elements clip, whose bounds are numbers, is quicker than maximum with a number; below, its wrapper costs more.
+_MANY = 4096
+
+
+@kernel(relu.op, in_place=True)
+def _relu(work: Work) -> Sequence[Call]:
+    (x,), zero = work.inputs, np.zeros((), work.node.dtype)
+    if work.node.dtype.kind == "f" and x.size > _MANY:
+        return [bound(np.clip, x, zero, np.asarray(np.inf, zero.dtype), work.out)]
+    return [bound(np.maximum, x, zero, out=work.out)]
+
+
+# exp(-x) is finite, and 1/(1 + exp(-x)) no subnormal number, for every x above these.
+_LEAST = {"f": -87.0, "d": -708.0}
+
+
+@kernel(sigmoid.op, in_place=True)
+def _sigmoid(work: Work) -> Sequence[Call]:
+    """1/(1 + exp(-x)), where exp does not overflow."""
+    (x,), y = work.inputs, work.out
+    if x.dtype != y.dtype or y.dtype.char not in _LEAST or not x.size:
+        return ordinary(work)
+    one, least, smallest = np.ones((), y.dtype), _LEAST[y.dtype.char], np.minimum.reduce
+    calls = [
+        bound(np.negative, x, y),
+        bound(np.exp, y, y),
+        bound(np.add, y, one, y),
+        bound(np.true_divide, one, y, y),
+    ]
+    return provided(lambda: bool(smallest(x, None) >= least), calls, work)

@@ -1,0 +1,87 @@
+"""Kernels of matrix products and of sums."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygraph.engines.plan.kernels.base import Call, Work, bound, kernel, ordinary, summing
+from tinygraph.graph.arrays import Array
+from tinygraph.ops.axes import normalized_axes
+from tinygraph.ops.linear.linear import Matmul
+from tinygraph.ops.reduction.reduction import Sum
+from tinygraph.ops.shape.shape import SumTo
+from tinygraph.ops.sums import FEW, total
+
+
+@kernel(Matmul)
+def _matmul(work: Work) -> Sequence[Call]:
+    """The product, or its transpose where that is what lies in memory row by row."""
+    (x, y), out = work.inputs, work.out
+    if x.ndim == y.ndim == 2 and x.shape[1] == 1:
+        return [bound(np.multiply, x, y, out)]
+    if out.ndim == 2 and x.ndim == y.ndim == 2 and not out.flags.c_contiguous and out.T.flags.c_contiguous:
+        return [bound(np.matmul, y.T, x.T, out.T)]
+    return [bound(np.matmul, x, y, out)] if out.ndim else ordinary(work)
+
+
+@kernel(Sum, SumTo)
+def _sum(work: Work) -> Sequence[Call]:
+    (x,), out = work.inputs, work.out
+    if isinstance(work.op, Sum):
+        axes = normalized_axes(work.op, x, work.op.axis)
+    else:
+        extra = x.ndim - out.ndim
+        axes = tuple(i for i in range(x.ndim) if i < extra or (out.shape[i - extra] == 1 and x.shape[i] != 1))
+    kept = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
+    if not axes:
+        return [bound(np.copyto, out.reshape(x.shape), x)]
+    if not out.flags.c_contiguous or out.dtype.char == "e":
+        return ordinary(work)
+    by_product = _sum_by_product(work, axes)
+    if by_product is not None:
+        return by_product
+    return [summing(x, out.reshape(kept), axes)]
+
+
+# Fewer elements are summed as quickly by NumPy's own reduction.
+_MANY = 2048
+# How many elements one product with ones sums: the error of BLAS grows with their number.
+_LONG = 1024
+
+
+def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
+    """Sum the axes that lie innermost in parts, as products with ones, and these and the outermost axes after that.
+
+    BLAS does the first several times faster than NumPy's reduction does. ``None`` where memory has another order.
+    """
+    x, out = work.inputs[0], work.out
+    if x.size < _MANY or x.dtype != out.dtype or x.dtype.char not in "fd" or 0 in x.strides:
+        return None
+    order = sorted(range(x.ndim), key=lambda i: -x.strides[i])
+    lying = x.transpose(order)
+    if not lying.flags.c_contiguous:
+        return None
+    summed = [i in axes for i in order]
+    kept = [n for n, s in enumerate(summed) if not s] or [0]
+    outer, inner = kept[0], kept[-1] + 1
+    if any(summed[outer:inner]) or inner == x.ndim or order[outer:inner] != sorted(order[outer:inner]):
+        return None
+    length = int(np.prod(lying.shape[inner:]))
+    rows = lying.reshape(int(np.prod(lying.shape[:outer])), -1, length)
+    ones = np.ones((min(length, _LONG), 1), x.dtype)
+    result = out.reshape(-1, 1)
+    if len(rows) == 1 and length <= _LONG:
+        return [bound(np.matmul, rows[0], ones, result)]
+    parts, left = divmod(length, _LONG)
+    sums: Array = work.scratch.take((*rows.shape[:2], parts + (left > 0)), x.dtype)
+    calls = []
+    if parts:
+        whole = rows[:, :, : length - left].reshape(*rows.shape[:2], parts, _LONG)
+        calls.append(bound(np.matmul, whole, ones, sums[:, :, :parts, None]))
+    if left:
+        calls.append(bound(np.matmul, rows[:, :, length - left :], ones[:left], sums[:, :, -1:]))
+    if sums.size <= FEW * out.size:
+        return [*calls, bound(np.add.reduce, sums, axis=(0, 2), out=out.reshape(-1))]
+    return [*calls, lambda: np.copyto(out.reshape(-1), total(sums, (0, 2)))]

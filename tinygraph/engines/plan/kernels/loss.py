@@ -1,0 +1,98 @@
+"""Kernels of losses, of softmax and of one-hot rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygraph.engines.plan.kernels.base import Call, Work, bound, kernel, ordinary, provided, summing
+from tinygraph.ops.activation.activation import Softmax
+from tinygraph.ops.loss.binary import Bce, BceWithLogits
+from tinygraph.ops.loss.classification import CrossEntropy, OneHot
+
+
+@kernel(Bce, BceWithLogits)
+def _bce_from_logits(work: Work) -> Sequence[Call]:
+    """The mean of (max(z, 0) - z y) + log(1 + exp(-|z|)); labels out of range are for the ordinary rule to refuse.
+
+    The large terms come first: added last, they would round the small one away.
+    """
+    if isinstance(work.op, BceWithLogits):
+        z, y = work.inputs
+    elif len(work.inputs) == 3:
+        _, y, z = work.inputs
+    else:
+        return ordinary(work)
+    if any(x.dtype != work.out.dtype for x in (y, z)) or z.dtype.char not in "fd" or not z.size:
+        return ordinary(work)
+    term, rest = (work.scratch.take(z.shape, z.dtype, like=z) for _ in range(2))
+    zero, out, count = np.zeros((), z.dtype), work.out, np.asarray(z.size, z.dtype)
+    calls = [
+        bound(np.multiply, z, y, term),
+        bound(np.maximum, z, zero, out=rest),
+        bound(np.subtract, rest, term, term),
+        bound(np.abs, z, rest),
+        bound(np.negative, rest, rest),
+        bound(np.exp, rest, rest),
+        bound(np.log1p, rest, rest),
+        bound(np.add, term, rest, term),
+        bound(np.add.reduce, term, axis=None, out=out),
+        bound(np.true_divide, out, count, out),
+    ]
+    least, most = np.minimum.reduce, np.maximum.reduce
+    return provided(lambda: bool(least(y, None) >= 0 and most(y, None) <= 1), calls, work)
+
+
+@kernel(Softmax)
+def _softmax(work: Work) -> Sequence[Call]:
+    (x,), y, axis = work.inputs, work.out, work.op.axis
+    if x.dtype != y.dtype or x.dtype.char not in "fd" or not x.size:
+        return ordinary(work)
+    over = tuple(1 if i == axis % x.ndim else size for i, size in enumerate(x.shape))
+    reduced = work.scratch.take(over, y.dtype, like=y)
+    return [
+        bound(np.maximum.reduce, x, axis=axis, out=reduced, keepdims=True),
+        bound(np.subtract, x, reduced, y),
+        bound(np.exp, y, y),
+        summing(y, reduced, axis),
+        bound(np.true_divide, y, reduced, y),
+    ]
+
+
+@kernel(CrossEntropy)
+def _cross_entropy(work: Work) -> Sequence[Call]:
+    """The mean of log(sum(exp(s))) - s[label], s = z - max(z), for class numbers; the ordinary rule refuses wrong ones."""
+    (z, labels), out = work.inputs, work.out
+    if z.ndim != 2 or labels.ndim != 1 or z.dtype != out.dtype or z.dtype.char not in "fd" or not z.size:
+        return ordinary(work)
+    shifted = work.scratch.take(z.shape, z.dtype, like=z)
+    largest, total = (work.scratch.take((z.shape[0], 1), z.dtype) for _ in range(2))
+    rows, count = np.arange(z.shape[0]), np.asarray(z.shape[0], z.dtype)
+
+    def pick() -> None:
+        largest[:, 0] = shifted[rows, labels]
+
+    calls = [
+        bound(np.maximum.reduce, z, axis=1, out=largest, keepdims=True),
+        bound(np.subtract, z, largest, shifted),
+        pick,
+        bound(np.exp, shifted, shifted),
+        summing(shifted, total, 1),
+        bound(np.log, total, total),
+        bound(np.subtract, total, largest, total),
+        bound(np.add.reduce, total, axis=None, out=out),
+        bound(np.true_divide, out, count, out),
+    ]
+    return provided(lambda: bool(labels.min() >= 0 and labels.max() < z.shape[1]), calls, work)
+
+
+@kernel(OneHot)
+def _one_hot(work: Work) -> Sequence[Call]:
+    (labels,), out, classes = work.inputs, work.out, work.op.classes
+    if not labels.size:
+        return ordinary(work)
+    # Numbered in a type that counts all classes, which that of the labels may not.
+    each = np.arange(classes)
+    calls = [lambda: np.copyto(out, np.equal(labels[..., None], each), casting="unsafe")]
+    return provided(lambda: bool(labels.min() >= 0 and labels.max() < classes), calls, work)

@@ -1,0 +1,65 @@
+"""Kernels that move elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from tinygraph.engines.plan.kernels.base import Call, Work, bound, kernel, ordinary
+from tinygraph.engines.plan.strides import reshaped
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.op import Shape
+from tinygraph.ops.indexing import select as indexing
+from tinygraph.ops.shape import shape
+
+
+@kernel(shape.Reshape, shape.Flatten, shape.Squeeze, shape.ExpandDims)
+def _reshape(work: Work) -> Sequence[Call]:
+    """A copy between two shapes, as one of them."""
+    (x,), out = work.inputs, work.out
+    for source, target, to in ((x, out, x.shape), (out, x, out.shape)):
+        view = _viewed(target, to)
+        if view is not None:
+            return [bound(np.copyto, view, source) if target is out else bound(np.copyto, out, view)]
+    return ordinary(work)
+
+
+def _viewed(x: Array, to: Shape) -> Array | None:
+    strides = None if x.size == 0 else reshaped(x.shape, x.strides, to)
+    return None if strides is None else np.lib.stride_tricks.as_strided(x, to, strides)
+
+
+@kernel(shape.Transpose, shape.BroadcastTo)
+def _copy(work: Work) -> Sequence[Call]:
+    x = work.inputs[0]
+    if isinstance(work.op, shape.Transpose):
+        x = work.op.forward(x)
+    return [bound(np.copyto, work.out, x)]
+
+
+@kernel(indexing.Flip)
+def _flip(work: Work) -> Sequence[Call]:
+    return _if_view(work, np.flip(work.inputs[0], work.op.axis))
+
+
+@kernel(indexing.Getitem)
+def _getitem(work: Work) -> Sequence[Call]:
+    return _if_view(work, work.inputs[0][work.op.index.apply()])
+
+
+def _if_view(work: Work, part: Array) -> Sequence[Call]:
+    """Copy a part of an input that is a view of it; NumPy copies at once where it picks elements, or a single number."""
+    if not isinstance(part, np.ndarray) or not np.may_share_memory(part, work.inputs[0]):
+        return ordinary(work)
+    return [bound(np.copyto, work.out, part)]
+
+
+@kernel(indexing.Concatenate)
+def _concatenate(work: Work) -> Sequence[Call]:
+    axis, start, calls = work.op.axis % work.out.ndim, 0, []
+    for x in work.inputs:
+        part = work.out[(slice(None),) * axis + (slice(start, start + x.shape[axis]),)]
+        calls.append(bound(np.copyto, part, x))
+        start += x.shape[axis]
+    return calls

@@ -1,0 +1,128 @@
+"""Pass: operations as the plan computes them. Convolutions by rows, pools beside their gradients, statistics in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from tinygraph.engines.plan.node import Node, make, remade, rewrite, users
+from tinygraph.engines.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
+from tinygraph.engines.plan.rows import (
+    ColumnOverlay,
+    RowConvolution,
+    RowKernelGradient,
+    RowMatrix,
+    RowPatches,
+    RowSpread,
+    rows_fit,
+)
+from tinygraph.engines.plan.statistics import in_parts
+from tinygraph.engines.plan.trust import is_a
+from tinygraph.ops.comparison.comparison import gate
+from tinygraph.ops.convolution.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
+from tinygraph.ops.elementwise.arithmetic import add, multiply
+from tinygraph.ops.indexing.select import Flip
+from tinygraph.ops.pooling.max_pooling import MaxPool2d, MaxUnpool2d
+from tinygraph.ops.pooling.pooling import AvgUnpool2d
+from tinygraph.ops.shape.shape import Reshape, Transpose
+from tinygraph.ops.statistics.statistics import Standardize, Variance
+
+
+def lower(outputs: Sequence[Node]) -> list[Node]:
+    """Return the outputs in lowered operations, where there are some.
+
+    float32 and float64 only: sums in a wider type are left to the ordinary rules. Each lowered operation gets new nodes for
+    what it needs; ``share_common`` finds that a convolution and its kernel gradient need the same patches.
+
+    >>> import numpy as np
+    >>> import tinygraph as tg
+    >>> from tinygraph.engines.plan.node import lift
+    >>> x, k = tg.input("x", (1, 1, 4, 4)), tg.parameter(np.ones((2, 1, 3, 3), np.float32), name="k")
+    >>> lower(lift(tg.Graph(tg.conv2d(x, k))))[0].inputs
+    (<reshape float32 (2, 9)>, <row_patches float32 (4, 3, 1, 2, 1)>)
+    """
+    used_by = users(outputs)
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
+        if node.dtype.char not in "fd" or any(x.dtype != node.dtype for x in inputs if x.dtype.kind != "b"):
+            return remade(node, inputs)
+        if is_a(node.op, Convolution):
+            return _convolution(node.op, node, inputs)
+        if is_a(node.op, Standardize, Variance):
+            return in_parts(node, inputs) or remade(node, inputs)
+        if is_a(node.op, add.op):
+            return _with_bias(node, inputs, used_by) or remade(node, inputs)
+        if is_a(node.op, MaxUnpool2d):
+            dy, x = inputs
+            return make(MaxUnpoolBeside(node.op), dy, x, make(MaxPool2d(**node.op.shared()), x), tensors=node.tensors)
+        if is_a(node.op, multiply.op, gate.op):
+            for place, x in enumerate(node.inputs):
+                alone = len(used_by[x]) == 1 and inputs[1 - place].shape == node.shape
+                unpool = inputs[place].op
+                if alone and is_a(unpool, AvgUnpool2d):
+                    of = inputs[place]
+                    return make(
+                        AvgUnpoolProduct(unpool, node.op),
+                        of.inputs[0],
+                        inputs[1 - place],
+                        tensors=of.tensors + node.tensors,
+                    )
+        return remade(node, inputs)
+
+    return rewrite(outputs, rule)
+
+
+def _convolution(op: Convolution, node: Node, inputs: tuple[Node, ...]) -> Node:
+    if is_a(op, Conv2d):
+        x, k = inputs
+        windows = op.windows(x.shape, k.shape)
+        if rows_fit(windows, op.groups):
+            return make(RowConvolution(windows), _matrix(k), make(RowPatches(windows), x), tensors=node.tensors)
+    elif is_a(op, Conv2dKernelGradient):
+        x, dy = inputs
+        windows = op.windows(x.shape, node.shape)
+        if rows_fit(windows, op.groups):
+            f, c, kh, kw = node.shape
+            matrix = make(RowKernelGradient(windows), make(RowPatches(windows), x), dy, tensors=node.tensors)
+            return make(Transpose((0, 3, 1, 2)), make(Reshape((f, kh, kw, c)), matrix))
+    elif is_a(op, ConvTranspose2d):
+        dy, k = inputs
+        windows = op.windows(node.shape, k.shape)
+        if rows_fit(windows, op.groups):
+            return make(ColumnOverlay(windows), make(RowSpread(windows), _turned(k), dy), tensors=node.tensors)
+    return remade(node, inputs)
+
+
+def _with_bias(node: Node, inputs: tuple[Node, ...], used_by: Mapping[Node, list[Node]]) -> Node | None:
+    """Return a convolution and the bias that is added to it as one product, or ``None`` for any other sum.
+
+    Where a gradient for the kernel needs the same patches, they stay without the ones that this takes.
+    """
+    for place in (0, 1):
+        conv, b, lowered = node.inputs[place], inputs[1 - place], inputs[place]
+        if not (is_a(conv.op, Conv2d) and is_a(lowered.op, RowConvolution) and used_by[conv] == [node]):
+            continue
+        x, k = conv.inputs
+        shared = any(is_a(user.op, Conv2dKernelGradient) for user in used_by[x])
+        if not shared and b.shape == (k.shape[0], 1, 1):
+            windows = lowered.op.windows
+            kernel, image = _kernel_of(lowered), lowered.inputs[1].inputs[0]
+            patches = make(RowPatches(windows, ones=True), image)
+            return make(RowConvolution(windows), make(RowMatrix(windows), kernel, b), patches, tensors=node.tensors)
+    return None
+
+
+def _kernel_of(lowered: Node) -> Node:
+    """Return the kernel from which the matrix of a lowered convolution was made."""
+    return lowered.inputs[0].inputs[0].inputs[0]
+
+
+def _matrix(k: Node) -> Node:
+    """Return a kernel as ``(F, kh * kw * C)``."""
+    f, c, kh, kw = k.shape
+    return make(Reshape((f, kh * kw * c)), make(Transpose((0, 2, 3, 1)), k))
+
+
+def _turned(k: Node) -> Node:
+    """Return a kernel as ``(kw * C, kh * F)``, its rows in reverse."""
+    f, c, kh, kw = k.shape
+    return make(Reshape((kw * c, kh * f)), make(Transpose((3, 1, 2, 0)), make(Flip(2), k)))

@@ -1,0 +1,176 @@
+"""Schedule: what a plan does, step by step, as a record that text and pictures are made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from tinygraph.describe.text import aligned
+from tinygraph.engines.plan import work
+from tinygraph.engines.plan.compiled import Compiled
+from tinygraph.engines.plan.node import Node
+from tinygraph.engines.plan.program import Program
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.tensor import Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: which operation computes which tensors of the graph, where, and how often.
+
+    ``phase`` is "before" the tiles, "tile", "after" them, or "whole" where nothing is cut; a tile's step runs ``times``
+    times, on ``samples`` samples. ``buffer`` is its place in the arena of its phase, in bytes, or ``None`` for memory of
+    its own. ``operations`` counts the multiplications and additions of a matrix product. ``seconds`` is the median of a
+    profile.
+    """
+
+    number: int
+    phase: str
+    times: int
+    samples: int
+    operation: str
+    tensors: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    buffer: int | None
+    nbytes: int
+    in_place: bool
+    fused: bool
+    operations: int
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Spared:
+    """A node that plain evaluation would have computed a second time."""
+
+    operation: str
+    tensors: tuple[str, ...]
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All steps of a plan for a batch, and totals.
+
+    ``nbytes`` is the memory that the plan holds, ``plain_nbytes`` what the results of all operations take together.
+    """
+
+    batch_size: int
+    tiles: tuple[int, ...]
+    threads: int
+    mixes_samples: bool
+    steps: tuple[Step, ...]
+    spared: tuple[Spared, ...]
+    nbytes: int
+    plain_nbytes: int
+
+
+def schedule_of(compiled: Compiled, graph: Graph, seconds: Sequence[Sequence[float]] | None = None) -> Schedule:
+    """Return the record of a compiled graph, with the times of a profile if there was one."""
+    steps: list[Step] = []
+    tiles = iter(sorted(set(compiled.sizes), reverse=True))
+    for i, phase in enumerate(compiled.engine.phases):
+        samples = next(tiles) if phase.name in ("tile", "whole") else compiled.count
+        taken = None if seconds is None else seconds[i]
+        steps += _steps(phase.program, phase.name, phase.times, samples, graph.labels, taken, len(steps))
+    return Schedule(
+        compiled.count,
+        tuple(compiled.sizes),
+        compiled.threads,
+        compiled.mixes,
+        tuple(steps),
+        tuple(Spared(_operation(node), _names(node, graph.labels), node.nbytes) for node in compiled.spared),
+        compiled.engine.nbytes,
+        sum(node.size * node.dtype.itemsize for node in graph.nodes if node.op is not None),
+    )
+
+
+def _steps(
+    program: Program,
+    phase: str,
+    times: int,
+    samples: int,
+    labels: Mapping[Tensor, str],
+    seconds: Sequence[float] | None,
+    before: int,
+) -> list[Step]:
+    steps = []
+    for i, action in enumerate(program.actions):
+        node, place = action.node, program.blueprint.places[action.node]
+        steps.append(
+            Step(
+                before + i + 1,
+                phase,
+                times,
+                samples,
+                _operation(node),
+                _names(node, labels),
+                node.shape,
+                str(node.dtype),
+                place.offset,
+                node.nbytes,
+                place.shares,
+                len(node.tensors) > 1,
+                work.operations(node),
+                None if seconds is None else seconds[i],
+            )
+        )
+    return steps
+
+
+def _operation(node: Node) -> str:
+    return "leaf" if node.op is None else node.op.name
+
+
+def _names(node: Node, labels: Mapping[Tensor, str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(labels[x] for x in node.tensors if x in labels))
+
+
+def described(schedule: Schedule) -> str:
+    """Return a schedule as text: a line for each step, then totals."""
+    profiled = any(step.seconds is not None for step in schedule.steps)
+    heading = ["", "phase", "operation", "computes", "shape", "buffer", "bytes", "", "us"]
+    rows = [heading if profiled else heading[:-1]]
+    rows += [_row(step, profiled) for step in schedule.steps]
+    return "\n".join([aligned(rows), "", *_totals(schedule)])
+
+
+def _row(step: Step, profiled: bool) -> list[str]:
+    phase = step.phase if step.times == 1 else f"{step.phase} x{step.times}"
+    notes = [note for note, holds in (("in place", step.in_place), ("fused", step.fused)) if holds]
+    row = [
+        str(step.number),
+        phase,
+        step.operation,
+        ", ".join(step.tensors),
+        f"{step.dtype} {step.shape}",
+        "own" if step.buffer is None else f"@{step.buffer:,}",
+        f"{step.nbytes:,}",
+        ", ".join(notes),
+    ]
+    return [*row, f"{(step.seconds or 0) * 1e6:.1f}"] if profiled else row
+
+
+def _totals(schedule: Schedule) -> list[str]:
+    sizes = sorted(set(schedule.tiles), reverse=True)
+    tiles = " and ".join(f"{schedule.tiles.count(size)} of {size}" for size in sizes)
+    why = ", because an operation mixes samples" if schedule.mixes_samples else ""
+    cut = f"tiles: {tiles} samples" if len(schedule.tiles) > 1 else f"not cut into tiles{why}"
+    lines = [
+        f"batch: {schedule.batch_size} samples, {cut}; threads: {schedule.threads}",
+        f"memory: {schedule.nbytes:,} bytes held; the results of plain evaluation take {schedule.plain_nbytes:,}",
+    ]
+    spared = sum(node.nbytes for node in schedule.spared)
+    what = ", ".join(dict.fromkeys(node.operation for node in schedule.spared))
+    lines.append(
+        f"saved: {len(schedule.spared)} results ({spared:,} bytes) that would be computed twice: {what}"
+        if schedule.spared
+        else "saved: nothing here would be computed twice"
+    )
+    product = sum(step.operations * step.times for step in schedule.steps)
+    lines.append(f"matrix products: {product:,} floating-point operations")
+    if any(step.seconds is not None for step in schedule.steps):
+        total = sum((step.seconds or 0) * step.times for step in schedule.steps)
+        lines.append(f"time: {total * 1e3:.3f} ms for all steps, one after another on one thread")
+    return lines

@@ -1,0 +1,354 @@
+"""Activation functions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from tinygraph.graph import explanation
+from tinygraph.graph.explanation import Explanation, one, position
+from tinygraph.graph.function import op, register
+from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
+from tinygraph.ops.axes import normalized_axis
+from tinygraph.ops.comparison.comparison import clip, gate, where
+from tinygraph.ops.elementwise.arithmetic import abs
+from tinygraph.ops.elementwise.exponential import exp, normal_cdf, normal_pdf
+from tinygraph.ops.floating import floating, narrowed, wide
+from tinygraph.ops.reduction.reduction import sum
+from tinygraph.ops.samples import each, normal, off_zero, unary
+from tinygraph.ops.sums import total
+
+
+@op(
+    formula="max(0, {x})",
+    tex=r"\operatorname{ReLU}({x})",
+    elementwise=True,
+    samples=unary(off_zero),
+    edges=[Edge(Sample([0.0]), [0.0])],
+)
+def relu(x: Value) -> Value:
+    """Rectified linear unit (notes F2, F5, E3).
+
+    Its slope (notes B7, B12, W2) is 1 above 0 and 0 elsewhere, at 0 itself too (notes E4).
+
+    Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.relu(np.array([[1.02, -0.25], [-3.45, 2.2]]))
+    array([[1.02, 0.  ],
+           [0.  , 2.2 ]])
+    """
+    return np.maximum(x, 0)
+
+
+@relu.vjp
+def relu_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return gate(dy, x > 0)
+
+
+@relu.explain
+def relu_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
+    # What is no number is neither above 0 nor below, and passes.
+    opened = "passed on: {0}" if np.isnan(x[index]) else "open: {0} > 0"
+    return explanation.gate(index, x, not x[index] <= 0, opened, "closed: {0} ≤ 0")
+
+
+@op(
+    formula="{x} if {x} > 0 else {slope} · {x}",
+    tex=r"\operatorname{LeakyReLU}({x})",
+    elementwise=True,
+    samples=lambda rng: [*unary(off_zero, slope=0.2)(rng), Sample(off_zero(rng, (3, 4)), slope=0.0)],
+    edges=[
+        Edge(Sample([0.0], slope=0.25), [0.25]),
+        Edge(Sample([-1.0], slope=-0.5), [-0.5]),
+        Edge(Sample([0.0], slope=0.0), [0.0]),
+    ],
+)
+def leaky_relu(x: Value, *, slope: float = 0.01) -> Value:
+    """ReLU with a small ``slope`` at and below 0. Source: Maas, Hannun and Ng, 2013.
+
+    Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.leaky_relu(np.array([-2.0, 3.0]), slope=0.1)
+    array([-0.2,  3. ])
+    """
+    return np.where(x > 0, x, slope * x)
+
+
+@leaky_relu.vjp
+def leaky_relu_vjp(dy: Value, y: Value, x: Value, *, slope: float) -> Value:
+    return where(x > 0, dy, slope * dy) if slope else gate(dy, x > 0)
+
+
+@op(formula="σ({x})", tex=r"\operatorname{sigmoid}({x})", elementwise=True, holomorphic=True, samples=unary())
+def sigmoid(x: Value) -> Value:
+    """Logistic function 1/(1 + exp(-x)) (notes F9), computed without overflow for any ``x``.
+
+    Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.sigmoid(np.array([-1e4, 0.0, 1e4]))
+    array([0. , 0.5, 1. ])
+    """
+    x = floating(x)
+    small = np.exp(-np.where(x.real < 0, -x, x))
+    return np.where(x.real < 0, small, 1) / (1 + small)
+
+
+@sigmoid.vjp
+def sigmoid_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * y * (1 - y)
+
+
+@op(formula="tanh({x})", tex=r"\tanh({x})", elementwise=True, holomorphic=True, numpy=[np.tanh], samples=unary())
+def tanh(x: Value) -> Value:
+    """Hyperbolic tangent.
+
+    Source: DLMF 4.28 and 4.34. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.tanh(np.array([0.0, 100.0]))
+    array([0., 1.])
+    """
+    return np.tanh(x)
+
+
+@tanh.vjp
+def tanh_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * (1 - y * y)
+
+
+@op(formula="log(1 + exp({x}))", tex=r"\operatorname{softplus}({x})", elementwise=True, samples=unary())
+def softplus(x: Value) -> Value:
+    """A smooth ReLU, computed without overflow for any ``x``; its slope is the sigmoid.
+
+    Source: Dugas, Bengio, Belisle, Nadeau and Garcia, 2001. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.softplus(np.array([-1e4, 0.0, 1e4])).round(4)
+    array([0.000e+00, 6.931e-01, 1.000e+04])
+    """
+    return np.logaddexp(0, floating(x))
+
+
+@softplus.vjp
+def softplus_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * sigmoid(x)
+
+
+@op(formula="-log(1 + exp(-{x}))", tex=r"\log \operatorname{sigmoid}({x})", elementwise=True, samples=unary())
+def log_sigmoid(x: Value) -> Value:
+    """Logarithm of the sigmoid, finite wherever ``x`` is.
+
+    Source: DLMF 4.2 (logarithms). Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.log_sigmoid(np.array([-1e4, 0.0])).round(4)
+    array([-1.000e+04, -6.931e-01])
+    """
+    return -np.logaddexp(0, -floating(x))
+
+
+@log_sigmoid.vjp
+def log_sigmoid_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * sigmoid(-x)
+
+
+@op(
+    formula="{x} / (1 + |{x}|)",
+    tex=r"\frac{{x}}{1 + \left|{x}\right|}",
+    elementwise=True,
+    samples=unary(off_zero),
+)
+def softsign(x: Value) -> Value:
+    """``x`` over one more than its size: between -1 and 1, as tanh is, and slower to get there.
+
+    Source: Bergstra, Desjardins, Lamblin and Bengio, *Quadratic polynomials learn better image features*, 2009. Raises
+    ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.softsign(np.array([-1.0, 0.0, 3.0]))
+    array([-0.5 ,  0.  ,  0.75])
+    """
+    x = floating(x)
+    return x / (1 + np.abs(x))
+
+
+@softsign.vjp
+def softsign_vjp(dy: Value, y: Value, x: Value) -> Value:
+    size = 1 + abs(x)
+    return dy / size / size
+
+
+@op(formula="{x} · σ({x})", tex=r"\operatorname{SiLU}({x})", elementwise=True, holomorphic=True, samples=unary())
+def silu(x: Value) -> Value:
+    """``x`` times its sigmoid, known as swish too.
+
+    Source: Elfwing, Uchibe and Doya, 2017 (arXiv:1702.03118). Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.silu(np.array([-1e4, 0.0, 1.0])).round(4)
+    array([-0.    ,  0.    ,  0.7311])
+    """
+    number = wide(x)
+    return narrowed(number * sigmoid(number), floating(x))
+
+
+@silu.vjp
+def silu_vjp(dy: Value, y: Value, x: Value) -> Value:
+    share = sigmoid(x)
+    return dy * (share + y * (1 - share))
+
+
+@op(formula="{x} · tanh(log(1 + exp({x})))", tex=r"\operatorname{Mish}({x})", elementwise=True, samples=unary())
+def mish(x: Value) -> Value:
+    """``x`` times the tanh of its softplus.
+
+    Source: Misra, 2019 (arXiv:1908.08681). Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.mish(np.array([-1e4, 0.0, 1.0])).round(4)
+    array([-0.    ,  0.    ,  0.8651])
+    """
+    number = wide(x)
+    return narrowed(number * np.tanh(softplus(number)), floating(x))
+
+
+@mish.vjp
+def mish_vjp(dy: Value, y: Value, x: Value) -> Value:
+    share = tanh(softplus(x))
+    return dy * (share + x * (1 - share * share) * sigmoid(x))
+
+
+# Beyond this the chance is 0 or 1 in any floating point type, and a cube could overflow.
+_FAR = 30.0
+
+
+@register
+@dataclass(frozen=True)
+class Gelu(Op):
+    """Gaussian error linear unit: ``x`` times the chance that a standard normal number is below ``x``.
+
+    ``approximate="tanh"`` is the authors' quicker formula. Source: Hendrycks and Gimpel, 2016 (arXiv:1606.08415).
+
+    Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.gelu(np.array([-1.0, 0.0, 1.0])).round(4)
+    array([-0.1587,  0.    ,  0.8413])
+    """
+
+    approximate: Literal["none", "tanh"] = "none"
+    formula: ClassVar[str] = "{x} · Φ({x})"
+    tex: ClassVar[str] = r"\operatorname{GELU}({x})"
+    elementwise: ClassVar[bool] = True
+    samples = staticmethod(each(normal, ((3, 4), {}), ((3, 4), {"approximate": "tanh"})))
+
+    def forward(self, x: Value) -> Value:
+        number = wide(x)
+        return narrowed(number * self._chance(number), floating(x))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        if self.approximate == "none":
+            return dy * (normal_cdf(x) + x * normal_pdf(x))
+        near, chance = clip(x, -_FAR, _FAR), self._chance(x)
+        slope = 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near * near)
+        return dy * (chance + x * chance * self._chance(-x) * slope)
+
+    def _chance(self, x: Value) -> Value:
+        if self.approximate == "none":
+            return normal_cdf(x)
+        near = clip(x, -_FAR, _FAR)
+        # Half of 1 + tanh(u) is sigmoid(2u), which keeps its digits where tanh(u) is close to -1.
+        return sigmoid(2 * math.sqrt(2 / math.pi) * (near + 0.044715 * near * near * near))
+
+
+gelu = Gelu.function
+
+
+def _axis_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (3, 4)))
+    yield Sample(normal(rng, (2, 3, 2)), axis=1)
+
+
+@dataclass(frozen=True)
+class _AlongAxis(Op):
+    """What softmax and its logarithm share: an axis along which the result adds up to one."""
+
+    axis: int = -1
+    samples = staticmethod(_axis_samples)
+
+    def shape(self, x: Value) -> Shape:
+        normalized_axis(self, x, self.axis)
+        return tuple(x.shape)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        axis = normalized_axis(self, x, self.axis)
+        cells = [position((*index[:axis], i, *index[axis + 1 :]), x.shape) for i in range(x.shape[axis])]
+        reads = (one(0, position(index, x.shape)), (0, np.array(cells)))
+        return Explanation(reads=reads, formula=f"{self.formula.format(x='{0}')} among {len(cells)}")
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def shifted(self, x: Value) -> Value:
+        """Return ``x`` less its largest element along the axis, which keeps exp from overflowing."""
+        return x - x.max(axis=self.axis, keepdims=True) if x.size else x + 0.0
+
+
+@register
+@dataclass(frozen=True)
+class Softmax(_AlongAxis):
+    """exp(x) divided by its sum along ``axis``: positive numbers that add up to 1, without overflow for any ``x``.
+
+    Source: Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*, 2021. Raises
+    ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.softmax(np.array([[1e4, 1e4]]))
+    array([[0.5, 0.5]])
+    """
+
+    formula: ClassVar[str] = "softmax({x})"
+    tex: ClassVar[str] = r"\operatorname{softmax}({x})"
+
+    def forward(self, x: Value) -> Value:
+        powers = np.exp(self.shifted(wide(x)))
+        return powers / total(powers, axis=self.axis, keepdims=True)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return y * (dy - sum(dy * y, axis=self.axis, keepdims=True))
+
+
+@register
+@dataclass(frozen=True)
+class LogSoftmax(_AlongAxis):
+    """Logarithm of softmax along ``axis``, finite wherever ``x`` is.
+
+    Source: Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*, 2021. Raises
+    ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.log_softmax(np.array([[0.0, 1e4]]))
+    array([[-10000.,      0.]])
+    """
+
+    formula: ClassVar[str] = "log softmax({x})"
+    tex: ClassVar[str] = r"\log \operatorname{softmax}({x})"
+
+    def forward(self, x: Value) -> Value:
+        shifted = self.shifted(wide(x))
+        return shifted - np.log(total(np.exp(shifted), axis=self.axis, keepdims=True))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return dy - exp(y) * sum(dy, axis=self.axis, keepdims=True)
+
+
+softmax = Softmax.function
+log_softmax = LogSoftmax.function

@@ -1,0 +1,214 @@
+"""Powers, exponentials, logarithms and the error function, element by element.
+
+DLMF is NIST's Digital Library of Mathematical Functions (dlmf.nist.gov), by chapter and section.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError
+from tinygraph.graph.function import op
+from tinygraph.graph.op import Edge, Sample, Value
+from tinygraph.ops.comparison.comparison import where
+from tinygraph.ops.floating import floating
+from tinygraph.ops.samples import binary, normal, positive, unary
+
+
+@op(
+    formula="{x} ^ {y}",
+    symbol="**",
+    elementwise=True,
+    holomorphic=True,
+    numpy=[np.power],
+    samples=binary(positive, normal),
+    # 0 ** 2, 0 ** 1, 0 ** 0 and 0 ** -1.
+    edges=[
+        Edge(Sample([0.0, 0.0, 0.0], [2.0, 1.0, 0.0]), [0.0, 1.0, 0.0], [0.0, 0.0, 0.0]),
+        Edge(Sample([0.0], [-1.0]), [-np.inf], [-np.inf]),
+    ],
+)
+def power(x: Value, y: Value) -> Value:
+    """``x`` to the power ``y``, broadcast.
+
+    The gradient of the exponent takes ``log(x)`` as 0 where ``x`` is negative, and at 0 but for negative exponents, as the
+    limit of ``x**y log(x)`` at 0 is.
+
+    Source: DLMF 4.2 (powers). Raises ``ShapeError`` for shapes that do not broadcast.
+
+    >>> import tinygraph as tg
+    >>> tg.power(np.array([2.0, 3.0]), 2)
+    array([4., 9.])
+    """
+    if isinstance(x, int) and isinstance(y, int) and abs(y) * x.bit_length() > 1024:
+        # Python's integers have no limit, and their powers can take forever.
+        raise AttributeValueError(f"power: {x} ** {y} is too large")
+    return x**y
+
+
+@power.vjp
+def power_vjp(dy: Value, y: Value, base: Value, exponent: Value) -> Any:
+    def of_exponent() -> Value:
+        return dy * y * log(where((base > 0) | ((base == 0) & (exponent < 0)), base, 1.0))
+
+    # Where the exponent is 0 the factor before the power is 0, and the power itself must not be 0 ** -1.
+    return lambda: dy * (exponent * base ** where(exponent == 0, 1, exponent - 1)), of_exponent
+
+
+@op(formula="exp({x})", tex=r"\exp({x})", elementwise=True, holomorphic=True, numpy=[np.exp], samples=unary())
+def exp(x: Value) -> Value:
+    """e to the power of each element; it is its own derivative.
+
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.exp(np.array([0.0, 1.0])).round(4)
+    array([1.    , 2.7183])
+    """
+    return np.exp(x)
+
+
+@exp.vjp
+def exp_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * y
+
+
+@op(formula="log({x})", tex=r"\log({x})", elementwise=True, holomorphic=True, numpy=[np.log], samples=unary(positive))
+def log(x: Value) -> Value:
+    """Natural logarithm; minus infinity at 0, NaN below.
+
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.log(np.array([1.0, np.e]))
+    array([0., 1.])
+    """
+    return np.log(x)
+
+
+@log.vjp
+def log_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy / x
+
+
+@op(
+    formula="log(1 + {x})",
+    tex=r"\log(1 + {x})",
+    elementwise=True,
+    holomorphic=True,
+    numpy=[np.log1p],
+    samples=unary(positive),
+)
+def log1p(x: Value) -> Value:
+    """Natural logarithm of ``1 + x``, exact for small ``x``.
+
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.log1p(np.array([0.0, 1e-12]))
+    array([0.e+00, 1.e-12])
+    """
+    return np.log1p(x)
+
+
+@log1p.vjp
+def log1p_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy / (1 + x)
+
+
+@op(formula="exp({x}) - 1", tex=r"\exp({x}) - 1", elementwise=True, holomorphic=True, numpy=[np.expm1], samples=unary())
+def expm1(x: Value) -> Value:
+    """``exp(x) - 1``, exact for small ``x``.
+
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.expm1(np.array([0.0, 1e-12]))
+    array([0.e+00, 1.e-12])
+    """
+    return np.expm1(x)
+
+
+@expm1.vjp
+def expm1_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * exp(x)
+
+
+@op(formula="√{x}", tex=r"\sqrt{{x}}", elementwise=True, holomorphic=True, numpy=[np.sqrt], samples=unary(positive))
+def sqrt(x: Value) -> Value:
+    """Square root; its slope is infinite at 0.
+
+    Source: DLMF 4.2 (powers). Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.sqrt(np.array([4.0, 9.0]))
+    array([2., 3.])
+    """
+    return np.sqrt(x)
+
+
+@sqrt.vjp
+def sqrt_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy / (2 * y)
+
+
+@op(formula="erf({x})", tex=r"\operatorname{erf}({x})", elementwise=True, samples=unary())
+def erf(x: Value) -> Value:
+    """The error function, 2/√π times the integral of exp(-t²) from 0 to ``x``; Python's ``math.erf`` for each element.
+
+    Source: DLMF 7.2. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.erf(np.array([0.0, 1.0])).round(6)
+    array([0.      , 0.842701])
+    """
+    x = floating(x)
+    return np.asarray(np.frompyfunc(math.erf, 1, 1)(x), x.dtype)
+
+
+@erf.vjp
+def erf_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * (2 / math.sqrt(math.pi)) * exp(-(x * x))
+
+
+@op(formula="Φ({x})", tex=r"\Phi({x})", elementwise=True, samples=unary())
+def normal_cdf(x: Value) -> Value:
+    """The chance that a standard normal number is below ``x``, exact in the tail too: half of ``math.erfc(-x/√2)``.
+
+    Source: DLMF 7.2 and 7.18. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.normal_cdf(np.array([-6.0, 0.0, 1.0])).round(12)
+    array([9.87000000e-10, 5.00000000e-01, 8.41344746e-01])
+    """
+    x = floating(x)
+    chance = np.frompyfunc(lambda number: math.erfc(-float(number) / math.sqrt(2)) / 2, 1, 1)
+    return np.asarray(chance(x), x.dtype)
+
+
+@normal_cdf.vjp
+def normal_cdf_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return dy * normal_pdf(x)
+
+
+@op(formula="φ({x})", tex=r"\varphi({x})", elementwise=True, samples=unary())
+def normal_pdf(x: Value) -> Value:
+    """The density of the standard normal distribution, ``exp(-x²/2) / √(2π)``.
+
+    Source: DLMF 7.18. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.normal_pdf(np.array([0.0, 1.0])).round(6)
+    array([0.398942, 0.241971])
+    """
+    x = floating(x)
+    wide = x.astype(np.result_type(x.dtype, np.float64))
+    return np.asarray(np.exp(-wide * wide / 2) / math.sqrt(2 * math.pi), x.dtype)
+
+
+@normal_pdf.vjp
+def normal_pdf_vjp(dy: Value, y: Value, x: Value) -> Value:
+    return -(dy * x * y)

@@ -1,0 +1,319 @@
+"""Elements picked by a tensor of positions, and their transposes, which add elements at positions: each other's gradient.
+
+Positions are whole numbers, from the end where they are negative; they have no gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import DataError
+from tinygraph.graph.arrays import extent
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.registry import NUMPY_FUNCTIONS
+from tinygraph.ops.axes import normalized_axis
+from tinygraph.ops.floating import widened
+from tinygraph.ops.samples import normal
+from tinygraph.ops.shape.shape import broadcast_to, reshape
+
+
+@dataclass(frozen=True)
+class ByPositions(Op):
+    """What all share: positions are whole numbers within the size of an axis."""
+
+    holomorphic: ClassVar[bool] = True
+
+    def result_dtype(self, x: Value, indices: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype)
+
+    def require_whole(self, x: Value, indices: Value) -> None:
+        """Refuse positions of another type than whole numbers."""
+        if indices.dtype.kind not in "iu":
+            self.refuse((x, indices), f"indices must be whole numbers; found {indices.dtype}")
+
+    def require_within(self, indices: Value, size: int) -> None:
+        """Refuse positions that an axis of this size does not have."""
+        if indices.size and not (indices.min() >= -size and indices.max() < size):
+            raise DataError(f"{self.name}: indices must lie in {-size} to {size - 1}; found {extent(indices)}")
+
+
+def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (4, 3)), np.array([3, 0, 0]))
+    yield Sample(normal(rng, (2, 2, 3)), np.array([[0, 2], [-1, 1]]), axis=2)
+    yield Sample(normal(rng, (2, 3, 2)), np.array([[0, 2], [-1, 1]]), axis=1)
+    yield Sample(normal(rng, (2, 3)), np.array(-2), axis=-1)
+    yield Sample(normal(rng, (4, 2, 65)), np.array([3, 0, 0]))
+
+
+@register
+@dataclass(frozen=True)
+class Gather(ByPositions):
+    """The slices of ``x`` along ``axis`` at the positions ``indices``, of any shape, which takes the place of the axis.
+
+    Source: NumPy's ``take``; ONNX's ``Gather``. Raises ``ShapeError`` for indices that are no whole numbers and ``DataError``
+    for those out of range.
+
+    >>> import tinygraph as tg
+    >>> tg.gather(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1, 1, 0]))
+    array([[3., 4.],
+           [3., 4.],
+           [1., 2.]])
+    """
+
+    axis: int = 0
+    formula: ClassVar[str] = "{x} at {indices}"
+    tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
+    samples = staticmethod(_gather_samples)
+
+    def shape(self, x: Value, indices: Value) -> Shape:
+        axis = normalized_axis(self, x, self.axis)
+        self.require_whole(x, indices)
+        return (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+
+    def forward(self, x: Value, indices: Value) -> Value:
+        self.require_within(indices, x.shape[self.axis])
+        return np.take(x, indices, axis=self.axis)
+
+    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+        return scatter_add(dy, indices, x.shape[self.axis], self.axis), None
+
+
+# From so many elements to a position on, adding slice by slice is quicker than NumPy's ``add.at``, element by element.
+_WIDE = 128
+
+
+def _scatter_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (3, 2)), np.array([3, 0, 0]), size=4)
+    yield Sample(normal(rng, (2, 1, 2, 2)), np.array([[0, 2], [-1, 1]]), size=3, axis=2)
+    yield Sample(normal(rng, (2,)), np.array(1), size=3, axis=-1)
+
+
+@register
+@dataclass(frozen=True)
+class ScatterAdd(ByPositions):
+    """Zeros with the slices of ``x`` added at the positions ``indices`` along an ``axis`` of this ``size``.
+
+    The transpose of ``gather``, and its gradient: what was picked twice gets both gradients. Source: NumPy's ``add.at``.
+
+    Raises ``ShapeError`` for indices that are no whole numbers or do not fit ``x``, and ``DataError`` for those out of range.
+
+    >>> import tinygraph as tg
+    >>> tg.scatter_add(np.array([1.0, 2.0, 4.0]), np.array([2, 0, 2]), 4)
+    array([2., 0., 5., 0.])
+    """
+
+    size: int
+    axis: int = 0
+    formula: ClassVar[str] = "0 with {x} added at {indices}"
+    tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
+    samples = staticmethod(_scatter_samples)
+
+    def shape(self, x: Value, indices: Value) -> Shape:
+        self.require_whole(x, indices)
+        count = len(indices.shape)
+        if len(x.shape) < count or self.size < 0:
+            self.refuse(
+                (x, indices),
+                f"x must have at least as many axes as indices, and size must not be negative; found {self.size}",
+            )
+        axis = normalized_axis(self, x, self.axis, 1 - count)
+        if tuple(x.shape[axis : axis + count]) != tuple(indices.shape):
+            self.refuse((x, indices), f"from axis {axis} on, x must have the shape of indices")
+        return (*x.shape[:axis], self.size, *x.shape[axis + count :])
+
+    def forward(self, x: Value, indices: Value) -> Value:
+        self.require_within(indices, self.size)
+        x = widened(x)
+        result = np.zeros(self.shape(x, indices), x.dtype)
+        axis = self.axis % result.ndim
+        places = range(indices.ndim)
+        rows, added = np.moveaxis(result, axis, 0), np.moveaxis(x, [axis + i for i in places], places)
+        if x.size < _WIDE * indices.size:
+            np.add.at(rows, indices, added)
+        else:
+            for place in np.ndindex(indices.shape):
+                rows[indices[place]] += added[place]
+        return result
+
+    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+        return gather(dy, indices, self.axis), None
+
+
+@register
+@dataclass(frozen=True)
+class Embedding(ByPositions):
+    """The rows of a table ``weights (count, ...)`` for whole numbers ``ids (...)``, as words become vectors.
+
+    A row that is looked up twice gets both gradients. Source: Bengio, Ducharme, Vincent and Jauvin, *A Neural
+    Probabilistic Language Model*, 2003. Raises ``ShapeError`` for ids that are no whole numbers and ``DataError`` for
+    those out of range.
+
+    >>> import tinygraph as tg
+    >>> tg.embedding(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([1, 0]))
+    array([[3., 4.],
+           [1., 2.]])
+    """
+
+    formula: ClassVar[str] = "{weights}[{ids}]"
+    tex: ClassVar[str] = r"\operatorname{embedding}({weights}, {ids})"
+    samples = staticmethod(
+        lambda rng: [
+            Sample(normal(rng, (4, 3)), np.array([[3, 0], [0, 1]])),
+            Sample(normal(rng, (3, 2)), np.array([2, 2])),
+        ]
+    )
+
+    def shape(self, weights: Value, ids: Value) -> Shape:
+        if not weights.shape:
+            self.refuse((weights, ids), "weights need at least one axis, whose rows are looked up")
+        self.require_whole(weights, ids)
+        return (*ids.shape, *weights.shape[1:])
+
+    def forward(self, weights: Value, ids: Value) -> Value:
+        self.require_within(ids, weights.shape[0])
+        return np.take(weights, ids, axis=0)
+
+    def vjp(self, dy: Value, y: Value, weights: Value, ids: Value) -> Any:
+        return scatter_add(dy, ids, weights.shape[0]), None
+
+
+def _elements(indices: Value, axis: int) -> tuple[Any, ...]:
+    """Return the index of NumPy that takes positions along one axis and each element's own along the others."""
+    grid: list[Any] = list(np.ix_(*map(np.arange, indices.shape)))
+    grid[axis] = indices
+    return tuple(grid)
+
+
+@register
+@dataclass(frozen=True)
+class GatherElements(ByPositions):
+    """For each place of ``indices`` the element of ``x`` there, but at the position along ``axis`` that stands in it.
+
+    ``indices`` has as many axes as ``x``, and no larger sizes but along ``axis``. Source: NumPy's ``take_along_axis``; ONNX's
+    ``GatherElements``. Raises ``ShapeError`` for indices that do not fit and ``DataError`` for those out of range.
+
+    >>> import tinygraph as tg
+    >>> tg.gather_elements(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0], [1]]), axis=1)
+    array([[1.],
+           [4.]])
+    """
+
+    axis: int = 0
+    formula: ClassVar[str] = "{x} at {indices}"
+    tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
+    samples = staticmethod(
+        lambda rng: [
+            Sample(normal(rng, (3, 4)), np.array([[2, 0, 0, 1], [2, -1, 1, 1]])),
+            Sample(normal(rng, (3, 2)), np.array([[1, 1, 0], [0, -1, 1]]), axis=-1),
+        ]
+    )
+
+    def shape(self, x: Value, indices: Value) -> Shape:
+        self.require_whole(x, indices)
+        axis = normalized_axis(self, x, self.axis)
+        require_beside(self, (x, indices), tuple(x.shape), axis)
+        return tuple(indices.shape)
+
+    def forward(self, x: Value, indices: Value) -> Value:
+        self.require_within(indices, x.shape[self.axis])
+        return x[_elements(indices, self.axis)]
+
+    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+        return scatter_add_elements(dy, indices, x.shape, self.axis), None
+
+
+def require_beside(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) -> None:
+    """Refuse positions whose sizes do not lie within a shape, but along ``axis``."""
+    sizes = tuple(inputs[1].shape)
+    fits = len(sizes) == len(shape) and all(sizes[i] <= size for i, size in enumerate(shape) if i != axis)
+    if not fits:
+        op.refuse(inputs, f"indices must have {len(shape)} axes, and fit into shape {shape} except along axis {axis}")
+
+
+@register
+@dataclass(frozen=True)
+class ScatterAddElements(ByPositions):
+    """Zeros of shape ``to`` with elements of ``x`` added where they stand, but along ``axis`` at the positions in ``indices``.
+
+    The transpose of ``gather_elements``, and its gradient. Source: NumPy's ``add.at``; ONNX's ``ScatterElements`` with the
+    reduction ``add``, on zeros. Raises ``ShapeError`` for what does not fit and ``DataError`` for indices out of range.
+
+    >>> import tinygraph as tg
+    >>> tg.scatter_add_elements(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0, 1], [2, 1]]), (3, 2))
+    array([[1., 0.],
+           [0., 6.],
+           [3., 0.]])
+    """
+
+    to: tuple[int, ...]
+    axis: int = 0
+    formula: ClassVar[str] = "0 with {x} added at {indices}"
+    tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
+    samples = staticmethod(
+        lambda rng: [
+            Sample(normal(rng, (2, 4)), np.array([[2, 0, 0, 1], [2, -1, 1, 1]]), to=(3, 4)),
+            Sample(normal(rng, (2, 3)), np.array([[1, 1, 0], [0, -1, 1]]), to=(3, 2), axis=-1),
+        ]
+    )
+
+    def shape(self, x: Value, indices: Value) -> Shape:
+        self.require_whole(x, indices)
+        axis = normalized_axis(self, x, self.axis)
+        require_beside(self, (x, indices), self.to, axis)
+        if tuple(x.shape) != tuple(indices.shape):
+            self.refuse((x, indices), "both must have one shape")
+        return self.to
+
+    def forward(self, x: Value, indices: Value) -> Value:
+        self.require_within(indices, self.to[self.axis])
+        x = widened(x)
+        result = np.zeros(self.to, x.dtype)
+        np.add.at(result, _elements(indices, self.axis), x)
+        return result
+
+    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+        return gather_elements(dy, indices, self.axis), None
+
+
+gather = Gather.function
+scatter_add = ScatterAdd.function
+embedding = Embedding.function
+gather_elements = GatherElements.function
+scatter_add_elements = ScatterAddElements.function
+
+
+def take_along(x: Value, places: Mapping[int, Any]) -> Value:
+    """Return the slices of ``x`` at the places that are given for some of its axes."""
+    for axis, indices in places.items():
+        x = gather(x, indices, axis)
+    return x
+
+
+def add_along(x: Value, places: Mapping[int, Any], shape: Shape) -> Value:
+    """Return zeros of a shape with ``x`` added at the places that are given for some axes: the transpose of ``take_along``."""
+    for axis, indices in places.items():
+        x = scatter_add(x, indices, shape[axis], axis)
+    return x
+
+
+def _take(x: Value, indices: Value, axis: int | None = None) -> Value:
+    """Slices as NumPy's own function takes them: of all elements where no axis is named."""
+    return gather(reshape(x, -1), indices, 0) if axis is None else gather(x, indices, axis)
+
+
+def _take_along_axis(x: Value, indices: Value, axis: int) -> Value:
+    """Elements as NumPy's own function takes them: positions are repeated along axes of size 1."""
+    sizes = list(x.shape)
+    sizes[axis] = np.shape(indices)[axis]
+    same = math.prod(sizes) == math.prod(np.shape(indices))
+    return gather_elements(x, indices if same else broadcast_to(indices, tuple(sizes)), axis)
+
+
+NUMPY_FUNCTIONS[np.take] = _take
+NUMPY_FUNCTIONS[np.take_along_axis] = _take_along_axis

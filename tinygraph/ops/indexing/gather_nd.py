@@ -1,0 +1,120 @@
+"""Elements and slices picked by rows of coordinates, and the transpose, which adds them at coordinates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Sample, Shape, Value
+from tinygraph.ops.floating import widened
+from tinygraph.ops.indexing.gather import ByPositions
+from tinygraph.ops.samples import normal
+
+
+@dataclass(frozen=True)
+class _ByCoordinates(ByPositions):
+    """What both share: the last axis of ``indices`` holds coordinates in the axes that follow the batch axes."""
+
+    def picked_shape(self, inputs: Sequence[Value], shape: Shape, batch_dims: int) -> Shape:
+        """Return the shape of what coordinates pick from a shape, or refuse ones that do not fit it."""
+        indices = inputs[1]
+        self.require_whole(*inputs)
+        last = indices.shape[-1] if indices.shape else 0
+        batch = tuple(indices.shape[:batch_dims])
+        if not 0 <= batch_dims < max(1, len(indices.shape)) or batch != shape[:batch_dims] or len(batch) < batch_dims:
+            self.refuse(inputs, f"indices must begin with the {batch_dims} batch axes of {shape}")
+        if not indices.shape or batch_dims + last > len(shape):
+            self.refuse(inputs, f"indices need a last axis of at most {len(shape) - batch_dims} coordinates")
+        return (*indices.shape[:-1], *shape[batch_dims + last :])
+
+    def index(self, indices: Value, shape: Shape, batch_dims: int) -> tuple[Any, ...]:
+        """Return the index of NumPy that coordinates stand for, each within its axis."""
+        places = np.moveaxis(indices, -1, 0)
+        for place, size in zip(places, shape[batch_dims:], strict=False):
+            self.require_within(place, size)
+        grid = np.ix_(*map(np.arange, places.shape[1:]))
+        return (*grid[:batch_dims], *places)
+
+
+def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (3, 4)), np.array([[2, 0], [0, -1], [2, 0]]))
+    yield Sample(normal(rng, (3, 2, 2)), np.array([[[2], [0]], [[1], [1]]]))
+    yield Sample(normal(rng, (2, 3, 2)), np.array([[[2], [0]], [[1], [1]]]), batch_dims=1)
+
+
+@register
+@dataclass(frozen=True)
+class GatherNd(_ByCoordinates):
+    """The elements or slices of ``x`` at the coordinates that the rows of ``indices (..., k)`` hold.
+
+    Coordinates count the axes from ``batch_dims`` on; the first ``batch_dims`` axes of both go side by side. Source: ONNX's
+    ``GatherND``. Raises ``ShapeError`` for indices that do not fit and ``DataError`` for those out of range.
+
+    >>> import tinygraph as tg
+    >>> tg.gather_nd(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[0, 1], [1, 1]]))
+    array([2., 4.])
+    """
+
+    batch_dims: int = 0
+    formula: ClassVar[str] = "{x} at {indices}"
+    tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
+    samples = staticmethod(_gather_samples)
+
+    def shape(self, x: Value, indices: Value) -> Shape:
+        return self.picked_shape((x, indices), tuple(x.shape), self.batch_dims)
+
+    def forward(self, x: Value, indices: Value) -> Value:
+        return np.array(x[self.index(indices, x.shape, self.batch_dims)])
+
+    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+        return scatter_add_nd(dy, indices, x.shape, self.batch_dims), None
+
+
+def _scatter_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (3,)), np.array([[2, 0], [0, -1], [2, 0]]), to=(3, 4))
+    yield Sample(normal(rng, (2, 2, 2, 2)), np.array([[[2], [0]], [[1], [1]]]), to=(3, 2, 2))
+    yield Sample(normal(rng, (2, 2, 2)), np.array([[[2], [0]], [[1], [1]]]), to=(2, 3, 2), batch_dims=1)
+
+
+@register
+@dataclass(frozen=True)
+class ScatterAddNd(_ByCoordinates):
+    """Zeros of shape ``to`` with the elements or slices of ``x`` added at the coordinates that ``indices (..., k)`` holds.
+
+    The transpose of ``gather_nd``, and its gradient. Source: NumPy's ``add.at``; ONNX's ``ScatterND`` with the reduction
+    ``add``, on zeros. Raises ``ShapeError`` for what does not fit and ``DataError`` for indices out of range.
+
+    >>> import tinygraph as tg
+    >>> tg.scatter_add_nd(np.array([1.0, 2.0, 4.0]), np.array([[0, 1], [1, 1], [0, 1]]), (2, 2))
+    array([[0., 5.],
+           [0., 2.]])
+    """
+
+    to: tuple[int, ...]
+    batch_dims: int = 0
+    formula: ClassVar[str] = "0 with {x} added at {indices}"
+    tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
+    samples = staticmethod(_scatter_samples)
+
+    def shape(self, x: Value, indices: Value) -> Shape:
+        picked = self.picked_shape((x, indices), self.to, self.batch_dims)
+        if tuple(x.shape) != picked:
+            self.refuse((x, indices), f"x must have the shape {picked}")
+        return self.to
+
+    def forward(self, x: Value, indices: Value) -> Value:
+        x = widened(x)
+        result = np.zeros(self.to, x.dtype)
+        np.add.at(result, self.index(indices, self.to, self.batch_dims), x)
+        return result
+
+    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+        return gather_nd(dy, indices, self.batch_dims), None
+
+
+gather_nd = GatherNd.function
+scatter_add_nd = ScatterAddNd.function

@@ -1,0 +1,325 @@
+"""Losses for classes and distributions: cross-entropy of logits, nll and kl_divergence of logarithms, hinge for signs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError, DataError, ShapeError
+from tinygraph.graph.arrays import extent
+from tinygraph.graph.explanation import Explanation, Terms, one, position
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
+from tinygraph.graph.tensor import Tensor
+from tinygraph.ops.activation.activation import Softmax, log_softmax, softmax
+from tinygraph.ops.comparison.comparison import gate
+from tinygraph.ops.elementwise.cast import require_numeric
+from tinygraph.ops.elementwise.exponential import log
+from tinygraph.ops.floating import wide
+from tinygraph.ops.loss.binary import Loss, check_labels, mean_count, mean_tex, of_elements, share
+from tinygraph.ops.reduction.reduction import sum
+from tinygraph.ops.samples import Array, distinct, normal, unit
+from tinygraph.ops.sums import average, total
+
+
+def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (4, 3)), np.array([0, 2, 1, 2]))
+    yield Sample(normal(rng, (4, 3)), unit(rng, (4, 3)))
+    yield Sample(normal(rng, (2, 2, 3)), np.array([[0, 2], [1, 1]]))
+    yield Sample(normal(rng, (2, 2, 3)), unit(rng, (2, 2, 3)))
+
+
+@dataclass(frozen=True)
+class OfClasses(Loss):
+    """What losses share that have a last axis of classes: labels are class numbers, or probabilities for each class."""
+
+    def shape(self, scores: Value, labels: Value) -> Shape:
+        if not scores.shape or scores.shape[-1] < 1:
+            self.refuse((scores, labels), f"{self.parameters[0]} need a last axis of classes")
+        one_each = tuple(labels.shape) == tuple(scores.shape[:-1])
+        classes = labels.dtype.kind in "iu" and one_each
+        if not classes and (tuple(labels.shape) != tuple(scores.shape) or labels.dtype.kind == "c"):
+            self.refuse(
+                (scores, labels),
+                f"labels must be class numbers (integers) of shape {tuple(scores.shape[:-1])} "
+                f"or probabilities of the shape of {self.parameters[0]}; found {labels.dtype} of shape {tuple(labels.shape)}"
+                + ('; an input of whole numbers is declared with dtype = "int64"' if one_each else ""),
+            )
+        return self.of_something(scores, labels)
+
+    def mean_of_chosen(self, logs: Value, labels: Value) -> Any:
+        """Return minus the mean of the logarithms that the labels choose."""
+        if labels.ndim == logs.ndim:
+            check_labels(self, labels)
+            chosen = total(labels * logs, axis=-1)
+        else:
+            if labels.min() < 0 or labels.max() >= logs.shape[-1]:
+                raise DataError(
+                    f"{self.name}: class numbers must lie in 0 to {logs.shape[-1] - 1}; found {extent(labels)}"
+                )
+            chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
+        return -average(chosen)
+
+
+@register
+@dataclass(frozen=True)
+class CrossEntropy(OfClasses):
+    """Cross-entropy of ``softmax(logits)`` over the last axis, averaged over the batch: a scalar.
+
+    ``logits (..., K)``, before any softmax; ``labels`` are class numbers ``(...)`` of an integer dtype, or probabilities
+    ``(..., K)`` such as one-hot rows. The gradient for one-hot rows is ``(softmax(logits) - labels)/m``.
+    Source: Bishop, *Pattern Recognition and Machine Learning*, 2006, (4.108). Raises ``ShapeError``, and ``DataError`` for
+    class numbers outside 0..K-1 or probabilities outside 0..1.
+
+    >>> import tinygraph as tg
+    >>> tg.cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4)
+    np.float64(1.3863)
+    """
+
+    formula: ClassVar[str] = "−mean(log softmax({logits})[{labels}])"
+    samples = staticmethod(_cross_entropy_samples)
+
+    @classmethod
+    def operands(cls, logits: Value, labels: Value) -> Sequence[Value]:
+        """Refuse probabilities where logits belong."""
+        if isinstance(logits, Tensor) and isinstance(logits.op, Softmax):
+            name = f" {logits.name!r}" if logits.name else ""
+            raise ShapeError(
+                f"cross_entropy takes logits and applies softmax itself; it was given the softmax{name}: "
+                "pass the logits themselves"
+            )
+        return logits, labels
+
+    def forward(self, logits: Value, labels: Value) -> Value:
+        return self.mean_of_chosen(log_softmax(wide(logits)), labels)
+
+    def vjp(self, dy: Value, cost: Value, logits: Value, labels: Value) -> Any:
+        m = mean_count(logits, *logits.shape[:-1])
+        if len(labels.shape) < len(logits.shape):
+            hits = one_hot(labels, logits.shape[-1], logits.dtype.name)
+            return lambda: dy * (softmax(logits) - hits) / m, None
+        weight = sum(labels, axis=-1, keepdims=True)
+        return lambda: dy * (softmax(logits) * weight - labels) / m, lambda: -(dy * log_softmax(logits) / m)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        logits, labels = inputs
+        logs = log_softmax(wide(logits)).reshape(-1)
+        if labels.ndim == logits.ndim:
+            text = "−{1} · log softmax({0})"
+            return of_elements((0, 1), -labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
+        rows = np.arange(labels.size)
+        cells = rows * logits.shape[-1] + labels.reshape(-1).astype(np.intp)
+        values = -logs[cells] / labels.size
+        return Explanation(
+            (Terms(((0, cells), (1, rows)), values=values, text="−log softmax({0})" + share(labels.size)),)
+        )
+
+    def written_tex(self, *inputs: Value) -> str:
+        logits, labels = inputs
+        one = math.prod(logits.shape[:-1]) == 1
+        mean = "-" if one else r"-\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
+        if len(labels.shape) < len(logits.shape):
+            place = "{labels}" if one else "i, {(labels)}_{i}"
+            return rf"{mean}\log \operatorname{{softmax}}({{logits}})_{{{place}}}"
+        place = "k" if one else "ik"
+        return rf"{mean}\sum_{{k}} {{(labels)}}_{{{place}}} \log \operatorname{{softmax}}({{logits}})_{{{place}}}"
+
+
+@register
+@dataclass(frozen=True)
+class OneHot(Op):
+    """Class numbers ``(...)`` as rows ``(..., classes)`` of zeros with a one; whole numbers have no gradient.
+
+    Source: NumPy's comparison with ``arange``. Raises ``ShapeError`` for labels that are no whole numbers and
+    ``DataError`` for those out of range.
+
+    >>> import tinygraph as tg
+    >>> tg.one_hot(np.array([0, 2]), 3)
+    array([[1., 0., 0.],
+           [0., 0., 1.]])
+    """
+
+    classes: int
+    dtype: str = "float64"
+    formula: ClassVar[str] = "one-hot({labels})"
+    tex: ClassVar[str] = r"\operatorname{onehot}({labels})"
+    samples = staticmethod(lambda rng: [Sample(rng.integers(0, 3, (4,)), classes=3)])
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes < 1:
+            raise AttributeValueError(f"one_hot: classes must be at least 1; found {self.classes}")
+        require_numeric(self, self.dtype)
+
+    def shape(self, labels: Value) -> Shape:
+        if labels.dtype.kind not in "iu":
+            self.refuse((labels,), f"labels must be whole numbers; found {labels.dtype}")
+        return (*labels.shape, self.classes)
+
+    def result_dtype(self, labels: Value) -> np.dtype[Any]:
+        return np.dtype(self.dtype)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        *row, label = index
+        cell = one(0, position(row, inputs[0].shape))
+        whether = "is" if y[index] else "is not"
+        return Explanation(
+            (Terms((), 1.0),) if y[index] else (), (cell,), f"class {label} {whether} that of the label {{0}}"
+        )
+
+    def forward(self, labels: Value) -> Value:
+        if labels.size and (labels.min() < 0 or labels.max() >= self.classes):
+            raise DataError(f"one_hot: class numbers must lie in 0 to {self.classes - 1}; found {extent(labels)}")
+        return (labels[..., None] == np.arange(self.classes)).astype(self.dtype)
+
+
+cross_entropy = CrossEntropy.function
+one_hot = OneHot.function
+
+
+def _require_logarithms(name: str, logs: Value) -> None:
+    """Refuse probabilities where their logarithms belong."""
+    if isinstance(logs, Tensor) and isinstance(logs.op, Softmax):
+        called = f" {logs.name!r}" if logs.name else ""
+        raise ShapeError(f"{name} takes logarithms; it was given the softmax{called}: use log_softmax instead")
+
+
+@register
+@dataclass(frozen=True)
+class Hinge(Loss):
+    """Mean hinge loss ``max(0, 1 - labels · scores)`` over all elements, for labels that are -1 or 1: a scalar.
+
+    Labels have no gradient; at a margin of 1 exactly the gradient is 0. Source: Cortes and Vapnik, *Support-Vector
+    Networks*, 1995. Raises ``ShapeError`` for shapes that differ, and ``DataError`` for other labels.
+
+    >>> import tinygraph as tg
+    >>> tg.hinge(np.array([0.5, -2.0]), np.array([1, -1]))
+    array(0.25)
+    """
+
+    formula: ClassVar[str] = "mean(max(0, 1 − {labels} · {scores}))"
+    samples = staticmethod(
+        lambda rng: [
+            Sample(8 * distinct(rng, (3, 2)), rng.choice([-1, 1], (3, 2))),
+            Sample(8 * distinct(rng, (5,)), rng.choice([-1, 1], (5,))),
+        ]
+    )
+    edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, -1.0], np.array([1, 1])), [0.0, -0.5]),)
+
+    def forward(self, scores: Value, labels: Value) -> Value:
+        wrong = labels[(labels != 1) & (labels != -1)]
+        if wrong.size:
+            raise DataError(f"hinge: labels must be -1 or 1; found {wrong[0]}")
+        margins = np.maximum(0, 1 - labels * wide(scores))
+        return average(margins)
+
+    def vjp(self, dy: Value, cost: Value, scores: Value, labels: Value) -> Any:
+        return -gate(dy * labels, labels * scores < 1) / mean_count(scores, *scores.shape), None
+
+    def written_tex(self, *inputs: Value) -> str:
+        return mean_tex(inputs[0], r"\max\left(0, 1 - {(labels)}_{i} {(scores)}_{i}\right)")
+
+
+def _log_probabilities(rng: np.random.Generator, shape: Shape) -> Array:
+    return np.asarray(log_softmax(normal(rng, shape)))
+
+
+def _nll_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(_log_probabilities(rng, (4, 3)), np.array([0, 2, 1, 2]))
+    yield Sample(_log_probabilities(rng, (2, 2, 3)), np.array([[0, 2], [1, 1]]))
+    yield Sample(_log_probabilities(rng, (2, 2, 3)), unit(rng, (2, 2, 3)))
+
+
+@register
+@dataclass(frozen=True)
+class Nll(OfClasses):
+    """Negative log-likelihood: cross-entropy from logarithms of probabilities ``logs (..., K)``, averaged over the batch.
+
+    ``labels`` are class numbers ``(...)`` of an integer dtype, or probabilities ``(..., K)``; ``nll(log_softmax(z), y)`` is
+    ``cross_entropy(z, y)``. Source: Bishop, *Pattern Recognition and Machine Learning*, 2006, (4.108). Raises ``ShapeError``,
+    and ``DataError`` for class numbers outside 0..K-1 or probabilities outside 0..1.
+
+    >>> import tinygraph as tg
+    >>> tg.nll(np.log(np.array([[0.5, 0.5], [0.25, 0.75]])), np.array([0, 0])).round(4)
+    np.float64(1.0397)
+    """
+
+    formula: ClassVar[str] = "−mean({logs}[{labels}])"
+    samples = staticmethod(_nll_samples)
+
+    @classmethod
+    def operands(cls, logs: Value, labels: Value) -> Sequence[Value]:
+        """Refuse probabilities where their logarithms belong."""
+        _require_logarithms(cls.name, logs)
+        return logs, labels
+
+    def forward(self, logs: Value, labels: Value) -> Value:
+        return self.mean_of_chosen(wide(logs), labels)
+
+    def vjp(self, dy: Value, cost: Value, logs: Value, labels: Value) -> Any:
+        m = mean_count(logs, *logs.shape[:-1])
+        if len(labels.shape) < len(logs.shape):
+            return -(dy * one_hot(labels, logs.shape[-1], logs.dtype.name) / m), None
+        return lambda: -(dy * labels / m), lambda: -(dy * logs / m)
+
+    def written_tex(self, *inputs: Value) -> str:
+        logs, labels = inputs
+        mean = "-" if math.prod(logs.shape[:-1]) == 1 else r"-\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
+        if len(labels.shape) < len(logs.shape):
+            return rf"{mean}{{(logs)}}_{{i, {{(labels)}}_{{i}}}}"
+        return rf"{mean}\sum_{{k}} {{(labels)}}_{{ik}} {{(logs)}}_{{ik}}"
+
+
+@register
+@dataclass(frozen=True)
+class KlDivergence(Loss):
+    """Kullback-Leibler divergence of probabilities ``labels (..., K)`` from those whose logarithms are ``logs``, of one shape.
+
+    The sum of ``labels · (log labels - logs)`` over the last axis, averaged over the batch: a scalar. Where a label is 0 its
+    term is 0. Source: Kullback and Leibler, *On Information and Sufficiency*, 1951. Raises ``ShapeError``, and
+    ``DataError`` for labels outside 0..1.
+
+    >>> import tinygraph as tg
+    >>> tg.kl_divergence(np.log(np.array([[0.5, 0.5]])), np.array([[1.0, 0.0]])).round(4)
+    np.float64(0.6931)
+    """
+
+    formula: ClassVar[str] = "mean(sum({labels} · (log {labels} − {logs})))"
+    samples = staticmethod(
+        lambda rng: [Sample(_log_probabilities(rng, shape), unit(rng, shape)) for shape in [(4, 3), (2, 2, 3), (3,)]]
+    )
+
+    @classmethod
+    def operands(cls, logs: Value, labels: Value) -> Sequence[Value]:
+        """Refuse probabilities where their logarithms belong."""
+        _require_logarithms(cls.name, logs)
+        return logs, labels
+
+    def shape(self, logs: Value, labels: Value) -> Shape:
+        if not logs.shape:
+            self.refuse((logs, labels), "logs need a last axis of classes")
+        return super().shape(logs, labels)
+
+    def forward(self, logs: Value, labels: Value) -> Value:
+        check_labels(self, labels)
+        surprise = np.log(np.where(labels == 0, 1, wide(labels))) - wide(logs)
+        # Where a label is 0 nothing is added, whatever the logarithm is.
+        terms = labels * np.where(labels == 0, 0, surprise)
+        return average(total(terms, axis=-1))
+
+    def vjp(self, dy: Value, cost: Value, logs: Value, labels: Value) -> Any:
+        m = mean_count(logs, *logs.shape[:-1])
+        return lambda: -(dy * labels / m), lambda: dy * (log(labels) + 1 - logs) / m
+
+    def written_tex(self, *inputs: Value) -> str:
+        mean = "" if math.prod(inputs[0].shape[:-1]) == 1 else r"\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
+        return mean + r"\sum_{k} {(labels)}_{ik} \left(\log {(labels)}_{ik} - {(logs)}_{ik}\right)"
+
+
+hinge = Hinge.function
+nll = Nll.function
+kl_divergence = KlDivergence.function

@@ -1,0 +1,165 @@
+"""Losses on the difference of two tensors of one shape, for numbers that are predicted: l1, huber, smooth_l1."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError
+from tinygraph.graph.explanation import Explanation
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Edge, Sample, Samples, Shape, Value
+from tinygraph.ops.comparison.comparison import clip
+from tinygraph.ops.elementwise.arithmetic import sign
+from tinygraph.ops.floating import wide
+from tinygraph.ops.loss.binary import Loss, mean_count, mean_tex, of_elements
+from tinygraph.ops.samples import distinct, normal
+from tinygraph.ops.sums import average
+
+
+def _samples(**attributes: float) -> Samples:
+    """Return the samples of a loss: one without attributes, and one with these."""
+
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        shapes: list[Shape] = [(3, 2), (2, 2, 3)]
+        for shape, given in zip(shapes, [{}, attributes], strict=True):
+            target = normal(rng, shape)
+            # Differences of 0.4, 1.2, 2 and so on: to both sides of the widths in use, and near neither 0 nor those.
+            yield Sample(target + 8 * distinct(rng, shape), target, **given)
+
+    return samples
+
+
+@dataclass(frozen=True)
+class OfDifference(Loss):
+    """What these losses share: the mean over all elements of a penalty for the difference, which has a slope."""
+
+    samples = staticmethod(_samples())
+
+    def penalty(self, difference: Any) -> Any:
+        """Return what each difference costs."""
+        raise NotImplementedError
+
+    def slope(self, difference: Value) -> Value:
+        """Return the derivative of the penalty, in operations."""
+        raise NotImplementedError
+
+    def forward(self, prediction: Value, target: Value) -> Value:
+        difference = wide(prediction) - wide(target)
+        return average(self.penalty(difference))
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        difference = (wide(inputs[0]) - wide(inputs[1])).reshape(-1)
+        return of_elements((0, 1), self.penalty(difference), difference.size, f"{self.name} of {{0}} − {{1}}")
+
+    def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
+        slope = dy * self.slope(prediction - target) / mean_count(prediction, *prediction.shape)
+        return slope, lambda: -slope
+
+
+@register
+@dataclass(frozen=True)
+class L1(OfDifference):
+    """Mean absolute error over all elements: predictions and targets of one shape give a scalar.
+
+    The gradient where they are equal is 0.
+
+    Source: Boyd and Vandenberghe, *Convex Optimization*, 6.1. Raises ``ShapeError`` for shapes that differ.
+
+    >>> import tinygraph as tg
+    >>> tg.l1(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    array(1.)
+    """
+
+    name: ClassVar[str] = "l1"
+    formula: ClassVar[str] = "mean(|{prediction} − {target}|)"
+    edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, 2.0], [1.0, 4.0]), [0.0, -0.5], [0.0, 0.5]),)
+
+    def penalty(self, difference: Any) -> Any:
+        return np.abs(difference)
+
+    def slope(self, difference: Value) -> Value:
+        return sign(difference)
+
+    def written_tex(self, *inputs: Value) -> str:
+        return mean_tex(inputs[0], r"\left|{(prediction)}_{i} - {(target)}_{i}\right|")
+
+
+def _bent(difference: Any, width: float) -> Any:
+    """Return half the square within ``width``, and beyond it the line that goes on from there; without overflow."""
+    size = np.abs(difference)
+    within = np.minimum(size, width)
+    return within * (size - within / 2)
+
+
+@register
+@dataclass(frozen=True)
+class Huber(OfDifference):
+    """Mean of half the squared differences, but for those larger than ``delta``, which count by their size: a scalar.
+
+    Source: Huber, *Robust Estimation of a Location Parameter*, 1964. Raises ``ShapeError`` for shapes that differ and
+    ``AttributeValueError`` for a ``delta`` that is not positive.
+
+    >>> import tinygraph as tg
+    >>> tg.huber(np.array([1.0, 5.0]), np.array([2.0, 1.0]), delta=2.0)
+    array(3.25)
+    """
+
+    delta: float = 1.0
+    samples = staticmethod(_samples(delta=1.5))
+    formula: ClassVar[str] = "mean(½ r², or {delta} · (|r| − ½ {delta}) beyond {delta}), r = {prediction} − {target}"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.delta > 0:
+            raise AttributeValueError(f"huber: delta must be positive; found {self.delta}")
+
+    def penalty(self, difference: Any) -> Any:
+        return _bent(difference, self.delta)
+
+    def slope(self, difference: Value) -> Value:
+        return clip(difference, -self.delta, self.delta)
+
+    def written_tex(self, *inputs: Value) -> str:
+        return mean_tex(inputs[0], r"h_{{delta}}\left({(prediction)}_{i} - {(target)}_{i}\right)")
+
+
+@register
+@dataclass(frozen=True)
+class SmoothL1(OfDifference):
+    """Mean absolute error with a parabola of the width ``beta`` in the place of its kink: ``huber`` over ``delta``, a scalar.
+
+    Source: Girshick, *Fast R-CNN*, 2015 (arXiv:1504.08083). Raises ``ShapeError`` for shapes that differ and
+    ``AttributeValueError`` for a ``beta`` that is not positive.
+
+    >>> import tinygraph as tg
+    >>> tg.smooth_l1(np.array([1.0, 5.0]), np.array([2.0, 1.0]), beta=2.0)
+    array(1.625)
+    """
+
+    name: ClassVar[str] = "smooth_l1"
+    beta: float = 1.0
+    samples = staticmethod(_samples(beta=1.5))
+    formula: ClassVar[str] = "mean(½ r² / {beta}, or |r| − ½ {beta} beyond {beta}), r = {prediction} − {target}"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.beta > 0:
+            raise AttributeValueError(f"smooth_l1: beta must be positive; found {self.beta}")
+
+    def penalty(self, difference: Any) -> Any:
+        return _bent(difference, self.beta) / self.beta
+
+    def slope(self, difference: Value) -> Value:
+        return clip(difference / self.beta, -1.0, 1.0)
+
+    def written_tex(self, *inputs: Value) -> str:
+        return mean_tex(inputs[0], r"s_{{beta}}\left({(prediction)}_{i} - {(target)}_{i}\right)")
+
+
+l1 = L1.function
+huber = Huber.function
+smooth_l1 = SmoothL1.function

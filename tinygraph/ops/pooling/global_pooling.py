@@ -1,0 +1,203 @@
+"""Pools of whole images, of any number of axes: mean, maximum and norm of each channel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.errors import AttributeValueError
+from tinygraph.graph.explanation import Explanation, Terms, chosen, one
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Edge, Op, Sample, Samples, Shape, Value
+from tinygraph.ops.cells import in_planes
+from tinygraph.ops.comparison.comparison import gate, where
+from tinygraph.ops.elementwise.arithmetic import abs, sign
+from tinygraph.ops.floating import countable, widened
+from tinygraph.ops.pooling.pooling import plane
+from tinygraph.ops.reduction.reduction import FirstExtreme
+from tinygraph.ops.samples import Draw, distinct, each, normal, off_zero
+from tinygraph.ops.shape.shape import broadcast_to, expand_dims
+from tinygraph.ops.sums import average, total
+from tinygraph.ops.windows import require_images
+
+
+def _images(draw: Draw, **attributes: Any) -> Samples:
+    """Samples of a line, a picture and a volume."""
+
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        yield Sample(draw(rng, (2, 2, 3)), **attributes)
+        yield Sample(draw(rng, (1, 2, 2, 3)), keepdims=True, **attributes)
+        yield Sample(draw(rng, (1, 1, 2, 1, 3)))
+
+    return samples
+
+
+@dataclass(frozen=True)
+class GlobalPooling(Op):
+    """What pools of whole images share: ``(N, C, ...)`` to ``(N, C)``, or to ``(N, C, 1, ...)`` with ``keepdims``."""
+
+    keepdims: bool = False
+
+    def shape(self, x: Value) -> Shape:
+        if len(x.shape) < 3:
+            self.refuse((x,), "x must have at least 3 axes: batch, channels, and those of an image")
+        if 0 in x.shape[2:]:
+            self.refuse((x,), f"the {self.formula.partition(' ')[0]} of no pixels is not defined")
+        return (*x.shape[:2], *((1,) * (len(x.shape) - 2) if self.keepdims else ()))
+
+    def over(self, x: Value) -> tuple[int, ...]:
+        """Return the axes of an image."""
+        return tuple(range(2, len(x.shape)))
+
+    def cells(self, x: Value, index: Sequence[int]) -> Value:
+        """Return the positions of all pixels of the image that an element of the pool is made from."""
+        return in_planes(np.arange(math.prod(x.shape[2:])), [plane(x, index)], x)
+
+    def spread(self, pooled: Value, x: Value) -> Value:
+        """Return a pool repeated over its image."""
+        return broadcast_to(pooled if self.keepdims else expand_dims(pooled, self.over(x)), x.shape)
+
+
+@register
+@dataclass(frozen=True)
+class GlobalAvgPool(GlobalPooling):
+    """Mean of each channel's image, of any number of axes: ``(N, C, ...)`` to ``(N, C)``.
+
+    With ``keepdims``, as PyTorch's adaptive pools and ONNX's ``GlobalAveragePool`` have it, to ``(N, C, 1, ...)``. Source:
+    Lin, Chen and Yan, 2013 (arXiv:1312.4400). Raises ``ShapeError``.
+
+    >>> import tinygraph as tg
+    >>> tg.global_avg_pool(np.array([[[1.0, 2.0, 6.0]]]))
+    array([[3.]])
+    """
+
+    formula: ClassVar[str] = "mean of {x} over its image"
+    tex: ClassVar[str] = r"\operatorname{GlobalAvgPool}({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(_images(normal))
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def forward(self, x: Value) -> Value:
+        return average(x, self.over(x), self.keepdims)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        cells = self.cells(inputs[0], index)
+        return Explanation((Terms(((0, cells),), 1 / cells.size),))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.spread(dy / countable(math.prod(x.shape[2:]), x), x)
+
+
+@register
+@dataclass(frozen=True)
+class GlobalAvgPool2d(GlobalAvgPool):
+    """Mean over height and width: ``(N, C, H, W)`` to ``(N, C)``. Source: Lin, Chen and Yan, 2013 (arXiv:1312.4400).
+
+    It is ``global_avg_pool`` for pictures alone. Raises ``ShapeError`` for anything but four axes.
+
+    >>> import tinygraph as tg
+    >>> tg.global_avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))
+    array([[2.5]])
+    """
+
+    formula: ClassVar[str] = "mean of {x} over height and width"
+    samples = staticmethod(each(normal, ((2, 3, 2, 4), {})))
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0)
+        return super().shape(x)
+
+
+@register
+@dataclass(frozen=True)
+class GlobalMaxPool(GlobalPooling):
+    """Maximum of each channel's image, of any number of axes: ``(N, C, ...)`` to ``(N, C)``, or ``(N, C, 1, ...)``.
+
+    The gradient goes to the maximum, on a tie to the first in row-major order. Source: ONNX's ``GlobalMaxPool``, which
+    has ``keepdims``. Raises ``ShapeError``.
+
+    >>> import tinygraph as tg
+    >>> tg.global_max_pool(np.array([[[1.0, 6.0, 2.0]]]))
+    array([[6.]])
+    """
+
+    formula: ClassVar[str] = "max of {x} over its image"
+    tex: ClassVar[str] = r"\operatorname{GlobalMaxPool}({x})"
+    samples = staticmethod(_images(distinct))
+    edges = (Edge(Sample(np.ones((1, 1, 2, 2))), [[[[1.0, 0.0], [0.0, 0.0]]]]),)
+
+    def forward(self, x: Value) -> Value:
+        return x.max(axis=self.over(x), keepdims=self.keepdims)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        best, others = chosen(self.cells(inputs[0], index), inputs[0])
+        return Explanation(
+            (Terms((one(0, best),)),), ((0, others),) if len(others) else (), f"the largest of {len(others) + 1}"
+        )
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return gate(self.spread(dy, x), FirstExtreme(self.over(x))(x))
+
+
+@register
+@dataclass(frozen=True)
+class GlobalLpPool(GlobalPooling):
+    """The p-norm of each channel's image, of any number of axes: ``(N, C, ...)`` to ``(N, C)``, or ``(N, C, 1, ...)``.
+
+    ``(sum of |x|**p) ** (1/p)`` for ``p`` of at least 1. Nothing overflows, for ``x`` is divided by its largest element
+    first. Where all of an image is 0 its gradient is 0. Source: ONNX's ``GlobalLpPool``, which has ``keepdims``. Raises
+    ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.global_lp_pool(np.array([[[3.0, 0.0, -4.0]]]))
+    array([[5.]])
+    """
+
+    p: float = 2.0
+    formula: ClassVar[str] = "{p}-norm of {x} over its image"
+    tex: ClassVar[str] = r"\lVert {x}\rVert_{{p}}"
+    samples = staticmethod(lambda rng: [*_images(off_zero)(rng), *_images(off_zero, p=3)(rng)])
+    edges = (
+        Edge(Sample(np.zeros((1, 1, 2))), [[[0.0, 0.0]]]),
+        Edge(Sample([[[0.0, 2.0, -2.0]]], p=1), [[[0.0, 1.0, -1.0]]]),
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_norm(self, self.p)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def forward(self, x: Value) -> Value:
+        sizes = np.abs(widened(x))
+        largest = sizes.max(axis=self.over(x), keepdims=True)
+        largest = np.where(np.isfinite(largest) & (largest > 0), largest, np.ones((), largest.dtype))
+        result = largest * total((sizes / largest) ** self.p, self.over(x), keepdims=True) ** (1 / self.p)
+        return result.reshape(self.shape(x))
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        cells = self.cells(inputs[0], index)
+        return Explanation(reads=((0, cells),), formula=f"{self.p:g}-norm of {len(cells)} elements")
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        norm = where(y == 0, 1, y)
+        return self.spread(dy, x) * sign(x) * (abs(x) / self.spread(norm, x)) ** (self.p - 1)
+
+
+def require_norm(op: Op, p: float) -> None:
+    """Refuse a ``p`` that no norm has."""
+    if not 1 <= p < math.inf:
+        raise AttributeValueError(f"{op.name}: p must be at least 1, and finite; found {p}")
+
+
+global_avg_pool = GlobalAvgPool.function
+global_avg_pool2d = GlobalAvgPool2d.function
+global_max_pool = GlobalMaxPool.function
+global_lp_pool = GlobalLpPool.function

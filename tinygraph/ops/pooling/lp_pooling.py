@@ -1,0 +1,132 @@
+"""Pools by the p-norm of each window, for images of one, two and three axes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.graph.explanation import Explanation
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Edge, Sample, Shape, Value
+from tinygraph.ops.cells import in_planes, of_window
+from tinygraph.ops.comparison.comparison import where
+from tinygraph.ops.elementwise.arithmetic import abs, sign
+from tinygraph.ops.floating import widened
+from tinygraph.ops.pooling.global_pooling import require_norm
+from tinygraph.ops.pooling.pooling import CASES as CASES_2D
+from tinygraph.ops.pooling.pooling import AvgUnpool, AvgUnpool2d, Pooling, TwoAxes, plane
+from tinygraph.ops.pooling.pooling1d import CASES as CASES_1D
+from tinygraph.ops.pooling.pooling1d import AvgUnpool1d, OneAxis
+from tinygraph.ops.pooling.pooling3d import CASES as CASES_3D
+from tinygraph.ops.pooling.pooling3d import AvgUnpool3d, ThreeAxes
+from tinygraph.ops.samples import each, off_zero
+from tinygraph.ops.windows import require_images
+
+
+@dataclass(frozen=True)
+class LpPool(Pooling):
+    """What the three share. ``unpool`` is the transpose of the average pool for images of ``rank`` axes."""
+
+    p: float = 2.0
+    unpool: ClassVar[type[AvgUnpool]]
+    formula: ClassVar[str] = "{p}-norm of {x} in windows of size {window}"
+    tex: ClassVar[str] = r"\operatorname{LpPool}_{{p}}({x})"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_norm(self, self.p)
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0, rank=self.rank)
+        return self.pooled((x,), x)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def forward(self, x: Value) -> Value:
+        windows = self.windows(x.shape)
+        powers = windows.pad(np.abs(widened(x)) ** self.p)
+        total = np.zeros((*x.shape[:2], *windows.count), powers.dtype)
+        for _, pixels in windows.offsets():
+            total += powers[pixels]
+        return total ** (1 / self.p)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        _, pixels = of_window(self.windows(inputs[0].shape), index[2:])
+        cells = in_planes(pixels, [plane(inputs[0], index)], inputs[0])
+        return Explanation(reads=((0, cells),), formula=f"{self.p:g}-norm of {len(cells)} elements")
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        dy, y, x = map(widened, (dy, y, x))
+        mean = self.unpool(**self.shared(), output_size=x.shape[2:])
+        # A mean that is not divided is a sum. Where a norm is 0 all its pixels are, and so is the factor behind.
+        undivided = mean.divisor(self.windows(x.shape), np.dtype(y.dtype))
+        return mean(dy / where(y == 0, 1, y) ** (self.p - 1) * undivided) * sign(x) * abs(x) ** (self.p - 1)
+
+
+_NORM: dict[str, Any] = {"p": 3}
+
+
+@register
+@dataclass(frozen=True)
+class LpPool1d(LpPool, OneAxis):
+    """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, L)`` to ``(N, C, windows)``.
+
+    As ``lp_pool2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.lp_pool1d(np.array([[[3.0, -4.0, 0.0, 2.0]]]), 2)
+    array([[[5., 2.]]])
+    """
+
+    unpool: ClassVar[type[AvgUnpool]] = AvgUnpool1d
+    samples = staticmethod(each(off_zero, *((shape, settings | _NORM) for shape, settings in CASES_1D)))
+
+
+@register
+@dataclass(frozen=True)
+class LpPool2d(LpPool, TwoAxes):
+    """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
+
+    ``p`` is at least 1. Window, stride, padding, dilation and ``ceil_mode`` are those of ``avg_pool2d``; padding adds
+    nothing. ``|x|**p`` must not overflow. Where all of a window is 0 its gradient is 0, and so is that of a 0 for
+    ``p = 1``. Source: ONNX's ``LpPool``. PyTorch's ``lp_pool2d`` takes ``x**p`` without the absolute value, which
+    differs for odd ``p``, and with ``ceil_mode`` multiplies the norm of a window that is cut short. Raises
+    ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.lp_pool2d(np.array([[[[3.0, 0.0], [-4.0, 0.0]]]]), 2)
+    array([[[[5.]]]])
+    """
+
+    unpool: ClassVar[type[AvgUnpool]] = AvgUnpool2d
+    samples = staticmethod(
+        each(off_zero, CASES_2D[0], *((shape, settings | _NORM) for shape, settings in CASES_2D[1:]))
+    )
+    edges = (
+        Edge(Sample(np.zeros((1, 1, 2, 2)), window=2), np.zeros((1, 1, 2, 2))),
+        Edge(Sample([[[[0.0, 2.0, -2.0]]]], window=(1, 3), p=1), [[[[0.0, 1.0, -1.0]]]]),
+    )
+
+
+@register
+@dataclass(frozen=True)
+class LpPool3d(LpPool, ThreeAxes):
+    """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``.
+
+    As ``lp_pool2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.lp_pool3d(np.array([[[[[3.0, -4.0]]]]]), (1, 1, 2))
+    array([[[[[5.]]]]])
+    """
+
+    unpool: ClassVar[type[AvgUnpool]] = AvgUnpool3d
+    samples = staticmethod(each(off_zero, *((shape, settings | _NORM) for shape, settings in CASES_3D)))
+
+
+lp_pool1d = LpPool1d.function
+lp_pool2d = LpPool2d.function
+lp_pool3d = LpPool3d.function

@@ -1,0 +1,278 @@
+"""Pooling: what all pools share, means of windows, and the operations that carry their gradients back.
+
+For images of any number of axes: those of one and of three are in ``pooling1d.py`` and ``pooling3d.py``. Maxima are in
+``max_pooling.py``, norms in ``lp_pooling.py`` and pools of whole images in ``global_pooling.py``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.graph.explanation import Explanation, Terms
+from tinygraph.graph.function import OpFunction, register
+from tinygraph.graph.op import Op, Sample, Samples, Shape, Value
+from tinygraph.ops.cells import in_planes, of_pixel, of_window
+from tinygraph.ops.floating import widened
+from tinygraph.ops.samples import each, normal
+from tinygraph.ops.windows import Padding2, Size2, Windows, along, collapse, element, pixels_in, require_images, sides
+
+
+@dataclass(frozen=True)
+class Pooling(Op):
+    """What pools share: a window, a stride (the window's size by default), padding, and where the windows lie.
+
+    ``rank`` is the number of an image's axes.
+    """
+
+    window: Any
+    stride: Any = None
+    padding: Any = 0
+    dilation: Any = 1
+    ceil_mode: bool = False
+    rank: ClassVar[int]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        collapse(self, "window", "stride", "dilation", least=1)
+        collapse(self, "padding", least=0)
+
+    def windows(self, image: Shape) -> Windows:
+        """Return the windows over an image ``(..., H, W)``."""
+        stride = self.window if self.stride is None else self.stride
+        size = tuple(image[-self.rank :])
+        return Windows.over(size, self.window, stride, self.padding, self.dilation, self.ceil_mode)
+
+    def work(self, *inputs: Value) -> int:
+        # Each offset in a window is one call of NumPy, on all windows.
+        windows: int = min(math.prod(inputs[0].shape), self.result_size(*inputs))
+        return super().work(*inputs) + pixels_in(self.window, self.rank) * (windows + 1000)
+
+    def is_partition(self, image: Value) -> bool:
+        """Whether every element of an image lies in exactly one window, and the windows have no padding."""
+        windows = self.windows(image.shape)
+        covered = tuple(n * k for n, k in zip(windows.count, windows.kernel, strict=True))
+        return windows.stride == windows.reach == windows.kernel and covered == windows.padded == windows.image
+
+    def pooled(self, inputs: tuple[Value, ...], image: Value) -> Shape:
+        """Return the shape of the pool of an image, or refuse one that no window fits."""
+        windows = self.windows(image.shape)
+        if not isinstance(self.padding, str):
+            pads = sides(self.padding, self.rank)
+            if any(sum(pad) > reach for pad, reach in zip(pads, windows.reach, strict=True)):
+                self.refuse(inputs, f"padding {self.padding} is more than half of the window {self.window}")
+        if min(windows.count) < 1:
+            self.refuse(
+                inputs, f"a window of {windows.reach} does not fit an image of {windows.padded} with its padding"
+            )
+        if any(map(any, windows.padding)) and not windows.all_meet_image():
+            self.refuse(inputs, f"a window of {windows.reach} covers nothing but the padding {self.padding}")
+        return (*image.shape[:2], *windows.count)
+
+    def shared(self) -> dict[str, Any]:
+        """Return the attributes that pools have in common."""
+        return {name: getattr(self, name) for name in ("window", "stride", "padding", "dilation", "ceil_mode")}
+
+
+def plane(images: Value, index: Sequence[int]) -> int:
+    """Return which of the images ``(N, C, ...)`` an element is one of, counted over N and C."""
+    return index[0] * int(images.shape[1]) + index[1]
+
+
+@dataclass(frozen=True)
+class TwoAxes(Pooling):
+    """The attributes of pools of pictures."""
+
+    window: Size2
+    stride: Size2 | None = None
+    padding: Padding2 = 0
+    dilation: Size2 = 1
+    rank: ClassVar[int] = 2
+
+
+@dataclass(frozen=True)
+class AveragePooling(Pooling):
+    """What ``avg_pool2d``, its transpose and their like share: which pixels of a window its mean is over.
+
+    ``pool`` and ``unpool`` are the two for images of ``rank`` axes.
+    """
+
+    count_include_pad: bool = True
+    pool: ClassVar[OpFunction]
+    unpool: ClassVar[OpFunction]
+    holomorphic: ClassVar[bool] = True
+
+    def divisor(self, windows: Windows, dtype: np.dtype[Any]) -> Any:
+        """Return what the sum of each window is divided by: one number, or one for each where they differ."""
+        if not any(map(any, windows.padding)):
+            return math.prod(windows.kernel)
+        counted = ((0, 0),) * self.rank
+        if self.count_include_pad:
+            counted = Windows.over(
+                windows.image, windows.kernel, windows.stride, self.padding, windows.dilation
+            ).padding
+            if counted == windows.padding:
+                return math.prod(windows.kernel)
+        return windows.sizes(counted).astype(dtype)
+
+    def shared(self) -> dict[str, Any]:
+        return super().shared() | {"count_include_pad": self.count_include_pad}
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+
+@dataclass(frozen=True)
+class AvgPool(AveragePooling):
+    """What ``avg_pool2d`` and its like for other numbers of axes are."""
+
+    formula: ClassVar[str] = "mean of {x} in windows of size {window}"
+    tex: ClassVar[str] = r"\operatorname{AvgPool}({x})"
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0, rank=self.rank)
+        return self.pooled((x,), x)
+
+    def forward(self, x: Value) -> Value:
+        x = widened(x)
+        windows = self.windows(x.shape)
+        padded = windows.pad(x)
+        total = np.zeros((*x.shape[:2], *windows.count), self.result_dtype(x) if x.dtype.kind != "c" else x.dtype)
+        for _, pixels in windows.offsets():
+            total += padded[pixels]
+        total /= self.divisor(windows, total.dtype)
+        return total
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x, at = inputs[0], tuple(index[2:])
+        windows = self.windows(x.shape)
+        _, pixels = of_window(windows, at)
+        weight = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count)[at]
+        return Explanation((Terms(((0, in_planes(pixels, [plane(x, index)], x)),), weight),))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.unpool(dy, **self.shared(), output_size=x.shape[2:])
+
+
+@dataclass(frozen=True)
+class AvgUnpool(AveragePooling):
+    """What ``avg_unpool2d`` and its like for other numbers of axes are."""
+
+    output_size: Any = field(kw_only=True)
+    formula: ClassVar[str] = "{x} shared out over windows of size {window}"
+
+    def shape(self, x: Value) -> Shape:
+        require_images(self, (x,), 0, rank=self.rank)
+        shape = (*x.shape[:2], *self.output_size)
+        if self.pooled((x,), np.broadcast_to(0, shape)) != tuple(x.shape):
+            self.refuse((x,), f"an image of size {self.output_size} does not have {tuple(x.shape[2:])} windows")
+        return shape
+
+    def forward(self, x: Value) -> Value:
+        windows = self.windows(self.output_size)
+        x = widened(x)
+        share = x / self.divisor(windows, self.result_dtype(x))
+        padded = np.zeros((*x.shape[:2], *windows.padded), share.dtype)
+        for _, pixels in windows.offsets():
+            padded[pixels] += share
+        return windows.crop(padded)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        x = inputs[0]
+        windows = self.windows(y.shape)
+        found, _ = of_pixel(windows, index[2:])
+        weights = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count).reshape(-1)[found]
+        return Explanation((Terms(((0, in_planes(found, [plane(x, index)], x)),), weights),))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.pool(dy, **self.shared())
+
+    def written_tex(self, *inputs: Value) -> str:
+        pixel, window = element(self.rank)
+        share = rf"\frac{{1}}{{{pixels_in(self.window, self.rank)}}}"
+        if not self.is_partition(np.broadcast_to(0, (1, 1, *self.output_size))):
+            total = rf"\sum_{{{window} \text{{ whose window holds }} {pixel}}}"
+            if not isinstance(self.divisor(self.windows(self.output_size), np.dtype(float)), int):
+                return rf"_{{{pixel}}} = {total} {{(x)}}_{{{window}}} / \text{{(pixels of its window)}}"
+            return rf"_{{{pixel}}} = {share} {total} {{(x)}}_{{{window}}}"
+        sizes = zip(pixel, window, along(self.window, self.rank), strict=True)
+        places = [f"{w} = " + (p if n == 1 else rf"\lfloor {p}/{n}\rfloor") for p, w, n in sizes]
+        place = r", \; ".join(places)
+        return rf"_{{{pixel}}} = {share}\, {{(x)}}_{{{window}}}, \quad {place}"
+
+
+def introduce(pool: type[AvgPool], unpool: type[AvgUnpool]) -> None:
+    """Tell an average pool and its transpose of each other."""
+    for kind in (pool, unpool):
+        kind.pool, kind.unpool = pool.function, unpool.function
+
+
+CASES: list[tuple[Shape, dict[str, Any]]] = [
+    ((2, 2, 4, 6), {"window": 2}),
+    ((1, 2, 5, 5), {"window": 3, "stride": 1}),
+    ((1, 1, 5, 6), {"window": (2, 3), "stride": (2, 1), "padding": (1, 1)}),
+    ((1, 1, 5, 4), {"window": 2, "padding": "same"}),
+    ((1, 1, 4, 6), {"window": (3, 2), "stride": 2, "padding": ((1, 0), (0, 1)), "ceil_mode": True, "dilation": (1, 2)}),
+]
+_REAL = {"count_include_pad": False}
+_AVERAGES = [*CASES, *((shape, attributes | _REAL) for shape, attributes in CASES[2:])]
+
+
+@register
+@dataclass(frozen=True)
+class AvgPool2d(AvgPool, TwoAxes):
+    """Mean of each window (notes F3): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
+
+    Zeros in the padding count, and the divisor is the whole window; with ``count_include_pad=False`` it is the number of
+    the window's pixels in the image. With ``ceil_mode`` a last window may reach beyond the padding if it begins in the image
+    or in the padding before it; what lies beyond never counts. ``padding`` is a number of pixels, a pair (rows, columns), a
+    pair of pairs ((above, below), (left, right)), ``"valid"``, ``"same"`` or ``"same_lower"`` (the odd pixel before).
+    PyTorch and ONNX (``AveragePool``) agree where they have these attributes; ONNX's default is not to count the
+    padding. The gradient (notes B11, W3 and their errata E1, E2) gives each element of a window its equal share. Raises
+    ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]), 2)
+    array([[[[2.5]]]])
+    """
+
+    samples = staticmethod(each(normal, *_AVERAGES))
+
+
+def unpooled(cases: Sequence[tuple[Shape, dict[str, Any]]], pool: type[AvgPool]) -> Samples:
+    """Return samples of an average pool's transpose: what the pool gives for its own."""
+
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        for shape, attributes in cases:
+            pooled = pool(**attributes).shape(np.broadcast_to(0, shape))
+            yield Sample(normal(rng, pooled), **attributes, output_size=shape[2:])
+
+    return samples
+
+
+@register
+@dataclass(frozen=True)
+class AvgUnpool2d(AvgUnpool, TwoAxes):
+    """The transpose of ``avg_pool2d``: each element of ``x`` shared out equally over its window (notes B11).
+
+    Windows that overlap add up. ``output_size`` is the size of the image that was pooled.
+
+    Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.operation("avg_unpool2d")(np.array([[[[4.0]]]]), 2, output_size=(2, 2))
+    array([[[[1., 1.],
+             [1., 1.]]]])
+    """
+
+    output_size: tuple[int, int] = field(kw_only=True)
+    samples = staticmethod(unpooled(_AVERAGES, AvgPool2d))
+
+
+introduce(AvgPool2d, AvgUnpool2d)
+avg_pool2d = AvgPool2d.function
+avg_unpool2d = AvgUnpool2d.function

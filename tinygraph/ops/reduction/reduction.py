@@ -1,0 +1,271 @@
+"""Reductions over axes: sum, mean, max, min, logsumexp. ``axis`` and ``keepdims`` are NumPy's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position, summed
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
+from tinygraph.graph.registry import OPERATIONS
+from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape, summed_dtype
+from tinygraph.ops.comparison.comparison import gate
+from tinygraph.ops.floating import countable, wide
+from tinygraph.ops.samples import distinct
+from tinygraph.ops.shape.shape import broadcast_to, reshape, transpose
+from tinygraph.ops.sums import average, total
+
+
+def _samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(distinct(rng, (3, 4)))
+    yield Sample(distinct(rng, (2, 3, 2)), axis=1)
+    yield Sample(distinct(rng, (2, 3)), axis=1)
+    yield Sample(distinct(rng, (2, 3, 2)), axis=(0, -1), keepdims=True)
+
+
+@dataclass(frozen=True)
+class Reduction(Op):
+    """What reductions share: axes, and spreading a gradient back over them."""
+
+    axis: Axis = None
+    keepdims: bool = False
+    samples = staticmethod(_samples)
+
+    def shape(self, x: Value) -> Shape:
+        return reduced_shape(self, x, self.axis, self.keepdims)
+
+    def spread(self, reduced: Value, x: Value) -> Value:
+        """Return a reduced tensor repeated over the axes that ``x`` was reduced along."""
+        return broadcast_to(reshape(reduced, reduced_shape(self, x, self.axis, True)), x.shape)
+
+    def owners(self, shape: Shape) -> Value:
+        """Return, for each element of a tensor of ``shape``, the position in the result that it goes to."""
+        kept = reduced_shape(self, np.broadcast_to(0, shape), self.axis, True)
+        return np.broadcast_to(np.arange(math.prod(kept)).reshape(kept), shape)
+
+    def count(self, x: Value) -> int:
+        """Return how many elements go into each result."""
+        return math.prod(x.shape[axis] for axis in normalized_axes(self, x, self.axis))
+
+
+@register(numpy=[np.sum])
+@dataclass(frozen=True)
+class Sum(Reduction):
+    """Sum over ``axis`` (all axes by default); the gradient goes to every summand. Source: notes B9, B14.
+
+    Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.sum(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    array([4., 6.])
+    """
+
+    formula: ClassVar[str] = "sum({x})"
+    tex: ClassVar[str] = r"\operatorname{sum}({x})"
+    holomorphic: ClassVar[bool] = True
+
+    def forward(self, x: Value) -> Value:
+        return total(x, self.axis, self.keepdims)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return summed_dtype(x)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        return summed(self, index, inputs[0].shape, y.shape)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.spread(dy, x)
+
+
+@register(numpy=[np.mean])
+@dataclass(frozen=True)
+class Mean(Reduction):
+    """Mean over ``axis`` (all axes by default); NaN of nothing.
+
+    Source: NumPy's ``mean``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.mean(np.array([[1.0, 2.0], [3.0, 4.0]]))
+    array(2.5)
+    """
+
+    formula: ClassVar[str] = "mean({x})"
+    tex: ClassVar[str] = r"\operatorname{mean}({x})"
+    holomorphic: ClassVar[bool] = True
+
+    def forward(self, x: Value) -> Value:
+        if not self.count(x):
+            return np.full(self.shape(x), math.nan, self.result_dtype(x))
+        return average(x, self.axis, self.keepdims)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        return summed(self, index, inputs[0].shape, y.shape, 1 / (self.count(inputs[0]) or 1))
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        # Of nothing there is no mean, and no gradient either: whatever it is divided by.
+        return self.spread(dy / countable(self.count(x) or 1, x), x)
+
+
+@dataclass(frozen=True)
+class _Extreme(Reduction):
+    """Largest or smallest: the gradient goes to the first such element in row-major order."""
+
+    def shape(self, x: Value) -> Shape:
+        if self.count(x) == 0 and 0 not in reduced_shape(self, x, self.axis, False):
+            self.refuse([x], f"the {self.name} of no elements is not defined")
+        return super().shape(x)
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        cells = members(self, position(index, y.shape), inputs[0].shape)
+        taken, others = chosen(cells, inputs[0], self.name == "max")
+        reason = f"the {'largest' if self.name == 'max' else 'smallest'} of {len(cells)}"
+        return Explanation((Terms((one(0, taken),)),), ((0, others),) if len(others) else (), reason)
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return gate(self.spread(dy, x), FirstExtreme(self.axis, largest=self.name == "max")(x))
+
+
+@register(numpy=[np.max, np.amax])
+@dataclass(frozen=True)
+class Max(_Extreme):
+    """Largest element over ``axis``; a tie sends its gradient to the first in row-major order.
+
+    Source: NumPy's ``max``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.max(np.array([[1.0, 2.0], [4.0, 3.0]]), axis=1)
+    array([2., 4.])
+    """
+
+    formula: ClassVar[str] = "max({x})"
+    tex: ClassVar[str] = r"\max({x})"
+
+    def forward(self, x: Value) -> Value:
+        return x.max(axis=self.axis, keepdims=self.keepdims)
+
+
+@register(numpy=[np.min, np.amin])
+@dataclass(frozen=True)
+class Min(_Extreme):
+    """Smallest element over ``axis``; a tie sends its gradient to the first in row-major order.
+
+    Source: NumPy's ``min``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.min(np.array([[1.0, 2.0], [4.0, 3.0]]), axis=1)
+    array([1., 3.])
+    """
+
+    formula: ClassVar[str] = "min({x})"
+    tex: ClassVar[str] = r"\min({x})"
+
+    def forward(self, x: Value) -> Value:
+        return x.min(axis=self.axis, keepdims=self.keepdims)
+
+
+@register
+@dataclass(frozen=True)
+class FirstExtreme(Op):
+    """True at the first largest (or smallest) element along ``axis`` in row-major order, False elsewhere.
+
+    Source: NumPy's ``argmax`` and ``argmin``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit
+    the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.operation("first_extreme")(np.array([1.0, 3.0, 3.0]))
+    array([False,  True, False])
+    """
+
+    axis: Axis = None
+    largest: bool = True
+    formula: ClassVar[str] = "{x} is the first extreme"
+    samples = staticmethod(lambda rng: [Sample(distinct(rng, (2, 3, 2)), axis=(0, 2)), Sample(distinct(rng, (3, 4)))])
+
+    def shape(self, x: Value) -> Shape:
+        normalized_axes(self, x, self.axis)
+        return tuple(x.shape)
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.dtype(bool)
+
+    def written_tex(self, *inputs: Value) -> str:
+        return rf"\mathbf{{1}}[{{x}} \text{{ is the first {'maximum' if self.largest else 'minimum'}}}]"
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        which = "largest" if self.largest else "smallest"
+        return Explanation(reads=(one(0, position(index, y.shape)),), formula=f"{{0}} is the first {which}")
+
+    def forward(self, x: Value) -> Value:
+        axes = normalized_axes(self, x, self.axis)
+        front = tuple(range(len(axes)))
+        moved = np.moveaxis(x, axes, front)
+        flat = moved.reshape(math.prod(moved.shape[: len(axes)]), math.prod(moved.shape[len(axes) :]))
+        mask = np.zeros(flat.shape, bool)
+        if flat.size:
+            chosen = flat.argmax(axis=0) if self.largest else flat.argmin(axis=0)
+            mask[chosen, np.arange(flat.shape[1])] = True
+        return np.moveaxis(mask.reshape(moved.shape), front, axes)
+
+
+@register
+@dataclass(frozen=True)
+class LogSumExp(Reduction):
+    """Logarithm of the sum of exponentials over ``axis``, without overflow; its gradient is the softmax.
+
+    Source: Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*, 2021. Raises
+    ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.logsumexp(np.array([1e4, 1e4])).round(4)
+    np.float64(10000.6931)
+    """
+
+    name: ClassVar[str] = "logsumexp"
+    edges = (Edge(Sample([1e16, 1e16]), [0.5, 0.5]),)
+    formula: ClassVar[str] = "log(sum(exp({x})))"
+    tex: ClassVar[str] = r"\operatorname{logsumexp}({x})"
+
+    def result_dtype(self, x: Value) -> np.dtype[Any]:
+        return np.result_type(x.dtype, 0.0)
+
+    def forward(self, x: Value) -> Value:
+        axes, x = normalized_axes(self, x, self.axis), wide(x)
+        if not self.count(x):
+            return np.full(self.shape(x), -np.inf, self.result_dtype(x))
+        largest = x.max(axis=axes, keepdims=True)
+        largest = np.where(np.isfinite(largest), largest, 0)
+        with np.errstate(divide="ignore"):
+            result = np.log(total(np.exp(x - largest), axes, keepdims=True)) + largest
+        return result if self.keepdims else result.reshape(self.shape(x))
+
+    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+        cells = members(self, position(index, y.shape), inputs[0].shape)
+        return Explanation(reads=((0, cells),), formula=f"log of the sum of {len(cells)} exponentials")
+
+    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+        return self.spread(dy, x) * self.shares(x)
+
+    def shares(self, x: Value) -> Value:
+        """Return softmax over all axes of the sum. ``exp(x - y)`` is that too, until log 2 is rounded away beside 1e16."""
+        axes = normalized_axes(self, x, self.axis)
+        if len(axes) == 1:
+            return OPERATIONS["softmax"](x, axis=axes[0])
+        order = (*(axis for axis in range(x.ndim) if axis not in axes), *axes)
+        moved = transpose(x, axes=order)
+        rows = reshape(moved, (*moved.shape[: x.ndim - len(axes)], self.count(x)))
+        return transpose(reshape(OPERATIONS["softmax"](rows), moved.shape), axes=tuple(np.argsort(order).tolist()))
+
+
+sum = Sum.function
+mean = Mean.function
+max = Max.function
+min = Min.function
+logsumexp = LogSumExp.function

@@ -1,6 +1,0 @@
-"""How the plan computes each operation: calls bound to arrays. Importing this package registers them all."""
-
-from tinygraph.plan.kernels import elementwise, linear, loss, moves, pooling, rows
-from tinygraph.plan.kernels.base import Call, Scratch, Work, entry
-
-__all__ = ["Call", "Scratch", "Work", "elementwise", "entry", "linear", "loss", "moves", "pooling", "rows"]

@@ -1,0 +1,168 @@
+"""What a check found, as records and as an aligned table."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from tinygraph.verify.compare import Point
+
+# What stands in the column of operations for the gradients of the whole sweep.
+WHOLE = "whole graph"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One gradient that was checked: of one input by one node's rule, or of one leaf by the whole sweep.
+
+    ``node`` is the label of the equation in which ``print(graph)`` writes the node. ``size`` counts the input's elements,
+    ``points`` are the comparisons that were made, ``message`` says why a rule gave no gradient to compare, and ``fault``
+    which value, here or before, is not finite, so that there was nothing to compare with. ``position`` is where the node,
+    or the leaf, stands among the graph's nodes, from 0; ``None`` for what is of no graph, or of all of it.
+    """
+
+    node: str
+    op: str
+    input: str
+    size: int
+    tolerance: float
+    points: tuple[Point, ...] = ()
+    hint: str = ""
+    message: str = ""
+    fault: str = ""
+    position: int | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether the rule gave a gradient, no comparison failed, and everything was finite."""
+        return self.verdict in ("ok", "at kinks")
+
+    @property
+    def worst(self) -> Point | None:
+        """The comparison with the largest relative error, or None if there was none."""
+        return max(self.points, key=lambda point: point.error, default=None)
+
+    @property
+    def error(self) -> float:
+        """The largest relative error; infinite where there was nothing to compare."""
+        if self.message or self.fault:
+            return math.inf
+        return self.worst.error if self.worst else 0.0
+
+    @property
+    def kinks(self) -> int:
+        """How many comparisons fell on a kink, where there is no derivative to compare with."""
+        return sum(point.kink for point in self.points)
+
+    @property
+    def not_finite(self) -> str:
+        """What is not finite, in a sentence, or nothing: a value, or the gradient where there is indeed no finite slope."""
+        point = next((point for point in self.points if point.kink and not math.isfinite(point.rule)), None)
+        if self.fault or point is None:
+            return self.fault
+        gradient = self.node if self.op == WHOLE else f"the gradient of {self.op} in {self.node} for {self.input}"
+        return f"{gradient} is {point.rule} {point.place}"
+
+    @property
+    def verdict(self) -> str:
+        """The record in a word or two.
+
+        ``failed``: the rule gave no gradient. ``not finite``: values or gradients are not, and say nothing of the rule.
+        ``at kinks``: every comparison fell on one. Otherwise ``ok`` or ``wrong``.
+        """
+        if self.message:
+            return "failed"
+        if self.error > self.tolerance and not self.fault:
+            return "wrong"
+        if self.not_finite:
+            return "not finite"
+        return "at kinks" if self.points and self.kinks == len(self.points) else "ok"
+
+    def row(self) -> tuple[str, ...]:
+        """Return the record as cells of the table."""
+        error = f"{self.error:.1e}" if math.isfinite(self.error) or self.points else ""
+        return (self.node, self.op, self.input, self._checked(), error, str(self.kinks or ""), self.verdict)
+
+    def _checked(self) -> str:
+        elements = sum(point.index is not None for point in self.points)
+        directions = len(self.points) - elements
+        counts = [f"{elements} of {self.size}"] if elements or not directions else []
+        return " + ".join(counts + [f"{directions} directions"] * bool(directions))
+
+    def explanation(self) -> list[str]:
+        """Return the line under a failed row: where, the two numbers, and what it looks like."""
+        if self.verdict not in ("wrong", "failed"):
+            return []
+        return [f"    {self.message or self.worst}" + (f" ({self.hint})" if self.hint else "")]
+
+
+@dataclass(frozen=True)
+class Report:
+    """The result of ``tg.check``: ``nodes`` are the local rules, ``whole`` the gradients of the whole graph by leaf.
+
+    ``print(report)`` shows it as a table.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.verify import check
+    >>> x = tg.tensor([0.5, -1.0], name="x")
+    >>> report = check((x * x).sum())
+    >>> report.ok, report.failures, len(report.nodes), len(report.whole)
+    (True, (), 3, 1)
+    """
+
+    nodes: tuple[Record, ...]
+    whole: tuple[Record, ...]
+    tolerance: float
+
+    @property
+    def records(self) -> tuple[Record, ...]:
+        """Local rules first, then the whole."""
+        return self.nodes + self.whole
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed."""
+        return not self.failures
+
+    @property
+    def failures(self) -> tuple[Record, ...]:
+        """The records of gradients that are wrong, missing or not finite."""
+        return tuple(record for record in self.records if not record.ok)
+
+    @property
+    def worst(self) -> float:
+        """The largest relative error of all."""
+        return max((record.error for record in self.records), default=0.0)
+
+    @property
+    def kinks(self) -> int:
+        """How many comparisons fell on a kink and were left out."""
+        return sum(record.kinks for record in self.records)
+
+    def __str__(self) -> str:
+        header = ("node", "operation", "input", "checked", "error", "kinks", "verdict")
+        rows = [header, *(record.row() for record in self.records)]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        table = lines[:1]
+        for record, line in zip(self.records, lines[1:], strict=True):
+            table += [line, *record.explanation()]
+        return "\n".join([*table, self.summary()])
+
+    def __repr__(self) -> str:
+        return f"<Report: {self.summary()}>"
+
+    def summary(self) -> str:
+        """Return the last line of the table."""
+        what, records = ("all gradients", self.whole) if self.whole else ("all rules", self.nodes)
+        worst = max(records, key=lambda record: record.error, default=None)
+        failed = f"; {len(self.failures)} of {len(self.records)} checks failed" if self.failures else ""
+        kinks = f"; {self.kinks} comparisons at kinks left out" if self.kinks else ""
+        if worst is None:
+            return "no gradients to check"
+        not_finite = next(filter(None, (record.not_finite for record in self.records)), "")
+        if not_finite:
+            return f"{what}: not finite, as {not_finite}{failed}{kinks}"
+        where = worst.input if self.whole else f"{worst.op}, {worst.node}, {worst.input}"
+        error = "none to compare" if worst.message else f"worst relative error {worst.error:.1e}"
+        return f"{what}: {error} ({where}){failed}{kinks}"
