@@ -6,11 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.op import Value
 from tinygraph.graph.registry import OPERATIONS
 
 
-def floating(x: Value) -> Any:
+def floating(x) -> Any:
     """Return ``x`` as floating point numbers, float64 for integers: small integers would wrap or lose precision.
 
     >>> floating(np.uint8([200])) - 201
@@ -20,7 +19,7 @@ def floating(x: Value) -> Any:
     return x if x.dtype.kind in "fc" else x.astype(np.result_type(x.dtype, 0.0))
 
 
-def widened(x: Value) -> Any:
+def widened(x) -> Any:
     """Return a float16 array or tensor as float32, in which it is squared and added up, and any other unchanged.
 
     >>> widened(np.float16([300])) ** 2
@@ -29,12 +28,12 @@ def widened(x: Value) -> Any:
     return OPERATIONS["cast"](x, "float32") if x.dtype.char == "e" else x
 
 
-def narrowed(y: Value, x: Value) -> Any:
+def narrowed(y, x) -> Any:
     """Return what was computed from ``widened(x)`` in the dtype of ``x``."""
     return OPERATIONS["cast"](y, "float16") if x.dtype.char == "e" else y
 
 
-def wide(x: Value) -> Any:
+def wide(x) -> Any:
     """Return an array as floating point numbers of at least 32 bits.
 
     >>> wide(np.float16([1])).dtype, wide(np.uint8([1])).dtype
@@ -43,7 +42,7 @@ def wide(x: Value) -> Any:
     return widened(floating(x))
 
 
-def countable(count: int, x: Value) -> Any:
+def countable(count: int, x) -> Any:
     """Return a count to divide ``x`` by, in float32 where the float16 of ``x`` does not hold it.
 
     >>> countable(3, np.float16([1])), countable(100_000, np.float16([1]))

@@ -14,7 +14,7 @@ from tinygraph.ops.elementwise.arithmetic import add, multiply
 from tinygraph.ops.elementwise.exponential import power
 
 
-def along(dy: Value, y: Value, x: Value, spread: Callable[[Value], Value] = lambda length: length) -> Value:
+def along(dy, y, x, spread: Callable[[Value], Value] = lambda length: length):
     """Return ``dy · x / y``, the gradient of ``x`` for a length ``y`` that ``spread`` repeats to its shape; 0 for the length 0.
 
     Where ``dy`` was recorded as a product with ``y``, as it is for a squared length, that factor is left out instead of
@@ -32,7 +32,7 @@ def along(dy: Value, y: Value, x: Value, spread: Callable[[Value], Value] = lamb
     return spread(gate(dy, y != 0)) * (x / spread(where(y == 0, 1.0, y)))
 
 
-def _multiple(dy: Value, y: Value, depth: int = 4) -> Value | None:
+def _multiple(dy, y, depth: int = 4) -> Value | None:
     """Return ``dy / y`` where ``dy`` was recorded as a product with ``y``, at most ``depth`` operations ago, or ``None``."""
     if not isinstance(dy, Tensor) or dy.op is None or not depth:
         return None

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.budget import charge
-from tinygraph.graph.op import Op, Value
+from tinygraph.graph.op import Op
 
 Array = npt.NDArray[Any]
 Sizes: TypeAlias = tuple[int, ...]
@@ -193,7 +193,7 @@ def _reached(size: int, kernel: int, stride: int, dilation: int, before: int, af
     return before, max(after, last + reach - size - before)
 
 
-def require_images(op: Op, inputs: tuple[Value, ...], *which: int, rank: int = 2) -> None:
+def require_images(op: Op, inputs, *which: int, rank: int = 2) -> None:
     """Refuse inputs that are not ``(N, C, H, W)``, or as many axes as images of ``rank`` axes have."""
     for i in which:
         if len(inputs[i].shape) != rank + 2:

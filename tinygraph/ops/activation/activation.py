@@ -12,7 +12,7 @@ import numpy as np
 from tinygraph.graph import explanation
 from tinygraph.graph.explanation import Explanation, one, position
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
+from tinygraph.graph.op import Edge, Op, Sample, Shape
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.comparison.comparison import clip, gate, where
 from tinygraph.ops.elementwise.arithmetic import abs
@@ -30,7 +30,7 @@ from tinygraph.ops.sums import total
     samples=unary(off_zero),
     edges=[Edge(Sample([0.0]), [0.0])],
 )
-def relu(x: Value) -> Value:
+def relu(x):
     """Rectified linear unit (notes F2, F5, E3).
 
     Its slope (notes B7, B12, W2) is 1 above 0 and 0 elsewhere, at 0 itself too (notes E4).
@@ -46,12 +46,12 @@ def relu(x: Value) -> Value:
 
 
 @relu.vjp
-def relu_vjp(dy: Value, y: Value, x: Value) -> Value:
+def relu_vjp(dy, y, x):
     return gate(dy, x > 0)
 
 
 @relu.explain
-def relu_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
+def relu_explain(index: tuple[int, ...], y, x) -> Explanation:
     # What is no number is neither above 0 nor below, and passes.
     opened = "passed on: {0}" if np.isnan(x[index]) else "open: {0} > 0"
     return explanation.gate(index, x, not x[index] <= 0, opened, "closed: {0} ≤ 0")
@@ -68,7 +68,7 @@ def relu_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
         Edge(Sample([0.0], slope=0.0), [0.0]),
     ],
 )
-def leaky_relu(x: Value, *, slope: float = 0.01) -> Value:
+def leaky_relu(x, *, slope: float = 0.01):
     """ReLU with a small ``slope`` at and below 0. Source: Maas, Hannun and Ng, 2013.
 
     Raises ``DTypeError`` for anything but numbers.
@@ -81,12 +81,12 @@ def leaky_relu(x: Value, *, slope: float = 0.01) -> Value:
 
 
 @leaky_relu.vjp
-def leaky_relu_vjp(dy: Value, y: Value, x: Value, *, slope: float) -> Value:
+def leaky_relu_vjp(dy, y, x, *, slope: float):
     return where(x > 0, dy, slope * dy) if slope else gate(dy, x > 0)
 
 
 @op(formula="σ({x})", tex=r"\operatorname{sigmoid}({x})", elementwise=True, holomorphic=True, samples=unary())
-def sigmoid(x: Value) -> Value:
+def sigmoid(x):
     """Logistic function 1/(1 + exp(-x)) (notes F9), computed without overflow for any ``x``.
 
     Raises ``DTypeError`` for anything but numbers.
@@ -101,12 +101,12 @@ def sigmoid(x: Value) -> Value:
 
 
 @sigmoid.vjp
-def sigmoid_vjp(dy: Value, y: Value, x: Value) -> Value:
+def sigmoid_vjp(dy, y, x):
     return dy * y * (1 - y)
 
 
 @op(formula="tanh({x})", tex=r"\tanh({x})", elementwise=True, holomorphic=True, numpy=[np.tanh], samples=unary())
-def tanh(x: Value) -> Value:
+def tanh(x):
     """Hyperbolic tangent.
 
     Source: DLMF 4.28 and 4.34. Raises ``DTypeError`` for anything but numbers.
@@ -119,12 +119,12 @@ def tanh(x: Value) -> Value:
 
 
 @tanh.vjp
-def tanh_vjp(dy: Value, y: Value, x: Value) -> Value:
+def tanh_vjp(dy, y, x):
     return dy * (1 - y * y)
 
 
 @op(formula="log(1 + exp({x}))", tex=r"\operatorname{softplus}({x})", elementwise=True, samples=unary())
-def softplus(x: Value) -> Value:
+def softplus(x):
     """A smooth ReLU, computed without overflow for any ``x``; its slope is the sigmoid.
 
     Source: Dugas, Bengio, Belisle, Nadeau and Garcia, 2001. Raises ``DTypeError`` for anything but numbers.
@@ -137,12 +137,12 @@ def softplus(x: Value) -> Value:
 
 
 @softplus.vjp
-def softplus_vjp(dy: Value, y: Value, x: Value) -> Value:
+def softplus_vjp(dy, y, x):
     return dy * sigmoid(x)
 
 
 @op(formula="-log(1 + exp(-{x}))", tex=r"\log \operatorname{sigmoid}({x})", elementwise=True, samples=unary())
-def log_sigmoid(x: Value) -> Value:
+def log_sigmoid(x):
     """Logarithm of the sigmoid, finite wherever ``x`` is.
 
     Source: DLMF 4.2 (logarithms). Raises ``DTypeError`` for anything but numbers.
@@ -155,7 +155,7 @@ def log_sigmoid(x: Value) -> Value:
 
 
 @log_sigmoid.vjp
-def log_sigmoid_vjp(dy: Value, y: Value, x: Value) -> Value:
+def log_sigmoid_vjp(dy, y, x):
     return dy * sigmoid(-x)
 
 
@@ -165,7 +165,7 @@ def log_sigmoid_vjp(dy: Value, y: Value, x: Value) -> Value:
     elementwise=True,
     samples=unary(off_zero),
 )
-def softsign(x: Value) -> Value:
+def softsign(x):
     """``x`` over one more than its size: between -1 and 1, as tanh is, and slower to get there.
 
     Source: Bergstra, Desjardins, Lamblin and Bengio, *Quadratic polynomials learn better image features*, 2009. Raises
@@ -180,13 +180,13 @@ def softsign(x: Value) -> Value:
 
 
 @softsign.vjp
-def softsign_vjp(dy: Value, y: Value, x: Value) -> Value:
+def softsign_vjp(dy, y, x):
     size = 1 + abs(x)
     return dy / size / size
 
 
 @op(formula="{x} · σ({x})", tex=r"\operatorname{SiLU}({x})", elementwise=True, holomorphic=True, samples=unary())
-def silu(x: Value) -> Value:
+def silu(x):
     """``x`` times its sigmoid, known as swish too.
 
     Source: Elfwing, Uchibe and Doya, 2017 (arXiv:1702.03118). Raises ``DTypeError`` for anything but numbers.
@@ -200,13 +200,13 @@ def silu(x: Value) -> Value:
 
 
 @silu.vjp
-def silu_vjp(dy: Value, y: Value, x: Value) -> Value:
+def silu_vjp(dy, y, x):
     share = sigmoid(x)
     return dy * (share + y * (1 - share))
 
 
 @op(formula="{x} · tanh(log(1 + exp({x})))", tex=r"\operatorname{Mish}({x})", elementwise=True, samples=unary())
-def mish(x: Value) -> Value:
+def mish(x):
     """``x`` times the tanh of its softplus.
 
     Source: Misra, 2019 (arXiv:1908.08681). Raises ``DTypeError`` for anything but numbers.
@@ -220,7 +220,7 @@ def mish(x: Value) -> Value:
 
 
 @mish.vjp
-def mish_vjp(dy: Value, y: Value, x: Value) -> Value:
+def mish_vjp(dy, y, x):
     share = tanh(softplus(x))
     return dy * (share + x * (1 - share * share) * sigmoid(x))
 
@@ -249,18 +249,18 @@ class Gelu(Op):
     elementwise: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((3, 4), {}), ((3, 4), {"approximate": "tanh"})))
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         number = wide(x)
         return narrowed(number * self._chance(number), floating(x))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         if self.approximate == "none":
             return dy * (normal_cdf(x) + x * normal_pdf(x))
         near, chance = clip(x, -_FAR, _FAR), self._chance(x)
         slope = 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * near * near)
         return dy * (chance + x * chance * self._chance(-x) * slope)
 
-    def _chance(self, x: Value) -> Value:
+    def _chance(self, x):
         if self.approximate == "none":
             return normal_cdf(x)
         near = clip(x, -_FAR, _FAR)
@@ -283,21 +283,21 @@ class _AlongAxis(Op):
     axis: int = -1
     samples = staticmethod(_axis_samples)
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         normalized_axis(self, x, self.axis)
         return tuple(x.shape)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x = inputs[0]
         axis = normalized_axis(self, x, self.axis)
         cells = [position((*index[:axis], i, *index[axis + 1 :]), x.shape) for i in range(x.shape[axis])]
         reads = (one(0, position(index, x.shape)), (0, np.array(cells)))
         return Explanation(reads=reads, formula=f"{self.formula.format(x='{0}')} among {len(cells)}")
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
-    def shifted(self, x: Value) -> Value:
+    def shifted(self, x):
         """Return ``x`` less its largest element along the axis, which keeps exp from overflowing."""
         return x - x.max(axis=self.axis, keepdims=True) if x.size else x + 0.0
 
@@ -318,11 +318,11 @@ class Softmax(_AlongAxis):
     formula: ClassVar[str] = "softmax({x})"
     tex: ClassVar[str] = r"\operatorname{softmax}({x})"
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         powers = np.exp(self.shifted(wide(x)))
         return powers / total(powers, axis=self.axis, keepdims=True)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return y * (dy - sum(dy * y, axis=self.axis, keepdims=True))
 
 
@@ -342,11 +342,11 @@ class LogSoftmax(_AlongAxis):
     formula: ClassVar[str] = "log softmax({x})"
     tex: ClassVar[str] = r"\log \operatorname{softmax}({x})"
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         shifted = self.shifted(wide(x))
         return shifted - np.log(total(np.exp(shifted), axis=self.axis, keepdims=True))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return dy - exp(y) * sum(dy, axis=self.axis, keepdims=True)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
+from tinygraph.graph.op import Edge, Op, Sample, Shape
 from tinygraph.ops.comparison.comparison import Clip, gate, minimum, where
 from tinygraph.ops.elementwise.exponential import exp
 from tinygraph.ops.floating import floating, narrowed, wide
@@ -28,11 +28,11 @@ class _ExponentialUnit(Op):
         """The gain, the depth and the width."""
         raise NotImplementedError
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         x, (gain, depth, width) = floating(x), self.constants
         return gain * np.where(x > 0, x, depth * np.expm1(np.minimum(x, 0) / width))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         gain, depth, width = self.constants
         if not depth:
             return gain * gate(dy, x > 0)
@@ -135,7 +135,7 @@ def _prelu_samples(rng: np.random.Generator) -> Iterable[Sample]:
     samples=_prelu_samples,
     edges=[Edge(Sample([0.0], [0.25]), [0.25], [0.0])],
 )
-def prelu(x: Value, slope: Value) -> Value:
+def prelu(x, slope):
     """ReLU with a ``slope`` at and below 0 that is learnt: a tensor that broadcasts, as ``(C, 1, 1)`` for images does.
 
     Source: He, Zhang, Ren and Sun, 2015 (arXiv:1502.01852). Raises ``ShapeError`` for shapes that do not broadcast.
@@ -149,7 +149,7 @@ def prelu(x: Value, slope: Value) -> Value:
 
 
 @prelu.vjp
-def prelu_vjp(dy: Value, y: Value, x: Value, slope: Value) -> Any:
+def prelu_vjp(dy, y, x, slope) -> Any:
     return where(x > 0, dy, dy * slope), where(x > 0, 0.0, dy * x)
 
 
@@ -160,7 +160,7 @@ def prelu_vjp(dy: Value, y: Value, x: Value, slope: Value) -> Any:
     samples=unary(off_zero, alpha=0.1),
     edges=[Edge(Sample([0.5, 1.0], alpha=0.5), [0.0, 1.0]), Edge(Sample([-1.0], alpha=-0.5), [0.0])],
 )
-def thresholded_relu(x: Value, *, alpha: float = 1.0) -> Value:
+def thresholded_relu(x, *, alpha: float = 1.0):
     """``x`` above ``alpha`` and 0 elsewhere; the slope at the jump is 0.
 
     Source: Konda, Memisevic and Krueger, 2014 (arXiv:1402.3337). Raises ``DTypeError`` for anything but numbers.
@@ -174,7 +174,7 @@ def thresholded_relu(x: Value, *, alpha: float = 1.0) -> Value:
 
 
 @thresholded_relu.vjp
-def thresholded_relu_vjp(dy: Value, y: Value, x: Value, *, alpha: float) -> Value:
+def thresholded_relu_vjp(dy, y, x, *, alpha: float):
     return gate(dy, x > alpha)
 
 
@@ -190,7 +190,7 @@ def _off_ends(rng: np.random.Generator, shape: Shape) -> Array:
     samples=unary(_off_ends),
     edges=[Edge(Sample([0.0, 6.0]), [0.0, 0.0])],
 )
-def relu6(x: Value) -> Value:
+def relu6(x):
     """ReLU that ends at 6; its slope is 0 at both ends, as that of ``relu`` is at 0.
 
     Source: Krizhevsky, *Convolutional Deep Belief Networks on CIFAR-10*, 2010. Raises ``DTypeError`` for anything but
@@ -204,7 +204,7 @@ def relu6(x: Value) -> Value:
 
 
 @relu6.vjp
-def relu6_vjp(dy: Value, y: Value, x: Value) -> Value:
+def relu6_vjp(dy, y, x):
     return gate(gate(dy, x > 0), x < 6)
 
 
@@ -233,7 +233,7 @@ class HardTanh(Clip):
     samples=unary(_off_ends),
     edges=[Edge(Sample([-1.0, 0.0, 1.0], alpha=0.5), [0.0, 0.5, 0.0])],
 )
-def hard_sigmoid(x: Value, *, alpha: float = 0.2, beta: float = 0.5) -> Value:
+def hard_sigmoid(x, *, alpha: float = 0.2, beta: float = 0.5):
     """A line of slope ``alpha`` from 0 to 1 in the place of the sigmoid's curve; its slope is 0 at both ends.
 
     PyTorch's has the slope 1/6. Source: Courbariaux, Bengio and David, 2015 (arXiv:1511.00363); ONNX's
@@ -247,7 +247,7 @@ def hard_sigmoid(x: Value, *, alpha: float = 0.2, beta: float = 0.5) -> Value:
 
 
 @hard_sigmoid.vjp
-def hard_sigmoid_vjp(dy: Value, y: Value, x: Value, *, alpha: float) -> Value:
+def hard_sigmoid_vjp(dy, y, x, *, alpha: float):
     return gate(gate(dy * alpha, y > 0), y < 1)
 
 
@@ -258,7 +258,7 @@ def hard_sigmoid_vjp(dy: Value, y: Value, x: Value, *, alpha: float) -> Value:
     samples=unary(_off_ends),
     edges=[Edge(Sample([-3.0, 0.0, 3.0]), [0.0, 0.5, 1.0])],
 )
-def hard_swish(x: Value) -> Value:
+def hard_swish(x):
     """``x`` times a hard sigmoid of slope 1/6; its slope at the ends of that is 0 and 1.
 
     Source: Howard et al., *Searching for MobileNetV3*, 2019 (arXiv:1905.02244). Raises ``DTypeError`` for anything but
@@ -273,7 +273,7 @@ def hard_swish(x: Value) -> Value:
 
 
 @hard_swish.vjp
-def hard_swish_vjp(dy: Value, y: Value, x: Value) -> Value:
+def hard_swish_vjp(dy, y, x):
     share = hard_sigmoid(x, alpha=1 / 6)
     return gate(dy * (share + gate(x / 6, share < 1)), share > 0)
 

@@ -14,7 +14,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError, DTypeError
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, position, product, weighted
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Edge, Op, Sample, Value
+from tinygraph.graph.op import Edge, Op, Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.samples import apart, distinct, each, normal
 
@@ -32,7 +32,7 @@ def _gate_samples(rng: np.random.Generator) -> Iterable[Sample]:
     samples=_gate_samples,
     edges=[Edge(Sample([np.inf, 1.0], np.array([False, True])), [0.0, 1.0])],
 )
-def gate(x: Value, condition: Value) -> Value:
+def gate(x, condition):
     """``x`` where the condition holds and 0 elsewhere, even where ``x`` is infinite or NaN; broadcast.
 
     Gradient rules use it where lecture notes multiply by a condition, and it is written as that product. Source: notes
@@ -52,12 +52,12 @@ def gate(x: Value, condition: Value) -> Value:
 
 
 @gate.vjp
-def gate_vjp(dy: Value, y: Value, x: Value, condition: Value) -> Any:
+def gate_vjp(dy, y, x, condition) -> Any:
     return gate(dy, condition), None
 
 
 @gate.explain
-def gate_explain(index: tuple[int, ...], y: Value, x: Value, condition: Value) -> Explanation:
+def gate_explain(index: tuple[int, ...], y, x, condition) -> Explanation:
     return product(index, x, condition)
 
 
@@ -86,15 +86,15 @@ class Clip(Op):
         if self.low is not None and self.high is not None and self.low > self.high:
             raise AttributeValueError(f"{self.name}: low must not be above high; found {self.low} and {self.high}")
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return x if self.low is None and self.high is None else np.clip(x, self.low, self.high)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         if self.low is not None:
             dy = gate(dy, x >= self.low)
         return dy if self.high is None else gate(dy, x <= self.high)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x = inputs[0]
         limit = self.low if self.low is not None and x[index] < self.low else self.high
         if limit is None or x[index] == y[index] or np.isnan(x[index]):
@@ -119,7 +119,7 @@ NUMPY_FUNCTIONS[np.clip] = _clip_as_numpy
 
 
 @op(formula="{x} > {y}", symbol=">", elementwise=True, numpy=[np.greater], samples=apart)
-def greater(x: Value, y: Value) -> Value:
+def greater(x, y):
     """Whether ``x`` is greater than ``y``, element by element; booleans have no gradient.
 
     Source: NumPy's ``greater``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -132,7 +132,7 @@ def greater(x: Value, y: Value) -> Value:
 
 
 @op(formula="{x} ≥ {y}", symbol=">=", elementwise=True, numpy=[np.greater_equal], samples=apart)
-def greater_equal(x: Value, y: Value) -> Value:
+def greater_equal(x, y):
     """Whether ``x`` is at least ``y``, element by element; booleans have no gradient.
 
     Source: NumPy's ``greater_equal``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -145,7 +145,7 @@ def greater_equal(x: Value, y: Value) -> Value:
 
 
 @op(formula="{x} < {y}", symbol="<", elementwise=True, numpy=[np.less], samples=apart)
-def less(x: Value, y: Value) -> Value:
+def less(x, y):
     """Whether ``x`` is less than ``y``, element by element; booleans have no gradient.
 
     Source: NumPy's ``less``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -158,7 +158,7 @@ def less(x: Value, y: Value) -> Value:
 
 
 @op(formula="{x} ≤ {y}", symbol="<=", elementwise=True, numpy=[np.less_equal], samples=apart)
-def less_equal(x: Value, y: Value) -> Value:
+def less_equal(x, y):
     """Whether ``x`` is at most ``y``, element by element; booleans have no gradient.
 
     Source: NumPy's ``less_equal``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -171,7 +171,7 @@ def less_equal(x: Value, y: Value) -> Value:
 
 
 @op(formula="{x} = {y}", symbol="==", elementwise=True, numpy=[np.equal], samples=apart)
-def equal(x: Value, y: Value) -> Value:
+def equal(x, y):
     """Whether two tensors are equal, element by element; booleans have no gradient.
 
     Source: NumPy's ``equal``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -184,7 +184,7 @@ def equal(x: Value, y: Value) -> Value:
 
 
 @op(formula="{x} ≠ {y}", symbol="!=", elementwise=True, numpy=[np.not_equal], samples=apart)
-def not_equal(x: Value, y: Value) -> Value:
+def not_equal(x, y):
     """Whether two tensors differ, element by element; booleans have no gradient.
 
     Source: NumPy's ``not_equal``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -197,7 +197,7 @@ def not_equal(x: Value, y: Value) -> Value:
 
 
 @op(formula="max({x}, {y})", tex=r"\max({x}, {y})", elementwise=True, numpy=[np.maximum], samples=apart)
-def maximum(x: Value, y: Value) -> Value:
+def maximum(x, y):
     """The larger of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
 
     Source: NumPy's ``maximum``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -210,17 +210,17 @@ def maximum(x: Value, y: Value) -> Value:
 
 
 @maximum.vjp
-def maximum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+def maximum_vjp(dy, y, x1, x2) -> Any:
     return lambda: gate(dy, x1 >= x2), lambda: gate(dy, x1 < x2)
 
 
 @maximum.explain
-def maximum_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+def maximum_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
     return _first_that(index, y, x1, x2, "the larger: {0} is not above it")
 
 
 @op(formula="min({x}, {y})", tex=r"\min({x}, {y})", elementwise=True, numpy=[np.minimum], samples=apart)
-def minimum(x: Value, y: Value) -> Value:
+def minimum(x, y):
     """The smaller of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
 
     Source: NumPy's ``minimum``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -233,16 +233,16 @@ def minimum(x: Value, y: Value) -> Value:
 
 
 @minimum.vjp
-def minimum_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+def minimum_vjp(dy, y, x1, x2) -> Any:
     return lambda: gate(dy, x1 <= x2), lambda: gate(dy, x1 > x2)
 
 
 @minimum.explain
-def minimum_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+def minimum_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
     return _first_that(index, y, x1, x2, "the smaller: {0} is not below it")
 
 
-def _first_that(index: tuple[int, ...], y: Value, x1: Value, x2: Value, reason: str) -> Explanation:
+def _first_that(index: tuple[int, ...], y, x1, x2, reason: str) -> Explanation:
     """Return which of two elements the result is: the first that equals it."""
     cells = [one(i, broadcast_position(index, x.shape)) for i, x in enumerate((x1, x2))]
     first = np.array_equal(x1.reshape(-1)[cells[0][1]], y[index].reshape(1), equal_nan=True)
@@ -263,7 +263,7 @@ def _where_samples(rng: np.random.Generator) -> Iterable[Sample]:
     numpy=[np.where],
     samples=_where_samples,
 )
-def where(condition: Value, x: Value, y: Value) -> Value:
+def where(condition, x, y):
     """``x`` where the condition holds and ``y`` elsewhere, broadcast; the gradient follows the choice.
 
     Source: NumPy's ``where``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -276,12 +276,12 @@ def where(condition: Value, x: Value, y: Value) -> Value:
 
 
 @where.vjp
-def where_vjp(dy: Value, y: Value, condition: Value, x1: Value, x2: Value) -> Any:
+def where_vjp(dy, y, condition, x1, x2) -> Any:
     return None, lambda: where(condition, dy, 0.0), lambda: where(condition, 0.0, dy)
 
 
 @where.explain
-def where_explain(index: tuple[int, ...], y: Value, condition: Value, x1: Value, x2: Value) -> Explanation:
+def where_explain(index: tuple[int, ...], y, condition, x1, x2) -> Explanation:
     asked, first, second = (one(i, broadcast_position(index, x.shape)) for i, x in enumerate((condition, x1, x2)))
     holds = bool(condition.reshape(-1)[asked[1]][0])
     reason = f"{{0}}, so the {'first' if holds else 'second'} of two is chosen"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinygraph.graph.function import op
-from tinygraph.graph.op import Sample, Value
+from tinygraph.graph.op import Sample
 from tinygraph.ops.samples import normal, unary
 
 
@@ -23,7 +23,7 @@ def _truths(rng: np.random.Generator) -> Iterable[Sample]:
     numpy=[np.logical_and],
     samples=_truths,
 )
-def logical_and(x: Value, y: Value) -> Value:
+def logical_and(x, y):
     """Whether both are true; a number is true unless it is 0.
 
     Source: NumPy's ``logical_and``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -36,7 +36,7 @@ def logical_and(x: Value, y: Value) -> Value:
 
 
 @op(formula="{x} or {y}", tex=r"{(x)} \lor {(y)}", elementwise=True, numpy=[np.logical_or], samples=_truths)
-def logical_or(x: Value, y: Value) -> Value:
+def logical_or(x, y):
     """Whether one or both are true; a number is true unless it is 0.
 
     Source: NumPy's ``logical_or``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -49,7 +49,7 @@ def logical_or(x: Value, y: Value) -> Value:
 
 
 @op(formula="{x} xor {y}", tex=r"{(x)} \oplus {(y)}", elementwise=True, numpy=[np.logical_xor], samples=_truths)
-def logical_xor(x: Value, y: Value) -> Value:
+def logical_xor(x, y):
     """Whether one of the two is true and the other is not; a number is true unless it is 0.
 
     Source: NumPy's ``logical_xor``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -68,7 +68,7 @@ def logical_xor(x: Value, y: Value) -> Value:
     numpy=[np.logical_not],
     samples=lambda rng: [Sample(rng.random((3, 4)) < 0.5)],
 )
-def logical_not(x: Value) -> Value:
+def logical_not(x):
     """Whether an element is false; a number is false if it is 0.
 
     Source: NumPy's ``logical_not``. Raises ``DTypeError`` for anything but numbers.
@@ -81,7 +81,7 @@ def logical_not(x: Value) -> Value:
 
 
 @op(formula="{x} is NaN", tex=r"\operatorname{isnan}({x})", elementwise=True, samples=unary(normal))
-def isnan(x: Value) -> Value:
+def isnan(x):
     """Whether an element is NaN, as a node of the graph; NumPy's ``isnan`` asks about the value instead.
 
     Source: NumPy's ``isnan``. Raises ``DTypeError`` for anything but numbers.
@@ -94,7 +94,7 @@ def isnan(x: Value) -> Value:
 
 
 @op(formula="{x} is infinite", tex=r"\operatorname{isinf}({x})", elementwise=True, samples=unary(normal))
-def isinf(x: Value, *, negative: bool = True, positive: bool = True) -> Value:
+def isinf(x, *, negative: bool = True, positive: bool = True):
     """Whether an element is infinite, of either sign or of those asked for, as a node of the graph.
 
     Source: NumPy's ``isinf``; ONNX's ``IsInf`` for the signs. Raises ``DTypeError`` for anything but numbers.

@@ -20,7 +20,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, register
-from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.op import Op, Sample, Shape
 from tinygraph.ops.cells import in_planes, of_offset, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
@@ -55,7 +55,7 @@ class Convolution(Op):
         """Return the windows over an image ``(..., H, W)`` of a kernel ``(..., kh, kw)``."""
         return Windows.over(image[-self.rank :], kernel[-self.rank :], self.stride, self.padding, self.dilation)
 
-    def window_count(self, inputs: tuple[Value, ...], image: Shape, kernel: Shape) -> Sizes:
+    def window_count(self, inputs, image: Shape, kernel: Shape) -> Sizes:
         """Return how many windows there are, or refuse a kernel that does not fit."""
         windows = self.windows(image, kernel)
         if min(windows.kernel) < 1 or min(windows.count) < 1:
@@ -69,16 +69,16 @@ class Convolution(Op):
         """Return the attributes that the three operations have in common."""
         return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "groups")}
 
-    def grouped(self, x: Value, *shape: int) -> Value:
+    def grouped(self, x, *shape: int):
         """Return ``x`` with its first axis cut into groups."""
         return x.reshape(self.groups, x.shape[0] // self.groups, *shape)
 
 
-def _sum_of_products(left: Value, right: Value) -> Explanation:
+def _sum_of_products(left, right) -> Explanation:
     return Explanation((Terms(((0, left), (1, right))),))
 
 
-def _by_channel(x: Value) -> Value:
+def _by_channel(x):
     """Return ``(N, C, H, W)`` as a matrix of one row for each channel."""
     return x.swapaxes(0, 1).reshape(x.shape[1], x.shape[0] * math.prod(x.shape[2:]))
 
@@ -90,7 +90,7 @@ class Convolve(Convolution):
     formula: ClassVar[str] = "{x} ⋆ {k}"
     tex: ClassVar[str] = r"\operatorname{conv}({x}, {k})"
 
-    def shape(self, x: Value, k: Value) -> Shape:
+    def shape(self, x, k) -> Shape:
         require_images(self, (x, k), 0, 1, rank=self.rank)
         if x.shape[1] != k.shape[1] * self.groups:
             takes = k.shape[1] * self.groups
@@ -100,10 +100,10 @@ class Convolve(Convolution):
             self.refuse((x, k), f"{k.shape[0]} kernels do not divide into {self.groups} groups")
         return (x.shape[0], k.shape[0], *self.window_count((x, k), x.shape, k.shape))
 
-    def work(self, x: Value, k: Value) -> int:
+    def work(self, x, k) -> int:
         return self.result_size(x, k) * int(math.prod(k.shape[1:]))
 
-    def forward(self, x: Value, k: Value) -> Value:
+    def forward(self, x, k):
         x, k = widened(x), widened(k)
         windows = self.windows(x.shape, k.shape)
         pixels = math.prod(k.shape[1:])
@@ -111,7 +111,7 @@ class Convolve(Convolution):
         y = self.grouped(k, pixels) @ windows.patches(x).reshape(self.groups, pixels, positions)
         return y.reshape(k.shape[0], x.shape[0], *windows.count).swapaxes(0, 1)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x, k = inputs
         n, f, *at = index
         offsets, pixels = of_window(self.windows(x.shape, k.shape), at)
@@ -120,7 +120,7 @@ class Convolve(Convolution):
         kernels = range(f * k.shape[1], (f + 1) * k.shape[1])
         return _sum_of_products(in_planes(pixels, taken, x), in_planes(offsets, kernels, k))
 
-    def vjp(self, dy: Value, y: Value, x: Value, k: Value) -> Any:
+    def vjp(self, dy, y, x, k) -> Any:
         return (
             lambda: self.transposed(dy, k, **self.shared(), output_size=x.shape[2:]),
             lambda: self.kernel_gradient(x, dy, **self.shared(), kernel_size=k.shape[2:]),
@@ -140,7 +140,7 @@ class ConvolveTransposed(Convolution):
         super().__post_init__()
         collapse(self, "output_padding", least=0)
 
-    def shape(self, x: Value, k: Value) -> Shape:
+    def shape(self, x, k) -> Shape:
         require_images(self, (x, k), 0, 1, rank=self.rank)
         if x.shape[1] != k.shape[0]:
             self.refuse((x, k), f"x has {x.shape[1]} channels and k takes {k.shape[0]}")
@@ -152,13 +152,13 @@ class ConvolveTransposed(Convolution):
             self.refuse((x, k), f"an image of size {image} does not have {tuple(x.shape[2:])} windows")
         return (x.shape[0], k.shape[1] * self.groups, *image)
 
-    def _check_output_padding(self, x: Value, k: Value) -> None:
+    def _check_output_padding(self, x, k) -> None:
         added, stride = along(self.output_padding, self.rank), along(self.stride, self.rank)
         if self.output_size is None and any(map(operator.ge, added, stride)):
             why = "output_padding must be less than the stride, or it would only add zeros, for which there is pad"
             self.refuse((x, k), f"{why}; found output_padding {self.output_padding} and stride {self.stride}")
 
-    def _image(self, x: Value, k: Value) -> Any:
+    def _image(self, x, k) -> Any:
         if self.output_size is not None:
             return self.output_size
         settings = (along(value, self.rank) for value in (self.stride, self.dilation, self.output_padding))
@@ -170,10 +170,10 @@ class ConvolveTransposed(Convolution):
             for (n, size, s, d, extra), (before, after) in zip(axes, sides(self.padding, self.rank), strict=True)
         )
 
-    def work(self, x: Value, k: Value) -> int:
+    def work(self, x, k) -> int:
         return int(math.prod((*x.shape, *k.shape[1:]))) + self.result_size(x, k)
 
-    def forward(self, x: Value, k: Value) -> Value:
+    def forward(self, x, k):
         x, k = widened(x), widened(k)
         windows = self.windows(self._image(x, k), k.shape)
         pixels = math.prod(k.shape[1:])
@@ -184,7 +184,7 @@ class ConvolveTransposed(Convolution):
         channels = k.shape[1] * self.groups
         return windows.overlay(patches.reshape(channels, *windows.kernel, x.shape[0], *windows.count))
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x, k = inputs
         n, c, *at = index
         found, offsets = of_pixel(self.windows(y.shape, k.shape), at)
@@ -196,7 +196,7 @@ class ConvolveTransposed(Convolution):
             in_planes(found, taken, x), in_planes(offsets, [f * k.shape[1] + channel for f in kernels], k)
         )
 
-    def vjp(self, dy: Value, y: Value, x: Value, k: Value) -> Any:
+    def vjp(self, dy, y, x, k) -> Any:
         return (
             lambda: self.convolve(dy, k, **self.shared()),
             lambda: self.kernel_gradient(dy, x, **self.shared(), kernel_size=k.shape[2:]),
@@ -211,7 +211,7 @@ class KernelGradient(Convolution):
     formula: ClassVar[str] = "{x} ⋆ {dy}"
     tex: ClassVar[str] = r"\operatorname{conv}({x}, {dy})"
 
-    def shape(self, x: Value, dy: Value) -> Shape:
+    def shape(self, x, dy) -> Shape:
         require_images(self, (x, dy), 0, 1, rank=self.rank)
         if x.shape[0] != dy.shape[0]:
             self.refuse((x, dy), f"x holds {x.shape[0]} samples and dy {dy.shape[0]}")
@@ -221,10 +221,10 @@ class KernelGradient(Convolution):
             self.refuse((x, dy), f"a kernel of {self.kernel_size} does not have {tuple(dy.shape[2:])} windows over x")
         return (dy.shape[1], x.shape[1] // self.groups, *self.kernel_size)
 
-    def work(self, x: Value, dy: Value) -> int:
+    def work(self, x, dy) -> int:
         return self.result_size(x, dy) * int(x.shape[0] * math.prod(dy.shape[2:]))
 
-    def forward(self, x: Value, dy: Value) -> Value:
+    def forward(self, x, dy):
         x, dy = widened(x), widened(dy)
         windows = self.windows(x.shape, self.kernel_size)
         rows = _by_channel(dy)
@@ -233,7 +233,7 @@ class KernelGradient(Convolution):
         k = self.grouped(rows, rows.shape[1]) @ patches.swapaxes(1, 2)
         return k.reshape(dy.shape[1], x.shape[1] // self.groups, *windows.kernel)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x, dy = inputs
         f, c, *at = index
         found, pixels = of_offset(self.windows(x.shape, y.shape), at)
@@ -244,7 +244,7 @@ class KernelGradient(Convolution):
             in_planes(found, [n * dy.shape[1] + f for n in samples], dy),
         )
 
-    def vjp(self, dk: Value, k: Value, x: Value, dy: Value) -> Any:
+    def vjp(self, dk, k, x, dy) -> Any:
         return (
             lambda: self.transposed(dy, dk, **self.shared(), output_size=x.shape[2:]),
             lambda: self.convolve(x, dk, **self.shared()),

@@ -67,20 +67,20 @@ class DropoutMask(Op):
         _check_chance(self)
         require_numeric(self, self.dtype)
 
-    def shape(self, key: Value) -> Shape:
+    def shape(self, key) -> Shape:
         _check_key(self, (key,))
         if any(size < 0 for size in self.to):
             self.refuse((key,), f"a shape holds sizes; found {self.to}")
         return self.to
 
-    def result_dtype(self, key: Value) -> np.dtype[Any]:
+    def result_dtype(self, key) -> np.dtype[Any]:
         return np.dtype(self.dtype)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         chance = "0, left out" if y[index] == 0 else f"{float(y[index]):.4g}, kept"
         return Explanation(reads=(one(0, 0),), formula=f"{chance}, as drawn with the key {{0}}")
 
-    def forward(self, key: Value) -> Value:
+    def forward(self, key):
         # Two numbers make the key of a cipher, whose words NumPy keeps as they are from version to version: 32 bits for each
         # element, of which a share below the rate is left out.
         count = math.prod(self.to)
@@ -128,22 +128,22 @@ class Dropout(Composite):
         _check_chance(self)
 
     @classmethod
-    def operands(cls, x: Value, key: Value) -> Sequence[Value]:
+    def operands(cls, x, key) -> Sequence[Value]:
         """Keep the key a whole number: beside ``x`` alone it would become a floating one."""
         return x, key if isinstance(key, Tensor) else np.asarray(key)
 
-    def shape(self, x: Value, key: Value) -> Shape:
+    def shape(self, x, key) -> Shape:
         _check_key(self, (x, key))
         return tuple(x.shape)
 
-    def result_dtype(self, x: Value, key: Value) -> np.dtype[Any]:
+    def result_dtype(self, x, key) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0) if self._drops else x.dtype
 
     @property
     def _drops(self) -> bool:
         return self.training and self.rate > 0
 
-    def forward(self, x: Value, key: Value) -> Value:
+    def forward(self, x, key):
         if not self._drops:
             return x
         dtype = np.result_type(x.dtype, 0.0).name

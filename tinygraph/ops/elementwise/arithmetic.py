@@ -11,14 +11,13 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, product, weighted
 from tinygraph.graph.function import op
-from tinygraph.graph.op import Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.samples import binary, normal, off_zero, unary
 
 
 @op(formula="{x} + {y}", symbol="+", elementwise=True, holomorphic=True, numpy=[np.add], samples=binary())
-def add(x: Value, y: Value) -> Value:
+def add(x, y):
     """Sum of two tensors, broadcast. Source: notes F1, F8 (the bias).
 
     Raises ``ShapeError`` for shapes that do not broadcast.
@@ -31,17 +30,17 @@ def add(x: Value, y: Value) -> Value:
 
 
 @add.vjp
-def add_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+def add_vjp(dy, y, x1, x2) -> Any:
     return dy, dy
 
 
 @add.explain
-def add_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+def add_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
     return weighted(index, (x1, x2), (1, 1))
 
 
 @op(formula="{x} - {y}", symbol="-", elementwise=True, holomorphic=True, numpy=[np.subtract], samples=binary())
-def subtract(x: Value, y: Value) -> Value:
+def subtract(x, y):
     """Difference of two tensors, broadcast.
 
     Source: the sum rule. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -54,17 +53,17 @@ def subtract(x: Value, y: Value) -> Value:
 
 
 @subtract.vjp
-def subtract_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+def subtract_vjp(dy, y, x1, x2) -> Any:
     return dy, lambda: -dy
 
 
 @subtract.explain
-def subtract_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+def subtract_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
     return weighted(index, (x1, x2), (1, -1))
 
 
 @op(formula="{x} · {y}", symbol="*", elementwise=True, holomorphic=True, numpy=[np.multiply], samples=binary())
-def multiply(x: Value, y: Value) -> Value:
+def multiply(x, y):
     """Product of two tensors, element by element, broadcast. Rule: the product rule.
 
     Source: the product rule. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -77,12 +76,12 @@ def multiply(x: Value, y: Value) -> Value:
 
 
 @multiply.vjp
-def multiply_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+def multiply_vjp(dy, y, x1, x2) -> Any:
     return lambda: dy * x2, lambda: dy * x1
 
 
 @multiply.explain
-def multiply_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+def multiply_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
     return product(index, x1, x2)
 
 
@@ -97,7 +96,7 @@ NUMPY_FUNCTIONS[np.square] = lambda x: multiply(x, x)
     numpy=[np.divide],
     samples=binary(normal, off_zero),
 )
-def divide(x: Value, y: Value) -> Value:
+def divide(x, y):
     """Quotient of two tensors, broadcast. Rule: the quotient rule.
 
     Source: the quotient rule. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -110,12 +109,12 @@ def divide(x: Value, y: Value) -> Value:
 
 
 @divide.vjp
-def divide_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+def divide_vjp(dy, y, x1, x2) -> Any:
     return lambda: dy / x2, lambda: -(dy * y / x2)
 
 
 @divide.explain
-def divide_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Explanation:
+def divide_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
     top, bottom = one(0, broadcast_position(index, x1.shape)), one(1, broadcast_position(index, x2.shape))
     with np.errstate(divide="ignore"):
         share = np.divide(1.0, x2.reshape(-1)[bottom[1]], dtype=np.float64)
@@ -123,7 +122,7 @@ def divide_explain(index: tuple[int, ...], y: Value, x1: Value, x2: Value) -> Ex
 
 
 @op(formula="-{x}", symbol="neg", elementwise=True, holomorphic=True, numpy=[np.negative], samples=unary())
-def negative(x: Value) -> Value:
+def negative(x):
     """The tensor with its sign changed.
 
     Source: the sum rule. Raises ``DTypeError`` for anything but numbers.
@@ -136,17 +135,17 @@ def negative(x: Value) -> Value:
 
 
 @negative.vjp
-def negative_vjp(dy: Value, y: Value, x: Value) -> Value:
+def negative_vjp(dy, y, x):
     return -dy
 
 
 @negative.explain
-def negative_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
+def negative_explain(index: tuple[int, ...], y, x) -> Explanation:
     return weighted(index, (x,), (-1,))
 
 
 @op(formula="|{x}|", tex=r"\left|{x}\right|", elementwise=True, numpy=[np.abs], samples=unary(off_zero))
-def abs(x: Value) -> Value:
+def abs(x):
     """Absolute value; the gradient at the kink in 0 is 0.
 
     Source: NumPy's ``abs``. Raises ``DTypeError`` for anything but numbers.
@@ -159,12 +158,12 @@ def abs(x: Value) -> Value:
 
 
 @abs.vjp
-def abs_vjp(dy: Value, y: Value, x: Value) -> Value:
+def abs_vjp(dy, y, x):
     return dy * sign(x)
 
 
 @op(formula="sign({x})", tex=r"\operatorname{sign}({x})", elementwise=True, numpy=[np.sign], samples=unary(off_zero))
-def sign(x: Value) -> Value:
+def sign(x):
     """-1, 0 or 1; its gradient is 0 everywhere.
 
     Source: NumPy's ``sign``. Raises ``DTypeError`` for anything but numbers.
@@ -177,12 +176,12 @@ def sign(x: Value) -> Value:
 
 
 @sign.vjp
-def sign_vjp(dy: Value, y: Value, x: Value) -> Value:
+def sign_vjp(dy, y, x):
     return gate(dy, False)
 
 
 @op(formula="{x}", symbol="same", elementwise=True, holomorphic=True, numpy=[np.positive], samples=unary())
-def identity(x: Value) -> Value:
+def identity(x):
     """The tensor as it is: a second name for one value, as in the notes' ``dB3 = dZ3`` (B3) for one sample.
 
     Raises ``DTypeError`` for anything but numbers.
@@ -195,10 +194,10 @@ def identity(x: Value) -> Value:
 
 
 @identity.vjp
-def identity_vjp(dy: Value, y: Value, x: Value) -> Value:
+def identity_vjp(dy, y, x):
     return dy
 
 
 @identity.explain
-def identity_explain(index: tuple[int, ...], y: Value, x: Value) -> Explanation:
+def identity_explain(index: tuple[int, ...], y, x) -> Explanation:
     return weighted(index, (x,), (1,))

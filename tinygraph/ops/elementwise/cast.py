@@ -11,7 +11,7 @@ from tinygraph.errors import AttributeValueError, DTypeError
 from tinygraph.graph.arrays import numeric_dtype
 from tinygraph.graph.explanation import Explanation, weighted
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Value
+from tinygraph.graph.op import Op
 from tinygraph.ops.samples import each, normal
 
 
@@ -44,15 +44,15 @@ class Cast(Op):
         super().__post_init__()
         require_numeric(self, self.dtype)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return np.asarray(x).astype(self.dtype)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return cast(dy, x.dtype.name)
 
     samples = staticmethod(each(normal, ((2, 3), {"dtype": "float64"})))
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return weighted(index, inputs, (1,))
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import op
-from tinygraph.graph.op import Edge, Sample, Value
+from tinygraph.graph.op import Edge, Sample
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import binary, normal, positive, unary
@@ -31,7 +31,7 @@ from tinygraph.ops.samples import binary, normal, positive, unary
         Edge(Sample([0.0], [-1.0]), [-np.inf], [-np.inf]),
     ],
 )
-def power(x: Value, y: Value) -> Value:
+def power(x, y):
     """``x`` to the power ``y``, broadcast.
 
     The gradient of the exponent takes ``log(x)`` as 0 where ``x`` is negative, and at 0 but for negative exponents, as the
@@ -50,8 +50,8 @@ def power(x: Value, y: Value) -> Value:
 
 
 @power.vjp
-def power_vjp(dy: Value, y: Value, base: Value, exponent: Value) -> Any:
-    def of_exponent() -> Value:
+def power_vjp(dy, y, base, exponent) -> Any:
+    def of_exponent():
         return dy * y * log(where((base > 0) | ((base == 0) & (exponent < 0)), base, 1.0))
 
     # Where the exponent is 0 the factor before the power is 0, and the power itself must not be 0 ** -1.
@@ -59,7 +59,7 @@ def power_vjp(dy: Value, y: Value, base: Value, exponent: Value) -> Any:
 
 
 @op(formula="exp({x})", tex=r"\exp({x})", elementwise=True, holomorphic=True, numpy=[np.exp], samples=unary())
-def exp(x: Value) -> Value:
+def exp(x):
     """e to the power of each element; it is its own derivative.
 
     Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
@@ -72,12 +72,12 @@ def exp(x: Value) -> Value:
 
 
 @exp.vjp
-def exp_vjp(dy: Value, y: Value, x: Value) -> Value:
+def exp_vjp(dy, y, x):
     return dy * y
 
 
 @op(formula="log({x})", tex=r"\log({x})", elementwise=True, holomorphic=True, numpy=[np.log], samples=unary(positive))
-def log(x: Value) -> Value:
+def log(x):
     """Natural logarithm; minus infinity at 0, NaN below.
 
     Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
@@ -90,7 +90,7 @@ def log(x: Value) -> Value:
 
 
 @log.vjp
-def log_vjp(dy: Value, y: Value, x: Value) -> Value:
+def log_vjp(dy, y, x):
     return dy / x
 
 
@@ -102,7 +102,7 @@ def log_vjp(dy: Value, y: Value, x: Value) -> Value:
     numpy=[np.log1p],
     samples=unary(positive),
 )
-def log1p(x: Value) -> Value:
+def log1p(x):
     """Natural logarithm of ``1 + x``, exact for small ``x``.
 
     Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
@@ -115,12 +115,12 @@ def log1p(x: Value) -> Value:
 
 
 @log1p.vjp
-def log1p_vjp(dy: Value, y: Value, x: Value) -> Value:
+def log1p_vjp(dy, y, x):
     return dy / (1 + x)
 
 
 @op(formula="exp({x}) - 1", tex=r"\exp({x}) - 1", elementwise=True, holomorphic=True, numpy=[np.expm1], samples=unary())
-def expm1(x: Value) -> Value:
+def expm1(x):
     """``exp(x) - 1``, exact for small ``x``.
 
     Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
@@ -133,12 +133,12 @@ def expm1(x: Value) -> Value:
 
 
 @expm1.vjp
-def expm1_vjp(dy: Value, y: Value, x: Value) -> Value:
+def expm1_vjp(dy, y, x):
     return dy * exp(x)
 
 
 @op(formula="√{x}", tex=r"\sqrt{{x}}", elementwise=True, holomorphic=True, numpy=[np.sqrt], samples=unary(positive))
-def sqrt(x: Value) -> Value:
+def sqrt(x):
     """Square root; its slope is infinite at 0.
 
     Source: DLMF 4.2 (powers). Raises ``DTypeError`` for anything but numbers.
@@ -151,12 +151,12 @@ def sqrt(x: Value) -> Value:
 
 
 @sqrt.vjp
-def sqrt_vjp(dy: Value, y: Value, x: Value) -> Value:
+def sqrt_vjp(dy, y, x):
     return dy / (2 * y)
 
 
 @op(formula="erf({x})", tex=r"\operatorname{erf}({x})", elementwise=True, samples=unary())
-def erf(x: Value) -> Value:
+def erf(x):
     """The error function, 2/√π times the integral of exp(-t²) from 0 to ``x``; Python's ``math.erf`` for each element.
 
     Source: DLMF 7.2. Raises ``DTypeError`` for anything but numbers.
@@ -170,12 +170,12 @@ def erf(x: Value) -> Value:
 
 
 @erf.vjp
-def erf_vjp(dy: Value, y: Value, x: Value) -> Value:
+def erf_vjp(dy, y, x):
     return dy * (2 / math.sqrt(math.pi)) * exp(-(x * x))
 
 
 @op(formula="Φ({x})", tex=r"\Phi({x})", elementwise=True, samples=unary())
-def normal_cdf(x: Value) -> Value:
+def normal_cdf(x):
     """The chance that a standard normal number is below ``x``, exact in the tail too: half of ``math.erfc(-x/√2)``.
 
     Source: DLMF 7.2 and 7.18. Raises ``DTypeError`` for anything but numbers.
@@ -190,12 +190,12 @@ def normal_cdf(x: Value) -> Value:
 
 
 @normal_cdf.vjp
-def normal_cdf_vjp(dy: Value, y: Value, x: Value) -> Value:
+def normal_cdf_vjp(dy, y, x):
     return dy * normal_pdf(x)
 
 
 @op(formula="φ({x})", tex=r"\varphi({x})", elementwise=True, samples=unary())
-def normal_pdf(x: Value) -> Value:
+def normal_pdf(x):
     """The density of the standard normal distribution, ``exp(-x²/2) / √(2π)``.
 
     Source: DLMF 7.18. Raises ``DTypeError`` for anything but numbers.
@@ -210,5 +210,5 @@ def normal_pdf(x: Value) -> Value:
 
 
 @normal_pdf.vjp
-def normal_pdf_vjp(dy: Value, y: Value, x: Value) -> Value:
+def normal_pdf_vjp(dy, y, x):
     return -(dy * x * y)

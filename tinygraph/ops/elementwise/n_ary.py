@@ -21,7 +21,7 @@ def _add_all_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @op(formula="the sum of {x}", symbol="+", elementwise=True, holomorphic=True, samples=_add_all_samples)
-def add_all(*x: Value) -> Value:
+def add_all(*x):
     """Sum of any number of tensors of one shape: how a tensor's gradients over several uses are put together.
 
     Source: the sum rule, over the uses of a tensor. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -35,18 +35,18 @@ def add_all(*x: Value) -> Value:
     return _of_dtype(functools.reduce(np.add, map(widened, x)), x)
 
 
-def _of_dtype(y: Value, x: Sequence[Value]) -> Value:
+def _of_dtype(y, x: Sequence[Value]):
     """Return what was computed from widened tensors in the dtype that these have together."""
     return y.astype(np.float16) if all(part.dtype == np.float16 for part in x) else y
 
 
 @add_all.vjp
-def add_all_vjp(dy: Value, y: Value, *x: Value) -> Any:
+def add_all_vjp(dy, y, *x) -> Any:
     return (dy,) * len(x)
 
 
 @add_all.explain
-def add_all_explain(index: tuple[int, ...], y: Value, *x: Value) -> Explanation:
+def add_all_explain(index: tuple[int, ...], y, *x) -> Explanation:
     return weighted(index, x, (1,) * len(x))
 
 
@@ -57,7 +57,7 @@ def _apart(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(first)
 
 
-def first_chosen(dy: Value, y: Value, *x: Value) -> Any:
+def first_chosen(dy, y, *x) -> Any:
     """The rule of a choice among several tensors: the gradient goes to the first that is equal to the result."""
     gradients = []
     for part in x:
@@ -73,7 +73,7 @@ def first_chosen(dy: Value, y: Value, *x: Value) -> Any:
     samples=_apart,
     edges=[Edge(Sample([1.0, 0.0], [1.0, 2.0], [1.0, 2.0]), [1.0, 0.0], [0.0, 1.0], [0.0, 0.0])],
 )
-def maximum_all(*x: Value) -> Value:
+def maximum_all(*x):
     """The largest of any number of tensors, element by element; NaN where one is. A tie sends its gradient to the first.
 
     Source: NumPy's ``maximum``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -92,7 +92,7 @@ def maximum_all(*x: Value) -> Value:
     samples=_apart,
     edges=[Edge(Sample([1.0, 3.0], [1.0, 2.0], [1.0, 2.0]), [1.0, 0.0], [0.0, 1.0], [0.0, 0.0])],
 )
-def minimum_all(*x: Value) -> Value:
+def minimum_all(*x):
     """The smallest of any number of tensors, element by element; NaN where one is. A tie sends its gradient to the first.
 
     Source: NumPy's ``minimum``. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -120,7 +120,7 @@ def _mean_samples(rng: np.random.Generator) -> Iterable[Sample]:
     holomorphic=True,
     samples=_mean_samples,
 )
-def mean_all(*x: Value) -> Value:
+def mean_all(*x):
     """The mean of any number of tensors, element by element, broadcast.
 
     Source: the sum rule. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -133,5 +133,5 @@ def mean_all(*x: Value) -> Value:
 
 
 @mean_all.vjp
-def mean_all_vjp(dy: Value, y: Value, *x: Value) -> Any:
+def mean_all_vjp(dy, y, *x) -> Any:
     return (dy / len(x),) * len(x)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph.function import op
-from tinygraph.graph.op import Sample, Shape, Value
+from tinygraph.graph.op import Sample, Shape
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.samples import Array, unary
@@ -18,7 +18,7 @@ def _off_halves(rng: np.random.Generator, shape: Shape) -> Array:
     return rng.integers(-6, 6, shape) / 2 + rng.uniform(0.1, 0.4, shape)
 
 
-def flat(dy: Value, y: Value, x: Value) -> Value:
+def flat(dy, y, x):
     """The rule of what jumps and is flat elsewhere: the gradient is 0, at the jumps too."""
     return gate(dy, False)
 
@@ -30,7 +30,7 @@ def flat(dy: Value, y: Value, x: Value) -> Value:
     numpy=[np.floor],
     samples=unary(_off_halves),
 )
-def floor(x: Value) -> Value:
+def floor(x):
     """The largest whole number that is not above ``x``; its gradient is 0 everywhere.
 
     Source: NumPy's ``floor``. Raises ``DTypeError`` for anything but numbers.
@@ -43,7 +43,7 @@ def floor(x: Value) -> Value:
 
 
 @op(formula="⌈{x}⌉", tex=r"\left\lceil {x} \right\rceil", elementwise=True, numpy=[np.ceil], samples=unary(_off_halves))
-def ceil(x: Value) -> Value:
+def ceil(x):
     """The smallest whole number that is not below ``x``; its gradient is 0 everywhere.
 
     Source: NumPy's ``ceil``. Raises ``DTypeError`` for anything but numbers.
@@ -62,7 +62,7 @@ def ceil(x: Value) -> Value:
     numpy=[np.trunc],
     samples=unary(_off_halves),
 )
-def trunc(x: Value) -> Value:
+def trunc(x):
     """``x`` without what follows its decimal point; its gradient is 0 everywhere.
 
     Source: NumPy's ``trunc``. Raises ``DTypeError`` for anything but numbers.
@@ -81,7 +81,7 @@ def trunc(x: Value) -> Value:
     numpy=[np.rint, np.round],
     samples=unary(_off_halves),
 )
-def round(x: Value) -> Value:
+def round(x):
     """The whole number nearest to ``x``, of two the even one; its gradient is 0 everywhere.
 
     Source: NumPy's ``round``. Raises ``DTypeError`` for anything but numbers.
@@ -104,7 +104,7 @@ def _mod_samples(rng: np.random.Generator) -> list[Sample]:
 
 
 @op(formula="{x} mod {y}", tex=r"{(x)} \bmod {(y)}", elementwise=True, numpy=[np.remainder], samples=_mod_samples)
-def mod(x: Value, y: Value, *, fmod: bool = False) -> Value:
+def mod(x, y, *, fmod: bool = False):
     """What is left of ``x`` when ``y`` is taken away a whole number of times: of the sign of ``y``, or with ``fmod`` of ``x``.
 
     The gradient of ``y`` is minus that whole number; at the jumps it is that of the side on which the remainder is 0.
@@ -119,7 +119,7 @@ def mod(x: Value, y: Value, *, fmod: bool = False) -> Value:
 
 
 @mod.vjp
-def mod_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+def mod_vjp(dy, y, x1, x2) -> Any:
     return dy, lambda: -(dy * round((x1 - y) / x2))
 
 

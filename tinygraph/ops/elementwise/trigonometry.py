@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph.function import OpFunction, op
-from tinygraph.graph.op import Edge, Sample, Shape, Value
+from tinygraph.graph.op import Edge, Sample, Shape
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.floating import floating
 from tinygraph.ops.length import along
@@ -25,14 +25,14 @@ def smooth(
     """Make an operation of one of NumPy's functions and the gradient rule below the decorator, which names and explains it.
 
     >>> @smooth(np.exp2)
-    ... def power_of_two(dy: Value, y: Value, x: Value) -> Value:
+    ... def power_of_two(dy, y, x):
     ...     return dy * y * np.log(2)
     >>> power_of_two(np.array([1.0, 3.0]))
     array([2., 8.])
     """
 
     def made(rule: Callable[..., Any]) -> OpFunction:
-        def forward(x: Value) -> Value:
+        def forward(x):
             return ufunc(floating(x))
 
         forward.__name__, forward.__doc__, forward.__module__ = rule.__name__, rule.__doc__, rule.__module__
@@ -68,7 +68,7 @@ def _above_one(rng: np.random.Generator, shape: Shape) -> Array:
     samples=binary(off_zero, off_zero),
     edges=[Edge(Sample([0.0, 0.0], [0.0, -3.0]), [0.0, 0.0], [0.0, -1.0])],
 )
-def hypot(x: Value, y: Value) -> Value:
+def hypot(x, y):
     """The hypotenuse of a right triangle with legs ``x`` and ``y``, without overflow; its gradient at 0, 0 is 0.
 
     Source: NumPy's ``hypot``; DLMF 1.9. Raises ``ShapeError`` for shapes that do not broadcast.
@@ -81,12 +81,12 @@ def hypot(x: Value, y: Value) -> Value:
 
 
 @hypot.vjp
-def hypot_vjp(dy: Value, y: Value, x1: Value, x2: Value) -> Any:
+def hypot_vjp(dy, y, x1, x2) -> Any:
     return lambda: along(dy, y, x1), lambda: along(dy, y, x2)
 
 
 @smooth(np.reciprocal, formula="1 / {x}", tex=r"\frac{1}{{x}}", draw=off_zero)
-def reciprocal(dy: Value, y: Value, x: Value) -> Value:
+def reciprocal(dy, y, x):
     """One divided by each element.
 
     Source: the quotient rule. Raises ``DTypeError`` for anything but numbers.
@@ -99,7 +99,7 @@ def reciprocal(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.sin, tex=r"\sin({x})")
-def sin(dy: Value, y: Value, x: Value) -> Value:
+def sin(dy, y, x):
     """Sine of angles in radians.
 
     Source: DLMF 4.14 and 4.20. Raises ``DTypeError`` for anything but numbers.
@@ -112,7 +112,7 @@ def sin(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.cos, tex=r"\cos({x})")
-def cos(dy: Value, y: Value, x: Value) -> Value:
+def cos(dy, y, x):
     """Cosine of angles in radians.
 
     Source: DLMF 4.14 and 4.20. Raises ``DTypeError`` for anything but numbers.
@@ -125,7 +125,7 @@ def cos(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.tan, tex=r"\tan({x})", draw=_inside)
-def tan(dy: Value, y: Value, x: Value) -> Value:
+def tan(dy, y, x):
     """Tangent of angles in radians.
 
     Source: DLMF 4.14 and 4.20. Raises ``DTypeError`` for anything but numbers.
@@ -138,7 +138,7 @@ def tan(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.arcsin, tex=r"\arcsin({x})", draw=_inside)
-def asin(dy: Value, y: Value, x: Value) -> Value:
+def asin(dy, y, x):
     """The angle, from -π/2 to π/2, whose sine is ``x``; NaN outside -1..1, and of infinite slope at its ends.
 
     Source: DLMF 4.23 and 4.24. Raises ``DTypeError`` for anything but numbers.
@@ -151,7 +151,7 @@ def asin(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.arccos, tex=r"\arccos({x})", draw=_inside)
-def acos(dy: Value, y: Value, x: Value) -> Value:
+def acos(dy, y, x):
     """The angle, from 0 to π, whose cosine is ``x``; NaN outside -1..1, and of infinite slope at its ends.
 
     Source: DLMF 4.23 and 4.24. Raises ``DTypeError`` for anything but numbers.
@@ -164,7 +164,7 @@ def acos(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.arctan, tex=r"\arctan({x})")
-def atan(dy: Value, y: Value, x: Value) -> Value:
+def atan(dy, y, x):
     """The angle, from -π/2 to π/2, whose tangent is ``x``.
 
     Source: DLMF 4.23 and 4.24. Raises ``DTypeError`` for anything but numbers.
@@ -179,7 +179,7 @@ def atan(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.sinh, tex=r"\sinh({x})")
-def sinh(dy: Value, y: Value, x: Value) -> Value:
+def sinh(dy, y, x):
     """Hyperbolic sine.
 
     Source: DLMF 4.28 and 4.34. Raises ``DTypeError`` for anything but numbers.
@@ -192,7 +192,7 @@ def sinh(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.cosh, tex=r"\cosh({x})")
-def cosh(dy: Value, y: Value, x: Value) -> Value:
+def cosh(dy, y, x):
     """Hyperbolic cosine.
 
     Source: DLMF 4.28 and 4.34. Raises ``DTypeError`` for anything but numbers.
@@ -205,7 +205,7 @@ def cosh(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.arcsinh, tex=r"\operatorname{arsinh}({x})")
-def asinh(dy: Value, y: Value, x: Value) -> Value:
+def asinh(dy, y, x):
     """The number whose hyperbolic sine is ``x``.
 
     Source: DLMF 4.37 and 4.38. Raises ``DTypeError`` for anything but numbers.
@@ -218,7 +218,7 @@ def asinh(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.arccosh, tex=r"\operatorname{arcosh}({x})", draw=_above_one)
-def acosh(dy: Value, y: Value, x: Value) -> Value:
+def acosh(dy, y, x):
     """The number from 0 on whose hyperbolic cosine is ``x``; NaN below 1, and of infinite slope there.
 
     Source: DLMF 4.37 and 4.38. Raises ``DTypeError`` for anything but numbers.
@@ -231,7 +231,7 @@ def acosh(dy: Value, y: Value, x: Value) -> Value:
 
 
 @smooth(np.arctanh, tex=r"\operatorname{artanh}({x})", draw=_inside)
-def atanh(dy: Value, y: Value, x: Value) -> Value:
+def atanh(dy, y, x):
     """The number whose hyperbolic tangent is ``x``; infinite at -1 and 1, NaN outside.
 
     Source: DLMF 4.37 and 4.38. Raises ``DTypeError`` for anything but numbers.

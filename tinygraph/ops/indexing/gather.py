@@ -29,15 +29,15 @@ class ByPositions(Op):
 
     holomorphic: ClassVar[bool] = True
 
-    def result_dtype(self, x: Value, indices: Value) -> np.dtype[Any]:
+    def result_dtype(self, x, indices) -> np.dtype[Any]:
         return np.result_type(x.dtype)
 
-    def require_whole(self, x: Value, indices: Value) -> None:
+    def require_whole(self, x, indices) -> None:
         """Refuse positions of another type than whole numbers."""
         if indices.dtype.kind not in "iu":
             self.refuse((x, indices), f"indices must be whole numbers; found {indices.dtype}")
 
-    def require_within(self, indices: Value, size: int) -> None:
+    def require_within(self, indices, size: int) -> None:
         """Refuse positions that an axis of this size does not have."""
         if indices.size and not (indices.min() >= -size and indices.max() < size):
             raise DataError(f"{self.name}: indices must lie in {-size} to {size - 1}; found {extent(indices)}")
@@ -71,16 +71,16 @@ class Gather(ByPositions):
     tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
     samples = staticmethod(_gather_samples)
 
-    def shape(self, x: Value, indices: Value) -> Shape:
+    def shape(self, x, indices) -> Shape:
         axis = normalized_axis(self, x, self.axis)
         self.require_whole(x, indices)
         return (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
 
-    def forward(self, x: Value, indices: Value) -> Value:
+    def forward(self, x, indices):
         self.require_within(indices, x.shape[self.axis])
         return np.take(x, indices, axis=self.axis)
 
-    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+    def vjp(self, dy, y, x, indices) -> Any:
         return scatter_add(dy, indices, x.shape[self.axis], self.axis), None
 
 
@@ -114,7 +114,7 @@ class ScatterAdd(ByPositions):
     tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
     samples = staticmethod(_scatter_samples)
 
-    def shape(self, x: Value, indices: Value) -> Shape:
+    def shape(self, x, indices) -> Shape:
         self.require_whole(x, indices)
         count = len(indices.shape)
         if len(x.shape) < count or self.size < 0:
@@ -127,7 +127,7 @@ class ScatterAdd(ByPositions):
             self.refuse((x, indices), f"from axis {axis} on, x must have the shape of indices")
         return (*x.shape[:axis], self.size, *x.shape[axis + count :])
 
-    def forward(self, x: Value, indices: Value) -> Value:
+    def forward(self, x, indices):
         self.require_within(indices, self.size)
         x = widened(x)
         result = np.zeros(self.shape(x, indices), x.dtype)
@@ -141,7 +141,7 @@ class ScatterAdd(ByPositions):
                 rows[indices[place]] += added[place]
         return result
 
-    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+    def vjp(self, dy, y, x, indices) -> Any:
         return gather(dy, indices, self.axis), None
 
 
@@ -169,21 +169,21 @@ class Embedding(ByPositions):
         ]
     )
 
-    def shape(self, weights: Value, ids: Value) -> Shape:
+    def shape(self, weights, ids) -> Shape:
         if not weights.shape:
             self.refuse((weights, ids), "weights need at least one axis, whose rows are looked up")
         self.require_whole(weights, ids)
         return (*ids.shape, *weights.shape[1:])
 
-    def forward(self, weights: Value, ids: Value) -> Value:
+    def forward(self, weights, ids):
         self.require_within(ids, weights.shape[0])
         return np.take(weights, ids, axis=0)
 
-    def vjp(self, dy: Value, y: Value, weights: Value, ids: Value) -> Any:
+    def vjp(self, dy, y, weights, ids) -> Any:
         return scatter_add(dy, ids, weights.shape[0]), None
 
 
-def _elements(indices: Value, axis: int) -> tuple[Any, ...]:
+def _elements(indices, axis: int) -> tuple[Any, ...]:
     """Return the index of NumPy that takes positions along one axis and each element's own along the others."""
     grid: list[Any] = list(np.ix_(*map(np.arange, indices.shape)))
     grid[axis] = indices
@@ -214,17 +214,17 @@ class GatherElements(ByPositions):
         ]
     )
 
-    def shape(self, x: Value, indices: Value) -> Shape:
+    def shape(self, x, indices) -> Shape:
         self.require_whole(x, indices)
         axis = normalized_axis(self, x, self.axis)
         require_beside(self, (x, indices), tuple(x.shape), axis)
         return tuple(indices.shape)
 
-    def forward(self, x: Value, indices: Value) -> Value:
+    def forward(self, x, indices):
         self.require_within(indices, x.shape[self.axis])
         return x[_elements(indices, self.axis)]
 
-    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+    def vjp(self, dy, y, x, indices) -> Any:
         return scatter_add_elements(dy, indices, x.shape, self.axis), None
 
 
@@ -262,7 +262,7 @@ class ScatterAddElements(ByPositions):
         ]
     )
 
-    def shape(self, x: Value, indices: Value) -> Shape:
+    def shape(self, x, indices) -> Shape:
         self.require_whole(x, indices)
         axis = normalized_axis(self, x, self.axis)
         require_beside(self, (x, indices), self.to, axis)
@@ -270,14 +270,14 @@ class ScatterAddElements(ByPositions):
             self.refuse((x, indices), "both must have one shape")
         return self.to
 
-    def forward(self, x: Value, indices: Value) -> Value:
+    def forward(self, x, indices):
         self.require_within(indices, self.to[self.axis])
         x = widened(x)
         result = np.zeros(self.to, x.dtype)
         np.add.at(result, _elements(indices, self.axis), x)
         return result
 
-    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+    def vjp(self, dy, y, x, indices) -> Any:
         return gather_elements(dy, indices, self.axis), None
 
 
@@ -288,26 +288,26 @@ gather_elements = GatherElements.function
 scatter_add_elements = ScatterAddElements.function
 
 
-def take_along(x: Value, places: Mapping[int, Any]) -> Value:
+def take_along(x, places: Mapping[int, Any]):
     """Return the slices of ``x`` at the places that are given for some of its axes."""
     for axis, indices in places.items():
         x = gather(x, indices, axis)
     return x
 
 
-def add_along(x: Value, places: Mapping[int, Any], shape: Shape) -> Value:
+def add_along(x, places: Mapping[int, Any], shape: Shape):
     """Return zeros of a shape with ``x`` added at the places that are given for some axes: the transpose of ``take_along``."""
     for axis, indices in places.items():
         x = scatter_add(x, indices, shape[axis], axis)
     return x
 
 
-def _take(x: Value, indices: Value, axis: int | None = None) -> Value:
+def _take(x, indices, axis: int | None = None):
     """Slices as NumPy's own function takes them: of all elements where no axis is named."""
     return gather(reshape(x, -1), indices, 0) if axis is None else gather(x, indices, axis)
 
 
-def _take_along_axis(x: Value, indices: Value, axis: int) -> Value:
+def _take_along_axis(x, indices, axis: int):
     """Elements as NumPy's own function takes them: positions are repeated along axes of size 1."""
     sizes = list(x.shape)
     sizes[axis] = np.shape(indices)[axis]

@@ -31,7 +31,7 @@ class _ByCoordinates(ByPositions):
             self.refuse(inputs, f"indices need a last axis of at most {len(shape) - batch_dims} coordinates")
         return (*indices.shape[:-1], *shape[batch_dims + last :])
 
-    def index(self, indices: Value, shape: Shape, batch_dims: int) -> tuple[Any, ...]:
+    def index(self, indices, shape: Shape, batch_dims: int) -> tuple[Any, ...]:
         """Return the index of NumPy that coordinates stand for, each within its axis."""
         places = np.moveaxis(indices, -1, 0)
         for place, size in zip(places, shape[batch_dims:], strict=False):
@@ -64,13 +64,13 @@ class GatherNd(_ByCoordinates):
     tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
     samples = staticmethod(_gather_samples)
 
-    def shape(self, x: Value, indices: Value) -> Shape:
+    def shape(self, x, indices) -> Shape:
         return self.picked_shape((x, indices), tuple(x.shape), self.batch_dims)
 
-    def forward(self, x: Value, indices: Value) -> Value:
+    def forward(self, x, indices):
         return np.array(x[self.index(indices, x.shape, self.batch_dims)])
 
-    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+    def vjp(self, dy, y, x, indices) -> Any:
         return scatter_add_nd(dy, indices, x.shape, self.batch_dims), None
 
 
@@ -100,19 +100,19 @@ class ScatterAddNd(_ByCoordinates):
     tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
     samples = staticmethod(_scatter_samples)
 
-    def shape(self, x: Value, indices: Value) -> Shape:
+    def shape(self, x, indices) -> Shape:
         picked = self.picked_shape((x, indices), self.to, self.batch_dims)
         if tuple(x.shape) != picked:
             self.refuse((x, indices), f"x must have the shape {picked}")
         return self.to
 
-    def forward(self, x: Value, indices: Value) -> Value:
+    def forward(self, x, indices):
         x = widened(x)
         result = np.zeros(self.to, x.dtype)
         np.add.at(result, self.index(indices, self.to, self.batch_dims), x)
         return result
 
-    def vjp(self, dy: Value, y: Value, x: Value, indices: Value) -> Any:
+    def vjp(self, dy, y, x, indices) -> Any:
         return gather_nd(dy, indices, self.batch_dims), None
 
 

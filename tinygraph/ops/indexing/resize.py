@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph.op import Op, Shape
 from tinygraph.ops.floating import floating
 from tinygraph.ops.indexing.gather import scatter_add
 from tinygraph.ops.samples import each, normal
@@ -79,13 +79,13 @@ class Resize(Op):
         if not all(number is not None and 0 < number < math.inf for number in numbers):
             raise AttributeValueError(f"resize: size and scale must be positive; found {given}")
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         return (*x.shape[:2], *(size for size, _, _ in self._steps(x)))
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, *([] if self.mode == "nearest" else [0.0]))
 
-    def _steps(self, x: Value) -> list[tuple[int, float, int]]:
+    def _steps(self, x) -> list[tuple[int, float, int]]:
         """Return for each resized axis its new size, and its scale as a quotient, which for sizes is exact."""
         old = tuple(x.shape[2:])
         given: Any = self.scale if self.size is None else self.size
@@ -101,7 +101,7 @@ class Resize(Op):
             self.refuse([x], f"nothing would be left at the scale {given}")
         return steps
 
-    def places(self, x: Value) -> list[tuple[int, list[tuple[Any, Any]]]]:
+    def places(self, x) -> list[tuple[int, list[tuple[Any, Any]]]]:
         """Return each resized axis with the elements along it that are copied, and with which shares: one, two or four."""
         found = []
         for axis, (size, new, old) in enumerate(self._steps(x), start=2):
@@ -121,13 +121,13 @@ class Resize(Op):
             found.append((axis, [(_within(below + i, last), part) for i, part in shares.items()]))
         return found
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         x = x if self.mode == "nearest" else floating(x)
         for axis, shares in self.places(x):
             x = sum(np.take(x, indices, axis) * share for indices, share in shares)
         return x
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         for axis, shares in self.places(x):
             parts = [scatter_add(dy * share, indices, x.shape[axis], axis) for indices, share in shares]
             dy = functools.reduce(operator.add, parts)

@@ -15,7 +15,7 @@ from tinygraph.errors import ShapeError
 from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.explanation import Explanation, Terms, moved, one, position, summed
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape, Value, label
+from tinygraph.graph.op import Op, Sample, Shape, label
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
@@ -50,7 +50,7 @@ class Concatenate(Moving):
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_concatenate_samples)
 
-    def shape(self, *x: Value) -> Shape:
+    def shape(self, *x) -> Shape:
         axis = normalized_axis(self, x[0], self.axis)
         shapes = [tuple(part.shape) for part in x]
         rest = {shape[:axis] + shape[axis + 1 :] for shape in shapes}
@@ -59,10 +59,10 @@ class Concatenate(Moving):
         joined = builtins.sum(shape[axis] for shape in shapes)
         return (*shapes[0][:axis], joined, *shapes[0][axis + 1 :])
 
-    def forward(self, *x: Value) -> Value:
+    def forward(self, *x):
         return np.concatenate(x, axis=self.axis)
 
-    def vjp(self, dy: Value, y: Value, *x: Value) -> Any:
+    def vjp(self, dy, y, *x) -> Any:
         axis = normalized_axis(self, x[0], self.axis)
         ends = np.cumsum([part.shape[axis] for part in x]).tolist()
         starts = [0, *ends[:-1]]
@@ -104,17 +104,17 @@ class Getitem(Moving):
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", Index.of(self.index, self.name))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         try:
             picked: Shape = self.index.picked(tuple(x.shape))
         except (IndexError, ValueError) as error:
             self.refuse([x], f"index [{self.index}] does not fit: {error}")
         return picked
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return np.asarray(x[self.index.apply()])
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return put(dy, self.index, x.shape)
 
     def expression(self, *arguments: str) -> str:
@@ -150,12 +150,12 @@ class Put(Op):
         super().__post_init__()
         object.__setattr__(self, "index", Index.of(self.index, self.name))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         if Getitem(self.index).shape(np.broadcast_to(0, self.to)) != tuple(x.shape):
             self.refuse([x], f"does not fill [{self.index}] of shape {self.to}")
         return self.to
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         x = widened(x)
         result = np.zeros(self.to, x.dtype)
         index = self.index.apply()
@@ -165,14 +165,14 @@ class Put(Op):
             np.add.at(result, index, x)
         return result
 
-    def owners(self, shape: Shape) -> Value:
+    def owners(self, shape: Shape):
         """Return, for each element of a tensor of ``shape``, the position in the result that it is added to."""
         return np.arange(math.prod(self.to)).reshape(self.to)[self.index.apply()]
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return summed(self, index, inputs[0].shape, y.shape)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return getitem(dy, self.index)
 
     def written_attributes(self) -> list[str]:
@@ -212,7 +212,7 @@ class Pad(Op):
         )
     )
 
-    def _widths(self, x: Value) -> list[tuple[int, int]]:
+    def _widths(self, x) -> list[tuple[int, int]]:
         width = (self.pad_width, self.pad_width) if isinstance(self.pad_width, int) else self.pad_width
         pairs: list[Any] = (
             [width] * len(x.shape) if width and builtins.all(isinstance(part, int) for part in width) else list(width)
@@ -225,15 +225,15 @@ class Pad(Op):
             self.refuse([x], f"an axis of size 0 has nothing that mode {self.mode!r} could copy")
         return pairs
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         return tuple(before + size + after for size, (before, after) in zip(x.shape, self._widths(x), strict=True))
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         if self.mode != "constant":
             return np.pad(x, self._widths(x), mode=self.mode)
         return np.pad(x, self._widths(x), constant_values=np.asarray(self.value).astype(x.dtype))
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x = inputs[0]
         if self.mode != "constant":
             return moved(self, index, [x.shape])
@@ -242,14 +242,14 @@ class Pad(Op):
             return Explanation((Terms((one(0, position(inner, x.shape)),)),))
         return Explanation((Terms((), float(y[index])),), reason="padding")
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         if self.mode != "constant":
             return add_along(dy, self._copied(x), x.shape)
         return getitem(
             dy, tuple(slice(before, before + size) for size, (before, _) in zip(x.shape, self._widths(x), strict=True))
         )
 
-    def _copied(self, x: Value) -> dict[int, Any]:
+    def _copied(self, x) -> dict[int, Any]:
         """Return for each padded axis which elements of ``x`` stand along it in the result."""
         widths = enumerate(self._widths(x))
         return {axis: np.pad(np.arange(x.shape[axis]), pair, mode=self.mode) for axis, pair in widths if any(pair)}
@@ -273,18 +273,18 @@ class Flip(Moving):
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((2, 3), {}), ((2, 3, 2), {"axis": (1, 2)}), ((3,), {"axis": 0})))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         normalized_axes(self, x, self.axis)
         return tuple(x.shape)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return np.flip(x, self.axis)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return flip(dy, self.axis)
 
 
-def split(x: Value, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+def split(x, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """Return the parts of ``x`` along ``axis``: so many of one size, or one of each size.
 
     A node has one result, so every part is a node of its own, a slice ``x[...]``: in an equation a part is written like that.
@@ -310,7 +310,7 @@ def split(x: Value, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...
     return tuple(getitem(x, (*before, slice(*pair))) for pair in itertools.pairwise(ends))
 
 
-def _split_as_numpy(x: Value, cuts: Any, axis: int = 0) -> list[Any]:
+def _split_as_numpy(x, cuts: Any, axis: int = 0) -> list[Any]:
     """Splitting as NumPy's own function takes it: a number of parts, or the places to cut at."""
     if isinstance(cuts, int):
         return list(split(x, cuts, axis))
@@ -321,7 +321,7 @@ def _split_as_numpy(x: Value, cuts: Any, axis: int = 0) -> list[Any]:
 NUMPY_FUNCTIONS[np.split] = _split_as_numpy
 
 
-def _pad_as_numpy(x: Value, pad_width: Any, mode: Any = "constant", *, constant_values: Any = 0.0) -> Value:
+def _pad_as_numpy(x, pad_width: Any, mode: Any = "constant", *, constant_values: Any = 0.0):
     """Padding as NumPy's own function takes it."""
     return pad(x, pad_width, constant_values, mode)
 

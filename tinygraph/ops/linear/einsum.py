@@ -83,7 +83,7 @@ class Einsum(Op):
     def _refuse(self, why: str) -> None:
         raise AttributeValueError(f"einsum: equation {self.equation!r} cannot be read: {why}")
 
-    def labels(self, *x: Value) -> tuple[tuple[str, ...], str]:
+    def labels(self, *x) -> tuple[tuple[str, ...], str]:
         """Return the letters of each input and of the result, with letters for the axes that ``...`` stands for."""
         count = self.equation.count(",") + 1
         if count != len(x):
@@ -93,15 +93,15 @@ class Einsum(Op):
             self.refuse(x, f"the equation {self.equation!r} names another number of axes")
         return found
 
-    def shape(self, *x: Value) -> Shape:
+    def shape(self, *x) -> Shape:
         sizes = self._sizes(*x)
         return tuple(sizes[letter] for letter in self.labels(*x)[1])
 
-    def work(self, *x: Value) -> int:
+    def work(self, *x) -> int:
         # One sum over all letters at once: never less than the best order of products takes.
         return math.prod(self._sizes(*x).values()) + len(x) ** 3
 
-    def _sizes(self, *x: Value) -> dict[str, int]:
+    def _sizes(self, *x) -> dict[str, int]:
         """Return the size of each letter, or refuse shapes that do not agree."""
         terms, _ = self.labels(*x)
         sizes: dict[str, int] = {}
@@ -117,7 +117,7 @@ class Einsum(Op):
                 sizes[letter] = size if known == 1 else known
         return sizes
 
-    def forward(self, *x: Value) -> Value:
+    def forward(self, *x):
         terms, result = self.labels(*x)
         counts = Counter("".join(terms) + result)
         # Axes that only one tensor has are summed first, and as accurately as any sum.
@@ -126,7 +126,7 @@ class Einsum(Op):
         rest = ["".join(letter for letter in term if counts[letter] > 1) for term in terms]
         return np.einsum(f"{','.join(rest)}->{result}", *factors, optimize=len(x) > 1)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         terms, result = self.labels(*inputs)
         sizes: dict[str, int] = {}
         for tensor, term in zip(inputs, terms, strict=True):
@@ -138,11 +138,11 @@ class Einsum(Op):
         cells = [_cells(tensor.shape, term, at, along.shape[1]) for tensor, term in zip(inputs, terms, strict=True)]
         return Explanation((Terms(tuple(enumerate(cells))),))
 
-    def vjp(self, dy: Value, y: Value, *x: Value) -> Any:
+    def vjp(self, dy, y, *x) -> Any:
         terms, result = self.labels(*x)
         return tuple(functools.partial(self.gradient, dy, x, [*terms, result], place) for place in range(len(x)))
 
-    def gradient(self, dy: Value, x: Sequence[Value], terms: Sequence[str], place: int) -> Value:
+    def gradient(self, dy, x: Sequence[Value], terms: Sequence[str], place: int):
         """Return the gradient of one input as a sum of products; the last term is that of the result."""
         tensors = [dy if i == place else other for i, other in enumerate(x)]
         letters = [terms[-1] if i == place else term for i, term in enumerate(terms[:-1])]
@@ -164,7 +164,7 @@ class Einsum(Op):
         # An axis of size 1 that was broadcast beside another's.
         return gradient if gradient.shape == x[place].shape else sum_to(gradient, x[place].shape)
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         terms, result = self.labels(*inputs)
         summed = "".join(dict.fromkeys(letter for letter in "".join(terms) if letter not in result))
         # Indices are set off by a space, for in a template a word alone in braces is the name of an operand.
@@ -173,7 +173,7 @@ class Einsum(Op):
         return (rf"_{{{result}}} = " if result else "") + sign + r"\,".join(factors)
 
 
-def _cells(shape: Shape, letters: str, at: Mapping[str, Any], count: int) -> Value:
+def _cells(shape: Shape, letters: str, at: Mapping[str, Any], count: int):
     """Return the positions in a tensor of the elements whose letters stand ``at`` so many places; an axis of size 1 repeats."""
     cells = np.zeros(count, np.intp)
     for letter, size in zip(letters, shape, strict=True):
@@ -200,7 +200,7 @@ def _labels(equation: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str
 einsum = Einsum.function
 
 
-def _as_numpy(equation: Any, *x: Value, optimize: Any = False) -> Value:
+def _as_numpy(equation: Any, *x, optimize: Any = False):
     """Sums of products as NumPy's own function takes them: the equation first. The order of products is chosen in any case."""
     if not isinstance(equation, str):
         raise TinygraphError("numpy.einsum on tensors takes the equation first, as a text")

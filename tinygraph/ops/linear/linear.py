@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.op import Op, Sample, Shape
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
@@ -51,7 +51,7 @@ class Matmul(Op):
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_samples)
 
-    def shape(self, x: Value, y: Value) -> Shape:
+    def shape(self, x, y) -> Shape:
         if not x.shape or not y.shape:
             self.refuse([x, y], "a scalar has no matrix product; use *")
         left, right = _as_matrices(tuple(x.shape), tuple(y.shape))
@@ -67,13 +67,13 @@ class Matmul(Op):
         columns = right[-1:] if len(y.shape) > 1 else ()
         return (*batch, *rows, *columns)
 
-    def work(self, x: Value, y: Value) -> int:
+    def work(self, x, y) -> int:
         return self.result_size(x, y) * int(x.shape[-1])
 
-    def forward(self, x: Value, y: Value) -> Value:
+    def forward(self, x, y):
         return widened(x) @ widened(y)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x, y = inputs
         left, right = _as_matrices(x.shape, y.shape)
         row = index[-1 if y.ndim == 1 else -2] if x.ndim > 1 else 0
@@ -84,7 +84,7 @@ class Matmul(Op):
         first = broadcast_position(batch, right[:-2]) * right[-2]
         return Explanation((Terms(((0, rows * left[-1] + along), (1, (first + along) * columns + column))),))
 
-    def vjp(self, dz: Value, z: Value, x: Value, y: Value) -> Any:
+    def vjp(self, dz, z, x, y) -> Any:
         left, right = _as_matrices(tuple(x.shape), tuple(y.shape))
         matrix_x = expand_dims(x, 0) if len(x.shape) == 1 else x
         matrix_y = expand_dims(y, 1) if len(y.shape) == 1 else y
@@ -103,14 +103,14 @@ def _as_matrices(x: Shape, y: Shape) -> tuple[Shape, Shape]:
     return (1, *x) if len(x) == 1 else x, (*y, 1) if len(y) == 1 else y
 
 
-def _fitted(gradient: Value, matrix: Shape, shape: Shape) -> Value:
+def _fitted(gradient, matrix: Shape, shape: Shape):
     """Sum over broadcast batches, and turn a row or column back into the vector that it was."""
     if tuple(gradient.shape) != matrix:
         gradient = sum_to(gradient, matrix)
     return gradient if matrix == shape else reshape(gradient, shape)
 
 
-def swapped(x: Value) -> Value:
+def swapped(x):
     """Return ``x`` with its last two axes exchanged; of a matrix that is a transpose, what it is the transpose of."""
     ndim = len(x.shape)
     if ndim == 2 and isinstance(x, Tensor) and isinstance(x.op, Transpose) and x.op.axes is None:

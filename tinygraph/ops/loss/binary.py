@@ -26,7 +26,7 @@ from tinygraph.ops.shape.shape import SameElements, Transpose
 from tinygraph.ops.sums import average
 
 
-def mean_count(x: Value, *shape: int) -> Any:
+def mean_count(x, *shape: int) -> Any:
     """Return how many elements a mean divides by, called m where that is the number of samples."""
     count = countable(math.prod(shape), x)
     if not isinstance(x, Tensor):
@@ -35,7 +35,7 @@ def mean_count(x: Value, *shape: int) -> Any:
     return constant(count, name="m" if shape and count == shape[0] else None, dtype=dtype)
 
 
-def mean_tex(x: Value, of: str) -> str:
+def mean_tex(x, of: str) -> str:
     """Return the template of the mean over all elements of ``x`` of what ``of`` says about the element i."""
     if math.prod(x.shape) == 1:
         return of.replace("_{i}", "")
@@ -57,7 +57,7 @@ def share(count: int) -> str:
 _CROSS_ENTROPY = r"\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a)}_{i})\right]"
 
 
-def check_labels(op: Op, y: Value) -> None:
+def check_labels(op: Op, y) -> None:
     """Raise ``DataError`` for labels outside 0 to 1."""
     if y.size and not (y.min() >= 0 and y.max() <= 1):
         raise DataError(f"{op.name}: labels must lie between 0 and 1; found {extent(y)}")
@@ -67,18 +67,18 @@ def check_labels(op: Op, y: Value) -> None:
 class Loss(Op):
     """What losses on two tensors of one shape share: a scalar result, never of nothing."""
 
-    def shape(self, prediction: Value, target: Value) -> Shape:
+    def shape(self, prediction, target) -> Shape:
         if tuple(prediction.shape) != tuple(target.shape):
             self.refuse((prediction, target), "both must have one shape, so that nothing is broadcast by mistake")
         return self.of_something(prediction, target)
 
-    def of_something(self, *inputs: Value) -> Shape:
+    def of_something(self, *inputs) -> Shape:
         """Return the shape of one number, or refuse an empty batch."""
         if 0 in inputs[0].shape:
             self.refuse(inputs, "the batch is empty, and the mean loss of no samples is not defined")
         return ()
 
-    def result_dtype(self, prediction: Value, target: Value) -> np.dtype[Any]:
+    def result_dtype(self, prediction, target) -> np.dtype[Any]:
         return np.result_type(prediction.dtype, 0.0)
 
 
@@ -96,7 +96,7 @@ def _bce_with_logits_beside(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(sigmoid(z), unit(rng, (2, 3)), z)
 
 
-def _cross_entropy_from_logits(z: Value, y: Value) -> Value:
+def _cross_entropy_from_logits(z, y):
     return np.maximum(z, 0) - z * y + np.log1p(np.exp(-np.abs(z)))
 
 
@@ -130,7 +130,7 @@ class Bce(Loss):
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, 0.0], [1.0, 0.0]), [-0.5, 0.5], [-np.inf, np.inf]),)
 
     @classmethod
-    def operands(cls, a: Value, y: Value, *rest: Value) -> Sequence[Value]:
+    def operands(cls, a, y, *rest) -> Sequence[Value]:
         """Add the logits behind a sigmoid, in the shape of the predictions."""
         if rest or not isinstance(a, Tensor):
             return (a, y, *rest)
@@ -145,13 +145,13 @@ class Bce(Loss):
             z = move(z)
         return a, y, z
 
-    def shape(self, a: Value, y: Value, z: Value | None = None) -> Shape:
+    def shape(self, a, y, z: Value | None = None) -> Shape:
         return super().shape(a, y)
 
-    def result_dtype(self, a: Value, y: Value, z: Value | None = None) -> np.dtype[Any]:
+    def result_dtype(self, a, y, z: Value | None = None) -> np.dtype[Any]:
         return super().result_dtype(a, y)
 
-    def forward(self, a: Value, y: Value, z: Value | None = None) -> Value:
+    def forward(self, a, y, z: Value | None = None):
         check_labels(self, y)
         if z is not None:
             return average(_cross_entropy_from_logits(wide(z), wide(y)))
@@ -166,19 +166,19 @@ class Bce(Loss):
             of_zeros = (1 - y) * np.log1p(np.where(y < 1, -a, 0))
         return -average(of_ones + of_zeros)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         a = inputs[0]
         losses = [self.forward(*(np.atleast_1d(x).reshape(-1)[i : i + 1] for x in inputs)) for i in range(a.size)]
         return of_elements((0, 1), losses, a.size, "−[{1} log {0} + (1 − {1}) log(1 − {0})]")
 
-    def vjp(self, dy: Value, cost: Value, a: Value, y: Value, z: Value | None = None) -> Any:
+    def vjp(self, dy, cost, a, y, z: Value | None = None) -> Any:
         m = mean_count(a, *a.shape)
         of_a = lambda: dy * ((1 - y) / where(y < 1, 1 - a, 1.0) - y / where(y > 0, a, 1.0)) / m  # noqa: E731
         if z is None:
             return of_a, lambda: dy * (log(1 - a) - log(a)) / m
         return of_a, lambda: -(dy * z / m), lambda: dy * (a - y) / m
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         return f"-{mean_tex(inputs[0], _CROSS_ENTROPY)}"
 
 
@@ -201,20 +201,20 @@ class BceWithLogits(Loss):
         lambda rng: [Sample(normal(rng, (4, 1)), unit(rng, (4, 1))), Sample(normal(rng, (2, 3)), unit(rng, (2, 3)))]
     )
 
-    def forward(self, z: Value, y: Value) -> Value:
+    def forward(self, z, y):
         check_labels(self, y)
         return average(_cross_entropy_from_logits(wide(z), wide(y)))
 
-    def vjp(self, dy: Value, cost: Value, z: Value, y: Value) -> Any:
+    def vjp(self, dy, cost, z, y) -> Any:
         m = mean_count(z, *z.shape)
         return lambda: dy * (sigmoid(z) - y) / m, lambda: -(dy * z / m)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         z, labels = inputs
         losses = _cross_entropy_from_logits(wide(z), wide(labels)).reshape(-1)
         return of_elements((0, 1), losses, z.size, "−[{1} log σ({0}) + (1 − {1}) log(1 − σ({0}))]")
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         return f"-{mean_tex(inputs[0], _CROSS_ENTROPY)}".replace("{(a)}", r"\operatorname{sigmoid}({z})")
 
 
@@ -236,19 +236,19 @@ class Mse(Loss):
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(lambda rng: [Sample(normal(rng, (3, 2)), normal(rng, (3, 2)))])
 
-    def forward(self, prediction: Value, target: Value) -> Value:
+    def forward(self, prediction, target):
         difference = wide(prediction) - wide(target)
         return average(difference * difference)
 
-    def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
+    def vjp(self, dy, cost, prediction, target) -> Any:
         slope = dy * 2 * (prediction - target) / mean_count(prediction, *prediction.shape)
         return slope, lambda: -slope
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         difference = (wide(inputs[0]) - wide(inputs[1])).reshape(-1)
         return of_elements((0, 1), difference * difference, difference.size, "({0} − {1})²")
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         return mean_tex(inputs[0], r"\left({(prediction)}_{i} - {(target)}_{i}\right)^{2}")
 
 

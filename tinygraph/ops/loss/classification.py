@@ -37,7 +37,7 @@ def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
 class OfClasses(Loss):
     """What losses share that have a last axis of classes: labels are class numbers, or probabilities for each class."""
 
-    def shape(self, scores: Value, labels: Value) -> Shape:
+    def shape(self, scores, labels) -> Shape:
         if not scores.shape or scores.shape[-1] < 1:
             self.refuse((scores, labels), f"{self.parameters[0]} need a last axis of classes")
         one_each = tuple(labels.shape) == tuple(scores.shape[:-1])
@@ -51,7 +51,7 @@ class OfClasses(Loss):
             )
         return self.of_something(scores, labels)
 
-    def mean_of_chosen(self, logs: Value, labels: Value) -> Any:
+    def mean_of_chosen(self, logs, labels) -> Any:
         """Return minus the mean of the logarithms that the labels choose."""
         if labels.ndim == logs.ndim:
             check_labels(self, labels)
@@ -84,7 +84,7 @@ class CrossEntropy(OfClasses):
     samples = staticmethod(_cross_entropy_samples)
 
     @classmethod
-    def operands(cls, logits: Value, labels: Value) -> Sequence[Value]:
+    def operands(cls, logits, labels) -> Sequence[Value]:
         """Refuse probabilities where logits belong."""
         if isinstance(logits, Tensor) and isinstance(logits.op, Softmax):
             name = f" {logits.name!r}" if logits.name else ""
@@ -94,10 +94,10 @@ class CrossEntropy(OfClasses):
             )
         return logits, labels
 
-    def forward(self, logits: Value, labels: Value) -> Value:
+    def forward(self, logits, labels):
         return self.mean_of_chosen(log_softmax(wide(logits)), labels)
 
-    def vjp(self, dy: Value, cost: Value, logits: Value, labels: Value) -> Any:
+    def vjp(self, dy, cost, logits, labels) -> Any:
         m = mean_count(logits, *logits.shape[:-1])
         if len(labels.shape) < len(logits.shape):
             hits = one_hot(labels, logits.shape[-1], logits.dtype.name)
@@ -105,7 +105,7 @@ class CrossEntropy(OfClasses):
         weight = sum(labels, axis=-1, keepdims=True)
         return lambda: dy * (softmax(logits) * weight - labels) / m, lambda: -(dy * log_softmax(logits) / m)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         logits, labels = inputs
         logs = log_softmax(wide(logits)).reshape(-1)
         if labels.ndim == logits.ndim:
@@ -118,7 +118,7 @@ class CrossEntropy(OfClasses):
             (Terms(((0, cells), (1, rows)), values=values, text="−log softmax({0})" + share(labels.size)),)
         )
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         logits, labels = inputs
         one = math.prod(logits.shape[:-1]) == 1
         mean = "-" if one else r"-\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
@@ -155,15 +155,15 @@ class OneHot(Op):
             raise AttributeValueError(f"one_hot: classes must be at least 1; found {self.classes}")
         require_numeric(self, self.dtype)
 
-    def shape(self, labels: Value) -> Shape:
+    def shape(self, labels) -> Shape:
         if labels.dtype.kind not in "iu":
             self.refuse((labels,), f"labels must be whole numbers; found {labels.dtype}")
         return (*labels.shape, self.classes)
 
-    def result_dtype(self, labels: Value) -> np.dtype[Any]:
+    def result_dtype(self, labels) -> np.dtype[Any]:
         return np.dtype(self.dtype)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         *row, label = index
         cell = one(0, position(row, inputs[0].shape))
         whether = "is" if y[index] else "is not"
@@ -171,7 +171,7 @@ class OneHot(Op):
             (Terms((), 1.0),) if y[index] else (), (cell,), f"class {label} {whether} that of the label {{0}}"
         )
 
-    def forward(self, labels: Value) -> Value:
+    def forward(self, labels):
         if labels.size and (labels.min() < 0 or labels.max() >= self.classes):
             raise DataError(f"one_hot: class numbers must lie in 0 to {self.classes - 1}; found {extent(labels)}")
         return (labels[..., None] == np.arange(self.classes)).astype(self.dtype)
@@ -181,7 +181,7 @@ cross_entropy = CrossEntropy.function
 one_hot = OneHot.function
 
 
-def _require_logarithms(name: str, logs: Value) -> None:
+def _require_logarithms(name: str, logs) -> None:
     """Refuse probabilities where their logarithms belong."""
     if isinstance(logs, Tensor) and isinstance(logs.op, Softmax):
         called = f" {logs.name!r}" if logs.name else ""
@@ -210,17 +210,17 @@ class Hinge(Loss):
     )
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, -1.0], np.array([1, 1])), [0.0, -0.5]),)
 
-    def forward(self, scores: Value, labels: Value) -> Value:
+    def forward(self, scores, labels):
         wrong = labels[(labels != 1) & (labels != -1)]
         if wrong.size:
             raise DataError(f"hinge: labels must be -1 or 1; found {wrong[0]}")
         margins = np.maximum(0, 1 - labels * wide(scores))
         return average(margins)
 
-    def vjp(self, dy: Value, cost: Value, scores: Value, labels: Value) -> Any:
+    def vjp(self, dy, cost, scores, labels) -> Any:
         return -gate(dy * labels, labels * scores < 1) / mean_count(scores, *scores.shape), None
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         return mean_tex(inputs[0], r"\max\left(0, 1 - {(labels)}_{i} {(scores)}_{i}\right)")
 
 
@@ -252,21 +252,21 @@ class Nll(OfClasses):
     samples = staticmethod(_nll_samples)
 
     @classmethod
-    def operands(cls, logs: Value, labels: Value) -> Sequence[Value]:
+    def operands(cls, logs, labels) -> Sequence[Value]:
         """Refuse probabilities where their logarithms belong."""
         _require_logarithms(cls.name, logs)
         return logs, labels
 
-    def forward(self, logs: Value, labels: Value) -> Value:
+    def forward(self, logs, labels):
         return self.mean_of_chosen(wide(logs), labels)
 
-    def vjp(self, dy: Value, cost: Value, logs: Value, labels: Value) -> Any:
+    def vjp(self, dy, cost, logs, labels) -> Any:
         m = mean_count(logs, *logs.shape[:-1])
         if len(labels.shape) < len(logs.shape):
             return -(dy * one_hot(labels, logs.shape[-1], logs.dtype.name) / m), None
         return lambda: -(dy * labels / m), lambda: -(dy * logs / m)
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         logs, labels = inputs
         mean = "-" if math.prod(logs.shape[:-1]) == 1 else r"-\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
         if len(labels.shape) < len(logs.shape):
@@ -294,28 +294,28 @@ class KlDivergence(Loss):
     )
 
     @classmethod
-    def operands(cls, logs: Value, labels: Value) -> Sequence[Value]:
+    def operands(cls, logs, labels) -> Sequence[Value]:
         """Refuse probabilities where their logarithms belong."""
         _require_logarithms(cls.name, logs)
         return logs, labels
 
-    def shape(self, logs: Value, labels: Value) -> Shape:
+    def shape(self, logs, labels) -> Shape:
         if not logs.shape:
             self.refuse((logs, labels), "logs need a last axis of classes")
         return super().shape(logs, labels)
 
-    def forward(self, logs: Value, labels: Value) -> Value:
+    def forward(self, logs, labels):
         check_labels(self, labels)
         surprise = np.log(np.where(labels == 0, 1, wide(labels))) - wide(logs)
         # Where a label is 0 nothing is added, whatever the logarithm is.
         terms = labels * np.where(labels == 0, 0, surprise)
         return average(total(terms, axis=-1))
 
-    def vjp(self, dy: Value, cost: Value, logs: Value, labels: Value) -> Any:
+    def vjp(self, dy, cost, logs, labels) -> Any:
         m = mean_count(logs, *logs.shape[:-1])
         return lambda: -(dy * labels / m), lambda: dy * (log(labels) + 1 - logs) / m
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         mean = "" if math.prod(inputs[0].shape[:-1]) == 1 else r"\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
         return mean + r"\sum_{k} {(labels)}_{ik} \left(\log {(labels)}_{ik} - {(logs)}_{ik}\right)"
 

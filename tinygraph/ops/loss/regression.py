@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Sample, Samples, Shape, Value
+from tinygraph.graph.op import Edge, Sample, Samples, Shape
 from tinygraph.ops.comparison.comparison import clip
 from tinygraph.ops.elementwise.arithmetic import sign
 from tinygraph.ops.floating import wide
@@ -43,19 +43,19 @@ class OfDifference(Loss):
         """Return what each difference costs."""
         raise NotImplementedError
 
-    def slope(self, difference: Value) -> Value:
+    def slope(self, difference):
         """Return the derivative of the penalty, in operations."""
         raise NotImplementedError
 
-    def forward(self, prediction: Value, target: Value) -> Value:
+    def forward(self, prediction, target):
         difference = wide(prediction) - wide(target)
         return average(self.penalty(difference))
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         difference = (wide(inputs[0]) - wide(inputs[1])).reshape(-1)
         return of_elements((0, 1), self.penalty(difference), difference.size, f"{self.name} of {{0}} − {{1}}")
 
-    def vjp(self, dy: Value, cost: Value, prediction: Value, target: Value) -> Any:
+    def vjp(self, dy, cost, prediction, target) -> Any:
         slope = dy * self.slope(prediction - target) / mean_count(prediction, *prediction.shape)
         return slope, lambda: -slope
 
@@ -81,10 +81,10 @@ class L1(OfDifference):
     def penalty(self, difference: Any) -> Any:
         return np.abs(difference)
 
-    def slope(self, difference: Value) -> Value:
+    def slope(self, difference):
         return sign(difference)
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         return mean_tex(inputs[0], r"\left|{(prediction)}_{i} - {(target)}_{i}\right|")
 
 
@@ -120,10 +120,10 @@ class Huber(OfDifference):
     def penalty(self, difference: Any) -> Any:
         return _bent(difference, self.delta)
 
-    def slope(self, difference: Value) -> Value:
+    def slope(self, difference):
         return clip(difference, -self.delta, self.delta)
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         return mean_tex(inputs[0], r"h_{{delta}}\left({(prediction)}_{i} - {(target)}_{i}\right)")
 
 
@@ -153,10 +153,10 @@ class SmoothL1(OfDifference):
     def penalty(self, difference: Any) -> Any:
         return _bent(difference, self.beta) / self.beta
 
-    def slope(self, difference: Value) -> Value:
+    def slope(self, difference):
         return clip(difference / self.beta, -1.0, 1.0)
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         return mean_tex(inputs[0], r"s_{{beta}}\left({(prediction)}_{i} - {(target)}_{i}\right)")
 
 

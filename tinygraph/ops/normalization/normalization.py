@@ -27,12 +27,12 @@ from tinygraph.ops.shape.shape import reshape
 from tinygraph.ops.statistics.statistics import check_epsilon, moving_sum, standardize, variance
 
 
-def _around_channels(x: Value) -> tuple[int, ...]:
+def _around_channels(x) -> tuple[int, ...]:
     """Return the axes that statistics of each channel go along: samples, and places in the image."""
     return (0, *range(2, len(x.shape)))
 
 
-def _for_channels(numbers: Value, x: Value) -> Value:
+def _for_channels(numbers, x):
     """Return one number for each channel in a shape that broadcasts with ``x``."""
     return reshape(numbers, (-1,) + (1,) * (len(x.shape) - 2)) if len(x.shape) > 2 else numbers
 
@@ -48,11 +48,11 @@ class _Channelled(Composite):
         if hasattr(self, "epsilon"):
             check_epsilon(self)
 
-    def shape(self, x: Value, *numbers: Value) -> Shape:
+    def shape(self, x, *numbers) -> Shape:
         self.check_channels((x, *numbers), x)
         return tuple(x.shape)
 
-    def check_channels(self, inputs: Iterable[Value], x: Value) -> None:
+    def check_channels(self, inputs: Iterable[Value], x) -> None:
         """Refuse an ``x`` without channels, and numbers for another count of them."""
         inputs = list(inputs)
         if len(x.shape) < 2:
@@ -110,7 +110,7 @@ class BatchNorm(_Channelled):
         )
     )
 
-    def forward(self, x: Value, scale: Value, shift: Value, mean: Value, variance: Value) -> Value:
+    def forward(self, x, scale, shift, mean, variance):
         if self.training:
             y = self.named(standardize(x, _around_channels(x), self.epsilon), x, "hat")
         else:
@@ -129,11 +129,11 @@ class _Running(_Channelled):
         if not 0 <= self.momentum <= 1:
             raise AttributeValueError(f"{self.name}: momentum must lie in 0 to 1; found {self.momentum}")
 
-    def shape(self, old: Value, x: Value) -> Shape:  # type: ignore[override]
+    def shape(self, old, x) -> Shape:  # type: ignore[override]
         self.check_channels((old, x), x)
         return tuple(old.shape)
 
-    def moved(self, old: Value, new: Value) -> Value:
+    def moved(self, old, new):
         """Return the old numbers, moved by the share ``momentum`` towards the new."""
         return narrowed((1 - self.momentum) * old + self.momentum * new, old)
 
@@ -160,7 +160,7 @@ class RunningMean(_Running):
     tex: ClassVar[str] = r"\operatorname{runningmean}({old}, {x})"
     samples = staticmethod(_running_samples)
 
-    def forward(self, old: Value, x: Value) -> Value:
+    def forward(self, old, x):
         return self.moved(old, mean(x, axis=_around_channels(x)))
 
 
@@ -183,7 +183,7 @@ class RunningVariance(_Running):
     tex: ClassVar[str] = r"\operatorname{runningvariance}({old}, {x})"
     samples = staticmethod(_running_samples)
 
-    def forward(self, old: Value, x: Value) -> Value:
+    def forward(self, old, x):
         axes = _around_channels(x)
         count = math.prod(x.shape[axis] for axis in axes)
         if count == 1:
@@ -221,7 +221,7 @@ class LayerNorm(Composite):
         super().__post_init__()
         check_epsilon(self)
 
-    def shape(self, x: Value, scale: Value, shift: Value) -> Shape:
+    def shape(self, x, scale, shift) -> Shape:
         start = normalized_axis(self, x, self.axis)
         over = tuple(x.shape[start:])
         for numbers in (scale, shift):
@@ -235,7 +235,7 @@ class LayerNorm(Composite):
                 )
         return tuple(x.shape)
 
-    def forward(self, x: Value, scale: Value, shift: Value) -> Value:
+    def forward(self, x, scale, shift):
         axes = tuple(range(normalized_axis(self, x, self.axis), len(x.shape)))
         return self.named(standardize(x, axes, self.epsilon), x, "hat") * scale + shift
 
@@ -261,13 +261,13 @@ class GroupNorm(_Channelled):
         _with_channels(normal, 2, ((3, 4), {"groups": 2}), ((2, 4, 3, 2), {"groups": 2, "epsilon": 0.1}))
     )
 
-    def shape(self, x: Value, scale: Value, shift: Value) -> Shape:
+    def shape(self, x, scale, shift) -> Shape:
         shape = super().shape(x, scale, shift)
         if self.groups < 1 or shape[1] % self.groups:
             self.refuse((x, scale, shift), f"{shape[1]} channels do not make {self.groups} groups")
         return shape
 
-    def forward(self, x: Value, scale: Value, shift: Value) -> Value:
+    def forward(self, x, scale, shift):
         n, c, *places = x.shape
         grouped = reshape(x, (n, self.groups, c // self.groups * math.prod(places)))
         y = self.named(reshape(standardize(grouped, -1, self.epsilon), x.shape), x, "hat")
@@ -294,13 +294,13 @@ class InstanceNorm(_Channelled):
     tex: ClassVar[str] = r"\operatorname{InstanceNorm}({x}; {scale}, {shift})"
     samples = staticmethod(_with_channels(normal, 2, ((2, 3, 4), {}), ((2, 2, 3, 2), {"epsilon": 0.1})))
 
-    def shape(self, x: Value, scale: Value, shift: Value) -> Shape:
+    def shape(self, x, scale, shift) -> Shape:
         shape = super().shape(x, scale, shift)
         if len(shape) < 3:
             self.refuse((x, scale, shift), "x needs at least one axis after its channels")
         return shape
 
-    def forward(self, x: Value, scale: Value, shift: Value) -> Value:
+    def forward(self, x, scale, shift):
         y = self.named(standardize(x, tuple(range(2, len(x.shape))), self.epsilon), x, "hat")
         return y * _for_channels(scale, x) + _for_channels(shift, x)
 
@@ -338,10 +338,10 @@ class LocalResponseNorm(_Channelled):
         if self.size < 1:
             raise AttributeValueError(f"{self.name}: size must be at least 1; found {self.size}")
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         return super().shape(x)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         squares = moving_sum(widened(x) * widened(x), (self.size - 1) // 2, self.size // 2, axis=1)
         y = x / (self.bias + self.alpha / self.size * squares) ** self.beta
         return narrowed(y, x)

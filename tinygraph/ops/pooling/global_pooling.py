@@ -12,7 +12,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation, Terms, chosen, one
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Op, Sample, Samples, Shape, Value
+from tinygraph.graph.op import Edge, Op, Sample, Samples, Shape
 from tinygraph.ops.cells import in_planes
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
@@ -42,22 +42,22 @@ class GlobalPooling(Op):
 
     keepdims: bool = False
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         if len(x.shape) < 3:
             self.refuse((x,), "x must have at least 3 axes: batch, channels, and those of an image")
         if 0 in x.shape[2:]:
             self.refuse((x,), f"the {self.formula.partition(' ')[0]} of no pixels is not defined")
         return (*x.shape[:2], *((1,) * (len(x.shape) - 2) if self.keepdims else ()))
 
-    def over(self, x: Value) -> tuple[int, ...]:
+    def over(self, x) -> tuple[int, ...]:
         """Return the axes of an image."""
         return tuple(range(2, len(x.shape)))
 
-    def cells(self, x: Value, index: Sequence[int]) -> Value:
+    def cells(self, x, index: Sequence[int]):
         """Return the positions of all pixels of the image that an element of the pool is made from."""
         return in_planes(np.arange(math.prod(x.shape[2:])), [plane(x, index)], x)
 
-    def spread(self, pooled: Value, x: Value) -> Value:
+    def spread(self, pooled, x):
         """Return a pool repeated over its image."""
         return broadcast_to(pooled if self.keepdims else expand_dims(pooled, self.over(x)), x.shape)
 
@@ -80,17 +80,17 @@ class GlobalAvgPool(GlobalPooling):
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_images(normal))
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return average(x, self.over(x), self.keepdims)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         cells = self.cells(inputs[0], index)
         return Explanation((Terms(((0, cells),), 1 / cells.size),))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return self.spread(dy / countable(math.prod(x.shape[2:]), x), x)
 
 
@@ -109,7 +109,7 @@ class GlobalAvgPool2d(GlobalAvgPool):
     formula: ClassVar[str] = "mean of {x} over height and width"
     samples = staticmethod(each(normal, ((2, 3, 2, 4), {})))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         require_images(self, (x,), 0)
         return super().shape(x)
 
@@ -132,16 +132,16 @@ class GlobalMaxPool(GlobalPooling):
     samples = staticmethod(_images(distinct))
     edges = (Edge(Sample(np.ones((1, 1, 2, 2))), [[[[1.0, 0.0], [0.0, 0.0]]]]),)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return x.max(axis=self.over(x), keepdims=self.keepdims)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         best, others = chosen(self.cells(inputs[0], index), inputs[0])
         return Explanation(
             (Terms((one(0, best),)),), ((0, others),) if len(others) else (), f"the largest of {len(others) + 1}"
         )
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return gate(self.spread(dy, x), FirstExtreme(self.over(x))(x))
 
 
@@ -172,21 +172,21 @@ class GlobalLpPool(GlobalPooling):
         super().__post_init__()
         require_norm(self, self.p)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         sizes = np.abs(widened(x))
         largest = sizes.max(axis=self.over(x), keepdims=True)
         largest = np.where(np.isfinite(largest) & (largest > 0), largest, np.ones((), largest.dtype))
         result = largest * total((sizes / largest) ** self.p, self.over(x), keepdims=True) ** (1 / self.p)
         return result.reshape(self.shape(x))
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         cells = self.cells(inputs[0], index)
         return Explanation(reads=((0, cells),), formula=f"{self.p:g}-norm of {len(cells)} elements")
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         norm = where(y == 0, 1, y)
         return self.spread(dy, x) * sign(x) * (abs(x) / self.spread(norm, x)) ** (self.p - 1)
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Sample, Shape, Value
+from tinygraph.graph.op import Edge, Sample, Shape
 from tinygraph.ops.cells import in_planes, of_window
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
@@ -38,14 +38,14 @@ class LpPool(Pooling):
         super().__post_init__()
         require_norm(self, self.p)
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         require_images(self, (x,), 0, rank=self.rank)
         return self.pooled((x,), x)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         windows = self.windows(x.shape)
         powers = windows.pad(np.abs(widened(x)) ** self.p)
         total = np.zeros((*x.shape[:2], *windows.count), powers.dtype)
@@ -53,12 +53,12 @@ class LpPool(Pooling):
             total += powers[pixels]
         return total ** (1 / self.p)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         _, pixels = of_window(self.windows(inputs[0].shape), index[2:])
         cells = in_planes(pixels, [plane(inputs[0], index)], inputs[0])
         return Explanation(reads=((0, cells),), formula=f"{self.p:g}-norm of {len(cells)} elements")
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         dy, y, x = map(widened, (dy, y, x))
         mean = self.unpool(**self.shared(), output_size=x.shape[2:])
         # A mean that is not divided is a sum. Where a norm is 0 all its pixels are, and so is the factor behind.

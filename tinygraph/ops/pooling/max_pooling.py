@@ -30,7 +30,7 @@ class MaxPooling(Pooling):
     unpool: ClassVar[OpFunction]
     take: ClassVar[OpFunction]
 
-    def winners(self, x: Value) -> tuple[Windows, Value]:
+    def winners(self, x) -> tuple[Windows, Value]:
         """Return the windows over ``x`` and, for each, the row-major offset of its first maximum."""
         windows = self.windows(x.shape)
         padded = self.padded(windows, x)
@@ -45,12 +45,12 @@ class MaxPooling(Pooling):
             best = np.where(better, candidate, best)
         return windows, winner
 
-    def winner(self, x: Value, index: Sequence[int]) -> tuple[int, Value]:
+    def winner(self, x, index: Sequence[int]) -> tuple[int, Value]:
         """Return the cell of ``x`` that is the first maximum of the window ``index``, and the other cells of that window."""
         _, pixels = of_window(self.windows(x.shape), index[2:])
         return chosen(in_planes(pixels, [plane(x, index)], x), x)
 
-    def won(self, x: Value, index: Sequence[int]) -> tuple[Value, Value]:
+    def won(self, x, index: Sequence[int]) -> tuple[Value, Value]:
         """Return the windows, as positions in the pool, whose maximum is the element ``index`` of ``x``, and the maxima of
         the other windows that it lies in."""
         windows, image = self.windows(x.shape), plane(x, index)
@@ -63,13 +63,13 @@ class MaxPooling(Pooling):
         return np.array(won, np.intp), np.array(maxima, np.intp)
 
     @staticmethod
-    def lowest(x: Value) -> Any:
+    def lowest(x) -> Any:
         """Return the number that is never a maximum, for padding."""
         if x.dtype.kind in "iu":
             return np.iinfo(x.dtype).min
         return False if x.dtype.kind == "b" else -np.inf
 
-    def padded(self, windows: Windows, x: Value) -> Value:
+    def padded(self, windows: Windows, x):
         """Return ``x`` with padding that is never the maximum."""
         return windows.pad(x, self.lowest(x))
 
@@ -81,11 +81,11 @@ class MaxPool(MaxPooling):
     formula: ClassVar[str] = "max of {x} in windows of size {window}"
     tex: ClassVar[str] = r"\operatorname{MaxPool}({x})"
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         require_images(self, (x,), 0, rank=self.rank)
         return self.pooled((x,), x)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         windows = self.windows(x.shape)
         padded = self.padded(windows, x)
         result = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
@@ -93,13 +93,13 @@ class MaxPool(MaxPooling):
             np.maximum(result, padded[pixels], out=result)
         return result
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         best, others = self.winner(inputs[0], index)
         return Explanation(
             (Terms((one(0, best),)),), ((0, others),) if len(others) else (), f"the largest of {len(others) + 1}"
         )
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return self.unpool(dy, x, **self.shared())
 
 
@@ -109,13 +109,13 @@ class MaxUnpool(MaxPooling):
 
     formula: ClassVar[str] = "{dy} where {x} is the max of its window"
 
-    def shape(self, dy: Value, x: Value) -> Shape:
+    def shape(self, dy, x) -> Shape:
         require_images(self, (dy, x), 0, 1, rank=self.rank)
         if self.pooled((dy, x), x) != tuple(dy.shape):
             self.refuse((dy, x), "dy does not have the shape of the pool of x")
         return tuple(x.shape)
 
-    def forward(self, dy: Value, x: Value) -> Value:
+    def forward(self, dy, x):
         windows, winner = self.winners(x)
         dy = widened(dy)
         padded = np.zeros((*x.shape[:2], *windows.padded), dy.dtype)
@@ -123,10 +123,10 @@ class MaxUnpool(MaxPooling):
             padded[pixels] += np.where(winner == k, dy, 0)
         return windows.crop(padded)
 
-    def result_dtype(self, dy: Value, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, dy, x) -> np.dtype[Any]:
         return np.result_type(dy.dtype)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         won, maxima = self.won(inputs[1], index)
         terms = (Terms(((0, won),)),) if len(won) else ()
         if not len(maxima):
@@ -136,10 +136,10 @@ class MaxUnpool(MaxPooling):
             reason = "not the maximum of its window, which is {0}"
         return Explanation(terms, ((1, maxima),), reason)
 
-    def vjp(self, dz: Value, z: Value, dy: Value, x: Value) -> Any:
+    def vjp(self, dz, z, dy, x) -> Any:
         return self.take(dz, x, **self.shared()), None
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         pixel, window = element(self.rank)
         if not self.is_partition(inputs[1]):
             return (
@@ -156,13 +156,13 @@ class MaxTake(MaxPooling):
     formula: ClassVar[str] = "{values} where {x} is the max of its window"
     tex: ClassVar[str] = r"\operatorname{take}({values}, \operatorname{argmax}({x}))"
 
-    def shape(self, values: Value, x: Value) -> Shape:
+    def shape(self, values, x) -> Shape:
         require_images(self, (values, x), 0, 1, rank=self.rank)
         if tuple(values.shape) != tuple(x.shape):
             self.refuse((values, x), "the two must have one shape")
         return self.pooled((values, x), x)
 
-    def forward(self, values: Value, x: Value) -> Value:
+    def forward(self, values, x):
         windows, winner = self.winners(x)
         padded = windows.pad(values)
         result = np.zeros(winner.shape, values.dtype)
@@ -170,14 +170,14 @@ class MaxTake(MaxPooling):
             result += np.where(winner == k, padded[pixels], 0)
         return result
 
-    def result_dtype(self, values: Value, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, values, x) -> np.dtype[Any]:
         return np.result_type(values.dtype)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         best, _ = self.winner(inputs[1], index)
         return Explanation((Terms((one(0, best),)),), (one(1, best),), "where {0} is the maximum of its window")
 
-    def vjp(self, dy: Value, y: Value, values: Value, x: Value) -> Any:
+    def vjp(self, dy, y, values, x) -> Any:
         return self.unpool(dy, x, **self.shared()), None
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, register
-from tinygraph.graph.op import Op, Sample, Samples, Shape, Value
+from tinygraph.graph.op import Op, Sample, Samples, Shape
 from tinygraph.ops.cells import in_planes, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import each, normal
@@ -47,18 +47,18 @@ class Pooling(Op):
         size = tuple(image[-self.rank :])
         return Windows.over(size, self.window, stride, self.padding, self.dilation, self.ceil_mode)
 
-    def work(self, *inputs: Value) -> int:
+    def work(self, *inputs) -> int:
         # Each offset in a window is one call of NumPy, on all windows.
         windows: int = min(math.prod(inputs[0].shape), self.result_size(*inputs))
         return super().work(*inputs) + pixels_in(self.window, self.rank) * (windows + 1000)
 
-    def is_partition(self, image: Value) -> bool:
+    def is_partition(self, image) -> bool:
         """Whether every element of an image lies in exactly one window, and the windows have no padding."""
         windows = self.windows(image.shape)
         covered = tuple(n * k for n, k in zip(windows.count, windows.kernel, strict=True))
         return windows.stride == windows.reach == windows.kernel and covered == windows.padded == windows.image
 
-    def pooled(self, inputs: tuple[Value, ...], image: Value) -> Shape:
+    def pooled(self, inputs, image) -> Shape:
         """Return the shape of the pool of an image, or refuse one that no window fits."""
         windows = self.windows(image.shape)
         if not isinstance(self.padding, str):
@@ -78,7 +78,7 @@ class Pooling(Op):
         return {name: getattr(self, name) for name in ("window", "stride", "padding", "dilation", "ceil_mode")}
 
 
-def plane(images: Value, index: Sequence[int]) -> int:
+def plane(images, index: Sequence[int]) -> int:
     """Return which of the images ``(N, C, ...)`` an element is one of, counted over N and C."""
     return index[0] * int(images.shape[1]) + index[1]
 
@@ -122,7 +122,7 @@ class AveragePooling(Pooling):
     def shared(self) -> dict[str, Any]:
         return super().shared() | {"count_include_pad": self.count_include_pad}
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
 
@@ -133,11 +133,11 @@ class AvgPool(AveragePooling):
     formula: ClassVar[str] = "mean of {x} in windows of size {window}"
     tex: ClassVar[str] = r"\operatorname{AvgPool}({x})"
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         require_images(self, (x,), 0, rank=self.rank)
         return self.pooled((x,), x)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         x = widened(x)
         windows = self.windows(x.shape)
         padded = windows.pad(x)
@@ -147,14 +147,14 @@ class AvgPool(AveragePooling):
         total /= self.divisor(windows, total.dtype)
         return total
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x, at = inputs[0], tuple(index[2:])
         windows = self.windows(x.shape)
         _, pixels = of_window(windows, at)
         weight = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count)[at]
         return Explanation((Terms(((0, in_planes(pixels, [plane(x, index)], x)),), weight),))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return self.unpool(dy, **self.shared(), output_size=x.shape[2:])
 
 
@@ -165,14 +165,14 @@ class AvgUnpool(AveragePooling):
     output_size: Any = field(kw_only=True)
     formula: ClassVar[str] = "{x} shared out over windows of size {window}"
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         require_images(self, (x,), 0, rank=self.rank)
         shape = (*x.shape[:2], *self.output_size)
         if self.pooled((x,), np.broadcast_to(0, shape)) != tuple(x.shape):
             self.refuse((x,), f"an image of size {self.output_size} does not have {tuple(x.shape[2:])} windows")
         return shape
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         windows = self.windows(self.output_size)
         x = widened(x)
         share = x / self.divisor(windows, self.result_dtype(x))
@@ -181,17 +181,17 @@ class AvgUnpool(AveragePooling):
             padded[pixels] += share
         return windows.crop(padded)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x = inputs[0]
         windows = self.windows(y.shape)
         found, _ = of_pixel(windows, index[2:])
         weights = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count).reshape(-1)[found]
         return Explanation((Terms(((0, in_planes(found, [plane(x, index)], x)),), weights),))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return self.pool(dy, **self.shared())
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         pixel, window = element(self.rank)
         share = rf"\frac{{1}}{{{pixels_in(self.window, self.rank)}}}"
         if not self.is_partition(np.broadcast_to(0, (1, 1, *self.output_size))):

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Sample, Value
+from tinygraph.graph.op import Edge, Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import Axis
 from tinygraph.ops.elementwise.arithmetic import sign
@@ -24,7 +24,7 @@ from tinygraph.ops.sums import total
 class _Norm(Reduction):
     """What norms share: real results."""
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
 
@@ -46,10 +46,10 @@ class L1Norm(_Norm):
     tex: ClassVar[str] = r"\left\|{x}\right\|_{1}"
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([0.0, -2.0]), [0.0, -1.0]),)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return total(np.abs(wide(x)), self.axis, self.keepdims)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return self.spread(dy, x) * sign(x)
 
 
@@ -71,14 +71,14 @@ class L2Norm(_Norm):
     tex: ClassVar[str] = r"\left\|{x}\right\|_{2}"
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([[0.0, 0.0], [0.0, -4.0]], axis=1), [[0.0, 0.0], [0.0, -1.0]]),)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         x = wide(x)
         largest = np.abs(x).max(axis=self.axis, keepdims=True, initial=0)
         scale = np.where((largest > 0) & np.isfinite(largest), largest, 1)
         length = np.sqrt(total((x / scale) ** 2, self.axis, keepdims=True)) * scale
         return length.reshape(self.shape(x))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return along(dy, y, x, functools.partial(self.spread, x=x))
 
 
@@ -86,7 +86,7 @@ l1_norm = L1Norm.function
 l2_norm = L2Norm.function
 
 
-def _as_numpy(x: Value, ord: Any = None, axis: Axis = None, keepdims: bool = False) -> Value:
+def _as_numpy(x, ord: Any = None, axis: Axis = None, keepdims: bool = False):
     """The norm as NumPy's own function takes it: of vectors, and of matrices where it is the root of all squares."""
     vectors = isinstance(axis, int) or (axis is None and len(x.shape) == 1)
     if ord is None or (ord == 2 and vectors) or (ord == "fro" and not vectors):

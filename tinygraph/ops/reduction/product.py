@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms, members, one, position
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
+from tinygraph.graph.op import Edge, Op, Sample, Shape
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.floating import widened
@@ -55,17 +55,17 @@ class Prod(Reduction):
         Edge(Sample([[2.0, 0.0, 4.0], [0.0, 0.0, 3.0]], axis=1), [[0.0, 8.0, 0.0], [0.0, 0.0, 0.0]]),
     )
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return widened(x).prod(axis=self.axis, keepdims=self.keepdims)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return summed_dtype(x)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         cells = members(self, position(index, y.shape), inputs[0].shape)
         return Explanation((Terms(tuple(one(0, int(cell)) for cell in cells)),))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         axes = normalized_axes(self, x, self.axis)
         order = (*axes, *(axis for axis in range(len(x.shape)) if axis not in axes))
         moved = transpose(x, order)
@@ -74,7 +74,7 @@ class Prod(Reduction):
         gradient = reshape(self.times_others(rows, reshape(dy, (1, columns))), moved.shape)
         return transpose(gradient, tuple(order.index(axis) for axis in range(len(order))))
 
-    def times_others(self, factors: Value, dy: Value) -> Value:
+    def times_others(self, factors, dy):
         """Return for each row of factors the product of all other rows, times ``dy``: halves multiplied, and taken back."""
         count, columns = factors.shape
         ones = np.ones((2 ** max(count - 1, 0).bit_length() - count, columns), factors.dtype)
@@ -119,14 +119,14 @@ class Cumsum(Op):
         )
     )
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         normalized_axis(self, x, self.axis)
         return tuple(x.shape)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return summed_dtype(x)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         step = -1 if self.reverse else 1
         summands = np.moveaxis(x, self.axis, 0)[::step]
         # One after the other, float32 would stop counting at 2**24.
@@ -137,7 +137,7 @@ class Cumsum(Op):
             np.cumsum(summands, axis=0, out=sums)
         return np.moveaxis(sums[::step], 0, self.axis)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return cumsum(dy, self.axis, exclusive=self.exclusive, reverse=not self.reverse)
 
 
@@ -145,7 +145,7 @@ prod = Prod.function
 cumsum = Cumsum.function
 
 
-def _as_numpy(x: Value, axis: int | None = None) -> Value:
+def _as_numpy(x, axis: int | None = None):
     """Running sums as NumPy's own function takes them: over all elements where no axis is named."""
     return cumsum(reshape(x, -1), 0) if axis is None else cumsum(x, axis)
 

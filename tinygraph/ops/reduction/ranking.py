@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph.op import Op, Shape
 from tinygraph.ops.axes import normalized_axis, reduced_shape
 from tinygraph.ops.indexing.gather import scatter_add_elements
 from tinygraph.ops.samples import distinct, each
@@ -26,15 +26,15 @@ class _Place(Op):
     last: bool = False
     samples = staticmethod(_PLACES)
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         if not (math.prod(x.shape) if self.axis is None else x.shape[normalized_axis(self, x, self.axis)]):
             self.refuse([x], f"the {self.name} of no elements is not defined")
         return reduced_shape(self, x, self.axis, self.keepdims)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.dtype(np.int64)
 
-    def found(self, x: Value, find: Any) -> Value:
+    def found(self, x, find: Any):
         """Return what ``find`` does; of the elements in reverse order, counted back, where the last place is asked for."""
         if not self.last:
             return find(x, self.axis, keepdims=self.keepdims)
@@ -58,7 +58,7 @@ class Argmax(_Place):
     formula: ClassVar[str] = "argmax({x})"
     tex: ClassVar[str] = r"\operatorname{argmax}({x})"
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return self.found(x, np.argmax)
 
 
@@ -78,7 +78,7 @@ class Argmin(_Place):
     formula: ClassVar[str] = "argmin({x})"
     tex: ClassVar[str] = r"\operatorname{argmin}({x})"
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return self.found(x, np.argmin)
 
 
@@ -98,13 +98,13 @@ class _Ranked(Op):
         )
     )
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         axis = normalized_axis(self, x, self.axis)
         if not 0 <= self.k <= x.shape[axis]:
             self.refuse([x], f"k must lie in 0 to {x.shape[axis]}, the size of axis {axis}; found {self.k}")
         return (*x.shape[:axis], self.k, *x.shape[axis + 1 :])
 
-    def places(self, x: Value) -> Any:
+    def places(self, x) -> Any:
         """Return the places of the first ``k`` elements in their order; of equal ones the first comes first."""
         rows = np.moveaxis(x, self.axis, -1)
         if self.largest:
@@ -131,10 +131,10 @@ class TopK(_Ranked):
     formula: ClassVar[str] = "the first {k} of {x}"
     tex: ClassVar[str] = r"\operatorname{top}_{{k}}({x})"
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return np.take_along_axis(x, self.places(x), self.axis)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         places = top_k_indices(x, self.k, axis=self.axis, largest=self.largest)
         return scatter_add_elements(dy, places, x.shape, self.axis)
 
@@ -156,10 +156,10 @@ class TopKIndices(_Ranked):
     formula: ClassVar[str] = "places of the first {k} of {x}"
     tex: ClassVar[str] = r"\operatorname{argtop}_{{k}}({x})"
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.dtype(np.int64)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return self.places(x)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position, summed
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
+from tinygraph.graph.op import Edge, Op, Sample, Shape
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.comparison.comparison import gate
@@ -36,19 +36,19 @@ class Reduction(Op):
     keepdims: bool = False
     samples = staticmethod(_samples)
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         return reduced_shape(self, x, self.axis, self.keepdims)
 
-    def spread(self, reduced: Value, x: Value) -> Value:
+    def spread(self, reduced, x):
         """Return a reduced tensor repeated over the axes that ``x`` was reduced along."""
         return broadcast_to(reshape(reduced, reduced_shape(self, x, self.axis, True)), x.shape)
 
-    def owners(self, shape: Shape) -> Value:
+    def owners(self, shape: Shape):
         """Return, for each element of a tensor of ``shape``, the position in the result that it goes to."""
         kept = reduced_shape(self, np.broadcast_to(0, shape), self.axis, True)
         return np.broadcast_to(np.arange(math.prod(kept)).reshape(kept), shape)
 
-    def count(self, x: Value) -> int:
+    def count(self, x) -> int:
         """Return how many elements go into each result."""
         return math.prod(x.shape[axis] for axis in normalized_axes(self, x, self.axis))
 
@@ -69,16 +69,16 @@ class Sum(Reduction):
     tex: ClassVar[str] = r"\operatorname{sum}({x})"
     holomorphic: ClassVar[bool] = True
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return total(x, self.axis, self.keepdims)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return summed_dtype(x)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return summed(self, index, inputs[0].shape, y.shape)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return self.spread(dy, x)
 
 
@@ -98,18 +98,18 @@ class Mean(Reduction):
     tex: ClassVar[str] = r"\operatorname{mean}({x})"
     holomorphic: ClassVar[bool] = True
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         if not self.count(x):
             return np.full(self.shape(x), math.nan, self.result_dtype(x))
         return average(x, self.axis, self.keepdims)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return summed(self, index, inputs[0].shape, y.shape, 1 / (self.count(inputs[0]) or 1))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         # Of nothing there is no mean, and no gradient either: whatever it is divided by.
         return self.spread(dy / countable(self.count(x) or 1, x), x)
 
@@ -118,18 +118,18 @@ class Mean(Reduction):
 class _Extreme(Reduction):
     """Largest or smallest: the gradient goes to the first such element in row-major order."""
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         if self.count(x) == 0 and 0 not in reduced_shape(self, x, self.axis, False):
             self.refuse([x], f"the {self.name} of no elements is not defined")
         return super().shape(x)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         cells = members(self, position(index, y.shape), inputs[0].shape)
         taken, others = chosen(cells, inputs[0], self.name == "max")
         reason = f"the {'largest' if self.name == 'max' else 'smallest'} of {len(cells)}"
         return Explanation((Terms((one(0, taken),)),), ((0, others),) if len(others) else (), reason)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return gate(self.spread(dy, x), FirstExtreme(self.axis, largest=self.name == "max")(x))
 
 
@@ -148,7 +148,7 @@ class Max(_Extreme):
     formula: ClassVar[str] = "max({x})"
     tex: ClassVar[str] = r"\max({x})"
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return x.max(axis=self.axis, keepdims=self.keepdims)
 
 
@@ -167,7 +167,7 @@ class Min(_Extreme):
     formula: ClassVar[str] = "min({x})"
     tex: ClassVar[str] = r"\min({x})"
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return x.min(axis=self.axis, keepdims=self.keepdims)
 
 
@@ -189,21 +189,21 @@ class FirstExtreme(Op):
     formula: ClassVar[str] = "{x} is the first extreme"
     samples = staticmethod(lambda rng: [Sample(distinct(rng, (2, 3, 2)), axis=(0, 2)), Sample(distinct(rng, (3, 4)))])
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         normalized_axes(self, x, self.axis)
         return tuple(x.shape)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.dtype(bool)
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         return rf"\mathbf{{1}}[{{x}} \text{{ is the first {'maximum' if self.largest else 'minimum'}}}]"
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         which = "largest" if self.largest else "smallest"
         return Explanation(reads=(one(0, position(index, y.shape)),), formula=f"{{0}} is the first {which}")
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         axes = normalized_axes(self, x, self.axis)
         front = tuple(range(len(axes)))
         moved = np.moveaxis(x, axes, front)
@@ -233,10 +233,10 @@ class LogSumExp(Reduction):
     formula: ClassVar[str] = "log(sum(exp({x})))"
     tex: ClassVar[str] = r"\operatorname{logsumexp}({x})"
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         axes, x = normalized_axes(self, x, self.axis), wide(x)
         if not self.count(x):
             return np.full(self.shape(x), -np.inf, self.result_dtype(x))
@@ -246,14 +246,14 @@ class LogSumExp(Reduction):
             result = np.log(total(np.exp(x - largest), axes, keepdims=True)) + largest
         return result if self.keepdims else result.reshape(self.shape(x))
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         cells = members(self, position(index, y.shape), inputs[0].shape)
         return Explanation(reads=((0, cells),), formula=f"log of the sum of {len(cells)} exponentials")
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return self.spread(dy, x) * self.shares(x)
 
-    def shares(self, x: Value) -> Value:
+    def shares(self, x):
         """Return softmax over all axes of the sum. ``exp(x - y)`` is that too, until log 2 is rounded away beside 1e16."""
         axes = normalized_axes(self, x, self.axis)
         if len(axes) == 1:

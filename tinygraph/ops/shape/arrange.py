@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape, Value
+from tinygraph.graph.op import Shape
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import each, normal
@@ -53,19 +53,19 @@ class Tile(Moving):
         reps = (self.reps,) if isinstance(self.reps, int) else self.reps
         return (1,) * (ndim - len(reps)) + reps
 
-    def _sizes(self, x: Value) -> tuple[tuple[int, int], ...]:
+    def _sizes(self, x) -> tuple[tuple[int, int], ...]:
         """Return for each axis of the result how often it is repeated, and its size before."""
         times = self._times(len(x.shape))
         sizes = (1,) * (len(times) - len(x.shape)) + tuple(x.shape)
         return tuple(zip(times, sizes, strict=True))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         return tuple(times * size for times, size in self._sizes(x))
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return np.tile(x, self.reps)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         pairs = reshape(dy, tuple(number for pair in self._sizes(x) for number in pair))
         return reshape(sum(pairs, axis=tuple(range(0, len(pairs.shape), 2))), x.shape)
 
@@ -93,15 +93,15 @@ class Trilu(Moving):
         each(normal, ((3, 3), {}), ((2, 3, 4), {"k": 1}), ((4, 3), {"k": -1, "upper": False}), ((2, 2), {"k": 1}))
     )
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         if len(x.shape) < 2:
             self.refuse([x], "matrices are needed: at least two axes")
         return tuple(x.shape)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return np.triu(x, self.k) if self.upper else np.tril(x, self.k)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return trilu(dy, self.k, upper=self.upper)
 
 
@@ -121,7 +121,7 @@ class _Blocks(Moving):
         if self.blocksize < 1:
             raise AttributeValueError(f"{self.name}: blocksize must be at least 1; found {self.blocksize}")
 
-    def require_images(self, x: Value) -> tuple[int, int, int, int]:
+    def require_images(self, x) -> tuple[int, int, int, int]:
         """Return the sizes of images, or refuse what has not their four axes."""
         if len(x.shape) != 4:
             self.refuse([x], "images (N, C, H, W) are needed")
@@ -149,13 +149,13 @@ class DepthToSpace(_Blocks):
         each(normal, ((2, 8, 1, 2), {"blocksize": 2}), ((1, 8, 2, 1), {"blocksize": 2, "mode": "CRD"}))
     )
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         (n, c, h, w), b = self.require_images(x), self.blocksize
         if c % (b * b):
             self.refuse([x], f"{c} channels do not fill blocks of {b} by {b}")
         return n, c // (b * b), h * b, w * b
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         (n, c, h, w), b = x.shape, self.blocksize
         if self.mode == "DCR":
             apart = x.reshape(n, b, b, c // (b * b), h, w).transpose(0, 3, 4, 1, 5, 2)
@@ -163,7 +163,7 @@ class DepthToSpace(_Blocks):
             apart = x.reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
         return apart.reshape(self.shape(x))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return space_to_depth(dy, self.blocksize, mode=self.mode)
 
 
@@ -186,19 +186,19 @@ class SpaceToDepth(_Blocks):
         each(normal, ((2, 2, 2, 4), {"blocksize": 2}), ((1, 2, 4, 2), {"blocksize": 2, "mode": "CRD"}))
     )
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         (n, c, h, w), b = self.require_images(x), self.blocksize
         if h % b or w % b:
             self.refuse([x], f"blocks of {b} by {b} do not fill images of {h} by {w}")
         return n, c * b * b, h // b, w // b
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         (n, c, h, w), b = x.shape, self.blocksize
         apart = x.reshape(n, c, h // b, b, w // b, b)
         order = (0, 3, 5, 1, 2, 4) if self.mode == "DCR" else (0, 1, 3, 5, 2, 4)
         return apart.transpose(order).reshape(self.shape(x))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return depth_to_space(dy, self.blocksize, mode=self.mode)
 
 
@@ -208,11 +208,11 @@ depth_to_space = DepthToSpace.function
 space_to_depth = SpaceToDepth.function
 
 
-def _triu(m: Value, k: int = 0) -> Any:
+def _triu(m, k: int = 0) -> Any:
     return trilu(m, k)
 
 
-def _tril(m: Value, k: int = 0) -> Any:
+def _tril(m, k: int = 0) -> Any:
     return trilu(m, k, upper=False)
 
 

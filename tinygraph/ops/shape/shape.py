@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, moved, summed
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.samples import each, normal
@@ -22,7 +22,7 @@ from tinygraph.ops.sums import total
 class Moving(Op):
     """What operations share that put elements elsewhere and compute nothing: every result is one element of an input."""
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return moved(self, index, [x.shape for x in inputs])
 
 
@@ -32,10 +32,10 @@ class SameElements(Moving):
 
     holomorphic: ClassVar[bool] = True
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return x.reshape(self.shape(x))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return reshape(dy, x.shape)
 
 
@@ -57,7 +57,7 @@ class Reshape(SameElements):
     tex: ClassVar[str] = r"\operatorname{reshape}({x}, {shape})"
     samples = staticmethod(each(normal, ((2, 6), {"to": (3, 4)}), ((2, 3, 2), {"to": (2, -1)}), ((4,), {"to": (2, 2)})))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         to = (self.to,) if isinstance(self.to, int) else self.to
         known = math.prod(size for size in to if size != -1)
         size = math.prod(x.shape)
@@ -87,7 +87,7 @@ class Flatten(SameElements):
     tex: ClassVar[str] = r"\operatorname{flatten}({x})"
     samples = staticmethod(each(normal, ((2, 3, 2), {}), ((2, 3, 2), {"start_axis": 0}), ((3,), {})))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         ndim = len(x.shape)
         if not -ndim <= self.start_axis <= ndim:
             self.refuse([x], f"start_axis {self.start_axis} is out of range for {ndim} axes")
@@ -113,10 +113,10 @@ class Transpose(Moving):
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(each(normal, ((2, 3), {}), ((2, 3, 4), {"axes": (1, -1, 0)}), ((3,), {})))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         return tuple(x.shape[axis] for axis in self._order(x))
 
-    def _order(self, x: Value) -> tuple[int, ...]:
+    def _order(self, x) -> tuple[int, ...]:
         if self.axes is None:
             return tuple(range(len(x.shape)))[::-1]
         axes = tuple(normalized_axis(self, x, axis) for axis in self.axes)
@@ -124,10 +124,10 @@ class Transpose(Moving):
             self.refuse([x], f"axes must name each axis once; found {self.axes}")
         return axes
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return x.transpose(self._order(x))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         if self.axes is None:
             return transpose(dy)
         order = self._order(x)
@@ -138,7 +138,7 @@ class Transpose(Moving):
             return f"{arguments[0]}.T"
         return super().expression(*arguments)
 
-    def written_tex(self, *inputs: Value) -> str:
+    def written_tex(self, *inputs) -> str:
         swapped = (*range(len(inputs[0].shape) - 2), -1, -2)
         if self.axes is None or tuple(normalized_axis(self, inputs[0], axis) for axis in swapped) == self.axes:
             return "{(x)}^{T}"
@@ -167,15 +167,15 @@ class BroadcastTo(Moving):
         each(normal, ((3,), {"to": (2, 3)}), ((2, 1, 2), {"to": (4, 2, 3, 2)}), ((), {"to": (2, 2)}))
     )
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         if not broadcasts_to(tuple(x.shape), self.to):
             self.refuse([x], f"does not broadcast to {self.to}")
         return self.to
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         return np.broadcast_to(x, self.to)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return sum_to(dy, x.shape)
 
 
@@ -209,27 +209,27 @@ class SumTo(Op):
         each(normal, ((2, 3), {"to": (3,)}), ((4, 2, 3, 2), {"to": (2, 1, 2)}), ((2, 2), {"to": ()}))
     )
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         if not broadcasts_to(self.to, tuple(x.shape)):
             self.refuse([x], f"is not what {self.to} broadcasts to")
         return self.to
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         extra = x.ndim - len(self.to)
         axes = [*range(extra), *(extra + i for i, size in enumerate(self.to) if size == 1 and x.shape[extra + i] != 1)]
         return total(x, tuple(axes), keepdims=True).reshape(self.to)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return summed_dtype(x)
 
-    def owners(self, shape: Shape) -> Value:
+    def owners(self, shape: Shape):
         """Return, for each element of a tensor of ``shape``, the position in the result that it is added to."""
         return np.broadcast_to(np.arange(math.prod(self.to)).reshape(self.to), shape)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return summed(self, index, inputs[0].shape, y.shape)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return broadcast_to(dy, x.shape)
 
 
@@ -250,7 +250,7 @@ class Squeeze(SameElements):
     tex: ClassVar[str] = r"\operatorname{squeeze}({x})"
     samples = staticmethod(each(normal, ((2, 1, 3), {}), ((1, 2, 1), {"axis": -1}), ((1, 2, 1), {"axis": (0, 2)})))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         if self.axis is None:
             return tuple(size for size in x.shape if size != 1)
         axes = normalized_axes(self, x, self.axis)
@@ -277,7 +277,7 @@ class ExpandDims(SameElements):
     tex: ClassVar[str] = r"{x}"
     samples = staticmethod(each(normal, ((2, 3), {"axis": 0}), ((2, 3), {"axis": (1, -1)}), ((), {"axis": 0})))
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         axes = (self.axis,) if isinstance(self.axis, int) else self.axis
         places = {normalized_axis(self, x, axis, extra=len(axes)) for axis in axes}
         if len(places) != len(axes):

@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation, Terms, members, one, position
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph.op import Op, Shape
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.floating import wide, widened
@@ -52,23 +52,23 @@ class Variance(Reduction):
         )
     )
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         shape = super().shape(x)
         if self.correction and self.count(x) <= self.correction and 0 not in shape:
             self.refuse([x], f"there is no variance of {self.count(x)} numbers with correction {self.correction}")
         return shape
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         x = wide(x)
         if not x.size:
             return np.full(self.shape(x), math.nan, x.dtype)
         apart = x - average(x, self.axis, keepdims=True)
         return total(apart * apart, self.axis, self.keepdims) / (self.count(x) - self.correction)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         (x,), divisor = inputs, self.count(inputs[0]) - self.correction
         cells = members(self, position(index, y.shape), x.shape)
         numbers = np.asarray(x, np.float64).reshape(-1)[cells]
@@ -76,7 +76,7 @@ class Variance(Reduction):
         terms = (numbers - center) ** 2 / divisor
         return Explanation((Terms(((0, cells),), values=terms, text=f"({{0}} − {center:.4g})² / {divisor}"),))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         x = widened(x)
         apart = x - mean(x, axis=self.axis, keepdims=True)
         return self.spread(dy, x) * apart * 2 / (self.count(x) - self.correction)
@@ -117,21 +117,21 @@ class Standardize(Op):
         super().__post_init__()
         check_epsilon(self)
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         normalized_axes(self, x, self.axis)
         return tuple(x.shape)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         x = wide(x)
         if not x.size:
             return x
         apart = x - average(x, self.axis, keepdims=True)
         return apart / np.sqrt(average(apart * apart, self.axis, keepdims=True) + self.epsilon)
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         (x,) = inputs
         axes = normalized_axes(self, x, self.axis)
         along = tuple(slice(None) if axis in axes else i for axis, i in enumerate(index))
@@ -141,7 +141,7 @@ class Standardize(Op):
         formula = f"({{0}} − mean {numbers.mean():.4g}) / deviation {deviation:.4g}, both of {len(cells)} elements"
         return Explanation(reads=(one(0, position(index, x.shape)), (0, cells)), formula=formula)
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         dy, y, x = map(widened, (dy, y, x))
         deviation = sqrt(variance(x, axis=self.axis, keepdims=True) + self.epsilon)
         along = y * mean(dy * y, axis=self.axis, keepdims=True)
@@ -181,14 +181,14 @@ class MovingSum(Op):
         if self.before < 0 or self.after < 0:
             raise AttributeValueError(f"moving_sum: before and after must not be negative; found {self}")
 
-    def shape(self, x: Value) -> Shape:
+    def shape(self, x) -> Shape:
         normalized_axis(self, x, self.axis)
         return tuple(x.shape)
 
-    def result_dtype(self, x: Value) -> np.dtype[Any]:
+    def result_dtype(self, x) -> np.dtype[Any]:
         return summed_dtype(x)
 
-    def forward(self, x: Value) -> Value:
+    def forward(self, x):
         x = widened(x)
         y = np.zeros(x.shape, self.result_dtype(x))
         source, target = np.moveaxis(x, self.axis, 0), np.moveaxis(y, self.axis, 0)
@@ -197,14 +197,14 @@ class MovingSum(Op):
             target[max(0, -shift) : size - max(0, shift)] += source[max(0, shift) : size - max(0, -shift)]
         return y
 
-    def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation:
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         shape = inputs[0].shape
         axis = self.axis % len(shape)
         near = range(max(0, index[axis] - self.before), min(shape[axis], index[axis] + self.after + 1))
         cells = [position((*index[:axis], i, *index[axis + 1 :]), shape) for i in near]
         return Explanation((Terms(((0, np.array(cells, np.intp)),)),))
 
-    def vjp(self, dy: Value, y: Value, x: Value) -> Value:
+    def vjp(self, dy, y, x):
         return moving_sum(dy, self.after, self.before, self.axis)
 
 
