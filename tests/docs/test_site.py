@@ -21,7 +21,9 @@ FETCHED = re.compile(
 
 def built(folder):
     """Build the pages from a copy, since the page of operations is written beside its sources, and return their folder."""
-    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("_build", "operations", "operations.md"))
+    shutil.copytree(
+        ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("_build", "operations", "operations.md")
+    )
     for name in ("models", "tests", "CHANGELOG.md"):
         (folder / name).symlink_to(ROOT / name)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", folder / "docs", folder / "html"]

@@ -133,7 +133,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
     try:
         with open_plain(as_path(path)) as file:
             data = file.read()
-        arrays = {name: _array(path, name, entry) for name, entry in deserialize(data)}  # type: ignore[no-untyped-call]
+        arrays = {name: _array(path, name, entry) for name, entry in deserialize(data)}
         header, payload = _divided(data)
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
