@@ -8,17 +8,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 from tinygraph.files import write_whole
+from tinygraph.graph.arrays import Array
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from tinygraph.train.labels import DecisionRule
 
-Array: TypeAlias = "npt.NDArray[np.generic]"
 SHOWN_ROWS, SHOWN_NUMBERS = 10, 10
 
 

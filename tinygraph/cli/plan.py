@@ -9,11 +9,9 @@ import click
 from tinygraph.cli.options import batch_option, model_argument, opened, ops_option
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
+from tinygraph.graph.arrays import Array
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from tinygraph.model import Model
 
 
@@ -52,7 +50,7 @@ def plan(
     say(step.describe())
 
 
-def random_samples(model: Model, name: str, count: int) -> npt.NDArray[np.generic]:
+def random_samples(model: Model, name: str, count: int) -> Array:
     """Return samples for an input: numbers between 0 and 1, or zeros where it takes whole numbers."""
     import numpy as np
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,15 +15,11 @@ from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError
 from tinygraph.files import write_whole
+from tinygraph.graph.arrays import Array
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
     from tinygraph.model import Model
     from tinygraph.train.data import PartName
-
-    Array: TypeAlias = npt.NDArray[np.generic]
 
 
 @click.command(short_help="Compute outputs with trained weights.")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.explanation import Array, Cells, Explanation, Terms
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.explanation import Cells, Explanation, Terms
 from tinygraph.graph.op import Op
 from tinygraph.graph.rules import OpaqueGradient, call_rule
 

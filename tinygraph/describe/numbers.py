@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.describe.symbols import Formula
+from tinygraph.graph.arrays import Array
 from tinygraph.notes.document import Number
 
-Array: TypeAlias = npt.NDArray[Any]
 MOST_ROWS, MOST_COLUMNS, LONGEST_ROW, FIRST_ENTRIES = 12, 10, 16, 6
 # A row of more than MOST_COLUMNS is written in several lines, for a page and a phone are not that wide.
 IN_A_LINE = 8

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tinygraph.graph.explanation import Array, Terms
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.explanation import Terms
 from tinygraph.graph.tensor import Tensor
 
 # Elements of one array, by their positions in it.

@@ -19,7 +19,8 @@ from tinygraph.describe.origin import Origin, Part, Read, merged, product_of
 from tinygraph.describe.subject import Subject, written_inputs
 from tinygraph.describe.ways import ways_of
 from tinygraph.errors import TinygraphError, listing, nearest
-from tinygraph.graph.explanation import Array, Explanation, Terms, position, sources
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.explanation import Explanation, Terms, position, sources
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.shape.shape import Moving
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from operator import attrgetter
 from types import NoneType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.describe.text import Layout, lay_out, leaf_note
 from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import shown
 from tinygraph.graph.backprop import Backward, backward_of
 from tinygraph.graph.graph import Graph, topological
@@ -24,8 +24,6 @@ from tinygraph.model.predict import samples_in
 
 if TYPE_CHECKING:
     from tinygraph.model import Equation, Unfinished
-
-Array: TypeAlias = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.draw.heat import Heat, heat_of
+from tinygraph.graph.arrays import Array
 
-Array: TypeAlias = npt.NDArray[Any]
 MOST_ROWS = 3
 DIGITS = 4
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Array: TypeAlias = npt.NDArray[Any]
+from tinygraph.graph.arrays import Array
+
 # A level of colour, or what is no finite number: "nan", "inf" and "-inf".
 Cell: TypeAlias = int | str
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
+
+from tinygraph.graph.arrays import Array
 
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op, Shape
 
-Array: TypeAlias = npt.NDArray[Any]
 # Elements of one input: its place among the inputs, from 0, and their positions in it, counted row by row from 0.
 Cells: TypeAlias = tuple[int, Array]
 

@@ -7,21 +7,20 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import DTypeError, FeedError, ShapeError, listing, nearest
-from tinygraph.graph.arrays import cast_array, numeric_array
+from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import evaluate
 from tinygraph.graph.tensor import Tensor
 
 Feeds = Mapping[Any, Any]
-Watcher = Callable[[Tensor, npt.NDArray[Any]], None]
+Watcher = Callable[[Tensor, Array], None]
 
 
 def run(
     graph: Graph | Tensor | Iterable[Tensor], feeds: Feeds | None = None, watch: Watcher | None = None
-) -> tuple[npt.NDArray[Any], ...]:
+) -> tuple[Array, ...]:
     """Return the values of a graph's outputs, as arrays of the caller's own, in their order.
 
     ``feeds`` gives values to leaves by name (or by tensor). Inputs must be fed; parameters and other leaves with a value
@@ -60,7 +59,7 @@ def _drop_spent(node: Tensor, values: dict[Tensor, Any], uses: Counter[Tensor]) 
             del values[x]
 
 
-def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
+def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, Array]:
     """Return the values that ``feeds`` gives to leaves, checked; every input has one."""
     require_feeds(feeds)
     if not feeds and all(node.op is not None or node.has_value for node in graph.nodes):
@@ -68,7 +67,7 @@ def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, npt.NDArray[Any]]:
         return {}
     leaves = graph.leaves
     known = set(leaves.values())
-    bound: dict[Tensor, npt.NDArray[Any]] = {}
+    bound: dict[Tensor, Array] = {}
     for key, value in feeds.items():
         leaf = _leaf_called(key, leaves)
         if leaf not in known:
@@ -125,7 +124,7 @@ def _leaf_called(key: Any, leaves: Mapping[str, Tensor]) -> Tensor:
     raise FeedError(f"the graph has no leaf called {key!r}{nearest(key, names)} (it has {listing(names)})")
 
 
-def _fitted(leaf: Tensor, value: Any) -> npt.NDArray[Any]:
+def _fitted(leaf: Tensor, value: Any) -> Array:
     ready = value.__class__ is np.ndarray and value.dtype == leaf.dtype
     array = value if ready else _cast(leaf, value)
     if array.shape != leaf.shape:
@@ -135,7 +134,7 @@ def _fitted(leaf: Tensor, value: Any) -> npt.NDArray[Any]:
     return array
 
 
-def _cast(leaf: Tensor, value: Any) -> npt.NDArray[Any]:
+def _cast(leaf: Tensor, value: Any) -> Array:
     try:
         return cast_array(numeric_array(value, f"feed for {leaf.describe()}"), leaf.dtype, leaf.describe())
     except (DTypeError, ShapeError) as error:

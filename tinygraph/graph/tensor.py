@@ -7,10 +7,9 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import ShapeError, TinygraphError, ValueUnavailable
-from tinygraph.graph.arrays import cast_array, numeric_array
+from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.protocols import Protocols
 
 if TYPE_CHECKING:
@@ -104,7 +103,7 @@ class Tensor(Protocols):
                 f"{self.describe()} has a shape and no value, because an input of it was declared without one; "
                 "evaluate it with tg.run(tg.Graph(output), feeds)"
             )
-        array: npt.NDArray[Any] = np.asarray(value)
+        array: Array = np.asarray(value)
         array.flags.writeable = False
         self._value = array
         return array

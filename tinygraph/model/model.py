@@ -9,11 +9,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy.typing as npt
-
 from tinygraph.describe.text import aligned
 from tinygraph.errors import DataError, WeightsError, listing
 from tinygraph.files import as_path
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.budget import current, opening
 from tinygraph.graph.graph import Graph
@@ -258,7 +257,7 @@ class Model:
         only = None if whole else self._program.needed_for(self.output)
         return record(self._program, self._parameters, leaves, only, training)
 
-    def fitted(self, name: str, value: Any) -> npt.NDArray[Any]:
+    def fitted(self, name: str, value: Any) -> Array:
         """Return ``value`` as a batch of the input called ``name``, or raise ``DataError`` or ``DTypeError``."""
         return fitted(self.declaration, name, value)
 
@@ -271,7 +270,7 @@ class Model:
         """
         return self.trace(self._by_name(features)).output
 
-    def predict(self, *features: Any, batch_size: int = 256, compiled: bool = True) -> npt.NDArray[Any]:
+    def predict(self, *features: Any, batch_size: int = 256, compiled: bool = True) -> Array:
         """Return the outputs for arrays of samples, evaluated ``batch_size`` at a time. Raises ``DataError``.
 
         The arrays stand in the order of the inputs that the output depends on, or in one mapping by their names. Samples are

@@ -10,11 +10,10 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import DTypeError, WeightsError, listing
 from tinygraph.files import as_path, open_plain, write_whole
-from tinygraph.graph.arrays import cast_array
+from tinygraph.graph.arrays import Array, cast_array
 from tinygraph.graph.tensor import Tensor
 
 CHECKSUM = "crc32"
@@ -99,11 +98,11 @@ def load_weights(
         parameter.value = arrays[name]
 
 
-def _usable(array: npt.NDArray[Any], fixed: bool) -> bool:
+def _usable(array: Array, fixed: bool) -> bool:
     return not (np.isnan(array) if fixed else ~np.isfinite(array)).any()
 
 
-def _cast(array: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> npt.NDArray[Any]:
+def _cast(array: Array, dtype: np.dtype[Any], what: str) -> Array:
     """Return ``array`` in ``dtype``; real numbers are rounded, whole numbers never."""
     try:
         cast = cast_array(array, dtype, what)
@@ -117,7 +116,7 @@ def _cast(array: npt.NDArray[Any], dtype: np.dtype[Any], what: str) -> npt.NDArr
     return cast
 
 
-def _array(path: str | os.PathLike[str], name: str, entry: Mapping[str, Any]) -> npt.NDArray[Any]:
+def _array(path: str | os.PathLike[str], name: str, entry: Mapping[str, Any]) -> Array:
     """Return an array of a safetensors file; bfloat16, which is the upper half of float32, is widened to it."""
     if entry["dtype"] not in _DTYPES:
         raise WeightsError(
@@ -127,7 +126,7 @@ def _array(path: str | os.PathLike[str], name: str, entry: Mapping[str, Any]) ->
     return (array.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else array
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, npt.NDArray[Any]]:
+def _read(path: str | os.PathLike[str]) -> dict[str, Array]:
     from safetensors import SafetensorError, deserialize
 
     try:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tinygraph.describe.lines import in_order, line_of, samples_of
-from tinygraph.describe.numbers import Array, first_entries, written
+from tinygraph.describe.numbers import first_entries, written
 from tinygraph.describe.subject import Subject
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol
 from tinygraph.describe.tex import Written, write
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.document import Block, Equations, Line, Paragraph, Table

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.explanation import Array
+from tinygraph.graph.arrays import Array
 from tinygraph.ops.windows import Windows
 
 # Of one axis: pairs of what stands in the first array with what stands in the second.

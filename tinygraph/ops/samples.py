@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Sample, Samples, Shape
 
-Array = npt.NDArray[np.float64]
 Draw = Callable[[np.random.Generator, Shape], Array]
 
 

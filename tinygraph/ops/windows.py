@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import charge
 from tinygraph.graph.op import Op
 
-Array = npt.NDArray[Any]
 Sizes: TypeAlias = tuple[int, ...]
 # Pixels before an axis of an image and after it.
 Sides: TypeAlias = tuple[int, int]

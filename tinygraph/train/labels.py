@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError
-from tinygraph.graph.arrays import extent
+from tinygraph.graph.arrays import Array, extent
 from tinygraph.graph.graph import topological
 from tinygraph.graph.tensor import Tensor
 
@@ -36,7 +36,7 @@ class DecisionRule:
     threshold: float | None = None
     labels: str | None = None
 
-    def right(self, output: npt.NDArray[Any], labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+    def right(self, output: Array, labels: Array) -> npt.NDArray[np.bool_]:
         """Return which decisions are right: one for each element, or for each row of classes."""
         if self.threshold is not None:
             return np.asarray((output > self.threshold) == (labels > 0.5))
@@ -91,7 +91,7 @@ def _labels_of(loss: Tensor) -> str | None:
     return inputs[0] if len(inputs) == 1 else None
 
 
-def check_labels(recording: Recording, arrays: Mapping[str, npt.NDArray[Any]], called: Mapping[str, str]) -> None:
+def check_labels(recording: Recording, arrays: Mapping[str, Array], called: Mapping[str, str]) -> None:
     """Raise ``DataError`` for labels that the model's losses would refuse.
 
     ``arrays`` are the inputs by name, ``called`` what messages call them.

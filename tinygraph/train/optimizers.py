@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.describe.text import aligned
 from tinygraph.errors import AttributeValueError, TinygraphError, UnknownNameError, listing, nearest
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
@@ -46,7 +46,7 @@ class Optimizer(ABC):
         """The symbols of the state in equations: with ``("v",)``, parameter ``K1`` has the state ``v_K1``."""
         return ()
 
-    def initial_state(self, parameter: Value) -> tuple[npt.NDArray[Any], ...]:
+    def initial_state(self, parameter: Value) -> tuple[Array, ...]:
         """Return the state of a parameter (a tensor or an array) before the first step."""
         return ()
 
@@ -84,7 +84,7 @@ class SGD(Optimizer):
         """``v`` with momentum, none without."""
         return ("v",) if self.momentum else ()
 
-    def initial_state(self, parameter: Value) -> tuple[npt.NDArray[Any], ...]:
+    def initial_state(self, parameter: Value) -> tuple[Array, ...]:
         """Return ``(v,)``, zeros in the parameter's shape and dtype; ``()`` without momentum."""
         return (np.zeros(parameter.shape, parameter.dtype),) if self.momentum else ()
 
@@ -132,7 +132,7 @@ class Adam(Optimizer):
         """The running means ``m`` and ``v``, and the step count ``t``."""
         return ("m", "v", "t")
 
-    def initial_state(self, parameter: Value) -> tuple[npt.NDArray[Any], ...]:
+    def initial_state(self, parameter: Value) -> tuple[Array, ...]:
         """Return ``(m, v, t)``: zeros in the parameter's shape and dtype, twice, and the integer 0."""
         zeros = np.zeros(parameter.shape, parameter.dtype)
         return zeros, zeros.copy(), np.array(0, dtype=np.int64)

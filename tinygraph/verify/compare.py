@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tinygraph.graph.arrays import Array
 from tinygraph.verify.numeric import Derivative
 
-Array = npt.NDArray[Any]
 Index = tuple[int, ...]
 Slope = Callable[[Array], Derivative]
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 
-Array = npt.NDArray[Any]
 Use = tuple[Tensor, int]
 
 

@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.verify.compare import Point
 from tinygraph.verify.names import input_name
 
 if TYPE_CHECKING:
     from tinygraph.verify.local import Finding, LocalRule
-
-Array = npt.NDArray[Any]
 
 
 def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:

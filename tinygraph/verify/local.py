@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.graph.apply import apply
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.tensor import Tensor
 from tinygraph.verify.compare import Point, Slope, compare
@@ -18,8 +18,6 @@ from tinygraph.verify.hints import hint
 from tinygraph.verify.names import input_name
 from tinygraph.verify.numeric import contributions, derivative
 from tinygraph.verify.report import Record
-
-Array = npt.NDArray[Any]
 
 # Inputs up to this size are compared in full; of larger ones a sample this large, and the whole along random directions.
 ELEMENTS = 100

@@ -10,12 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[Any]
+from tinygraph.graph.arrays import Array
+
 Function = Callable[[Array], Array]
 
 EPSILON = float(np.finfo(np.float64).eps)

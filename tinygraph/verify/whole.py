@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.run import run
@@ -17,8 +16,6 @@ from tinygraph.verify.compare import Slope, compare
 from tinygraph.verify.finite import is_given
 from tinygraph.verify.numeric import derivative
 from tinygraph.verify.report import WHOLE, Record
-
-Array = npt.NDArray[Any]
 
 DIRECTIONS = 3
 ELEMENTS = 5

@@ -9,13 +9,13 @@ from onnx.backend.base import Backend as OnnxBackend
 from onnx.backend.base import BackendRep
 
 from tinygraph.errors import OnnxError, listing
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.importer import Imported, Importer, each_of, inputs_of, known_early, nodes_of
 from tinygraph.interop.onnx.node import Parts, Value
 from tinygraph.interop.onnx.read import File, checked
-from tinygraph.interop.onnx.tensors import Array
 
 
 class Prepared(BackendRep):

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from tinygraph.describe.text import lay_out
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.batch import FIXING, Fail, Rule, Size, common, followed, side_by_side
 from tinygraph.interop.onnx.importer import Imported
 from tinygraph.interop.onnx.names import Labels, Names
-from tinygraph.interop.onnx.tensors import Array
 from tinygraph.ops.activation.activation import Softmax
 from tinygraph.ops.elementwise.arithmetic import identity
 from tinygraph.ops.indexing.index import Index, Slice

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import BudgetError, OnnxError, TinygraphError, listing, nearest
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import charge
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.branches import branches, chosen, names_read, nodes_in
@@ -21,7 +22,7 @@ from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.read import File
 from tinygraph.interop.onnx.roles import TRUTHS
 from tinygraph.interop.onnx.table import OPERATORS
-from tinygraph.interop.onnx.tensors import REAL, Array, array_of
+from tinygraph.interop.onnx.tensors import REAL, array_of
 from tinygraph.interop.onnx.weight import Weight
 from tinygraph.interop.onnx.writer import PRODUCER, UNNAMED
 

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import TinygraphError, listing, nearest
-from tinygraph.graph.arrays import cast_array, numeric_array
+from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.branches import names_read
 from tinygraph.interop.onnx.importer import inputs_of
 from tinygraph.interop.onnx.node import Node
 from tinygraph.interop.onnx.read import File
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL, Array
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL
 
 
 @dataclass(frozen=True)

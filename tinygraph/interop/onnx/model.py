@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import BudgetError, ModelError, OnnxError, listing, nearest
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import opening
 from tinygraph.graph.registry import OPERATIONS, is_operation
 from tinygraph.graph.tensor import Tensor
@@ -24,7 +25,6 @@ from tinygraph.interop.onnx.inputs import InputShape, fixed_values, input_shapes
 from tinygraph.interop.onnx.node import Node, Parts
 from tinygraph.interop.onnx.read import File, read
 from tinygraph.interop.onnx.roles import is_uniform
-from tinygraph.interop.onnx.tensors import Array
 from tinygraph.model.model import Model
 
 # What a file that tinygraph wrote says of itself.

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import OnnxError
 from tinygraph.graph.arrays import MOST_AXES
@@ -20,7 +19,6 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of
 
-Array = npt.NDArray[Any]
 # A constant, an array, or a tensor that is recorded; ``None`` for an input that is left out.
 Value: TypeAlias = Any
 Rule: TypeAlias = Callable[..., Any]

@@ -13,10 +13,11 @@ import numpy as np
 
 from tinygraph.errors import OnnxError, listing
 from tinygraph.files import as_path, open_plain
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import charge
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.roles import Roles
-from tinygraph.interop.onnx.tensors import Array, array_of, dtype_of
+from tinygraph.interop.onnx.tensors import array_of, dtype_of
 
 # The newest operator set that the table of operators was written against.
 NEWEST_OPSET = 28

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.errors import listing
+from tinygraph.graph.arrays import Array
 from tinygraph.interop.onnx.names import is_invented, is_scoped, module_of
-from tinygraph.interop.onnx.tensors import Array
 from tinygraph.interop.onnx.writer import PRODUCER
 
 # Operators whose results are true or false, or only sizes: what reads an array so learns nothing from data.

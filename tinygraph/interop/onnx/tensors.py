@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import OnnxError
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import current
 from tinygraph.interop.onnx.package import package
-
-Array = npt.NDArray[Any]
 
 # ONNX's numbers for its element types, for those that NumPy has too.
 DTYPES: dict[int, np.dtype[Any]] = {

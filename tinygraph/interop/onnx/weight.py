@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.names import Reader
-from tinygraph.interop.onnx.tensors import Array
 from tinygraph.ops.shape.shape import reshape, transpose
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tinygraph.describe.origin import Origin, Part, Read
 from tinygraph.describe.origins import Origins
-from tinygraph.graph.explanation import Array
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.tensor import Tensor
 
 

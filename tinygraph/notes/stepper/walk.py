@@ -13,7 +13,7 @@ from tinygraph.describe.origins import Origins
 from tinygraph.describe.subject import Item
 from tinygraph.describe.symbols import Formula
 from tinygraph.draw.cards import Edge
-from tinygraph.graph.explanation import Array
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.document import Line
 from tinygraph.notes.stepper.tables import Numbering, Table, table_of

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Edge, Op, Sample, Shape
 from tinygraph.ops.comparison.comparison import Clip, gate, minimum, where
 from tinygraph.ops.elementwise.exponential import exp
 from tinygraph.ops.floating import floating, narrowed, wide
-from tinygraph.ops.samples import Array, each, off_zero, unary
+from tinygraph.ops.samples import each, off_zero, unary
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.function import op
 from tinygraph.graph.op import Sample, Shape
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.comparison.comparison import gate
-from tinygraph.ops.samples import Array, unary
+from tinygraph.ops.samples import unary
 
 
 def _off_halves(rng: np.random.Generator, shape: Shape) -> Array:

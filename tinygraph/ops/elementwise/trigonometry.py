@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.function import OpFunction, op
 from tinygraph.graph.op import Edge, Sample, Shape
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.floating import floating
 from tinygraph.ops.length import along
-from tinygraph.ops.samples import Array, Draw, binary, normal, off_zero, unary
+from tinygraph.ops.samples import Draw, binary, normal, off_zero, unary
 
 
 def smooth(

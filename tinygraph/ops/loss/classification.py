@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, DataError, ShapeError
-from tinygraph.graph.arrays import extent
+from tinygraph.graph.arrays import Array, extent
 from tinygraph.graph.explanation import Explanation, Terms, one, position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
@@ -22,7 +22,7 @@ from tinygraph.ops.elementwise.exponential import log
 from tinygraph.ops.floating import wide
 from tinygraph.ops.loss.binary import Loss, check_labels, mean_count, mean_tex, of_elements, share
 from tinygraph.ops.reduction.reduction import sum
-from tinygraph.ops.samples import Array, distinct, normal, unit
+from tinygraph.ops.samples import distinct, normal, unit
 from tinygraph.ops.sums import average, total
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare
@@ -15,7 +16,7 @@ from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.expression import evaluate_expression
 from tinygraph.model.parse import Statement, parse_size
-from tinygraph.verify.certificate.case import Array, Case
+from tinygraph.verify.certificate.case import Case
 from tinygraph.verify.certificate.line import Line, agreed, failed, not_asked
 from tinygraph.verify.certificate.subject import Subject
 from tinygraph.verify.names import input_name

@@ -8,10 +8,10 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.apply import apply, compute
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.op import Op, Sample
 from tinygraph.graph.tensor import Tensor
@@ -20,8 +20,6 @@ from tinygraph.verify.double import doubled, widened
 from tinygraph.verify.local import LocalRule, differentiable_places
 from tinygraph.verify.names import input_name
 from tinygraph.verify.numeric import Derivative
-
-Array = npt.NDArray[Any]
 
 
 class Case:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygraph.verify.certificate.case import Array, Case
+from tinygraph.graph.arrays import Array
+from tinygraph.verify.certificate.case import Case
 from tinygraph.verify.certificate.line import Line, agreed, failed, not_asked
 from tinygraph.verify.certificate.subject import Subject
 from tinygraph.verify.names import input_name

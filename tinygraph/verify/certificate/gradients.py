@@ -9,10 +9,11 @@ from typing import TypeAlias
 import numpy as np
 
 from tinygraph.errors import TinygraphError
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.op import Shape
 from tinygraph.graph.tensor import Tensor
-from tinygraph.verify.certificate.case import Array, Case, short
+from tinygraph.verify.certificate.case import Case, short
 from tinygraph.verify.certificate.faults import cause_of
 from tinygraph.verify.certificate.line import Line, agreed, failed, not_asked
 from tinygraph.verify.certificate.subject import Subject

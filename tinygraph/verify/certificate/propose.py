@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Op, Sample, Shape, evaluate
 from tinygraph.graph.rules import call_rule
-from tinygraph.verify.certificate.case import Array
 
 # Matrices and vectors first; then stacks, and images with kernels.
 _SHAPES: tuple[Shape, ...] = ((3, 4), (4,), (4, 2), (2,), (2, 3, 4), (1, 2, 5, 6), (3, 2, 2, 2), ())

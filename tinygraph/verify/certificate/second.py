@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.tensor import Tensor
-from tinygraph.verify.certificate.case import Array, Case
+from tinygraph.verify.certificate.case import Case
 from tinygraph.verify.certificate.line import Line, agreed, failed, not_asked
 from tinygraph.verify.certificate.subject import Subject
 from tinygraph.verify.compare import compare

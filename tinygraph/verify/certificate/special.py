@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.verify.certificate.case import Array, Case, short
+from tinygraph.graph.arrays import Array
+from tinygraph.verify.certificate.case import Case, short
 from tinygraph.verify.certificate.gradients import find
 from tinygraph.verify.certificate.line import Line, agreed, failed, not_asked
 from tinygraph.verify.certificate.subject import Subject

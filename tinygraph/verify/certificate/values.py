@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tinygraph.errors import TinygraphError
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.rules import call_rule
-from tinygraph.verify.certificate.case import Array, Case
+from tinygraph.verify.certificate.case import Case
 from tinygraph.verify.certificate.line import Line, agreed, failed, not_asked
 from tinygraph.verify.certificate.subject import Subject
 
