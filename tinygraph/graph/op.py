@@ -96,7 +96,8 @@ class Op:
     (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
     may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``conditions`` (the
     places of inputs that are conditions and take no part in promotion), ``shortcuts`` (see ``bce``), ``samples``,
-    ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that ``operands`` adds).
+    ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that ``operands`` adds),
+    ``helper`` (no one writes it in a model: it has no name in ``tinygraph``, only ``tg.operation(name)``).
     An operation that is made of others is a ``Composite``.
 
     >>> import tinygraph as tg
@@ -121,6 +122,7 @@ class Op:
     holomorphic: ClassVar[bool] = False
     opaque_vjp: ClassVar[bool] = False
     composite: ClassVar[bool] = False
+    helper: ClassVar[bool] = False
     conditions: ClassVar[tuple[int, ...]] = ()
     shortcuts: ClassVar[dict[int, int]] = {}
     samples: ClassVar[Any] = None

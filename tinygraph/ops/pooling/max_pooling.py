@@ -153,6 +153,7 @@ class MaxUnpool(MaxPooling):
 class MaxTake(MaxPooling):
     """What ``max_take2d`` and its like for other numbers of axes are."""
 
+    helper: ClassVar[bool] = True
     formula: ClassVar[str] = "{values} where {x} is the max of its window"
     tex: ClassVar[str] = r"\operatorname{take}({values}, \operatorname{argmax}({x}))"
 

@@ -186,6 +186,7 @@ class FirstExtreme(Op):
 
     axis: Axis = None
     largest: bool = True
+    helper: ClassVar[bool] = True
     formula: ClassVar[str] = "{x} is the first extreme"
     samples = staticmethod(lambda rng: [Sample(distinct(rng, (2, 3, 2)), axis=(0, 2)), Sample(distinct(rng, (3, 4)))])
 
