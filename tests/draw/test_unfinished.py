@@ -75,7 +75,7 @@ def test_an_error_card_is_red_and_has_a_place_in_the_legend(bad):
     dot = draw(caught.value).dot
     assert 'class="card error"' in dot
     assert "red: what could not be recorded" in dot
-    assert "error_beside" in dot
+    assert "error_side" in dot
 
 
 def test_nothing_is_said_of_gradients_and_values(bad):

@@ -12,7 +12,7 @@ import tinygraph as tg
 from tests.tools.liars import FactorOneHalf
 from tinygraph.cli import main
 from tinygraph.draw import Card, draw
-from tinygraph.draw.table import RIGHT
+from tinygraph.draw.colours import RIGHT
 from tinygraph.draw.verdicts import judged
 from tinygraph.model import load_model
 

@@ -1,4 +1,4 @@
-"""Figures: what a card says of an array. Its numbers while they are few, a heat map above, and what they come to."""
+"""What a card shows of an array: its numbers or a heat map, a few statistics, and warnings."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from tinygraph.graph.arrays import Array
 
 MOST_ROWS = 3
 DIGITS = 4
+VANISHING, EXPLODING = 1e-7, 1e4
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What is said of one array. ``numbers`` are its rows, written out, up to 3x3; above, ``heat`` is in their place.
+    """What a card shows of one array: ``numbers``, its rows, up to 3x3; of larger arrays ``heat``, a heat map.
 
     ``min``, ``mean``, ``max``, ``norm`` (the Euclidean one) and ``largest`` (in magnitude) are those of the finite elements,
     ``None`` where there are none; ``nans`` and ``infinities`` count the others.
@@ -45,24 +46,24 @@ class Figures:
         """
         if self.size == 1:
             return self.numbers[0][0]
-        if self.mean is None or self.min is None or self.max is None:
-            return self.faults or "no elements"
-        said = f"min {number_text(self.min)}, mean {number_text(self.mean)}, max {number_text(self.max)}"
-        return f"{said}; {self.faults}" if self.faults else said
+        if self.mean is None:
+            return self.not_finite or "no elements"
+        line = f"min {number_text(self.min)}, mean {number_text(self.mean)}, max {number_text(self.max)}"
+        return f"{line}; {self.not_finite}" if self.not_finite else line
 
     @property
-    def faults(self) -> str:
-        """How many elements are no finite numbers, or nothing."""
+    def not_finite(self) -> str:
+        """How many elements are NaN or infinite, or nothing."""
         counts = [f"{self.nans:,} NaN"] * bool(self.nans) + [f"{self.infinities:,} infinite"] * bool(self.infinities)
         return f"{' and '.join(counts)} of {self.size:,}" if counts else ""
 
 
 def figures_of(array: Array) -> Figures:
-    """Return what is said of an array.
+    """Return what a card shows of an array.
 
     >>> figures_of(np.array([[1.02, -0.25], [-3.45, 2.2]])).numbers
     (('1.02', '-0.25'), ('-3.45', '2.2'))
-    >>> figures_of(np.array([1.0, np.nan, np.inf])).faults
+    >>> figures_of(np.array([1.0, np.nan, np.inf])).not_finite
     '1 NaN and 1 infinite of 3'
     """
     plain = np.abs(array) if array.dtype.kind == "c" else array.astype("float64")
@@ -71,6 +72,7 @@ def figures_of(array: Array) -> Figures:
     if finite.size:
         largest = float(np.abs(finite).max())
         unit = largest or 1.0
+        # Scaled, so that neither the sum nor the squares overflow.
         scaled = finite / unit
         found = {
             "min": float(finite.min()),
@@ -79,16 +81,45 @@ def figures_of(array: Array) -> Figures:
             "norm": float(np.sqrt((scaled * scaled).sum())) * unit,
             "largest": largest,
         }
+    is_matrix = array.size == math.prod(array.shape[-2:])
+    written_out = array.size == 1 or (is_matrix and array.size > 0 and max(array.shape[-2:]) <= MOST_ROWS)
+    rows = array.reshape(-1, array.shape[-1] if array.ndim else 1).tolist() if written_out else []
     return Figures(
         shape=array.shape,
         dtype=str(array.dtype),
         size=array.size,
         nans=int(np.isnan(plain).sum()),
         infinities=int(np.isinf(plain).sum()),
-        numbers=_numbers(array),
-        heat=None if _few(array) or not array.size else heat_of(array),
+        numbers=tuple(tuple(number_text(number) for number in row) for row in rows),
+        heat=None if written_out or not array.size else heat_of(array),
         **found,
     )
+
+
+def marks_of(value: Figures | None, gradient: Figures | None) -> tuple[str, ...]:
+    """Return warnings about a value and its gradient.
+
+    ``NaN`` and ``infinite``: how many elements of the value or of the gradient are. For the gradient alone: ``zero``, every
+    element is exactly 0; ``vanishing``, the largest magnitude is above 0 and at most 1e-7; ``exploding``, it is above 1e4.
+    These limits are relative to the seed of the backward pass, which is 1.
+
+    >>> marks_of(figures_of(np.array([np.nan, 1.0])), figures_of(np.array([0.0, 0.0])))
+    ('the value has 1 NaN of 2', 'the gradient is zero')
+    """
+    found = [
+        f"the {name} is {figures.line}" if figures.size == 1 else f"the {name} has {figures.not_finite}"
+        for name, figures in (("value", value), ("gradient", gradient))
+        if figures and figures.not_finite
+    ]
+    if gradient and gradient.largest is not None and not gradient.not_finite:
+        largest = gradient.largest
+        if largest == 0:
+            found.append("the gradient is zero")
+        elif largest <= VANISHING:
+            found.append(f"the gradient is vanishing: at most {number_text(largest)}")
+        elif largest > EXPLODING:
+            found.append(f"the gradient is exploding: up to {number_text(largest)}")
+    return tuple(found)
 
 
 def number_text(number: Any) -> str:
@@ -104,17 +135,3 @@ def number_text(number: Any) -> str:
     if math.isnan(number):
         return "NaN"
     return f"{number + 0.0:.{DIGITS}g}"
-
-
-def _few(array: Array) -> bool:
-    """Whether an array is written out: no more than three rows of three."""
-    return array.size == 1 or (
-        math.prod(array.shape[:-2]) == 1 and array.size > 0 and max(array.shape[-2:]) <= MOST_ROWS
-    )
-
-
-def _numbers(array: Array) -> tuple[tuple[str, ...], ...]:
-    if not _few(array):
-        return ()
-    rows = array.reshape(-1, array.shape[-1] if array.ndim else 1).tolist()
-    return tuple(tuple(number_text(number) for number in row) for row in rows)

@@ -1,4 +1,4 @@
-"""Heat maps: arrays as small maps of colours, each cell one number or the mean of a block of them."""
+"""Heat maps: arrays as small grids of colours, each cell one number or the mean of a block of numbers."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Cell: TypeAlias = int | str
 
 LEVELS = 8
 MOST_MAPS, MOST_IN_A_ROW = 8, 4
-# Cells along a side: of the only map, of one among several, and of numbers in a row.
-_ALONE, _AMONG, _ROW = 16, 8, 32
+# The largest number of cells along a side: of a single map, of one of several maps, and of a single row of numbers.
+_SINGLE_SIDE, _SEVERAL_SIDE, _ROW_SIDE = 16, 8, 32
 
-# ColorBrewer's scheme PRGn, which is told apart with every kind of colour vision: purple, over white at 0, to green.
+# ColorBrewer's scheme PRGn, safe for every kind of colour vision: from purple through white at 0 to green.
 _NEGATIVE = ((255, 255, 255), (231, 212, 232), (194, 165, 207), (153, 112, 171), (118, 42, 131))
 _POSITIVE = ((255, 255, 255), (217, 240, 211), (166, 219, 160), (90, 174, 97), (27, 120, 55))
 _MARKS = {"nan": "#000000", "inf": "#FFD700", "-inf": "#FFD700"}
@@ -26,10 +26,10 @@ _MARKS = {"nan": "#000000", "inf": "#FFD700", "-inf": "#FFD700"}
 
 @dataclass(frozen=True)
 class Heat:
-    """Small multiples: ``maps`` are rows of cells, one map for each channel that is shown, and ``caption`` says what is.
+    """The maps of one array: one for each channel that is shown. ``caption`` says which channels and cells are left out.
 
-    A cell is a level from -8 over 0 to 8, or ``"nan"``, ``"inf"`` or ``"-inf"``. Level 8 stands for ``scale``; level 0 is
-    exactly zero, and nothing else is.
+    A map is rows of cells. A cell is a level from -8 to 8, or ``"nan"``, ``"inf"`` or ``"-inf"``. Level 8 stands for
+    ``scale``; level 0 stands for exact zeros only.
     """
 
     maps: tuple[tuple[tuple[Cell, ...], ...], ...]
@@ -38,7 +38,7 @@ class Heat:
 
 
 def heat_of(array: Array) -> Heat:
-    """Return an array as a heat map. Axes of one element are left out; all but the last two are channels.
+    """Return the heat map of an array. Axes of length 1 are dropped; all axes but the last two are channels.
 
     >>> heat = heat_of(np.array([[0.0, 1.0, -2.0, 0.01]]))
     >>> heat.maps, heat.scale, heat.caption
@@ -48,7 +48,7 @@ def heat_of(array: Array) -> Heat:
     """
     maps = _channels(np.abs(array) if array.dtype.kind == "c" else array.astype("float64"))
     count = len(maps)
-    shown, block = _in_blocks(_scaled(maps)[0][:MOST_MAPS], _ALONE if count == 1 else _AMONG)
+    shown, block = _in_blocks(_scaled(maps)[0][:MOST_MAPS], _SINGLE_SIDE if count == 1 else _SEVERAL_SIDE)
     scaled, scale = _scaled(shown)
     notes = [f"{len(shown)} of {count} channels"] if count > len(shown) else [f"{count} channels"] if count > 1 else []
     if block != (1, 1):
@@ -73,7 +73,7 @@ def colour(cell: Cell) -> str:
 
 
 def _channels(array: Array) -> Array:
-    """Return an array as channels of rows of numbers."""
+    """Return an array with three axes: channels, rows, columns."""
     sizes = [size for size in array.shape if size != 1]
     if len(sizes) < 2:
         return array.reshape(1, 1, -1)
@@ -81,16 +81,16 @@ def _channels(array: Array) -> Array:
 
 
 def _scaled(array: Array) -> tuple[Array, float]:
-    """Return an array with its largest finite magnitude made 1, and that magnitude."""
+    """Return an array divided by its largest finite magnitude, and that magnitude."""
     finite = np.abs(array[np.isfinite(array)])
     scale = float(finite.max()) if finite.size and finite.any() else 1.0
     return array / scale, scale
 
 
 def _in_blocks(maps: Array, side: int) -> tuple[Array, tuple[int, int]]:
-    """Return maps with no more than ``side`` cells along a side, each the mean of a block, and the size of a block."""
+    """Return maps reduced to at most ``side`` cells along a side, and the size of the block that each cell is the mean of."""
     rows, columns = maps.shape[1:]
-    block = math.ceil(rows / side), math.ceil(columns / (_ROW if rows == 1 else side))
+    block = math.ceil(rows / side), math.ceil(columns / (_ROW_SIDE if rows == 1 else side))
     if block == (1, 1):
         return maps, block
     counts = np.ones_like(maps)

@@ -1,4 +1,4 @@
-"""Rendering: from DOT to a picture, by the ``dot`` program where it is installed, else by pygraphviz within the process."""
+"""Render DOT as a picture: by the ``dot`` program where it is installed, else by the Graphviz that pygraphviz contains."""
 
 from __future__ import annotations
 
@@ -11,15 +11,12 @@ import subprocess
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
-from tinygraph.draw.fonts import lend_fonts
 from tinygraph.errors import RenderError, listing, nearest
-from tinygraph.graph.locks import Lock
 
 FORMATS = ("gv", "svg", "png", "pdf")
 FIXES = (
@@ -28,38 +25,54 @@ FIXES = (
 )
 # In seconds: the largest bundled model takes less than one.
 TIMEOUT, VERSION_TIMEOUT = 60.0, 10.0
-
-_in_process = Lock()
+# A process of its own: what its C libraries print and read from the environment stays out of the user's process.
+_PYGRAPHVIZ = """\
+import sys, pygraphviz
+graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
+sys.stdout.buffer.write(graph.draw(format=sys.argv[1][2:], prog="dot"))
+"""
+FONT_FOLDERS = tuple(
+    Path(folder).expanduser()
+    for folder in ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
+)
 
 
 @dataclass(frozen=True)
 class Renderer:
-    """A way to lay out and render DOT: its name, the version of Graphviz or of the package, and the function."""
+    """A program that lays out and renders DOT: its name, its version, and the command that starts it."""
 
     name: str
     version: str
-    render: Callable[[str, str], bytes]
+    command: Sequence[str]
+
+    def render(self, dot: str, format: str) -> bytes:
+        """Return DOT rendered in a format of Graphviz. Raises ``RenderError`` with what the program says."""
+        picture = _run([*self.command, f"-T{format}"], dot.encode("utf-8"), TIMEOUT).stdout
+        if not picture:
+            raise RenderError("it wrote no picture")
+        return picture
 
 
 def renderers() -> tuple[Renderer, ...]:
-    """Return the renderers that are installed, the one that is used first.
+    """Return the renderers that are installed, the preferred one first.
 
     >>> all(renderer.name in ("dot", "pygraphviz") for renderer in renderers())
     True
     """
     found = []
-    if shutil.which("dot"):
-        found.append(Renderer("dot", dot_version() or "", _by_dot))
+    dot = shutil.which("dot")
+    if dot:
+        found.append(Renderer("dot", dot_version() or "", [dot]))
     version = pygraphviz_version()
-    if version is not None and carries_graphviz(version):
-        found.append(Renderer("pygraphviz", version, _by_pygraphviz))
+    if version is not None and carries_graphviz(version) and sys.executable:
+        found.append(Renderer("pygraphviz", version, [sys.executable, "-P", "-c", _PYGRAPHVIZ]))
     return tuple(found)
 
 
 def render(dot: str, format: str) -> bytes:
-    """Return DOT rendered as ``"svg"``, ``"png"`` or ``"pdf"``, by the first renderer that can.
+    """Return DOT rendered as ``"svg"``, ``"png"`` or ``"pdf"`` by the first renderer that can.
 
-    Raises ``RenderError``: none is installed, or none could render it.
+    Raises ``RenderError`` if none is installed or each of them fails.
     """
     if format not in FORMATS[1:]:
         raise RenderError(f"pictures are rendered as {listing(FORMATS[1:])}; found {format!r}")
@@ -80,7 +93,7 @@ def render(dot: str, format: str) -> bytes:
 
 
 def format_of(path: Path) -> str:
-    """Return the format that a file's suffix names, or raise ``RenderError`` with the valid ones.
+    """Return the format that a file's suffix names. Raises ``RenderError`` with the valid suffixes.
 
     >>> format_of(Path("net.SVG"))
     'svg'
@@ -95,27 +108,24 @@ def format_of(path: Path) -> str:
 
 
 def dot_version() -> str | None:
-    """Return the version of the ``dot`` program on PATH, or ``None`` where there is none that says its version."""
+    """Return the version of the ``dot`` program on PATH, or ``None`` if there is none or it does not print its version."""
+    dot = shutil.which("dot")
     with contextlib.suppress(RenderError):
-        done = _run_dot(["-V"], b"", VERSION_TIMEOUT)
-        said = re.search(rb"version (\d+(?:\.\d+)*)", done.stderr + done.stdout)
-        return said[1].decode() if said else None
+        done = _run([dot, "-V"], b"", VERSION_TIMEOUT) if dot else None
+        found = re.search(rb"version (\d+(?:\.\d+)*)", done.stderr + done.stdout) if done else None
+        return found[1].decode() if found else None
     return None
 
 
 def pygraphviz_version() -> str | None:
     """Return the version of the installed pygraphviz, or ``None``."""
-    try:
-        present = importlib.util.find_spec("pygraphviz") is not None
-    except (ImportError, ValueError):
-        present = False
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        return metadata.version("pygraphviz") if present else None
+    with contextlib.suppress(ImportError, ValueError, metadata.PackageNotFoundError):
+        return metadata.version("pygraphviz") if importlib.util.find_spec("pygraphviz") else None
     return None
 
 
 def carries_graphviz(version: str) -> bool:
-    """Whether this version of pygraphviz brings the layout engine: 2.0 and newer.
+    """Whether this version of pygraphviz contains the layout engine: 2.0 and newer.
 
     >>> carries_graphviz("2.0.4"), carries_graphviz("1.14")
     (True, False)
@@ -124,65 +134,50 @@ def carries_graphviz(version: str) -> bool:
     return major.isdigit() and int(major) >= 2
 
 
-def _by_dot(dot: str, format: str) -> bytes:
-    done = _run_dot([f"-T{format}"], dot.encode("utf-8"), TIMEOUT)
-    if not done.stdout:
-        raise RenderError("it wrote no picture")
-    return done.stdout
-
-
-def _run_dot(options: list[str], source: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
-    program = shutil.which("dot")
-    if program is None:
-        raise RenderError("it is not on PATH")
+def _run(command: Sequence[str], source: bytes, timeout: float) -> subprocess.CompletedProcess[bytes]:
     try:
-        done = subprocess.run([program, *options], input=source, capture_output=True, timeout=timeout, check=False)
+        with font_environment() as environment:
+            done = subprocess.run(command, input=source, capture_output=True, timeout=timeout, env=environment)
     except subprocess.TimeoutExpired:
         raise RenderError(f"it did not end within {timeout:g} seconds") from None
     except OSError as error:
         raise RenderError(error.strerror or str(error)) from None
     if done.returncode:
-        raise RenderError(_first_line(done.stderr) if done.stderr.strip() else f"it ended with code {done.returncode}")
+        raise RenderError(_main_line(done.stderr) or f"it ended with code {done.returncode}")
     return done
 
 
-def _by_pygraphviz(dot: str, format: str) -> bytes:
-    lend_fonts()
-    try:
-        import pygraphviz
-    except Exception as error:
-        raise RenderError(f"it cannot be imported: {_first_line(str(error))}") from None
-    with _in_process.own, _captured_stderr() as said:
-        try:
-            return bytes(pygraphviz.AGraph(string=dot).draw(format=format, prog="dot"))
-        except Exception as error:
-            fault = f"{type(error).__name__}: {error}"
-    raise RenderError(_first_line(said() or fault))
+def _main_line(printed: bytes) -> str:
+    """Return the line that names the fault: the first, or the last of a Python traceback."""
+    lines = printed.decode("utf-8", "replace").strip().splitlines()
+    lines = [line for line in lines if "Fontconfig" not in line] or lines or [""]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
 
 
 @contextlib.contextmanager
-def _captured_stderr() -> Iterator[Callable[[], str]]:
-    """Keep what C libraries write to the standard error stream; Fontconfig writes warnings there that no one can act on."""
-    kept: list[str] = []
-    with tempfile.TemporaryFile() as file, contextlib.ExitStack() as stack:
-        try:
-            saved = os.dup(2)
-        except OSError:
-            yield lambda: ""
-            return
-        stack.callback(os.close, saved)
-        if sys.stderr is not None:
-            sys.stderr.flush()
-        os.dup2(file.fileno(), 2)
-        try:
-            yield lambda: "".join(kept)
-        finally:
-            os.dup2(saved, 2)
-            file.seek(0)
-            kept.append(file.read().decode("utf-8", "replace"))
+def font_environment(folders: Sequence[Path] = FONT_FOLDERS) -> Iterator[dict[str, str]]:
+    """Give the environment of a renderer, in which Fontconfig finds matplotlib's fonts where the machine has none.
+
+    Without a font, Graphviz draws every letter of a PNG or PDF as an empty box. Small containers have none.
+    """
+    environment = dict(os.environ)
+    configured = "FONTCONFIG_FILE" in environment or "FONTCONFIG_PATH" in environment
+    fonts = _matplotlib_fonts()
+    if not sys.platform.startswith("linux") or configured or fonts is None or _has_fonts(folders):
+        yield environment
+        return
+    with tempfile.TemporaryDirectory(prefix="tinygraph-fonts-") as folder:
+        file = Path(folder, "fonts.conf")
+        file.write_text(f"<fontconfig><dir>{fonts}</dir><cachedir>{folder}</cachedir></fontconfig>", encoding="utf-8")
+        yield environment | {"FONTCONFIG_FILE": str(file)}
 
 
-def _first_line(said: Any) -> str:
-    lines = (said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)).strip().splitlines()
-    telling = [line for line in lines if "Fontconfig" not in line]
-    return (telling or lines or ["it said nothing"])[0]
+def _has_fonts(folders: Sequence[Path]) -> bool:
+    suffixes = (".ttf", ".otf", ".ttc", ".pfb", ".t1")
+    return any(path.suffix.lower() in suffixes for folder in folders for path in folder.rglob("*"))
+
+
+def _matplotlib_fonts() -> Path | None:
+    spec = importlib.util.find_spec("matplotlib")
+    fonts = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" if spec and spec.origin else None
+    return fonts if fonts and fonts.is_dir() else None

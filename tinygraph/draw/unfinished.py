@@ -2,19 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
-
 from tinygraph.describe.subject import Item, Subject, equation_items
 from tinygraph.describe.text import leaf_note
-from tinygraph.draw.cards import Card, Edge
 from tinygraph.errors import ModelError, TinygraphError
-from tinygraph.graph.tensor import Tensor
-
-if TYPE_CHECKING:
-    from tinygraph.model import Unfinished
-
-ERROR = "error"
 
 
 def unfinished_subject(error: ModelError, title: str | None = None) -> Subject:
@@ -41,25 +31,3 @@ def unfinished_subject(error: ModelError, title: str | None = None) -> Subject:
     ends = tuple(item.node for item in items)
     title = found.title if title is None else title
     return Subject(title, tuple(items), None, "the model is not valid", {}, ends, found)
-
-
-def error_card(unfinished: Unfinished, number: int) -> Card:
-    """Return the card of the equation that could not be recorded: its text, and what was expected and found."""
-    return Card(
-        id=ERROR,
-        kind="error",
-        symbol=unfinished.name,
-        expression=unfinished.text.partition(" = ")[2],
-        shape=(),
-        dtype="",
-        title="cannot be recorded" if unfinished.name else "the model is not valid",
-        number=number if unfinished.name else None,
-        group=unfinished.block,
-        note=unfinished.mistake,
-    )
-
-
-def error_edges(unfinished: Unfinished, owner: Mapping[Tensor, str]) -> Iterator[Edge]:
-    """Yield an edge to the error card from each tensor that its equation speaks of."""
-    for place, x in enumerate((x for x in unfinished.inputs if x in owner), start=1):
-        yield Edge(f"x{place}", owner[x], ERROR, place, text=f"{x.name or ''} {x.dtype} {x.shape}".strip())
