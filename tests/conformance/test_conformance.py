@@ -16,8 +16,9 @@ from tests.conformance.__main__ import report, write
 from tests.conformance.agreement import differences
 from tests.conformance.problem import Problem, answer
 from tests.conformance.suite import Choice, Outcome, compare
-from tinygraph.engines.plan import samples, simplify
+from tinygraph.engines.plan import simplify
 from tinygraph.ops.activation.activation import Softmax
+from tinygraph.ops.indexing.index import Index
 from tinygraph.ops.indexing.select import Flip
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
@@ -81,16 +82,16 @@ def test_what_differs_is_found(says):
     assert differences(squares(), found, wanted).startswith(says)
 
 
-def in_tiles(use):
-    """What a plan would believe of an operation that it took for one on each sample alone."""
-    return samples.Behaviour(use.states[0])
+def in_tiles(self, use):
+    """A wrong rule: the operation is taken for one on each sample alone."""
+    return use.states[0]
 
 
 # Mistakes of a plan, each with an operation on which the suite must find it.
 PLANTED = {
-    "any index keeps the samples": ("getitem", lambda patch: patch.setattr(samples, "_keeps_first", lambda *_: True)),
-    "samples are reversed in tiles": ("flip", lambda patch: patch.setitem(samples._RULES, Flip, in_tiles)),
-    "softmax over a tile": ("softmax", lambda patch: patch.setitem(samples._RULES, Softmax, in_tiles)),
+    "any index keeps the samples": ("getitem", lambda patch: patch.setattr(Index, "keeps_first", lambda *_: True)),
+    "samples are reversed in tiles": ("flip", lambda patch: patch.setattr(Flip, "batch", in_tiles)),
+    "softmax over a tile": ("softmax", lambda patch: patch.setattr(Softmax, "batch", in_tiles)),
     "every number is one": (
         "hard_swish",
         lambda patch: patch.setattr(simplify, "_is_one", lambda x: x.value is not None),

@@ -17,6 +17,7 @@ import numpy as np
 from tinygraph.errors import DTypeError, OperationError, RuleError, ShapeError, TinygraphError
 from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.attributes import conform
+from tinygraph.graph.batch import BatchRule, Use
 from tinygraph.graph.explanation import Explanation, broadcast_position, one
 
 Shape: TypeAlias = tuple[int, ...]
@@ -205,6 +206,10 @@ class Op:
         reads = tuple(one(i, broadcast_position(index, np.shape(x))) for i, x in enumerate(inputs))
         places = {name: f"{{{i}}}" for i, name in enumerate(self.parameters)}
         return Explanation(reads=reads, formula=self.formula.format(**places | self.attributes()))
+
+    def batch(self, use: Use) -> BatchRule:
+        """Return how the result treats the samples of a batch, or ``None`` if the batch cannot be cut."""
+        return use.elementwise() if self.elementwise else None
 
     def shape(self, *inputs: Any) -> Shape:
         """Return the shape of the result."""

@@ -15,7 +15,7 @@ from tinygraph.graph.run import run, samples_fed
 from tinygraph.model.values import counts_text, warn_unscaled
 
 if TYPE_CHECKING:
-    from tinygraph.engines.plan.samples import Behaviour
+    from tinygraph.graph.batch import Tiling
     from tinygraph.model.model import Model
 
 
@@ -76,14 +76,14 @@ def _joined_axis(model: Model, total: int, batch_size: int) -> int | None:
 
 def in_parts(
     model: Model, total: int, batch_size: int, of: Literal["output", "graph"] = "graph"
-) -> list[Behaviour] | None:
+) -> list[Tiling] | None:
     """Return how outputs for ``total`` samples come from those of ``batch_size``, or ``None`` if they do not.
 
     Of the output alone, or of the graph of output and loss; see ``tinygraph.engines.plan.parts``.
 
     >>> import tinygraph as tg
-    >>> [behaviour.state for behaviour in in_parts(tg.load_model("xor"), 10, 4)]
-    [Each(axis=0), <Part.TOTAL: 'total'>]
+    >>> [tiling.state for tiling in in_parts(tg.load_model("xor"), 10, 4)]
+    [Each(axis=0), <Part.MEAN: 'mean'>]
     """
     from tinygraph.engines.plan import parts
 

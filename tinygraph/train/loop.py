@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from tinygraph.engines.plan.samples import Each
 from tinygraph.errors import TrainingError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
+from tinygraph.graph.batch import MEAN, Each
 from tinygraph.graph.run import run
 from tinygraph.interruption import raise_if_interrupted
 from tinygraph.model.predict import in_parts
@@ -264,7 +264,7 @@ def _means_over_samples(model: Model, total: int, batch_size: int) -> bool:
     if total <= batch_size or model.loss is None:
         return True
     found = in_parts(model, total, batch_size)
-    return found is not None and isinstance(found[0].state, Each) and found[1].weighted
+    return found is not None and isinstance(found[0].state, Each) and found[1].state is MEAN
 
 
 def _share(rule: DecisionRule | None, output: Array, feeds: Feeds) -> float | None:

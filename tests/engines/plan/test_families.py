@@ -8,7 +8,8 @@ import pytest
 import tinygraph as tg
 from tests.tools.agreement import agrees_with_plain, ballast
 from tinygraph.engines.plan.node import lift
-from tinygraph.engines.plan.samples import Each, analyse
+from tinygraph.engines.plan.samples import analyse
+from tinygraph.graph.batch import Each
 
 BATCH = 66
 IDS = np.random.default_rng(3).integers(0, 5, (BATCH, 3))
@@ -86,7 +87,7 @@ def test_samples_are_told_apart(case):
     _, outputs, _ = recorded(case)
     found = analysed(outputs)
     assert found is not None
-    assert any(isinstance(behaviour.state, Each) for behaviour in found.values())
+    assert any(isinstance(tiling.state, Each) for tiling in found.values())
 
 
 @pytest.mark.parametrize("case", MIXED)

@@ -16,10 +16,11 @@ from tinygraph.engines.plan.memory import Arena
 from tinygraph.engines.plan.node import compute, lift, topological
 from tinygraph.engines.plan.passes import prepared
 from tinygraph.engines.plan.program import Blueprint
-from tinygraph.engines.plan.samples import AFTER, TOTAL, WHOLE, Each, analyse
+from tinygraph.engines.plan.samples import analyse
 from tinygraph.engines.plan.simplify import simplify
 from tinygraph.engines.plan.strides import reshaped
 from tinygraph.engines.plan.tiles import split
+from tinygraph.graph.batch import AFTER, SHARED, TOTAL, Each
 
 PASSES = [
     fold_constants,
@@ -175,7 +176,7 @@ def test_states_of_samples():
     (dw,) = tg.grad(tg.mean(y), [w])
     outputs = lift(tg.Graph([y, dw, w.T, dw * 2.0]))
     found = analyse(outputs, {x: 0}, 4)
-    assert [found[node].state for node in outputs] == [Each(0), TOTAL, WHOLE, AFTER]
+    assert [found[node].state for node in outputs] == [Each(0), TOTAL, SHARED, AFTER]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,9 @@ import tinygraph as tg
 from tests.tools.agreement import ballast
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.node import Node, compute, constant, lift
-from tinygraph.engines.plan.samples import _RULES, TOTAL, WHOLE, Each, Use, _elementwise, analyse
+from tinygraph.engines.plan.samples import analyse
 from tinygraph.engines.plan.tiles import split
+from tinygraph.graph.batch import MEAN, SHARED, TOTAL, Each, Tiling, Use
 from tinygraph.graph.op import evaluate
 
 PRIMITIVES = {name: f.op for name, f in tg.operations().items() if not f.op.composite}
@@ -118,41 +119,38 @@ def uses(op, inputs):
 def claims(op, inputs):
     """Yield the size of a batch, where the samples are, and what the plan's rule says, if it says something."""
     y = evaluate(op, inputs, None)
-    rule = _RULES.get(type(op), _elementwise if op.elementwise else None)
     for count, chosen in uses(op, inputs):
-        states = tuple(WHOLE if axis is None else Each(axis) for axis in chosen)
+        states = tuple(SHARED if axis is None else Each(axis) for axis in chosen)
         for known in (False, True):
             nodes = [
                 constant(x) if known and axis is None else Node(x.shape, x.dtype)
                 for x, axis in zip(inputs, chosen, strict=True)
             ]
-            behaviour = rule and rule(Use(Node(y.shape, y.dtype, op, tuple(nodes)), states, count))
-            if behaviour is not None:
-                yield count, chosen, behaviour
+            rule = op.batch(Use(Node(y.shape, y.dtype, op, tuple(nodes)), states, count))
+            if rule is not None:
+                yield count, chosen, rule if isinstance(rule, Tiling) else Tiling(rule)
 
 
-def part(op, inputs, chosen, behaviour, start, stop):
+def part(op, inputs, chosen, tiling, start, stop):
     """What a tile computes: the samples from ``start`` to ``stop``."""
     taken = []
     for place, (x, axis) in enumerate(zip(inputs, chosen, strict=True)):
-        axis = 0 if place in behaviour.sliced else axis
+        axis = 0 if place in tiling.sliced else axis
         taken.append(x if axis is None else x[(slice(None),) * axis + (slice(start, stop),)])
-    return evaluate(op if behaviour.for_tile is None else behaviour.for_tile(stop - start), taken, None)
+    return evaluate(op if tiling.for_tile is None else tiling.for_tile(stop - start), taken, None)
 
 
-def put_together(op, inputs, count, chosen, behaviour):
+def put_together(op, inputs, count, chosen, tiling):
     """What tiles of several sizes give."""
     ends = sorted({0, 1, count // 2, count})
-    parts = [
-        (stop - start, part(op, inputs, chosen, behaviour, start, stop)) for start, stop in itertools.pairwise(ends)
-    ]
-    if isinstance(behaviour.state, Each):
-        axis = behaviour.state.axis
+    parts = [(stop - start, part(op, inputs, chosen, tiling, start, stop)) for start, stop in itertools.pairwise(ends)]
+    if isinstance(tiling.state, Each):
+        axis = tiling.state.axis
         assert [y.shape[axis] for _, y in parts] == [size for size, _ in parts]
         return np.concatenate([y for _, y in parts], axis=axis)
-    if behaviour.state is TOTAL:
-        return sum(y * (size / count if behaviour.weighted else 1) for size, y in parts)
-    assert behaviour.state is WHOLE
+    if tiling.state in (TOTAL, MEAN):
+        return sum(y * (size / count if tiling.state is MEAN else 1) for size, y in parts)
+    assert tiling.state is SHARED
     return parts[0][1]
 
 
@@ -161,14 +159,16 @@ def put_together(op, inputs, count, chosen, behaviour):
 def test_what_is_claimed_of_samples_is_true(name):
     for op, inputs in cases(name):
         y = evaluate(op, inputs, None)
-        for count, chosen, behaviour in claims(op, inputs):
-            found = put_together(op, inputs, count, chosen, behaviour)
-            what = f"{op} of {[x.shape for x in inputs]}, samples along {chosen}: {behaviour.state}"
+        for count, chosen, tiling in claims(op, inputs):
+            found = put_together(op, inputs, count, chosen, tiling)
+            what = f"{op} of {[x.shape for x in inputs]}, samples along {chosen}: {tiling.state}"
             assert found.shape == y.shape, what
             np.testing.assert_allclose(found, y, rtol=1e-9, atol=1e-12, err_msg=what)
 
 
-@pytest.mark.parametrize("name", [name for name, op in PRIMITIVES.items() if op in _RULES or op.elementwise])
+@pytest.mark.parametrize(
+    "name", [name for name, op in PRIMITIVES.items() if op.elementwise or op.batch is not tg.Op.batch]
+)
 def test_something_is_claimed_of_every_operation_that_has_a_rule(name):
     """What the test above rests on."""
     if not any(True for op, inputs in cases(name) for _ in claims(op, inputs)):
@@ -177,8 +177,8 @@ def test_something_is_claimed_of_every_operation_that_has_a_rule(name):
 
 def test_a_claim_that_is_wrong_is_found():
     op, inputs = PRIMITIVES["softmax"](axis=0), [normal(4, 3)]
-    behaviour = _elementwise(Use(Node((4, 3), np.dtype(float), op, (Node((4, 3), np.dtype(float)),)), (Each(0),), 4))
-    assert not np.allclose(put_together(op, inputs, 4, (0,), behaviour), evaluate(op, inputs, None))
+    tiling = Use(Node((4, 3), np.dtype(float), op, (Node((4, 3), np.dtype(float)),)), (Each(0),), 4).elementwise()
+    assert not np.allclose(put_together(op, inputs, 4, (0,), tiling), evaluate(op, inputs, None))
 
 
 # What the plan makes of convolutions and pools is no operation of the record.

@@ -1,6 +1,5 @@
 """Fast execution: a recorded graph compiled to calls bound to memory. What is computed stays what the rules say."""
 
-from tinygraph.engines.plan import families as families
 from tinygraph.engines.plan.plan import Plan, compile
 
 __all__ = ["Plan", "compile"]

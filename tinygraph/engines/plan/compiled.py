@@ -14,10 +14,11 @@ from tinygraph.engines.plan import work
 from tinygraph.engines.plan.node import Node, topological
 from tinygraph.engines.plan.passes import prepared
 from tinygraph.engines.plan.program import Blueprint, Program, aligned_bytes
-from tinygraph.engines.plan.samples import Behaviour, Each, analyse
+from tinygraph.engines.plan.samples import analyse
 from tinygraph.engines.plan.threads import Held, blas_on_one_thread, run_all
 from tinygraph.engines.plan.tiles import Split, Tile, split
 from tinygraph.graph.arrays import Array
+from tinygraph.graph.batch import Each, Tiling
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.locks import Lock
 from tinygraph.graph.tensor import Tensor
@@ -90,9 +91,9 @@ def _resume_collection(was_on: bool) -> None:
 _no_collection = Held(_stop_collection, _resume_collection)
 
 
-def tile_sizes(found: Mapping[Node, Behaviour], count: int, threads: int) -> list[int]:
+def tile_sizes(found: Mapping[Node, Tiling], count: int, threads: int) -> list[int]:
     """Return the sizes of the tiles: as equal as can be, the same number for each thread, small enough for the cache."""
-    each = [node for node, behaviour in found.items() if isinstance(behaviour.state, Each) and node.op is not None]
+    each = [node for node, tiling in found.items() if isinstance(tiling.state, Each) and node.op is not None]
     if count < 2 or not each:
         return [count]
     # About a third of what is computed is alive at a time.
@@ -123,7 +124,7 @@ class Phase:
 class Whole:
     """The whole batch as one program."""
 
-    def __init__(self, outputs: Sequence[Node], found: Mapping[Node, Behaviour], count: int) -> None:
+    def __init__(self, outputs: Sequence[Node], found: Mapping[Node, Tiling], count: int) -> None:
         self.outputs = outputs
 
         def samples_axis(node: Node) -> int | None:

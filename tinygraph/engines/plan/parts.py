@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterable
 import numpy as np
 
 from tinygraph.engines.plan.node import Node, lift, topological
-from tinygraph.engines.plan.samples import Behaviour, Each, analyse
+from tinygraph.engines.plan.samples import analyse
+from tinygraph.graph.batch import Each, Tiling
 from tinygraph.graph.graph import Graph
 
 
-def in_parts(whole: Graph, parts: Iterable[Graph], inputs: Collection[str], count: int) -> list[Behaviour] | None:
+def in_parts(whole: Graph, parts: Iterable[Graph], inputs: Collection[str], count: int) -> list[Tiling] | None:
     """Return how the outputs of a graph on ``count`` samples are made from those of the same graph on fewer samples.
 
     ``parts`` are the graphs recorded for fewer samples, ``inputs`` the names of the inputs whose first axis is the batch.
@@ -34,7 +35,7 @@ def in_parts(whole: Graph, parts: Iterable[Graph], inputs: Collection[str], coun
     return [found[output] for output in outputs]
 
 
-def _alike(nodes: list[Node], found: dict[Node, Behaviour], part: Graph, inputs: Collection[str]) -> bool:
+def _alike(nodes: list[Node], found: dict[Node, Tiling], part: Graph, inputs: Collection[str]) -> bool:
     """Whether a graph on fewer samples is what the nodes of the whole batch say, with fewer samples."""
     others = topological(lift(part))
     size = next((leaf.shape[0] for name, leaf in part.inputs.items() if name in inputs), 0)
@@ -43,10 +44,10 @@ def _alike(nodes: list[Node], found: dict[Node, Behaviour], part: Graph, inputs:
     )
 
 
-def _same(node: Node, behaviour: Behaviour, other: Node, size: int) -> bool:
-    shape, state = node.shape, behaviour.state
+def _same(node: Node, tiling: Tiling, other: Node, size: int) -> bool:
+    shape, state = node.shape, tiling.state
     if isinstance(state, Each):
         shape = (*shape[: state.axis], size, *shape[state.axis + 1 :])
-    if other.shape != shape or (node.op is not None and node.op != other.op and behaviour.for_tile is None):
+    if other.shape != shape or (node.op is not None and node.op != other.op and tiling.for_tile is None):
         return False
     return node.value is None or (other.value is not None and np.array_equal(node.value, other.value, equal_nan=True))

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from tinygraph.graph.batch import BatchRule, Use
 from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.ops.pooling.max_pooling import MaxUnpool2d
 from tinygraph.ops.pooling.pooling import AvgUnpool2d
@@ -28,6 +29,9 @@ class MaxUnpoolBeside(Op):
     def forward(self, dy: Value, x: Value, y: Value) -> Value:
         return self.of.forward(dy, x)
 
+    def batch(self, use: Use) -> BatchRule:
+        return use.each(0, 1, 2)
+
 
 @dataclass(frozen=True)
 class AvgUnpoolProduct(Op):
@@ -42,3 +46,6 @@ class AvgUnpoolProduct(Op):
 
     def forward(self, dy: Value, factor: Value) -> Value:
         return self.product.forward(self.of.forward(dy), factor)
+
+    def batch(self, use: Use) -> BatchRule:
+        return use.each(0, 1)

@@ -15,6 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygraph.graph.arrays import Array
+from tinygraph.graph.batch import TOTAL, BatchRule, Each, Use
 from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.ops.windows import Windows
 
@@ -98,6 +99,9 @@ class RowPatches(ByRows):
         spans = [(v, *column_span(self.windows, v)) for v in range(self.windows.kernel[1])]
         return [(pixels[:, :, on], patches[top : top + height, v, :, which]) for v, which, on in spans]
 
+    def batch(self, use: Use) -> BatchRule:
+        return Each(4) if use.axis(0) == 0 else None
+
 
 @dataclass(frozen=True)
 class RowMatrix(ByRows):
@@ -139,6 +143,9 @@ class RowConvolution(ByRows):
         y = matrix @ self.stacks(patches)
         return y.reshape(rows, matrix.shape[0], columns, patches.shape[4]).transpose(3, 1, 0, 2)
 
+    def batch(self, use: Use) -> BatchRule:
+        return Each(0) if use.axis(1) == 4 else None
+
 
 @dataclass(frozen=True)
 class RowKernelGradient(ByRows):
@@ -155,6 +162,9 @@ class RowKernelGradient(ByRows):
         )
         result: Array = (rows @ self.stacks(patches).swapaxes(1, 2)).sum(axis=0)
         return result
+
+    def batch(self, use: Use) -> BatchRule:
+        return TOTAL if use.states == (Each(4), Each(0)) else None
 
 
 @dataclass(frozen=True)
@@ -193,6 +203,9 @@ class RowSpread(ByRows):
                     spread[place - u] += matrix[:, u * f : (u + 1) * f] @ row
         return spread.reshape(self.shape(matrix, dy))
 
+    def batch(self, use: Use) -> BatchRule:
+        return Each(4) if use.axis(1) == 0 else None
+
 
 @dataclass(frozen=True)
 class ColumnOverlay(ByRows):
@@ -215,3 +228,6 @@ class ColumnOverlay(ByRows):
         spans = [(v, *column_span(self.windows, v)) for v in range(self.windows.kernel[1])]
         pairs = [(spread[:, v, :, which], pixels[:, :, on]) for v, which, on in spans]
         return sorted(pairs, key=lambda pair: pair[1].shape != pixels.shape)
+
+    def batch(self, use: Use) -> BatchRule:
+        return Each(0) if use.axis(0) == 4 else None

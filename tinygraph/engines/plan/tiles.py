@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygraph.engines.plan.node import Node, constant, make, topological
-from tinygraph.engines.plan.samples import TOTAL, WHOLE, Behaviour, Each
+from tinygraph.graph.batch import MEAN, SHARED, TOTAL, Each, Tiling
 from tinygraph.ops.elementwise.arithmetic import multiply
 
 
@@ -30,7 +30,7 @@ class Split:
     ``after`` are the outputs that are computed from totals.
     """
 
-    found: Mapping[Node, Behaviour]
+    found: Mapping[Node, Tiling]
     count: int
     before: tuple[Node, ...]
     each: tuple[Node, ...]
@@ -42,10 +42,10 @@ class Split:
         return _tile(self, size)
 
 
-def split(outputs: Sequence[Node], found: Mapping[Node, Behaviour], count: int) -> Split:
+def split(outputs: Sequence[Node], found: Mapping[Node, Tiling], count: int) -> Split:
     """Return a graph whose nodes behave as ``found``, cut along its batch of ``count``."""
     nodes = topological(outputs)
-    whole = {node for node in nodes if found[node].state is WHOLE}
+    whole = {node for node in nodes if found[node].state is SHARED}
     reaching = [node for node in nodes if node not in whole] + list(outputs)
     needed = {x for node in reaching for x in (*node.inputs, node) if x in whole and x.op is not None}
     return Split(
@@ -53,7 +53,7 @@ def split(outputs: Sequence[Node], found: Mapping[Node, Behaviour], count: int) 
         count,
         tuple(node for node in nodes if node in needed),
         tuple(dict.fromkeys(node for node in outputs if isinstance(found[node].state, Each))),
-        tuple(node for node in nodes if found[node].state is TOTAL),
+        tuple(node for node in nodes if found[node].state in (TOTAL, MEAN)),
         tuple(dict.fromkeys(node for node in outputs if not isinstance(found[node].state, Each))),
     )
 
@@ -72,20 +72,20 @@ def _tile(cut: Split, size: int) -> Tile:
 
     wanted = (*cut.each, *cut.totals)
     for node in topological(wanted):
-        behaviour = cut.found[node]
-        if behaviour.state is WHOLE:
+        tiling = cut.found[node]
+        if tiling.state is SHARED:
             new[node] = node
             continue
-        inputs = tuple(slice_of(x) if i in behaviour.sliced else new[x] for i, x in enumerate(node.inputs))
-        op = node.op if behaviour.for_tile is None else behaviour.for_tile(size)
+        inputs = tuple(slice_of(x) if i in tiling.sliced else new[x] for i, x in enumerate(node.inputs))
+        op = node.op if tiling.for_tile is None else tiling.for_tile(size)
         shape = node.shape
-        if isinstance(behaviour.state, Each):
-            axis = behaviour.state.axis
+        if isinstance(tiling.state, Each):
+            axis = tiling.state.axis
             shape = (*shape[:axis], size, *shape[axis + 1 :])
         new[node] = Node(shape, node.dtype, op, inputs, leaf=node.leaf, tensors=node.tensors)
-        if isinstance(behaviour.state, Each):
-            axes[new[node]] = behaviour.state.axis
-        if behaviour.weighted and size != cut.count:
+        if isinstance(tiling.state, Each):
+            axes[new[node]] = tiling.state.axis
+        if tiling.state is MEAN and size != cut.count:
             share = constant(np.asarray(size / cut.count, node.dtype))
             new[node] = make(multiply.op(), new[node], share, tensors=node.tensors)
     return Tile({node: new[node] for node in wanted}, axes, rows)

@@ -301,6 +301,9 @@ class _AlongAxis(Op):
         """Return ``x`` less its largest element along the axis, which keeps exp from overflowing."""
         return x - x.max(axis=self.axis, keepdims=True) if x.size else x + 0.0
 
+    def batch(self, use):
+        return use.outside_axis()
+
 
 @register
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.batch import TOTAL
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, register
 from tinygraph.graph.op import Op, Sample, Shape
@@ -126,6 +127,9 @@ class Convolve(Convolution):
             lambda: self.kernel_gradient(x, dy, **self.shared(), kernel_size=k.shape[2:]),
         )
 
+    def batch(self, use):
+        return use.each(0)
+
 
 @dataclasses.dataclass(frozen=True)
 class ConvolveTransposed(Convolution):
@@ -202,6 +206,9 @@ class ConvolveTransposed(Convolution):
             lambda: self.kernel_gradient(dy, x, **self.shared(), kernel_size=k.shape[2:]),
         )
 
+    def batch(self, use):
+        return use.each(0)
+
 
 @dataclasses.dataclass(frozen=True)
 class KernelGradient(Convolution):
@@ -249,6 +256,9 @@ class KernelGradient(Convolution):
             lambda: self.transposed(dy, dk, **self.shared(), output_size=x.shape[2:]),
             lambda: self.convolve(x, dk, **self.shared()),
         )
+
+    def batch(self, use):
+        return TOTAL if use.axis(0, 1) == 0 else None
 
 
 def introduce(*three: type[Convolution]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from tinygraph.errors import DataError
 from tinygraph.graph.arrays import extent
+from tinygraph.graph.batch import SHARED, TOTAL, Each
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
@@ -41,6 +42,16 @@ class ByPositions(Op):
         """Refuse positions that an axis of this size does not have."""
         if indices.size and not (indices.min() >= -size and indices.max() < size):
             raise DataError(f"{self.name}: indices must lie in {-size} to {size - 1}; found {extent(indices)}")
+
+
+def batch_of_gather(use, axis: int):
+    """Return the rule for slices along ``axis``: samples in ``x``, along another axis, or in the positions."""
+    x, positions = use.states
+    if x is SHARED and isinstance(positions, Each):
+        return Each(axis + positions.axis)
+    if positions is SHARED and isinstance(x, Each) and x.axis != axis:
+        return Each(x.axis + (use.inputs[1].ndim - 1 if x.axis > axis else 0))
+    return None
 
 
 def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -82,6 +93,9 @@ class Gather(ByPositions):
 
     def vjp(self, dy, y, x, indices) -> Any:
         return scatter_add(dy, indices, x.shape[self.axis], self.axis), None
+
+    def batch(self, use):
+        return batch_of_gather(use, normalized_axis(self, use.inputs[0], self.axis))
 
 
 # From so many elements to a position on, adding slice by slice is quicker than NumPy's ``add.at``, element by element.
@@ -144,6 +158,19 @@ class ScatterAdd(ByPositions):
     def vjp(self, dy, y, x, indices) -> Any:
         return gather(dy, indices, self.axis), None
 
+    def batch(self, use):
+        """Samples among the other axes of ``x``, or in the positions too: the result is then a sum over samples."""
+        added, positions = use.states
+        axis = self.axis % use.node.ndim
+        if not isinstance(added, Each):
+            return None
+        if isinstance(positions, Each):
+            return TOTAL if added.axis == axis + positions.axis else None
+        if added.axis < axis:
+            return added
+        after = added.axis - axis - use.inputs[1].ndim
+        return Each(axis + 1 + after) if after >= 0 else None
+
 
 @register
 @dataclass(frozen=True)
@@ -181,6 +208,9 @@ class Embedding(ByPositions):
 
     def vjp(self, dy, y, weights, ids) -> Any:
         return scatter_add(dy, ids, weights.shape[0]), None
+
+    def batch(self, use):
+        return batch_of_gather(use, 0)
 
 
 def _elements(indices, axis: int) -> tuple[Any, ...]:
@@ -226,6 +256,9 @@ class GatherElements(ByPositions):
 
     def vjp(self, dy, y, x, indices) -> Any:
         return scatter_add_elements(dy, indices, x.shape, self.axis), None
+
+    def batch(self, use):
+        return use.outside_axis()
 
 
 def require_beside(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) -> None:
@@ -279,6 +312,10 @@ class ScatterAddElements(ByPositions):
 
     def vjp(self, dy, y, x, indices) -> Any:
         return gather_elements(dy, indices, self.axis), None
+
+    def batch(self, use):
+        state = use.outside_axis()
+        return use.sized(state.axis) if state is not None and self.to[state.axis] == use.count else None
 
 
 gather = Gather.function

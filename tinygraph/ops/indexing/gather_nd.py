@@ -73,6 +73,9 @@ class GatherNd(_ByCoordinates):
     def vjp(self, dy, y, x, indices) -> Any:
         return scatter_add_nd(dy, indices, x.shape, self.batch_dims), None
 
+    def batch(self, use):
+        return use.each() if self.batch_dims else None
+
 
 def _scatter_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(normal(rng, (3,)), np.array([[2, 0], [0, -1], [2, 0]]), to=(3, 4))
@@ -114,6 +117,9 @@ class ScatterAddNd(_ByCoordinates):
 
     def vjp(self, dy, y, x, indices) -> Any:
         return gather_nd(dy, indices, self.batch_dims), None
+
+    def batch(self, use):
+        return use.sized(0) if self.batch_dims and use.axis() == 0 else None
 
 
 gather_nd = GatherNd.function

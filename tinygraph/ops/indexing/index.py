@@ -114,6 +114,13 @@ class Index(tuple[Any, ...]):
     def __str__(self) -> str:
         return ", ".join("..." if p is Ellipsis else str(_lists(p) if isinstance(p, tuple) else p) for p in self)
 
+    def keeps_first(self, count: int) -> bool:
+        """Whether the index takes the first axis, of size ``count``, as it stands."""
+        first = self[0] if self else None
+        if not self.is_basic or not isinstance(first, Slice):
+            return False
+        return first.start in (None, 0) and (first.stop is None or first.stop >= count) and first.step in (None, 1)
+
 
 def _part(part: Any) -> Any:
     if isinstance(part, slice):

@@ -133,6 +133,9 @@ class Resize(Op):
             dy = functools.reduce(operator.add, parts)
         return dy
 
+    def batch(self, use):
+        return use.each()
+
 
 def _cubic(share: Any) -> dict[int, Any]:
     """Return the shares of the four elements around a place, by their distance from the one before it."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.graph.arrays import numeric_array
+from tinygraph.graph.batch import Each
 from tinygraph.graph.explanation import Explanation, Terms, moved, one, position, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, label
@@ -73,6 +74,9 @@ class Concatenate(Moving):
 
         return tuple(part(start, end) for start, end in zip(starts, ends, strict=True))
 
+    def batch(self, use):
+        return use.outside_axis()
+
 
 def _index_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(normal(rng, (4, 3)), index=(slice(1, None, 2), 0))
@@ -119,6 +123,9 @@ class Getitem(Moving):
 
     def expression(self, *arguments: str) -> str:
         return f"{arguments[0]}[{self.index}]"
+
+    def batch(self, use):
+        return use.each() if self.index.keeps_first(use.count) else None
 
 
 @register
@@ -177,6 +184,10 @@ class Put(Op):
 
     def written_attributes(self) -> list[str]:
         return [f"[{self.index}]", repr(self.to)]
+
+    def batch(self, use):
+        fits = use.axis() == 0 and self.to[:1] == (use.count,) and self.index.keeps_first(use.count)
+        return use.sized(0) if fits else None
 
 
 @register
@@ -254,6 +265,10 @@ class Pad(Op):
         widths = enumerate(self._widths(x))
         return {axis: np.pad(np.arange(x.shape[axis]), pair, mode=self.mode) for axis, pair in widths if any(pair)}
 
+    def batch(self, use):
+        axis = use.axis()
+        return Each(axis) if use.node.shape[axis] == use.inputs[0].shape[axis] else None
+
 
 @register(numpy=[np.flip])
 @dataclass(frozen=True)
@@ -282,6 +297,9 @@ class Flip(Moving):
 
     def vjp(self, dy, y, x):
         return flip(dy, self.axis)
+
+    def batch(self, use):
+        return use.outside_axis()
 
 
 def split(x, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, TinygraphError
+from tinygraph.graph.batch import SHARED, TOTAL, Each
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape, Value
@@ -171,6 +172,20 @@ class Einsum(Op):
         factors = [rf"{{(x{i})}}" + (rf"_{{ {term}}}" if term else "") for i, term in enumerate(terms)]
         sign = rf"\sum_{{ {summed}}} " if summed else ""
         return (rf"_{{{result}}} = " if result else "") + sign + r"\,".join(factors)
+
+    def batch(self, use):
+        """Samples under one letter that no tensor without samples has: kept in the result, or summed over."""
+        terms, result = self.labels(*use.inputs)
+        pairs = list(zip(terms, use.states, strict=True))
+        of_samples = [(term, state.axis) for term, state in pairs if isinstance(state, Each)]
+        letters = {term[axis] for term, axis in of_samples}
+        if len(letters) != 1:
+            return None
+        (letter,) = letters
+        elsewhere = any(letter in term for term, state in pairs if state is SHARED)
+        if elsewhere or any(term.count(letter) > 1 for term, _ in of_samples):
+            return None
+        return Each(result.index(letter)) if letter in result else TOTAL
 
 
 def _cells(shape: Shape, letters: str, at: Mapping[str, Any], count: int):

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.batch import SHARED, TOTAL, Each, Tiling
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Sample, Shape
@@ -96,6 +97,35 @@ class Matmul(Op):
             lambda: _fitted(dz @ swapped(matrix_y), left, tuple(x.shape)),
             lambda: _fitted(swapped(matrix_x) @ dz, right, tuple(y.shape)),
         )
+
+    def batch(self, use):
+        (x, y), (left, right), ndim = use.inputs, use.states, use.node.ndim
+        if x.ndim < 2 or y.ndim < 2:
+            return None
+        if left == Each(x.ndim - 1) and right == Each(y.ndim - 2):
+            return TOTAL
+        if left == Each(x.ndim - 1) and right is SHARED and y.value is not None and y.ndim == 2:
+            # A gradient that is a constant, for example of a mean: each tile takes its own rows.
+            return Tiling(TOTAL, sliced=(1,))
+        if right is SHARED and left == Each(x.ndim - 2):
+            return Each(ndim - 2)
+        if left is SHARED and right == Each(y.ndim - 1):
+            return Each(ndim - 1)
+        return self._batch_of_stacks(use)
+
+    def _batch_of_stacks(self, use):
+        """Return the rule for samples along an axis of stacks of matrices, in both factors or broadcast in one."""
+        axes, shifts = set(), [use.node.ndim - x.ndim for x in use.inputs]
+        for x, state, shift in zip(use.inputs, use.states, shifts, strict=True):
+            if isinstance(state, Each):
+                if state.axis >= x.ndim - 2:
+                    return None
+                axes.add(state.axis + shift)
+        (axis, *more) = axes
+        for x, state, shift in zip(use.inputs, use.states, shifts, strict=True):
+            if state is SHARED and 0 <= axis - shift < x.ndim - 2 and x.shape[axis - shift] != 1:
+                return None
+        return None if more else Each(axis)
 
 
 def _as_matrices(x: Shape, y: Shape) -> tuple[Shape, Shape]:

@@ -81,6 +81,9 @@ class Loss(Op):
     def result_dtype(self, prediction, target) -> np.dtype[Any]:
         return np.result_type(prediction.dtype, 0.0)
 
+    def batch(self, use):
+        return use.mean()
+
 
 # What may stand between a sigmoid and its loss: the same numbers in another shape.
 _MOVES = (SameElements, Transpose, identity.op)

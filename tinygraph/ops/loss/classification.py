@@ -64,6 +64,9 @@ class OfClasses(Loss):
             chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
         return -average(chosen)
 
+    def batch(self, use):
+        return None if use.axis() == use.inputs[0].ndim - 1 else use.mean()
+
 
 @register
 @dataclass(frozen=True)
@@ -175,6 +178,9 @@ class OneHot(Op):
         if labels.size and (labels.min() < 0 or labels.max() >= self.classes):
             raise DataError(f"one_hot: class numbers must lie in 0 to {self.classes - 1}; found {extent(labels)}")
         return (labels[..., None] == np.arange(self.classes)).astype(self.dtype)
+
+    def batch(self, use):
+        return use.states[0]
 
 
 cross_entropy = CrossEntropy.function
@@ -318,6 +324,9 @@ class KlDivergence(Loss):
     def written_tex(self, *inputs) -> str:
         mean = "" if math.prod(inputs[0].shape[:-1]) == 1 else r"\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
         return mean + r"\sum_{k} {(labels)}_{ik} \left(\log {(labels)}_{ik} - {(logs)}_{ik}\right)"
+
+    def batch(self, use):
+        return None if use.axis() == use.inputs[0].ndim - 1 else use.mean()
 
 
 hinge = Hinge.function

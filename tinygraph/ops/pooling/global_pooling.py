@@ -61,6 +61,9 @@ class GlobalPooling(Op):
         """Return a pool repeated over its image."""
         return broadcast_to(pooled if self.keepdims else expand_dims(pooled, self.over(x)), x.shape)
 
+    def batch(self, use):
+        return use.each(0)
+
 
 @register
 @dataclass(frozen=True)

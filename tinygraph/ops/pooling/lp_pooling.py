@@ -65,6 +65,9 @@ class LpPool(Pooling):
         undivided = mean.divisor(self.windows(x.shape), np.dtype(y.dtype))
         return mean(dy / where(y == 0, 1, y) ** (self.p - 1) * undivided) * sign(x) * abs(x) ** (self.p - 1)
 
+    def batch(self, use):
+        return use.each(0)
+
 
 _NORM: dict[str, Any] = {"p": 3}
 

@@ -102,6 +102,9 @@ class MaxPool(MaxPooling):
     def vjp(self, dy, y, x):
         return self.unpool(dy, x, **self.shared())
 
+    def batch(self, use):
+        return use.each(0)
+
 
 @dataclass(frozen=True)
 class MaxUnpool(MaxPooling):
@@ -148,6 +151,9 @@ class MaxUnpool(MaxPooling):
         maximum = rf"{{(dy)}}_{{{window}}} & \text{{if }} {{(x)}}_{{{pixel}}} \text{{ is the max of its window}}"
         return rf"_{{{pixel}}} = \begin{{cases}} {maximum} \\ 0 & \text{{otherwise}} \end{{cases}}"
 
+    def batch(self, use):
+        return use.each(0, 1)
+
 
 @dataclass(frozen=True)
 class MaxTake(MaxPooling):
@@ -180,6 +186,9 @@ class MaxTake(MaxPooling):
 
     def vjp(self, dy, y, values, x) -> Any:
         return self.unpool(dy, x, **self.shared()), None
+
+    def batch(self, use):
+        return use.each(0, 1)
 
 
 def introduce(pool: type[MaxPool], unpool: type[MaxUnpool], take: type[MaxTake]) -> None:

@@ -157,6 +157,9 @@ class AvgPool(AveragePooling):
     def vjp(self, dy, y, x):
         return self.unpool(dy, **self.shared(), output_size=x.shape[2:])
 
+    def batch(self, use):
+        return use.each(0)
+
 
 @dataclass(frozen=True)
 class AvgUnpool(AveragePooling):
@@ -203,6 +206,9 @@ class AvgUnpool(AveragePooling):
         places = [f"{w} = " + (p if n == 1 else rf"\lfloor {p}/{n}\rfloor") for p, w, n in sizes]
         place = r", \; ".join(places)
         return rf"_{{{pixel}}} = {share}\, {{(x)}}_{{{window}}}, \quad {place}"
+
+    def batch(self, use):
+        return use.each(0)
 
 
 def introduce(pool: type[AvgPool], unpool: type[AvgUnpool]) -> None:

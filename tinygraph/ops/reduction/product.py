@@ -140,6 +140,9 @@ class Cumsum(Op):
     def vjp(self, dy, y, x):
         return cumsum(dy, self.axis, exclusive=self.exclusive, reverse=not self.reverse)
 
+    def batch(self, use):
+        return use.outside_axis()
+
 
 prod = Prod.function
 cumsum = Cumsum.function

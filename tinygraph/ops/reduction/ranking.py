@@ -114,6 +114,9 @@ class _Ranked(Op):
             order = np.lexsort((rows, ~np.isnan(rows)), axis=-1)
         return np.moveaxis(order[..., : self.k], -1, self.axis)
 
+    def batch(self, use):
+        return use.outside_axis()
+
 
 @register
 @dataclass(frozen=True)

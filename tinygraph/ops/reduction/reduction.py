@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.batch import MEAN, TOTAL, Each, Part
 from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Edge, Op, Sample, Shape
@@ -34,6 +35,8 @@ class Reduction(Op):
 
     axis: Axis = None
     keepdims: bool = False
+    # What the reduction of all samples is of those of tiles, if it can be put together.
+    over_samples: ClassVar[Part | None] = None
     samples = staticmethod(_samples)
 
     def shape(self, x) -> Shape:
@@ -52,6 +55,12 @@ class Reduction(Op):
         """Return how many elements go into each result."""
         return math.prod(x.shape[axis] for axis in normalized_axes(self, x, self.axis))
 
+    def batch(self, use):
+        axis, axes = use.axis(), normalized_axes(self, use.inputs[0], self.axis)
+        if axis in axes:
+            return self.over_samples
+        return Each(axis if self.keepdims else axis - len([i for i in axes if i < axis]))
+
 
 @register(numpy=[np.sum])
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class Sum(Reduction):
     """
 
     formula: ClassVar[str] = "sum({x})"
+    over_samples: ClassVar[Part] = TOTAL
     tex: ClassVar[str] = r"\operatorname{sum}({x})"
     holomorphic: ClassVar[bool] = True
 
@@ -95,6 +105,7 @@ class Mean(Reduction):
     """
 
     formula: ClassVar[str] = "mean({x})"
+    over_samples: ClassVar[Part] = MEAN
     tex: ClassVar[str] = r"\operatorname{mean}({x})"
     holomorphic: ClassVar[bool] = True
 
@@ -214,6 +225,9 @@ class FirstExtreme(Op):
             chosen = flat.argmax(axis=0) if self.largest else flat.argmin(axis=0)
             mask[chosen, np.arange(flat.shape[1])] = True
         return np.moveaxis(mask.reshape(moved.shape), front, axes)
+
+    def batch(self, use):
+        return use.outside_axis()
 
 
 @register

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
+from tinygraph.graph.batch import Each
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Shape
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
@@ -69,6 +70,10 @@ class Tile(Moving):
         pairs = reshape(dy, tuple(number for pair in self._sizes(x) for number in pair))
         return reshape(sum(pairs, axis=tuple(range(0, len(pairs.shape), 2))), x.shape)
 
+    def batch(self, use):
+        axis = use.axis() + use.node.ndim - use.inputs[0].ndim
+        return Each(axis) if use.node.shape[axis] == use.count else None
+
 
 @register
 @dataclass(frozen=True)
@@ -104,6 +109,9 @@ class Trilu(Moving):
     def vjp(self, dy, y, x):
         return trilu(dy, self.k, upper=self.upper)
 
+    def batch(self, use):
+        return use.states[0] if use.axis() < use.node.ndim - 2 else None
+
 
 @dataclass(frozen=True)
 class _Blocks(Moving):
@@ -127,6 +135,9 @@ class _Blocks(Moving):
             self.refuse([x], "images (N, C, H, W) are needed")
         n, c, h, w = x.shape
         return n, c, h, w
+
+    def batch(self, use):
+        return use.each()
 
 
 @register

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph.batch import TOTAL, Each
 from tinygraph.graph.explanation import Explanation, moved, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
@@ -37,6 +38,14 @@ class SameElements(Moving):
 
     def vjp(self, dy, y, x):
         return reshape(dy, x.shape)
+
+    def batch(self, use):
+        """Samples stay along an axis of the size of the batch that has as many elements before it as theirs."""
+        shape, before = use.node.shape, math.prod(use.inputs[0].shape[: use.axis()])
+        for axis, size in enumerate(shape):
+            if math.prod(shape[:axis]) == before and size == use.count:
+                return use.sized(axis, Reshape(shape))
+        return None
 
 
 @register(numpy=[np.reshape])
@@ -144,6 +153,9 @@ class Transpose(Moving):
             return "{(x)}^{T}"
         return r"\operatorname{transpose}({x}, {axes})"
 
+    def batch(self, use):
+        return Each(self._order(use.inputs[0]).index(use.axis()))
+
 
 @register(numpy=[np.broadcast_to])
 @dataclass(frozen=True)
@@ -177,6 +189,9 @@ class BroadcastTo(Moving):
 
     def vjp(self, dy, y, x):
         return sum_to(dy, x.shape)
+
+    def batch(self, use):
+        return use.sized(use.axis() + use.node.ndim - use.inputs[0].ndim)
 
 
 def broadcasts_to(small: Shape, large: Shape) -> bool:
@@ -231,6 +246,13 @@ class SumTo(Op):
 
     def vjp(self, dy, y, x):
         return broadcast_to(dy, x.shape)
+
+    def batch(self, use):
+        (x,), axis = use.inputs, use.axis()
+        left = axis - (x.ndim - use.node.ndim)
+        if left < 0 or (self.to[left] == 1 and x.shape[axis] != 1):
+            return TOTAL
+        return use.sized(left)
 
 
 @register(numpy=[np.squeeze])

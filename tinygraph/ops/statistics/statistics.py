@@ -147,6 +147,9 @@ class Standardize(Op):
         along = y * mean(dy * y, axis=self.axis, keepdims=True)
         return (dy - mean(dy, axis=self.axis, keepdims=True) - along) / deviation
 
+    def batch(self, use):
+        return use.outside_axis()
+
 
 @register
 @dataclass(frozen=True)
@@ -206,6 +209,9 @@ class MovingSum(Op):
 
     def vjp(self, dy, y, x):
         return moving_sum(dy, self.after, self.before, self.axis)
+
+    def batch(self, use):
+        return use.outside_axis()
 
 
 variance = Variance.function
