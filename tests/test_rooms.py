@@ -12,16 +12,6 @@ ROOMS = (
 )
 # Imports that still run upwards. Whoever turns one round removes its line.
 UPWARDS = {
-    ("graph/graph.py", "tinygraph.describe.text"),
-    ("graph/graph.py", "tinygraph.draw.picture"),
-    ("graph/tensor.py", "tinygraph.draw.picture"),
-    ("model/model.py", "tinygraph.describe.text"),
-    ("model/model.py", "tinygraph.draw.picture"),
-    ("model/model.py", "tinygraph.engines.plan"),
-    ("model/model.py", "tinygraph.engines.plan.threads"),
-    ("model/model.py", "tinygraph.interop.onnx"),
-    ("model/model.py", "tinygraph.train.step"),
-    ("model/predict.py", "tinygraph.engines.plan"),
     ("describe/attributes.py", "tinygraph.draw.figures"),
     ("describe/derive.py", "tinygraph.notes.document"),
     ("describe/lines.py", "tinygraph.notes.document"),

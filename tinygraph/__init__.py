@@ -41,6 +41,7 @@ from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import constant, input, parameter, state, tensor
 from tinygraph.graph.op import Edge, Op, Sample
 from tinygraph.graph.protocols import attribute_hint as _attribute_hint
+from tinygraph.graph.readers import MODULES
 from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
@@ -181,6 +182,19 @@ from tinygraph.verify import check, check_op
 from tinygraph.verify.certificate import Certificate, certify
 
 __version__ = "0.1.0"
+
+# What rooms above offer to tensors, graphs and models.
+MODULES.update(
+    lay_out="tinygraph.describe.text",
+    equations_text="tinygraph.describe.text",
+    aligned="tinygraph.describe.text",
+    notebook_view="tinygraph.draw.picture",
+    plan_for="tinygraph.engines.predict",
+    predicted="tinygraph.engines.predict",
+    CompiledStep="tinygraph.train.step",
+    from_onnx="tinygraph.interop.onnx",
+    to_onnx="tinygraph.interop.onnx",
+)
 
 
 def __getattr__(name: str) -> object:

@@ -46,7 +46,7 @@ def predict(
     Prints the first outputs, and the accuracy where there are labels. Labelled data are divided as in train, and the samples to
     test on are taken unless --part says otherwise; of data without labels, all samples are.
     """
-    from tinygraph.model.predict import samples_in
+    from tinygraph.model.values import samples_in
     from tinygraph.train.labels import decision_rule, labels_of
 
     if out is not None and out.suffix not in (".npz", ".csv"):
@@ -98,7 +98,7 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
 
     Data with labels are divided as in training. The numbers are ``None`` where they count from 0. Raises ``DataError``.
     """
-    from tinygraph.model.predict import samples_in
+    from tinygraph.model.values import samples_in
     from tinygraph.train import load_data, read_arrays
     from tinygraph.train.data import names_in_files, sample_count
     from tinygraph.train.feeds import check_finite

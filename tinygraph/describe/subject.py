@@ -20,7 +20,7 @@ from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.run import require_feeds, run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.model import Model
-from tinygraph.model.predict import samples_in
+from tinygraph.model.values import samples_in
 
 if TYPE_CHECKING:
     from tinygraph.model import Equation, Unfinished

@@ -133,9 +133,9 @@ def draw(
     return picture
 
 
-def shown(thing: Any, words: str) -> dict[str, str]:
-    """Return what a notebook shows of a tensor, a graph or a model: its picture, or ``words`` alone where none can be made."""
-    bundle = {"text/plain": words}
+def notebook_view(thing: Any, text: str) -> dict[str, str]:
+    """Return what a notebook shows of a tensor, a graph or a model: its picture, or ``text`` alone where none can be made."""
+    bundle = {"text/plain": text}
     try:
         # The end of a cell is no place to wait for very large graphs; tg.draw is there for who wants to.
         nodes = Graph(thing).nodes if isinstance(thing, Tensor) else getattr(thing, "nodes", ())

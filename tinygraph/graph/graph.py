@@ -6,11 +6,14 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tinygraph.describe.text import Layout, equations_text, lay_out
 from tinygraph.errors import TinygraphError
+from tinygraph.graph.readers import notebook_view, reader
 from tinygraph.graph.tensor import Tensor
+
+if TYPE_CHECKING:
+    from tinygraph.describe.text import Layout
 
 
 class Graph:
@@ -42,7 +45,8 @@ class Graph:
     @cached_property
     def layout(self) -> Layout:
         """The graph as lines of text."""
-        return lay_out(self.nodes, self.outputs)
+        layout: Layout = reader("lay_out")(self.nodes, self.outputs)
+        return layout
 
     @property
     def labels(self) -> Mapping[Tensor, str]:
@@ -82,13 +86,11 @@ class Graph:
         return len(self.nodes)
 
     def __str__(self) -> str:
-        return equations_text(self.layout.equations)
+        return str(reader("equations_text")(self.layout.equations))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return what a notebook shows: the picture, or text alone where none can be made."""
-        from tinygraph.draw.picture import shown
-
-        return shown(self, str(self))
+        return notebook_view(self, str(self))
 
     def __repr__(self) -> str:
         outputs = ", ".join(self.labels[output] for output in self.outputs)

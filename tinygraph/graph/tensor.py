@@ -11,6 +11,7 @@ import numpy as np
 from tinygraph.errors import ShapeError, TinygraphError, ValueUnavailable
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.protocols import Protocols
+from tinygraph.graph.readers import notebook_view
 
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op, Shape
@@ -178,9 +179,7 @@ class Tensor(Protocols):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return what a notebook shows: the picture, or text alone where none can be made."""
-        from tinygraph.draw.picture import shown
-
-        return shown(self, repr(self))
+        return notebook_view(self, repr(self))
 
     def __reduce__(self) -> Any:
         """Copy and pickle leaves with their values; a node would drag its whole graph along, so it is refused."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 
 from tinygraph.errors import ModelError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.files import open_plain
+from tinygraph.graph.readers import reader
 from tinygraph.model.model import Model
 
 # Files that are taken for models by mistake, and what reads them.
@@ -19,8 +19,8 @@ _NO_MODELS = {
         (".pt", ".pth", ".h5", ".keras", ".pb", ".tflite"), "a model of another framework; export it as ONNX"
     ),
 }
-# Who reads the files of other formats; imported when one is met.
-_OTHER_FORMATS = {".onnx": ("tinygraph.interop.onnx", "from_onnx")}
+# The readers of files of other formats, see ``tinygraph.graph.readers``.
+_OTHER_FORMATS = {".onnx": "from_onnx"}
 
 
 def bundled_models() -> dict[str, Path]:
@@ -52,8 +52,7 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
             )
         file = bundled[str(path)]
     if file.suffix.lower() in _OTHER_FORMATS:
-        module, name = _OTHER_FORMATS[file.suffix.lower()]
-        other: Model = getattr(importlib.import_module(module), name)(file)
+        other: Model = reader(_OTHER_FORMATS[file.suffix.lower()])(file)
         return other
     if file.suffix.lower() in _NO_MODELS:
         raise ModelError(

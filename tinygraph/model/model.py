@@ -9,7 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
-from tinygraph.describe.text import aligned
 from tinygraph.errors import DataError, WeightsError, listing
 from tinygraph.files import as_path
 from tinygraph.graph.arrays import Array
@@ -17,11 +16,11 @@ from tinygraph.graph.attributes import whole
 from tinygraph.graph.budget import current, opening
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
+from tinygraph.graph.readers import notebook_view, reader
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Declaration, Input, Training, declare
 from tinygraph.model.parameters import Parameters
 from tinygraph.model.places import Source
-from tinygraph.model.predict import predicted
 from tinygraph.model.program import Program
 from tinygraph.model.recorder import record
 from tinygraph.model.recording import Recording
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from tinygraph.train.optimizers import Optimizer
     from tinygraph.train.step import CompiledStep
 
-_MOST_RECORDINGS = 8
+MOST_RECORDINGS = 8
 
 
 class Model:
@@ -130,7 +129,6 @@ class Model:
         first_seed = declaration.training.seed if seed is None else whole("seed", seed, least=0)
         self._parameters = Parameters(declaration.source, first_seed, declaration.dtype, values)
         self._recordings: dict[tuple[int, bool], Recording] = {}
-        self._plans: dict[tuple[int, str, int], Plan] = {}
         # Two samples and three, so that nothing that only works for one size of batch passes for a model.
         for training in (False, True):
             for batch in (2, 3) if self.batch is None else (self.batch,):
@@ -214,7 +212,7 @@ class Model:
         if key not in self._recordings:
             with opening():
                 self._recordings[key] = record(self._program, self._parameters, self._leaves(batch), training=key[1])
-            if len(self._recordings) > _MOST_RECORDINGS:
+            if len(self._recordings) > MOST_RECORDINGS:
                 del self._recordings[next(iter(self._recordings))]
         return self._recordings[key]
 
@@ -281,7 +279,8 @@ class Model:
         >>> tg.load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
         (2, 1)
         """
-        return predicted(self, self._by_name(features), whole("batch_size", batch_size), compiled)
+        outputs: Array = reader("predicted")(self, self._by_name(features), whole("batch_size", batch_size), compiled)
+        return outputs
 
     def plan_for(self, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
         """Return the plan for ``batch`` samples of the output alone, or of the graph of output and loss; compiled once.
@@ -290,17 +289,8 @@ class Model:
         >>> tg.load_model("xor").plan_for(4).batch_size
         4
         """
-        from tinygraph.engines.plan import Plan
-        from tinygraph.engines.plan.threads import thread_count
-
-        recording, threads = self.record(batch), thread_count()
-        key = (batch, of, threads)
-        if key not in self._plans:
-            graph = recording.graph if of == "graph" else Graph(recording.output)
-            self._plans[key] = Plan(graph, batch, threads)
-            if len(self._plans) > _MOST_RECORDINGS:
-                del self._plans[next(iter(self._plans))]
-        return self._plans[key]
+        plan: Plan = reader("plan_for")(self, batch, of)
+        return plan
 
     def compile_step(
         self, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
@@ -317,9 +307,8 @@ class Model:
         >>> output.shape
         (4, 1)
         """
-        from tinygraph.train.step import CompiledStep
-
-        return CompiledStep(self, optimizer, batch_size, threads)
+        step: CompiledStep = reader("CompiledStep")(self, optimizer, batch_size, threads)
+        return step
 
     def _by_name(self, features: tuple[Any, ...]) -> dict[str, Any]:
         if len(features) == 1 and isinstance(features[0], Mapping):
@@ -357,9 +346,7 @@ class Model:
 
     def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
         """Write the model, with its weights, as an ONNX file; see ``tg.to_onnx``."""
-        from tinygraph.interop.onnx import to_onnx
-
-        to_onnx(self, path, loss=loss)
+        reader("to_onnx")(self, path, loss=loss)
 
     def __reduce__(self) -> Any:
         """Copy and pickle a model as its declaration, seed, and the values of parameters and state."""
@@ -379,13 +366,11 @@ class Model:
             shape = shape_in_batches({n: e.node.shape for n, e in zip(counts, [first, *others], strict=True)})
             rows.append([first.name, f"= {first.text.partition(' = ')[2]}", f"{first.node.dtype} {shape}", ""])
         total = sum(p.size for p in self.parameters.values())
-        return aligned([*rows, ["", "", "parameters", f"{total:,}"]])
+        return str(reader("aligned")([*rows, ["", "", "parameters", f"{total:,}"]]))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return what a notebook shows: the picture, or text alone where none can be made."""
-        from tinygraph.draw.picture import shown
-
-        return shown(self, str(self))
+        return notebook_view(self, str(self))
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"

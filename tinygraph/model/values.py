@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -13,9 +13,13 @@ from tinygraph.errors import DataError, DTypeError, ShapeError, UnknownNameError
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.graph import topological
 from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.run import samples_fed
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Declaration, Input
 from tinygraph.model.recording import Recording
+
+if TYPE_CHECKING:
+    from tinygraph.model.model import Model
 
 
 def fitted(declaration: Declaration, name: str, value: Any) -> Array:
@@ -161,6 +165,21 @@ def batch_shape_text(declaration: Declaration, name: str) -> str:
     declared = declaration.inputs[name]
     samples = [str(declaration.batch or "m")] if declared.batched else []
     return f"({', '.join([*samples, *map(str, declared.shape)])})"
+
+
+def batched_inputs(model: Model) -> list[str]:
+    """Return the names of the inputs whose first axis counts samples."""
+    return [name for name, declared in model.inputs.items() if declared.batched]
+
+
+def samples_in(model: Model, feeds: Mapping[Any, Any]) -> int | None:
+    """Return how many samples are fed, by the first input that holds samples, or ``None``. Raises ``FeedError`` for none.
+
+    >>> import tinygraph as tg
+    >>> samples_in(tg.load_model("xor"), {"x": [[0.0, 1.0], [1.0, 1.0]]})
+    2
+    """
+    return samples_fed(feeds, batched_inputs(model))
 
 
 def counts_text(arrays: Mapping[str, Any]) -> str:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from tinygraph.engines.predict import in_parts
 from tinygraph.errors import TrainingError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.batch import MEAN, Each
 from tinygraph.graph.run import run
 from tinygraph.interruption import raise_if_interrupted
-from tinygraph.model.predict import in_parts
 from tinygraph.train.arguments import DataSource, as_callback, as_data, as_optimizer
 from tinygraph.train.data import Data, data_of
 from tinygraph.train.diagnosis import NotFiniteError

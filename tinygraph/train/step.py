@@ -19,7 +19,7 @@ from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.run import bind, require_feeds, run
 from tinygraph.graph.tensor import Tensor
-from tinygraph.model.predict import samples_in
+from tinygraph.model.values import samples_in
 from tinygraph.train.arguments import as_optimizer
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.feeds import as_model

@@ -17,7 +17,7 @@ from tinygraph.graph.op import Op
 from tinygraph.graph.registry import operation as operation_called
 from tinygraph.graph.run import bind, require_feeds
 from tinygraph.graph.tensor import Tensor
-from tinygraph.model.predict import samples_in
+from tinygraph.model.values import samples_in
 from tinygraph.verify.double import doubled, in_double, widened
 from tinygraph.verify.feeds import completed
 from tinygraph.verify.finite import faults

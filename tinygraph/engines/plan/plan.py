@@ -16,7 +16,7 @@ from tinygraph.graph.attributes import whole
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
-from tinygraph.model.predict import samples_in
+from tinygraph.model.values import samples_in
 
 if TYPE_CHECKING:
     from tinygraph.model import Model

@@ -1,22 +1,38 @@
-"""Prediction: the outputs of a model for any number of samples, in batches where that gives the same."""
+"""Outputs of a model for any number of samples, computed in batches where that gives the same numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from tinygraph.engines.plan import Plan, parts
+from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import DataError, ModelError
 from tinygraph.graph.arrays import Array
+from tinygraph.graph.batch import Tiling
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.run import run, samples_fed
-from tinygraph.model.values import counts_text, warn_unscaled
+from tinygraph.graph.run import run
+from tinygraph.model.model import MOST_RECORDINGS, Model
+from tinygraph.model.values import batched_inputs, counts_text, warn_unscaled
 
-if TYPE_CHECKING:
-    from tinygraph.graph.batch import Tiling
-    from tinygraph.model.model import Model
+# The plans of each model, by number of samples, part and number of threads.
+_plans: WeakKeyDictionary[Model, dict[tuple[int, str, int], Plan]] = WeakKeyDictionary()
+
+
+def plan_for(model: Model, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
+    """Return the plan for ``batch`` samples, compiled once; see ``Model.plan_for``."""
+    recording, plans = model.record(batch), _plans.setdefault(model, {})
+    key = (batch, of, thread_count())
+    if key not in plans:
+        graph = recording.graph if of == "graph" else Graph(recording.output)
+        plans[key] = Plan(graph, batch, key[-1])
+        if len(plans) > MOST_RECORDINGS:
+            del plans[next(iter(plans))]
+    return plans[key]
 
 
 def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compiled: bool) -> Array:
@@ -42,20 +58,6 @@ def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compil
         evaluate = model.plan_for(count, "output") if compiled else partial(run, model.record(count).output)
         outputs.append(evaluate(batch)[0])
     return outputs[0] if axis is None else np.concatenate(outputs, axis)
-
-
-def samples_in(model: Model, feeds: Mapping[Any, Any]) -> int | None:
-    """Return how many samples are fed, by the first input that holds samples, or ``None``. Raises ``FeedError`` for none.
-
-    >>> import tinygraph as tg
-    >>> samples_in(tg.load_model("xor"), {"x": [[0.0, 1.0], [1.0, 1.0]]})
-    2
-    """
-    return samples_fed(feeds, _batched(model))
-
-
-def _batched(model: Model) -> list[str]:
-    return [name for name, declared in model.inputs.items() if declared.batched]
 
 
 def _joined_axis(model: Model, total: int, batch_size: int) -> int | None:
@@ -85,12 +87,10 @@ def in_parts(
     >>> [tiling.state for tiling in in_parts(tg.load_model("xor"), 10, 4)]
     [Each(axis=0), <Part.MEAN: 'mean'>]
     """
-    from tinygraph.engines.plan import parts
-
     sizes = [total, *{batch_size, total % batch_size} - {0, total}]
     try:
         graphs = [model.graph(size) if of == "graph" else Graph(model.record(size).output) for size in sizes]
     except ModelError:
         # The model does not take so few samples: for all of them, evaluation raises what is wrong.
         return None
-    return parts.in_parts(graphs[0], graphs[1:], _batched(model), total)
+    return parts.in_parts(graphs[0], graphs[1:], batched_inputs(model), total)

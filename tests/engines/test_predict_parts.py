@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 import tinygraph as tg
 from tinygraph.cli import main
-from tinygraph.model.predict import in_parts
+from tinygraph.engines.predict import in_parts
 
 COUNT, FEATURES = 600, 3
 

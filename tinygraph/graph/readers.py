@@ -1,0 +1,33 @@
+"""Readers: what rooms above this one offer to tensors, graphs and models, by name.
+
+A graph prints itself as equations and a model compiles itself, yet neither imports the writer or the compiler. They ask
+for it here by name. The package's ``__init__``, which is above all rooms, fills the table; a reader's module is imported
+when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+# The module that has each reader, by the reader's name.
+MODULES: dict[str, str] = {}
+
+
+def reader(name: str) -> Callable[..., Any]:
+    """Return the function of a room above that is called ``name``.
+
+    >>> import tinygraph as tg
+    >>> print(reader("aligned")([("x", "input"), ("Z", "= x @ W")]))
+    x  input
+    Z  = x @ W
+    """
+    function: Callable[..., Any] = getattr(import_module(MODULES[name]), name)
+    return function
+
+
+def notebook_view(thing: Any, text: str) -> dict[str, str]:
+    """Return what a notebook shows of a tensor, graph or model: its picture, or ``text`` alone where none can be made."""
+    view: dict[str, str] = reader("notebook_view")(thing, text)
+    return view
