@@ -87,9 +87,17 @@ from tinygraph.ops.comparison.comparison import (
     where,
 )
 from tinygraph.ops.comparison.logic import isinf, isnan, logical_and, logical_not, logical_or, logical_xor
-from tinygraph.ops.convolution.convolution import conv2d, conv2d_kernel_gradient, conv_transpose2d
-from tinygraph.ops.convolution.convolution1d import conv1d, conv1d_kernel_gradient, conv_transpose1d
-from tinygraph.ops.convolution.convolution3d import conv3d, conv3d_kernel_gradient, conv_transpose3d
+from tinygraph.ops.convolution.convolution import (
+    conv1d,
+    conv1d_kernel_gradient,
+    conv2d,
+    conv2d_kernel_gradient,
+    conv3d,
+    conv3d_kernel_gradient,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+)
 from tinygraph.ops.dropout.dropout import dropout, dropout_mask
 from tinygraph.ops.elementwise.arithmetic import (
     abs,
@@ -155,10 +163,18 @@ from tinygraph.ops.pooling.global_pooling import (
     global_max_pool,
 )
 from tinygraph.ops.pooling.lp_pooling import lp_pool1d, lp_pool2d, lp_pool3d
-from tinygraph.ops.pooling.max_pooling import max_pool2d, max_take2d, max_unpool2d
-from tinygraph.ops.pooling.pooling import avg_pool2d, avg_unpool2d
-from tinygraph.ops.pooling.pooling1d import avg_pool1d, avg_unpool1d, max_pool1d, max_take1d, max_unpool1d
-from tinygraph.ops.pooling.pooling3d import avg_pool3d, avg_unpool3d, max_pool3d, max_take3d, max_unpool3d
+from tinygraph.ops.pooling.max_pooling import (
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    max_take1d,
+    max_take2d,
+    max_take3d,
+    max_unpool1d,
+    max_unpool2d,
+    max_unpool3d,
+)
+from tinygraph.ops.pooling.pooling import avg_pool1d, avg_pool2d, avg_pool3d, avg_unpool1d, avg_unpool2d, avg_unpool3d
 from tinygraph.ops.reduction.norm import l1_norm, l2_norm
 from tinygraph.ops.reduction.product import cumsum, prod
 from tinygraph.ops.reduction.ranking import argmax, argmin, top_k, top_k_indices

@@ -9,9 +9,12 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import operator
+import types
+import typing
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -23,50 +26,103 @@ from tinygraph.graph.op import Op
 Sizes: TypeAlias = tuple[int, ...]
 # Pixels before an axis of an image and after it.
 Sides: TypeAlias = tuple[int, int]
-Named: TypeAlias = Literal["same", "same_upper", "same_lower", "valid"]
-
-# What attributes of one, two and three axes may be: one number for all, one for each, and for padding two for each.
-Size1: TypeAlias = int | tuple[int]
-Size2: TypeAlias = int | tuple[int, int]
-Size3: TypeAlias = int | tuple[int, int, int]
-Padding1: TypeAlias = int | tuple[int] | tuple[Sides] | Named
-Padding2: TypeAlias = int | tuple[int, int] | tuple[Sides, Sides] | Named
-Padding3: TypeAlias = int | tuple[int, int, int] | tuple[Sides, Sides, Sides] | Named
+# Attributes of an operation for one rank: one number for all axes, or one for each; for padding also two for each.
+Size: TypeAlias = int | Sizes
+Padding: TypeAlias = int | Sizes | tuple[Sides, ...] | Literal["same", "same_upper", "same_lower", "valid"]
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+AnyRankedOp = TypeVar("AnyRankedOp", bound="RankedOp")
 
 
-def along(size: int | Sizes, rank: int) -> Sizes:
+class RankedOp(Op):
+    """An operation on images that exists for one, two and three axes, the rank of an image.
+
+    A class without a rank holds the rules, and its subclasses are registered: ``class Conv2d(Convolve, rank=2)``. In the
+    annotations of attributes, a tuple of any length means a tuple with one item for each axis.
+    """
+
+    rank: ClassVar[int]
+    by_rank: ClassVar[dict[int, type[Any]]]
+
+    def __init_subclass__(cls, rank: int | None = None, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if rank is None:
+            cls.by_rank = {}
+        else:
+            cls.rank = rank
+            cls.by_rank[rank] = cls
+
+    @classmethod
+    def attribute_annotations(cls) -> dict[str, Any]:
+        if "_annotations" in cls.__dict__:
+            return cls._annotations
+        annotations = super().attribute_annotations()
+        cls._annotations = {name: _annotation_for(kind, cls.rank) for name, kind in annotations.items()}
+        return cls._annotations
+
+    def counterpart(self, kind: type[AnyRankedOp], **attributes: Any) -> AnyRankedOp:
+        """Return the operation of a kind for the same rank, with the attributes that both have and those given."""
+        cls: type[AnyRankedOp] = kind.by_rank[self.rank]
+        own = self.attributes()
+        return cls(**{name: own[name] for name in cls.attribute_annotations() if name in own} | attributes)
+
+    def require_images(self, *inputs) -> None:
+        """Refuse inputs that do not have the axes batch, channels and those of an image."""
+        require_images(self, inputs, self.rank)
+
+    def simplify(self, *names: str, least: int) -> None:
+        """Check sizes among the attributes and write equal ones as one number, so that ``2`` equals ``(2, 2)``.
+
+        A padding that is alike on both sides becomes one number for each axis, and ``"same_upper"`` becomes ``"same"``.
+        """
+        for name in names:
+            value = getattr(self, name)
+            if value is None or isinstance(value, str):
+                if value == "same_upper":
+                    object.__setattr__(self, name, "same")
+                continue
+            items: Any = value if isinstance(value, tuple) else (value,)
+            if any(min(item) < least if isinstance(item, tuple) else item < least for item in items):
+                raise AttributeValueError(f"{self.name}: {name} must be at least {least}; found {value}")
+            if all(isinstance(item, tuple) and item[0] == item[1] for item in items):
+                items = tuple(item[0] for item in items)
+            if len(set(items)) == 1 and isinstance(items[0], int):
+                items = items[0]
+            object.__setattr__(self, name, items)
+
+
+def _annotation_for(annotation: Any, rank: int) -> Any:
+    """Return an annotation with each tuple of any length made a tuple of ``rank`` items.
+
+    >>> _annotation_for(Size, 2)
+    int | tuple[int, int]
+    """
+    origin, items = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is tuple and items[-1] is Ellipsis:
+        return types.GenericAlias(tuple, (items[0],) * rank)
+    if origin in (typing.Union, types.UnionType):
+        return functools.reduce(operator.or_, (_annotation_for(item, rank) for item in items))
+    return annotation
+
+
+def require_images(op: Op, inputs: Sequence[Any], rank: int) -> None:
+    """Refuse inputs that do not have the axes batch, channels and those of an image of a rank."""
+    for x, name in zip(inputs, op.parameters, strict=True):
+        if len(x.shape) != rank + 2:
+            axes = ", ".join(("batch", "channels", *AXES[rank]))
+            op.refuse(inputs, f"{name} must have {rank + 2} axes ({axes})")
+
+
+def per_axis(size: Size, rank: int) -> Sizes:
     """Return a size for each of ``rank`` axes."""
     return (size,) * rank if isinstance(size, int) else size
 
 
-def sides(padding: Any, rank: int) -> tuple[Sides, ...]:
+def sides(padding: Padding, rank: int) -> tuple[Sides, ...]:
     """Return the pixels before and after each axis for a padding by numbers; none for ``"valid"``."""
     if isinstance(padding, str):
         return ((0, 0),) * rank
-    return tuple((p, p) if isinstance(p, int) else p for p in along(padding, rank))
-
-
-def collapse(op: Op, *names: str, least: int) -> None:
-    """Check sizes of an operation and write equal ones as one number, so that ``2`` and ``(2, 2)`` are one attribute.
-
-    A padding that is alike on both sides is one number for each axis, and ``"same_upper"`` is ``"same"``.
-    """
-    for name in names:
-        value = getattr(op, name)
-        if value is None or isinstance(value, str):
-            if value == "same_upper":
-                object.__setattr__(op, name, "same")
-            continue
-        items: Any = value if isinstance(value, tuple) else (value,)
-        if any(min(item) < least if isinstance(item, tuple) else item < least for item in items):
-            raise AttributeValueError(f"{op.name}: {name} must be at least {least}; found {value}")
-        if all(isinstance(item, tuple) and item[0] == item[1] for item in items):
-            items = tuple(item[0] for item in items)
-        if len(set(items)) == 1 and isinstance(items[0], int):
-            items = items[0]
-        object.__setattr__(op, name, items)
+    return tuple((p, p) if isinstance(p, int) else p for p in per_axis(padding, rank))  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True)
@@ -83,10 +139,10 @@ class Windows:
     def over(
         cls,
         image: Sequence[int],
-        kernel: int | Sizes,
-        stride: int | Sizes,
-        padding: Any,
-        dilation: int | Sizes = 1,
+        kernel: Size,
+        stride: Size,
+        padding: Padding,
+        dilation: Size = 1,
         ceil_mode: bool = False,
     ) -> Windows:
         """Return the windows that a padding by number, pair or name stands for.
@@ -96,7 +152,7 @@ class Windows:
         in the image or in the padding before it; what it reaches is padding too.
         """
         image, rank = tuple(image), len(image)
-        kernel, stride, dilation = along(kernel, rank), along(stride, rank), along(dilation, rank)
+        kernel, stride, dilation = per_axis(kernel, rank), per_axis(stride, rank), per_axis(dilation, rank)
         axes = list(zip(image, kernel, stride, dilation, strict=True))
         if isinstance(padding, str) and padding != "valid":
             pads = tuple(_same(*axis, padding == "same_lower") for axis in axes)
@@ -115,6 +171,11 @@ class Windows:
     def padded(self) -> Sizes:
         """The size of the image with its padding."""
         return tuple(size + before + after for size, (before, after) in zip(self.image, self.padding, strict=True))
+
+    @property
+    def has_padding(self) -> bool:
+        """Whether there is padding on any side."""
+        return any(map(any, self.padding))
 
     @property
     def count(self) -> Sizes:
@@ -152,7 +213,7 @@ class Windows:
 
     def pad(self, x: Array, value: Any = 0) -> Array:
         """Return images ``(..., H, W)`` with their padding."""
-        if not any(map(any, self.padding)):
+        if not self.has_padding:
             return x
         return np.pad(x, ((0, 0),) * (x.ndim - len(self.image)) + self.padding, constant_values=value)
 
@@ -192,14 +253,6 @@ def _reached(size: int, kernel: int, stride: int, dilation: int, before: int, af
     return before, max(after, last + reach - size - before)
 
 
-def require_images(op: Op, inputs, *which: int, rank: int = 2) -> None:
-    """Refuse inputs that are not ``(N, C, H, W)``, or as many axes as images of ``rank`` axes have."""
-    for i in which:
-        if len(inputs[i].shape) != rank + 2:
-            names = ", ".join(("batch", "channels", *AXES[rank]))
-            op.refuse(inputs, f"{op.parameters[i]} must have {rank + 2} axes ({names})")
-
-
 def element(rank: int) -> tuple[str, str]:
     """Return the index of a pixel and that of a window, as the notes write them for pictures: ``mn`` and ``xy``.
 
@@ -208,6 +261,6 @@ def element(rank: int) -> tuple[str, str]:
     return {1: ("i", "j"), 2: ("mn", "xy"), 3: ("lmn", "xyz")}[rank]
 
 
-def pixels_in(kernel: int | Sizes, rank: int) -> int:
+def pixels_in(kernel: Size, rank: int) -> int:
     """Return how many pixels a window has."""
-    return math.prod(along(kernel, rank))
+    return math.prod(per_axis(kernel, rank))

@@ -13,7 +13,7 @@ from tinygraph.engines.plan.node import Node, make, remade, rewrite, topological
 from tinygraph.engines.plan.trust import is_a
 from tinygraph.ops.activation.activation import relu
 from tinygraph.ops.comparison.comparison import gate, greater
-from tinygraph.ops.pooling.max_pooling import MaxPool2d, MaxUnpool2d
+from tinygraph.ops.pooling.max_pooling import MaxPool, MaxPool2d, MaxUnpool, MaxUnpool2d
 
 
 def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
@@ -36,10 +36,10 @@ def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
             return make(relu.op(), make(node.op, z), tensors=node.tensors)
         if _is_gate_of(node, moved):
             unpool = inputs[0].op
-            assert isinstance(unpool, MaxUnpool2d)
+            assert isinstance(unpool, MaxUnpool)
             dy, rectified = inputs[0].inputs
             (z,) = rectified.inputs
-            pooled = make(relu.op(), make(MaxPool2d(**unpool.shared()), z))
+            pooled = make(relu.op(), make(unpool.counterpart(MaxPool), z))
             gated = make(gate.op(), dy, make(greater.op(), pooled, inputs[1].inputs[1]))
             return make(unpool, gated, z, tensors=node.tensors)
         return remade(node, inputs)
@@ -57,7 +57,7 @@ def _movable(node: Node, used_by: Mapping[Node, list[Node]]) -> bool:
         return False
     return all(
         is_a(unpool.op, MaxUnpool2d)
-        and unpool.op.shared() == pools[0].shared()
+        and unpool.op.counterpart(MaxPool) == pools[0]
         and unpool.inputs[0] is not node
         and len(used_by[unpool]) == 1
         and _is_gate_of(used_by[unpool][0], {node})

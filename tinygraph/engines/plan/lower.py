@@ -21,7 +21,7 @@ from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.convolution.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
 from tinygraph.ops.elementwise.arithmetic import add, multiply
 from tinygraph.ops.indexing.select import Flip
-from tinygraph.ops.pooling.max_pooling import MaxPool2d, MaxUnpool2d
+from tinygraph.ops.pooling.max_pooling import MaxPool, MaxUnpool2d
 from tinygraph.ops.pooling.pooling import AvgUnpool2d
 from tinygraph.ops.shape.shape import Reshape, Transpose
 from tinygraph.ops.statistics.statistics import Standardize, Variance
@@ -53,7 +53,7 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
             return _with_bias(node, inputs, used_by) or remade(node, inputs)
         if is_a(node.op, MaxUnpool2d):
             dy, x = inputs
-            return make(MaxUnpoolBeside(node.op), dy, x, make(MaxPool2d(**node.op.shared()), x), tensors=node.tensors)
+            return make(MaxUnpoolBeside(node.op), dy, x, make(node.op.counterpart(MaxPool), x), tensors=node.tensors)
         if is_a(node.op, multiply.op, gate.op):
             for place, x in enumerate(node.inputs):
                 alone = len(used_by[x]) == 1 and inputs[1 - place].shape == node.shape

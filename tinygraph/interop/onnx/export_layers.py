@@ -8,13 +8,13 @@ import numpy as np
 
 from tinygraph.interop.onnx.exports import EXPORTS, export_of, joined
 from tinygraph.interop.onnx.writer import Step
-from tinygraph.ops.windows import along, sides
+from tinygraph.ops.windows import per_axis, sides
 
 
 def _padding(s: Step, axes: int) -> dict[str, Any]:
     padding = s.attributes["padding"]
     named = {"same": "SAME_UPPER", "same_lower": "SAME_LOWER", "valid": "VALID"}
-    if isinstance(padding, str) and set(along(s.attributes["dilation"], axes)) == {1}:
+    if isinstance(padding, str) and set(per_axis(s.attributes["dilation"], axes)) == {1}:
         return {"auto_pad": named[padding]}
     # Not every program works a padding out by its name where windows have gaps.
     shapes = [x.shape for x in s.inputs]
@@ -23,7 +23,7 @@ def _padding(s: Step, axes: int) -> dict[str, Any]:
 
 
 def _spans(s: Step, axes: int) -> dict[str, Any]:
-    return {"strides": along(s.attributes["stride"], axes), "dilations": along(s.attributes["dilation"], axes)}
+    return {"strides": per_axis(s.attributes["stride"], axes), "dilations": per_axis(s.attributes["dilation"], axes)}
 
 
 @export_of("conv1d", "conv2d", "conv3d")
@@ -51,10 +51,10 @@ def _conv_transpose(s: Step) -> str:
 def _pool(operator: str) -> Any:
     def export(s: Step) -> str:
         axes = len(s.inputs[0].shape) - 2
-        window = along(s.attributes["window"], axes)
-        strides = window if s.attributes["stride"] is None else along(s.attributes["stride"], axes)
+        window = per_axis(s.attributes["window"], axes)
+        strides = window if s.attributes["stride"] is None else per_axis(s.attributes["stride"], axes)
         options: dict[str, Any] = {"kernel_shape": window, "strides": strides}
-        options |= {"dilations": along(s.attributes["dilation"], axes), "ceil_mode": int(s.attributes["ceil_mode"])}
+        options |= {"dilations": per_axis(s.attributes["dilation"], axes), "ceil_mode": int(s.attributes["ceil_mode"])}
         if "count_include_pad" in s.attributes:
             options["count_include_pad"] = int(s.attributes["count_include_pad"])
         if "p" in s.attributes:

@@ -11,7 +11,7 @@ from tinygraph.interop.onnx.exports import export_of, joined
 from tinygraph.interop.onnx.writer import Step
 from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.indexing.index import Index, Mask, Slice, for_numpy
-from tinygraph.ops.windows import along
+from tinygraph.ops.windows import per_axis
 
 # Beyond the end of any axis.
 _FAR = 2**62
@@ -256,7 +256,7 @@ def _resize(s: Step) -> str:
     options["coordinate_transformation_mode"] = s.attributes["coordinates"]
     axes = len(s.inputs[0].shape) - 2
     if s.attributes["size"] is not None:
-        ends = s.writer.whole(along(s.attributes["size"], axes))
+        ends = s.writer.whole(per_axis(s.attributes["size"], axes))
         sizes = s.writer.node("Concat", s.writer.node("Shape", s.x, start=0, end=2), ends, axis=0)
         return s.writer.node("Resize", s.x, "", "", sizes, **options)
     scale = s.attributes["scale"]

@@ -3,16 +3,16 @@
 With windows ``w`` over an image ``x``, a kernel ``k`` and a result ``y``, all three compute two-factor sums of the terms
 ``x[pixel] k[offset] y[window]``: ``conv2d`` over pixels for each window, ``conv_transpose2d`` over windows for each pixel,
 ``conv2d_kernel_gradient`` over windows for each offset. So each one's gradients are the other two, to any order.
-Each is patches and one matrix product (GEMM) for each group, for images of any number of axes: those of one and of three
-are in ``convolution1d.py`` and ``convolution3d.py``.
+Each is patches and one matrix product (GEMM) for each group. The rules are those for images of any rank; the operations for
+one, two and three axes are registered at the end.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import operator
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -20,35 +20,49 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.batch import TOTAL
 from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.graph.function import OpFunction, register
-from tinygraph.graph.op import Op, Sample, Shape
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Sample, Shape
 from tinygraph.ops.cells import in_planes, of_offset, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
-from tinygraph.ops.windows import Padding2, Size2, Sizes, Windows, along, collapse, require_images, sides
+from tinygraph.ops.windows import Padding, RankedOp, Size, Sizes, Windows, per_axis, sides
+
+# Shapes of images and kernels, and attributes, on which the three are tested, by the rank of the images.
+_CASES: dict[int, list[tuple[Shape, Shape, dict[str, Any]]]] = {
+    1: [
+        ((2, 2, 6), (3, 2, 3), {}),
+        ((1, 4, 7), (4, 2, 2), {"stride": 2, "padding": "same", "dilation": 2, "groups": 2}),
+        ((1, 1, 5), (2, 1, 3), {"stride": 2, "padding": ((2, 1),)}),
+    ],
+    2: [
+        ((2, 2, 5, 4), (3, 2, 3, 2), {}),
+        ((2, 2, 5, 5), (2, 2, 3, 3), {"stride": 2, "padding": "same"}),
+        ((1, 4, 6, 5), (6, 2, 2, 2), {"stride": (2, 1), "padding": (1, 2), "dilation": 2, "groups": 2}),
+        ((1, 1, 3, 4), (1, 1, 2, 3), {"stride": (1, 2), "padding": ((1, 0), (0, 2))}),
+        ((1, 3, 3, 3), (3, 1, 2, 2), {"padding": "same_lower", "groups": 3}),
+    ],
+    3: [
+        ((1, 2, 5, 2, 3), (2, 2, 2, 1, 2), {"stride": (2, 1, 3)}),
+        ((2, 2, 2, 3, 4), (2, 1, 2, 2, 2), {"stride": (1, 2, 3), "padding": "same", "groups": 2}),
+        ((1, 1, 2, 2, 3), (1, 1, 2, 1, 2), {"padding": ((1, 0), (0, 0), (1, 2)), "dilation": (2, 1, 3)}),
+    ],
+}
 
 
-@dataclasses.dataclass(frozen=True)
-class Convolution(Op):
-    """What the three share: stride, padding, dilation, groups, and the windows that these stand for.
+@dataclass(frozen=True)
+class Convolution(RankedOp):
+    """What the three operations share: stride, padding, dilation, groups, and the windows that these define."""
 
-    ``rank`` is the number of an image's axes; ``convolve``, ``transposed`` and ``kernel_gradient`` are the three for it.
-    """
-
-    stride: Any = 1
-    padding: Any = 0
-    dilation: Any = 1
+    stride: Size = 1
+    padding: Padding = 0
+    dilation: Size = 1
     groups: int = 1
-    rank: ClassVar[int]
-    convolve: ClassVar[OpFunction]
-    transposed: ClassVar[OpFunction]
-    kernel_gradient: ClassVar[OpFunction]
     holomorphic: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        collapse(self, "stride", "dilation", least=1)
-        collapse(self, "padding", least=0)
+        self.simplify("stride", "dilation", least=1)
+        self.simplify("padding", least=0)
         if self.groups < 1:
             raise AttributeValueError(f"{self.name}: groups must be at least 1; found {self.groups}")
 
@@ -66,10 +80,6 @@ class Convolution(Op):
             )
         return windows.count
 
-    def shared(self) -> dict[str, Any]:
-        """Return the attributes that the three operations have in common."""
-        return {name: getattr(self, name) for name in ("stride", "padding", "dilation", "groups")}
-
     def grouped(self, x, *shape: int):
         """Return ``x`` with its first axis cut into groups."""
         return x.reshape(self.groups, x.shape[0] // self.groups, *shape)
@@ -84,15 +94,26 @@ def _by_channel(x):
     return x.swapaxes(0, 1).reshape(x.shape[1], x.shape[0] * math.prod(x.shape[2:]))
 
 
-@dataclasses.dataclass(frozen=True)
+def _convolved(kind: type[Convolution], image: Shape, kernel: Shape, attributes: dict[str, Any]) -> Shape:
+    """Return the shape of a convolution of the rank of ``kind``."""
+    op: Convolve = Convolve.by_rank[kind.rank](**attributes)
+    return op.shape(np.broadcast_to(0, image), np.broadcast_to(0, kernel))
+
+
+@dataclass(frozen=True)
 class Convolve(Convolution):
-    """What ``conv2d`` and its like for other numbers of axes are."""
+    """The rules of ``conv1d``, ``conv2d`` and ``conv3d``."""
 
     formula: ClassVar[str] = "{x} ⋆ {k}"
     tex: ClassVar[str] = r"\operatorname{conv}({x}, {k})"
 
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        for image, kernel, attributes in _CASES[cls.rank]:
+            yield Sample(normal(rng, image), normal(rng, kernel), **attributes)
+
     def shape(self, x, k) -> Shape:
-        require_images(self, (x, k), 0, 1, rank=self.rank)
+        self.require_images(x, k)
         if x.shape[1] != k.shape[1] * self.groups:
             takes = k.shape[1] * self.groups
             last = "; they seem to be its last axis: write np.moveaxis(x, -1, 1)" if x.shape[-1] == takes else ""
@@ -123,49 +144,55 @@ class Convolve(Convolution):
 
     def vjp(self, dy, y, x, k) -> Any:
         return (
-            lambda: self.transposed(dy, k, **self.shared(), output_size=x.shape[2:]),
-            lambda: self.kernel_gradient(x, dy, **self.shared(), kernel_size=k.shape[2:]),
+            lambda: self.counterpart(ConvolveTransposed, output_size=x.shape[2:])(dy, k),
+            lambda: self.counterpart(KernelGradient, kernel_size=k.shape[2:])(x, dy),
         )
 
     def batch(self, use):
         return use.each(0)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class ConvolveTransposed(Convolution):
-    """What ``conv_transpose2d`` and its like for other numbers of axes are."""
+    """The rules of ``conv_transpose1d``, ``conv_transpose2d`` and ``conv_transpose3d``."""
 
-    output_padding: Any = 0
-    output_size: Any = None
+    output_padding: Size = 0
+    output_size: tuple[int, ...] | None = None
     formula: ClassVar[str] = "pad({x}) ⋆ flip({k})"
     tex: ClassVar[str] = r"\operatorname{conv}(\operatorname{padded}({x}), \operatorname{flip}({k}))"
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        collapse(self, "output_padding", least=0)
+        self.simplify("output_padding", least=0)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        for image, kernel, attributes in _CASES[cls.rank]:
+            x, k = normal(rng, _convolved(cls, image, kernel, attributes)), normal(rng, kernel)
+            missing = tuple(map(operator.sub, image[2:], cls(**attributes).image_size(x, k)))
+            size = {"output_padding": missing} if min(missing) >= 0 else {"output_size": image[2:]}
+            yield Sample(x, k, **attributes | size)
 
     def shape(self, x, k) -> Shape:
-        require_images(self, (x, k), 0, 1, rank=self.rank)
+        self.require_images(x, k)
         if x.shape[1] != k.shape[0]:
             self.refuse((x, k), f"x has {x.shape[1]} channels and k takes {k.shape[0]}")
         if x.shape[1] % self.groups:
             self.refuse((x, k), f"{x.shape[1]} channels do not divide into {self.groups} groups")
-        self._check_output_padding(x, k)
-        image = self._image(x, k)
+        added, stride = per_axis(self.output_padding, self.rank), per_axis(self.stride, self.rank)
+        if self.output_size is None and any(map(operator.ge, added, stride)):
+            why = "output_padding must be less than the stride, or it would only add zeros, for which there is pad"
+            self.refuse((x, k), f"{why}; found output_padding {self.output_padding} and stride {self.stride}")
+        image = self.image_size(x, k)
         if min(image) < 1 or self.window_count((x, k), image, k.shape) != tuple(x.shape[2:]):
             self.refuse((x, k), f"an image of size {image} does not have {tuple(x.shape[2:])} windows")
         return (x.shape[0], k.shape[1] * self.groups, *image)
 
-    def _check_output_padding(self, x, k) -> None:
-        added, stride = along(self.output_padding, self.rank), along(self.stride, self.rank)
-        if self.output_size is None and any(map(operator.ge, added, stride)):
-            why = "output_padding must be less than the stride, or it would only add zeros, for which there is pad"
-            self.refuse((x, k), f"{why}; found output_padding {self.output_padding} and stride {self.stride}")
-
-    def _image(self, x, k) -> Any:
+    def image_size(self, x, k) -> Sizes:
+        """Return the size of the result without batch and channels."""
         if self.output_size is not None:
             return self.output_size
-        settings = (along(value, self.rank) for value in (self.stride, self.dilation, self.output_padding))
+        settings = (per_axis(value, self.rank) for value in (self.stride, self.dilation, self.output_padding))
         axes = zip(x.shape[2:], k.shape[2:], *settings, strict=True)
         if self.padding in ("same", "same_lower"):
             return tuple(n * s + extra for n, _, s, _, extra in axes)
@@ -179,7 +206,7 @@ class ConvolveTransposed(Convolution):
 
     def forward(self, x, k):
         x, k = widened(x), widened(k)
-        windows = self.windows(self._image(x, k), k.shape)
+        windows = self.windows(self.image_size(x, k), k.shape)
         pixels = math.prod(k.shape[1:])
         rows = _by_channel(x)
         kernels, images = self.grouped(k, pixels).swapaxes(1, 2), self.grouped(rows, rows.shape[1])
@@ -202,24 +229,30 @@ class ConvolveTransposed(Convolution):
 
     def vjp(self, dy, y, x, k) -> Any:
         return (
-            lambda: self.convolve(dy, k, **self.shared()),
-            lambda: self.kernel_gradient(dy, x, **self.shared(), kernel_size=k.shape[2:]),
+            lambda: self.counterpart(Convolve)(dy, k),
+            lambda: self.counterpart(KernelGradient, kernel_size=k.shape[2:])(dy, x),
         )
 
     def batch(self, use):
         return use.each(0)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclass(frozen=True)
 class KernelGradient(Convolution):
-    """What ``conv2d_kernel_gradient`` and its like for other numbers of axes are."""
+    """The rules of ``conv1d_kernel_gradient``, ``conv2d_kernel_gradient`` and ``conv3d_kernel_gradient``."""
 
-    kernel_size: Any = dataclasses.field(kw_only=True)
+    kernel_size: tuple[int, ...] = field(kw_only=True)
     formula: ClassVar[str] = "{x} ⋆ {dy}"
     tex: ClassVar[str] = r"\operatorname{conv}({x}, {dy})"
 
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        for image, kernel, attributes in _CASES[cls.rank]:
+            dy = normal(rng, _convolved(cls, image, kernel, attributes))
+            yield Sample(normal(rng, image), dy, **attributes, kernel_size=kernel[2:])
+
     def shape(self, x, dy) -> Shape:
-        require_images(self, (x, dy), 0, 1, rank=self.rank)
+        self.require_images(x, dy)
         if x.shape[0] != dy.shape[0]:
             self.refuse((x, dy), f"x holds {x.shape[0]} samples and dy {dy.shape[0]}")
         if x.shape[1] % self.groups or dy.shape[1] % self.groups:
@@ -253,43 +286,17 @@ class KernelGradient(Convolution):
 
     def vjp(self, dk, k, x, dy) -> Any:
         return (
-            lambda: self.transposed(dy, dk, **self.shared(), output_size=x.shape[2:]),
-            lambda: self.convolve(x, dk, **self.shared()),
+            lambda: self.counterpart(ConvolveTransposed, output_size=x.shape[2:])(dy, dk),
+            lambda: self.counterpart(Convolve)(x, dk),
         )
 
     def batch(self, use):
         return TOTAL if use.axis(0, 1) == 0 else None
 
 
-def introduce(*three: type[Convolution]) -> None:
-    """Tell a convolution, its transpose and its kernel gradient of each other."""
-    for kind in three:
-        kind.convolve, kind.transposed, kind.kernel_gradient = (each.function for each in three)
-
-
-@dataclasses.dataclass(frozen=True)
-class _TwoAxes(Convolution):
-    """The attributes for pictures."""
-
-    stride: Size2 = 1
-    padding: Padding2 = 0
-    dilation: Size2 = 1
-    rank: ClassVar[int] = 2
-
-
-def _samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (2, 2, 5, 4)), normal(rng, (3, 2, 3, 2)))
-    yield Sample(normal(rng, (2, 2, 5, 5)), normal(rng, (2, 2, 3, 3)), stride=2, padding="same")
-    yield Sample(
-        normal(rng, (1, 4, 6, 5)), normal(rng, (6, 2, 2, 2)), stride=(2, 1), padding=(1, 2), dilation=2, groups=2
-    )
-    yield Sample(normal(rng, (1, 1, 3, 4)), normal(rng, (1, 1, 2, 3)), stride=(1, 2), padding=((1, 0), (0, 2)))
-    yield Sample(normal(rng, (1, 3, 3, 3)), normal(rng, (3, 1, 2, 2)), padding="same_lower", groups=3)
-
-
 @register
-@dataclasses.dataclass(frozen=True)
-class Conv2d(Convolve, _TwoAxes):
+@dataclass(frozen=True)
+class Conv2d(Convolve, rank=2):
     """Cross-correlation of images ``x (N, C, H, W)`` with kernels ``k (F, C/groups, kh, kw)``: ``(N, F, rows, columns)``.
 
     ``y[n,f,i,j]`` is the sum over ``c,u,v`` of ``x[n,c,i*stride+u*dilation,j*stride+v*dilation] k[f,c,u,v]``, with zeros in
@@ -307,26 +314,10 @@ class Conv2d(Convolve, _TwoAxes):
              [20., 24.]]]])
     """
 
-    samples = staticmethod(_samples)
-
-
-def _transpose_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (2, 3, 3, 3)), normal(rng, (3, 2, 3, 2)))
-    yield Sample(normal(rng, (1, 2, 3, 2)), normal(rng, (2, 2, 3, 3)), stride=2, padding="same")
-    yield Sample(
-        normal(rng, (1, 4, 3, 2)),
-        normal(rng, (4, 1, 2, 2)),
-        stride=(2, 3),
-        padding=(1, 0),
-        groups=2,
-        output_padding=(1, 2),
-    )
-    yield Sample(normal(rng, (1, 1, 2, 3)), normal(rng, (1, 1, 2, 3)), padding=((1, 0), (0, 2)), dilation=(1, 2))
-
 
 @register
-@dataclasses.dataclass(frozen=True)
-class ConvTranspose2d(ConvolveTransposed, _TwoAxes):
+@dataclass(frozen=True)
+class ConvTranspose2d(ConvolveTransposed, rank=2):
     """The transpose of ``conv2d``: ``x (N, F, rows, columns)`` and ``k (F, C/groups, kh, kw)`` give ``(N, C, H, W)``.
 
     Every element of ``x`` adds its multiple of a kernel into the image: the gradient of ``conv2d`` for its image, which the
@@ -343,25 +334,13 @@ class ConvTranspose2d(ConvolveTransposed, _TwoAxes):
     array([[[[1., 1., 2., 2.]]]])
     """
 
-    output_padding: Size2 = 0
-    output_size: tuple[int, int] | None = None
     formula: ClassVar[str] = "pad({x}) ⋆ rot180({k})"
     tex: ClassVar[str] = r"\operatorname{conv}(\operatorname{padded}({x}), \text{rot180}({k}))"
-    samples = staticmethod(_transpose_samples)
-
-
-def _kernel_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (2, 2, 5, 4)), normal(rng, (2, 3, 3, 3)), kernel_size=(3, 2))
-    yield Sample(normal(rng, (2, 2, 5, 5)), normal(rng, (2, 2, 3, 3)), kernel_size=(3, 3), stride=2, padding="same")
-    yield Sample(
-        normal(rng, (1, 4, 5, 5)), normal(rng, (1, 2, 5, 3)), kernel_size=(2, 3), padding=(1, 1), dilation=2, groups=2
-    )
-    yield Sample(normal(rng, (1, 1, 3, 3)), normal(rng, (1, 1, 3, 3)), kernel_size=(2, 3), padding=((1, 0), (0, 2)))
 
 
 @register
-@dataclasses.dataclass(frozen=True)
-class Conv2dKernelGradient(KernelGradient, _TwoAxes):
+@dataclass(frozen=True)
+class Conv2dKernelGradient(KernelGradient, rank=2):
     """The gradient of ``conv2d`` for its kernel: ``x (N, C, H, W)`` correlated with ``dy (N, F, rows, columns)``.
 
     The result is ``(F, C/groups, kh, kw)`` with ``kernel_size = (kh, kw)``: the notes' ``dK = conv(x, dZ)`` (B8, B13).
@@ -374,11 +353,99 @@ class Conv2dKernelGradient(KernelGradient, _TwoAxes):
              [20., 24.]]]])
     """
 
-    kernel_size: tuple[int, int] = dataclasses.field(kw_only=True)
-    samples = staticmethod(_kernel_samples)
+
+@register
+@dataclass(frozen=True)
+class Conv1d(Convolve, rank=1):
+    """Cross-correlation of lines ``x (N, C, L)`` with kernels ``k (F, C/groups, kl)``: ``(N, F, windows)``.
+
+    As ``conv2d``, with one axis; a pair of paddings is ``((before, after),)``. Source: PyTorch's ``conv1d``,
+    ONNX's ``Conv``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.conv1d(np.array([[[1.0, 2.0, 4.0]]]), np.array([[[1.0, -1.0]]]))
+    array([[[-1., -2.]]])
+    """
 
 
-introduce(Conv2d, ConvTranspose2d, Conv2dKernelGradient)
+@register
+@dataclass(frozen=True)
+class ConvTranspose1d(ConvolveTransposed, rank=1):
+    """The transpose of ``conv1d``: ``x (N, F, windows)``, ``k (F, C/groups, kl)`` give ``(N, C, L)``.
+
+    As ``conv_transpose2d``, with one axis. Source: PyTorch's ``conv_transpose1d``, ONNX's ``ConvTranspose``. Raises
+    ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.conv_transpose1d(np.array([[[1.0, 2.0]]]), np.ones((1, 1, 2)), stride=2)
+    array([[[1., 1., 2., 2.]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class Conv1dKernelGradient(KernelGradient, rank=1):
+    """The gradient of ``conv1d`` for its kernel: ``x (N, C, L)`` correlated with ``dy (N, F, windows)``.
+
+    The result is ``(F, C/groups, kl)`` with ``kernel_size = (kl,)``. Source: as ``conv2d_kernel_gradient``, with
+    one axis. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.conv1d_kernel_gradient(np.array([[[1.0, 2.0, 4.0]]]), np.ones((1, 1, 2)), kernel_size=(2,))
+    array([[[3., 6.]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class Conv3d(Convolve, rank=3):
+    """Cross-correlation of volumes ``x (N, C, D, H, W)`` with kernels ``k (F, C/groups, kd, kh, kw)``.
+
+    The result is ``(N, F, layers, rows, columns)``. As ``conv2d``, with three axes; a pair of paddings is
+    ``((before, after), ...)``. Source: PyTorch's ``conv3d``, ONNX's ``Conv``. Raises ``ShapeError`` and
+    ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.conv3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), np.ones((1, 1, 2, 2, 1)))
+    array([[[[[12., 16.]]]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class ConvTranspose3d(ConvolveTransposed, rank=3):
+    """The transpose of ``conv3d``: ``x (N, F, layers, rows, columns)`` to ``(N, C, D, H, W)``.
+
+    ``k`` is ``(F, C/groups, kd, kh, kw)``. As ``conv_transpose2d``, with three axes. Source: PyTorch's
+    ``conv_transpose3d``, ONNX's ``ConvTranspose``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.conv_transpose3d(np.array([[[[[1.0, 2.0]]]]]), np.ones((1, 1, 1, 1, 2)), stride=2)
+    array([[[[[1., 1., 2., 2.]]]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class Conv3dKernelGradient(KernelGradient, rank=3):
+    """The gradient of ``conv3d`` for its kernel: ``x (N, C, D, H, W)`` correlated with ``dy (N, F, layers, rows, columns)``.
+
+    The result is ``(F, C/groups, kd, kh, kw)`` with ``kernel_size = (kd, kh, kw)``. Source: as ``conv2d_kernel_gradient``, with
+    three axes. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> x = np.arange(8.0).reshape(1, 1, 2, 2, 2)
+    >>> tg.conv3d_kernel_gradient(x, np.ones((1, 1, 2, 2, 1)), kernel_size=(1, 1, 2))
+    array([[[[[12., 16.]]]]])
+    """
+
+
 conv2d = Conv2d.function
 conv_transpose2d = ConvTranspose2d.function
 conv2d_kernel_gradient = Conv2dKernelGradient.function
+conv1d = Conv1d.function
+conv_transpose1d = ConvTranspose1d.function
+conv1d_kernel_gradient = Conv1dKernelGradient.function
+conv3d = Conv3d.function
+conv_transpose3d = ConvTranspose3d.function
+conv3d_kernel_gradient = Conv3dKernelGradient.function

@@ -113,7 +113,7 @@ class GlobalAvgPool2d(GlobalAvgPool):
     samples = staticmethod(each(normal, ((2, 3, 2, 4), {})))
 
     def shape(self, x) -> Shape:
-        require_images(self, (x,), 0)
+        require_images(self, (x,), rank=2)
         return super().shape(x)
 
 

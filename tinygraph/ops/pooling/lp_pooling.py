@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,22 +16,15 @@ from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
 from tinygraph.ops.floating import widened
 from tinygraph.ops.pooling.global_pooling import require_norm
-from tinygraph.ops.pooling.pooling import CASES as CASES_2D
-from tinygraph.ops.pooling.pooling import AvgUnpool, AvgUnpool2d, Pooling, TwoAxes, plane
-from tinygraph.ops.pooling.pooling1d import CASES as CASES_1D
-from tinygraph.ops.pooling.pooling1d import AvgUnpool1d, OneAxis
-from tinygraph.ops.pooling.pooling3d import CASES as CASES_3D
-from tinygraph.ops.pooling.pooling3d import AvgUnpool3d, ThreeAxes
+from tinygraph.ops.pooling.pooling import CASES, AvgUnpool, Pooling, plane
 from tinygraph.ops.samples import each, off_zero
-from tinygraph.ops.windows import require_images
 
 
 @dataclass(frozen=True)
 class LpPool(Pooling):
-    """What the three share. ``unpool`` is the transpose of the average pool for images of ``rank`` axes."""
+    """The rules of ``lp_pool1d``, ``lp_pool2d`` and ``lp_pool3d``."""
 
     p: float = 2.0
-    unpool: ClassVar[type[AvgUnpool]]
     formula: ClassVar[str] = "{p}-norm of {x} in windows of size {window}"
     tex: ClassVar[str] = r"\operatorname{LpPool}_{{p}}({x})"
 
@@ -38,8 +32,13 @@ class LpPool(Pooling):
         super().__post_init__()
         require_norm(self, self.p)
 
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        first, *others = CASES[cls.rank]
+        return each(off_zero, first, *((shape, attributes | {"p": 3}) for shape, attributes in others))(rng)
+
     def shape(self, x) -> Shape:
-        require_images(self, (x,), 0, rank=self.rank)
+        self.require_images(x)
         return self.pooled((x,), x)
 
     def result_dtype(self, x) -> np.dtype[Any]:
@@ -60,7 +59,7 @@ class LpPool(Pooling):
 
     def vjp(self, dy, y, x):
         dy, y, x = map(widened, (dy, y, x))
-        mean = self.unpool(**self.shared(), output_size=x.shape[2:])
+        mean = self.counterpart(AvgUnpool, output_size=x.shape[2:])
         # A mean that is not divided is a sum. Where a norm is 0 all its pixels are, and so is the factor behind.
         undivided = mean.divisor(self.windows(x.shape), np.dtype(y.dtype))
         return mean(dy / where(y == 0, 1, y) ** (self.p - 1) * undivided) * sign(x) * abs(x) ** (self.p - 1)
@@ -69,28 +68,9 @@ class LpPool(Pooling):
         return use.each(0)
 
 
-_NORM: dict[str, Any] = {"p": 3}
-
-
 @register
 @dataclass(frozen=True)
-class LpPool1d(LpPool, OneAxis):
-    """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, L)`` to ``(N, C, windows)``.
-
-    As ``lp_pool2d``. Raises ``ShapeError`` and ``AttributeValueError``.
-
-    >>> import tinygraph as tg
-    >>> tg.lp_pool1d(np.array([[[3.0, -4.0, 0.0, 2.0]]]), 2)
-    array([[[5., 2.]]])
-    """
-
-    unpool: ClassVar[type[AvgUnpool]] = AvgUnpool1d
-    samples = staticmethod(each(off_zero, *((shape, settings | _NORM) for shape, settings in CASES_1D)))
-
-
-@register
-@dataclass(frozen=True)
-class LpPool2d(LpPool, TwoAxes):
+class LpPool2d(LpPool, rank=2):
     """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
     ``p`` is at least 1. Window, stride, padding, dilation and ``ceil_mode`` are those of ``avg_pool2d``; padding adds
@@ -104,10 +84,6 @@ class LpPool2d(LpPool, TwoAxes):
     array([[[[5.]]]])
     """
 
-    unpool: ClassVar[type[AvgUnpool]] = AvgUnpool2d
-    samples = staticmethod(
-        each(off_zero, CASES_2D[0], *((shape, settings | _NORM) for shape, settings in CASES_2D[1:]))
-    )
     edges = (
         Edge(Sample(np.zeros((1, 1, 2, 2)), window=2), np.zeros((1, 1, 2, 2))),
         Edge(Sample([[[[0.0, 2.0, -2.0]]]], window=(1, 3), p=1), [[[[0.0, 1.0, -1.0]]]]),
@@ -116,7 +92,20 @@ class LpPool2d(LpPool, TwoAxes):
 
 @register
 @dataclass(frozen=True)
-class LpPool3d(LpPool, ThreeAxes):
+class LpPool1d(LpPool, rank=1):
+    """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, L)`` to ``(N, C, windows)``.
+
+    As ``lp_pool2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.lp_pool1d(np.array([[[3.0, -4.0, 0.0, 2.0]]]), 2)
+    array([[[5., 2.]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class LpPool3d(LpPool, rank=3):
     """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``.
 
     As ``lp_pool2d``. Raises ``ShapeError`` and ``AttributeValueError``.
@@ -126,10 +115,7 @@ class LpPool3d(LpPool, ThreeAxes):
     array([[[[[5.]]]]])
     """
 
-    unpool: ClassVar[type[AvgUnpool]] = AvgUnpool3d
-    samples = staticmethod(each(off_zero, *((shape, settings | _NORM) for shape, settings in CASES_3D)))
 
-
-lp_pool1d = LpPool1d.function
 lp_pool2d = LpPool2d.function
+lp_pool1d = LpPool1d.function
 lp_pool3d = LpPool3d.function

@@ -10,25 +10,18 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms, chosen, one, position
-from tinygraph.graph.function import OpFunction, register
-from tinygraph.graph.op import Edge, Sample, Samples, Shape, Value
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Edge, Sample, Shape, Value
 from tinygraph.ops.cells import in_planes, of_pixel, of_window
 from tinygraph.ops.floating import widened
-from tinygraph.ops.pooling.pooling import CASES, Pooling, TwoAxes, plane
+from tinygraph.ops.pooling.pooling import CASES, Pooling, plane
 from tinygraph.ops.samples import distinct, each, normal
-from tinygraph.ops.windows import Windows, element, require_images
+from tinygraph.ops.windows import Windows, element
 
 
 @dataclass(frozen=True)
 class MaxPooling(Pooling):
-    """What the operations on the maxima of windows share: which element of each window is the first maximum.
-
-    ``pool``, ``unpool`` and ``take`` are the three for images of ``rank`` axes.
-    """
-
-    pool: ClassVar[OpFunction]
-    unpool: ClassVar[OpFunction]
-    take: ClassVar[OpFunction]
+    """What the operations on the maxima of windows share: which element of each window is the first maximum."""
 
     def winners(self, x) -> tuple[Windows, Value]:
         """Return the windows over ``x`` and, for each, the row-major offset of its first maximum."""
@@ -76,13 +69,17 @@ class MaxPooling(Pooling):
 
 @dataclass(frozen=True)
 class MaxPool(MaxPooling):
-    """What ``max_pool2d`` and its like for other numbers of axes are."""
+    """The rules of ``max_pool1d``, ``max_pool2d`` and ``max_pool3d``."""
 
     formula: ClassVar[str] = "max of {x} in windows of size {window}"
     tex: ClassVar[str] = r"\operatorname{MaxPool}({x})"
 
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        return each(distinct, *CASES[cls.rank])(rng)
+
     def shape(self, x) -> Shape:
-        require_images(self, (x,), 0, rank=self.rank)
+        self.require_images(x)
         return self.pooled((x,), x)
 
     def forward(self, x):
@@ -100,7 +97,7 @@ class MaxPool(MaxPooling):
         )
 
     def vjp(self, dy, y, x):
-        return self.unpool(dy, x, **self.shared())
+        return self.counterpart(MaxUnpool)(dy, x)
 
     def batch(self, use):
         return use.each(0)
@@ -108,12 +105,18 @@ class MaxPool(MaxPooling):
 
 @dataclass(frozen=True)
 class MaxUnpool(MaxPooling):
-    """What ``max_unpool2d`` and its like for other numbers of axes are."""
+    """The rules of ``max_unpool1d``, ``max_unpool2d`` and ``max_unpool3d``."""
 
     formula: ClassVar[str] = "{dy} where {x} is the max of its window"
 
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        for shape, attributes in CASES[cls.rank]:
+            pool, x = MaxPool.by_rank[cls.rank](**attributes), distinct(rng, shape)
+            yield Sample(normal(rng, pool.shape(x)), x, **attributes)
+
     def shape(self, dy, x) -> Shape:
-        require_images(self, (dy, x), 0, 1, rank=self.rank)
+        self.require_images(dy, x)
         if self.pooled((dy, x), x) != tuple(dy.shape):
             self.refuse((dy, x), "dy does not have the shape of the pool of x")
         return tuple(x.shape)
@@ -140,7 +143,7 @@ class MaxUnpool(MaxPooling):
         return Explanation(terms, ((1, maxima),), reason)
 
     def vjp(self, dz, z, dy, x) -> Any:
-        return self.take(dz, x, **self.shared()), None
+        return self.counterpart(MaxTake)(dz, x), None
 
     def written_tex(self, *inputs) -> str:
         pixel, window = element(self.rank)
@@ -157,14 +160,19 @@ class MaxUnpool(MaxPooling):
 
 @dataclass(frozen=True)
 class MaxTake(MaxPooling):
-    """What ``max_take2d`` and its like for other numbers of axes are."""
+    """The rules of ``max_take1d``, ``max_take2d`` and ``max_take3d``."""
 
     helper: ClassVar[bool] = True
     formula: ClassVar[str] = "{values} where {x} is the max of its window"
     tex: ClassVar[str] = r"\operatorname{take}({values}, \operatorname{argmax}({x}))"
 
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        for shape, attributes in CASES[cls.rank]:
+            yield Sample(normal(rng, shape), distinct(rng, shape), **attributes)
+
     def shape(self, values, x) -> Shape:
-        require_images(self, (values, x), 0, 1, rank=self.rank)
+        self.require_images(values, x)
         if tuple(values.shape) != tuple(x.shape):
             self.refuse((values, x), "the two must have one shape")
         return self.pooled((values, x), x)
@@ -185,21 +193,15 @@ class MaxTake(MaxPooling):
         return Explanation((Terms((one(0, best),)),), (one(1, best),), "where {0} is the maximum of its window")
 
     def vjp(self, dy, y, values, x) -> Any:
-        return self.unpool(dy, x, **self.shared()), None
+        return self.counterpart(MaxUnpool)(dy, x), None
 
     def batch(self, use):
         return use.each(0, 1)
 
 
-def introduce(pool: type[MaxPool], unpool: type[MaxUnpool], take: type[MaxTake]) -> None:
-    """Tell a max-pool and what carries its gradients of each other."""
-    for kind in (pool, unpool, take):
-        kind.pool, kind.unpool, kind.take = pool.function, unpool.function, take.function
-
-
 @register
 @dataclass(frozen=True)
-class MaxPool2d(MaxPool, TwoAxes):
+class MaxPool2d(MaxPool, rank=2):
     """Maximum of each window (notes F6): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
     The padding is never the maximum. The gradient (notes B6, W1) goes to the maximum of its window, on a tie (notes E4) to
@@ -212,24 +214,12 @@ class MaxPool2d(MaxPool, TwoAxes):
     array([[[[4.]]]])
     """
 
-    samples = staticmethod(each(distinct, *CASES))
     edges = (Edge(Sample(np.ones((1, 1, 2, 3)), window=2, stride=1), [[[[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]]),)
-
-
-def gradient_samples(cases: Sequence[tuple[Shape, dict[str, Any]]], pool: type[MaxPool]) -> Samples:
-    """Return samples of a max-pool's gradient: for each case a gradient of the pool, and what is pooled."""
-
-    def samples(rng: np.random.Generator) -> Iterable[Sample]:
-        for shape, attributes in cases:
-            x = distinct(rng, shape)
-            yield Sample(normal(rng, pool(**attributes).shape(x)), x, **attributes)
-
-    return samples
 
 
 @register
 @dataclass(frozen=True)
-class MaxUnpool2d(MaxUnpool, TwoAxes):
+class MaxUnpool2d(MaxUnpool, rank=2):
     """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool2d``.
 
     Windows that share their maximum add up (notes B6). ``dy (N, C, rows, columns)`` and ``x (N, C, H, W)`` give the shape of
@@ -244,22 +234,10 @@ class MaxUnpool2d(MaxUnpool, TwoAxes):
              [0., 2.]]]])
     """
 
-    samples = staticmethod(gradient_samples(CASES, MaxPool2d))
-
-
-def take_samples(cases: Sequence[tuple[Shape, dict[str, Any]]]) -> Samples:
-    """Return samples of the transpose of a max-pool's gradient."""
-
-    def samples(rng: np.random.Generator) -> Iterable[Sample]:
-        for shape, attributes in cases:
-            yield Sample(normal(rng, shape), distinct(rng, shape), **attributes)
-
-    return samples
-
 
 @register
 @dataclass(frozen=True)
-class MaxTake2d(MaxTake, TwoAxes):
+class MaxTake2d(MaxTake, rank=2):
     """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool2d``.
 
     Source: the transpose of notes B6. Raises ``ShapeError`` and ``AttributeValueError``.
@@ -270,10 +248,97 @@ class MaxTake2d(MaxTake, TwoAxes):
     array([[[[40.]]]])
     """
 
-    samples = staticmethod(take_samples(CASES))
+
+@register
+@dataclass(frozen=True)
+class MaxPool1d(MaxPool, rank=1):
+    """Maximum of each window: ``(N, C, L)`` to ``(N, C, windows)``; a tie's gradient goes to the first.
+
+    As ``max_pool2d``, with one axis; a pair of paddings is ``((before, after),)``. Source: PyTorch's ``max_pool1d``,
+    ONNX's ``MaxPool``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.max_pool1d(np.array([[[1.0, 2.0, 8.0, 4.0]]]), 2)
+    array([[[2., 8.]]])
+    """
+
+    edges = (Edge(Sample(np.ones((1, 1, 3)), window=2, stride=1), [[[1.0, 1.0, 0.0]]]),)
 
 
-introduce(MaxPool2d, MaxUnpool2d, MaxTake2d)
+@register
+@dataclass(frozen=True)
+class MaxUnpool1d(MaxUnpool, rank=1):
+    """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool1d``.
+
+    Source: as ``max_unpool2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.max_unpool1d(np.array([[[5.0, 6.0]]]), np.array([[[1.0, 2.0, 8.0, 4.0]]]), 2)
+    array([[[0., 5., 6., 0.]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class MaxTake1d(MaxTake, rank=1):
+    """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool1d``.
+
+    Source: as ``max_take2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.max_take1d(np.array([[[1.0, 2.0, 3.0, 4.0]]]), np.array([[[1.0, 2.0, 8.0, 4.0]]]), 2)
+    array([[[2., 3.]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class MaxPool3d(MaxPool, rank=3):
+    """Maximum of each window: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``; a tie's gradient goes to the first.
+
+    As ``max_pool2d``, with three axes; a pair of paddings is ``((before, after), ...)``. Source: PyTorch's ``max_pool3d``,
+    ONNX's ``MaxPool``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.max_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    array([[[[[7.]]]]])
+    """
+
+    edges = (Edge(Sample(np.ones((1, 1, 1, 2, 2)), window=(1, 2, 2)), [[[[[1.0, 0.0], [0.0, 0.0]]]]]),)
+
+
+@register
+@dataclass(frozen=True)
+class MaxUnpool3d(MaxUnpool, rank=3):
+    """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool3d``.
+
+    Source: as ``max_unpool2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.max_unpool3d(np.array([[[[[5.0]]]]]), np.array([[[[[1.0, 2.0]]]]]), (1, 1, 2))
+    array([[[[[0., 5.]]]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class MaxTake3d(MaxTake, rank=3):
+    """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool3d``.
+
+    Source: as ``max_take2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.max_take3d(np.array([[[[[3.0, 4.0]]]]]), np.array([[[[[1.0, 2.0]]]]]), (1, 1, 2))
+    array([[[[[4.]]]]])
+    """
+
+
 max_pool2d = MaxPool2d.function
 max_unpool2d = MaxUnpool2d.function
 max_take2d = MaxTake2d.function
+max_pool1d = MaxPool1d.function
+max_unpool1d = MaxUnpool1d.function
+max_take1d = MaxTake1d.function
+max_pool3d = MaxPool3d.function
+max_unpool3d = MaxUnpool3d.function
+max_take3d = MaxTake3d.function

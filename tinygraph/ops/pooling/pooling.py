@@ -1,7 +1,7 @@
 """Pooling: what all pools share, means of windows, and the operations that carry their gradients back.
 
-For images of any number of axes: those of one and of three are in ``pooling1d.py`` and ``pooling3d.py``. Maxima are in
-``max_pooling.py``, norms in ``lp_pooling.py`` and pools of whole images in ``global_pooling.py``.
+The rules are those for images of any rank; the operations for one, two and three axes are registered at the end. Maxima are
+in ``max_pooling.py``, norms in ``lp_pooling.py`` and pools of entire images in ``global_pooling.py``.
 """
 
 from __future__ import annotations
@@ -14,32 +14,62 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.graph.function import OpFunction, register
-from tinygraph.graph.op import Op, Sample, Samples, Shape
+from tinygraph.graph.function import register
+from tinygraph.graph.op import Sample, Shape
 from tinygraph.ops.cells import in_planes, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import each, normal
-from tinygraph.ops.windows import Padding2, Size2, Windows, along, collapse, element, pixels_in, require_images, sides
+from tinygraph.ops.windows import Padding, RankedOp, Size, Windows, element, per_axis, pixels_in, sides
+
+# Shapes of images and attributes of pools on which they are tested, by the rank of the images.
+CASES: dict[int, list[tuple[Shape, dict[str, Any]]]] = {
+    1: [
+        ((2, 2, 6), {"window": 2}),
+        ((1, 1, 5), {"window": 3, "stride": 1, "padding": "same_lower"}),
+        ((1, 1, 6), {"window": 3, "stride": 2, "padding": ((2, 0),), "ceil_mode": True}),
+        ((1, 1, 7), {"window": 2, "stride": 3, "padding": 1, "dilation": 2}),
+    ],
+    2: [
+        ((2, 2, 4, 6), {"window": 2}),
+        ((1, 2, 5, 5), {"window": 3, "stride": 1}),
+        ((1, 1, 5, 6), {"window": (2, 3), "stride": (2, 1), "padding": (1, 1)}),
+        ((1, 1, 5, 4), {"window": 2, "padding": "same"}),
+        (
+            (1, 1, 4, 6),
+            {"window": (3, 2), "stride": 2, "padding": ((1, 0), (0, 1)), "ceil_mode": True, "dilation": (1, 2)},
+        ),
+    ],
+    3: [
+        ((1, 2, 2, 2, 4), {"window": 2}),
+        ((1, 1, 3, 2, 3), {"window": (2, 1, 3), "stride": (1, 1, 2), "padding": "same"}),
+        (
+            (1, 1, 3, 2, 4),
+            {
+                "window": 2,
+                "stride": (2, 1, 3),
+                "padding": ((1, 0), (0, 1), (0, 0)),
+                "dilation": (1, 1, 2),
+                "ceil_mode": True,
+            },
+        ),
+    ],
+}
 
 
 @dataclass(frozen=True)
-class Pooling(Op):
-    """What pools share: a window, a stride (the window's size by default), padding, and where the windows lie.
+class Pooling(RankedOp):
+    """What pools share: a window, a stride (the window's size by default), padding, and where the windows lie."""
 
-    ``rank`` is the number of an image's axes.
-    """
-
-    window: Any
-    stride: Any = None
-    padding: Any = 0
-    dilation: Any = 1
+    window: Size
+    stride: Size | None = None
+    padding: Padding = 0
+    dilation: Size = 1
     ceil_mode: bool = False
-    rank: ClassVar[int]
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        collapse(self, "window", "stride", "dilation", least=1)
-        collapse(self, "padding", least=0)
+        self.simplify("window", "stride", "dilation", least=1)
+        self.simplify("padding", least=0)
 
     def windows(self, image: Shape) -> Windows:
         """Return the windows over an image ``(..., H, W)``."""
@@ -69,13 +99,9 @@ class Pooling(Op):
             self.refuse(
                 inputs, f"a window of {windows.reach} does not fit an image of {windows.padded} with its padding"
             )
-        if any(map(any, windows.padding)) and not windows.all_meet_image():
+        if windows.has_padding and not windows.all_meet_image():
             self.refuse(inputs, f"a window of {windows.reach} covers nothing but the padding {self.padding}")
         return (*image.shape[:2], *windows.count)
-
-    def shared(self) -> dict[str, Any]:
-        """Return the attributes that pools have in common."""
-        return {name: getattr(self, name) for name in ("window", "stride", "padding", "dilation", "ceil_mode")}
 
 
 def plane(images, index: Sequence[int]) -> int:
@@ -84,31 +110,15 @@ def plane(images, index: Sequence[int]) -> int:
 
 
 @dataclass(frozen=True)
-class TwoAxes(Pooling):
-    """The attributes of pools of pictures."""
-
-    window: Size2
-    stride: Size2 | None = None
-    padding: Padding2 = 0
-    dilation: Size2 = 1
-    rank: ClassVar[int] = 2
-
-
-@dataclass(frozen=True)
 class AveragePooling(Pooling):
-    """What ``avg_pool2d``, its transpose and their like share: which pixels of a window its mean is over.
-
-    ``pool`` and ``unpool`` are the two for images of ``rank`` axes.
-    """
+    """What the average pools and their transposes share: which pixels of a window its mean is over."""
 
     count_include_pad: bool = True
-    pool: ClassVar[OpFunction]
-    unpool: ClassVar[OpFunction]
     holomorphic: ClassVar[bool] = True
 
     def divisor(self, windows: Windows, dtype: np.dtype[Any]) -> Any:
         """Return what the sum of each window is divided by: one number, or one for each where they differ."""
-        if not any(map(any, windows.padding)):
+        if not windows.has_padding:
             return math.prod(windows.kernel)
         counted = ((0, 0),) * self.rank
         if self.count_include_pad:
@@ -119,8 +129,11 @@ class AveragePooling(Pooling):
                 return math.prod(windows.kernel)
         return windows.sizes(counted).astype(dtype)
 
-    def shared(self) -> dict[str, Any]:
-        return super().shared() | {"count_include_pad": self.count_include_pad}
+    @classmethod
+    def cases(cls) -> list[tuple[Shape, dict[str, Any]]]:
+        """Return shapes of images and attributes on which the two are tested."""
+        padded = [case for case in CASES[cls.rank] if "padding" in case[1]]
+        return [*CASES[cls.rank], *((shape, attributes | {"count_include_pad": False}) for shape, attributes in padded)]
 
     def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
@@ -128,13 +141,17 @@ class AveragePooling(Pooling):
 
 @dataclass(frozen=True)
 class AvgPool(AveragePooling):
-    """What ``avg_pool2d`` and its like for other numbers of axes are."""
+    """The rules of ``avg_pool1d``, ``avg_pool2d`` and ``avg_pool3d``."""
 
     formula: ClassVar[str] = "mean of {x} in windows of size {window}"
     tex: ClassVar[str] = r"\operatorname{AvgPool}({x})"
 
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        return each(normal, *cls.cases())(rng)
+
     def shape(self, x) -> Shape:
-        require_images(self, (x,), 0, rank=self.rank)
+        self.require_images(x)
         return self.pooled((x,), x)
 
     def forward(self, x):
@@ -155,7 +172,7 @@ class AvgPool(AveragePooling):
         return Explanation((Terms(((0, in_planes(pixels, [plane(x, index)], x)),), weight),))
 
     def vjp(self, dy, y, x):
-        return self.unpool(dy, **self.shared(), output_size=x.shape[2:])
+        return self.counterpart(AvgUnpool, output_size=x.shape[2:])(dy)
 
     def batch(self, use):
         return use.each(0)
@@ -163,13 +180,19 @@ class AvgPool(AveragePooling):
 
 @dataclass(frozen=True)
 class AvgUnpool(AveragePooling):
-    """What ``avg_unpool2d`` and its like for other numbers of axes are."""
+    """The rules of ``avg_unpool1d``, ``avg_unpool2d`` and ``avg_unpool3d``."""
 
-    output_size: Any = field(kw_only=True)
+    output_size: tuple[int, ...] = field(kw_only=True)
     formula: ClassVar[str] = "{x} shared out over windows of size {window}"
 
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        for shape, attributes in cls.cases():
+            pool: AvgPool = AvgPool.by_rank[cls.rank](**attributes)
+            yield Sample(normal(rng, pool.shape(np.broadcast_to(0, shape))), **attributes, output_size=shape[2:])
+
     def shape(self, x) -> Shape:
-        require_images(self, (x,), 0, rank=self.rank)
+        self.require_images(x)
         shape = (*x.shape[:2], *self.output_size)
         if self.pooled((x,), np.broadcast_to(0, shape)) != tuple(x.shape):
             self.refuse((x,), f"an image of size {self.output_size} does not have {tuple(x.shape[2:])} windows")
@@ -192,7 +215,7 @@ class AvgUnpool(AveragePooling):
         return Explanation((Terms(((0, in_planes(found, [plane(x, index)], x)),), weights),))
 
     def vjp(self, dy, y, x):
-        return self.pool(dy, **self.shared())
+        return self.counterpart(AvgPool)(dy)
 
     def written_tex(self, *inputs) -> str:
         pixel, window = element(self.rank)
@@ -202,7 +225,7 @@ class AvgUnpool(AveragePooling):
             if not isinstance(self.divisor(self.windows(self.output_size), np.dtype(float)), int):
                 return rf"_{{{pixel}}} = {total} {{(x)}}_{{{window}}} / \text{{(pixels of its window)}}"
             return rf"_{{{pixel}}} = {share} {total} {{(x)}}_{{{window}}}"
-        sizes = zip(pixel, window, along(self.window, self.rank), strict=True)
+        sizes = zip(pixel, window, per_axis(self.window, self.rank), strict=True)
         places = [f"{w} = " + (p if n == 1 else rf"\lfloor {p}/{n}\rfloor") for p, w, n in sizes]
         place = r", \; ".join(places)
         return rf"_{{{pixel}}} = {share}\, {{(x)}}_{{{window}}}, \quad {place}"
@@ -211,26 +234,9 @@ class AvgUnpool(AveragePooling):
         return use.each(0)
 
 
-def introduce(pool: type[AvgPool], unpool: type[AvgUnpool]) -> None:
-    """Tell an average pool and its transpose of each other."""
-    for kind in (pool, unpool):
-        kind.pool, kind.unpool = pool.function, unpool.function
-
-
-CASES: list[tuple[Shape, dict[str, Any]]] = [
-    ((2, 2, 4, 6), {"window": 2}),
-    ((1, 2, 5, 5), {"window": 3, "stride": 1}),
-    ((1, 1, 5, 6), {"window": (2, 3), "stride": (2, 1), "padding": (1, 1)}),
-    ((1, 1, 5, 4), {"window": 2, "padding": "same"}),
-    ((1, 1, 4, 6), {"window": (3, 2), "stride": 2, "padding": ((1, 0), (0, 1)), "ceil_mode": True, "dilation": (1, 2)}),
-]
-_REAL = {"count_include_pad": False}
-_AVERAGES = [*CASES, *((shape, attributes | _REAL) for shape, attributes in CASES[2:])]
-
-
 @register
 @dataclass(frozen=True)
-class AvgPool2d(AvgPool, TwoAxes):
+class AvgPool2d(AvgPool, rank=2):
     """Mean of each window (notes F3): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
     Zeros in the padding count, and the divisor is the whole window; with ``count_include_pad=False`` it is the number of
@@ -246,23 +252,10 @@ class AvgPool2d(AvgPool, TwoAxes):
     array([[[[2.5]]]])
     """
 
-    samples = staticmethod(each(normal, *_AVERAGES))
-
-
-def unpooled(cases: Sequence[tuple[Shape, dict[str, Any]]], pool: type[AvgPool]) -> Samples:
-    """Return samples of an average pool's transpose: what the pool gives for its own."""
-
-    def samples(rng: np.random.Generator) -> Iterable[Sample]:
-        for shape, attributes in cases:
-            pooled = pool(**attributes).shape(np.broadcast_to(0, shape))
-            yield Sample(normal(rng, pooled), **attributes, output_size=shape[2:])
-
-    return samples
-
 
 @register
 @dataclass(frozen=True)
-class AvgUnpool2d(AvgUnpool, TwoAxes):
+class AvgUnpool2d(AvgUnpool, rank=2):
     """The transpose of ``avg_pool2d``: each element of ``x`` shared out equally over its window (notes B11).
 
     Windows that overlap add up. ``output_size`` is the size of the image that was pooled.
@@ -275,10 +268,66 @@ class AvgUnpool2d(AvgUnpool, TwoAxes):
              [1., 1.]]]])
     """
 
-    output_size: tuple[int, int] = field(kw_only=True)
-    samples = staticmethod(unpooled(_AVERAGES, AvgPool2d))
+
+@register
+@dataclass(frozen=True)
+class AvgPool1d(AvgPool, rank=1):
+    """Mean of each window: ``(N, C, L)`` to ``(N, C, windows)``.
+
+    As ``avg_pool2d``, with one axis; a pair of paddings is ``((before, after),)``. Source: PyTorch's ``avg_pool1d``,
+    ONNX's ``AveragePool``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.avg_pool1d(np.array([[[1.0, 2.0, 4.0, 8.0]]]), 2)
+    array([[[1.5, 6. ]]])
+    """
 
 
-introduce(AvgPool2d, AvgUnpool2d)
+@register
+@dataclass(frozen=True)
+class AvgUnpool1d(AvgUnpool, rank=1):
+    """The transpose of ``avg_pool1d``: each element of ``x`` shared out equally over its window.
+
+    ``output_size`` is the size of the image that was pooled. Source: as ``avg_unpool2d``. Raises ``ShapeError`` and
+    ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.avg_unpool1d(np.array([[[2.0, 4.0]]]), 2, output_size=(4,))
+    array([[[1., 1., 2., 2.]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class AvgPool3d(AvgPool, rank=3):
+    """Mean of each window: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``.
+
+    As ``avg_pool2d``, with three axes; a pair of paddings is ``((before, after), ...)``. Source: PyTorch's ``avg_pool3d``,
+    ONNX's ``AveragePool``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.avg_pool3d(np.arange(8.0).reshape(1, 1, 2, 2, 2), 2)
+    array([[[[[3.5]]]]])
+    """
+
+
+@register
+@dataclass(frozen=True)
+class AvgUnpool3d(AvgUnpool, rank=3):
+    """The transpose of ``avg_pool3d``: each element of ``x`` shared out equally over its window.
+
+    ``output_size`` is the size of the image that was pooled. Source: as ``avg_unpool2d``. Raises ``ShapeError`` and
+    ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.avg_unpool3d(np.array([[[[[2.0]]]]]), (1, 1, 2), output_size=(1, 1, 2))
+    array([[[[[1., 1.]]]]])
+    """
+
+
 avg_pool2d = AvgPool2d.function
 avg_unpool2d = AvgUnpool2d.function
+avg_pool1d = AvgPool1d.function
+avg_unpool1d = AvgUnpool1d.function
+avg_pool3d = AvgPool3d.function
+avg_unpool3d = AvgUnpool3d.function
