@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import tinygraph as tg
-from tinygraph.engines.plan import compiled
+from tinygraph.engines.plan import tiles
 from tinygraph.train import SGD, initial_state, training_step
 
 EVERYTHING = {
@@ -44,8 +44,8 @@ EVERYTHING = {
 def small_tiles(monkeypatch):
     """Plans cut batches of any size."""
     for name, value in {"CACHE_BYTES": 1, "LEAST_SAMPLES": 7, "LEAST_SAMPLES_ON_THREADS": 7}.items():
-        monkeypatch.setattr(compiled, name, value)
-    monkeypatch.setattr(compiled, "LEAST_SECONDS", 1e-12)
+        monkeypatch.setattr(tiles, name, value)
+    monkeypatch.setattr(tiles, "LEAST_SECONDS", 1e-12)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -7,8 +7,8 @@ import pytest
 
 import tinygraph as tg
 from tests.tools.agreement import agrees_with_plain, ballast
-from tinygraph.engines.plan.node import lift
-from tinygraph.engines.plan.samples import analyse
+from tinygraph.engines.plan.node import nodes_of
+from tinygraph.engines.plan.tiles import analyse
 from tinygraph.graph.batch import Each
 
 BATCH = 66
@@ -79,7 +79,7 @@ def recorded(case):
 
 def analysed(outputs):
     graph = tg.Graph(outputs)
-    return analyse(lift(graph), dict.fromkeys(graph.inputs.values(), 0), BATCH)
+    return analyse(nodes_of(graph), dict.fromkeys(graph.inputs.values(), 0), BATCH)
 
 
 @pytest.mark.parametrize("case", CUT)

@@ -7,19 +7,14 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
-from tinygraph.engines.plan.common import share_common
 from tinygraph.engines.plan.compiled import Compiled, tile_sizes
-from tinygraph.engines.plan.fold import fold_constants
 from tinygraph.engines.plan.gates import gate_by_result, pool_before_relu
 from tinygraph.engines.plan.lower import lower
-from tinygraph.engines.plan.memory import Arena
-from tinygraph.engines.plan.node import compute, lift, topological
-from tinygraph.engines.plan.passes import prepared
-from tinygraph.engines.plan.program import Blueprint
-from tinygraph.engines.plan.samples import analyse
-from tinygraph.engines.plan.simplify import simplify
-from tinygraph.engines.plan.strides import reshaped
-from tinygraph.engines.plan.tiles import split
+from tinygraph.engines.plan.memory import Arena, reshaped
+from tinygraph.engines.plan.node import compute, in_order, nodes_of
+from tinygraph.engines.plan.passes import fold_constants, prepared, share_common, simplify
+from tinygraph.engines.plan.program import Layout
+from tinygraph.engines.plan.tiles import analyse, split
 from tinygraph.graph.batch import AFTER, SHARED, TOTAL, Each
 
 PASSES = [
@@ -49,13 +44,13 @@ def network(count=4):
 
 
 def operations(outputs):
-    return [node.op.name for node in topological(outputs) if node.op is not None]
+    return [node.op.name for node in in_order(outputs) if node.op is not None]
 
 
 @pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
 def test_a_pass_keeps_the_numbers(one):
     graph, feeds = network()
-    before = lift(graph)
+    before = nodes_of(graph)
     for old, new in zip(compute(before, feeds), compute(one(before), feeds), strict=True):
         assert_allclose(new, old, rtol=1e-12, atol=1e-14)
 
@@ -63,10 +58,10 @@ def test_a_pass_keeps_the_numbers(one):
 @pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
 def test_a_pass_leaves_its_input_alone(one):
     graph, _ = network()
-    before = lift(graph)
-    nodes = [(node, node.op, node.inputs, node.tensors) for node in topological(before)]
+    before = nodes_of(graph)
+    nodes = [(node, node.op, node.inputs, node.tensors) for node in in_order(before)]
     one(before)
-    assert [(node, node.op, node.inputs, node.tensors) for node in topological(before)] == nodes
+    assert [(node, node.op, node.inputs, node.tensors) for node in in_order(before)] == nodes
 
 
 def test_patches_are_shared_by_a_convolution_and_its_kernel_gradient():
@@ -85,8 +80,8 @@ def test_nodes_that_no_output_needs_are_left_out():
 def test_relu_and_its_pool_change_places_only_where_nothing_else_reads_relu():
     z = tg.input("z", (1, 1, 4, 4))
     c = tg.relu(z)
-    assert operations(pool_before_relu(lift(tg.Graph(tg.max_pool2d(c, 2))))) == ["max_pool2d", "relu"]
-    kept = pool_before_relu(lift(tg.Graph([tg.max_pool2d(c, 2), c * 2.0])))
+    assert operations(pool_before_relu(nodes_of(tg.Graph(tg.max_pool2d(c, 2))))) == ["max_pool2d", "relu"]
+    kept = pool_before_relu(nodes_of(tg.Graph([tg.max_pool2d(c, 2), c * 2.0])))
     assert operations(kept) == ["relu", "max_pool2d", "multiply"]
 
 
@@ -95,7 +90,7 @@ def test_a_bias_is_part_of_the_product_where_nothing_else_needs_the_patches():
     b, row = tg.parameter(np.ones((4, 1, 1), np.float32), "b"), tg.parameter(np.ones(4, np.float32), "row")
 
     def lowered(*tensors):
-        return sorted(operations(lower(lift(tg.Graph(tensors)))))
+        return sorted(operations(lower(nodes_of(tg.Graph(tensors)))))
 
     for total in (tg.conv2d(x, k) + b, b + tg.conv2d(x, k)):
         assert lowered(total) == ["row_convolution", "row_matrix", "row_patches"]
@@ -110,7 +105,7 @@ def test_pictures_alone_are_convolved_by_rows_whatever_their_padding():
     def lowered(conv, rank, **attributes):
         x, k = tg.input("x", (2, 3, *[6] * rank)), tg.parameter(np.ones((4, 3, *[3] * rank), np.float32), "k")
         y = conv(x, k, **attributes)
-        return set(operations(lower(lift(tg.Graph([y, *tg.grad(y.sum(), [x, k])])))))
+        return set(operations(lower(nodes_of(tg.Graph([y, *tg.grad(y.sum(), [x, k])])))))
 
     fast = {"row_patches", "row_convolution", "row_kernel_gradient", "row_spread", "column_overlay"}
     for padding in (1, ((2, 0), (0, 1)), "same_lower"):
@@ -174,7 +169,7 @@ def test_states_of_samples():
     x, w = tg.input("x", (4, 3)), tg.parameter(np.ones((3, 2), np.float32), "w")
     y = x @ w
     (dw,) = tg.grad(tg.mean(y), [w])
-    outputs = lift(tg.Graph([y, dw, w.T, dw * 2.0]))
+    outputs = nodes_of(tg.Graph([y, dw, w.T, dw * 2.0]))
     found = analyse(outputs, {x: 0}, 4)
     assert [found[node].state for node in outputs] == [Each(0), TOTAL, SHARED, AFTER]
 
@@ -194,7 +189,7 @@ def test_states_of_samples():
 )
 def test_what_mixes_samples_is_not_cut(mixing):
     x = tg.input("x", (4, 3))
-    assert analyse(lift(tg.Graph(mixing(x))), {x: 0}, 4) is None
+    assert analyse(nodes_of(tg.Graph(mixing(x))), {x: 0}, 4) is None
 
 
 def test_tiles_add_up_to_the_whole():
@@ -225,17 +220,17 @@ def test_tiles_cover_the_batch_evenly(count, threads):
 def test_places_that_are_alive_together_do_not_overlap():
     graph, _ = network()
     outputs, _ = prepared(graph)
-    blueprint = Blueprint(outputs, {}, lambda node: None)
-    last = {node: index for index, node in enumerate(blueprint.nodes)}
-    for index, node in enumerate(blueprint.nodes):
+    layout = Layout(outputs, {}, lambda node: None)
+    last = {node: index for index, node in enumerate(layout.nodes)}
+    for index, node in enumerate(layout.nodes):
         for x in node.inputs:
-            root = blueprint.places[x].root if x in blueprint.places else x
+            root = layout.places[x].root if x in layout.places else x
             last[root] = max(last.get(root, 0), index)
-    last.update({blueprint.places[node].root: len(last) for node in outputs})
+    last.update({layout.places[node].root: len(last) for node in outputs})
     own = [
         (place.offset, place.offset + node.nbytes, index, last[node], place.shares)
-        for index, node in enumerate(blueprint.nodes)
-        if (place := blueprint.places[node]).root is node and place.offset is not None
+        for index, node in enumerate(layout.nodes)
+        if (place := layout.places[node]).root is node and place.offset is not None
     ]
     for i, (start, stop, born, dies, _) in enumerate(own):
         for other, end, later, _, shares in own[i + 1 :]:

@@ -12,9 +12,8 @@ import pytest
 import tinygraph as tg
 from tests.tools.agreement import ballast
 from tinygraph.engines.plan.lower import lower
-from tinygraph.engines.plan.node import Node, compute, constant, lift
-from tinygraph.engines.plan.samples import analyse
-from tinygraph.engines.plan.tiles import split
+from tinygraph.engines.plan.node import Node, compute, constant, nodes_of
+from tinygraph.engines.plan.tiles import analyse, split
 from tinygraph.graph.batch import MEAN, SHARED, TOTAL, Each, Tiling, Use
 from tinygraph.graph.op import evaluate
 
@@ -201,7 +200,7 @@ def test_tiles_of_lowered_operations_give_the_batch(case, size):
     x, k = tg.input("x", (4, 4, 6, 6), "float64"), tg.parameter(normal(4, 4, 3, 3), name="k")
     y = LOWERED[case](x, k)
     graph = tg.Graph([y, *tg.grad((y * y).mean(), [x, k], unreached="zeros")])
-    outputs = lower(lift(graph))
+    outputs = lower(nodes_of(graph))
     feeds = {x: normal(4, 4, 6, 6)}
     found = analyse(outputs, {x: 0}, 4)
     assert found is not None

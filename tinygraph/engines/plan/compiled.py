@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import gc
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinygraph.engines.plan import work
-from tinygraph.engines.plan.node import Node, topological
+from tinygraph.engines.plan.node import Node, in_order
 from tinygraph.engines.plan.passes import prepared
-from tinygraph.engines.plan.program import Blueprint, Program, aligned_bytes
-from tinygraph.engines.plan.samples import analyse
+from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
 from tinygraph.engines.plan.threads import Held, blas_on_one_thread, run_all
-from tinygraph.engines.plan.tiles import Split, Tile, split
+from tinygraph.engines.plan.tiles import Split, Tile, analyse, split, tile_sizes
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.batch import Each, Tiling
 from tinygraph.graph.graph import Graph
@@ -24,14 +21,6 @@ from tinygraph.graph.locks import Lock
 from tinygraph.graph.tensor import Tensor
 
 Values = Mapping[Tensor, Array]
-
-# A tile's arrays should stay in the cache that a core has to itself.
-CACHE_BYTES = 2 << 20
-# Shorter runs of samples cost more in loops than the cache gives back; and threads, which wait for one another between
-# calls (for Python's lock), want fewer and longer calls than one thread alone.
-LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
-# A thread that is handed less work than this costs more than it does.
-LEAST_SECONDS = 2e-3
 
 
 class Compiled:
@@ -91,21 +80,6 @@ def _resume_collection(was_on: bool) -> None:
 _no_collection = Held(_stop_collection, _resume_collection)
 
 
-def tile_sizes(found: Mapping[Node, Tiling], count: int, threads: int) -> list[int]:
-    """Return the sizes of the tiles: as equal as can be, the same number for each thread, small enough for the cache."""
-    each = [node for node, tiling in found.items() if isinstance(tiling.state, Each) and node.op is not None]
-    if count < 2 or not each:
-        return [count]
-    # About a third of what is computed is alive at a time.
-    nbytes = sum(node.nbytes for node in each) / count / 3
-    seconds = sum(work.seconds(node) for node in found)
-    lanes = max(1, min(threads, count, int(seconds / LEAST_SECONDS)))
-    least = LEAST_SAMPLES if lanes == 1 else LEAST_SAMPLES_ON_THREADS
-    largest = max(least, int(CACHE_BYTES / max(nbytes, 1)))
-    tiles = lanes * math.ceil(count / lanes / largest)
-    return [count // tiles + (i < count % tiles) for i in range(tiles)]
-
-
 def value_of(leaf: Tensor, values: Values) -> Array:
     """Return the value of a leaf: what is given for it, or its own."""
     value: Array | None = values.get(leaf)
@@ -118,7 +92,7 @@ class Phase:
 
     name: str
     times: int
-    program: Program
+    program: Executable
 
 
 class Whole:
@@ -133,11 +107,9 @@ class Whole:
                 return state.axis if isinstance(state, Each) else None
             return 0 if node.ndim == 4 and node.shape[0] == count and node.op is not None else None
 
-        self.blueprint = Blueprint(outputs, {}, samples_axis)
-        self.program = self.blueprint.build(aligned_bytes(self.blueprint.arena.size))
-        self._leaves = [
-            (node.leaf, self.program.arrays[node]) for node in self.blueprint.nodes if node.leaf is not None
-        ]
+        self.layout = Layout(outputs, {}, samples_axis)
+        self.program = self.layout.build(aligned_bytes(self.layout.arena.size))
+        self._leaves = [(node.leaf, self.program.arrays[node]) for node in self.layout.nodes if node.leaf is not None]
 
     @property
     def phases(self) -> list[Phase]:
@@ -169,7 +141,7 @@ class Whole:
 class TileProgram:
     """The program for a tile of some size on one lane, and where its leaves, parts of outputs and totals lie."""
 
-    program: Program
+    program: Executable
     leaves: list[tuple[Tensor, Array]]
     rows: list[tuple[Array, Array]]
     parts: list[tuple[Node, int, Array]]
@@ -218,7 +190,7 @@ class Tiled:
         self.cut, self.outputs = cut, outputs
         whole = {
             node: np.empty(node.shape, node.dtype)
-            for node in topological(outputs)
+            for node in in_order(outputs)
             if node.leaf is not None and not isinstance(cut.found[node].state, Each)
         }
         self._leaves = [(node.leaf, array) for node, array in whole.items() if node.leaf is not None]
@@ -226,28 +198,28 @@ class Tiled:
         self.before = self._program(cut.before, whole)
         given = whole | {node: self.before.arrays[node] for node in cut.before}
         self.tiles: dict[int, Tile] = {size: cut.tile(size) for size in sorted(set(sizes), reverse=True)}
-        self.blueprints = {
-            size: Blueprint(list(tile.outputs.values()), given, tile.axes.get) for size, tile in self.tiles.items()
+        self.layouts = {
+            size: Layout(list(tile.outputs.values()), given, tile.axes.get) for size, tile in self.tiles.items()
         }
         self.lanes = [self._lane(ranges, given) for ranges in _dealt(sizes, threads)]
         self.after = self._program(cut.after, given | self.lanes[0].totals)
         self._has_run = False
 
     @staticmethod
-    def _program(outputs: Sequence[Node], given: Mapping[Node, Array]) -> Program:
-        blueprint = Blueprint(outputs, given, lambda node: None)
-        return blueprint.build(aligned_bytes(blueprint.arena.size))
+    def _program(outputs: Sequence[Node], given: Mapping[Node, Array]) -> Executable:
+        layout = Layout(outputs, given, lambda node: None)
+        return layout.build(aligned_bytes(layout.arena.size))
 
     def _lane(self, ranges: list[tuple[int, int]], given: Mapping[Node, Array]) -> Lane:
         lane = Lane(ranges, totals={node: np.empty(node.shape, node.dtype) for node in self.cut.totals})
         sizes = {stop - start for start, stop in ranges}
-        memory = aligned_bytes(max(self.blueprints[size].arena.size for size in sizes))
+        memory = aligned_bytes(max(self.layouts[size].arena.size for size in sizes))
         for size in sizes:
-            program, tile = self.blueprints[size].build(memory), self.tiles[size]
+            program, tile = self.layouts[size].build(memory), self.tiles[size]
             arrays = program.arrays
             lane.programs[size] = TileProgram(
                 program,
-                [(node.leaf, arrays[node]) for node in self.blueprints[size].nodes if node.leaf is not None],
+                [(node.leaf, arrays[node]) for node in self.layouts[size].nodes if node.leaf is not None],
                 [(_known(of, given), arrays[node]) for node, of in tile.rows.items() if node in arrays],
                 [(node, tile.axes[tile.outputs[node]], arrays[tile.outputs[node]]) for node in self.cut.each],
                 [(arrays[tile.outputs[node]], lane.totals[node]) for node in self.cut.totals],
@@ -269,7 +241,7 @@ class Tiled:
         """How much memory it holds, on all lanes together."""
         lanes = 0
         for lane in self.lanes:
-            sizes = [tile.program.blueprint.arena.size for tile in lane.programs.values()]
+            sizes = [tile.program.layout.arena.size for tile in lane.programs.values()]
             lanes += sum(tile.program.nbytes for tile in lane.programs.values()) - sum(sizes) + max(sizes)
             lanes += sum(total.nbytes for total in lane.totals.values())
         return self._whole_bytes + self.before.nbytes + lanes + self.after.nbytes

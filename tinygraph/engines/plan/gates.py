@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tinygraph.engines.plan.node import Node, make, remade, rewrite, topological, users
-from tinygraph.engines.plan.trust import is_a
+from tinygraph.engines.plan.node import Node, in_order, is_a, make, remade, rewrite, users
 from tinygraph.ops.activation.activation import relu
 from tinygraph.ops.comparison.comparison import gate, greater
 from tinygraph.ops.pooling.max_pooling import MaxPool, MaxPool2d, MaxUnpool, MaxUnpool2d
@@ -22,13 +21,13 @@ def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
     Done where nothing but the pool and its gradient reads ``relu(z)``.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.engines.plan.node import lift
+    >>> from tinygraph.engines.plan.node import nodes_of
     >>> z = tg.input("z", (1, 1, 4, 4))
-    >>> pool_before_relu(lift(tg.Graph(tg.max_pool2d(tg.relu(z), 2))))
+    >>> pool_before_relu(nodes_of(tg.Graph(tg.max_pool2d(tg.relu(z), 2))))
     [<relu float32 (1, 1, 2, 2)>]
     """
     used_by = users(outputs)
-    moved = {node for node in topological(outputs) if _movable(node, used_by)}
+    moved = {node for node in in_order(outputs) if _movable(node, used_by)}
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
         if is_a(node.op, MaxPool2d) and node.inputs[0] in moved:
@@ -87,12 +86,12 @@ def gate_by_result(outputs: Sequence[Node]) -> list[Node]:
     """Return the outputs with ``z > 0`` as ``relu(z) > 0`` where ``relu(z)`` is computed anyway.
 
     >>> import tinygraph as tg
-    >>> from tinygraph.engines.plan.node import lift
+    >>> from tinygraph.engines.plan.node import nodes_of
     >>> z = tg.input("z", (2,))
-    >>> gate_by_result(lift(tg.Graph([tg.relu(z), z > 0])))[1].inputs[0]
+    >>> gate_by_result(nodes_of(tg.Graph([tg.relu(z), z > 0])))[1].inputs[0]
     <relu float32 (2,)>
     """
-    rectified = {node.inputs[0] for node in topological(outputs) if is_a(node.op, relu.op)}
+    rectified = {node.inputs[0] for node in in_order(outputs) if is_a(node.op, relu.op)}
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
         if _is_positive(node) and node.inputs[0] in rectified:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from tinygraph.engines.plan.node import Node, make, remade, rewrite, users
-from tinygraph.engines.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
-from tinygraph.engines.plan.rows import (
+import numpy as np
+
+from tinygraph.engines.plan.kernels.pooling import AvgUnpoolProduct, MaxUnpoolBeside
+from tinygraph.engines.plan.kernels.rows import (
     ColumnOverlay,
     RowConvolution,
     RowKernelGradient,
@@ -15,14 +16,17 @@ from tinygraph.engines.plan.rows import (
     RowSpread,
     rows_fit,
 )
-from tinygraph.engines.plan.statistics import in_parts
-from tinygraph.engines.plan.trust import is_a
+from tinygraph.engines.plan.node import Node, constant, is_a, make, remade, rewrite, users
+from tinygraph.graph.op import Op
+from tinygraph.ops.axes import Axis
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.convolution.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
-from tinygraph.ops.elementwise.arithmetic import add, multiply
+from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, subtract
+from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.indexing.select import Flip
 from tinygraph.ops.pooling.max_pooling import MaxPool, MaxUnpool2d
 from tinygraph.ops.pooling.pooling import AvgUnpool2d
+from tinygraph.ops.reduction.reduction import Mean
 from tinygraph.ops.shape.shape import Reshape, Transpose
 from tinygraph.ops.statistics.statistics import Standardize, Variance
 
@@ -35,9 +39,9 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
 
     >>> import numpy as np
     >>> import tinygraph as tg
-    >>> from tinygraph.engines.plan.node import lift
+    >>> from tinygraph.engines.plan.node import nodes_of
     >>> x, k = tg.input("x", (1, 1, 4, 4)), tg.parameter(np.ones((2, 1, 3, 3), np.float32), name="k")
-    >>> lower(lift(tg.Graph(tg.conv2d(x, k))))[0].inputs
+    >>> lower(nodes_of(tg.Graph(tg.conv2d(x, k))))[0].inputs
     (<reshape float32 (2, 9)>, <row_patches float32 (4, 3, 1, 2, 1)>)
     """
     used_by = users(outputs)
@@ -126,3 +130,54 @@ def _turned(k: Node) -> Node:
     """Return a kernel as ``(kw * C, kh * F)``, its rows in reverse."""
     f, c, kh, kw = k.shape
     return make(Reshape((kw * c, kh * f)), make(Transpose((3, 1, 2, 0)), make(Flip(2), k)))
+
+
+def in_parts(node: Node, inputs: tuple[Node, ...]) -> Node | None:
+    """Return a standardization or a variance as new nodes for its parts, or ``None`` for any other node.
+
+    ``None`` also for one of nothing, or of numbers that it casts first. ``share_common`` finds that the gradient of a
+    standardization needs the variance that it was made with.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.engines.plan.node import nodes_of
+    >>> x = tg.input("x", (2, 3))
+    >>> in_parts(*((y := nodes_of(tg.Graph(tg.standardize(x)))[0]), y.inputs))
+    <divide float32 (2, 3)>
+    """
+    if not node.size or not inputs[0].size or inputs[0].dtype != node.dtype:
+        return None
+    if is_a(node.op, Standardize):
+        return _standardized(node.op, inputs[0], node)
+    if is_a(node.op, Variance):
+        return _variance(node.op, inputs[0], node)
+    return None
+
+
+def _standardized(op: Standardize, x: Node, node: Node) -> Node:
+    steadied = make(add.op(), _mean_square(x, op.axis), _number(op.epsilon, x))
+    return make(divide.op(), _apart(x, op.axis), make(sqrt.op(), steadied), tensors=node.tensors)
+
+
+def _variance(op: Variance, x: Node, node: Node) -> Node:
+    y = _mean_square(x, op.axis)
+    if op.correction:
+        count = op.count(x)
+        y = make(multiply.op(), y, _number(count / (count - op.correction), x))
+    return make(Reshape(node.shape), y, tensors=node.tensors)
+
+
+def _mean_square(x: Node, axis: Axis) -> Node:
+    apart = _apart(x, axis)
+    return make(_mean(axis), make(multiply.op(), apart, apart))
+
+
+def _apart(x: Node, axis: Axis) -> Node:
+    return make(subtract.op(), x, make(_mean(axis), x))
+
+
+def _mean(axis: Axis) -> Op:
+    return Mean(axis, keepdims=True)
+
+
+def _number(value: float, like: Node) -> Node:
+    return constant(np.asarray(value, like.dtype))

@@ -1,9 +1,16 @@
-"""Memory of a program: which arrays share bytes. One arena, in which a place is free again when its last reader has run."""
+"""Memory of a program: which arrays share bytes, and in which order the elements of an array lie.
+
+Samples lie last. NumPy's loops run along the axis that lies densest; with the samples there, slices of images, pools and
+columns of windows are long runs for any stride, and a row of windows is a matrix. Users and rules see the usual axes.
+"""
 
 from __future__ import annotations
 
 import bisect
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+
+from tinygraph.graph.op import Shape
 
 # Vectors of the widest instructions, and lines of the cache, begin at multiples of this.
 ALIGNMENT = 64
@@ -57,3 +64,71 @@ class Arena:
 
 def _rounded(nbytes: int) -> int:
     return max(-(-nbytes // ALIGNMENT), 1) * ALIGNMENT
+
+
+# (N, C, H, W) lies as rows of channels of columns of samples.
+IMAGE = (2, 1, 3, 0)
+
+
+def memory_order(shape: Shape, samples: int | None) -> tuple[int, ...]:
+    """Return the axes, slowest first, for an array with its samples along an axis, or with none (``None``).
+
+    >>> memory_order((32, 8, 28, 28), 0), memory_order((32, 10), 0), memory_order((8, 1, 3, 3), None)
+    ((2, 1, 3, 0), (1, 0), (0, 1, 2, 3))
+    """
+    if samples == 0 and len(shape) == 4:
+        return IMAGE
+    if samples == 0 and len(shape) == 2:
+        return (1, 0)
+    return tuple(range(len(shape)))
+
+
+def strides_in(order: Sequence[int], shape: Shape, itemsize: int) -> tuple[int, ...]:
+    """Return the strides of a dense array whose axes lie in ``order``, slowest first.
+
+    >>> strides_in((1, 0), (2, 3), 4)
+    (4, 8)
+    """
+    strides = [0] * len(shape)
+    step = itemsize
+    for axis in reversed(order):
+        strides[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(strides)
+
+
+def reshaped(shape: Shape, strides: Sequence[int], to: Shape) -> tuple[int, ...] | None:
+    """Return the strides of a view in another shape, or ``None`` where only a copy has it.
+
+    >>> reshaped((2, 3, 4), (48, 16, 4), (6, 4)), reshaped((2, 3), (4, 8), (6,))
+    ((16, 4), None)
+    """
+    old = [(size, step) for size, step in zip(shape, strides, strict=True) if size != 1]
+    new: list[int] = []
+    sizes = list(to)
+    i = 0
+    for size, step in _merged(old):
+        # Fill one dense run of the old array with axes of the new shape.
+        run = size
+        axes = []
+        while i < len(sizes) and run > 1 and run % sizes[i] == 0:
+            run //= sizes[i]
+            axes.append((sizes[i], run * step))
+            i += 1
+        if run != 1:
+            return None
+        new += [stride for _, stride in axes]
+    if any(size != 1 for size in sizes[i:]):
+        return None
+    return (*new, *(0 for _ in sizes[i:]))
+
+
+def _merged(axes: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return axes with neighbours that lie dense in one another as one."""
+    merged: list[tuple[int, int]] = []
+    for size, step in axes:
+        if merged and merged[-1][1] == size * step:
+            merged[-1] = (merged[-1][0] * size, step)
+        else:
+            merged.append((size, step))
+    return merged

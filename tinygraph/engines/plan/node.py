@@ -1,4 +1,4 @@
-"""Node: what the passes of the plan work on. Immutable: a pass takes outputs and returns outputs of a rewritten graph."""
+"""Node: one array of the graph that the passes of the plan rewrite. A pass takes outputs and returns new outputs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Op, Shape, evaluate
 from tinygraph.graph.tensor import Tensor
 
-# As for tensors: nodes are numbered as they are made, which is a topological order.
+# As for tensors: nodes are numbered as they are made, which is a in_order order.
 _clock = itertools.count()
 
 
@@ -56,14 +56,15 @@ class Node:
         return f"<{made} {self.dtype} {self.shape}>"
 
 
+AnyOp = TypeVar("AnyOp", bound=Op)
 Rule: TypeAlias = Callable[[Node, tuple[Node, ...]], Node]
 
 
-def lift(graph: Graph) -> list[Node]:
+def nodes_of(graph: Graph) -> list[Node]:
     """Return a graph's outputs as nodes.
 
     >>> import tinygraph as tg
-    >>> lift(Graph(tg.relu(tg.input("x", (2,)))))
+    >>> nodes_of(Graph(tg.relu(tg.input("x", (2,)))))
     [<relu float32 (2,)>]
     """
     nodes: dict[Tensor, Node] = {}
@@ -91,7 +92,7 @@ def remade(node: Node, inputs: tuple[Node, ...]) -> Node:
     return Node(node.shape, node.dtype, node.op, inputs, node.value, node.leaf, node.tensors)
 
 
-def topological(outputs: Iterable[Node], given: Collection[Node] = ()) -> list[Node]:
+def in_order(outputs: Iterable[Node], given: Collection[Node] = ()) -> list[Node]:
     """Return every node behind ``outputs``, inputs first; what is ``given`` is not looked behind."""
     seen = set(outputs)
     stack = list(seen)
@@ -110,7 +111,7 @@ def users(outputs: Iterable[Node]) -> dict[Node, list[Node]]:
     """Return the nodes that use each node; an output counts as used by itself."""
     outputs = list(outputs)
     found: dict[Node, list[Node]] = {}
-    for node in topological(outputs):
+    for node in in_order(outputs):
         found.setdefault(node, [])
         for x in dict.fromkeys(node.inputs):
             found[x].append(node)
@@ -126,7 +127,7 @@ def rewrite(outputs: Sequence[Node], rule: Rule) -> list[Node]:
     keep the order of the old ones, with what a rule has added standing where it added it.
     """
     new: dict[Node, Node] = {}
-    for node in topological(outputs):
+    for node in in_order(outputs):
         new[node] = rule(node, tuple(new[x] for x in node.inputs))
     return [new[output] for output in outputs]
 
@@ -136,11 +137,11 @@ def compute(outputs: Sequence[Node], feeds: dict[Tensor, Array]) -> list[Array]:
 
     >>> import tinygraph as tg
     >>> x = tg.input("x", (2,))
-    >>> compute(lift(Graph(tg.relu(x))), {x: np.array([-1.0, 3.0], np.float32)})
+    >>> compute(nodes_of(Graph(tg.relu(x))), {x: np.array([-1.0, 3.0], np.float32)})
     [array([0., 3.], dtype=float32)]
     """
     values: dict[Node, Any] = {}
-    for node in topological(outputs):
+    for node in in_order(outputs):
         if node.op is not None:
             values[node] = evaluate(node.op, [values[x] for x in node.inputs], node.shape, node.dtype)
         elif node.leaf is not None:
@@ -149,3 +150,22 @@ def compute(outputs: Sequence[Node], feeds: dict[Tensor, Array]) -> list[Array]:
         else:
             values[node] = node.value
     return [np.asarray(values[output]) for output in outputs]
+
+
+def is_own(op: Op | None) -> bool:
+    """Whether an operation is one of this package, so that its result depends on its inputs and attributes alone.
+
+    A user's operation is run once for each time that it was recorded, because its forward may do anything.
+    """
+    # Code that is executed from a text may have no module.
+    return op is not None and (type(op).__module__ or "").startswith("tinygraph.")
+
+
+def is_a(op: Op | None, *classes: type[AnyOp]) -> TypeGuard[AnyOp]:
+    """Whether an operation is one of ``classes`` or of their subclasses in this package, but no subclass of a user's.
+
+    >>> from tinygraph.ops.shape.shape import Flatten, SameElements
+    >>> is_a(Flatten(), SameElements)
+    True
+    """
+    return isinstance(op, classes) and is_own(op)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable
 
 import numpy as np
 
-from tinygraph.engines.plan.node import Node, lift, topological
-from tinygraph.engines.plan.samples import analyse
+from tinygraph.engines.plan.node import Node, in_order, nodes_of
+from tinygraph.engines.plan.tiles import analyse
 from tinygraph.graph.batch import Each, Tiling
 from tinygraph.graph.graph import Graph
 
@@ -27,17 +27,17 @@ def in_parts(whole: Graph, parts: Iterable[Graph], inputs: Collection[str], coun
     >>> in_parts(record(5), [record(2), record(1)], ["x"], 5) is None
     True
     """
-    outputs = lift(whole)
+    outputs = nodes_of(whole)
     samples = {leaf: 0 for name, leaf in whole.inputs.items() if name in inputs}
     found = analyse(outputs, samples, count)
-    if found is None or not all(_alike(topological(outputs), found, part, inputs) for part in parts):
+    if found is None or not all(_alike(in_order(outputs), found, part, inputs) for part in parts):
         return None
     return [found[output] for output in outputs]
 
 
 def _alike(nodes: list[Node], found: dict[Node, Tiling], part: Graph, inputs: Collection[str]) -> bool:
     """Whether a graph on fewer samples is what the nodes of the whole batch say, with fewer samples."""
-    others = topological(lift(part))
+    others = in_order(nodes_of(part))
     size = next((leaf.shape[0] for name, leaf in part.inputs.items() if name in inputs), 0)
     return len(nodes) == len(others) and all(
         _same(node, found[node], other, size) for node, other in zip(nodes, others, strict=True)

@@ -9,11 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
-from tinygraph.engines.plan.layout import memory_order
-from tinygraph.engines.plan.memory import ALIGNMENT, Arena
-from tinygraph.engines.plan.node import Node, topological
-from tinygraph.engines.plan.strides import reshaped, strides_in
-from tinygraph.engines.plan.trust import is_a
+from tinygraph.engines.plan.memory import ALIGNMENT, Arena, memory_order, reshaped, strides_in
+from tinygraph.engines.plan.node import Node, in_order, is_a
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Op
 from tinygraph.ops.shape.shape import BroadcastTo, SameElements, Transpose
@@ -36,7 +33,7 @@ class Place:
     shares: bool = False
 
 
-class Blueprint:
+class Layout:
     """The memory of a program: decided once, and built as often as there are threads.
 
     ``given`` are nodes whose arrays come from elsewhere; ``samples_axis`` tells along which axis of a node the samples are.
@@ -46,7 +43,7 @@ class Blueprint:
         self.outputs = tuple(outputs)
         self.given = given
         self.samples_axis = samples_axis
-        nodes = [node for node in topological(outputs, given) if node.value is None and node not in given]
+        nodes = [node for node in in_order(outputs, given) if node.value is None and node not in given]
         # Leaves are filled before anything is computed, so they take their places first.
         self.nodes = sorted(nodes, key=lambda node: node.op is not None)
         self.arena = Arena()
@@ -144,9 +141,9 @@ class Blueprint:
             if self._last[node] == index and place.offset is not None:
                 self.arena.give(place.offset, place.nbytes)
 
-    def build(self, memory: Array, given: Mapping[Node, Array] | None = None) -> Program:
+    def build(self, memory: Array, given: Mapping[Node, Array] | None = None) -> Executable:
         """Return the program in ``memory``, bytes of at least the arena's size."""
-        return Program(self, memory, self.given if given is None else given)
+        return Executable(self, memory, self.given if given is None else given)
 
 
 def _viewed(op: Op, node: Node, x: Node, strides: tuple[int, ...]) -> tuple[int, ...] | None:
@@ -173,28 +170,26 @@ class Action:
     calls: tuple[Call, ...]
 
 
-class Program:
+class Executable:
     """Calls bound to arrays. ``arrays`` holds every node's array; ``actions`` the nodes that are more than a view."""
 
-    def __init__(self, blueprint: Blueprint, memory: Array, given: Mapping[Node, Array]) -> None:
+    def __init__(self, layout: Layout, memory: Array, given: Mapping[Node, Array]) -> None:
         self.arrays: dict[Node, Array] = dict(given)
         self.actions: list[Action] = []
         scratch = Scratch()
-        for node in blueprint.nodes:
-            self.arrays[node] = out = self._array(node, blueprint.places[node], memory)
-            if node.op is None or blueprint.places[node].root is not node:
+        for node in layout.nodes:
+            self.arrays[node] = out = self._array(node, layout.places[node], memory)
+            if node.op is None or layout.places[node].root is not node:
                 continue
             inputs = tuple(self._input(x) for x in node.inputs)
             scratch.begin()
             self.actions.append(Action(node, tuple(entry(node.op).kernel(Work(node, out, inputs, scratch)))))
-        for output in blueprint.outputs:
+        for output in layout.outputs:
             self._input(output)
         self.calls = [call for action in self.actions for call in action.calls]
-        self.blueprint = blueprint
-        own = sum(
-            place.nbytes for node, place in blueprint.places.items() if place.offset is None and place.root is node
-        )
-        self.nbytes = blueprint.arena.size + own + scratch.nbytes
+        self.layout = layout
+        own = sum(place.nbytes for node, place in layout.places.items() if place.offset is None and place.root is node)
+        self.nbytes = layout.arena.size + own + scratch.nbytes
 
     def _input(self, node: Node) -> Array:
         if node not in self.arrays:

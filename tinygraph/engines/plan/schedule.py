@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygraph.describe.text import aligned
-from tinygraph.engines.plan import work
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.node import Node
-from tinygraph.engines.plan.program import Program
+from tinygraph.engines.plan.program import Executable
+from tinygraph.engines.plan.tiles import operations
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 
@@ -87,7 +87,7 @@ def schedule_of(compiled: Compiled, graph: Graph, seconds: Sequence[Sequence[flo
 
 
 def _steps(
-    program: Program,
+    program: Executable,
     phase: str,
     times: int,
     samples: int,
@@ -97,7 +97,7 @@ def _steps(
 ) -> list[Step]:
     steps = []
     for i, action in enumerate(program.actions):
-        node, place = action.node, program.blueprint.places[action.node]
+        node, place = action.node, program.layout.places[action.node]
         steps.append(
             Step(
                 before + i + 1,
@@ -112,7 +112,7 @@ def _steps(
                 node.nbytes,
                 place.shares,
                 len(node.tensors) > 1,
-                work.operations(node),
+                operations(node),
                 None if seconds is None else seconds[i],
             )
         )

@@ -1,15 +1,69 @@
-"""Pass: a graph for a whole batch as three: before the tiles, one tile, and after all of them."""
+"""Cutting a batch into tiles: how each node treats the samples, what a tile computes, and how large a tile is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from tinygraph.engines.plan.node import Node, constant, make, topological
-from tinygraph.graph.batch import MEAN, SHARED, TOTAL, Each, Tiling
+from tinygraph.engines.plan.kernels.rows import RowConvolution, RowKernelGradient, RowSpread
+from tinygraph.engines.plan.node import Node, constant, in_order, make
+from tinygraph.graph.batch import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use
 from tinygraph.ops.elementwise.arithmetic import multiply
+from tinygraph.ops.linear.linear import Matmul
+
+# A tile's arrays should stay in the cache that a core has to itself.
+CACHE_BYTES = 2 << 20
+# Shorter runs of samples cost more in loops than the cache gives back; and threads, which wait for one another between
+# calls (for Python's lock), want fewer and longer calls than one thread alone.
+LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
+# A thread that is handed less work than this costs more than it does.
+LEAST_SECONDS = 2e-3
+
+
+# Rough costs on one thread of today's machines; only their proportions matter.
+_SECONDS_PER_ELEMENT = 0.3e-9
+_SECONDS_PER_OPERATION = 1 / 50e9
+
+
+def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> dict[Node, Tiling] | None:
+    """Return how every node is tiled, or ``None`` where a batch of ``count`` cannot be cut.
+
+    ``samples`` gives the axis of the samples of each leaf that holds them.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.engines.plan.node import nodes_of
+    >>> x = tg.input("x", (4, 3))
+    >>> found = analyse(nodes_of(tg.Graph(tg.sum(x * 2.0))), {x: 0}, 4)
+    >>> [tiling.state for tiling in found.values()]
+    [Each(axis=0), <Part.SHARED: 'shared'>, Each(axis=0), <Part.TOTAL: 'total'>]
+    >>> analyse(nodes_of(tg.Graph(x.T @ x)), {x: 0}, 4) is None, analyse(nodes_of(tg.Graph(tg.max(x))), {x: 0}, 4) is None
+    (False, True)
+    """
+    found: dict[Node, Tiling] = {}
+    for node in in_order(outputs):
+        tiling = _tiling(node, found, samples, count)
+        if tiling is None:
+            return None
+        found[node] = tiling
+    return found
+
+
+def _tiling(node: Node, found: Mapping[Node, Tiling], samples: Mapping[Any, int], count: int) -> Tiling | None:
+    if node.op is None:
+        return Tiling(Each(samples[node.leaf]) if node.leaf in samples else SHARED)
+    states = tuple(found[x].state for x in node.inputs)
+    if not any(isinstance(state, Each) for state in states):
+        return Tiling(SHARED if set(states) <= {SHARED} else AFTER)
+    if {TOTAL, MEAN, AFTER} & set(states):
+        return None
+    rule = node.op.batch(Use(node, states, count))
+    tiling = rule if rule is None or isinstance(rule, Tiling) else Tiling(rule)
+    # A sum in float16 is taken in a wider type, which the sums of tiles have lost.
+    return None if tiling is not None and tiling.state in (TOTAL, MEAN) and node.dtype.char == "e" else tiling
 
 
 @dataclass(frozen=True)
@@ -44,7 +98,7 @@ class Split:
 
 def split(outputs: Sequence[Node], found: Mapping[Node, Tiling], count: int) -> Split:
     """Return a graph whose nodes behave as ``found``, cut along its batch of ``count``."""
-    nodes = topological(outputs)
+    nodes = in_order(outputs)
     whole = {node for node in nodes if found[node].state is SHARED}
     reaching = [node for node in nodes if node not in whole] + list(outputs)
     needed = {x for node in reaching for x in (*node.inputs, node) if x in whole and x.op is not None}
@@ -71,7 +125,7 @@ def _tile(cut: Split, size: int) -> Tile:
         return slices[x]
 
     wanted = (*cut.each, *cut.totals)
-    for node in topological(wanted):
+    for node in in_order(wanted):
         tiling = cut.found[node]
         if tiling.state is SHARED:
             new[node] = node
@@ -89,3 +143,41 @@ def _tile(cut: Split, size: int) -> Tile:
             share = constant(np.asarray(size / cut.count, node.dtype))
             new[node] = make(multiply.op(), new[node], share, tensors=node.tensors)
     return Tile({node: new[node] for node in wanted}, axes, rows)
+
+
+def tile_sizes(found: Mapping[Node, Tiling], count: int, threads: int) -> list[int]:
+    """Return the sizes of the tiles: as equal as can be, the same number for each thread, small enough for the cache."""
+    each = [node for node, tiling in found.items() if isinstance(tiling.state, Each) and node.op is not None]
+    if count < 2 or not each:
+        return [count]
+    # About a third of what is computed is alive at a time.
+    nbytes = sum(node.nbytes for node in each) / count / 3
+    seconds = sum(_seconds(node) for node in found)
+    lanes = max(1, min(threads, count, int(seconds / LEAST_SECONDS)))
+    least = LEAST_SAMPLES if lanes == 1 else LEAST_SAMPLES_ON_THREADS
+    largest = max(least, int(CACHE_BYTES / max(nbytes, 1)))
+    tiles = lanes * math.ceil(count / lanes / largest)
+    return [count // tiles + (i < count % tiles) for i in range(tiles)]
+
+
+def operations(node: Node) -> int:
+    """Return the floating-point operations of a matrix product, two for each pair of numbers that meet; 0 for other nodes.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.engines.plan.node import nodes_of
+    >>> operations(nodes_of(tg.Graph(tg.input("x", (2, 3)) @ tg.input("y", (3, 4))))[0])
+    48
+    """
+    if isinstance(node.op, Matmul):
+        return 2 * node.size * node.inputs[0].shape[-1]
+    if isinstance(node.op, (RowConvolution, RowSpread)):
+        return 2 * node.size * node.inputs[0].shape[1]
+    if isinstance(node.op, RowKernelGradient):
+        dy = node.inputs[1]
+        return 2 * node.size * math.prod(dy.shape) // max(dy.shape[1], 1)
+    return 0
+
+
+def _seconds(node: Node) -> float:
+    """Return about how long a node takes on one thread, calls aside."""
+    return node.size * _SECONDS_PER_ELEMENT + operations(node) * _SECONDS_PER_OPERATION

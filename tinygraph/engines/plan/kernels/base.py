@@ -10,8 +10,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tinygraph.engines.plan.node import Node
-from tinygraph.engines.plan.trust import known
+from tinygraph.engines.plan.node import Node, is_own
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Op, Shape, evaluate
 from tinygraph.ops.sums import FEW, total
@@ -102,7 +101,7 @@ def ordinary(work: Work) -> Sequence[Call]:
         out[...] = evaluate(op, [_read_only(x.copy()) for x in inputs], shape, dtype)
 
     # An operation of a user's may keep what it is given, which the plan would write over.
-    return [call if known(op) else call_with_copies]
+    return [call if is_own(op) else call_with_copies]
 
 
 def _read_only(x: Array) -> Array:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, bound, kernel, ordinary
-from tinygraph.engines.plan.strides import reshaped
+from tinygraph.engines.plan.memory import reshaped
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Shape
 from tinygraph.ops.indexing import select as indexing

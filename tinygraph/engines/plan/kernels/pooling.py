@@ -1,21 +1,61 @@
-"""Kernels of pools. Windows are rows of columns: first over the rows of a window, then over its columns."""
+"""Kernels of pools, and the operations that replace their gradients. A window is taken in by its rows, then its columns."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, bound, gated, kernel, ordinary, provided
-from tinygraph.engines.plan.pools import AvgUnpoolProduct, MaxUnpoolBeside
 from tinygraph.graph.arrays import Array
+from tinygraph.graph.batch import BatchRule, Use
+from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.ops.comparison.comparison import gate
-from tinygraph.ops.pooling.max_pooling import MaxPool2d
+from tinygraph.ops.pooling.max_pooling import MaxPool2d, MaxUnpool2d
 from tinygraph.ops.pooling.pooling import AvgPool2d, AvgUnpool2d
 from tinygraph.ops.windows import Windows
+
+
+@dataclass(frozen=True)
+class MaxUnpoolBeside(Op):
+    """``max_unpool2d(dy, x)``, given ``y``, the pool of ``x``: the first element of a window that equals ``y`` gets ``dy``."""
+
+    of: MaxUnpool2d
+    formula: ClassVar[str] = "{dy} where {x} is the first in its window equal to {y}"
+
+    def shape(self, dy: Value, x: Value, y: Value) -> Shape:
+        return self.of.shape(dy, x)
+
+    def result_dtype(self, dy: Value, x: Value, y: Value) -> np.dtype[np.generic]:
+        return self.of.result_dtype(dy, x)
+
+    def forward(self, dy: Value, x: Value, y: Value) -> Value:
+        return self.of.forward(dy, x)
+
+    def batch(self, use: Use) -> BatchRule:
+        return use.each(0, 1, 2)
+
+
+@dataclass(frozen=True)
+class AvgUnpoolProduct(Op):
+    """``avg_unpool2d(dy) * factor``, for a factor of the image's shape; ``product`` is ``multiply`` or ``gate``."""
+
+    of: AvgUnpool2d
+    product: Op
+    formula: ClassVar[str] = "{dy} shared out · {factor}"
+
+    def shape(self, dy: Value, factor: Value) -> Shape:
+        return self.of.shape(dy)
+
+    def forward(self, dy: Value, factor: Value) -> Value:
+        return self.product.forward(self.of.forward(dy), factor)
+
+    def batch(self, use: Use) -> BatchRule:
+        return use.each(0, 1)
 
 
 def _spans(windows: Windows, axis: int) -> list[tuple[slice, slice]]:

@@ -1,23 +1,238 @@
-"""Kernels of convolution by rows."""
+"""Convolution by rows of windows: the operations that replace conv2d and its gradients, and their kernels.
+
+Windows of neighbouring rows share all but one of their rows of pixels. So a row of pixels is laid out once, shifted to each
+column of the kernel (``row_patches``), and the windows of row ``i`` are ``kh`` of these rows, one behind the other: a view.
+One matrix product (GEMM) for each row of windows is then the convolution, with ``kh`` times fewer copies than im2col makes.
+
+Shapes: images ``(N, C, H, W)``, kernels ``(F, C, kh, kw)``, row patches ``(padded H, kw, C, columns, N)``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, bound, finite, kernel, ordinary, provided
-from tinygraph.engines.plan.rows import (
-    ByRows,
-    ColumnOverlay,
-    RowConvolution,
-    RowKernelGradient,
-    RowMatrix,
-    RowPatches,
-    RowSpread,
-    stacked,
-)
 from tinygraph.graph.arrays import Array
+from tinygraph.graph.batch import TOTAL, BatchRule, Each, Use
+from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.ops.windows import Windows
+
+
+def rows_fit(windows: Windows, groups: int) -> bool:
+    """Whether a convolution can be done by rows: one group, no dilation down the image, padding within the kernel."""
+    (top, bottom), _ = windows.padding
+    return groups == 1 and windows.dilation[0] == 1 and max(top, bottom) < windows.kernel[0]
+
+
+def column_span(windows: Windows, v: int) -> tuple[slice, slice]:
+    """Return the windows whose column ``v`` lies in the image, and the columns of the image that it lies on."""
+    (_, columns), (_, width) = windows.count, windows.image
+    stride, first = windows.stride[1], v * windows.dilation[1] - windows.padding[1][0]
+    start = max(0, -(first // stride))
+    stop = min(columns, (width - 1 - first) // stride + 1)
+    if stop <= start:
+        return slice(0, 0), slice(0, 0)
+    return slice(start, stop), slice(first + start * stride, first + (stop - 1) * stride + 1, stride)
+
+
+def stacked(rows: Array, count: int, height: int, stride: int) -> Array:
+    """Return ``count`` stacks of ``height`` neighbouring rows, every ``stride`` rows, as a view.
+
+    ``(rows, k, L)``, each row contiguous, gives ``(count, height * k, L)``.
+    """
+    step, k, length = rows.strides[0], rows.shape[1], rows.shape[2]
+    return np.lib.stride_tricks.as_strided(
+        rows, (count, height * k, length), (stride * step, rows.strides[1], rows.strides[2]), writeable=False
+    )
+
+
+@dataclass(frozen=True)
+class ByRows(Op):
+    """What the operations share: the windows."""
+
+    windows: Windows
+    holomorphic: ClassVar[bool] = True
+
+    def stacks(self, patches: Array) -> Array:
+        """Return the windows of each row, ``(rows, kh * kw * C, columns * N)``, of row patches."""
+        height, kw, channels, columns, count = patches.shape
+        flat = patches.reshape(height, kw * channels, columns * count)
+        return stacked(flat, self.windows.count[0], self.windows.kernel[0], self.windows.stride[0])
+
+
+@dataclass(frozen=True)
+class RowPatches(ByRows):
+    """``x (N, C, H, W)`` as ``(padded H, kw, C, columns, N)``: each row of pixels once for each column of the kernel.
+
+    With ``ones``, as ``(padded H, 1, 1 + kw * C, columns, N)``: a row of ones before them, for a bias to be multiplied by.
+    """
+
+    ones: bool = False
+    formula: ClassVar[str] = "rows of {x}"
+
+    def shape(self, x: Value) -> Shape:
+        height, kw, columns = self.windows.padded[0], self.windows.kernel[1], self.windows.count[1]
+        inner = (1, 1 + kw * x.shape[1]) if self.ones else (kw, x.shape[1])
+        return (height, *inner, columns, x.shape[0])
+
+    def forward(self, x: Value) -> Value:
+        patches = np.zeros(self.shape(x), x.dtype)
+        self.prepare(patches)
+        for source, target in self.copies(patches, x):
+            target[...] = source
+        return patches
+
+    def prepare(self, patches: Array) -> None:
+        """Write what does not depend on the pixels into zeros."""
+        if self.ones:
+            patches[:, 0, 0] = 1
+
+    def copies(self, patches: Array, x: Array) -> list[tuple[Array, Array]]:
+        """Return what is copied where, as views; the padding is left as it is."""
+        (top, _), height = self.windows.padding[0], self.windows.image[0]
+        pixels = x.transpose(2, 1, 3, 0)
+        if self.ones:
+            rows, _, _, columns, count = patches.shape
+            patches = patches[:, 0, 1:].reshape(rows, self.windows.kernel[1], x.shape[1], columns, count)
+        spans = [(v, *column_span(self.windows, v)) for v in range(self.windows.kernel[1])]
+        return [(pixels[:, :, on], patches[top : top + height, v, :, which]) for v, which, on in spans]
+
+    def batch(self, use: Use) -> BatchRule:
+        return Each(4) if use.axis(0) == 0 else None
+
+
+@dataclass(frozen=True)
+class RowMatrix(ByRows):
+    """A kernel ``(F, C, kh, kw)`` and a bias ``(F, 1, 1)`` as a matrix for row patches with ones: ``(F, kh * (1 + kw * C))``.
+
+    The bias stands before the first row of the kernel, and zeros before the others.
+    """
+
+    formula: ClassVar[str] = "[{b} {k}]"
+
+    def shape(self, k: Value, b: Value) -> Shape:
+        f, c, kh, kw = k.shape
+        return (f, kh * (1 + kw * c))
+
+    def forward(self, k: Value, b: Value) -> Value:
+        matrix = np.zeros(self.shape(k, b), k.dtype)
+        for source, target in self.copies(matrix, k, b):
+            target[...] = source
+        return matrix
+
+    def copies(self, matrix: Array, k: Array, b: Array) -> list[tuple[Array, Array]]:
+        """Return what is copied where, as views; zeros are left as they are."""
+        f, c, kh, kw = k.shape
+        rows = matrix.reshape(f, kh, 1 + kw * c)
+        return [(k.transpose(0, 2, 3, 1), rows[:, :, 1:].reshape(f, kh, kw, c)), (b.reshape(f), rows[:, 0, 0])]
+
+
+@dataclass(frozen=True)
+class RowConvolution(ByRows):
+    """The convolution of row patches with a kernel given as a matrix ``(F, kh * kw * C)``: ``(N, F, rows, columns)``."""
+
+    formula: ClassVar[str] = "{matrix} {patches}"
+
+    def shape(self, matrix: Value, patches: Value) -> Shape:
+        return (patches.shape[4], matrix.shape[0], *self.windows.count)
+
+    def forward(self, matrix: Value, patches: Value) -> Value:
+        rows, columns = self.windows.count
+        y = matrix @ self.stacks(patches)
+        return y.reshape(rows, matrix.shape[0], columns, patches.shape[4]).transpose(3, 1, 0, 2)
+
+    def batch(self, use: Use) -> BatchRule:
+        return Each(0) if use.axis(1) == 4 else None
+
+
+@dataclass(frozen=True)
+class RowKernelGradient(ByRows):
+    """The gradient of a convolution for its kernel, as a matrix ``(F, kh * kw * C)``."""
+
+    formula: ClassVar[str] = "{dy} {patches}ᵀ"
+
+    def shape(self, patches: Value, dy: Value) -> Shape:
+        return (dy.shape[1], self.windows.kernel[0] * patches.shape[1] * patches.shape[2])
+
+    def forward(self, patches: Value, dy: Value) -> Value:
+        rows = np.ascontiguousarray(dy.transpose(2, 1, 3, 0)).reshape(
+            dy.shape[2], dy.shape[1], dy.shape[3] * dy.shape[0]
+        )
+        result: Array = (rows @ self.stacks(patches).swapaxes(1, 2)).sum(axis=0)
+        return result
+
+    def batch(self, use: Use) -> BatchRule:
+        return TOTAL if use.states == (Each(4), Each(0)) else None
+
+
+@dataclass(frozen=True)
+class RowSpread(ByRows):
+    """What each row of pixels gets from the windows above and below: ``(H, kw, C, columns, N)``.
+
+    ``matrix (kw * C, kh * F)`` is the kernel with its rows in reverse. The plan computes one product for each row of pixels,
+    with zeros around the rows of ``dy (N, F, rows, columns)``, and between them where the stride leaves some out.
+    """
+
+    formula: ClassVar[str] = "{matrix} {dy}"
+
+    def shape(self, matrix: Value, dy: Value) -> Shape:
+        kw = self.windows.kernel[1]
+        return (self.windows.image[0], kw, matrix.shape[0] // kw, self.windows.count[1], dy.shape[0])
+
+    def around(self) -> tuple[int, slice]:
+        """Return how many rows ``dy`` needs with zeros, and where its own rows stand among them."""
+        (height, _), (kh, _), (rows, _) = self.windows.image, self.windows.kernel, self.windows.count
+        first, stride = kh - 1 - self.windows.padding[0][0], self.windows.stride[0]
+        return height + kh - 1, slice(first, first + (rows - 1) * stride + 1, stride)
+
+    def spread_stacks(self, zeroed: Array) -> Array:
+        """Return, for each row of pixels, the rows of ``dy`` that reach it, ``(H, kh * F, columns * N)``."""
+        return stacked(zeroed, self.windows.image[0], self.windows.kernel[0], 1)
+
+    def forward(self, matrix: Value, dy: Value) -> Value:
+        total, own = self.around()
+        f, height = dy.shape[1], self.windows.image[0]
+        lying = dy.transpose(2, 1, 3, 0).reshape(dy.shape[2], f, dy.shape[3] * dy.shape[0])
+        spread = np.zeros((height, matrix.shape[0], lying.shape[2]), dy.dtype)
+        # Row by row, no row of zeros is multiplied by the kernel, which may hold what is not finite.
+        for row, place in zip(lying, range(total)[own], strict=True):
+            for u in range(self.windows.kernel[0]):
+                if 0 <= place - u < height:
+                    spread[place - u] += matrix[:, u * f : (u + 1) * f] @ row
+        return spread.reshape(self.shape(matrix, dy))
+
+    def batch(self, use: Use) -> BatchRule:
+        return Each(4) if use.axis(1) == 0 else None
+
+
+@dataclass(frozen=True)
+class ColumnOverlay(ByRows):
+    """The sum over the columns of the kernel, each shifted to the pixels it lay on: ``(N, C, H, W)``."""
+
+    formula: ClassVar[str] = "overlay({spread})"
+
+    def shape(self, spread: Value) -> Shape:
+        return (spread.shape[4], spread.shape[2], *self.windows.image)
+
+    def forward(self, spread: Value) -> Value:
+        image = np.zeros(self.shape(spread), spread.dtype)
+        for source, target in self.sums(spread, image):
+            target += source
+        return image
+
+    def sums(self, spread: Array, image: Array) -> list[tuple[Array, Array]]:
+        """Return what is added where, as views; what covers the whole image, if anything does, comes first."""
+        pixels = image.transpose(2, 1, 3, 0)
+        spans = [(v, *column_span(self.windows, v)) for v in range(self.windows.kernel[1])]
+        pairs = [(spread[:, v, :, which], pixels[:, :, on]) for v, which, on in spans]
+        return sorted(pairs, key=lambda pair: pair[1].shape != pixels.shape)
+
+    def batch(self, use: Use) -> BatchRule:
+        return Each(0) if use.axis(0) == 4 else None
 
 
 def _by_rows(x: Array) -> Array | None:
