@@ -1,4 +1,9 @@
-"""Declared models: equations in a file, recorded as a graph."""
+"""Declared models: equations in a file, recorded as a graph.
+
+Read in this order: ``toml`` (a file to tables), ``declaration`` and ``declare`` (tables to a declaration), ``parse`` (equations
+to syntax trees), ``expression``, ``scope`` and ``recorder`` (syntax trees to a graph), ``variables`` and ``initializers``,
+``model``.
+"""
 
 from tinygraph.model.declaration import Input, Training
 from tinygraph.model.files import bundled_models, load_model

@@ -18,14 +18,13 @@ from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.readers import notebook_view, reader
 from tinygraph.graph.tensor import Tensor
-from tinygraph.model.declaration import Declaration, Input, Training, declare
-from tinygraph.model.parameters import Parameters
-from tinygraph.model.places import Source
-from tinygraph.model.program import Program
+from tinygraph.model.declaration import Declaration, Input, Training
+from tinygraph.model.declare import declare
 from tinygraph.model.recorder import record
 from tinygraph.model.recording import Recording
-from tinygraph.model.toml import read_toml
+from tinygraph.model.toml import Source, read_toml
 from tinygraph.model.values import batch_shape_text, check_names, fitted, leaves_for, shape_in_batches
+from tinygraph.model.variables import Variables
 from tinygraph.model.weights import load_weights, save_weights
 
 if TYPE_CHECKING:
@@ -121,20 +120,19 @@ class Model:
     ) -> None:
         self.declaration = declaration
         self.path = path
-        self._program = Program(declaration)
         weights = None if declaration.weights is None else Path(path or "").parent / declaration.weights
         if weights is not None and (budget := current()) is not None:
             with contextlib.suppress(OSError):
                 budget.allow(weights.stat())
         first_seed = declaration.training.seed if seed is None else whole("seed", seed, least=0)
-        self._parameters = Parameters(declaration.source, first_seed, declaration.dtype, values)
+        self._variables = Variables(declaration.source, first_seed, declaration.dtype, values)
         self._recordings: dict[tuple[int, bool], Recording] = {}
         # Two samples and three, so that nothing that only works for one size of batch passes for a model.
         for training in (False, True):
             for batch in (2, 3) if self.batch is None else (self.batch,):
                 self.record(batch, training)
-        self._parameters.sort(list(declaration.main.leaves))
-        needed = self._program.needed_for(self.output)
+        self._variables.sort(list(declaration.main.variables))
+        needed = self.declaration.needed_for(self.output)
         self.features = tuple(name for name in self.inputs if name in needed)
         self.weighted = values is not None or declaration.weights is not None
         self.labels = tuple(name for name in self.inputs if name not in needed)
@@ -159,17 +157,17 @@ class Model:
     @property
     def parameters(self) -> Mapping[str, Tensor]:
         """The parameters by name, in the order of their declaration; those of blocks follow, as ``R1.K1``."""
-        return MappingProxyType(self._parameters.of_kind("parameter"))
+        return MappingProxyType(self._variables.of_kind("parameter"))
 
     @property
     def state(self) -> Mapping[str, Tensor]:
         """The state by name, in the order of its declaration; that of blocks follows, as ``R1.mean``."""
-        return MappingProxyType(self._parameters.of_kind("state"))
+        return MappingProxyType(self._variables.of_kind("state"))
 
     @property
     def has_modes(self) -> bool:
         """Whether training differs from prediction: an operation asks which it is, or a state moves."""
-        return self._program.modal
+        return self.declaration.has_modes
 
     @property
     def batch(self) -> int | None:
@@ -189,7 +187,7 @@ class Model:
     @property
     def seed(self) -> int:
         """The seed that the parameters were last drawn from."""
-        return self._parameters.seed
+        return self._variables.seed
 
     @property
     def training(self) -> Training:
@@ -208,20 +206,20 @@ class Model:
         """
         batch = whole("batch", (self.batch or 2) if batch is None else batch)
         self.check_batch(batch)
-        key = (batch, bool(training) and self._program.modal)
+        key = (batch, bool(training) and self.declaration.has_modes)
         if key not in self._recordings:
             with opening():
-                self._recordings[key] = record(self._program, self._parameters, self._leaves(batch), training=key[1])
+                self._recordings[key] = record(self.declaration, self._variables, self._leaves(batch), training=key[1])
             if len(self._recordings) > MOST_RECORDINGS:
                 del self._recordings[next(iter(self._recordings))]
         return self._recordings[key]
 
-    def record_anew(self, batch: int, partial: bool = False) -> Recording:
+    def record_again(self, batch: int, partial: bool = False) -> Recording:
         """Return a new recording for ``batch`` samples, as in prediction; ``partial`` leaves the loss out."""
         self.check_batch(batch)
-        only = self._program.needed_for(self.output) if partial else None
+        only = self.declaration.needed_for(self.output) if partial else None
         with opening():
-            return record(self._program, self._parameters, self._leaves(batch), only)
+            return record(self.declaration, self._variables, self._leaves(batch), only)
 
     def _leaves(self, batch: int) -> dict[str, Tensor]:
         return {name: declare_input(name, i.batch_shape(batch), i.dtype) for name, i in self.inputs.items()}
@@ -252,8 +250,8 @@ class Model:
         """
         leaves = leaves_for(self.declaration, feeds, self.features)
         whole = all(name in leaves for name in self.inputs)
-        only = None if whole else self._program.needed_for(self.output)
-        return record(self._program, self._parameters, leaves, only, training)
+        only = None if whole else self.declaration.needed_for(self.output)
+        return record(self.declaration, self._variables, leaves, only, training)
 
     def fitted(self, name: str, value: Any) -> Array:
         """Return ``value`` as a batch of the input called ``name``, or raise ``DataError`` or ``DTypeError``."""
@@ -325,7 +323,7 @@ class Model:
         >>> model = tg.load_model("xor")
         >>> model.initialize(seed=1)
         """
-        self._parameters.initialize(self.seed if seed is None else whole("seed", seed, least=0))
+        self._variables.initialize(self.seed if seed is None else whole("seed", seed, least=0))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters and the state to a safetensors file.
@@ -335,14 +333,14 @@ class Model:
         target = as_path(path)
         if self.path is not None and os.path.exists(target) and target.samefile(self.path):
             raise WeightsError(f"{str(path)!r} is the model file itself; weights are written to a file of their own")
-        save_weights(path, self._parameters.tensors, self.name, fixed=self._parameters.fixed())
+        save_weights(path, self._variables.tensors, self.name, fixed=self._variables.constant_state())
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read parameters and state from a safetensors file of this model.
 
         Raises ``WeightsError``; then nothing has changed.
         """
-        load_weights(path, self._parameters.tensors, self.name, fixed=self._parameters.fixed())
+        load_weights(path, self._variables.tensors, self.name, fixed=self._variables.constant_state())
 
     def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
         """Write the model, with its weights, as an ONNX file; see ``tg.to_onnx``."""
@@ -350,7 +348,7 @@ class Model:
 
     def __reduce__(self) -> Any:
         """Copy and pickle a model as its declaration, seed, and the values of parameters and state."""
-        values = {name: tensor.value for name, tensor in self._parameters.tensors.items()}
+        values = {name: tensor.value for name, tensor in self._variables.tensors.items()}
         return _restored, (self.declaration, self.path, self.seed, values)
 
     def __str__(self) -> str:

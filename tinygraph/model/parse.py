@@ -6,17 +6,17 @@ import ast
 import functools
 import keyword
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, TypeGuard
 
 from tinygraph.errors import ModelError, excerpt
-from tinygraph.model.places import Source
+from tinygraph.model.toml import Source
 
 
 @dataclass(frozen=True)
 class Text:
-    """Equations as written, with the file, line and column where they begin and the margin that is cut from each line."""
+    """Equations as written, with the file, line and column where they begin."""
 
     text: str
     file: str | None
@@ -31,50 +31,49 @@ class Text:
 
     @functools.cached_property
     def margin(self) -> int:
-        """The indentation that all lines share."""
+        """The indentation that all lines share, which is cut off before they are parsed."""
         rows = [row for row in self.rows if row.strip() and not row.lstrip().startswith("#")]
-        return min((len(row) - len(row.lstrip()) for row in rows), default=0)
-
-    def row(self, number: int) -> str:
-        """Return a line of the text, counted from 1, without the space around it."""
-        return self.rows[number - 1].strip() if 0 < number <= len(self.rows) else ""
+        return min((_indentation(row) for row in rows), default=0)
 
     @functools.cached_property
     def places(self) -> list[tuple[int, int | None]]:
-        """The line of the file and the column, from 0, of each row, where it is found there."""
+        """For each row, the line of the file and, where the row is found there, the column from 0 of its first letter."""
         return self.source.places(self.line, self.column - 1, (row.strip() for row in self.rows))
 
-    def place(self, row: int) -> tuple[int, int | None]:
-        """Return the line of the file, and the column from 0, in which a row of the text, from 1, begins."""
-        return self.places[row - 1] if 0 < row <= len(self.rows) else (self.line, None)
+    def line_of(self, row: int) -> int:
+        """Return the line of the file that holds a row of the text, counted from 1."""
+        return self.places[row - 1][0] if 0 < row <= len(self.rows) else self.line
 
     def error(self, message: str, row: int, column: int = 0) -> ModelError:
         """Return the error at a row, from 1, and a column, from 0, of the text without its margin."""
-        first, at = self.column - 1 if row == 1 else 0, column + self.margin - self.indentation(row)
-        line, start = self.place(row)
+        known = 0 < row <= len(self.rows)
+        written = self.rows[row - 1] if known else ""
+        line, start = self.places[row - 1] if known else (self.line, None)
         if start is None:
-            column += 1 + self.margin + first
-        else:
-            column += 1 + self.margin + start - self.indentation(row)
+            start = _indentation(written) + (self.column - 1 if row == 1 else 0)
+        at = column + self.margin - _indentation(written)
         return ModelError(
-            message, file=self.file, equation=excerpt(self.row(row), at) or None, line=line, column=column
+            message, file=self.file, equation=excerpt(written.strip(), at) or None, line=line, column=start + 1 + at
         )
 
-    def indentation(self, row: int) -> int:
-        """Return how many spaces and tabs a line begins with."""
-        line = self.rows[row - 1] if row <= len(self.rows) else ""
-        return len(line) - len(line.lstrip())
-
     def characters(self, row: int, offset: int) -> int:
-        """Return a column in characters for one in bytes of UTF-8, as syntax trees count, of the text without its margin."""
-        rows = self.rows
-        line = rows[row - 1][self.margin :] if 0 < row <= len(rows) else ""
+        """Return a column in characters for one in bytes of UTF-8, which syntax trees count, of the text without its margin."""
+        line = self.rows[row - 1][self.margin :] if 0 < row <= len(self.rows) else ""
         return len(line.encode()[:offset].decode(errors="ignore"))
+
+    def error_at(self, message: str, node: ast.AST) -> ModelError:
+        """Return the error at a part of a syntax tree."""
+        row, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        return self.error(message, row, self.characters(row, offset))
+
+
+def _indentation(row: str) -> int:
+    return len(row) - len(row.lstrip())
 
 
 @dataclass(frozen=True)
 class Statement:
-    """One equation: the name it defines and the syntax of its right-hand side."""
+    """One equation: the name that it defines and the syntax tree of its right-hand side."""
 
     target: str
     value: ast.expr
@@ -83,10 +82,10 @@ class Statement:
     @property
     def line(self) -> int:
         """The line in the file, or in the text where there is no file."""
-        return self.text.place(self.value.lineno)[0]
+        return self.text.line_of(self.value.lineno)
 
     def written(self, target: str, names: Mapping[str, str]) -> str:
-        """Return the equation in one line, with local names replaced by those that they stand for."""
+        """Return the equation in one line, with local names replaced by the names that they stand for."""
         if self.names.isdisjoint(names):
             return f"{target} = {self._unparsed}"
         renamed = _Renamed(names).visit(ast.parse(self._unparsed, mode="eval"))
@@ -103,16 +102,15 @@ class Statement:
         called = {id(node.func) for node in nodes if isinstance(node, ast.Call)}
         return frozenset(node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in called)
 
+    @property
     def calls(self) -> set[str]:
-        """Return the names of the operations and blocks that the right-hand side calls."""
+        """The names of the operations and blocks that the right-hand side calls."""
         calls = (node.func for node in ast.walk(self.value) if isinstance(node, ast.Call))
         return {function.id for function in calls if isinstance(function, ast.Name)}
 
     def fail(self, message: str, node: ast.AST | None = None) -> NoReturn:
         """Raise the error at a part of the equation."""
-        at = node or self.value
-        row, offset = getattr(at, "lineno", 1), getattr(at, "col_offset", 0)
-        raise self.text.error(message, row, self.text.characters(row, offset))
+        raise self.text.error_at(message, node or self.value)
 
 
 class _Renamed(ast.NodeTransformer):
@@ -129,33 +127,31 @@ def parse_equations(text: Text) -> list[Statement]:
     >>> [s.target for s in parse_equations(Text("Z = x @ W + b\\na = sigmoid(Z)", None, 1, 1))]
     ['Z', 'a']
     """
-    statements: list[Statement] = []
-    seen: dict[str, int] = {}
+    statements: dict[str, Statement] = {}
     last = 0
     for node in _syntax(text):
         if node.lineno == last:
-            raise text.error("one equation to a line", node.lineno, text.characters(node.lineno, node.col_offset))
+            raise text.error_at("one equation to a line", node)
         last = node.end_lineno or node.lineno
-        statement = _statement(node, text)
-        if statement.target in seen:
-            raise text.error(
-                f"{statement.target!r} is defined twice: first in line {seen[statement.target]}", node.lineno
-            )
-        seen[statement.target] = statement.line
-        statements.append(statement)
+        if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
+            raise text.error_at("an equation has the form: name = expression", node)
+        name = node.targets[0].id
+        if name in statements:
+            raise text.error(f"{name!r} is defined twice: first in line {statements[name].line}", node.lineno)
+        statements[name] = Statement(name, node.value, text)
     if not statements:
         raise text.error("there are no equations", 1)
-    return statements
+    return list(statements.values())
 
 
-def _syntax(text: Text) -> Iterator[ast.stmt]:
+def _syntax(text: Text) -> list[ast.stmt]:
     margin = text.margin
     rows = [row[margin:] if row[:margin].isspace() or not margin else row.lstrip() for row in text.rows]
     try:
         tree = ast.parse("\n".join(rows))
     except SyntaxError as error:
         row = error.lineno or 1
-        why = _explained(error.msg, text.row(row))
+        why = _explained(error.msg, text.rows[row - 1].strip() if row <= len(text.rows) else "")
         raise text.error(f"not an equation: {why}", row, max((error.offset or 1) - 1, 0)) from None
     except (RecursionError, MemoryError):
         raise text.error("not an equation: nested too deeply", 1) from None
@@ -163,11 +159,11 @@ def _syntax(text: Text) -> Iterator[ast.stmt]:
         raise text.error(f"not an equation: {error}", 1) from None
     for node in ast.walk(tree):
         if _is_too_large(node):
-            raise text.error("the number is too large", node.lineno, text.characters(node.lineno, node.col_offset))
-    return iter(tree.body)
+            raise text.error_at("the number is too large", node)
+    return tree.body
 
 
-# Signs of formulas, and how they are written.
+# Signs of formulas, and how to write them.
 _SIGNS = {
     "×": "*",
     "·": "*",
@@ -183,7 +179,7 @@ _SIGNS = {
 
 
 def _explained(message: str, row: str) -> str:
-    """Return what Python says about a line that is not an equation, in terms of equations."""
+    """Return what Python's parser reports about a line, in terms of equations."""
     if row.endswith("="):
         return "an expression is missing after ="
     if row.startswith("//"):
@@ -202,34 +198,26 @@ def _explained(message: str, row: str) -> str:
     return "an operator or a comma is missing here" if "forgot a comma" in message else message
 
 
-def _statement(node: ast.stmt, text: Text) -> Statement:
-    if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
-        column = text.characters(node.lineno, node.col_offset)
-        raise text.error("an equation has the form: name = expression", node.lineno, column)
-    return Statement(node.targets[0].id, node.value, text)
+def parse_expression(
+    written: str, target: str, kind: str, source: Source | None = None, line: int | None = None
+) -> Statement:
+    """Return the statement that gives ``target`` the value of an expression, which stands in a line of ``source``.
 
+    ``kind`` is the name of the expression in errors.
 
-def parse_size(size: str, file: str | None, line: int | None) -> Statement:
-    """Return the syntax of a size that is read off other tensors, such as ``f.shape[1]``."""
-    return Statement("size", _expression(size, "a size", file, line), Text(size, file, line or 1, 1))
-
-
-def parse_next(written: str, name: str, source: Source, line: int | None) -> Statement:
-    """Return the syntax of the expression of a state's next value, which stands in a line of ``source``."""
-    expression = _expression(written, "an expression", source.file, line)
-    return Statement(name, expression, Text(written, source.file, line or 1, 1, source))
-
-
-def _is_too_large(node: ast.AST) -> TypeGuard[ast.Constant]:
-    """Whether a node is a whole number of more than 64 bits, which may take too many digits to be written."""
-    return isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value >= 2**64
-
-
-def _expression(written: str, what: str, file: str | None, line: int | None) -> ast.expr:
+    >>> parse_expression("f.shape[1]", "size", "a size").names
+    frozenset({'f'})
+    """
+    source = source or Source()
     try:
         expression = ast.parse(written.strip(), mode="eval").body
         if any(map(_is_too_large, ast.walk(expression))):
             raise ValueError("a whole number of more than 64 bits")
-        return expression
     except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise ModelError(f"not {what}: {written!r}", file=file, line=line) from None
+        raise ModelError(f"not {kind}: {written!r}", file=source.file, line=line) from None
+    return Statement(target, expression, Text(written, source.file, line or 1, 1, source))
+
+
+def _is_too_large(node: ast.AST) -> TypeGuard[ast.Constant]:
+    """Whether a node is a whole number of more than 64 bits: writing its digits may take too long."""
+    return isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value >= 2**64

@@ -1,4 +1,4 @@
-"""From a program to a graph: equations recorded one by one, and blocks inside them."""
+"""From a declaration to a graph: equations are recorded one by one, and the equations of blocks inside them."""
 
 from __future__ import annotations
 
@@ -15,36 +15,42 @@ from tinygraph.graph.function import OpFunction
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
-from tinygraph.model.declaration import Equations
+from tinygraph.model.declaration import Declaration, Equations, Variable
 from tinygraph.model.expression import evaluate_expression
-from tinygraph.model.parameters import Parameters
 from tinygraph.model.parse import Statement
-from tinygraph.model.program import Program
 from tinygraph.model.recording import Equation, Recording, Unfinished, with_nodes
 from tinygraph.model.scope import Scope
+from tinygraph.model.variables import Variables
 
 _MOST_EQUATIONS = 10_000
 
 
 def record(
-    program: Program,
-    parameters: Parameters,
+    declaration: Declaration,
+    variables: Variables,
     inputs: Mapping[str, Tensor],
     only: set[str] | None = None,
     training: bool = False,
 ) -> Recording:
     """Record a model on its inputs: all equations, or without a loss those whose names are in ``only``.
 
-    For ``training``, operations are told so, and the state's new values are recorded after the equations.
+    For ``training``, operations get the attribute ``training``, and the state's new values are recorded after the
+    equations. Raises ``ModelError`` with what was recorded before the mistake.
     """
-    return Recorder(program, parameters, only is not None, training).record(inputs, only)
+    recorder = Recorder(declaration, variables, only is not None, training)
+    try:
+        with computing_in(variables.dtype):
+            return recorder.record(inputs, only)
+    except ModelError as error:
+        error.recorded = recorder.unfinished(error)
+        raise
 
 
 class Recorder:
-    """The work of one recording."""
+    """The work of one recording. A ``partial`` one records the output without the loss."""
 
-    def __init__(self, program: Program, parameters: Parameters, partial: bool, training: bool) -> None:
-        self.program, self.parameters, self.partial, self.training = program, parameters, partial, training
+    def __init__(self, declaration: Declaration, variables: Variables, partial: bool, training: bool) -> None:
+        self.declaration, self.variables, self.partial, self.training = declaration, variables, partial, training
         self.moves: dict[str, Tensor] = {}
         self.streams = itertools.count()
         self.done: list[Equation] = []
@@ -54,31 +60,42 @@ class Recorder:
         self.current: tuple[Scope, Statement, int] | None = None
 
     def record(self, inputs: Mapping[str, Tensor], only: set[str] | None) -> Recording:
-        """Return the recording on the given inputs. A mistake carries what was recorded before it."""
-        try:
-            with computing_in(self.parameters.dtype):
-                return self._whole(inputs, only)
-        except ModelError as error:
-            error.recorded = self._unfinished(error)
-            raise
-
-    def _whole(self, inputs: Mapping[str, Tensor], only: set[str] | None) -> Recording:
-        main = self.program.main
-        statements = [s for s in self.program.statements(main) if only is None or s.target in only]
+        """Return the recording on the given inputs."""
+        main = self.declaration.main
+        statements = {name: s for name, s in main.statements.items() if only is None or name in only}
         scope = Scope(self, main, statements, dict(inputs))
         self._run(scope)
-        output, loss = self._named(scope, main.output, "output"), None if self.partial else self._loss(scope)
+        output, loss = self._named(scope, main.output, "output"), None
         if not self.partial:
+            loss = self._loss(scope)
             self._check_all_used()
         graph = Graph([output] if loss is None or loss is output else [output, loss])
         tensors = {name: value for name, value in scope.values.items() if isinstance(value, Tensor)}
         return Recording(graph, output, loss, with_nodes(self.done), tensors, self.training, self.moves)
 
-    def settings(self, function: OpFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the attributes that a call takes from the recording, where it does not write them itself.
+    def unfinished(self, error: ModelError) -> Unfinished:
+        """Return what was recorded before a mistake."""
+        title, done = self.declaration.title or self.declaration.name, with_nodes(self.done)
+        if self.current is None:
+            return Unfinished(title, done, error.message)
+        scope, statement, before = self.current
+        named = [scope.values[name] for name in scope.values if name in statement.names]
+        # The outputs of blocks called in this equation: no equation of a block uses them.
+        used = {x for equation in done[before:] for node in equation.nodes for x in node.inputs}
+        given = [equation.node for equation in done[before:] if equation.node not in used]
+        name, block = scope.prefix + statement.target, scope.prefix.rstrip(".")
+        try:
+            text = statement.written(name, scope.written_names(statement))
+        except RecursionError:
+            text = f"{name} = …"
+        read = dict.fromkeys(x for x in (*named, *given) if isinstance(x, Tensor))
+        return Unfinished(title, done, error.message, name, text, block, tuple(read))
 
-        They are ``training``; ``stream``, which is another for each call with random numbers; and a ``dtype`` that has a
-        default, as that of ``one_hot``, which is the model's.
+    def mode_attributes(self, function: OpFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the attributes that a call takes from the recording unless the equation gives them.
+
+        They are ``training``; ``stream``, a new number for each call with random numbers; and a ``dtype`` with a default,
+        as that of ``one_hot``, which becomes the model's.
         """
         given = {*kwargs, *function.attribute_names[: max(0, len(args) - len(function.op.parameters))]}
         found: dict[str, Any] = {}
@@ -90,39 +107,14 @@ class Recorder:
             elif field.name == "stream":
                 found["stream"] = next(self.streams)
             elif field.name == "dtype":
-                found["dtype"] = self.parameters.dtype.name
+                found["dtype"] = self.variables.dtype.name
         return found
-
-    def _unfinished(self, error: ModelError) -> Unfinished:
-        declaration, done = self.program.declaration, with_nodes(self.done)
-        title = declaration.title or declaration.name
-        if self.current is None:
-            return Unfinished(title, done, error.message)
-        scope, statement, before = self.current
-        read = statement.names
-        named = [value for name, value in scope.values.items() if name in read and isinstance(value, Tensor)]
-        # What blocks called in this equation have given, and no equation of theirs uses.
-        used = {x for equation in done[before:] for node in equation.nodes for x in node.inputs}
-        given = [equation.node for equation in done[before:] if equation.node not in used]
-        name, block = scope.prefix + statement.target, scope.prefix.rstrip(".")
-        try:
-            text = statement.written(name, scope.written_names(statement))
-        except RecursionError:
-            text = f"{name} = …"
-        return Unfinished(title, done, error.message, name, text, block, tuple(dict.fromkeys([*named, *given])))
-
-    def leaf(self, scope: Scope, name: str) -> Tensor:
-        """Return a parameter or state of a scope.
-
-        A partial recording lacks tensors that sizes may speak of, so it asks for none.
-        """
-        return self.parameters.get(scope, name, trusted=self.partial)
 
     def call_block(
         self, scope: Scope, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call
     ) -> Tensor:
         """Record a block's equations on the tensors of a call and return its output."""
-        block = self.program.blocks[name]
+        block = self.declaration.blocks[name]
         _check_block_call(scope, name, block, args, kwargs, statement, node)
         self.called.add(name)
         if len(self.done) > _MOST_EQUATIONS:
@@ -130,67 +122,66 @@ class Recorder:
         instance = scope.instance(statement.target)
         for parameter, value, written in zip(block.inputs, args, node.args, strict=True):
             if value.name is None and value.op is not None:
-                # An argument that is an expression gets a name, so that the block's equations can speak of it.
+                # An argument that is an expression gets a name, which the block's equations then use.
                 value.name = f"{instance}.{parameter}"
-                self._note(scope, value.name, dataclasses.replace(statement, value=written), value)
+                self._add(scope, value.name, dataclasses.replace(statement, value=written), value)
         values = dict(zip(block.inputs, args, strict=True)) | block.attributes | kwargs
-        inner = Scope(self, block, self.program.statements(block), values, f"{instance}.", name, scope)
+        inner = Scope(self, block, block.statements, values, f"{instance}.", name, scope)
         self._run(inner)
         return self._named(inner, block.output, "output")
 
     def _run(self, scope: Scope) -> None:
-        for statement in scope.statements:
-            scope.current = statement
-            outer, self.current = self.current, (scope, statement, len(self.done))
-            if statement.target in scope.values or statement.target in scope.equations.leaves:
-                state = "a state" if statement.target in scope.equations.state else "a parameter"
-                kind = "an input" if statement.target in scope.equations.inputs else state
-                statement.fail(f"{statement.target!r} is defined twice: as {kind} and by an equation")
+        """Record the equations of a scope, then the next values of its state."""
+        outer = self.current
+        for name, statement in scope.statements.items():
             before = len(self.done)
+            self.current = scope, statement, before
+            if name in scope.values or name in scope.equations.variables:
+                kind = "an input" if name in scope.equations.inputs else f"a {scope.equations.variables[name].kind}"
+                statement.fail(f"{name!r} is defined twice: as {kind} and by an equation")
             value = evaluate_expression(statement, scope)
             if not isinstance(value, Tensor):
                 statement.fail("an equation must compute a tensor from inputs or parameters")
             self._finish(scope, statement, value, before)
-            scope.values[statement.target] = value
-            self.current = outer
-        if self.training and not self.partial:
-            self._move(scope)
-        # What only the state's new values speak of, prediction does not use.
-        every = self.training or not self.program.modal
-        for name, declared in scope.equations.leaves.items() if not self.partial else ():
-            if name not in scope.values and (every or declared.kind == "parameter"):
-                self.program.source.fail(f"{declared.kind} {name!r} is never used", *declared.path)
+            scope.values[name] = value
+        self.current = outer
+        if self.partial:
+            return
+        for name, variable in scope.equations.variables.items():
+            if self.training and variable.next is not None:
+                self._move(scope, name, variable, variable.next)
+        # A state may be used only in the next values, which a prediction of a model with modes does not record.
+        every = self.training or not self.declaration.has_modes
+        for name, variable in scope.equations.variables.items():
+            if name not in scope.values and (every or variable.kind == "parameter"):
+                self.declaration.source.fail(f"{variable.kind} {name!r} is never used", *variable.path)
 
-    def _move(self, scope: Scope) -> None:
-        """Record the new value of every state of a scope that moves, from the old ones and the tensors of the equations."""
-        for name, declared in scope.equations.state.items():
-            statement = declared.next
-            if statement is None:
-                continue
-            old, new = scope.look_up(name, statement, statement.value), evaluate_expression(statement, scope)
-            if not isinstance(new, Tensor) or (new.shape, new.dtype) != (old.shape, old.dtype):
-                found = f"{new.dtype} {new.shape}" if isinstance(new, Tensor) else repr(new)
-                statement.fail(f"the next value of state {name!r} must be {old.dtype} {old.shape}; found {found}")
-            if new.name is not None or new.op is None:
-                # Another tensor's value, or that of a leaf: under a name of its own here.
-                new = OPERATIONS["identity"](new)
-            new.name = f"{scope.prefix}{name}_new"
-            self.moves[scope.prefix + name] = new
-            self._note(scope, new.name, statement, new)
+    def _move(self, scope: Scope, name: str, variable: Variable, statement: Statement) -> None:
+        """Record the new value of a state, from the old values and the tensors of the equations."""
+        old, new = scope.look_up(name, statement, statement.value), evaluate_expression(statement, scope)
+        if not isinstance(new, Tensor) or (new.shape, new.dtype) != (old.shape, old.dtype):
+            found = f"{new.dtype} {new.shape}" if isinstance(new, Tensor) else repr(new)
+            statement.fail(f"the next value of state {name!r} must be {old.dtype} {old.shape}; found {found}")
+        if new.name is not None or new.op is None:
+            # It is the value of a leaf or of a tensor with another name.
+            new = OPERATIONS["identity"](new)
+        new.name = f"{scope.prefix}{name}_new"
+        self.moves[scope.prefix + name] = new
+        self._add(scope, new.name, statement, new)
 
     def _finish(self, scope: Scope, statement: Statement, value: Tensor, before: int) -> None:
-        """Name the tensor and note the equation. One that only calls a block gives its name to the block's last."""
+        """Name the tensor and add the equation. If it only calls a block, the last equation of the block gets its name."""
         name = scope.prefix + statement.target
         inner = next((i for i in range(before, len(self.done)) if self.done[i].node is value), None)
-        if inner is not None and not scope.holds(value):
+        if inner is not None and not any(known is value for known in scope.values.values()):
             value.name = name
             self.done[inner] = self.done[inner].renamed(name)
             return
         if value.op is not None and value.name is None:
             value.name = name
-        self._note(scope, name, statement, value)
+        self._add(scope, name, statement, value)
 
-    def _note(self, scope: Scope, name: str, statement: Statement, value: Tensor) -> None:
+    def _add(self, scope: Scope, name: str, statement: Statement, value: Tensor) -> None:
         try:
             text = statement.written(name, scope.written_names(statement))
         except RecursionError:
@@ -198,33 +189,31 @@ class Recorder:
         self.done.append(Equation(name, text, statement.line, value, block=scope.prefix.rstrip(".")))
 
     def _named(self, scope: Scope, name: str, role: str) -> Tensor:
+        """Return the output or the loss."""
         value = scope.values.get(name)
-        if not isinstance(value, Tensor) or name in scope.equations.leaves:
-            names = [s.target for s in scope.statements]
-            message = f"the {role} {name!r} is not defined by an equation{nearest(name, names)}"
-            self.program.source.fail(message, *scope.equations.path, role)
+        if not isinstance(value, Tensor) or name in scope.equations.variables:
+            message = f"the {role} {name!r} is not defined by an equation{nearest(name, scope.statements)}"
+            self.declaration.source.fail(message, *scope.equations.path, role)
         return value
 
     def _loss(self, scope: Scope) -> Tensor | None:
-        name = self.program.declaration.loss
-        if name is None:
-            return None
-        loss = self._named(scope, name, "loss")
-        if loss.shape != ():
+        name = self.declaration.loss
+        loss = None if name is None else self._named(scope, name, "loss")
+        if loss is not None and loss.shape != ():
             message = f"the loss must be one number; {name!r} has shape {loss.shape}"
-            self.program.source.fail(message, *scope.equations.path, "loss")
+            self.declaration.source.fail(message, *scope.equations.path, "loss")
         return loss
 
     def _check_all_used(self) -> None:
-        source, read = self.program.source, self.program.reads(self.program.main)
-        for name in self.program.declaration.inputs:
-            if name not in read:
+        source = self.declaration.source
+        for name in self.declaration.inputs:
+            if name not in self.declaration.main.reads:
                 source.fail(f"input {name!r} is never used", "inputs", name)
-        for name, block in self.program.blocks.items():
+        for name, block in self.declaration.blocks.items():
             if name not in self.called:
                 source.fail(f"block {name!r} is never called", "blocks", name)
             for given in block.inputs:
-                if given not in self.program.reads(block):
+                if given not in block.reads:
                     source.fail(f"block {name!r}: input {given!r} is never used", *block.path, "inputs")
 
 
@@ -237,7 +226,7 @@ def _check_block_call(
     statement: Statement,
     node: ast.AST,
 ) -> None:
-    if scope.is_within(name):
+    if any(outer.block == name for outer in scope.chain()):
         statement.fail(f"block {name!r} calls itself: a cycle", node)
     if len(args) != len(block.inputs) or not all(isinstance(arg, Tensor) for arg in args):
         found = ", ".join(map(shown, args)) or "nothing"

@@ -1,20 +1,19 @@
-"""Scope: what names mean to the equations of a model, or of one call of a block."""
+"""Scope: the meaning of names in the equations of a model, or of one call of a block."""
 
 from __future__ import annotations
 
 import ast
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import nearest
 from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS, is_operation, operation_hint
 from tinygraph.graph.tensor import Tensor
-from tinygraph.model.declaration import Equations
+from tinygraph.model.declaration import Equations, chain
 from tinygraph.model.parse import Statement
-from tinygraph.model.program import chain
 from tinygraph.synonyms import CONSTANTS
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ class Scope:
         self,
         recorder: Recorder,
         equations: Equations,
-        statements: Sequence[Statement],
+        statements: Mapping[str, Statement],
         values: dict[str, Any],
         prefix: str = "",
         block: str = "",
@@ -36,77 +35,68 @@ class Scope:
     ) -> None:
         self.recorder, self.equations, self.statements, self.values = recorder, equations, statements, values
         self.prefix, self.block, self.parent = prefix, block, parent
-        self.current = statements[0]
         self._calls: Counter[str] = Counter()
 
+    def chain(self) -> Iterator[Scope]:
+        """Yield this scope and those around it."""
+        scope: Scope | None = self
+        while scope is not None:
+            yield scope
+            scope = scope.parent
+
     def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
-        """Return what a name stands for: a tensor, a number that is an attribute of the block, or infinity."""
-        if name not in self.values and name in self.equations.leaves:
-            self.values[name] = self.recorder.leaf(self, name)
+        """Return the meaning of a name: a tensor, a number that is an attribute of the block, or infinity."""
+        recorder, variables, later = self.recorder, self.equations.variables, self.statements
+        if name not in self.values and name in variables:
+            # The sizes of variables may read tensors that a partial recording does not have.
+            self.values[name] = recorder.variables.get(self, name, trusted=recorder.partial)
         if name in self.values:
             return self.values[name]
-        later = {s.target: s for s in self.statements}
         if name in later:
-            cycle = chain(name, self.current.target, later) if statement is self.current else []
+            recorded = recorder.current is not None and recorder.current[1] is statement
+            cycle = chain(name, statement.target, later) if recorded else []
             if cycle:
-                statement.fail(f"a cycle: {' -> '.join([self.current.target, *cycle])}", node)
+                statement.fail(f"a cycle: {' -> '.join([statement.target, *cycle])}", node)
             statement.fail(f"{name!r} is used before it is defined, in line {later[name].line}", node)
-        if name in OPERATIONS or name in self.recorder.program.blocks:
-            kind = "a block" if name in self.recorder.program.blocks else "an operation"
+        if name in OPERATIONS or name in recorder.declaration.blocks:
+            kind = "a block" if name in recorder.declaration.blocks else "an operation"
             statement.fail(f"{name!r} is {kind}; call it: {name}(...)", node)
         if name == "inf":
             return math.inf
-        if self.is_outside(name):
-            block = self.block
-            statement.fail(
-                f"{name!r} is not defined in block {block!r}, but outside: pass it as an input of the block", node
-            )
-        known = [*self.values, *self.equations.leaves, *later]
-        hint = f"; write {CONSTANTS[name]}" if name in CONSTANTS else nearest(name, known)
+        outer = [scope for scope in self.chain() if scope is not self]
+        if any(name in names for s in outer for names in (s.values, s.equations.variables, s.statements)):
+            message = f"{name!r} is not defined in block {self.block!r}, but outside: pass it as an input of the block"
+            statement.fail(message, node)
+        hint = f"; write {CONSTANTS[name]}" if name in CONSTANTS else nearest(name, [*self.values, *variables, *later])
         statement.fail(f"{name!r} is not defined{hint}", node)
-
-    def is_outside(self, name: str) -> bool:
-        """Whether a scope around this one defines the name, which blocks cannot see."""
-        outer = self.parent
-        if outer is None:
-            return False
-        targets = (statement.target for statement in outer.statements)
-        return name in outer.values or name in outer.equations.leaves or name in targets or outer.is_outside(name)
 
     def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call) -> Any:
         """Return the result of a block or an operation."""
-        if name in self.recorder.program.blocks:
+        blocks = self.recorder.declaration.blocks
+        if name in blocks:
             return self.recorder.call_block(self, name, args, kwargs, statement, node)
         if not is_operation(name):
-            blocks = self.recorder.program.blocks
             statement.fail(f"no operation or block is called {name!r}{operation_hint(name, blocks)}", node)
         if name in ("max", "min") and len(args) > 1:
             statement.fail(
                 f"{name} reduces one tensor; for two write {name}imum(...), for an axis {name}(x, axis=...)", node
             )
         _check_operands(OPERATIONS[name].op, args, kwargs, statement, node)
-        result = OPERATIONS[name](*args, **kwargs, **self.recorder.settings(OPERATIONS[name], args, kwargs))
-        # Numbers alone give a number again, which takes the dtype of the tensors that it meets.
+        attributes = self.recorder.mode_attributes(OPERATIONS[name], args, kwargs)
+        result = OPERATIONS[name](*args, **kwargs, **attributes)
+        # Numbers alone give a number again: it takes the dtype of the tensors that it meets.
         return result if isinstance(result, Tensor) else result.item()
 
-    def is_within(self, block: str) -> bool:
-        """Whether a call of ``block`` is being evaluated already."""
-        return self.block == block or (self.parent is not None and self.parent.is_within(block))
-
-    def holds(self, tensor: Tensor) -> bool:
-        """Whether a name of this scope stands for ``tensor``."""
-        return any(value is tensor for value in self.values.values())
-
     def instance(self, target: str) -> str:
-        """Return a name for one more block call in an equation: the equation's own, or one that is no equation's."""
+        """Return a name for one more block call in an equation: the equation's own, later ones with a number."""
         while True:
             self._calls[target] += 1
             name = target if self._calls[target] == 1 else f"{target}_{self._calls[target]}"
-            if name == target or name not in self.recorder.program.targets(self.equations):
+            if name == target or name not in self.equations.statements:
                 return self.prefix + name
 
     def written_names(self, statement: Statement) -> dict[str, str]:
-        """Return what the names in a statement read as outside the block: tensors' own names, attributes as numbers."""
+        """Return how the names in a statement are written outside the block: tensors by full names, attributes as numbers."""
         if not self.prefix:
             return {}
         names = {}
@@ -122,7 +112,7 @@ class Scope:
 def _check_operands(
     op: type[Op], args: list[Any], kwargs: Mapping[str, Any], statement: Statement, node: ast.AST
 ) -> None:
-    """Refuse lists and texts where tensors belong, and whatever would compute on literals of any size."""
+    """Refuse lists and texts in place of tensors, and operations on numbers alone, whose cost has no bound."""
     if op.variadic and args and isinstance(args[0], list):
         operands = args[0]
     else:

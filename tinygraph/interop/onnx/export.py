@@ -51,7 +51,7 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
 
     def graph(count: int) -> Graph:
         with whole():
-            recording = model.record_anew(count, partial=not loss)
+            recording = model.record_again(count, partial=not loss)
         named = [recording.output, recording.loss if loss and recording.loss is not recording.output else None]
         return Graph([tensor for tensor in named if tensor is not None])
 

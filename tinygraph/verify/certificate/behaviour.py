@@ -15,7 +15,7 @@ from tinygraph.graph.leaves import input as declare
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.expression import evaluate_expression
-from tinygraph.model.parse import Statement, parse_size
+from tinygraph.model.parse import Statement, parse_expression
 from tinygraph.verify.certificate.case import Case
 from tinygraph.verify.certificate.line import Line, agreed, failed, not_asked
 from tinygraph.verify.certificate.subject import Subject
@@ -119,7 +119,7 @@ def model_file(subject: Subject) -> Iterator[Line]:
         written = case.op.expression(*[x.name or "" for x in leaves])
         if not all(map(_can_be_written, case.sample.attributes.values())):
             continue
-        statement = parse_size(written, None, None)
+        statement = parse_expression(written, "call", "a call")
         try:
             y = evaluate_expression(statement, _Names(subject.op, leaves))
         except Exception as error:

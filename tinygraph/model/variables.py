@@ -1,11 +1,11 @@
-"""Parameters and state of a model: made when an equation first reads them, when the tensors their sizes speak of are known."""
+"""Parameters and state of a model. They are made when an equation first reads them, because sizes may read tensors."""
 
 from __future__ import annotations
 
 import ast
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -13,92 +13,91 @@ from tinygraph.errors import BudgetError, ShapeError
 from tinygraph.graph.arrays import check_size
 from tinygraph.graph.budget import charge
 from tinygraph.graph.tensor import Kind, Tensor
-from tinygraph.model.declaration import ParameterDeclaration, StateDeclaration
+from tinygraph.model.declaration import Variable
 from tinygraph.model.expression import evaluate_expression
 from tinygraph.model.initializers import initial_value
 from tinygraph.model.parse import Statement
-from tinygraph.model.places import Source
+from tinygraph.model.toml import Source
 
 if TYPE_CHECKING:
     from tinygraph.model.scope import Scope
 
 
-class Parameters:
+class Variables:
     """Parameters and state by name, with what is needed to draw them again."""
 
     def __init__(self, source: Source, seed: int, dtype: np.dtype[Any], given: Mapping[str, Any] | None = None) -> None:
         self.source, self.seed, self.dtype = source, seed, dtype
-        # Values by name that stand in place of those that would be drawn first.
+        # Values by name that are used instead of the first drawn ones.
         self.given = dict(given or {})
         self.tensors: dict[str, Tensor] = {}
-        self.declarations: dict[str, ParameterDeclaration] = {}
+        self.declared: dict[str, Variable] = {}
 
     def get(self, scope: Scope, name: str, trusted: bool) -> Tensor:
-        """Return the parameter or state that a scope calls ``name``, made if it is new.
+        """Return the parameter or state that a scope calls ``name``; it is made at first use.
 
-        One that is known must have the shape that its sizes give now, unless it is ``trusted``: a shape that changes with
-        the batch is refused.
+        Unless it is ``trusted``, its sizes are computed again: a shape that changes with the batch is refused.
         """
-        full, declared = scope.prefix + name, scope.equations.leaves[name]
+        full, variable = scope.prefix + name, scope.equations.variables[name]
         known = self.tensors.get(full)
         if known is not None and trusted:
             return known
-        shape = self._shape(scope, full, name, declared)
+        shape = self._shape(scope, full, name, variable)
         if known is None:
-            self._charge(full, shape, declared)
+            self._charge(full, shape, variable)
             value = self.given.pop(full, None)
             # Drawn values need no copy, which would double the memory.
-            value = self._drawn(full, shape, declared) if value is None else np.array(value)
-            self.tensors[full] = Tensor(declared.kind, value=value, name=full)
-            self.declarations[full] = declared
+            value = self._drawn(full, shape, variable) if value is None else np.array(value)
+            self.tensors[full] = Tensor(variable.kind, value=value, name=full)
+            self.declared[full] = variable
         elif known.shape != shape:
-            self.source.fail(f"the shape of {declared.kind} {name!r} depends on the batch size", *declared.path)
+            self.source.fail(f"the shape of {variable.kind} {name!r} depends on the batch size", *variable.path)
         return self.tensors[full]
 
     def of_kind(self, kind: Kind) -> dict[str, Tensor]:
         """Return the parameters, or the state."""
         return {name: tensor for name, tensor in self.tensors.items() if tensor.kind == kind}
 
-    def fixed(self) -> set[str]:
-        """Return the names of the state that never moves, such as a mask."""
-        return {
-            name
-            for name, declared in self.declarations.items()
-            if isinstance(declared, StateDeclaration) and declared.next is None
-        }
+    def constant_state(self) -> set[str]:
+        """Return the names of the state that never changes, such as a mask."""
+        return {name for name, variable in self.declared.items() if variable.kind == "state" and variable.next is None}
 
     def initialize(self, seed: int) -> None:
-        """Draw all values anew."""
+        """Draw all values again, from another seed."""
         self.seed = seed
         for name, tensor in self.tensors.items():
-            tensor.value = self._drawn(name, tensor.shape, self.declarations[name])
+            tensor.value = self._drawn(name, tensor.shape, self.declared[name])
 
     def sort(self, names: list[str]) -> None:
-        """Put the parameters called ``names`` first, in that order."""
-        order = {name: place for place, name in enumerate(names)}
-        self.tensors = dict(sorted(self.tensors.items(), key=lambda item: order.get(item[0], len(order))))
+        """Put the variables called ``names`` first, in that order."""
+        first = {name: self.tensors[name] for name in names if name in self.tensors}
+        self.tensors = first | self.tensors
 
-    def _charge(self, name: str, shape: tuple[int, ...], declared: ParameterDeclaration) -> None:
-        dtype = declared.dtype or self.dtype
+    def _charge(self, name: str, shape: tuple[int, ...], variable: Variable) -> None:
+        """Take the memory of a variable from the budget before it is made."""
+        dtype = variable.dtype or self.dtype
         try:
-            check_size(shape, dtype, f"{declared.kind} {name!r}")
+            check_size(shape, dtype, f"{variable.kind} {name!r}")
             charge("bytes of values", math.prod(shape) * dtype.itemsize)
         except (ShapeError, BudgetError) as error:
-            self.source.fail(f"{declared.kind} {name!r} of shape {shape} cannot be made: {error}", *declared.path)
+            self._refuse(name, shape, variable, error)
 
-    def _drawn(self, name: str, shape: tuple[int, ...], declared: ParameterDeclaration) -> Any:
+    def _drawn(self, name: str, shape: tuple[int, ...], variable: Variable) -> Any:
         try:
-            return initial_value(name, shape, declared.init, declared.options, self.seed, declared.dtype or self.dtype)
+            return initial_value(name, shape, variable.init, variable.options, self.seed, variable.dtype or self.dtype)
         except (MemoryError, ValueError, OverflowError) as error:
-            self.source.fail(f"{declared.kind} {name!r} of shape {shape} cannot be made: {error}", *declared.path)
+            self._refuse(name, shape, variable, error)
 
-    def _shape(self, scope: Scope, full: str, name: str, declared: ParameterDeclaration) -> tuple[int, ...]:
+    def _refuse(self, name: str, shape: tuple[int, ...], variable: Variable, error: Exception) -> NoReturn:
+        self.source.fail(f"{variable.kind} {name!r} of shape {shape} cannot be made: {error}", *variable.path)
+
+    def _shape(self, scope: Scope, full: str, name: str, variable: Variable) -> tuple[int, ...]:
         being_sized = scope.recorder.being_sized
         if full in being_sized:
             chain = " -> ".join([*being_sized[being_sized.index(full) :], full])
-            self.source.fail(f"the sizes of parameters are a cycle: {chain}", *declared.path)
+            self.source.fail(f"the sizes of parameters are a cycle: {chain}", *variable.path)
         being_sized.append(full)
-        shape = tuple(size if isinstance(size, int) else _size(scope, name, size) for size in declared.shape)
+        shape = tuple(size if isinstance(size, int) else _size(scope, name, size) for size in variable.shape)
         being_sized.pop()
         return shape
 
