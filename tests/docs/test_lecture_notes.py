@@ -5,29 +5,14 @@ transcription takes tinygraph's values of the symbols on the right-hand side and
 Star is cross-correlation, as in the page: ``star(image, kernel)`` slides the kernel without turning it.
 """
 
-import doctest
 import itertools
-import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
-
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "notes.md"
-PARAMETERS = ("W3", "B3", "K2", "B2", "K1", "B1")
-NODES = ("Z3", "f", "P2", "C2", "Z2", "P1", "C1", "Z1")
-
-
-def close(actual, expected):
-    """Equal to 1e-12 of the largest expected number; an expectation of zeros alone would show nothing."""
-    actual, expected = np.asarray(actual), np.asarray(expected)
-    assert actual.shape == expected.shape
-    assert np.any(expected)
-    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12 * np.abs(expected).max())
+from tests.tools.lecture_notes import PARAMETERS, close, gradient_of, image, named, record
 
 
 def star(image, kernel):
@@ -47,63 +32,7 @@ def rotated(kernel):
     return kernel[::-1, ::-1]
 
 
-class NotesCNN:
-    """The notes' CNN recorded on m samples in float64, with ``cnn["Z2"]`` and ``cnn["dZ2"]`` as arrays.
-
-    With padding 0 an image of 10 by 10 leaves even sizes for both pools; with padding 1 one of 8 by 8 does.
-    """
-
-    def __init__(self, m, padding):
-        rng = np.random.default_rng(20 + m + padding)
-        size, features = (8, 64) if padding else (10, 16)
-        self.m, self.padding = m, padding
-        leaves = {
-            "Inp": tg.tensor(rng.random((m, 1, size, size)), name="Inp"),
-            "y": tg.tensor(np.arange(m, dtype=float).reshape(m, 1) % 2, name="y"),
-            "K1": tg.parameter(rng.normal(size=(8, 1, 3, 3)) / 3, name="K1"),
-            "B1": tg.parameter(rng.normal(size=(8, 1, 1)) / 3, name="B1"),
-            "K2": tg.parameter(rng.normal(size=(16, 8, 3, 3)) / 6, name="K2"),
-            "B2": tg.parameter(rng.normal(size=(16, 1, 1)) / 3, name="B2"),
-            "W3": tg.parameter(rng.normal(size=(features, 1)) / 8, name="W3"),
-            "B3": tg.parameter(rng.normal(size=(1,)), name="B3"),
-        }
-        self.tensors = leaves | record(**leaves, padding=padding)
-        wanted = NODES + PARAMETERS
-        found = tg.grad(self.tensors["cost"], [self.tensors[symbol] for symbol in wanted])
-        self.gradients = dict(zip(wanted, found, strict=True))
-
-    def __getitem__(self, symbol):
-        if symbol in self.tensors:
-            return self.tensors[symbol].value
-        return self.gradients[symbol.removeprefix("d")].value
-
-
-def record(Inp, y, K1, B1, K2, B2, W3, B3, padding):
-    """The notes' forward page, equation by equation, with its symbols as names."""
-    Z1 = named("Z1", tg.conv2d(Inp, K1, padding=padding) + B1)
-    C1 = named("C1", tg.relu(Z1))
-    P1 = named("P1", tg.avg_pool2d(C1, 2))
-    Z2 = named("Z2", tg.conv2d(P1, K2, padding=padding) + B2)
-    C2 = named("C2", tg.relu(Z2))
-    P2 = named("P2", tg.max_pool2d(C2, 2))
-    f = named("f", tg.flatten(P2))
-    Z3 = named("Z3", f @ W3 + B3)
-    a = named("a", tg.sigmoid(Z3))
-    cost = named("cost", tg.bce(a, y))
-    return {"Z1": Z1, "C1": C1, "P1": P1, "Z2": Z2, "C2": C2, "P2": P2, "f": f, "Z3": Z3, "a": a, "cost": cost}
-
-
-def named(name, tensor):
-    tensor.name = name
-    return tensor
-
-
-@pytest.fixture(scope="module", params=[(1, 1), (3, 1), (3, 0)], ids=["one-sample", "batch", "batch-unpadded"])
-def cnn(request):
-    return NotesCNN(*request.param)
-
-
-# Forward
+# ---- Forward
 
 
 def convolution(x, kernels, biases, padding):
@@ -179,7 +108,7 @@ def test_F11_loss_is_the_cost_of_one_sample(cnn):
     close(cnn["cost"], np.mean(single))
 
 
-# Backward
+# ---- Backward
 
 
 def test_B1_output_error(cnn):
@@ -360,7 +289,7 @@ def test_gradient_of_the_cost_is_the_mean_over_single_samples(cnn, symbol):
     close(cnn["d" + symbol], total / cnn.m)
 
 
-# The dense network (ANN) slide: samples are the columns of A1, A2, A3, Y
+# ---- The dense network (ANN) slide: samples are the columns of A1, A2, A3, Y
 
 
 ACTIVATIONS = {
@@ -409,7 +338,7 @@ def test_A4_hidden_error(ann):
     close(ann.dZ2, ((ann.W3.T @ dZ3) * ann.f2(ann.Z2)).T / ann.m)
 
 
-# Update
+# ---- Update
 
 
 @pytest.mark.parametrize("learning_rate", [0.5, 1e-3])
@@ -441,15 +370,7 @@ def test_updates_U1_to_U6_together_lower_the_cost(cnn):
     assert cnn["cost"] - after == pytest.approx(1e-3 * slope, rel=0.1)
 
 
-# Worked numbers
-
-
-def image(rows):
-    return tg.tensor(np.array(rows, dtype=float)[np.newaxis, np.newaxis])
-
-
-def gradient_of(output, x, cotangent):
-    return tg.grad(output, [x], cotangent=np.array(cotangent, dtype=float)[np.newaxis, np.newaxis])[0].value[0, 0]
+# ---- Worked numbers
 
 
 def test_W1_max_pool():
@@ -469,225 +390,3 @@ def test_W3_average_pool():
     P1 = tg.avg_pool2d(C1, 2)
     assert P1.value.tolist() == [[[[2.5]]]]
     assert gradient_of(P1, C1, [[4]]).tolist() == [[1, 1], [1, 1]]
-
-
-# Errata
-
-
-def test_E1_the_factor_of_the_average_pool_is_a_quarter():
-    C1 = image([[1, 2], [3, 4]])
-    P1 = tg.avg_pool2d(C1, 2)
-    assert gradient_of(P1, C1, [[1]]).tolist() == [[0.25, 0.25], [0.25, 0.25]]
-    step = np.zeros((1, 1, 2, 2))
-    step[0, 0, 1, 0] = 1
-    assert (tg.avg_pool2d(C1.value + step, 2) - P1.value).item() == 0.25
-
-
-def test_E2_the_average_pool_passes_on_its_own_gradient(cnn):
-    assert cnn["dP2"].shape[1] != cnn["dC1"].shape[1] == cnn["dP1"].shape[1]
-    for i, c, x, y in np.ndindex(cnn["dP1"].shape):
-        window = cnn["dC1"][i, c, 2 * x : 2 * x + 2, 2 * y : 2 * y + 2]
-        assert window.sum() == pytest.approx(cnn["dP1"][i, c, x, y], rel=1e-12, abs=1e-300)
-
-
-def test_E3_the_second_relu_is_of_Z2(cnn):
-    C2 = cnn.tensors["C2"]
-    assert C2.op.name == "relu"
-    assert C2.inputs == (cnn.tensors["Z2"],)
-    assert tg.relu(np.array(7.2)) == 7.2
-
-
-@pytest.mark.parametrize("zero", [0.0, -0.0])
-def test_E4_slope_of_relu_at_zero_is_zero(zero):
-    Z2 = image([[zero, 1], [-1, zero]])
-    assert gradient_of(tg.relu(Z2), Z2, [[5, 6], [7, 8]]).tolist() == [[0, 6], [0, 0]]
-
-
-@pytest.mark.parametrize(
-    ("window", "expected"),
-    [
-        ([[4, 4], [4, 4]], [[2, 0], [0, 0]]),
-        ([[1, 4], [4, 4]], [[0, 2], [0, 0]]),
-        ([[1, 2], [4, 4]], [[0, 0], [2, 0]]),
-        ([[0, 0], [0, 0]], [[2, 0], [0, 0]]),
-        ([[-3, -3], [-1, -1]], [[0, 0], [2, 0]]),
-    ],
-)
-def test_E4_tie_goes_to_the_first_maximum_in_row_major_order(window, expected):
-    C2 = image(window)
-    assert gradient_of(tg.max_pool2d(C2, 2), C2, [[2]]).tolist() == expected
-
-
-@pytest.mark.parametrize("keepdims", [True, False])
-def test_E4_tie_in_a_reduction_goes_to_the_first_maximum_too(keepdims):
-    x = tg.tensor([[4.0, 4.0], [1.0, 4.0]])
-    (dx,) = tg.grad(tg.max(x, keepdims=keepdims).sum(), [x])
-    assert dx.value.tolist() == [[1, 0], [0, 0]]
-
-
-def test_E5_apart_the_rules_of_sigmoid_and_cost_fail_in_float32():
-    z, y = np.float32(20), np.float32(0)
-    a = 1 / (1 + np.exp(-z))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        dZ3 = (-(y / a) + (1 - y) / (1 - a)) * (a * (1 - a))
-    assert not np.isfinite(dZ3)
-
-
-EXTREMES = [float(sign * size) for size in [0, 1, *range(16, 41), 88, 104, 710, 746, 1e4] for sign in (1, -1)]
-dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-def logits(dtype, y):
-    """The extremes as a batch of 256, because a division by a power of two is exact."""
-    z = np.resize(np.array(EXTREMES, dtype=dtype), (256, 1))
-    return z, np.full_like(z, y)
-
-
-@dtypes
-@pytest.mark.parametrize("label", [0, 1, 0.25])
-def test_E5_B1_is_exact_for_every_logit(dtype, label):
-    values, y = logits(dtype, label)
-    Z3 = tg.tensor(values, name="Z3")
-    a = tg.sigmoid(Z3)
-    (dZ3,) = tg.grad(tg.bce(a, y), [Z3])
-    assert dZ3.dtype == a.dtype == dtype
-    np.testing.assert_array_equal(dZ3.value, (a.value - y) / len(y))
-    exact = np.exp(-np.logaddexp(0, -values.astype(float))) - label
-    np.testing.assert_allclose(dZ3.value * len(y), exact, rtol=0, atol=np.finfo(dtype).eps)
-
-
-@dtypes
-@pytest.mark.parametrize("label", [0, 1])
-def test_E5_cost_is_finite_and_of_a_confident_mistake_the_size_of_the_logit(dtype, label):
-    eps, smallest = np.finfo(dtype).eps, np.finfo(dtype).smallest_normal
-    for z in EXTREMES:
-        cost = tg.bce(tg.sigmoid(tg.tensor([[z]], dtype=dtype)), np.array([[label]], dtype=dtype))
-        assert cost.dtype == dtype
-        exact = np.logaddexp(0, z if label == 0 else -z)
-        np.testing.assert_allclose(cost.value, exact, rtol=4 * eps, atol=smallest, err_msg=f"z = {z}")
-        if (label == 0) == (z > 0) and abs(z) >= 40:
-            np.testing.assert_allclose(cost.value, abs(z), rtol=eps, err_msg=f"z = {z}")
-
-
-@dtypes
-def test_E5_B1_is_exact_in_a_recording_without_values(dtype):
-    Z3, y = tg.input("Z3", (256, 1), dtype=dtype), tg.input("y", (256, 1), dtype=dtype)
-    a = tg.sigmoid(Z3)
-    cost = tg.bce(a, y)
-    (dZ3,) = tg.grad(cost, [Z3])
-    z, labels = logits(dtype, 1)
-    feeds = {"Z3": z, "y": labels}
-    a, cost, dZ3 = tg.run(tg.Graph([a, cost, dZ3]), feeds)
-    np.testing.assert_array_equal(dZ3, (a - labels) / len(z))
-    np.testing.assert_allclose(cost, np.mean(np.logaddexp(0, -z.astype(float))), rtol=1e-6)
-
-
-def test_E5_B1_is_exact_through_backward():
-    z, y = logits("float32", 0)
-    Z3 = tg.parameter(z, name="Z3")
-    a = tg.sigmoid(Z3)
-    tg.bce(a, y).backward()
-    np.testing.assert_array_equal(Z3.grad.value, (a.value - y) / len(y))
-
-
-@pytest.mark.parametrize("together", [False, True])
-def test_E5_gradient_of_the_prediction_is_the_plain_rule(together):
-    y = np.array([[0.0], [1.0], [1.0], [0.25]])
-    Z3 = tg.tensor([[-3.0], [0.5], [8.0], [1.0]], name="Z3")
-    a = named("a", tg.sigmoid(Z3))
-    da, *others = tg.grad(tg.bce(a, y), [a, Z3] if together else [a])
-    assert da.name == "da"
-    close(da.value, -(y / a.value - (1 - y) / (1 - a.value)) / len(y))
-    for dZ3 in others:
-        close(dZ3.value, (a.value - y) / len(y))
-
-
-def test_E5_other_uses_of_the_prediction_add_their_own_gradient():
-    y = np.array([[0.0], [1.0], [1.0]])
-    Z3 = tg.tensor([[-3.0], [0.5], [2.0]], name="Z3")
-    a = tg.sigmoid(Z3)
-    (dZ3,) = tg.grad(tg.bce(a, y) + 3 * a.sum(), [Z3])
-    close(dZ3.value, (a.value - y) / 3 + 3 * a.value * (1 - a.value))
-
-
-def test_E5_B1_can_be_differentiated_again():
-    z, y = logits("float64", 0)
-    Z3 = tg.tensor(z, name="Z3")
-    (dZ3,) = tg.grad(tg.bce(tg.sigmoid(Z3), y), [Z3])
-    (curvature,) = tg.grad(dZ3.sum(), [Z3])
-    size = np.abs(z)
-    close(curvature.value, np.exp(-size) / (1 + np.exp(-size)) ** 2 / len(y))
-
-
-# The page
-
-
-def ids_in_page():
-    """The ids in the first column of the page's tables."""
-    return re.findall(r"^\| *([FBAUWE]\d+) *\|", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
-
-
-def ids_in(text):
-    """The ids that follow the word "notes" in one sentence, ranges spelt out.
-
-    Symbols do not count: names in backquotes, or in brackets after an id, as in U1 (W3).
-    """
-    prose = re.sub(r"(`+).*?\1", "", text, flags=re.DOTALL)
-    prose = re.sub(r"([FBAUWE]\d+) \([A-Z]\d\)", r"\1", prose)
-    found = []
-    for sentence in re.findall(r"\bnotes\b((?:[^.\"]|\.\.)*)", prose, flags=re.IGNORECASE):
-        for between, letter, number in re.findall(r"(to|\.\.)?\s*\b([FBAUWE])(\d+)\b", sentence):
-            first = found[-1][1] + 1 if between else int(number)
-            found += [(letter, i) for i in range(first, int(number) + 1)]
-    return {f"{letter}{i}" for letter, i in found}
-
-
-def ids_in_source():
-    files = [path for room in ("ops", "train") for path in sorted((ROOT / "tinygraph" / room).rglob("*.py"))]
-    return set().union(*(ids_in(path.read_text(encoding="utf-8")) for path in files))
-
-
-@pytest.fixture
-def tests_here(request):
-    """The ids of all tests of this module, chosen for this run or not."""
-    return [item.name for item in request.node.getparent(pytest.Module).collect()]
-
-
-def test_page_has_every_statement_of_the_notes_once():
-    counts = {"F": 11, "B": 14, "A": 4, "U": 6, "W": 3, "E": 5}
-    expected = [f"{letter}{i}" for letter, count in counts.items() for i in range(1, count + 1)]
-    assert ids_in_page() == expected
-
-
-def test_every_statement_has_a_test(tests_here):
-    shown = {note for name in tests_here for note in re.findall(r"(?:^test_|[_\[-])([FBAUWE]\d+)(?=[_\]-]|$)", name)}
-    assert sorted(set(ids_in_page()) - shown) == []
-
-
-def test_every_statement_is_named_in_the_source():
-    assert ids_in("As the notes have it (B1, B3 to B5), `B6`, U1 (W3)..U2. B7") == {"B1", "B3", "B4", "B5", "U1", "U2"}
-    assert sorted(set(ids_in_page()) - ids_in_source()) == []
-
-
-def test_tests_and_files_that_the_page_names_exist(tests_here):
-    page = PAGE.read_text(encoding="utf-8")
-    named_tests = set(re.findall(r"`(test_\w+)`", page))
-    assert sorted(named_tests - {name.partition("[")[0] for name in tests_here}) == []
-    files = set(re.findall(r"`((?:tinygraph|tests|models|docs)/[\w/.]+\.\w+)`", page))
-    assert files
-    assert [name for name in sorted(files) if not (ROOT / name).is_file()] == []
-
-
-def test_operations_stand_where_the_page_says():
-    mentions = re.findall(r"((?:`\w+`(?:, | and )?)+) in `(\w+)\.py`", PAGE.read_text(encoding="utf-8"))
-    assert len(mentions) > 20
-    for names, file in mentions:
-        for name in re.findall(r"\w+(?=`)", names):
-            assert tg.operation(name).__module__.endswith(f".{file}")
-
-
-def test_examples_of_the_page_run():
-    blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    example = doctest.DocTestParser().get_doctest("\n".join(blocks), {}, "notes", str(PAGE), 0)
-    assert len(example.examples) > 5
-    assert doctest.DocTestRunner().run(example).failed == 0
