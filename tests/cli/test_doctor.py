@@ -42,13 +42,18 @@ def test_doctor_names_one_fix_for_each_thing_that_is_missing(run, monkeypatch):
     assert "pip install safetensors" in fixes[3]
 
 
-def test_doctor_sees_a_renderer_that_cannot_do_everything(run, monkeypatch):
-    def svg_only(dot, format):
-        if format != "svg":
-            raise tg.RenderError("no cairo")
-        return b""
+class Broken(render.Renderer):
+    """A renderer that fails for the formats in its command."""
 
-    monkeypatch.setattr(render, "renderers", lambda: (render.Renderer("dot", "1.0", svg_only),))
+    def render(self, dot, format):
+        if f"-T{format}" in self.command:
+            raise tg.RenderError("libcgraph.so.6 is missing")
+        return b"picture"
+
+
+def test_doctor_sees_a_renderer_that_cannot_do_everything(run, monkeypatch):
+    svg_only = Broken("dot", "1.0", ["-Tpng", "-Tpdf"])
+    monkeypatch.setattr(render, "renderers", lambda: (svg_only,))
     monkeypatch.setattr("tinygraph.cli.doctor.version_of", lambda package: "1.14" if package == "pygraphviz" else "9")
     output = run("doctor").stdout
     assert "fix: dot 1.0 cannot render png, pdf" in output
@@ -56,16 +61,13 @@ def test_doctor_sees_a_renderer_that_cannot_do_everything(run, monkeypatch):
 
 
 def test_doctor_tries_what_it_finds(run, monkeypatch):
-    def broken(dot, format):
-        raise tg.RenderError("libcgraph.so.6 is missing")
-
-    sound = render.Renderer("pygraphviz", "2.0", lambda dot, format: b"picture")
-    monkeypatch.setattr(render, "renderers", lambda: (render.Renderer("dot", "", broken), sound))
+    broken, sound = Broken("dot", "", ["-Tsvg", "-Tpng", "-Tpdf"]), Broken("pygraphviz", "2.0", [])
+    monkeypatch.setattr(render, "renderers", lambda: (broken, sound))
     output = run("doctor").stdout
     assert re.search(r"^dot +found but does not work: libcgraph.so.6 is missing$", output, re.MULTILINE)
     assert re.search(r"^renderer +pygraphviz 2.0$", output, re.MULTILINE)
     assert re.search(r"^pictures +gv, svg, png, pdf$", output, re.MULTILINE)
-    monkeypatch.setattr(render, "renderers", lambda: (render.Renderer("dot", "", broken),))
+    monkeypatch.setattr(render, "renderers", lambda: (broken,))
     output = run("doctor").stdout
     assert re.search(r"^renderer +missing$", output, re.MULTILINE)
     assert "fix: to render pictures, either `pip install pygraphviz" in output
