@@ -4,7 +4,9 @@ import signal
 
 import pytest
 
-from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
+from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
+
+load_operations()
 
 
 @pytest.fixture

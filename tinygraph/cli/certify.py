@@ -52,17 +52,17 @@ def certify(context: click.Context, names: tuple[str, ...], as_json: bool, plot:
 def _chosen(names: Sequence[str]) -> list[str]:
     """Return the operations that are asked for; a file is run, and without names after it all that it registers count."""
     from tinygraph.errors import TinygraphError
-    from tinygraph.graph.registry import OPERATIONS
+    from tinygraph.graph.registry import operations
 
     other = next((name for name in names if not name.endswith(".py") and Path(name).exists()), None)
-    if other is not None and other not in OPERATIONS:
+    if other is not None and other not in operations():
         raise TinygraphError(f"certify takes Python files of operations, and names of operations; found {other!r}")
     files = [name for name in names if name.endswith(".py")]
     wanted = [name for name in names if not name.endswith(".py")]
-    before = dict(OPERATIONS)
+    before = dict(operations())
     for file in files:
         import_operations(Path(file))
-    registered = [name for name, function in OPERATIONS.items() if before.get(name) is not function]
+    registered = [name for name, function in operations().items() if before.get(name) is not function]
     if files and not registered:
         raise TinygraphError(f"{', '.join(files)}: no operation is registered there; write @tg.op above a function")
     return wanted or registered

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.errors import DTypeError, ShapeError, TinygraphError, UnknownNameError
 from tinygraph.graph.conversion import converted, refuse_in_list
-from tinygraph.graph.registry import NUMPY_FUNCTIONS
+from tinygraph.graph.registry import NUMPY_FUNCTIONS, load_operations
 from tinygraph.graph.registry import OPERATIONS as _TABLE
 from tinygraph.synonyms import FORMULAS, SYNONYMS
 
@@ -312,9 +312,12 @@ def attribute_hint(name: str) -> str:
     >>> attribute_hint("argmax"), attribute_hint("dot"), attribute_hint("square"), attribute_hint("banana")
     ('; write tg.argmax(...)', '; write tg.matmul(...)', '; write x ** 2', '')
     """
+    load_operations()
     here = next((known for known in (name, *SYNONYMS.get(name.lower(), ())) if known in _TABLE), None)
-    instead = FORMULAS.get(name.lower(), "") if here is None else f"tg.{here}(...)"
-    return f"; write {instead}" if instead else _ATTRIBUTES.get(name, "")
+    if here is not None:
+        return f"; write tg.operation({here!r})(...)" if _TABLE[here].op.helper else f"; write tg.{here}(...)"
+    formula = FORMULAS.get(name.lower())
+    return f"; write {formula}" if formula else _ATTRIBUTES.get(name, "")
 
 
 def _operation_behind(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,21 +5,40 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import UnknownNameError, nearest
 from tinygraph.graph.locks import Lock
+from tinygraph.graph.readers import MODULES
 from tinygraph.synonyms import FORMULAS
 
 if TYPE_CHECKING:
     from tinygraph.graph.function import OpFunction
 
-OPERATIONS: dict[str, OpFunction] = {}
-NUMPY_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = {}
+
+class _Table(dict[Any, Any]):
+    """A table that the room of operations fills; a key that it misses at first makes it load them."""
+
+    def __missing__(self, key: Any) -> Any:
+        load_operations()
+        return dict(self)[key]
+
+
+OPERATIONS: dict[str, OpFunction] = _Table()
+NUMPY_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = _Table()
 _extensions_loaded: list[bool] = []
 # Reentrant: a package that is being loaded may itself look operations up.
 _loading = Lock(threading.RLock)
+
+
+def load_operations() -> None:
+    """Import the operations of the package, which register themselves; nothing happens if they are there.
+
+    >>> load_operations()
+    """
+    import_module(MODULES["operations"])
 
 
 def load_extensions() -> None:
@@ -31,6 +50,7 @@ def load_extensions() -> None:
     """
     from importlib.metadata import entry_points
 
+    load_operations()
     with _loading.own:
         if _extensions_loaded:
             return
@@ -81,7 +101,7 @@ def operation_hint(name: str, others: Iterable[str] = ()) -> str:
     """
     if name.lower() in FORMULAS:
         return f"; write {FORMULAS[name.lower()]}"
-    near = nearest(name, [*OPERATIONS, *others])
+    near = nearest(name, [*operations(), *others])
     own = "an operation of your own has to be registered first (on the command line: --ops FILE.py)"
     return near if "here it is called" in near else f"{near}{' Or' if near else ';'} {own}"
 

@@ -15,7 +15,7 @@ import numpy as np
 from tinygraph.errors import AttributeValueError, ShapeError, listing, nearest
 from tinygraph.graph.arrays import check_size
 from tinygraph.graph.attributes import conform
-from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.registry import OPERATIONS, load_operations
 from tinygraph.model.declaration import Declaration, Equations, Input, Training, Variable
 from tinygraph.model.initializers import INITIALIZERS, STATE_INITIALIZERS
 from tinygraph.model.parse import Text, parse_expression
@@ -119,6 +119,7 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     for equations in (main, *declaration.blocks.values()):
         # Parsed now, so that mistakes of syntax are found before anything is recorded.
         _ = equations.statements
+    load_operations()
     for name in declaration.blocks:
         if name in OPERATIONS:
             blocks.fail(f"block {name!r} has the name of an operation", name)

@@ -286,7 +286,7 @@ class MaxTake1d(MaxTake, rank=1):
     Source: as ``max_take2d``. Raises ``ShapeError`` and ``AttributeValueError``.
 
     >>> import tinygraph as tg
-    >>> tg.max_take1d(np.array([[[1.0, 2.0, 3.0, 4.0]]]), np.array([[[1.0, 2.0, 8.0, 4.0]]]), 2)
+    >>> tg.operation("max_take1d")(np.array([[[1.0, 2.0, 3.0, 4.0]]]), np.array([[[1.0, 2.0, 8.0, 4.0]]]), 2)
     array([[[2., 3.]]])
     """
 
@@ -328,7 +328,7 @@ class MaxTake3d(MaxTake, rank=3):
     Source: as ``max_take2d``. Raises ``ShapeError`` and ``AttributeValueError``.
 
     >>> import tinygraph as tg
-    >>> tg.max_take3d(np.array([[[[[3.0, 4.0]]]]]), np.array([[[[[1.0, 2.0]]]]]), (1, 1, 2))
+    >>> tg.operation("max_take3d")(np.array([[[[[3.0, 4.0]]]]]), np.array([[[[[1.0, 2.0]]]]]), (1, 1, 2))
     array([[[[[4.]]]]])
     """
 
