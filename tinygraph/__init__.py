@@ -23,7 +23,7 @@ import types
 
 from tinygraph.graph.readers import MODULES
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # What rooms above offer to tensors, graphs and models.
 MODULES.update(
