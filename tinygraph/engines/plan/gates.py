@@ -1,8 +1,8 @@
-"""Pass: the gates of relu and max-pooling, read where there is least to read.
+"""Passes over relu and max-pooling that let their gradients read smaller arrays.
 
-Both rules are exact. ``z > 0`` where ``relu(z) > 0``, NaN included, so that ``z`` itself need not be kept; and ``relu`` and
-the maximum of windows may change places, for both are monotone: where the maximum is positive the two orders find the
-same winner, and elsewhere the gate lets nothing through.
+Both are exact. The gate ``z > 0`` is open where ``relu(z) > 0``, NaN included, so ``z`` need not be kept. And ``relu`` and the
+maximum of windows may change places, because both are monotone: where the maximum is positive the two orders find the same
+winner, and elsewhere the gate is closed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tinygraph.ops.pooling.max_pooling import MaxPool, MaxPool2d, MaxUnpool, Max
 
 
 def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
-    """Return the outputs with ``max_pool2d(relu(z))`` as ``relu(max_pool2d(z))``, its gradient likewise.
+    """Return the outputs with ``max_pool2d(relu(z))`` as ``relu(max_pool2d(z))``, and its gradient accordingly.
 
     Done where nothing but the pool and its gradient reads ``relu(z)``.
 
@@ -28,26 +28,32 @@ def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
     """
     used_by = users(outputs)
     moved = {node for node in in_order(outputs) if _movable(node, used_by)}
+    # The new relu for each z: the pool and its gradient read the same one, whichever of them comes first.
+    rectified: dict[Node, Node] = {}
+
+    def relu_of_pool(z: Node, pool: MaxPool) -> Node:
+        if z not in rectified:
+            rectified[z] = make(relu.op(), make(pool, z))
+        return rectified[z]
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
         if is_a(node.op, MaxPool2d) and node.inputs[0] in moved:
-            (z,) = inputs[0].inputs
-            return make(relu.op(), make(node.op, z), tensors=node.tensors)
+            result = relu_of_pool(inputs[0].inputs[0], node.op)
+            result.tensors += node.tensors
+            return result
         if _is_gate_of(node, moved):
             unpool = inputs[0].op
             assert isinstance(unpool, MaxUnpool)
-            dy, rectified = inputs[0].inputs
-            (z,) = rectified.inputs
-            pooled = make(relu.op(), make(unpool.counterpart(MaxPool), z))
-            gated = make(gate.op(), dy, make(greater.op(), pooled, inputs[1].inputs[1]))
-            return make(unpool, gated, z, tensors=node.tensors)
+            dy, (z,) = inputs[0].inputs[0], inputs[0].inputs[1].inputs
+            positive = make(greater.op(), relu_of_pool(z, unpool.counterpart(MaxPool)), inputs[1].inputs[1])
+            return make(unpool, make(gate.op(), dy, positive), z, tensors=node.tensors)
         return remade(node, inputs)
 
     return rewrite(outputs, rule)
 
 
 def _movable(node: Node, used_by: Mapping[Node, list[Node]]) -> bool:
-    """Whether a relu is read by one max-pool, and by the gradient of that pool on its way through the relu, alone."""
+    """Whether a relu is read only by one max-pool and by the gradient of that pool, on its way through the relu."""
     if not is_a(node.op, relu.op) or node.dtype.kind != "f" or node in used_by[node]:
         return False
     pools = [user.op for user in used_by[node] if is_a(user.op, MaxPool2d)]
@@ -91,11 +97,19 @@ def gate_by_result(outputs: Sequence[Node]) -> list[Node]:
     >>> gate_by_result(nodes_of(tg.Graph([tg.relu(z), z > 0])))[1].inputs[0]
     <relu float32 (2,)>
     """
-    rectified = {node.inputs[0] for node in in_order(outputs) if is_a(node.op, relu.op)}
+    arguments = {node.inputs[0] for node in in_order(outputs) if is_a(node.op, relu.op)}
+    rectified: dict[Node, Node] = {}
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
-        if _is_positive(node) and node.inputs[0] in rectified:
-            inputs = (make(relu.op(), inputs[0]), inputs[1])
-        return remade(node, inputs)
+        is_relu = is_a(node.op, relu.op)
+        if not is_relu and not (_is_positive(node) and node.inputs[0] in arguments):
+            return remade(node, inputs)
+        z = inputs[0]
+        if z not in rectified:
+            rectified[z] = make(relu.op(), z)
+        if is_relu:
+            rectified[z].tensors += node.tensors
+            return rectified[z]
+        return remade(node, (rectified[z], inputs[1]))
 
     return rewrite(outputs, rule)

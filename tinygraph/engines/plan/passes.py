@@ -22,25 +22,26 @@ from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements, SumTo,
 _MOST_BYTES = 1 << 20
 
 
-def prepared(graph: Graph) -> tuple[list[Node], Sequence[Node]]:
+def prepared(graph: Graph) -> tuple[list[Node], list[Node]]:
     """Return a graph's outputs as they are computed, and the nodes that are not computed a second time.
 
-    Nodes that no output needs are left out by every pass, because each begins at the outputs.
+    Equal nodes are made one twice. Before the gates and ``lower``, because these count the readers of a node, and what is
+    written twice would have half its readers. After ``lower``, because it gives each operation its own nodes: a convolution
+    and its kernel gradient then share their patches, a pool and its gradient the maxima.
+
+    Every pass begins at the outputs, so it leaves out the nodes that no output needs.
 
     >>> import tinygraph as tg
     >>> prepared(Graph(tg.relu(tg.input("x", (2,)))))
     ([<relu float32 (2,)>], [])
     """
-    outputs = simplify(fold_constants(nodes_of(graph)))
-    outputs, early = share_common(outputs)
-    outputs = gate_by_result(pool_before_relu(outputs))
-    outputs, _ = share_common(outputs)
-    outputs, late = share_common(lower(outputs))
-    return outputs, [*early, *late]
+    outputs, early = share_common(simplify(fold_constants(nodes_of(graph))))
+    outputs, late = share_common(lower(gate_by_result(pool_before_relu(outputs))))
+    return outputs, early + late
 
 
 def fold_constants(outputs: Sequence[Node]) -> list[Node]:
-    """Return the outputs with constants in the place of known operations on constants.
+    """Return the outputs with the results of operations on constants as constants.
 
     >>> import tinygraph as tg
     >>> from tinygraph.engines.plan.node import make
@@ -52,9 +53,8 @@ def fold_constants(outputs: Sequence[Node]) -> list[Node]:
 
 
 def _folded(node: Node, inputs: tuple[Node, ...]) -> Node:
-    if not is_own(node.op) or node.nbytes > _MOST_BYTES or any(x.value is None for x in inputs):
+    if node.op is None or not is_own(node.op) or node.nbytes > _MOST_BYTES or any(x.value is None for x in inputs):
         return remade(node, inputs)
-    assert node.op is not None
     try:
         with np.errstate(all="ignore"):
             value = evaluate(node.op, [x.value for x in inputs], node.shape, node.dtype)
@@ -76,34 +76,26 @@ def simplify(outputs: Sequence[Node]) -> list[Node]:
 
 
 def _simplified(node: Node, inputs: tuple[Node, ...]) -> Node:
-    same = _same_as(node.op, node, inputs)
-    if same is not None:
-        same.tensors += node.tensors
-        return same
+    for x in _handed_on(node.op, inputs):
+        if (x.shape, x.dtype) == (node.shape, node.dtype):
+            x.tensors += node.tensors
+            return x
     if is_a(node.op, SameElements) and is_a(inputs[0].op, SameElements):
         return make(Reshape(node.shape), inputs[0].inputs[0], tensors=node.tensors)
     return remade(node, inputs)
 
 
-def _same_as(op: Op | None, node: Node, inputs: tuple[Node, ...]) -> Node | None:
-    """Return the input that a node is equal to in every bit, if there is one."""
-    if is_a(op, identity.op):
-        return inputs[0]
-    if is_a(op, Cast, BroadcastTo, SumTo, SameElements):
-        return _if_alike(inputs[0], node)
-    if is_a(op, Transpose) and op.axes is not None and tuple(op.axes) == tuple(range(node.ndim)):
-        return inputs[0]
-    if is_a(op, multiply.op, divide.op) and _is_one(inputs[1]):
-        return _if_alike(inputs[0], node)
-    if is_a(op, multiply.op) and _is_one(inputs[0]):
-        return _if_alike(inputs[1], node)
-    if is_a(op, SameElements) and is_a(inputs[0].op, SameElements):
-        return _if_alike(inputs[0].inputs[0], node)
-    return None
-
-
-def _if_alike(x: Node, node: Node) -> Node | None:
-    return x if (x.shape, x.dtype) == (node.shape, node.dtype) else None
+def _handed_on(op: Op | None, inputs: tuple[Node, ...]) -> list[Node]:
+    """Return the nodes that an operation equals in every bit if they have the shape and dtype of its result."""
+    if is_a(op, identity.op, Cast, BroadcastTo, SumTo):
+        return [inputs[0]]
+    if is_a(op, SameElements):
+        return [inputs[0], *(inputs[0].inputs if is_a(inputs[0].op, SameElements) else ())]
+    if is_a(op, Transpose) and op.axes is not None and tuple(op.axes) == tuple(range(len(op.axes))):
+        return [inputs[0]]
+    if is_a(op, multiply.op):
+        return [x for x, other in zip(inputs, inputs[::-1], strict=True) if _is_one(other)]
+    return [inputs[0]] if is_a(op, divide.op) and _is_one(inputs[1]) else []
 
 
 def _is_one(x: Node) -> bool:
@@ -111,9 +103,10 @@ def _is_one(x: Node) -> bool:
 
 
 def share_common(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
-    """Return the outputs with equal nodes made one, and the nodes that were spared.
+    """Return the outputs with equal nodes made one, and the nodes that are not computed any more.
 
-    Equal are nodes of known operations with equal attributes on the same inputs; constants with the same bits are one.
+    Nodes are equal if they apply the same operation of this package, with equal attributes, to the same inputs, or if they
+    are constants with the same bits.
 
     >>> import tinygraph as tg
     >>> from tinygraph.engines.plan.node import nodes_of
@@ -128,24 +121,19 @@ def share_common(outputs: Sequence[Node]) -> tuple[list[Node], list[Node]]:
     for node in in_order(outputs):
         made = remade(node, tuple(new[x] for x in node.inputs))
         key = _key(made)
-        if key in first:
-            kept = first[key]
-            kept.tensors += made.tensors
-            if node.op is not None:
-                spared.append(node)
-            made = kept
-        elif key is not None:
-            first[key] = made
-        new[node] = made
+        new[node] = made if key is None else first.setdefault(key, made)
+        if new[node] is not made:
+            new[node].tensors += made.tensors
+            spared += [node] * (node.op is not None)
     return [new[output] for output in outputs], spared
 
 
 def _key(node: Node) -> Any:
+    """Return what equal nodes have in common, or ``None`` for a node that is equal to no other."""
     if node.value is not None:
         return node.shape, node.dtype.str, node.value.tobytes()
-    if not is_own(node.op):
+    if node.op is None or not is_own(node.op):
         return None
-    assert node.op is not None
     try:
         hash(node.op)
     except TypeError:

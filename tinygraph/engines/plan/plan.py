@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.engines.plan.compiled import Compiled, Values
+from tinygraph.engines.engine import Values
+from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import AttributeValueError, TinygraphError

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from tinygraph.describe.text import aligned
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.node import Node
-from tinygraph.engines.plan.program import Executable
 from tinygraph.engines.plan.tiles import operations
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
@@ -69,54 +68,36 @@ class Schedule:
 def schedule_of(compiled: Compiled, graph: Graph, seconds: Sequence[Sequence[float]] | None = None) -> Schedule:
     """Return the record of a compiled graph, with the times of a profile if there was one."""
     steps: list[Step] = []
-    tiles = iter(sorted(set(compiled.sizes), reverse=True))
-    for i, phase in enumerate(compiled.engine.phases):
-        samples = next(tiles) if phase.name in ("tile", "whole") else compiled.count
-        taken = None if seconds is None else seconds[i]
-        steps += _steps(phase.program, phase.name, phase.times, samples, graph.labels, taken, len(steps))
+    for i, phase in enumerate(compiled.phases):
+        for k, action in enumerate(phase.program.actions):
+            node, place = action.node, phase.program.layout.places[action.node]
+            step = Step(
+                number=len(steps) + 1,
+                phase=phase.name,
+                times=phase.times,
+                samples=phase.samples,
+                operation=_operation(node),
+                tensors=_names(node, graph.labels),
+                shape=node.shape,
+                dtype=str(node.dtype),
+                buffer=place.offset,
+                nbytes=node.nbytes,
+                in_place=place.shares,
+                fused=len(node.tensors) > 1,
+                operations=operations(node),
+                seconds=None if seconds is None else seconds[i][k],
+            )
+            steps.append(step)
     return Schedule(
         compiled.count,
         tuple(compiled.sizes),
         compiled.threads,
-        compiled.mixes,
+        compiled.mixes_samples,
         tuple(steps),
         tuple(Spared(_operation(node), _names(node, graph.labels), node.nbytes) for node in compiled.spared),
-        compiled.engine.nbytes,
+        compiled.nbytes,
         sum(node.size * node.dtype.itemsize for node in graph.nodes if node.op is not None),
     )
-
-
-def _steps(
-    program: Executable,
-    phase: str,
-    times: int,
-    samples: int,
-    labels: Mapping[Tensor, str],
-    seconds: Sequence[float] | None,
-    before: int,
-) -> list[Step]:
-    steps = []
-    for i, action in enumerate(program.actions):
-        node, place = action.node, program.layout.places[action.node]
-        steps.append(
-            Step(
-                before + i + 1,
-                phase,
-                times,
-                samples,
-                _operation(node),
-                _names(node, labels),
-                node.shape,
-                str(node.dtype),
-                place.offset,
-                node.nbytes,
-                place.shares,
-                len(node.tensors) > 1,
-                operations(node),
-                None if seconds is None else seconds[i],
-            )
-        )
-    return steps
 
 
 def _operation(node: Node) -> str:

@@ -80,8 +80,8 @@ class Tile:
 class Split:
     """A graph cut along its batch.
 
-    ``before`` is computed once and given to the tiles and to what comes after; ``each`` and ``totals`` come from the tiles;
-    ``after`` are the outputs that are computed from totals.
+    ``before`` is computed once, for the tiles and for what comes after; ``each`` and ``totals`` come from the tiles;
+    ``after`` are the outputs that are not made of the parts of tiles.
     """
 
     found: Mapping[Node, Tiling]
@@ -101,7 +101,7 @@ def split(outputs: Sequence[Node], found: Mapping[Node, Tiling], count: int) -> 
     nodes = in_order(outputs)
     whole = {node for node in nodes if found[node].state is SHARED}
     reaching = [node for node in nodes if node not in whole] + list(outputs)
-    needed = {x for node in reaching for x in (*node.inputs, node) if x in whole and x.op is not None}
+    needed = {x for node in reaching for x in (*node.inputs, node) if x in whole and x.value is None}
     return Split(
         found,
         count,

@@ -7,35 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, bound, gated, kernel, ordinary, provided
-from tinygraph.ops.activation.activation import relu, sigmoid, tanh
+from tinygraph.ops.activation import activation
+from tinygraph.ops.activation.activation import relu, sigmoid
 from tinygraph.ops.comparison import comparison
-from tinygraph.ops.elementwise import arithmetic as elementwise
-from tinygraph.ops.elementwise import exponential
-from tinygraph.ops.elementwise import n_ary as several
+from tinygraph.ops.comparison.comparison import gate
+from tinygraph.ops.elementwise import arithmetic, exponential
 from tinygraph.ops.elementwise.cast import Cast
+from tinygraph.ops.elementwise.n_ary import add_all
 
+# Operations that are a ufunc of NumPy, which has the same name.
 _UFUNCS = {
-    elementwise.add.op: np.add,
-    elementwise.subtract.op: np.subtract,
-    elementwise.multiply.op: np.multiply,
-    elementwise.divide.op: np.true_divide,
-    elementwise.negative.op: np.negative,
-    exponential.exp.op: np.exp,
-    exponential.log.op: np.log,
-    exponential.log1p.op: np.log1p,
-    exponential.expm1.op: np.expm1,
-    exponential.sqrt.op: np.sqrt,
-    elementwise.abs.op: np.abs,
-    elementwise.sign.op: np.sign,
-    tanh.op: np.tanh,
-    comparison.greater.op: np.greater,
-    comparison.greater_equal.op: np.greater_equal,
-    comparison.less.op: np.less,
-    comparison.less_equal.op: np.less_equal,
-    comparison.equal.op: np.equal,
-    comparison.not_equal.op: np.not_equal,
-    comparison.maximum.op: np.maximum,
-    comparison.minimum.op: np.minimum,
+    getattr(module, name).op: getattr(np, name)
+    for module, names in (
+        (arithmetic, "add subtract multiply divide negative abs sign"),
+        (exponential, "exp expm1 log log1p sqrt"),
+        (comparison, "greater greater_equal less less_equal equal not_equal maximum minimum"),
+        (activation, "tanh"),
+    )
+    for name in names.split()
 }
 
 
@@ -44,23 +33,20 @@ def _ufunc(work: Work) -> Sequence[Call]:
     return [bound(_UFUNCS[type(work.op)], *work.inputs, out=work.out)]
 
 
-@kernel(comparison.gate.op, in_place=True)
+@kernel(gate.op, in_place=True)
 def _gate(work: Work) -> Sequence[Call]:
     x, condition = work.inputs
     return [gated(x, condition, work.out)] if work.out.dtype.char in "efd" else ordinary(work)
 
 
-@kernel(several.add_all.op)
+@kernel(add_all.op)
 def _add_all(work: Work) -> Sequence[Call]:
     first, *rest = work.inputs
     if len(work.inputs) < 2:
         return [bound(np.copyto, work.out, first)]
     if work.out.dtype.char == "e":
         return ordinary(work)
-    return [
-        bound(np.add, first, rest[0], work.out),
-        *(bound(np.add, work.out, x, work.out) for x in rest[1:]),
-    ]
+    return [bound(np.add, first, rest[0], work.out)] + [bound(np.add, work.out, x, work.out) for x in rest[1:]]
 
 
 @kernel(Cast, in_place=True)
