@@ -117,7 +117,8 @@ def test_recorded_update_equals_computed_update(optimizer, shape, dtype):
     rng = np.random.default_rng(4)
     parameter = tg.parameter(rng.normal(size=shape).astype(dtype), name="W")
     gradient = tg.input("dW", shape, dtype)
-    new, old_state, new_state = record_update(optimizer, "W", parameter, gradient)
+    update = record_update(optimizer, "W", parameter, gradient)
+    new, old_state, new_state = update.new, update.state, update.new_state
     theta, state = parameter.value, optimizer.initial_state(parameter)
     for _ in range(3):
         g = rng.normal(size=shape).astype(dtype)

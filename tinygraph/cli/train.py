@@ -67,7 +67,7 @@ def train(
     Ctrl-C stops early and keeps what was learned so far; so do SIGTERM, SIGHUP, a closed pipe, and an error in training.
     """
     from tinygraph.train import TrainingInterrupted, fit, load_data
-    from tinygraph.train.arguments import as_optimizer
+    from tinygraph.train.optimizers import as_optimizer
 
     learner = opened(model, seed, onnx, needs_loss="nothing to train on")
     material = load_data(data_of(learner, data), learner)

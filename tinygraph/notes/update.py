@@ -87,7 +87,8 @@ class Learning:
         from tinygraph.train.optimizers import record_update
 
         gradient = declare_input(f"d{name}", parameter.shape, parameter.dtype)
-        new, old, states = record_update(optimizer, name, parameter, gradient)
+        recorded = record_update(optimizer, name, parameter, gradient)
+        new, old, states = recorded.new, recorded.state, recorded.new_state
         own = self.written.symbols.known[self.written.characters[parameter]]
         names = {parameter: own, gradient: gradient_symbol(own), new: own}
         for before, after in zip(old, states, strict=True):

@@ -1,4 +1,4 @@
-"""Arrays in ``.npz`` files, read from anyone's file: what a file claims to hold is checked before memory is taken for it."""
+"""Read arrays from ``.npz`` files. Files are not trusted: the sizes that they claim are checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from tinygraph.graph.arrays import MOST_AXES, Array
 from tinygraph.graph.budget import opening
 
 _ARCHIVE, _SINGLE = b"PK", b"\x93NUMPY"
-# The compressions of numpy.savez and numpy.savez_compressed; others can ask for gigabytes to begin with.
+# The compressions of numpy.savez and numpy.savez_compressed; other decoders may allocate gigabytes at once.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _HEADERS: dict[tuple[int, int], Any] = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 def unpacked(path: Path) -> dict[str, Array]:
-    """Return the arrays of a ``.npz`` file by name; other files in it are passed over. Raises ``DataError``."""
+    """Return the arrays of a ``.npz`` file by name; other files in it are ignored. Raises ``DataError``."""
     try:
         with open_plain(path) as file, opening(os.fstat(file.fileno()).st_size) as budget:
             start = file.read(len(_SINGLE))
@@ -44,7 +44,7 @@ def unpacked(path: Path) -> dict[str, Array]:
 
 
 def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
-    """Return an array whose header claims exactly the bytes that follow it."""
+    """Return an array. Its header must claim exactly the bytes that follow it."""
     if member.compress_type not in _COMPRESSIONS:
         raise ValueError(f"{member.filename!r} is compressed in a way that numpy.savez does not use")
     with archive.open(member) as stream:
@@ -52,7 +52,7 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
             shape, in_columns, dtype = _header(stream)  # type: ignore[arg-type]
         except (zipfile.BadZipFile, OSError, RuntimeError):
             raise
-        except Exception as error:  # The header is an expression of Python's, whose mistakes have many classes.
+        except Exception as error:  # The header is a Python expression: NumPy raises many classes of errors for it.
             raise ValueError(f"{member.filename!r} has a damaged header: {_reason(error)}") from None
         if dtype.hasobject:
             raise ValueError("it holds Python objects; expected arrays of numbers")

@@ -19,12 +19,13 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.model.values import is_one_hot
 from tinygraph.train.archive import unpacked
-from tinygraph.train.feeds import as_model, check_finite, feeds_of
+from tinygraph.train.feeds import as_model, check_finite, described, feeds_of
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
 
 Part: TypeAlias = tuple[Any, Any]
+DataSource: TypeAlias = "Data | Part | str | PathLike[str]"
 PartName: TypeAlias = Literal["train", "test", "all"]
 # How the test samples of a source that has too few of them are chosen.
 THE_SAME = "the samples to learn from"
@@ -76,6 +77,23 @@ class Data:
         order = None if learned is None else np.argsort(np.concatenate([learned, self.drawn]))
         x, y = (_joined(*pair, order) for pair in zip(self.train, test, strict=True))
         return x, y, None
+
+
+def as_data(model: Model, data: DataSource | None) -> Data:
+    """Return what ``fit`` accepts as data as a ``Data``; what is loaded is checked against ``model``.
+
+    >>> from tinygraph.model import load_model
+    >>> as_data(load_model("xor"), ([[0, 1]], [[1]])).test is None
+    True
+    """
+    if isinstance(data, Data):
+        return data
+    if isinstance(data, (str, PathLike)):
+        return load_data(data, model)
+    if isinstance(data, tuple) and len(data) == 2:
+        return Data("data", data)
+    found = "nothing, and the model's [training] names none" if data is None else described(data)
+    raise DataError(f"data must be a Data, a pair (x, y), or a name or path for load_data; found {found}")
 
 
 def sample_count(samples: Any) -> int:

@@ -1,4 +1,4 @@
-"""Diagnosis: where in a graph numbers stopped being finite."""
+"""Find the first node of a graph whose value is not finite."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class NotFiniteError(TrainingError):
-    """A step whose numbers are not all finite; ``moving`` if they were until the parameters moved.
+    """A training step with a value that is not finite; ``moving`` if only the update of the parameters made it so.
 
     >>> NotFiniteError("the first value that is not finite is ...", moving=True).moving
     True
@@ -31,8 +31,7 @@ class NotFiniteError(TrainingError):
 def first_not_finite(graph: Graph, recording: Recording, feeds: Mapping[str | Tensor, Any]) -> tuple[Tensor, str]:
     """Evaluate ``graph`` again; return the first node, in topological order, that became not finite, and a sentence.
 
-    A node *became* not finite if what it was computed from is finite; what constants bring along (a mask of minus
-    infinity) is no fault of theirs.
+    A node *became* not finite if its inputs are finite; constants, such as a mask of minus infinity, are not reported.
 
     >>> import tinygraph as tg
     >>> from types import SimpleNamespace
@@ -65,14 +64,14 @@ def _sentence(node: Tensor, value: Any, graph: Graph, recording: Recording) -> s
 
 
 def _equation(node: Tensor, graph: Graph, recording: Recording) -> str:
-    """Return the equation in which a node is made: the model's own, with its line, or that of the backward pass or update."""
+    """Return the equation that computes a node: the model's, with its line, or one of the backward pass or the update."""
     own = [equation for equation in recording.equations if any(made is node for made in equation.nodes)]
     if own:
         equation = min(own, key=lambda equation: len(equation.nodes))
         return equation.text + (f" (line {equation.line})" if equation.line else "")
     lines = {line.node: line for line in graph.layout.equations}
     users = {x: user for user in graph.nodes for x in user.inputs}
-    # A node without a line of its own is written inside that of its only user.
+    # A node without a line of its own is part of the line of its only user.
     while node not in lines:
         node = users[node]
     return f"{lines[node].label} = {lines[node].expression}"

@@ -1,4 +1,4 @@
-"""Feeds: samples and labels as a model's inputs by name, checked, in the model's dtypes."""
+"""Check samples and labels, and return them as feeds: arrays by the names of a model's inputs, in its dtypes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygraph.train.labels import check_labels
 
 
 def as_model(who: str, model: Any) -> Model:
-    """Return ``model``, or raise ``TinygraphError`` for anything else, such as the name of one.
+    """Return ``model``, or raise ``TinygraphError`` for anything else, such as the name of a model.
 
     >>> as_model("fit", "xor")
     Traceback (most recent call last):
@@ -24,9 +24,8 @@ def as_model(who: str, model: Any) -> Model:
     """
     if isinstance(model, Model):
         return model
-    found = repr(model) if isinstance(model, str) else described(model)
-    example = f"load_model({model!r})" if isinstance(model, str) else "load_model('xor')"
-    raise TinygraphError(f"{who} takes a model, such as {example}; found {found}")
+    name, found = (model, repr(model)) if isinstance(model, str) else ("xor", described(model))
+    raise TinygraphError(f"{who} takes a model, such as load_model({name!r}); found {found}")
 
 
 def described(value: Any) -> str:
@@ -41,7 +40,7 @@ def described(value: Any) -> str:
 def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y")) -> dict[str, Array]:
     """Return the arrays for all inputs of ``model`` by name, in its dtypes, or raise the ``DataError`` of ``check_data``.
 
-    ``called`` are the names that messages give to ``x`` and ``y``.
+    ``called`` are the names of ``x`` and ``y`` in errors.
     """
     given = _by_name(called[0], x, model.features)
     if model.labels:
@@ -52,15 +51,19 @@ def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y"))
         if not model.inputs[name].batched:
             raise DataError(f"the model's input {name!r} does not hold samples, so data cannot be fed to it in batches")
     arrays = {name: _fitted(what, array, name, model) for name, (what, array) in given.items()}
-    _check_counts(given, arrays)
-    if model.batch and len(next(iter(arrays.values()))) % model.batch:
-        model.check_batch(len(next(iter(arrays.values()))))
+    counts = {given[name][0]: len(array) for name, array in arrays.items()}
+    if len(set(counts.values())) > 1:
+        found = ", ".join(f"{what} has {count}" for what, count in counts.items())
+        raise DataError(f"all arrays need the same number of samples; {found}")
+    count = next(iter(counts.values()))
+    if model.batch and count % model.batch:
+        model.check_batch(count)
     check_labels(model.record(), arrays, {name: what for name, (what, _) in given.items()})
     return arrays
 
 
 def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str, Any]]:
-    """Return each input's name with the value given for it and with what messages call that value."""
+    """Return, by the name of each input, the name of its value in errors, and the value."""
     if not isinstance(value, Mapping):
         if len(names) != 1:
             raise DataError(f"the model takes {listing(names)}; give {what} as a dict of arrays by these names")
@@ -78,38 +81,35 @@ def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str
 
 
 def _fitted(what: str, value: Any, name: str, model: Model) -> Array:
-    """Return ``value`` as an array of the shape and dtype of an input, all of it finite."""
-    expected = model.inputs[name]
+    """Return ``value`` as an array of the shape and dtype of an input. All elements must be finite."""
+    expected, label = model.inputs[name], name in model.labels
     try:
         array = numeric_array(value, what)
+        if array.dtype.kind == "c":
+            raise DataError(f"{what} must hold real numbers; found {array.dtype}")
+        if array.size == 0:
+            raise DataError(f"{what} is empty: its shape is {array.shape}")
+        if array.shape[1:] != expected.shape or not array.ndim:
+            raise DataError(_shape_message(what, array, name, expected, label))
+        check_finite(what, array)
+        cast = cast_array(array, expected.dtype, f"{what}: the model's input {name!r}")
     except (DTypeError, ShapeError) as error:
         raise DataError(str(error)) from None
-    if array.dtype.kind == "c":
-        raise DataError(f"{what} must hold real numbers; found {array.dtype}")
-    if array.size == 0:
-        raise DataError(f"{what} is empty: its shape is {array.shape}")
-    if array.shape[1:] != expected.shape or not array.ndim:
-        raise DataError(_shape_message(what, array, name, expected, name in model.labels))
-    check_finite(what, array)
-    try:
-        cast = cast_array(array, expected.dtype, f"{what}: the model's input {name!r}")
-    except DTypeError as error:
-        raise DataError(str(error)) from None
-    if name not in model.labels:
+    if not label:
         warn_unscaled(model.record(), name, array)
     return cast
 
 
 def _shape_message(what: str, array: Array, name: str, expected: Input, label: bool) -> str:
-    count = array.shape[0] if array.ndim else "N"
-    wanted = ", ".join(map(str, (count, *expected.shape))) + ("" if expected.shape else ",")
-    message = f"{what} has shape {array.shape}; the model's input {name!r} expects ({wanted}), one row for each sample"
+    wanted = (array.shape[0] if array.ndim else "N", *expected.shape)
+    text = f"({', '.join(map(str, wanted))}{',' if len(wanted) == 1 else ''})"
+    message = f"{what} has shape {array.shape}; the model's input {name!r} expects {text}, one row for each sample"
     hint = shape_hint(what, array, expected, label)
     return f"{message} ({hint})" if hint else message
 
 
 def check_finite(what: str, array: Array) -> None:
-    """Raise ``DataError``, with the first place, if an array holds NaN or infinity.
+    """Raise ``DataError`` with the first index if an array holds NaN or infinity.
 
     >>> check_finite("x", np.array([[1.0], [np.nan]]))
     Traceback (most recent call last):
@@ -121,10 +121,3 @@ def check_finite(what: str, array: Array) -> None:
         bad = int(finite.size - finite.sum())
         place = f"the first, {array[index]}, at index {index} of shape {array.shape}"
         raise DataError(f"{what} is not finite in {bad} of {finite.size} elements, {place}")
-
-
-def _check_counts(given: Mapping[str, tuple[str, Any]], arrays: Mapping[str, Array]) -> None:
-    counts = {given[name][0]: len(array) for name, array in arrays.items()}
-    if len(set(counts.values())) > 1:
-        found = ", ".join(f"{what} has {count}" for what, count in counts.items())
-        raise DataError(f"all arrays need the same number of samples; {found}")

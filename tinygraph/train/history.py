@@ -1,4 +1,4 @@
-"""History: what training measured, epoch by epoch, as a table and as a curve."""
+"""History: the losses and accuracies of every epoch, as a table, a CSV file and a curve."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tinygraph.files import as_path, write_whole
 
 @dataclass(frozen=True)
 class Row:
-    """One epoch: means over its batches while the parameters moved, then the metrics of the test set after it.
+    """One epoch: loss and accuracy as means over its batches, then those of the test set after it.
 
-    Accuracies lie in 0 to 1; what was not measured is ``None``. ``seconds`` is the time that the epoch took, the test
-    included; two rows are equal if all but their times are.
+    Accuracies lie in 0 to 1; values that were not measured are ``None``. ``seconds`` is the time of the epoch with its test;
+    it is ignored when rows are compared.
 
     >>> Row(1, 0.5, 0.8, 0.4, 0.9, seconds=1.5) == Row(1, 0.5, 0.8, 0.4, 0.9, seconds=2.0)
     True
@@ -33,13 +33,13 @@ class Row:
     seconds: float = field(compare=False)
 
 
-# Above this, the markers of a curve run into one another.
+# With more epochs, the markers of a curve would overlap.
 MOST_MARKERS = 60
 COLUMNS = tuple(f.name for f in fields(Row))
 
 
 class History:
-    """The rows of a training, one for each complete epoch, in their order.
+    """The rows of a training in order, one for each complete epoch.
 
     >>> history = History([Row(1, 0.5, 0.8, 0.4, 0.9, 1.5), Row(2, 0.3, 0.9, 0.3, 0.9, 1.5)])
     >>> len(history), history[-1].loss
@@ -67,7 +67,8 @@ class History:
         return self.rows[index]
 
     def __str__(self) -> str:
-        return aligned([COLUMNS, *[_cells(row) for row in self.rows]])
+        rows = [[_cell(*cell) for cell in zip(COLUMNS, astuple(row), strict=True)] for row in self.rows]
+        return aligned([COLUMNS, *rows])
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} epoch{'' if len(self) == 1 else 's'}>"
@@ -75,8 +76,8 @@ class History:
     def save_csv(self, path: str | PathLike[str]) -> None:
         """Write the rows as comma-separated values below a line of column names; ``None`` is an empty cell.
 
-        Numbers are written in full, so that reading them gives the same bits. Raises ``TinygraphError`` where the
-        file cannot be written.
+        Numbers are written with all digits, so that reading them gives the same bits. Raises ``TinygraphError`` if the file
+        cannot be written.
 
         >>> import tempfile, pathlib
         >>> path = pathlib.Path(tempfile.mkdtemp(), "history.csv")
@@ -95,9 +96,9 @@ class History:
             raise TinygraphError(f"the history cannot be written to {str(path)!r}: {error.strerror}") from None
 
     def curve(self, path: str | PathLike[str]) -> None:
-        """Draw loss and accuracy against the epoch into a file; its ending (``.png``, ``.svg``, ``.pdf``) says which format.
+        """Draw loss and accuracy against the epoch into a file; its suffix (``.png``, ``.svg``, ``.pdf``) names the format.
 
-        Needs matplotlib. Raises ``RenderError`` without it, without any row, or where the file cannot be written.
+        Raises ``RenderError`` without matplotlib, without any row, or if the file cannot be written.
 
         >>> History().curve("curve.png")
         Traceback (most recent call last):
@@ -110,16 +111,15 @@ class History:
             from matplotlib.figure import Figure
         except ImportError:
             raise RenderError("drawing a curve needs matplotlib: pip install matplotlib") from None
-        decides = self.rows[0].accuracy is not None
-        # Margins in inches rather than a layout that matplotlib finds: that would draw everything twice.
-        width, height = (9.0 if decides else 5.0), 3.6
+        columns = ["loss", "accuracy"] if self.rows[0].accuracy is not None else ["loss"]
+        # Margins in inches: a layout that matplotlib computes would draw everything twice.
+        width, height = 1.0 + 4.0 * len(columns), 3.6
         figure = Figure(figsize=(width, height))
         figure.subplots_adjust(
             left=0.8 / width, right=1 - 0.2 / width, bottom=0.55 / height, top=1 - 0.25 / height, wspace=0.25
         )
-        self._plot(figure.add_subplot(1, 1 + decides, 1), "loss")
-        if decides:
-            self._plot(figure.add_subplot(1, 2, 2), "accuracy")
+        for axes, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
+            self._plot(axes, column)
         drawn = io.BytesIO()
         try:
             figure.savefig(drawn, format=form, dpi=120)
@@ -135,13 +135,14 @@ class History:
             if None not in values:
                 marker = "o" if len(epochs) <= MOST_MARKERS else None
                 axes.plot(epochs, values, marker=marker, markersize=3, label=label)
-        axes.set_xlabel("epoch")
-        axes.set_ylabel(column)
+        axes.set(xlabel="epoch", ylabel=column)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    measured = (row.loss, row.accuracy, row.test_loss, row.test_accuracy)
-    return (str(row.epoch), *["-" if value is None else f"{value:.4f}" for value in measured], f"{row.seconds:.2f}")
+def _cell(column: str, value: float | None) -> str:
+    if value is None:
+        return "-"
+    digits = {"epoch": 0, "seconds": 2}.get(column, 4)
+    return f"{value:.{digits}f}"

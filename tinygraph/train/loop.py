@@ -11,20 +11,19 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from tinygraph.engines.predict import in_parts
-from tinygraph.errors import TrainingError
+from tinygraph.errors import TinygraphError, TrainingError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.batch import MEAN, Each
 from tinygraph.graph.run import run
 from tinygraph.interruption import raise_if_interrupted
-from tinygraph.train.arguments import DataSource, as_callback, as_data, as_optimizer
-from tinygraph.train.data import Data, data_of
+from tinygraph.train.data import Data, DataSource, as_data, data_of
 from tinygraph.train.diagnosis import NotFiniteError
-from tinygraph.train.feeds import as_model, feeds_of
+from tinygraph.train.feeds import as_model, described, feeds_of
 from tinygraph.train.history import History, Row
 from tinygraph.train.labels import DecisionRule, decision_rule
 from tinygraph.train.metrics import Metrics, RunningMeans
-from tinygraph.train.optimizers import Optimizer
+from tinygraph.train.optimizers import Optimizer, as_optimizer
 from tinygraph.train.step import OptimizerState, Step, initial_state, training_step
 
 if TYPE_CHECKING:
@@ -113,6 +112,8 @@ def fit(
     (100, 1.0)
     """
     settings = as_model("fit", model).training
+    if callback is not None and not callable(callback):
+        raise TinygraphError(f"callback must be a function of one Progress; found {described(callback)}")
     trainer = Trainer(
         model,
         as_data(model, data_of(model) if data is None else data),
@@ -120,7 +121,7 @@ def fit(
         whole("epochs", settings.epochs if epochs is None else epochs),
         whole("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size),
         whole("seed", settings.seed if seed is None else seed, least=0),
-        as_callback(callback),
+        callback,
         compiled,
     )
     try:

@@ -1,4 +1,4 @@
-"""Metrics: what a model is measured by."""
+"""Metrics: the loss and the accuracy of a model on data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tinygraph.train.labels import DecisionRule
 
 @dataclass(frozen=True)
 class Metrics:
-    """What was measured: the mean loss, the accuracy in 0 to 1 (``None`` for regression), and the number of samples.
+    """The mean loss, the accuracy in 0 to 1 (``None`` for regression), and the number of samples.
 
     >>> print(Metrics(loss=0.25, accuracy=0.9, count=359))
     loss 0.2500, accuracy 0.9000, 359 samples
@@ -45,7 +45,7 @@ class RunningMeans:
         self._decides = True
 
     def add(self, loss: float, accuracy: float | None, count: int) -> None:
-        """Take in one batch of ``count`` samples."""
+        """Add the means of a batch of ``count`` samples."""
         self.count += count
         self._loss += loss * count
         if accuracy is None:
@@ -63,9 +63,9 @@ class RunningMeans:
 def accuracy(output: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | None = None) -> float:
     """Return the share of right decisions, in 0 to 1.
 
-    With ``threshold``, decisions are binary: ``output`` and ``labels`` share one shape, and a decision is right where
-    ``output`` is above the threshold exactly where the label is above 0.5. Give 0.5 for probabilities and 0 for
-    logits. Without it, ``output (N, K)`` holds a number for each class, the largest is chosen, and ``labels`` are
+    With ``threshold``, decisions are binary: ``output`` and ``labels`` have the same shape, and a decision is right if
+    ``output`` is above the threshold and the label above 0.5, or neither is. Give 0.5 for probabilities and 0 for
+    logits. Without ``threshold``, ``output (N, K)`` holds a score for each class, the largest is chosen, and ``labels`` are
     class numbers ``(N,)`` or one-hot rows ``(N, K)``. Raises ``DataError`` for shapes that do not fit and for an
     empty batch.
 
@@ -82,11 +82,11 @@ def accuracy(output: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | No
 
 
 def majority_class_baseline(y: npt.ArrayLike) -> float:
-    """Return the accuracy of always answering the most frequent class: what a model must beat.
+    """Return the accuracy of always answering the most frequent class, which a useful model exceeds.
 
     ``y`` holds class numbers or binary labels ``(N,)`` or ``(N, 1)``, one-hot rows ``(N, K)``, or several binary
-    labels ``(N, K)``, for which it is the mean over the columns. Labels between 0 and 1 count as the nearer of the
-    two. Raises ``DataError`` for empty labels.
+    labels ``(N, K)``, for which the mean over the columns is returned. Labels between 0 and 1 are rounded. Raises
+    ``DataError`` for empty labels.
 
     >>> majority_class_baseline([[1.0], [0.0], [1.0], [1.0]])
     0.75
@@ -98,9 +98,8 @@ def majority_class_baseline(y: npt.ArrayLike) -> float:
         raise DataError("majority_class_baseline: there are no labels")
     if labels.ndim > 1 and labels.shape[-1] > 1:
         if not np.allclose(labels.sum(axis=-1), 1):
-            return float(
-                np.mean([majority_class_baseline(column) for column in labels.reshape(-1, labels.shape[-1]).T])
-            )
+            columns = labels.reshape(-1, labels.shape[-1]).T
+            return float(np.mean([majority_class_baseline(column) for column in columns]))
         labels = labels.argmax(axis=-1)
     _, counts = np.unique(np.rint(labels), return_counts=True)
     return float(counts.max() / labels.size)

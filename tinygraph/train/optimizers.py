@@ -1,14 +1,16 @@
-"""Optimizers: how a parameter moves, given its gradient. Update rules are written in operators and operations, so the same
-rule computes on arrays and records on tensors."""
+"""Optimizers: how a parameter changes, given its gradient.
+
+Update rules are written in operators and operations, so that one rule computes on arrays and records on tensors.
+"""
 
 from __future__ import annotations
 
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -22,6 +24,10 @@ from tinygraph.graph.op import Value
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.elementwise.cast import cast
 from tinygraph.ops.elementwise.exponential import sqrt
+from tinygraph.train.feeds import described
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
 
 State: TypeAlias = tuple[Value, ...]
 
@@ -29,7 +35,7 @@ State: TypeAlias = tuple[Value, ...]
 class Optimizer(ABC):
     """The base of optimizers: a rule from a parameter, its gradient and its state to a new parameter and a new state.
 
-    A subclass writes ``update`` and, where it keeps state between steps, ``initial_state`` and ``state_names``.
+    A subclass defines ``update`` and, if it keeps state between steps, ``initial_state`` and ``state_names``.
 
     >>> from dataclasses import dataclass
     >>> @dataclass(frozen=True)
@@ -63,8 +69,8 @@ class SGD(Optimizer):
     U5 (K1), U6 (B1), with alpha for the learning rate. With momentum, as in PyTorch:
     ``v = momentum * v + gradient``, ``theta = theta - learning_rate * v``, and ``v`` starts at zero.
 
-    ``learning_rate`` is a positive number, ``momentum`` lies in 0 to 1, without 1. Parameter, gradient and ``v``
-    share any one shape and floating dtype. Raises ``AttributeValueError``. Source of the momentum: B. T. Polyak,
+    ``learning_rate`` is positive, ``momentum`` at least 0 and less than 1. Parameter, gradient and ``v`` have the same shape
+    and floating dtype. Raises ``AttributeValueError``. Source of the momentum: B. T. Polyak,
     *Some methods of speeding up the convergence of iteration methods*, 1964.
 
     >>> W3, dW3 = np.array([1.0, 2.0]), np.array([0.5, -0.5])
@@ -76,8 +82,7 @@ class SGD(Optimizer):
     momentum: float = 0.0
 
     def __post_init__(self) -> None:
-        _positive(self, "learning_rate")
-        _fraction(self, "momentum")
+        _check_ranges(self, positive=("learning_rate",), fractions=("momentum",))
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -99,13 +104,13 @@ class SGD(Optimizer):
 
 @dataclass(frozen=True)
 class Adam(Optimizer):
-    """Adam: steps scaled by running means of the gradient (``m``) and of its square (``v``), corrected for their start at zero.
+    """Adam: steps scaled by running means of the gradient (``m``) and of its square (``v``), corrected for starting at zero.
 
     ``t = t + 1``, ``m = beta1 * m + (1 - beta1) * gradient``, ``v = beta2 * v + (1 - beta2) * gradient**2``, and
     ``theta = theta - learning_rate * (m / (1 - beta1**t)) / (sqrt(v / (1 - beta2**t)) + epsilon)``.
 
-    ``learning_rate`` and ``epsilon`` are positive; ``beta1`` and ``beta2`` lie in 0 to 1, without 1. Parameter,
-    gradient, ``m`` and ``v`` share any one shape and floating dtype; the step count ``t`` is an int64. Raises
+    ``learning_rate`` and ``epsilon`` are positive; ``beta1`` and ``beta2`` are at least 0 and less than 1. Parameter,
+    gradient, ``m`` and ``v`` have the same shape and floating dtype; the step count ``t`` is an int64. Raises
     ``AttributeValueError``. Source: Kingma and Ba, *Adam: A Method for Stochastic Optimization*, 2014,
     arXiv:1412.6980, algorithm 1.
 
@@ -122,10 +127,7 @@ class Adam(Optimizer):
     epsilon: float = 1e-8
 
     def __post_init__(self) -> None:
-        _positive(self, "learning_rate")
-        _fraction(self, "beta1")
-        _fraction(self, "beta2")
-        _positive(self, "epsilon")
+        _check_ranges(self, positive=("learning_rate", "epsilon"), fractions=("beta1", "beta2"))
 
     @property
     def state_names(self) -> tuple[str, ...]:
@@ -153,10 +155,9 @@ _NAMED: dict[str, type[SGD] | type[Adam]] = {"sgd": SGD, "adam": Adam}
 
 
 def make_optimizer(name: str, learning_rate: float | None = None, momentum: float = 0.0) -> Optimizer:
-    """Return the optimizer called ``"sgd"`` or ``"adam"``; ``None`` is its own default learning rate.
+    """Return the optimizer called ``"sgd"`` or ``"adam"``; without ``learning_rate`` it has its default.
 
-    Raises ``UnknownNameError``, and ``AttributeValueError`` for settings out of range or momentum for Adam, which has
-    its own.
+    Raises ``UnknownNameError``, and ``AttributeValueError`` for settings out of range and for momentum for Adam.
 
     >>> make_optimizer("sgd", 0.5)
     SGD(learning_rate=0.5, momentum=0.0)
@@ -173,6 +174,29 @@ def make_optimizer(name: str, learning_rate: float | None = None, momentum: floa
             raise AttributeValueError(f"momentum is a setting of 'sgd'; {name!r} takes none")
         settings["momentum"] = momentum
     return _NAMED[name](**settings)
+
+
+def as_optimizer(model: Model, optimizer: Any, learning_rate: float | None = None) -> Optimizer:
+    """Return an optimizer given as an object, by its name, or as ``None`` for the one that the model names.
+
+    By name, settings that are not given are those of the model if it names that optimizer, else the optimizer's defaults.
+
+    >>> from tinygraph.model import load_model
+    >>> as_optimizer(load_model("xor"), "sgd"), as_optimizer(load_model("xor"), "adam").learning_rate
+    (SGD(learning_rate=1.0, momentum=0.0), 0.001)
+    """
+    if isinstance(optimizer, Optimizer):
+        return optimizer
+    settings = model.training
+    if optimizer is None or (isinstance(optimizer, str) and optimizer == settings.optimizer):
+        rate = settings.learning_rate if learning_rate is None else learning_rate
+        return make_optimizer(settings.optimizer, rate, settings.momentum)
+    if isinstance(optimizer, str):
+        return make_optimizer(optimizer, learning_rate)
+    raise TinygraphError(
+        f"optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; "
+        f"found {described(optimizer)}"
+    )
 
 
 def update_equations(model: Any, optimizer: Optimizer) -> str:
@@ -196,45 +220,15 @@ def update_equations(model: Any, optimizer: Optimizer) -> str:
     outputs: list[Tensor] = []
     for name, parameter in model.parameters.items():
         gradient = declare_input(f"d{name}", parameter.shape, parameter.dtype)
-        new, _, new_state = record_update(optimizer, name, parameter, gradient)
-        outputs += [new, *new_state]
-    graph = Graph(outputs)
-    lines = graph.layout.equations
+        update = record_update(optimizer, name, parameter, gradient)
+        outputs += [update.new, *update.new_state]
+    lines = Graph(outputs).layout.equations
     return aligned([(line.label, f"= {line.expression}") for line in lines if line.expression])
-
-
-def record_update(
-    optimizer: Optimizer, name: str, parameter: Tensor, gradient: Tensor
-) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """Record an optimizer's update: return the new parameter, the inputs that hold the old state, and the new state.
-
-    Raises ``AttributeValueError`` for an optimizer whose update has another shape, dtype or number of states, and for
-    settings beyond the parameter's dtype.
-    """
-    check_settings(optimizer, parameter)
-    arrays = optimizer.initial_state(parameter)
-    symbols = getattr(optimizer, "state_names", ())
-    if len(symbols) != len(arrays):
-        symbols = tuple(f"s{i}" for i in range(1, len(arrays) + 1))
-    old = tuple(
-        declare_input(f"{symbol}_{name}", np.shape(array), np.asarray(array).dtype)
-        for symbol, array in zip(symbols, arrays, strict=True)
-    )
-    new, states = optimizer.update(parameter, gradient, old)
-    who = type(optimizer).__name__
-    if len(states) != len(old):
-        raise AttributeValueError(f"{who}: update returned {len(states)} states; initial_state returned {len(old)}")
-    for before, after in zip((parameter, *old), (new, *states), strict=True):
-        _check_alike(who, before, after)
-        if after.name is None and after.op is not None:
-            after.name = f"{before.name or name}_new"
-    return new, old, tuple(states)
 
 
 @dataclass(frozen=True)
 class Update:
-    """The update of one parameter, as nodes: the parameter, its gradient and its new value, the inputs for its state and
-    their new values."""
+    """The recorded update of one parameter: its gradient and new value, the inputs for its state and their new values."""
 
     name: str
     parameter: Tensor
@@ -244,32 +238,56 @@ class Update:
     new_state: tuple[Tensor, ...]
 
 
+def record_update(
+    optimizer: Optimizer, name: str, parameter: Tensor, gradient: Tensor, rate: Tensor | None = None
+) -> Update:
+    """Record an optimizer's update of one parameter. ``rate`` is an input used instead of the learning rate.
+
+    Raises ``AttributeValueError`` for an optimizer whose update has another shape, dtype or number of states, and for
+    settings beyond the parameter's dtype.
+    """
+    check_settings(optimizer, parameter)
+    if rate is not None:
+        optimizer = with_rate(optimizer, cast(rate, parameter.dtype.name) if rate.dtype != parameter.dtype else rate)
+    arrays = optimizer.initial_state(parameter)
+    symbols = getattr(optimizer, "state_names", ())
+    if len(symbols) != len(arrays):
+        symbols = tuple(f"s{i}" for i in range(1, len(arrays) + 1))
+    state = tuple(
+        declare_input(f"{symbol}_{name}", np.shape(array), np.asarray(array).dtype)
+        for symbol, array in zip(symbols, arrays, strict=True)
+    )
+    new, new_state = optimizer.update(parameter, gradient, state)
+    who = type(optimizer).__name__
+    if len(new_state) != len(state):
+        raise AttributeValueError(
+            f"{who}: update returned {len(new_state)} states; initial_state returned {len(state)}"
+        )
+    for before, after in zip((parameter, *state), (new, *new_state), strict=True):
+        _check_alike(who, before, after)
+        if after.name is None and after.op is not None:
+            after.name = f"{before.name or name}_new"
+    return Update(name, parameter, gradient, new, state, tuple(new_state))
+
+
 def record_updates(
     optimizer: Optimizer, gradients: Mapping[str, tuple[Tensor, Tensor]], dtype: np.dtype[Any]
 ) -> tuple[tuple[Update, ...], Tensor | None]:
-    """Record the update of every parameter, given with its gradient by name; return the input for the learning rate too.
+    """Record the update of every parameter, given with its gradient by name; return them and the input for the learning rate.
 
-    That is ``None`` for an optimizer without a learning rate, or whose update needs it as a number.
+    That is ``None`` for an optimizer that has no learning rate, or whose update needs it as a number.
     """
-    for parameter, _ in gradients.values():
-        check_settings(optimizer, parameter)
     rate = None if rate_of(optimizer) is None else declare_input("learning_rate", (), dtype)
     try:
-        return tuple(_update(optimizer, name, *pair, rate) for name, pair in gradients.items()), rate
+        return tuple(record_update(optimizer, name, *pair, rate) for name, pair in gradients.items()), rate
     except (TypeError, ValueError, TinygraphError):
         if rate is None:
             raise
-    return tuple(_update(optimizer, name, *pair, None) for name, pair in gradients.items()), None
-
-
-def _update(optimizer: Optimizer, name: str, parameter: Tensor, gradient: Tensor, rate: Tensor | None) -> Update:
-    if rate is not None:
-        optimizer = with_rate(optimizer, cast(rate, parameter.dtype.name) if rate.dtype != parameter.dtype else rate)
-    return Update(name, parameter, gradient, *record_update(optimizer, name, parameter, gradient))
+    return tuple(record_update(optimizer, name, *pair) for name, pair in gradients.items()), None
 
 
 def rate_of(optimizer: Optimizer) -> float | None:
-    """Return the learning rate of an optimizer, or ``None`` for one that has none.
+    """Return the learning rate of an optimizer, or ``None`` if it has none.
 
     >>> rate_of(SGD(0.5))
     0.5
@@ -279,7 +297,7 @@ def rate_of(optimizer: Optimizer) -> float | None:
 
 
 def with_rate(optimizer: Optimizer, rate: Value) -> Optimizer:
-    """Return a copy of an optimizer with another learning rate, a number or a tensor to record with; nothing is checked.
+    """Return a copy of an optimizer with another learning rate, a number or a tensor, unchecked.
 
     >>> with_rate(SGD(0.5, momentum=0.9), 0.25)
     SGD(learning_rate=0.25, momentum=0.9)
@@ -289,28 +307,37 @@ def with_rate(optimizer: Optimizer, rate: Value) -> Optimizer:
     return changed
 
 
-def check_rate(optimizer: Optimizer) -> None:
-    """Raise ``AttributeValueError`` for a learning rate that is not positive, or that the optimizer refuses when it is made.
+def checked_rate(optimizer: Optimizer, rate: Any, parameters: Iterable[Tensor]) -> Optimizer:
+    """Return a copy of an optimizer with another learning rate.
 
-    >>> check_rate(with_rate(SGD(0.5), -1))
+    Raises ``AttributeValueError`` for a rate that is not positive, that the optimizer's constructor refuses, or that is
+    infinite or zero in the dtype of a parameter.
+
+    >>> checked_rate(SGD(0.5), -1, [])
     Traceback (most recent call last):
     tinygraph.errors.AttributeValueError: SGD: learning_rate must be positive and finite; found -1.0
     """
-    _positive(optimizer, "learning_rate")
-    getattr(optimizer, "__post_init__", lambda: None)()
+    changed = with_rate(optimizer, rate)
+    _check_ranges(changed, positive=("learning_rate",))
+    getattr(changed, "__post_init__", lambda: None)()
+    for parameter in parameters:
+        check_settings(changed, parameter)
+    return changed
 
 
 def check_settings(optimizer: Optimizer, parameter: Tensor) -> None:
     """Raise ``AttributeValueError`` for settings that become infinite or zero in the parameter's dtype."""
-    who, dtype = type(optimizer).__name__, parameter.dtype
-    settings = {name: value for name, value in getattr(optimizer, "__dict__", {}).items() if isinstance(value, float)}
-    for name, value in settings.items():
+    dtype = parameter.dtype
+    for name, value in getattr(optimizer, "__dict__", {}).items():
+        if not isinstance(value, float):
+            continue
         with np.errstate(all="ignore"):
             found = float(dtype.type(value))
         lost = name == "learning_rate" and value and not found
         if lost or (math.isfinite(value) and not math.isfinite(found)):
             raise AttributeValueError(
-                f"{who}: {name} {value:g} is {found:g} in {dtype}, the dtype of the parameter {parameter.name!r}"
+                f"{type(optimizer).__name__}: {name} {value:g} is {found:g} in {dtype}, "
+                f"the dtype of the parameter {parameter.name!r}"
             )
 
 
@@ -326,19 +353,13 @@ def _check_alike(who: str, before: Tensor, after: Any) -> None:
         )
 
 
-def _positive(optimizer: Optimizer, name: str) -> None:
-    value = _number(optimizer, name)
-    if not 0 < value < math.inf:
-        raise AttributeValueError(f"{type(optimizer).__name__}: {name} must be positive and finite; found {value!r}")
-
-
-def _fraction(optimizer: Optimizer, name: str) -> None:
-    value = _number(optimizer, name)
-    if not 0 <= value < 1:
-        raise AttributeValueError(f"{type(optimizer).__name__}: {name} must lie in 0 to 1, without 1; found {value!r}")
-
-
-def _number(optimizer: Optimizer, name: str) -> float:
-    value: float = conform(type(optimizer).__name__, name, getattr(optimizer, name), float)
-    object.__setattr__(optimizer, name, value)
-    return value
+def _check_ranges(optimizer: Optimizer, positive: Sequence[str] = (), fractions: Sequence[str] = ()) -> None:
+    """Convert settings to floats, and refuse those out of range."""
+    who = type(optimizer).__name__
+    for name in (*positive, *fractions):
+        value: float = conform(who, name, getattr(optimizer, name), float)
+        object.__setattr__(optimizer, name, value)
+        if name in positive and not 0 < value < math.inf:
+            raise AttributeValueError(f"{who}: {name} must be positive and finite; found {value!r}")
+        if name in fractions and not 0 <= value < 1:
+            raise AttributeValueError(f"{who}: {name} must lie in 0 to 1, without 1; found {value!r}")

@@ -1,4 +1,4 @@
-"""A training step as one graph: forward, loss, gradients, and the optimizer's update recorded as operations."""
+"""A training step as one graph: forward pass, loss, gradients, and the optimizer's update, recorded as operations."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.run import bind, require_feeds, run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.values import samples_in
-from tinygraph.train.arguments import as_optimizer
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.feeds import as_model
-from tinygraph.train.optimizers import Optimizer, Update, check_rate, check_settings, rate_of, record_updates, with_rate
+from tinygraph.train.optimizers import Optimizer, Update, as_optimizer, checked_rate, rate_of, record_updates
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
 
 # The optimizer's state of each parameter, by the parameter's name; a step replaces its entries.
 OptimizerState: TypeAlias = dict[str, tuple[Array, ...]]
-# One step on a batch given by the inputs' names: moves the parameters and the state, and returns output and loss from before.
+# One step on a batch given by the inputs' names: it changes parameters and state, and returns the output and loss before that.
 Step: TypeAlias = Callable[[Mapping[str, Array], OptimizerState], tuple[Array, float]]
 
 
@@ -50,12 +49,12 @@ def initial_state(model: Model, optimizer: Optimizer | str | None) -> OptimizerS
 
 
 def training_step(model: Model, optimizer: Optimizer | str | None, batch_size: int) -> Step:
-    """Return the function that does one whole training step on ``batch_size`` samples by plain evaluation: the reference.
+    """Return the function that does a training step on ``batch_size`` samples by plain evaluation: the reference.
 
-    ``output, loss = step(feeds, state)`` takes the model's inputs by name, in their dtypes, and the state that
-    ``initial_state`` made; it gives every parameter, that state and the model's own their new values and returns output and
-    loss as they were before. All move or none does: a value that is not finite anywhere raises ``TrainingError``,
-    which names the first node that has one, and changes nothing.
+    ``output, loss = step(feeds, state)`` takes the model's inputs by name, in their dtypes, and the optimizer's state, made
+    by ``initial_state``. It changes the parameters, that state and the model's state, and returns output and loss from
+    before the change. Either all change or none: if any value is not finite, ``TrainingError`` names the first node
+    that has one.
 
     >>> from tinygraph.model import load_model
     >>> from tinygraph.train import SGD, load_data
@@ -71,11 +70,11 @@ def training_step(model: Model, optimizer: Optimizer | str | None, batch_size: i
 
 @dataclass(frozen=True)
 class RecordedStep:
-    """A training step as a graph with the outputs ``output, loss``, then each update's new value and new state of the
-    optimizer, then the new values of the model's state.
+    """A training step as a graph. A call evaluates it node by node.
 
-    Calling it evaluates the graph node by node, as the operations say. ``rate`` is the input for the learning rate, ``None``
-    where the optimizer has none that could be one.
+    Its outputs are ``output, loss``, then the new value and the new optimizer's state of each update, then the new values
+    of the model's state. ``rate`` is the input for the learning rate, ``None`` if the optimizer has none or needs it as a
+    number.
     """
 
     graph: Graph
@@ -87,9 +86,9 @@ class RecordedStep:
 
     @classmethod
     def record(cls, model: Model, optimizer: Optimizer, batch_size: int) -> RecordedStep:
-        """Record the step of a model on ``batch_size`` samples."""
+        """Record the step of a model on ``batch_size`` samples. Raises ``TrainingError`` if there is nothing to train."""
         model.check_batch(batch_size)
-        # A fresh recording: one made before the parameters last moved may hold values computed from the old ones.
+        # A new recording: one from before the last change of the parameters may hold values computed from old ones.
         recording = model.trace(
             {name: declare_input(name, i.batch_shape(batch_size), i.dtype) for name, i in model.inputs.items()},
             training=True,
@@ -107,28 +106,28 @@ class RecordedStep:
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
         bound = self.bound(feeds, state)
-        # What overflows is reported below, by name, and not as NumPy's warning.
+        # Overflows are reported by ``finish``, not as NumPy's warnings.
         with np.errstate(all="ignore"):
             return self.finish(run(self.graph, bound), bound, state)
 
     def finish(
         self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
     ) -> tuple[Array, float]:
-        """Move parameters, the optimizer's state and the model's to what was computed, if all of it is finite.
-
-        Returns output and loss.
-        """
+        """Assign the new values if all results are finite, and return output and loss. Raises ``NotFiniteError``."""
         if not all(map(all_finite, results[1:])):
             node, sentence = first_not_finite(self.graph, self.recording, bound)
-            raise NotFiniteError(sentence, moving=node not in self._before_moving())
-        return self._move(results, state)
+            # The nodes that do not depend on the learning rate.
+            needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
+            before = topological([*self.graph.outputs[:2], *needed, *self.recording.moves.values()])
+            raise NotFiniteError(sentence, moving=node not in set(before))
+        return self._assign(results, state)
 
     def finish_compiled(
         self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
     ) -> tuple[Array, float]:
-        """Do the same with what a compiled program has computed; where that is not finite, plain evaluation decides."""
+        """Do the same with results of a compiled graph; if they are not finite, plain evaluation decides."""
         if all(map(all_finite, results)):
-            return self._move(results, state)
+            return self._assign(results, state)
         return self.finish(run(self.graph, bound), bound, state)
 
     def bound(
@@ -138,25 +137,20 @@ class RecordedStep:
         inputs = self.graph.inputs
         require_feeds(feeds, [name for name in inputs if name in self.recording.tensors])
         bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in inputs}
-        if not isinstance(state, dict):
-            raise self._foreign_state(self.updates[0])
         for update in self.updates:
-            found = state.get(update.name)
+            found = state.get(update.name) if isinstance(state, dict) else None
             if type(found) is not tuple or len(found) != len(update.state):
-                raise self._foreign_state(update)
+                raise TrainingError(
+                    f"the state is not one of {self.optimizer}: for the parameter {update.name!r} it holds "
+                    f"{len(update.state)} arrays; make it with initial_state(model, optimizer)"
+                )
             bound.update(zip(update.state, found, strict=True))
         if self.rate is not None:
             bound[self.rate] = np.array(rate_of(optimizer or self.optimizer), self.rate.dtype)
         return bound
 
-    def _foreign_state(self, update: Update) -> TrainingError:
-        return TrainingError(
-            f"the state is not one of {self.optimizer}: for the parameter {update.name!r} it holds "
-            f"{len(update.state)} arrays; make it with initial_state(model, optimizer)"
-        )
-
     def fitting(self, bound: Mapping[str | Tensor, Array]) -> dict[Tensor, Array] | None:
-        """Return what is bound by leaf, if every array fits as it is; else ``bind`` has to cast, or to complain.
+        """Return the arrays by leaf if every one has the leaf's dtype and shape; else ``None``: ``bind`` casts or refuses.
 
         >>> import tinygraph as tg
         >>> step = RecordedStep.record(tg.load_model("xor"), tg.SGD(0.5), 4)
@@ -173,12 +167,7 @@ class RecordedStep:
             values[leaf] = array
         return values if len(values) == len(inputs) else None
 
-    def _before_moving(self) -> set[Tensor]:
-        """Return the nodes that the loss, the gradients and the states need: what the learning rate has no part in."""
-        needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
-        return set(topological([*self.graph.outputs[:2], *needed, *self.recording.moves.values()]))
-
-    def _move(self, results: Sequence[Array], state: OptimizerState) -> tuple[Array, float]:
+    def _assign(self, results: Sequence[Array], state: OptimizerState) -> tuple[Array, float]:
         output, loss, *moved = results
         arrays = iter(moved)
         changed: list[tuple[Tensor, Array]] = []
@@ -192,17 +181,18 @@ class RecordedStep:
         return np.array(output), float(loss)
 
 
-# A step keeps programs for this many sizes of batch.
+# A step keeps compiled graphs for this many batch sizes.
 _MOST_SIZES = 4
 
 
 class CompiledStep:
-    """A whole training step, compiled; made by ``Model.compile_step``.
+    """A compiled training step, made by ``Model.compile_step``.
 
-    ``output, loss = step(feeds)`` takes the model's inputs by name, for any number of samples, moves the model's
-    parameters and state and the optimizer's ``state``, and returns output and loss from before. All move or none does.
-    The first batch of another size compiles for that size. ``learning_rate`` may be set between steps and compiles nothing;
-    the optimizer, the model, the size and the threads are fixed. A copy has parameters and an optimizer's state of its own.
+    ``output, loss = step(feeds)`` takes the model's inputs by name, for any number of samples. It changes the parameters and
+    the state of the model and ``state``, the optimizer's, and returns output and loss from before the change. Either all
+    change or none. The first batch of another size compiles the step for that size. ``learning_rate`` may be set between
+    steps, without compiling again; the optimizer, model, batch size and threads are fixed. A copy has its own parameters
+    and state.
 
     >>> import tinygraph as tg
     >>> model = tg.load_model("xor")
@@ -232,12 +222,12 @@ class CompiledStep:
 
     @property
     def model(self) -> Model:
-        """The model that a step moves."""
+        """The model that is trained."""
         return self._model
 
     @property
     def optimizer(self) -> Optimizer:
-        """The optimizer, with the present learning rate."""
+        """The optimizer, with the current learning rate."""
         return self._optimizer
 
     @property
@@ -247,15 +237,15 @@ class CompiledStep:
 
     @property
     def threads(self) -> int:
-        """At most how many threads compute."""
+        """The largest number of threads that compute."""
         return self._threads
 
     @property
     def learning_rate(self) -> float | None:
         """The learning rate of the next step; ``None`` for an optimizer without one.
 
-        It may be set. Raises ``AttributeValueError`` for what the optimizer refuses, and ``TrainingError`` for an optimizer of
-        your own whose rate is fixed, because it has none or its update needs it as a number.
+        It may be set. Raises ``AttributeValueError`` for rates that the optimizer refuses, and ``TrainingError`` for a user's
+        optimizer that has no learning rate or needs it as a number.
         """
         return rate_of(self.optimizer)
 
@@ -266,20 +256,16 @@ class CompiledStep:
             raise TrainingError(
                 f"the learning rate of {self.optimizer} is fixed; compile a step with another optimizer"
             )
-        changed = with_rate(self.optimizer, rate)
-        check_rate(changed)
-        for update in recorded.updates:
-            check_settings(changed, update.parameter)
-        self._optimizer = changed
+        self._optimizer = checked_rate(self.optimizer, rate, [update.parameter for update in recorded.updates])
 
     def __reduce__(self) -> Any:
-        """Copy and pickle a step as what it was made from, and the optimizer's state; the copy compiles again."""
-        made_from = (self.model, self.optimizer, self.batch_size, self.threads)
-        return _restored, (type(self), made_from, dict(self.state))
+        """Copy and pickle the arguments and the optimizer's state; the copy compiles again."""
+        arguments = (self.model, self.optimizer, self.batch_size, self.threads)
+        return type(self), arguments, (None, {"state": dict(self.state)})
 
     @property
     def graph(self) -> Graph:
-        """The step as a graph: output and loss, the parameters' new values and the optimizer's new state, the model's."""
+        """The step as a graph: output, loss, new values of parameters and optimizer's state, then of the model's state."""
         return self._own[0].graph
 
     def _for(self, count: int) -> tuple[RecordedStep, Compiled]:
@@ -292,8 +278,8 @@ class CompiledStep:
         return self._sizes[count]
 
     def __call__(self, feeds: Mapping[str, Any], state: OptimizerState | None = None) -> tuple[Array, float]:
-        """Do a step. Raises ``FeedError`` for what does not fit the inputs, and ``TrainingError`` for the state of another
-        optimizer, and for a value that is not finite anywhere, with the first node that has one; nothing has moved then."""
+        """Do a step. Raises ``FeedError`` for values that do not fit the inputs, and ``TrainingError`` for the state of another
+        optimizer and for any value that is not finite, with the first node that has one; then nothing has changed."""
         feeds = self._known(feeds)
         recorded, compiled = self._for(samples_in(self.model, feeds) or self.batch_size)
         state = self.state if state is None else state
@@ -305,7 +291,7 @@ class CompiledStep:
         except NotFiniteError:
             raise
         except TinygraphError:
-            # Errors name the shapes of the whole batch, and what is refused in a tile may be accepted in the whole.
+            # Plain evaluation decides: errors name the shapes of the batch, not of a tile, and may occur in tiles only.
             with np.errstate(all="ignore"):
                 return recorded.finish(run(recorded.graph, bound), bound, state)
         return done[0]
@@ -322,7 +308,7 @@ class CompiledStep:
 
     @property
     def schedule(self) -> Schedule:
-        """The record of the step's schedule; with times, once it was profiled."""
+        """The record of the step's schedule, with times after ``profile``."""
         return schedule_of(self._own[1], self.graph, self._seconds)
 
     def describe(self) -> str:
@@ -330,21 +316,15 @@ class CompiledStep:
         return described(self.schedule)
 
     def profile(self, feeds: Mapping[str, Any], repeats: int = 20) -> CompiledStep:
-        """Run ``repeats`` times without moving anything, and note the median time of each step of the schedule."""
+        """Run ``repeats`` times without changing anything, and note the median time of each step of the schedule."""
         recorded, compiled = self._own
         bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state, self.optimizer))
         self._seconds = compiled.profile(bound, whole("repeats", repeats))
         return self
 
 
-def _restored(cls: type[CompiledStep], made_from: tuple[Any, ...], state: OptimizerState) -> CompiledStep:
-    step = cls(*made_from)
-    step.state = state
-    return step
-
-
 def assign_all(changed: Iterable[tuple[Tensor, Array]]) -> None:
-    """Give tensors new values, all of them even if Ctrl-C comes in the middle.
+    """Assign new values to tensors: to all of them, also if Ctrl-C interrupts the assignments.
 
     >>> import tinygraph as tg
     >>> W = tg.parameter([1.0], name="W")
