@@ -42,7 +42,7 @@ def test_import_loads_nothing_heavy_and_no_room():
     modules = loaded("import tinygraph")
     assert HEAVY.isdisjoint(modules)
     assert {m for m in modules if m.startswith("tinygraph.")} == {
-        *("tinygraph.interruption", "tinygraph.graph", "tinygraph.graph.readers")
+        f"tinygraph.{name}" for name in ("interruption", "graph", "graph.locks", "graph.readers")
     }
 
 
@@ -51,6 +51,11 @@ def test_first_lines_load_operations_and_nothing_above():
     rooms = {m.split(".")[1] for m in modules if m.startswith("tinygraph.")}
     assert HEAVY.isdisjoint(modules)
     assert rooms <= {"errors", "graph", "interruption", "ops", "synonyms"}
+
+
+def test_the_version_on_the_command_line_loads_no_numbers():
+    modules = loaded("from tinygraph.cli import main\ntry:\n    main(['--version'])\nexcept SystemExit:\n    pass")
+    assert {m.partition(".")[0] for m in modules} & {*HEAVY, "numpy"} == {"click"}
 
 
 @pytest.mark.parametrize(

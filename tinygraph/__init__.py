@@ -16,12 +16,11 @@ from tinygraph import interruption  # isort: skip  # First: Ctrl-C may come duri
 import ast
 import builtins
 import functools
-import importlib
 import pathlib
 import sys
 import types
 
-from tinygraph.graph.readers import MODULES
+from tinygraph.graph.readers import MODULES, import_module
 
 __version__ = "0.2.0"
 
@@ -57,7 +56,7 @@ def __getattr__(name: str) -> object:
 
         hint = "" if name.startswith("_") else attribute_hint(name)
         raise AttributeError(f"tinygraph has no {name!r}{hint}", name=name)
-    found = importlib.import_module(f"tinygraph.{name}" if module == __name__ else module)
+    found = import_module(f"tinygraph.{name}" if module == __name__ else module)
     value = globals()[name] = found if module == __name__ else getattr(found, name)
     return value
 

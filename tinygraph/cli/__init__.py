@@ -1,4 +1,8 @@
-"""The command line: ``tinygraph COMMAND``. Commands import what they need when they run, so that ``--help`` is quick."""
+"""The command line: ``tinygraph COMMAND``.
+
+Importing it loads the commands with their options, and neither NumPy nor a room: a command imports what it needs when it
+runs, so that ``--help`` and ``--version`` are quick.
+"""
 
 import click
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.files import write_whole
-from tinygraph.graph.arrays import Array
 
 if TYPE_CHECKING:
+    from tinygraph.graph.arrays import Array
     from tinygraph.train.labels import DecisionRule
 
 SHOWN_ROWS, SHOWN_NUMBERS = 10, 10

@@ -9,9 +9,9 @@ import click
 from tinygraph.cli.options import batch_option, model_argument, opened, ops_option
 from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
-from tinygraph.graph.arrays import Array
 
 if TYPE_CHECKING:
+    from tinygraph.graph.arrays import Array
     from tinygraph.model import Model
 
 

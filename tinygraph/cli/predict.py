@@ -15,9 +15,9 @@ from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError
 from tinygraph.files import write_whole
-from tinygraph.graph.arrays import Array
 
 if TYPE_CHECKING:
+    from tinygraph.graph.arrays import Array
     from tinygraph.model import Model
     from tinygraph.train.data import PartName
 

@@ -15,6 +15,7 @@ from tinygraph.graph.apply import apply, call, compute
 from tinygraph.graph.attributes import shown
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.op import Edge, Op, Samples
+from tinygraph.graph.readers import MODULES
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
 from tinygraph.graph.tensor import Tensor
 
@@ -200,7 +201,9 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
     if not isinstance(cls, type) or not issubclass(cls, Op):
         raise TinygraphError(f"register is written above a class that is derived from tg.Op; found {shown(cls)}")
     _check_class(cls)
-    load_operations()
+    # The package's own are being loaded just now.
+    if not cls.__module__.startswith(f"{MODULES['operations']}."):
+        load_operations()
     known = OPERATIONS.get(cls.name)
     if known is not None and known.__module__ != cls.__module__:
         warnings.warn(f"operation {cls.name!r} of {cls.__module__} replaces that of {known.__module__}", stacklevel=3)

@@ -7,12 +7,28 @@ when it is first asked for.
 
 from __future__ import annotations
 
+import importlib
+import threading
 from collections.abc import Callable
-from importlib import import_module
+from types import ModuleType
 from typing import Any
+
+from tinygraph.graph.locks import Lock
 
 # The module that has each reader, by the reader's name.
 MODULES: dict[str, str] = {}
+# Python itself lets two threads wait for each other where one imports a room and the other a file of that room.
+_importing = Lock(threading.RLock)
+
+
+def import_module(name: str) -> ModuleType:
+    """Import a module when it is first needed, in one thread at a time.
+
+    >>> import_module("tinygraph.errors").__name__
+    'tinygraph.errors'
+    """
+    with _importing.own:
+        return importlib.import_module(name)
 
 
 def reader(name: str) -> Callable[..., Any]:

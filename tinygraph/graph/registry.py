@@ -5,13 +5,12 @@ from __future__ import annotations
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import UnknownNameError, nearest
 from tinygraph.graph.locks import Lock
-from tinygraph.graph.readers import MODULES
+from tinygraph.graph.readers import MODULES, import_module
 from tinygraph.synonyms import FORMULAS
 
 if TYPE_CHECKING:
