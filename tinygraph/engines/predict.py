@@ -9,11 +9,13 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tinygraph.engines.plan import Plan, parts
+from tinygraph.engines.plan import Plan
+from tinygraph.engines.plan.node import Node, in_order, nodes_of
 from tinygraph.engines.plan.threads import thread_count
+from tinygraph.engines.plan.tiles import analyse
 from tinygraph.errors import DataError, ModelError
 from tinygraph.graph.arrays import Array
-from tinygraph.graph.batch import Tiling
+from tinygraph.graph.batch import Each, Tiling
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import run
 from tinygraph.model.model import MOST_RECORDINGS, Model
@@ -81,7 +83,8 @@ def in_parts(
 ) -> list[Tiling] | None:
     """Return how outputs for ``total`` samples come from those of ``batch_size``, or ``None`` if they do not.
 
-    Of the output alone, or of the graph of output and loss; see ``tinygraph.engines.plan.parts``.
+    Of the output alone, or of the graph of output and loss. They do not come from them where an operation mixes samples, or
+    where a number or an attribute depends on how many samples there are.
 
     >>> import tinygraph as tg
     >>> [tiling.state for tiling in in_parts(tg.load_model("xor"), 10, 4)]
@@ -93,4 +96,25 @@ def in_parts(
     except ModelError:
         # The model does not take so few samples: for all of them, evaluation raises what is wrong.
         return None
-    return parts.in_parts(graphs[0], graphs[1:], batched_inputs(model), total)
+    outputs, *fewer = map(nodes_of, graphs)
+    samples = {leaf: 0 for name, leaf in graphs[0].inputs.items() if name in batched_inputs(model)}
+    found = analyse(outputs, samples, total)
+    if found is None or not all(map(partial(_alike, in_order(outputs), found), map(in_order, fewer), sizes[1:])):
+        return None
+    return [found[output] for output in outputs]
+
+
+def _alike(nodes: list[Node], found: Mapping[Node, Tiling], others: list[Node], size: int) -> bool:
+    """Whether the nodes recorded for ``size`` samples are what the nodes of all samples say."""
+    return len(nodes) == len(others) and all(
+        _same(node, found[node], other, size) for node, other in zip(nodes, others, strict=True)
+    )
+
+
+def _same(node: Node, tiling: Tiling, other: Node, size: int) -> bool:
+    shape, state = node.shape, tiling.state
+    if isinstance(state, Each):
+        shape = (*shape[: state.axis], size, *shape[state.axis + 1 :])
+    if other.shape != shape or (node.op is not None and node.op != other.op and tiling.for_tile is None):
+        return False
+    return node.value is None or (other.value is not None and np.array_equal(node.value, other.value, equal_nan=True))

@@ -193,6 +193,18 @@ class Windows:
         for offset, pixels in zip(itertools.product(*map(range, self.kernel)), itertools.product(*spans), strict=True):
             yield (slice(None), *offset), (..., *pixels)
 
+    def spans(self, axis: int) -> list[tuple[int, slice, slice]]:
+        """Return, for each offset along an axis, the windows that have it inside the image, and its pixels; none is empty."""
+        size, count, stride = self.image[axis], self.count[axis], self.stride[axis]
+        spans = []
+        for offset in range(self.kernel[axis]):
+            first = offset * self.dilation[axis] - self.padding[axis][0]
+            start, stop = max(0, -(first // stride)), min(count, (size - 1 - first) // stride + 1)
+            if stop > start:
+                pixels = slice(first + start * stride, first + (stop - 1) * stride + 1, stride)
+                spans.append((offset, slice(start, stop), pixels))
+        return spans
+
     def sizes_along(self, axis: int, counted: Sides) -> Any:
         """Return how many places of each window along an axis lie in the image or in the counted part of its padding."""
         charge("steps of computation", self.count[axis])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.pooling import AvgUnpoolProduct, MaxUnpoolBeside
+from tinygraph.engines.plan.kernels.pooling import AvgUnpoolProduct, MaxUnpoolGivenMaxima
 from tinygraph.engines.plan.kernels.rows import (
     ColumnOverlay,
     RowConvolution,
@@ -57,7 +57,9 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
             return _with_bias(node, inputs, used_by) or remade(node, inputs)
         if is_a(node.op, MaxUnpool2d):
             dy, x = inputs
-            return make(MaxUnpoolBeside(node.op), dy, x, make(node.op.counterpart(MaxPool), x), tensors=node.tensors)
+            return make(
+                MaxUnpoolGivenMaxima(node.op), dy, x, make(node.op.counterpart(MaxPool), x), tensors=node.tensors
+            )
         if is_a(node.op, multiply.op, gate.op):
             for place, x in enumerate(node.inputs):
                 alone = len(used_by[x]) == 1 and inputs[1 - place].shape == node.shape

@@ -133,18 +133,20 @@ def finite(x: Array) -> Callable[[], bool]:
     return lambda: math.isfinite(np.dot(flat, flat))
 
 
-def provided(holds: Callable[[], bool], calls: Sequence[Call], work: Work) -> Sequence[Call]:
-    """Return ``calls`` for inputs for which ``holds`` is true, and the ordinary rule for all others."""
-    (rule,) = ordinary(work)
+def in_turn(calls: Sequence[Call]) -> Call:
+    """Return one call that makes others one after another."""
 
     def call() -> None:
-        if holds():
-            for each in calls:
-                each()
-        else:
-            rule()
+        for each in calls:
+            each()
 
-    return [call]
+    return call
+
+
+def provided(holds: Callable[[], bool], calls: Sequence[Call], work: Work) -> Sequence[Call]:
+    """Return ``calls`` for inputs for which ``holds`` is true, and the ordinary rule for all others."""
+    (rule,), fast = ordinary(work), in_turn(calls)
+    return [lambda: fast() if holds() else rule()]
 
 
 def bound(function: Callable[..., object], *arguments: Any, **options: Any) -> Call:

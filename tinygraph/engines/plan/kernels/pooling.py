@@ -10,18 +10,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, bound, gated, kernel, ordinary, provided
+from tinygraph.engines.plan.kernels.base import Call, Work, bound, gated, in_turn, kernel, ordinary, provided
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.batch import BatchRule, Use
 from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.pooling.max_pooling import MaxPool2d, MaxUnpool2d
 from tinygraph.ops.pooling.pooling import AvgPool2d, AvgUnpool2d
-from tinygraph.ops.windows import Windows
+from tinygraph.ops.windows import Windows, pixels_in
 
 
 @dataclass(frozen=True)
-class MaxUnpoolBeside(Op):
+class MaxUnpoolGivenMaxima(Op):
     """``max_unpool2d(dy, x)``, given ``y``, the pool of ``x``: the first element of a window that equals ``y`` gets ``dy``."""
 
     of: MaxUnpool2d
@@ -58,24 +58,10 @@ class AvgUnpoolProduct(Op):
         return use.each(0, 1)
 
 
-def _spans(windows: Windows, axis: int) -> list[tuple[slice, slice]]:
-    """Return, for each offset in a window along an axis, the windows that have it inside the image, and its pixels."""
-    size, count, stride = windows.image[axis], windows.count[axis], windows.stride[axis]
-    spans = []
-    for k in range(windows.kernel[axis]):
-        first = k * windows.dilation[axis] - windows.padding[axis][0]
-        start = max(0, -(first // stride))
-        stop = min(count, (size - 1 - first) // stride + 1)
-        if stop > start:
-            pixels = slice(first + start * stride, first + (stop - 1) * stride + 1, stride)
-            spans.append((slice(start, stop), pixels))
-    return spans
-
-
 def _gather(ufunc: Any, windows: Windows, axis: int, x: Array, out: Array, empty: Any) -> list[Call]:
     """Combine the pixels of every window along one axis of the image, ``out`` having windows there."""
     at = (slice(None),) * (2 + axis)
-    parts = [(out[(*at, which)], x[(*at, pixels)]) for which, pixels in _spans(windows, axis)]
+    parts = [(out[(*at, which)], x[(*at, pixels)]) for _, which, pixels in windows.spans(axis)]
     whole = [source for target, source in parts if target.shape == out.shape]
     rest = [(target, source) for target, source in parts if target.shape != out.shape]
     if len(whole) >= 2:
@@ -115,60 +101,38 @@ def _disjoint(windows: Windows) -> bool:
 
     Windows with gaps between their pixels are not among them, though they may be disjoint too.
     """
-    return windows.stride == windows.kernel == windows.reach and not any(map(any, windows.padding))
+    return windows.stride == windows.kernel == windows.reach and not windows.has_padding
 
 
-def _shared_columns(work: Work, windows: Windows) -> tuple[list[Call], Array]:
-    """Return calls that share ``dy`` out over the columns of windows, and the array with windows along its rows alone."""
-    dy = work.inputs[0]
-    share = work.scratch.take(dy.shape, work.out.dtype, like=work.out)
-    wide = work.scratch.take((*dy.shape[:3], windows.image[1]), work.out.dtype, like=work.out)
-    count = np.asarray(windows.kernel[0] * windows.kernel[1], work.out.dtype)
-    calls = [bound(np.true_divide, dy, count, share)]
-    covered = windows.count[1] * windows.kernel[1]
-    if covered < windows.image[1]:
-        calls.append(bound(wide[..., covered:].fill, 0))
-    calls += [bound(np.copyto, wide[..., pixels], share) for _, pixels in _spans(windows, 1)]
-    return calls, wide
-
-
-@kernel(AvgUnpool2d)
+@kernel(AvgUnpool2d, AvgUnpoolProduct)
 def _avg_unpool(work: Work) -> Sequence[Call]:
-    windows = work.op.windows(work.op.output_size)
-    if work.inputs[0].dtype != work.out.dtype or work.out.dtype.char not in "fd" or not _disjoint(windows):
+    """Share ``dy`` out over the columns of the windows, and then over their rows, times the factor if there is one."""
+    op, dy, out, is_product = work.op, work.inputs[0], work.out, isinstance(work.op, AvgUnpoolProduct)
+    unpool = op.of if is_product else op
+    windows = unpool.windows(unpool.output_size)
+    if dy.dtype != out.dtype or out.dtype.char not in "fd" or not _disjoint(windows):
         return ordinary(work)
-    calls, wide = _shared_columns(work, windows)
-    return (
-        calls
-        + _below(work.out, windows)
-        + [bound(np.copyto, work.out[:, :, pixels], wide) for _, pixels in _spans(windows, 0)]
-    )
+
+    def write(x: Array, rows: slice) -> Call:
+        if not is_product:
+            return bound(np.copyto, out[:, :, rows], x)
+        multiply = gated if isinstance(op.product, gate.op) else partial(bound, np.multiply)
+        return multiply(x, work.inputs[1][:, :, rows], out[:, :, rows])
+
+    share = work.scratch.take(dy.shape, out.dtype, like=out)
+    wide = work.scratch.take((*dy.shape[:3], windows.image[1]), out.dtype, like=out)
+    height, width = (n * k for n, k in zip(windows.count, windows.kernel, strict=True))
+    calls = [bound(np.true_divide, dy, np.asarray(pixels_in(windows.kernel, 2), out.dtype), share)]
+    if width < windows.image[1]:
+        calls.append(bound(wide[..., width:].fill, 0))
+    calls += [bound(np.copyto, wide[..., pixels], share) for _, _, pixels in windows.spans(1)]
+    if height < windows.image[0]:
+        # A zero times what is not finite is NaN: rows that no window reaches are multiplied too.
+        calls.append(write(np.zeros((), out.dtype), slice(height, None)))
+    return calls + [write(wide, pixels) for _, _, pixels in windows.spans(0)]
 
 
-@kernel(AvgUnpoolProduct)
-def _avg_unpool_product(work: Work) -> Sequence[Call]:
-    windows, factor = work.op.of.windows(work.op.of.output_size), work.inputs[1]
-    if not _disjoint(windows):
-        return ordinary(work)
-    calls, wide = _shared_columns(work, windows)
-    multiply = gated if isinstance(work.op.product, gate.op) else partial(bound, np.multiply)
-    covered, zero = windows.count[0] * windows.kernel[0], np.zeros((), wide.dtype)
-    # A zero times what is not finite is NaN: rows that no window reaches are multiplied too.
-    below = [multiply(zero, factor[:, :, covered:], work.out[:, :, covered:])]
-    return (
-        calls
-        + (below if covered < windows.image[0] else [])
-        + [multiply(wide, factor[:, :, pixels], work.out[:, :, pixels]) for _, pixels in _spans(windows, 0)]
-    )
-
-
-def _below(out: Array, windows: Windows) -> list[Call]:
-    """Return the calls that clear the rows which no window reaches."""
-    covered = windows.count[0] * windows.kernel[0]
-    return [bound(out[:, :, covered:].fill, 0)] if covered < windows.image[0] else []
-
-
-@kernel(MaxUnpoolBeside)
+@kernel(MaxUnpoolGivenMaxima)
 def _max_unpool(work: Work) -> Sequence[Call]:
     """The first element of each window that equals its maximum gets the gradient.
 
@@ -179,15 +143,11 @@ def _max_unpool(work: Work) -> Sequence[Call]:
     y, windows = work.inputs[2], work.op.of.windows(work.inputs[1].shape)
     covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
     tiled = covered and _disjoint(windows)
-    calls = _first_winners(work, windows, tiled)
-    quick = _without_ties(work, windows) if tiled else None
-
-    def call() -> None:
-        if quick is None or not quick():
-            for each in calls:
-                each()
-
-    return provided(lambda: not math.isnan(np.maximum.reduce(y, axis=None)), [call], work)
+    by_offsets = in_turn(_first_winners(work, windows, tiled))
+    quick = _without_ties(work, windows) if tiled and pixels_in(windows.kernel, 2) > 1 else lambda: False
+    return provided(
+        lambda: not math.isnan(np.maximum.reduce(y, axis=None)), [lambda: None if quick() else by_offsets()], work
+    )
 
 
 def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
@@ -202,8 +162,8 @@ def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
     calls: list[Call] = [] if tiled else [bound(out.fill, 0)]
     offsets = [
         ((..., rows, columns), (..., row_pixels, column_pixels))
-        for rows, row_pixels in _spans(windows, 0)
-        for columns, column_pixels in _spans(windows, 1)
+        for _, rows, row_pixels in windows.spans(0)
+        for _, columns, column_pixels in windows.spans(1)
     ]
     whole = all(x[on].shape == y.shape for _, on in offsets)
     if not whole:
@@ -228,31 +188,31 @@ def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
     return calls
 
 
-def _without_ties(work: Work, windows: Windows) -> Callable[[], bool] | None:
-    """Return a call that does the work, unless a window has its maximum more than once, and tells whether it did.
+def _without_ties(work: Work, windows: Windows) -> Callable[[], bool]:
+    """Return a call that does the work, unless a window has its maximum more than once, and says whether it did.
 
     The maxima and the gradients are repeated over the columns of their windows. Then whole rows of pixels are compared
     and multiplied at once, which is quicker than to pick every other column each time.
     """
     (dy, x, y), out = work.inputs, work.out
-    if windows.kernel[0] * windows.kernel[1] == 1:
-        return None
     wide = (*y.shape[:3], x.shape[3])
     maxima, gradients = (work.scratch.take(wide, a.dtype, like=out) for a in (y, dy))
-    columns, rows = ([pixels for _, pixels in _spans(windows, axis)] for axis in (1, 0))
+    columns, rows = ([pixels for _, _, pixels in windows.spans(axis)] for axis in (1, 0))
     hits = [work.scratch.take(wide, np.dtype(bool), like=out) for _ in rows]
-    find = [bound(np.copyto, maxima[..., on], y) for on in columns]
-    find += [bound(np.equal, x[:, :, on], maxima, hit) for on, hit in zip(rows, hits, strict=True)]
-    fill = [bound(np.copyto, gradients[..., on], dy) for on in columns]
-    fill += [gated(gradients, hit, out[:, :, on]) for on, hit in zip(rows, hits, strict=True)]
+    find = in_turn(
+        [bound(np.copyto, maxima[..., on], y) for on in columns]
+        + [bound(np.equal, x[:, :, on], maxima, hit) for on, hit in zip(rows, hits, strict=True)]
+    )
+    fill = in_turn(
+        [bound(np.copyto, gradients[..., on], dy) for on in columns]
+        + [gated(gradients, hit, out[:, :, on]) for on, hit in zip(rows, hits, strict=True)]
+    )
 
     def call() -> bool:
-        for each in find:
-            each()
+        find()
         if sum(map(np.count_nonzero, hits)) != y.size:
             return False
-        for each in fill:
-            each()
+        fill()
         return True
 
     return call

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, bound, finite, kernel, ordinary, provided
+from tinygraph.engines.plan.kernels.base import Call, Work, bound, finite, kernel, provided
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.batch import TOTAL, BatchRule, Each, Use
 from tinygraph.graph.op import Op, Shape, Value
@@ -26,17 +26,6 @@ def rows_fit(windows: Windows, groups: int) -> bool:
     """Whether a convolution can be done by rows: one group, no dilation down the image, padding within the kernel."""
     (top, bottom), _ = windows.padding
     return groups == 1 and windows.dilation[0] == 1 and max(top, bottom) < windows.kernel[0]
-
-
-def column_span(windows: Windows, v: int) -> tuple[slice, slice]:
-    """Return the windows whose column ``v`` lies in the image, and the columns of the image that it lies on."""
-    (_, columns), (_, width) = windows.count, windows.image
-    stride, first = windows.stride[1], v * windows.dilation[1] - windows.padding[1][0]
-    start = max(0, -(first // stride))
-    stop = min(columns, (width - 1 - first) // stride + 1)
-    if stop <= start:
-        return slice(0, 0), slice(0, 0)
-    return slice(start, stop), slice(first + start * stride, first + (stop - 1) * stride + 1, stride)
 
 
 def stacked(rows: Array, count: int, height: int, stride: int) -> Array:
@@ -65,7 +54,27 @@ class ByRows(Op):
 
 
 @dataclass(frozen=True)
-class RowPatches(ByRows):
+class CopiedByRows(ByRows):
+    """What the operations share that copy their inputs into an array of zeros."""
+
+    def prepare(self, out: Array) -> None:
+        """Write into zeros what does not depend on the inputs."""
+
+    def copies(self, out: Array, *inputs: Array) -> list[tuple[Array, Array]]:
+        """Return the views that are copied, each with the view of ``out`` that it is copied to."""
+        raise NotImplementedError
+
+    def copied(self, *inputs: Array) -> Array:
+        """Return the result."""
+        out = np.zeros(self.shape(*inputs), inputs[0].dtype)
+        self.prepare(out)
+        for source, target in self.copies(out, *inputs):
+            target[...] = source
+        return out
+
+
+@dataclass(frozen=True)
+class RowPatches(CopiedByRows):
     """``x (N, C, H, W)`` as ``(padded H, kw, C, columns, N)``: each row of pixels once for each column of the kernel.
 
     With ``ones``, as ``(padded H, 1, 1 + kw * C, columns, N)``: a row of ones before them, for a bias to be multiplied by.
@@ -80,25 +89,20 @@ class RowPatches(ByRows):
         return (height, *inner, columns, x.shape[0])
 
     def forward(self, x: Value) -> Value:
-        patches = np.zeros(self.shape(x), x.dtype)
-        self.prepare(patches)
-        for source, target in self.copies(patches, x):
-            target[...] = source
-        return patches
+        return self.copied(x)
 
-    def prepare(self, patches: Array) -> None:
-        """Write what does not depend on the pixels into zeros."""
+    def prepare(self, out: Array) -> None:
         if self.ones:
-            patches[:, 0, 0] = 1
+            out[:, 0, 0] = 1
 
-    def copies(self, patches: Array, x: Array) -> list[tuple[Array, Array]]:
-        """Return what is copied where, as views; the padding is left as it is."""
+    def copies(self, out: Array, *inputs: Array) -> list[tuple[Array, Array]]:
+        (x,), patches = inputs, out
         (top, _), height = self.windows.padding[0], self.windows.image[0]
         pixels = x.transpose(2, 1, 3, 0)
         if self.ones:
             rows, _, _, columns, count = patches.shape
             patches = patches[:, 0, 1:].reshape(rows, self.windows.kernel[1], x.shape[1], columns, count)
-        spans = [(v, *column_span(self.windows, v)) for v in range(self.windows.kernel[1])]
+        spans = self.windows.spans(1)
         return [(pixels[:, :, on], patches[top : top + height, v, :, which]) for v, which, on in spans]
 
     def batch(self, use: Use) -> BatchRule:
@@ -106,7 +110,7 @@ class RowPatches(ByRows):
 
 
 @dataclass(frozen=True)
-class RowMatrix(ByRows):
+class RowMatrix(CopiedByRows):
     """A kernel ``(F, C, kh, kw)`` and a bias ``(F, 1, 1)`` as a matrix for row patches with ones: ``(F, kh * (1 + kw * C))``.
 
     The bias stands before the first row of the kernel, and zeros before the others.
@@ -119,15 +123,12 @@ class RowMatrix(ByRows):
         return (f, kh * (1 + kw * c))
 
     def forward(self, k: Value, b: Value) -> Value:
-        matrix = np.zeros(self.shape(k, b), k.dtype)
-        for source, target in self.copies(matrix, k, b):
-            target[...] = source
-        return matrix
+        return self.copied(k, b)
 
-    def copies(self, matrix: Array, k: Array, b: Array) -> list[tuple[Array, Array]]:
-        """Return what is copied where, as views; zeros are left as they are."""
+    def copies(self, out: Array, *inputs: Array) -> list[tuple[Array, Array]]:
+        k, b = inputs
         f, c, kh, kw = k.shape
-        rows = matrix.reshape(f, kh, 1 + kw * c)
+        rows = out.reshape(f, kh, 1 + kw * c)
         return [(k.transpose(0, 2, 3, 1), rows[:, :, 1:].reshape(f, kh, kw, c)), (b.reshape(f), rows[:, 0, 0])]
 
 
@@ -227,8 +228,7 @@ class ColumnOverlay(ByRows):
     def sums(self, spread: Array, image: Array) -> list[tuple[Array, Array]]:
         """Return what is added where, as views; what covers the whole image, if anything does, comes first."""
         pixels = image.transpose(2, 1, 3, 0)
-        spans = [(v, *column_span(self.windows, v)) for v in range(self.windows.kernel[1])]
-        pairs = [(spread[:, v, :, which], pixels[:, :, on]) for v, which, on in spans]
+        pairs = [(spread[:, v, :, which], pixels[:, :, on]) for v, which, on in self.windows.spans(1)]
         return sorted(pairs, key=lambda pair: pair[1].shape != pixels.shape)
 
     def batch(self, use: Use) -> BatchRule:
@@ -241,14 +241,9 @@ def _by_rows(x: Array) -> Array | None:
     return lying.reshape(*lying.shape[:2], -1) if lying.flags.c_contiguous and x.size else None
 
 
-@kernel(RowPatches, zeroed=True)
-def _row_patches(work: Work) -> Sequence[Call]:
+@kernel(RowPatches, RowMatrix, zeroed=True)
+def _copies(work: Work) -> Sequence[Call]:
     work.op.prepare(work.out)
-    return [bound(np.copyto, target, source) for source, target in work.op.copies(work.out, work.inputs[0])]
-
-
-@kernel(RowMatrix, zeroed=True)
-def _row_matrix(work: Work) -> Sequence[Call]:
     return [bound(np.copyto, target, source) for source, target in work.op.copies(work.out, *work.inputs)]
 
 
@@ -286,18 +281,7 @@ def _row_convolution(work: Work) -> Sequence[Call]:
         bound(np.copyto, pair[f:, step:], matrix),
         bound(np.matmul, pair, _pairs(work.op, patches), rows.reshape(h // 2, 2 * f, w * n)),
     ]
-    (rule,), results_finite = ordinary(work), finite(rows)
-
-    def call() -> None:
-        for each in product:
-            each()
-        if results_finite():
-            for each in calls:
-                each()
-        else:
-            rule()
-
-    return [call]
+    return [*product, *provided(finite(rows), calls, work)]
 
 
 @kernel(RowKernelGradient)
@@ -347,10 +331,9 @@ def _column_overlay(work: Work) -> Sequence[Call]:
     spread, image = work.inputs[0], work.out
     sums = work.op.sums(spread, image)
     calls: list[Call] = []
-    first, whole = sums[0]
-    if whole.shape == image.transpose(2, 1, 3, 0).shape:
-        calls.append(bound(np.copyto, whole, first))
-        sums = sums[1:]
+    if sums and sums[0][1].shape == image.transpose(2, 1, 3, 0).shape:
+        first, all_pixels = sums.pop(0)
+        calls.append(bound(np.copyto, all_pixels, first))
     else:
         calls.append(bound(image.fill, 0))
-    return calls + [bound(np.add, target, source, target) for source, target in sums if target.size]
+    return calls + [bound(np.add, target, source, target) for source, target in sums]
