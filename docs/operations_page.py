@@ -21,7 +21,8 @@ from tinygraph.draw.build import drawing_of
 from tinygraph.errors import RenderError
 from tinygraph.graph.attributes import describe
 from tinygraph.graph.backprop import backward_of
-from tinygraph.graph.op import Op, Sample
+from tinygraph.graph.op import Op
+from tinygraph.graph.record import Sample
 from tinygraph.notes.document import Line
 
 INTRODUCTION = """\

@@ -40,7 +40,7 @@ SAYS = {
     "feed for input 'x': rows of unequal length": lambda: tg.draw(XOR, feeds={"x": [[1, 2], [3]]}),
     "feed for input 'x': expected numbers; found object": lambda: tg.check(XOR, {"x": object()}),
     "samples are feeds by the name of a sample": lambda: tg.notes(XOR, samples={"x": np.zeros((1, 2))}),
-    "must lie between 0 and 1, for bce; found 0 to 1.0000001": lambda: tg.fit(
+    "must lie between 0 and 1; found 0 to 1.0000001": lambda: tg.fit(
         XOR, (np.zeros((4, 2)), np.array([[0], [1], [1.0000001], [0]]))
     ),
     "bce: labels must lie between 0 and 1; found -1e-09 to 1": lambda: tg.bce([0.5, 0.5], np.array([-1e-9, 1.0])),

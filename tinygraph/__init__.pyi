@@ -40,9 +40,9 @@ from tinygraph.graph.leaves import input as input
 from tinygraph.graph.leaves import parameter as parameter
 from tinygraph.graph.leaves import state as state
 from tinygraph.graph.leaves import tensor as tensor
-from tinygraph.graph.op import Edge as Edge
 from tinygraph.graph.op import Op as Op
-from tinygraph.graph.op import Sample as Sample
+from tinygraph.graph.record import Edge as Edge
+from tinygraph.graph.record import Sample as Sample
 from tinygraph.graph.registry import operation as operation
 from tinygraph.graph.registry import operations as operations
 from tinygraph.graph.run import run as run
@@ -160,7 +160,6 @@ from tinygraph.ops.linear.einsum import einsum as einsum
 from tinygraph.ops.linear.linear import matmul as matmul
 from tinygraph.ops.loss.binary import bce as bce
 from tinygraph.ops.loss.binary import bce_with_logits as bce_with_logits
-from tinygraph.ops.loss.binary import mse as mse
 from tinygraph.ops.loss.classification import cross_entropy as cross_entropy
 from tinygraph.ops.loss.classification import hinge as hinge
 from tinygraph.ops.loss.classification import kl_divergence as kl_divergence
@@ -168,6 +167,7 @@ from tinygraph.ops.loss.classification import nll as nll
 from tinygraph.ops.loss.classification import one_hot as one_hot
 from tinygraph.ops.loss.regression import huber as huber
 from tinygraph.ops.loss.regression import l1 as l1
+from tinygraph.ops.loss.regression import mse as mse
 from tinygraph.ops.loss.regression import smooth_l1 as smooth_l1
 from tinygraph.ops.normalization.normalization import batch_norm as batch_norm
 from tinygraph.ops.normalization.normalization import group_norm as group_norm

@@ -252,7 +252,7 @@ def test_options_that_do_not_fit_are_one_line(options, expected, fails):
             "x is not finite in 1 of 4 elements",
         ),
         ({"x": np.zeros((0, 2)), "y": np.zeros((0, 1))}, "x is empty"),
-        ({"y": np.full((4, 1), 3.0)}, "labels 'y' must lie between 0 and 1"),
+        ({"y": np.full((4, 1), 3.0)}, "labels 'y': bce: labels must lie between 0 and 1"),
         ({"x": np.zeros((4, 3))}, "x has shape (4, 3)"),
         ({"x": np.zeros((3, 2))}, "x has 3 samples and y has 4"),
     ],

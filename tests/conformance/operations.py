@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.graph.op import Sample
+from tinygraph.graph.record import Sample
 from tinygraph.graph.rules import call_rule
 
 from . import values

@@ -188,7 +188,7 @@ def test_npz_with_a_test_set_of_its_own(tmp_path):
 def test_load_data_checks_against_the_model(tmp_path):
     path = saved(tmp_path, x=np.zeros((6, 2)), y=np.full((6, 1), 2.0))
     assert len(load_data(path).train[0]) == 5
-    with pytest.raises(tg.DataError, match="labels 'y' must lie between 0 and 1, for bce; found 2"):
+    with pytest.raises(tg.DataError, match="labels 'y': bce: labels must lie between 0 and 1; found 2"):
         load_data(path, load_model("xor"))
     y = np.zeros((5, 1))
     path = saved(tmp_path, x=np.zeros((5, 2)), y=y, x_test=np.full((5, 2), np.nan), y_test=y)
@@ -324,7 +324,7 @@ def test_misfit_of_a_file_is_reported_with_its_own_shapes_and_names(tmp_path):
         fit(load_model("xor"), path)
     good = {"x": np.zeros((20, 2)), "y": np.zeros((20, 1))}
     path = saved(tmp_path, **good, x_test=good["x"], y_test=good["y"] + 2)
-    with pytest.raises(tg.DataError, match=r"mine\.npz: labels 'y_test' must lie between 0 and 1"):
+    with pytest.raises(tg.DataError, match=r"mine\.npz: labels 'y_test': bce: labels must lie between 0 and 1"):
         load_data(path, load_model("xor"))
 
 
@@ -412,8 +412,8 @@ XOR_MISTAKES = {
         "holds float32, which ends at 3.4028234663852886e+38; found 1e+300 (float64)",
     ),
     "lengths": (X, np.zeros((3, 1)), "the same number of samples; x has 4, y has 3"),
-    "label above 1": (X, Y + 1.5, "labels 'y' must lie between 0 and 1, for bce; found 1.5"),
-    "label below 0": (X, Y - 1, "labels 'y' must lie between 0 and 1, for bce; found -1"),
+    "label above 1": (X, Y + 1.5, "labels 'y': bce: labels must lie between 0 and 1; found 1.5"),
+    "label below 0": (X, Y - 1, "labels 'y': bce: labels must lie between 0 and 1; found -1"),
     "no labels": (X, None, "the model's loss needs labels for 'y', and y is None"),
     "text": (np.array([["a", "b"]]), Y, "x: expected numbers; found <U1"),
     "tensors": ([tg.tensor([0.0, 1.0])], Y, "x: a list of tensors would lose what they were made from"),
@@ -439,7 +439,7 @@ def test_numbers_are_cast_to_the_models_dtype(dtype):
 
 
 CLASS_MISTAKES = {
-    "too large": (np.array([0, 3, 1]), "class numbers 'y' must lie in 0 to 2, for cross_entropy; found 0 to 3"),
+    "too large": (np.array([0, 3, 1]), "labels 'y': cross_entropy: class numbers must lie in 0 to 2; found 0 to 3"),
     "negative": (np.array([0, -1, 1]), "found -1 to 1"),
     "broken numbers": (
         np.array([0, 1.5, 1]),
@@ -561,7 +561,7 @@ def test_whole_floats_do_for_class_numbers():
 def test_probabilities_of_classes_lie_between_0_and_1():
     model = classifier([3])
     check_data(model, np.zeros((3, 2)), np.eye(3))
-    with pytest.raises(tg.DataError, match="labels 'y' must lie between 0 and 1, for cross_entropy; found 0 to 2"):
+    with pytest.raises(tg.DataError, match="labels 'y': cross_entropy: labels must lie between 0 and 1; found 0 to 2"):
         check_data(model, np.zeros((3, 2)), 2 * np.eye(3))
 
 

@@ -351,7 +351,7 @@ def test_data_are_checked_before_anything_moves():
     model = classification()
     before = values(model)
     x, y = samples(10)
-    with pytest.raises(tg.DataError, match="labels 'y' must lie between 0 and 1, for bce"):
+    with pytest.raises(tg.DataError, match="labels 'y': bce: labels must lie between 0 and 1"):
         fit(model, (x, y + 1), epochs=1)
     with pytest.raises(tg.DataError, match="x_test is not finite"):
         fit(model, Data("half bad", (x, y), (x * np.nan, y)), epochs=1)

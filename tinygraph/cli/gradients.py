@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from tinygraph.graph.op import Op, Sample
+    from tinygraph.graph.op import Op
+    from tinygraph.graph.record import Sample
     from tinygraph.graph.tensor import Tensor
 
 
@@ -62,7 +63,7 @@ def first_sample(op: type[Op]) -> Sample | None:
 
     import numpy as np
 
-    from tinygraph.graph.op import Sample
+    from tinygraph.graph.record import Sample
 
     if op.samples is not None:
         return next(iter(op.samples(np.random.default_rng(0))), None)
@@ -110,7 +111,7 @@ def recorded(op: type[Op], sample: Sample) -> tuple[list[Tensor], Tensor, Tensor
 
     names = input_names(op, len(sample.inputs))
     inputs = [input(name, x.shape, x.dtype) for name, x in zip(names, sample.inputs, strict=True)]
-    y = apply(op(**sample.attributes), op.operands(*inputs))
+    y = apply(op(**sample.attributes), inputs)
     y.name = result_name(names)
     return inputs, y, input(f"d{y.name}", y.shape, y.dtype)
 

@@ -66,9 +66,7 @@ def call(op: Op, inputs: Sequence[Any]) -> Any:
     """Record ``op`` when an input is a tensor; compute it when all are arrays."""
     for x in inputs:
         if x.__class__ is Tensor:
-            if op.composite and not _whole.get():
-                return op.compose(*inputs)
-            return apply(op, op.operands(*inputs))
+            return apply(op, inputs) if op.composite and _whole.get() else op.compose(*inputs)
     return compute(op, inputs)
 
 

@@ -41,7 +41,7 @@ class Composite(Op):
 
         Errors of the parts name the composite first. Raises ``OperationError`` where ``forward`` returns no tensor.
         """
-        operands = lift(self, self.operands(*inputs))
+        operands = lift(self, inputs)
         if self.has_shape_rule:
             self.shape(*operands)
         try:

@@ -14,8 +14,9 @@ from tinygraph.errors import AttributeValueError, TinygraphError, listing, neare
 from tinygraph.graph.apply import apply, call, compute
 from tinygraph.graph.attributes import shown
 from tinygraph.graph.composite import Composite
-from tinygraph.graph.op import Edge, Op, Samples
+from tinygraph.graph.op import Op
 from tinygraph.graph.readers import MODULES
+from tinygraph.graph.record import Edge, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
 from tinygraph.graph.tensor import Tensor
 
@@ -44,7 +45,7 @@ class OpFunction:
         self.__doc__ = op.__doc__
         self.__module__ = op.__module__
         self.attribute_names = tuple(op.attribute_annotations())
-        plain = not op.composite and all("operands" not in vars(cls) for cls in op.__mro__ if cls is not Op)
+        plain = op.compose is Op.compose
         # One instance serves all calls of an operation that has no attributes and records what it is given.
         self._simple = op() if plain and not self.attribute_names and not op.variadic else None
         self._arity = len(op.parameters)

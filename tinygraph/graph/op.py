@@ -9,7 +9,7 @@ import math
 import re
 import typing
 from collections import ChainMap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -19,56 +19,15 @@ from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.batch import BatchRule, Use
 from tinygraph.graph.explanation import Explanation, broadcast_position, one
+from tinygraph.graph.record import Decision, Edge, SampleInputs
 
 Shape: TypeAlias = tuple[int, ...]
 # An array or a tensor: forwards are given arrays, and rules are written once for both.
 Value: TypeAlias = Any
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Sample:
-    """Inputs and attributes on which everything about an operation is tested.
-
-    ``Sample(x, k, stride=2)`` stands for the call ``conv2d(x, k, stride=2)``. Inputs are arrays; floating ones are
-    differentiated. Samples keep away from kinks and ties by more than 1e-3, so that differences never straddle one.
-
-    >>> sample = Sample(np.ones((2, 2)), axis=1)
-    >>> sample.inputs[0].shape, sample.attributes
-    ((2, 2), {'axis': 1})
-    """
-
-    inputs: tuple[np.ndarray, ...]
-    attributes: dict[str, Any]
-
-    def __init__(self, *inputs: Any, **attributes: Any) -> None:
-        object.__setattr__(self, "inputs", tuple(np.asarray(x) for x in inputs))
-        object.__setattr__(self, "attributes", attributes)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Edge:
-    """The gradients that a rule chooses at a kink or a tie, where there is no derivative to compare it with.
-
-    ``Edge(Sample([0.0]), [0.0])`` says that for the input 0 and a gradient of ones for the result, the gradient of the
-    input is 0. One array of gradients for each floating input.
-
-    >>> edge = Edge(Sample([0.0, 1.0]), [0.0, 1.0])
-    >>> edge.gradients
-    (array([0., 1.]),)
-    """
-
-    sample: Sample
-    gradients: tuple[np.ndarray, ...]
-
-    def __init__(self, sample: Sample, *gradients: Any) -> None:
-        object.__setattr__(self, "sample", sample)
-        object.__setattr__(self, "gradients", tuple(np.asarray(gradient, dtype=np.float64) for gradient in gradients))
-
-
 # NumPy's scalars of these types are results as they are; that they are asked for first saves much time in long expressions.
 FLOATS = frozenset({np.float64, np.float32})
-
-Samples = Callable[[np.random.Generator], Iterable[Sample]]
 
 
 class _Unregistered:
@@ -89,7 +48,6 @@ class Op:
     - ``vjp(self, dy, y, *inputs)``, the vector-Jacobian product: from the gradient of the result to the gradients of
       the inputs, in their order. An entry may be ``None`` (no gradient flows) or a function without arguments, called
       only when that gradient is wanted. Written in operations, it computes on arrays and records on tensors.
-    - ``operands(cls, *inputs)``: the tensors to record for the inputs of a call, where they are more than were written.
     - ``explain(self, index, y, *inputs)``: how the element of the result at ``index`` is made, for the page that lets one
       ask of any number where it comes from.
 
@@ -97,7 +55,7 @@ class Op:
     (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
     may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``conditions`` (the
     places of inputs that are conditions and take no part in promotion), ``shortcuts`` (see ``bce``), ``samples``,
-    ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that ``operands`` adds),
+    ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that ``compose`` adds),
     ``helper`` (no one writes it in a model: it has no name in ``tinygraph``, only ``tg.operation(name)``).
     An operation that is made of others is a ``Composite``.
 
@@ -128,6 +86,7 @@ class Op:
     shortcuts: ClassVar[dict[int, int]] = {}
     samples: ClassVar[Any] = None
     shortcut_samples: ClassVar[Any] = None
+    decision: ClassVar[Decision | None] = None
     edges: ClassVar[tuple[Edge, ...]] = ()
     parameters: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False
@@ -171,20 +130,22 @@ class Op:
             cls._annotations = {field.name: known[field.name] for field in fields if field.init}
         return cls._annotations
 
-    @classmethod
-    def operands(cls, *inputs: Any) -> Sequence[Any]:
-        """Return what a call records as its inputs: by default what it was given."""
-        return inputs
-
     def compose(self, *inputs: Any) -> Any:
         """Record a call on tensors: one node here, the parts of a ``Composite``."""
         from tinygraph.graph.apply import apply
 
-        return apply(self, self.operands(*inputs))
+        return apply(self, inputs)
 
     def forward(self, *inputs: Any) -> Any:
         """Return the result for arrays."""
         raise OperationError(f"{self.name}: no forward computation is written; add forward(self, ...)")
+
+    def check(self, *inputs: Any) -> None:
+        """Raise ``DataError`` for values of the inputs that ``forward`` does not accept."""
+
+    def sample_inputs(self, rng: np.random.Generator, *inputs: Any) -> SampleInputs:
+        """Return random values for inputs of these shapes and dtypes, ``None`` where the operation accepts any values."""
+        return (None,) * len(inputs)
 
     def vjp(self, dy: Value, y: Value, /, *inputs: Value) -> Any:
         """Return the gradients of the inputs, given the gradient ``dy`` of the result ``y``."""
@@ -364,6 +325,8 @@ def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Sha
 def evaluate(op: Op, values: Sequence[Any], shape: Shape | None, dtype: np.dtype[Any] | None = None) -> Any:
     """Return ``op.forward(*values)``, an array or NumPy scalar, checked against shape and dtype where those are known."""
     try:
+        if type(op).check is not Op.check:
+            op.check(*values)
         value = op.forward(*values)
     except TinygraphError:
         raise

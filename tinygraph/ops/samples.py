@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Sample, Samples, Shape
+from tinygraph.graph.op import Shape
+from tinygraph.graph.record import Sample, Samples
 
 Draw = Callable[[np.random.Generator, Shape], Array]
 

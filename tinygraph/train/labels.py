@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError
-from tinygraph.graph.arrays import Array, extent
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import topological
+from tinygraph.graph.record import Decision
 from tinygraph.graph.tensor import Tensor
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
-
-CLASSIFYING = ("bce", "bce_with_logits", "cross_entropy")
 
 
 @dataclass(frozen=True)
@@ -44,30 +43,26 @@ class DecisionRule:
         return np.asarray(output.argmax(axis=-1) == classes)
 
 
-def classifying_losses(recording: Recording) -> Iterator[Tensor]:
-    """Yield the nodes behind a model's loss that compare predictions with labels of classes."""
-    if recording.loss is not None:
-        for node in topological([recording.loss]):
-            if node.op is not None and node.op.name in CLASSIFYING:
-                yield node
+def classifying_losses(recording: Recording) -> Iterator[tuple[Tensor, Decision]]:
+    """Yield the nodes in a model's loss that compare decisions with labels, each with how it is read."""
+    for node in topological([] if recording.loss is None else [recording.loss]):
+        if node.op is not None and node.op.decision is not None:
+            yield node, node.op.decision
 
 
 def decision_rule(recording: Recording) -> DecisionRule | None:
     """Return how the model's output is read as a decision, or ``None`` where it is none, as in regression.
 
-    A number is read as a probability, above 0.5; where it is the logits of the loss, above 0. Classes are read by the
-    largest.
+    The loss says how the numbers that it takes are read; see ``tg.Decision``. An output that is computed from those, or the
+    other way round, is read as a probability.
     """
     output = recording.output
-    for node in classifying_losses(recording):
-        assert node.op is not None
-        prediction = node.inputs[0]
-        if output.shape != prediction.shape or not _same_quantity(output, node):
+    for node, decision in classifying_losses(recording):
+        if output.shape != node.inputs[0].shape or not _same_quantity(output, node, decision):
             continue
-        if node.op.name == "cross_entropy":
-            return DecisionRule(labels=_labels_of(node))
-        logits = prediction if node.op.name == "bce_with_logits" else node.inputs[-1] if len(node.inputs) > 2 else None
-        return DecisionRule(0.0 if output is logits else 0.5, _labels_of(node))
+        labels = _labels_of(node.inputs[decision.labels])
+        thresholds = {node.inputs[place]: at for place, at in decision.thresholds.items() if place < len(node.inputs)}
+        return DecisionRule(thresholds.get(output, 0.5) if thresholds else None, labels)
     return None
 
 
@@ -79,36 +74,33 @@ def labels_of(model: Model, y: Any) -> Any:
     return None if rule is None or rule.labels is None else y.get(rule.labels)
 
 
-def _same_quantity(output: Tensor, loss: Tensor) -> bool:
-    """Whether the output is what the loss looks at, or was made from it, or it from the output."""
-    looked_at = [loss.inputs[0], *loss.inputs[2:]]
-    behind = set(topological([output]))
-    return any(x in behind for x in looked_at) or output in set(topological(looked_at))
+def _same_quantity(output: Tensor, loss: Tensor, decision: Decision) -> bool:
+    """Whether the output is what the loss reads, or one is computed from the other."""
+    read = [x for place, x in enumerate(loss.inputs) if place != decision.labels]
+    used = set(topological([output]))
+    return any(x in used for x in read) or output in set(topological(read))
 
 
-def _labels_of(loss: Tensor) -> str | None:
-    inputs = [x.name for x in topological([loss.inputs[1]]) if x.kind == "input"]
+def _labels_of(labels: Tensor) -> str | None:
+    inputs = [x.name for x in topological([labels]) if x.kind == "input"]
     return inputs[0] if len(inputs) == 1 else None
 
 
 def check_labels(recording: Recording, arrays: Mapping[str, Array], called: Mapping[str, str]) -> None:
-    """Raise ``DataError`` for labels that the model's losses would refuse.
+    """Raise ``DataError`` for labels that the model's losses refuse.
 
-    ``arrays`` are the inputs by name, ``called`` what messages call them.
+    ``arrays`` are the inputs by name, and ``called`` is what messages call them.
     """
-    for node in classifying_losses(recording):
-        assert node.op is not None
-        logits, labels = node.inputs[:2]
+    for node, decision in classifying_losses(recording):
+        labels = node.inputs[decision.labels]
         name = labels.name or ""
-        if labels.kind != "input" or name not in arrays:
+        if node.op is None or labels.kind != "input" or name not in arrays:
             continue
-        array, last = arrays[name], logits.shape[-1] - 1
-        low, high = array.min(), array.max()
-        if labels.ndim < logits.ndim and not (low >= 0 and high <= last):
-            raise DataError(
-                f"class numbers {called[name]!r} must lie in 0 to {last}, for {node.op.name}; found {low} to {high}"
+        # There are no predictions yet: one half is accepted as a probability, and as a score.
+        half = [np.broadcast_to(np.asarray(0.5, x.dtype), x.shape) for x in node.inputs]
+        try:
+            node.op.check(
+                *[arrays[name] if x is labels else stand_in for x, stand_in in zip(node.inputs, half, strict=True)]
             )
-        if labels.ndim == logits.ndim and not (low >= 0 and high <= 1):
-            raise DataError(
-                f"labels {called[name]!r} must lie between 0 and 1, for {node.op.name}; found {extent(array)}"
-            )
+        except DataError as error:
+            raise DataError(f"labels {called[name]!r}: {error}") from None

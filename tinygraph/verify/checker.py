@@ -90,7 +90,7 @@ def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Report:
     for number, sample in enumerate(op.samples(rng), start=1):
         instance = widened(op(**sample.attributes))
         leaves = [Tensor("tensor", value=doubled(value)) for value in sample.inputs]
-        node = apply(instance, op.operands(*leaves))
+        node = apply(instance, leaves)
         name = ", ".join([f"sample {number}", *(f"{key}={value!r}" for key, value in sample.attributes.items())])
         nodes += check_node(node, name, [str(x.shape) for x in node.inputs], rng, tolerance)
     return Report(tuple(nodes), (), tolerance)

@@ -17,7 +17,8 @@ Use = tuple[Tensor, int]
 def completed(graph: Graph, feeds: Mapping[str | Tensor, Any], rng: np.random.Generator) -> dict[str | Tensor, Any]:
     """Return ``feeds`` with a random value for each input that they leave out.
 
-    Floating inputs are standard normal, labels of a binary loss 0 or 1, class numbers in range, booleans either.
+    The operations that use an input say which values they accept; see ``tg.Op.sample_inputs``. Other floating inputs are
+    standard normal, and other inputs 0 or 1.
 
     >>> import tinygraph as tg
     >>> z, y = tg.input("z", (4, 1)), tg.input("y", (4, 1))
@@ -42,37 +43,12 @@ def _uses(graph: Graph, x: Tensor) -> list[Use]:
 
 def _drawn(x: Tensor, uses: list[Use], rng: np.random.Generator) -> Array:
     for user, place in uses:
-        value = _for_use(x, user, place, rng)
-        if value is not None:
-            return value
+        if user.op is not None:
+            # An input that is moved before it is used is drawn in its own shape.
+            inputs = [x if i == place else other for i, other in enumerate(user.inputs)]
+            value = user.op.sample_inputs(rng, *inputs)[place]
+            if value is not None:
+                return value if x.dtype.kind in "fc" else value.astype(x.dtype)
     if x.dtype.kind in "fc":
         return rng.standard_normal(x.shape)
     return rng.integers(0, 2, x.shape).astype(x.dtype)
-
-
-def _for_use(x: Tensor, user: Tensor, place: int, rng: np.random.Generator) -> Array | None:
-    """Return values that one operation accepts, or None where it accepts any."""
-    name = user.op.name if user.op is not None else ""
-    if name in ("bce", "bce_with_logits") and place == 1:
-        return rng.integers(0, 2, x.shape).astype(x.dtype)
-    if name == "bce" and place == 0:
-        return rng.uniform(0.1, 0.9, x.shape)
-    if name in ("cross_entropy", "nll") and place == 1:
-        return _classes(x, user.inputs[0].shape[-1], rng)
-    if name == "kl_divergence" and place == 1:
-        return rng.dirichlet(np.ones(x.shape[-1]), x.shape[:-1])
-    if name == "hinge" and place == 1:
-        return rng.choice([-1, 1], x.shape).astype(x.dtype)
-    if name in ("embedding", "gather", "gather_elements") and place == 1:
-        axis = user.op.attributes().get("axis", 0) if user.op is not None else 0
-        return rng.integers(0, user.inputs[0].shape[axis], x.shape).astype(x.dtype)
-    if name == "one_hot":
-        return rng.integers(0, user.shape[-1], x.shape).astype(x.dtype)
-    return None
-
-
-def _classes(x: Tensor, classes: int, rng: np.random.Generator) -> Array:
-    """Return class numbers, or rows with a one for a floating input."""
-    if x.dtype.kind in "iu":
-        return rng.integers(0, classes, x.shape).astype(x.dtype)
-    return np.eye(classes)[rng.integers(0, classes, x.shape[:-1])]

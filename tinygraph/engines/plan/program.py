@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +13,7 @@ import numpy as np
 
 from tinygraph.engines.engine import Values
 from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
+from tinygraph.engines.plan.kernels.base import ordinary
 from tinygraph.engines.plan.memory import ALIGNMENT, Arena, memory_order, reshaped, strides_in
 from tinygraph.engines.plan.node import Node, in_order, is_a
 from tinygraph.graph.arrays import Array
@@ -150,7 +152,11 @@ class Executable:
             if node.op is not None and place.root is node:
                 scratch.begin()
                 work = Work(node, out, tuple(map(self.array_of, node.inputs)), scratch)
-                self.actions.append(Action(node, tuple(entry(node.op).kernel(work))))
+                kernel = entry(node.op).kernel
+                calls = tuple(kernel(work))
+                if kernel is not ordinary and type(node.op).check is not Op.check:
+                    calls = (functools.partial(node.op.check, *work.inputs), *calls)
+                self.actions.append(Action(node, calls))
         self.nbytes += scratch.nbytes
         self._calls = [call for action in self.actions for call in action.calls]
         self._leaves = [(node.leaf, self.arrays[node]) for node in layout.nodes if node.leaf is not None]

@@ -220,6 +220,6 @@ def _is_loss(name: str) -> bool:
 
 
 def _loss_class() -> type:
-    from tinygraph.ops.loss.binary import Loss
+    from tinygraph.ops.loss.loss import Loss
 
     return Loss

@@ -12,7 +12,8 @@ import numpy as np
 from tinygraph.graph import explanation
 from tinygraph.graph.explanation import Explanation, one, position
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Edge, Op, Sample, Shape
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.comparison.comparison import clip, gate, where
 from tinygraph.ops.elementwise.arithmetic import abs

@@ -11,7 +11,8 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Edge, Op, Sample, Shape
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.comparison.comparison import Clip, gate, minimum, where
 from tinygraph.ops.elementwise.exponential import exp
 from tinygraph.ops.floating import floating, narrowed, wide

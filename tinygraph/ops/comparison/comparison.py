@@ -14,7 +14,8 @@ import numpy as np
 from tinygraph.errors import AttributeValueError, DTypeError
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, position, product, weighted
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Edge, Op, Sample
+from tinygraph.graph.op import Op
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.samples import apart, distinct, each, normal
 

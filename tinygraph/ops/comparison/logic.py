@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from tinygraph.graph.function import op
-from tinygraph.graph.op import Sample
+from tinygraph.graph.record import Sample
 from tinygraph.ops.samples import normal, unary
 
 

@@ -21,7 +21,8 @@ from tinygraph.errors import AttributeValueError
 from tinygraph.graph.batch import TOTAL
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Sample, Shape
+from tinygraph.graph.op import Shape
+from tinygraph.graph.record import Sample
 from tinygraph.ops.cells import in_planes, of_offset, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal

@@ -13,8 +13,8 @@ from tinygraph.errors import AttributeValueError
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.explanation import Explanation, one
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape, Value
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph.record import Sample
 from tinygraph.ops.elementwise.cast import require_numeric
 from tinygraph.ops.samples import normal
 
@@ -120,17 +120,14 @@ class Dropout(Composite):
     training: bool = False
     formula: ClassVar[str] = "{x} · mask({key}, {rate}) in training"
     tex: ClassVar[str] = r"\operatorname{dropout}({x}; {key})"
+    # The key stays a whole number next to floating ones.
+    conditions: ClassVar[tuple[int, ...]] = (1,)
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_samples)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_chance(self)
-
-    @classmethod
-    def operands(cls, x, key) -> Sequence[Value]:
-        """Keep the key a whole number: beside ``x`` alone it would become a floating one."""
-        return x, key if isinstance(key, Tensor) else np.asarray(key)
 
     def shape(self, x, key) -> Shape:
         _check_key(self, (x, key))

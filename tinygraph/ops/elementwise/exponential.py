@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.function import op
-from tinygraph.graph.op import Edge, Sample
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import binary, normal, positive, unary

@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, weighted
 from tinygraph.graph.function import op
-from tinygraph.graph.op import Edge, Sample, Value
+from tinygraph.graph.op import Value
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.floating import floating, wide, widened
 from tinygraph.ops.samples import distinct, normal, unit

@@ -8,7 +8,8 @@ import numpy as np
 
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.function import op
-from tinygraph.graph.op import Sample, Shape
+from tinygraph.graph.op import Shape
+from tinygraph.graph.record import Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.samples import unary

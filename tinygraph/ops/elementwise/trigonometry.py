@@ -13,7 +13,8 @@ import numpy as np
 
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.function import OpFunction, op
-from tinygraph.graph.op import Edge, Sample, Shape
+from tinygraph.graph.op import Shape
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.floating import floating
 from tinygraph.ops.length import along

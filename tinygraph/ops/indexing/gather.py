@@ -16,7 +16,8 @@ from tinygraph.errors import DataError
 from tinygraph.graph.arrays import extent
 from tinygraph.graph.batch import SHARED, TOTAL, Each
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph.record import Sample, SampleInputs
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.floating import widened
@@ -28,6 +29,7 @@ from tinygraph.ops.shape.shape import broadcast_to, reshape
 class ByPositions(Op):
     """What all share: positions are whole numbers within the size of an axis."""
 
+    axis = 0
     holomorphic: ClassVar[bool] = True
 
     def result_dtype(self, x, indices) -> np.dtype[Any]:
@@ -38,10 +40,21 @@ class ByPositions(Op):
         if indices.dtype.kind not in "iu":
             self.refuse((x, indices), f"indices must be whole numbers; found {indices.dtype}")
 
+    def check(self, x, indices) -> None:
+        self.require_within(indices, self.positions(x))
+
     def require_within(self, indices, size: int) -> None:
         """Refuse positions that an axis of this size does not have."""
         if indices.size and not (indices.min() >= -size and indices.max() < size):
             raise DataError(f"{self.name}: indices must lie in {-size} to {size - 1}; found {extent(indices)}")
+
+    def positions(self, x) -> int:
+        """Return how many positions there are."""
+        size: int = x.shape[self.axis]
+        return size
+
+    def sample_inputs(self, rng: np.random.Generator, x, indices) -> SampleInputs:
+        return None, rng.integers(0, self.positions(x), indices.shape)
 
 
 def batch_of_gather(use, axis: int):
@@ -88,7 +101,6 @@ class Gather(ByPositions):
         return (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
 
     def forward(self, x, indices):
-        self.require_within(indices, x.shape[self.axis])
         return np.take(x, indices, axis=self.axis)
 
     def vjp(self, dy, y, x, indices) -> Any:
@@ -141,8 +153,10 @@ class ScatterAdd(ByPositions):
             self.refuse((x, indices), f"from axis {axis} on, x must have the shape of indices")
         return (*x.shape[:axis], self.size, *x.shape[axis + count :])
 
+    def positions(self, x) -> int:
+        return self.size
+
     def forward(self, x, indices):
-        self.require_within(indices, self.size)
         x = widened(x)
         result = np.zeros(self.shape(x, indices), x.dtype)
         axis = self.axis % result.ndim
@@ -203,7 +217,6 @@ class Embedding(ByPositions):
         return (*ids.shape, *weights.shape[1:])
 
     def forward(self, weights, ids):
-        self.require_within(ids, weights.shape[0])
         return np.take(weights, ids, axis=0)
 
     def vjp(self, dy, y, weights, ids) -> Any:
@@ -251,7 +264,6 @@ class GatherElements(ByPositions):
         return tuple(indices.shape)
 
     def forward(self, x, indices):
-        self.require_within(indices, x.shape[self.axis])
         return x[_elements(indices, self.axis)]
 
     def vjp(self, dy, y, x, indices) -> Any:
@@ -303,8 +315,10 @@ class ScatterAddElements(ByPositions):
             self.refuse((x, indices), "both must have one shape")
         return self.to
 
+    def positions(self, x) -> int:
+        return self.to[self.axis]
+
     def forward(self, x, indices):
-        self.require_within(indices, self.to[self.axis])
         x = widened(x)
         result = np.zeros(self.to, x.dtype)
         np.add.at(result, _elements(indices, self.axis), x)

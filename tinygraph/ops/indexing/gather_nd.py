@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Sample, Shape, Value
+from tinygraph.graph.op import Shape, Value
+from tinygraph.graph.record import Sample
 from tinygraph.ops.floating import widened
 from tinygraph.ops.indexing.gather import ByPositions
 from tinygraph.ops.samples import normal
@@ -17,7 +18,9 @@ from tinygraph.ops.samples import normal
 
 @dataclass(frozen=True)
 class _ByCoordinates(ByPositions):
-    """What both share: the last axis of ``indices`` holds coordinates in the axes that follow the batch axes."""
+    """The base of both: the last axis of ``indices`` holds coordinates in the axes that follow the batch axes."""
+
+    batch_dims = 0
 
     def picked_shape(self, inputs: Sequence[Value], shape: Shape, batch_dims: int) -> Shape:
         """Return the shape of what coordinates pick from a shape, or refuse ones that do not fit it."""
@@ -31,13 +34,22 @@ class _ByCoordinates(ByPositions):
             self.refuse(inputs, f"indices need a last axis of at most {len(shape) - batch_dims} coordinates")
         return (*indices.shape[:-1], *shape[batch_dims + last :])
 
-    def index(self, indices, shape: Shape, batch_dims: int) -> tuple[Any, ...]:
-        """Return the index of NumPy that coordinates stand for, each within its axis."""
-        places = np.moveaxis(indices, -1, 0)
-        for place, size in zip(places, shape[batch_dims:], strict=False):
+    def picked_from(self, x) -> Shape:
+        """Return the shape that coordinates are in."""
+        return tuple(x.shape)
+
+    def check(self, x, indices) -> None:
+        for place, size in zip(np.moveaxis(indices, -1, 0), self.picked_from(x)[self.batch_dims :], strict=False):
             self.require_within(place, size)
+
+    def positions(self, x) -> int:
+        return min(self.picked_from(x)[self.batch_dims :], default=1)
+
+    def index(self, indices) -> tuple[Any, ...]:
+        """Return the index of NumPy that coordinates stand for."""
+        places = np.moveaxis(indices, -1, 0)
         grid = np.ix_(*map(np.arange, places.shape[1:]))
-        return (*grid[:batch_dims], *places)
+        return (*grid[: self.batch_dims], *places)
 
 
 def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -68,7 +80,7 @@ class GatherNd(_ByCoordinates):
         return self.picked_shape((x, indices), tuple(x.shape), self.batch_dims)
 
     def forward(self, x, indices):
-        return np.array(x[self.index(indices, x.shape, self.batch_dims)])
+        return np.array(x[self.index(indices)])
 
     def vjp(self, dy, y, x, indices) -> Any:
         return scatter_add_nd(dy, indices, x.shape, self.batch_dims), None
@@ -109,10 +121,13 @@ class ScatterAddNd(_ByCoordinates):
             self.refuse((x, indices), f"x must have the shape {picked}")
         return self.to
 
+    def picked_from(self, x) -> Shape:
+        return self.to
+
     def forward(self, x, indices):
         x = widened(x)
         result = np.zeros(self.to, x.dtype)
-        np.add.at(result, self.index(indices, self.to, self.batch_dims), x)
+        np.add.at(result, self.index(indices), x)
         return result
 
     def vjp(self, dy, y, x, indices) -> Any:

@@ -16,7 +16,8 @@ from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.batch import Each
 from tinygraph.graph.explanation import Explanation, Terms, moved, one, position, summed
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape, label
+from tinygraph.graph.op import Op, Shape, label
+from tinygraph.graph.record import Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis

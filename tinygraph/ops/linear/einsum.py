@@ -16,7 +16,8 @@ from tinygraph.errors import AttributeValueError, TinygraphError
 from tinygraph.graph.batch import SHARED, TOTAL, Each
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape, Value
+from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph.record import Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal

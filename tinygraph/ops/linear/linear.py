@@ -11,7 +11,8 @@ import numpy as np
 from tinygraph.graph.batch import SHARED, TOTAL, Each, Tiling
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Sample, Shape
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.record import Sample
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal

@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, DataError, ShapeError
-from tinygraph.graph.arrays import Array, extent
+from tinygraph.graph.arrays import Array
 from tinygraph.graph.explanation import Explanation, Terms, one, position
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Op, Sample, Shape, Value
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.record import Decision, Edge, Sample, SampleInputs
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation.activation import Softmax, log_softmax, softmax
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.elementwise.cast import require_numeric
 from tinygraph.ops.elementwise.exponential import log
 from tinygraph.ops.floating import wide
-from tinygraph.ops.loss.binary import Loss, check_labels, mean_count, mean_tex, of_elements, share
+from tinygraph.ops.loss.loss import (
+    Loss,
+    mean_count,
+    mean_tex,
+    of_elements,
+    require_classes,
+    require_probabilities,
+    share,
+)
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import distinct, normal, unit
 from tinygraph.ops.sums import average, total
@@ -34,43 +43,61 @@ def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @dataclass(frozen=True)
-class OfClasses(Loss):
-    """What losses share that have a last axis of classes: labels are class numbers, or probabilities for each class."""
+class ClassLoss(Loss):
+    """The base of losses with a last axis of classes; ``takes`` says what they take in place of probabilities."""
+
+    takes: ClassVar[tuple[str, str]] = ("logarithms", "use log_softmax instead")
 
     def shape(self, scores, labels) -> Shape:
+        if isinstance(scores, Tensor) and isinstance(scores.op, Softmax):
+            name, (what, instead) = f" {scores.name!r}" if scores.name else "", self.takes
+            raise ShapeError(f"{self.name} takes {what}; it was given the softmax{name}: {instead}")
         if not scores.shape or scores.shape[-1] < 1:
             self.refuse((scores, labels), f"{self.parameters[0]} need a last axis of classes")
-        one_each = tuple(labels.shape) == tuple(scores.shape[:-1])
-        classes = labels.dtype.kind in "iu" and one_each
-        if not classes and (tuple(labels.shape) != tuple(scores.shape) or labels.dtype.kind == "c"):
-            self.refuse(
-                (scores, labels),
-                f"labels must be class numbers (integers) of shape {tuple(scores.shape[:-1])} "
-                f"or probabilities of the shape of {self.parameters[0]}; found {labels.dtype} of shape {tuple(labels.shape)}"
-                + ('; an input of whole numbers is declared with dtype = "int64"' if one_each else ""),
-            )
-        return self.of_something(scores, labels)
-
-    def mean_of_chosen(self, logs, labels) -> Any:
-        """Return minus the mean of the logarithms that the labels choose."""
-        if labels.ndim == logs.ndim:
-            check_labels(self, labels)
-            chosen = total(labels * logs, axis=-1)
-        else:
-            if labels.min() < 0 or labels.max() >= logs.shape[-1]:
-                raise DataError(
-                    f"{self.name}: class numbers must lie in 0 to {logs.shape[-1] - 1}; found {extent(labels)}"
-                )
-            chosen = np.take_along_axis(logs, labels[..., None], axis=-1)
-        return -average(chosen)
+        return super().shape(scores, labels)
 
     def batch(self, use):
         return None if use.axis() == use.inputs[0].ndim - 1 else use.mean()
 
 
+@dataclass(frozen=True)
+class LabelLoss(ClassLoss):
+    """The base of losses whose labels are class numbers, or probabilities for each class."""
+
+    decision: ClassVar[Decision] = Decision()
+
+    def require_fitting(self, scores, labels) -> None:
+        shape = tuple(scores.shape)
+        one_each = tuple(labels.shape) == shape[:-1]
+        if not (labels.dtype.kind in "iu" and one_each) and (tuple(labels.shape) != shape or labels.dtype.kind == "c"):
+            self.refuse(
+                (scores, labels),
+                f"labels must be class numbers (integers) of shape {shape[:-1]} "
+                f"or probabilities of the shape of {self.parameters[0]}; found {labels.dtype} of shape {tuple(labels.shape)}"
+                + ('; an input of whole numbers is declared with dtype = "int64"' if one_each else ""),
+            )
+
+    def check(self, scores, labels) -> None:
+        if labels.ndim == len(scores.shape):
+            require_probabilities(self, labels)
+        else:
+            require_classes(self, labels, scores.shape[-1])
+
+    def sample_inputs(self, rng: np.random.Generator, scores, labels) -> SampleInputs:
+        if labels.dtype.kind in "iu":
+            return None, rng.integers(0, scores.shape[-1], labels.shape)
+        return None, np.eye(labels.shape[-1])[rng.integers(0, labels.shape[-1], labels.shape[:-1])]
+
+    def mean_of_chosen(self, logs, labels) -> Any:
+        """Return minus the mean of the logarithms that the labels choose."""
+        if labels.ndim == logs.ndim:
+            return -average(total(labels * logs, axis=-1))
+        return -average(np.take_along_axis(logs, labels[..., None], axis=-1))
+
+
 @register
 @dataclass(frozen=True)
-class CrossEntropy(OfClasses):
+class CrossEntropy(LabelLoss):
     """Cross-entropy of ``softmax(logits)`` over the last axis, averaged over the batch: a scalar.
 
     ``logits (..., K)``, before any softmax; ``labels`` are class numbers ``(...)`` of an integer dtype, or probabilities
@@ -84,18 +111,8 @@ class CrossEntropy(OfClasses):
     """
 
     formula: ClassVar[str] = "−mean(log softmax({logits})[{labels}])"
+    takes: ClassVar[tuple[str, str]] = ("logits and applies softmax itself", "pass the logits themselves")
     samples = staticmethod(_cross_entropy_samples)
-
-    @classmethod
-    def operands(cls, logits, labels) -> Sequence[Value]:
-        """Refuse probabilities where logits belong."""
-        if isinstance(logits, Tensor) and isinstance(logits.op, Softmax):
-            name = f" {logits.name!r}" if logits.name else ""
-            raise ShapeError(
-                f"cross_entropy takes logits and applies softmax itself; it was given the softmax{name}: "
-                "pass the logits themselves"
-            )
-        return logits, labels
 
     def forward(self, logits, labels):
         return self.mean_of_chosen(log_softmax(wide(logits)), labels)
@@ -174,9 +191,13 @@ class OneHot(Op):
             (Terms((), 1.0),) if y[index] else (), (cell,), f"class {label} {whether} that of the label {{0}}"
         )
 
+    def check(self, labels) -> None:
+        require_classes(self, labels, self.classes)
+
+    def sample_inputs(self, rng: np.random.Generator, labels) -> SampleInputs:
+        return (rng.integers(0, self.classes, labels.shape),)
+
     def forward(self, labels):
-        if labels.size and (labels.min() < 0 or labels.max() >= self.classes):
-            raise DataError(f"one_hot: class numbers must lie in 0 to {self.classes - 1}; found {extent(labels)}")
         return (labels[..., None] == np.arange(self.classes)).astype(self.dtype)
 
     def batch(self, use):
@@ -185,13 +206,6 @@ class OneHot(Op):
 
 cross_entropy = CrossEntropy.function
 one_hot = OneHot.function
-
-
-def _require_logarithms(name: str, logs) -> None:
-    """Refuse probabilities where their logarithms belong."""
-    if isinstance(logs, Tensor) and isinstance(logs.op, Softmax):
-        called = f" {logs.name!r}" if logs.name else ""
-        raise ShapeError(f"{name} takes logarithms; it was given the softmax{called}: use log_softmax instead")
 
 
 @register
@@ -214,12 +228,18 @@ class Hinge(Loss):
             Sample(8 * distinct(rng, (5,)), rng.choice([-1, 1], (5,))),
         ]
     )
+    decision: ClassVar[Decision] = Decision(thresholds={0: 0.0})
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, -1.0], np.array([1, 1])), [0.0, -0.5]),)
 
-    def forward(self, scores, labels):
+    def check(self, scores, labels) -> None:
         wrong = labels[(labels != 1) & (labels != -1)]
         if wrong.size:
             raise DataError(f"hinge: labels must be -1 or 1; found {wrong[0]}")
+
+    def sample_inputs(self, rng: np.random.Generator, scores, labels) -> SampleInputs:
+        return None, rng.choice([-1, 1], labels.shape)
+
+    def forward(self, scores, labels):
         margins = np.maximum(0, 1 - labels * wide(scores))
         return average(margins)
 
@@ -242,7 +262,7 @@ def _nll_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 @register
 @dataclass(frozen=True)
-class Nll(OfClasses):
+class Nll(LabelLoss):
     """Negative log-likelihood: cross-entropy from logarithms of probabilities ``logs (..., K)``, averaged over the batch.
 
     ``labels`` are class numbers ``(...)`` of an integer dtype, or probabilities ``(..., K)``; ``nll(log_softmax(z), y)`` is
@@ -256,12 +276,6 @@ class Nll(OfClasses):
 
     formula: ClassVar[str] = "−mean({logs}[{labels}])"
     samples = staticmethod(_nll_samples)
-
-    @classmethod
-    def operands(cls, logs, labels) -> Sequence[Value]:
-        """Refuse probabilities where their logarithms belong."""
-        _require_logarithms(cls.name, logs)
-        return logs, labels
 
     def forward(self, logs, labels):
         return self.mean_of_chosen(wide(logs), labels)
@@ -282,7 +296,7 @@ class Nll(OfClasses):
 
 @register
 @dataclass(frozen=True)
-class KlDivergence(Loss):
+class KlDivergence(ClassLoss):
     """Kullback-Leibler divergence of probabilities ``labels (..., K)`` from those whose logarithms are ``logs``, of one shape.
 
     The sum of ``labels · (log labels - logs)`` over the last axis, averaged over the batch: a scalar. Where a label is 0 its
@@ -299,19 +313,13 @@ class KlDivergence(Loss):
         lambda rng: [Sample(_log_probabilities(rng, shape), unit(rng, shape)) for shape in [(4, 3), (2, 2, 3), (3,)]]
     )
 
-    @classmethod
-    def operands(cls, logs, labels) -> Sequence[Value]:
-        """Refuse probabilities where their logarithms belong."""
-        _require_logarithms(cls.name, logs)
-        return logs, labels
+    def check(self, logs, labels) -> None:
+        require_probabilities(self, labels)
 
-    def shape(self, logs, labels) -> Shape:
-        if not logs.shape:
-            self.refuse((logs, labels), "logs need a last axis of classes")
-        return super().shape(logs, labels)
+    def sample_inputs(self, rng: np.random.Generator, logs, labels) -> SampleInputs:
+        return None, rng.dirichlet(np.ones(labels.shape[-1]), labels.shape[:-1])
 
     def forward(self, logs, labels):
-        check_labels(self, labels)
         surprise = np.log(np.where(labels == 0, 1, wide(labels))) - wide(logs)
         # Where a label is 0 nothing is added, whatever the logarithm is.
         terms = labels * np.where(labels == 0, 0, surprise)
@@ -324,9 +332,6 @@ class KlDivergence(Loss):
     def written_tex(self, *inputs) -> str:
         mean = "" if math.prod(inputs[0].shape[:-1]) == 1 else r"\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
         return mean + r"\sum_{k} {(labels)}_{ik} \left(\log {(labels)}_{ik} - {(logs)}_{ik}\right)"
-
-    def batch(self, use):
-        return None if use.axis() == use.inputs[0].ndim - 1 else use.mean()
 
 
 hinge = Hinge.function

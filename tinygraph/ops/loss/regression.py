@@ -1,4 +1,4 @@
-"""Losses on the difference of two tensors of one shape, for numbers that are predicted: l1, huber, smooth_l1."""
+"""Losses on the difference of predictions and targets: mse, l1, huber, smooth_l1."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Sample, Samples, Shape
+from tinygraph.graph.op import Shape
+from tinygraph.graph.record import Edge, Sample, Samples
 from tinygraph.ops.comparison.comparison import clip
 from tinygraph.ops.elementwise.arithmetic import sign
 from tinygraph.ops.floating import wide
-from tinygraph.ops.loss.binary import Loss, mean_count, mean_tex, of_elements
+from tinygraph.ops.loss.loss import Loss, mean_count, mean_tex, of_elements
 from tinygraph.ops.samples import distinct, normal
 from tinygraph.ops.sums import average
 
@@ -160,6 +161,41 @@ class SmoothL1(OfDifference):
         return mean_tex(inputs[0], r"s_{{beta}}\left({(prediction)}_{i} - {(target)}_{i}\right)")
 
 
+@register
+@dataclass(frozen=True)
+class Mse(Loss):
+    """Mean squared error over all elements: predictions and targets of one shape give a scalar.
+
+    The gradient is ``2 (prediction - target)/m``.
+
+    Source: the mean of squares; its rule is the chain rule. Raises ``ShapeError`` for shapes that differ.
+
+    >>> import tinygraph as tg
+    >>> tg.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    array(2.)
+    """
+
+    formula: ClassVar[str] = "mean(({prediction} − {target})²)"
+    holomorphic: ClassVar[bool] = True
+    samples = staticmethod(lambda rng: [Sample(normal(rng, (3, 2)), normal(rng, (3, 2)))])
+
+    def forward(self, prediction, target):
+        difference = wide(prediction) - wide(target)
+        return average(difference * difference)
+
+    def vjp(self, dy, cost, prediction, target) -> Any:
+        slope = dy * 2 * (prediction - target) / mean_count(prediction, *prediction.shape)
+        return slope, lambda: -slope
+
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
+        difference = (wide(inputs[0]) - wide(inputs[1])).reshape(-1)
+        return of_elements((0, 1), difference * difference, difference.size, "({0} − {1})²")
+
+    def written_tex(self, *inputs) -> str:
+        return mean_tex(inputs[0], r"\left({(prediction)}_{i} - {(target)}_{i}\right)^{2}")
+
+
 l1 = L1.function
 huber = Huber.function
+mse = Mse.function
 smooth_l1 = SmoothL1.function

@@ -16,7 +16,8 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Sample, Shape, Value
+from tinygraph.graph.op import Shape, Value
+from tinygraph.graph.record import Sample
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.elementwise.arithmetic import identity
 from tinygraph.ops.elementwise.exponential import sqrt

@@ -12,7 +12,8 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation, Terms, chosen, one
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Op, Sample, Samples, Shape
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.record import Edge, Sample, Samples
 from tinygraph.ops.cells import in_planes
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign

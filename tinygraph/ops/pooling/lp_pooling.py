@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Sample, Shape
+from tinygraph.graph.op import Shape
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.cells import in_planes, of_window
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import abs, sign

@@ -11,7 +11,8 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms, chosen, one, position
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Sample, Shape, Value
+from tinygraph.graph.op import Shape, Value
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.cells import in_planes, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.pooling.pooling import CASES, Pooling, plane

@@ -15,7 +15,8 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Sample, Shape
+from tinygraph.graph.op import Shape
+from tinygraph.graph.record import Sample
 from tinygraph.ops.cells import in_planes, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import each, normal

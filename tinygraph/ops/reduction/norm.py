@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Sample
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import Axis
 from tinygraph.ops.elementwise.arithmetic import sign

@@ -11,7 +11,8 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms, members, one, position
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Op, Sample, Shape
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.floating import widened

@@ -12,7 +12,8 @@ import numpy as np
 from tinygraph.graph.batch import MEAN, TOTAL, Each, Part
 from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position, summed
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Edge, Op, Sample, Shape
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.comparison.comparison import gate

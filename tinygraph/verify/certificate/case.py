@@ -13,7 +13,8 @@ from tinygraph.errors import TinygraphError
 from tinygraph.graph.apply import apply, compute
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import grad
-from tinygraph.graph.op import Op, Sample
+from tinygraph.graph.op import Op
+from tinygraph.graph.record import Sample
 from tinygraph.graph.tensor import Tensor
 from tinygraph.verify.compare import Point
 from tinygraph.verify.double import doubled, widened
@@ -68,7 +69,7 @@ class Case:
 
     def record(self, inputs: Sequence[Any]) -> Tensor:
         """Return the result for tensors, as a node."""
-        return apply(self.op, self.op.operands(*inputs))
+        return apply(self.op, inputs)
 
     def leaves(self) -> list[Tensor]:
         """Return the inputs as new tensors."""

@@ -15,7 +15,8 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Op, Sample, Shape, evaluate
+from tinygraph.graph.op import Op, Shape, evaluate
+from tinygraph.graph.record import Sample
 from tinygraph.graph.rules import call_rule
 
 # Matrices and vectors first; then stacks, and images with kernels.

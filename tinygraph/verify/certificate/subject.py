@@ -10,7 +10,8 @@ import numpy as np
 
 from tinygraph.errors import TinygraphError, listing
 from tinygraph.graph.attributes import whole
-from tinygraph.graph.op import Op, Sample
+from tinygraph.graph.op import Op
+from tinygraph.graph.record import Sample
 from tinygraph.graph.registry import operation as operation_called
 from tinygraph.verify.certificate.case import Case
 from tinygraph.verify.certificate.line import Line

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, bound, kernel, ordinary, provided, summing
+from tinygraph.engines.plan.kernels.base import Call, Work, bound, kernel, ordinary, summing
 from tinygraph.ops.activation.activation import Softmax
 from tinygraph.ops.loss.binary import Bce, BceWithLogits
 from tinygraph.ops.loss.classification import CrossEntropy, OneHot
@@ -14,7 +14,7 @@ from tinygraph.ops.loss.classification import CrossEntropy, OneHot
 
 @kernel(Bce, BceWithLogits)
 def _bce_from_logits(work: Work) -> Sequence[Call]:
-    """The mean of (max(z, 0) - z y) + log(1 + exp(-|z|)); labels out of range are for the ordinary rule to refuse.
+    """The mean of (max(z, 0) - z y) + log(1 + exp(-|z|)).
 
     The large terms come first: added last, they would round the small one away.
     """
@@ -28,7 +28,7 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
         return ordinary(work)
     term, rest = (work.scratch.take(z.shape, z.dtype, like=z) for _ in range(2))
     zero, out, count = np.zeros((), z.dtype), work.out, np.asarray(z.size, z.dtype)
-    calls = [
+    return [
         bound(np.multiply, z, y, term),
         bound(np.maximum, z, zero, out=rest),
         bound(np.subtract, rest, term, term),
@@ -40,8 +40,6 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
         bound(np.add.reduce, term, axis=None, out=out),
         bound(np.true_divide, out, count, out),
     ]
-    least, most = np.minimum.reduce, np.maximum.reduce
-    return provided(lambda: bool(least(y, None) >= 0 and most(y, None) <= 1), calls, work)
 
 
 @kernel(Softmax)
@@ -62,7 +60,7 @@ def _softmax(work: Work) -> Sequence[Call]:
 
 @kernel(CrossEntropy)
 def _cross_entropy(work: Work) -> Sequence[Call]:
-    """The mean of log(sum(exp(s))) - s[label], s = z - max(z), for class numbers; the ordinary rule refuses wrong ones."""
+    """The mean of log(sum(exp(s))) - s[label], s = z - max(z), for class numbers."""
     (z, labels), out = work.inputs, work.out
     if z.ndim != 2 or labels.ndim != 1 or z.dtype != out.dtype or z.dtype.char not in "fd" or not z.size:
         return ordinary(work)
@@ -73,7 +71,7 @@ def _cross_entropy(work: Work) -> Sequence[Call]:
     def pick() -> None:
         largest[:, 0] = shifted[rows, labels]
 
-    calls = [
+    return [
         bound(np.maximum.reduce, z, axis=1, out=largest, keepdims=True),
         bound(np.subtract, z, largest, shifted),
         pick,
@@ -84,7 +82,6 @@ def _cross_entropy(work: Work) -> Sequence[Call]:
         bound(np.add.reduce, total, axis=None, out=out),
         bound(np.true_divide, out, count, out),
     ]
-    return provided(lambda: bool(labels.min() >= 0 and labels.max() < z.shape[1]), calls, work)
 
 
 @kernel(OneHot)
@@ -94,5 +91,4 @@ def _one_hot(work: Work) -> Sequence[Call]:
         return ordinary(work)
     # Numbered in a type that counts all classes, which that of the labels may not.
     each = np.arange(classes)
-    calls = [lambda: np.copyto(out, np.equal(labels[..., None], each), casting="unsafe")]
-    return provided(lambda: bool(labels.min() >= 0 and labels.max() < classes), calls, work)
+    return [lambda: np.copyto(out, np.equal(labels[..., None], each), casting="unsafe")]
