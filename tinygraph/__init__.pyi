@@ -27,6 +27,9 @@ from tinygraph.errors import ValueUnavailable as ValueUnavailable
 from tinygraph.errors import WeightsError as WeightsError
 from tinygraph.graph.apply import apply as apply
 from tinygraph.graph.backprop import grad as grad
+from tinygraph.graph.batch import MEAN as MEAN
+from tinygraph.graph.batch import TOTAL as TOTAL
+from tinygraph.graph.batch import Each as Each
 from tinygraph.graph.composite import Composite as Composite
 from tinygraph.graph.explanation import Explanation as Explanation
 from tinygraph.graph.explanation import Terms as Terms
@@ -41,6 +44,7 @@ from tinygraph.graph.leaves import parameter as parameter
 from tinygraph.graph.leaves import state as state
 from tinygraph.graph.leaves import tensor as tensor
 from tinygraph.graph.op import Op as Op
+from tinygraph.graph.record import Decision as Decision
 from tinygraph.graph.record import Edge as Edge
 from tinygraph.graph.record import Sample as Sample
 from tinygraph.graph.registry import operation as operation

@@ -16,11 +16,22 @@ from tinygraph.graph.attributes import shown
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.op import Op
 from tinygraph.graph.readers import MODULES
-from tinygraph.graph.record import Edge, Samples
+from tinygraph.graph.record import Decision, Edge, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
 from tinygraph.graph.tensor import Tensor
 
-_TRAITS = ("formula", "tex", "symbol", "elementwise", "holomorphic", "conditions", "numpy", "samples", "edges")
+_TRAITS = (
+    "formula",
+    "tex",
+    "symbol",
+    "elementwise",
+    "holomorphic",
+    "conditions",
+    "numpy",
+    "samples",
+    "edges",
+    "decision",
+)
 OpClass = TypeVar("OpClass", bound=type[Op])
 Rule = TypeVar("Rule", bound=Callable[..., Any])
 
@@ -90,8 +101,54 @@ class OpFunction:
         >>> halves.op().explain((1,), halves(x), x).value([x])
         3.0
         """
-        self.op.explain = self._method(explanation, "explanation")  # type: ignore[method-assign]
-        return explanation
+        return self._give("explain", explanation)
+
+    def shape(self, rule: Rule) -> Rule:
+        """Give the operation its shape rule, a function of the inputs that raises ``ShapeError``; use as a decorator."""
+        self.op.has_shape_rule = not self.op.elementwise
+        return self._give("shape", rule)
+
+    def result_dtype(self, rule: Rule) -> Rule:
+        """Say which dtype the result has, by a function of the inputs; use as a decorator, with ``shape``."""
+        return self._give("result_dtype", rule)
+
+    def check(self, rule: Rule) -> Rule:
+        """Refuse values of inputs, by a function of arrays that raises ``DataError``; use as a decorator.
+
+        >>> import numpy as np
+        >>> import tinygraph as tg
+        >>> @tg.op(elementwise=True)
+        ... def root(x):
+        ...     return np.sqrt(x)
+        >>> @root.check
+        ... def root_check(x):
+        ...     if (x < 0).any():
+        ...         raise tg.DataError(f"root: found {x.min()}")
+        >>> root(np.array([4.0, -1.0]))
+        Traceback (most recent call last):
+        tinygraph.errors.DataError: root: found -1.0
+        """
+        return self._give("check", rule)
+
+    def batch(self, rule: Rule) -> Rule:
+        """Say how the operation treats the samples of a batch, by a function of a ``Use``; use as a decorator.
+
+        An operation that is not elementwise and has no such rule keeps a batch from being cut into tiles.
+        See ``tinygraph.graph.batch``.
+        """
+        return self._give("batch", rule)
+
+    def sample_inputs(self, draw: Rule) -> Rule:
+        """Say which random values the operation accepts, by a function of ``rng`` and the inputs; use as a decorator.
+
+        It returns an array for each input, in its shape, or ``None`` where any values do.
+        """
+        return self._give("sample_inputs", draw)
+
+    def _give(self, method: str, function: Rule) -> Rule:
+        """Make a function a method of the operation."""
+        setattr(self.op, method, self._method(function, method))
+        return function
 
     def _method(self, function: Callable[..., Any], what: str) -> Any:
         """Return a function as a method of the operation, with the attributes that it names as keyword-only arguments."""
@@ -256,6 +313,7 @@ def op(
     numpy: Sequence[Callable[..., Any]] = (),
     samples: Samples | None = None,
     edges: Sequence[Edge] = (),
+    decision: Decision | None = None,
 ) -> Callable[[Callable[..., Any]], OpFunction]: ...
 def op(forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable[..., Any]] = (), **traits: Any) -> Any:
     """Make an operation of a NumPy function: its positional arguments are tensors, its keyword-only ones attributes.
