@@ -1,4 +1,4 @@
-"""Data: samples and labels to train and test on, built in or from a file, and the check that a model can use them."""
+"""Samples and labels to train and test on, built in or from a file, and the check that a model can use them."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
 Part: TypeAlias = tuple[Any, Any]
 DataSource: TypeAlias = "Data | Part | str | PathLike[str]"
 PartName: TypeAlias = Literal["train", "test", "all"]
-# How the test samples of a source that has too few of them are chosen.
+# The ``split`` of a source with too few samples for a test set.
 THE_SAME = "the samples to learn from"
 
 
 @dataclass(frozen=True)
 class Data:
-    """Samples and labels, divided in two: ``train`` and ``test``, each a pair ``(x, y)``; ``test`` may be ``None``.
+    """Samples and labels in two parts, ``train`` and ``test``, each a pair ``(x, y)``; ``test`` may be ``None``.
 
-    The first axis of ``x`` and of ``y`` counts the samples. For a model of several inputs ``x`` (or ``y``) is a dict of
-    arrays by the inputs' names. The arrays are not checked here; see ``check_data``. ``split`` says in words how the test
-    samples were chosen; where they were drawn from all samples, ``drawn`` holds their indices in the source. Raises
+    The samples are the first axis of ``x`` and ``y``. For a model with several inputs ``x`` (or ``y``) is a dict of
+    arrays by the inputs' names. The arrays are not checked here; see ``check_data``. ``split`` describes how the test
+    samples were chosen; if they were drawn from all samples, ``drawn`` holds their indices in the source. Raises
     ``DataError`` for anything but pairs.
 
     >>> data = Data("mine", train=(np.zeros((3, 2)), np.array([0, 1, 1])), test=None)
@@ -60,7 +60,7 @@ class Data:
     def part(self, which: PartName) -> tuple[Any, Any, Array | None]:
         """Return ``x`` and ``y`` of one part or of all, and the samples' indices in the source, ``None`` for 0, 1, 2...
 
-        Without a part to test on, that is the part to learn from. All samples are in the order of the source.
+        Without a test part, it is the training part. All samples are in the order of the source.
 
         >>> x, y, at = divided("ten", np.arange(10), np.array([0, 1] * 5), "", seed=0).part("test")
         >>> x, at
@@ -131,12 +131,12 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
     float32 (4, 2), ``y`` (4, 1), to train and to test on. Source of the digits: E. Alpaydin and C. Kaynak, *Optical
     Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0.
 
-    A file holds ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. For a ``model`` of several inputs it
-    holds an array for each, by the inputs' names, and those of the test by ``NAME_test``. Without a test set, one sample in
-    five is drawn for the test with ``seed``, of each class alike (see ``drawn_for_test``), as from the digits (1,438 and
-    359); both parts keep the order of the source. Fewer than five samples are used to train and to test.
+    A file contains ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. For a ``model`` with several inputs
+    it contains an array for each, by the inputs' names, and the test set as ``NAME_test``. Without a test set, one sample in
+    five of each class is drawn for the test with ``seed`` (see ``drawn_for_test``), as from the digits (1,438 and 359); both
+    parts keep the order of the source. Fewer than five samples are used to train and to test.
 
-    With ``model``, the data are checked against it; for a file, messages name its own arrays and indices. Raises
+    With ``model``, the data are checked against it; for a file, errors name the arrays and indices of the file. Raises
     ``UnknownNameError`` and ``DataError``.
 
     >>> digits = load_data("digits")
@@ -167,10 +167,10 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
 def check_data(model: Model, x: Any, y: Any = None) -> None:
     """Raise ``DataError`` unless ``model`` can be trained and evaluated on samples ``x`` and labels ``y``.
 
-    Refused are empty data, values that are not finite, other shapes than the model's inputs declare (``x`` and ``y``
-    have the samples in the first axis), different numbers of samples, labels outside 0 to 1 for ``bce``, and class
-    numbers out of range for ``cross_entropy``. Nothing is reshaped. For several inputs ``x`` is a dict of arrays by
-    name; ``y`` is ignored by a model whose loss takes no labels.
+    It refuses empty data, values that are not finite, other shapes than the model's inputs declare (``x`` and ``y``
+    have the samples in the first axis), different numbers of samples, and labels that the loss does not accept, such as
+    probabilities outside 0 to 1 or class numbers out of range. Nothing is reshaped. For several inputs ``x`` is a dict of
+    arrays by name; ``y`` is ignored by a model whose loss takes no labels.
 
     >>> import tinygraph as tg
     >>> from tinygraph.model import load_model
@@ -182,7 +182,7 @@ def check_data(model: Model, x: Any, y: Any = None) -> None:
 
 
 def data_of(model: Model) -> str | None:
-    """Return the data that a model's ``[training]`` names, or ``None``: a built-in set, or a file, relative to the model's.
+    """Return the data that a model's ``[training]`` names: a built-in set, a file relative to the model's, or ``None``.
 
     >>> import tinygraph as tg
     >>> data_of(tg.load_model("notes_cnn"))
@@ -208,7 +208,7 @@ def samples_of(model: Model, source: str) -> dict[str, Array]:
 def divided(name: str, x: Any, y: Any, description: str, seed: int, strata: Array | None = None) -> Data:
     """Return all samples and labels of a source as ``Data``, with one sample in five drawn for the test.
 
-    It is drawn class by class where the labels, or ``strata`` in their place, are classes.
+    If the labels, or ``strata`` instead of them, are classes, the samples are drawn class by class.
 
     >>> data = divided("ten", np.arange(10), np.array([0, 1] * 5), "", seed=0)
     >>> data.test[1], data.split
@@ -226,9 +226,9 @@ def divided(name: str, x: Any, y: Any, description: str, seed: int, strata: Arra
 
 
 def drawn_for_test(y: Array, seed: int) -> tuple[Array, bool]:
-    """Return the indices of the samples to test on, a random fifth, in order, and whether they are drawn class by class.
+    """Return the sorted indices of the samples to test on, a random fifth, and whether they are drawn class by class.
 
-    Where labels are classes, numbers or one-hot rows, a fifth of each class is drawn, rounded up or down. Labels count as
+    If labels are classes, numbers or one-hot rows, a fifth of each class is drawn, rounded up or down. Labels are
     classes if they are whole numbers and there are at least twice as many samples as classes.
 
     >>> drawn_for_test(np.repeat([0, 1], 5), seed=0)
@@ -268,8 +268,8 @@ def _built_in_digits(name: str, seed: int) -> Data:
         x = np.pad(x.repeat(3, axis=2).repeat(3, axis=3), [(0, 0), (0, 0), (2, 2), (2, 2)])
     odd = name.endswith("_odd")
     y = (digits[:, np.newaxis] % 2).astype(np.float32) if odd else digits.astype(np.int64)
-    asked = "is it odd?" if odd else "which digit is it?"
-    description = f"Handwritten digits, {x.shape[2]} by {x.shape[3]} (UCI, CC BY 4.0): {asked}"
+    question = "is it odd?" if odd else "which digit is it?"
+    description = f"Handwritten digits, {x.shape[2]} by {x.shape[3]} (UCI, CC BY 4.0): {question}"
     # The images for the test are the same for both labels.
     return divided(name, x, y, description, seed, strata=digits)
 
@@ -287,12 +287,11 @@ BUILT_IN: Mapping[str, Callable[[str, int], Data]] = {
 
 
 def read_arrays(path: str | PathLike[str], names: Sequence[str] = ("x",)) -> dict[str, Array]:
-    """Return the arrays of a ``.npz`` file by name: ``x``, and whatever else it holds, such as ``y``.
+    """Return the arrays of a ``.npz`` file by name: ``x``, and the others that it contains, such as ``y``.
 
-    ``names`` are those of the inputs for a model that has several. They must be there; they, ``y``, and arrays whose name
-    is one of these followed by ``_test``, have the samples in their first axis and hold finite values of any dtype. The
-    file is closed again. Pickled objects, which could run code, are refused. Raises ``DataError``, which names the file, the
-    array and the place.
+    The arrays called ``names``, those of the inputs of a model that has several, must be there. They, ``y``, and arrays with
+    one of these names and ``_test`` have the samples in their first axis and hold finite values of any dtype. Pickled
+    objects, which could run code, are refused. Raises ``DataError``, which names the file, the array and the index.
 
     >>> import tempfile
     >>> path = Path(tempfile.mkdtemp(), "mine.npz")
@@ -301,19 +300,25 @@ def read_arrays(path: str | PathLike[str], names: Sequence[str] = ("x",)) -> dic
     {'x': (3, 2)}
     """
     arrays = unpacked(as_path(path))
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        one = "an array" if len(missing) == 1 else "arrays"
-        lacking = "is" if len(missing) == 1 else "are"
-        raise DataError(f"{path}: {one} called {listing(missing)} {lacking} missing; the file has {listing(arrays)}")
+    _require(path, arrays, names)
     for name in (*names, "y", *(f"{name}_test" for name in (*names, "y"))):
-        if name in arrays:
-            _check_array(f"{path}: {name}", arrays[name])
+        array = arrays.get(name)
+        if array is not None and not array.ndim:
+            raise DataError(f"{path}: {name} is a single number; expected an array with the samples in its first axis")
+        if array is not None and array.dtype.kind in "fc":
+            check_finite(f"{path}: {name}", array)
     return arrays
 
 
+def _require(path: str | PathLike[str], arrays: Mapping[str, Array], names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        subject, verb = ("an array", "is") if len(missing) == 1 else ("arrays", "are")
+        raise DataError(f"{path}: {subject} called {listing(missing)} {verb} missing; the file has {listing(arrays)}")
+
+
 def names_in_files(inputs: Sequence[str], one: str) -> tuple[str, ...]:
-    """Return what the arrays of a file are called for a model's inputs: by their names, where there are several.
+    """Return the names that a model's inputs have in a file: their own if there are several, else ``one``.
 
     >>> names_in_files(["Inp"], "x"), names_in_files(["image", "size"], "x")
     (('x',), ('image', 'size'))
@@ -321,33 +326,22 @@ def names_in_files(inputs: Sequence[str], one: str) -> tuple[str, ...]:
     return tuple(inputs) if len(inputs) > 1 else (one,)
 
 
-def _held(arrays: Mapping[str, Array], names: Sequence[str], end: str = "") -> Any:
-    """Return what a file holds for inputs, one array or a dict of several, or ``None`` where it lacks one of them."""
-    if any(name + end not in arrays for name in names):
-        return None
-    return arrays[names[0] + end] if len(names) == 1 else {name: arrays[name + end] for name in names}
-
-
-def _check_array(what: str, array: Array) -> None:
-    if not array.ndim:
-        raise DataError(f"{what} is a single number; expected an array with the samples in its first axis")
-    if array.dtype.kind in "fc":
-        check_finite(what, array)
-
-
 def _from_file(path: Path, model: Model | None, seed: int) -> Data:
     features = names_in_files(() if model is None else model.features, "x")
     labels = names_in_files(() if model is None else model.labels, "y")
     arrays = read_arrays(path, features if labels == ("y",) else (*features, *labels))
-    if "y" not in arrays and labels == ("y",):
-        raise DataError(f"{path}: an array called 'y' is missing; the file has {listing(arrays)}")
-    tests = [name for name in (*features, *labels) if f"{name}_test" in arrays]
-    if tests and len(tests) < len(features) + len(labels):
-        together = listing(f"{name}_test" for name in (*features, *labels))
-        raise DataError(f"{path}: {together} go together; the file has {listing(arrays)}")
-    parts = [(_held(arrays, features, end), _held(arrays, labels, end)) for end in (("", "_test") if tests else ("",))]
-    # Checked before the split, so that messages give the indices of the file.
-    for (x, y), end in zip(parts, ("", "_test"), strict=False):
+    _require(path, arrays, labels)
+    tests = [f"{name}_test" for name in (*features, *labels)]
+    tested = [name for name in tests if name in arrays]
+    if tested and tested != tests:
+        raise DataError(f"{path}: {listing(tests)} go together; the file has {listing(arrays)}")
+    parts = []
+    for end in ("", "_test") if tests == tested else ("",):
+        # Checked before the split, so that errors give the indices of the file.
+        x, y = (
+            arrays[names[0] + end] if len(names) == 1 else {name: arrays[name + end] for name in names}
+            for names in (features, labels)
+        )
         if sample_count(x) != sample_count(y):
             counts = f"{features[0]}{end} has {sample_count(x)} samples and {labels[0]}{end} has {sample_count(y)}"
             raise DataError(f"{path}: {counts}")
@@ -356,7 +350,8 @@ def _from_file(path: Path, model: Model | None, seed: int) -> Data:
                 feeds_of(model, x, y, (f"x{end}", f"y{end}"))
             except DataError as error:
                 raise DataError(f"{path}: {error}") from None
+        parts.append((x, y))
     description = f"from {path.name}"
-    if tests:
+    if tested:
         return Data(path.stem, parts[0], parts[1], description, "x_test and y_test of the file")
     return divided(path.stem, *parts[0], description, seed)

@@ -1,4 +1,4 @@
-"""Training and evaluation of a model on data."""
+"""Train and evaluate a model on data."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a training is: handed to ``fit``'s callback after each step, and once more, with ``row``, after each epoch.
+    """The progress of a training: ``fit`` calls its callback with it after each step, and with ``row`` after each epoch.
 
-    ``epoch`` and ``step`` count from 1, ``step`` anew in each epoch. ``loss`` and ``accuracy`` (0 to 1, or ``None``)
-    are means over the epoch so far.
+    ``epoch`` counts from 1, and so does ``step`` in each epoch. ``loss`` and ``accuracy`` (0 to 1, or ``None``) are means
+    over the epoch so far.
 
     >>> Progress(epoch=1, epochs=5, step=3, steps=45, loss=0.6, accuracy=0.7).row is None
     True
@@ -57,7 +57,7 @@ Callback: TypeAlias = Callable[[Progress], object]
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C during ``fit``. The parameters hold what was learned up to the last whole step; ``history`` has the whole epochs.
+    """Ctrl-C during ``fit``. The parameters are those after the last complete step; ``history`` has the complete epochs.
 
     >>> issubclass(TrainingInterrupted, KeyboardInterrupt)
     True
@@ -69,7 +69,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 class TrainingDiverged(TrainingError):
-    """A value that is not finite during ``fit``. The parameters are those before that step; ``history`` has the whole epochs.
+    """A value that is not finite during ``fit``. The parameters are those before the step; ``history`` has the complete epochs.
 
     >>> issubclass(TrainingDiverged, TrainingError)
     True
@@ -90,19 +90,19 @@ def fit(
     callback: Callback | None = None,
     compiled: bool = True,
 ) -> History:
-    """Train ``model`` in place and return the history of its epochs. ``None`` stands for what the model's ``[training]`` says.
+    """Train ``model`` in place and return the history of its epochs. Settings that are ``None`` are the model's ``[training]``.
 
     ``data`` is a ``Data``, a pair ``(x, y)``, the name of a built-in data set, or the path of an ``.npz`` file.
-    ``optimizer`` may be named, ``"sgd"`` or ``"adam"``; the model's settings count for the one that it names itself.
-    Samples are the first axis; dtypes are cast to the model's. Each epoch shuffles the samples anew, by
-    ``default_rng([seed, epoch])``, and the last batch may be smaller than ``batch_size``. Training goes on from the
-    present parameters and the model's state; the state of the optimizer starts anew. The same parameters, state, data,
+    ``optimizer`` may be a name, ``"sgd"`` or ``"adam"``; the model's settings apply to the one that the model names.
+    Samples are the first axis; dtypes are cast to the model's. Each epoch shuffles the samples with
+    ``default_rng([seed, epoch])``, and its last batch may be smaller than ``batch_size``. Training starts from the
+    current parameters and the model's current state, with a new optimizer's state. The same parameters, state, data,
     settings and seed give the same bits on the same machine with the same number of threads (see ``tg.compile``).
-    ``callback`` gets a ``Progress``. ``compiled=False`` computes by plain evaluation, slower and the same but for rounding.
+    ``callback`` is called with a ``Progress``. ``compiled=False`` uses plain evaluation: slower, equal to rounding.
 
     Raises ``DataError`` (see ``check_data``), ``AttributeValueError`` for settings out of range, and
-    ``TrainingDiverged``, a ``TrainingError``, when a value is no longer finite, naming the first such node; parameters
-    then keep the values from before that step. Ctrl-C raises ``TrainingInterrupted``, a ``KeyboardInterrupt``. Both hold
+    ``TrainingDiverged``, a ``TrainingError``, which names the first node whose value is not finite; the parameters then
+    keep the values from before that step. Ctrl-C raises ``TrainingInterrupted``, a ``KeyboardInterrupt``. Both contain
     the history so far.
 
     >>> from tinygraph.model import load_model
@@ -135,12 +135,12 @@ def fit(
 def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH, compiled: bool = True) -> Metrics:
     """Return mean loss, accuracy and number of samples of ``model`` on data: the test part of a ``Data``, or a pair ``(x, y)``.
 
-    The model is evaluated as in prediction: nothing is dropped, and batch normalization takes its running statistics.
-    ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. Batches of
-    ``batch_size`` bound the memory where the loss is a mean over samples; otherwise all samples are evaluated together, so
-    that the result is the same but for rounding; of a model for one size of batch the loss is the mean of its batches'.
-    ``compiled=False`` is plain evaluation. Raises ``DataError``, and
-    ``TrainingError`` for a model without a loss or with a parameter that holds NaN.
+    The model is evaluated as in prediction: dropout does nothing, and batch normalization uses its running statistics.
+    ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. If the loss is a
+    mean over samples, batches of ``batch_size`` bound the memory; otherwise all samples are evaluated together, because
+    the result would differ. For a model with a fixed batch size the loss is the mean over its batches.
+    ``compiled=False`` uses plain evaluation. Raises ``DataError``, and ``TrainingError`` for a model without a loss or with
+    a parameter that holds NaN.
 
     >>> from tinygraph.model import load_model
     >>> evaluate(load_model("xor"), "xor").count
@@ -153,7 +153,7 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
 
 
 class Trainer:
-    """A training in progress: data as the model's inputs, a step for each batch size, the optimizer's state, the history."""
+    """A training in progress: the model's inputs, a step for each batch size, the optimizer's state, the history."""
 
     def __init__(
         self,
@@ -166,8 +166,7 @@ class Trainer:
         callback: Callback | None,
         compiled: bool,
     ) -> None:
-        self.compiled = compiled
-        self.model, self.epochs, self.seed, self.callback = model, epochs, seed, callback
+        self.model, self.epochs, self.seed, self.callback, self.compiled = model, epochs, seed, callback, compiled
         self.learning_rate = getattr(optimizer, "learning_rate", None)
         self.train = feeds_of(model, *data.train)
         self.test = _test_feeds(model, data)
@@ -187,7 +186,13 @@ class Trainer:
         order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
         steps = -(-self.count // self.batch_size)
         for step, feeds in enumerate(batches(self.train, self.batch_size, order), start=1):
-            self._step(means, feeds, epoch, step)
+            count = _count(feeds)
+            try:
+                output, loss = self.steps[count](feeds, self.state)
+            except NotFiniteError as error:
+                hint = self._hint(first=epoch == step == 1 and not error.moving)
+                raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", self.history) from None
+            means.add(loss, _share(self.rule, output, feeds), count)
             train = means.metrics
             self._report(Progress(epoch, self.epochs, step, steps, train.loss, train.accuracy))
         test_loss = test_accuracy = None
@@ -197,15 +202,6 @@ class Trainer:
         row = Row(epoch, train.loss, train.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
         self.history.rows.append(row)
         self._report(Progress(epoch, self.epochs, steps, steps, train.loss, train.accuracy, row))
-
-    def _step(self, means: RunningMeans, feeds: Feeds, epoch: int, step: int) -> None:
-        count = _count(feeds)
-        try:
-            output, loss = self.steps[count](feeds, self.state)
-        except NotFiniteError as error:
-            hint = self._hint(first=epoch == step == 1 and not error.moving)
-            raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", self.history) from None
-        means.add(loss, _share(self.rule, output, feeds), count)
 
     def _hint(self, first: bool) -> str:
         if first:
@@ -261,7 +257,7 @@ def _metrics(model: Model, feeds: Feeds, batch_size: int, compiled: bool) -> Met
 
 
 def _means_over_samples(model: Model, total: int, batch_size: int) -> bool:
-    """Whether the loss of all samples is the mean of the losses of batches, and each sample has an output of its own."""
+    """Whether the loss of all samples is the mean of the losses of batches, and each sample has its own output."""
     if total <= batch_size or model.loss is None:
         return True
     found = in_parts(model, total, batch_size)
@@ -269,7 +265,7 @@ def _means_over_samples(model: Model, total: int, batch_size: int) -> bool:
 
 
 def _share(rule: DecisionRule | None, output: Array, feeds: Feeds) -> float | None:
-    """Return the share of right decisions in a batch, or ``None`` where the output is no decision."""
+    """Return the share of right decisions in a batch, or ``None`` if the output is not a decision."""
     if rule is None or rule.labels is None:
         return None
     return float(rule.right(output, feeds[rule.labels]).mean())
