@@ -16,7 +16,7 @@ import onnx
 
 from tests.tools.onnx_suite import operators_of, reason, suite
 from tinygraph.errors import OnnxError
-from tinygraph.interop.onnx.table import OPERATORS
+from tinygraph.interop.onnx.operators import OPERATORS
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = ROOT / "tests" / "onnx_claims.toml"

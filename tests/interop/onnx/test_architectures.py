@@ -10,7 +10,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.importer import Importer, inputs_of, nodes_of
+from tinygraph.interop.onnx.importer import Importer, nodes_of
 from tinygraph.interop.onnx.read import read
 from tinygraph.ops.activation.activation import Softmax
 
@@ -73,7 +73,7 @@ def test_shapes_are_those_that_onnx_infers(file):
     outputs = [value.name for value in opened.proto.graph.output]
     leaves = {
         name: Tensor("input", None, (), None, tuple(d.dim_value for d in value.type.tensor_type.shape.dim), None, name)
-        for name, value in inputs_of(opened).items()
+        for name, value in opened.inputs.items()
     }
     for leaf in leaves.values():
         leaf._dtype = np.dtype(np.float32)

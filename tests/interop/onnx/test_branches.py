@@ -125,7 +125,7 @@ def refused(name, then_branch=ROOT, else_branch=SCALED, condition=None, message=
         refused(
             "two results",
             helper.make_graph([node("Abs", "h", "a")], "then", [], [value("a"), value("h")]),
-            message="must have as many results; found 2 and 1",
+            message="must have as many results; found 1 and 2",
         ),
     ],
 )

@@ -9,8 +9,8 @@ onnxruntime = pytest.importorskip("onnxruntime")
 import tinygraph as tg
 from tinygraph.errors import OnnxError
 from tinygraph.graph.apply import whole
-from tinygraph.interop.onnx.export import proto_of_graph
-from tinygraph.interop.onnx.exports import EXPORTS
+from tinygraph.interop.onnx.export import EXPORTS
+from tinygraph.interop.onnx.export.save import proto_of_graph
 from tinygraph.model import bundled_models
 
 # Operations of gradients and of training, and those that ONNX cannot say.
@@ -39,7 +39,7 @@ REFUSED = {
     ("einsum", 5): "an ellipsis that stands for different numbers of axes",
     ("getitem", 2): "several arrays of positions",
     ("scatter_add_nd", 2): "batch_dims",
-    ("space_to_depth", 1): "the mode 'DCR' alone",
+    ("space_to_depth", 1): "only the mode 'DCR'",
 }
 # Samples that ONNX allows and onnxruntime does not compute.
 NOT_IN_ONNXRUNTIME = {("local_response_norm", 0): "four axes", ("local_response_norm", 1): "an odd size"}

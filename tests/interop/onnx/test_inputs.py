@@ -159,7 +159,7 @@ def test_dropout_whose_mode_is_an_input(written):
         tg.from_onnx(path)
     x = RNG.normal(size=(3, 4)).astype(np.float32)
     np.testing.assert_array_equal(tg.from_onnx(path, values={"training": False}).predict(x), x)
-    with pytest.raises(OnnxError, match="written to train"):
+    with pytest.raises(OnnxError, match="written for training"):
         tg.from_onnx(path, values={"training": True})
 
 

@@ -185,7 +185,9 @@ def test_a_matrix_of_several_modules_is_doubtful(opened):
         scoped(node("MatMul", "h1 val_1", "h2"), "layers.1"),
         scoped(node("Relu", "h2", "y"), "act"),
     ]
-    with pytest.warns(UserWarning, match=r"the matrix 'val_1' is one for 'layers.0' and 'layers.1': .*optimize=False"):
+    with pytest.warns(
+        UserWarning, match=r"the matrix 'val_1' is shared by 'layers.0' and 'layers.1': .*optimize=False"
+    ):
         model = opened(*nodes, val_1=arrays["val_1"])
     assert len(model.parameters) == 1
     again = [scoped(node("MatMul", "x val_1", "h1"), "a"), scoped(node("MatMul", "h1 val_1", "y"), "a")]

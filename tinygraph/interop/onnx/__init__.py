@@ -1,6 +1,10 @@
-"""ONNX: the door. ``from_onnx`` reads a model, ``to_onnx`` writes one, ``Backend`` is ONNX's own interface.
+"""ONNX: ``from_onnx`` opens a file as a model, ``to_onnx`` writes one, ``Backend`` is ONNX's own interface.
 
-What is behind it, the package ``onnx`` too, is imported when it is needed, not before.
+Read the room in this order. Opening a file: ``read`` (bytes to a checked structure), ``node``, ``operators`` (the table of
+operators, with a rule for each), ``importer`` (the walk over the nodes), ``inner`` (nodes inside nodes), ``weights``,
+``roles`` and ``names`` (what an array is, and what it is called), ``batch``, ``equations``, ``verify`` and ``follow`` (one
+graph for every number of samples), ``inputs`` and ``model`` (the declared model). Writing a file: ``export``. The modules,
+and the package ``onnx``, are imported when they are needed.
 """
 
 from __future__ import annotations
@@ -30,12 +34,12 @@ def from_onnx(
 ) -> Model:
     """Return the model in an ONNX file: equations and parameters like any other, with the weights of the file.
 
-    ``output`` names one of the graph's outputs, by default the first. ``loss`` makes the model trainable: it names
-    an output of the graph that is one number, or an operation such as ``"cross_entropy"`` that is put behind the output and
-    takes labels ``y``. ``sizes`` gives sizes to those that the file only names, by these names or by the place of an
-    axis, ``sizes={"x.2": 224}``; the first axis of the inputs, where it has no size, is the batch. ``values`` fixes inputs,
-    ``values={"sr": 16000}``; the model has them no longer. ``dtype="float64"`` reads float16 and float32 as float64. Raises
-    ``OnnxError``.
+    ``output`` names one of the graph's outputs, by default the first. ``loss`` makes the model trainable: it names an output
+    of the graph that is one number, or an operation such as ``"mse"``, which is added after the output and takes labels
+    ``y``. ``sizes`` gives sizes for those that the file only names, by these names or by the place of an axis,
+    ``sizes={"x.2": 224}``; the first axis of the inputs, where it has no size, is the batch. ``values`` fixes inputs,
+    ``values={"sr": 16000}``: they are not inputs of the model. ``dtype="float64"`` reads float16 and float32 as float64.
+    Raises ``OnnxError``.
 
     >>> import tinygraph as tg
     >>> tg.from_onnx("missing.onnx")
@@ -50,22 +54,22 @@ def from_onnx(
 def to_onnx(model: Model | Graph | Tensor, path: str | os.PathLike[str], *, loss: bool = False) -> None:
     """Write a model, with its weights, as an ONNX file of operator set 21.
 
-    Written is what the model computes in prediction: its output, for any number of samples. With ``loss=True`` the loss is
-    a second output, and the labels are inputs. A graph is written in the sizes that it was recorded for. Raises
-    ``OnnxError`` for an operation that ONNX has no operator for.
+    The file computes what the model computes in prediction: its output, for any number of samples. With ``loss=True`` the
+    loss is a second output, and the labels are inputs. A graph is written in the sizes that it was recorded for. Raises
+    ``OnnxError`` for an operation that has no counterpart in ONNX.
 
     >>> import tinygraph as tg
     >>> tg.to_onnx(tg.load_model("xor"), "no/such/folder/xor.onnx")
     Traceback (most recent call last):
     tinygraph.errors.OnnxError: no/such/folder/xor.onnx: cannot be written: there is no folder 'no/such/folder'
     """
-    from tinygraph.interop.onnx.export import save_onnx
+    from tinygraph.interop.onnx.export.save import save_onnx
 
     save_onnx(model, path, loss)
 
 
 def __getattr__(name: str) -> Any:
-    """Return ``Backend``, which needs the package ``onnx`` to be defined at all."""
+    """Return ``Backend``, whose definition needs the package ``onnx``."""
     if name != "Backend":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from tinygraph.interop.onnx.package import package

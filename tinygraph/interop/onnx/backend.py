@@ -13,76 +13,77 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.importer import Imported, Importer, each_of, inputs_of, known_early, nodes_of
-from tinygraph.interop.onnx.node import Parts, Value
+from tinygraph.interop.onnx.importer import Imported, Importer, UnknownInputError, check_known, nodes_of
+from tinygraph.interop.onnx.inner import definition
+from tinygraph.interop.onnx.operators import OPERATORS
 from tinygraph.interop.onnx.read import File, checked
 
 
 class Prepared(BackendRep):
-    """A model ready to run. Recorded once for each set of shapes, or for each run where inputs say how to compute."""
+    """A model ready to run. Recorded once for each set of shapes, or for each run where it needs values of inputs."""
 
     def __init__(self, file: File) -> None:
         self.file = file
         self.output_names = [output.name for output in file.proto.graph.output]
         self.nodes = nodes_of(file, self.output_names)
-        self.inputs = inputs_of(file)
-        self.early = known_early(file, self.nodes)
+        # The inputs whose values are needed to record the graph, such as a shape, as far as is known.
+        self.needed: set[str] = set()
         self._recorded: dict[Any, tuple[Imported, dict[str, Tensor]]] = {}
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """Return the outputs for inputs, given as a list in their order, a mapping, or one array; a sequence as a list."""
+        """Return the outputs for inputs, given as a list in their order, a mapping, or one array."""
         arrays = self._arrays(inputs)
         imported, leaves = self._imported(arrays)
         feeds: dict[Any, Array] = {leaf: arrays[name] for name, leaf in leaves.items()}
         feeds |= {weight.tensor: weight.array for weight in imported.weights.values()}
-        tensors = list({id(t): t for t in each_of(imported.outputs.values()) if isinstance(t, Tensor)}.values())
+        outputs = list(imported.outputs.values())
+        tensors = list(dict.fromkeys(x for x in outputs if isinstance(x, Tensor)))
         graph = Graph(tensors)
         known = set(graph.nodes)
         with np.errstate(all="ignore"):
             values = run(graph, {leaf: array for leaf, array in feeds.items() if leaf in known}) if tensors else ()
         found = dict(zip(tensors, values, strict=True))
-
-        def array(x: Value) -> Any:
-            if isinstance(x, Parts):
-                return [array(item) for item in x.items]
-            return found[x] if isinstance(x, Tensor) else np.array(x)
-
-        return tuple(array(x) for x in imported.outputs.values())
+        return tuple(found[x] if isinstance(x, Tensor) else np.array(x) for x in outputs)
 
     def _arrays(self, inputs: Any) -> dict[str, Array]:
+        names = self.file.inputs
         if not isinstance(inputs, dict):
             listed = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
-            if len(listed) > len(self.inputs):
-                self.file.fail(f"it takes {listing(self.inputs)}; found {len(listed)} inputs")
-            inputs = dict(zip(self.inputs, listed, strict=False))
-        missing = [name for name in self.inputs if name not in inputs]
+            if len(listed) > len(names):
+                self.file.fail(f"it takes {listing(names)}; found {len(listed)} inputs")
+            inputs = dict(zip(names, listed, strict=False))
+        missing = [name for name in names if name not in inputs]
         if missing:
             self.file.fail(f"no value is given for {listing(missing)}")
         for name, value in inputs.items():
             if not isinstance(value, (np.ndarray, np.generic)) or value.dtype.kind not in "biufc":
-                self.file.fail(f"input {name!r} is no array of numbers that NumPy has")
-        return {name: np.asarray(inputs[name]) for name in self.inputs}
+                self.file.fail(f"input {name!r} is not an array of numbers of NumPy")
+        return {name: np.asarray(inputs[name]) for name in names}
 
     def _imported(self, arrays: dict[str, Array]) -> tuple[Imported, dict[str, Tensor]]:
-        key = None if self.early else tuple((array.shape, array.dtype) for array in arrays.values())
-        if key is not None and key in self._recorded:
+        key = tuple((array.shape, array.dtype) for array in arrays.values())
+        if not self.needed and key in self._recorded:
             return self._recorded[key]
         leaves = {
             name: Tensor("input", None, (), None, array.shape, array.dtype, name)
             for name, array in arrays.items()
-            if name not in self.early
+            if name not in self.needed
         }
-        early = {name: arrays[name] for name in self.early}
-        imported = Importer(self.file, {**early, **leaves}).outputs(self.output_names, self.nodes)
-        if key is not None:
-            self._recorded = {key: (imported, leaves)}
+        try:
+            imported = Importer(self.file, {**arrays, **leaves}).outputs(self.output_names, self.nodes)
+        except UnknownInputError as error:
+            if error.inputs <= self.needed:
+                raise
+            self.needed |= error.inputs
+            return self._imported(arrays)
+        self._recorded = {key: (imported, leaves)}
         return imported, leaves
 
 
 class Backend(OnnxBackend):
     """tinygraph as a backend of ONNX: ``Backend.run_model(model, inputs)``, ``Backend.prepare(model).run(inputs)``.
 
-    Whatever a model holds that the table of operators lacks is an ``OnnxError`` when it is prepared.
+    A model with an operator that is not in the table is an ``OnnxError`` when it is prepared.
     """
 
     @classmethod
@@ -98,12 +99,17 @@ class Backend(OnnxBackend):
     def prepare(cls, model: Any, device: str = "CPU", **kwargs: Any) -> Prepared:
         """Return a model ready to run. Raises ``OnnxError``."""
         file = checked(model, model.graph.name or "model")
-        for value in inputs_of(file).values():
-            file.dtype_of(value)
         for value in file.proto.graph.output:
-            if not value.type.HasField("sequence_type"):
-                file.dtype_of(value)
-        return Prepared(file)
+            file.dtype_of(value)
+        types: dict[str, Tensor | None] = {"": None}
+        for name, value in file.inputs.items():
+            shape = tuple(max(dim.dim_value, 1) for dim in value.type.tensor_type.shape.dim)
+            types[name] = Tensor("input", None, (), None, shape, file.dtype_of(value), name)
+        prepared = Prepared(file)
+        for node in prepared.nodes:
+            if node.op_type not in OPERATORS and types.keys() >= set(node.inputs):
+                check_known(definition(node, [types[name] for name in node.inputs], ""))
+        return prepared
 
     @classmethod
     def run_model(cls, model: Any, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:

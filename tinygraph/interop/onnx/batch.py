@@ -1,4 +1,4 @@
-"""What follows the batch: sizes as expressions of the number of samples, found from recordings for several numbers."""
+"""Sizes that follow the batch: expressions of the number of samples, found from recordings for several numbers."""
 
 from __future__ import annotations
 
@@ -6,28 +6,26 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.op import Op
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.indexing.index import Index
 
-Fail = Callable[[str], NoReturn]
 # Numbers larger than most that a file compares a size with, as 5 in ``x[:5]``; if not, the second base is tried.
 BASES = (60, 1020)
 # Three numbers show whether a size is proportional; for ``m // 12`` every remainder is needed.
 FEW = (0, 1, 7)
 MANY = (*range(24), 71)
-# What to do about a file that is another for every number of samples.
+# The advice for a file whose graph depends on the number of samples.
 FIXING = "fix the number of samples with sizes={'x.0': 8} or --size x.0=8, where x is the input"
 _LARGEST_DIVISOR, _MOST_TIMES = 12, 12
 
 
 class Unknown(Exception):
-    """A size does not follow any rule that is known."""
+    """A size does not follow any known rule."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class Rule:
         return self.times * ((self.a * m + self.b) // self.by) + self.plus
 
     def text(self, batch: str) -> str:
-        """Return the rule as an equation writes it; ``batch`` is how the number of samples is written."""
+        """Return the rule as text for an equation; ``batch`` is the text of the number of samples."""
         inner = _plus(batch if self.a == 1 else f"{self.a} * {batch}", self.b)
         if self.by == 1:
             return inner
@@ -75,7 +73,7 @@ class Size(int):
     batch: str
 
     def __new__(cls, number: int, rule: Rule, batch: str) -> Size:
-        """Return the size that is ``number`` now; ``batch`` is how the number of samples is written."""
+        """Return the size that is ``number`` now; ``batch`` is the text of the number of samples."""
         size = super().__new__(cls, number)
         size.rule, size.batch = rule, batch
         return size
@@ -85,7 +83,7 @@ class Size(int):
 
 
 def side_by_side(graphs: Sequence[Graph]) -> list[tuple[Tensor, ...]]:
-    """Return the nodes of graphs that differ only in sizes, together. Raises ``Unknown`` for others."""
+    """Return the corresponding nodes of graphs that differ only in sizes. Raises ``Unknown`` for other graphs."""
     if any(len(graph.nodes) != len(graphs[0].nodes) for graph in graphs):
         raise Unknown
     return list(zip(*(graph.nodes for graph in graphs), strict=True))
@@ -120,33 +118,22 @@ def _holds(rule: Rule, values: Sequence[int], batches: Sequence[int]) -> bool:
     return all(rule.at(m) == value for m, value in zip(batches, values, strict=True))
 
 
-def followed(ops: Sequence[Op], batches: Sequence[int], batch: str) -> Op:
-    """Return one operation for those recorded with several numbers of samples: its sizes follow the batch where theirs do."""
-    if any(type(op) is not type(ops[0]) for op in ops):
-        raise Unknown
-    if all(op == ops[0] for op in ops):
-        return ops[0]
-    attributes = {name: common([getattr(op, name) for op in ops], batches, batch) for name in ops[0].attributes()}
-    return dataclasses.replace(ops[0], **attributes)  # type: ignore[type-var]
-
-
 def common(values: Sequence[Any], batches: Sequence[int], batch: str) -> Any:
-    """Return the value of an attribute for every number of samples, given its values for some. Raises ``Unknown``."""
-    if all(value == values[0] for value in values):
-        return values[0]
-    if all(dataclasses.is_dataclass(value) for value in values):
-        fields = [field.name for field in dataclasses.fields(values[0])]
-        parts = {name: common([getattr(value, name) for value in values], batches, batch) for name in fields}
-        return dataclasses.replace(values[0], **parts)
-    if all(isinstance(value, tuple) and len(value) == len(values[0]) for value in values):
-        items = [common(several, batches, batch) for several in zip(*values, strict=True)]
-        return Index(items) if isinstance(values[0], Index) else tuple(items)
-    if not batch or not all(isinstance(value, int) for value in values):
-        raise Unknown
-    rule = fit(tuple(values), tuple(batches))
+    """Return an operation or an attribute for every number of samples, given what it is for some. Raises ``Unknown``."""
+    first = values[0]
+    if all(value == first for value in values):
+        return first
+    if dataclasses.is_dataclass(first) and all(type(value) is type(first) for value in values):
+        names = [field.name for field in dataclasses.fields(first) if field.init]
+        parts = {name: common([getattr(value, name) for value in values], batches, batch) for name in names}
+        return dataclasses.replace(first, **parts)  # type: ignore[type-var]
+    if all(isinstance(value, tuple) and len(value) == len(first) for value in values):
+        items = [common(column, batches, batch) for column in zip(*values, strict=True)]
+        return Index(items) if isinstance(first, Index) else tuple(items)
+    rule = fit(tuple(values), tuple(batches)) if batch and all(isinstance(value, int) for value in values) else None
     if rule is None:
         raise Unknown
-    return Size(values[0], rule, batch)
+    return Size(first, rule, batch)
 
 
 def at(value: Any, m: int) -> Any:

@@ -1,4 +1,4 @@
-"""One page of equations for every number of samples: from recordings for several, and verified on others."""
+"""Equations for every number of samples: found from recordings for several numbers, and verified on others."""
 
 from __future__ import annotations
 
@@ -11,87 +11,98 @@ import numpy as np
 from tinygraph.errors import OnnxError
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.batch import BASES, FEW, FIXING, MANY, Unknown
-from tinygraph.interop.onnx.equations import Written, written
+from tinygraph.interop.onnx.equations import Equations, equations_of
 from tinygraph.interop.onnx.importer import Imported
 from tinygraph.interop.onnx.node import Node
-from tinygraph.interop.onnx.verify import agrees
+from tinygraph.interop.onnx.tensors import Fail
 
-Record = Callable[[int], Imported]
-# Every page is tried on the first; one of a file that computes with sizes on the others too, and on a large number.
+# All equations are tried on the first numbers; those of a file that computes with sizes on the others and a large one too.
 _TRIED, _TRIED_MORE, _LARGE = (1, 2, 3), (4, 5, 7, 8, 16, 31), (1019, 307, 3061)
-# Of a larger file, fewer numbers are tried.
+# For a file with more nodes, fewer numbers are tried.
 _MANY_NODES = 1000
 _COMPARING = {"Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"}
 _COMPARING |= {"Div", "OneHot", "Range"}
 _MOST_CROSSINGS, _MOST_MEETINGS = 40, 10_000
-# How many numbers of samples are tried for a file that fits only one.
+# The most numbers of samples that are tried for a file that fits only one.
 _MOST_ALONE = 16
 
 
-def equations_for_any(record: Record, nodes: Sequence[Node], proto: Any, fail: Callable[[str], NoReturn]) -> Written:
-    """Return equations that hold for every number of samples; ``record`` returns the graph for one number.
+class _Recordings:
+    """The recordings of a file for numbers of samples, or the errors, each made once."""
 
-    Sizes become expressions of the number of samples. Raises ``OnnxError`` where no page is right for all numbers tried.
-    """
-    known: dict[int, Imported | OnnxError] = {}
+    def __init__(self, record: Callable[[int], Imported]) -> None:
+        self._record = record
+        self.known: dict[int, Imported | OnnxError] = {}
 
-    def recorded(m: int) -> Imported | None:
-        if m not in known:
+    def get(self, m: int) -> Imported | None:
+        """Return the recording for ``m`` samples, or ``None`` where there is an error."""
+        if m not in self.known:
             try:
-                known[m] = record(m)
+                self.known[m] = self._record(m)
             except OnnxError as error:
-                known[m] = error
-        found = known[m]
+                self.known[m] = error
+        found = self.known[m]
         return found if isinstance(found, Imported) else None
 
-    wrong = 0
+    def error(self, m: int) -> str:
+        """Return the error for ``m`` samples, or nothing."""
+        return str(self.known[m]) if self.get(m) is None else ""
+
+
+def equations_for_any(record: Callable[[int], Imported], nodes: Sequence[Node], proto: Any, fail: Fail) -> Equations:
+    """Return equations that hold for every number of samples; ``record`` returns the graph for one number.
+
+    Sizes become expressions of the number of samples. Raises ``OnnxError`` where no equations are right for all numbers
+    tried.
+    """
+    recordings = _Recordings(record)
+    wrong, opens = 0, False
     for base in BASES:
         for steps in (FEW, MANY):
-            batches = [base + step for step in steps if recorded(base + step) is not None]
-            if not batches and _error(record, 2) == _error(record, 3):
-                # An error that is the same for all numbers of samples has nothing to do with them.
-                _give_up(record, known, wrong, fail)
-            if len(batches) < len(FEW):
+            found = {m: graph for m in (base + step for step in steps) if (graph := recordings.get(m)) is not None}
+            opens = opens or bool(found)
+            if not found and recordings.error(2) == recordings.error(3):
+                # The number of samples does not matter to an error that is the same for all numbers.
+                raise OnnxError(recordings.error(2))
+            if len(found) < len(FEW):
                 continue
-            if _diagonals_grow(nodes, [found for m in batches if (found := recorded(m)) is not None]):
+            if _diagonals_grow(nodes, found.values()):
                 fail(f"numbers in it are computed from the number of samples, by EyeLike; {FIXING}")
             try:
-                page = written([known[m] for m in batches], batches, proto, fail)  # type: ignore[misc]
-                wrong = _disagreement(page, recorded, nodes, batches)
+                equations = equations_of(list(found.values()), list(found), proto, fail)
+                wrong = _disagreement(equations, recordings, nodes, list(found))
             except Unknown:
                 continue
             if not wrong:
-                return page
-    _give_up(record, known, wrong, fail)
+                return equations
+    if not opens:
+        _fail_alone(recordings, fail)
+    why = f"for {wrong} it computes something else" if wrong else "a size in it follows no known rule"
+    fail(f"its graph is not the same for every number of samples: {why}; {FIXING}")
 
 
-def _disagreement(
-    page: Written, recorded: Callable[[int], Imported | None], nodes: Sequence[Node], batches: Sequence[int]
-) -> int:
-    """Return a number of samples for which the page is not what the file computes, or 0."""
+def _disagreement(equations: Equations, recordings: _Recordings, nodes: Sequence[Node], batches: Sequence[int]) -> int:
+    """Return a number of samples for which the equations are not what the file computes, or 0."""
     tried = [*_TRIED]
-    if any(node.op_type in ("Shape", "Size", "If") for node in nodes) or "shape[0]" in page.equations:
-        pair = [(m, recorded(m)) for m in batches[:2]]
-        large = next((m for m in _LARGE if m > 2 * batches[-1] and recorded(m) is not None), 0)
-        tried += [
-            *_TRIED_MORE[: 2 if len(nodes) > _MANY_NODES else None],
-            *filter(None, [large]),
-            *_crossings(nodes, pair),
-        ]
+    if any(node.op_type in ("Shape", "Size", "If") for node in nodes) or "shape[0]" in equations.text:
+        large = next((m for m in _LARGE if m > 2 * batches[-1] and recordings.get(m) is not None), None)
+        tried += _TRIED_MORE[: 2 if len(nodes) > _MANY_NODES else None]
+        tried += [large] if large is not None else []
+        tried += _crossings(nodes, [(m, recordings.get(m)) for m in batches[:2]])
     for m in dict.fromkeys(tried):
-        found = recorded(m)
+        found = recordings.get(m)
         if found is None:
             continue
-        tensors = {name: x for name, x in found.leaves.items() if isinstance(x, Tensor)}
-        if not agrees(page.template, page.leaves, page.follows, list(found.outputs.values()), tensors, m):
+        inputs = {name: x for name, x in found.leaves.items() if isinstance(x, Tensor)}
+        if not equations.template.agrees(list(found.outputs.values()), inputs, m):
             return m
     return 0
 
 
-def _diagonals_grow(nodes: Iterable[Node], recordings: Sequence[Imported]) -> bool:
+def _diagonals_grow(nodes: Iterable[Node], recordings: Iterable[Imported]) -> bool:
     """Whether a matrix with ones on a diagonal grows with the samples: those tried may all be too few to reach the ones."""
     names = [node.outputs[0] for node in nodes if node.op_type == "EyeLike"]
-    return any(len({np.asarray(found.known.get(name)).shape for found in recordings}) > 1 for name in names)
+    return any(len({np.shape(found.known.get(name)) for found in recordings}) > 1 for name in names)  # type: ignore[arg-type]
 
 
 def _crossings(nodes: Iterable[Node], pair: Sequence[tuple[int, Imported | None]]) -> list[int]:
@@ -122,26 +133,10 @@ def _meetings(node: Node, pair: Sequence[tuple[int, Imported | None]]) -> Iterat
         yield from (math.floor(place) for place in places if math.isfinite(place))
 
 
-def _give_up(
-    record: Record, known: dict[int, Imported | OnnxError], wrong: int, fail: Callable[[str], NoReturn]
-) -> NoReturn:
-    """Raise the error that says why there is no page for every number of samples."""
-    if not any(isinstance(found, Imported) for found in known.values()):
-        errors = {m: _error(record, m) for m in (2, 3)}
-        others = range(1, _MOST_ALONE + 1) if errors[2] != errors[3] else ()
-        alone = next((m for m in others if _error(record, m) is None), None)
-        if alone is None:
-            raise OnnxError(errors[2])
-        fail(f"it fits {alone} samples only; {FIXING}")
-    why = (
-        f"what it computes for {wrong} follows another rule" if wrong else "a size in it follows no rule that is known"
-    )
-    fail(f"its graph is not the same for every number of samples: {why}; {FIXING}")
-
-
-def _error(record: Record, m: int) -> str | None:
-    try:
-        record(m)
-    except OnnxError as error:
-        return str(error)
-    return None
+def _fail_alone(recordings: _Recordings, fail: Fail) -> NoReturn:
+    """Raise the error of a file that large numbers of samples do not fit."""
+    if recordings.error(2) != recordings.error(3):
+        alone = next((m for m in range(1, _MOST_ALONE + 1) if recordings.get(m) is not None), None)
+        if alone is not None:
+            fail(f"it fits only {alone} samples; {FIXING}")
+    raise OnnxError(recordings.error(2))

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.branches import names_read
-from tinygraph.interop.onnx.importer import inputs_of
+from tinygraph.interop.onnx.inner import names_read
 from tinygraph.interop.onnx.node import Node
 from tinygraph.interop.onnx.read import File
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL
@@ -23,7 +22,7 @@ from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL
 
 @dataclass(frozen=True)
 class InputShape:
-    """An input of a graph: sizes, of which the first may be open, and a dtype."""
+    """An input of a graph: its sizes, the first of which may be open, and a dtype."""
 
     name: str
     sizes: tuple[int | None, ...]
@@ -34,10 +33,14 @@ class InputShape:
         sizes = tuple(batch if size is None else size for size in self.sizes)
         return Tensor("input", None, (), None, sizes, self.dtype, self.name)
 
+    def batched(self, batch: int | None) -> bool:
+        """Whether the first axis is the batch, which is open or of a fixed size."""
+        return bool(self.sizes) and self.sizes[0] == batch
+
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of an input: its size where it has one, and the name that the file gives to the size."""
+    """An axis of an input: its size where it has one, and the name of the size in the file."""
 
     place: str
     symbol: str
@@ -45,7 +48,7 @@ class Axis:
 
     @property
     def key(self) -> str:
-        """What a user calls the axis: by the name of its size, or else by its place."""
+        """The name by which a user gives the size: that of the size, or else the place of the axis."""
         return self.symbol if re.fullmatch(r"\w+", self.symbol) else self.place
 
 
@@ -57,13 +60,13 @@ def input_shapes(
     fixed: Mapping[str, Array],
     dtype: np.dtype[Any] | None,
 ) -> dict[str, InputShape]:
-    """Return the inputs that outputs are computed from; of their sizes only the first may still be open: the batch.
+    """Return the inputs that outputs are computed from; only the first of their sizes may still be open: the batch.
 
     ``given`` has sizes by their names in the file, or by the place of an axis such as ``x.2``. Raises ``OnnxError`` that
     names every size that is missing.
     """
     needed = {name for node in nodes for name in names_read(node.proto)}.union(outputs)
-    values = {name: value for name, value in inputs_of(file).items() if name in needed and name not in fixed}
+    values = {name: value for name, value in file.inputs.items() if name in needed and name not in fixed}
     axes = {name: axes_of(file, value, given) for name, value in values.items()}
     if not axes:
         file.fail("its output does not depend on any input")
@@ -101,7 +104,7 @@ def axes_of(file: File, value: Any, given: Mapping[str, int]) -> list[Axis]:
 
 def check_sizes(file: File, given: Mapping[str, int]) -> None:
     """Refuse sizes that no input needs, and values that are not sizes."""
-    axes = [axis for value in inputs_of(file).values() for axis in axes_of(file, value, {})] if given else []
+    axes = [axis for value in file.inputs.values() for axis in axes_of(file, value, {})] if given else []
     known = {key for axis in axes if axis.size is None for key in (axis.symbol, axis.place) if key}
     for key, size in given.items():
         if key not in known:
@@ -116,18 +119,18 @@ def fixed_values(
 ) -> dict[str, Array]:
     """Return the inputs that are fixed to a value, in their dtypes and shapes; one number fills any shape."""
     check_sizes(file, sizes)
-    declared = inputs_of(file)
     fixed = {}
     for name, value in given.items():
-        if name not in declared:
-            file.fail(f"it has no input {name!r}{nearest(name, declared)} (inputs: {listing(declared)})")
-        wanted = [axis.size for axis in axes_of(file, declared[name], sizes)]
+        if name not in file.inputs:
+            file.fail(f"it has no input {name!r}{nearest(name, file.inputs)} (inputs: {listing(file.inputs)})")
+        declared = file.inputs[name]
+        wanted = [axis.size for axis in axes_of(file, declared, sizes)]
         try:
-            array = cast_array(numeric_array(value, "the value"), _dtype(file, declared[name], dtype), "the value")
+            array = cast_array(numeric_array(value, "the value"), _dtype(file, declared, dtype), "the value")
         except TinygraphError as error:
             file.fail(f"input {name!r}: {error}")
-        if array.ndim == 0 and None not in wanted:
-            shape = tuple(size for size in wanted if size is not None)
+        shape = tuple(size for size in wanted if size is not None)
+        if array.ndim == 0 and len(shape) == len(wanted):
             if math.prod(shape) > MOST_ELEMENTS:
                 file.fail(f"input {name!r} would have the shape {shape}")
             array = np.broadcast_to(array, shape)

@@ -1,4 +1,4 @@
-"""What the values of a file are called in equations: by the module of a network that computes them, where a file says so."""
+"""The names of a file's values in equations: by the module of a network that computes them, where the file names it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import itertools
 import keyword
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tinygraph.graph.registry import OPERATIONS
 
-# Where PyTorch's newer exporter writes the modules that a node lies in, and the names that its exporters invent.
+# Where PyTorch's newer exporter writes the modules that contain a node, and the names that its exporters invent.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _INVENTED = re.compile(r"(onnx::\w+|val|_v)_\d+|\d+")
-_ROLES = {
-    "BatchNormalization": {1: "weight", 2: "bias", 3: "running_mean", 4: "running_var"},
-    **{f"{name}Normalization": {1: "weight", 2: "bias"} for name in ("Group", "Instance", "Layer")},
+# The names of weights by their places.
+_PLACES = {
+    "BatchNormalization": {2: "bias", 3: "running_mean", 4: "running_var"},
     "Add": {0: "bias", 1: "bias"},
-    "Conv": {1: "weight", 2: "bias"},
-    "ConvTranspose": {1: "weight", 2: "bias"},
-    "Gemm": {1: "weight", 2: "bias"},
+    **{name: {2: "bias"} for name in ("Conv", "ConvTranspose", "Gemm")},
+    **{f"{name}Normalization": {2: "bias"} for name in ("Group", "Instance", "Layer")},
     **{name: {1: "W", 2: "R", 3: "B"} for name in ("GRU", "LSTM", "RNN")},
 }
 
 
 class Place(NamedTuple):
-    """Where in a network a value is computed: the path of its module, and what it is there.
+    """The place of a value in a network: the path of its module, and the name that it has there.
 
     >>> Place.of("/layer1/layer1.0/conv1/Conv")
     Place(module='layer1.0.conv1', what='Conv')
@@ -37,20 +36,20 @@ class Place(NamedTuple):
 
     @classmethod
     def of(cls, path: str) -> Place:
-        """Return the place that a path of modules names; one that begins with those before it stands for them too."""
+        """Return the place for a path of modules; a module whose name is the beginning of the next one is left out."""
         *parents, what = path.strip("/").split("/")
         kept = [a for a, b in itertools.pairwise([*parents, ""]) if not b.startswith(f"{a}.")]
         return cls(".".join(kept), what)
 
 
 class Names:
-    """Names for equations, each for one thing: those of the file with what Python's names cannot hold left out."""
+    """Unique names for equations: those of the file, without the characters that Python's names cannot have."""
 
     def __init__(self) -> None:
         self.taken: set[str] = set()
 
     def new(self, name: str) -> str:
-        """Return a name that is like ``name``, and none that has been given before.
+        """Return a name like ``name`` that has not been given before.
 
         >>> names = Names()
         >>> names.new("/layer1/Conv_output_0"), names.new("layer1/Conv"), names.new("12"), names.new("relu")
@@ -66,9 +65,9 @@ class Names:
 
 
 class Labels:
-    """What values are called, given the graph that they are from and the names of those that are recorded.
+    """The labels of values, given the graph of the file and the names of its values that are recorded.
 
-    A module with one value is called by its path, such as ``layer1.conv``; of several each has its operator behind that.
+    A module with one value labels it with its path, such as ``layer1.conv``; a module with several adds their operators.
     """
 
     def __init__(self, graph: Any, recorded: Iterable[str]) -> None:
@@ -77,7 +76,7 @@ class Labels:
         self._counts = Counter(self._places[name].module for name in recorded if name in self._places)
 
     def of(self, name: str, inner: str = "") -> str:
-        """Return what a value is called, or what is called ``inner`` in the node that computes it."""
+        """Return the label of a value, or of the value ``inner`` in the node that computes it."""
         place = self._places.get(name)
         if place is None or (name in self._outputs and not inner):
             return f"{name}.{inner}" if inner else name
@@ -86,15 +85,15 @@ class Labels:
         return place.module if place.module and self._counts[place.module] == 1 else f"{place.module}.{place.what}"
 
     def of_weight(self, name: str, reader: Reader, copied: bool = False) -> str:
-        """Return the name of a weight: its own, or after the node that reads it where an exporter invented it.
+        """Return the label of a weight: its name, or one from the node that reads it where the name is not its own.
 
-        That of a weight that is ``copied`` is another weight's.
+        The name is that of another weight if it is ``copied``, or invented by an exporter.
         """
         place = self._places.get(reader.value)
-        if not copied and (place is None or not _INVENTED.fullmatch(name)):
+        if not copied and (place is None or not is_invented(name)):
             return name
         module = reader.value if place is None else place.module
-        return f"{module}.{_ROLES.get(reader.operator, {}).get(reader.place, 'weight')}"
+        return f"{module}.{_PLACES.get(reader.operator, {}).get(reader.place, 'weight')}"
 
 
 class Reader(NamedTuple):
@@ -115,22 +114,22 @@ def is_invented(name: str) -> bool:
 
 
 def is_scoped(node: Any) -> bool:
-    """Whether a node says in which modules it lies, as PyTorch's newer exporter does."""
+    """Whether a node names the modules that contain it, as PyTorch's newer exporter does."""
     return any(entry.key == _SCOPES for entry in node.metadata_props)
 
 
 def module_of(node: Any) -> str:
-    """Return the path of the module that a node lies in, or nothing where the file does not say it."""
+    """Return the path of the module that contains a node, or nothing where the file does not name it."""
     return next((place.module for _, place in _places(node)), "")
 
 
 def _places(node: Any) -> Iterable[tuple[str, Place]]:
-    """Yield the results of a node with their places, where the file tells them."""
-    metadata: Mapping[str, str] = {entry.key: entry.value for entry in node.metadata_props}
-    if _SCOPES in metadata:
-        modules = re.findall(r"'([^']*)'", metadata[_SCOPES])
+    """Yield the results of a node with their places, where the file contains them."""
+    scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), None)
+    if scopes is not None:
+        modules = re.findall(r"'([^']*)'", scopes)
         for name in node.output:
-            what = node.op_type if _INVENTED.fullmatch(name) else re.sub(r"_\d+$", "", name)
+            what = node.op_type if is_invented(name) else re.sub(r"_\d+$", "", name)
             yield name, Place(modules[-2] if len(modules) > 1 else "", what)
     elif "/" in node.name:
         place = Place.of(node.name)

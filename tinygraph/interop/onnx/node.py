@@ -1,10 +1,9 @@
-"""One node of an ONNX graph as the rules of the table see it: its attributes, its operator set, and errors that name it."""
+"""A node of an ONNX graph, as the rules of operators see it: its attributes, its operator set, and errors that name it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -12,47 +11,19 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from tinygraph.errors import OnnxError
-from tinygraph.graph.arrays import MOST_AXES
+from tinygraph.graph.arrays import MOST_AXES, Array
 from tinygraph.graph.budget import charge
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of
 
-# A constant, an array, or a tensor that is recorded; ``None`` for an input that is left out.
-Value: TypeAlias = Any
-Rule: TypeAlias = Callable[..., Any]
-
-
-# A few bytes of a file could ask for any number of steps, and more than this are no equations that anyone reads.
+# The input or result of a node: a tensor that is recorded, an array that is known already, or nothing if it is left out.
+Value: TypeAlias = Tensor | Array | None
+# A few bytes of a file can ask for any number of steps; nobody reads more equations than this.
 MOST_STEPS = 1000
-# Inputs of more elements are data.
+# An input of more elements is data.
 _FEW = 16
-
-
-@dataclass(frozen=True)
-class Parts:
-    """A sequence of values."""
-
-    items: tuple[Value, ...]
-
-
-@dataclass(frozen=True)
-class Operator:
-    """A line of the table: from a node and its inputs to its result, or a tuple of results.
-
-    ``constants`` are the places of inputs that say *how* something is computed, such as the shape of a reshape: they must
-    be known when the graph is recorded. ``columns`` are those that hold one number for each channel: weights there are kept
-    with an axis of size 1 for each axis of an image, so that they broadcast as they are. ``since`` is the first operator
-    set whose definition is understood. ``state`` are the places of running statistics, which are not trained, and the
-    operations by which they follow the batches of a training.
-    """
-
-    rule: Rule
-    constants: tuple[int, ...] = ()
-    columns: tuple[int, ...] = ()
-    since: int = 1
-    state: Mapping[int, str] = field(default_factory=dict)
 
 
 class Node:
@@ -60,20 +31,23 @@ class Node:
 
     def __init__(self, proto: Any, opset: int, file: str = "model", folder: Path | None = None) -> None:
         self.proto, self.opset, self.file, self.folder = proto, opset, file, folder
-        # What the real numbers of the file are read as, where that is not what they are.
-        self.real: np.dtype[Any] | None = None
         self.op_type: str = proto.op_type
         self.inputs: tuple[str, ...] = tuple(proto.input)
         self.outputs: tuple[str, ...] = tuple(proto.output)
-        # Tensors that a rule gives a name to, after that of the node, and the steps that it writes out.
-        self.called: dict[Tensor, str] = {}
-        self.steps = 0
-        # What the node is part of, where it is one of those that an operator of ONNX is defined by.
-        self.within = ""
-        # Whether what is recorded shall hold for any number of samples.
+        # The dtype that the file's real numbers are read in, if not their own, and whether the batch is open.
+        self.real: np.dtype[Any] | None = None
         self.any_batch = False
-        # The arrays that it was computed on, and the results.
-        self.folded: tuple[list[Value], Any] | None = None
+        # The names that a rule gives to tensors inside the node, and the number of steps that it writes out.
+        self.labels: dict[Tensor, str] = {}
+        self.steps = 0
+        # The node whose definition in ONNX this node is part of.
+        self.within = ""
+        # The arrays that the node was computed on, and the results.
+        self.folded: tuple[list[Any], Any] | None = None
+
+    def inner(self, proto: Any, opset: int = 0) -> Node:
+        """Return a node inside this one, as of a branch."""
+        return Node(proto, opset or self.opset, self.file, self.folder)
 
     @cached_property
     def attributes(self) -> dict[str, Any]:
@@ -91,26 +65,19 @@ class Node:
             self.fail(f"its attribute {attribute.name!r} refers to a function's, and there is none")
         if attribute.type == types.TENSOR:
             return array_of(attribute.t, self.folder, lambda why: self.fail(f"its attribute {attribute.name!r}: {why}"))
-        read: dict[int, Callable[[], Any]] = {
-            types.FLOAT: lambda: attribute.f,
-            types.INT: lambda: attribute.i,
-            types.STRING: lambda: attribute.s.decode("utf-8", "replace"),
-            types.FLOATS: lambda: list(attribute.floats),
-            types.INTS: lambda: list(attribute.ints),
-            types.STRINGS: lambda: [s.decode("utf-8", "replace") for s in attribute.strings],
-        }
-        if attribute.type not in read:
+        if attribute.type not in (types.FLOAT, types.INT, types.STRING, types.FLOATS, types.INTS, types.STRINGS):
             kinds = types.AttributeType
             kind = kinds.Name(attribute.type) if attribute.type in kinds.values() else attribute.type
-            self.fail(f"its attribute {attribute.name!r} holds a {kind}, which is not read")
-        return read[attribute.type]()
+            self.fail(f"its attribute {attribute.name!r} holds a {kind}, which is not supported")
+        value = package("onnx.helper").get_attribute_value(attribute)
+        return _text(value) if not isinstance(value, list) else [_text(item) for item in value]
 
     def get(self, name: str, default: Any = None) -> Any:
         """Return an attribute, or the default that ONNX gives it."""
         return self.attributes.get(name, default)
 
     def number(self, name: str, default: float) -> float:
-        """Return an attribute as the shortest number that is the same in float32, as ONNX keeps it."""
+        """Return an attribute as the shortest number that is the same in float32, which is how ONNX stores it."""
         value = self.attributes.get(name)
         return default if value is None else float(str(np.float32(value)))
 
@@ -125,7 +92,7 @@ class Node:
         dtype = dtype_of(number, self.fail)
         return self.real if self.real is not None and dtype in REAL else dtype
 
-    def checked_size(self, shape: Sequence[int]) -> tuple[int, ...]:
+    def check_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
         """Return a shape that is computed from a few numbers, or fail where it is absurd."""
         if len(shape) > MOST_AXES:
             self.fail(f"its result would have {len(shape):,} axes; at most {MOST_AXES} are possible")
@@ -134,30 +101,29 @@ class Node:
             self.fail(f"its result would have the shape {sizes}")
         return sizes
 
-    def allocated(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Return the shape of an array of numbers that a rule makes itself, charged to the budget of the file."""
-        sizes = self.checked_size(shape)
+    def allocate(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Return the shape of an array that a rule makes, charged to the budget of the file."""
+        sizes = self.check_shape(shape)
         charge("bytes of values", 8 * math.prod(sizes))
         return sizes
 
     def check_places(self, sizes: Sequence[int], what: str) -> None:
-        """Fail where there would be absurdly many places to follow one by one; ``what`` says of what."""
+        """Fail where there would be absurdly many places to compute one by one; ``what`` names them."""
         if any(size < 0 for size in sizes) or math.prod(sizes) > MOST_PLACES:
-            self.fail(
-                f"it would have {' x '.join(f'{size:,}' for size in sizes)} {what}; at most {MOST_PLACES:,} are followed"
-            )
+            product = " x ".join(f"{size:,}" for size in sizes)
+            self.fail(f"it would have {product} {what}; at most {MOST_PLACES:,} are possible")
 
-    def write_out(self, steps: int) -> None:
-        """Note how many steps a rule writes out, or fail for more than anyone reads."""
+    def count_steps(self, steps: int) -> None:
+        """Note how many steps a rule writes out, or fail for too many."""
         self.steps = steps
         if steps > MOST_STEPS:
-            self.fail(f"{steps:,} steps would be as many equations or more; at most {MOST_STEPS:,} are written out")
+            self.fail(f"{steps:,} steps would be at least as many equations; at most {MOST_STEPS:,} are written out")
 
     def wants(self, place: int) -> bool:
-        """Whether anything may read the output at ``place``."""
+        """Whether the output at ``place`` has a name, so that it may be read."""
         return place < len(self.outputs) and bool(self.outputs[place])
 
-    def axis(self, axis: int, x: Value, extra: int = 0) -> int:
+    def axis(self, axis: int, x: Any, extra: int = 0) -> int:
         """Return an axis of ``x`` counted from 0, or fail for one that it does not have."""
         ndim = x.ndim + extra
         if not -ndim <= axis < ndim:
@@ -169,36 +135,38 @@ class Node:
         """The name of the first of its results that has one."""
         return next(filter(None, self.outputs), "")
 
-    def call(self, x: Value, name: str) -> Value:
+    def label(self, x: Any, name: str) -> Any:
         """Give a tensor inside the node a name, which follows that of the node, and return it."""
         if isinstance(x, Tensor):
-            self.called.setdefault(x, name)
+            self.labels.setdefault(x, name)
         return x
 
     def describe(self) -> str:
-        """Return the node for a message: its name or place, operator and operator set."""
+        """Return the node for a message: its name, operator and operator set."""
         if self.within:
             return f"{self.within}: {self.op_type} in its definition"
-        name = self.proto.name or self.result
         domain = f"{self.proto.domain}." if self.proto.domain else ""
-        return f"node {name!r} ({domain}{self.op_type}, opset {self.opset})"
+        return f"node {self.proto.name or self.result!r} ({domain}{self.op_type}, opset {self.opset})"
 
     def fail(self, why: str) -> NoReturn:
         """Raise the error that names the file and the node."""
         raise OnnxError(f"{self.file}: {self.describe()}: {why}")
 
 
-def is_constant(x: Value) -> bool:
+def _text(value: Any) -> Any:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def is_constant(x: Any) -> bool:
     """Whether a value is known when the graph is recorded."""
     return not isinstance(x, Tensor)
 
 
-def how_to_fix(operands: Iterable[Value], places: Collection[int]) -> str:
-    """Return how to give a value to inputs of the file that say how something is computed: those that ``places`` depend on."""
-    asked = [x for place, x in enumerate(operands) if place in places and isinstance(x, Tensor)]
-    names = [name for name, x in Graph(asked).inputs.items() if x.size <= _FEW] if asked else []
-    if not names:
-        return ""
+def how_to_fix(operands: Iterable[Any], places: Collection[int]) -> tuple[str, list[str]]:
+    """Return a hint to fix inputs of the file, and their names: those that the operands at ``places`` depend on."""
+    unknown = [x for place, x in enumerate(operands) if place in places and isinstance(x, Tensor)]
+    inputs = Graph(unknown).inputs if unknown else {}
+    names = [name for name, x in inputs.items() if x.size <= _FEW]
     values = ", ".join(f"{name!r}: ..." for name in names)
     options = " ".join(f"--value {name}=..." for name in names)
-    return f"; fix the input with values={{{values}}} or {options}"
+    return f"; fix the input with values={{{values}}} or {options}" if names else "", list(inputs)

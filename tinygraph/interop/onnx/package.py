@@ -1,4 +1,4 @@
-"""The package ``onnx``: imported when it is needed, and a clear error where it is missing."""
+"""The package ``onnx``, imported when it is needed, and the marks of files that tinygraph writes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 from tinygraph.errors import OnnxError
 
-NEEDED = "pip install onnx"
+PRODUCER = "tinygraph"
+# The prefix, in such a file, of results that have no name in the model.
+UNNAMED = "_"
 
 
 def package(part: str = "onnx") -> Any:
@@ -15,4 +17,6 @@ def package(part: str = "onnx") -> Any:
     try:
         return importlib.import_module(part)
     except ImportError as error:
-        raise OnnxError(f"ONNX files need the package onnx, which cannot be imported ({error}): {NEEDED}") from None
+        raise OnnxError(
+            f"ONNX files need the package onnx, which cannot be imported ({error}): pip install onnx"
+        ) from None

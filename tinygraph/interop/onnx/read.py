@@ -1,4 +1,4 @@
-"""An ONNX file as a checked model: bytes in, a structure out that is safe to walk. Nothing of it is executed."""
+"""An ONNX file as a checked model: bytes in, a structure out that is safe to walk. Nothing in it is executed."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import charge
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.roles import Roles
-from tinygraph.interop.onnx.tensors import array_of, dtype_of
+from tinygraph.interop.onnx.tensors import Fail, array_of, dtype_of
 
 # The newest operator set that the table of operators was written against.
 NEWEST_OPSET = 28
-# Protocol buffers end here.
+# The limit of protocol buffers.
 _MOST_BYTES = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class File:
-    """A model as read: ONNX's own message, checked, the file's name for messages, and the folder of data beside it.
+    """A model that was read: ONNX's own message, checked, the file's name for messages, and the folder with its data.
 
-    ``arrays`` are those that were read out of it, by name.
+    ``arrays`` are the initializers that have been read, by name.
     """
 
     proto: Any
@@ -43,6 +43,17 @@ class File:
         """What the arrays are for."""
         return Roles(self.proto)
 
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """The metadata of the file."""
+        return {entry.key: entry.value for entry in self.proto.metadata_props}
+
+    @cached_property
+    def inputs(self) -> dict[str, Any]:
+        """The inputs that have no value in the file, as ONNX declares them, by name."""
+        given = {tensor.name for tensor in self.proto.graph.initializer}
+        return {value.name: value for value in self.proto.graph.input if value.name not in given}
+
     def array(self, tensor: Any, typed: Callable[[Array], Array]) -> Array:
         """Return an initializer as an array in the dtype that ``typed`` gives it, read once."""
         if tensor.name not in self.arrays:
@@ -55,29 +66,26 @@ class File:
         raise OnnxError(f"{self.name}: {why}")
 
     def dtype_of(self, value: Any) -> np.dtype[Any]:
-        """Return the dtype of an input or output of the graph, or fail for one that is no tensor of numbers."""
+        """Return the dtype of an input or output of the graph, or fail for one that is not a tensor of numbers."""
         if not value.type.HasField("tensor_type"):
-            self.fail(f"{value.name!r} is no tensor")
+            self.fail(f"{value.name!r} is not a tensor")
         return dtype_of(value.type.tensor_type.elem_type, lambda why: self.fail(f"{value.name!r}: {why}"))
 
 
 def read(path: str | os.PathLike[str]) -> File:
-    """Return the model in a file. Raises ``OnnxError`` for one that is damaged or makes no sense."""
-    file = as_path(path)
-    onnx = package()
+    """Return the model in a file. Raises ``OnnxError`` for one that is damaged or inconsistent."""
+    file, onnx = as_path(path), package()
     try:
         with open_plain(file) as stream:
             if os.fstat(stream.fileno()).st_size > _MOST_BYTES:
-                raise OnnxError(f"{path}: larger than 2 GB, which no ONNX file is")
+                raise OnnxError(f"{path}: larger than 2 GB, the limit of ONNX files")
             data = stream.read()
-    except OnnxError:
-        raise
     except FileNotFoundError:
         raise OnnxError(f"{path}: there is no such file") from None
     except IsADirectoryError as error:
         raise OnnxError(f"{path}: {error.strerror}") from None
-    except (OSError, ValueError) as error:
-        raise OnnxError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise OnnxError(f"{path}: cannot be read: {error.strerror or error}") from None
     if not data:
         raise OnnxError(f"{path}: the file is empty")
     proto = onnx.ModelProto()
@@ -99,15 +107,15 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
     opsets = {entry.domain: entry.version for entry in proto.opset_import}
     opset = opsets.get("", opsets.get("ai.onnx"))
     if opset is None:
-        others = f"only operators of {listing(opsets)}, which are not read" if opsets else "none"
+        others = f"only operators of {listing(opsets)}, which are not supported" if opsets else "none"
         fail(f"it must say which set of ONNX's operators it is written in; found {others}")
     newest = max(NEWEST_OPSET, package().defs.onnx_opset_version())
     if not 1 <= opset <= newest:
-        fail(f"it is written in operator set {opset}; known are 1 to {newest}")
+        fail(f"it is written in operator set {opset}; supported are 1 to {newest}")
     if len(proto.functions) > 0:
-        own = proto.functions[0].name
         fail(
-            f"it defines operators of its own ({own!r}), which are not read; onnx.inliner.inline_local_functions puts them in"
+            f"it defines operators of its own ({proto.functions[0].name!r}), which are not supported; inline them with "
+            "onnx.inliner.inline_local_functions"
         )
     if not all(isinstance(text, str) for text in (proto.producer_name, proto.producer_version, *_properties(proto))):
         fail("damaged: its metadata are not text")
@@ -125,50 +133,51 @@ def _charge(graph: Any) -> None:
         waiting += [attribute.g for node in graph.node if node.op_type == "If" for attribute in node.attribute]
 
 
-def _check_graph(graph: Any, fail: Any, around: Set[str] = frozenset()) -> None:
-    """Every value is defined once, and before a node uses it; so there is no cycle. A branch reads what is ``around`` it."""
-    texts = [graph.name, *_names(graph.input), *_names(graph.output), *_names(graph.initializer)]
-    for node in graph.node:
-        texts += [node.name, node.op_type, node.domain, *node.input, *node.output, *_names(node.attribute)]
-        texts += _properties(node)
-    texts += [dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim]
-    if not all(isinstance(text, str) for text in texts):
+def _check_graph(graph: Any, fail: Fail, around: Set[str] = frozenset()) -> None:
+    """Check that every value is defined once, and before a node uses it. A branch reads values of the graph ``around`` it."""
+    if not all(isinstance(text, str) for text in _texts(graph)):
         fail("damaged: a name in it is not text")
     known: set[str] = set(around)
-    for kind, names in (("input", _names(graph.input)), ("initializer", _names(graph.initializer))):
+    for kind, values in (("input", graph.input), ("initializer", graph.initializer)):
         seen: set[str] = set()
-        for name in names:
+        for name in _names(values):
             if name in seen:
                 fail(f"{kind} {name!r} is defined twice")
             seen.add(name)
         known |= seen
     if graph.sparse_initializer:
-        fail("it holds sparse initializers, which are not read; write them as dense ones")
+        fail("it holds sparse initializers, which are not supported; write them as dense ones")
     later = {name for node in graph.node for name in node.output if name}
     for place, node in enumerate(graph.node):
         where = f"node {node.name or place!r} ({node.op_type})"
         for name in node.input:
             if name and name not in known:
-                why = (
-                    "only a later node defines: a cycle, or nodes out of order" if name in later else "nothing defines"
-                )
-                fail(f"{where} reads {name!r}, which {why}")
+                cycle = "only a later node defines: a cycle, or nodes out of order"
+                fail(f"{where} reads {name!r}, which {cycle if name in later else 'nothing defines'}")
         for attribute in node.attribute if node.op_type == "If" else ():
-            _check_graph(attribute.g, lambda why, where=where: fail(f"{where}: in its branch {why}"), known)
-        for name in node.output:
+            _check_graph(attribute.g, lambda why, where=where: fail(f"{where}: in its branch {why}"), known)  # type: ignore[misc]
+        for name in filter(None, node.output):
             if name in known:
                 fail(f"{where} defines {name!r}, which is defined already")
-            if name:
-                known.add(name)
-    for output in graph.output:
-        if output.name not in known:
-            fail(f"the output {output.name!r} is defined by no node")
+            known.add(name)
+    for name in _names(graph.output):
+        if name not in known:
+            fail(f"the output {name!r} is defined by no node")
     if not graph.output:
         fail("its graph has no output")
 
 
+def _texts(graph: Any) -> Iterator[Any]:
+    """Yield all names in a graph; invalid text is left as bytes."""
+    yield from (graph.name, *_names(graph.input), *_names(graph.output), *_names(graph.initializer))
+    yield from (dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim)
+    for node in graph.node:
+        yield from (node.name, node.op_type, node.domain, *node.input, *node.output, *_names(node.attribute))
+        yield from _properties(node)
+
+
 def _properties(thing: Any) -> Iterator[Any]:
-    """Yield keys and values of the metadata of a model or node; invalid text is left as bytes."""
+    """Yield keys and values of the metadata of a model or node."""
     for entry in thing.metadata_props:
         yield from (entry.key, entry.value)
 

@@ -1,8 +1,9 @@
-"""Whether equations that hold for every number of samples are what the file computes for one: compared node by node."""
+"""Whether a graph with sizes that follow the batch is the graph for one number of samples: compared node by node."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,45 +20,38 @@ from tinygraph.ops.shape.arrange import Tile
 from tinygraph.ops.shape.shape import BroadcastTo, SameElements
 
 
-def agrees(
-    template: Sequence[Tensor],
-    names: Mapping[Tensor, str],
-    numbers: Mapping[Tensor, Rule],
-    outputs: Sequence[Tensor],
-    leaves: Mapping[str, Tensor],
-    m: int,
-) -> bool:
-    """Whether a graph whose sizes follow the batch is, for ``m`` samples, the one that was recorded for ``m``.
+@dataclass
+class Template:
+    """A graph for every number of samples: the sizes in its operations may be ``Size``.
 
-    ``names`` are the file's names for the inputs, parameters and state of ``template``, ``numbers`` its constants that
-    follow the batch, and ``leaves`` the inputs of ``outputs``, the recording. Operations that change nothing, as a
-    slice that takes everything, do not count.
+    ``leaves`` has the names of its inputs, parameters and state, and ``follows`` its constants that are a size.
     """
-    made: dict[Tensor, Tensor] = {}
-    try:
-        for node in Graph(list(template)).nodes:
-            made[node] = _made(node, made, names, numbers, leaves, m)
-    except BudgetError:
-        raise
-    except TinygraphError:
-        return False
-    forms = _Forms({made[copy]: name for copy, name in names.items() if copy in made})
-    return [forms.of(made[x]) for x in template] == [forms.of(x) for x in outputs]
 
+    outputs: list[Tensor] = field(default_factory=list)
+    leaves: dict[Tensor, str] = field(default_factory=dict)
+    follows: dict[Tensor, Rule] = field(default_factory=dict)
 
-def _made(
-    node: Tensor,
-    made: Mapping[Tensor, Tensor],
-    names: Mapping[Tensor, str],
-    numbers: Mapping[Tensor, Rule],
-    leaves: Mapping[str, Tensor],
-    m: int,
-) -> Tensor:
-    if node.op is not None:
-        return apply(at(node.op, m), [made[x] for x in node.inputs])
-    if node in numbers:
-        return Tensor("constant", value=np.full(node.shape, numbers[node].at(m), node.dtype))
-    return leaves.get(names.get(node, ""), node)
+    def agrees(self, outputs: Sequence[Tensor], inputs: Mapping[str, Tensor], m: int) -> bool:
+        """Whether the template is, for ``m`` samples, the graph of ``outputs``, which was recorded for ``m``.
+
+        ``inputs`` are those of the recorded graph. Operations that change nothing, such as a slice that takes everything,
+        do not count.
+        """
+        made: dict[Tensor, Tensor] = {}
+        try:
+            for node in Graph(self.outputs).nodes:
+                if node.op is not None:
+                    made[node] = apply(at(node.op, m), [made[x] for x in node.inputs])
+                elif node in self.follows:
+                    made[node] = Tensor("constant", value=np.full(node.shape, self.follows[node].at(m), node.dtype))
+                else:
+                    made[node] = inputs.get(self.leaves.get(node, ""), node)
+        except BudgetError:
+            raise
+        except TinygraphError:
+            return False
+        forms = _Forms({made[copy]: name for copy, name in self.leaves.items() if copy in made})
+        return [forms.of(made[x]) for x in self.outputs] == [forms.of(x) for x in outputs]
 
 
 class _Forms:
@@ -72,32 +66,43 @@ class _Forms:
         for node in Graph([output]).nodes:
             if node not in self._known:
                 form = self._form(node)
-                self._known[node] = (
-                    form if isinstance(form, int) else self._numbers.setdefault(form, len(self._numbers))
-                )
+                self._known[node] = form if isinstance(form, int) else self._number(form)
         return self._known[output]
 
+    def _number(self, form: Any) -> int:
+        return self._numbers.setdefault(form, len(self._numbers))
+
     def _form(self, node: Tensor) -> Any:
-        """Return what a node is, or the number of its input where it changes nothing."""
-        if node.op is None:
+        """Return a description of a node, or the number of its input where it changes nothing."""
+        op = node.op
+        if op is None:
             return _constant(node) if node.kind == "constant" else ("leaf", self._names.get(node, node.name))
         inputs = [self._operand(x, node) for x in node.inputs]
         first = node.inputs[0]
-        if isinstance(node.op, BroadcastTo) and first.kind == "constant" and first.size == 1:
-            return _constant(first, node.shape)
-        moved = isinstance(node.op, (SameElements, BroadcastTo))
-        what = (node.op.name if isinstance(node.op, BroadcastTo) else "same", node.shape) if moved else _taken(node)
-        alone = isinstance(node.op, Tile) or (isinstance(node.op, Concatenate) and len(inputs) == 1)
-        kept = moved or alone or node.op.name == "identity"
+        what: Any
+        if isinstance(op, BroadcastTo):
+            if first.kind == "constant" and first.size == 1:
+                return _constant(first, node.shape)
+            what = op.name, node.shape
+        elif isinstance(op, SameElements):
+            what = "same", node.shape
+        elif isinstance(op, Getitem) and all(isinstance(part, Slice) for part in op.index):
+            # The places that slices take, not how they are written.
+            parts = [range(*part.indices(size)) for part, size in zip(op.index.apply(), first.shape, strict=False)]
+            what = "taken", (*parts, *(range(size) for size in first.shape[len(parts) :]))
+        else:
+            what = op.name, tuple(op.attributes().items())
+        alone = isinstance(op, Tile) or (isinstance(op, Concatenate) and len(inputs) == 1)
+        kept = isinstance(op, (SameElements, BroadcastTo)) or alone or op.name == "identity"
         if node.shape == first.shape and (kept or what == ("taken", tuple(range(size) for size in first.shape))):
             return inputs[0]
         return (what, node.shape, *inputs)
 
     def _operand(self, x: Tensor, node: Tensor) -> int:
-        """Return the number of an input; equal numbers are one number to an operation that broadcasts."""
+        """Return the number of an input; to an operation that broadcasts, a repeated number is one number."""
         if x.kind != "constant" or node.op is None or not node.op.elementwise or not x.size:
             return self._known[x]
-        return self._numbers.setdefault(_constant(x, () if is_uniform(x.value) else x.shape), len(self._numbers))
+        return self._number(_constant(x, () if is_uniform(x.value) else x.shape))
 
 
 def _constant(node: Tensor, shape: tuple[int, ...] | None = None) -> Any:
@@ -105,14 +110,3 @@ def _constant(node: Tensor, shape: tuple[int, ...] | None = None) -> Any:
     value = np.asarray(node.value)
     elements = value.flat[0].tobytes() if is_uniform(value) else value.tobytes()
     return "constant", value.dtype.str, value.shape if shape is None else shape, elements if value.size else b""
-
-
-def _taken(node: Tensor) -> Any:
-    """Return what an operation is, with the places that slices take instead of how they are written."""
-    op = node.op
-    assert op is not None
-    if isinstance(op, Getitem) and all(isinstance(part, Slice) for part in op.index):
-        sizes = node.inputs[0].shape
-        parts = [range(*part.indices(size)) for part, size in zip(op.index.apply(), sizes, strict=False)]
-        return "taken", (*parts, *(range(size) for size in sizes[len(parts) :]))
-    return op.name, tuple(op.attributes().items())

@@ -1,4 +1,4 @@
-"""Operators that ONNX itself defines by others: what the table lacks is read by that definition, where there is one."""
+"""Nodes inside a node: the branches of an ``If``, and the definition that ONNX has of an operator in other operators."""
 
 from __future__ import annotations
 
@@ -7,9 +7,43 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.node import Node, Value
+from tinygraph.interop.onnx.operators.table import operator
 from tinygraph.interop.onnx.package import package
 from tinygraph.interop.onnx.tensors import NUMBERS
+
+_BRANCHES = ("then_branch", "else_branch")
+
+
+@operator("If", constants=(0,))
+def branch(node: Node, condition: Value) -> Any:
+    """Return the branch that a condition on shapes and constants chooses: a graph, which the importer computes."""
+    if isinstance(condition, Tensor):
+        node.fail("which branch is computed depends on data; only conditions on shapes and constants are supported")
+    if condition is None or condition.size != 1:
+        node.fail("its condition must be one truth value")
+    graphs = {attribute.name: attribute.g for attribute in node.proto.attribute}
+    for name in _BRANCHES:
+        if name not in graphs:
+            node.fail(f"it needs its attribute {name!r}")
+    graph = graphs[_BRANCHES[0 if condition.item() else 1]]
+    if len(graph.output) != len(node.outputs):
+        node.fail(f"it and its branch must have as many results; found {len(node.outputs)} and {len(graph.output)}")
+    return graph
+
+
+def names_read(proto: Any) -> set[str]:
+    """Return the names that a node reads, with those that its branches read."""
+    names: set[str] = set()
+    waiting = [proto]
+    while waiting:
+        inner = waiting.pop()
+        names.update(inner.input)
+        for attribute in inner.attribute:
+            waiting.extend(attribute.g.node)
+            names.update(output.name for output in attribute.g.output)
+    return names
 
 
 def is_defined(node: Node) -> bool:
@@ -22,30 +56,31 @@ def is_defined(node: Node) -> bool:
     return bool(schema.has_function or schema.has_context_dependent_function)
 
 
-def body_of(node: Node, given: Sequence[Value], unnamed: str) -> list[Node]:
-    """Return the nodes that a node stands for, given its inputs; what is between them begins with ``unnamed``."""
-    types = [_type_of(x) for x in given]
+def definition(node: Node, given: Sequence[Value], unnamed: str) -> list[Node]:
+    """Return the nodes that a node stands for, given its inputs; the names of their other results begin with ``unnamed``."""
     schema = package().defs.get_schema(node.op_type, node.opset, "")
     function = package().FunctionProto()
     try:
         if schema.has_context_dependent_function:
-            data = schema.get_context_dependent_function(node.proto.SerializeToString(), types)
-            function.ParseFromString(data)
+            types = [_type_of(x) for x in given]
+            function.ParseFromString(schema.get_context_dependent_function(node.proto.SerializeToString(), types))
         else:
             function.CopyFrom(schema.function_body)
-    except Exception as error:  # Whatever ONNX's own code says that it cannot.
+    except Exception as error:  # ONNX's own code raises errors of many classes.
         node.fail(f"ONNX's definition of it does not fit its inputs: {error}")
     opset = next((entry.version for entry in function.opset_import if entry.domain == ""), node.opset)
     names = dict(zip(function.input, [*node.inputs, *[""] * len(function.input)], strict=False))
     names |= dict(zip(function.output, node.outputs, strict=False))
-    defaults = {name: a.default_value for name, a in schema.attributes.items() if a.default_value.name}
-    attributes = defaults | {a.name: a for a in function.attribute_proto} | {a.name: a for a in node.proto.attribute}
-    protos = list(_renamed(function.node, names, f"{unnamed}{node.outputs[0]}.", attributes))
-    return [Node(proto, opset, node.file, node.folder) for proto in protos]
+    attributes = {name: a.default_value for name, a in schema.attributes.items() if a.default_value.name}
+    attributes |= {a.name: a for a in (*function.attribute_proto, *node.proto.attribute)}
+    found = [node.inner(p, opset) for p in _renamed(function.node, names, f"{unnamed}{node.outputs[0]}.", attributes)]
+    for each in found:
+        each.within = node.describe()
+    return found
 
 
 def _type_of(x: Value) -> bytes:
-    """Return the type of an input as ONNX writes it; none for one that is left out."""
+    """Return the type of an input as ONNX writes it; an empty one for an input that is left out."""
     if x is None:
         return bytes(package().TypeProto().SerializeToString())
     made = package("onnx.helper").make_tensor_type_proto(NUMBERS[np.dtype(x.dtype)], [int(size) for size in x.shape])
@@ -63,7 +98,7 @@ def _renamed(nodes: Any, names: dict[str, str], prefix: str, attributes: Mapping
             field[:] = map(renamed, field)
         del copy.attribute[:]
         for attribute in node.attribute:
-            # One that the definition takes from the node is left out where the node does not give it.
+            # An attribute that the definition takes from the node is left out where the node does not have it.
             if not attribute.ref_attr_name:
                 copy.attribute.append(attribute)
             elif attribute.ref_attr_name in attributes:

@@ -1,0 +1,206 @@
+"""Exports of operations that move and pick elements: shapes, indexing, positions, sizes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tinygraph.interop.onnx.batch import Size
+from tinygraph.interop.onnx.export.table import EXPORTS, export_of, one_operator, same_dtype
+from tinygraph.interop.onnx.export.writer import Step
+from tinygraph.ops.axes import normalized_axes
+from tinygraph.ops.indexing.index import Mask, Slice, for_numpy
+from tinygraph.ops.windows import per_axis
+
+# Beyond the end of any axis.
+_FAR = 2**62
+
+EXPORTS |= {
+    "broadcast_to": lambda s: s.node("Expand", s.x, s.integers(s.op.to)),
+    "concatenate": lambda s: s.node("Concat", *same_dtype(s), axis=s.op.axis),
+    "depth_to_space": one_operator("DepthToSpace", blocksize="blocksize", mode="mode"),
+    "expand_dims": lambda s: s.node("Unsqueeze", s.x, s.integers(s.op.axis)),
+    "gather": lambda s: s.node("Gather", s.x, s.cast(1, np.int64, np.int32), axis=s.op.axis),
+    "gather_elements": lambda s: s.node("GatherElements", s.x, s.cast(1, np.int64, np.int32), axis=s.op.axis),
+    "gather_nd": lambda s: s.node("GatherND", s.x, s.cast(1, np.int64), batch_dims=s.op.batch_dims),
+    "trilu": lambda s: s.node("Trilu", s.x, s.writer.array(np.int64(s.op.k)), upper=int(s.op.upper)),
+}
+
+
+@export_of("reshape")
+def _reshape(s: Step) -> str:
+    to = s.op.to if isinstance(s.op.to, tuple) else (s.op.to,)
+    if sum(isinstance(size, Size) for size in to) == 1 and -1 not in to:
+        to = tuple(-1 if isinstance(size, Size) else size for size in to)
+    return s.node("Reshape", s.x, s.integers(to), allowzero=1 if 0 in to else None)
+
+
+@export_of("flatten")
+def _flatten(s: Step) -> str:
+    start = s.op.start_axis if s.op.start_axis >= 0 else s.op.start_axis + s.inputs[0].ndim
+    if start == 1:
+        return s.node("Flatten", s.x, axis=1)
+    return s.node("Reshape", s.x, s.integers((0,) * start + (-1,)))
+
+
+@export_of("squeeze")
+def _squeeze(s: Step) -> str:
+    axes = s.op.axis
+    if axes is None:
+        axes = tuple(axis for axis, size in enumerate(s.inputs[0].shape) if size == 1)
+    return s.node("Squeeze", s.x, s.integers(axes)) if axes != () else s.node("Identity", s.x)
+
+
+@export_of("transpose")
+def _transpose(s: Step) -> str:
+    axes = s.op.axes
+    return s.node("Transpose", s.x, perm=None if axes is None else [axis % len(axes) for axis in axes])
+
+
+@export_of("sum_to")
+def _sum_to(s: Step) -> str:
+    shape, to = s.inputs[0].shape, s.op.to
+    extra = len(shape) - len(to)
+    axes = (*range(extra), *(extra + i for i, size in enumerate(to) if size == 1 and shape[extra + i] != 1))
+    total = s.node("ReduceSum", s.x, s.integers(axes), keepdims=1, noop_with_empty_axes=1)
+    return s.node("Reshape", total, s.integers(to)) if extra else total
+
+
+@export_of("tile")
+def _tile(s: Step) -> str:
+    reps, ndim = s.op.reps if isinstance(s.op.reps, tuple) else (s.op.reps,), s.inputs[0].ndim
+    extra = len(reps) - ndim
+    x = s.node("Unsqueeze", s.x, s.integers(tuple(range(extra)))) if extra > 0 else s.x
+    return s.node("Tile", x, s.integers((1,) * -extra + reps))
+
+
+@export_of("flip")
+def _flip(s: Step) -> str:
+    axes = normalized_axes(s.op, s.inputs[0], s.op.axis)
+    ends = [s.integers([number] * len(axes)) for number in (-1, -_FAR)]
+    return s.node("Slice", s.x, *ends, s.integers(axes), s.integers([-1] * len(axes)))
+
+
+@export_of("pad")
+def _pad(s: Step) -> str:
+    width, ndim = s.op.pad_width, s.inputs[0].ndim
+    width = (width, width) if isinstance(width, int) else width
+    pairs: Any = [width] * ndim if all(isinstance(part, int) for part in width) else list(width)
+    pads = s.integers([pair[0] for pair in pairs] + [pair[1] for pair in pairs])
+    if s.op.mode == "constant":
+        return s.node("Pad", s.x, pads, s.number(s.op.value))
+    return s.node("Pad", s.x, pads, mode=s.op.mode)
+
+
+@export_of("getitem")
+def _getitem(s: Step) -> str:
+    """Write slices in one node, then positions along one axis, and then the axes that are removed and inserted."""
+    index, x = s.op.index, s.x
+    arrays = sum(isinstance(part, tuple) for part in index)
+    if any(isinstance(part, Mask) for part in index) or arrays > 1:
+        s.fail("an index of booleans, or with several arrays of positions")
+    if arrays and any(isinstance(part, int) for part in index):
+        s.fail("an index with a number and an array of positions")
+    used = sum(part is not None and part is not Ellipsis for part in index)
+    parts: list[Any] = []
+    for part in index:
+        parts += [Slice(None, None, None)] * (s.inputs[0].ndim - used) if part is Ellipsis else [part]
+    spans: list[tuple[int, int, int, int]] = []
+    removed: list[int] = []
+    inserted: list[int] = []
+    positions: list[tuple[int, Any]] = []
+    axis = place = 0
+    for part in parts:
+        if part is None:
+            inserted.append(place)
+        elif isinstance(part, tuple):
+            positions.append((axis, for_numpy(part)))
+        elif isinstance(part, int):
+            spans.append((part, part + 1 if part != -1 else _FAR, axis, 1))
+            removed.append(axis)
+        elif (part.start, part.stop, part.step or 1) != (None, None, 1):
+            forward = (part.step or 1) > 0
+            start = part.start if part.start is not None else (0 if forward else -1)
+            stop = part.stop if part.stop is not None else (_FAR if forward else -_FAR)
+            spans.append((start, stop, axis, part.step or 1))
+        place += positions[0][1].ndim if isinstance(part, tuple) else not isinstance(part, int)
+        axis += part is not None
+    if spans:
+        x = s.node("Slice", x, *(s.integers(column) for column in zip(*spans, strict=True)))
+    for axis, array in positions:
+        x = s.node("Gather", x, s.writer.array(array.astype(np.int64)), axis=axis)
+    x = s.node("Squeeze", x, s.integers(removed)) if removed else x
+    x = s.node("Unsqueeze", x, s.integers(inserted)) if inserted else x
+    return x if x != s.x else s.node("Identity", x)
+
+
+@export_of("scatter_add_elements", "scatter_add_nd")
+def _scatter(s: Step) -> str:
+    zeros = s.node("Expand", s.number(0), s.integers(s.op.to))
+    if s.op.name == "scatter_add_elements":
+        positions = s.cast(1, np.int64, np.int32)
+        return s.node("ScatterElements", zeros, positions, s.x, axis=s.op.axis, reduction="add")
+    if s.op.batch_dims:
+        s.fail("coordinates for each sample (batch_dims)")
+    return s.node("ScatterND", zeros, s.cast(1, np.int64), s.x, reduction="add")
+
+
+@export_of("argmax", "argmin")
+def _position(s: Step) -> str:
+    operator = "ArgMax" if s.op.name == "argmax" else "ArgMin"
+    if s.op.axis is not None:
+        options = {"keepdims": int(s.op.keepdims), "select_last_index": int(s.op.last)}
+        return s.node(operator, s.x, axis=s.op.axis, **options)
+    flat = s.node("Reshape", s.x, s.integers(-1))
+    found = s.node(operator, flat, axis=0, keepdims=0, select_last_index=int(s.op.last))
+    return s.node("Reshape", found, s.integers((1,) * s.inputs[0].ndim)) if s.op.keepdims else found
+
+
+@export_of("top_k", "top_k_indices")
+def _top_k(s: Step) -> str:
+    options = {"axis": s.op.axis, "largest": int(s.op.largest)}
+    values, positions = s.writer.results(2, "TopK", s.x, s.integers(s.op.k), **options)
+    return values if s.op.name == "top_k" else positions
+
+
+@export_of("cumsum")
+def _cumsum(s: Step) -> str:
+    options = {name: int(getattr(s.op, name)) for name in ("exclusive", "reverse")}
+    return s.node("CumSum", s.cast(0, s.tensor.dtype), s.writer.array(np.int64(s.op.axis)), **options)
+
+
+@export_of("one_hot")
+def _one_hot(s: Step) -> str:
+    values, labels = s.writer.array(np.asarray([0, 1], np.float32)), s.writer.cast(s.x, np.int64)
+    hot = s.node("OneHot", labels, s.integers(s.op.classes), values, axis=-1)
+    return hot if s.tensor.dtype == np.float32 else s.writer.cast(hot, s.tensor.dtype)
+
+
+@export_of("einsum")
+def _einsum(s: Step) -> str:
+    terms = s.op.equation.partition("->")[0].split(",")
+    spans = {x.ndim - len(t.replace("...", "")) for x, t in zip(s.inputs, terms, strict=True) if "..." in t}
+    if len(spans) > 1:
+        s.fail("an ellipsis that stands for different numbers of axes")
+    return s.node("Einsum", *same_dtype(s), equation=s.op.equation)
+
+
+@export_of("space_to_depth")
+def _space_to_depth(s: Step) -> str:
+    if s.op.mode != "DCR":
+        s.fail("ONNX's SpaceToDepth has only the mode 'DCR'")
+    return s.node("SpaceToDepth", s.x, blocksize=s.op.blocksize)
+
+
+@export_of("resize")
+def _resize(s: Step) -> str:
+    options = {"mode": s.op.mode, "nearest_mode": s.op.rounding, "coordinate_transformation_mode": s.op.coordinates}
+    axes = s.inputs[0].ndim - 2
+    if s.op.size is not None:
+        ends = s.integers(per_axis(s.op.size, axes))
+        sizes = s.node("Concat", s.node("Shape", s.x, start=0, end=2), ends, axis=0)
+        return s.node("Resize", s.x, "", "", sizes, **options)
+    scale = s.op.scale if isinstance(s.op.scale, tuple) else (s.op.scale,) * axes
+    scales = (1.0, 1.0, *scale)
+    return s.node("Resize", s.x, "", s.writer.array(np.asarray(scales, np.float32)), **options)

@@ -1,0 +1,56 @@
+"""Operators of ONNX that are one operation on the same inputs. The importer reads these tables, the exporter inverts them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# One input and no attributes. Most names differ only in their capitals.
+UNARY = {
+    **{
+        name: name.lower() for name in ("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh")
+    },
+    **{
+        name: name.lower() for name in ("Erf", "Exp", "Floor", "Identity", "Log", "Mish", "Reciprocal", "Relu", "Round")
+    },
+    **{
+        name: name.lower() for name in ("Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh")
+    },
+    "HardSwish": "hard_swish",
+    "IsNaN": "isnan",
+    "Neg": "negative",
+    "Not": "logical_not",
+}
+# Two inputs, which ONNX wants in one dtype.
+BINARY = {
+    "Add": "add",
+    "Equal": "equal",
+    "Greater": "greater",
+    "GreaterOrEqual": "greater_equal",
+    "Less": "less",
+    "LessOrEqual": "less_equal",
+    "Mul": "multiply",
+    "Sub": "subtract",
+}
+LOGICAL = {"And": "logical_and", "Or": "logical_or", "Xor": "logical_xor"}
+# Any number of inputs.
+VARIADIC = {"Max": "maximum_all", "Mean": "mean_all", "Min": "minimum_all", "Sum": "add_all"}
+# An input, axes, and whether these are kept.
+REDUCTIONS = {
+    "ReduceL1": "l1_norm",
+    "ReduceL2": "l2_norm",
+    "ReduceLogSumExp": "logsumexp",
+    "ReduceMax": "max",
+    "ReduceMean": "mean",
+    "ReduceMin": "min",
+    "ReduceProd": "prod",
+    "ReduceSum": "sum",
+}
+# One input and numbers as attributes: our name for each, ONNX's, and ONNX's default.
+NUMBERED: dict[str, tuple[str, Mapping[str, tuple[str, float]]]] = {
+    "Celu": ("celu", {"alpha": ("alpha", 1.0)}),
+    "Elu": ("elu", {"alpha": ("alpha", 1.0)}),
+    "HardSigmoid": ("hard_sigmoid", {"alpha": ("alpha", 0.2), "beta": ("beta", 0.5)}),
+    "LeakyRelu": ("leaky_relu", {"slope": ("alpha", 0.01)}),
+    # The more exact defaults of operator set 6.
+    "Selu": ("selu", {"alpha": ("alpha", 1.6732632423543772), "gamma": ("gamma", 1.0507009873554805)}),
+}

@@ -1,0 +1,200 @@
+"""ONNX's recurrent networks, written out: a step for each element of the sequence, with the same weights in all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from tinygraph.interop.onnx.node import Node, is_constant
+from tinygraph.interop.onnx.operators.table import Rule, operator, ops
+
+_ACTIVATIONS = {name: getattr(ops, name.lower()) for name in ("Relu", "Sigmoid", "Softplus", "Softsign", "Tanh")}
+_DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
+
+
+@dataclass
+class Layer:
+    """A recurrent layer in one direction.
+
+    ``x`` is the contribution of the inputs to the gates, for all steps, and ``bias`` that which is added to the
+    contribution of the state, if not ``None``. Rows of the state are multiplied by ``r``. ``prefix`` begins the names of
+    its results.
+    """
+
+    node: Node
+    prefix: str
+    x: Any
+    r: Any
+    bias: Any
+    peepholes: list[Any]
+    activations: tuple[Rule, ...]
+
+    def of_state(self, h) -> Any:
+        """Return the contribution of the state to all gates; before the first step there is none."""
+        return _plus(None if h is None else ops.matmul(h, self.r), self.bias)
+
+    @cached_property
+    def last(self) -> Any:
+        """The part of ``r`` for the new value of a GRU."""
+        return ops.getitem(self.r, (slice(None), slice(2 * self.r.shape[0], None)))
+
+    def label(self, x, letter: str, t: int) -> Any:
+        """Give a result of a step a name, with the number of the step counted from 1."""
+        return self.node.label(x, f"{self.prefix}{letter}{t + 1}")
+
+    def activation(self, which: int, x) -> Any:
+        """Return an activation of ``x``, clipped before where the file has a limit."""
+        clip = self.node.number("clip", 0.0)
+        return self.activations[which](ops.clip(x, -clip, clip) if clip else x)
+
+
+def _parts(x, count: int) -> list[Any]:
+    """Return the shares of the gates, each of the size of the state."""
+    if x is None:
+        return [None] * count
+    size = x.shape[-1] // count
+    return [ops.getitem(x, (..., slice(i * size or None, (i + 1) * size))) for i in range(count)]
+
+
+# From a layer, the number of a step, and the state and the cell before it: the state and the cell after it.
+Cell = Callable[[Layer, int, Any, Any], tuple[Any, Any]]
+
+
+def _rnn(layer: Layer, t: int, h, c) -> tuple[Any, Any]:
+    """Return one step of the plain recurrent network."""
+    return layer.activation(0, _plus(ops.getitem(layer.x, t), layer.of_state(h))), None
+
+
+def _gru(layer: Layer, t: int, h, c) -> tuple[Any, Any]:
+    """Return one step of the GRU: ``z`` is the share of the state that stays, ``r`` the share that the new value sees."""
+    (xz, xr, new), (uz, ur, seen) = _parts(ops.getitem(layer.x, t), 3), _parts(layer.of_state(h), 3)
+    z, r = (layer.label(layer.activation(0, x), name, t) for name, x in (("z", _plus(xz, uz)), ("r", _plus(xr, ur))))
+    if layer.node.get("linear_before_reset", 0):
+        seen = _times(r, seen)
+    elif h is not None:
+        seen = _plus(ops.matmul(ops.multiply(r, h), layer.last), _parts(layer.bias, 3)[2])
+    new = layer.label(layer.activation(1, _plus(new, seen)), "n", t)
+    return _plus(ops.multiply(ops.subtract(np.ones((), z.dtype), z), new), _times(z, h)), None
+
+
+def _lstm(layer: Layer, t: int, h, c) -> tuple[Any, Any]:
+    """Return one step of the LSTM, with the gates ``i`` (input), ``f`` (forget) and ``o`` (output)."""
+    gates = layer.label(_plus(ops.getitem(layer.x, t), layer.of_state(h)), "g", t)
+    i, o, f, new = _parts(gates, 4)
+    pi, po, pf = layer.peepholes
+    i, f = layer.activation(0, _plus(i, _times(pi, c))), layer.activation(0, _plus(f, _times(pf, c)))
+    c = _plus(_times(f, c), ops.multiply(i, layer.activation(1, new)))
+    return ops.multiply(layer.activation(0, _plus(o, _times(po, c))), layer.activation(2, c)), c
+
+
+# The step of each network, its activations by default, and how many gates it has.
+_CELLS: dict[str, tuple[Cell, tuple[str, ...], int]] = {
+    "RNN": (_rnn, ("Tanh",), 1),
+    "GRU": (_gru, ("Sigmoid", "Tanh"), 3),
+    "LSTM": (_lstm, ("Sigmoid", "Tanh", "Tanh"), 4),
+}
+
+
+@operator("GRU", "LSTM", "RNN", since=7)
+def recurrent(node: Node, x, w, r, b=None, lengths=None, h=None, c=None, p=None):
+    """Write out the steps in each direction; return the outputs of all steps, and the state and the cell in the end."""
+    cell, names, gates = _CELLS[node.op_type]
+    directions = _DIRECTIONS.get(node.get("direction", "forward"), ())
+    _check(node, x, w, r, gates, len(directions))
+    if node.get("layout", 0):
+        x, h, c = (None if value is None else ops.transpose(value, (1, 0, 2)) for value in (x, h, c))
+    node.count_steps(x.shape[0] * len(directions))
+    activations = _activations(node, names * len(directions))
+    if lengths is not None and is_constant(lengths) and (lengths == x.shape[0]).all():
+        lengths = None
+    found = []
+    for place, backward in enumerate(directions):
+        own = activations[place * len(names) : (place + 1) * len(names)]
+        layer = _layer(node, "back_" if backward else "", place, x, w, r, b, p, own)
+        zero = [value is None or (is_constant(value) and not value.any()) for value in (h, c)]
+        start = [None if none else ops.getitem(value, place) for none, value in zip(zero, (h, c), strict=True)]
+        found.append(_run(layer, cell, start, lengths, backward))
+    y = _joined([_joined([ops.expand_dims(h, (0, 1)) for h in outputs], 0) for outputs, _, _ in found], 1)
+    states = [values for values in list(zip(*found, strict=True))[1:] if values[0] is not None]
+    ends = [_joined([ops.expand_dims(value, (0,)) for value in values], 0) for values in states]
+    if node.get("layout", 0):
+        y, ends = ops.transpose(y, (2, 0, 1, 3)), [ops.transpose(end, (1, 0, 2)) for end in ends]
+    return y, *ends
+
+
+def _check(node: Node, x, w, r, gates: int, directions: int) -> None:
+    size = node.get("hidden_size", r.shape[-1])
+    if not directions:
+        node.fail(f"its direction must be 'forward', 'reverse' or 'bidirectional'; found {node.get('direction')!r}")
+    if x.ndim != 3 or 0 in x.shape:
+        node.fail(f"it takes a sequence of rows for each sample; found shape {tuple(x.shape)}")
+    wanted = (directions, gates * size, x.shape[2]), (directions, gates * size, size)
+    found = tuple(w.shape), tuple(r.shape)
+    if found != wanted:
+        node.fail(f"its weights must have the shapes {wanted[0]} and {wanted[1]}; found {found[0]} and {found[1]}")
+    if node.get("input_forget", 0):
+        node.fail("coupled gates for input and forgetting (input_forget=1) are not supported")
+
+
+def _activations(node: Node, names: tuple[str, ...]) -> tuple[Rule, ...]:
+    given = node.get("activations", list(names))
+    unknown = [name for name in given if name not in _ACTIVATIONS]
+    if unknown or len(given) != len(names) or node.get("activation_alpha") or node.get("activation_beta"):
+        known = ", ".join(_ACTIVATIONS)
+        node.fail(f"its activations must be {len(names)} of {known}, without numbers of their own; found {given}")
+    return tuple(_ACTIVATIONS[name] for name in given)
+
+
+def _layer(node: Node, prefix: str, place: int, x, w, r, b, p, activations: tuple[Rule, ...]) -> Layer:
+    """Return the layer of one direction, with the contribution of the inputs computed for all steps at once."""
+    share, rows = ops.matmul(x, ops.transpose(ops.getitem(w, place))), ops.transpose(ops.getitem(r, place))
+    of_state = None
+    if b is not None:
+        of_input, of_state = (
+            ops.getitem(b, (place, part)) for part in (slice(None, w.shape[1]), slice(w.shape[1], None))
+        )
+        if node.op_type != "GRU":
+            # In a GRU they may be used apart.
+            of_input, of_state = ops.add(of_input, of_state), None
+        share = ops.add(share, of_input)
+    share, rows = node.label(share, f"{prefix}x"), node.label(rows, f"{prefix}RT")
+    peepholes = _parts(None if p is None else ops.getitem(p, place), 3)
+    return Layer(node, prefix, share, rows, of_state, peepholes, activations)
+
+
+def _run(layer: Layer, cell: Cell, start: list[Any], lengths, backward: bool) -> tuple[list[Any], Any, Any]:
+    """Return the outputs in the order of the sequence, and the last state and cell; past the end of a sequence they stay."""
+    h, c = start
+    outputs = {}
+    steps = range(layer.x.shape[0])
+    for t in reversed(steps) if backward else steps:
+        before = h, c
+        h, c = outputs[t], _ = cell(layer, t, h, c)
+        if lengths is not None:
+            on, zero = ops.expand_dims(ops.less(np.asarray(t, lengths.dtype), lengths), (1,)), np.zeros((), h.dtype)
+            outputs[t] = ops.where(on, h, zero)
+            h, c = (
+                None if now is None else ops.where(on, now, zero if past is None else past)
+                for now, past in zip((h, c), before, strict=True)
+            )
+        layer.label(h, "h", t)
+        layer.label(c, "c", t)
+    return [outputs[t] for t in steps], h, c
+
+
+def _joined(values: list[Any], axis: int):
+    return values[0] if len(values) == 1 else ops.concatenate(values, axis=axis)
+
+
+def _plus(x, y):
+    """Return a sum; ``None`` adds nothing."""
+    return y if x is None else x if y is None else ops.add(x, y)
+
+
+def _times(x, y):
+    """Return a product; ``None`` where either is ``None``."""
+    return None if x is None or y is None else ops.multiply(x, y)

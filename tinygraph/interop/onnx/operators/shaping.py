@@ -1,0 +1,338 @@
+"""ONNX's operators that move elements, and those that compute shapes: the latter are known when a graph is recorded."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from tinygraph.interop.onnx.node import Node, is_constant
+from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, operator, ops
+
+# Exporters write ends beyond this for the end of an axis.
+_FAR = 2**31 - 1
+# Lists of sizes, axes and parts of a split are shorter than this.
+_MOST_NUMBERS = 10_000
+# The attributes of a Constant, and the dtypes of those that do not have their own.
+_CONSTANTS = {
+    **{"value": None, "value_float": "float32", "value_floats": "float32"},
+    **{"value_int": "int64", "value_ints": "int64"},
+}
+
+
+def known_integers(node: Node, x, what: str) -> list[int]:
+    """Return integers that must be known when the graph is recorded."""
+    if not is_constant(x) or x.dtype.kind not in "iu" or x.ndim > 1:
+        node.fail(f"{what} must be a list of whole numbers that do not depend on the data")
+    if x.size > _MOST_NUMBERS:
+        node.fail(f"{what} must be a list of whole numbers; found one of {x.size:,}")
+    return [int(item) for item in np.ravel(x)]
+
+
+def axes_of(node: Node, given, attribute: str = "axes") -> list[int] | None:
+    """Return axes, or other integers, from an input or from the attribute of earlier operator sets; or ``None``."""
+    if given is not None:
+        return known_integers(node, given, f"its {attribute}")
+    axes = node.get(attribute)
+    return None if axes is None else list(axes)
+
+
+OPERATORS |= {
+    "Size": Operator(lambda node, x: np.asarray(math.prod(x.shape), np.int64)),
+    "SpaceToDepth": Operator(
+        lambda node, x: ops.space_to_depth(x, node.need("blocksize"), mode=node.get("mode", "DCR"))
+    ),
+    "DepthToSpace": Operator(
+        lambda node, x: ops.depth_to_space(x, node.need("blocksize"), mode=node.get("mode", "DCR"))
+    ),
+    "GatherND": Operator(lambda node, x, indices: ops.gather_nd(x, indices, batch_dims=node.get("batch_dims", 0))),
+    "GatherElements": Operator(
+        lambda node, x, indices: ops.gather_elements(x, indices, axis=node.axis(node.get("axis", 0), x))
+    ),
+}
+
+
+@operator("Constant")
+def constant(node: Node):
+    """Return a tensor, a number or a list of numbers."""
+    for name, dtype in _CONSTANTS.items():
+        if name in node.attributes:
+            return node.attributes[name] if dtype is None else np.asarray(node.attributes[name], dtype)
+    return node.fail("it holds no tensor of numbers")
+
+
+@operator("ConstantOfShape", constants=(0,))
+def constant_of_shape(node: Node, shape):
+    """Return a view of one number, which takes no memory."""
+    value = node.get("value", np.zeros(1, np.float32))
+    if value.size != 1:
+        node.fail(f"its value must be one number; found shape {value.shape}")
+    return np.broadcast_to(value.reshape(()), node.check_shape(known_integers(node, shape, "its shape")))
+
+
+@operator("Shape")
+def shape(node: Node, x):
+    """Return the sizes of the axes from ``start`` to ``end``."""
+    return np.asarray(tuple(x.shape)[slice(node.get("start", 0), node.get("end"))], np.int64)
+
+
+@operator("Range", constants=(0, 1, 2))
+def arange(node: Node, start, limit, delta):
+    """Return numbers from ``start`` on, ``delta`` apart."""
+    first, last, step = (x.reshape(()) for x in (start, limit, delta))
+    if step == 0:
+        node.fail("its delta must not be 0")
+    count = max(math.ceil((last.item() - first.item()) / step.item()), 0)
+    node.allocate((count,))
+    return (first + np.arange(count) * step).astype(start.dtype)
+
+
+@operator("EyeLike")
+def eye_like(node: Node, x):
+    """Return ones on a diagonal, in the shape of a matrix."""
+    if x.ndim != 2:
+        node.fail(f"it takes a matrix; found shape {tuple(x.shape)}")
+    dtype = node.dtype(node.get("dtype")) if node.get("dtype") else x.dtype
+    rows, columns = node.allocate(x.shape)
+    return np.eye(rows, columns, k=node.get("k", 0), dtype=dtype)
+
+
+@operator("Reshape", constants=(1,))
+def reshape(node: Node, x, to=None):
+    """Reshape; a 0 keeps the size of its axis, unless ``allowzero`` makes it a size."""
+    sizes = list(node.need("shape")) if to is None else known_integers(node, to, "its shape")
+    if not node.get("allowzero", 0):
+        if any(s == 0 and i >= x.ndim for i, s in enumerate(sizes)):
+            node.fail(f"shape {tuple(sizes)} keeps an axis that {tuple(x.shape)} does not have")
+        sizes = [x.shape[i] if s == 0 else s for i, s in enumerate(sizes)]
+    return ops.reshape(x, tuple(sizes))
+
+
+@operator("Flatten")
+def flatten(node: Node, x):
+    """Reshape to a matrix, with the axes before ``axis`` as rows."""
+    axis = node.get("axis", 1)
+    if not -x.ndim <= axis <= x.ndim:
+        node.fail(f"axis {axis} is out of range for shape {tuple(x.shape)}")
+    axis = axis % x.ndim if axis < 0 else axis
+    if axis == 1:
+        return ops.flatten(x)
+    return ops.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+
+
+@operator("Transpose")
+def transpose(node: Node, x):
+    """Permute the axes; reverse them where ``perm`` is left out."""
+    order = tuple(node.get("perm") or ())
+    return ops.transpose(x, order) if order and order != tuple(range(x.ndim))[::-1] else ops.transpose(x)
+
+
+@operator("Concat")
+def concat(node: Node, *x):
+    """Concatenate, without the empty parts."""
+    axis = node.axis(node.need("axis") if node.opset >= 4 else node.get("axis", 1), x[0])
+    parts = [part for part in x if not is_constant(part) or part.ndim <= axis or part.shape[axis]] or [x[0]]
+    return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
+
+
+@operator("Squeeze", constants=(1,))
+def squeeze(node: Node, x, axes=None):
+    """Remove all axes of size 1, or those that are named."""
+    given = axes_of(node, axes)
+    if given is not None and not given:
+        return x
+    return ops.squeeze(x, None if given is None else tuple(given))
+
+
+@operator("Unsqueeze", constants=(1,))
+def unsqueeze(node: Node, x, axes=None):
+    """Insert axes of size 1."""
+    given = axes_of(node, axes)
+    if given is None:
+        node.fail("it needs its axes")
+    return ops.expand_dims(x, tuple(given)) if given else x
+
+
+@operator("Expand", constants=(1,))
+def expand(node: Node, x, to):
+    """Broadcast two shapes with each other."""
+    sizes = node.check_shape(known_integers(node, to, "its shape"))
+    try:
+        full = np.broadcast_shapes(tuple(x.shape), sizes)
+    except ValueError:
+        node.fail(f"shapes {tuple(x.shape)} and {sizes} do not broadcast")
+    node.check_shape(full)
+    return x if full == tuple(x.shape) else ops.broadcast_to(x, full)
+
+
+@operator("Tile", constants=(1, 2))
+def tile(node: Node, x, repeats, along=None):
+    """Repeat a tensor; before opset 6, along one axis."""
+    times = known_integers(node, repeats, "its repeats")
+    if along is not None:
+        axis = node.axis(known_integers(node, along, "its axis")[0], x)
+        times = [times[0] if i == axis else 1 for i in range(x.ndim)]
+    if len(times) != x.ndim:
+        node.fail(f"it repeats {len(times)} axes of shape {tuple(x.shape)}")
+    node.check_shape([size * count for size, count in zip(x.shape, times, strict=True)])
+    return ops.tile(x, tuple(times))
+
+
+@operator("Slice", constants=(1, 2, 3, 4))
+def slice_(node: Node, x, starts=None, ends=None, axes=None, steps=None):
+    """Slice by attributes before opset 10, and by inputs since."""
+    names, inputs = ("starts", "ends", "axes", "steps"), (starts, ends, axes, steps)
+    given = dict(zip(names, inputs, strict=True)) if node.opset >= 10 else {}
+    first, last, places, strides = (axes_of(node, given.get(name), name) for name in names)
+    if first is None or last is None:
+        node.fail("it needs its starts and its ends")
+    places = list(range(len(first))) if places is None else places
+    strides = [1] * len(first) if strides is None else strides
+    if not len(first) == len(last) == len(places) == len(strides):
+        node.fail("starts, ends, axes and steps have different lengths")
+    index = [slice(None)] * x.ndim
+    for place, start, end, step in zip(places, first, last, strides, strict=True):
+        axis = node.axis(place, x)
+        if step == 0:
+            node.fail("a step must not be 0")
+        # The end of an axis that follows the batch is its end only for some numbers of samples.
+        size = max(x.shape[axis], _FAR) if node.any_batch and axis == 0 and step > 0 else x.shape[axis]
+        index[axis] = _span(start, end, step, size)
+    while index and index[-1] == slice(None):
+        index.pop()
+    return ops.getitem(x, tuple(index)) if index else x
+
+
+def _span(start: int, end: int, step: int, size: int) -> slice:
+    """Return a slice without the ends that are the ends of the axis anyway."""
+    if step > 0:
+        first, last = None if start == 0 or start <= -size else start, None if end >= size else end
+        return slice(first, last, None if step == 1 else step)
+    # ONNX moves a start before the first element onto it, where Python finds nothing.
+    start = 0 if size and start < -size else start
+    return slice(None if start >= size - 1 else start, None if end < -size else end, step)
+
+
+@operator("Gather")
+def gather(node: Node, x, indices):
+    """Pick elements along one axis, at positions that are known or that are data."""
+    axis = node.axis(node.get("axis", 0), x)
+    if is_constant(indices) and not is_constant(x) and indices.ndim == 0 and indices.dtype.kind in "iu":
+        return ops.getitem(x, (slice(None),) * axis + (int(indices),))
+    return ops.gather(x, indices, axis=axis)
+
+
+@operator("Scatter", "ScatterElements", "ScatterND")
+def scatter(node: Node, x, indices, updates):
+    """Put or add elements at positions. Where a position is named twice, ONNX leaves open which element is put there."""
+    to = tuple(x.shape)
+    axis = None if node.op_type == "ScatterND" else node.axis(node.get("axis", 0), x)
+
+    def scattered(part):
+        if axis is None:
+            return ops.scatter_add_nd(part, indices, to)
+        return ops.scatter_add_elements(part, indices, to, axis=axis)
+
+    reduction = node.get("reduction", "none")
+    if reduction == "add":
+        return ops.add(x, scattered(updates))
+    if reduction != "none":
+        node.fail(f"the reduction {reduction!r} is not supported; supported are 'none' and 'add'")
+    count = scattered(np.ones(node.allocate(updates.shape), np.int64))
+    return ops.where(ops.greater(count, np.int64(0)), scattered(updates), x)
+
+
+@operator("Split", constants=(1,))
+def split(node: Node, x, sizes=None):
+    """Split into equal parts, or into parts of the sizes given."""
+    axis, parts = node.axis(node.get("axis", 0), x), len(node.outputs)
+    given = axes_of(node, sizes, "split")
+    if given is None:
+        count = node.get("num_outputs", parts)
+        if count != parts:
+            node.fail(f"it splits into {count:,} parts and has {parts} outputs")
+        each = -(-x.shape[axis] // count)
+        given = [min(each, max(x.shape[axis] - i * each, 0)) for i in range(count)]
+    if len(given) != parts:
+        node.fail(f"it has {parts} outputs for parts of {given}")
+    if sum(given) != x.shape[axis] or min(given, default=0) < 0:
+        node.fail(f"parts of {given} do not fill the {x.shape[axis]} of axis {axis}")
+    before, ends = (slice(None),) * axis, np.cumsum(given).tolist()
+    return tuple(ops.getitem(x, (*before, slice(end - size, end))) for size, end in zip(given, ends, strict=True))
+
+
+@operator("Pad", constants=(1, 2, 3))
+def pad(node: Node, x, pads=None, value=None, axes=None):
+    """Pad with a number or with copies; a negative width removes elements."""
+    mode = node.get("mode", "constant")
+    widths = (
+        list(node.get("pads", node.get("paddings", ()))) if pads is None else known_integers(node, pads, "its pads")
+    )
+    places = range(x.ndim) if axes is None else [node.axis(a, x) for a in known_integers(node, axes, "its axes")]
+    if len(widths) != 2 * len(places):
+        node.fail(f"it pads {len(widths)} sides of {len(places)} axes")
+    pairs = [(0, 0)] * x.ndim
+    for i, axis in enumerate(places):
+        pairs[axis] = (widths[i], widths[i + len(places)])
+    if any(a < 0 or b < 0 for a, b in pairs):
+        x = ops.getitem(x, tuple(slice(max(-a, 0) or None, min(b, 0) or None) for a, b in pairs))
+        pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
+    node.check_shape([a + size + b for size, (a, b) in zip(x.shape, pairs, strict=True)])
+    if not any(map(any, pairs)):
+        return x
+    return ops.pad(x, tuple(pairs), _fill(node, value) if mode == "constant" else 0.0, mode=mode)
+
+
+def _fill(node: Node, value) -> float:
+    """Return the number to pad with."""
+    if value is None or not value.size:
+        return node.number("value", 0.0)
+    if not is_constant(value):
+        node.fail("the number that it pads with must not depend on the data")
+    return float(str(value.reshape(())[()])) if value.dtype.kind == "f" else float(value.reshape(()))
+
+
+@operator("OneHot", constants=(1,))
+def one_hot(node: Node, indices, depth, values):
+    """Return the second of two values where the new axis counts the index, and the first elsewhere."""
+    count = int(known_integers(node, depth.astype(np.int64), "its depth")[0])
+    node.check_places((count,), "classes")
+    node.allocate((count,))
+    axis = node.axis(node.get("axis", -1), indices, extra=1)
+    places = np.arange(count).reshape((count,) + (1,) * (indices.ndim - axis))
+    indices = ops.cast(indices, "int64")
+    indices = ops.where(ops.less(indices, np.int64(0)), ops.add(indices, np.int64(count)), indices)
+    hot = ops.equal(ops.expand_dims(indices, axis), places)
+    return ops.where(hot, ops.getitem(values, 1), ops.getitem(values, 0))
+
+
+@operator("Trilu", constants=(1,))
+def trilu(node: Node, x, k=None):
+    """Return the upper or the lower triangle, with zeros elsewhere."""
+    return ops.trilu(x, 0 if k is None else known_integers(node, k, "its k")[0], upper=bool(node.get("upper", 1)))
+
+
+@operator("Compress", constants=(1,))
+def compress(node: Node, x, condition):
+    """Return what a known list of booleans keeps along one axis, or of all elements."""
+    kept = np.flatnonzero(np.asarray(condition))
+    if node.get("axis") is None:
+        return ops.gather(ops.reshape(x, (-1,)), kept, axis=0)
+    return ops.gather(x, kept, axis=node.axis(node.get("axis"), x))
+
+
+@operator("NonZero", constants=(0,))
+def nonzero(node: Node, x):
+    """Return the positions of nonzero elements of a known array: how many there are must not depend on the data."""
+    if not is_constant(x):
+        node.fail("the shape of its result depends on the data")
+    node.allocate((x.ndim, x.size))
+    return np.asarray(np.nonzero(x), np.int64).reshape(x.ndim, -1)
+
+
+@operator("TopK", constants=(1,))
+def top_k(node: Node, x, k=None):
+    """Return the largest or smallest elements along one axis, in order, and their positions."""
+    count = node.need("k") if k is None else known_integers(node, k, "its k")[0]
+    options = {"axis": node.axis(node.get("axis", -1), x), "largest": bool(node.get("largest", 1))}
+    return ops.top_k(x, count, **options), ops.top_k_indices(x, count, **options)

@@ -1,0 +1,205 @@
+"""ONNX's convolutions and pools: windows over lines, images and volumes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tinygraph.errors import listing
+from tinygraph.interop.onnx.node import Node
+from tinygraph.interop.onnx.operators.shaping import known_integers
+from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, operator, ops
+
+# ONNX's coordinates as ours; PyTorch's differ from the first only where the result has a single pixel.
+_COORDINATES = {name: name for name in ("half_pixel", "asymmetric", "align_corners")} | {
+    "pytorch_half_pixel": "half_pixel"
+}
+_AUTO_PAD = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0}
+
+OPERATORS |= {
+    "GlobalAveragePool": Operator(lambda node, x: ops.global_avg_pool(x, keepdims=True)),
+    "GlobalLpPool": Operator(lambda node, x: ops.global_lp_pool(x, p=float(node.get("p", 2)), keepdims=True)),
+    "GlobalMaxPool": Operator(lambda node, x: ops.global_max_pool(x, keepdims=True)),
+}
+
+
+@operator("Conv", columns=(2,))
+def conv(node: Node, x, k, b=None):
+    """Convolve images with kernels, and add one bias for each kernel."""
+    axes = _axes(node, x)
+    y = _of_rank("conv{}d", axes)(x, k, padding=_padding(node, list(k.shape[2:])), **_options(node, axes))
+    return _with_bias(y, b, axes)
+
+
+@operator("ConvTranspose", columns=(2,))
+def conv_transpose(node: Node, x, k, b=None):
+    """Compute the largest image that the windows reach, and crop or pad it to the size that is asked for."""
+    axes = _axes(node, x)
+    options = _options(node, axes) | {"output_padding": _sizes(node, "output_padding", axes, 0)}
+    spans = zip(
+        x.shape[2:], options["stride"], options["dilation"], k.shape[2:], options["output_padding"], strict=True
+    )
+    full = tuple((size - 1) * s + d * (kk - 1) + 1 + e for size, s, d, kk, e in spans)
+    node.check_places(full, "pixels in its result")
+    pairs = _transposed_pads(node, x, full, options["stride"])
+    function = _of_rank("conv_transpose{}d", axes)
+    if all(a == c and a >= 0 for a, c in pairs):
+        y = function(x, k, padding=tuple(a for a, _ in pairs), **options)
+    else:
+        # Cut pixels off each side, or add zeros where the number is negative.
+        y = function(x, k, **options)
+        sides = (slice(max(a, 0) or None, min(-c, 0) or None) for a, c in pairs)
+        y = ops.getitem(y, (slice(None), slice(None), *sides))
+        added = tuple((max(-a, 0), max(-c, 0)) for a, c in pairs)
+        y = ops.pad(y, ((0, 0), (0, 0), *added)) if any(map(any, added)) else y
+    return _with_bias(y, b, axes)
+
+
+def _transposed_pads(node: Node, x, full: tuple[int, ...], stride: tuple[int, ...]) -> list[tuple[int, int]]:
+    """Return how many pixels are cut from each side of the largest image of a transposed convolution."""
+    axes, wanted, auto = len(full), node.get("output_shape"), node.get("auto_pad", "NOTSET")
+    if wanted is None and auto not in ("SAME_UPPER", "SAME_LOWER"):
+        pads = node.get("pads", [0] * 2 * axes)
+        return [(pads[i], pads[i + axes]) for i in range(axes)]
+    target = wanted[-axes:] if wanted is not None else [size * s for size, s in zip(x.shape[2:], stride, strict=True)]
+    totals = [size - aim for size, aim in zip(full, target, strict=True)]
+    pairs = [(total // 2, total - total // 2) for total in totals]
+    return pairs if auto == "SAME_UPPER" else [(b, a) for a, b in pairs]
+
+
+@operator("MaxPool")
+def max_pool(node: Node, x):
+    """Return the maximum of each window, without its position."""
+    if node.wants(1):
+        node.fail("the positions of its maxima are not supported")
+    return _pool(node, x, "max_pool{}d")
+
+
+@operator("AveragePool")
+def average_pool(node: Node, x):
+    """Return the mean of the pixels of each window, with those of the padding only for ``count_include_pad``."""
+    return _pool(node, x, "avg_pool{}d", count_include_pad=bool(node.get("count_include_pad", 0)))
+
+
+@operator("LpPool")
+def lp_pool(node: Node, x):
+    """Return a norm of each window."""
+    return _pool(node, x, "lp_pool{}d", p=node.get("p", 2))
+
+
+def _pool(node: Node, x, name: str, **options: Any):
+    axes, window = _axes(node, x), tuple(int(size) for size in node.need("kernel_shape"))
+    padding = _padding(node, list(window))
+    if padding in (0, ((0, 0),) * axes):
+        # Without padding it does not matter how padding counts.
+        options.pop("count_include_pad", None)
+    stride = _sizes(node, "strides", axes)
+    pairs = padding if isinstance(padding, tuple) else ((0, 0),) * axes
+    for size, pair, k, s in zip(x.shape[2:], pairs, window, stride, strict=True):
+        node.check_places(((size + sum(pair)) // max(s, 1) + 1, k), "windows and pixels in each")
+    if any(sum(pair) > size for pair, size in zip(pairs, window, strict=True)):
+        # Some windows may contain only padding: pad first, so that what they contain is defined.
+        if name.startswith("avg") and not options.get("count_include_pad"):
+            node.fail(f"with the padding {padding} a window of {list(window)} may hold no pixel, and has no mean")
+        x = ops.pad(x, ((0, 0), (0, 0), *padding), -math.inf if name.startswith("max") else 0.0)
+        padding = 0
+    options |= {"stride": None if stride == window else stride, "dilation": _sizes(node, "dilations", axes)}
+    return _of_rank(name, axes)(x, window, padding=padding, ceil_mode=bool(node.get("ceil_mode", 0)), **options)
+
+
+@operator("Upsample", constants=(1,))
+@operator("Resize", constants=(1, 2, 3))
+def resize(node: Node, x, roi=None, scales=None, sizes=None):
+    """Resize to copies of the nearest pixel, or interpolate between two or four."""
+    if node.op_type == "Upsample" or node.opset < 11:
+        scales = roi
+    mode, coordinates = node.get("mode", "nearest"), node.get("coordinate_transformation_mode", "half_pixel")
+    rounding = node.get("nearest_mode", "round_prefer_floor")
+    if node.opset < 11:
+        coordinates, rounding = "asymmetric", "floor"
+    if coordinates not in _COORDINATES:
+        node.fail(
+            f"coordinate_transformation_mode {coordinates!r} is not supported; supported are {listing(_COORDINATES)}"
+        )
+    if mode == "cubic" and (node.number("cubic_coeff_a", -0.75) != -0.75 or node.get("exclude_outside", 0)):
+        node.fail("cubic_coeff_a other than -0.75, and exclude_outside, are not supported")
+    if node.get("keep_aspect_ratio_policy", "stretch") != "stretch" or node.get("antialias", 0):
+        node.fail("keep_aspect_ratio_policy and antialias are not supported")
+    options = {"mode": mode, "coordinates": _COORDINATES[coordinates], "rounding": rounding}
+    if sizes is not None and sizes.size:
+        to = _on_all_axes(node, list(x.shape), known_integers(node, sizes, "its sizes"))
+        if tuple(to[:2]) != tuple(x.shape[:2]):
+            node.fail(f"samples and channels must keep their sizes; found {tuple(to)} for {tuple(x.shape)}")
+        return ops.resize(x, size=_checked_pixels(node, to[2:], coordinates), **options)
+    given = node.get("scales", []) if scales is None else scales.ravel()
+    factors = _on_all_axes(node, [1.0] * x.ndim, [float(str(f)) for f in given])
+    if factors[:2] != [1.0, 1.0]:
+        node.fail(f"samples and channels must keep their sizes; found scales {factors}")
+    exact = [size * factor for size, factor in zip(x.shape, factors, strict=True)]
+    if coordinates == "align_corners" and any(size % 1 for size in exact):
+        node.fail(f"corners are aligned only where sizes are whole; found scales {factors} of {tuple(x.shape)}")
+    _checked_pixels(node, [int(size) for size in exact[2:]], coordinates)
+    return ops.resize(x, scale=tuple(factors[2:]), **options)
+
+
+def _checked_pixels(node: Node, sizes: list[int], coordinates: str) -> tuple[int, ...]:
+    """Return the sizes of images, or fail for absurd ones and for one that PyTorch's coordinates treat in another way."""
+    node.check_places(sizes, "pixels in an image")
+    if coordinates == "pytorch_half_pixel" and 1 in sizes:
+        node.fail("for a size of 1, 'pytorch_half_pixel' is not supported; 'half_pixel' is")
+    return tuple(sizes)
+
+
+def _on_all_axes(node: Node, unchanged: list[Any], given: list[Any]) -> list[Any]:
+    """Return sizes or scales for all axes, where they are given for some."""
+    axes = node.get("axes") or range(len(unchanged))
+    if len(given) != len(axes) or any(not -len(unchanged) <= axis < len(unchanged) for axis in axes):
+        node.fail(f"it changes {len(given)} of {len(axes)} axes of {len(unchanged)}")
+    for axis, value in zip(axes, given, strict=True):
+        unchanged[axis] = value
+    return unchanged
+
+
+def _of_rank(name: str, axes: int):
+    return getattr(ops, name.format(axes))
+
+
+def _axes(node: Node, x) -> int:
+    """Return the number of axes that windows move over."""
+    if not 3 <= x.ndim <= 5:
+        node.fail(f"windows move over one to three axes here; found shape {tuple(x.shape)}")
+    node.check_places(x.shape[2:], "pixels in an image")
+    return int(x.ndim) - 2
+
+
+def _options(node: Node, axes: int) -> dict[str, Any]:
+    spans = {"stride": _sizes(node, "strides", axes), "dilation": _sizes(node, "dilations", axes)}
+    return spans | {"groups": node.get("group", 1)}
+
+
+def _sizes(node: Node, name: str, axes: int, default: int = 1) -> tuple[int, ...]:
+    sizes = node.get(name, [default] * axes)
+    if len(sizes) != axes:
+        node.fail(f"its attribute {name!r} must hold {axes} sizes; found {sizes}")
+    return tuple(sizes)
+
+
+def _padding(node: Node, window: list[int]) -> Any:
+    """Return the padding: by name, or pixels before and after each axis."""
+    axes = len(window)
+    if list(node.get("kernel_shape") or window) != window:
+        node.fail(f"its kernel_shape {node.get('kernel_shape')} is not that of its kernels, {window}")
+    auto = node.get("auto_pad", "NOTSET")
+    if auto in _AUTO_PAD:
+        return _AUTO_PAD[auto]
+    pads = node.get("pads", [0] * 2 * axes)
+    if auto != "NOTSET" or len(pads) != 2 * axes:
+        node.fail(f"its pads must hold {2 * axes} sizes, or a known auto_pad; found {pads} and {auto!r}")
+    node.check_places([max(abs(pad), 1) for pad in pads], "pixels of padding")
+    return tuple((pads[i], pads[i + axes]) for i in range(axes))
+
+
+def _with_bias(y, b, axes: int):
+    if b is None:
+        return y
+    return ops.add(y, ops.reshape(b, (-1,) + (1,) * axes) if b.ndim == 1 else b)
