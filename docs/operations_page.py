@@ -55,7 +55,7 @@ _SOURCE = re.compile(r"\s*\bSource:\s+(?P<said>.*?)(?<!\b[A-Z])\.(?=\s+[A-Z]|\s*
 
 def main() -> None:
     """Write the page."""
-    parser = argparse.ArgumentParser(prog="python -m tests.operations_page", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python docs/operations_page.py", description=__doc__)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     page = write_page(parser.parse_args().folder)
     print(f"{page}: {page.stat().st_size:,} bytes")

@@ -1,5 +1,12 @@
-"""What tests share."""
+"""What tests share, and how they are run: ``pytest`` alone on all cores, with samples of the long sweeps.
 
+``TINYGRAPH_TESTS=whole pytest`` runs every case, as ``.ci/run`` does and as ``pytest PATH`` does for the tests that it names.
+A number in the place of ``whole`` repeats a sample; by default it is the number of today's date.
+"""
+
+import datetime
+import os
+import random
 import signal
 
 import pytest
@@ -7,6 +14,47 @@ import pytest
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
 
 load_operations()
+
+
+# A list of cases that is longer is a sweep, and SHARE of it is a sample.
+LONG, SHARE = 60, 4
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config):
+    """Unless the command line chooses tests, use all cores (if pytest-xdist is installed) and sample the long sweeps."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    everything = config.args_source is config.ArgsSource.TESTPATHS and not config.option.keyword
+    os.environ.setdefault("TINYGRAPH_TESTS", str(datetime.date.today().toordinal()) if everything else "whole")
+    if everything and config.pluginmanager.has_plugin("xdist") and config.option.numprocesses is None:
+        config.option.numprocesses = "auto"
+        config.option.dist = "worksteal"
+
+
+def pytest_report_header():
+    """Say how to repeat this run."""
+    return f"long sweeps: TINYGRAPH_TESTS={os.environ.get('TINYGRAPH_TESTS', 'whole')}"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_generate_tests(metafunc):
+    """Sample what is parametrized with a long list."""
+    seed = os.environ.get("TINYGRAPH_TESTS", "whole")
+    if seed == "whole":
+        return
+    parametrize = metafunc.parametrize
+
+    def sampled(names, values, *args, ids=None, **options):
+        values = list(values)
+        if len(values) > LONG:
+            chance = random.Random(f"{seed} {metafunc.function.__name__}")
+            chosen = sorted(chance.sample(range(len(values)), len(values) // SHARE))
+            values = [values[i] for i in chosen]
+            ids = [ids[i] for i in chosen] if isinstance(ids, list | tuple) else ids
+        parametrize(names, values, *args, ids=ids, **options)
+
+    metafunc.parametrize = sampled
 
 
 @pytest.fixture

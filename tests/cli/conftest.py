@@ -3,7 +3,7 @@
 import pytest
 from click.testing import CliRunner
 
-from tests.tools.commands import CUSTOM, MODEL
+from tests.tools.commands import CUSTOM, OWN
 from tinygraph.cli import main
 
 
@@ -38,6 +38,6 @@ def fails(run):
 @pytest.fixture
 def own(tmp_path, registry):
     """A model with operations of the user's own, and the file that registers them."""
-    (tmp_path / "own.toml").write_text(MODEL, encoding="utf-8")
+    (tmp_path / "own.toml").write_text(OWN, encoding="utf-8")
     (tmp_path / "my_ops.py").write_text(CUSTOM.replace("FACTOR", "1"), encoding="utf-8")
     return "own.toml", "my_ops.py"

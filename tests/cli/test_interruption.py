@@ -24,6 +24,7 @@ from tests.interruptions import (
     summary,
     without_effect,
 )
+from tests.tools.commands import model_text
 from tinygraph import interruption
 from tinygraph.cli import main
 from tinygraph.cli.folders import run_folder
@@ -31,21 +32,7 @@ from tinygraph.model import load_model
 
 PROGRAM = [sys.executable, "-m", "tinygraph"]
 LONG = ["train", "xor", "--epochs", "10000000", "--out", "o"]
-STEEP = """
-name = "steep"
-[inputs]
-x = [2]
-y = [1]
-[parameters]
-W = { shape = [2, 1], init = "ones" }
-[model]
-equations = "z = x @ W\\ncost = mse(z, y)"
-output = "z"
-loss = "cost"
-[training]
-data = "xor"
-epochs = 2
-"""
+STEEP = model_text(name="steep")
 FAILING = """
 import numpy as np
 import tinygraph as tg

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.tools.commands import model_text
 from tinygraph import errors
 from tinygraph.cli import main
 from tinygraph.draw.render import renderers
@@ -23,34 +24,14 @@ EVIL = "\x1b[31m\x1b]0;t\x07\r\x9b2J\u202e\x7f\x08\u2028"
 QUOTED = json.dumps(EVIL)
 LONG = "a" * 10**5
 
-NET = """
-name = NAME
-title = TITLE
-[inputs]
-x = [2]
-y = [1]
-[parameters]
-W = { shape = [2, 1], init = "ones" }
-[model]
-equations = '''
-z = x @ W  # NOTE
-cost = mse(z, y)
-'''
-output = "z"
-loss = "cost"
-[training]
-data = "xor"
-epochs = 1
-"""
 
-
-def net(name='"net"', title='""', note=""):
-    return NET.replace("NAME", name).replace("TITLE", title).replace("NOTE", note)
+def net(name="net", title="", note=""):
+    return model_text(f"z = x @ W  # {note}", name, title)
 
 
 TOML = {
-    "sound": net(QUOTED, QUOTED, "\u202e \x9b2J"),
-    "long": net(json.dumps(LONG), json.dumps(LONG)),
+    "sound": net(QUOTED[1:-1], QUOTED[1:-1], "\u202e \x9b2J"),
+    "long": net(LONG, LONG),
     "key": f"{QUOTED} = 1\n{net()}",
     "key in a table": net().replace("[parameters]", f"[parameters]\n{QUOTED} = 3"),
     "init": net().replace('"ones"', QUOTED),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tests.tools.commands import MODEL, PROGRAM, xor_file
+from tests.tools.commands import OWN, PROGRAM, xor_file
 from tinygraph.model import bundled_models, load_model
 
 
@@ -122,7 +122,7 @@ def test_a_training_leaves_the_results_of_another(run, fails):
 
 def test_two_models_of_one_name_do_not_share_a_folder(run, own):
     model, ops = own
-    Path("other.toml").write_text(MODEL.replace("ones", "zeros"), encoding="utf-8")
+    Path("other.toml").write_text(OWN.replace("ones", "zeros"), encoding="utf-8")
     assert "in runs/own\n" in run("train", model, "--ops", ops).stdout
     assert "in runs/own_2\n" in run("train", "other.toml", "--ops", ops).stdout
 
@@ -196,7 +196,7 @@ def test_ctrl_c_keeps_what_was_learned(tmp_path, interruptible):
 
 
 def test_a_loss_that_is_not_finite_stops_training_and_names_the_node(fails):
-    text = MODEL.replace("soft_plus(x @ W)", "x @ W").replace("scaled(h, by=0.5)", "h * 2")
+    text = OWN.replace("soft_plus(x @ W)", "x @ W").replace("scaled(h, by=0.5)", "h * 2")
     Path("steep.toml").write_text(text, encoding="utf-8")
     message = fails("train", "steep.toml", "--learning-rate", "1e30", "--epochs", 3)
     assert "epoch 2, step 1" in message
@@ -212,7 +212,7 @@ def test_a_folder_that_cannot_be_written_to_is_found_out_before_training(fails):
 
 def test_a_model_that_names_no_data_asks_for_some(fails, own):
     model, ops = own
-    Path(model).write_text(MODEL.replace('data = "xor"\n', ""), encoding="utf-8")
+    Path(model).write_text(OWN.replace('data = "xor"\n', ""), encoding="utf-8")
     assert "give --data" in fails("train", model, "--ops", ops)
     load_model(model).save("w.safetensors")
     assert "give --data" in fails("predict", model, "--ops", ops, "--weights", "w.safetensors")

@@ -1,5 +1,5 @@
-"""Writes the golden files with PyTorch 2.13, in float64. Made once, from the folder `tests`, with
-`python -m golden.make_golden`.
+"""Writes the golden files with PyTorch 2.13, in float64. Made once, with
+`python -m tests.golden.make_golden`.
 """
 
 from collections.abc import Callable

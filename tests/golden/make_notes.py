@@ -1,4 +1,4 @@
-"""Writes the golden derived notes, from the folder `tests`, with `python -m golden.make_notes`.
+"""Write the golden derived notes: `python -m tests.golden.make_notes`.
 
 What has changed is to be read line by line against the lecture notes before it is kept.
 """

@@ -36,7 +36,8 @@ class Scaled(tg.Op):
 
 
 MODEL = """
-name = "own"
+name = "NAME"
+title = "TITLE"
 [inputs]
 x = [2]
 y = [1]
@@ -44,8 +45,7 @@ y = [1]
 W = { shape = [2, 1], init = "ones" }
 [model]
 equations = '''
-h = soft_plus(x @ W)
-z = scaled(h, by=0.5)
+EQUATIONS
 cost = mse(z, y)
 '''
 output = "z"
@@ -54,6 +54,14 @@ loss = "cost"
 data = "xor"
 epochs = 2
 """
+
+
+def model_text(equations="z = x @ W", name="net", title=""):
+    """Return a model file on xor, whose equations make ``z`` of ``x`` and ``W``."""
+    return MODEL.replace("NAME", name).replace("TITLE", title).replace("EQUATIONS", equations)
+
+
+OWN = model_text("h = soft_plus(x @ W)\nz = scaled(h, by=0.5)", "own")
 
 
 def xor_file(path, **arrays):
