@@ -8,7 +8,7 @@ import inspect
 import string
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast, overload
+from typing import Any, TypeVar, cast, dataclass_transform, overload
 
 from tinygraph.errors import AttributeValueError, TinygraphError, listing, nearest
 from tinygraph.graph.apply import apply, call, compute
@@ -237,15 +237,15 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
+@dataclass_transform(frozen_default=True)
 def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] = ()) -> Any:
-    """Register an operation class, above ``@dataclass(frozen=True)``; its function is then ``tg.operation(name)``.
+    """Register an operation class, written above it; its function is then ``tg.operation(name)`` and ``cls.function``.
 
-    ``numpy`` lists the NumPy functions that record it on tensors. The class gets the function as ``cls.function``.
+    The class becomes a frozen dataclass if it is none yet. ``numpy`` lists the NumPy functions that record the operation on
+    tensors. Raises ``TinygraphError`` for a class that is not derived from ``tg.Op``, or whose formula names nothing.
 
     >>> import tinygraph as tg
-    >>> from dataclasses import dataclass
     >>> @tg.register
-    ... @dataclass(frozen=True)
     ... class Tenfold(tg.Op):
     ...     def forward(self, x):
     ...         return 10 * x
@@ -258,6 +258,8 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
         return lambda later: register(later, numpy=numpy)
     if not isinstance(cls, type) or not issubclass(cls, Op):
         raise TinygraphError(f"register is written above a class that is derived from tg.Op; found {shown(cls)}")
+    if "__dataclass_params__" not in cls.__dict__:
+        dataclasses.dataclass(frozen=True)(cls)
     _check_class(cls)
     # The package's own are being loaded just now.
     if not cls.__module__.startswith(f"{MODULES['operations']}."):
@@ -272,9 +274,8 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
 
 
 def _check_class(cls: type[Op]) -> None:
-    decorated = cls.__dict__.get("__dataclass_params__")
-    if decorated is None or not decorated.frozen:
-        raise TinygraphError(f"{cls.__name__}: write @tg.register above @dataclass(frozen=True)")
+    if not cls.__dict__["__dataclass_params__"].frozen:
+        raise TinygraphError(f"{cls.__name__}: its dataclass must be frozen; write @tg.register alone")
     for name in cls.attribute_annotations():
         if hasattr(Op, name):
             raise TinygraphError(

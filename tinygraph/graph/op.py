@@ -34,7 +34,7 @@ class _Unregistered:
     """What stands in the place of an operation's function until the operation is registered."""
 
     def __get__(self, instance: Any, owner: type) -> typing.NoReturn:
-        raise AttributeError(f"{owner.__name__} is not registered: write @tg.register above @dataclass(frozen=True)")
+        raise AttributeError(f"{owner.__name__} is not registered: write @tg.register above the class")
 
 
 class Op:

@@ -231,7 +231,6 @@ _FAR = 30.0
 
 
 @register
-@dataclass(frozen=True)
 class Gelu(Op):
     """Gaussian error linear unit: ``x`` times the chance that a standard normal number is below ``x``.
 
@@ -307,7 +306,6 @@ class _AlongAxis(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Softmax(_AlongAxis):
     """exp(x) divided by its sum along ``axis``: positive numbers that add up to 1, without overflow for any ``x``.
 
@@ -331,7 +329,6 @@ class Softmax(_AlongAxis):
 
 
 @register
-@dataclass(frozen=True)
 class LogSoftmax(_AlongAxis):
     """Logarithm of softmax along ``axis``, finite wherever ``x`` is.
 

@@ -42,7 +42,6 @@ class _ExponentialUnit(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Elu(_ExponentialUnit):
     """Exponential linear unit: ``x`` above 0, ``alpha · (exp(x) - 1)`` below; the slope at 0 is ``alpha``.
 
@@ -69,7 +68,6 @@ class Elu(_ExponentialUnit):
 
 
 @register
-@dataclass(frozen=True)
 class Selu(_ExponentialUnit):
     """Exponential linear unit times ``gamma``, with constants that keep mean 0 and variance 1 from layer to layer.
 
@@ -98,7 +96,6 @@ class Selu(_ExponentialUnit):
 
 
 @register
-@dataclass(frozen=True)
 class Celu(_ExponentialUnit):
     """Exponential linear unit as wide as it is deep, so that its slope at 0 is 1 for every ``alpha``.
 
@@ -211,7 +208,6 @@ def relu6_vjp(dy, y, x):
 
 
 @register
-@dataclass(frozen=True)
 class HardTanh(Clip):
     """``x`` between ``low`` and ``high``, and these beyond: ``clip`` with the ends of ``tanh``. Its slope is 1 at the ends.
 

@@ -6,7 +6,6 @@ Where a choice has a kink the rule takes one side and says which.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -63,7 +62,6 @@ def gate_explain(index: tuple[int, ...], y, x, condition) -> Explanation:
 
 
 @register
-@dataclass(frozen=True)
 class Clip(Op):
     """Elements limited to the range from ``low`` to ``high``; ``None`` leaves a side open.
 

@@ -296,7 +296,6 @@ class KernelGradient(Convolution):
 
 
 @register
-@dataclass(frozen=True)
 class Conv2d(Convolve, rank=2):
     """Cross-correlation of images ``x (N, C, H, W)`` with kernels ``k (F, C/groups, kh, kw)``: ``(N, F, rows, columns)``.
 
@@ -317,7 +316,6 @@ class Conv2d(Convolve, rank=2):
 
 
 @register
-@dataclass(frozen=True)
 class ConvTranspose2d(ConvolveTransposed, rank=2):
     """The transpose of ``conv2d``: ``x (N, F, rows, columns)`` and ``k (F, C/groups, kh, kw)`` give ``(N, C, H, W)``.
 
@@ -340,7 +338,6 @@ class ConvTranspose2d(ConvolveTransposed, rank=2):
 
 
 @register
-@dataclass(frozen=True)
 class Conv2dKernelGradient(KernelGradient, rank=2):
     """The gradient of ``conv2d`` for its kernel: ``x (N, C, H, W)`` correlated with ``dy (N, F, rows, columns)``.
 
@@ -356,7 +353,6 @@ class Conv2dKernelGradient(KernelGradient, rank=2):
 
 
 @register
-@dataclass(frozen=True)
 class Conv1d(Convolve, rank=1):
     """Cross-correlation of lines ``x (N, C, L)`` with kernels ``k (F, C/groups, kl)``: ``(N, F, windows)``.
 
@@ -370,7 +366,6 @@ class Conv1d(Convolve, rank=1):
 
 
 @register
-@dataclass(frozen=True)
 class ConvTranspose1d(ConvolveTransposed, rank=1):
     """The transpose of ``conv1d``: ``x (N, F, windows)``, ``k (F, C/groups, kl)`` give ``(N, C, L)``.
 
@@ -384,7 +379,6 @@ class ConvTranspose1d(ConvolveTransposed, rank=1):
 
 
 @register
-@dataclass(frozen=True)
 class Conv1dKernelGradient(KernelGradient, rank=1):
     """The gradient of ``conv1d`` for its kernel: ``x (N, C, L)`` correlated with ``dy (N, F, windows)``.
 
@@ -398,7 +392,6 @@ class Conv1dKernelGradient(KernelGradient, rank=1):
 
 
 @register
-@dataclass(frozen=True)
 class Conv3d(Convolve, rank=3):
     """Cross-correlation of volumes ``x (N, C, D, H, W)`` with kernels ``k (F, C/groups, kd, kh, kw)``.
 
@@ -413,7 +406,6 @@ class Conv3d(Convolve, rank=3):
 
 
 @register
-@dataclass(frozen=True)
 class ConvTranspose3d(ConvolveTransposed, rank=3):
     """The transpose of ``conv3d``: ``x (N, F, layers, rows, columns)`` to ``(N, C, D, H, W)``.
 
@@ -427,7 +419,6 @@ class ConvTranspose3d(ConvolveTransposed, rank=3):
 
 
 @register
-@dataclass(frozen=True)
 class Conv3dKernelGradient(KernelGradient, rank=3):
     """The gradient of ``conv3d`` for its kernel: ``x (N, C, D, H, W)`` correlated with ``dy (N, F, layers, rows, columns)``.
 

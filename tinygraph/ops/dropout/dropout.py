@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,7 +36,6 @@ def _check_key(op: Op, inputs: Sequence[Value]) -> None:
 
 
 @register
-@dataclass(frozen=True)
 class DropoutMask(Op):
     """What dropout multiplies with: in each place 0 with the chance ``rate``, and 1/(1 - rate) otherwise.
 
@@ -97,7 +95,6 @@ def _samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-@dataclass(frozen=True)
 class Dropout(Composite):
     """In training ``x`` with a share ``rate`` of its elements left out by chance, and the others times 1/(1 - rate).
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -24,7 +23,6 @@ def require_numeric(op: Op, dtype: str) -> None:
 
 
 @register
-@dataclass(frozen=True)
 class Cast(Op):
     """The same numbers in another dtype, given by its name; the gradient is cast back.
 

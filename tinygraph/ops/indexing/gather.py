@@ -76,7 +76,6 @@ def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-@dataclass(frozen=True)
 class Gather(ByPositions):
     """The slices of ``x`` along ``axis`` at the positions ``indices``, of any shape, which takes the place of the axis.
 
@@ -121,7 +120,6 @@ def _scatter_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-@dataclass(frozen=True)
 class ScatterAdd(ByPositions):
     """Zeros with the slices of ``x`` added at the positions ``indices`` along an ``axis`` of this ``size``.
 
@@ -187,7 +185,6 @@ class ScatterAdd(ByPositions):
 
 
 @register
-@dataclass(frozen=True)
 class Embedding(ByPositions):
     """The rows of a table ``weights (count, ...)`` for whole numbers ``ids (...)``, as words become vectors.
 
@@ -234,7 +231,6 @@ def _elements(indices, axis: int) -> tuple[Any, ...]:
 
 
 @register
-@dataclass(frozen=True)
 class GatherElements(ByPositions):
     """For each place of ``indices`` the element of ``x`` there, but at the position along ``axis`` that stands in it.
 
@@ -282,7 +278,6 @@ def require_beside(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) -> 
 
 
 @register
-@dataclass(frozen=True)
 class ScatterAddElements(ByPositions):
     """Zeros of shape ``to`` with elements of ``x`` added where they stand, but along ``axis`` at the positions in ``indices``.
 

@@ -59,7 +59,6 @@ def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-@dataclass(frozen=True)
 class GatherNd(_ByCoordinates):
     """The elements or slices of ``x`` at the coordinates that the rows of ``indices (..., k)`` hold.
 
@@ -96,7 +95,6 @@ def _scatter_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-@dataclass(frozen=True)
 class ScatterAddNd(_ByCoordinates):
     """Zeros of shape ``to`` with the elements or slices of ``x`` added at the coordinates that ``indices (..., k)`` holds.
 

@@ -6,7 +6,6 @@ import functools
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -27,7 +26,6 @@ _ROUNDING: dict[str, Callable[[Any], Any]] = {
 
 
 @register
-@dataclass(frozen=True)
 class Resize(Op):
     """Images ``(N, C, ...)`` at another ``size``, or at a ``scale`` of their own: copies of the nearest, or between some.
 

@@ -6,7 +6,6 @@ import builtins
 import itertools
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -34,7 +33,6 @@ def _concatenate_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register(numpy=[np.concatenate])
-@dataclass(frozen=True)
 class Concatenate(Moving):
     """Tensors joined along ``axis``; each gets its own part of the gradient back.
 
@@ -86,7 +84,6 @@ def _index_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-@dataclass(frozen=True)
 class Getitem(Moving):
     """Part of a tensor, ``x[index]``: numbers, slices, ``None``, ``...``, arrays of positions or of booleans, as in NumPy.
 
@@ -130,7 +127,6 @@ class Getitem(Moving):
 
 
 @register
-@dataclass(frozen=True)
 class Put(Op):
     """Zeros of shape ``to`` with ``x`` added at ``index``: the gradient of indexing.
 
@@ -192,7 +188,6 @@ class Put(Op):
 
 
 @register
-@dataclass(frozen=True)
 class Pad(Op):
     """The tensor with ``value`` around it; ``pad_width`` is NumPy's: a number, a pair, or a pair for each axis.
 
@@ -272,7 +267,6 @@ class Pad(Op):
 
 
 @register(numpy=[np.flip])
-@dataclass(frozen=True)
 class Flip(Moving):
     """Elements in reverse order along ``axis``; along the last two it turns a kernel by 180 degrees (notes B10).
 

@@ -7,7 +7,6 @@ import math
 import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,7 +43,6 @@ def _samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-@dataclass(frozen=True)
 class Einsum(Op):
     """The sum of products that an ``equation`` such as ``"ij,jk->ik"`` names: a letter for each axis of each tensor.
 

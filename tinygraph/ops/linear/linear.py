@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,7 +33,6 @@ def _samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register(numpy=[np.matmul])
-@dataclass(frozen=True)
 class Matmul(Op):
     """Matrix product ``x @ y`` by NumPy's rules: vectors are rows or columns, leading axes are batches and broadcast.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -62,7 +61,6 @@ def _cross_entropy_from_logits(z, y):
 
 
 @register
-@dataclass(frozen=True)
 class Bce(Loss):
     """Binary cross-entropy, the notes' cost (F10; for one sample F11): predictions ``a`` and labels ``y`` in 0..1, one shape.
 
@@ -139,7 +137,6 @@ class Bce(Loss):
 
 
 @register
-@dataclass(frozen=True)
 class BceWithLogits(Loss):
     """Binary cross-entropy of ``sigmoid(z)``, computed from the logits ``z``: ``bce(sigmoid(z), y)`` as one operation.
 

@@ -96,7 +96,6 @@ class LabelLoss(ClassLoss):
 
 
 @register
-@dataclass(frozen=True)
 class CrossEntropy(LabelLoss):
     """Cross-entropy of ``softmax(logits)`` over the last axis, averaged over the batch: a scalar.
 
@@ -150,7 +149,6 @@ class CrossEntropy(LabelLoss):
 
 
 @register
-@dataclass(frozen=True)
 class OneHot(Op):
     """Class numbers ``(...)`` as rows ``(..., classes)`` of zeros with a one; whole numbers have no gradient.
 
@@ -209,7 +207,6 @@ one_hot = OneHot.function
 
 
 @register
-@dataclass(frozen=True)
 class Hinge(Loss):
     """Mean hinge loss ``max(0, 1 - labels · scores)`` over all elements, for labels that are -1 or 1: a scalar.
 
@@ -261,7 +258,6 @@ def _nll_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-@dataclass(frozen=True)
 class Nll(LabelLoss):
     """Negative log-likelihood: cross-entropy from logarithms of probabilities ``logs (..., K)``, averaged over the batch.
 
@@ -295,7 +291,6 @@ class Nll(LabelLoss):
 
 
 @register
-@dataclass(frozen=True)
 class KlDivergence(ClassLoss):
     """Kullback-Leibler divergence of probabilities ``labels (..., K)`` from those whose logarithms are ``logs``, of one shape.
 

@@ -62,7 +62,6 @@ class OfDifference(Loss):
 
 
 @register
-@dataclass(frozen=True)
 class L1(OfDifference):
     """Mean absolute error over all elements: predictions and targets of one shape give a scalar.
 
@@ -97,7 +96,6 @@ def _bent(difference: Any, width: float) -> Any:
 
 
 @register
-@dataclass(frozen=True)
 class Huber(OfDifference):
     """Mean of half the squared differences, but for those larger than ``delta``, which count by their size: a scalar.
 
@@ -129,7 +127,6 @@ class Huber(OfDifference):
 
 
 @register
-@dataclass(frozen=True)
 class SmoothL1(OfDifference):
     """Mean absolute error with a parabola of the width ``beta`` in the place of its kink: ``huber`` over ``delta``, a scalar.
 
@@ -162,7 +159,6 @@ class SmoothL1(OfDifference):
 
 
 @register
-@dataclass(frozen=True)
 class Mse(Loss):
     """Mean squared error over all elements: predictions and targets of one shape give a scalar.
 

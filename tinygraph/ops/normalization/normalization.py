@@ -76,7 +76,6 @@ def _with_channels(draw: Any, count: int, *cases: tuple[Shape, dict[str, Any]]) 
 
 
 @register
-@dataclass(frozen=True)
 class BatchNorm(_Channelled):
     """Each channel less its mean, divided by its deviation, then times ``scale`` plus ``shift``.
 
@@ -145,7 +144,6 @@ def _running_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-@dataclass(frozen=True)
 class RunningMean(_Running):
     """The next running mean of each channel: ``(1 - momentum) old`` plus ``momentum`` times the mean of the batch.
 
@@ -166,7 +164,6 @@ class RunningMean(_Running):
 
 
 @register
-@dataclass(frozen=True)
 class RunningVariance(_Running):
     """The next running variance of each channel, as ``running_mean``; of the batch it takes the unbiased estimate.
 
@@ -193,7 +190,6 @@ class RunningVariance(_Running):
 
 
 @register
-@dataclass(frozen=True)
 class LayerNorm(Composite):
     """Each sample by itself, over the axes from ``axis`` on: ``standardize``, times ``scale``, plus ``shift``.
 
@@ -242,7 +238,6 @@ class LayerNorm(Composite):
 
 
 @register
-@dataclass(frozen=True)
 class GroupNorm(_Channelled):
     """Each sample by itself, in ``groups`` of neighbouring channels: standardized over group and places, scaled, shifted.
 
@@ -276,7 +271,6 @@ class GroupNorm(_Channelled):
 
 
 @register
-@dataclass(frozen=True)
 class InstanceNorm(_Channelled):
     """Each channel of each sample by itself, standardized over its places, then times ``scale`` plus ``shift``.
 
@@ -307,7 +301,6 @@ class InstanceNorm(_Channelled):
 
 
 @register
-@dataclass(frozen=True)
 class LocalResponseNorm(_Channelled):
     """Each element divided by a power of the squares in ``size`` neighbouring channels, its own among them.
 

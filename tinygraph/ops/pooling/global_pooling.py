@@ -67,7 +67,6 @@ class GlobalPooling(Op):
 
 
 @register
-@dataclass(frozen=True)
 class GlobalAvgPool(GlobalPooling):
     """Mean of each channel's image, of any number of axes: ``(N, C, ...)`` to ``(N, C)``.
 
@@ -99,7 +98,6 @@ class GlobalAvgPool(GlobalPooling):
 
 
 @register
-@dataclass(frozen=True)
 class GlobalAvgPool2d(GlobalAvgPool):
     """Mean over height and width: ``(N, C, H, W)`` to ``(N, C)``. Source: Lin, Chen and Yan, 2013 (arXiv:1312.4400).
 
@@ -119,7 +117,6 @@ class GlobalAvgPool2d(GlobalAvgPool):
 
 
 @register
-@dataclass(frozen=True)
 class GlobalMaxPool(GlobalPooling):
     """Maximum of each channel's image, of any number of axes: ``(N, C, ...)`` to ``(N, C)``, or ``(N, C, 1, ...)``.
 
@@ -150,7 +147,6 @@ class GlobalMaxPool(GlobalPooling):
 
 
 @register
-@dataclass(frozen=True)
 class GlobalLpPool(GlobalPooling):
     """The p-norm of each channel's image, of any number of axes: ``(N, C, ...)`` to ``(N, C)``, or ``(N, C, 1, ...)``.
 

@@ -70,7 +70,6 @@ class LpPool(Pooling):
 
 
 @register
-@dataclass(frozen=True)
 class LpPool2d(LpPool, rank=2):
     """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
@@ -92,7 +91,6 @@ class LpPool2d(LpPool, rank=2):
 
 
 @register
-@dataclass(frozen=True)
 class LpPool1d(LpPool, rank=1):
     """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, L)`` to ``(N, C, windows)``.
 
@@ -105,7 +103,6 @@ class LpPool1d(LpPool, rank=1):
 
 
 @register
-@dataclass(frozen=True)
 class LpPool3d(LpPool, rank=3):
     """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``.
 

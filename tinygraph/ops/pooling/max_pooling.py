@@ -201,7 +201,6 @@ class MaxTake(MaxPooling):
 
 
 @register
-@dataclass(frozen=True)
 class MaxPool2d(MaxPool, rank=2):
     """Maximum of each window (notes F6): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
@@ -219,7 +218,6 @@ class MaxPool2d(MaxPool, rank=2):
 
 
 @register
-@dataclass(frozen=True)
 class MaxUnpool2d(MaxUnpool, rank=2):
     """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool2d``.
 
@@ -237,7 +235,6 @@ class MaxUnpool2d(MaxUnpool, rank=2):
 
 
 @register
-@dataclass(frozen=True)
 class MaxTake2d(MaxTake, rank=2):
     """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool2d``.
 
@@ -251,7 +248,6 @@ class MaxTake2d(MaxTake, rank=2):
 
 
 @register
-@dataclass(frozen=True)
 class MaxPool1d(MaxPool, rank=1):
     """Maximum of each window: ``(N, C, L)`` to ``(N, C, windows)``; a tie's gradient goes to the first.
 
@@ -267,7 +263,6 @@ class MaxPool1d(MaxPool, rank=1):
 
 
 @register
-@dataclass(frozen=True)
 class MaxUnpool1d(MaxUnpool, rank=1):
     """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool1d``.
 
@@ -280,7 +275,6 @@ class MaxUnpool1d(MaxUnpool, rank=1):
 
 
 @register
-@dataclass(frozen=True)
 class MaxTake1d(MaxTake, rank=1):
     """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool1d``.
 
@@ -293,7 +287,6 @@ class MaxTake1d(MaxTake, rank=1):
 
 
 @register
-@dataclass(frozen=True)
 class MaxPool3d(MaxPool, rank=3):
     """Maximum of each window: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``; a tie's gradient goes to the first.
 
@@ -309,7 +302,6 @@ class MaxPool3d(MaxPool, rank=3):
 
 
 @register
-@dataclass(frozen=True)
 class MaxUnpool3d(MaxUnpool, rank=3):
     """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool3d``.
 
@@ -322,7 +314,6 @@ class MaxUnpool3d(MaxUnpool, rank=3):
 
 
 @register
-@dataclass(frozen=True)
 class MaxTake3d(MaxTake, rank=3):
     """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool3d``.
 

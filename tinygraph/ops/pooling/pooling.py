@@ -236,7 +236,6 @@ class AvgUnpool(AveragePooling):
 
 
 @register
-@dataclass(frozen=True)
 class AvgPool2d(AvgPool, rank=2):
     """Mean of each window (notes F3): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
@@ -255,7 +254,6 @@ class AvgPool2d(AvgPool, rank=2):
 
 
 @register
-@dataclass(frozen=True)
 class AvgUnpool2d(AvgUnpool, rank=2):
     """The transpose of ``avg_pool2d``: each element of ``x`` shared out equally over its window (notes B11).
 
@@ -271,7 +269,6 @@ class AvgUnpool2d(AvgUnpool, rank=2):
 
 
 @register
-@dataclass(frozen=True)
 class AvgPool1d(AvgPool, rank=1):
     """Mean of each window: ``(N, C, L)`` to ``(N, C, windows)``.
 
@@ -285,7 +282,6 @@ class AvgPool1d(AvgPool, rank=1):
 
 
 @register
-@dataclass(frozen=True)
 class AvgUnpool1d(AvgUnpool, rank=1):
     """The transpose of ``avg_pool1d``: each element of ``x`` shared out equally over its window.
 
@@ -299,7 +295,6 @@ class AvgUnpool1d(AvgUnpool, rank=1):
 
 
 @register
-@dataclass(frozen=True)
 class AvgPool3d(AvgPool, rank=3):
     """Mean of each window: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``.
 
@@ -313,7 +308,6 @@ class AvgPool3d(AvgPool, rank=3):
 
 
 @register
-@dataclass(frozen=True)
 class AvgUnpool3d(AvgUnpool, rank=3):
     """The transpose of ``avg_pool3d``: each element of ``x`` shared out equally over its window.
 

@@ -29,7 +29,6 @@ class _Norm(Reduction):
 
 
 @register
-@dataclass(frozen=True)
 class L1Norm(_Norm):
     """Sum of absolute values over ``axis`` (all axes by default); the gradient at 0 is 0.
 
@@ -54,7 +53,6 @@ class L1Norm(_Norm):
 
 
 @register
-@dataclass(frozen=True)
 class L2Norm(_Norm):
     """Euclidean length over ``axis`` (all axes by default), without overflow; the gradient of the length 0 is 0.
 

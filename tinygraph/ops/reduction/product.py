@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -30,7 +29,6 @@ def _prod_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register(numpy=[np.prod])
-@dataclass(frozen=True)
 class Prod(Reduction):
     """Product over ``axis`` (all axes by default); 1 of nothing.
 
@@ -90,7 +88,6 @@ class Prod(Reduction):
 
 
 @register
-@dataclass(frozen=True)
 class Cumsum(Op):
     """Running sums along ``axis``: each element becomes the sum of those up to it.
 

@@ -43,7 +43,6 @@ class _Place(Op):
 
 
 @register(numpy=[np.argmax])
-@dataclass(frozen=True)
 class Argmax(_Place):
     """The place of the largest element along ``axis``, or among all elements in row-major order; no gradient flows.
 
@@ -63,7 +62,6 @@ class Argmax(_Place):
 
 
 @register(numpy=[np.argmin])
-@dataclass(frozen=True)
 class Argmin(_Place):
     """The place of the smallest element along ``axis``, or among all elements in row-major order; no gradient flows.
 
@@ -119,7 +117,6 @@ class _Ranked(Op):
 
 
 @register
-@dataclass(frozen=True)
 class TopK(_Ranked):
     """The ``k`` largest elements along ``axis``, the largest first, or the smallest; each gets its own gradient back.
 
@@ -143,7 +140,6 @@ class TopK(_Ranked):
 
 
 @register
-@dataclass(frozen=True)
 class TopKIndices(_Ranked):
     """The places of the ``k`` largest elements along ``axis``, the largest first, or of the smallest; no gradient flows.
 

@@ -64,7 +64,6 @@ class Reduction(Op):
 
 
 @register(numpy=[np.sum])
-@dataclass(frozen=True)
 class Sum(Reduction):
     """Sum over ``axis`` (all axes by default); the gradient goes to every summand. Source: notes B9, B14.
 
@@ -94,7 +93,6 @@ class Sum(Reduction):
 
 
 @register(numpy=[np.mean])
-@dataclass(frozen=True)
 class Mean(Reduction):
     """Mean over ``axis`` (all axes by default); NaN of nothing.
 
@@ -146,7 +144,6 @@ class _Extreme(Reduction):
 
 
 @register(numpy=[np.max, np.amax])
-@dataclass(frozen=True)
 class Max(_Extreme):
     """Largest element over ``axis``; a tie sends its gradient to the first in row-major order.
 
@@ -165,7 +162,6 @@ class Max(_Extreme):
 
 
 @register(numpy=[np.min, np.amin])
-@dataclass(frozen=True)
 class Min(_Extreme):
     """Smallest element over ``axis``; a tie sends its gradient to the first in row-major order.
 
@@ -184,7 +180,6 @@ class Min(_Extreme):
 
 
 @register
-@dataclass(frozen=True)
 class FirstExtreme(Op):
     """True at the first largest (or smallest) element along ``axis`` in row-major order, False elsewhere.
 
@@ -232,7 +227,6 @@ class FirstExtreme(Op):
 
 
 @register
-@dataclass(frozen=True)
 class LogSumExp(Reduction):
     """Logarithm of the sum of exponentials over ``axis``, without overflow; its gradient is the softmax.
 

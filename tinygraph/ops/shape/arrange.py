@@ -18,7 +18,6 @@ from tinygraph.ops.shape.shape import Moving, reshape
 
 
 @register(numpy=[np.tile])
-@dataclass(frozen=True)
 class Tile(Moving):
     """The tensor repeated ``reps`` times along each axis; one number counts for the last, and more than axes add some in front.
 
@@ -76,7 +75,6 @@ class Tile(Moving):
 
 
 @register
-@dataclass(frozen=True)
 class Trilu(Moving):
     """The upper triangle of matrices (the last two axes), or the lower: 0 on the other side of the diagonal number ``k``.
 
@@ -141,7 +139,6 @@ class _Blocks(Moving):
 
 
 @register
-@dataclass(frozen=True)
 class DepthToSpace(_Blocks):
     """Channels moved into blocks: ``(N, C·b², H, W)`` to ``(N, C, H·b, W·b)`` for the blocksize ``b``.
 
@@ -179,7 +176,6 @@ class DepthToSpace(_Blocks):
 
 
 @register
-@dataclass(frozen=True)
 class SpaceToDepth(_Blocks):
     """Blocks moved into channels: ``(N, C, H·b, W·b)`` to ``(N, C·b², H, W)`` for the blocksize ``b``.
 

@@ -49,7 +49,6 @@ class SameElements(Moving):
 
 
 @register(numpy=[np.reshape])
-@dataclass(frozen=True)
 class Reshape(SameElements):
     """The same elements in another shape, row-major; one size may be -1 and is worked out. Source: notes B5.
 
@@ -80,7 +79,6 @@ class Reshape(SameElements):
 
 
 @register
-@dataclass(frozen=True)
 class Flatten(SameElements):
     """The axes from ``start_axis`` on as one; by default all but the batch axis. Source: notes F7, its gradient B5.
 
@@ -105,7 +103,6 @@ class Flatten(SameElements):
 
 
 @register(numpy=[np.transpose])
-@dataclass(frozen=True)
 class Transpose(Moving):
     """Axes in the order ``axes``; in reverse without it.
 
@@ -158,7 +155,6 @@ class Transpose(Moving):
 
 
 @register(numpy=[np.broadcast_to])
-@dataclass(frozen=True)
 class BroadcastTo(Moving):
     """The tensor repeated to a larger shape, by NumPy's rules of broadcasting.
 
@@ -201,7 +197,6 @@ def broadcasts_to(small: Shape, large: Shape) -> bool:
 
 
 @register
-@dataclass(frozen=True)
 class SumTo(Op):
     """The tensor summed over the axes along which the shape ``to`` would be repeated: broadcasting taken back.
 
@@ -256,7 +251,6 @@ class SumTo(Op):
 
 
 @register(numpy=[np.squeeze])
-@dataclass(frozen=True)
 class Squeeze(SameElements):
     """The tensor without the axes of size 1 that ``axis`` names, or without all of them.
 
@@ -282,7 +276,6 @@ class Squeeze(SameElements):
 
 
 @register(numpy=[np.expand_dims])
-@dataclass(frozen=True)
 class ExpandDims(SameElements):
     """The tensor with new axes of size 1 at the places that ``axis`` names in the result.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,7 +26,6 @@ def check_epsilon(op: Any) -> None:
 
 
 @register
-@dataclass(frozen=True)
 class Variance(Reduction):
     """Mean squared distance from the mean over ``axis`` (all axes by default); divided by ``n - correction`` of n numbers.
 
@@ -83,7 +81,6 @@ class Variance(Reduction):
 
 
 @register
-@dataclass(frozen=True)
 class Standardize(Op):
     """``x`` less its mean, divided by its standard deviation, over ``axis``: numbers of mean 0 and variance 1.
 
@@ -152,7 +149,6 @@ class Standardize(Op):
 
 
 @register
-@dataclass(frozen=True)
 class MovingSum(Op):
     """For each place along ``axis`` the sum of it, the ``before`` elements before it and the ``after`` elements after it.
 
