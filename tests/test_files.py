@@ -13,7 +13,6 @@ import tinygraph as tg
 from tinygraph.files import write_whole
 from tinygraph.model import load_model
 from tinygraph.train import History, Row, read_arrays
-from tinygraph.verify.certificate.plot import plot_format
 
 ROW = Row(1, 0.5, 0.8, 0.4, 0.9, 1.5)
 
@@ -197,14 +196,6 @@ def test_a_folder_that_is_missing_is_named(tmp_path):
         write_whole(tmp_path / "nowhere" / "file", b"")
     with pytest.raises(tg.RenderError, match=r"x\.gv' cannot be written: there is no folder '.*nowhere'"):
         tg.draw(tg.tensor(1.0, name="x"), tmp_path / "nowhere" / "x.gv")
-
-
-def test_a_plot_that_cannot_be_made_is_refused_before_the_work(monkeypatch):
-    with pytest.raises(tg.RenderError, match=r"ends with '\.png', '\.svg' and '\.pdf'; did you mean '\.png'\?"):
-        plot_format("x.pngg")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(tg.RenderError, match=r"needs matplotlib: pip install matplotlib$"):
-        plot_format("x.png")
 
 
 ENTRANCES = {

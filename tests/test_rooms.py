@@ -17,7 +17,6 @@ UPWARDS = {
     ("describe/lines.py", "tinygraph.notes.document"),
     ("describe/numbers.py", "tinygraph.notes.document"),
     ("describe/subject.py", "tinygraph.draw.unfinished"),
-    ("verify/certificate/behaviour.py", "tinygraph.draw"),
 }
 
 

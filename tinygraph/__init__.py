@@ -30,6 +30,7 @@ MODULES.update(
     lay_out="tinygraph.describe.text",
     equations_text="tinygraph.describe.text",
     aligned="tinygraph.describe.text",
+    draw="tinygraph.draw.picture",
     notebook_view="tinygraph.draw.picture",
     plan_for="tinygraph.engines.predict",
     predicted="tinygraph.engines.predict",

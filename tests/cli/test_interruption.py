@@ -415,7 +415,6 @@ def test_a_folder_where_a_result_should_go_is_noticed_before_training(run, name)
         ["export", "xor", "-o"],
         ["import", "x.onnx", "-o"],
         ["check", "xor", "--draw"],
-        ["certify", "relu", "--plot"],
     ],
 )
 def test_where_no_file_can_be_written_is_noticed_before_the_work(run, command, monkeypatch):

@@ -127,7 +127,7 @@ OPTIONS = {
     "draw": ["-o", "--data", "--weights", "--detail", "--view", "--fold", "--format"],
     "notes": ["-o", "--format", "--weights", "--data"],
     "check": ["--data", "--draw", "--loss"],
-    "certify": ["--plot", "--ops", "--seed"],
+    "certify": ["--ops", "--seed"],
     "import": ["-o", "--output", "--loss", "--size", "--dtype"],
     "export": ["-o", "--weights"],
     "plan": ["--threads", "--loss"],

@@ -113,7 +113,7 @@ def test_many_findings_are_counted():
 
 def test_a_report_of_another_graph_is_refused():
     x = tg.tensor([1.0, 2.0], name="x")
-    for other in (tg.tanh(x), tg.exp(tg.tanh(x)).sum(), tg.check_op(tg.relu)):
+    for other in (tg.tanh(x), tg.exp(tg.tanh(x)).sum(), tg.check(tg.relu)):
         report = other if hasattr(other, "nodes") else tg.check(other)
         with pytest.raises(tg.TinygraphError, match="the report is of another graph"):
             draw(tg.exp(x).sum(), report=report)

@@ -11,20 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.verify.certificate import behaviour, gradients, kinks, second, special, values
+from tinygraph.verify.certificate import behaviour, gradients, kinks, rules, special, values
+from tinygraph.verify.certificate.candidate import Candidate, candidate_for
 from tinygraph.verify.certificate.certificate import checked
-from tinygraph.verify.certificate.subject import Subject, subject_of
 
 from .mistakes import NUDGED, Mutant
 
 # Checks of the certificate that ask a rule, the quick ones first; the comparison with numeric derivatives comes before.
 CHECKS = (
     special.far_from_zero,
-    gradients.zero_gradient_in,
-    gradients.linear_in_dy,
+    rules.zero_gradient_in,
+    rules.linear_in_dy,
     kinks.stated_edges,
-    gradients.used_twice,
-    gradients.shortcuts,
+    rules.used_twice,
+    rules.shortcuts,
     values.float32,
     values.size_zero,
     values.size_one,
@@ -33,7 +33,7 @@ CHECKS = (
     special.not_a_number,
     special.large_numbers,
     kinks.kinks_and_ties,
-    second.second_derivatives,
+    rules.second_derivatives,
     behaviour.plan,
 )
 
@@ -42,9 +42,9 @@ _nudges: list[bool] = []
 
 
 @functools.cache
-def subject(name: str) -> Subject:
+def candidate(name: str) -> Candidate:
     """Return an operation with all that is measured of it by numbers; that does not change with its rule."""
-    made = subject_of(name)
+    made = candidate_for(name)
     with np.errstate(all="ignore"):
         gradients.has_wrong_gradient(made)
     return made
@@ -52,19 +52,19 @@ def subject(name: str) -> Subject:
 
 def killer(mutant: Mutant) -> str:
     """Return the check that finds the mistake, or nothing; ``"no change"`` where an attribute to change is not there."""
-    made = [subject(name) for name in mutant.rule.owners]
+    made = [candidate(name) for name in mutant.rule.owners]
     _nudges.clear()
     with in_place(mutant), np.errstate(all="ignore"):
         found = _found(made)
     return "no change" if not found and _nudges and not any(_nudges) else found
 
 
-def _found(subjects: list[Subject]) -> str:
-    for asked in subjects:
+def _found(candidates: list[Candidate]) -> str:
+    for asked in candidates:
         if gradients.has_wrong_gradient(asked):
             return "gradients"
     for check in CHECKS:
-        for asked in subjects:
+        for asked in candidates:
             wrong = [line for line in checked(asked, [check]) if not line.ok]
             if wrong:
                 return wrong[0].check

@@ -23,7 +23,7 @@ from tests.tools.op_samples import (
     floating,
     gradients,
 )
-from tinygraph.verify import check_op
+from tinygraph.verify import check
 from tinygraph.verify.compare import compare
 from tinygraph.verify.numeric import derivative
 
@@ -122,7 +122,7 @@ def test_float32_stays_float32(case: Case) -> None:
 @every_operation
 def test_rule_agrees_with_numeric_derivatives(name: str, seed: int) -> None:
     op = OPERATIONS[name].op
-    report = check_op(op, seed, tolerance=1e-12 if op.holomorphic else 1e-9)
+    report = check(op, seed=seed, tolerance=1e-12 if op.holomorphic else 1e-9)
     assert report.ok, report
     assert report.kinks == 0
     assert bool(report.nodes) == any(case.has_gradient for case in CASES[name])

@@ -12,7 +12,7 @@ import pytest
 
 import tinygraph as tg
 from tests.tools import liars
-from tinygraph.verify import Record, Report, check, check_op
+from tinygraph.verify import Record, Report, check
 from tinygraph.verify.feeds import completed
 
 
@@ -63,7 +63,7 @@ HINTS: dict[type[tg.Op], str] = {
 @pytest.mark.parametrize("liar", HINTS, ids=lambda liar: liar.__name__)
 def test_liar_is_found_and_its_slip_named(liar: type[tg.Op]) -> None:
     for seed in range(3):
-        report = check_op(liar, seed)
+        report = check(liar, seed=seed)
         assert not report.ok
         assert {record.hint for record in report.failures} == {HINTS[liar]}
 
@@ -75,13 +75,13 @@ def test_every_liar_is_tried() -> None:
 
 
 def test_honest_rule_passes() -> None:
-    report = check_op(liars.Honest)
+    report = check(liars.Honest)
     assert report.ok
     assert report.worst < 1e-14
 
 
 def test_right_input_beside_a_wrong_one_passes() -> None:
-    wrong, right = check_op(liars.TransposeMissing).nodes
+    wrong, right = check(liars.TransposeMissing).nodes
     assert (wrong.input, wrong.verdict) == ("x = (3, 3)", "wrong")
     assert (right.input, right.verdict) == ("y = (3, 3)", "ok")
 
@@ -97,13 +97,13 @@ def test_right_input_beside_a_wrong_one_passes() -> None:
     ids=lambda value: getattr(value, "__name__", ""),
 )
 def test_rule_that_gives_no_gradient_fails_with_its_message(liar: type[tg.Op], parts: list[str]) -> None:
-    (record,) = check_op(liar).nodes
+    (record,) = check(liar).nodes
     assert all(part in record.message for part in parts)
     assert (record.verdict, record.error, record.worst) == ("failed", math.inf, None)
 
 
 def test_one_wrong_element_of_a_large_input_is_named() -> None:
-    (record,) = check_op(liars.OneElementWrong).nodes
+    (record,) = check(liars.OneElementWrong).nodes
     assert record.worst is not None
     assert record.worst.index == (17, 23)
 
@@ -320,7 +320,7 @@ def test_an_attribute_called_dtype_may_be_anything() -> None:
     class Painted(liars.Square):
         dtype: str = "in oil"
 
-    assert check_op(Painted).ok
+    assert check(Painted).ok
 
 
 def test_outputs_that_are_no_numbers_alone_get_random_cotangents() -> None:
@@ -440,19 +440,20 @@ X = tg.tensor([1.0, 2.0], name="x")
 
 
 WRONG_ARGUMENTS: dict[str, Callable[[], Report]] = {
-    "check takes a tensor, a graph or a model; found list": lambda: check([1.0]),
-    "check takes a tensor, a graph or a model; found 'xor'; load_model('xor') would": lambda: check("xor"),
-    "check takes a tensor, a graph or a model; found type": lambda: check(tg.Model),
+    "check takes a tensor, a graph, a model or an operation; found list": lambda: check([1.0]),
+    "check takes a tensor, a graph, a model or an operation; found 'xor'; load_model('xor') would": lambda: check(
+        "xor"
+    ),
+    "check takes a tensor, a graph, a model or an operation; found type": lambda: check(tg.Model),
     'feeds are values by name, such as {"x": ...}; found list': lambda: check(X * 2, [1.0]),
     "check: seed must be at least 0; found -1": lambda: check(X * 2, seed=-1),
     "check: seed must be int; found 'one'": lambda: check(X * 2, seed="one"),
     "check: tolerance must be positive and finite; found 0": lambda: check(X * 2, tolerance=0),
     "check: tolerance must be float; found '1e-7'": lambda: check(X * 2, tolerance="1e-7"),
-    "check_op: seed must be at least 0; found -2": lambda: check_op(tg.relu, seed=-2),
-    "no operation is called 'rellu'; did you mean 'relu'?": lambda: check_op("rellu"),
-    "check_op takes an operation, such as tg.relu, its name or its class; found int": lambda: check_op(3),
-    "its name or its class; found function": lambda: check_op(tg.load_model),
-    "its name or its class; found type": lambda: check_op(tg.Model),
+    "check: seed must be at least 0; found -2": lambda: check(tg.relu, seed=-2),
+    "check: an operation is checked on its own samples": lambda: check(tg.relu, {"x": [1.0]}),
+    "a model or an operation; found int": lambda: check(3),
+    "a model or an operation; found function": lambda: check(tg.load_model),
 }
 
 
@@ -462,8 +463,8 @@ def test_wrong_arguments_are_refused(message: str) -> None:
         WRONG_ARGUMENTS[message]()
 
 
-def test_an_operation_goes_by_name_function_or_class() -> None:
-    assert check_op("matmul") == check_op(tg.matmul) == check_op(tg.matmul.op)
+def test_an_operation_is_given_as_function_or_class() -> None:
+    assert check(tg.matmul) == check(tg.matmul.op)
 
 
 def test_an_operation_without_samples_is_refused() -> None:
@@ -471,7 +472,7 @@ def test_an_operation_without_samples_is_refused() -> None:
         pass
 
     with pytest.raises(tg.TinygraphError, match="bare has no samples"):
-        check_op(Bare)
+        check(Bare)
 
 
 def test_a_forward_that_fails_is_no_finding() -> None:

@@ -1,6 +1,13 @@
-"""Proof that gradients are right: every rule alone, at the values that reach it, and then all of them together."""
+"""Proof that gradients are right.
 
-from tinygraph.verify.checker import check, check_op
+``check`` compares the rules of a graph, a model or an operation with numeric derivatives; ``certify`` checks everything
+about one operation, and ``check_op`` does so in a test. In reading order: ``numeric`` measures a slope, ``compare`` holds
+a gradient against it, ``rule`` does so for one node and ``sweep`` for a graph, ``hints`` names the likely slip,
+``report`` prints what was found, ``checker`` puts these together. The folder ``certificate`` is built on them.
+"""
+
+from tinygraph.verify.certificate import Certificate, certify, check_op
+from tinygraph.verify.checker import check
 from tinygraph.verify.report import Record, Report
 
-__all__ = ["Record", "Report", "check", "check_op"]
+__all__ = ["Certificate", "Record", "Report", "certify", "check", "check_op"]

@@ -1,4 +1,4 @@
-"""``check``, for a graph or a model at given values, and ``check_op``, for one operation on its own samples."""
+"""``check``: every gradient rule of a graph, a model or an operation, against numeric derivatives."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.model.values import samples_in
 from tinygraph.verify.double import doubled, in_double, widened
 from tinygraph.verify.feeds import completed
-from tinygraph.verify.finite import faults
-from tinygraph.verify.local import check_node
+from tinygraph.verify.finite import not_finite
 from tinygraph.verify.names import equation_labels
 from tinygraph.verify.report import Record, Report
-from tinygraph.verify.whole import check_gradients
+from tinygraph.verify.rule import check_node
+from tinygraph.verify.sweep import check_gradients
 
 Feeds = Mapping[str | Tensor, Any]
 
 
 @np.errstate(all="ignore")
 def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: float = 1e-7) -> Report:
-    """Check every gradient rule of a tensor, a graph or a model against numeric derivatives, node by node, then the whole.
+    """Check every gradient rule of a tensor, a graph, a model or an operation against numeric derivatives.
 
-    Everything is computed in float64 at the actual values. Each node's rule is given a random cotangent and compared
-    for each floating input, element by element (a sample of large inputs). A node that is wrong is
-    named with the index, the two numbers, and the likely slip; kinks are counted, not failed. Then the gradients of the
+    Everything is computed in float64 at the actual values. First each node's rule gets a random cotangent and is
+    compared for each floating input, element by element (large inputs at a sample of elements). A wrong one is named
+    with the index, the two numbers, and the likely slip; kinks are counted and do not fail. Then the gradients of the
     last scalar output for all leaves are compared, at some elements and along random directions.
 
-    A model is checked as it is in training, its state's new values included: there its gradients are taken.
+    A model is checked as it is in training, with the new values of its state, because its gradients are taken there.
+    An operation, such as ``tg.conv2d`` or its class, is checked on each of its own samples; ``tg.check_op`` checks more.
 
     ``feeds`` are as in ``tg.run``; inputs without one, and those of a model, get random values drawn from ``seed``
     (a batch of 2 where nothing says how many). An error is relative, and ``tolerance`` is the largest that passes.
     Rules that raise are findings; a forward computation that raises ends the check, as does ``FeedError``. Where values
-    or gradients are not finite, nothing is said of a rule: the verdict is ``not finite``, and the report not ok.
+    or gradients are not finite, the verdict is ``not finite`` whatever the rule, and the report is not ok.
 
     >>> import tinygraph as tg
     >>> z = tg.tensor([[0.5], [-1.0]], name="Z3")
@@ -53,66 +54,31 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     t2    bce          z = Z3     2 of 2                 ...             ok
     dZ3   whole graph  tensor Z3  2 of 2 + 3 directions  ...             ok
     all gradients: worst relative error ... (tensor Z3)
+    >>> check(tg.matmul).ok
+    True
     """
-    rng = _generator("check", seed, tolerance)
+    if conform("check", "seed", seed, int) < 0:
+        raise AttributeValueError(f"check: seed must be at least 0; found {seed}")
+    if not 0 < conform("check", "tolerance", tolerance, float) < math.inf:
+        raise AttributeValueError(f"check: tolerance must be positive and finite; found {tolerance}")
+    rng = np.random.default_rng(seed)
+    if is_operation(thing):
+        if feeds:
+            raise TinygraphError("check: an operation is checked on its own samples, not on feeds")
+        return _check_rule(operation_class(thing), rng, tolerance)
     feeds = {} if feeds is None else feeds
     require_feeds(feeds)
     graph = _graph_of(thing, feeds)
     twins = in_double(graph, bind(graph, completed(graph, feeds, rng)))
     labels, owners = equation_labels(graph)
-    faulty = faults(twins.values(), {twins[node]: owners[node] for node in graph.nodes})
+    faults = not_finite(twins.values(), {twins[node]: owners[node] for node in graph.nodes})
     nodes: list[Record] = []
     for position, node in enumerate(graph.nodes):
         input_labels = [labels.get(x, "") for x in node.inputs]
-        found = check_node(twins[node], owners[node], input_labels, rng, tolerance, faulty.get(twins[node], ""))
-        nodes += [replace(record, position=position) for record in found]
+        records = check_node(twins[node], owners[node], input_labels, rng, tolerance, faults.get(twins[node], ""))
+        nodes += [replace(record, position=position) for record in records]
     fault = next(filter(None, (record.not_finite for record in nodes)), "")
     return Report(tuple(nodes), tuple(check_gradients(graph, twins, rng, tolerance, fault)), tolerance)
-
-
-@np.errstate(all="ignore")
-def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Report:
-    """Check the gradient rule of one operation on its own samples.
-
-    ``operation`` is its function, such as ``tg.conv2d``, its name or its class.
-
-    >>> import tinygraph as tg
-    >>> check_op(tg.matmul).ok, check_op("relu").ok
-    (True, True)
-    """
-    op = _operation_class(operation)
-    if op.samples is None:
-        raise TinygraphError(
-            f"{op.name} has no samples to check it on; give it samples, or check a graph with tg.check"
-        )
-    rng = _generator("check_op", seed, tolerance)
-    nodes: list[Record] = []
-    for number, sample in enumerate(op.samples(rng), start=1):
-        instance = widened(op(**sample.attributes))
-        leaves = [Tensor("tensor", value=doubled(value)) for value in sample.inputs]
-        node = apply(instance, leaves)
-        name = ", ".join([f"sample {number}", *(f"{key}={value!r}" for key, value in sample.attributes.items())])
-        nodes += check_node(node, name, [str(x.shape) for x in node.inputs], rng, tolerance)
-    return Report(tuple(nodes), (), tolerance)
-
-
-def _generator(who: str, seed: Any, tolerance: Any) -> np.random.Generator:
-    if conform(who, "seed", seed, int) < 0:
-        raise AttributeValueError(f"{who}: seed must be at least 0; found {seed}")
-    if not 0 < conform(who, "tolerance", tolerance, float) < math.inf:
-        raise AttributeValueError(f"{who}: tolerance must be positive and finite; found {tolerance}")
-    return np.random.default_rng(seed)
-
-
-def _operation_class(operation: Any) -> type[Op]:
-    if isinstance(operation, str):
-        operation = operation_called(operation)
-    op = getattr(operation, "op", operation)
-    if not isinstance(op, type) or not issubclass(op, Op):
-        raise TinygraphError(
-            f"check_op takes an operation, such as tg.relu, its name or its class; found {type(operation).__name__}"
-        )
-    return op
 
 
 def _graph_of(thing: Any, feeds: Feeds) -> Graph:
@@ -125,4 +91,41 @@ def _graph_of(thing: Any, feeds: Feeds) -> Graph:
         return graph
     found = repr(thing) if isinstance(thing, str) else type(thing).__name__
     hint = f"; load_model({thing!r}) would make a model of a name" if isinstance(thing, str) else ""
-    raise TinygraphError(f"check takes a tensor, a graph or a model; found {found}{hint}")
+    raise TinygraphError(f"check takes a tensor, a graph, a model or an operation; found {found}{hint}")
+
+
+def _check_rule(op: type[Op], rng: np.random.Generator, tolerance: float) -> Report:
+    """Check the gradient rule of an operation on its own samples."""
+    if op.samples is None:
+        raise TinygraphError(
+            f"{op.name} has no samples to check it on; give it samples, or certify it: tg.certify finds inputs for it"
+        )
+    nodes: list[Record] = []
+    for number, sample in enumerate(op.samples(rng), start=1):
+        leaves = [Tensor("tensor", value=doubled(value)) for value in sample.inputs]
+        node = apply(widened(op(**sample.attributes)), leaves)
+        name = ", ".join([f"sample {number}", *(f"{key}={value!r}" for key, value in sample.attributes.items())])
+        nodes += check_node(node, name, [str(x.shape) for x in node.inputs], rng, tolerance)
+    return Report(tuple(nodes), (), tolerance)
+
+
+def is_operation(thing: Any) -> bool:
+    """Whether something is an operation: its function, such as ``tg.relu``, or its class."""
+    op = getattr(thing, "op", thing)
+    return isinstance(op, type) and issubclass(op, Op)
+
+
+def operation_class(operation: Any) -> type[Op]:
+    """Return the class of an operation that is given as a function, a class or a name.
+
+    >>> operation_class("relu").name
+    'relu'
+    """
+    if isinstance(operation, str):
+        operation = operation_called(operation)
+    if not is_operation(operation):
+        raise TinygraphError(
+            f"an operation is needed, such as tg.relu, its name or its class; found {type(operation).__name__}"
+        )
+    op: type[Op] = getattr(operation, "op", operation)
+    return op

@@ -1,4 +1,4 @@
-"""What a wrong gradient looks like: the usual slips, recognised by the numbers they leave."""
+"""Likely causes of a mistake in a gradient rule: usual slips, recognized by the numbers or the error that they leave."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import contextlib
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.graph.arrays import Array
 from tinygraph.verify.compare import Point
 from tinygraph.verify.names import input_name
 
 if TYPE_CHECKING:
-    from tinygraph.verify.local import Finding, LocalRule
+    from tinygraph.verify.rule import Finding, LocalRule
 
 
 def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
@@ -22,86 +25,73 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
 
     ``findings`` are those of all the node's inputs: a gradient may have gone to the wrong one.
     """
-    wrong_values = (
-        _not_finite,
-        _nearly_right,
-        _zero,
-        _without_dy,
-        _with_dy_twice,
-        _factor,
-        _swapped,
-        _transposed,
-        _operand_transposed,
-        _wrong_axis,
-        _backwards,
-        _shifted,
-        _assigned,
-        _order,
-        _branch,
-        _signs,
-    )
-    for guess in (_shapes, _operand_shapes) if finding.message else wrong_values:
-        try:
-            text = guess(rule, finding, findings)
-        except Exception:
-            # Guesses run rules and forwards at other values, where these may fail; that says nothing.
-            continue
-        if text:
-            return text
-    return ""
-
-
-def _shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    shapes = [np.shape(gradient) for gradient in rule.raw(rule.cotangent, rule.values)]
-    expected = [np.shape(value) for value in rule.values]
-    if len(shapes) != len(expected) or shapes == expected:
-        return ""
-    if len(shapes) == 2 and shapes == expected[::-1]:
-        return "the gradients of its inputs are swapped"
-    shape, right = shapes[finding.place], expected[finding.place]
-    if shape != right and shape == right[::-1]:
-        return "transposed"
-    if shape == rule.y.shape and _broadcasts(right, shape):
-        name = input_name(rule.op, finding.place)
-        return (
-            f"{name} is broadcast in forward: add its gradient up over those axes, as tg.sum_to(dy, {name}.shape) does"
-        )
-    return ""
-
-
-def _broadcasts(shape: tuple[int, ...], result: tuple[int, ...]) -> bool:
-    try:
-        return shape != result and np.broadcast_shapes(shape, result) == result
-    except ValueError:
-        return False
-
-
-def _operand_shapes(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a rule that fails, and would give the right shape if one of the matrices were transposed in it."""
-    with contextlib.suppress(Exception):
-        if np.shape(rule.raw(rule.cotangent, rule.values)[finding.place]) == rule.values[finding.place].shape:
-            # It fails on tensors alone.
-            return ""
-    for place, value in enumerate(rule.values):
-        values = [*rule.values[:place], value.swapaxes(-1, -2), *rule.values[place + 1 :]] if value.ndim == 2 else []
+    case = _Case(rule, finding, [other for other in findings if other is not finding])
+    for guess in _WITHOUT_GRADIENT if finding.message else _WRONG_GRADIENT:
+        # Guesses run rules and forwards at other values, where these may fail; that means nothing.
         with contextlib.suppress(Exception):
-            shapes = [np.shape(gradient) for gradient in rule.raw(rule.cotangent, values)] if values else []
-            if len(shapes) == len(rule.values) and shapes[finding.place] == rule.values[finding.place].shape:
-                name = input_name(rule.op, place)
-                return f"transposed: {name} stands where {name}.T belongs"
+            text = guess(case)
+            if text:
+                return text
     return ""
 
 
-def _elements(finding: Finding) -> list[Point]:
-    return [point for point in finding.points if point.index is not None and not point.kink]
+@dataclass(frozen=True)
+class _Case:
+    """One wrong gradient, and what the guesses look at."""
 
+    rule: LocalRule
+    finding: Finding
+    others: Sequence[Finding]
 
-def _matches(candidate: Any, finding: Finding) -> bool:
-    """Whether a gradient agrees with the numeric derivatives of all elements that were compared."""
-    points = _elements(finding)
-    if not points or np.shape(candidate) != finding.gradient.shape:
-        return False
-    return _agree([candidate[point.index] for point in points], points)
+    @property
+    def place(self) -> int:
+        return self.finding.place
+
+    @property
+    def gradient(self) -> Array:
+        return self.finding.gradient
+
+    @property
+    def values(self) -> list[Array]:
+        return self.rule.values
+
+    @cached_property
+    def arguments(self) -> list[Array]:
+        """What the rule is called with."""
+        return [self.rule.cotangent, self.rule.y, *self.values]
+
+    @cached_property
+    def points(self) -> list[Point]:
+        """The comparisons of elements."""
+        return [point for point in self.finding.points if point.index is not None and not point.kink]
+
+    @cached_property
+    def wrong(self) -> list[Point]:
+        return [point for point in self.points if point.error > 1e-6]
+
+    @property
+    def many_wrong(self) -> bool:
+        """Whether more than a tenth of the elements are wrong."""
+        return 10 * len(self.wrong) >= len(self.finding.points)
+
+    def fits(self, candidate: Any) -> bool:
+        """Whether a gradient agrees with the numeric derivatives of all elements that were compared."""
+        if not self.points or np.shape(candidate) != self.gradient.shape:
+            return False
+        return _agree([candidate[point.index] for point in self.points], self.points)
+
+    def name(self, place: int) -> str:
+        return input_name(self.rule.op, place)
+
+    def with_transposed(self, place: int) -> list[Any]:
+        """Return what the rule gives if one input is transposed in it."""
+        value = self.values[place].swapaxes(-1, -2)
+        return self.rule.raw(self.rule.cotangent, [*self.values[:place], value, *self.values[place + 1 :]])
+
+    def called_with(self, arguments: Sequence[Array]) -> Any:
+        """Return the gradient that the rule gives for other arguments: the cotangent, the result, the inputs."""
+        dy, y, *values = arguments
+        return self.rule.raw(dy, values, y)[self.place]
 
 
 def _agree(values: Sequence[Any], points: Sequence[Point]) -> bool:
@@ -109,166 +99,190 @@ def _agree(values: Sequence[Any], points: Sequence[Point]) -> bool:
     return bool(np.allclose(values, numeric, rtol=1e-5, atol=1e-7 * abs(numeric).max()))
 
 
-def _zero(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    if np.any(finding.gradient):
+def _close(a: float, b: float) -> bool:
+    return math.isclose(a, b, rel_tol=1e-5)
+
+
+# ---- rules that give no gradient to compare
+
+
+def _shapes(case: _Case) -> str:
+    shapes = [np.shape(gradient) for gradient in case.rule.raw(case.rule.cotangent, case.values)]
+    expected = [np.shape(value) for value in case.values]
+    if len(shapes) != len(expected) or shapes == expected:
         return ""
-    returned = rule.raw(rule.cotangent, rule.values)
+    if len(shapes) == 2 and shapes == expected[::-1]:
+        return "the gradients of its inputs are swapped"
+    found, right = shapes[case.place], expected[case.place]
+    if found != right and found == right[::-1]:
+        return "transposed"
+    if found == case.rule.y.shape and found != right and np.broadcast_shapes(right, found) == found:
+        x = case.name(case.place)
+        return f"{x} is broadcast in forward: add its gradient up over those axes, as tg.sum_to(dy, {x}.shape) does"
+    return ""
+
+
+def _operand_shapes(case: _Case) -> str:
+    """Recognize a rule that fails, and would give the right shape if one of the matrices were transposed in it."""
+    expected = case.values[case.place].shape
+    with contextlib.suppress(Exception):
+        if np.shape(case.rule.raw(case.rule.cotangent, case.values)[case.place]) == expected:
+            # It fails on tensors alone.
+            return ""
+    for place, value in enumerate(case.values):
+        with contextlib.suppress(Exception):
+            gradients = case.with_transposed(place) if value.ndim == 2 else []
+            if len(gradients) == len(case.values) and np.shape(gradients[case.place]) == expected:
+                return f"transposed: {case.name(place)} stands where {case.name(place)}.T belongs"
+    return ""
+
+
+_WITHOUT_GRADIENT = (_shapes, _operand_shapes)
+
+
+# ---- rules that give a wrong gradient
+
+
+def _not_finite(case: _Case) -> str:
+    return "" if np.isfinite(case.gradient).all() else "gives NaN or infinity where forward has a slope"
+
+
+def _nearly_right(case: _Case) -> str:
+    return "right to five digits: a constant with too few of them?" if case.fits(case.gradient) else ""
+
+
+def _zero(case: _Case) -> str:
+    if np.any(case.gradient):
+        return ""
+    returned = case.rule.raw(case.rule.cotangent, case.values)
     if all(gradient is None for gradient in returned):
         return "returns None, which says that no gradient flows: is its return missing?"
-    if returned[finding.place] is None:
+    if returned[case.place] is None:
         return "returns None, which says that no gradient flows, and forward depends on it"
     return "returns zero"
 
 
-def _not_finite(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    return "" if np.isfinite(finding.gradient).all() else "gives NaN or infinity where forward has a slope"
+def _use_of_dy(case: _Case) -> str:
+    doubled = case.rule.gradient(case.place, 2 * case.rule.cotangent)
+    if np.array_equal(doubled, case.gradient):
+        return "does not use dy"
+    return "uses dy twice in a product" if np.allclose(doubled, 4 * case.gradient, rtol=1e-9, atol=0) else ""
 
 
-def _nearly_right(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    return "right to five digits: a constant with too few of them?" if _matches(finding.gradient, finding) else ""
-
-
-def _without_dy(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    doubled = rule.gradient(finding.place, 2 * rule.cotangent)
-    return "does not use dy" if np.array_equal(doubled, finding.gradient) else ""
-
-
-def _with_dy_twice(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    doubled = rule.gradient(finding.place, 2 * rule.cotangent)
-    return "uses dy twice in a product" if np.allclose(doubled, 4 * finding.gradient, rtol=1e-9, atol=0) else ""
-
-
-def _factor(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a gradient that is a multiple of the right one."""
-    points = _elements(finding)
-    largest = max((abs(point.numeric) for point in points), default=0.0)
-    ratios = [point.rule / point.numeric for point in points if abs(point.numeric) > 1e-3 * largest]
+def _factor(case: _Case) -> str:
+    """Recognize a gradient that is a multiple of the right one."""
+    largest = max((abs(point.numeric) for point in case.points), default=0.0)
+    ratios = [point.rule / point.numeric for point in case.points if abs(point.numeric) > 1e-3 * largest]
     factor = float(np.median(ratios)) if ratios else 1.0
-    if (
-        not math.isfinite(factor)
-        or factor == 0
-        or _close(factor, 1)
-        or not np.allclose(ratios, factor, rtol=1e-5, atol=0)
-    ):
+    if factor == 0 or not math.isfinite(factor) or _close(factor, 1) or not np.allclose(ratios, factor, 1e-5, 0):
         return ""
-    counts = _counts(rule, finding.place)
     if _close(factor, -1):
-        return ", or ".join(filter(None, ("sign", _swapped(rule, finding, findings))))
-    products = len(rule.values) > 1 and not rule.op.elementwise
-    roots = sorted({size for value in rule.values for size in value.shape if size > 1 and products})
+        return ", or ".join(filter(None, ("sign", _swapped(case))))
+    x, y = case.values[case.place], case.rule.y
+    # What a mean may divide by: samples, elements, elements for each result.
+    counts = [*x.shape[:1], x.size, x.size // max(y.size, 1), *(value.size for value in case.values)]
+    counts = [count for count in dict.fromkeys(counts) if count > 1]
+    products = len(case.values) > 1 and not case.rule.op.elementwise
+    roots = sorted({size for value in case.values for size in value.shape if size > 1 and products})
     missing = next((f"missing 1/m, m = {m}" for m in counts if _close(factor, m)), "")
-    root = next((f"missing 1/√n, n = {n}" for n in roots if _close(factor, math.sqrt(n))), "")
     doubled = next((f"1/m taken twice, m = {m}" for m in counts if _close(factor * m, 1)), "")
+    root = next((f"missing 1/√n, n = {n}" for n in roots if _close(factor, math.sqrt(n))), "")
     multiple = f"off by a factor of {factor:.6g}" if len(ratios) > 1 or _close(factor, round(factor)) else ""
     simple = multiple if _close(factor, 2) or _close(factor, 0.5) else ""
     return ", or ".join(filter(None, (simple, missing or doubled, root))) or multiple
 
 
-def _close(a: float, b: float) -> bool:
-    return math.isclose(a, b, rel_tol=1e-5)
-
-
-def _counts(rule: LocalRule, place: int) -> list[int]:
-    """Return the numbers that a mean may divide by: samples, elements, elements for each result."""
-    x = rule.values[place]
-    counts = [*x.shape[:1], x.size, x.size // max(rule.y.size, 1), *(value.size for value in rule.values)]
-    return [count for count in dict.fromkeys(counts) if count > 1]
-
-
-def _returned(returned: Any) -> list[Any]:
-    """Return what a rule returned as a list of gradients, those computed that it left as functions."""
-    gradients = returned if isinstance(returned, (tuple, list)) else (returned,)
-    return [gradient() if callable(gradient) else gradient for gradient in gradients]
-
-
-def _swapped(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    others = [other for other in findings if other is not finding]
-    swapped = any(_matches(other.gradient, finding) and _matches(finding.gradient, other) for other in others)
-    return "the gradients of its inputs are swapped" if swapped else ""
-
-
-def _order(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a rule that takes its arguments in another order than it is given them."""
-    given = [rule.cotangent, rule.y, *rule.values]
-    names = ", ".join(input_name(rule.op, place) for place in range(len(rule.values)))
-    for order in itertools.permutations(range(len(given))) if len(given) < 5 else ():
-        if order == tuple(range(len(given))):
-            continue
-        try:
-            gradient = _returned(rule.op.vjp(*[given[i] for i in order]))[finding.place]
-        except Exception:
-            # In most orders a rule is given what it can do nothing with.
-            continue
-        if _matches(gradient, finding):
-            return f"takes its arguments in another order than the gradient of the result, the result, {names}"
+def _swapped(case: _Case) -> str:
+    for other in case.others:
+        if case.fits(other.gradient) and _Case(case.rule, other, ()).fits(case.gradient):
+            return "the gradients of its inputs are swapped"
     return ""
 
 
-def _transposed(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    gradient = finding.gradient
-    return "transposed" if gradient.ndim > 1 and _matches(gradient.swapaxes(-1, -2), finding) else ""
+def _transposed(case: _Case) -> str:
+    return "transposed" if case.gradient.ndim > 1 and case.fits(case.gradient.swapaxes(-1, -2)) else ""
 
 
-def _operand_transposed(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a rule that would be right if one of the inputs were transposed in it."""
-    for place, value in enumerate(rule.values):
-        if value.ndim > 1 and value.shape[-1] == value.shape[-2]:
-            values = [*rule.values[:place], value.swapaxes(-1, -2), *rule.values[place + 1 :]]
-            if _matches(rule.raw(rule.cotangent, values)[finding.place], finding):
-                name = input_name(rule.op, place)
-                return f"transposed: {name} stands where {name}.T belongs"
+def _operand_transposed(case: _Case) -> str:
+    """Recognize a rule that would be right if one of the inputs were transposed in it."""
+    for place, value in enumerate(case.values):
+        square = value.ndim > 1 and value.shape[-1] == value.shape[-2]
+        if square and case.fits(case.with_transposed(place)[case.place]):
+            return f"transposed: {case.name(place)} stands where {case.name(place)}.T belongs"
     return ""
 
 
-def _wrong_axis(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a rule that would be right if the last two axes of everything changed places in it."""
-    arrays = [rule.cotangent, rule.y, *rule.values]
-    wrong = [point for point in _elements(finding) if point.error > 1e-6]
-    if 10 * len(wrong) < len(finding.points) or finding.gradient.ndim < 2:
+def _wrong_axis(case: _Case) -> str:
+    """Recognize a rule that would be right if the last two axes of everything were exchanged in it."""
+    axes = case.gradient.ndim
+    if not case.many_wrong or axes < 2 or any(value.ndim != axes for value in case.arguments):
         return ""
-    if not all(value.ndim == finding.gradient.ndim for value in arrays):
+    gradient = np.asarray(case.called_with([value.swapaxes(-1, -2) for value in case.arguments]))
+    return "summed over the wrong axis" if case.fits(gradient.swapaxes(-1, -2)) else ""
+
+
+def _reversed(case: _Case) -> str:
+    """Recognize a rule that would be right if the last axis ran the other way in it, as in cumulative sums."""
+    if not case.many_wrong or any(value.ndim == 0 for value in case.arguments):
         return ""
-    gradient = np.asarray(_returned(rule.op.vjp(*[value.swapaxes(-1, -2) for value in arrays]))[finding.place])
-    return "summed over the wrong axis" if _matches(gradient.swapaxes(-1, -2), finding) else ""
+    gradient = np.asarray(case.called_with([value[..., ::-1] for value in case.arguments]))
+    return "runs along the axis the wrong way round" if case.fits(gradient[..., ::-1]) else ""
 
 
-def _backwards(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a rule that would be right if everything ran the other way along the last axis in it, as sums on the way do."""
-    arrays = [rule.cotangent, rule.y, *rule.values]
-    wrong = [point for point in _elements(finding) if point.error > 1e-6]
-    if 10 * len(wrong) < len(finding.points) or any(value.ndim == 0 for value in arrays):
-        return ""
-    gradient = np.asarray(_returned(rule.op.vjp(*[value[..., ::-1] for value in arrays]))[finding.place])
-    return "runs along the axis the wrong way round" if _matches(gradient[..., ::-1], finding) else ""
-
-
-def _shifted(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a gradient that stands one place beside where it belongs."""
-    points = [point for point in _elements(finding) if point.index is not None]
-    for axis, step in itertools.product(range(finding.gradient.ndim), (1, -1)):
-        beside = np.roll(finding.gradient, step, axis)
-        last = 0 if step > 0 else finding.gradient.shape[axis] - 1
-        inner = [point for point in points if point.index and point.index[axis] != last]
+def _shifted(case: _Case) -> str:
+    """Recognize a gradient whose elements are one place away from where they belong."""
+    for axis, step in itertools.product(range(case.gradient.ndim), (1, -1)):
+        shifted = np.roll(case.gradient, step, axis)
+        last = 0 if step > 0 else case.gradient.shape[axis] - 1
+        inner = [point for point in case.points if point.index and point.index[axis] != last]
         wrong = [point for point in inner if point.error > 1e-6]
-        if 2 * len(wrong) > len(inner) > 2 and _agree([beside[point.index] for point in inner], inner):
+        if 2 * len(wrong) > len(inner) > 2 and _agree([shifted[point.index] for point in inner], inner):
             return f"off by one place along axis {axis}"
     return ""
 
 
-def _branch(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a condition that is wrong: the gradient is right in some places, and zero where it must not be, or not."""
-    points = _elements(finding)
-    wrong = [point for point in points if point.error > 1e-6]
-    flat = [_is_flat(point) for point in points]
-    if any(flat) and not all(flat) and all((point.rule == 0) != _is_flat(point) for point in points):
-        return "zero where forward is not flat, and not zero where it is: a condition is the wrong way round"
-    if points and all(flat) and len(wrong) == len(points):
-        return "not zero, and forward is flat wherever it was tried"
-    if len(wrong) == len(points):
+def _assigned(case: _Case) -> str:
+    """Recognize a rule that keeps one of the contributions to an element where it should add them up."""
+    largest = sorted(case.wrong, key=lambda point: -point.error)[:10]
+    if not largest or not all(_keeps_one(case, point) for point in largest):
         return ""
-    if all(point.rule == 0 for point in wrong):
+    if hasattr(case.rule.op, "windows") or hasattr(case.rule.op, "window"):
+        return "assigned where windows overlap; gradients add up"
+    return "one contribution of several; gradients add up"
+
+
+def _keeps_one(case: _Case, point: Point) -> bool:
+    direction = np.zeros(case.gradient.shape)
+    direction[point.index] = 1.0
+    parts = case.rule.contributions(case.place, direction)
+    parts = parts[abs(parts) > 1e-6 * abs(parts).max(initial=0.0)]
+    return parts.size > 1 and bool(np.isclose(parts, point.rule, rtol=1e-4, atol=0).any())
+
+
+def _argument_order(case: _Case) -> str:
+    """Recognize a rule that takes its arguments in another order than it gets them."""
+    places = range(len(case.arguments))
+    for order in itertools.permutations(places) if len(places) < 5 else ():
+        # In most orders a rule cannot be computed.
+        with contextlib.suppress(Exception):
+            if order != tuple(places) and case.fits(case.called_with([case.arguments[i] for i in order])):
+                names = ", ".join(map(case.name, range(len(case.values))))
+                return f"takes its arguments in another order than the gradient of the result, the result, {names}"
+    return ""
+
+
+def _branch(case: _Case) -> str:
+    """Recognize a wrong condition: the gradient is right in some places, and elsewhere wrongly zero or not zero."""
+    flat = [_is_flat(point) for point in case.points]
+    if any(flat) and not all(flat) and all((point.rule == 0) != _is_flat(point) for point in case.points):
+        return "zero where forward is not flat, and not zero where it is: a condition is the wrong way round"
+    if case.points and all(flat) and len(case.wrong) == len(case.points):
+        return "not zero, and forward is flat wherever it was tried"
+    if len(case.wrong) == len(case.points):
+        return ""
+    if all(point.rule == 0 for point in case.wrong):
         return "zero where forward is not flat: a condition is wrong"
-    if all(_is_flat(point) for point in wrong):
+    if all(map(_is_flat, case.wrong)):
         return "not zero where forward is flat: a condition is missing or wrong"
     return ""
 
@@ -277,26 +291,62 @@ def _is_flat(point: Point) -> bool:
     return abs(point.numeric) < 1e-9 * max(abs(point.rule), 1e-3)
 
 
-def _signs(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a gradient whose elements have the right sizes, some of them with the wrong sign."""
-    points = _elements(finding)
-    sizes = np.allclose([abs(p.rule) for p in points], [abs(p.numeric) for p in points], rtol=1e-5, atol=1e-9)
-    return "right but for the sign of some elements: sign(x) may be missing, or one too many" if sizes else ""
+def _signs(case: _Case) -> str:
+    """Recognize a gradient whose elements have the right sizes, some of them with the wrong sign."""
+    sizes = ([abs(point.rule) for point in case.points], [abs(point.numeric) for point in case.points])
+    right = np.allclose(*sizes, rtol=1e-5, atol=1e-9)
+    return "right but for the sign of some elements: sign(x) may be missing, or one too many" if right else ""
 
 
-def _assigned(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Recognise a rule that keeps one of the contributions to an element where it should add them up."""
-    wrong = sorted((p for p in _elements(finding) if p.error > 1e-6), key=lambda point: -point.error)[:10]
-    if not wrong or not all(_keeps_one(rule, finding.place, point) for point in wrong):
-        return ""
-    if hasattr(rule.op, "windows") or hasattr(rule.op, "window"):
-        return "assigned where windows overlap; gradients add up"
-    return "one contribution of several; gradients add up"
+# In this order: the first that fits is the hint.
+_WRONG_GRADIENT = (
+    _not_finite,
+    _nearly_right,
+    _zero,
+    _use_of_dy,
+    _factor,
+    _swapped,
+    _transposed,
+    _operand_transposed,
+    _wrong_axis,
+    _reversed,
+    _shifted,
+    _assigned,
+    _argument_order,
+    _branch,
+    _signs,
+)
 
 
-def _keeps_one(rule: LocalRule, place: int, point: Point) -> bool:
-    direction = np.zeros(rule.values[place].shape)
-    direction[point.index] = 1.0
-    parts = rule.contributions(place, direction)
-    parts = parts[abs(parts) > 1e-6 * abs(parts).max(initial=0.0)]
-    return parts.size > 1 and bool(np.isclose(parts, point.rule, rtol=1e-4, atol=0).any())
+# ---- exceptions
+
+_ONE_NUMBER = "the functions of the module math take one number; those of NumPy, such as np.exp, take arrays"
+_OPAQUE = "@name.vjp(opaque=True), or opaque_vjp = True in the class"
+# Words in the message of an exception that a forward or a rule raised, and the usual cause.
+_CAUSES = {
+    "it must return one array": "an operation has one result: make one for each, or put them together into one array",
+    "read-only": "it writes into an array that it was given: np.array(x) makes a copy",
+    "writes into an array cannot be recorded": "mark a rule that writes into arrays as opaque: opaque_vjp = True in the "
+    "class, or @name.vjp(opaque=True)",
+    "truth value of an array": "`if` asks one question about an array; np.where(condition, a, b) asks it of each element",
+    "one number or boolean is needed": "`if` and the functions of the module math take one number; np.where and np.exp, "
+    "for example, take arrays",
+    "Python scalars": _ONE_NUMBER,
+    "must be real number": _ONE_NUMBER,
+    "positional argument": "a rule takes dy, y and each input, in this order: def name_vjp(dy, y, x)",
+    "unexpected keyword argument": "forward and the rule name attributes after a *: def name_vjp(dy, y, x, *, threshold)",
+    "cannot be recorded on tensors": f"a rule that needs such functions of NumPy works on plain arrays: {_OPAQUE}",
+    "a tensor has no attribute": "a tensor has fewer methods than an array: write it with tg's operations, or mark the "
+    "rule as opaque, @name.vjp(opaque=True), and it is given arrays",
+    "broadcast": "the shapes do not fit: keepdims=True keeps an axis that is summed over, tg.expand_dims puts one in",
+    "has no gradient rule": "write one; where it follows from operations, a plain function of them needs none",
+}
+
+
+def cause_of(message: str) -> str:
+    """Return the usual cause of an exception with this message, or an empty string.
+
+    >>> cause_of("ValueError: output array is read-only")
+    'it writes into an array that it was given: np.array(x) makes a copy'
+    """
+    return next((cause for words, cause in _CAUSES.items() if words in message), "")

@@ -1,8 +1,8 @@
-"""Derivatives by numbers alone: what gradient rules are compared with.
+"""Numeric derivatives, with which gradient rules are compared.
 
-Everything here is one slope: the derivative at ``t = 0`` of ``sum(cotangent * function(x + t * direction))``, in float64.
-Where the function may be run on complex numbers, one complex step gives it to the last digit. Elsewhere differences at
-halved steps are extrapolated until they settle, which also tells how far to trust them.
+Each is a slope: the derivative at ``t = 0`` of ``sum(cotangent * function(x + t * direction))``, in float64. Where the
+function accepts complex numbers, one complex step gives the slope to the last digit. Elsewhere differences at halved
+steps are extrapolated until they settle; this also gives an estimate of the error.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tinygraph.graph.arrays import Array
 Function = Callable[[Array], Array]
 
 EPSILON = float(np.finfo(np.float64).eps)
-# So small that its square vanishes beside any number: what is left of the Taylor series is the derivative itself.
+# So small that its square vanishes next to any number: only the first derivative remains of the Taylor series.
 COMPLEX_STEP = 1e-30
 FIRST_STEP = 2.0**-6
 LEVELS = 20
@@ -26,10 +26,10 @@ LEVELS = 20
 
 @dataclass(frozen=True)
 class Derivative:
-    """A slope and its estimated absolute error; ``kink`` where there is none.
+    """A slope and its estimated absolute error; ``kink`` where there is no derivative.
 
-    There is none where the slopes from the two sides disagree in the limit, and where differences do not settle: at a jump,
-    at an infinite slope, at a point with no neighbours in the function's domain.
+    There is none where the slopes from the two sides have different limits, and where differences do not settle: at a
+    jump, at an infinite slope, at a point without neighbours in the function's domain.
     """
 
     value: float
@@ -43,7 +43,7 @@ def derivative(
     """Return the slope of ``sum(cotangent * function(x))`` along ``direction``, an array of the shape of ``x``.
 
     At the edge of a domain, where steps to one side raise an error or are not finite, the slope of the other side counts.
-    Outputs that are not finite at ``x`` itself are left out. Source of the complex step: Squire and Trapp, 1998
+    Outputs that are not finite at ``x`` are left out. Source of the complex step: Squire and Trapp, 1998
     (SIAM Review 40, 110-112); of the extrapolation: Richardson, 1911, with the error estimate of Ridders, 1982.
 
     >>> x = np.array([0.5, 2.0])
@@ -55,11 +55,18 @@ def derivative(
     """
     with np.errstate(all="ignore"):
         exact = _complex_step(function, x, direction, cotangent) if holomorphic else None
-        return exact or _differences(function, x, direction, cotangent)
+        if exact is not None:
+            return exact
+        ray = _Ray(function, x, direction, cotangent)
+        best, *sides = _extrapolated(ray)
+        right, left = sides
+        known = [side for side in sides if side.known]
+        kink = disagree(right, left) or not known or not all(side.trusted for side in known)
+        return Derivative(best.value, max(best.error, _hidden_by_rounding(ray.weights * ray.here, x)), kink)
 
 
 def _complex_step(function: Function, x: Array, direction: Array, cotangent: Array) -> Derivative | None:
-    """Return the slope by one complex step, or None where the function does not follow into the complex plane."""
+    """Return the slope by one complex step, or None where the function cannot be computed on complex numbers."""
     try:
         result = np.asarray(function(x + 1j * COMPLEX_STEP * direction))
     except Exception:
@@ -70,62 +77,81 @@ def _complex_step(function: Function, x: Array, direction: Array, cotangent: Arr
     if result.dtype.kind != "c" or (abs(result.imag) > 1e-20 * np.maximum(abs(result.real), 1)).any():
         return None
     terms = weights * result.imag / COMPLEX_STEP
-    rounding = 32 * EPSILON * float(abs(terms).sum()) + _last_digits(weights * result.real, x)
+    rounding = 32 * EPSILON * float(abs(terms).sum()) + _hidden_by_rounding(weights * result.real, x)
     return Derivative(float(terms.sum()), rounding)
 
 
-def _last_digits(values: Array, x: Array) -> float:
-    """Return the slope that the rounding of values may hide: that of their last digits, over the size of ``x``."""
+def _hidden_by_rounding(values: Array, x: Array) -> float:
+    """Return the slope that the rounding of values may hide: their last digits, divided by the size of ``x``."""
     return 32 * EPSILON * float(abs(values).sum()) / (float(abs(x[np.isfinite(x)]).max(initial=0.0)) or 1.0)
-
-
-def _differences(function: Function, x: Array, direction: Array, cotangent: Array) -> Derivative:
-    """Return the slope by differences at halved steps, from both sides where the function's domain allows it."""
-    ray = _Ray(function, x, direction, cotangent)
-    best, right, left = _extrapolated(ray, x, direction)
-    sides = [side for side in (right, left) if side.known]
-    kink = _disagree(right, left) or not sides or not all(side.trusted for side in sides)
-    return Derivative(best.value, max(best.error, _last_digits(ray.weighted, x)), kink)
 
 
 def one_sided(
     function: Function, x: Array, direction: Array, cotangent: Array
 ) -> tuple[Derivative | None, Derivative | None]:
-    """Return the slopes ahead and behind, as ``derivative`` measures them; None for a side without a limit.
+    """Return the slopes to the right and to the left, as ``derivative`` measures them; None for a side without a limit.
 
-    >>> ahead, behind = one_sided(np.abs, np.zeros(1), np.ones(1), np.ones(1))
-    >>> ahead.value, behind.value
+    >>> right, left = one_sided(np.abs, np.zeros(1), np.ones(1), np.ones(1))
+    >>> right.value, left.value
     (1.0, -1.0)
     """
     with np.errstate(all="ignore"):
-        _, *sides = _extrapolated(_Ray(function, x, direction, cotangent), x, direction)
+        _, *sides = _extrapolated(_Ray(function, x, direction, cotangent))
     right, left = (Derivative(side.value, side.error) if side.trusted else None for side in sides)
     return right, left
 
 
-def _extrapolated(values: _Ray, x: Array, direction: Array) -> tuple[_Extrapolation, _Extrapolation, _Extrapolation]:
-    """Return the best slope that halved steps lead to, and the ones from either side."""
+def central_difference(function: Function, x: Array, direction: Array, step: float) -> Array:
+    """Return the slope of each output along a direction, by one difference between the two sides.
+
+    >>> central_difference(np.square, np.array([1.0, 2.0]), np.array([1.0, 0.0]), 1e-3).round(6)
+    array([2., 0.])
+    """
+    slopes: Array = (function(x + step * direction) - function(x - step * direction)) / (2 * step)
+    return slopes
+
+
+def contributions(function: Function, x: Array, direction: Array, cotangent: Array) -> Array:
+    """Return the part of each output in a slope, to about six digits.
+
+    >>> x = np.array([1.0, 2.0])
+    >>> contributions(lambda x: x * x, x, np.array([1.0, 0.0]), np.array([10.0, 10.0])).round(4)
+    array([20.,  0.])
+    """
+    return cotangent * central_difference(function, x, direction, 1e-6 * _natural_scale(x, direction))
+
+
+def disagree(right: Derivative | _Extrapolation, left: Derivative | _Extrapolation, least: float = 1e-8) -> bool:
+    """Whether two slopes differ by more than their errors, and by more than ``least`` of their sizes."""
+    jump = abs(right.value - left.value)
+    return jump > 10 * (right.error + left.error) and jump > least * (abs(right.value) + abs(left.value))
+
+
+def _extrapolated(ray: _Ray) -> list[_Extrapolation]:
+    """Return the best slope that differences at halved steps lead to, then those from the right and from the left."""
     central, right, left = _Extrapolation(order=2), _Extrapolation(order=1), _Extrapolation(order=1)
-    step = FIRST_STEP * _natural_scale(x, direction)
+    step = FIRST_STEP * _natural_scale(ray.x, ray.direction)
     for _ in range(LEVELS):
-        ahead, behind = values.at(step), values.at(-step)
-        right.add(*values.slope(ahead, values.here, step))
-        left.add(*values.slope(values.here, behind, step))
-        central.add(*values.slope(ahead, behind, 2 * step))
-        if central.settled and right.trusted and left.trusted and not _disagree(right, left):
+        ahead, back = ray.at(step), ray.at(-step)
+        right.add(*ray.slope(ahead, ray.here, step))
+        left.add(*ray.slope(ray.here, back, step))
+        central.add(*ray.slope(ahead, back, 2 * step))
+        # The two sides are compared in the limit: at one step alone a curve would look like a kink.
+        if central.settled and right.trusted and left.trusted and not disagree(right, left):
             break
         step /= 2
     both = (right, left)
     # At steps as long as those of a sawtooth central differences can agree with one another and with nothing else.
-    astray = all(side.trusted and _disagree(central, side) for side in both) and not _disagree(*both)
-    return min(both if astray else (central, *both), key=lambda extrapolation: extrapolation.error), right, left
+    astray = all(side.trusted and disagree(central, side) for side in both) and not disagree(*both)
+    best = min(both if astray else (central, *both), key=lambda extrapolation: extrapolation.error)
+    return [best, right, left]
 
 
 def _natural_scale(x: Array, direction: Array) -> float:
-    """Return the size that steps are measured by: that of the elements which move, or of their surroundings if larger."""
+    """Return the size by which steps are measured: that of the elements that move, or of the others if it is larger."""
     sizes, moving = abs(x), direction != 0
     if not np.isfinite(x).all():
-        # An infinite element stays where it is, whatever is added to it.
+        # An infinite element does not change, whatever is added to it.
         sizes, moving = np.where(np.isfinite(x), sizes, 0.0), moving & np.isfinite(x)
     return max(float(sizes[moving].mean()) if moving.any() else 0.0, min(1.0, float(sizes.max()))) or 1.0
 
@@ -134,22 +160,16 @@ class _Ray:
     """The values of a function along a direction, and slopes between them."""
 
     def __init__(self, function: Function, x: Array, direction: Array, cotangent: Array) -> None:
-        self._function, self._x, self._direction = function, x, direction
+        self.function, self.x, self.direction = function, x, direction
         here = np.asarray(function(x))
         self._finite, self._missing = np.isfinite(here), np.isnan(here)
-        self._weights = cotangent[self._finite]
+        self.weights = cotangent[self._finite]
         self.here: Array = here[self._finite]
 
-    @property
-    def weighted(self) -> Array:
-        """The finite outputs at ``x``, each times its weight."""
-        weighted: Array = self._weights * self.here
-        return weighted
-
     def at(self, t: float) -> Array | None:
-        """Return the finite outputs at ``x + t * direction``, or None outside the domain."""
+        """Return the outputs that are finite at ``x``, at ``x + t * direction``; None outside the domain."""
         try:
-            values = np.asarray(self._function(self._x + t * self._direction))
+            values = np.asarray(self.function(self.x + t * self.direction))
         except Exception:
             return None
         inside = np.array_equal(np.isfinite(values), self._finite) and np.array_equal(np.isnan(values), self._missing)
@@ -161,20 +181,8 @@ class _Ray:
             return math.nan, math.nan
         change = above - below
         # Outputs that did not change were computed alike and carry no rounding into the difference.
-        rounding = EPSILON * float(abs(self._weights * above)[change != 0].sum()) / distance
-        return float((self._weights * change).sum()) / distance, rounding
-
-
-def contributions(function: Function, x: Array, direction: Array, cotangent: Array) -> Array:
-    """Return the part of each output in a slope, to about six digits.
-
-    >>> x = np.array([1.0, 2.0])
-    >>> contributions(lambda x: x * x, x, np.array([1.0, 0.0]), np.array([10.0, 10.0])).round(4)
-    array([20.,  0.])
-    """
-    step = 1e-6 * _natural_scale(x, direction)
-    parts: Array = cotangent * (function(x + step * direction) - function(x - step * direction)) / (2 * step)
-    return parts
+        rounding = EPSILON * float(abs(self.weights * above)[change != 0].sum()) / distance
+        return float((self.weights * change).sum()) / distance, rounding
 
 
 @dataclass
@@ -191,7 +199,7 @@ class _Extrapolation:
     _row: list[float] = field(default_factory=list)
 
     def add(self, slope: float, rounding: float) -> None:
-        """Take in the slope at half the previous step."""
+        """Add the slope at half the previous step."""
         row = [slope]
         for power, older in enumerate(self._row, start=1):
             ratio = 2.0 ** (self.order * power)
@@ -208,16 +216,10 @@ class _Extrapolation:
 
     @property
     def settled(self) -> bool:
-        """Whether smaller steps would not tell more."""
+        """Whether smaller steps would add nothing."""
         return self.error <= 1e-11 * abs(self.value) + 4 * self.rounding
 
     @property
     def trusted(self) -> bool:
         """Whether the slopes have a limit at all."""
         return self.known and self.error <= 1e-4 * abs(self.value) + 1e3 * self.rounding
-
-
-def _disagree(right: _Extrapolation, left: _Extrapolation) -> bool:
-    """Whether the slopes from the two sides have different limits; at one step alone a curve would look like a kink."""
-    jump = abs(right.value - left.value)
-    return jump > 10 * (right.error + left.error) and jump > 1e-8 * (abs(right.value) + abs(left.value))

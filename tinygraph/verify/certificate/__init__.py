@@ -1,6 +1,10 @@
-"""The certificate of an operation: everything that can be asked of one, asked."""
+"""The certificate of an operation: a line for each check of it.
 
-from tinygraph.verify.certificate.certificate import Certificate, certify
+A ``Candidate`` is an operation with the cases to try it on; ``line`` says what a check is. The checks are in
+``gradients``, ``kinks``, ``values``, ``special`` and ``behaviour``; ``certificate`` runs them in order.
+"""
+
+from tinygraph.verify.certificate.certificate import Certificate, certify, check_op
 from tinygraph.verify.certificate.line import Line
 
-__all__ = ["Certificate", "Line", "certify"]
+__all__ = ["Certificate", "Line", "certify", "check_op"]

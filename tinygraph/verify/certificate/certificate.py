@@ -1,4 +1,4 @@
-"""``certify``: all checks of one operation, and the certificate that they make."""
+"""``certify``: all checks of one operation, and the certificate with a line for each; ``check_op`` for tests."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.verify.certificate import behaviour, curve, gradients, kinks, second, special, values
-from tinygraph.verify.certificate.faults import cause_of
-from tinygraph.verify.certificate.line import NOT_ASKED, Line, failed, not_asked
+from tinygraph.verify.certificate import behaviour, gradients, kinks, rules, special, values
+from tinygraph.verify.certificate.candidate import Candidate, candidate_for
+from tinygraph.verify.certificate.line import NOT_ASKED, WRONG, Check, Line
 from tinygraph.verify.certificate.propose import refusal
-from tinygraph.verify.certificate.subject import Check, Subject, subject_of
+from tinygraph.verify.hints import cause_of
 
 # In the order of a certificate.
 CHECKS: tuple[Check, ...] = (
     values.shape_rule,
     gradients.gradients,
-    curve.error_against_step,
+    gradients.error_against_step,
     special.far_from_zero,
-    gradients.zero_gradient_in,
-    gradients.linear_in_dy,
+    rules.zero_gradient_in,
+    rules.linear_in_dy,
     kinks.kinks_and_ties,
     kinks.stated_edges,
-    second.second_derivatives,
+    rules.second_derivatives,
     values.float32,
     values.broadcasting,
     values.memory_layout,
     values.size_zero,
     values.size_one,
-    gradients.used_twice,
-    gradients.shortcuts,
+    rules.used_twice,
+    rules.shortcuts,
     values.inputs_unmodified,
     values.determinism,
     special.not_a_number,
@@ -86,7 +86,7 @@ class Certificate:
         return [line for line in self.lines if line.check.startswith(beginning)]
 
     def to_json(self) -> dict[str, Any]:
-        """Return the certificate as plain data: what ``--json`` writes."""
+        """Return the certificate as plain data, as ``--json`` writes it."""
         return {
             "operation": self.name,
             "formula": self.formula,
@@ -105,17 +105,15 @@ class Certificate:
         return f"{self.name} is not right: {len(self.failures)} of {len(asked)} checks failed"
 
     def __str__(self) -> str:
-        rows = [f"{self.name}: {self.formula}" if self.formula else self.name, *self._sources()]
+        rows = [f"{self.name}: {self.formula}" if self.formula else self.name]
+        if self.proposed and self.samples:
+            rows.append("  It has no samples; these inputs were tried, and on them its forward runs:")
+            rows += [f"    {sample}" for sample in self.samples]
         width = max(len(line.check) for line in self.lines)
         for line in self.lines:
             rows.append(f"  {line.verdict:<5}  {line.check:<{width}}  {line.figure}".rstrip())
             rows += [f"{'':<{width + 11}}{text}" for text in line.explanation()]
         return "\n".join([*rows, self.summary()])
-
-    def _sources(self) -> Iterator[str]:
-        if self.proposed and self.samples:
-            yield "  It has no samples; these inputs were tried, and on them its forward runs:"
-            yield from (f"    {sample}" for sample in self.samples)
 
     def __repr__(self) -> str:
         return f"<Certificate: {self.summary()}>"
@@ -129,46 +127,57 @@ def certify(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certifica
     a hint where it fails. ``tolerance`` is the largest relative error of a gradient that passes.
 
     An operation without samples, whose forward runs on none of the inputs that are tried, is not right. Raises
-    ``TinygraphError`` for what is no operation.
+    ``TinygraphError`` for something that is not an operation.
 
     >>> import tinygraph as tg
     >>> certify("sigmoid").ok
     True
     """
     began = time.perf_counter()
-    subject = subject_of(operation, seed, tolerance)
-    lines = tuple(without_echoes(list(checked(subject, CHECKS if subject.cases else [_no_inputs]))))
-    names = tuple(case.name for case in subject.cases)
-    op, seconds = subject.op, time.perf_counter() - began
-    return Certificate(op.name, op.readable_formula(), lines, names, subject.proposed, seconds)
+    candidate = candidate_for(operation, seed, tolerance)
+    lines = tuple(without_echoes(list(checked(candidate, CHECKS if candidate.cases else [_no_inputs]))))
+    names = tuple(case.name for case in candidate.cases)
+    op, seconds = candidate.op, time.perf_counter() - began
+    return Certificate(op.name, op.readable_formula(), lines, names, candidate.proposed, seconds)
 
 
-def _no_inputs(subject: Subject) -> Iterator[Line]:
-    tried = refusal(subject.op) if subject.proposed else "its samples are an empty list"
-    told = "samples=lambda rng: [tg.Sample(rng.standard_normal((3, 4)))] gives it inputs on which it runs"
-    yield failed("inputs", "forward ran on none that were tried", tried, cause_of(tried) or told)
+def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certificate:
+    """Certify an operation for a test: raise ``AssertionError`` with the certificate if anything about it is wrong.
+
+    The arguments are those of ``tg.certify``, which raises nothing; ``tg.check`` of an operation is quicker and looks at
+    its gradient rule alone. ``tg.check_op`` and ``tg.testing.check_op`` are the same function. A test of a package is
+    one line: ``@pytest.mark.parametrize("op", [swish, lp_pool])`` above ``tg.testing.check_op(op)``.
+
+    >>> import tinygraph as tg
+    >>> tg.testing.check_op(tg.tanh)
+    <Certificate: tanh is certified: 21 checks passed>
+    """
+    certificate = certify(operation, seed, tolerance)
+    if not certificate.ok:
+        raise AssertionError(f"\n{certificate}")
+    return certificate
+
+
+def _no_inputs(candidate: Candidate) -> Iterator[Line]:
+    tried = refusal(candidate.op) if candidate.proposed else "its samples are an empty list"
+    advice = "samples=lambda rng: [tg.Sample(rng.standard_normal((3, 4)))] gives it inputs on which it runs"
+    yield Line("inputs", WRONG, "forward ran on none that were tried", tried, cause_of(tried) or advice)
 
 
 _UNFINISHED = "not carried through"
-# What a wrong gradient makes wrong as well, and what two runs that differ do.
-_ECHOES = ("second derivatives", "size one", "used twice", "plan", "large numbers", "far from zero")
-_OTHER_RUNS = (
-    *(
-        "error against step",
-        "far from zero",
-        "zero gradient in",
-        "linear in dy",
-        "kinks and ties",
-        "second derivatives",
-    ),
-    *("float32", "broadcasting", "memory layout", "size one", "used twice", "not a number", "plan"),
+# The checks that fail as well where a gradient is wrong, and where two runs differ.
+_AFTER_WRONG_GRADIENT = ("second derivatives", "size one", "used twice", "plan", "large numbers", "far from zero")
+_AFTER_TWO_RUNS_DIFFER = (
+    *("error against step", "far from zero", "zero gradient in", "linear in dy", "kinks and ties"),
+    *("second derivatives", "float32", "broadcasting", "memory layout", "size one", "used twice", "not a number"),
+    "plan",
 )
 
 
 def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     """Yield lines, less the failures that only repeat that a gradient is wrong, that the rule fails, or that two runs differ.
 
-    >>> lines = [failed("gradient of x", "worst error 2.0"), failed("plan", "differs")]
+    >>> lines = [Line("gradient of x", WRONG, "worst error 2.0"), Line("plan", WRONG, "differs")]
     >>> [line.verdict for line in without_echoes(lines)]
     ['wrong', '-']
     """
@@ -177,30 +186,33 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     unsteady = any(line.check == "determinism" and not line.ok and line.figure != _UNFINISHED for line in lines)
     first = next((line for line in lines if line.figure == _UNFINISHED), None)
     for line in lines:
-        if first is not None and line is not first and line.figure == _UNFINISHED and line.example == first.example:
-            yield not_asked(line.check, f"not carried through, see {first.check}")
-            continue
-        if unsteady and not line.ok and line.check in _OTHER_RUNS:
-            yield not_asked(line.check, "two runs differ, see determinism")
-            continue
-        repeats = line.check in _ECHOES or line.figure == kinks.WRONG_SLOPE or (broken and "Error: " in line.example)
-        if wrong and not line.ok and line not in wrong and repeats:
-            yield not_asked(line.check, f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above")
+        repeats = line.check in _AFTER_WRONG_GRADIENT or line.figure == kinks.WRONG_SLOPE
+        if line.ok or line in wrong:
+            yield line
+        elif first is not None and line is not first and (line.figure, line.example) == (_UNFINISHED, first.example):
+            yield Line(line.check, NOT_ASKED, f"not carried through, see {first.check}")
+        elif unsteady and line.check in _AFTER_TWO_RUNS_DIFFER:
+            yield Line(line.check, NOT_ASKED, "two runs differ, see determinism")
+        elif wrong and (repeats or (broken and "Error: " in line.example)):
+            yield Line(
+                line.check, NOT_ASKED, f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
+            )
         else:
             yield line
 
 
-def checked(subject: Subject, checks: Iterable[Check]) -> Iterator[Line]:
-    """Yield what checks say; one that cannot be carried through has found a mistake too."""
+def checked(candidate: Candidate, checks: Iterable[Check]) -> Iterator[Line]:
+    """Yield the lines of checks; one that cannot be finished has found a mistake too."""
     for check in checks:
         with np.errstate(all="ignore"), warnings.catch_warnings():
-            # The mean of no elements is asked for on purpose.
+            # NumPy warns of the mean of no elements, which is computed here on purpose.
             warnings.simplefilter("ignore", RuntimeWarning)
             try:
-                # Made whole here: between the lines of a generator the caller's handling of overflow would hold.
-                lines = list(check(subject))
+                # All lines at once: while this generator is suspended, the caller's handling of warnings would apply.
+                lines = list(check(candidate))
             except Exception as error:
                 # An operation is anyone's code, and may raise anything.
-                said = f"{type(error).__name__}: {error}"
-                lines = [failed(check.__name__.replace("_", " "), _UNFINISHED, said, cause_of(said))]
+                message = f"{type(error).__name__}: {error}"
+                name = check.__name__.replace("_", " ")
+                lines = [Line(name, WRONG, _UNFINISHED, message, cause_of(message))]
         yield from lines

@@ -1,126 +1,94 @@
-"""The checks of a gradient rule: against numeric derivatives, for its linearity, for one tensor used twice."""
+"""The checks of a gradient against numeric derivatives: input by input, and at one step size after another."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
 import numpy as np
 
-from tinygraph.errors import TinygraphError
 from tinygraph.graph.arrays import Array
-from tinygraph.graph.backprop import grad
 from tinygraph.graph.op import Shape
-from tinygraph.graph.tensor import Tensor
+from tinygraph.verify.certificate.candidate import Candidate
 from tinygraph.verify.certificate.case import Case, short
-from tinygraph.verify.certificate.faults import cause_of
-from tinygraph.verify.certificate.line import Line, agreed, failed, not_asked
-from tinygraph.verify.certificate.subject import Subject
-from tinygraph.verify.compare import Point, compare
-from tinygraph.verify.hints import hint
-from tinygraph.verify.local import DIRECTIONS, ELEMENTS, Finding
-from tinygraph.verify.names import input_name
-from tinygraph.verify.numeric import EPSILON, derivative
+from tinygraph.verify.certificate.line import NOT_ASKED, OK, WRONG, Line
+from tinygraph.verify.compare import worst
+from tinygraph.verify.hints import cause_of, hint
+from tinygraph.verify.numeric import central_difference
+from tinygraph.verify.rule import Finding
 
 RULE_FAILED = "the rule failed"
-_LINEAR = 1e-9
+STEPS = tuple(10.0**-power for power in range(1, 13))
+_FALLEN = 1e-5
+# A case, what was found for one of its inputs, and for all of them.
 Compared: TypeAlias = tuple[Case, Finding, Sequence[Finding]]
-_NOT_MEANT = (
+_NOT_INTENDED = (
     "forward runs on inputs like these, which the rule is not made for: refuse them in a shape rule, or give the "
     "operation samples of its own"
 )
 _ASSUMED = "or it assumes what is not so here, as that rows add up to 1: give the operation samples of its own"
-_DIVISION = "a division by zero, or 0 times infinity, in the rule"
 _NO_USUAL_SLIP = "no usual slip (sign, factor, axis, transpose, inputs swapped); a term may be missing, or too many"
 
 
-def gradients(subject: Subject) -> Iterator[Line]:
+def gradients(candidate: Candidate) -> Iterator[Line]:
     """Compare the gradient of every input with numeric derivatives, for a random gradient of the result."""
-    if not subject.differentiable:
-        yield not_asked("gradients", "no gradient flows through this operation")
+    if not candidate.differentiable:
+        yield Line("gradients", NOT_ASKED, "no gradient flows through this operation")
     found: dict[str, list[Compared]] = defaultdict(list)
-    for case in subject.differentiable:
-        findings = [find(case, place, subject.tolerance) for place in case.places]
+    for case in candidate.differentiable:
+        findings = [case.find(place) for place in case.places]
         for finding in findings:
-            found[_parameter(case, finding.place)].append((case, finding, findings))
+            # The inputs of an operation on any number of tensors count as one.
+            found[case.input_name(finding.place).partition("[")[0]].append((case, finding, findings))
     for name, compared in found.items():
-        yield _gradient_line(subject, name, compared)
+        yield _gradient_line(candidate, name, compared)
 
 
-def find(case: Case, place: int, tolerance: float) -> Finding:
-    """Return the gradient of one input beside numeric derivatives, or why there is none."""
-    try:
-        gradient = case.rule.gradient(place, case.rule.cotangent)
-    except Exception as error:
-        # A rule is anyone's code: whatever it raises is a finding about it.
-        return Finding(place, np.empty(0), (), f"{type(error).__name__}: {error}")
-    rng = np.random.default_rng([0, 1])
-    directions = DIRECTIONS if gradient.size > ELEMENTS else 0
-    return Finding(place, gradient, compare(gradient, case.slope(place), rng, tolerance, ELEMENTS, directions))
+def has_wrong_gradient(candidate: Candidate) -> bool:
+    """Whether ``gradients`` would find a mistake: quicker, because it stops at the first and does not explain it."""
+    return any(case.is_wrong(case.find(place)) for case in candidate.differentiable for place in case.places)
 
 
-def has_wrong_gradient(subject: Subject) -> bool:
-    """Whether ``gradients`` would find a mistake; found sooner, as it is not explained."""
-    return any(
-        _is_wrong(find(case, place, subject.tolerance), subject.tolerance)
-        for case in subject.differentiable
-        for place in case.places
-    )
-
-
-def _parameter(case: Case, place: int) -> str:
-    """Return what an input is called; those of an operation on any number of tensors are one."""
-    return input_name(case.op, place).partition("[")[0]
-
-
-def _is_wrong(finding: Finding, tolerance: float) -> bool:
-    return bool(finding.message) or any(point.error > tolerance for point in finding.points)
-
-
-def _worst(finding: Finding) -> Point | None:
-    return max(finding.points, key=lambda point: point.error, default=None)
-
-
-def _gradient_line(subject: Subject, name: str, compared: Sequence[Compared]) -> Line:
+def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]) -> Line:
     points = [point for _, finding, _ in compared for point in finding.points]
     error = max((point.error for point in points), default=0.0)
-    wrong = [entry for entry in compared if _is_wrong(entry[1], subject.tolerance)]
+    wrong = [entry for entry in compared if entry[0].is_wrong(entry[1])]
     if not wrong:
         kinks = sum(point.kink for point in points)
-        at_kinks = f", {kinks} at kinks" if kinks else ""
-        return agreed(f"gradient of {name}", f"worst error {error:.1e} in {len(points)} numbers{at_kinks}", error)
-    # Of a rule that fails, the largest inputs tell most: those of its author are seldom vectors of one element.
+        figure = f"worst error {error:.1e} in {len(points)} numbers" + (f", {kinks} at kinks" if kinks else "")
+        return Line(f"gradient of {name}", OK, figure, number=error)
     failing = all(finding.message for _, finding, _ in wrong)
+    # A rule that fails is shown on the largest inputs: its author seldom thought of vectors of one element.
     case, finding, _ = max(wrong, key=lambda entry: sum(x.ndim for x in entry[0].inputs)) if failing else wrong[0]
-    told = next(filter(None, (hint(entry[0].rule, entry[1], entry[2]) for entry in wrong)), "")
-    right = [entry[0] for entry in compared if not _is_wrong(entry[1], subject.tolerance)]
+    cause = next(filter(None, (hint(case.rule, finding, findings) for case, finding, findings in wrong)), "")
+    right = [case for case, finding, _ in compared if not case.is_wrong(finding)]
     if finding.message:
-        told = _or_not_meant(told or cause_of(finding.message), subject, wrong, right)
-    elif "add up" not in told:
-        # Where windows do not overlap, which is a matter of attributes, an assignment is as good as a sum.
-        unknown = f"{_NO_USUAL_SLIP}; {_ASSUMED}" if subject.proposed and not right else _NO_USUAL_SLIP
-        told = _attribute(right, wrong) or _or_not_meant(told or unknown, subject, wrong, right)
+        cause = _or_not_intended(cause or cause_of(finding.message), candidate, wrong, right)
+    elif "add up" not in cause:
+        # Where windows do not overlap, which depends on attributes, an assignment is as good as a sum.
+        unknown = f"{_NO_USUAL_SLIP}; {_ASSUMED}" if candidate.proposed and not right else _NO_USUAL_SLIP
+        cause = _unused_attribute(right, wrong) or _or_not_intended(cause or unknown, candidate, wrong, right)
     figure = RULE_FAILED if finding.message else f"worst error {error:.1e}"
-    return failed(f"gradient of {name}", figure, _example(subject, case, finding), told, error)
+    return Line(f"gradient of {name}", WRONG, figure, _example(case, finding), cause, error)
 
 
-def _or_not_meant(told: str, subject: Subject, wrong: Sequence[Compared], right: Sequence[Case]) -> str:
-    """Add to a hint that proposed inputs may be none that the rule is made for: in front, where it is right for matrices."""
-    if not subject.proposed or not right or {_shapes(case) for case, _, _ in wrong} & {_shapes(case) for case in right}:
-        return told
+def _or_not_intended(cause: str, candidate: Candidate, wrong: Sequence[Compared], right: Sequence[Case]) -> str:
+    """Add to a hint that the rule may not be made for proposed inputs: in front where it is right for matrices."""
+    if not candidate.proposed or not right or {_shapes(case) for case, _, _ in wrong} & set(map(_shapes, right)):
+        return cause
     matrices = any(max(map(len, _shapes(case)), default=0) == 2 for case in right)
-    return "; or ".join(filter(None, (_NOT_MEANT, told) if matrices else (told, _NOT_MEANT)))
+    return "; or ".join(filter(None, (_NOT_INTENDED, cause) if matrices else (cause, _NOT_INTENDED)))
 
 
 def _shapes(case: Case) -> tuple[Shape, ...]:
     return tuple(x.shape for x in case.inputs)
 
 
-def _attribute(right: Sequence[Case], wrong: Sequence[Compared]) -> str:
-    """Return which attribute a rule takes no notice of, where it is right for one value of it and wrong for all others."""
+def _unused_attribute(right: Sequence[Case], wrong: Sequence[Compared]) -> str:
+    """Return which attribute a rule does not use, where it is right for one value of it and wrong for all others."""
     slipped = [case.op.attributes() for case, _, _ in wrong]
-    # Where windows are few a rule may be right by chance.
+    # Where there are few windows a rule may be right by chance.
     for case in sorted(right, key=lambda case: -case.y.size):
         found = case.op.attributes()
         for name in found:
@@ -133,134 +101,71 @@ def _attribute(right: Sequence[Case], wrong: Sequence[Compared]) -> str:
     return ""
 
 
-def _example(subject: Subject, case: Case, finding: Finding) -> str:
-    """Return the smallest part of a case that shows the mistake too, or the case itself; where ones do, with ``dy = 1``."""
-    for part in [*case.parts(), case]:
-        for shown in [part] if finding.message else [part.on(part.inputs, ones=True), part]:
-            again = find(shown, finding.place, subject.tolerance)
-            if _is_wrong(again, subject.tolerance) and bool(again.message) == bool(finding.message):
-                return _told(shown, again)
-    return _told(case, finding)
+def _example(case: Case, finding: Finding) -> str:
+    """Return the mistake in the smallest part of a case that has it, with ``dy = 1`` where ones show it too."""
+
+    def mistake(part: Case) -> str:
+        for tried in [part] if finding.message else [part.with_inputs(part.inputs, ones=True), part]:
+            again = tried.find(finding.place)
+            if tried.is_wrong(again) and bool(again.message) == bool(finding.message):
+                return _sentence(tried, again)
+        return ""
+
+    return case.in_smallest_part(mistake) or mistake(case) or _sentence(case, finding)
 
 
-def _told(case: Case, finding: Finding) -> str:
+def _sentence(case: Case, finding: Finding) -> str:
     """Return a mistake in a line: the call, and what was found there for which gradient of the result."""
     if finding.message:
         return f"{case.call()}, {finding.message}"
-    return f"{case.call()}, dy = {1 if case.ones else short(case.rule.cotangent)}, {_worst(finding)}"
+    return f"{case.call()}, dy = {1 if case.ones else short(case.rule.cotangent)}, {worst(finding.points)}"
 
 
-def shortcuts(subject: Subject) -> Iterator[Line]:
-    """Ask for the gradient that another input's takes the place of, as a user may: it is that of the plain call."""
-    name, asked = "shortcuts", 0
-    count = len(subject.op.parameters)
-    for case in subject.cases:
-        bypassed = [place for place, through in subject.op.shortcuts.items() if through < len(case.inputs)]
-        plain = case.on(case.inputs[:count])
-        for place in bypassed:
-            asked += 1
-            found, dy = case.rule.gradient(place, case.rule.cotangent), case.rule.cotangent
-            expected = plain.rule.gradient(place, dy)
-            if not np.allclose(found, expected, rtol=_LINEAR, atol=0):
-                yield failed(name, f"the gradient of {input_name(case.op, place)} differs", case.name)
-                return
-    if asked:
-        yield agreed(name, "the gradients of the plain call")
+def error_against_step(candidate: Candidate) -> Iterator[Line]:
+    """Compare with central differences at twelve steps: the error falls for a right rule, and stays for a wrong one."""
+    name = "error against step"
+    found = [
+        (step_errors(case, place), case.input_name(place))
+        for case in candidate.differentiable[:1]
+        for place in case.places
+    ]
+    if not found:
+        yield Line(name, NOT_ASKED, "no gradient flows")
+        return
+    errors, largest = max(found, key=lambda entry: min(entry[0]))
+    least = min(errors)
+    if least < _FALLEN:
+        yield Line(name, OK, f"falls to {least:.0e} at step {STEPS[errors.index(least)]:.0e}")
+    else:
+        yield Line(name, WRONG, f"stays at {np.median(errors):.1g} for {largest}: a wrong rule, not rounding")
 
 
-def zero_gradient_in(subject: Subject) -> Iterator[Line]:
-    """Ask every rule for the gradients of a result that nothing depends on: they are all zero."""
-    yield from _each_gradient(subject, "zero gradient in", _zero, "all zero")
+def step_errors(case: Case, place: int) -> list[float]:
+    """Return the relative error of a gradient along a random direction, against central differences at each of ``STEPS``.
+
+    For a right rule the errors fall with the square of the step until rounding takes over.
+
+    >>> import tinygraph as tg
+    >>> min(step_errors(Case(tg.exp.op, tg.Sample([0.5, 1.0])), 0)) < 1e-9
+    True
+    """
+    x, dy = case.inputs[place], case.rule.cotangent
+    direction = np.random.default_rng([1, 2, place]).standard_normal(x.shape)
+    rule = float((case.gradient(place) * direction).sum())
+    return [_relative_error(rule, _slope(case, place, direction, step, dy)) for step in STEPS]
 
 
-def _zero(case: Case, place: int) -> tuple[str, str]:
-    dx = case.rule.gradient(place, np.zeros(case.y.shape))
-    if not dx.any():
-        return "", ""
-    found = dx.ravel()[np.flatnonzero(dx)[0]]
-    return f"{found:.4g}", "does not use dy, or adds to it" if np.isfinite(found) else _DIVISION
+def _slope(case: Case, place: int, direction: Array, step: float, dy: Array) -> float:
+    try:
+        slopes = central_difference(case.function(place), case.inputs[place], direction, step)
+    except Exception:
+        # Outside the domain there is no slope at this step.
+        return np.nan
+    # An infinity, such as that of a mask, is on both sides and has no part in a slope.
+    return float((dy * slopes)[np.isfinite(case.y)].sum())
 
 
-def linear_in_dy(subject: Subject) -> Iterator[Line]:
-    """Ask every rule for two gradients of the result and their sum: gradients add up, and scale."""
-    yield from _each_gradient(subject, "linear in dy", _nonlinear, "sums and multiples agree")
-
-
-def _nonlinear(case: Case, place: int) -> tuple[str, str]:
-    # Ones are what a sum sends back, and rules have been right for all but these.
-    first, second = case.cotangent(case.y, 1), np.ones(case.y.shape)
-    parts = 2.5 * case.rule.gradient(place, first) - 1.5 * case.rule.gradient(place, second)
-    whole = case.rule.gradient(place, 2.5 * first - 1.5 * second)
-    scale = float(abs(parts).max(initial=0.0))
-    error = float(abs(whole - parts).max(initial=0.0))
-    # Where terms cancel, as in the gradient of what has a mean of zero, what is left of them is rounding.
-    size = max(float(abs(case.inputs[place]).max(initial=0.0)), 1e-3)
-    rounding = 256 * EPSILON * float(abs(first).max(initial=0.0)) * float(abs(case.y).max(initial=0.0)) / size
-    if error <= _LINEAR * scale + rounding or np.array_equal(whole, parts, equal_nan=True):
-        return "", ""
-    why = "uses dy twice, or not at all" if np.isfinite(error) else _DIVISION
-    return f"off by {error / scale if scale else error:.1e}", why
-
-
-def _each_gradient(
-    subject: Subject, name: str, ask: Callable[[Case, int], tuple[str, str]], told: str
-) -> Iterator[Line]:
-    for case in subject.differentiable:
-        for place in case.places:
-            try:
-                fault, why = ask(case, place)
-            except Exception as error:
-                fault, why = f"{type(error).__name__}: {error}", ""
-            if fault:
-                yield failed(name, f"the gradient of {input_name(case.op, place)} is not", f"{case.name}: {fault}", why)
-                return
-    yield agreed(name, told) if subject.differentiable else not_asked(name, "no gradient flows")
-
-
-def used_twice(subject: Subject) -> Iterator[Line]:
-    """Give one tensor to two inputs: its gradient is the derivative of ``f(x, x)``."""
-    pairs = [case for case in subject.differentiable if _takes_one_twice(case)]
-    tried = 0
-    for case in pairs:
-        inputs = [case.inputs[case.floating[0]] if place in case.floating else x for place, x in enumerate(case.inputs)]
-        try:
-            error = _twice(case, inputs)
-        except TinygraphError:
-            continue
-        tried += 1
-        if error is not None:
-            yield failed("used twice", "the two gradients of f(x, x) do not add up", f"{case.call(inputs)}, {error}")
-            return
-    yield (
-        agreed("used twice", "both gradients of f(x, x) add up")
-        if tried
-        else not_asked("used twice", "no two inputs are alike")
-    )
-
-
-def _takes_one_twice(case: Case) -> bool:
-    if any(through < len(case.inputs) for through in case.op.shortcuts.values()):
-        return False
-    return len(case.floating) > 1 and len({case.inputs[place].shape for place in case.floating}) == 1
-
-
-def _twice(case: Case, inputs: list[Array]) -> Point | None:
-    """Return where the gradient for a tensor that stands in all floating places is wrong."""
-    value = inputs[case.floating[0]]
-    x = Tensor("tensor", value=value)
-    y = case.record([x if place in case.floating else Tensor("tensor", value=v) for place, v in enumerate(inputs)])
-    dy = case.cotangent(y.value)
-    (dx,) = grad(y, [x], cotangent=dy, unreached="zeros")
-
-    def function(moved: Array) -> Array:
-        return case.compute([moved if place in case.floating else v for place, v in enumerate(inputs)])
-
-    points = compare(
-        dx.value,
-        lambda d: derivative(function, value, d, dy),
-        np.random.default_rng([0, 1]),
-        1e-6,
-        elements=8,
-        directions=0,
-    )
-    return next((point for point in points if point.error > 1e-6), None)
+def _relative_error(rule: float, numeric: float) -> float:
+    size = max(abs(rule), abs(numeric))
+    error = abs(rule - numeric) / size if size else 0.0
+    return error if np.isfinite(error) else 1.0

@@ -1,15 +1,22 @@
-"""What a certificate says: one line for each check."""
+"""What a certificate says: one line for each check; and how a check is written."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tinygraph.verify.certificate.candidate import Candidate
+    from tinygraph.verify.certificate.case import Case
 
 OK, WRONG, NOT_ASKED = "ok", "wrong", "-"
 
 
 @dataclass(frozen=True)
 class Line:
-    """One check: its name, a verdict (``ok``, ``wrong``, or ``-`` where there was nothing to ask) and a figure.
+    """One check: its name, a verdict (``ok``, ``wrong``, or ``-`` where the check does not apply) and a figure.
 
     ``number`` is the figure's number where it has one: an error, or how many. A wrong line has the smallest ``example``
     of the mistake, and a ``hint`` at its cause.
@@ -32,20 +39,72 @@ class Line:
 
     def explanation(self) -> list[str]:
         """Return the lines that follow a wrong one."""
-        told = [("for example", self.example), ("perhaps", self.hint)]
-        return [f"{what}: {text}" for what, text in told if text and not self.ok]
+        texts = [("for example", self.example), ("perhaps", self.hint)]
+        return [f"{what}: {text}" for what, text in texts if text and not self.ok]
 
 
-def agreed(check: str, figure: str, number: float | None = None) -> Line:
-    """Return the line of a check that found nothing wrong."""
-    return Line(check, OK, figure, number=number)
+@dataclass(frozen=True)
+class Mistake:
+    """What a check found wrong: see ``Line``."""
+
+    figure: str
+    example: str = ""
+    hint: str = ""
 
 
-def not_asked(check: str, why: str) -> Line:
-    """Return the line of a check that does not apply."""
-    return Line(check, NOT_ASKED, why)
+# A check looks at a candidate and says what it found, in one line or several.
+Check = Callable[["Candidate"], Iterator[Line]]
+# What a check says about one case: a mistake, the error of what is right, or None where it does not apply.
+Answer = Mistake | float | None
 
 
-def failed(check: str, figure: str, example: str = "", hint: str = "", number: float | None = None) -> Line:
-    """Return the line of a check that found a mistake."""
-    return Line(check, WRONG, figure, example, hint, number)
+def all_cases(candidate: Candidate) -> Sequence[Case]:
+    """Return the cases of a candidate."""
+    return candidate.cases
+
+
+def smallest_first(candidate: Candidate) -> Sequence[Case]:
+    """Return the cases of a candidate, those with few elements first: a mistake is shown in the first that has it."""
+    return candidate.smallest_first()
+
+
+def differentiable(candidate: Candidate) -> Sequence[Case]:
+    """Return the cases of a candidate that have a gradient."""
+    return candidate.differentiable
+
+
+def for_each(
+    cases: Callable[[Candidate], Sequence[Case]],
+    right: str | Callable[[list[float]], str],
+    otherwise: str | Callable[[Candidate], str] = "no gradient flows",
+) -> Callable[[Callable[[Case], Answer]], Check]:
+    """Return a decorator that makes a check of a function for one case. The check ends with the first mistake.
+
+    ``right`` is the figure where there is none: a function of the errors, or a text with ``{worst}`` for the largest
+    error, ``{count}`` for the number of errors and ``{total}`` for that of cases. ``otherwise`` says why the check does
+    not apply, where it applies to no case.
+    """
+
+    def decorate(ask: Callable[[Case], Answer]) -> Check:
+        name = ask.__name__.replace("_", " ").strip()
+
+        @functools.wraps(ask)
+        def check(candidate: Candidate) -> Iterator[Line]:
+            errors, chosen = [], cases(candidate)
+            for case in chosen:
+                answer = ask(case)
+                if isinstance(answer, Mistake):
+                    yield Line(name, WRONG, answer.figure, answer.example, answer.hint)
+                    return
+                if answer is not None:
+                    errors.append(answer)
+            if not errors:
+                yield Line(name, NOT_ASKED, otherwise if isinstance(otherwise, str) else otherwise(candidate))
+            elif isinstance(right, str):
+                yield Line(name, OK, right.format(worst=max(errors), count=len(errors), total=len(chosen)))
+            else:
+                yield Line(name, OK, right(errors))
+
+        return check
+
+    return decorate

@@ -1,6 +1,6 @@
 """Inputs for an operation that has no samples: small shapes and plain attributes, tried until its forward runs.
 
-After them each attribute is given its other values: a rule may be right for one of them alone.
+After them each attribute gets its other values: a rule may be right for one of them alone.
 """
 
 from __future__ import annotations
@@ -30,20 +30,20 @@ Draw = Callable[[np.random.Generator, Shape], Any]
 def proposed_samples(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     """Return a few samples on which the forward of ``op`` runs and gives finite numbers, in different shapes.
 
-    Small inputs are tried first, and those of one shape; numbers off zero, then numbers between 0 and 1, then whole numbers
-    in one place. Of several inputs most shapes make no sense together: those count on which the rule runs too, where there
-    are any. One more sample follows for each other value of each attribute, where it makes a difference.
+    Small inputs are tried first, and inputs of one shape; numbers away from zero, then numbers between 0 and 1, then
+    integers in one place. Most shapes of several inputs make no sense together: where the rule runs on some samples,
+    only those count. One more sample follows for each other value of each attribute that changes the result.
 
     >>> import tinygraph as tg
     >>> [[x.shape for x in s.inputs] for s in proposed_samples(tg.matmul.op, np.random.default_rng(0))]
     [[(4,), (4,)], [(3, 4), (4,)], [(3, 4), (4, 2)]]
     """
-    chosen = _different(_meant(op, _running(op, rng)))
+    chosen = _different(_intended(op, _running(op, rng)))
     return [*chosen, *_conditions(op, chosen[:1], rng), *_varied(op, chosen)]
 
 
 def refusal(op: type[Op]) -> str:
-    """Return what forward said to the plainest inputs that were tried, with their shapes.
+    """Return what forward raised or gave for the plainest inputs that were tried, with their shapes.
 
     >>> import tinygraph as tg
     >>> refusal(tg.conv2d.op)
@@ -53,76 +53,81 @@ def refusal(op: type[Op]) -> str:
     rng = np.random.default_rng(0)
     sample = Sample(*[_off_zero(rng, shape) for shape in shapes], **attributes)
     names = op.parameters * len(shapes) if op.variadic else op.parameters
-    told = ", ".join(f"{name} {shape}" for name, shape in zip(names, shapes, strict=False))
+    inputs = ", ".join(f"{name} {shape}" for name, shape in zip(names, shapes, strict=False))
     try:
-        with np.errstate(all="ignore"):
-            y = _result(op, sample)
+        y = _result(op, sample)
     except Exception as error:
-        return f"{told}: {type(error).__name__}: {error}"
-    return f"{told} gave {'numbers that are not finite' if y.size else 'no elements'}"
+        return f"{inputs}: {type(error).__name__}: {error}"
+    return f"{inputs} gave {'numbers that are not finite' if y.size else 'no elements'}"
 
 
 def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     """Return samples on which forward runs, the plainest first, drawn in the first way in which there are any."""
     count = len(op.parameters) + op.variadic
     floating: list[tuple[Draw, ...]] = [(_off_zero,) * count, (_unit,) * count]
-    whole: list[tuple[Draw, ...]] = [
-        tuple(_whole if other == place else _off_zero for other in range(count)) for place in reversed(range(count))
+    integers: list[tuple[Draw, ...]] = [
+        tuple(_integers if other == place else _off_zero for other in range(count)) for place in reversed(range(count))
     ]
-    for ways, accepted in ((floating, _finite), (whole, _finite), (floating, _somewhere_finite)):
+    for ways, accepted in ((floating, _finite), (integers, _finite), (floating, _somewhere_finite)):
         found: list[Sample] = []
         for shapes, attributes in itertools.islice(_calls(op), _TRIES):
             samples = (
                 Sample(*[draw(rng, shape) for draw, shape in zip(draws, shapes, strict=True)], **attributes)
                 for draws in ways
             )
-            found += itertools.islice((sample for sample in samples if accepted(op, sample)), 1)
+            found += itertools.islice((sample for sample in samples if accepted(_attempt(op, sample))), 1)
         if found:
             return found
     return []
 
 
-def _meant(op: type[Op], found: Sequence[Sample]) -> list[Sample]:
-    """Return the samples on which the rule gives all gradients, or those of ``_nearly``; of matrices one at least, if any."""
+def _intended(op: type[Op], found: Sequence[Sample]) -> list[Sample]:
+    """Return the samples for which the operation was probably written: those on which the rule gives all gradients.
+
+    If there are none, and several inputs, those on which it gives most gradients, and of these the ones with most axes.
+    There is at least one sample of matrices, if any was found.
+    """
     several = len(op.parameters) + op.variadic > 1
     if several:
         # Images among several inputs make sense where nothing plainer does.
-        found = [sample for sample in found if all(x.ndim <= 3 for x in sample.inputs)] or found
-    given = [(sample, *_carried(op, sample)) for sample in found]
-    meant = [sample for sample, count, wanted in given if count == wanted]
-    meant = meant or (_nearly([(sample, count) for sample, count, _ in given]) if several else list(found))
-    if all(x.ndim != 2 for sample in meant for x in sample.inputs):
-        meant += [sample for sample in found if all(x.ndim == 2 for x in sample.inputs)][:1]
-    return meant
+        found = _without_more_axes(found, 3)
+    given = {id(sample): _gradients_given(op, sample) for sample in found}
+    intended = [sample for sample in found if given[id(sample)] == len(_floating(op, sample))]
+    if not intended and several:
+        # Stacks and images may fit a mistake by chance; then matrices, which the author had in mind, say more about it.
+        plain = _without_more_axes(found, 2)
+
+        def rank(sample: Sample) -> tuple[int, int]:
+            return given[id(sample)], sum(x.ndim for x in sample.inputs)
+
+        best = max(map(rank, plain), default=(0, 0))
+        intended = [sample for sample in plain if rank(sample) == best]
+    intended = intended or list(found)
+    if all(x.ndim != 2 for sample in intended for x in sample.inputs):
+        intended += [sample for sample in found if all(x.ndim == 2 for x in sample.inputs)][:1]
+    return intended
 
 
-def _nearly(given: Sequence[tuple[Sample, int]]) -> list[Sample]:
-    """Return the samples on which the rule gives most gradients, and of those the ones with most axes.
-
-    Stacks and images count where there is nothing else: they may fit a mistake by chance, and then say less about it than
-    the matrices that its author had in mind.
-    """
-    plain = [(sample, count) for sample, count in given if all(x.ndim <= 2 for x in sample.inputs)] or given
-    most = max(((count, _axes(sample)) for sample, count in plain), default=(0, 0))
-    return [sample for sample, count in plain if (count, _axes(sample)) == most]
+def _without_more_axes(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
+    """Return the samples whose inputs have at most so many axes; all of them, where there are none."""
+    return [sample for sample in samples if all(x.ndim <= most for x in sample.inputs)] or samples
 
 
-def _axes(sample: Sample) -> int:
-    return sum(x.ndim for x in sample.inputs)
+def _floating(op: type[Op], sample: Sample) -> list[int]:
+    """Return which inputs should get a gradient."""
+    y = _result(op, sample)
+    return [place for place, x in enumerate(sample.inputs) if y.dtype.kind == x.dtype.kind == "f"]
 
 
-def _carried(op: type[Op], sample: Sample) -> tuple[int, int]:
-    """Return for how many inputs the rule gives a gradient of the right shape, and for how many it should."""
-    made, count = op(**sample.attributes), 0
-    with np.errstate(all="ignore"):
-        y = _result(op, sample)
-        floating = [place for place, x in enumerate(sample.inputs) if y.dtype.kind == x.dtype.kind == "f"]
-        for place in floating:
-            # A rule is anyone's code: what it raises is told by the check of gradients.
-            with contextlib.suppress(Exception):
-                call_rule(made, [place], np.ones(y.shape), y, *sample.inputs)
-                count += 1
-    return count, len(floating)
+def _gradients_given(op: type[Op], sample: Sample) -> int:
+    """Return for how many inputs the rule gives a gradient of the right shape."""
+    made, y, count = op(**sample.attributes), _result(op, sample), 0
+    for place in _floating(op, sample):
+        # A rule is anyone's code: the check of gradients reports what it raises.
+        with contextlib.suppress(Exception), np.errstate(all="ignore"):
+            call_rule(made, [place], np.ones(y.shape), y, *sample.inputs)
+            count += 1
+    return count
 
 
 def _different(found: Sequence[Sample]) -> list[Sample]:
@@ -136,38 +141,37 @@ def _different(found: Sequence[Sample]) -> list[Sample]:
     return sorted([*chosen, *rest][:_MOST], key=found.index)
 
 
+def _with_input(sample: Sample, place: int, x: Array) -> Sample:
+    return Sample(*sample.inputs[:place], x, *sample.inputs[place + 1 :], **sample.attributes)
+
+
 def _conditions(op: type[Op], found: Sequence[Sample], rng: np.random.Generator) -> Iterator[Sample]:
-    """Yield samples with truth values in one place where more inputs matter then: a number off zero is true throughout."""
+    """Yield samples with booleans in one place where more inputs matter then: a number off zero is always true."""
     for sample in found:
         matter = _mattering(op, sample)
         for place, x in enumerate(sample.inputs):
-            inputs = [*sample.inputs[:place], rng.random(x.shape) < 0.5, *sample.inputs[place + 1 :]]
-            decided = Sample(*inputs, **sample.attributes)
-            if len(inputs) > 1 and _somewhere_finite(op, decided) and _mattering(op, decided) > matter:
+            decided = _with_input(sample, place, rng.random(x.shape) < 0.5)
+            runs = len(sample.inputs) > 1 and _somewhere_finite(_attempt(op, decided))
+            if runs and _mattering(op, decided) > matter:
                 yield decided
 
 
 def _mattering(op: type[Op], sample: Sample) -> set[int]:
-    """Return the places of the inputs whose elements make a difference to the result when they change places."""
-    found = set()
-    for place, x in enumerate(sample.inputs):
-        inputs = [*sample.inputs[:place], np.roll(x, 1), *sample.inputs[place + 1 :]]
-        if _differs(op, Sample(*inputs, **sample.attributes), sample):
-            found.add(place)
-    return found
+    """Return the places of the inputs whose elements, moved by one place, change the result."""
+    places = enumerate(sample.inputs)
+    return {place for place, x in places if _differs(op, _with_input(sample, place, np.roll(x, 1)), sample)}
 
 
 def _varied(op: type[Op], found: Sequence[Sample]) -> Iterator[Sample]:
     """Yield a sample for each other value of an attribute: the first on which it gives another result."""
-    fields: tuple[Any, ...] = dataclasses.fields(op) if dataclasses.is_dataclass(op) else ()
-    for field in fields if found else ():
-        if not field.init:
-            continue
+    for field in _fields(op) if found else ():
         given = found[0].attributes.get(field.name, field.default)
         for value in _other_values(given, op.attribute_annotations()[field.name]):
-            samples = (Sample(*sample.inputs, **{**sample.attributes, field.name: value}) for sample in found)
-            pairs = zip(samples, found, strict=True)
-            yield from itertools.islice((sample for sample, plain in pairs if _differs(op, sample, plain)), 1)
+            for plain in found:
+                sample = Sample(*plain.inputs, **{**plain.attributes, field.name: value})
+                if _differs(op, sample, plain):
+                    yield sample
+                    break
 
 
 def _other_values(given: Any, annotation: Any) -> list[Any]:
@@ -187,14 +191,9 @@ def _other_values(given: Any, annotation: Any) -> list[Any]:
 
 
 def _differs(op: type[Op], sample: Sample, plain: Sample) -> bool:
-    """Whether forward runs on a sample, and gives another result than on the one whose attribute was changed."""
-    try:
-        with np.errstate(all="ignore"):
-            y, before = _result(op, sample), _result(op, plain)
-    except Exception:
-        # An attribute is given what its author may not have thought of.
-        return False
-    return bool(y.size and np.isfinite(y).any() and not np.isnan(y).any() and not np.array_equal(y, before))
+    """Whether forward runs on a sample, and gives another result than on the one from which it was made."""
+    y, before = _attempt(op, sample), _attempt(op, plain)
+    return _somewhere_finite(y) and before is not None and not np.array_equal(np.asarray(y), before)
 
 
 def _calls(op: type[Op]) -> Iterator[tuple[tuple[Shape, ...], dict[str, Any]]]:
@@ -204,19 +203,23 @@ def _calls(op: type[Op]) -> Iterator[tuple[tuple[Shape, ...], dict[str, Any]]]:
 
 
 def _plainness(shapes: tuple[Shape, ...]) -> tuple[bool, int, int]:
-    """Return what shapes are sorted by: numbers alone last, then the most axes of one, and how many differ."""
+    """Return what shapes are sorted by: scalars alone last, then the most axes of one, and how many differ."""
     most = max(map(len, shapes), default=0)
     return most == 0, most // 3, len(set(shapes))
 
 
+def _fields(op: type[Op]) -> list[dataclasses.Field[Any]]:
+    """Return the attributes that a call may set."""
+    return [field for field in dataclasses.fields(op) if field.init] if dataclasses.is_dataclass(op) else []
+
+
 def _attributes(op: type[Op]) -> list[dict[str, Any]]:
     """Return values for the attributes that have no default, of the kinds that their annotations name."""
-    fields: tuple[Any, ...] = dataclasses.fields(op) if dataclasses.is_dataclass(op) else ()
     annotations = op.attribute_annotations()
     wanted = {
         field.name: _values(annotations[field.name])
-        for field in fields
-        if field.init and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        for field in _fields(op)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     }
     return [dict(zip(wanted, values, strict=True)) for values in itertools.product(*wanted.values())]
 
@@ -237,28 +240,27 @@ def _values(annotation: Any) -> list[Any]:
 
 
 def _result(op: type[Op], sample: Sample) -> Array:
-    """Return what forward gives, where the shape rule refuses nothing; whether the two agree is for a check to say."""
+    """Return what forward gives, unless the shape rule refuses; whether the two agree is another check."""
     made = op(**sample.attributes)
     if made.has_shape_rule:
         made.shape(*sample.inputs)
-    return np.asarray(evaluate(made, sample.inputs, None))
+    with np.errstate(all="ignore"):
+        return np.asarray(evaluate(made, sample.inputs, None))
 
 
-def _finite(op: type[Op], sample: Sample) -> bool:
-    return _gives(op, sample, lambda y: bool(y.size and np.isfinite(y).all()))
+def _attempt(op: type[Op], sample: Sample) -> Array | None:
+    """Return what forward gives, or None: most inputs are not what its author had in mind, and it may raise anything."""
+    with contextlib.suppress(Exception):
+        return _result(op, sample)
+    return None
 
 
-def _somewhere_finite(op: type[Op], sample: Sample) -> bool:
-    return _gives(op, sample, lambda y: bool(np.isfinite(y).any() and not np.isnan(y).any()))
+def _finite(y: Array | None) -> bool:
+    return y is not None and bool(y.size and np.isfinite(y).all())
 
 
-def _gives(op: type[Op], sample: Sample, wanted: Callable[[Array], bool]) -> bool:
-    try:
-        with np.errstate(all="ignore"):
-            return wanted(_result(op, sample))
-    except Exception:
-        # Most inputs are not what the author had in mind, and what a forward or a shape rule does then is anyone's guess.
-        return False
+def _somewhere_finite(y: Array | None) -> bool:
+    return y is not None and bool(np.isfinite(y).any() and not np.isnan(y).any())
 
 
 def _off_zero(rng: np.random.Generator, shape: Shape) -> Any:
@@ -270,9 +272,9 @@ def _unit(rng: np.random.Generator, shape: Shape) -> Any:
 
 
 def _thousandths(rng: np.random.Generator, shape: Shape, low: int, high: int) -> Any:
-    """Return numbers without a tie, of so few digits that an example shows them whole."""
+    """Return different numbers with few digits, so that an example shows all of them."""
     return rng.choice(np.arange(low, high), shape, replace=False) / 1000
 
 
-def _whole(rng: np.random.Generator, shape: Shape) -> Any:
+def _integers(rng: np.random.Generator, shape: Shape) -> Any:
     return rng.integers(0, 2, shape)

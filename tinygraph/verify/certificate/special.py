@@ -2,43 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import numpy as np
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.arrays import Array
+from tinygraph.verify.certificate.candidate import Candidate
 from tinygraph.verify.certificate.case import Case, short
-from tinygraph.verify.certificate.gradients import find
-from tinygraph.verify.certificate.line import Line, agreed, failed, not_asked
-from tinygraph.verify.certificate.subject import Subject
+from tinygraph.verify.certificate.line import Answer, Mistake, for_each, smallest_first
+from tinygraph.verify.compare import Point, worst
 from tinygraph.verify.numeric import contributions
 
 _LEAST_FAR, _MOST_FAR, _COUNT_FAR = 0.05, 20.0, 24
-
-
-def not_a_number(subject: Subject) -> Iterator[Line]:
-    """Look for NaN that finite inputs gave, and put NaN into one element: results that change with it are NaN."""
-    asked = 0
-    for case in subject.smallest_first():
-        for place in case.places:
-            try:
-                fault, example = _missing(case, place)
-            except TinygraphError:
-                # NaN, or a number beside the sample's, is refused: that is as good.
-                continue
-            asked += 1
-            if fault:
-                yield failed("not a number", fault, _smaller(case, place, fault) or example, _NAN_HINTS[fault])
-                return
-    yield (
-        agreed("not a number", "neither invented nor swallowed")
-        if asked
-        else not_asked("not a number", "no floating input, or refused")
-    )
-
-
 _NAN_HINTS = {
     "invented": "0/0, 0 * infinity, or infinity - infinity on the way",
     "swallowed": "a comparison with NaN is false: write the condition the other way round; np.nan_to_num, np.fmax and "
@@ -46,126 +20,141 @@ _NAN_HINTS = {
 }
 
 
-def _missing(case: Case, place: int) -> tuple[str, str]:
+@for_each(smallest_first, "neither invented nor swallowed", "no floating input, or refused")
+def not_a_number(case: Case) -> Answer:
+    """Look for NaN that finite inputs gave, and put NaN into one element: results that depend on it are NaN."""
+    asked = None
+    for place in case.places:
+        try:
+            fault, example = _nan_fault(case, place)
+        except TinygraphError:
+            # NaN, or a number next to the sample's, is refused: that is as good.
+            continue
+        asked = 0.0
+        if fault:
+            return Mistake(fault, _smaller_example(case, place, fault) or example, _NAN_HINTS[fault])
+    return asked
+
+
+def _nan_fault(case: Case, place: int) -> tuple[str, str]:
     """Return whether NaN is invented, or swallowed in one input, with an example; or nothing."""
-    gradient = case.rule.gradient(place, case.rule.cotangent)
+    gradient = case.gradient(place)
     if np.isnan(case.y).any() or np.isnan(gradient).any():
         return "invented", f"{case.call()} = {short(case.y)}, gradient {short(gradient)}"
     x = case.inputs[place]
     direction = np.zeros(x.shape)
     direction.flat[:1] = 1.0
-
-    def function(moved: Array) -> Array:
-        return case.compute([moved if other == place else v for other, v in enumerate(case.inputs)])
-
-    y = function(np.where(direction == 1, np.nan, x))
-    depends = contributions(function, x, direction, np.ones(case.y.shape)) != 0
-    # Where as many results are NaN as depend on it, it is not lost, but may stand elsewhere, as in an order.
+    poisoned = [*case.inputs[:place], np.where(direction == 1, np.nan, x), *case.inputs[place + 1 :]]
+    y = case.compute(poisoned)
+    depends = contributions(case.function(place), x, direction, np.ones(case.y.shape)) != 0
+    # Where as many results are NaN as depend on it, it is not lost, but may have moved, as in a sorted array.
     if not np.isfinite(y[depends]).any() or np.isnan(y).sum() >= depends.sum():
         return "", ""
-    poisoned = [np.where(direction == 1, np.nan, v) if other == place else v for other, v in enumerate(case.inputs)]
     return "swallowed", f"{case.call(poisoned)} = {short(y)}"
 
 
-def _smaller(case: Case, place: int, fault: str) -> str:
-    """Return an example of the same in a part of a case, if there is one."""
-    for part in case.parts():
-        with contextlib.suppress(TinygraphError):
-            found, example = _missing(part, place) if place in part.places else ("", "")
-            if found == fault:
-                return example
-    return ""
+def _smaller_example(case: Case, place: int, fault: str) -> str | None:
+    def example(part: Case) -> str:
+        found, text = _nan_fault(part, place) if place in part.places else ("", "")
+        return text if found == fault else ""
+
+    return case.in_smallest_part(example)
 
 
-_FAR = "a limit or a branch of forward that the rule does not know, or does not know as forward does"
+def _far_cases(candidate: Candidate) -> list[Case]:
+    return candidate.differentiable if candidate.proposed or candidate.op.elementwise else []
 
 
-def far_from_zero(subject: Subject) -> Iterator[Line]:
-    """Compare gradients with numeric derivatives once more, at numbers from 0.05 to 20: limits and branches lie there.
+@for_each(
+    _far_cases,
+    f"worst error {{worst:.1e}} at numbers up to {_MOST_FAR:g}",
+    lambda candidate: "outside the domain" if candidate.proposed else "the samples say which numbers are meant",
+)
+def far_from_zero(case: Case) -> Answer:
+    """Compare gradients with numeric derivatives at numbers from 0.05 to 20 as well: limits and branches lie there.
 
-    Samples say which numbers an operation is made for; this is asked where there are none, and where each element is
-    computed alone.
+    Samples say which numbers an operation is made for. So this is checked only where there are none, and where each
+    element is computed alone.
     """
-    name, asked, worst = "far from zero", 0, 0.0
-    for case in subject.differentiable if subject.proposed or subject.op.elementwise else []:
-        far = _far(subject, case)
-        if far is None:
-            continue
-        asked += 1
-        for place in far.places:
-            finding = find(far, place, subject.tolerance)
-            point = max(finding.points, key=lambda point: point.error, default=None)
-            error = point.error if point else 0.0
-            worst = max(worst, error)
-            if finding.message or error > subject.tolerance:
-                yield failed(name, f"worst error {error:.1e}", far.example(place, finding.message, point), _FAR)
-                return
-    if asked:
-        yield agreed(name, f"worst error {worst:.1e} at numbers up to {_MOST_FAR:g}")
-    else:
-        yield not_asked(
-            name, "the samples say which numbers are meant" if not subject.proposed else "outside the domain"
-        )
+    far = _far(case)
+    if far is None:
+        return None
+    largest = 0.0
+    for place in far.places:
+        finding = far.find(place)
+        point = worst(finding.points)
+        error = point.error if point else 0.0
+        if far.is_wrong(finding):
+            cause = "a limit or a branch of forward that the rule does not know, or has elsewhere"
+            return Mistake(f"worst error {error:.1e}", _far_example(far, place, finding.message, point), cause)
+        largest = max(largest, error)
+    return largest
 
 
-def _far(subject: Subject, case: Case) -> Case | None:
-    """Return a case like one given, at numbers of all sizes where forward is finite; or None."""
+def _far(case: Case) -> Case | None:
+    """Return the case at numbers of all sizes at which forward is finite, positive and negative if it can be; or None."""
     op = case.op
     for signs in ([-1.0, 1.0], [1.0]):
-        rng = np.random.default_rng([subject.seed, 4])
-
-        def drawn(x: Array, rng: np.random.Generator = rng, signs: list[float] = signs) -> Array:
+        rng = np.random.default_rng([case.seed, 4])
+        inputs = []
+        for x in case.inputs:
             shape = (_COUNT_FAR,) if op.elementwise else x.shape
-            if x.dtype.kind != "f":
-                return np.resize(x, shape)
-            return rng.choice(signs, shape) * 10 ** rng.uniform(np.log10(_LEAST_FAR), np.log10(_MOST_FAR), shape)
-
-        inputs = [drawn(x) for x in case.inputs]
+            if x.dtype.kind == "f":
+                sizes = rng.choice(signs, shape)
+                inputs.append(sizes * 10 ** rng.uniform(np.log10(_LEAST_FAR), np.log10(_MOST_FAR), shape))
+            else:
+                inputs.append(np.resize(x, shape))
         try:
-            sound = np.isfinite(case.compute(inputs))
+            finite = np.isfinite(case.compute(inputs))
         except Exception:
-            # Outside the domain an operation may do what it likes.
+            # Outside its domain an operation may do anything.
             continue
-        if op.elementwise:
-            inputs = [x[sound] for x in inputs]
-        if sound.any() and (op.elementwise or sound.all()):
-            return case.on(inputs)
+        if op.elementwise and finite.any():
+            return case.with_inputs([x[finite] for x in inputs])
+        if finite.any() and finite.all():
+            return case.with_inputs(inputs)
     return None
 
 
-def large_numbers(subject: Subject) -> Iterator[Line]:
+def _far_example(case: Case, place: int, message: str, point: Point | None) -> str:
+    """Return a mistake in a line: the call, cut to the elements that matter where each counts alone."""
+    if message or point is None or point.index is None or not case.op.elementwise:
+        return f"{case.call()}, {message or point}"
+    alone = [np.broadcast_to(x, case.y.shape)[point.index] for x in case.inputs]
+    return f"{case.call(alone)}, {case.input_name(place)}: rule {point.rule:.9g}, numeric {point.numeric:.9g}"
+
+
+_HAS_LONGER = np.finfo(np.longdouble).maxexp > np.finfo(np.float64).maxexp
+
+
+@for_each(
+    lambda candidate: candidate.smallest_first() if _HAS_LONGER else [],
+    "no overflow",
+    "outside the domain" if _HAS_LONGER else "no longer floating point type here to compare with",
+)
+def large_numbers(case: Case) -> Answer:
     """Multiply inputs by up to 10,000: where longer floating point numbers give a finite result, float64 does as well."""
-    if np.finfo(np.longdouble).maxexp <= np.finfo(np.float64).maxexp:
-        yield not_asked("large numbers", "no longer floating point type here to compare with")
-        return
-    asked = 0
-    for case in subject.smallest_first():
-        for scale in (30.0, 1e4):
-            inputs = [x * scale if x.dtype.kind == "f" else x for x in case.inputs]
-            large = case.on(inputs)
-            what = _overflow(large)
-            asked += what is not None
-            if what:
-                shown = next((part for part in large.parts() if _overflow(part)), large)
-                told = "exp of a large number overflows: subtract the largest first, or use the sign of x"
-                yield failed("large numbers", f"{_overflow(shown)} is NaN or infinite", shown.call(), told)
-                return
-    yield agreed("large numbers", "no overflow") if asked else not_asked("large numbers", "outside the domain")
+    asked = None
+    for scale in (30.0, 1e4):
+        large = case.with_inputs([x * scale if x.dtype.kind == "f" else x for x in case.inputs])
+        what = _overflow(large)
+        if what:
+            shown = large.in_smallest_part(lambda part: part if _overflow(part) else None) or large
+            cause = "exp of a large number overflows: subtract the largest first, or use the sign of x"
+            return Mistake(f"{_overflow(shown)} is NaN or infinite", shown.call(), cause)
+        asked = asked if what is None else 0.0
+    return asked
 
 
 def _overflow(case: Case) -> str | None:
     """Return what is not finite though longer numbers are, or nothing; None where there is nothing to compare with."""
     try:
-        y, longer = case.y, np.asarray(case.op.forward(*[_longer(x) for x in case.inputs]))
-        gradients = case.gradients(case.inputs, np.ones(y.shape)) if case.places else []
+        longer = np.asarray(case.op.forward(*case.each_floating(lambda x: x.astype(np.longdouble))))
+        y, *gradients = case.results(case.inputs, np.ones(case.y.shape))
     except Exception:
-        # Out of the operation's domain, or not written for longer numbers.
+        # Outside of the operation's domain, or not written for longer numbers.
         return None
-    sound = np.isfinite(longer) & (abs(longer) < np.finfo(np.float64).max)
-    if (~np.isfinite(y) & sound).any():
+    finite: Array = np.isfinite(longer) & (abs(longer) < np.finfo(np.float64).max)
+    if (~np.isfinite(y) & finite).any():
         return "the result"
     return "a gradient" if np.isfinite(y).all() and any(np.isnan(dx).any() for dx in gradients) else ""
-
-
-def _longer(x: Array) -> Array:
-    return x.astype(np.longdouble) if x.dtype.kind == "f" else x

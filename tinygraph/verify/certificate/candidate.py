@@ -1,8 +1,8 @@
-"""What is certified: an operation class with the cases to try it on, its own samples or proposed ones."""
+"""The candidate for a certificate: an operation with the cases to try it on, its own samples or proposed ones."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,21 +12,18 @@ from tinygraph.errors import TinygraphError, listing
 from tinygraph.graph.attributes import whole
 from tinygraph.graph.op import Op
 from tinygraph.graph.record import Sample
-from tinygraph.graph.registry import operation as operation_called
 from tinygraph.verify.certificate.case import Case
-from tinygraph.verify.certificate.line import Line
 from tinygraph.verify.certificate.propose import proposed_samples
+from tinygraph.verify.checker import operation_class
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
-    """An operation, the cases that it is tried on, whether those were ``proposed`` here, and the largest error that passes."""
+class Candidate:
+    """An operation, the cases that it is tried on, and whether those were ``proposed`` here."""
 
     op: type[Op]
     cases: tuple[Case, ...]
     proposed: bool = False
-    tolerance: float = 1e-7
-    seed: int = 0
 
     @property
     def differentiable(self) -> list[Case]:
@@ -38,25 +35,22 @@ class Subject:
         return sorted(self.cases, key=lambda case: sum(x.size for x in case.inputs))
 
 
-# A check looks at a subject and says what it found, in one line or several.
-Check = Callable[[Subject], Iterator[Line]]
+def candidate_for(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Candidate:
+    """Return the candidate for an operation that is given as a function, a class or a name.
 
+    It has no cases where the operation has no samples and forward runs on none of the inputs that are tried. Raises
+    ``TinygraphError`` for something that is not an operation, and for samples that are not ``tg.Sample``.
 
-def subject_of(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Subject:
-    """Return the subject for an operation: its function, its class or its name.
-
-    It has no cases where no inputs are known or found on which the operation runs. Raises ``TinygraphError`` for what is no
-    operation, and for samples that are none.
-
-    >>> subject = subject_of("matmul")
-    >>> subject.op.name, len(subject.cases), subject.proposed
+    >>> candidate = candidate_for("matmul")
+    >>> candidate.op.name, len(candidate.cases), candidate.proposed
     ('matmul', 7, False)
     """
     op, seed = operation_class(operation), whole("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     samples = proposed_samples(op, rng) if op.samples is None else _given(op, op.samples, rng)
     samples += _given(op, op.shortcut_samples, rng) if op.shortcut_samples is not None else []
-    return Subject(op, tuple(_cases(op, samples, seed)), op.samples is None, tolerance, seed)
+    cases = [Case(op, sample, number, seed, tolerance) for number, sample in enumerate(samples, start=1)]
+    return Candidate(op, tuple(cases), op.samples is None)
 
 
 def _given(
@@ -78,24 +72,3 @@ def _given(
                 f"{op.name}: a sample sets {listing(unknown)}, which is not an attribute of the operation"
             )
     return given
-
-
-def _cases(op: type[Op], samples: Iterable[Any], seed: int) -> Iterator[Case]:
-    for number, sample in enumerate(samples, start=1):
-        yield Case(op, sample, number, seed + number)
-
-
-def operation_class(operation: Any) -> type[Op]:
-    """Return the class of an operation that is given as a function, a class or a name.
-
-    >>> operation_class("relu").name
-    'relu'
-    """
-    if isinstance(operation, str):
-        operation = operation_called(operation)
-    op = getattr(operation, "op", operation)
-    if not isinstance(op, type) or not issubclass(op, Op):
-        raise TinygraphError(
-            f"certify takes an operation, such as tg.relu, its name or its class; found {type(operation).__name__}"
-        )
-    return op

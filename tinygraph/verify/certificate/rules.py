@@ -1,0 +1,178 @@
+"""Further checks of a gradient rule: linear in ``dy``, one tensor used twice, shortcuts, second derivatives."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from tinygraph.errors import TinygraphError
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.backprop import grad
+from tinygraph.graph.tensor import Tensor
+from tinygraph.verify.certificate.candidate import Candidate
+from tinygraph.verify.certificate.case import Case
+from tinygraph.verify.certificate.line import Answer, Line, Mistake, all_cases, differentiable, for_each
+from tinygraph.verify.compare import Point, Slope, compare, worst
+from tinygraph.verify.numeric import EPSILON, Derivative, derivative
+
+DIVISION = "a division by zero, or 0 times infinity, in the rule"
+_LINEAR = 1e-9
+_SECOND = 1e-6
+
+
+@for_each(differentiable, "all zero")
+def zero_gradient_in(case: Case) -> Answer:
+    """Give every rule a gradient of zeros for the result: the gradients of the inputs are all zero."""
+    return _each_gradient(case, _not_zero)
+
+
+def _not_zero(case: Case, place: int) -> tuple[str, str]:
+    dx = case.rule.gradient(place, np.zeros(case.y.shape))
+    if not dx.any():
+        return "", ""
+    found = dx.ravel()[np.flatnonzero(dx)[0]]
+    return f"{found:.4g}", "does not use dy, or adds to it" if np.isfinite(found) else DIVISION
+
+
+@for_each(differentiable, "sums and multiples agree")
+def linear_in_dy(case: Case) -> Answer:
+    """Give every rule two gradients of the result and their weighted sum: the gradients of the inputs add up alike."""
+    return _each_gradient(case, _not_linear)
+
+
+def _not_linear(case: Case, place: int) -> tuple[str, str]:
+    # Ones are what a sum gives, and rules have been right for all but these.
+    first, second = case.cotangent(case.y, 1), np.ones(case.y.shape)
+    parts = 2.5 * case.rule.gradient(place, first) - 1.5 * case.rule.gradient(place, second)
+    total = case.rule.gradient(place, 2.5 * first - 1.5 * second)
+    scale = float(abs(parts).max(initial=0.0))
+    error = float(abs(total - parts).max(initial=0.0))
+    # Where terms cancel, as in the gradient of something with a mean of zero, their rounding remains.
+    size = max(float(abs(case.inputs[place]).max(initial=0.0)), 1e-3)
+    rounding = 256 * EPSILON * float(abs(first).max(initial=0.0)) * float(abs(case.y).max(initial=0.0)) / size
+    if error <= _LINEAR * scale + rounding or np.array_equal(total, parts, equal_nan=True):
+        return "", ""
+    why = "uses dy twice, or not at all" if np.isfinite(error) else DIVISION
+    return f"off by {error / scale if scale else error:.1e}", why
+
+
+def _each_gradient(case: Case, ask: Callable[[Case, int], tuple[str, str]]) -> Answer:
+    """Return the first mistake that ``ask`` finds in the gradient of an input: what, and why."""
+    for place in case.places:
+        try:
+            fault, why = ask(case, place)
+        except Exception as error:
+            fault, why = f"{type(error).__name__}: {error}", ""
+        if fault:
+            return Mistake(f"the gradient of {case.input_name(place)} is not", f"{case.name}: {fault}", why)
+    return 0.0
+
+
+@for_each(differentiable, "both gradients of f(x, x) add up", "no two inputs are alike")
+def used_twice(case: Case) -> Answer:
+    """Give one tensor to all floating inputs: its gradient is the derivative of ``f(x, x)``."""
+    bypassed = any(through < len(case.inputs) for through in case.op.shortcuts.values())
+    if bypassed or len(case.floating) < 2 or len({case.inputs[place].shape for place in case.floating}) > 1:
+        return None
+    inputs = case.each_floating(lambda x: case.inputs[case.floating[0]])
+    try:
+        point = _compared_twice(case, inputs)
+    except TinygraphError:
+        return None
+    if point is not None and point.error > _SECOND:
+        return Mistake("the two gradients of f(x, x) do not add up", f"{case.call(inputs)}, {point}")
+    return 0.0
+
+
+def _compared_twice(case: Case, inputs: list[Array]) -> Point | None:
+    value = inputs[case.floating[0]]
+    x = Tensor("tensor", value=value)
+    y = case.record([x if place in case.floating else Tensor("tensor", value=v) for place, v in enumerate(inputs)])
+    dy = case.cotangent(y.value)
+    (dx,) = grad(y, [x], cotangent=dy, unreached="zeros")
+
+    def slope(direction: Array) -> Derivative:
+        return derivative(lambda moved: case.compute(case.each_floating(lambda x: moved)), value, direction, dy)
+
+    return worst(compare(dx.value, slope, np.random.default_rng([0, 1]), _SECOND, elements=8, directions=0))
+
+
+@for_each(all_cases, "the gradients of the plain call")
+def _shortcuts(case: Case) -> Answer:
+    bypassed = [place for place, through in case.op.shortcuts.items() if through < len(case.inputs)]
+    plain = case.with_inputs(case.inputs[: len(case.op.parameters)])
+    for place in bypassed:
+        expected = plain.rule.gradient(place, case.rule.cotangent)
+        if not np.allclose(case.gradient(place), expected, rtol=_LINEAR, atol=0):
+            return Mistake(f"the gradient of {case.input_name(place)} differs", case.name)
+    return 0.0 if bypassed else None
+
+
+def shortcuts(candidate: Candidate) -> Iterator[Line]:
+    """Compare gradients that the rule gives to another input instead with those of the call without that input."""
+    if candidate.op.shortcuts:
+        yield from _shortcuts(candidate)
+
+
+def _recorded_cases(candidate: Candidate) -> list[Case]:
+    return [] if candidate.op.opaque_vjp else candidate.differentiable[:3]
+
+
+@for_each(
+    _recorded_cases,
+    "worst error {worst:.1e}",
+    lambda candidate: "the rule is opaque" if candidate.op.opaque_vjp else "no gradient flows",
+)
+def second_derivatives(case: Case) -> Answer:
+    """Differentiate the rule with respect to inputs and ``dy``, and compare with differences of first gradients."""
+    try:
+        points = list(_second_compared(case))
+    except Exception as error:
+        cause = "write the rule in operations (tg., and NumPy functions that record), or mark it opaque=True"
+        return Mistake("the rule cannot be recorded", f"{case.name}: {type(error).__name__}: {error}", cause)
+    wrong = next((point for point in points if point.error > _SECOND), None)
+    if wrong is not None:
+        cause = "a part of the rule does not record: a constant stands where a tensor belongs"
+        return Mistake(f"worst error {wrong.error:.1e}", f"{case.name}: {wrong}", cause)
+    return max((point.error for point in points), default=0.0)
+
+
+def _second_compared(case: Case) -> Iterator[Point]:
+    leaves = [*case.leaves(), Tensor("tensor", value=case.cotangent(case.y))]
+    wanted = [leaf for leaf in leaves if leaf.dtype.kind == "f"]
+    second = grad(_weighted_sum(case, leaves), wanted, unreached="zeros")
+    # Where terms of a second derivative cancel, as in that of |x|, the rounding of the first gradients remains.
+    rounding = 64 * EPSILON * sum(float(abs(term.value).sum()) for term in _weighted_gradients(case, leaves))
+    for leaf, gradient in zip(wanted, second, strict=True):
+        slope = _slope_of_gradients(case, leaves, leaf, rounding)
+        yield from compare(gradient.value, slope, np.random.default_rng([0, 2]), _SECOND, elements=2, directions=1)
+
+
+def _slope_of_gradients(case: Case, leaves: list[Tensor], leaf: Tensor, rounding: float) -> Slope:
+    hidden = rounding / (float(abs(leaf.value).max(initial=0.0)) or 1.0)
+
+    def first(moved: Array) -> Array:
+        again = [Tensor("tensor", value=moved if x is leaf else x.value) for x in leaves]
+        return np.asarray(_weighted_sum(case, again).value)
+
+    def slope(direction: Array) -> Derivative:
+        found = derivative(first, leaf.value, direction, np.ones(()))
+        return replace(found, error=max(found.error, hidden))
+
+    return slope
+
+
+def _weighted_sum(case: Case, leaves: list[Tensor]) -> Tensor:
+    """Return the first gradients for all floating inputs, times random numbers and added up."""
+    return functools.reduce(operator.add, [term.sum() for term in _weighted_gradients(case, leaves)])
+
+
+def _weighted_gradients(case: Case, leaves: list[Tensor]) -> list[Tensor]:
+    *inputs, dy = leaves
+    wanted = [x for x in inputs if x.dtype.kind == "f"]
+    first = grad(case.record(inputs), wanted, cotangent=dy, unreached="zeros")
+    return [dx * case.cotangent(dx.value, 3 + number) for number, dx in enumerate(first)]

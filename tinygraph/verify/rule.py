@@ -1,0 +1,134 @@
+"""The check of one node's gradient rule, alone, at the values that reach the node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from tinygraph.graph.apply import apply
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.backprop import gradients_of
+from tinygraph.graph.tensor import Tensor
+from tinygraph.verify.compare import Point, Slope, compare
+from tinygraph.verify.finite import is_given
+from tinygraph.verify.hints import hint
+from tinygraph.verify.names import input_name
+from tinygraph.verify.numeric import Derivative, contributions, derivative
+from tinygraph.verify.report import Record
+
+# All elements of inputs up to this size are compared; of larger ones so many elements, and random directions.
+ELEMENTS = 100
+DIRECTIONS = 3
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The gradient that a rule gives for one input, and how it compares; or a message that says why it gives none."""
+
+    place: int
+    gradient: Array
+    points: tuple[Point, ...]
+    message: str = ""
+
+    def is_wrong(self, tolerance: float) -> bool:
+        """Whether the rule gave no gradient, or one with an error above ``tolerance``."""
+        return bool(self.message) or any(point.error > tolerance for point in self.points)
+
+
+class LocalRule:
+    """The gradient rule of a node, recorded again on leaves of its own, so that nothing else takes part.
+
+    A tensor that the node uses twice becomes two leaves here: each place has its own gradient. ``cotangent`` is the
+    gradient of the result that the rule is given; it is set to 0 where the result is not finite and so has no derivative.
+    Numeric derivatives are measured once and remembered.
+    """
+
+    def __init__(self, node: Tensor, cotangent: Array) -> None:
+        assert node.op is not None
+        self.op = node.op
+        self.values = [x.value for x in node.inputs]
+        self._leaves = [Tensor("tensor", value=value) for value in self.values]
+        self._node = apply(node.op, self._leaves)
+        self.y: Array = self._node.value
+        self.cotangent: Array = np.where(np.isfinite(self.y), cotangent, 0.0)
+        self._slopes: dict[tuple[int, bytes], Derivative] = {}
+
+    def gradient(self, place: int, cotangent: Array) -> Array:
+        """Return the gradient of one input as backpropagation gets it from the rule: zeros where the rule returns None."""
+        leaf = self._leaves[place]
+        found = gradients_of(self._node, [leaf], cotangent).get(leaf)
+        return np.zeros(leaf.shape) if found is None else np.asarray(found.value)
+
+    def raw(self, cotangent: Array, values: Sequence[Array], y: Array | None = None) -> list[Any]:
+        """Return what the rule returns for arrays, unchecked; gradients that it returns as functions are computed."""
+        returned = self.op.vjp(cotangent, self.y if y is None else y, *values)
+        returned = returned if isinstance(returned, (tuple, list)) else (returned,)
+        return [gradient() if callable(gradient) else gradient for gradient in returned]
+
+    def slope(self, place: int) -> Slope:
+        """Return the function that measures the derivative for one input along a direction."""
+
+        def measure(direction: Array) -> Derivative:
+            key = (place, direction.tobytes())
+            if key not in self._slopes:
+                x, function = self.values[place], self._forward(place)
+                self._slopes[key] = derivative(function, x, direction, self.cotangent, self.op.holomorphic)
+            return self._slopes[key]
+
+        return measure
+
+    def contributions(self, place: int, direction: Array) -> Array:
+        """Return the part of each output in the slope along a direction."""
+        return contributions(self._forward(place), self.values[place], direction, self.cotangent)
+
+    def _forward(self, place: int) -> Callable[[Array], Array]:
+        """Return the forward computation as a function of one input."""
+        before, after = self.values[:place], self.values[place + 1 :]
+        return lambda x: np.asarray(self.op.forward(*before, x, *after))
+
+    def find(self, place: int, rng: np.random.Generator, tolerance: float) -> Finding:
+        """Compare the gradient of one input with numeric derivatives; whatever the rule raises is a finding about it."""
+        try:
+            gradient = self.gradient(place, self.cotangent)
+        except Exception as error:
+            return Finding(place, np.empty(0), (), f"{type(error).__name__}: {error}")
+        directions = DIRECTIONS if gradient.size > ELEMENTS else 0
+        return Finding(place, gradient, compare(gradient, self.slope(place), rng, tolerance, ELEMENTS, directions))
+
+
+def differentiable_places(node: Tensor) -> list[int]:
+    """Return which inputs get a gradient from a node's rule; not those whose gradient the rule gives to another input."""
+    if node.op is None or node.dtype.kind != "f":
+        return []
+    count = len(node.inputs)
+    return [
+        place
+        for place, x in enumerate(node.inputs)
+        if x.dtype.kind == "f" and not is_given(x) and node.op.shortcuts.get(place, count) >= count
+    ]
+
+
+def check_node(
+    node: Tensor, name: str, input_labels: Sequence[str], rng: np.random.Generator, tolerance: float, fault: str = ""
+) -> list[Record]:
+    """Return a record for each floating input of a node whose value is in float64; with a ``fault``, nothing is compared."""
+    places = differentiable_places(node)
+    if node.op is None or not places:
+        return []
+    records = []
+    for place in places:
+        called, tensor = input_name(node.op, place), input_labels[place]
+        both = f"{called} = {tensor}" if tensor and tensor != called else called
+        records.append(Record(name, node.op.name, both, node.inputs[place].size, tolerance, fault=fault))
+    if fault:
+        return records
+    rule = LocalRule(node, rng.standard_normal(node.shape))
+    findings = [rule.find(place, rng, tolerance) for place in places]
+    for number, finding in enumerate(findings):
+        record = replace(records[number], points=finding.points, message=finding.message)
+        slipped = record.verdict in ("wrong", "failed")
+        records[number] = replace(record, hint=hint(rule, finding, findings)) if slipped else record
+    return records
