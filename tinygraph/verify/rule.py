@@ -85,9 +85,14 @@ class LocalRule:
         return contributions(self._forward(place), self.values[place], direction, self.cotangent)
 
     def _forward(self, place: int) -> Callable[[Array], Array]:
-        """Return the forward computation as a function of one input."""
-        before, after = self.values[:place], self.values[place + 1 :]
-        return lambda x: np.asarray(self.op.forward(*before, x, *after))
+        """Return the forward computation as a function of one input; it raises for values that the operation refuses."""
+
+        def forward(x: Array) -> Array:
+            values = [*self.values[:place], x, *self.values[place + 1 :]]
+            self.op.check(*values)
+            return np.asarray(self.op.forward(*values))
+
+        return forward
 
     def find(self, place: int, rng: np.random.Generator, tolerance: float) -> Finding:
         """Compare the gradient of one input with numeric derivatives; whatever the rule raises is a finding about it."""

@@ -149,7 +149,9 @@ def large_numbers(case: Case) -> Answer:
 def _overflow(case: Case) -> str | None:
     """Return what is not finite though longer numbers are, or nothing; None where there is nothing to compare with."""
     try:
-        longer = np.asarray(case.op.forward(*case.each_floating(lambda x: x.astype(np.longdouble))))
+        inputs = case.each_floating(lambda x: x.astype(np.longdouble))
+        case.op.check(*inputs)
+        longer = np.asarray(case.op.forward(*inputs))
         y, *gradients = case.results(case.inputs, np.ones(case.y.shape))
     except Exception:
         # Outside of the operation's domain, or not written for longer numbers.
