@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -23,21 +23,8 @@ _QUESTIONS: frozenset[Callable[..., Any]] = frozenset(
     {np.allclose, np.array_equal, np.isclose, np.isfinite, np.isinf, np.isnan, np.array_repr, np.array_str}
 )
 _QUESTION_NAMES = frozenset(question.__name__ for question in _QUESTIONS)
-_SHAPE_QUESTIONS: dict[Callable[..., Any], Callable[[Any], Any]] = {
-    np.shape: lambda x: x.shape,
-    np.ndim: lambda x: x.ndim,
-    np.size: lambda x: x.size,
-}
 # Called with a tensor, every operation returns one.
 OPERATIONS = cast("dict[str, Callable[..., Tensor]]", _TABLE)
-
-# NumPy's operators on bits: on truth values, and on those alone, they are operations of logic.
-_TRUTHS: dict[np.ufunc, tuple[str, str]] = {
-    np.bitwise_and: ("logical_and", "&"),
-    np.bitwise_or: ("logical_or", "|"),
-    np.bitwise_xor: ("logical_xor", "^"),
-    np.invert: ("logical_not", "~"),
-}
 
 # What arrays of NumPy and tensors of PyTorch have, and what to write for it.
 _ATTRIBUTES = {
@@ -45,10 +32,53 @@ _ATTRIBUTES = {
     **dict.fromkeys(("requires_grad", "zero_grad", "grad_fn"), "; gradients are computed by tg.grad, or .backward()"),
 }
 
-# Arrays that take only shape and dtype from a tensor.
-_LIKE: frozenset[Callable[..., Any]] = frozenset({np.zeros_like, np.ones_like, np.full_like, np.empty_like})
+# What needs only the shape and the dtype of a tensor.
+_OF_SHAPES: frozenset[Callable[..., Any]] = frozenset(
+    {np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like, np.empty_like}
+)
 
 Axis = int | tuple[int, ...] | None
+Method = Callable[[Any, Any], "Tensor"]
+Number = TypeVar("Number")
+
+
+def _binary(name: str) -> tuple[Method, Method]:
+    """Return the methods of an operator on two operands: the tensor on the left, and on the right."""
+    return lambda x, y: OPERATIONS[name](x, y), lambda x, y: OPERATIONS[name](y, x)
+
+
+def _logical(name: str, sign: str) -> tuple[Method, Method]:
+    return lambda x, y: _on_booleans(name, sign, x, y), lambda x, y: _on_booleans(name, sign, y, x)
+
+
+def _on_booleans(name: str, sign: str, *operands: Any) -> Tensor:
+    """Return the result of a logical operation. Only booleans are accepted: for integers, ``&`` would mean bitwise and."""
+    for x in operands:
+        dtype = x.dtype if isinstance(x, Protocols) else np.asarray(x).dtype
+        if dtype != np.bool_:
+            example = f"(x > 0) {sign} (x < 1)" if len(operands) > 1 else f"{sign}(x > 0)"
+            power = "; a power is written x ** 2" if sign == "^" else ""
+            raise DTypeError(f"{sign} is for booleans, such as {example}, in parentheses; found {dtype}{power}")
+    return OPERATIONS[name](*operands)
+
+
+# NumPy's operators on bits: on booleans, and on those alone, they are logical operations.
+_LOGICAL: dict[np.ufunc, tuple[str, str]] = {
+    np.bitwise_and: ("logical_and", "&"),
+    np.bitwise_or: ("logical_or", "|"),
+    np.bitwise_xor: ("logical_xor", "^"),
+    np.invert: ("logical_not", "~"),
+}
+
+
+def _number(kind: Callable[[Any], Number]) -> Callable[[Any], Number]:
+    """Return the method that makes a Python number of a tensor with one element."""
+
+    def convert(self: Tensor) -> Number:
+        refuse_in_list(self, sys._getframe(1))
+        return kind(self.item())
+
+    return convert
 
 
 class Protocols:
@@ -64,65 +94,19 @@ class Protocols:
         has_value: Any
         size: Any
 
-    def __add__(self, other: Any) -> Tensor:
-        return OPERATIONS["add"](self, other)
-
-    def __radd__(self, other: Any) -> Tensor:
-        return OPERATIONS["add"](other, self)
-
-    def __sub__(self, other: Any) -> Tensor:
-        return OPERATIONS["subtract"](self, other)
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return OPERATIONS["subtract"](other, self)
-
-    def __mul__(self, other: Any) -> Tensor:
-        return OPERATIONS["multiply"](self, other)
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return OPERATIONS["multiply"](other, self)
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return OPERATIONS["divide"](self, other)
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return OPERATIONS["divide"](other, self)
-
-    def __pow__(self, other: Any) -> Tensor:
-        return OPERATIONS["power"](self, other)
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return OPERATIONS["power"](other, self)
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return OPERATIONS["matmul"](self, other)
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return OPERATIONS["matmul"](other, self)
-
-    def __neg__(self) -> Tensor:
-        return OPERATIONS["negative"](self)
-
-    def __pos__(self) -> Tensor:
-        return OPERATIONS["identity"](self)
-
-    def __format__(self, specification: str) -> str:
-        return format(self.item(), specification) if specification else str(self)
-
-    def __abs__(self) -> Tensor:
-        return OPERATIONS["abs"](self)
-
-    def __lt__(self, other: Any) -> Tensor:
-        return OPERATIONS["less"](self, other)
-
-    def __le__(self, other: Any) -> Tensor:
-        return OPERATIONS["less_equal"](self, other)
-
-    def __gt__(self, other: Any) -> Tensor:
-        return OPERATIONS["greater"](self, other)
-
-    def __ge__(self, other: Any) -> Tensor:
-        return OPERATIONS["greater_equal"](self, other)
+    __add__, __radd__ = _binary("add")
+    __sub__, __rsub__ = _binary("subtract")
+    __mul__, __rmul__ = _binary("multiply")
+    __truediv__, __rtruediv__ = _binary("divide")
+    __pow__, __rpow__ = _binary("power")
+    __matmul__, __rmatmul__ = _binary("matmul")
+    # Python itself reverses a comparison: x < y is tried as y > x.
+    __lt__, __gt__ = _binary("less")[0], _binary("greater")[0]
+    __le__, __ge__ = _binary("less_equal")[0], _binary("greater_equal")[0]
+    __and__, __rand__ = _logical("logical_and", "&")
+    __or__, __ror__ = _logical("logical_or", "|")
+    __xor__, __rxor__ = _logical("logical_xor", "^")
+    __bool__, __float__, __int__ = _number(bool), _number(float), _number(int)
 
     def __eq__(self, other: Any) -> Any:
         return NotImplemented if other is None else OPERATIONS["equal"](self, other)
@@ -130,28 +114,22 @@ class Protocols:
     def __ne__(self, other: Any) -> Any:
         return NotImplemented if other is None else OPERATIONS["not_equal"](self, other)
 
-    def __and__(self, other: Any) -> Tensor:
-        return _of_truths("logical_and", "&", self, other)
+    def __neg__(self) -> Tensor:
+        return OPERATIONS["negative"](self)
 
-    def __rand__(self, other: Any) -> Tensor:
-        return _of_truths("logical_and", "&", other, self)
+    def __pos__(self) -> Tensor:
+        return OPERATIONS["identity"](self)
 
-    def __or__(self, other: Any) -> Tensor:
-        return _of_truths("logical_or", "|", self, other)
-
-    def __ror__(self, other: Any) -> Tensor:
-        return _of_truths("logical_or", "|", other, self)
-
-    def __xor__(self, other: Any) -> Tensor:
-        return _of_truths("logical_xor", "^", self, other)
-
-    def __rxor__(self, other: Any) -> Tensor:
-        return _of_truths("logical_xor", "^", other, self)
+    def __abs__(self) -> Tensor:
+        return OPERATIONS["abs"](self)
 
     def __invert__(self) -> Tensor:
-        return _of_truths("logical_not", "~", self)
+        return _on_booleans("logical_not", "~", self)
 
-    # Comparison is elementwise, so a tensor's identity is what dictionaries and sets go by.
+    def __format__(self, specification: str) -> str:
+        return format(self.item(), specification) if specification else str(self)
+
+    # Comparison is elementwise, so dictionaries and sets go by identity.
     __hash__ = object.__hash__
 
     def __getitem__(self, index: Any) -> Tensor:
@@ -175,18 +153,6 @@ class Protocols:
 
     def __iter__(self) -> Iterator[Tensor]:
         return (self[i] for i in range(len(self)))
-
-    def __bool__(self) -> bool:
-        refuse_in_list(cast("Tensor", self), sys._getframe(1))
-        return bool(self.item())
-
-    def __float__(self) -> float:
-        refuse_in_list(cast("Tensor", self), sys._getframe(1))
-        return float(self.item())
-
-    def __int__(self) -> int:
-        refuse_in_list(cast("Tensor", self), sys._getframe(1))
-        return int(self.item())
 
     def item(self) -> Any:
         """Return the one element as a Python number. Raises ``ShapeError`` where there are more, or none."""
@@ -254,8 +220,8 @@ class Protocols:
     def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **options: Any) -> Any:
         if ufunc in _QUESTIONS:
             return getattr(ufunc, method)(*map(_plain, inputs), **options)
-        if ufunc in _TRUTHS and method == "__call__" and not options:
-            return _of_truths(*_TRUTHS[ufunc], *inputs)
+        if ufunc in _LOGICAL and method == "__call__" and not options:
+            return _on_booleans(*_LOGICAL[ufunc], *inputs)
         if method != "__call__":
             raise TinygraphError(
                 f"numpy.{ufunc.__name__}.{method} cannot be recorded on tensors; use tg.sum, tg.max, ..."
@@ -272,9 +238,7 @@ class Protocols:
         return function(*inputs)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-        if function in _SHAPE_QUESTIONS:
-            return _SHAPE_QUESTIONS[function](*args, **kwargs)
-        if function in _LIKE:
+        if function in _OF_SHAPES and args:
             return function(_shaped_like(args[0]), *args[1:], **kwargs)
         if function in _QUESTIONS:
             return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
@@ -289,17 +253,6 @@ class Protocols:
 def _shaped_like(x: Any) -> Any:
     """Return an array of a tensor's shape and dtype that takes no memory."""
     return np.broadcast_to(np.zeros((), x.dtype), x.shape)
-
-
-def _of_truths(name: str, sign: str, *operands: Any) -> Tensor:
-    """Return the result of an operation of logic; what is no truth value is refused, as of 1 & 2 more than that is meant."""
-    for x in operands:
-        dtype = x.dtype if isinstance(x, Protocols) else np.asarray(x).dtype
-        if dtype != np.bool_:
-            example = f"(x > 0) {sign} (x < 1)" if len(operands) > 1 else f"{sign}(x > 0)"
-            power = "; a power is written x ** 2" if sign == "^" else ""
-            raise DTypeError(f"{sign} is for booleans, such as {example}, in parentheses; found {dtype}{power}")
-    return OPERATIONS[name](*operands)
 
 
 def _plain(x: Any) -> Any:
