@@ -20,24 +20,24 @@ from tinygraph.graph.tensor import Tensor
 _SCALARS = (bool, int, float, complex)
 
 
-_whole: ContextVar[bool] = ContextVar("whole", default=False)
+_as_nodes: ContextVar[bool] = ContextVar("composites_as_nodes", default=False)
 
 
 @contextmanager
-def whole() -> Iterator[None]:
-    """Within this context a composite is recorded as one node, for a reader that has a word of its own for it.
+def composites_as_nodes() -> Iterator[None]:
+    """Within this context a composite is recorded as one node, as ONNX has one operator for ``layer_norm``.
 
     >>> import tinygraph as tg
     >>> x = tg.input("x", (2, 3))
-    >>> with whole():
+    >>> with composites_as_nodes():
     ...     print(tg.Graph(tg.layer_norm(x, np.ones(3), np.zeros(3))).outputs[0].op.name)
     layer_norm
     """
-    token = _whole.set(True)
+    token = _as_nodes.set(True)
     try:
         yield
     finally:
-        _whole.reset(token)
+        _as_nodes.reset(token)
 
 
 _real: ContextVar[np.dtype[Any] | None] = ContextVar("real", default=None)
@@ -66,7 +66,7 @@ def call(op: Op, inputs: Sequence[Any]) -> Any:
     """Record ``op`` when an input is a tensor; compute it when all are arrays."""
     for x in inputs:
         if x.__class__ is Tensor:
-            return apply(op, inputs) if op.composite and _whole.get() else op.compose(*inputs)
+            return apply(op, inputs) if op.composite and _as_nodes.get() else op.compose(*inputs)
     return compute(op, inputs)
 
 
@@ -92,7 +92,7 @@ def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
     folded = True
     for x in inputs:
         if x.__class__ is not Tensor:
-            return _record(op, lift(op, inputs))
+            return _record(op, as_tensors(op, inputs))
         values.append(x._value)
         folded = folded and x.kind == "constant"
         if x._value is None:
@@ -129,7 +129,7 @@ def _in_real(op: Op, result: Tensor, inputs: Sequence[Any], dtype: np.dtype[Any]
 
 
 def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:
-    inputs = lift(op, inputs)
+    inputs = as_tensors(op, inputs)
     budget = current()
     if budget is not None:
         budget.spend("operations", 1)
@@ -152,11 +152,11 @@ def compute(op: Op, inputs: Sequence[Any]) -> Any:
     return np.asarray(evaluate(op, inputs, *expected))
 
 
-def lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
+def as_tensors(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
     """Turn numbers and arrays among the inputs into constants."""
     meeting = [x for i, x in enumerate(inputs) if i not in op.conditions]
     dtypes = [x.dtype for x in meeting if isinstance(x, (Tensor, np.ndarray, np.generic))]
-    lifted = []
+    tensors = []
     for i, x in enumerate(inputs):
         if x.__class__ is not Tensor:
             if isinstance(x, Tensor):
@@ -167,8 +167,8 @@ def lift(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
                 array = numeric_array(x, op.name)
                 charge("bytes of values", array.nbytes)
                 x = constant(array)
-        lifted.append(x)
-    return lifted
+        tensors.append(x)
+    return tensors
 
 
 def _weak(op: Op, number: Any, dtypes: Sequence[Any]) -> Any:

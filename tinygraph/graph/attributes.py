@@ -34,10 +34,10 @@ def conform(operation: str, name: str, value: Any, annotation: Any) -> Any:
     return fitted
 
 
-def whole(name: str, value: Any, least: int = 1) -> int:
+def integer(name: str, value: Any, least: int = 1) -> int:
     """Return ``value`` as an integer that is at least ``least``, or raise ``AttributeValueError``.
 
-    >>> whole("epochs", 0)
+    >>> integer("epochs", 0)
     Traceback (most recent call last):
     tinygraph.errors.AttributeValueError: epochs must be a whole number of at least 1; found 0
     """

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, DTypeError, OperationError, ShapeError
-from tinygraph.graph.apply import lift
+from tinygraph.graph.apply import as_tensors
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS
@@ -41,7 +41,7 @@ class Composite(Op):
 
         Errors of the parts name the composite first. Raises ``OperationError`` where ``forward`` returns no tensor.
         """
-        operands = lift(self, inputs)
+        operands = as_tensors(self, inputs)
         if self.has_shape_rule:
             self.shape(*operands)
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from tinygraph.errors import DataError, WeightsError, listing
 from tinygraph.files import as_path
 from tinygraph.graph.arrays import Array
-from tinygraph.graph.attributes import whole
+from tinygraph.graph.attributes import integer
 from tinygraph.graph.budget import current, opening
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
@@ -124,7 +124,7 @@ class Model:
         if weights is not None and (budget := current()) is not None:
             with contextlib.suppress(OSError):
                 budget.allow(weights.stat())
-        first_seed = declaration.training.seed if seed is None else whole("seed", seed, least=0)
+        first_seed = declaration.training.seed if seed is None else integer("seed", seed, least=0)
         self._variables = Variables(declaration.source, first_seed, declaration.dtype, values)
         self._recordings: dict[tuple[int, bool], Recording] = {}
         # Two samples and three, so that nothing that only works for one size of batch passes for a model.
@@ -204,7 +204,7 @@ class Model:
         >>> list(tg.load_model("notes_cnn_norm").record(2, training=True).moves)
         ['M1', 'V1', 'M2', 'V2', 'chance']
         """
-        batch = whole("batch", (self.batch or 2) if batch is None else batch)
+        batch = integer("batch", (self.batch or 2) if batch is None else batch)
         self.check_batch(batch)
         key = (batch, bool(training) and self.declaration.has_modes)
         if key not in self._recordings:
@@ -236,7 +236,7 @@ class Model:
         >>> list(tg.load_model("xor").graph(4).inputs)
         ['x', 'y']
         """
-        return self.record(whole("batch", batch)).graph
+        return self.record(integer("batch", batch)).graph
 
     def trace(self, feeds: Mapping[str, Any], training: bool = False) -> Recording:
         """Return the model recorded on values: every tensor of it has one.
@@ -277,7 +277,7 @@ class Model:
         >>> tg.load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
         (2, 1)
         """
-        outputs: Array = reader("predicted")(self, self._by_name(features), whole("batch_size", batch_size), compiled)
+        outputs: Array = reader("predicted")(self, self._by_name(features), integer("batch_size", batch_size), compiled)
         return outputs
 
     def plan_for(self, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
@@ -323,7 +323,7 @@ class Model:
         >>> model = tg.load_model("xor")
         >>> model.initialize(seed=1)
         """
-        self._variables.initialize(self.seed if seed is None else whole("seed", seed, least=0))
+        self._variables.initialize(self.seed if seed is None else integer("seed", seed, least=0))
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters and the state to a safetensors file.

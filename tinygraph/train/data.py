@@ -16,7 +16,7 @@ import numpy as np
 from tinygraph.errors import DataError, UnknownNameError, listing, nearest
 from tinygraph.files import as_path
 from tinygraph.graph.arrays import Array
-from tinygraph.graph.attributes import whole
+from tinygraph.graph.attributes import integer
 from tinygraph.model.values import is_one_hot
 from tinygraph.train.archive import unpacked
 from tinygraph.train.feeds import as_model, check_finite, described, feeds_of
@@ -147,7 +147,7 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
     """
     if not isinstance(source, (str, PathLike)):
         raise DataError(f"load_data takes the name of a data set or the path of an .npz file; found {source!r}")
-    name, seed = str(as_path(source)), whole("seed", seed, least=0)
+    name, seed = str(as_path(source)), integer("seed", seed, least=0)
     if model is not None:
         as_model("load_data", model)
     if name in BUILT_IN:

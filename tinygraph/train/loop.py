@@ -13,7 +13,7 @@ import numpy as np
 from tinygraph.engines.predict import in_parts
 from tinygraph.errors import TinygraphError, TrainingError
 from tinygraph.graph.arrays import Array
-from tinygraph.graph.attributes import whole
+from tinygraph.graph.attributes import integer
 from tinygraph.graph.batch import MEAN, Each
 from tinygraph.graph.run import run
 from tinygraph.interruption import raise_if_interrupted
@@ -118,9 +118,9 @@ def fit(
         model,
         as_data(model, data_of(model) if data is None else data),
         as_optimizer(model, optimizer),
-        whole("epochs", settings.epochs if epochs is None else epochs),
-        whole("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size),
-        whole("seed", settings.seed if seed is None else seed, least=0),
+        integer("epochs", settings.epochs if epochs is None else epochs),
+        integer("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size),
+        integer("seed", settings.seed if seed is None else seed, least=0),
         callback,
         compiled,
     )
@@ -148,7 +148,7 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
     """
     data = as_data(as_model("evaluate", model), data)
     _refuse_nan(model)
-    size = whole("batch_size", model.batch or batch_size)
+    size = integer("batch_size", model.batch or batch_size)
     return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
 
 

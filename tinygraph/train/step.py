@@ -13,7 +13,7 @@ from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, listing, nearest
 from tinygraph.graph.arrays import Array, all_finite
-from tinygraph.graph.attributes import whole
+from tinygraph.graph.attributes import integer
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
@@ -65,7 +65,7 @@ def training_step(model: Model, optimizer: Optimizer | str | None, batch_size: i
     True
     """
     rule = as_optimizer(as_model("training_step", model), optimizer)
-    return RecordedStep.record(model, rule, whole("batch_size", batch_size))
+    return RecordedStep.record(model, rule, integer("batch_size", batch_size))
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class CompiledStep:
         self, model: Model, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
     ) -> None:
         self._model, self._optimizer = model, as_optimizer(model, optimizer)
-        self._batch_size = whole("batch_size", batch_size)
+        self._batch_size = integer("batch_size", batch_size)
         self._threads = thread_count(threads)
         self.state: OptimizerState = initial_state(model, self.optimizer)
         self._sizes: dict[int, tuple[RecordedStep, Compiled]] = {}
@@ -319,7 +319,7 @@ class CompiledStep:
         """Run ``repeats`` times without changing anything, and note the median time of each step of the schedule."""
         recorded, compiled = self._own
         bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state, self.optimizer))
-        self._seconds = compiled.profile(bound, whole("repeats", repeats))
+        self._seconds = compiled.profile(bound, integer("repeats", repeats))
         return self
 
 

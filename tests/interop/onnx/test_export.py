@@ -8,7 +8,7 @@ onnxruntime = pytest.importorskip("onnxruntime")
 
 import tinygraph as tg
 from tinygraph.errors import OnnxError
-from tinygraph.graph.apply import whole
+from tinygraph.graph.apply import composites_as_nodes
 from tinygraph.interop.onnx.export import EXPORTS
 from tinygraph.interop.onnx.export.save import proto_of_graph
 from tinygraph.model import bundled_models
@@ -130,7 +130,7 @@ def test_every_operation(name):
         arrays = [x.astype(np.float32) if x.dtype.kind == "f" else x for x in sample.inputs]
         attributes = {k: "float32" if v == "float64" else v for k, v in sample.attributes.items()}
         leaves = [tg.input(f"x{i}", x.shape, x.dtype) for i, x in enumerate(arrays)]
-        with whole():
+        with composites_as_nodes():
             y = function(leaves, **attributes) if function.op.variadic else function(*leaves, **attributes)
         if (name, number) in REFUSED:
             with pytest.raises(OnnxError, match=REFUSED[name, number]):

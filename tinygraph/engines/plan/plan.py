@@ -13,7 +13,7 @@ from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import AttributeValueError, TinygraphError
 from tinygraph.graph.arrays import Array, all_finite
-from tinygraph.graph.attributes import whole
+from tinygraph.graph.attributes import integer
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.run import bind, run
 from tinygraph.graph.tensor import Tensor
@@ -49,7 +49,7 @@ def compile(
     from tinygraph.model import Model
 
     if batch_size is not None:
-        batch_size = whole("batch_size", batch_size)
+        batch_size = integer("batch_size", batch_size)
     count = thread_count(threads)
     if isinstance(what, Model):
         if batch_size is None:
@@ -165,7 +165,7 @@ class Plan:
         >>> plan.profile({"x": np.ones((2, 3))}).schedule.steps[0].seconds > 0
         True
         """
-        self._seconds = self._own.profile(bind(self.graph, {} if feeds is None else feeds), whole("repeats", repeats))
+        self._seconds = self._own.profile(bind(self.graph, {} if feeds is None else feeds), integer("repeats", repeats))
         return self
 
     def __reduce__(self) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from threadpoolctl import ThreadpoolController
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.attributes import whole
+from tinygraph.graph.attributes import integer
 from tinygraph.graph.locks import Lock, Renewed
 
 VARIABLE = "TINYGRAPH_THREADS"
@@ -28,7 +28,7 @@ def thread_count(threads: int | None = None) -> int:
     2
     """
     if threads is not None:
-        return whole("threads", threads)
+        return integer("threads", threads)
     text = os.environ.get(VARIABLE)
     if text is None:
         return usable_cpus()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import TinygraphError, listing
-from tinygraph.graph.attributes import whole
+from tinygraph.graph.attributes import integer
 from tinygraph.graph.op import Op
 from tinygraph.graph.record import Sample
 from tinygraph.verify.certificate.case import Case
@@ -45,7 +45,7 @@ def candidate_for(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Can
     >>> candidate.op.name, len(candidate.cases), candidate.proposed
     ('matmul', 7, False)
     """
-    op, seed = operation_class(operation), whole("seed", seed, least=0)
+    op, seed = operation_class(operation), integer("seed", seed, least=0)
     rng = np.random.default_rng(seed)
     samples = proposed_samples(op, rng) if op.samples is None else _given(op, op.samples, rng)
     samples += _given(op, op.shortcut_samples, rng) if op.shortcut_samples is not None else []

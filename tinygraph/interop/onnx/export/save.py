@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygraph.errors import ModelError, OnnxError
 from tinygraph.files import as_path, write_whole
-from tinygraph.graph.apply import whole
+from tinygraph.graph.apply import composites_as_nodes
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.batch import BASES, FEW, MANY, Size, Unknown, common, side_by_side
@@ -56,7 +56,7 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
     metadata |= {"loss": str(model.loss)} if loss else {}
 
     def graph(count: int) -> Graph:
-        with whole():
+        with composites_as_nodes():
             recording = model.record_again(count, partial=not loss)
         named = [recording.output, recording.loss if loss and recording.loss is not recording.output else None]
         return Graph([tensor for tensor in named if tensor is not None])

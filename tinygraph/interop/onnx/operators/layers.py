@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from tinygraph.graph.apply import whole
+from tinygraph.graph.apply import composites_as_nodes
 from tinygraph.interop.onnx.node import Node
 from tinygraph.interop.onnx.operators.table import operator, ops
 
 
 def _as_one(name: str, *inputs, **attributes):
     """Record an operation that is made of others as one node."""
-    with whole():
+    with composites_as_nodes():
         return getattr(ops, name)(*inputs, **attributes)
 
 
