@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tinygraph.engines.plan.node import in_order
+from tinygraph.graph.op import evaluate
 
 
 def normal(*shape, seed=0):
@@ -32,3 +34,16 @@ def output_loss_and_gradients(model, batch):
 
 
 BATCH = 70
+
+
+def compute(outputs, feeds):
+    """Return the values of a plan's nodes by the operations' ordinary rules: what a pass must not change."""
+    values = {}
+    for node in in_order(outputs):
+        if node.op is not None:
+            values[node] = evaluate(node.op, [values[x] for x in node.inputs], node.shape, node.dtype)
+        elif node.leaf in feeds:
+            values[node] = feeds[node.leaf]
+        else:
+            values[node] = node.value if node.leaf is None else node.leaf.value
+    return [np.asarray(values[output]) for output in outputs]

@@ -7,11 +7,12 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
+from tests.tools.plans import compute
 from tinygraph.engines.plan.compiled import Compiled, tile_sizes
 from tinygraph.engines.plan.gates import gate_by_result, pool_before_relu
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.memory import Arena, reshaped
-from tinygraph.engines.plan.node import compute, in_order, nodes_of
+from tinygraph.engines.plan.node import in_order, nodes_of
 from tinygraph.engines.plan.passes import fold_constants, prepared, share_common, simplify
 from tinygraph.engines.plan.program import Layout
 from tinygraph.engines.plan.tiles import analyse, split

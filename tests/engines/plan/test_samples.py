@@ -11,8 +11,9 @@ import pytest
 
 import tinygraph as tg
 from tests.tools.agreement import ballast
+from tests.tools.plans import compute
 from tinygraph.engines.plan.lower import lower
-from tinygraph.engines.plan.node import Node, compute, constant, nodes_of
+from tinygraph.engines.plan.node import Node, constant, nodes_of
 from tinygraph.engines.plan.tiles import analyse, split
 from tinygraph.graph.batch import MEAN, SHARED, TOTAL, Each, Tiling, Use
 from tinygraph.graph.op import evaluate

@@ -1,4 +1,4 @@
-"""Pass: operations as the plan computes them. Convolutions by rows, pools beside their gradients, statistics in parts."""
+"""Pass: replace operations by those that the plan computes faster, for convolutions, gradients of pools, and statistics."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from tinygraph.engines.plan.kernels.rows import (
     rows_fit,
 )
 from tinygraph.engines.plan.node import Node, constant, is_a, make, remade, rewrite, users
-from tinygraph.graph.op import Op
-from tinygraph.ops.axes import Axis
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.convolution.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
 from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, subtract
@@ -52,26 +50,18 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
         if is_a(node.op, Convolution):
             return _convolution(node.op, node, inputs)
         if is_a(node.op, Standardize, Variance):
-            return in_parts(node, inputs) or remade(node, inputs)
+            return _in_parts(node, inputs[0]) or remade(node, inputs)
         if is_a(node.op, add.op):
             return _with_bias(node, inputs, used_by) or remade(node, inputs)
         if is_a(node.op, MaxUnpool2d):
             dy, x = inputs
-            return make(
-                MaxUnpoolGivenMaxima(node.op), dy, x, make(node.op.counterpart(MaxPool), x), tensors=node.tensors
-            )
+            maxima = make(node.op.counterpart(MaxPool), x)
+            return make(MaxUnpoolGivenMaxima(node.op), dy, x, maxima, tensors=node.tensors)
         if is_a(node.op, multiply.op, gate.op):
-            for place, x in enumerate(node.inputs):
-                alone = len(used_by[x]) == 1 and inputs[1 - place].shape == node.shape
-                unpool = inputs[place].op
-                if alone and is_a(unpool, AvgUnpool2d):
-                    of = inputs[place]
-                    return make(
-                        AvgUnpoolProduct(unpool, node.op),
-                        of.inputs[0],
-                        inputs[1 - place],
-                        tensors=of.tensors + node.tensors,
-                    )
+            for x, unpooled, factor in zip(node.inputs, inputs, inputs[::-1], strict=True):
+                if is_a(unpooled.op, AvgUnpool2d) and len(used_by[x]) == 1 and factor.shape == node.shape:
+                    product = AvgUnpoolProduct(unpooled.op, node.op)
+                    return make(product, unpooled.inputs[0], factor, tensors=unpooled.tensors + node.tensors)
         return remade(node, inputs)
 
     return rewrite(outputs, rule)
@@ -134,52 +124,24 @@ def _turned(k: Node) -> Node:
     return make(Reshape((kw * c, kh * f)), make(Transpose((3, 1, 2, 0)), make(Flip(2), k)))
 
 
-def in_parts(node: Node, inputs: tuple[Node, ...]) -> Node | None:
-    """Return a standardization or a variance as new nodes for its parts, or ``None`` for any other node.
+def _in_parts(node: Node, x: Node) -> Node | None:
+    """Return a standardization or a variance as new nodes for its parts; ``None`` for no elements, or if it casts them.
 
-    ``None`` also for one of nothing, or of numbers that it casts first. ``share_common`` finds that the gradient of a
-    standardization needs the variance that it was made with.
-
-    >>> import tinygraph as tg
-    >>> from tinygraph.engines.plan.node import nodes_of
-    >>> x = tg.input("x", (2, 3))
-    >>> in_parts(*((y := nodes_of(tg.Graph(tg.standardize(x)))[0]), y.inputs))
-    <divide float32 (2, 3)>
+    ``share_common`` finds that the gradient of a standardization needs the variance that it was made with.
     """
-    if not node.size or not inputs[0].size or inputs[0].dtype != node.dtype:
+    op, mean = node.op, Mean(node.op.axis, keepdims=True)  # type: ignore[union-attr]
+    if not node.size or not x.size or x.dtype != node.dtype:
         return None
-    if is_a(node.op, Standardize):
-        return _standardized(node.op, inputs[0], node)
-    if is_a(node.op, Variance):
-        return _variance(node.op, inputs[0], node)
-    return None
 
+    def number(value: float) -> Node:
+        return constant(np.asarray(value, x.dtype))
 
-def _standardized(op: Standardize, x: Node, node: Node) -> Node:
-    steadied = make(add.op(), _mean_square(x, op.axis), _number(op.epsilon, x))
-    return make(divide.op(), _apart(x, op.axis), make(sqrt.op(), steadied), tensors=node.tensors)
-
-
-def _variance(op: Variance, x: Node, node: Node) -> Node:
-    y = _mean_square(x, op.axis)
-    if op.correction:
+    apart = make(subtract.op(), x, make(mean, x))
+    variance = make(mean, make(multiply.op(), apart, apart))
+    if is_a(op, Standardize):
+        deviation = make(sqrt.op(), make(add.op(), variance, number(op.epsilon)))
+        return make(divide.op(), apart, deviation, tensors=node.tensors)
+    if is_a(op, Variance) and op.correction:
         count = op.count(x)
-        y = make(multiply.op(), y, _number(count / (count - op.correction), x))
-    return make(Reshape(node.shape), y, tensors=node.tensors)
-
-
-def _mean_square(x: Node, axis: Axis) -> Node:
-    apart = _apart(x, axis)
-    return make(_mean(axis), make(multiply.op(), apart, apart))
-
-
-def _apart(x: Node, axis: Axis) -> Node:
-    return make(subtract.op(), x, make(_mean(axis), x))
-
-
-def _mean(axis: Axis) -> Op:
-    return Mean(axis, keepdims=True)
-
-
-def _number(value: float, like: Node) -> Node:
-    return constant(np.asarray(value, like.dtype))
+        variance = make(multiply.op(), variance, number(count / (count - op.correction)))
+    return make(Reshape(node.shape), variance, tensors=node.tensors)

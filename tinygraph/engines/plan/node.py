@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.op import Op, Shape, evaluate
+from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.tensor import Tensor
 
 # As for tensors: nodes are numbered as they are made, which is a in_order order.
@@ -130,26 +130,6 @@ def rewrite(outputs: Sequence[Node], rule: Rule) -> list[Node]:
     for node in in_order(outputs):
         new[node] = rule(node, tuple(new[x] for x in node.inputs))
     return [new[output] for output in outputs]
-
-
-def compute(outputs: Sequence[Node], feeds: dict[Tensor, Array]) -> list[Array]:
-    """Return the outputs' values by the operations' ordinary rules: what a pass must not change.
-
-    >>> import tinygraph as tg
-    >>> x = tg.input("x", (2,))
-    >>> compute(nodes_of(Graph(tg.relu(x))), {x: np.array([-1.0, 3.0], np.float32)})
-    [array([0., 3.], dtype=float32)]
-    """
-    values: dict[Node, Any] = {}
-    for node in in_order(outputs):
-        if node.op is not None:
-            values[node] = evaluate(node.op, [values[x] for x in node.inputs], node.shape, node.dtype)
-        elif node.leaf is not None:
-            given = feeds.get(node.leaf)
-            values[node] = node.leaf.value if given is None else given
-        else:
-            values[node] = node.value
-    return [np.asarray(values[output]) for output in outputs]
 
 
 def is_own(op: Op | None) -> bool:

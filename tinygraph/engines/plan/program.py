@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import EllipsisType, MappingProxyType
 
 import numpy as np
@@ -155,7 +155,7 @@ class Executable:
                 kernel = entry(node.op).kernel
                 calls = tuple(kernel(work))
                 if kernel is not ordinary and type(node.op).check is not Op.check:
-                    calls = (functools.partial(node.op.check, *work.inputs), *calls)
+                    calls = (partial(node.op.check, *work.inputs), *calls)
                 self.actions.append(Action(node, calls))
         self.nbytes += scratch.nbytes
         self._calls = [call for action in self.actions for call in action.calls]

@@ -110,27 +110,24 @@ def _names(node: Node, labels: Mapping[Tensor, str]) -> tuple[str, ...]:
 
 def described(schedule: Schedule) -> str:
     """Return a schedule as text: a line for each step, then totals."""
-    profiled = any(step.seconds is not None for step in schedule.steps)
-    heading = ["", "phase", "operation", "computes", "shape", "buffer", "bytes", "", "us"]
-    rows = [heading if profiled else heading[:-1]]
-    rows += [_row(step, profiled) for step in schedule.steps]
+    rows = [["", "phase", "operation", "computes", "shape", "buffer", "bytes", "", "us"], *map(_row, schedule.steps)]
+    if all(step.seconds is None for step in schedule.steps):
+        rows = [row[:-1] for row in rows]
     return "\n".join([aligned(rows), "", *_totals(schedule)])
 
 
-def _row(step: Step, profiled: bool) -> list[str]:
-    phase = step.phase if step.times == 1 else f"{step.phase} x{step.times}"
-    notes = [note for note, holds in (("in place", step.in_place), ("fused", step.fused)) if holds]
-    row = [
+def _row(step: Step) -> list[str]:
+    return [
         str(step.number),
-        phase,
+        step.phase if step.times == 1 else f"{step.phase} x{step.times}",
         step.operation,
         ", ".join(step.tensors),
         f"{step.dtype} {step.shape}",
         "own" if step.buffer is None else f"@{step.buffer:,}",
         f"{step.nbytes:,}",
-        ", ".join(notes),
+        ", ".join(["in place"] * step.in_place + ["fused"] * step.fused),
+        f"{(step.seconds or 0) * 1e6:.1f}",
     ]
-    return [*row, f"{(step.seconds or 0) * 1e6:.1f}"] if profiled else row
 
 
 def _totals(schedule: Schedule) -> list[str]:

@@ -115,27 +115,14 @@ def _to_several_threads(before: list[tuple[Any, int]]) -> None:
 blas_on_one_thread = Held(_to_one_thread, _to_several_threads)
 
 
-class _Pool(Renewed):
-    """Threads that wait for work, made when first needed, again in a process that was forked off."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        super().__init__()
-
-    def renew(self) -> None:
-        """Leave the threads to the process that made them."""
-        self._executor: ThreadPoolExecutor | None = None
-        self._size = 0
-
-    def submit(self, job: Callable[[], None], threads: int) -> Future[None]:
-        with self._lock.own:
-            if self._executor is None or self._size < threads:
-                self._executor = ThreadPoolExecutor(threads, thread_name_prefix="tinygraph")
-                self._size = threads
-            return self._executor.submit(job)
+@functools.cache
+def _executor(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="tinygraph")
 
 
-_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    # A process that was forked off does not have the threads of its parent.
+    os.register_at_fork(after_in_child=_executor.cache_clear)
 
 
 def run_all(jobs: Sequence[Callable[[], None]]) -> None:
@@ -149,7 +136,7 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
     first, *others = jobs
     futures: list[Future[None]] = []
     try:
-        futures.extend(_pool.submit(job, len(others)) for job in others)
+        futures.extend(_executor(len(others)).submit(job) for job in others)
         first()
     finally:
         _wait_for(futures)

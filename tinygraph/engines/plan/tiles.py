@@ -68,8 +68,11 @@ def _tiling(node: Node, found: Mapping[Node, Tiling], samples: Mapping[Any, int]
 
 @dataclass(frozen=True)
 class Tile:
-    """The graph of one tile: its outputs by the nodes of the whole batch that they are parts of, the axis of the samples of
-    each node that has them, and the nodes that stand for some rows of what is known before, with what that is."""
+    """The graph of one tile.
+
+    ``outputs`` maps a node of the batch to the node of the tile that is its part, ``axes`` a node of the tile to the axis of
+    its samples, and ``rows`` a node that holds rows of an array known before the tiles to the node of that array.
+    """
 
     outputs: Mapping[Node, Node]
     axes: Mapping[Node, int]
@@ -93,15 +96,37 @@ class Split:
 
     def tile(self, size: int) -> Tile:
         """Return the graph of a tile of ``size`` samples."""
-        return _tile(self, size)
+        new: dict[Node, Node] = {}
+        axes: dict[Node, int] = {}
+        rows: dict[Node, Node] = {}
+        wanted = (*self.each, *self.totals)
+        for node in in_order(wanted):
+            tiling, shape = self.found[node], node.shape
+            if tiling.state is SHARED:
+                new[node] = node
+                continue
+            for x in (node.inputs[place] for place in tiling.sliced):
+                rows.setdefault(x, Node((size, *x.shape[1:]), x.dtype, tensors=x.tensors))
+            inputs = tuple(rows[x] if i in tiling.sliced else new[x] for i, x in enumerate(node.inputs))
+            op = node.op if tiling.for_tile is None else tiling.for_tile(size)
+            axis = tiling.state.axis if isinstance(tiling.state, Each) else None
+            if axis is not None:
+                shape = (*shape[:axis], size, *shape[axis + 1 :])
+            new[node] = Node(shape, node.dtype, op, inputs, leaf=node.leaf, tensors=node.tensors)
+            if axis is not None:
+                axes[new[node]] = axis
+            if tiling.state is MEAN and size != self.count:
+                share = constant(np.asarray(size / self.count, node.dtype))
+                new[node] = make(multiply.op(), new[node], share, tensors=node.tensors)
+        return Tile({node: new[node] for node in wanted}, axes, {part: x for x, part in rows.items()})
 
 
 def split(outputs: Sequence[Node], found: Mapping[Node, Tiling], count: int) -> Split:
-    """Return a graph whose nodes behave as ``found``, cut along its batch of ``count``."""
+    """Return a graph whose nodes are tiled as in ``found``, cut along its batch of ``count``."""
     nodes = in_order(outputs)
-    whole = {node for node in nodes if found[node].state is SHARED}
-    reaching = [node for node in nodes if node not in whole] + list(outputs)
-    needed = {x for node in reaching for x in (*node.inputs, node) if x in whole and x.value is None}
+    shared = {node for node in nodes if found[node].state is SHARED}
+    reaching = [node for node in nodes if node not in shared] + list(outputs)
+    needed = {x for node in reaching for x in (*node.inputs, node) if x in shared and x.value is None}
     return Split(
         found,
         count,
@@ -110,39 +135,6 @@ def split(outputs: Sequence[Node], found: Mapping[Node, Tiling], count: int) -> 
         tuple(node for node in nodes if found[node].state in (TOTAL, MEAN)),
         tuple(dict.fromkeys(node for node in outputs if not isinstance(found[node].state, Each))),
     )
-
-
-def _tile(cut: Split, size: int) -> Tile:
-    new: dict[Node, Node] = {}
-    rows: dict[Node, Node] = {}
-    axes: dict[Node, int] = {}
-    slices: dict[Node, Node] = {}
-
-    def slice_of(x: Node) -> Node:
-        if x not in slices:
-            slices[x] = Node((size, *x.shape[1:]), x.dtype, tensors=x.tensors)
-            rows[slices[x]] = x
-        return slices[x]
-
-    wanted = (*cut.each, *cut.totals)
-    for node in in_order(wanted):
-        tiling = cut.found[node]
-        if tiling.state is SHARED:
-            new[node] = node
-            continue
-        inputs = tuple(slice_of(x) if i in tiling.sliced else new[x] for i, x in enumerate(node.inputs))
-        op = node.op if tiling.for_tile is None else tiling.for_tile(size)
-        shape = node.shape
-        if isinstance(tiling.state, Each):
-            axis = tiling.state.axis
-            shape = (*shape[:axis], size, *shape[axis + 1 :])
-        new[node] = Node(shape, node.dtype, op, inputs, leaf=node.leaf, tensors=node.tensors)
-        if isinstance(tiling.state, Each):
-            axes[new[node]] = tiling.state.axis
-        if tiling.state is MEAN and size != cut.count:
-            share = constant(np.asarray(size / cut.count, node.dtype))
-            new[node] = make(multiply.op(), new[node], share, tensors=node.tensors)
-    return Tile({node: new[node] for node in wanted}, axes, rows)
 
 
 def tile_sizes(found: Mapping[Node, Tiling], count: int, threads: int) -> list[int]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -149,11 +149,6 @@ def provided(holds: Callable[[], bool], calls: Sequence[Call], work: Work) -> Se
     return [lambda: fast() if holds() else rule()]
 
 
-def bound(function: Callable[..., object], *arguments: Any, **options: Any) -> Call:
-    """Return a call with its arguments."""
-    return functools.partial(function, *arguments, **options)
-
-
 def gated(x: Array, condition: Array, out: Array) -> Call:
     """Return a call that writes ``x`` where the condition holds and 0 elsewhere: a product of the bits, as in ``tg.gate``.
 
@@ -164,11 +159,11 @@ def gated(x: Array, condition: Array, out: Array) -> Call:
     array([inf,  0.])
     """
     bits = f"u{x.itemsize}"
-    return bound(np.multiply, x.view(bits), condition, out.view(bits))
+    return partial(np.multiply, x.view(bits), condition, out.view(bits))
 
 
 def summing(x: Array, out: Array, axes: int | tuple[int, ...]) -> Call:
     """Return a call that adds up along axes, kept with size 1, with the error of pairwise summation."""
     if x.size <= FEW * out.size or out.dtype.kind not in "fc":
-        return bound(np.add.reduce, x, axis=axes, dtype=out.dtype, out=out, keepdims=True)
+        return partial(np.add.reduce, x, axis=axes, dtype=out.dtype, out=out, keepdims=True)
     return lambda: np.copyto(out, total(x, axes, keepdims=True))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, bound, gated, kernel, ordinary, provided
+from tinygraph.engines.plan.kernels.base import Call, Work, gated, kernel, ordinary, provided
 from tinygraph.ops.activation import activation
 from tinygraph.ops.activation.activation import relu, sigmoid
 from tinygraph.ops.comparison import comparison
@@ -30,7 +31,7 @@ _UFUNCS = {
 
 @kernel(*_UFUNCS, in_place=True)
 def _ufunc(work: Work) -> Sequence[Call]:
-    return [bound(_UFUNCS[type(work.op)], *work.inputs, out=work.out)]
+    return [partial(_UFUNCS[type(work.op)], *work.inputs, out=work.out)]
 
 
 @kernel(gate.op, in_place=True)
@@ -43,15 +44,15 @@ def _gate(work: Work) -> Sequence[Call]:
 def _add_all(work: Work) -> Sequence[Call]:
     first, *rest = work.inputs
     if len(work.inputs) < 2:
-        return [bound(np.copyto, work.out, first)]
+        return [partial(np.copyto, work.out, first)]
     if work.out.dtype.char == "e":
         return ordinary(work)
-    return [bound(np.add, first, rest[0], work.out)] + [bound(np.add, work.out, x, work.out) for x in rest[1:]]
+    return [partial(np.add, first, rest[0], work.out)] + [partial(np.add, work.out, x, work.out) for x in rest[1:]]
 
 
 @kernel(Cast, in_place=True)
 def _cast(work: Work) -> Sequence[Call]:
-    return [bound(np.copyto, work.out, work.inputs[0], casting="unsafe")]
+    return [partial(np.copyto, work.out, work.inputs[0], casting="unsafe")]
 
 
 # Above this many elements clip, whose bounds are numbers, is quicker than maximum with a number; below, its wrapper costs more.
@@ -62,8 +63,8 @@ _MANY = 4096
 def _relu(work: Work) -> Sequence[Call]:
     (x,), zero = work.inputs, np.zeros((), work.node.dtype)
     if work.node.dtype.kind == "f" and x.size > _MANY:
-        return [bound(np.clip, x, zero, np.asarray(np.inf, zero.dtype), work.out)]
-    return [bound(np.maximum, x, zero, out=work.out)]
+        return [partial(np.clip, x, zero, np.asarray(np.inf, zero.dtype), work.out)]
+    return [partial(np.maximum, x, zero, out=work.out)]
 
 
 # exp(-x) is finite, and 1/(1 + exp(-x)) no subnormal number, for every x above these.
@@ -78,9 +79,9 @@ def _sigmoid(work: Work) -> Sequence[Call]:
         return ordinary(work)
     one, least, smallest = np.ones((), y.dtype), _LEAST[y.dtype.char], np.minimum.reduce
     calls = [
-        bound(np.negative, x, y),
-        bound(np.exp, y, y),
-        bound(np.add, y, one, y),
-        bound(np.true_divide, one, y, y),
+        partial(np.negative, x, y),
+        partial(np.exp, y, y),
+        partial(np.add, y, one, y),
+        partial(np.true_divide, one, y, y),
     ]
     return provided(lambda: bool(smallest(x, None) >= least), calls, work)

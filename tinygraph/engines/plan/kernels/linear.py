@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, bound, kernel, ordinary, summing
+from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary, summing
 from tinygraph.graph.arrays import Array
 from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.linear.linear import Matmul
@@ -20,10 +21,10 @@ def _matmul(work: Work) -> Sequence[Call]:
     """The product, or its transpose where that is what lies in memory row by row."""
     (x, y), out = work.inputs, work.out
     if x.ndim == y.ndim == 2 and x.shape[1] == 1:
-        return [bound(np.multiply, x, y, out)]
+        return [partial(np.multiply, x, y, out)]
     if out.ndim == 2 and x.ndim == y.ndim == 2 and not out.flags.c_contiguous and out.T.flags.c_contiguous:
-        return [bound(np.matmul, y.T, x.T, out.T)]
-    return [bound(np.matmul, x, y, out)] if out.ndim else ordinary(work)
+        return [partial(np.matmul, y.T, x.T, out.T)]
+    return [partial(np.matmul, x, y, out)] if out.ndim else ordinary(work)
 
 
 @kernel(Sum, SumTo)
@@ -36,7 +37,7 @@ def _sum(work: Work) -> Sequence[Call]:
         axes = tuple(i for i in range(x.ndim) if i < extra or (out.shape[i - extra] == 1 and x.shape[i] != 1))
     kept = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
     if not axes:
-        return [bound(np.copyto, out.reshape(x.shape), x)]
+        return [partial(np.copyto, out.reshape(x.shape), x)]
     if not out.flags.c_contiguous or out.dtype.char == "e":
         return ordinary(work)
     by_product = _sum_by_product(work, axes)
@@ -73,15 +74,15 @@ def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
     ones = np.ones((min(length, _LONG), 1), x.dtype)
     result = out.reshape(-1, 1)
     if len(rows) == 1 and length <= _LONG:
-        return [bound(np.matmul, rows[0], ones, result)]
+        return [partial(np.matmul, rows[0], ones, result)]
     parts, left = divmod(length, _LONG)
     sums: Array = work.scratch.take((*rows.shape[:2], parts + (left > 0)), x.dtype)
     calls = []
     if parts:
         whole = rows[:, :, : length - left].reshape(*rows.shape[:2], parts, _LONG)
-        calls.append(bound(np.matmul, whole, ones, sums[:, :, :parts, None]))
+        calls.append(partial(np.matmul, whole, ones, sums[:, :, :parts, None]))
     if left:
-        calls.append(bound(np.matmul, rows[:, :, length - left :], ones[:left], sums[:, :, -1:]))
+        calls.append(partial(np.matmul, rows[:, :, length - left :], ones[:left], sums[:, :, -1:]))
     if sums.size <= FEW * out.size:
-        return [*calls, bound(np.add.reduce, sums, axis=(0, 2), out=out.reshape(-1))]
+        return [*calls, partial(np.add.reduce, sums, axis=(0, 2), out=out.reshape(-1))]
     return [*calls, lambda: np.copyto(out.reshape(-1), total(sums, (0, 2)))]

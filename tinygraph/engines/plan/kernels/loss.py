@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, bound, kernel, ordinary, summing
+from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary, summing
 from tinygraph.ops.activation.activation import Softmax
 from tinygraph.ops.loss.binary import Bce, BceWithLogits
 from tinygraph.ops.loss.classification import CrossEntropy, OneHot
@@ -29,16 +30,16 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
     term, rest = (work.scratch.take(z.shape, z.dtype, like=z) for _ in range(2))
     zero, out, count = np.zeros((), z.dtype), work.out, np.asarray(z.size, z.dtype)
     return [
-        bound(np.multiply, z, y, term),
-        bound(np.maximum, z, zero, out=rest),
-        bound(np.subtract, rest, term, term),
-        bound(np.abs, z, rest),
-        bound(np.negative, rest, rest),
-        bound(np.exp, rest, rest),
-        bound(np.log1p, rest, rest),
-        bound(np.add, term, rest, term),
-        bound(np.add.reduce, term, axis=None, out=out),
-        bound(np.true_divide, out, count, out),
+        partial(np.multiply, z, y, term),
+        partial(np.maximum, z, zero, out=rest),
+        partial(np.subtract, rest, term, term),
+        partial(np.abs, z, rest),
+        partial(np.negative, rest, rest),
+        partial(np.exp, rest, rest),
+        partial(np.log1p, rest, rest),
+        partial(np.add, term, rest, term),
+        partial(np.add.reduce, term, axis=None, out=out),
+        partial(np.true_divide, out, count, out),
     ]
 
 
@@ -50,11 +51,11 @@ def _softmax(work: Work) -> Sequence[Call]:
     over = tuple(1 if i == axis % x.ndim else size for i, size in enumerate(x.shape))
     reduced = work.scratch.take(over, y.dtype, like=y)
     return [
-        bound(np.maximum.reduce, x, axis=axis, out=reduced, keepdims=True),
-        bound(np.subtract, x, reduced, y),
-        bound(np.exp, y, y),
+        partial(np.maximum.reduce, x, axis=axis, out=reduced, keepdims=True),
+        partial(np.subtract, x, reduced, y),
+        partial(np.exp, y, y),
         summing(y, reduced, axis),
-        bound(np.true_divide, y, reduced, y),
+        partial(np.true_divide, y, reduced, y),
     ]
 
 
@@ -72,15 +73,15 @@ def _cross_entropy(work: Work) -> Sequence[Call]:
         largest[:, 0] = shifted[rows, labels]
 
     return [
-        bound(np.maximum.reduce, z, axis=1, out=largest, keepdims=True),
-        bound(np.subtract, z, largest, shifted),
+        partial(np.maximum.reduce, z, axis=1, out=largest, keepdims=True),
+        partial(np.subtract, z, largest, shifted),
         pick,
-        bound(np.exp, shifted, shifted),
+        partial(np.exp, shifted, shifted),
         summing(shifted, total, 1),
-        bound(np.log, total, total),
-        bound(np.subtract, total, largest, total),
-        bound(np.add.reduce, total, axis=None, out=out),
-        bound(np.true_divide, out, count, out),
+        partial(np.log, total, total),
+        partial(np.subtract, total, largest, total),
+        partial(np.add.reduce, total, axis=None, out=out),
+        partial(np.true_divide, out, count, out),
     ]
 
 

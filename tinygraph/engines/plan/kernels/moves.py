@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, bound, kernel, ordinary
+from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary
 from tinygraph.engines.plan.memory import reshaped
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Shape
@@ -21,7 +22,7 @@ def _reshape(work: Work) -> Sequence[Call]:
     for source, target, to in ((x, out, x.shape), (out, x, out.shape)):
         view = _viewed(target, to)
         if view is not None:
-            return [bound(np.copyto, view, source) if target is out else bound(np.copyto, out, view)]
+            return [partial(np.copyto, view, source) if target is out else partial(np.copyto, out, view)]
     return ordinary(work)
 
 
@@ -35,7 +36,7 @@ def _copy(work: Work) -> Sequence[Call]:
     x = work.inputs[0]
     if isinstance(work.op, shape.Transpose):
         x = work.op.forward(x)
-    return [bound(np.copyto, work.out, x)]
+    return [partial(np.copyto, work.out, x)]
 
 
 @kernel(indexing.Flip)
@@ -52,7 +53,7 @@ def _if_view(work: Work, part: Array) -> Sequence[Call]:
     """Copy a part of an input that is a view of it; NumPy copies at once where it picks elements, or a single number."""
     if not isinstance(part, np.ndarray) or not np.may_share_memory(part, work.inputs[0]):
         return ordinary(work)
-    return [bound(np.copyto, work.out, part)]
+    return [partial(np.copyto, work.out, part)]
 
 
 @kernel(indexing.Concatenate)
@@ -60,6 +61,6 @@ def _concatenate(work: Work) -> Sequence[Call]:
     axis, start, calls = work.op.axis % work.out.ndim, 0, []
     for x in work.inputs:
         part = work.out[(slice(None),) * axis + (slice(start, start + x.shape[axis]),)]
-        calls.append(bound(np.copyto, part, x))
+        calls.append(partial(np.copyto, part, x))
         start += x.shape[axis]
     return calls

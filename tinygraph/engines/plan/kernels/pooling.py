@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, bound, gated, in_turn, kernel, ordinary, provided
+from tinygraph.engines.plan.kernels.base import Call, Work, gated, in_turn, kernel, ordinary, provided
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.batch import BatchRule, Use
 from tinygraph.graph.op import Op, Shape, Value
@@ -65,13 +65,13 @@ def _gather(ufunc: Any, windows: Windows, axis: int, x: Array, out: Array, empty
     whole = [source for target, source in parts if target.shape == out.shape]
     rest = [(target, source) for target, source in parts if target.shape != out.shape]
     if len(whole) >= 2:
-        calls, whole = [bound(ufunc, whole[0], whole[1], out=out)], whole[2:]
+        calls, whole = [partial(ufunc, whole[0], whole[1], out=out)], whole[2:]
     elif whole:
-        calls, whole = [bound(np.copyto, out, whole[0])], []
+        calls, whole = [partial(np.copyto, out, whole[0])], []
     else:
-        calls = [bound(out.fill, empty)]
-    calls += [bound(ufunc, out, source, out=out) for source in whole]
-    return calls + [bound(ufunc, target, source, out=target) for target, source in rest]
+        calls = [partial(out.fill, empty)]
+    calls += [partial(ufunc, out, source, out=out) for source in whole]
+    return calls + [partial(ufunc, target, source, out=target) for target, source in rest]
 
 
 def _pool(ufunc: Any, work: Work, windows: Windows, empty: Any) -> list[Call]:
@@ -88,7 +88,7 @@ def _avg_pool(work: Work) -> Sequence[Call]:
         return ordinary(work)
     windows = work.op.windows(work.inputs[0].shape)
     count = np.asarray(work.op.divisor(windows, work.out.dtype), work.out.dtype)
-    return [*_pool(np.add, work, windows, 0), bound(np.true_divide, work.out, count, work.out)]
+    return [*_pool(np.add, work, windows, 0), partial(np.true_divide, work.out, count, work.out)]
 
 
 @kernel(MaxPool2d)
@@ -115,17 +115,17 @@ def _avg_unpool(work: Work) -> Sequence[Call]:
 
     def write(x: Array, rows: slice) -> Call:
         if not is_product:
-            return bound(np.copyto, out[:, :, rows], x)
-        multiply = gated if isinstance(op.product, gate.op) else partial(bound, np.multiply)
+            return partial(np.copyto, out[:, :, rows], x)
+        multiply = gated if isinstance(op.product, gate.op) else partial(partial, np.multiply)
         return multiply(x, work.inputs[1][:, :, rows], out[:, :, rows])
 
     share = work.scratch.take(dy.shape, out.dtype, like=out)
     wide = work.scratch.take((*dy.shape[:3], windows.image[1]), out.dtype, like=out)
     height, width = (n * k for n, k in zip(windows.count, windows.kernel, strict=True))
-    calls = [bound(np.true_divide, dy, np.asarray(pixels_in(windows.kernel, 2), out.dtype), share)]
+    calls: list[Call] = [partial(np.true_divide, dy, np.asarray(pixels_in(windows.kernel, 2), out.dtype), share)]
     if width < windows.image[1]:
-        calls.append(bound(wide[..., width:].fill, 0))
-    calls += [bound(np.copyto, wide[..., pixels], share) for _, _, pixels in windows.spans(1)]
+        calls.append(partial(wide[..., width:].fill, 0))
+    calls += [partial(np.copyto, wide[..., pixels], share) for _, _, pixels in windows.spans(1)]
     if height < windows.image[0]:
         # A zero times what is not finite is NaN: rows that no window reaches are multiplied too.
         calls.append(write(np.zeros((), out.dtype), slice(height, None)))
@@ -159,7 +159,7 @@ def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
     taken = work.scratch.take(y.shape, np.dtype(bool), like=y)
     first = work.scratch.take(y.shape, np.dtype(bool), like=y)
     gradient = None if _disjoint(windows) else work.scratch.take(y.shape, out.dtype, like=y)
-    calls: list[Call] = [] if tiled else [bound(out.fill, 0)]
+    calls: list[Call] = [] if tiled else [partial(out.fill, 0)]
     offsets = [
         ((..., rows, columns), (..., row_pixels, column_pixels))
         for _, rows, row_pixels in windows.spans(0)
@@ -167,24 +167,24 @@ def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
     ]
     whole = all(x[on].shape == y.shape for _, on in offsets)
     if not whole:
-        calls.append(bound(taken.fill, False))
+        calls.append(partial(taken.fill, False))
     for i, (inside, on) in enumerate(offsets):
         winner = first[inside]
         if whole and i == 0:
             winner = taken
-            calls.append(bound(np.equal, x[on], y, taken))
+            calls.append(partial(np.equal, x[on], y, taken))
         elif whole and i == len(offsets) - 1:
             # A window that no element before has taken is the last one's.
-            calls.append(bound(np.logical_not, taken, winner))
+            calls.append(partial(np.logical_not, taken, winner))
         else:
-            calls.append(bound(np.equal, x[on], y[inside], winner))
-            calls.append(bound(np.greater, winner, taken[inside], winner))
-            calls.append(bound(np.logical_or, taken[inside], winner, taken[inside]))
+            calls.append(partial(np.equal, x[on], y[inside], winner))
+            calls.append(partial(np.greater, winner, taken[inside], winner))
+            calls.append(partial(np.logical_or, taken[inside], winner, taken[inside]))
         if gradient is None:
             calls.append(gated(dy[inside], winner, out[on]))
         else:
             calls.append(gated(dy[inside], winner, gradient[inside]))
-            calls.append(bound(np.add, out[on], gradient[inside], out[on]))
+            calls.append(partial(np.add, out[on], gradient[inside], out[on]))
     return calls
 
 
@@ -200,11 +200,11 @@ def _without_ties(work: Work, windows: Windows) -> Callable[[], bool]:
     columns, rows = ([pixels for _, _, pixels in windows.spans(axis)] for axis in (1, 0))
     hits = [work.scratch.take(wide, np.dtype(bool), like=out) for _ in rows]
     find = in_turn(
-        [bound(np.copyto, maxima[..., on], y) for on in columns]
-        + [bound(np.equal, x[:, :, on], maxima, hit) for on, hit in zip(rows, hits, strict=True)]
+        [partial(np.copyto, maxima[..., on], y) for on in columns]
+        + [partial(np.equal, x[:, :, on], maxima, hit) for on, hit in zip(rows, hits, strict=True)]
     )
     fill = in_turn(
-        [bound(np.copyto, gradients[..., on], dy) for on in columns]
+        [partial(np.copyto, gradients[..., on], dy) for on in columns]
         + [gated(gradients, hit, out[:, :, on]) for on, hit in zip(rows, hits, strict=True)]
     )
 

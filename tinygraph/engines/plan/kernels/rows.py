@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, bound, finite, kernel, provided
+from tinygraph.engines.plan.kernels.base import Call, Work, finite, kernel, provided
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.batch import TOTAL, BatchRule, Each, Use
 from tinygraph.graph.op import Op, Shape, Value
@@ -39,6 +40,11 @@ def stacked(rows: Array, count: int, height: int, stride: int) -> Array:
     )
 
 
+def by_rows(x: Array) -> Array:
+    """Return images ``(N, C, H, W)`` as ``(H, C, W * N)``."""
+    return x.transpose(2, 1, 3, 0).reshape(x.shape[2], x.shape[1], x.shape[3] * x.shape[0])
+
+
 @dataclass(frozen=True)
 class ByRows(Op):
     """What the operations share: the windows."""
@@ -46,11 +52,15 @@ class ByRows(Op):
     windows: Windows
     holomorphic: ClassVar[bool] = True
 
-    def stacks(self, patches: Array) -> Array:
-        """Return the windows of each row, ``(rows, kh * kw * C, columns * N)``, of row patches."""
+    def stacks(self, patches: Array, pairs: bool = False) -> Array:
+        """Return the windows of each row, ``(rows, kh * kw * C, columns * N)``, of row patches.
+
+        With ``pairs``, for a stride of 1, the pixels of two rows of windows, ``(rows / 2, (kh + 1) * kw * C, columns * N)``.
+        """
         height, kw, channels, columns, count = patches.shape
         flat = patches.reshape(height, kw * channels, columns * count)
-        return stacked(flat, self.windows.count[0], self.windows.kernel[0], self.windows.stride[0])
+        (rows, _), (kh, _) = self.windows.count, self.windows.kernel
+        return stacked(flat, rows // 2, kh + 1, 2) if pairs else stacked(flat, rows, kh, self.windows.stride[0])
 
 
 @dataclass(frozen=True)
@@ -160,10 +170,7 @@ class RowKernelGradient(ByRows):
         return (dy.shape[1], self.windows.kernel[0] * patches.shape[1] * patches.shape[2])
 
     def forward(self, patches: Value, dy: Value) -> Value:
-        rows = np.ascontiguousarray(dy.transpose(2, 1, 3, 0)).reshape(
-            dy.shape[2], dy.shape[1], dy.shape[3] * dy.shape[0]
-        )
-        result: Array = (rows @ self.stacks(patches).swapaxes(1, 2)).sum(axis=0)
+        result: Array = (by_rows(dy) @ self.stacks(patches).swapaxes(1, 2)).sum(axis=0)
         return result
 
     def batch(self, use: Use) -> BatchRule:
@@ -190,17 +197,13 @@ class RowSpread(ByRows):
         first, stride = kh - 1 - self.windows.padding[0][0], self.windows.stride[0]
         return height + kh - 1, slice(first, first + (rows - 1) * stride + 1, stride)
 
-    def spread_stacks(self, zeroed: Array) -> Array:
-        """Return, for each row of pixels, the rows of ``dy`` that reach it, ``(H, kh * F, columns * N)``."""
-        return stacked(zeroed, self.windows.image[0], self.windows.kernel[0], 1)
-
     def forward(self, matrix: Value, dy: Value) -> Value:
         total, own = self.around()
         f, height = dy.shape[1], self.windows.image[0]
-        lying = dy.transpose(2, 1, 3, 0).reshape(dy.shape[2], f, dy.shape[3] * dy.shape[0])
-        spread = np.zeros((height, matrix.shape[0], lying.shape[2]), dy.dtype)
+        rows = by_rows(dy)
+        spread = np.zeros((height, matrix.shape[0], rows.shape[2]), dy.dtype)
         # Row by row, no row of zeros is multiplied by the kernel, which may hold what is not finite.
-        for row, place in zip(lying, range(total)[own], strict=True):
+        for row, place in zip(rows, range(total)[own], strict=True):
             for u in range(self.windows.kernel[0]):
                 if 0 <= place - u < height:
                     spread[place - u] += matrix[:, u * f : (u + 1) * f] @ row
@@ -235,16 +238,19 @@ class ColumnOverlay(ByRows):
         return Each(0) if use.axis(0) == 4 else None
 
 
-def _by_rows(x: Array) -> Array | None:
-    """Return images ``(N, C, H, W)`` as ``(H, C, W * N)``, if that is how they lie in memory."""
+def _rows_and_copies(work: Work, x: Array) -> tuple[Array, list[tuple[Array, Array]]]:
+    """Return images as rows, and the images with the rows to copy them from or to if they lie in another order."""
     lying = x.transpose(2, 1, 3, 0)
-    return lying.reshape(*lying.shape[:2], -1) if lying.flags.c_contiguous and x.size else None
+    if lying.flags.c_contiguous and x.size:
+        return by_rows(x), []
+    rows = work.scratch.take(lying.shape, x.dtype)
+    return rows.reshape(x.shape[2], x.shape[1], x.shape[3] * x.shape[0]), [(lying, rows)]
 
 
 @kernel(RowPatches, RowMatrix, zeroed=True)
 def _copies(work: Work) -> Sequence[Call]:
     work.op.prepare(work.out)
-    return [bound(np.copyto, target, source) for source, target in work.op.copies(work.out, *work.inputs)]
+    return [partial(np.copyto, target, source) for source, target in work.op.copies(work.out, *work.inputs)]
 
 
 # BLAS copies both factors before it multiplies, so a thin matrix is mostly copying. With fewer filters than these, two rows
@@ -257,29 +263,20 @@ def _in_pairs(op: ByRows, filters: int, few: int) -> bool:
     return filters < few and op.windows.stride[0] == 1 and op.windows.count[0] % 2 == 0
 
 
-def _pairs(op: ByRows, patches: Array) -> Array:
-    """Return the pixels below two rows of windows, ``(rows / 2, (kh + 1) * kw * C, columns * N)``."""
-    (rows, _), (kh, _) = op.windows.count, op.windows.kernel
-    height, kw, channels, columns, count = patches.shape
-    return stacked(patches.reshape(height, kw * channels, columns * count), rows // 2, kh + 1, 2)
-
-
 @kernel(RowConvolution)
 def _row_convolution(work: Work) -> Sequence[Call]:
     matrix, patches = work.inputs
     n, f, h, w = work.out.shape
-    rows, calls = _by_rows(work.out), []
-    if rows is None:
-        rows = work.scratch.take((h, f, w * n), work.out.dtype)
-        calls.append(bound(np.copyto, work.out, rows.reshape(h, f, w, n).transpose(3, 1, 0, 2)))
+    rows, copies = _rows_and_copies(work, work.out)
+    calls = [partial(np.copyto, target, source) for target, source in copies]
     if not _in_pairs(work.op, f, _FEW_FILTERS):
-        return [bound(np.matmul, matrix, work.op.stacks(patches), rows), *calls]
+        return [partial(np.matmul, matrix, work.op.stacks(patches), rows), *calls]
     length, step = matrix.shape[1], patches.shape[1] * patches.shape[2]
     pair = np.zeros((2 * f, length + step), matrix.dtype)
     product = [
-        bound(np.copyto, pair[:f, :length], matrix),
-        bound(np.copyto, pair[f:, step:], matrix),
-        bound(np.matmul, pair, _pairs(work.op, patches), rows.reshape(h // 2, 2 * f, w * n)),
+        partial(np.copyto, pair[:f, :length], matrix),
+        partial(np.copyto, pair[f:, step:], matrix),
+        partial(np.matmul, pair, work.op.stacks(patches, pairs=True), rows.reshape(h // 2, 2 * f, w * n)),
     ]
     return [*product, *provided(finite(rows), calls, work)]
 
@@ -288,25 +285,28 @@ def _row_convolution(work: Work) -> Sequence[Call]:
 def _row_kernel_gradient(work: Work) -> Sequence[Call]:
     patches, dy = work.inputs
     n, f, h, w = dy.shape
-    calls = []
-    rows = _by_rows(dy)
-    if rows is None:
-        rows = work.scratch.take((h, f, w * n), dy.dtype)
-        calls.append(bound(np.copyto, rows.reshape(h, f, w, n), dy.transpose(2, 1, 3, 0)))
+    rows, copies = _rows_and_copies(work, dy)
+    calls = [partial(np.copyto, target, source) for source, target in copies]
     if not _in_pairs(work.op, f, _FEW_FILTERS_IN_GRADIENT):
         stacks = work.op.stacks(patches).swapaxes(1, 2)
         if h == 1:
-            return [*calls, bound(np.matmul, rows[0], stacks[0], work.out)]
+            return [*calls, partial(np.matmul, rows[0], stacks[0], work.out)]
         products = work.scratch.take((h, *work.out.shape), work.out.dtype)
-        return [*calls, bound(np.matmul, rows, stacks, products), bound(np.add.reduce, products, axis=0, out=work.out)]
+        return [
+            *calls,
+            partial(np.matmul, rows, stacks, products),
+            partial(np.add.reduce, products, axis=0, out=work.out),
+        ]
     length, step = work.out.shape[1], patches.shape[1] * patches.shape[2]
     products = work.scratch.take((h // 2, 2 * f, length + step), work.out.dtype)
     total = work.scratch.take(products.shape[1:], work.out.dtype)
     return [
         *calls,
-        bound(np.matmul, rows.reshape(h // 2, 2 * f, w * n), _pairs(work.op, patches).swapaxes(1, 2), products),
-        bound(np.add.reduce, products, axis=0, out=total),
-        bound(np.add, total[:f, :length], total[f:, step:], work.out),
+        partial(
+            np.matmul, rows.reshape(h // 2, 2 * f, w * n), work.op.stacks(patches, pairs=True).swapaxes(1, 2), products
+        ),
+        partial(np.add.reduce, products, axis=0, out=total),
+        partial(np.add, total[:f, :length], total[f:, step:], work.out),
     ]
 
 
@@ -319,8 +319,8 @@ def _row_spread(work: Work) -> Sequence[Call]:
     target = zeroed.reshape(total, f, w, n)[own]
     out = work.out.reshape(work.out.shape[0], matrix.shape[0], w * n)
     calls = [
-        bound(np.copyto, target, dy.transpose(2, 1, 3, 0)),
-        bound(np.matmul, matrix, work.op.spread_stacks(zeroed), out),
+        partial(np.copyto, target, dy.transpose(2, 1, 3, 0)),
+        partial(np.matmul, matrix, stacked(zeroed, work.op.windows.image[0], work.op.windows.kernel[0], 1), out),
     ]
     # The rows of zeros around and between those of dy add nothing as long as the kernel is finite.
     return provided(finite(matrix), calls, work)
@@ -333,7 +333,7 @@ def _column_overlay(work: Work) -> Sequence[Call]:
     calls: list[Call] = []
     if sums and sums[0][1].shape == image.transpose(2, 1, 3, 0).shape:
         first, all_pixels = sums.pop(0)
-        calls.append(bound(np.copyto, all_pixels, first))
+        calls.append(partial(np.copyto, all_pixels, first))
     else:
-        calls.append(bound(image.fill, 0))
-    return calls + [bound(np.add, target, source, target) for source, target in sums]
+        calls.append(partial(image.fill, 0))
+    return calls + [partial(np.add, target, source, target) for source, target in sums]
