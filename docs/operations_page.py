@@ -14,7 +14,7 @@ import numpy as np
 import tinygraph as tg
 from tinygraph.cli.gradients import first_sample, gradient_lines, recorded
 from tinygraph.cli.ops import attribute_texts, by_family, explanation
-from tinygraph.describe.derive import Derivation
+from tinygraph.describe.derive import Derivation, Line
 from tinygraph.describe.subject import Subject, subject_of, values_of
 from tinygraph.draw import Card, Picture
 from tinygraph.draw.build import drawing_of
@@ -23,7 +23,6 @@ from tinygraph.graph.attributes import describe
 from tinygraph.graph.backprop import backward_of
 from tinygraph.graph.op import Op
 from tinygraph.graph.record import Sample
-from tinygraph.notes.document import Line
 
 INTRODUCTION = """\
 # Operations

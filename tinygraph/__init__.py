@@ -29,7 +29,7 @@ MODULES.update(
     operations="tinygraph.ops",
     lay_out="tinygraph.describe.text",
     equations_text="tinygraph.describe.text",
-    aligned="tinygraph.describe.text",
+    aligned="tinygraph.describe.columns",
     draw="tinygraph.draw.picture",
     notebook_view="tinygraph.draw.picture",
     plan_for="tinygraph.engines.predict",

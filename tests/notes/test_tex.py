@@ -11,7 +11,7 @@ import tinygraph as tg
 from tinygraph.describe.plain import plain
 from tinygraph.describe.subject import Subject
 from tinygraph.describe.symbols import escaped, symbol_of
-from tinygraph.describe.tex import write
+from tinygraph.describe.tex import Formulas
 from tinygraph.notes.compose import document_of
 
 # ---- TeX of operations
@@ -26,7 +26,7 @@ def test_every_operation_is_written_in_tex_for_every_sample(name):
     for sample in op.samples(np.random.default_rng(0)):
         inputs = [tg.input(f"x{i}", x.shape, str(x.dtype)) for i, x in enumerate(sample.inputs)]
         node = tg.apply(op(**sample.attributes), inputs)
-        written = write(Subject("", (), outputs=(node,)), shown={node})
+        written = Formulas(Subject("", (), outputs=(node,)), shown={node})
         formula = written.equation(node)
         bare = re.sub(r"\\[{}]", "", formula.tex)
         assert bare.count("{") == bare.count("}")
@@ -136,7 +136,7 @@ def test_escaped_text_has_no_character_that_tex_would_read():
 def test_parentheses_stand_where_they_are_needed(make, expected):
     a, b = (tg.input(name, (2, 2)) for name in "ab")
     node = make(a, b)
-    written = write(Subject("", (), outputs=(node,)), shown={node})
+    written = Formulas(Subject("", (), outputs=(node,)), shown={node})
     assert written.formula(written.right[node]).text == expected
 
 

@@ -17,7 +17,7 @@ PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "latex2mathml", "onnx", "saf
 @click.command(short_help="Say what is installed and what is missing.")
 def doctor() -> None:
     """Say what is installed, which renderer is active, and one fix for each thing that is missing."""
-    from tinygraph.describe.text import aligned
+    from tinygraph.describe.columns import aligned
 
     rows = list(versions())
     found = dict(rows)

@@ -41,7 +41,7 @@ def equations(model: str, backward: bool, onnx: dict[str, Any], batch_size: int 
 
 def in_columns(sections: Iterable[list[tuple[str, ...]]]) -> Iterator[list[str]]:
     """Yield the lines of each section, with their columns below each other."""
-    from tinygraph.describe.text import aligned
+    from tinygraph.describe.columns import aligned
 
     sections = list(sections)
     lines = iter(aligned([row for rows in sections for row in rows]).splitlines())

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import MISSING, fields
 from typing import TYPE_CHECKING
 
+from tinygraph.describe.numbers import number_text
 from tinygraph.describe.text import leaf_note
-from tinygraph.draw.figures import number_text
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 

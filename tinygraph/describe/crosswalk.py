@@ -6,8 +6,10 @@ that the dense slide writes into every gradient stands once, in the first.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from tinygraph.describe.derive import Line
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,12 @@ def statements_of(text: str, all_texts: Collection[str]) -> tuple[str, ...]:
         for statement in STATEMENTS
         if text in statement.formulas and (not statement.given or statement.given in all_texts)
     )
+
+
+def recognized(lines: Sequence[Line]) -> list[Line]:
+    """Return displayed equations with the ids of the statements that they equal."""
+    texts = {line.formula.text for line in lines}
+    return [replace(line, ids=statements_of(line.formula.text, texts)) for line in lines]
 
 
 def found_in(texts: Iterable[str]) -> tuple[str, ...]:

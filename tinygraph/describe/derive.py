@@ -1,31 +1,55 @@
-"""Derivation: the lines of the lecture notes of a graph, forward and backward, each with the node that it makes."""
+"""Derivation: the displayed equations of a graph, forward and backward, each with the node that it makes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.describe.lines import in_order, line_of
-from tinygraph.describe.pieces import number
+from tinygraph.describe.numbers import tex_number
 from tinygraph.describe.subject import Item, Rule, Subject
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
-from tinygraph.describe.tex import Written, write
+from tinygraph.describe.tex import Formulas
+from tinygraph.describe.writer import equal_elements
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.document import Line
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
 
-# What a constant is said to be whose elements differ.
+# How a constant is written whose elements differ.
 _ARRAY = r"\text{constant}"
 
 
 @dataclass(frozen=True)
+class Line:
+    """One displayed equation.
+
+    ``slug`` is the name of the line in links, ``label`` the label of the node that it makes, ``ids`` the statements of the
+    lecture notes that it equals, and ``remark`` what the formula leaves out.
+    """
+
+    slug: str
+    label: str
+    formula: Formula
+    ids: tuple[str, ...] = ()
+    remark: str = ""
+
+
+def line_of(slug: str, formula: Formula, remark: str = "", label: str | None = None) -> Line:
+    """Return a displayed equation, its slug with only those characters that a link may have."""
+    link = re.sub(r"[^A-Za-z0-9_.-]+", "-", slug).strip("-") or "x"
+    return Line(link, slug if label is None else label, formula, (), remark)
+
+
+@dataclass(frozen=True)
 class Derivation:
-    """What notes are derived from: the graph for two samples and for three, by which sizes show that grow with them,
-    and the graph that the numbers belong to. For a graph that is no model the first and the last are the same."""
+    """What notes are derived from: ``subject`` is the graph for two samples, and ``numeric`` the graph that has the numbers.
+
+    ``larger`` is the graph for three samples: it shows which sizes grow with the number of samples. For a graph that is no
+    model, ``subject`` and ``numeric`` are the same.
+    """
 
     subject: Subject
     numeric: Subject
@@ -33,34 +57,34 @@ class Derivation:
     larger: Subject | None = None
 
     @cached_property
-    def written(self) -> Written:
+    def written(self) -> Formulas:
         """The formulas of the graph, with the number of samples as m."""
-        return write(self.subject, size=self.size)
+        return Formulas(self.subject, size=self.size)
 
     @cached_property
-    def numeric_written(self) -> Written:
-        """The formulas of the graph that the numbers belong to, in the symbols of the others."""
+    def numeric_written(self) -> Formulas:
+        """The formulas of the graph that has the numbers, in the symbols of the others."""
         if self.numeric is self.subject:
             return self.written
         names = {x: self._symbol(node) for node, x in self.numeric_nodes.items() if x in self.numeric.expressions}
-        return write(self.numeric, self.written.symbols, names=names)
+        return Formulas(self.numeric, self.written.symbols, names=names)
 
     @cached_property
     def numeric_nodes(self) -> dict[Tensor, Tensor]:
-        """The nodes of the graph, with those of the graph that the numbers belong to."""
-        return {} if self.numeric is self.subject else counterparts(self.subject, self.numeric)
+        """For each node of the graph, that of the graph that has the numbers."""
+        return {} if self.numeric is self.subject else _counterparts(self.subject, self.numeric)
 
     @cached_property
-    def _counterparts(self) -> dict[Tensor, Tensor]:
-        return {} if self.larger is None else counterparts(self.subject, self.larger)
+    def _larger_nodes(self) -> dict[Tensor, Tensor]:
+        return {} if self.larger is None else _counterparts(self.subject, self.larger)
 
     def size(self, node: Tensor, axis: int) -> str:
-        """Write the size of an axis, or with axis -1 of a constant number, as a multiple of m where it grows with that."""
-        other = self._counterparts.get(node, node)
-        if axis < 0:
-            grows = other is not node and node.value.item() != other.value.item()
-            return _times_m(node.value.item(), other.value.item()) if grows else ""
-        return _times_m(node.shape[axis], other.shape[axis])
+        """Write the size of an axis, or with axis -1 a constant number, as a multiple of m if it grows with m."""
+        other = self._larger_nodes.get(node, node)
+        if axis >= 0:
+            return _times_m(node.shape[axis], other.shape[axis])
+        two, three = node.value.item(), other.value.item()
+        return _times_m(two, three) if two != three else ""
 
     def shape(self, node: Tensor) -> str:
         """Write the shape of a node."""
@@ -68,80 +92,60 @@ class Derivation:
         return f"({sizes}{',' if node.ndim == 1 else ''})"
 
     @cached_property
-    def moves(self) -> dict[Tensor, Item]:
-        """The items that are new values of the model's state, by their nodes."""
+    def moves(self) -> set[Tensor]:
+        """The nodes that are new values of the model's state."""
         new = set() if self.model is None else {f"{name}_new" for name in self.model.state}
-        return {item.node: item for item in self.subject.items if item.node.name in new}
+        return {item.node for item in self.subject.items if item.node.name in new}
 
     def forward_lines(self) -> Iterator[tuple[Item, Tensor, Line]]:
         """Yield the lines of the forward pass, each with its item and the node that it makes."""
-        for item in self.subject.items:
-            if item.is_leaf:
-                continue
-            for node in self.subject.inner(item):
-                yield from ((item, node, line) for line in self._lines(node))
-            if item.nodes:
-                yield from ((item, item.node, line) for line in self._lines(item.node))
-                continue
-            left = self.written.symbols.character(symbol_of(item.symbol))
-            right = self.written.characters[item.node]
-            if left != right:
-                yield item, item.node, line_of(item.symbol, self.written.formula(f"{left} = {right}"), item.expression)
-
-    def _lines(self, node: Tensor, left: str = "") -> Iterator[Line]:
         written = self.written
+        for item in self.subject.items:
+            for node in (*self.subject.inner(item), *item.nodes[-1:]):
+                yield from ((item, node, line) for line in self._lines(node))
+            left, right = written.symbols.character(symbol_of(item.symbol)), written.characters[item.node]
+            if not item.is_leaf and not item.nodes and left != right:
+                yield item, item.node, line_of(item.symbol, written.formula(f"{left} = {right}"), item.expression)
+
+    def _lines(self, node: Tensor) -> Iterator[Line]:
+        written, label = self.written, self.subject.labels[node]
         if node not in written.right:
             return
-        label = self.subject.labels[node]
-        remark = ", ".join(written.remarks.get(node, ()))
-        slope = written.slopes.get(node)
-        if slope is not None:
-            yield line_of(f"{label}-slope", written.formula(f"{slope.left} = {slope.right}"), label=label)
-        yield line_of(label, written.equation(node, left), remark)
+        if node in written.slopes:
+            yield line_of(f"{label}-slope", written.formula(" = ".join(written.slopes[node])), label=label)
+        yield line_of(label, written.equation(node), ", ".join(written.remarks.get(node, ())))
 
     def backward_lines(self) -> Iterator[tuple[Item, Tensor, Line]]:
         """Yield the lines of the backward pass, each with its item and the node that it makes."""
-        told: set[Tensor] = set()
+        done: set[Tensor] = set()
         for item in reversed(self.subject.items):
             for rule in in_order(self.subject.rules(item)):
-                yield from ((item, rule.node, line) for line in self._rule_lines(rule, told))
+                yield from ((item, rule.node, line) for line in self._rule_lines(rule, done))
 
-    def _rule_lines(self, rule: Rule, told: set[Tensor]) -> Iterator[Line]:
+    def _rule_lines(self, rule: Rule, done: set[Tensor]) -> Iterator[Line]:
         written, node = self.written, rule.node
-        if node in written.alias or not self.tells(rule):
+        if node in written.alias or not self.has_line(rule):
             return
-        if rule.kind == "contribution" and rule.target is not None and rule.symbol != self.subject.labels[node]:
-            if rule.adds and node in written.right and node not in told:
-                told.add(node)
-                yield from self._lines(node)
-            elif not rule.adds:
-                left = written.symbols.character(gradient_symbol(self._symbol(rule.target)))
-                if left != written.characters[node]:
-                    yield line_of(rule.symbol, written.formula(f"{left} = {written.characters[node]}"))
-            return
-        if node in told:
-            return
-        told.add(node)
-        if node.op is None:
-            yield line_of(rule.symbol, written.formula(f"{written.characters[node]} = {self._value_of(node)}"))
-        else:
+        passed_on = rule.kind == "contribution" and rule.symbol != self.subject.labels[node]
+        if passed_on and not rule.adds and rule.target is not None:
+            left = written.symbols.character(gradient_symbol(self._symbol(rule.target)))
+            if left != written.characters[node]:
+                yield line_of(rule.symbol, written.formula(f"{left} = {written.characters[node]}"))
+        elif node not in done and (node in written.right or not passed_on):
+            done.add(node)
+            if node.op is None:
+                yield line_of(rule.symbol, written.formula(f"{written.characters[node]} = {_value_of(node)}"))
             yield from self._lines(node)
 
-    def tells(self, rule: Rule) -> bool:
-        """Whether a rule says more than a number that is written where it is used."""
-        return rule.kind != "inner" or rule.node.op is not None or self._value_of(rule.node) == _ARRAY
+    def has_line(self, rule: Rule) -> bool:
+        """Whether a rule is more than a number that is written where it is used."""
+        return rule.kind != "inner" or rule.node.op is not None or _value_of(rule.node) == _ARRAY
 
     def _symbol(self, node: Tensor) -> Symbol:
         return self.written.symbols.known[self.written.characters[node]]
 
-    def _value_of(self, node: Tensor) -> str:
-        value = node.value if node.kind == "constant" and node.size else None
-        if value is not None and (value == value.flat[0]).all():
-            return number(value.flat[0])
-        return _ARRAY
-
     def gradient_symbol(self, rule: Rule) -> Formula:
-        """Return the left-hand side of a rule: what it is a gradient of says more than what passed it on."""
+        """Return the left-hand side of a rule: d and the symbol of its target, rather than what passed the gradient on."""
         written = self.numeric_written
         if rule.kind != "contribution" or rule.adds or rule.target is None:
             return written.symbol(written.alias.get(rule.node, rule.node))
@@ -149,9 +153,30 @@ class Derivation:
         return written.formula(written.symbols.character(gradient_symbol(symbol)))
 
 
-def counterparts(subject: Subject, other: Subject) -> dict[Tensor, Tensor]:
-    """Return the nodes of a graph with those of the same graph for another number of samples; none if they do not match."""
-    # Both share the parameters, whenever those were made; all else was recorded in the same order.
+def in_order(rules: Iterable[Rule]) -> list[Rule]:
+    """Return rules with gradients of parameters first, as lecturers write them, unless an inner step uses a contribution."""
+    rules = list(rules)
+    contributions = {rule.node for rule in rules if rule.kind == "contribution"}
+    if any(x in contributions for rule in rules if rule.kind == "inner" for x in rule.node.inputs):
+        return rules
+
+    def place(rule: Rule) -> tuple[bool, int]:
+        # A weight or kernel has more axes than its bias, and comes before it.
+        is_parameter = rule.target is not None and rule.target.kind == "parameter"
+        is_contribution = rule.kind == "contribution"
+        return is_contribution, -rule.target.ndim if is_contribution and is_parameter and rule.target is not None else 1
+
+    return sorted(rules, key=place)
+
+
+def _value_of(node: Tensor) -> str:
+    value = equal_elements(node)
+    return _ARRAY if value is None else tex_number(value)
+
+
+def _counterparts(subject: Subject, other: Subject) -> dict[Tensor, Tensor]:
+    """Return, for each node of a graph, that of the same graph for another number of samples; none if they do not match."""
+    # Both share the parameters; everything else was recorded in the same order.
     shared = set(subject.nodes) & set(other.nodes)
     own, others = ([x for x in each.nodes if x not in shared] for each in (subject, other))
     if [type(x.op) for x in own] != [type(x.op) for x in others]:

@@ -1,18 +1,61 @@
-"""Arrays in numbers: small ones whole, of larger ones a part and a summary that says so."""
+"""Numbers as text, and arrays in numbers: small ones complete, of larger ones a part and a summary."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygraph.describe.symbols import Formula
 from tinygraph.graph.arrays import Array
-from tinygraph.notes.document import Number
 
 MOST_ROWS, MOST_COLUMNS, LONGEST_ROW, FIRST_ENTRIES = 12, 10, 16, 6
-# A row of more than MOST_COLUMNS is written in several lines, for a page and a phone are not that wide.
+# A row of more than MOST_COLUMNS numbers is written in several lines, to fit a page or a phone.
 IN_A_LINE = 8
+
+
+@dataclass(frozen=True)
+class Number:
+    """An array in numbers: a symbol, a shape, rows of numbers as text, and a note.
+
+    ``rows`` are those of the complete array, or of a part that ``note`` names.
+    """
+
+    symbol: Formula
+    shape: str
+    rows: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
+
+
+def number_text(value: Any) -> str:
+    """Return a number with four digits; a boolean is 1 or 0.
+
+    >>> number_text(0.123456), number_text(np.int64(1184)), number_text(-0.0), number_text(True), number_text(3 - 2j)
+    ('0.1235', '1184', '0', '1', '3-2j')
+    >>> number_text(float("nan")), number_text(1e-9)
+    ('nan', '1e-09')
+    """
+    if isinstance(value, (bool, np.bool_, int, np.integer)):
+        return str(int(value))
+    return f"{value + 0.0:.4g}"
+
+
+def tex_number(number: Any) -> str:
+    r"""Return a number in TeX: one that is written as text already, or another with six digits.
+
+    >>> tex_number("-1.5e-05"), tex_number(1e-8), tex_number("nan"), tex_number(-np.inf), tex_number(np.int8(3))
+    ('-1.5 \\cdot 10^{-5}', '10^{-8}', '\\text{nan}', '-\\infty', '3')
+    """
+    if not isinstance(number, str):
+        number = f"{number:.6g}" if isinstance(number, (float, np.floating)) else str(int(number))
+    if number == "nan":
+        return r"\text{nan}"
+    mantissa, _, exponent = number.replace("inf", r"\infty").partition("e")
+    if not exponent:
+        return str(mantissa)
+    power = f"10^{{{int(exponent)}}}"
+    return power if mantissa == "1" else rf"{mantissa} \cdot {power}"
 
 
 def number_of(symbol: Formula, array: Array, shape: str = "") -> Number:
@@ -29,18 +72,21 @@ def number_of(symbol: Formula, array: Array, shape: str = "") -> Number:
         return Number(symbol, shape, (), "it has no elements")
     matrix = _matrix(array)
     if matrix is not None and _fits(matrix):
+        rows, note = _rows(matrix), ""
         if matrix.shape[1] > MOST_COLUMNS:
-            (row,) = rows(matrix)
-            lines = tuple(row[i : i + IN_A_LINE] for i in range(0, len(row), IN_A_LINE))
-            return Number(symbol, shape, lines, f"written in lines of {IN_A_LINE}")
-        turned = array.ndim > 1 and matrix.shape != array.shape[-2:]
-        return Number(symbol, shape, rows(matrix), "written as a row" if turned else "")
-    about = summary(array)
-    if array.ndim >= 2 and _fits(array[(0,) * (array.ndim - 2)]):
-        at = ", ".join("0" for _ in range(array.ndim - 2))
-        return Number(symbol, shape, rows(array[(0,) * (array.ndim - 2)]), f"shown is [{at}]; {about}")
-    first = array.reshape(-1)[:FIRST_ENTRIES]
-    return Number(symbol, shape, rows(first[None]), f"the first {len(first)} of {array.size:,} are shown; {about}")
+            (row,) = rows
+            rows = tuple(row[i : i + IN_A_LINE] for i in range(0, len(row), IN_A_LINE))
+            note = f"written in lines of {IN_A_LINE}"
+        elif array.ndim > 1 and matrix.shape != array.shape[-2:]:
+            note = "written as a row"
+        return Number(symbol, shape, rows, note)
+    first = array[(0,) * (array.ndim - 2)] if array.ndim > 1 else array
+    if array.ndim > 1 and _fits(first):
+        note = f"shown is [{', '.join('0' * (array.ndim - 2))}]"
+    else:
+        first = array.reshape(1, -1)[:, :FIRST_ENTRIES]
+        note = f"the first {first.size} of {array.size:,} are shown"
+    return Number(symbol, shape, _rows(first), f"{note}; {summary(array)}")
 
 
 def summary(array: Array) -> str:
@@ -52,26 +98,8 @@ def summary(array: Array) -> str:
     finite = array[np.isfinite(array)]
     text = "no finite element"
     if finite.size:
-        text = f"min {written(finite.min())}, mean {written(finite.mean())}, max {written(finite.max())}"
+        text = f"min {number_text(finite.min())}, mean {number_text(finite.mean())}, max {number_text(finite.max())}"
     return text if finite.size == array.size else f"{text}, {array.size - finite.size:,} not finite"
-
-
-def rows(matrix: Array) -> tuple[tuple[str, ...], ...]:
-    """Return a matrix as rows of text."""
-    return tuple(tuple(written(value) for value in row) for row in matrix)
-
-
-def written(value: Any) -> str:
-    """Return a number with four digits.
-
-    >>> written(0.123456), written(np.int64(7)), written(-0.0), written(True), written(3 - 2j)
-    ('0.1235', '7', '0', '1', '3-2j')
-    """
-    if isinstance(value, (bool, np.bool_, int, np.integer)):
-        return str(int(value))
-    if np.iscomplexobj(value):
-        return f"{complex(value) + 0.0:.4g}"
-    return f"{float(value) + 0.0:.4g}"
 
 
 def first_entries(array: Array, count: int = 3) -> str:
@@ -80,7 +108,11 @@ def first_entries(array: Array, count: int = 3) -> str:
     >>> first_entries(np.arange(5.0))
     '0, 1, 2, ...'
     """
-    return ", ".join(written(value) for value in array.reshape(-1)[:count]) + (", ..." if array.size > count else "")
+    return ", ".join(map(number_text, array.reshape(-1)[:count])) + (", ..." if array.size > count else "")
+
+
+def _rows(matrix: Array) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(map(number_text, row)) for row in matrix)
 
 
 def _matrix(array: Array) -> Array | None:

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 
-from tinygraph.describe.numbers import written
+from tinygraph.describe.numbers import number_text
 from tinygraph.describe.origin import Origin, Part
 from tinygraph.describe.origins import PLACEHOLDER, Origins
 from tinygraph.graph.tensor import Tensor
@@ -26,19 +26,19 @@ def describe(origins: Origins, origin: Origin, most: int = 8) -> str:
       t1[0,0] · x[0,1] = 2
       t1[0,1] · x[1,1] = 12
     """
-    number = written(origins.values[origin.node].reshape(-1)[origin.at])
+    number = number_text(origins.values[origin.node].reshape(-1)[origin.at])
     lines = [f"{element(origins, origin.node, origin.at)} = {number}{_sort(origin)}"]
     if origin.formula:
         whether = "whether " if origin.node.dtype.kind == "b" else ""
         formula = origin.formula.replace("these elements", f"the elements of {_read_from(origins, origin)}")
         lines.append(f"  = {whether}{_filled(origins, formula, origin)}")
     slopes = [
-        f"  moves by {written(part.weight[t])} for each unit of {element(origins, part.nodes[0], int(part.cells[0][t]))}"
+        f"  moves by {number_text(part.weight[t])} for each unit of {element(origins, part.nodes[0], int(part.cells[0][t]))}"
         for part in origin.slopes
         for t in range(len(part))
     ]
     terms = [
-        f"  {_term(origins, part, t)} = {written(value)}" if part.nodes else f"  {written(value)}"
+        f"  {_term(origins, part, t)} = {number_text(value)}" if part.nodes else f"  {number_text(value)}"
         for part in origin.parts
         for t, value in enumerate(part.numbers(origins.values))
     ]
@@ -78,7 +78,7 @@ def _term(origins: Origins, part: Part, t: int) -> str:
     cells = [element(origins, x, int(c[t])) for x, c in zip(part.nodes, part.cells, strict=True)]
     if part.text:
         return PLACEHOLDER.sub(lambda match: cells[int(match[1])], part.text)
-    weight = [] if abs(part.weight[t]) == 1 and cells else [written(part.weight[t])]
+    weight = [] if abs(part.weight[t]) == 1 and cells else [number_text(part.weight[t])]
     return ("-" if part.weight[t] == -1 and cells else "") + " · ".join([*weight, *cells])
 
 
@@ -91,7 +91,7 @@ def _filled(origins: Origins, text: str, origin: Origin) -> str:
         if name in said:
             return name
         said.add(name)
-        return f"{name} is {str(number).lower()}" if node.dtype.kind == "b" else f"{name} = {written(number)}"
+        return f"{name} is {str(number).lower()}" if node.dtype.kind == "b" else f"{name} = {number_text(number)}"
 
     return PLACEHOLDER.sub(cell, text)
 

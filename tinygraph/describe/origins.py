@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 
 from tinygraph.describe.jacobian import Jacobian
-from tinygraph.describe.numbers import written
+from tinygraph.describe.numbers import number_text
 from tinygraph.describe.origin import Origin, Part, Read, merged, product_of
-from tinygraph.describe.subject import Subject, written_inputs
-from tinygraph.describe.ways import ways_of
+from tinygraph.describe.subject import Subject
+from tinygraph.describe.writer import equal_elements, written_inputs
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.explanation import Explanation, Terms, position, sources
 from tinygraph.graph.tensor import Tensor
-from tinygraph.ops.shape.shape import Moving
 
 PLACEHOLDER = re.compile(r"\{(\d+)\}")
 # How the formulas of comparisons write them, and what holds where they do not.
@@ -62,10 +61,10 @@ class Origins:
         self.subject = subject
         self.values = subject.values if values is None else values
         self.further: dict[Tensor, None] = {}
-        self._numbers = {x for x in subject.nodes if _is_number(x)}
+        self._numbers = {x for x in subject.nodes if equal_elements(x) is not None}
         lines = subject.expressions
         self._known = {x for x in subject.nodes if x in lines or (x.op is None and x not in self._numbers)}
-        self._ways = {x: symbol.text for x, symbol in ways_of(subject).items() if x in self._known}
+        self._ways = {x: symbol.text for x, symbol in subject.numbered.items() if x in self._known}
         self._again = self._computed_again()
         self._inner: dict[tuple[Tensor, int], Origin] = {}
         self._jacobians: dict[Tensor, Jacobian] = {}
@@ -138,7 +137,7 @@ class Origins:
     def _told(self, x: Tensor, cells: Array) -> Read:
         """Return elements of a node, or of what is only moved into it inside an equation."""
         x = self._again.get(x, x)
-        while x not in self._known and x not in self._numbers and isinstance(x.op, Moving):
+        while x not in self._known and x not in self._numbers and x.op is not None and x.op.moves:
             places, positions = sources(x.op, tuple(y.shape for y in x.inputs))
             found = np.unique(places.reshape(-1)[cells])
             if len(found) != 1 or found[0] < 0:
@@ -157,7 +156,7 @@ class Origins:
         for place, (which, cells) in enumerate(explanation.reads):
             x, cells = self._told(node.inputs[which], cells)
             if x in self._numbers and len(cells):
-                words[place] = written(self.values[x].reshape(-1)[cells[0]])
+                words[place] = number_text(self.values[x].reshape(-1)[cells[0]])
                 continue
             if not self._is_told(x):
                 self.further[x] = None
@@ -196,7 +195,7 @@ class Origins:
             x, cells = self._told(node.inputs[place], cells)
             if x in self._numbers:
                 weight = weight * (1.0 if terms.values is not None else self.values[x].reshape(-1)[cells])
-                number = written(self.values[x].flat[0])
+                number = number_text(self.values[x].flat[0])
                 words[factor] = f"({number})" if number.startswith("-") else number
             elif self._is_told(x) or terms.values is not None:
                 words[factor] = f"{{{len(told)}}}"
@@ -255,11 +254,6 @@ class Origins:
                 self.further[x] = None
             parts.append(Part((x,), (cells,), np.atleast_1d(np.asarray(terms.weight, np.float64))))
         return tuple(parts)
-
-
-def _is_number(x: Tensor) -> bool:
-    """Whether a node is a constant with one number in all its elements, which is told as that number."""
-    return x.kind == "constant" and x.size > 0 and bool((x.value == x.value.flat[0]).all())
 
 
 def _index(at: int, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,9 +1,9 @@
-"""Subject: what pictures and derived notes speak of. Equations forward, rules backward, values where there are some."""
+"""Subject: what pictures and notes describe. Equations forward, rules backward, and values where there are some."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from operator import attrgetter
 from types import NoneType
@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.describe.symbols import Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.text import Layout, lay_out, leaf_note
+from tinygraph.describe.writer import written_inputs
 from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import shown
@@ -28,10 +30,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Item:
-    """One leaf, or one equation: what a card, a line of the notes and a step of the page stand for.
+    """One leaf or one equation: a card of the picture, a line of the notes, a step of the page.
 
-    ``nodes`` are those made for the equation, in their order, its own ``node`` the last; none for a leaf. An equation that
-    only gives a second name to a tensor has none either. ``group`` is the block instance, with dots between nested ones.
+    ``nodes`` are those made for the equation, in their order, its own ``node`` the last. A leaf has none, and neither has an
+    equation that only gives a tensor a second name. ``group`` is the block instance, with dots between nested ones.
     """
 
     node: Tensor
@@ -50,9 +52,9 @@ class Item:
 class Rule:
     """One line of the backward pass: ``symbol = expression``.
 
-    ``kind`` tells what it gives: ``"contribution"`` to the gradient of ``target`` through ``place`` of ``user``, one of
-    several if ``adds``; ``"sum"`` of what has come back to ``target``; ``"inner"``, a step on the way that has a line of
-    its own; ``"seed"``, where the pass begins.
+    ``kind`` is ``"contribution"`` for what comes to the gradient of ``target`` through input ``place`` of ``user``, one of
+    several if ``adds``; ``"sum"`` for the sum of those contributions; ``"inner"`` for a step before them that has a line of its
+    own; and ``"seed"`` for the gradient that the pass starts with.
     """
 
     kind: str
@@ -67,10 +69,10 @@ class Rule:
 
 @dataclass(frozen=True)
 class Subject:
-    """A graph to be shown: its items in topological order, the backward pass through it, and the values of both.
+    """A graph to show: its items in topological order, the backward pass through it, and the values of both.
 
-    ``backward`` is ``None`` where there is none, and ``without_backward`` then says why. ``values`` holds the array of every
-    node, forward and backward, or nothing where inputs had no values. ``unfinished`` is of a model that stops being valid.
+    ``backward`` is ``None`` where there is none, and ``without_backward`` says why. ``values`` holds the array of every node,
+    forward and backward, or nothing where inputs had no values. ``unfinished`` belongs to a model with a mistake in it.
     """
 
     title: str
@@ -83,37 +85,34 @@ class Subject:
 
     @cached_property
     def layout(self) -> Layout:
-        """Forward and backward as text: what is written on a line of its own, and a label for every node.
+        """Forward and backward as text: what has a line of its own, and a label for every node.
 
-        The gradient of what has a line of its own is called d and the label of that.
+        The gradient of a node that has a line of its own is called d and the label of that node.
         """
         kept = {item.node for item in self.items} | set(self.outputs)
+        # The symbols of items, where they are more than what the text of a graph would call their tensors.
+        names = {item.node: item.symbol for item in reversed(self.items) if item.node.name or item.nodes}
         if self.backward is None:
-            return lay_out(self.nodes, kept, self._names)
+            return lay_out(self.nodes, kept, names)
         gradients = self.backward.gradients
         for item in self.items:
             for user, place, contribution in self._leaving(item):
                 kept |= {contribution, user.inputs[place]}
         kept |= {gradients[node] for node in kept if node in gradients}
-        first, count = lay_out(self.nodes, kept, self._names), len(kept)
-        shown = {line.node for line in first.equations}
+        first, count = lay_out(self.nodes, kept, names), len(kept)
+        with_line = {line.node for line in first.equations}
         own = {gradients[item.node] for item in self.items if item.node in gradients}
         for node, gradient in gradients.items():
-            # Where the gradient of something unnamed is spoken of, that gets a name, and its gradient one after it.
-            if gradient in shown and gradient not in own:
+            # If the gradient of an unnamed node has a line, the node gets a name, and its gradient one made from that.
+            if gradient in with_line and gradient not in own:
                 kept.add(node)
                 own.add(gradient)
-        symbols = (first if len(kept) == count else lay_out(self.nodes, kept, self._names)).labels
-        names: dict[Tensor, str] = {}
+        labels = (first if len(kept) == count else lay_out(self.nodes, kept, names)).labels
+        gradient_names: dict[Tensor, str] = {}
         for node in [*(item.node for item in reversed(self.items)), *kept]:
             if node in gradients:
-                names.setdefault(gradients[node], f"d{symbols[node]}")
-        return lay_out(self.nodes, kept, self._names | names)
-
-    @cached_property
-    def _names(self) -> dict[Tensor, str]:
-        """The symbols of items, where they are more than what the text of a graph would call their tensors."""
-        return {item.node: item.symbol for item in reversed(self.items) if item.node.name or item.nodes}
+                gradient_names.setdefault(gradients[node], f"d{labels[node]}")
+        return lay_out(self.nodes, kept, names | gradient_names)
 
     @cached_property
     def nodes(self) -> list[Tensor]:
@@ -130,20 +129,56 @@ class Subject:
 
     @cached_property
     def expressions(self) -> Mapping[Tensor, str]:
-        """The expression of every node that has a line of its own; of a leaf what it is, such as its number."""
+        """The expression of every node that has a line of its own; for a leaf its kind or its number."""
         lines = self.layout.equations
         return {line.node: line.expression or leaf_note(line.node).removeprefix("= ") for line in lines}
 
     def inner(self, item: Item) -> tuple[Tensor, ...]:
-        """Return the tensors on the way to an item that have a line of their own, because something else speaks of them."""
+        """Return the nodes of an item, without the last, that have a line of their own because something else names them."""
         return tuple(node for node in item.nodes if node is not item.node and node in self.expressions)
 
     def gradient(self, item: Item) -> Tensor | None:
         """Return the gradient of an item, or ``None`` where the pass has none for it."""
         return None if self.backward is None else self.backward.gradients.get(item.node)
 
+    # Symbols
+
+    @cached_property
+    def owners(self) -> dict[Tensor, Tensor]:
+        """For each gradient that is called d and a label, the tensor that has the label."""
+        if self.backward is None:
+            return {}
+        labels, gradients = self.labels, self.backward.gradients
+        return {gradient: node for node, gradient in gradients.items() if labels.get(gradient) == f"d{labels[node]}"}
+
+    def symbol(self, node: Tensor) -> Symbol:
+        """Return the symbol of a node: for a gradient, d and the symbol of the tensor that it is the gradient of."""
+        owner = self.owners.get(node)
+        return symbol_of(self.labels[node]) if owner is None else gradient_symbol(self.symbol(owner))
+
+    @cached_property
+    def numbered(self) -> dict[Tensor, Symbol]:
+        """Symbols for the contributions to a gradient, where there are several and they have no name of their own.
+
+        >>> import tinygraph as tg
+        >>> x = tg.tensor(3.0, name="x")
+        >>> [symbol.text for symbol in subject_of(tg.sin(x) * tg.cos(x)).numbered.values()]
+        ['dx(1)', 'dx(2)']
+        """
+        found: dict[Tensor, Symbol] = {}
+        for (user, place), node in self.backward.contributions.items() if self.backward is not None else ():
+            target = user.inputs[place]
+            uses = self.uses(target)
+            if len(uses) > 1 and node not in self.owners and not node.name and node.op is not None:
+                # By identity: tensors compare element by element.
+                number = next(i for i, (x, at) in enumerate(uses, start=1) if x is user and at == place)
+                found.setdefault(node, gradient_symbol(self.symbol(target), number))
+        return found
+
+    # Rules
+
     def uses(self, x: Tensor) -> list[tuple[Tensor, int]]:
-        """Return the uses of a tensor through which a gradient comes back, as nodes and places, in the order of the sweep."""
+        """Return the uses of a tensor that pass a gradient back to it, as nodes and places, in the order of the sweep."""
         return self._uses.get(x, [])
 
     @cached_property
@@ -161,11 +196,12 @@ class Subject:
     def _rules(self) -> dict[Tensor, tuple[Rule, ...]]:
         if self.backward is None:
             return {}
+        gradients = self.backward.gradients
         forward = set(topological([self.backward.output]))
-        told = {self.backward.gradients[item.node] for item in self.items if item.node in self.backward.gradients}
-        return {item.node: tuple(self._rules_of(item, forward, told)) for item in reversed(self.items)}
+        done = {gradients[item.node] for item in self.items if item.node in gradients}
+        return {item.node: tuple(self._rules_of(item, forward, done)) for item in reversed(self.items)}
 
-    def _rules_of(self, item: Item, forward: set[Tensor], told: set[Tensor]) -> Iterator[Rule]:
+    def _rules_of(self, item: Item, forward: set[Tensor], done: set[Tensor]) -> Iterator[Rule]:
         assert self.backward is not None
         gradients, labels, expressions = self.backward.gradients, self.labels, self.expressions
         if item.node is self.backward.output:
@@ -175,20 +211,20 @@ class Subject:
             total = gradients[item.node]
             yield Rule("sum", labels[total], expressions[total], total, item.node)
         for user, place, node in self._leaving(item):
-            for inner in _behind(node, forward | told):
+            for inner in _ancestors(node, forward | done):
                 if inner in expressions and expressions[inner] != "1":
                     yield Rule("inner", labels[inner], expressions[inner], inner)
-                    told.add(inner)
+                    done.add(inner)
             target = user.inputs[place]
             symbol, adds = f"d{labels[target]}", len(self.uses(target)) > 1
-            # What is passed on unchanged has its line elsewhere, under its own name.
-            unchanged = labels[node] != symbol and (not adds or node in told)
+            # A gradient that is passed on unchanged has its line elsewhere, under its own name.
+            unchanged = labels[node] != symbol and (not adds or node in done)
             expression = labels[node] if unchanged else expressions[node]
             yield Rule("contribution", symbol, expression, node, target, user, place, adds)
-            told.add(node)
+            done.add(node)
 
     def _leaving(self, item: Item) -> Iterator[tuple[Tensor, int, Tensor]]:
-        """Yield what comes back through an item to other items: the node and place that it comes through, and its own node."""
+        """Yield the contributions that an item passes back to other items: a node of it, the place, and the contribution."""
         assert self.backward is not None
         own = set(item.nodes)
         for node in reversed(item.nodes):
@@ -198,17 +234,16 @@ class Subject:
                     yield node, place, contribution
 
 
-# What is not finite is marked on its card, which says more than a warning.
+# Elements that are not finite are marked on their card, which says more than a warning.
 @np.errstate(all="ignore")
 def subject_of(
     thing: Any, feeds: Mapping[Any, Any] | None = None, title: str | None = None, batch: int = 1, backward: bool = True
 ) -> Subject:
-    """Return a tensor, several, a ``Graph``, a ``Model`` or the ``ModelError`` of one that fails as a subject.
+    """Return a tensor, several, a ``Graph``, a ``Model`` or the ``ModelError`` of a model with a mistake as a subject.
 
-    A model is recorded for as many samples as ``feeds`` have, or for ``batch``, and for training, with the new values of its
-    state, where there is a backward pass. The backward pass is that of the loss for
-    the parameters, or of the one number that a graph computes for its parameters and values. Raises ``TinygraphError`` for
-    other things, and ``FeedError``.
+    A model is recorded for the number of samples in ``feeds``, or for ``batch``. With a backward pass it is recorded for
+    training, with the new values of its state. The backward pass is that of the loss for the parameters, or that of the one
+    number that a graph computes for its parameters and values. Raises ``TinygraphError`` for other things, and ``FeedError``.
 
     >>> import tinygraph as tg
     >>> subject = subject_of(tg.load_model("notes_cnn"))
@@ -219,10 +254,8 @@ def subject_of(
     y = input []
     cost = bce(a, y) ['dcost = 1', 'dZ3 = a - y']
     """
-    from tinygraph.draw.unfinished import unfinished_subject
-
     if isinstance(thing, ModelError):
-        return unfinished_subject(thing, title)
+        return _unfinished(thing, title)
     if feeds is not None:
         require_feeds(feeds)
     if not isinstance(title, (str, NoneType)):
@@ -247,8 +280,8 @@ def subject_of(
         wrt = [x for x in thing.nodes if x.kind in ("parameter", "tensor") and x.dtype.kind == "f"]
         missing = "there is no single number to take gradients of"
     found, why = _backward(loss, wrt, missing) if backward else (None, "it was not asked for")
-    subject = Subject(title or "", tuple(items), found, why, {}, tuple(ends))
-    return Subject(title or "", subject.items, found, why, values_of(subject, feeds), tuple(ends))
+    subject = Subject(title or "", tuple(items), found, why, outputs=tuple(ends))
+    return replace(subject, values=values_of(subject, feeds))
 
 
 def _backward(loss: Tensor | None, wrt: Sequence[Tensor], missing: str) -> tuple[Backward | None, str]:
@@ -263,15 +296,30 @@ def _backward(loss: Tensor | None, wrt: Sequence[Tensor], missing: str) -> tuple
     return (found, "") if len(found.gradients) > 0 else (None, "no gradient reaches a parameter")
 
 
+def _unfinished(error: ModelError, title: str | None) -> Subject:
+    """Return what was recorded of a model before its mistake, without a backward pass.
+
+    Raises ``TinygraphError`` where nothing was recorded, because the mistake is in the file or in its tables.
+    """
+    found = error.recorded
+    if found is None:
+        raise TinygraphError(f"no equation of the model was recorded, so there is nothing to draw: {error.message}")
+    items = equation_items(found.equations)
+    known = {item.node for item in items}
+    items += [_leaf(x) for x in found.inputs if x.op is None and x not in known]
+    ends = tuple(item.node for item in items)
+    title = found.title if title is None else title
+    return Subject(title, tuple(items), None, "the model is not valid", {}, ends, found)
+
+
 def equation_items(equations: Iterable[Equation]) -> list[Item]:
-    """Return the equations of a recording as items, each leaf before what first uses it."""
+    """Return the equations of a recording as items, each leaf before the first equation that uses it."""
     items: list[Item] = []
     known: set[Tensor] = set()
     for equation in equations:
         for x in (*(x for node in equation.nodes for x in written_inputs(node)), equation.node):
             if x.op is None and x.kind != "constant" and x not in known:
-                name = x.name or ""
-                items.append(Item(x, name, leaf_note(x), group=name.rpartition(".")[0]))
+                items.append(_leaf(x))
                 known.add(x)
         text = " ".join(equation.text.partition("=")[2].split())
         items.append(Item(equation.node, equation.name, text, equation.nodes, equation.block))
@@ -279,23 +327,20 @@ def equation_items(equations: Iterable[Equation]) -> list[Item]:
     return items
 
 
+def _leaf(x: Tensor) -> Item:
+    return Item(x, x.name or "", leaf_note(x), group=(x.name or "").rpartition(".")[0])
+
+
 def _operations(graph: Graph) -> list[Item]:
     """One item for each operation and leaf; constants that are numbers without a name are written where they are used."""
-    shown = {*graph.outputs, *(node for node in graph.nodes if node.op is not None)}
+    kept = {*graph.outputs, *(node for node in graph.nodes if node.op is not None)}
     return [
         Item(line.node, line.label, line.expression or leaf_note(line.node), (line.node,) if line.node.op else ())
-        for line in lay_out(graph.nodes, shown).equations
+        for line in lay_out(graph.nodes, kept).equations
     ]
 
 
-def written_inputs(node: Tensor) -> tuple[Tensor, ...]:
-    """Return the inputs that a node's equation writes: operands that only steady the numbers stay unwritten."""
-    op = node.op
-    assert op is not None
-    return node.inputs if op.variadic else node.inputs[: len(op.parameters)]
-
-
-def _behind(node: Tensor, stop: set[Tensor]) -> list[Tensor]:
+def _ancestors(node: Tensor, stop: set[Tensor]) -> list[Tensor]:
     """Return what a node is computed from, up to ``stop``, in topological order."""
     found: set[Tensor] = set()
     stack = list(node.inputs)
@@ -308,7 +353,7 @@ def _behind(node: Tensor, stop: set[Tensor]) -> list[Tensor]:
 
 
 def values_of(subject: Subject, feeds: Mapping[Any, Any] | None) -> dict[Tensor, Array]:
-    """Return the value of every node, if all that they are computed from have one or are given one by ``feeds``."""
+    """Return the value of every node, or nothing where a leaf has no value and ``feeds`` are not given."""
     known: dict[Tensor, Array] = {}
     graph = Graph(subject.nodes)
     if feeds is None and any(node.op is None and not node.has_value for node in graph.nodes):

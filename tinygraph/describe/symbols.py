@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-
-def _greek(letter: str) -> str:
-    name = unicodedata.name(letter).rpartition(" ")[2].replace("LAMDA", "LAMBDA")
-    return name.capitalize() if letter.isupper() else name.lower()
-
-
-_GREEK_LETTERS = {letter: _greek(letter) for letter in "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ"}
-_GREEK = frozenset(_GREEK_LETTERS.values())
+_GREEK_NAMES = (
+    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
+    "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
+)
+_GREEK_LETTERS = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", _GREEK_NAMES.split(), strict=True))
 # Letters, a number, and what stands below after an underscore; before them the blocks that a name belongs to.
 _NAME = re.compile(
     rf"(?:(?P<block>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\.)?(?P<letters>[A-Za-z]+|[{''.join(_GREEK_LETTERS)}])"
@@ -85,7 +81,7 @@ def symbol_of(name: str) -> Symbol:
 
 
 def _letters(letters: str) -> str:
-    if letters in _GREEK_LETTERS or letters in _GREEK:
+    if letters in {*_GREEK_LETTERS, *_GREEK_LETTERS.values()}:
         return f"\\{_GREEK_LETTERS.get(letters, letters)}"
     return letters if len(letters) == 1 else rf"\mathrm{{{letters}}}"
 

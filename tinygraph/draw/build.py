@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from tinygraph.describe.attributes import attributes_text, composite_called, doc_line, title_of, uniform
 from tinygraph.describe.fold import Part, parts_of
-from tinygraph.describe.subject import Item, Rule, Subject, written_inputs
+from tinygraph.describe.numbers import number_text
+from tinygraph.describe.subject import Item, Rule, Subject
+from tinygraph.describe.writer import written_inputs
 from tinygraph.draw.cards import DETAILS, VIEWS, Bead, Card, Drawing, Edge
 from tinygraph.draw.colours import family_rank
-from tinygraph.draw.figures import Figures, figures_of, marks_of, number_text
+from tinygraph.draw.figures import Figures, figures_of, marks_of
 from tinygraph.draw.verdicts import judged, records_by_node
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph.graph import Graph

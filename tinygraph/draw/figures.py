@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from tinygraph.describe.numbers import number_text
 from tinygraph.draw.heat import Heat, heat_of
 from tinygraph.graph.arrays import Array
 
 MOST_ROWS = 3
-DIGITS = 4
 VANISHING, EXPLODING = 1e-7, 1e4
 
 
@@ -107,7 +106,9 @@ def marks_of(value: Figures | None, gradient: Figures | None) -> tuple[str, ...]
     ('the value has 1 NaN of 2', 'the gradient is zero')
     """
     found = [
-        f"the {name} is {figures.line}" if figures.size == 1 else f"the {name} has {figures.not_finite}"
+        f"the {name} is {'NaN' if figures.nans else figures.line}"
+        if figures.size == 1
+        else f"the {name} has {figures.not_finite}"
         for name, figures in (("value", value), ("gradient", gradient))
         if figures and figures.not_finite
     ]
@@ -120,18 +121,3 @@ def marks_of(value: Figures | None, gradient: Figures | None) -> tuple[str, ...]
         elif largest > EXPLODING:
             found.append(f"the gradient is exploding: up to {number_text(largest)}")
     return tuple(found)
-
-
-def number_text(number: Any) -> str:
-    """Return a number with four digits.
-
-    >>> number_text(0.47983), number_text(-0.0), number_text(1184), number_text(float("nan")), number_text(1e-9)
-    ('0.4798', '0', '1184', 'NaN', '1e-09')
-    """
-    if isinstance(number, (bool, int)):
-        return str(number)
-    if isinstance(number, complex):
-        return f"{number:.{DIGITS}g}"
-    if math.isnan(number):
-        return "NaN"
-    return f"{number + 0.0:.{DIGITS}g}"

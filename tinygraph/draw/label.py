@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tinygraph.describe.numbers import number_text
 from tinygraph.draw import colours
 from tinygraph.draw.cards import Card, Drawing
 from tinygraph.draw.colours import GRADIENT_INK, INK, PAPER, QUIET, VALUE_INK
-from tinygraph.draw.figures import Figures, number_text
+from tinygraph.draw.figures import Figures
 from tinygraph.draw.heat import MOST_IN_A_ROW, Heat, colour
 from tinygraph.draw.literal import text, tooltip, wrapped
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from tinygraph.describe.numbers import number_text
 from tinygraph.draw.cards import Card
-from tinygraph.draw.figures import number_text
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor

@@ -53,7 +53,8 @@ class Op:
 
     Class attributes: ``formula`` (text with ``{x}`` for the inputs and attributes), ``tex`` (the same in TeX), ``symbol``
     (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
-    may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``conditions`` (the
+    may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``moves`` (every
+    element of the result is one of an input), ``reshapes`` (all of them, in the same order), ``conditions`` (the
     places of inputs that are conditions and take no part in promotion), ``shortcuts`` (see ``bce``), ``samples``,
     ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that ``compose`` adds),
     ``helper`` (no one writes it in a model: it has no name in ``tinygraph``, only ``tg.operation(name)``).
@@ -80,6 +81,8 @@ class Op:
     elementwise: ClassVar[bool] = False
     holomorphic: ClassVar[bool] = False
     opaque_vjp: ClassVar[bool] = False
+    moves: ClassVar[bool] = False
+    reshapes: ClassVar[bool] = False
     composite: ClassVar[bool] = False
     helper: ClassVar[bool] = False
     conditions: ClassVar[tuple[int, ...]] = ()

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
-from tinygraph.describe.derive import Derivation
-from tinygraph.describe.lines import grouped, in_order, line_of, samples_of, with_ids
+from tinygraph.describe.crosswalk import recognized
+from tinygraph.describe.derive import Derivation, Line, in_order, line_of
 from tinygraph.describe.numbers import number_of
 from tinygraph.describe.subject import subject_of, values_of
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
-from tinygraph.describe.tex import write
+from tinygraph.describe.tex import Formulas
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.document import (
@@ -18,7 +21,6 @@ from tinygraph.notes.document import (
     Document,
     Equations,
     Figure,
-    Line,
     Numbers,
     Paragraph,
     Section,
@@ -26,7 +28,7 @@ from tinygraph.notes.document import (
     Table,
 )
 from tinygraph.notes.stepper.walk import Map, Scene, walk_of
-from tinygraph.notes.update import Learning
+from tinygraph.notes.update import Learning, samples_in_words
 from tinygraph.notes.worksheet import solution, worksheet
 
 # Graphs of more items than this are not worked in numbers, nor made into a worksheet.
@@ -68,7 +70,7 @@ def document_of(
         samples = others or {"": feeds}
         stepper = Stepper(lambda: walk_of(derivation, _scenes(derivation, samples), _map(thing, feeds)))
         sections.insert(1, Section("steps", "Step through it", (stepper,)))
-    return Document(equations.title or "Notes of a graph", tuple(with_ids(sections)), numeric)
+    return Document(equations.title or "Notes of a graph", tuple(_with_ids(sections)), numeric)
 
 
 def _sections(derivation: Derivation) -> Iterator[Section]:
@@ -140,7 +142,7 @@ def _forward(derivation: Derivation) -> tuple[tuple[Block, ...], tuple[Block, ..
 def _loss_of_one(derivation: Derivation, end: Tensor) -> Iterator[Line]:
     """Yield the loss of one sample, where that of a batch is a mean."""
     written = derivation.written
-    one = write(subject_of(derivation.model, batch=1), written.symbols)
+    one = Formulas(subject_of(derivation.model, batch=1), written.symbols)
     node = next((item.node for item in one.subject.items if item.node.name == end.name), None)
     if node is not None and one.right.get(node) != written.right[end]:
         symbol = written.symbols.character(symbol_of("loss"))
@@ -191,14 +193,14 @@ def _numbers(derivation: Derivation) -> tuple[Block, ...]:
     forward = [x for item in numeric.items for x in (*numeric.inner(item), item.node) if x in values]
     blocks: list[Block] = []
     if derivation.model is not None:
-        words = f"Values and gradients of {samples_of(numeric)}, with the parameters as they are, in four digits."
+        words = f"Values and gradients of {samples_in_words(numeric)}, with the parameters as they are, in four digits."
         blocks.append(Paragraph((words,)))
     values_of = tuple(number_of(written.symbol(x), values[x]) for x in dict.fromkeys(forward))
     blocks.append(Numbers("Values, forward", values_of))
     gradients: dict[Formula, Tensor] = {}
     for item in reversed(numeric.items):
         for rule in in_order(numeric.rules(item)):
-            if derivation.tells(rule):
+            if derivation.has_line(rule):
                 gradients.setdefault(derivation.gradient_symbol(rule), rule.node)
     found = tuple(number_of(symbol, values[node]) for symbol, node in gradients.items())
     return (*blocks, Numbers("Gradients, backward", found)) if found else tuple(blocks)
@@ -237,3 +239,32 @@ def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> F
         return Figure("", str(picture), str(error))
     except TinygraphError as error:
         return Figure("", "", str(error))
+
+
+def grouped(found: Iterable[tuple[str, Line]]) -> Iterator[Equations]:
+    """Yield the equations of each run of lines in one block of the model; lines after a block get a heading too."""
+    inside = False
+    for group, lines in itertools.groupby(found, key=itemgetter(0)):
+        inside = inside or bool(group)
+        heading = f"Block {group}" if group else "Outside the blocks" if inside else ""
+        yield Equations(tuple(line for _, line in lines), heading)
+
+
+def _with_ids(sections: Sequence[Section]) -> Iterator[Section]:
+    """Give every line the ids of the statements of the notes that it equals, and a slug of its own."""
+    lines = iter(recognized(list(Document("", tuple(sections)).lines())))
+    taken: set[str] = set()
+
+    def finished(block: Block) -> Block:
+        if not isinstance(block, Equations):
+            return block
+        own = []
+        for line in itertools.islice(lines, len(block.lines)):
+            slugs = (f"{line.slug}-{i}" if i > 1 else line.slug for i in itertools.count(1))
+            slug = next(slug for slug in slugs if slug.lower() not in taken)
+            taken.add(slug.lower())
+            own.append(replace(line, slug=slug))
+        return replace(block, lines=tuple(own))
+
+    for section in sections:
+        yield replace(section, blocks=tuple(map(finished, section.blocks)))

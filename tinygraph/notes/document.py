@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tinygraph.describe.derive import Line
+from tinygraph.describe.numbers import Number
 from tinygraph.describe.symbols import Formula
 
 if TYPE_CHECKING:
@@ -20,21 +22,6 @@ class Paragraph:
     """Text, with formulas in it."""
 
     words: Words
-
-
-@dataclass(frozen=True)
-class Line:
-    """One displayed equation.
-
-    ``label`` is what the graph calls the node that it makes, ``slug`` the name of the line within the document, ``ids`` the
-    statements of the lecture notes that it is, ``remark`` what it leaves out; ``inner`` lines are steps on the way.
-    """
-
-    slug: str
-    label: str
-    formula: Formula
-    ids: tuple[str, ...] = ()
-    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -52,19 +39,6 @@ class Table:
     caption: str
     head: tuple[str, ...]
     rows: tuple[tuple[str | Formula, ...], ...]
-
-
-@dataclass(frozen=True)
-class Number:
-    """An array in numbers: a symbol, a shape, rows of numbers as text, and a note that says what is not shown.
-
-    ``rows`` are those of the whole array, or of a part that ``note`` names.
-    """
-
-    symbol: Formula
-    shape: str
-    rows: tuple[tuple[str, ...], ...] = ()
-    note: str = ""
 
 
 @dataclass(frozen=True)

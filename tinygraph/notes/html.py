@@ -8,6 +8,8 @@ import re
 from collections.abc import Iterator
 from importlib import resources
 
+from tinygraph.describe.derive import Line
+from tinygraph.describe.numbers import Number
 from tinygraph.describe.symbols import Formula, shown
 from tinygraph.errors import RenderError
 from tinygraph.notes.document import (
@@ -15,8 +17,6 @@ from tinygraph.notes.document import (
     Document,
     Equations,
     Figure,
-    Line,
-    Number,
     Numbers,
     Paragraph,
     Section,

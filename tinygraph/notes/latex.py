@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from tinygraph.describe.derive import Line
+from tinygraph.describe.numbers import Number, tex_number
 from tinygraph.describe.symbols import Formula, escaped, shown
-from tinygraph.notes.document import Block, Document, Equations, Line, Number, Numbers, Paragraph, Table, Tasks, Words
-from tinygraph.notes.markdown import tex_number
+from tinygraph.notes.document import Block, Document, Equations, Numbers, Paragraph, Table, Tasks, Words
 
 _OPENING = r"""% Made by tinygraph. Compile it with pdflatex, lualatex or xelatex: it needs the packages of TeX Live's basic and
 % recommended LaTeX collections, on Debian and Ubuntu texlive-latex-recommended and lmodern, and nothing else.

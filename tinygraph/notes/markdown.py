@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from tinygraph.describe.derive import Line
+from tinygraph.describe.numbers import Number, tex_number
 from tinygraph.describe.symbols import Formula, shown
 from tinygraph.notes.document import (
     Block,
     Document,
     Equations,
     Figure,
-    Line,
-    Number,
     Numbers,
     Paragraph,
     Table,
@@ -105,18 +105,6 @@ def _matrix(number: Number, blank: bool = False) -> str:
     body = " \\\\\n".join(" & ".join(r"\square" if blank else tex_number(cell) for cell in row) for row in number.rows)
     body = body if number.shape == "()" else f"\\begin{{bmatrix}}\n{body}\n\\end{{bmatrix}}"
     return f"$$\n{number.symbol.tex} = {body}\n$$"
-
-
-def tex_number(text: str) -> str:
-    r"""Return a number as TeX writes it.
-
-    >>> tex_number("-1.5e-05"), tex_number("nan"), tex_number("0.25")
-    ('-1.5 \\cdot 10^{-5}', '\\text{nan}', '0.25')
-    """
-    if text.lstrip("-") in ("nan", "inf"):
-        return rf"\text{{{text}}}"
-    mantissa, _, exponent = text.partition("e")
-    return rf"{mantissa} \cdot 10^{{{int(exponent)}}}" if exponent else text
 
 
 def _task(i: int, task: Task, solved: bool) -> Iterator[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tinygraph.describe.columns import aligned
 from tinygraph.describe.symbols import Formula, shown
-from tinygraph.describe.text import aligned
 from tinygraph.notes.document import Block, Document, Equations, Numbers, Paragraph, Table, Words
 
 

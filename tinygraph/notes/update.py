@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygraph.describe.lines import in_order, line_of, samples_of
-from tinygraph.describe.numbers import first_entries, written
+from tinygraph.describe.derive import Line, in_order, line_of
+from tinygraph.describe.numbers import first_entries, number_text
 from tinygraph.describe.subject import Subject
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol
-from tinygraph.describe.tex import Written, write
+from tinygraph.describe.tex import Formulas
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.leaves import input as declare_input
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.document import Block, Equations, Line, Paragraph, Table
+from tinygraph.notes.document import Block, Equations, Paragraph, Table
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -38,7 +38,7 @@ class Learning:
     """One step of a model's optimizer: its equations in the symbols of ``written``, its numbers those of ``numeric``."""
 
     model: Model
-    written: Written
+    written: Formulas
     numeric: Subject
 
     @property
@@ -96,7 +96,7 @@ class Learning:
             names[before] = names[after] = Symbol(f"{label}_{own.text}", label, "", own.tex())
         update = Subject("", (), outputs=(new, *states))
         numbers = _setting_numbers(optimizer)
-        written = write(update, self.written.symbols, names=names, numbers=numbers, shown={new, *states})
+        written = Formulas(update, self.written.symbols, names=names, numbers=numbers, shown={new, *states})
         for node in update.nodes:
             if node in {new, *states} and node in written.right:
                 equation = f"{written.characters[node]} \\leftarrow {written.right[node]}"
@@ -125,12 +125,14 @@ class Learning:
             rows.append((self.written.symbol(parameter), *map(first_entries, arrays)))
         assert self.subject.backward is not None
         losses = values[backward.output].item(), self._loss_after(moved)
-        rows.append((self.written.symbol(self.subject.backward.output), written(losses[0]), "", written(losses[1])))
+        rows.append(
+            (self.written.symbol(self.subject.backward.output), number_text(losses[0]), "", number_text(losses[1]))
+        )
         head = ("symbol", "before", "gradient", "after")
         change = "falls" if losses[1] < losses[0] else "does not fall"
         words = (
-            f"One update on {samples_of(self.numeric)} alone: the loss {change}, "
-            f"from {written(losses[0])} to {written(losses[1])}."
+            f"One update on {samples_in_words(self.numeric)} alone: the loss {change}, "
+            f"from {number_text(losses[0])} to {number_text(losses[1])}."
         )
         return Paragraph((words,)), Table("First elements before and after one update", head, tuple(rows))
 
@@ -165,3 +167,9 @@ def _words(name: str) -> str:
     return {"beta1": "first decay", "beta2": "second decay", "epsilon": "smallest step"}.get(
         name, name.replace("_", " ")
     )
+
+
+def samples_in_words(subject: Subject) -> str:
+    """Return in words how many samples the inputs of a model hold."""
+    count = next((item.node.shape[0] for item in subject.items if item.node.kind == "input" and item.node.ndim), 1)
+    return "this sample" if count == 1 else f"these {count} samples"

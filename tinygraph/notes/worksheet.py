@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from tinygraph.describe.numbers import number_of
-from tinygraph.describe.subject import Subject, written_inputs
+from tinygraph.describe.derive import Line
+from tinygraph.describe.numbers import Number, number_of
+from tinygraph.describe.subject import Subject
 from tinygraph.describe.symbols import Formula
-from tinygraph.describe.tex import Written
+from tinygraph.describe.tex import Formulas
+from tinygraph.describe.writer import written_inputs
 from tinygraph.graph.graph import topological
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.document import Block, Line, Number, Paragraph, Task, Tasks
+from tinygraph.notes.document import Block, Paragraph, Task, Tasks
 
 # Arrays of more elements are no work for a pencil.
 MOST_ELEMENTS, MOST_TASKS = 16, 12
 
 
-def worksheet(numeric: Subject, written: Written, lines: Sequence[Line]) -> tuple[Block, ...]:
+def worksheet(numeric: Subject, written: Formulas, lines: Sequence[Line]) -> tuple[Block, ...]:
     """Return the questions: one for every line of the backward pass, and those whose numbers are few."""
     rules = [
         Task((), Formula(left, line.formula.symbols), (Formula(right, line.formula.symbols),))
@@ -41,7 +43,7 @@ def solution(tasks: Sequence[Block]) -> tuple[Block, ...]:
     return tuple(dataclasses.replace(block, solved=True) for block in tasks if isinstance(block, Tasks))
 
 
-def _sums(numeric: Subject, written: Written, lefts: set[str]) -> Iterator[Task]:
+def _sums(numeric: Subject, written: Formulas, lefts: set[str]) -> Iterator[Task]:
     """Yield a question for every gradient that is made of few numbers."""
     if numeric.backward is None or not numeric.values:
         return
@@ -73,7 +75,7 @@ def matrix(number: Number) -> Formula:
     return dataclasses.replace(number.symbol, source=source)
 
 
-def _operands(node: Tensor, written: Written, numeric: Subject) -> list[Tensor]:
+def _operands(node: Tensor, written: Formulas, numeric: Subject) -> list[Tensor]:
     """Return the tensors that a node's line names, in the order of the graph."""
     found: set[Tensor] = set()
     stack = list(written_inputs(node))

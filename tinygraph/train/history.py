@@ -9,7 +9,7 @@ from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
 from typing import Any, overload
 
-from tinygraph.describe.text import aligned
+from tinygraph.describe.columns import aligned
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.files import as_path, write_whole
 

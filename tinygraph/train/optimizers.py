@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tinygraph.describe.text import aligned
+from tinygraph.describe.columns import aligned
 from tinygraph.errors import AttributeValueError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import conform

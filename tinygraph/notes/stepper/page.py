@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.describe.derive import Line
 from tinygraph.describe.symbols import shown
-from tinygraph.notes.document import Line
 from tinygraph.notes.stepper.tables import encoded
 from tinygraph.notes.stepper.walk import Grid, Step, Walk
 

@@ -6,16 +6,15 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tinygraph.describe.derive import Derivation
+from tinygraph.describe.crosswalk import recognized
+from tinygraph.describe.derive import Derivation, Line
 from tinygraph.describe.fold import parts_of
-from tinygraph.describe.lines import recognized
 from tinygraph.describe.origins import Origins
 from tinygraph.describe.subject import Item
 from tinygraph.describe.symbols import Formula
 from tinygraph.draw.cards import Edge
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.document import Line
 from tinygraph.notes.stepper.tables import Numbering, Table, table_of
 
 # Elements of one array that the page holds, and elements in all whose origin it tells.

@@ -23,6 +23,8 @@ from tinygraph.ops.sums import total
 class Moving(Op):
     """What operations share that put elements elsewhere and compute nothing: every result is one element of an input."""
 
+    moves: ClassVar[bool] = True
+
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return moved(self, index, [x.shape for x in inputs])
 
@@ -32,6 +34,7 @@ class SameElements(Moving):
     """What operations share that only give the elements another shape, in the same row-major order."""
 
     holomorphic: ClassVar[bool] = True
+    reshapes: ClassVar[bool] = True
 
     def forward(self, x):
         return x.reshape(self.shape(x))

@@ -1,0 +1,101 @@
+"""The expression of a node, made from those of its inputs. Scripts (code, TeX) say how its parts are written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, TypeAlias
+
+from tinygraph.graph.op import Op
+from tinygraph.graph.tensor import Tensor
+
+# An expression and how tightly it binds.
+Piece: TypeAlias = tuple[str, int]
+COMPARISON, SUM, PRODUCT, SIGN, POWER, ATOM = 0, 1, 2, 3, 4, 9
+BINDING = {
+    **dict.fromkeys((">", ">=", "<", "<=", "==", "!="), COMPARISON),
+    **{"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "@": PRODUCT, "**": POWER},
+}
+# Conditions that always or never hold, as factors.
+_TRUTHS = {"True": ("1", ATOM), "False": ("0", ATOM)}
+
+
+def written_inputs(node: Tensor) -> tuple[Tensor, ...]:
+    """Return the inputs that a node's equation names: not those that only keep its numbers accurate."""
+    return node.inputs if node.op is None or node.op.variadic else node.inputs[: len(node.op.parameters)]
+
+
+def equal_elements(node: Tensor) -> Any:
+    """Return the number that every element of a constant is, or ``None`` where they differ or it is no constant.
+
+    >>> import tinygraph as tg
+    >>> equal_elements(tg.constant([2.0, 2.0])).item(), equal_elements(tg.constant([1.0, 2.0]))
+    (2.0, None)
+    """
+    if node.kind != "constant" or not node.size:
+        return None
+    first = node.value.flat[0]
+    return first if (node.value == first).all() else None
+
+
+class Writer:
+    """Write nodes in the order of the graph; ``pieces`` holds what stands for each of them in later expressions.
+
+    This class decides what is left out and where parentheses are needed. A subclass is a script: it writes operators and calls.
+    """
+
+    # How tightly an operand must bind to follow a minus sign without parentheses.
+    negated: ClassVar[int] = SIGN
+
+    def __init__(self) -> None:
+        self.pieces: dict[Tensor, Piece] = {}
+
+    def expression(self, node: Tensor) -> Piece:
+        """Write what makes a node."""
+        op = node.op
+        assert op is not None
+        operands = [self.pieces[x] for x in written_inputs(node)]
+        if op.symbol in BINDING and len(operands) == 2:
+            return self.infix(node, op.symbol, *node.inputs)
+        if op.symbol == "same":
+            return operands[0]
+        if op.symbol == "neg":
+            return f"-{self.within(operands[0], self.negated)}", SIGN
+        if op.symbol == "+" and len(operands) > 2:
+            return self.sum(node, operands), SUM
+        return self.call(node, op, operands)
+
+    def infix(self, node: Tensor, symbol: str, x: Tensor, y: Tensor) -> Piece:
+        """Write ``x symbol y``, without a one that changes nothing."""
+        left, right = self.pieces[x], self.pieces[y]
+        if symbol == "*":
+            right = _TRUTHS.get(right[0], right)
+        if symbol == "*" and left[0] == "1":
+            return right
+        if symbol in ("*", "/", "**") and right[0] == "1":
+            return left
+        return self.joined(symbol, (x, left), (y, right))
+
+    def joined(self, symbol: str, x: tuple[Tensor, Piece], y: tuple[Tensor, Piece]) -> Piece:
+        """Write two operands, each a node and its piece, with an operator between them."""
+        binding = BINDING[symbol]
+        # A power takes its right operand first; comparisons cannot be chained.
+        needed = (binding + 1, binding) if symbol == "**" else (max(binding, SUM), binding + 1)
+        left, right = (self.within(piece, least) for (_, piece), least in zip((x, y), needed, strict=True))
+        return f"{left} {self.sign(symbol, x[0], y[0])} {right}", binding
+
+    def sign(self, symbol: str, x: Tensor, y: Tensor) -> str:
+        """Return how an operator is written between two nodes."""
+        return symbol
+
+    def sum(self, node: Tensor, operands: Sequence[Piece]) -> str:
+        """Write a sum of more than two operands."""
+        return " + ".join(self.within(operand, SUM) for operand in operands)
+
+    def call(self, node: Tensor, op: Op, operands: Sequence[Piece]) -> Piece:
+        """Write an operation that is no operator."""
+        raise NotImplementedError
+
+    def within(self, piece: Piece, needed: int) -> str:
+        """Return a piece, in parentheses if it binds less tightly than its place needs."""
+        text, binding = piece
+        return text if binding >= needed else f"({text})"
