@@ -92,7 +92,7 @@ def test_a_state_is_a_leaf_of_its_own_kind():
     assert list(model.parameters) == ["W", "G", "B", "V"]
     assert {s.kind for s in model.state.values()} == {"state"}
     assert [str(s.dtype) for s in model.state.values()] == ["float32", "float32", "int64"]
-    assert list(model.record(4, training=True).whole.state) == ["mean", "variance", "key"]
+    assert list(model.record(4, training=True).full_graph.state) == ["mean", "variance", "key"]
 
 
 def test_the_same_model_from_python():
@@ -180,14 +180,14 @@ def test_a_recording_knows_which_it_is():
     training, prediction = model.record(4, training=True), model.record(4)
     assert (training.training, prediction.training) == (True, False)
     assert model.record(4, training=True) is training
-    assert not prediction.moves
-    assert {name: new.name for name, new in training.moves.items()} == {
+    assert not prediction.new_state
+    assert {name: new.name for name, new in training.new_state.items()} == {
         "mean": "mean_new",
         "variance": "variance_new",
         "key": "key_new",
     }
     assert training.graph.outputs == (training.output, training.loss)
-    assert training.whole.outputs[-2:] == training.graph.outputs
+    assert training.full_graph.outputs[-2:] == training.graph.outputs
     names = [node.op.name for node in prediction.graph.nodes if node.op]
     assert "dropout_mask" not in names
     assert "standardize" not in names
@@ -198,9 +198,9 @@ def test_a_trace_computes_the_new_values_and_moves_nothing():
     before = kept(model)
     recording = model.trace(FEEDS, training=True)
     Z = FEEDS["x"] @ before["W"]
-    assert_allclose(recording.moves["mean"].value, 0.1 * Z.mean(axis=0), rtol=1e-5)
-    assert_allclose(recording.moves["variance"].value, 0.9 + 0.1 * Z.var(axis=0, ddof=1), rtol=1e-5)
-    assert recording.moves["key"].value == before["key"] + 1
+    assert_allclose(recording.new_state["mean"].value, 0.1 * Z.mean(axis=0), rtol=1e-5)
+    assert_allclose(recording.new_state["variance"].value, 0.9 + 0.1 * Z.var(axis=0, ddof=1), rtol=1e-5)
+    assert recording.new_state["key"].value == before["key"] + 1
     assert_same(kept(model), before)
 
 
@@ -223,7 +223,7 @@ def test_several_dropouts_of_one_key_leave_out_different_elements():
 def test_labels_are_not_needed_to_trace_the_output_in_training():
     recording = net().trace({"x": FEEDS["x"]}, training=True)
     assert recording.loss is None
-    assert not recording.moves
+    assert not recording.new_state
 
 
 BLOCKS = {
@@ -257,7 +257,7 @@ def test_every_call_of_a_block_has_a_state_of_its_own():
     model.compile_step(SGD(0.1), 5)({"x": x, "y": np.ones((5, 1))})
     assert_allclose(model.state["A.mean"].value, x.mean(axis=0) / 2, rtol=1e-10)
     assert_allclose(model.state["C.mean"].value, np.full(3, 0.5), rtol=1e-10)
-    moved = model.record(2, training=True).moves
+    moved = model.record(2, training=True).new_state
     assert moved["C.mean"].name == "C.mean_new"
 
 

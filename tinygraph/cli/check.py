@@ -53,7 +53,7 @@ def check(
         format_of(picture)
     checked = opened(model, seed, onnx)
     batch_size = batch_size or checked.batch or 2
-    thing = checked if data else checked.record(batch_size, training=True).whole
+    thing = checked if data else checked.record(batch_size, training=True).full_graph
     feeds = _samples(checked, data, batch_size) if data else None
     report = check(thing, feeds, seed=seed or 0)
     say(str(report))

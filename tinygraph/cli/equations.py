@@ -52,7 +52,7 @@ def in_columns(sections: Iterable[list[tuple[str, ...]]]) -> Iterator[list[str]]
 def forward_rows(model: Model, batch: int) -> tuple[list[tuple[str, ...]], list[tuple[str, ...]]]:
     """Return a model's equations as rows: symbol, expression, dtype and shape; then those of its state's new values."""
     recording = model.record(batch, training=True)
-    moves = set(recording.moves.values())
+    moves = set(recording.new_state.values())
     rows: tuple[list[tuple[str, ...]], list[tuple[str, ...]]] = ([], [])
     for equation in recording.equations:
         expression = equation.text.partition("=")[2].strip()

@@ -264,7 +264,7 @@ def subject_of(
         # The backward pass is that of training; without one, a model is shown as it predicts.
         samples = thing.batch or samples_in(thing, feeds or {}) or batch
         recording = thing.record(samples, training=backward and thing.loss is not None)
-        items, ends, loss = equation_items(recording.equations), recording.whole.outputs, recording.loss
+        items, ends, loss = equation_items(recording.equations), recording.full_graph.outputs, recording.loss
         wrt: Sequence[Tensor] = list(thing.parameters.values())
         title = (thing.title or thing.name) if title is None else title
         missing = f"the model {thing.name!r} declares no loss"

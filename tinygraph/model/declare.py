@@ -87,7 +87,7 @@ class _Table:
 
 
 def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
-    """Return the declaration that tables stand for, with its equations parsed. Raises ``ModelError`` at the first mistake."""
+    """Return the declaration in the tables of a model file. Raises ``ModelError`` at the first mistake."""
     file = _Table(source, tables)
     file.check_keys(_TABLES)
     dtype = file.dtype("float32", known=("float32", "float64"))

@@ -1,4 +1,4 @@
-"""The value of an expression: syntax in, tensors and numbers out. Whatever is not on the list below is refused."""
+"""Evaluate the syntax tree of an expression to a tensor or a number. Only the syntax listed here is accepted."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ _ALLOWED = (
     "names, numbers, + - * / @ **, unary minus, one comparison, & | ^ ~ of comparisons, .T, .shape[i], x[...] "
     "and calls of operations and blocks"
 )
-# What Python has and an equation has not, and what to write for it.
+# Syntax of Python that equations do not have, and what to write instead.
 _INSTEAD = {
     "BoolOp": "'and' and 'or' join single truth values; those of tensors are joined with & and |, each in parentheses",
     "IfExp": "a choice for each element is where(condition, a, b)",
     "Lambda": "functions of your own are blocks, or operations in a Python file",
     **dict.fromkeys(
-        ("GeneratorExp", "ListComp"), "there are no loops; operations take whole tensors, as in sum(x, axis=1)"
+        ("GeneratorExp", "ListComp"), "there are no loops; operations take entire tensors, as in sum(x, axis=1)"
     ),
 }
 _LARGEST = 10**12
 
 
 class Resolver(Protocol):
-    """Where an expression finds what its names mean."""
+    """The meaning of names in an expression."""
 
     def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
         """Return the tensor or number called ``name``."""
@@ -65,7 +65,7 @@ class Resolver(Protocol):
 
 
 def evaluate_expression(statement: Statement, resolver: Resolver) -> Any:
-    """Return the value of an equation's right-hand side; errors carry its place."""
+    """Return the value of an equation's right-hand side. Raises ``ModelError`` with line and column."""
     try:
         return _Evaluator(statement, resolver).value(statement.value)
     except RecursionError:
@@ -139,7 +139,7 @@ class _Evaluator:
         return value
 
     def _number(self, node: ast.BinOp, rule: Callable[[Any, Any], Any], left: float, right: float) -> Any:
-        """Arithmetic on numbers alone; powers go through floats and sizes are bounded, so nothing can run away."""
+        """Return the result of arithmetic on numbers. Its cost is bounded: powers are computed in floats, sizes are limited."""
         try:
             result = math.pow(left, right) if isinstance(node.op, ast.Pow) else rule(left, right)
         except OverflowError:
@@ -148,8 +148,8 @@ class _Evaluator:
             self.statement.fail(f"{left} ** {right} is not a real number", node)
         if abs(result) > _LARGEST and isinstance(result, int):
             self.statement.fail("the number is too large", node)
-        whole = isinstance(left, int) and isinstance(right, int) and float(result).is_integer()
-        return int(result) if whole and abs(result) <= _LARGEST and not isinstance(node.op, ast.Div) else result
+        integer = isinstance(left, int) and isinstance(right, int) and float(result).is_integer()
+        return int(result) if integer and abs(result) <= _LARGEST and not isinstance(node.op, ast.Div) else result
 
     def _attribute(self, node: ast.Attribute) -> Any:
         tensor = self._tensor(node.value, f".{node.attr}")

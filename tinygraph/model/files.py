@@ -1,4 +1,4 @@
-"""Model files: those that travel with the package, and any other."""
+"""Find and load model files: bundled ones by name, others by path."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tinygraph.files import open_plain
 from tinygraph.graph.readers import reader
 from tinygraph.model.model import Model
 
-# Files that are taken for models by mistake, and what reads them.
+# Files that may be mistaken for models, and how to read them.
 _NO_MODELS = {
     ".safetensors": "weights, which model.load(path) reads",
     ".npz": "arrays, which tg.load_data(path) reads",
@@ -24,18 +24,18 @@ _OTHER_FORMATS = {".onnx": "from_onnx"}
 
 
 def bundled_models() -> dict[str, Path]:
-    """Return the files of the models that travel with the package, by name."""
+    """Return the files of the models that the package contains, by name."""
     package = Path(__file__).resolve().parents[1]
     folder = next((f for f in (package / "models", package.parent / "models") if f.is_dir()), None)
     return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
 
 
 def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
-    """Return the model that a TOML file declares; the bundled ones go by name too.
+    """Return the model that a TOML file declares; bundled models are also found by name.
 
-    ``seed`` draws the parameters; the file's own by default. A file of another format that holds a model with its weights,
-    ``.onnx``, is read too. Raises ``ModelError`` with file, line and column, and
-    ``UnknownNameError`` for a name that is neither a file nor a bundled model.
+    ``seed`` draws the parameters, by default the seed of the file. ONNX files, ``.onnx``, are read with their weights.
+    Raises ``ModelError`` with file, line and column, and ``UnknownNameError`` for a name that is neither a file nor a
+    bundled model.
 
     >>> load_model("notes_cnn").parameters["K1"].shape
     (8, 1, 3, 3)

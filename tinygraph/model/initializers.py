@@ -1,4 +1,4 @@
-"""Initial values of parameters, drawn from a generator of their own so that no parameter depends on another."""
+"""Initial values of parameters. Each has its own random generator, so that no parameter depends on another."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Shape
 
 Draw = Callable[..., Array]
-# How many values are drawn at a time.
+# The number of values drawn at a time.
 _PIECE = 1 << 20
 
 
 @dataclass(frozen=True)
 class Initializer:
-    """How a given number of initial values is drawn, and the names of the options that it takes."""
+    """A function that draws a number of initial values, and the names of its options."""
 
     draw: Draw
     options: tuple[str, ...] = ()
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
-    """Return how many inputs and outputs one element of a weight connects.
+    """Return the number of inputs and of outputs that a weight connects.
 
     Matrices are ``(inputs, outputs)``; kernels are ``(outputs, inputs, height, width)``.
 
@@ -75,7 +75,7 @@ INITIALIZERS: Mapping[str, Initializer] = {
     "glorot_uniform": Initializer(_glorot_uniform),
 }
 
-# A state may also be drawn as a whole number: where what is left to chance in training begins.
+# A state may also be an integer: the seed of the random numbers used in training.
 STATE_INITIALIZERS: Mapping[str, Initializer] = {
     **INITIALIZERS,
     "seed": Initializer(lambda rng, shape, count: rng.integers(2**62, size=count)),
@@ -92,7 +92,7 @@ def initial_value(
     """
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     value = np.empty(math.prod(shape), dtype)
-    # In pieces, so that the float64 that are drawn do not take twice the memory of the float32 that are kept.
+    # In pieces: values are drawn in float64, which would take twice the memory of the float32 that are kept.
     for start in range(0, value.size, _PIECE):
         piece = value[start : start + _PIECE]
         with np.errstate(over="ignore"):

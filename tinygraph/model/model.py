@@ -1,4 +1,4 @@
-"""Model: a declared model with its parameters, recorded as a graph for any batch size."""
+"""A declared model with its parameters, recorded as a graph for any batch size."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ class Model:
     """A model declared as equations, with its parameters.
 
     The arguments are the tables of a model file. ``inputs`` gives shapes without the batch; ``parameters`` gives shapes
-    and initializers, a size being a number or a text such as ``"f.shape[1]"``; ``equations`` is parsed, never executed,
-    and may call any registered operation and the ``blocks``; ``output`` and ``loss`` name tensors. ``state`` declares, beside
-    the parameters, what is kept and not trained, with the expression of its ``next`` value. Parameters are float32 unless
-    ``dtype`` says otherwise. Raises ``ModelError`` with line, column and equation.
+    and initializers; a size is a number or a text such as ``"f.shape[1]"``. ``equations`` are parsed, never executed, and
+    may call registered operations and the ``blocks``; ``output`` and ``loss`` name tensors. ``state`` declares tensors that
+    are kept but not trained, with the expression of their ``next`` value. ``dtype`` is that of the parameters. Raises
+    ``ModelError`` with line, column and equation.
 
     >>> import numpy as np
     >>> model = Model(
@@ -104,15 +104,17 @@ class Model:
         """
         with opening(len(str(text))):
             tables, source = read_toml(text, None if path is None else str(path))
-            model = cls.__new__(cls)
-            model._build(declare(tables, source), None if path is None else as_path(path), seed)
-        return model
+            return cls._of(declare(tables, source), None if path is None else as_path(path), seed)
 
     @classmethod
     def from_tables(cls, tables: Mapping[str, Any], values: Mapping[str, Any]) -> Model:
         """Return the model that the tables of a model file declare, with values for parameters and state by name."""
+        return cls._of(declare(tables, Source()), None, None, values)
+
+    @classmethod
+    def _of(cls, *args: Any) -> Model:
         model = cls.__new__(cls)
-        model._build(declare(tables, Source()), None, None, values)
+        model._build(*args)
         return model
 
     def _build(
@@ -127,7 +129,7 @@ class Model:
         first_seed = declaration.training.seed if seed is None else integer("seed", seed, least=0)
         self._variables = Variables(declaration.source, first_seed, declaration.dtype, values)
         self._recordings: dict[tuple[int, bool], Recording] = {}
-        # Two samples and three, so that nothing that only works for one size of batch passes for a model.
+        # With two samples and with three: a model must work for more than one batch size.
         for training in (False, True):
             for batch in (2, 3) if self.batch is None else (self.batch,):
                 self.record(batch, training)
@@ -141,17 +143,17 @@ class Model:
 
     @property
     def name(self) -> str:
-        """The name, as the file says or ``model``."""
+        """The name, given by the file; ``model`` by default."""
         return self.declaration.name
 
     @property
     def title(self) -> str:
-        """One line about the model, or nothing."""
+        """One line about the model, or an empty text."""
         return self.declaration.title
 
     @property
     def inputs(self) -> Mapping[str, Input]:
-        """The declared inputs by name: shapes without the batch, and dtypes."""
+        """The declared inputs by name."""
         return MappingProxyType(self.declaration.inputs)
 
     @property
@@ -166,12 +168,12 @@ class Model:
 
     @property
     def has_modes(self) -> bool:
-        """Whether training differs from prediction: an operation asks which it is, or a state moves."""
+        """Whether training differs from prediction: an operation depends on the mode, or a state changes."""
         return self.declaration.has_modes
 
     @property
     def batch(self) -> int | None:
-        """The only number of samples that the model is for, or ``None`` where any will do."""
+        """The only batch size that the model accepts, or ``None`` if it accepts any."""
         return self.declaration.batch
 
     @property
@@ -191,41 +193,37 @@ class Model:
 
     @property
     def training(self) -> Training:
-        """How the model is trained when nothing else is said."""
+        """The default settings of training."""
         return self.declaration.training
 
     def record(self, batch: int | None = None, training: bool = False) -> Recording:
-        """Return the model recorded with shapes for ``batch`` samples, for prediction or for training; once for each size.
+        """Return the model recorded with shapes for ``batch`` samples; for each size and mode it is recorded once.
 
-        Batch normalization, dropout and state differ between the two. ``None`` stands for any number of samples that the model
-        accepts.
+        Batch normalization, dropout and state differ between prediction and ``training``. Without ``batch``, some size is used
+        that the model accepts.
 
         >>> import tinygraph as tg
-        >>> list(tg.load_model("notes_cnn_norm").record(2, training=True).moves)
+        >>> list(tg.load_model("notes_cnn_norm").record(2, training=True).new_state)
         ['M1', 'V1', 'M2', 'V2', 'chance']
         """
         batch = integer("batch", (self.batch or 2) if batch is None else batch)
-        self.check_batch(batch)
-        key = (batch, bool(training) and self.declaration.has_modes)
+        key = (batch, bool(training) and self.has_modes)
         if key not in self._recordings:
-            with opening():
-                self._recordings[key] = record(self.declaration, self._variables, self._leaves(batch), training=key[1])
+            self._recordings[key] = self.record_again(batch, training=key[1])
             if len(self._recordings) > MOST_RECORDINGS:
                 del self._recordings[next(iter(self._recordings))]
         return self._recordings[key]
 
-    def record_again(self, batch: int, partial: bool = False) -> Recording:
-        """Return a new recording for ``batch`` samples, as in prediction; ``partial`` leaves the loss out."""
+    def record_again(self, batch: int, *, training: bool = False, partial: bool = False) -> Recording:
+        """Return a new recording for ``batch`` samples; a ``partial`` one has no loss."""
         self.check_batch(batch)
+        leaves = {name: declare_input(name, i.batch_shape(batch), i.dtype) for name, i in self.inputs.items()}
         only = self.declaration.needed_for(self.output) if partial else None
         with opening():
-            return record(self.declaration, self._variables, self._leaves(batch), only)
-
-    def _leaves(self, batch: int) -> dict[str, Tensor]:
-        return {name: declare_input(name, i.batch_shape(batch), i.dtype) for name, i in self.inputs.items()}
+            return record(self.declaration, self._variables, leaves, only, training)
 
     def check_batch(self, count: int) -> None:
-        """Raise ``DataError`` where samples do not divide into batches of the one size that the model is for."""
+        """Raise ``DataError`` for a batch of another size than the only one that the model accepts."""
         if self.batch and count != self.batch:
             raise DataError(f"model {self.name!r} is for batches of {self.batch} samples only; found {count}")
 
@@ -239,9 +237,9 @@ class Model:
         return self.record(integer("batch", batch)).graph
 
     def trace(self, feeds: Mapping[str, Any], training: bool = False) -> Recording:
-        """Return the model recorded on values: every tensor of it has one.
+        """Return the model recorded on values, so that each of its tensors has a value.
 
-        Without values for the labels the output is recorded alone. Recorded is prediction, or training. Raises ``DataError``.
+        Without values for the labels, only the output is recorded. Raises ``DataError``.
 
         >>> import tinygraph as tg
         >>> recording = tg.load_model("xor").trace({"x": [[0.0, 1.0]], "y": [[1.0]]})
@@ -249,8 +247,8 @@ class Model:
         True
         """
         leaves = leaves_for(self.declaration, feeds, self.features)
-        whole = all(name in leaves for name in self.inputs)
-        only = None if whole else self.declaration.needed_for(self.output)
+        complete = all(name in leaves for name in self.inputs)
+        only = None if complete else self.declaration.needed_for(self.output)
         return record(self.declaration, self._variables, leaves, only, training)
 
     def fitted(self, name: str, value: Any) -> Array:
@@ -269,9 +267,9 @@ class Model:
     def predict(self, *features: Any, batch_size: int = 256, compiled: bool = True) -> Array:
         """Return the outputs for arrays of samples, evaluated ``batch_size`` at a time. Raises ``DataError``.
 
-        The arrays stand in the order of the inputs that the output depends on, or in one mapping by their names. Samples are
-        evaluated together, whatever ``batch_size`` is, where the output of one depends on others or on their number. By a
-        plan, or by plain evaluation with ``compiled=False``: the same but for rounding.
+        The arrays are given in the order of the inputs that the output depends on, or as one mapping by name. If the output
+        of a sample depends on others or on their number, all are evaluated together, regardless of ``batch_size``. A compiled
+        plan is used or, with ``compiled=False``, plain evaluation: the results are equal to rounding.
 
         >>> import tinygraph as tg
         >>> tg.load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
@@ -281,7 +279,7 @@ class Model:
         return outputs
 
     def plan_for(self, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
-        """Return the plan for ``batch`` samples of the output alone, or of the graph of output and loss; compiled once.
+        """Return the plan for ``batch`` samples: of the output, or of the graph of output and loss. It is compiled once.
 
         >>> import tinygraph as tg
         >>> tg.load_model("xor").plan_for(4).batch_size
@@ -293,11 +291,11 @@ class Model:
     def compile_step(
         self, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
     ) -> CompiledStep:
-        """Return a function that does whole training steps: forward, backward and update, compiled together.
+        """Return a function that does training steps: forward pass, backward pass and update, compiled together.
 
         ``output, loss = step(feeds)``; see ``CompiledStep``. ``optimizer`` is given as for ``tg.fit``, ``threads`` as for
-        ``tg.compile``. Raises ``TrainingError`` for a model without a loss, ``AttributeValueError`` for sizes that are no
-        positive whole numbers.
+        ``tg.compile``. Raises ``TrainingError`` for a model without a loss, ``AttributeValueError`` for sizes that are not
+        positive integers.
 
         >>> import tinygraph as tg
         >>> step = tg.load_model("xor").compile_step(tg.SGD(0.5), batch_size=4)
@@ -317,7 +315,7 @@ class Model:
         return dict(zip(self.features, features, strict=True))
 
     def initialize(self, seed: int | None = None) -> None:
-        """Draw all parameters and the state anew, from ``seed`` or the model's own.
+        """Draw all parameters and the state again, from ``seed`` or the model's own.
 
         >>> import tinygraph as tg
         >>> model = tg.load_model("xor")
@@ -328,7 +326,7 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the parameters and the state to a safetensors file.
 
-        Raises ``WeightsError`` where that is impossible, for the model's own file, and for parameters that are not finite.
+        Raises ``WeightsError`` if the file cannot be written or is the model file, and for parameters that are not finite.
         """
         target = as_path(path)
         if self.path is not None and os.path.exists(target) and target.samefile(self.path):
@@ -336,10 +334,7 @@ class Model:
         save_weights(path, self._variables.tensors, self.name, fixed=self._variables.constant_state())
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Read parameters and state from a safetensors file of this model.
-
-        Raises ``WeightsError``; then nothing has changed.
-        """
+        """Read parameters and state from a safetensors file of this model. After a ``WeightsError`` they are unchanged."""
         load_weights(path, self._variables.tensors, self.name, fixed=self._variables.constant_state())
 
     def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
@@ -347,9 +342,9 @@ class Model:
         reader("to_onnx")(self, path, loss=loss)
 
     def __reduce__(self) -> Any:
-        """Copy and pickle a model as its declaration, seed, and the values of parameters and state."""
+        """Copy and pickle the declaration, the seed, and the values of parameters and state."""
         values = {name: tensor.value for name, tensor in self._variables.tensors.items()}
-        return _restored, (self.declaration, self.path, self.seed, values)
+        return type(self)._of, (self.declaration, self.path, self.seed, values)
 
     def __str__(self) -> str:
         counts = (2, 3, 61) if self.batch is None else (self.batch, self.batch + 1)
@@ -367,14 +362,8 @@ class Model:
         return str(reader("aligned")([*rows, ["", "", "parameters", f"{total:,}"]]))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return what a notebook shows: the picture, or text alone where none can be made."""
+        """Return what a notebook shows: the picture, or only text if it cannot be rendered."""
         return notebook_view(self, str(self))
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"
-
-
-def _restored(declaration: Declaration, path: Path | None, seed: int, values: Mapping[str, Any]) -> Model:
-    model = Model.__new__(Model)
-    model._build(declaration, path, seed, values)
-    return model

@@ -85,7 +85,7 @@ class Statement:
         return self.text.line_of(self.value.lineno)
 
     def written(self, target: str, names: Mapping[str, str]) -> str:
-        """Return the equation in one line, with local names replaced by the names that they stand for."""
+        """Return the equation in one line, with local names replaced by full ones."""
         if self.names.isdisjoint(names):
             return f"{target} = {self._unparsed}"
         renamed = _Renamed(names).visit(ast.parse(self._unparsed, mode="eval"))
@@ -201,9 +201,7 @@ def _explained(message: str, row: str) -> str:
 def parse_expression(
     written: str, target: str, kind: str, source: Source | None = None, line: int | None = None
 ) -> Statement:
-    """Return the statement that gives ``target`` the value of an expression, which stands in a line of ``source``.
-
-    ``kind`` is the name of the expression in errors.
+    """Return the statement ``target = written``, an expression found in a line of ``source``; errors call it ``kind``.
 
     >>> parse_expression("f.shape[1]", "size", "a size").names
     frozenset({'f'})

@@ -51,7 +51,7 @@ class Recorder:
 
     def __init__(self, declaration: Declaration, variables: Variables, partial: bool, training: bool) -> None:
         self.declaration, self.variables, self.partial, self.training = declaration, variables, partial, training
-        self.moves: dict[str, Tensor] = {}
+        self.new_state: dict[str, Tensor] = {}
         self.streams = itertools.count()
         self.done: list[Equation] = []
         self.called: set[str] = set()
@@ -71,7 +71,7 @@ class Recorder:
             self._check_all_used()
         graph = Graph([output] if loss is None or loss is output else [output, loss])
         tensors = {name: value for name, value in scope.values.items() if isinstance(value, Tensor)}
-        return Recording(graph, output, loss, with_nodes(self.done), tensors, self.training, self.moves)
+        return Recording(graph, output, loss, with_nodes(self.done), tensors, self.training, self.new_state)
 
     def unfinished(self, error: ModelError) -> Unfinished:
         """Return what was recorded before a mistake."""
@@ -149,14 +149,14 @@ class Recorder:
             return
         for name, variable in scope.equations.variables.items():
             if self.training and variable.next is not None:
-                self._move(scope, name, variable, variable.next)
+                self._record_next(scope, name, variable, variable.next)
         # A state may be used only in the next values, which a prediction of a model with modes does not record.
         every = self.training or not self.declaration.has_modes
         for name, variable in scope.equations.variables.items():
             if name not in scope.values and (every or variable.kind == "parameter"):
                 self.declaration.source.fail(f"{variable.kind} {name!r} is never used", *variable.path)
 
-    def _move(self, scope: Scope, name: str, variable: Variable, statement: Statement) -> None:
+    def _record_next(self, scope: Scope, name: str, variable: Variable, statement: Statement) -> None:
         """Record the new value of a state, from the old values and the tensors of the equations."""
         old, new = scope.look_up(name, statement, statement.value), evaluate_expression(statement, scope)
         if not isinstance(new, Tensor) or (new.shape, new.dtype) != (old.shape, old.dtype):
@@ -166,7 +166,7 @@ class Recorder:
             # It is the value of a leaf or of a tensor with another name.
             new = OPERATIONS["identity"](new)
         new.name = f"{scope.prefix}{name}_new"
-        self.moves[scope.prefix + name] = new
+        self.new_state[scope.prefix + name] = new
         self._add(scope, new.name, statement, new)
 
     def _finish(self, scope: Scope, statement: Statement, value: Tensor, before: int) -> None:

@@ -1,4 +1,4 @@
-"""What recording a model gives: the graph, and which equation made which nodes."""
+"""The result of recording a model: the graph, and the nodes of each equation."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from tinygraph.graph.tensor import Tensor
 
 @dataclass(frozen=True)
 class Equation:
-    """One equation of a model as it was recorded.
+    """A recorded equation of a model.
 
     ``name`` is the tensor's name with its blocks (``R1.Z1``), ``text`` the source in one line, ``line`` its line in the
-    file, ``node`` the tensor, ``nodes`` all nodes made for it (those of blocks that it calls belong to their own equations),
-    ``block`` the instance that it stands in, empty at the top.
+    file, ``node`` the tensor, ``nodes`` all nodes recorded for it (the nodes of blocks that it calls belong to their own
+    equations), ``block`` the block instance that contains it, empty outside blocks.
     """
 
     name: str
@@ -35,10 +35,9 @@ class Equation:
 
 @dataclass(frozen=True)
 class Recording:
-    """A model recorded for one batch: its graph, its output and loss, its equations, and its tensors by name.
+    """A model recorded for one batch: its graph of output and loss, its equations, and its tensors by name.
 
-    A recording for ``training`` has further outputs: ``moves`` holds the new value of every state that moves, by the state's
-    name. The graph is that of output and loss alone, ``whole`` that of everything.
+    For ``training``, ``new_state`` contains the value of each state after the step, by the state's name.
     """
 
     graph: Graph
@@ -47,21 +46,20 @@ class Recording:
     equations: tuple[Equation, ...]
     tensors: Mapping[str, Tensor]
     training: bool = False
-    moves: Mapping[str, Tensor] = field(default_factory=dict)
+    new_state: Mapping[str, Tensor] = field(default_factory=dict)
 
     @cached_property
-    def whole(self) -> Graph:
-        """The graph of the new values of the state, then of output and loss."""
-        return Graph([*self.moves.values(), *self.graph.outputs]) if self.moves else self.graph
+    def full_graph(self) -> Graph:
+        """The graph of the new state, then of output and loss."""
+        return Graph([*self.new_state.values(), *self.graph.outputs]) if self.new_state else self.graph
 
 
 @dataclass(frozen=True)
 class Unfinished:
-    """What was recorded of a model before a mistake: ``equations``, the right ones, and the one that could not be recorded.
+    """A model with a mistake: the ``equations`` recorded before it, and the equation that could not be recorded.
 
-    Of that, ``name``, ``text`` and ``block`` are as in ``Equation``, the name empty where the mistake is in no equation;
-    ``inputs`` are the tensors it speaks of, and ``mistake`` says what was expected and what was found. ``title`` is the
-    model's.
+    ``name``, ``text`` and ``block`` are as in ``Equation``; the name is empty if the mistake is not in an equation.
+    ``inputs`` are the tensors that it reads, ``mistake`` is the message of the error, ``title`` the title of the model.
     """
 
     title: str
@@ -74,22 +72,17 @@ class Unfinished:
 
 
 def with_nodes(equations: Iterable[Equation]) -> tuple[Equation, ...]:
-    """Give each equation the nodes behind its tensor that no equation before it has taken."""
+    """Give each equation the nodes that its tensor is computed from, without those of earlier equations."""
     taken: set[Tensor] = set()
     result = []
     for equation in equations:
-        found = _behind(equation.node, taken)
+        found: set[Tensor] = set()
+        stack = [equation.node]
+        while stack:
+            x = stack.pop()
+            if x.op is not None and x not in taken and x not in found:
+                found.add(x)
+                stack.extend(x.inputs)
         taken |= found
         result.append(dataclasses.replace(equation, nodes=tuple(sorted(found, key=attrgetter("order")))))
     return tuple(result)
-
-
-def _behind(node: Tensor, taken: set[Tensor]) -> set[Tensor]:
-    found: set[Tensor] = set()
-    stack = [node]
-    while stack:
-        x = stack.pop()
-        if x.op is not None and x not in taken and x not in found:
-            found.add(x)
-            stack.extend(x.inputs)
-    return found

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from tinygraph.errors import BudgetError, ModelError
 from tinygraph.graph.budget import charge
 
-# One part of a key; possessive, so that no text takes time that is quadratic in its length.
+# One part of a key; possessive quantifiers keep the time linear in the length of the text.
 _KEY_PART = r"(?:(?<![A-Za-z0-9_-])[A-Za-z0-9_-]++|(?<!\\)\"(?:[^\"\\\n]|\\.)*+\"|'[^'\n]*+')"
 _HEADER = re.compile(rf"\s*\[\[?\s*({_KEY_PART}(?:\s*\.\s*{_KEY_PART})*)\s*\]\]?\s*(?:#.*)?$")
 # Strings and comments that end in their line, or the quotes that open a string over several lines.
@@ -21,7 +21,7 @@ _STRINGS = re.compile(
     r"\"\"\".*?\"\"\"|\'\'\'.*?\'\'\'|(?P<open>\"\"\"|\'\'\')|\"[^\"\\]*(?:\\.[^\"\\]*)*\"|\'[^\']*\'|#.*"
 )
 _KEY = re.compile(rf"\s*({_KEY_PART}(?:\s*\.\s*{_KEY_PART})*)\s*=\s*")
-# tomllib takes time that is quadratic in the parts of a key; a model file needs at most four.
+# The time of tomllib is quadratic in the parts of a key; a model file needs at most four.
 _MOST_PARTS = 20
 _LONG_KEY = re.compile(rf"(?:{_KEY_PART}[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}")
 _VALUES = {
@@ -34,7 +34,7 @@ _VALUES = {
 
 @dataclass(frozen=True)
 class Source:
-    """The text that a declaration came from: its file, and the line of every key (none for one made in Python)."""
+    """The text of a declaration, its file, and the line of every key; empty for a model declared in Python."""
 
     file: str | None = None
     text: str = ""
@@ -43,21 +43,21 @@ class Source:
 
     @property
     def stem(self) -> str:
-        """What a model is called that has no name of its own: its file, without folder and ending."""
+        """The default name of a model: that of its file, without folder and suffix."""
         return Path(self.file).stem if self.file else "model"
 
     @classmethod
     def of(cls, text: str, file: str | None) -> Source:
-        """Return the places of a TOML text."""
+        """Return the source of a TOML text."""
         return cls(file, text, key_lines(text), True)
 
     def fail(self, message: str, *path: str) -> NoReturn:
-        """Raise a ``ModelError`` at the key ``path``, or at the nearest table around it."""
+        """Raise a ``ModelError`` at the key ``path``, or at the nearest table that contains it."""
         raise ModelError(message, file=self.file, line=self.line(*path))
 
     @cached_property
     def around(self) -> dict[tuple[str, ...], int]:
-        """The line of the first key within each table, whether or not the table has a line of its own."""
+        """The line of the first key in each table, because not every table has a header."""
         around: dict[tuple[str, ...], int] = {}
         for key, line in self.lines.items():
             for end in range(1, len(key)):
@@ -65,7 +65,7 @@ class Source:
         return around
 
     def line(self, *path: str) -> int | None:
-        """Return the line of a key, or of the nearest table around it; ``None`` where there is no file."""
+        """Return the line of a key, or of the nearest table that contains it; ``None`` without a text."""
         for end in range(len(path), 0, -1):
             for lines in (self.lines, self.around):
                 if path[:end] in lines:
@@ -78,10 +78,10 @@ class Source:
         return self.text.replace("\r\n", "\n").split("\n")
 
     def places(self, start: int, column: int, texts: Iterable[str]) -> list[tuple[int, int | None]]:
-        """Return the line of each row of a string, and the column from 0 where it begins; the string begins in ``start``.
+        """Return the line of each row of a string that begins in line ``start``, and the column from 0 where the row begins.
 
-        A row is expected in the line after that of the row before it, or later in the same line, where escapes keep rows
-        together. The column is ``None`` for a row that is not found there, as one with escapes in it.
+        A row is expected in the next line or, because of escaped line ends, later in the same line. The column is ``None``
+        for a row that is not found there, such as one that contains escapes.
         """
         found: list[tuple[int, int | None]] = []
         line, end = start - 1, 0
@@ -140,7 +140,7 @@ def _parts(dotted: str) -> tuple[str, ...]:
 
 
 def kind_of(value: Any) -> str:
-    """Return what a TOML value is, for a message."""
+    """Return the type of a TOML value, for an error."""
     names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}
     return names.get(type(value), type(value).__name__)
 
@@ -154,7 +154,7 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
     """
     if not isinstance(text, str):
         raise ModelError(f"a model file is text; found {type(text).__name__}", file=file)
-    # Some editors begin a file with a mark of its byte order.
+    # Some editors write a byte order mark.
     text = text.removeprefix("\ufeff")
     _check_length(text, file)
     try:
@@ -174,7 +174,7 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
 
 
 def _check_length(text: str, file: str | None) -> None:
-    """Refuse what would take long to read: a text beyond the budget of the file, or a key of very many parts."""
+    """Refuse a text that would take long to read: beyond the budget of the file, or with a key of very many parts."""
     try:
         charge("characters", len(text))
     except BudgetError as error:
@@ -198,7 +198,7 @@ def _check_numbers(tables: Mapping[str, Any], source: Source) -> None:
 
 
 def _explained(message: str, rows: list[str], column: int | None) -> str:
-    """Return what ``tomllib`` says about the last of ``rows``, or, for common mistakes, what to write."""
+    """Return the message of ``tomllib`` about the last of ``rows`` or, for common mistakes, what to write."""
     row = rows[-1]
     if twice := re.match(r"Cannot (overwrite a value|mutate|declare)|Duplicate inline", message):
         return _defined_twice(message, rows, row.strip() if row.lstrip().startswith("[") else twice[0])

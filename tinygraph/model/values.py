@@ -1,4 +1,4 @@
-"""Values for a model's inputs: fitted to what the model declares, or refused."""
+"""Fit arrays to the inputs that a model declares, or refuse them with a hint."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def fitted(declaration: Declaration, name: str, value: Any) -> Array:
 def leaves_for(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple[str, ...]) -> dict[str, Tensor]:
     """Return a leaf for each input that has a value: a tensor itself, or an input that holds the value.
 
-    Raises ``DataError`` where one that is ``needed`` has none, or the inputs hold different numbers of samples.
+    Raises ``DataError`` if a ``needed`` input has no value, or the inputs hold different numbers of samples.
     """
     check_names(declaration, feeds, needed)
     leaves = {name: _leaf(declaration, name, value) for name, value in feeds.items()}
@@ -47,7 +47,7 @@ def leaves_for(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple
 
 
 def check_names(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple[str, ...]) -> None:
-    """Raise ``DataError`` or ``UnknownNameError`` unless ``feeds`` has values for ``needed`` and for nothing but inputs."""
+    """Raise ``DataError`` or ``UnknownNameError`` unless ``feeds`` contains all ``needed`` inputs and only inputs."""
     if not isinstance(feeds, Mapping):
         example = ", ".join(f'"{name}": ...' for name in declaration.inputs)
         raise DataError(f"values are given by the names of inputs, as in {{{example}}}; found {type(feeds).__name__}")
@@ -72,7 +72,7 @@ def _leaf(declaration: Declaration, name: str, value: Any) -> Tensor:
     if value.dtype == declared.dtype:
         return value
     if value.has_value and value.dtype.kind != "f" and declared.dtype.kind != "f":
-        # No gradient is lost by a cast of integers, and no number either.
+        # Refuses a cast that changes a number; integers have no gradient to lose.
         cast_array(value.value, declared.dtype, f"input {name!r}")
     elif not np.can_cast(value.dtype, declared.dtype, "same_kind"):
         raise DTypeError(f"{value.describe()} holds {value.dtype}; input {name!r} takes {declared.dtype}")
@@ -80,7 +80,7 @@ def _leaf(declaration: Declaration, name: str, value: Any) -> Tensor:
 
 
 def shape_hint(what: str, array: Array, expected: Input, label: bool = False) -> str | None:
-    """Return a phrase that says how to bring an array into the shape of an input without mixing up its elements.
+    """Return a hint how to bring an array into the shape of an input without mixing up its elements, or ``None``.
 
     >>> shape_hint("x", np.zeros((60, 8, 8, 3)), Input((3, 8, 8), np.dtype("float32")))
     'for channels in the last axis, np.moveaxis(x, -1, 1)'
@@ -114,13 +114,13 @@ def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _flattened(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether one shape is the other with all axes in one, or with axes of size one put in or left out."""
+    """Whether one shape is the other flattened, or the other with axes of size one added or removed."""
     found, wanted = _without_ones(found), _without_ones(wanted)
     return found == wanted or (math.prod(found) == math.prod(wanted) and min(len(found), len(wanted)) == 1)
 
 
 def is_one_hot(array: Array) -> bool:
-    """Whether each row along the last axis holds a single one and zeros.
+    """Whether each row along the last axis contains a single one, and zeros.
 
     >>> is_one_hot(np.eye(3)), is_one_hot(np.ones((3, 3)))
     (True, False)
@@ -128,12 +128,12 @@ def is_one_hot(array: Array) -> bool:
     return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
 
 
-# Some pixels in 0 to 255 are above this; other small integers seldom are.
+# Some pixels in 0 to 255 are above this; other small integers rarely are.
 _HALF_OF_A_PIXEL = 127
 
 
 def warn_unscaled(recording: Recording, name: str, array: Array) -> None:
-    """Warn of bytes that look like pixels, for an input of real numbers that no equation scales.
+    """Warn about bytes that look like pixels in 0 to 255, for an input of real numbers that no equation scales.
 
     >>> import tinygraph as tg
     >>> with warnings.catch_warnings(record=True, action="always") as caught:
@@ -147,7 +147,7 @@ def warn_unscaled(recording: Recording, name: str, array: Array) -> None:
     users = [node for node in recording.graph.nodes if any(x is leaf for x in node.inputs)]
     scaled = all(n.op and n.op.elementwise and any(map(_is_fixed, n.inputs)) for n in users)
     if leaf is not None and leaf.dtype.kind == "f" and not scaled:
-        # The same words at one place, so that Python shows them once although data are checked several times.
+        # The same message at the same place: Python shows it once although data are checked several times.
         warnings.warn(
             f"input {name!r} gets uint8, as pixels in 0 to 255, and the model does not scale them: "
             f"train and predict with {name} / 255",
@@ -156,12 +156,12 @@ def warn_unscaled(recording: Recording, name: str, array: Array) -> None:
 
 
 def _is_fixed(x: Tensor) -> bool:
-    """Whether a tensor is made only of constants and state, such as a running mean."""
+    """Whether a tensor is computed only from constants and state, such as a running mean."""
     return all(leaf.kind in ("constant", "state") for leaf in topological([x]) if leaf.op is None)
 
 
 def batch_shape_text(declaration: Declaration, name: str) -> str:
-    """Return the shape of an input with its batch, ``(m, 1, 8, 8)``."""
+    """Return the shape of an input with its batch axis, as ``(m, 1, 8, 8)``."""
     declared = declaration.inputs[name]
     samples = [str(declaration.batch or "m")] if declared.batched else []
     return f"({', '.join([*samples, *map(str, declared.shape)])})"
@@ -183,12 +183,12 @@ def samples_in(model: Model, feeds: Mapping[Any, Any]) -> int | None:
 
 
 def counts_text(arrays: Mapping[str, Any]) -> str:
-    """Return how many samples there are of each input, ``x 3, y 2``."""
+    """Return how many samples each input has, as ``x 3, y 2``."""
     return ", ".join(f"{name} {array.shape[0]}" for name, array in arrays.items())
 
 
 def shape_in_batches(shapes: Mapping[int, tuple[int, ...]]) -> str:
-    """Return the shape for any number m of samples, from those for some numbers; a size that follows no line is ``?``.
+    """Return the shape for m samples, from the shapes for some numbers of samples; ``?`` for a size not linear in m.
 
     >>> shape_in_batches({2: (2, 8), 3: (3, 8), 61: (61, 8)}), shape_in_batches({2: (3,), 3: (4,), 61: (62,)})
     ('(m, 8)', '(m + 1,)')

@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors files, checked name by name and shape by shape."""
+"""Write and read weights as safetensors files; names, shapes and values are checked."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tinygraph.graph.arrays import Array, cast_array
 from tinygraph.graph.tensor import Tensor
 
 CHECKSUM = "crc32"
-# The dtypes of safetensors files, as they lie in memory.
+# The dtypes of safetensors files in NumPy's notation.
 _DTYPES = {
     **{f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
     **{f"I{bits}": f"<i{bits // 8}" for bits in (8, 16, 32, 64)},
@@ -29,9 +29,9 @@ _DTYPES = {
 def save_weights(
     path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str, fixed: Collection[str] = ()
 ) -> None:
-    """Write parameters to a safetensors file; a file that was there is replaced only when the new one is whole.
+    """Write parameters to a safetensors file. An existing file is replaced only when the new one is complete.
 
-    The file's metadata hold the model's name and a checksum of the data. Raises ``WeightsError`` where nothing can be
+    The metadata contain the model's name and a checksum of the data. Raises ``WeightsError`` if the file cannot be
     written, and for values that ``load_weights`` would refuse.
     """
     from safetensors.numpy import save
@@ -47,17 +47,17 @@ def save_weights(
 
 
 def _sealed(data: bytes, model: str) -> bytes:
-    """Return a safetensors file with the model's name and the checksum of its payload among its metadata."""
+    """Return a safetensors file with the model's name and the checksum of its payload in the metadata."""
     header, payload = _divided(data)
     header["__metadata__"] = {"model": model, CHECKSUM: _checksum(payload)}
     text = json.dumps(header, separators=(",", ":")).encode()
-    # The format begins its data at a multiple of eight bytes.
+    # The payload begins at a multiple of eight bytes.
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text + payload
 
 
 def _divided(data: bytes) -> tuple[dict[str, Any], memoryview]:
-    """Return the header of a safetensors file, and its payload: the bytes of all arrays."""
+    """Return the header of a safetensors file and its payload, the bytes of all arrays."""
     (length,) = struct.unpack_from("<Q", data)
     return json.loads(data[8 : 8 + length]), memoryview(data)[8 + length :]
 
@@ -71,15 +71,13 @@ def load_weights(
 ) -> None:
     """Read parameters from a safetensors file into tensors of the same names and shapes, all or none.
 
-    Real numbers are rounded to the model's dtype, and bfloat16 is widened; whole numbers must fit exactly.
-
-    Raises ``WeightsError`` for a file that is missing, damaged, or of another model. The checksum is compared where a
-    file has one; those of other programs have none. Only what is ``fixed``, such as the mask of an attention, may hold
-    infinity.
+    Real numbers are rounded to the model's dtype; integers must fit exactly. Raises ``WeightsError`` for a file that is
+    missing, damaged, or of another model. The checksum is compared if the file has one; files of other programs have none.
+    Only ``fixed`` ones, such as the mask of an attention, may contain infinity.
     """
     arrays = _read(path)
     missing = [name for name in parameters if name not in arrays]
-    # The file's own order is another at each reading.
+    # Sorted, because the order of the file differs at each reading.
     extra = sorted(name for name in arrays if name not in parameters)
     if missing or extra:
         raise WeightsError(
@@ -103,7 +101,7 @@ def _usable(array: Array, fixed: bool) -> bool:
 
 
 def _cast(array: Array, dtype: np.dtype[Any], what: str) -> Array:
-    """Return ``array`` in ``dtype``; real numbers are rounded, whole numbers never."""
+    """Return ``array`` in ``dtype``; real numbers are rounded, integers never."""
     try:
         cast = cast_array(array, dtype, what)
     except DTypeError as error:
@@ -117,7 +115,7 @@ def _cast(array: Array, dtype: np.dtype[Any], what: str) -> Array:
 
 
 def _array(path: str | os.PathLike[str], name: str, entry: Mapping[str, Any]) -> Array:
-    """Return an array of a safetensors file; bfloat16, which is the upper half of float32, is widened to it."""
+    """Return an array of a safetensors file; bfloat16, the upper half of float32, becomes float32."""
     if entry["dtype"] not in _DTYPES:
         raise WeightsError(
             f"{path}: {name!r} holds {entry['dtype']}, which is not supported (supported: {listing(_DTYPES)})"

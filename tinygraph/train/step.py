@@ -101,8 +101,8 @@ class RecordedStep:
             raise TrainingError(f"the loss of the model {model.name!r} depends on no parameter that could be trained")
         updates, rate = record_updates(optimizer, gradients, model.declaration.dtype)
         moved = [node for update in updates for node in (update.new, *update.new_state)]
-        graph = Graph([recording.output, recording.loss, *moved, *recording.moves.values()])
-        return cls(graph, recording, updates, optimizer, rate, tuple(model.state[name] for name in recording.moves))
+        graph = Graph([recording.output, recording.loss, *moved, *recording.new_state.values()])
+        return cls(graph, recording, updates, optimizer, rate, tuple(model.state[name] for name in recording.new_state))
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
         bound = self.bound(feeds, state)
@@ -118,7 +118,7 @@ class RecordedStep:
             node, sentence = first_not_finite(self.graph, self.recording, bound)
             # The nodes that do not depend on the learning rate.
             needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
-            before = topological([*self.graph.outputs[:2], *needed, *self.recording.moves.values()])
+            before = topological([*self.graph.outputs[:2], *needed, *self.recording.new_state.values()])
             raise NotFiniteError(sentence, moving=node not in set(before))
         return self._assign(results, state)
 

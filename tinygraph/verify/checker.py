@@ -87,7 +87,7 @@ def _graph_of(thing: Any, feeds: Feeds) -> Graph:
     if isinstance(thing, Tensor):
         return Graph(thing)
     if hasattr(thing, "record") and not isinstance(thing, type):
-        graph: Graph = thing.record(thing.batch or samples_in(thing, feeds) or 2, training=True).whole
+        graph: Graph = thing.record(thing.batch or samples_in(thing, feeds) or 2, training=True).full_graph
         return graph
     found = repr(thing) if isinstance(thing, str) else type(thing).__name__
     hint = f"; load_model({thing!r}) would make a model of a name" if isinstance(thing, str) else ""

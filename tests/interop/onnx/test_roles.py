@@ -65,7 +65,7 @@ def test_the_scale_and_the_variance_of_a_fresh_norm_are_two(opened):
     model = opened(norm("x", "y"), ones=ONES, zeros=ZEROS)
     assert (len(model.parameters), len(model.state)) == (2, 2)
     recording = model.record(8, training=True)
-    assert set(recording.moves) == set(model.state)
+    assert set(recording.new_state) == set(model.state)
     assert [tuple(sorted(set(p.value.tolist()))) for p in model.parameters.values()] == [(1.0,), (0.0,)]
 
 
