@@ -21,7 +21,7 @@ from functools import cache
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.graph.op import evaluate
+from tinygraph.graph.apply import evaluate
 
 from .problem import Answer, Arrays, Problem
 

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.errors import DTypeError, TinygraphError
+from tinygraph.errors import DTypeError, OperationError, ShapeError, TinygraphError
 from tinygraph.graph.arrays import check_size, numeric_array
 from tinygraph.graph.budget import charge, current
 from tinygraph.graph.leaves import constant
-from tinygraph.graph.op import Op, evaluate
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 
+if TYPE_CHECKING:
+    from tinygraph.graph.op import Op, Shape
+
 _SCALARS = (bool, int, float, complex)
+# NumPy's scalars of these types are results as they are. They are looked for first, which saves time in long expressions.
+FLOATS = frozenset({np.float64, np.float32})
 
 
 _as_nodes: ContextVar[bool] = ContextVar("composites_as_nodes", default=False)
@@ -150,6 +154,44 @@ def compute(op: Op, inputs: Sequence[Any]) -> Any:
         budget.compute(op, inputs)
     expected = (op.shape(*inputs), op.result_dtype(*inputs)) if op.has_shape_rule else (None, None)
     return np.asarray(evaluate(op, inputs, *expected))
+
+
+def evaluate(op: Op, values: Sequence[Any], shape: Shape | None, dtype: np.dtype[Any] | None = None) -> Any:
+    """Return ``op.forward(*values)``, an array or NumPy scalar, checked against shape and dtype where those are known."""
+    try:
+        op.check(*values)
+        value = op.forward(*values)
+    except TinygraphError:
+        raise
+    except Exception as error:
+        if op.elementwise:
+            op.broadcast(*[np.asarray(value) for value in values])
+        raise OperationError(f"{op.name}: forward failed: {type(error).__name__}: {error}") from error
+    if shape is None and value.__class__ in FLOATS and values and value.__class__ is values[0].__class__:
+        return value
+    if value.__class__ not in FLOATS and (value.__class__ is not np.ndarray or value.dtype.kind not in "biufc"):
+        value = _as_array(op, value)
+    if shape is None and op.elementwise and value.shape != getattr(values[0], "shape", ()):
+        shape = op.broadcast(*[np.asarray(value) for value in values])
+    if shape is not None and value.shape != shape:
+        rule = "it is elementwise, so the shape must be" if op.elementwise else "its shape rule says"
+        raise OperationError(f"{op.name}: forward returned shape {value.shape}; {rule} {shape}")
+    if dtype is not None and value.dtype != dtype:
+        if value.dtype.kind != dtype.kind:
+            raise OperationError(f"{op.name}: forward returned {value.dtype}; its result_dtype says {dtype}")
+        value = value.astype(dtype)
+    return value
+
+
+def _as_array(op: Op, value: Any) -> Any:
+    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
+        return value
+    if isinstance(value, tuple) or (not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "shape")):
+        raise OperationError(f"{op.name}: forward returned a {type(value).__name__}; it must return one array")
+    try:
+        return numeric_array(value, f"{op.name}: forward returned {type(value).__name__}")
+    except (DTypeError, ShapeError) as error:
+        raise OperationError(str(error)) from None
 
 
 def as_tensors(op: Op, inputs: Sequence[Any]) -> list[Tensor]:

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from tinygraph.errors import DTypeError, OperationError, RuleError, ShapeError, TinygraphError
-from tinygraph.graph.arrays import numeric_array
+from tinygraph.errors import DTypeError, OperationError, RuleError, ShapeError
+from tinygraph.graph.apply import apply, call, evaluate
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.batch import BatchRule, Use
 from tinygraph.graph.explanation import Explanation, broadcast_position, one
@@ -24,10 +24,6 @@ from tinygraph.graph.record import Decision, Edge, SampleInputs
 Shape: TypeAlias = tuple[int, ...]
 # An array or a tensor: forwards are given arrays, and rules are written once for both.
 Value: TypeAlias = Any
-
-
-# NumPy's scalars of these types are results as they are; that they are asked for first saves much time in long expressions.
-FLOATS = frozenset({np.float64, np.float32})
 
 
 class _Unregistered:
@@ -111,8 +107,6 @@ class Op:
             object.__setattr__(self, name, conform(self.name, name, getattr(self, name), annotation))
 
     def __call__(self, *inputs: Any) -> Any:
-        from tinygraph.graph.apply import call
-
         return call(self, inputs)
 
     @classmethod
@@ -135,8 +129,6 @@ class Op:
 
     def compose(self, *inputs: Any) -> Any:
         """Record a call on tensors: one node here, the parts of a ``Composite``."""
-        from tinygraph.graph.apply import apply
-
         return apply(self, inputs)
 
     def forward(self, *inputs: Any) -> Any:
@@ -323,42 +315,3 @@ def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Sha
             "give the operation a shape rule if it cannot run on them"
         ) from error
     return result.shape, result.dtype
-
-
-def evaluate(op: Op, values: Sequence[Any], shape: Shape | None, dtype: np.dtype[Any] | None = None) -> Any:
-    """Return ``op.forward(*values)``, an array or NumPy scalar, checked against shape and dtype where those are known."""
-    try:
-        if type(op).check is not Op.check:
-            op.check(*values)
-        value = op.forward(*values)
-    except TinygraphError:
-        raise
-    except Exception as error:
-        if op.elementwise:
-            op.broadcast(*[np.asarray(value) for value in values])
-        raise OperationError(f"{op.name}: forward failed: {type(error).__name__}: {error}") from error
-    if shape is None and value.__class__ in FLOATS and values and value.__class__ is values[0].__class__:
-        return value
-    if value.__class__ not in FLOATS and (value.__class__ is not np.ndarray or value.dtype.kind not in "biufc"):
-        value = _as_array(op, value)
-    if shape is None and op.elementwise and value.shape != getattr(values[0], "shape", ()):
-        shape = op.broadcast(*[np.asarray(value) for value in values])
-    if shape is not None and value.shape != shape:
-        rule = "it is elementwise, so the shape must be" if op.elementwise else "its shape rule says"
-        raise OperationError(f"{op.name}: forward returned shape {value.shape}; {rule} {shape}")
-    if dtype is not None and value.dtype != dtype:
-        if value.dtype.kind != dtype.kind:
-            raise OperationError(f"{op.name}: forward returned {value.dtype}; its result_dtype says {dtype}")
-        value = value.astype(dtype)
-    return value
-
-
-def _as_array(op: Op, value: Any) -> Any:
-    if isinstance(value, np.generic) and value.dtype.kind in "biufc":
-        return value
-    if isinstance(value, tuple) or (not isinstance(value, (np.ndarray, np.generic)) and hasattr(value, "shape")):
-        raise OperationError(f"{op.name}: forward returned a {type(value).__name__}; it must return one array")
-    try:
-        return numeric_array(value, f"{op.name}: forward returned {type(value).__name__}")
-    except (DTypeError, ShapeError) as error:
-        raise OperationError(str(error)) from None

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from tinygraph.errors import DTypeError, RuleError, ShapeError, TinygraphError
+from tinygraph.graph.apply import FLOATS
 from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.leaves import constant
-from tinygraph.graph.op import FLOATS, Op, Shape
+from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import DTypeError, FeedError, ShapeError, listing, nearest
+from tinygraph.graph.apply import evaluate
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.graph import Graph
-from tinygraph.graph.op import evaluate
 from tinygraph.graph.tensor import Tensor
 
 Feeds = Mapping[Any, Any]

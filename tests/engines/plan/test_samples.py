@@ -15,8 +15,8 @@ from tests.tools.plans import compute
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.node import Node, constant, nodes_of
 from tinygraph.engines.plan.tiles import analyse, split
+from tinygraph.graph.apply import evaluate
 from tinygraph.graph.batch import MEAN, SHARED, TOTAL, Each, Tiling, Use
-from tinygraph.graph.op import evaluate
 
 PRIMITIVES = {name: f.op for name, f in tg.operations().items() if not f.op.composite}
 

@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from tinygraph.graph.apply import evaluate
 from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Op, Shape, evaluate
+from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.record import Sample
 from tinygraph.graph.rules import call_rule
 
