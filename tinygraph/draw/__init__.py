@@ -1,4 +1,8 @@
-"""Pictures of graphs and models: values down, gradients up, made into DOT and rendered by Graphviz."""
+"""Pictures of graphs and models: values go down, gradients go up.
+
+Read in this order: ``cards`` (the content of a picture), ``build`` (a subject to cards), ``dot`` and ``label`` (cards to
+DOT), ``render`` (DOT to a picture).
+"""
 
 from tinygraph.draw.cards import Bead, Card, Drawing, Edge
 from tinygraph.draw.picture import Picture, draw

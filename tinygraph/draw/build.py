@@ -167,7 +167,7 @@ class _Builder:
         }
 
     def _folded_header(self, part: Part) -> dict[str, Any]:
-        """Return what a card that stands for several items shows in addition to ``_card``."""
+        """Return what a folded card shows in addition to ``_card``."""
         items = [self.subject.items[i] for i in part.items]
         counts = Counter(name for item in items for name in _operations(item))
         parameters = sum(item.node.size for item in items if item.is_leaf and item.node.kind == "parameter")

@@ -1,4 +1,4 @@
-"""What a picture shows, before any renderer: cards, edges and beads. Plain records, fit for JSON."""
+"""The content of a picture, before rendering: cards, edges and beads, as plain records that JSON can hold."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ VIEWS = ("forward", "backward", "both")
 
 @dataclass(frozen=True)
 class Card:
-    """One leaf or one operation or, in a model, one equation; ``holds`` more than one where several are folded.
+    """A leaf, an operation or, in a model, an equation. A folded card stands for several; ``holds`` is their number.
 
-    ``kind`` is that of the tensor: "input", "parameter", "tensor", "constant", or "node" for what operations make, or
-    "folded", or "error" for an equation that could not be recorded. ``title`` and ``attributes`` are the header of a node;
-    ``number`` counts nodes from 1. ``expression`` makes the value; of a leaf it is a note. ``group`` is the block instance
-    that the card belongs to, with dots between nested ones.
+    ``kind`` is "input", "parameter", "tensor" or "constant" for leaves, "node" for results of operations, "folded", or
+    "error" for an equation that could not be recorded. ``title`` and ``attributes`` are the header of a node; ``number``
+    counts nodes from 1. ``expression`` computes the value; for a leaf it is a note. ``group`` is the block instance that
+    the card belongs to, with dots between nested ones.
 
-    ``gradient`` is the gradient's symbol, empty where there is none, and ``rules`` are the lines of the backward pass that
-    belong here. ``value`` and ``gradient_value`` are ``None`` where nothing is computed. ``kept`` says what of this card the
-    backward pass reads, ``marks`` what deserves a second look, ``verdict`` and ``checks`` what a check found, ``note``
-    whatever else there is to say, and ``doc`` is the first line of the operation's documentation.
+    ``gradient`` is the symbol of the gradient, empty if there is none, and ``rules`` are the lines of the backward pass of
+    this card. ``value`` and ``gradient_value`` are ``None`` if they are not computed. ``kept`` lists the tensors that the
+    backward pass reads, ``marks`` are warnings about numbers, ``verdict`` and ``checks`` the result of a check, ``note`` is
+    any other remark, and ``doc`` the first line of the operation's documentation.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor([[1.0, 2.0], [3.0, 4.0]], name="x")
@@ -64,19 +64,19 @@ class Card:
 
     @property
     def classes(self) -> str:
-        """The classes of its group in an SVG: what it is, and what there is to see on it."""
+        """The classes of the card in an SVG: its kind, warnings and verdict."""
         names = ["card", self.kind, *["marked"] * bool(self.marks), self.verdict.replace(" ", "-")]
         return " ".join(filter(None, names))
 
 
 @dataclass(frozen=True)
 class Edge:
-    """One use of one tensor, or what comes back through it: from the card at the tail to the card, or bead, at the head.
+    """A use of a tensor, or the gradient that returns through it: from the card at the tail to the card or bead at the head.
 
-    In the lane ``"value"`` an edge goes from the card that has the tensor to the card that uses it: ``place`` is the
-    position, from 1, among the uses that the card at the head makes, and ``repeated`` says that the same tensor is used there
-    more than once, so that the place is worth showing. In the lane ``"gradient"`` it goes from the card whose rule says what
-    comes back to the card of the tensor that it comes back to. ``count`` is how many uses a folded card has drawn as one.
+    In the lane ``"value"`` an edge goes from the card of the tensor to the card that uses it: ``place`` is the position,
+    from 1, among the operands of that card, and ``repeated`` says that the same tensor is used there more than once. In
+    the lane ``"gradient"`` it goes from the card whose rule computes a contribution to the card of the tensor. ``count`` is
+    the number of uses that a folded card draws as one edge.
     """
 
     id: str
@@ -91,7 +91,7 @@ class Edge:
 
 @dataclass(frozen=True)
 class Bead:
-    """Where what comes back through several uses of a tensor is summed, before it reaches the card ``target``."""
+    """The sum of the gradients that return through several uses of a tensor, above the card ``target`` of the tensor."""
 
     id: str
     target: str
@@ -104,7 +104,7 @@ class Bead:
 class Drawing:
     """The cards of a picture in topological order, the edges between them, and the beads on the gradient lane.
 
-    ``output`` is the symbol of what gradients are taken of, ``caption`` what there is to say of the whole.
+    ``output`` is the symbol of the number that is differentiated, ``caption`` a line under the title.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, name="x")
@@ -129,7 +129,7 @@ class Drawing:
         return asdict(self)
 
     def __str__(self) -> str:
-        """Return the picture as text: for each card a line of its value, and lines of its gradient."""
+        """Return the picture as text: for each card a line for its value, and lines for its gradient."""
         lines = [aligned(list(self._rows()))]
         return "\n".join([*lines, self.caption] if self.caption else lines)
 

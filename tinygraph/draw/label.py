@@ -69,7 +69,7 @@ def _leaf_header(card: Card) -> str:
 
 
 def _lanes(card: Card, drawing: Drawing) -> list[str]:
-    """Return a row for the value and a row for the gradient. The ports of a leaf, which may stand in a stack, have its id."""
+    """Return a row for the value and a row for the gradient. The ports of a leaf contain its id: it may be in a stack."""
     port, width = (card.id, _LEAF_WIDTH) if card.is_leaf else ("", _LANE_WIDTH)
     forward = drawing.view != "backward"
     rows, lines = [], []

@@ -1,4 +1,4 @@
-"""Text from outside, made so that Graphviz shows it as it is: it can neither be markup nor vanish."""
+"""Escape text for Graphviz, so that it is shown literally: it can neither be markup nor disappear."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LONGEST_TOOLTIP = 400
 
 
 def wrapped(line: str, width: int) -> list[str]:
-    """Return text in lines no longer than ``width``, the rest of a very long one left out with an ellipsis.
+    """Return text in at most 8 lines no longer than ``width``; the rest is replaced by an ellipsis.
 
     >>> wrapped("conv2d(P1, K2) + B2", 12)
     ['conv2d(P1,', 'K2) + B2']
@@ -20,7 +20,7 @@ def wrapped(line: str, width: int) -> list[str]:
 
 
 def visible(line: str) -> str:
-    r"""Return text in which nothing is invisible: escapes for what does not print, and a word for nothing at all.
+    r"""Return text without invisible parts: characters that do not print are escaped, an empty text is named.
 
     >>> visible("a\nb"), visible("")
     ('a\\nb', '(empty)')
@@ -49,7 +49,7 @@ def tooltip(line: str) -> str:
     """
     import graphviz
 
-    # The package takes text between angle brackets for markup unless it is of this type of its own.
+    # The package graphviz reads text between angle brackets as markup unless it has this type.
     shown = visible(line if len(line) <= LONGEST_TOOLTIP else line[:LONGEST_TOOLTIP] + "…")
     literal: str = graphviz.nohtml(shown.replace("&", "&amp;").replace("\\", "\\" * 4))
     return literal

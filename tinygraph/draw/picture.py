@@ -1,4 +1,4 @@
-"""Picture: a drawing that can be rendered, and shows itself in a notebook."""
+"""A picture of a graph or a model: it can be rendered to a file and is shown by notebooks."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tinygraph.graph.tensor import Tensor
 if TYPE_CHECKING:
     from tinygraph.verify import Report
 
-# How many cards a picture in full may have to be checked, and how many nodes a graph to be drawn at the end of a cell.
+# The most cards of a picture in full detail that is checked, and the most nodes of a graph that a notebook draws.
 MOST_CHECKED, MOST_SHOWN = 200, 20_000
 
 
 class Picture:
-    """A picture of a graph or a model. In a notebook it shows itself; ``render`` writes it to a file.
+    """A picture of a graph or a model. A notebook shows it; ``render`` writes it to a file.
 
     ``drawing`` is the record of its cards and edges, ``dot`` the same in the language of Graphviz.
 
@@ -53,14 +53,14 @@ class Picture:
         return dot_source(self.drawing)
 
     def svg(self) -> str:
-        """Return the picture as SVG text. Raises ``RenderError`` where no renderer is installed."""
+        """Return the picture as SVG text. Raises ``RenderError`` if no renderer is installed."""
         return accessible(render(self.dot, "svg").decode("utf-8"), self.drawing)
 
     def render(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to a file, in the format of its suffix (.gv, .svg, .png, .pdf), and return its path.
 
-        Raises ``RenderError`` for another suffix or a folder that cannot be written to. Where no renderer is installed, the
-        ``.gv`` file is written in its place, and the error says so and how to get one.
+        Raises ``RenderError`` for another suffix or a folder that cannot be written to. If no renderer is installed, a
+        ``.gv`` file is written instead, and the error explains how to install one.
         """
         path = as_path(path)
         format = format_of(path)
@@ -81,7 +81,7 @@ class Picture:
         return f"<Picture: {len(self.drawing.cards)} cards, {len(self.drawing.edges)} edges>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return what a notebook shows: SVG, or text where it cannot be made."""
+        """Return what a notebook shows: SVG, or text if it cannot be rendered."""
         bundle = {"text/plain": str(self)}
         try:
             bundle["image/svg+xml"] = self.svg()
@@ -105,15 +105,15 @@ def draw(
     """Draw a tensor, several, a ``Graph`` or a ``Model``, and write the picture to ``path`` if that is given.
 
     There is a card for each operation, or for each equation of a model. Values go down, an edge for each use of a tensor;
-    gradients come back up, from the card whose rule makes them, and a bead sums them where there are several. ``feeds``
-    gives inputs their values, as in ``tg.run``; without, a model is drawn for a batch of one.
+    gradients return upwards from the card whose rule computes them, and beads sum several gradients of one tensor. ``feeds``
+    are values of inputs, as in ``tg.run``; without them, a model is drawn for a batch of one.
 
-    ``detail`` is "shape", "rule" (with the lines of the backward pass), "value" (with numbers; the default where there are
-    some) or "full" (with what is kept for the backward pass, and a check of each rule). ``view`` is "forward", "backward" or
-    "both". ``fold`` is "auto" (above 60 cards), "none", "all" or a list of block instances. ``edit`` may change each card.
-    ``report``, of ``tg.check`` on the same thing, gives each card its verdict. A model that is not valid is drawn as far as
-    it is: ``thing`` is then the ``ModelError``. Suffixes of ``path`` are .gv, .svg, .png and .pdf. Raises ``RenderError``,
-    ``FeedError``, and ``TinygraphError`` for what cannot be drawn.
+    ``detail`` is "shape", "rule" (with the lines of the backward pass), "value" (with numbers; the default if there are
+    any) or "full" (also with the tensors kept for the backward pass, and a check of each rule). ``view`` is "forward",
+    "backward" or "both". ``fold`` is "auto" (above 60 cards), "none", "all" or a list of block instances. ``edit`` may
+    change each card. ``report``, the result of ``tg.check`` for the same thing, gives each card its verdict. If a model is
+    not valid, ``thing`` may be the ``ModelError``: the equations before the mistake are drawn. Suffixes of ``path`` are .gv,
+    .svg, .png and .pdf. Raises ``RenderError``, ``FeedError``, and ``TinygraphError`` for anything that cannot be drawn.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, name="x")
@@ -137,7 +137,7 @@ def notebook_view(thing: Any, text: str) -> dict[str, str]:
     """Return what a notebook shows of a tensor, a graph or a model: its picture, or ``text`` alone where none can be made."""
     bundle = {"text/plain": text}
     try:
-        # The end of a cell is no place to wait for very large graphs; tg.draw is there for who wants to.
+        # Very large graphs would take too long; tg.draw draws them on request.
         nodes = Graph(thing).nodes if isinstance(thing, Tensor) else getattr(thing, "nodes", ())
         if len(nodes) <= MOST_SHOWN:
             bundle["image/svg+xml"] = draw(thing).svg()
@@ -147,7 +147,7 @@ def notebook_view(thing: Any, text: str) -> dict[str, str]:
 
 
 def _checked(thing: Any, feeds: Mapping[Any, Any] | None, size: int) -> tuple[Report | None, str]:
-    """Return the report of a check, or why there is none."""
+    """Return the report of a check, or the reason why there is none."""
     from tinygraph.verify import check
 
     if size > MOST_CHECKED:
@@ -155,7 +155,7 @@ def _checked(thing: Any, feeds: Mapping[Any, Any] | None, size: int) -> tuple[Re
     try:
         return check(Graph(list(thing)) if isinstance(thing, (list, tuple)) else thing, feeds), ""
     except Exception as error:
-        # The check computes in float64, where a user's operation may do anything; the picture is of what there is.
+        # The check computes in float64, in which a user's operation may fail; the picture is drawn nevertheless.
         return None, f"not checked: {error}"
 
 

@@ -1,4 +1,4 @@
-"""The finish of SVG: a title for those who do not see it, ids of cards in stacks, and heat maps in few words."""
+"""Finish the SVG of Graphviz: a title for screen readers, ids of the cards in stacks, and shorter heat maps."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ def accessible(svg: str, drawing: Drawing) -> str:
     """Return the SVG of a drawing with a title and a role, and with each card's id and classes on its group."""
     title = html.escape(visible(drawing.title or "A graph"))
     words = html.escape(f"{len(drawing.cards)} cards, {len(drawing.edges)} edges. {drawing.caption}".strip())
-    # Several pictures may stand on one page, so the ids of these two are the picture's own.
-    own = f"picture-{zlib.crc32(svg.encode()):08x}"
-    svg = re.sub(r"<svg ", f'<svg role="img" aria-labelledby="{own}-title {own}-words" ', svg, count=1)
-    told = f'<title id="{own}-title">{title}</title>\n<desc id="{own}-words">{words}</desc>\n'
+    # A page may show several pictures, so the ids of title and description must differ.
+    id = f"picture-{zlib.crc32(svg.encode()):08x}"
+    svg = re.sub(r"<svg ", f'<svg role="img" aria-labelledby="{id}-title {id}-words" ', svg, count=1)
+    described = f'<title id="{id}-title">{title}</title>\n<desc id="{id}-words">{words}</desc>\n'
     end = svg.index(">", svg.index("<svg ")) + 1
-    svg = f"{svg[:end]}\n{told}{svg[end:].lstrip()}"
+    svg = f"{svg[:end]}\n{described}{svg[end:].lstrip()}"
     for card in drawing.cards:
-        if f'<g id="{card.id}" class=' in svg:
-            continue
-        svg = svg.replace(f'<g id="a_{card.id}">', f'<g id="{card.id}" class="{card.classes}">')
+        if f'<g id="{card.id}" class=' not in svg:
+            svg = svg.replace(f'<g id="a_{card.id}">', f'<g id="{card.id}" class="{card.classes}">')
     return _CELLS.sub(_merged, svg.replace(' xlink:href="#"', ""))
 
 
 def _merged(cells: re.Match[str]) -> str:
-    """Return neighbouring cells of a heat map as one path for each colour, which is a sixth of the text."""
+    """Return neighbouring cells of a heat map as one path for each colour: a sixth of the text."""
     paths: dict[str, list[str]] = {}
     for fill, left, bottom, top, right in _CELL.findall(cells[0]):
         width, height = float(right) - float(left), float(bottom) - float(top)

@@ -1,4 +1,4 @@
-"""Verdicts: what a check found, on the cards of what it found it of."""
+"""Put the results of a check on the cards of the nodes that were checked."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _MOST_FINDINGS = 4
 
 
 def records_by_node(report: Report, graph: Graph) -> Mapping[Tensor, Sequence[Record]]:
-    """Return the records of a report by the node, or the leaf, that they speak of; what is of none is the last output's.
+    """Return the records of a report by node or leaf; a record about neither belongs to the last output.
 
-    Raises ``TinygraphError`` for what is no report, or is one of another graph.
+    Raises ``TinygraphError`` for anything but a report, and for the report of another graph.
 
     >>> import tinygraph as tg
     >>> y = tg.tanh(tg.tensor([0.5, 1.0], name="x")).sum()
@@ -50,9 +50,9 @@ def _node(record: Record, local: bool, graph: Graph) -> Tensor | None:
 
 
 def judged(card: Card, records: Iterable[Record]) -> Card:
-    """Return a card with the verdict of its records, the worst of them, and what there is to say of each that is not sound.
+    """Return a card with the worst verdict of its records, and a line for each record that failed.
 
-    Inputs stay plain while nothing is wrong with the gradients for them, which no one asks for.
+    Inputs get a verdict only if their gradients are wrong.
 
     >>> import tinygraph as tg
     >>> card = Card("n1", "node", "y", "tanh(x)", (2,), "float64")
@@ -75,18 +75,18 @@ def judged(card: Card, records: Iterable[Record]) -> Card:
 def _sound(verdict: str, records: Sequence[Record]) -> str:
     compared = [record for record in records if record.verdict == "ok"]
     kinks = sum(record.kinks for record in records)
-    told = f"; {kinks} at kinks left out" if kinks else ""
+    skipped = f"; {kinks} at kinks left out" if kinks else ""
     if not compared:
         return "check: nothing to compare, every element is at a kink"
     worst = max(compared, key=lambda record: record.error)
     if worst.worst is None or not worst.error:
-        return f"check: ok, no error{told}"
+        return f"check: ok, no error{skipped}"
     where = f"at {list(worst.worst.index)} of {_short(worst)}" if worst.worst.index else f"for {_short(worst)}"
-    return f"check: ok, relative error {worst.error:.1e} {where}{told}"
+    return f"check: ok, relative error {worst.error:.1e} {where}{skipped}"
 
 
 def _finding(record: Record) -> list[str]:
-    """Return what is wrong in a record, and under it what that looks like."""
+    """Return the lines of a record that failed: what is wrong, and a hint."""
     what = f"check: {record.verdict.upper()}" + ("" if record.op == WHOLE else f", {record.op} for {record.input}")
     if record.verdict == "wrong":
         # An element can be looked up, a random direction cannot.
@@ -100,6 +100,6 @@ def _finding(record: Record) -> list[str]:
 
 
 def _short(record: Record) -> str:
-    """Return the tensor that a record speaks of, by its own name where it has one."""
+    """Return the tensor of a record, by its name if it has one."""
     written = record.input
     return written.partition(" ")[2] if record.op == WHOLE else written.partition(" = ")[2] or written
