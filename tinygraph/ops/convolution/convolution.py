@@ -81,6 +81,9 @@ class Convolution(RankedOp):
             )
         return windows.count
 
+    def batch(self, use):
+        return use.each(0)
+
     def grouped(self, x, *shape: int):
         """Return ``x`` with its first axis cut into groups."""
         return x.reshape(self.groups, x.shape[0] // self.groups, *shape)
@@ -93,12 +96,6 @@ def _sum_of_products(left, right) -> Explanation:
 def _by_channel(x):
     """Return ``(N, C, H, W)`` as a matrix of one row for each channel."""
     return x.swapaxes(0, 1).reshape(x.shape[1], x.shape[0] * math.prod(x.shape[2:]))
-
-
-def _convolved(kind: type[Convolution], image: Shape, kernel: Shape, attributes: dict[str, Any]) -> Shape:
-    """Return the shape of a convolution of the rank of ``kind``."""
-    op: Convolve = Convolve.by_rank[kind.rank](**attributes)
-    return op.shape(np.broadcast_to(0, image), np.broadcast_to(0, kernel))
 
 
 @dataclass(frozen=True)
@@ -149,9 +146,6 @@ class Convolve(Convolution):
             lambda: self.counterpart(KernelGradient, kernel_size=k.shape[2:])(x, dy),
         )
 
-    def batch(self, use):
-        return use.each(0)
-
 
 @dataclass(frozen=True)
 class ConvolveTransposed(Convolution):
@@ -169,8 +163,9 @@ class ConvolveTransposed(Convolution):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
         for image, kernel, attributes in _CASES[cls.rank]:
-            x, k = normal(rng, _convolved(cls, image, kernel, attributes)), normal(rng, kernel)
-            missing = tuple(map(operator.sub, image[2:], cls(**attributes).image_size(x, k)))
+            op = cls(**attributes)
+            x, k = normal(rng, (image[0], kernel[0], *op.windows(image, kernel).count)), normal(rng, kernel)
+            missing = tuple(map(operator.sub, image[2:], op.image_size(x, k)))
             size = {"output_padding": missing} if min(missing) >= 0 else {"output_size": image[2:]}
             yield Sample(x, k, **attributes | size)
 
@@ -234,9 +229,6 @@ class ConvolveTransposed(Convolution):
             lambda: self.counterpart(KernelGradient, kernel_size=k.shape[2:])(dy, x),
         )
 
-    def batch(self, use):
-        return use.each(0)
-
 
 @dataclass(frozen=True)
 class KernelGradient(Convolution):
@@ -249,7 +241,8 @@ class KernelGradient(Convolution):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
         for image, kernel, attributes in _CASES[cls.rank]:
-            dy = normal(rng, _convolved(cls, image, kernel, attributes))
+            count = cls(**attributes, kernel_size=kernel[2:]).windows(image, kernel).count
+            dy = normal(rng, (image[0], kernel[0], *count))
             yield Sample(normal(rng, image), dy, **attributes, kernel_size=kernel[2:])
 
     def shape(self, x, dy) -> Shape:
@@ -432,12 +425,8 @@ class Conv3dKernelGradient(KernelGradient, rank=3):
     """
 
 
-conv2d = Conv2d.function
-conv_transpose2d = ConvTranspose2d.function
-conv2d_kernel_gradient = Conv2dKernelGradient.function
-conv1d = Conv1d.function
-conv_transpose1d = ConvTranspose1d.function
-conv1d_kernel_gradient = Conv1dKernelGradient.function
-conv3d = Conv3d.function
+conv1d, conv2d, conv3d = Conv1d.function, Conv2d.function, Conv3d.function
+conv_transpose1d, conv_transpose2d = ConvTranspose1d.function, ConvTranspose2d.function
 conv_transpose3d = ConvTranspose3d.function
+conv1d_kernel_gradient, conv2d_kernel_gradient = Conv1dKernelGradient.function, Conv2dKernelGradient.function
 conv3d_kernel_gradient = Conv3dKernelGradient.function

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.explanation import Explanation, Terms, chosen, one
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.record import Edge, Sample, Samples
@@ -18,7 +18,7 @@ from tinygraph.ops.cells import in_planes
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
 from tinygraph.ops.floating import countable, widened
-from tinygraph.ops.pooling.pooling import plane
+from tinygraph.ops.pooling.pooling import largest_of, plane
 from tinygraph.ops.reduction.reduction import FirstExtreme
 from tinygraph.ops.samples import Draw, distinct, each, normal, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, expand_dims
@@ -137,10 +137,7 @@ class GlobalMaxPool(GlobalPooling):
         return x.max(axis=self.over(x), keepdims=self.keepdims)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        best, others = chosen(self.cells(inputs[0], index), inputs[0])
-        return Explanation(
-            (Terms((one(0, best),)),), ((0, others),) if len(others) else (), f"the largest of {len(others) + 1}"
-        )
+        return largest_of(self.cells(inputs[0], index), inputs[0])
 
     def vjp(self, dy, y, x):
         return gate(self.spread(dy, x), FirstExtreme(self.over(x))(x))

@@ -10,14 +10,12 @@ import numpy as np
 
 from tinygraph.graph.explanation import Explanation
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape
 from tinygraph.graph.record import Edge, Sample
-from tinygraph.ops.cells import in_planes, of_window
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
 from tinygraph.ops.floating import widened
 from tinygraph.ops.pooling.global_pooling import require_norm
-from tinygraph.ops.pooling.pooling import CASES, AvgUnpool, Pooling, plane
+from tinygraph.ops.pooling.pooling import CASES, AvgUnpool, Pooling
 from tinygraph.ops.samples import each, off_zero
 
 
@@ -38,10 +36,6 @@ class LpPool(Pooling):
         first, *others = CASES[cls.rank]
         return each(off_zero, first, *((shape, attributes | {"p": 3}) for shape, attributes in others))(rng)
 
-    def shape(self, x) -> Shape:
-        self.require_images(x)
-        return self.pooled((x,), x)
-
     def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
@@ -54,8 +48,7 @@ class LpPool(Pooling):
         return total ** (1 / self.p)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        _, pixels = of_window(self.windows(inputs[0].shape), index[2:])
-        cells = in_planes(pixels, [plane(inputs[0], index)], inputs[0])
+        cells = self.cells(inputs[0], index)
         return Explanation(reads=((0, cells),), formula=f"{self.p:g}-norm of {len(cells)} elements")
 
     def vjp(self, dy, y, x):
@@ -64,9 +57,6 @@ class LpPool(Pooling):
         # A mean that is not divided is a sum. Where a norm is 0 all its pixels are, and so is the factor behind.
         undivided = mean.divisor(self.windows(x.shape), np.dtype(y.dtype))
         return mean(dy / where(y == 0, 1, y) ** (self.p - 1) * undivided) * sign(x) * abs(x) ** (self.p - 1)
-
-    def batch(self, use):
-        return use.each(0)
 
 
 @register
@@ -114,6 +104,4 @@ class LpPool3d(LpPool, rank=3):
     """
 
 
-lp_pool2d = LpPool2d.function
-lp_pool1d = LpPool1d.function
-lp_pool3d = LpPool3d.function
+lp_pool1d, lp_pool2d, lp_pool3d = LpPool1d.function, LpPool2d.function, LpPool3d.function

@@ -13,9 +13,9 @@ from tinygraph.graph.explanation import Explanation, Terms, chosen, one, positio
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Shape, Value
 from tinygraph.graph.record import Edge, Sample
-from tinygraph.ops.cells import in_planes, of_pixel, of_window
+from tinygraph.ops.cells import of_pixel
 from tinygraph.ops.floating import widened
-from tinygraph.ops.pooling.pooling import CASES, Pooling, plane
+from tinygraph.ops.pooling.pooling import CASES, Pooling, largest_of, plane
 from tinygraph.ops.samples import distinct, each, normal
 from tinygraph.ops.windows import Windows, element
 
@@ -27,7 +27,7 @@ class MaxPooling(Pooling):
     def winners(self, x) -> tuple[Windows, Value]:
         """Return the windows over ``x`` and, for each, the row-major offset of its first maximum."""
         windows = self.windows(x.shape)
-        padded = self.padded(windows, x)
+        padded = windows.pad(x, self.lowest(x))
         best = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
         winner = np.full(best.shape, -1, np.intp)
         inside = windows.pad(np.ones(x.shape[2:], bool))
@@ -39,19 +39,20 @@ class MaxPooling(Pooling):
             best = np.where(better, candidate, best)
         return windows, winner
 
-    def winner(self, x, index: Sequence[int]) -> tuple[int, Value]:
-        """Return the cell of ``x`` that is the first maximum of the window ``index``, and the other cells of that window."""
-        _, pixels = of_window(self.windows(x.shape), index[2:])
-        return chosen(in_planes(pixels, [plane(x, index)], x), x)
+    def winner(self, x, index: Sequence[int]) -> int:
+        """Return the position in ``x`` of the first maximum of the window ``index``."""
+        return chosen(self.cells(x, index), x)[0]
 
     def won(self, x, index: Sequence[int]) -> tuple[Value, Value]:
-        """Return the windows, as positions in the pool, whose maximum is the element ``index`` of ``x``, and the maxima of
-        the other windows that it lies in."""
+        """Return the positions in the pool of the windows whose maximum is the element ``index`` of ``x``.
+
+        Also return the positions in ``x`` of the maxima of the other windows that it lies in.
+        """
         windows, image = self.windows(x.shape), plane(x, index)
         own, size = position(index, x.shape), math.prod(windows.count)
         won, maxima = [], []
         for window in of_pixel(windows, index[2:])[0]:
-            best, _ = self.winner(x, (*index[:2], *np.unravel_index(window, windows.count)))
+            best = self.winner(x, (*index[:2], *np.unravel_index(window, windows.count)))
             won += [image * size + window] * (best == own)
             maxima += [best] * (best != own)
         return np.array(won, np.intp), np.array(maxima, np.intp)
@@ -62,10 +63,6 @@ class MaxPooling(Pooling):
         if x.dtype.kind in "iu":
             return np.iinfo(x.dtype).min
         return False if x.dtype.kind == "b" else -np.inf
-
-    def padded(self, windows: Windows, x):
-        """Return ``x`` with padding that is never the maximum."""
-        return windows.pad(x, self.lowest(x))
 
 
 @dataclass(frozen=True)
@@ -79,29 +76,19 @@ class MaxPool(MaxPooling):
     def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
         return each(distinct, *CASES[cls.rank])(rng)
 
-    def shape(self, x) -> Shape:
-        self.require_images(x)
-        return self.pooled((x,), x)
-
     def forward(self, x):
         windows = self.windows(x.shape)
-        padded = self.padded(windows, x)
+        padded = windows.pad(x, self.lowest(x))
         result = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
         for _, pixels in windows.offsets():
             np.maximum(result, padded[pixels], out=result)
         return result
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        best, others = self.winner(inputs[0], index)
-        return Explanation(
-            (Terms((one(0, best),)),), ((0, others),) if len(others) else (), f"the largest of {len(others) + 1}"
-        )
+        return largest_of(self.cells(inputs[0], index), inputs[0])
 
     def vjp(self, dy, y, x):
         return self.counterpart(MaxUnpool)(dy, x)
-
-    def batch(self, use):
-        return use.each(0)
 
 
 @dataclass(frozen=True)
@@ -113,8 +100,8 @@ class MaxUnpool(MaxPooling):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
         for shape, attributes in CASES[cls.rank]:
-            pool, x = MaxPool.by_rank[cls.rank](**attributes), distinct(rng, shape)
-            yield Sample(normal(rng, pool.shape(x)), x, **attributes)
+            dy = normal(rng, (*shape[:2], *cls(**attributes).windows(shape).count))
+            yield Sample(dy, distinct(rng, shape), **attributes)
 
     def shape(self, dy, x) -> Shape:
         self.require_images(dy, x)
@@ -155,9 +142,6 @@ class MaxUnpool(MaxPooling):
         maximum = rf"{{(dy)}}_{{{window}}} & \text{{if }} {{(x)}}_{{{pixel}}} \text{{ is the max of its window}}"
         return rf"_{{{pixel}}} = \begin{{cases}} {maximum} \\ 0 & \text{{otherwise}} \end{{cases}}"
 
-    def batch(self, use):
-        return use.each(0, 1)
-
 
 @dataclass(frozen=True)
 class MaxTake(MaxPooling):
@@ -190,14 +174,11 @@ class MaxTake(MaxPooling):
         return np.result_type(values.dtype)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        best, _ = self.winner(inputs[1], index)
+        best = self.winner(inputs[1], index)
         return Explanation((Terms((one(0, best),)),), (one(1, best),), "where {0} is the maximum of its window")
 
     def vjp(self, dy, y, values, x) -> Any:
         return self.counterpart(MaxUnpool)(dy, x), None
-
-    def batch(self, use):
-        return use.each(0, 1)
 
 
 @register
@@ -325,12 +306,5 @@ class MaxTake3d(MaxTake, rank=3):
     """
 
 
-max_pool2d = MaxPool2d.function
-max_unpool2d = MaxUnpool2d.function
-max_take2d = MaxTake2d.function
-max_pool1d = MaxPool1d.function
-max_unpool1d = MaxUnpool1d.function
-max_take1d = MaxTake1d.function
-max_pool3d = MaxPool3d.function
-max_unpool3d = MaxUnpool3d.function
-max_take3d = MaxTake3d.function
+max_pool1d, max_pool2d, max_pool3d = MaxPool1d.function, MaxPool2d.function, MaxPool3d.function
+max_unpool1d, max_unpool2d, max_unpool3d = MaxUnpool1d.function, MaxUnpool2d.function, MaxUnpool3d.function

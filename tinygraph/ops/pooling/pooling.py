@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph.explanation import Explanation, Terms
+from tinygraph.graph.arrays import Array
+from tinygraph.graph.explanation import Explanation, Terms, chosen, one
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Shape
 from tinygraph.graph.record import Sample
@@ -72,6 +73,14 @@ class Pooling(RankedOp):
         self.simplify("window", "stride", "dilation", least=1)
         self.simplify("padding", least=0)
 
+    def shape(self, *inputs) -> Shape:
+        (x,) = inputs
+        self.require_images(x)
+        return self.pooled((x,), x)
+
+    def batch(self, use):
+        return use.each()
+
     def windows(self, image: Shape) -> Windows:
         """Return the windows over an image ``(..., H, W)``."""
         stride = self.window if self.stride is None else self.stride
@@ -96,18 +105,28 @@ class Pooling(RankedOp):
             pads = sides(self.padding, self.rank)
             if any(sum(pad) > reach for pad, reach in zip(pads, windows.reach, strict=True)):
                 self.refuse(inputs, f"padding {self.padding} is more than half of the window {self.window}")
+        window = f"a window of {windows.reach}"
         if min(windows.count) < 1:
-            self.refuse(
-                inputs, f"a window of {windows.reach} does not fit an image of {windows.padded} with its padding"
-            )
+            self.refuse(inputs, f"{window} does not fit an image of {windows.padded} with its padding")
         if windows.has_padding and not windows.all_meet_image():
-            self.refuse(inputs, f"a window of {windows.reach} covers nothing but the padding {self.padding}")
+            self.refuse(inputs, f"{window} covers nothing but the padding {self.padding}")
         return (*image.shape[:2], *windows.count)
+
+    def cells(self, x, index: Sequence[int]) -> Array:
+        """Return the positions in ``x`` of the pixels of the window ``index`` of the pool."""
+        return in_planes(of_window(self.windows(x.shape), index[2:])[1], [plane(x, index)], x)
 
 
 def plane(images, index: Sequence[int]) -> int:
     """Return which of the images ``(N, C, ...)`` an element is one of, counted over N and C."""
     return index[0] * int(images.shape[1]) + index[1]
+
+
+def largest_of(cells: Array, x: Array) -> Explanation:
+    """Return the explanation of the largest of the elements of ``x`` at some positions."""
+    best, others = chosen(cells, x)
+    reads = ((0, others),) if len(others) else ()
+    return Explanation((Terms((one(0, best),)),), reads, f"the largest of {len(cells)}")
 
 
 @dataclass(frozen=True)
@@ -123,9 +142,8 @@ class AveragePooling(Pooling):
             return math.prod(windows.kernel)
         counted = ((0, 0),) * self.rank
         if self.count_include_pad:
-            counted = Windows.over(
-                windows.image, windows.kernel, windows.stride, self.padding, windows.dilation
-            ).padding
+            # Without what ceil_mode adds.
+            counted = replace(self, ceil_mode=False).windows(windows.image).padding
             if counted == windows.padding:
                 return math.prod(windows.kernel)
         return windows.sizes(counted).astype(dtype)
@@ -151,32 +169,23 @@ class AvgPool(AveragePooling):
     def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
         return each(normal, *cls.cases())(rng)
 
-    def shape(self, x) -> Shape:
-        self.require_images(x)
-        return self.pooled((x,), x)
-
     def forward(self, x):
         x = widened(x)
         windows = self.windows(x.shape)
         padded = windows.pad(x)
-        total = np.zeros((*x.shape[:2], *windows.count), self.result_dtype(x) if x.dtype.kind != "c" else x.dtype)
+        total = np.zeros((*x.shape[:2], *windows.count), self.result_dtype(x))
         for _, pixels in windows.offsets():
             total += padded[pixels]
         total /= self.divisor(windows, total.dtype)
         return total
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        x, at = inputs[0], tuple(index[2:])
-        windows = self.windows(x.shape)
-        _, pixels = of_window(windows, at)
-        weight = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count)[at]
-        return Explanation((Terms(((0, in_planes(pixels, [plane(x, index)], x)),), weight),))
+        windows = self.windows(inputs[0].shape)
+        weight = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count)[tuple(index[2:])]
+        return Explanation((Terms(((0, self.cells(inputs[0], index)),), weight),))
 
     def vjp(self, dy, y, x):
         return self.counterpart(AvgUnpool, output_size=x.shape[2:])(dy)
-
-    def batch(self, use):
-        return use.each(0)
 
 
 @dataclass(frozen=True)
@@ -189,8 +198,8 @@ class AvgUnpool(AveragePooling):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
         for shape, attributes in cls.cases():
-            pool: AvgPool = AvgPool.by_rank[cls.rank](**attributes)
-            yield Sample(normal(rng, pool.shape(np.broadcast_to(0, shape))), **attributes, output_size=shape[2:])
+            op = cls(**attributes, output_size=shape[2:])
+            yield Sample(normal(rng, (*shape[:2], *op.windows(shape).count)), **attributes, output_size=shape[2:])
 
     def shape(self, x) -> Shape:
         self.require_images(x)
@@ -230,9 +239,6 @@ class AvgUnpool(AveragePooling):
         places = [f"{w} = " + (p if n == 1 else rf"\lfloor {p}/{n}\rfloor") for p, w, n in sizes]
         place = r", \; ".join(places)
         return rf"_{{{pixel}}} = {share}\, {{(x)}}_{{{window}}}, \quad {place}"
-
-    def batch(self, use):
-        return use.each(0)
 
 
 @register
@@ -320,9 +326,5 @@ class AvgUnpool3d(AvgUnpool, rank=3):
     """
 
 
-avg_pool2d = AvgPool2d.function
-avg_unpool2d = AvgUnpool2d.function
-avg_pool1d = AvgPool1d.function
-avg_unpool1d = AvgUnpool1d.function
-avg_pool3d = AvgPool3d.function
-avg_unpool3d = AvgUnpool3d.function
+avg_pool1d, avg_pool2d, avg_pool3d = AvgPool1d.function, AvgPool2d.function, AvgPool3d.function
+avg_unpool1d, avg_unpool2d, avg_unpool3d = AvgUnpool1d.function, AvgUnpool2d.function, AvgUnpool3d.function
