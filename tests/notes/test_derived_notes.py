@@ -15,7 +15,7 @@ from click.testing import CliRunner
 import tinygraph as tg
 from tests.golden import make_notes
 from tinygraph.cli import main
-from tinygraph.describe.crosswalk import STATEMENTS, found_in
+from tinygraph.describe.crosswalk import STATEMENTS, statements_of
 from tinygraph.draw import render
 from tinygraph.notes.compose import document_of
 from tinygraph.notes.document import Equations, Figure, Numbers, Table, Tasks
@@ -78,9 +78,10 @@ def test_ids_come_from_formulas_and_not_from_the_name_of_a_model():
 
 
 def test_bias_gradients_of_two_slides_are_told_apart_by_their_layers():
-    assert found_in(["dB3 = sum(dZ3)"]) == ()
-    assert found_in(["dB3 = sum(dZ3)", "Z3 = f W3 + B3"]) == ("F8", "B3")
-    assert found_in(["dB3 = sum(dZ3)", "Z3 = A2 W3 + B3"]) == ("A3",)
+    assert statements_of("dB3 = sum(dZ3)", ["dB3 = sum(dZ3)"]) == ()
+    forward = ["Z3 = f W3 + B3", "Z3 = A2 W3 + B3"]
+    assert [statements_of("dB3 = sum(dZ3)", ["dB3 = sum(dZ3)", text]) for text in forward] == [("B3",), ("A3",)]
+    assert [statements_of(text, forward) for text in forward] == [("F8",), ()]
 
 
 def test_crosswalk_page_names_every_statement_that_is_matched():

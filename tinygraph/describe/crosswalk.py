@@ -1,12 +1,12 @@
-"""Crosswalk: which statement of the lecture notes a derived formula is, told by the formula alone.
+"""Crosswalk: which statement of the lecture notes a derived formula equals, found by the text of the formula.
 
-The samples are rows here and the cost is a mean, so a product of the notes has its factors the other way round, and the 1/m
-that the dense slide writes into every gradient stands once, in the first.
+Samples are rows here and the cost is a mean. So a product of the notes has its factors in the reverse order, and the 1/m that
+the dense slide writes into every gradient appears once, in the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 from tinygraph.describe.derive import Line
@@ -14,7 +14,7 @@ from tinygraph.describe.derive import Line
 
 @dataclass(frozen=True)
 class Statement:
-    """A statement of the notes: its id, the formulas that say it, and one that must stand in the same document, if any."""
+    """A statement of the notes: its id, the formulas that express it, and one that the same document must contain, if any."""
 
     id: str
     formulas: tuple[str, ...]
@@ -53,7 +53,7 @@ STATEMENTS = (
     Statement("A1", ("dZ3 = (A3 - Y)/m",)),
     Statement("A2", ("dW3 = A2^T dZ3",)),
     Statement("A3", ("dB3 = sum(dZ3)",), _LAYERS[3]),
-    # The slide says in one formula, dZ2 = (W3^T dZ3) * f2'(Z2), what two lines say here; f2 is tanh, sigmoid or ReLU.
+    # The slide says in one formula, dZ2 = (W3^T dZ3) * f2'(Z2), what two lines show here; f2 is tanh, sigmoid or ReLU.
     Statement(
         "A4",
         (
@@ -73,7 +73,7 @@ STATEMENTS = (
 
 
 def statements_of(text: str, all_texts: Collection[str]) -> tuple[str, ...]:
-    """Return the ids of the statements that a formula says, in a document that holds ``all_texts``.
+    """Return the ids of the statements that a formula expresses, in a document that contains ``all_texts``.
 
     >>> statements_of("dK2 = conv(P1, dZ2)", ())
     ('B8',)
@@ -91,14 +91,3 @@ def recognized(lines: Sequence[Line]) -> list[Line]:
     """Return displayed equations with the ids of the statements that they equal."""
     texts = {line.formula.text for line in lines}
     return [replace(line, ids=statements_of(line.formula.text, texts)) for line in lines]
-
-
-def found_in(texts: Iterable[str]) -> tuple[str, ...]:
-    """Return the ids of all statements that formulas say, in the order of the notes.
-
-    >>> found_in(["a = sigmoid(Z3)", "C1 = ReLU(Z1)"])
-    ('F2', 'F9')
-    """
-    texts = list(texts)
-    found = {id for text in texts for id in statements_of(text, texts)}
-    return tuple(statement.id for statement in STATEMENTS if statement.id in found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -16,23 +16,23 @@ _RUNS = 40
 
 @dataclass(frozen=True)
 class Part:
-    """The items, by their numbers, that one card stands for, and the block instance that they are, if they are one."""
+    """The items, by their numbers, that one card represents, and their block instance, if they are one."""
 
     items: tuple[int, ...]
     block: str = ""
 
     @property
     def last(self) -> int:
-        """The item that the card shows: the last, which is what a block gives."""
+        """The item that the card shows: the last, which is the result of a block."""
         return self.items[-1]
 
 
 def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> list[Part]:
     """Return the parts of a picture in topological order.
 
-    ``fold`` is ``"none"``, ``"all"`` (each block is one card), names of block instances, or ``"auto"``: nothing is folded
-    up to 60 cards; above, blocks are, and if that is not enough, runs of operations. Raises ``TinygraphError`` for the name
-    of something that is no block.
+    ``fold`` is ``"none"``, ``"all"`` (each block is one card), names of block instances, or ``"auto"``. With ``"auto"``,
+    nothing is folded up to 60 cards; above, blocks are folded, and if that is not enough, runs of operations. Raises
+    ``TinygraphError`` for the name of something that is no block.
     """
     single = [Part((i,)) for i in range(len(items))]
     if fold == "none" or (fold == "auto" and len(items) <= MOST_CARDS):
@@ -52,12 +52,12 @@ def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> lis
 
 
 def _with_parents(group: str) -> list[str]:
-    """Return a block instance and those that it stands in, the outermost first."""
+    """Return a block instance and those that contain it, the outermost first."""
     return list(accumulate(group.split("."), lambda outer, inner: f"{outer}.{inner}"))
 
 
 def _blocks(items: Sequence[Item], folded: Collection[str]) -> list[Part]:
-    """Return parts in which each of the block instances ``folded`` is one, in the order of their last items."""
+    """Return parts in the order of their last items; each block instance in ``folded`` is one part."""
     members: dict[str | int, list[int]] = {}
     for i, item in enumerate(items):
         block = next((name for name in _with_parents(item.group) if name in folded), None) if item.group else None
@@ -68,7 +68,7 @@ def _blocks(items: Sequence[Item], folded: Collection[str]) -> list[Part]:
 
 def _runs(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
     """Return parts in about forty runs, cut where few tensors go from one to the next."""
-    ordered = _leaves_beside_their_use(items, parts)
+    ordered = _leaves_before_their_use(items, parts)
     crossing = _crossing(items, ordered)
     length = len(ordered) / _RUNS
     cuts = [0]
@@ -85,8 +85,8 @@ def _runs(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
     return [run[0] if len(run) == 1 else Part(tuple(i for part in run for i in part.items)) for run in runs]
 
 
-def _leaves_beside_their_use(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
-    """Return the parts with each leaf right before what first uses it."""
+def _leaves_before_their_use(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
+    """Return the parts with each leaf directly before the part that uses it first."""
     first: dict[Tensor, int] = {}
     for part in parts:
         for i in part.items:
@@ -103,7 +103,7 @@ def _leaves_beside_their_use(items: Sequence[Item], parts: Sequence[Part]) -> li
 
 def _crossing(items: Sequence[Item], ordered: Sequence[Part]) -> list[int]:
     """Return, for each cut before a part, how many tensors made before it are used after it."""
-    made = _owners(items, ordered)
+    made = {items[i].node: place for place, part in enumerate(ordered) for i in part.items}
     last_use: dict[Tensor, int] = {}
     for place, part in enumerate(ordered):
         for i in part.items:
@@ -114,7 +114,3 @@ def _crossing(items: Sequence[Item], ordered: Sequence[Part]) -> list[int]:
         change[made[x] + 1] += 1
         change[place + 1] -= 1
     return list(accumulate(change))
-
-
-def _owners(items: Sequence[Item], ordered: Sequence[Part]) -> Mapping[Tensor, int]:
-    return {node: place for place, part in enumerate(ordered) for i in part.items for node in (items[i].node,)}

@@ -1,53 +1,27 @@
-"""Plain text of the TeX that formulas are written in: one line, as one would type it."""
+"""The plain text of formulas: TeX in one line, as one would type it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 
-# What a command is in text; a space after those of the second table only ends the command.
+# Commands whose text is not their name.
 _COMMANDS = {
-    "odot": "*",
-    "cdot": "*",
-    "times": "*",
-    "leq": "<=",
-    "geq": ">=",
-    "neq": "!=",
-    "leftarrow": "=",
-    "land": "and",
-    "lor": "or",
-    "oplus": "xor",
-    "bmod": "mod",
-    "varepsilon": "epsilon",
-    "log": "log",
-    "exp": "exp",
-    "max": "max",
-    "min": "min",
-    "tanh": "tanh",
-    "quad": "",
-    "qquad": "",
-    "ldots": "...",
+    **dict.fromkeys(("odot", "cdot", "times", "ast"), "*"),
+    **dict.fromkeys(("quad", "qquad", "left", "right"), ""),
+    **dict.fromkeys(("rfloor", "rceil"), ")"),
+    **dict.fromkeys(("lVert", "rVert"), "|"),
+    **{"leq": "<=", "geq": ">=", "neq": "!=", "leftarrow": "=", "ldots": "...", "varepsilon": "epsilon"},
+    **{"land": "and", "lor": "or", "oplus": "xor", "bmod": "mod", "lnot": "not "},
+    **{"partial": "d", "lfloor": "floor(", "lceil": "ceil("},
 }
-_PREFIXES = {
-    "partial": "d",
-    "lfloor": "floor(",
-    "rfloor": ")",
-    "lceil": "ceil(",
-    "rceil": ")",
-    "lVert": "|",
-    "rVert": "|",
-    "lnot": "not ",
-    "left": "",
-    "right": "",
-    "ast": "*",
-}
+# Commands that stand directly before what follows.
+_PREFIXES = {"partial", "lfloor", "rfloor", "lceil", "rceil", "lVert", "rVert", "lnot", "left", "right", "ast"}
 _WRAPPERS = ("operatorname", "mathrm", "text", "mathbf", "mathit")
-_TOKEN = re.compile(
-    r"\\(?P<command>[A-Za-z]+)|\\(?P<sign>.)|(?P<script>[_^])|(?P<group>\{)|(?P<end>\})|(?P<other>.)", re.S
-)
 _INDICES = {"mn": "[m,n]", "xy": "[x,y]"}
-# Where a row of an environment ends, or a cell of it; and where one begins or ends inside of it.
-_SEPARATOR = re.compile(r"\\\\|&|\\(?P<side>begin|end)\{\w+\}")
+_TOKEN = re.compile(r"\\(?P<command>[A-Za-z]+)|\\?.", re.S)
+# What separates the cells and the rows of a matrix or of cases, until they are joined.
+_CELL, _ROW = "\0", "\1"
 
 
 def plain(source: str, names: Mapping[str, str]) -> str:
@@ -60,33 +34,33 @@ def plain(source: str, names: Mapping[str, str]) -> str:
     >>> plain(r"\lnot \left\lceil x \right\rceil", {})
     'not ceil(x)'
     """
-    return " ".join(_Reader(source, names).until("").split()).replace(" )", ")")
+    text = _Reader(source, names).group().replace(_CELL, "").replace(_ROW, "; ")
+    return " ".join(text.split()).replace(" )", ")")
 
 
 class _Reader:
     def __init__(self, source: str, names: Mapping[str, str]) -> None:
-        self.source, self.names, self.place = source, names, 0
+        self.source, self.names = source, names
+        self.place = self.depth = 0
 
-    def until(self, end: str) -> str:
-        """Read up to a closing brace, or to the end."""
+    def group(self) -> str:
+        """Read up to a closing brace, the end of an environment, or the end of the source."""
         parts: list[str] = []
-        while self.place < len(self.source):
-            match = _TOKEN.match(self.source, self.place)
-            assert match is not None
+        while match := _TOKEN.match(self.source, self.place):
             self.place = match.end()
-            if match["end"]:
-                if end:
-                    break
-            elif match["command"]:
-                parts.append(self.command(match["command"]))
-            elif match["script"]:
-                parts.append(self.script(match["script"]))
-            elif match["group"]:
-                parts.append(self.until("}"))
-            elif match["sign"]:
-                parts.append(" " if match["sign"] in ",;:! " else "; " if match["sign"] == "\\" else match["sign"])
+            token, command = match[0], match["command"]
+            if token == "}" or command == "end":
+                break
+            if command:
+                parts.append(self.command(command))
+            elif token in ("_", "^"):
+                parts.append(self.script(token))
+            elif token == "{":
+                parts.append(self.group())
+            elif len(token) == 2:
+                parts.append(" " if token[1] in ",;:! " else _ROW if token[1] == "\\" else token[1])
             else:
-                parts.append("" if match["other"] == "&" else self.names.get(match["other"], match["other"]))
+                parts.append(_CELL if token == "&" else self.names.get(token, token))
         return "".join(parts)
 
     def command(self, name: str) -> str:
@@ -101,23 +75,20 @@ class _Reader:
             return self.sum()
         if name in _WRAPPERS:
             return self.argument()
-        if name in _COMMANDS:
-            return _COMMANDS[name]
-        if name not in _PREFIXES:
-            return name
-        while self.source[self.place : self.place + 1] == " ":
+        if name in _PREFIXES:
+            self.skip_spaces()
+        return _COMMANDS.get(name, name)
+
+    def skip_spaces(self) -> None:
+        while self.source.startswith(" ", self.place):
             self.place += 1
-        return _PREFIXES[name]
 
     def argument(self) -> str:
         """Read one argument of a command: a group, or a single character."""
-        while self.source[self.place : self.place + 1] == " ":
-            self.place += 1
-        if self.source[self.place : self.place + 1] == "{":
-            self.place += 1
-            return self.until("}")
+        self.skip_spaces()
+        first = self.source[self.place : self.place + 1]
         self.place += 1
-        return self.names.get(self.source[self.place - 1 : self.place], self.source[self.place - 1 : self.place])
+        return self.group() if first == "{" else self.names.get(first, first)
 
     def script(self, sign: str) -> str:
         text = self.argument().strip()
@@ -126,45 +97,29 @@ class _Reader:
         return f"{sign}{text}" if re.fullmatch(r"\w+", text) else f"{sign}({text})" if sign == "^" else f"[{text}]"
 
     def sum(self) -> str:
-        below = ""
-        while self.source[self.place : self.place + 1] in ("_", "^"):
-            sign = self.source[self.place]
+        index = ""
+        while (sign := self.source[self.place : self.place + 1]) in ("_", "^") and sign:
             self.place += 1
             text = self.argument()
-            below = text if sign == "_" else below
-        index = below.partition("=")[0].strip()
+            index = text.partition("=")[0].strip() if sign == "_" else index
         return f"sum_{index} " if re.fullmatch(r"\w+", index) else f"sum over {index} of " if index else "sum "
 
     def environment(self) -> str:
-        """Read cases, or a matrix; what one holds may hold others."""
+        """Read cases, or a matrix; cases inside another environment get parentheses."""
         name = self.argument()
-        rows = [[self.cell(source) for source in row] for row in self.rows()]
-        if name == "cases":
-            return ", ".join(" ".join(row) for row in rows)
-        return f"[{'; '.join(', '.join(row) for row in rows)}]"
-
-    def rows(self) -> list[list[str]]:
-        """Read up to the end of an environment; return the source of its cells, row by row."""
-        rows: list[list[str]] = [[]]
-        depth, start = 1, self.place
-        for match in _SEPARATOR.finditer(self.source, self.place):
-            depth += (match["side"] == "begin") - (match["side"] == "end")
-            if depth == 0 or (depth == 1 and not match["side"]):
-                rows[-1].append(self.source[start : match.start()])
-                start = self.place = match.end()
-            if depth == 0:
-                break
-            if depth == 1 and match[0] == r"\\":
-                rows.append([])
-        return rows
-
-    def cell(self, source: str) -> str:
-        text = plain(source, self.names)
-        return f"({text})" if r"\begin{cases}" in source else text
+        self.depth += 1
+        text = self.group()
+        self.depth -= 1
+        self.argument()
+        rows = [[" ".join(cell.split()) for cell in row.split(_CELL)] for row in text.split(_ROW)]
+        if name != "cases":
+            return f"[{'; '.join(', '.join(row) for row in rows)}]"
+        cases = ", ".join(" ".join(row) for row in rows)
+        return f"({cases})" if self.depth else cases
 
 
 def enclosed(text: str, product: bool = False) -> str:
-    """Return an operand of a fraction in text, in parentheses where it is a sum, or a product below the line.
+    """Return an operand of a fraction in text: in parentheses if it is a sum, or with ``product`` if it is a product.
 
     >>> enclosed("a - y"), enclosed("log(a - y)"), enclosed("2 m", product=True)
     ('(a - y)', 'log(a - y)', '(2 m)')

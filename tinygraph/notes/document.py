@@ -1,4 +1,4 @@
-"""The record of derived notes: sections of plain blocks, which every renderer writes in its own language."""
+"""The record of derived notes: sections of plain blocks. Renderers write them as HTML, Markdown, LaTeX or text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Equations:
-    """Equations under one another, with a heading of their own if they belong to a block of the model."""
+    """Equations below each other, with a heading if they belong to a block of the model."""
 
     lines: tuple[Line, ...]
     heading: str = ""
@@ -51,11 +51,11 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Task:
-    """A question of the worksheet: what is given, the left-hand side to complete, and the answer."""
+    """A question of the worksheet: what is given, the left-hand side to complete, and the answer to it."""
 
     given: Words
     left: Formula
-    answer: tuple[str | Formula | Number, ...]
+    answer: Formula | Number
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Figure:
 
 @dataclass(frozen=True, eq=False)
 class Stepper:
-    """What one steps through on a page that has a script. On paper it is nothing; ``make`` makes the data when it is wanted."""
+    """The part of the HTML page that a reader steps through; ``make`` returns its data. Other formats leave it out."""
 
     make: Callable[[], Walk]
 
@@ -103,7 +103,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """Derived notes as plain data; ``subject`` is the graph with the values that the numbers are of."""
+    """Derived notes as plain data; ``subject`` is the graph whose values the numbers are."""
 
     title: str
     sections: tuple[Section, ...]
@@ -111,7 +111,7 @@ class Document:
 
     @property
     def printed(self) -> tuple[Section, ...]:
-        """The sections that can be printed: those that hold more than what one steps through."""
+        """The sections that can be printed: those with more than what a reader steps through."""
         return tuple(s for s in self.sections if not all(isinstance(block, Stepper) for block in s.blocks))
 
     def lines(self) -> Iterator[Line]:

@@ -1,4 +1,4 @@
-"""Derived notes as an article in LaTeX, with packages that every distribution of it has."""
+"""Derived notes as an article in LaTeX, with packages that every distribution has."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from tinygraph.describe.derive import Line
 from tinygraph.describe.numbers import Number, tex_number
 from tinygraph.describe.symbols import Formula, escaped, shown
-from tinygraph.notes.document import Block, Document, Equations, Numbers, Paragraph, Table, Tasks, Words
+from tinygraph.notes import document as blocks
 
 _OPENING = r"""% Made by tinygraph. Compile it with pdflatex, lualatex or xelatex: it needs the packages of TeX Live's basic and
 % recommended LaTeX collections, on Debian and Ubuntu texlive-latex-recommended and lmodern, and nothing else.
@@ -36,13 +36,13 @@ _OPENING = r"""% Made by tinygraph. Compile it with pdflatex, lualatex or xelate
 \newcommand{\fit}[1]{\sbox{\formula}{$\displaystyle #1$}%
 \ifdim\wd\formula>.88\linewidth\resizebox{.88\linewidth}{!}{\usebox{\formula}}\else\usebox{\formula}\fi}
 """
-# Latin letters that LaTeX's own fonts have not.
+# Latin letters that LaTeX's own fonts lack.
 _MISSING = frozenset("ĦħĸĿŀŉŦŧſ")
-# A formula of more letters is measured, lest it is wider than the page; a table with more in a row has a smaller print.
+# A formula of more letters is measured, in case it is wider than the page; a table with more in a row has a smaller print.
 _LONG, _WIDE = 60, 80
 
 
-def latex_text(document: Document) -> str:
+def latex_text(document: blocks.Document) -> str:
     """Return the document as LaTeX. The picture is left out: it needs packages for graphics.
 
     >>> import tinygraph as tg
@@ -52,18 +52,15 @@ def latex_text(document: Document) -> str:
     """
     parts = [_OPENING, rf"\title{{{literal(document.title)}}}", r"\author{}\date{}", r"\begin{document}", r"\maketitle"]
     for section in document.printed:
-        blocks = [part for block in section.blocks for part in _block(block)]
-        if blocks:
-            parts += [
-                r"\newpage" if section.slug in ("worksheet", "solution") else "",
-                _heading("section", section.title),
-            ]
-            parts += blocks
+        body = [part for block in section.blocks for part in _block(block)]
+        if body:
+            parts.append(r"\newpage" if section.slug in ("worksheet", "solution") else "")
+            parts += [_heading("section", section.title), *body]
     return "\n".join(part for part in [*parts, r"\end{document}"] if part) + "\n"
 
 
 def literal(text: str) -> str:
-    r"""Return text that LaTeX shows as it is; letters that its standard fonts lack are given by their numbers.
+    r"""Return text that LaTeX shows unchanged; letters that its standard fonts lack are given by their numbers.
 
     >>> literal("50% of µ"), literal("中")
     ('50\\% of µ', '\\texttt{U+4E2D}')
@@ -83,35 +80,39 @@ def _heading(kind: str, title: str) -> str:
     return rf"\{kind}*{{{literal(title)}}}"
 
 
-def _words(words: Words) -> str:
+def _block(block: blocks.Block) -> Iterator[str]:
+    match block:
+        case blocks.Paragraph(words):
+            yield _words(words)
+        case blocks.Equations(lines, heading):
+            yield from [_heading("subsection", heading)] if heading else []
+            yield from map(_line, lines)
+        case blocks.Table():
+            yield from _table(block)
+        case blocks.Numbers(heading, numbers):
+            yield _heading("subsection", heading)
+            for number in numbers:
+                note = f": {literal(number.note)}" if number.note else ""
+                yield f"${_math(number.symbol)}$ of shape {literal(number.shape)}{note}\n{_matrix(number)}"
+        case blocks.Tasks(heading, tasks, first, solved):
+            yield _heading("subsection", heading)
+            yield rf"\begin{{enumerate}} \raggedright \setcounter{{enumi}}{{{first - 1}}}"
+            yield from (_task(task, solved) for task in tasks)
+            yield r"\end{enumerate}"
+
+
+def _words(words: blocks.Words) -> str:
     return "".join(_word(word) if isinstance(word, str) else _inline(word) for word in words) + "\n"
 
 
 def _word(word: str) -> str:
-    """Return text; underscores in a row are a line to write on."""
+    """Return text; several underscores in a row are a line to write on."""
     return re.sub(r"(\\_){4,}", r"\\rule{6cm}{0.4pt}", literal(word))
 
 
 def _inline(formula: Formula) -> str:
     math = _math(formula)
     return rf"\fit{{{math}}}" if r"\begin{" in math else f"${math}$"
-
-
-def _block(block: Block) -> Iterator[str]:
-    if isinstance(block, Paragraph):
-        yield _words(block.words)
-    elif isinstance(block, Equations):
-        if block.heading:
-            yield _heading("subsection", block.heading)
-        yield from map(_line, block.lines)
-    elif isinstance(block, Table):
-        yield from _table(block)
-    elif isinstance(block, Numbers):
-        yield _heading("subsection", block.heading)
-        yield from map(_number, block.numbers)
-    elif isinstance(block, Tasks):
-        yield _heading("subsection", block.heading)
-        yield from _tasks(block)
 
 
 def _line(line: Line) -> str:
@@ -123,25 +124,17 @@ def _line(line: Line) -> str:
     return rf"\begin{{equation*}} {body}{tag} \end{{equation*}}"
 
 
-def _table(table: Table) -> Iterator[str]:
-    head = _row([literal(cell) for cell in table.head])
+def _table(table: blocks.Table) -> Iterator[str]:
     widest = max(sum(len(cell if isinstance(cell, str) else cell.text) for cell in row) for row in table.rows)
     size = r"\scriptsize" if widest > _WIDE else r"\footnotesize"
     yield rf"{{{size} \airy \begin{{longtable}}{{@{{}}{'l' * len(table.head)}@{{}}}} \hline"
-    yield rf"{head} \hline \endhead"
-    for row in table.rows:
-        yield _row([literal(cell) if isinstance(cell, str) else f"${_math(cell)}$" for cell in row])
+    yield rf"{_row(table.head)} \hline \endhead"
+    yield from map(_row, table.rows)
     yield r"\hline \end{longtable}}"
 
 
-def _row(cells: Sequence[str]) -> str:
-    return " & ".join(cells) + r" \\"
-
-
-def _number(number: Number) -> str:
-    about = f"${_math(number.symbol)}$ of shape {literal(number.shape)}"
-    note = f": {literal(number.note)}" if number.note else ""
-    return f"{about}{note}\n{_matrix(number)}"
+def _row(cells: Sequence[str | Formula]) -> str:
+    return " & ".join(literal(cell) if isinstance(cell, str) else f"${_math(cell)}$" for cell in cells) + r" \\"
 
 
 def _matrix(number: Number, blank: bool = False) -> str:
@@ -152,13 +145,8 @@ def _matrix(number: Number, blank: bool = False) -> str:
     return rf"{{\small \begin{{equation*}} \fit{{{_math(number.symbol)} = {body}}} \end{{equation*}}}}"
 
 
-def _tasks(block: Tasks) -> Iterator[str]:
-    yield rf"\begin{{enumerate}} \raggedright \setcounter{{enumi}}{{{block.first - 1}}}"
-    for task in block.tasks:
-        answer = task.answer[0]
-        if isinstance(answer, Number):
-            yield rf"\item {_words(task.given)} {_matrix(answer, blank=not block.solved)}"
-        else:
-            right = _math(answer) if block.solved and isinstance(answer, Formula) else r"\rule[-2pt]{8cm}{0.4pt}"
-            yield rf"\item $\displaystyle {_math(task.left)} = {right}$"
-    yield r"\end{enumerate}"
+def _task(task: blocks.Task, solved: bool) -> str:
+    if isinstance(task.answer, Number):
+        return rf"\item {_words(task.given)} {_matrix(task.answer, blank=not solved)}"
+    right = _math(task.answer) if solved else r"\rule[-2pt]{8cm}{0.4pt}"
+    return rf"\item $\displaystyle {_math(task.left)} = {right}$"

@@ -1,28 +1,17 @@
-"""Derived notes as Markdown, with formulas between dollar signs as GitHub and most others read them."""
+"""Derived notes as Markdown, with formulas between dollar signs as GitHub and most other readers take them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from tinygraph.describe.derive import Line
 from tinygraph.describe.numbers import Number, tex_number
 from tinygraph.describe.symbols import Formula, shown
-from tinygraph.notes.document import (
-    Block,
-    Document,
-    Equations,
-    Figure,
-    Numbers,
-    Paragraph,
-    Table,
-    Task,
-    Tasks,
-    Words,
-)
+from tinygraph.notes import document as blocks
 
 
-def markdown_text(document: Document) -> str:
+def markdown_text(document: blocks.Document) -> str:
     """Return the document as Markdown.
 
     >>> import tinygraph as tg
@@ -39,7 +28,7 @@ def markdown_text(document: Document) -> str:
 
 
 def literal(text: str) -> str:
-    r"""Return text that Markdown shows as it is.
+    r"""Return text that Markdown shows unchanged.
 
     >>> literal("a_b <i>")
     'a\\_b &lt;i&gt;'
@@ -48,55 +37,44 @@ def literal(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]#|~$!])", r"\\\1", text)
 
 
-def _words(words: Words) -> str:
+def _block(block: blocks.Block) -> Iterator[str]:
+    match block:
+        case blocks.Paragraph(words):
+            yield _words(words)
+        case blocks.Equations(lines, heading):
+            yield f"### {literal(heading)}" if heading else ""
+            yield from map(_line, lines)
+        case blocks.Table(_, head, rows):
+            cells = [head, ["---"] * len(head), *(map(_cell, row) for row in rows)]
+            yield "\n".join(f"| {' | '.join(row)} |" for row in cells)
+        case blocks.Numbers(heading, numbers):
+            yield f"### {literal(heading)}"
+            for number in numbers:
+                note = f" {literal(number.note)}" if number.note else ""
+                yield f"${number.symbol.tex}$ of shape {literal(number.shape)}{':' if number.rows else ''}{note}"
+                yield _matrix(number)
+        case blocks.Tasks(heading, tasks, start, solved):
+            yield f"### {literal(heading)}"
+            for i, task in enumerate(tasks, start):
+                yield from _task(i, task, solved)
+        case blocks.Figure(_, text):
+            fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`+", text))])
+            yield "\n".join([f"{fence}text", *map(shown, text.splitlines()), fence])
+
+
+def _words(words: blocks.Words) -> str:
     return "".join(literal(word) if isinstance(word, str) else f"${word.tex}$" for word in words)
-
-
-def _block(block: Block) -> Iterator[str]:
-    if isinstance(block, Paragraph):
-        yield _words(block.words)
-    elif isinstance(block, Equations):
-        yield f"### {literal(block.heading)}" if block.heading else ""
-        yield from map(_line, block.lines)
-    elif isinstance(block, Table):
-        yield _table(block.head, [[_cell(cell) for cell in row] for row in block.rows])
-    elif isinstance(block, Numbers):
-        yield f"### {literal(block.heading)}"
-        yield from map(_number, block.numbers)
-    elif isinstance(block, Tasks):
-        yield f"### {literal(block.heading)}"
-        for i, task in enumerate(block.tasks, start=block.first):
-            yield from _task(i, task, block.solved)
-    elif isinstance(block, Figure):
-        fence = "`" * max(3, *(len(run) + 1 for run in re.findall("`+", block.text)), 3)
-        text = "\n".join(map(shown, block.text.splitlines()))
-        yield f"{fence}text\n{text}\n{fence}"
-
-
-def _line(line: Line) -> str:
-    tag = rf" \tag{{{', '.join(line.ids)}}}" if line.ids else ""
-    remark = rf" \qquad \small{{\text{{{line.remark}}}}}" if line.remark.isascii() and _is_plain(line.remark) else ""
-    return f"$$\n{line.formula.tex}{remark}{tag}\n$$"
-
-
-def _is_plain(remark: str) -> bool:
-    return bool(re.fullmatch(r"[\w ,.()'=-]+", remark)) and "_" not in remark
 
 
 def _cell(cell: str | Formula) -> str:
     return literal(cell) if isinstance(cell, str) else f"${cell.tex}$".replace("|", r"\vert ")
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _number(number: Number) -> str:
-    note = f" {literal(number.note)}" if number.note else ""
-    return (
-        f"${number.symbol.tex}$ of shape {literal(number.shape)}{':' if number.rows else ''}{note}\n\n{_matrix(number)}"
-    )
+def _line(line: Line) -> str:
+    tag = rf" \tag{{{', '.join(line.ids)}}}" if line.ids else ""
+    is_plain = re.fullmatch(r"[a-zA-Z0-9 ,.()'=-]+", line.remark)
+    remark = rf" \qquad \small{{\text{{{line.remark}}}}}" if is_plain else ""
+    return f"$$\n{line.formula.tex}{remark}{tag}\n$$"
 
 
 def _matrix(number: Number, blank: bool = False) -> str:
@@ -107,12 +85,10 @@ def _matrix(number: Number, blank: bool = False) -> str:
     return f"$$\n{number.symbol.tex} = {body}\n$$"
 
 
-def _task(i: int, task: Task, solved: bool) -> Iterator[str]:
-    given = f"{_words(task.given)}" if task.given else ""
-    answer = task.answer[0]
-    if isinstance(answer, Number):
-        yield f"**{i}.** {given}"
-        yield _matrix(answer, blank=not solved)
+def _task(i: int, task: blocks.Task, solved: bool) -> Iterator[str]:
+    if isinstance(task.answer, Number):
+        yield f"**{i}.** {_words(task.given)}"
+        yield _matrix(task.answer, blank=not solved)
     else:
-        right = answer.tex if solved and isinstance(answer, Formula) else r"\underline{\hspace{12em}}"
-        yield f"**{i}.** {given}${task.left.tex} = {right}$"
+        right = task.answer.tex if solved else r"\underline{\hspace{12em}}"
+        yield f"**{i}.** {_words(task.given)}${task.left.tex} = {right}$"

@@ -1,4 +1,4 @@
-"""Derived notes as plain text: what a terminal shows."""
+"""Derived notes as plain text, for a terminal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from tinygraph.describe.columns import aligned
 from tinygraph.describe.symbols import Formula, shown
-from tinygraph.notes.document import Block, Document, Equations, Numbers, Paragraph, Table, Words
+from tinygraph.notes import document as blocks
 
 
-def plain_text(document: Document) -> str:
+def plain_text(document: blocks.Document) -> str:
     """Return the document in lines, without the picture and the worksheet.
 
     >>> import tinygraph as tg
@@ -20,34 +20,30 @@ def plain_text(document: Document) -> str:
     """
     parts = [shown(document.title)]
     for section in document.printed:
-        blocks = [part for block in section.blocks for part in _block(block)]
-        if blocks and section.slug not in ("worksheet", "solution"):
-            parts += ["", shown(section.title), *blocks]
+        lines = [part for block in section.blocks for part in _block(block)]
+        if lines and section.slug not in ("worksheet", "solution"):
+            parts += ["", shown(section.title), *lines]
     return "\n".join(parts) + "\n"
 
 
-def _words(words: Words) -> str:
-    return "".join(shown(word) if isinstance(word, str) else word.text for word in words)
+def _block(block: blocks.Block) -> Iterator[str]:
+    match block:
+        case blocks.Paragraph(words):
+            yield "".join(map(_text, words))
+        case blocks.Equations(lines, heading):
+            yield from [shown(heading)] if heading else []
+            for line in lines:
+                remark = f"  ({line.remark})" if line.remark else ""
+                yield shown(f"{', '.join(line.ids):<3}  {line.formula.text}{remark}").rstrip()
+        case blocks.Table(_, head, rows):
+            yield aligned([head, *(list(map(_text, row)) for row in rows)])
+        case blocks.Numbers(heading, numbers):
+            yield shown(heading)
+            for number in numbers:
+                note = f"  ({number.note})" if number.note else ""
+                yield f"{shown(number.symbol.text)}  {number.shape}{note}"
+                yield aligned([(*row, *[""] * (len(number.rows[0]) - len(row))) for row in number.rows])
 
 
-def _block(block: Block) -> Iterator[str]:
-    if isinstance(block, Paragraph):
-        yield _words(block.words)
-    elif isinstance(block, Equations):
-        if block.heading:
-            yield shown(block.heading)
-        for line in block.lines:
-            remark = f"  ({line.remark})" if line.remark else ""
-            yield f"{', '.join(line.ids):<3}  {shown(line.formula.text)}{shown(remark)}".rstrip()
-    elif isinstance(block, Table):
-        yield aligned([block.head, *([_cell(cell) for cell in row] for row in block.rows)])
-    elif isinstance(block, Numbers):
-        yield shown(block.heading)
-        for number in block.numbers:
-            note = f"  ({number.note})" if number.note else ""
-            yield f"{shown(number.symbol.text)}  {number.shape}{note}"
-            yield aligned([(*row, *[""] * (len(number.rows[0]) - len(row))) for row in number.rows])
-
-
-def _cell(cell: str | Formula) -> str:
-    return shown(cell if isinstance(cell, str) else cell.text)
+def _text(word: str | Formula) -> str:
+    return shown(word if isinstance(word, str) else word.text)

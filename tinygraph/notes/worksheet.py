@@ -22,7 +22,7 @@ MOST_ELEMENTS, MOST_TASKS = 16, 12
 def worksheet(numeric: Subject, written: Formulas, lines: Sequence[Line]) -> tuple[Block, ...]:
     """Return the questions: one for every line of the backward pass, and those whose numbers are few."""
     rules = [
-        Task((), Formula(left, line.formula.symbols), (Formula(right, line.formula.symbols),))
+        Task((), Formula(left, line.formula.symbols), Formula(right, line.formula.symbols))
         for line in lines
         for left, _, right in [line.formula.source.partition(" = ")]
     ]
@@ -59,7 +59,7 @@ def _sums(numeric: Subject, written: Formulas, lefts: set[str]) -> Iterator[Task
             for i, number in enumerate(numbers):
                 words += ["" if i == 0 else " and ", matrix(number)]
             left = written.formula(written.characters[node])
-            yield Task(tuple(words), left, (number_of(left, numeric.values[node]),))
+            yield Task(tuple(words), left, number_of(left, numeric.values[node]))
 
 
 def matrix(number: Number) -> Formula:
