@@ -89,7 +89,7 @@ SAYS = {
     # values
     "found object (generator); make a list of it": lambda: tg.tensor(i for i in range(3)),
     "found object (set); make a list of it": lambda: XOR.predict({"x": {1, 2}}),
-    "a whole number is too large for 64 bits": lambda: tg.tensor(10**400),
+    "an integer is too large for 64 bits": lambda: tg.tensor(10**400),
     "write .astype(float) if the texts are numbers": lambda: tg.fit(XOR, (np.full((4, 2), "1"), np.zeros((4, 1)))),
     "found object (ndarray); write .astype(float)": lambda: tg.tensor(np.array([1, 2.5], object)),
     "takes (m, 2); found shape (2,); for a single sample write x[None]": lambda: XOR.predict(np.zeros(2)),

@@ -65,7 +65,7 @@ def test_zeros_and_ones_are_taken_whatever_their_dtype(entrance, given, dtype):
     [("bool", 0.5), ("bool", -3), ("bool", 2), ("int64", 1.5), ("int64", 2.0**63), ("uint8", -1), ("uint8", 256.0)],
 )
 def test_other_numbers_are_refused_with_the_number(entrance, dtype, value):
-    takes = "true and false, or 1 and 0" if dtype == "bool" else "whole numbers from"
+    takes = "true and false, or 1 and 0" if dtype == "bool" else "integers from"
     with pytest.raises(tg.TinygraphError, match=f"holds {dtype}, which takes {takes}.*; found {re.escape(str(value))}"):
         ENTRANCES[entrance](model(dtype), np.array([[0, 1, value]] * 4))
 
@@ -148,7 +148,7 @@ def test_a_tensor_of_integers_is_not_wrapped():
     found = model("int8").trace({"x": X, "k": tg.tensor(np.full((4, 3), 100))})
     assert found.tensors["k"].dtype == np.int8
     with pytest.raises(
-        tg.DTypeError, match="input 'k' holds int8, which takes whole numbers from -128 to 127; found 300"
+        tg.DTypeError, match="input 'k' holds int8, which takes integers from -128 to 127; found 300"
     ):
         model("int8").trace({"x": X, "k": tg.tensor(np.full((4, 3), 300))})
     with pytest.raises(tg.DTypeError, match="input 'k' takes int8"):

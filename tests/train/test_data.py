@@ -443,7 +443,7 @@ CLASS_MISTAKES = {
     "negative": (np.array([0, -1, 1]), "found -1 to 1"),
     "broken numbers": (
         np.array([0, 1.5, 1]),
-        "y: the model's input 'y' holds int64, which takes whole numbers from",
+        "y: the model's input 'y' holds int64, which takes integers from",
     ),
     "one-hot": (np.eye(3), "expects (3,), one row for each sample (for one-hot labels, y.argmax(axis=1))"),
     "a column": (np.zeros((3, 1), int), "(y.ravel())"),

@@ -1,4 +1,4 @@
-"""apply(): the one door through which every node is made."""
+"""Compute an operation on arrays, or record it on tensors: every node is made by ``apply``."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _real: ContextVar[np.dtype[Any] | None] = ContextVar("real", default=None)
 
 @contextmanager
 def computing_in(dtype: np.dtype[Any]) -> Iterator[None]:
-    """Within this context integers are promoted to ``dtype`` where NumPy would choose another dtype of real numbers for them.
+    """Within this context integers become ``dtype`` where NumPy would choose another dtype of real numbers.
 
     >>> import tinygraph as tg
     >>> x = tg.input("x", (2,), "uint8")
@@ -77,7 +77,7 @@ def call(op: Op, inputs: Sequence[Any]) -> Any:
 def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
     """Record one node: check shapes, compute the value if every input has one, and return the tensor.
 
-    Numbers and arrays among the inputs become constants; a Python number takes the dtype of the tensors beside it,
+    Numbers and arrays among the inputs become constants; a Python number takes the dtype of the tensors that it meets,
     as in NumPy 2. An operation on constants alone is a constant again. While a file is opened, nothing else is computed.
 
     >>> import tinygraph as tg
@@ -114,7 +114,7 @@ def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
 
 
 def _in_real(op: Op, result: Tensor, inputs: Sequence[Any], dtype: np.dtype[Any]) -> Tensor:
-    """Return the result of ``op`` after a cast of its integers, if that gives it the ``dtype`` that the context computes in."""
+    """Return the result of ``op`` on integers cast to ``dtype``, if that gives the result this dtype."""
     given = [x.dtype if hasattr(x, "dtype") else None for x in inputs]
     if any(found is not None and found.kind == "f" and found != dtype for found in given):
         return result
@@ -147,7 +147,7 @@ def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:
 
 def compute(op: Op, inputs: Sequence[Any]) -> Any:
     """Return the result of ``op`` on arrays and numbers, recording nothing."""
-    # A Python number stays one where it may: it is weak beside arrays.
+    # A Python number stays one where it may: its dtype is then that of the arrays.
     inputs = [x if op.elementwise and isinstance(x, _SCALARS) else numeric_array(x, op.name) for x in inputs]
     budget = current()
     if budget is not None:

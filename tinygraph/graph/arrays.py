@@ -1,4 +1,4 @@
-"""Values from outside, as arrays of numbers."""
+"""Arrays of numbers: made of what a user gives, with their dtype and size checked."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ MOST_AXES = 64
 
 
 def numeric_array(value: Any, what: str) -> Array:
-    """Return ``value`` as an array of numbers, or raise an error that says ``what`` it is for.
+    """Return ``value`` as an array of numbers, or raise an error that names ``what`` it is for.
 
-    Numbers in the byte order of another machine, as files hold them, are put into this one's.
+    Numbers in the byte order of another machine, as in a file, are converted to the order of this one.
 
     >>> numeric_array([1, 2], "tensor")
     array([1, 2])
@@ -45,17 +45,17 @@ def numeric_array(value: Any, what: str) -> Array:
 
 
 def _hint(value: Any, array: Array) -> str:
-    """Return what to do about a value that NumPy keeps as objects or as text, as the end of a sentence."""
+    """Return what to do about a value that NumPy makes an array of objects or text of, as the end of a sentence."""
     if isinstance(value, (Iterator, Set)):
         return "; make a list of it"
     if array.size and all(isinstance(item, (int, float)) for item in array.flat):
         beyond = any(isinstance(item, int) and not -(2**63) <= item < 2**64 for item in array.flat)
-        return "; a whole number is too large for 64 bits" if beyond else "; write .astype(float)"
+        return "; an integer is too large for 64 bits" if beyond else "; write .astype(float)"
     return "; write .astype(float) if the texts are numbers" if array.dtype.kind in "US" and array.ndim else ""
 
 
 def _holds_tensors(values: Any) -> bool:
-    """Whether nested lists hold something that records what NumPy does with it."""
+    """Whether nested lists contain a tensor, or anything else that takes over NumPy's functions."""
     if isinstance(values, (list, tuple)):
         return any(map(_holds_tensors, values))
     return hasattr(values, "__array_ufunc__") and not isinstance(values, (np.ndarray, np.generic))
@@ -89,8 +89,8 @@ def numeric_dtype(dtype: Any, what: str) -> np.dtype[Any]:
 def cast_array(array: Array, dtype: np.dtype[Any], what: str) -> Array:
     """Return ``array`` in ``dtype``: for real numbers rounded as needed, for integers and booleans only if nothing is lost.
 
-    So whole numbers are accepted for integers whatever their dtype, and 0 and 1 for booleans. Raises ``DTypeError``, also for
-    a number that is too large for ``dtype``.
+    2.0 is accepted for an integer, and 0 and 1 for booleans. Raises ``DTypeError``, also for a number that is too large for
+    ``dtype``.
 
     >>> cast_array(np.array([2.0, 3.0]), np.dtype("int64"), "y")
     array([2, 3])
@@ -119,8 +119,8 @@ def _refuse_lost(array: Array, cast: Array, what: str) -> None:
         takes = "true and false, or 1 and 0"
     else:
         low, high = np.iinfo(cast.dtype).min, np.iinfo(cast.dtype).max
-        takes = f"whole numbers from {low} to {high}"
-        # A float beyond the range may be cast to its end, which rounds to the same float.
+        takes = f"integers from {low} to {high}"
+        # A float above the range may be cast to the largest integer, which rounds to the same float.
         same &= array < np.float64(2.0 ** int(high).bit_length()) if array.dtype.kind == "f" else True
     if not same.all():
         raise DTypeError(
@@ -129,7 +129,7 @@ def _refuse_lost(array: Array, cast: Array, what: str) -> None:
 
 
 def extent(array: Array) -> str:
-    """Return the range of an array's numbers for a sentence, in as many digits as show what is wrong with them.
+    """Return the smallest and the largest number of an array as text, with all digits.
 
     >>> extent(np.array([0, 1.0000001])), extent(np.array([0.0, 1.0])), extent(np.array([0.0, np.nan]))
     ('0 to 1.0000001', '0 to 1', 'NaN')
@@ -149,7 +149,7 @@ def all_finite(array: Array) -> bool:
     if array.dtype.kind in "biu":
         return True
     if array.dtype.char in "fd" and array.flags.c_contiguous:
-        # A sum of squares takes a fraction of the time; one that is not finite may be an overflow, so the elements decide.
+        # The sum of squares takes a fraction of the time. If it is not finite, it may have overflowed: look at the elements.
         flat = array.ravel()
         if math.isfinite(np.dot(flat, flat)):
             return True

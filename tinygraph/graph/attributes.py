@@ -1,4 +1,4 @@
-"""Attributes of operations, checked against the annotations of the fields that hold them."""
+"""Attributes of operations, checked against the annotations of their fields."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _MISFIT = object()
 
 
 def conform(operation: str, name: str, value: Any, annotation: Any) -> Any:
-    """Return ``value`` in the form that ``annotation`` asks for, or raise ``AttributeValueError``.
+    """Return ``value`` in the type that ``annotation`` names, or raise ``AttributeValueError``.
 
-    Integers stand for floats, lists for tuples, NumPy scalars for Python's; ``bool`` never stands for a number.
-    Understood are ``int``, ``float``, ``bool``, ``str``, ``None``, ``Any``, ``Literal``, unions and tuples of these;
+    An integer is accepted for a float, a list for a tuple, a NumPy scalar for Python's, and never a ``bool`` for a number.
+    Annotations may be ``int``, ``float``, ``bool``, ``str``, ``None``, ``Any``, ``Literal``, unions and tuples of these;
     other classes are checked with ``isinstance``.
 
     >>> conform("conv2d", "stride", [2, 1], tuple[int, int])
@@ -47,7 +47,7 @@ def integer(name: str, value: Any, least: int = 1) -> int:
 
 
 def shown(value: Any) -> str:
-    """Return a value and its type for a sentence; an array by its shape.
+    """Return a value and its type for a message; of an array, the shape.
 
     >>> shown(2.0), shown("a"), shown(np.ones((2, 3)))
     ('2.0 (float)', "'a' (str)", 'an array of shape (2, 3)')
@@ -58,7 +58,7 @@ def shown(value: Any) -> str:
 
 
 def _alike(value: Any, annotation: Any) -> str:
-    """Return the nearest of the texts that an annotation allows, as the end of a sentence."""
+    """Return the nearest of the texts that an annotation allows, as the end of a message."""
     kinds = typing.get_args(annotation) if typing.get_origin(annotation) in (Union, types.UnionType) else [annotation]
     texts = [text for kind in kinds if typing.get_origin(kind) is Literal for text in typing.get_args(kind)]
     return nearest(value, texts) if isinstance(value, str) else ""
@@ -103,7 +103,7 @@ def _fit_tuple(value: Any, items: tuple[Any, ...]) -> Any:
 
 
 def describe(annotation: Any) -> str:
-    """Return an annotation in words for a sentence.
+    """Return an annotation in words for a message.
 
     >>> describe(int | None), describe(tuple[int, int]), describe(Literal["same", "valid"])
     ('int or None', 'a pair of int', "'same' or 'valid'")

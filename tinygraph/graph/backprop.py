@@ -1,8 +1,8 @@
 """The reverse sweep: from a graph to the same graph with gradient nodes.
 
-Read aloud: order the nodes; seed the output with one; walk the order backwards; sum what has come in for a node; hand the
-sum to the rule of the operation that made it; put what comes back beside its inputs. Only nodes on a path to what was
-asked for are visited, each once, and a gradient is dropped when it is spent.
+Read aloud: order the nodes; seed the output with one; walk the order backwards; sum the contributions to a node; give the
+sum to the rule of the operation that made the node; what the rule returns are contributions to the node's inputs. Only
+nodes on a path to a wanted tensor are visited, each once, and a gradient is dropped after its last use.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def grad(
     """Return the gradients of ``output`` with respect to each tensor of ``wrt``, as tensors that are nodes of the graph.
 
     Pure: nothing is stored on the tensors. Each gradient has the shape and dtype of its tensor and is called ``d`` and its
-    name. ``output`` must have one element, unless ``cotangent``, of its shape, says how its elements are weighted.
+    name. ``output`` must have one element, unless ``cotangent``, an array of its shape, gives a weight for each element.
     Gradients may be differentiated again. A tensor that ``output`` does not depend on is an error, or zeros
     with ``unreached="zeros"``.
 
@@ -71,7 +71,7 @@ def grad(
 def gradients_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) -> dict[Tensor, Tensor]:
     """Return the gradient of each tensor of ``wrt`` that the sweep reaches.
 
-    With every tensor of a graph in ``wrt`` this is the whole backward pass, from forward node to gradient node.
+    With every tensor of a graph in ``wrt`` this is the complete backward pass, from forward node to gradient node.
     """
     seed = _seed(output, cotangent)
     return _sweep(topological([output]), set(wrt), seed, recording=True)
@@ -79,10 +79,10 @@ def gradients_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) -
 
 @dataclass(frozen=True)
 class Backward:
-    """A backward pass as it was recorded: every gradient that it has met, and what each use of a tensor added to one.
+    """A recorded backward pass: the gradient of every node, and the contributions that it is the sum of.
 
-    ``gradients`` maps forward nodes to their gradient nodes. ``contributions`` maps a use, given by the node and the place
-    among its inputs, from 0, to what came back through it: where a tensor is used once, that is its gradient.
+    ``gradients`` maps forward nodes to their gradient nodes. ``contributions`` maps a use, given by a node and the place of
+    an input, from 0, to what the rule of the node returned for that input.
     """
 
     output: Tensor
@@ -109,7 +109,7 @@ def backward_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) ->
 
 
 def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
-    """Add the gradients of ``output`` to ``grad`` of the parameters and tensors behind it (``Tensor.backward``)."""
+    """Add the gradients of ``output`` to ``grad`` of the parameters and tensors that it depends on (``Tensor.backward``)."""
     if not output.has_value:
         raise GradientError(
             f"{output.describe()} has no value, so there is nothing to compute gradients from; "
@@ -120,8 +120,8 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
     leaves = {x for x in order if x.kind in ("parameter", "tensor") and _differentiable(x)}
     gradients = _sweep(order, leaves, _seed(output, cotangent).value, recording=False)
     if not gradients:
-        whole = next((x for x in order if x.kind in ("parameter", "tensor")), None)
-        hint = "" if whole is None else f": {whole.describe()} holds {whole.dtype}; make it of floating point numbers"
+        other = next((x for x in order if x.kind in ("parameter", "tensor")), None)
+        hint = "" if other is None else f": {other.describe()} holds {other.dtype}; make it of floating point numbers"
         raise GradientError(f"{output.describe()} depends on no parameter or tensor that could take a gradient{hint}")
     with _accumulating.own:
         for leaf, gradient in gradients.items():
@@ -134,15 +134,15 @@ def _sweep(
 ) -> dict[Tensor, Any]:
     """Return the gradients of the last tensor of ``order`` for the wanted ones, given its own, ``seed``.
 
-    What is met on the way is written down in ``notes``.
+    ``notes``, where given, takes all gradients and contributions.
     """
     leading = _leading_to(order, wanted)
     pending: dict[Tensor, list[Any]] = {order[-1]: [seed]}
-    # What reaches a tensor whose own inputs are served through a shortcut: its gradient, to be returned but not passed on.
+    # Contributions to a tensor whose inputs get their gradient through a shortcut: returned, but not passed on.
     aside: dict[Tensor, list[Any]] = {}
     found: dict[Tensor, Any] = {}
     start = now() if recording else None
-    # Only leaves are ever given new values: before the last time that one was, nothing can be stale.
+    # Only leaves get new values: a node made after the last such change cannot be stale.
     assigned = max(node._changed for node in order)
     for node, places in reversed(leading.items()):
         contributions = pending.pop(node, None)
@@ -183,7 +183,7 @@ def _leading_to(order: Sequence[Tensor], wanted: set[Tensor]) -> dict[Tensor, li
 
 
 def _bypassed(node: Tensor, place: int) -> bool:
-    """Whether the gradient of an input goes to what that input was made from, through another place (see ``bce``)."""
+    """Whether a shortcut gives the gradient of this input to what the input was made from (see ``bce``)."""
     assert node.op is not None
     return node.op.shortcuts.get(place, len(node.inputs)) < len(node.inputs)
 
@@ -209,7 +209,7 @@ def _check_fresh(node: Tensor) -> None:
 
 
 def _gradient(node: Tensor, contributions: list[Any], start: int | None, returned: bool) -> Any:
-    """Return the sum of a node's contributions; as a named tensor where the sweep, begun at ``start``, records."""
+    """Return the sum of a node's contributions, with a name if the sweep, which began at ``start``, records."""
     if start is not None:
         return _named(node, _recorded_sum(contributions), start, returned)
     total = contributions[0]
@@ -233,10 +233,10 @@ def _recorded_sum(contributions: list[Tensor]) -> Tensor:
 
 
 def _named(node: Tensor, gradient: Tensor, start: int, returned: bool) -> Tensor:
-    """Call a gradient d and the node's name.
+    """Return a gradient under the name "d" and the node's name.
 
-    One that the sweep has made gets the name itself. One that is something else already (the gradient of another tensor,
-    or a tensor of the user's) keeps its own, and what is returned is a second name for it.
+    A gradient that the sweep has made gets this name. One that has a name already (it is the gradient of another tensor too,
+    or a tensor of the user's) keeps it; if it is ``returned`` to the user, an ``identity`` of it gets the new name.
     """
     name = _gradient_name(node)
     if name is None or gradient.name == name:

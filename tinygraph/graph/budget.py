@@ -1,8 +1,8 @@
 """What opening a file may cost: charged before anything is computed, recorded or allocated.
 
-A few bytes can cause any amount of work, as ``tile(W, 10**9)`` does. While a file is opened, a model is recorded with
-shapes only, and what has to be computed or kept is charged to a ``Budget`` first. Its limits grow with the size of the
-file, so that a large model with its weights opens and a small file that needs as much is refused.
+A few bytes can cause any amount of work: ``tile(W, 10**9)``. While a file is opened, its model is recorded with shapes
+only, and what has to be computed or kept is charged to a ``Budget`` first. Its limits grow with the size of the file: a
+large model with its weights opens, and a small file that needs as much is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tinygraph.errors import BudgetError
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op
 
-#: The environment variable by whose value all limits are multiplied.
+#: The environment variable that multiplies all limits.
 VARIABLE = "TINYGRAPH_BUDGET"
 # For each kind of cost: the limit for an empty file, and what each byte of the file adds.
 _LIMITS = {
@@ -33,7 +33,7 @@ _current: ContextVar[Budget | None] = ContextVar("budget", default=None)
 
 
 class Budget:
-    """What may still be spent on a file of ``size`` bytes; an infinite size has no limit.
+    """What a file of ``size`` bytes may still cost. An infinite size has no limit.
 
     >>> budget = Budget(size=1000)
     >>> budget.spend("operations", 100_000)
@@ -52,7 +52,7 @@ class Budget:
         self._files: set[tuple[int, int]] = set()
 
     def allow(self, file: os.stat_result) -> None:
-        """Add what a further file adds to the limits, such as one of weights; each file once."""
+        """Raise the limits for a further file, such as one of weights; each file counts once."""
         known, size = (file.st_dev, file.st_ino), file.st_size
         if known in self._files or not stat.S_ISREG(file.st_mode):
             return
@@ -63,7 +63,7 @@ class Budget:
             self.limits[what] += more
 
     def spend(self, what: str, amount: int) -> None:
-        """Charge an amount of ``what``, or raise ``BudgetError`` where less is left."""
+        """Charge an amount of ``what``, or raise ``BudgetError`` if less is left."""
         self.left[what] -= amount
         if self.left[what] < 0:
             raise BudgetError(
@@ -72,14 +72,14 @@ class Budget:
             )
 
     def compute(self, op: Op, inputs: Sequence[Any]) -> None:
-        """Charge what computing ``op`` on arrays takes: its steps, and the memory of its result."""
+        """Charge the steps of computing ``op``, and the memory of its result."""
         self.spend("steps of computation", op.work(*inputs))
         width = max((x.dtype.itemsize for x in inputs if hasattr(x, "dtype")), default=8)
         self.spend("bytes of values", op.result_size(*inputs) * width)
 
 
 def charge(what: str, amount: int) -> None:
-    """Charge the budget of the file that is being opened, where one is."""
+    """Charge the budget of the file that is being opened; do nothing if there is none."""
     budget = _current.get()
     if budget is not None:
         budget.spend(what, amount)

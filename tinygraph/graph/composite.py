@@ -1,4 +1,4 @@
-"""Composites: operations that are made of others, so that a call records its parts and no gradient rule is written."""
+"""Composites: operations made of other operations. A call records the parts, so a composite needs no gradient rule."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from tinygraph.graph.tensor import Tensor
 class Composite(Op):
     """An operation whose ``forward`` is written in operations: on arrays it computes, on tensors it records its parts.
 
-    Everything else is as for any operation: attributes, a shape rule if it has one to give clear errors, formula, samples.
-    It needs no rule: the sweep goes through the parts. As one node (``apply``), which is how it is certified and checked,
-    its rule is what the sweep through the parts gives.
+    Attributes, formula, samples and a shape rule (for clear errors) are as for any operation. It needs no gradient rule,
+    because the sweep goes through the parts. Where it is recorded as one node, as for its certificate, its rule runs the
+    sweep through the parts.
 
     >>> import tinygraph as tg
     >>> from dataclasses import dataclass
@@ -37,9 +37,9 @@ class Composite(Op):
     composite: ClassVar[bool] = True
 
     def compose(self, *inputs: Any) -> Tensor:
-        """Record the parts on tensors and return the result, a node of its own even where an input comes back unchanged.
+        """Record the parts on tensors and return the result: always a new node, also where ``forward`` returns an input.
 
-        Errors of the parts name the composite first. Raises ``OperationError`` where ``forward`` returns no tensor.
+        Errors of the parts begin with the name of the composite. Raises ``OperationError`` if ``forward`` returns no tensor.
         """
         operands = as_tensors(self, inputs)
         if self.has_shape_rule:
@@ -56,7 +56,7 @@ class Composite(Op):
 
     @staticmethod
     def named(part: Any, x: Any, suffix: str) -> Any:
-        """Return a part, called after the input that it belongs to where that has a name: equations can then speak of it.
+        """Return a part, named after the input that it belongs to if that has a name, for use in equations.
 
         >>> import tinygraph as tg
         >>> x = tg.tensor([1.0, 2.0], name="x")
@@ -69,7 +69,7 @@ class Composite(Op):
         return part
 
     def vjp(self, dy: Any, y: Any, /, *inputs: Any) -> Sequence[Any]:
-        """Return the gradients of the inputs: those that the sweep through the parts finds, ``None`` where none flows."""
+        """Return the gradients of the inputs, found by a sweep through the parts; ``None`` where no gradient flows."""
         recording = any(isinstance(x, Tensor) for x in (dy, *inputs))
         leaves = _leaves(inputs) if recording else [Tensor("tensor", value=np.array(x)) for x in inputs]
         found = gradients_of(self.forward(*leaves), leaves, dy)
@@ -78,9 +78,9 @@ class Composite(Op):
 
 
 def _leaves(inputs: Sequence[Any]) -> list[Tensor]:
-    """Return tensors at which a sweep ends that stand for the inputs, each for one place.
+    """Return one tensor for each input, at which a sweep ends.
 
-    A tensor may stand in two places, or be computed from one that stands in another: each gets a second name then.
+    If a tensor is given twice, or computed from another input, then each input is replaced by an ``identity`` of it.
     """
     tensors = [x if isinstance(x, Tensor) else Tensor("tensor", value=np.array(x)) for x in inputs]
     if len(set(tensors)) == len(tensors) and all(x.op is None for x in tensors):

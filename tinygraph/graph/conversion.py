@@ -1,7 +1,9 @@
-"""Conversion of tensors to arrays: allowed for a whole tensor, refused in a list, where the gradient would be lost silently.
+"""Conversion of tensors to arrays: allowed for a tensor, refused in a list, where the gradient would be lost silently.
 
-NumPy calls ``__array__`` of a tensor and of an element of a list in the same way. But it copies the array of an element and
-drops it before the call ends, and it converts an element without axes a second time, by ``float``.
+``np.asarray(x)`` is what a user means; ``np.array([x, y])`` is a mistake. NumPy calls ``__array__`` in both, but treats
+the result differently: it copies the array of an element of a list and drops it before the call ends, and it converts an
+element without axes a second time, by ``float``. So a conversion remembers the place in the code that it was made for.
+To understand the graph, skip this file.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from tinygraph.errors import TinygraphError
 if TYPE_CHECKING:
     from tinygraph.graph.tensor import Tensor
 
-# Plots show values, and their libraries take tensors apart and make lists of the parts.
+# Libraries that draw plots convert tensors as they like: a plot shows values, and no gradient is lost.
 _PLOTTING = ("matplotlib", "mpl_toolkits")
 _STORES = dis.opmap["STORE_SUBSCR"]
 _INSTEAD = (
@@ -28,7 +30,7 @@ _INSTEAD = (
 
 
 class _Last(threading.local):
-    """The place of the last conversion of a tensor without axes in this thread, the tensor, and the array that it gave."""
+    """The last conversion of a tensor without axes in this thread: its place in the code, the tensor, and its array."""
 
     place: Any = None
     tensor: Any = None
@@ -39,12 +41,12 @@ _last = _Last()
 
 
 def converted(tensor: Tensor, array: Any, caller: FrameType, questions: frozenset[str]) -> Any:
-    """Return the array of a tensor for ``caller``, which calls ``__array__``.
+    """Return the array of a tensor for the function that calls ``__array__``.
 
-    Raises ``TinygraphError`` inside a function of NumPy that would compute with the values, unless it is one of
-    ``questions`` about them or a test. Warns if an array is copied into another before the caller's call ends.
+    Raises ``TinygraphError`` in a function of NumPy that would compute with the values, unless it is one of ``questions`` or
+    a test. Warns if the array is copied into another one before the call ends.
     """
-    function, user = _behind_numpy(caller)
+    function, user = _numpy_function(caller)
     if user is not None and _package(user) in _PLOTTING:
         return array
     if function is not None:
@@ -63,14 +65,14 @@ def converted(tensor: Tensor, array: Any, caller: FrameType, questions: frozense
 
 
 def refuse_in_list(tensor: Tensor, caller: FrameType) -> None:
-    """Refuse a conversion to a number in a call that has just converted to an array: the tensor is in a list."""
+    """Raise ``TinygraphError`` if the same call has just made an array of the tensor: then it is in a list."""
     last = _last
     if last.place == (id(caller), caller.f_lasti) and last.tensor() is tensor and last.array() is not None:
         raise TinygraphError(f"an array of a list that holds {tensor.describe()} would lose the gradient: {_INSTEAD}")
 
 
-def _behind_numpy(caller: FrameType) -> tuple[FrameType | None, FrameType | None]:
-    """Return the outermost function of NumPy that leads to ``caller``, if there is one, and the function that calls NumPy."""
+def _numpy_function(caller: FrameType) -> tuple[FrameType | None, FrameType | None]:
+    """Return the outermost function of NumPy on the stack above ``caller``, if any, and the function that called it."""
     function, frame = None, caller
     while frame is not None and _package(frame) == "numpy":
         function, frame = frame, frame.f_back  # type: ignore[assignment]
@@ -85,17 +87,17 @@ def _module(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", ""))
 
 
-# Weak references that wait for their arrays to be dropped.
+# Weak references to arrays that are not dropped yet.
 _watched: dict[int, Any] = {}
 
 
 def _watch(array: Any, place: tuple[int, int], tensor: Tensor) -> None:
-    """Warn if the array is dropped while the call is still running that it was made for, unless it fills a part of another."""
+    """Warn if the array is dropped during the call that it was made for, unless that call assigns it to a part of an array."""
     found = weakref.ref(tensor)
 
     def dropped(reference: Any) -> None:
         del _watched[id(reference)]
-        # Nothing calls this as Python ends.
+        # There is no caller when Python ends.
         caller, owner = sys._getframe().f_back, found()
         if caller is None or owner is None or place != (id(caller), caller.f_lasti):
             return

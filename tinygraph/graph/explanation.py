@@ -1,4 +1,4 @@
-"""Explanation: how one element of a result is made from elements of the inputs. What an operation says of it, as numbers."""
+"""Explanation: how an operation makes one element of its result from elements of its inputs."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ Cells: TypeAlias = tuple[int, Array]
 class Terms:
     """Terms of a sum, each a product: of one element of each of ``factors``, times ``weight``.
 
-    Factors are pairs of an input's place and as many positions in that input as there are terms; ``weight`` is one number or
-    one for each term. Where a term is no product of its elements, ``values`` gives the terms as numbers and ``text`` says what
-    they are, with ``{0}`` for the element of the first factor.
+    A factor is a pair: the place of an input, and positions in that input, one for each term. ``weight`` is one number, or
+    one for each term. If a term is not a product of its elements, ``values`` gives the terms as numbers, and ``text``
+    describes them, with ``{0}`` for the element of the first factor.
 
     >>> terms = Terms(((0, np.array([0, 1])), (1, np.array([3, 5]))), weight=0.5)
     >>> terms.numbers([np.array([2.0, 4.0]), np.arange(6.0)])
@@ -44,7 +44,7 @@ class Terms:
         return len(self.factors[0][1]) if self.factors else np.size(self.weight)
 
     def numbers(self, inputs: Sequence[Array]) -> Array:
-        """Return the terms as numbers, for inputs of which the elements are taken."""
+        """Return the terms as numbers, for these inputs."""
         if self.values is not None:
             return np.asarray(self.values, dtype=np.float64)
         product = np.broadcast_to(np.asarray(self.weight, np.float64), (len(self),))
@@ -57,10 +57,10 @@ class Terms:
 class Explanation:
     """How one element of a result is made: the sum of all ``terms``; or ``formula``, of the elements that are read.
 
-    ``reads`` are elements that were looked at and have no part in the sum, such as the rest of a pool's window, and ``reason``
-    is what they decided. In ``formula`` and ``reason``, ``{0}`` stands for the first element of the first of ``reads``, ``{1}``
-    for that of the second. An explanation without terms and formula is that of a zero. ``slopes`` may say of a formula by how
-    much its number moves with each element: the weights of their terms.
+    ``reads`` are elements that were compared but are not part of the sum, such as the rest of a pool's window; ``reason``
+    says what they decided. In ``formula`` and ``reason``, ``{0}`` is the first element of the first entry of ``reads``,
+    ``{1}`` that of the second. An explanation with neither terms nor formula explains a zero. ``slopes`` may give the
+    derivatives of a formula, as the weights of their terms.
 
     >>> open_gate = Explanation((Terms(((0, 2),)),), reads=((0, np.array([2])),), reason="open: {0} > 0")
     >>> open_gate.value([np.array([-1.0, 2.0, 3.0])])
@@ -79,12 +79,12 @@ class Explanation:
 
 
 def one(place: int, cell: Any) -> Cells:
-    """Return one element as cells."""
+    """Return one element of the input at ``place`` as a factor."""
     return place, np.array([cell], np.intp) if isinstance(cell, int) else np.atleast_1d(cell)
 
 
 def position(index: Sequence[int], shape: Shape) -> int:
-    """Return where an element stands in an array, counted row by row from 0.
+    """Return the position of an element in an array, counted row by row from 0.
 
     >>> position((1, 2), (3, 4))
     6
@@ -108,7 +108,7 @@ def broadcast_position(index: Sequence[int], shape: Shape) -> int:
 def moved(op: Op, index: tuple[int, ...], shapes: Sequence[Shape]) -> Explanation:
     """Return the explanation of an operation that only moves elements: where the one at ``index`` came from.
 
-    What comes from nowhere, such as padding, is a zero.
+    An element that comes from no input, such as padding, is a zero.
 
     >>> import tinygraph as tg
     >>> [cells for _, cells in moved(tg.transpose.op(), (1, 0), [(2, 3)]).terms[0].factors]
@@ -129,7 +129,7 @@ def sources(op: Op, shapes: tuple[Shape, ...]) -> tuple[Array, Array]:
     (array([0, 0, 0]), array([2, 1, 0]))
     """
     ends = np.cumsum([0, *(int(np.prod(shape, dtype=int)) for shape in shapes)])
-    # Numbers from 1, so that zeros of padding are none of them.
+    # Numbered from 1: the zeros of padding are then different from all of them.
     numbered = [np.arange(a + 1, b + 1).reshape(s) for a, b, s in zip(ends[:-1], ends[1:], shapes, strict=True)]
     found = np.asarray(op.forward(*numbered)).astype(np.intp) - 1
     places = np.where(found < 0, -1, np.searchsorted(ends, found, side="right") - 1)
@@ -137,9 +137,9 @@ def sources(op: Op, shapes: tuple[Shape, ...]) -> tuple[Array, Array]:
 
 
 def summed(op: Any, index: tuple[int, ...], shape: Shape, result: Shape, weight: float = 1.0) -> Explanation:
-    """Return the explanation of a sum of elements of input 0, of shape ``shape``: all those that go to ``index``.
+    """Return the explanation of a sum: all elements of input 0, of shape ``shape``, that belong to ``index`` of the result.
 
-    ``op.owners(shape)`` says, for each element of the input, the position in the result that it goes to.
+    ``op.owners(shape)`` gives, for each element of the input, the position in the result that it is added to.
 
     >>> import tinygraph as tg
     >>> [cells for _, cells in summed(tg.sum.op(axis=0), (1,), (2, 2), (2,)).terms[0].factors]
@@ -149,7 +149,7 @@ def summed(op: Any, index: tuple[int, ...], shape: Shape, result: Shape, weight:
 
 
 def members(op: Any, at: int, shape: Shape) -> Array:
-    """Return the elements of an input of ``shape`` that go to the position ``at`` of the result, by ``op.owners(shape)``."""
+    """Return the elements of an input of ``shape`` that are added to position ``at`` of the result, by ``op.owners(shape)``."""
     order, owners = _sorted_owners(op, shape)
     low, high = np.searchsorted(owners, (at, at + 1))
     return order[low:high]
@@ -163,7 +163,7 @@ def _sorted_owners(op: Any, shape: Shape) -> tuple[Array, Array]:
 
 
 def chosen(cells: Array, x: Array, largest: bool = True) -> tuple[int, Array]:
-    """Return which of some elements of ``x`` is the first largest, or smallest, and the others; a NaN before any number.
+    """Return which of some elements of ``x`` is the first largest, or smallest, and the others; a NaN comes first.
 
     >>> chosen(np.array([0, 2, 3]), np.array([1.0, 9.0, 4.0, 4.0]))
     (2, array([0, 3]))
@@ -195,7 +195,7 @@ def product(index: Sequence[int], *inputs: Array) -> Explanation:
 
 
 def gate(index: Sequence[int], x: Array, is_open: bool, opened: str, closed: str) -> Explanation:
-    """Return the explanation of an element that is passed on, or held back to 0, and why.
+    """Return the explanation of an element that is passed on if the gate is open, and otherwise replaced by 0.
 
     >>> gate((1,), np.array([3.0, -1.0]), False, "open: {0} > 0", "closed: {0} ≤ 0").reason
     'closed: {0} ≤ 0'

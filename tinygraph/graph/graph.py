@@ -1,4 +1,4 @@
-"""Graph: the nodes behind some outputs, in topological order."""
+"""Graph: the nodes that some outputs depend on, in topological order."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Graph:
 
     @cached_property
     def layout(self) -> Layout:
-        """The graph as lines of text."""
+        """The lines of the graph's text, and the label of each node."""
         layout: Layout = reader("lay_out")(self.nodes, self.outputs)
         return layout
 
     @property
     def labels(self) -> Mapping[Tensor, str]:
-        """What each node is called: its name, made unique, or t1, t2, ... as in the text."""
+        """The label of each node in the text: its name, made unique, or t1, t2, ..."""
         return MappingProxyType(self.layout.labels)
 
     @property
@@ -65,7 +65,7 @@ class Graph:
 
     @property
     def state(self) -> Mapping[str, Tensor]:
-        """What is kept from step to step and not trained, by name, in order."""
+        """The states, which are kept from step to step and not trained, by name, in order."""
         return self._leaves_by_kind["state"]
 
     @property

@@ -47,7 +47,7 @@ def parameter(value: Any, name: str | None = None, dtype: npt.DTypeLike | None =
 def state(value: Any, name: str | None = None, dtype: npt.DTypeLike | None = None) -> Tensor:
     """Return a leaf that keeps a value from step to step and is not trained, with a copy of ``value``.
 
-    A model declares such leaves and how they move in its ``[state]`` table. Raises as ``tensor`` does.
+    A model declares them, with the equation of their next value, in its ``[state]`` table. Raises as ``tensor`` does.
 
     >>> mean = state(np.zeros(8), name="mean")
     >>> mean.kind
@@ -66,7 +66,7 @@ def constant(value: Any, name: str | None = None, dtype: npt.DTypeLike | None = 
 
 
 def input(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) -> Tensor:
-    """Return a leaf without a value: what is computed from it is recorded with shapes only.
+    """Return a leaf without a value: operations on it are recorded with shapes only.
 
     ``tg.run`` gives it a value by its name. Raises ``FeedError`` without a name, ``ShapeError`` and ``DTypeError``.
 
@@ -78,7 +78,7 @@ def input(name: str, shape: Sequence[int], dtype: npt.DTypeLike = np.float32) ->
         raise FeedError(f"an input needs a name to be fed by; found {name!r}")
     sizes = tuple(shape) if isinstance(shape, (Sequence, np.ndarray)) and not isinstance(shape, str) else (None,)
     if any(isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 0 for size in sizes):
-        raise ShapeError(f"input {name!r}: a shape is a tuple of whole numbers, none negative; found {shape!r}")
-    whole, kind = tuple(int(size) for size in sizes), numeric_dtype(dtype, f"input {name!r}")
-    check_size(whole, kind, f"input {name!r}")
-    return Tensor("input", shape=whole, dtype=kind, name=name)
+        raise ShapeError(f"input {name!r}: a shape is a tuple of integers, none negative; found {shape!r}")
+    checked, kind = tuple(int(size) for size in sizes), numeric_dtype(dtype, f"input {name!r}")
+    check_size(checked, kind, f"input {name!r}")
+    return Tensor("input", shape=checked, dtype=kind, name=name)

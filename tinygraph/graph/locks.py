@@ -1,4 +1,4 @@
-"""Locks between threads that outlive a fork: a child process has none of the threads that could release its parent's."""
+"""Locks that are free after a fork: a child process has none of the threads that could release a lock of its parent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 
 class Renewed:
-    """An object whose ``renew`` is called in a process that was forked off, to make what a child must not inherit."""
+    """An object whose ``renew`` is called in a forked child process, to replace what the child must not inherit."""
 
     _living: ClassVar[weakref.WeakSet[Renewed]] = weakref.WeakSet()
 
@@ -19,7 +19,7 @@ class Renewed:
         self._living.add(self)
 
     def renew(self) -> None:
-        """Make what other processes must not share."""
+        """Make what processes must not share."""
         raise NotImplementedError
 
     @classmethod
@@ -35,7 +35,7 @@ if hasattr(os, "register_at_fork"):
 class Lock(Renewed):
     """A lock that is free in a child process: ``with lock.own: ...``.
 
-    ``own`` is a lock of ``threading`` itself, which Ctrl-C does not interrupt between taking it and holding it.
+    ``own`` is a lock of ``threading``, which ``with`` takes without a gap in which Ctrl-C could leave it locked.
 
     >>> lock = Lock()
     >>> with lock.own:
@@ -50,5 +50,5 @@ class Lock(Renewed):
         super().__init__()
 
     def renew(self) -> None:
-        """Leave the lock to the threads of the parent process."""
+        """Replace the lock: its holder may be a thread of the parent process."""
         self.own = self._kind()

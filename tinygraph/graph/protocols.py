@@ -1,4 +1,4 @@
-"""What makes a tensor feel like an array: Python's operators, a few methods, and NumPy's protocols."""
+"""How a tensor behaves like an array: Python's operators, some methods, and NumPy's protocols."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tinygraph.synonyms import FORMULAS, SYNONYMS
 if TYPE_CHECKING:
     from tinygraph.graph.tensor import Tensor
 
-# Questions about values, which record nothing; asked of tensors they are answered with plain arrays.
+# Functions of NumPy that ask about values: they record nothing, and return plain arrays.
 _QUESTIONS: frozenset[Callable[..., Any]] = frozenset(
     {np.allclose, np.array_equal, np.isclose, np.isfinite, np.isinf, np.isnan, np.array_repr, np.array_str}
 )
@@ -26,7 +26,7 @@ _QUESTION_NAMES = frozenset(question.__name__ for question in _QUESTIONS)
 # Called with a tensor, every operation returns one.
 OPERATIONS = cast("dict[str, Callable[..., Tensor]]", _TABLE)
 
-# What arrays of NumPy and tensors of PyTorch have, and what to write for it.
+# Attributes of NumPy's arrays and PyTorch's tensors, and what to write instead.
 _ATTRIBUTES = {
     **dict.fromkeys(("numpy", "data", "detach", "cpu", "tolist"), "; its numbers are in .value"),
     **dict.fromkeys(("requires_grad", "zero_grad", "grad_fn"), "; gradients are computed by tg.grad, or .backward()"),
@@ -226,9 +226,9 @@ class Protocols:
             raise TinygraphError(
                 f"numpy.{ufunc.__name__}.{method} cannot be recorded on tensors; use tg.sum, tg.max, ..."
             )
-        function = _operation_behind(ufunc)
+        function = _operation_for(ufunc)
         if "out" in options:
-            # As array[part] += tensor does, and array *= tensor.
+            # array[part] += tensor and array *= tensor come here.
             raise TinygraphError(
                 f"numpy.{ufunc.__name__} on tensors takes no option 'out': what writes into an array cannot be recorded; "
                 "add tensors with +, or mark a rule that needs arrays as opaque"
@@ -242,9 +242,9 @@ class Protocols:
             return function(_shaped_like(args[0]), *args[1:], **kwargs)
         if function in _QUESTIONS:
             return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
-        record = _operation_behind(function)
+        record = _operation_for(function)
         if not args:
-            # NumPy has names of its own for first arguments.
+            # NumPy calls its first arguments a, x, arr, ...
             first = next(iter(inspect.signature(function).parameters))
             args, kwargs = (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
         return record(*args, **kwargs)
@@ -273,7 +273,7 @@ def attribute_hint(name: str) -> str:
     return f"; write {formula}" if formula else _ATTRIBUTES.get(name, "")
 
 
-def _operation_behind(function: Callable[..., Any]) -> Callable[..., Any]:
+def _operation_for(function: Callable[..., Any]) -> Callable[..., Any]:
     try:
         return NUMPY_FUNCTIONS[function]
     except KeyError:

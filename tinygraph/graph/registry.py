@@ -1,4 +1,4 @@
-"""The one table of operations, by name and by the NumPy function that they answer to."""
+"""The table of operations by name, and by the NumPy functions that record them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Table(dict[Any, Any]):
-    """A table that the room of operations fills; a key that it misses at first makes it load them."""
+    """A table that loads the package's operations, which fill it, when it misses a key."""
 
     def __missing__(self, key: Any) -> Any:
         load_operations()
@@ -28,12 +28,12 @@ class _Table(dict[Any, Any]):
 OPERATIONS: dict[str, OpFunction] = _Table()
 NUMPY_FUNCTIONS: dict[Callable[..., Any], Callable[..., Any]] = _Table()
 _extensions_loaded: list[bool] = []
-# Reentrant: a package that is being loaded may itself look operations up.
+# Reentrant: a package that is being imported may look up operations.
 _loading = Lock(threading.RLock)
 
 
 def load_operations() -> None:
-    """Import the operations of the package, which register themselves; nothing happens if they are there.
+    """Import the package's operations, which register themselves, unless this is done.
 
     >>> load_operations()
     """
@@ -41,9 +41,9 @@ def load_operations() -> None:
 
 
 def load_extensions() -> None:
-    """Import what installed packages offer in the entry-point group ``tinygraph.ops``; once, and no earlier than asked.
+    """Import the operations that installed packages offer in the entry-point group ``tinygraph.ops``, once.
 
-    A package that fails to import, or ends the program, is a warning that names it: it cannot keep the others from working.
+    For a package that fails to import, or ends the program, there is a warning that names it, and the others are imported.
 
     >>> load_extensions()
     """
@@ -63,7 +63,7 @@ def load_extensions() -> None:
 
 
 def is_operation(name: str) -> bool:
-    """Whether an operation is called ``name``, here or in an installed package of operations.
+    """Whether an operation called ``name`` exists, here or in an installed package of operations.
 
     >>> is_operation("relu"), is_operation("rellu")
     (True, False)
@@ -91,7 +91,7 @@ def operation(name: str) -> OpFunction:
 
 
 def operation_hint(name: str, others: Iterable[str] = ()) -> str:
-    """Return the end of a sentence about an unknown operation: what it is called here, or where it may come from.
+    """Return the end of a message about an unknown operation: its name here, or how to register one.
 
     >>> operation_hint("swish"), operation_hint("dense")
     ("; here it is called 'silu'", '; write x @ W + b')

@@ -1,4 +1,4 @@
-"""Gradient rules asked: called, and what they return fitted to the inputs; a rule for plain arrays as one node."""
+"""Call a gradient rule, and fit what it returns to the inputs: shape, dtype, broadcasting."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from tinygraph.graph.tensor import Tensor
 
 
 def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> list[tuple[int, Any]]:
-    """Return the place and gradient of the inputs at ``places`` for which the rule of ``op`` has one.
+    """Return pairs of a place and a gradient, for the inputs at ``places`` that the rule of ``op`` has a gradient for.
 
     ``y`` and ``inputs`` are all tensors or all arrays. A gradient has the shape and dtype of its input: it is summed over the
-    axes along which that was broadcast. Raises ``RuleError`` for a rule that fails, or returns the wrong number of
+    axes along which the input was broadcast. Raises ``RuleError`` for a rule that fails, or returns the wrong number of
     gradients or one of the wrong shape or type.
     """
     try:
@@ -38,7 +38,7 @@ def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> l
             gradient = returned[place]
             if callable(gradient):
                 gradient = gradient()
-            # Two NumPy numbers of one class have one shape and dtype, and nobody can write into them.
+            # Two NumPy scalars of one class have the same shape and dtype, and are never changed.
             if gradient.__class__ in FLOATS and gradient.__class__ is inputs[place].__class__:
                 found.append((place, gradient))
             elif gradient is not None:
@@ -72,7 +72,7 @@ def _fitted(op: Op, place: int, gradient: Any, y: Any, inputs: Sequence[Any]) ->
             _blame(op, place, x, str(gradient.dtype))
         gradient = OPERATIONS["cast"](gradient, x.dtype.name)
     if gradient.__class__ is np.ndarray:
-        # A rule that writes into an array that it has returned before would change a gradient already handed on.
+        # If the rule wrote into this array in a later call, it would change a gradient that is in use.
         gradient.flags.writeable = False
     return gradient
 
@@ -92,7 +92,7 @@ def _was_broadcast(gradient: Shape, result: Shape, inputs: Sequence[Any]) -> boo
 
 @dataclass(frozen=True)
 class OpaqueGradient(Op):
-    """The gradient of one input by a rule that only plain arrays can pass through: one node, and no second derivative."""
+    """The gradient of one input by a rule that needs plain arrays: one node, without a second derivative."""
 
     of: Op
     place: int

@@ -1,4 +1,4 @@
-"""Reference evaluation: a graph computed node by node, from its leaves, as its operations say."""
+"""Reference evaluation: compute a graph node by node by the forwards of its operations."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Watcher = Callable[[Tensor, Array], None]
 def run(
     graph: Graph | Tensor | Iterable[Tensor], feeds: Feeds | None = None, watch: Watcher | None = None
 ) -> tuple[Array, ...]:
-    """Return the values of a graph's outputs, as arrays of the caller's own, in their order.
+    """Return the values of a graph's outputs, in their order, as new arrays.
 
     ``feeds`` gives values to leaves by name (or by tensor). Inputs must be fed; parameters and other leaves with a value
-    may be. Arrays are cast to the leaf's dtype where no kind of number is lost (float64 to float32, int to float).
-    ``watch(node, value)`` sees every value as it is computed. A value is dropped when its last user has run.
+    may be. Arrays are cast to the leaf's dtype if their kind allows it (float64 to float32, integers to float).
+    ``watch(node, value)`` is called with every value when it is computed. A value is dropped after its last use.
     Raises ``FeedError`` for a missing or unknown name, or a wrong shape or dtype.
 
     >>> import tinygraph as tg
@@ -60,10 +60,10 @@ def _drop_spent(node: Tensor, values: dict[Tensor, Any], uses: Counter[Tensor]) 
 
 
 def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, Array]:
-    """Return the values that ``feeds`` gives to leaves, checked; every input has one."""
+    """Return the values of leaves that ``feeds`` gives, checked: there is one for every input."""
     require_feeds(feeds)
     if not feeds and all(node.op is not None or node.has_value for node in graph.nodes):
-        # The names of leaves, which large graphs take long to find, are not asked for.
+        # Finding the names of leaves takes long in a large graph, so do not.
         return {}
     leaves = graph.leaves
     known = set(leaves.values())
@@ -89,7 +89,7 @@ def require_feeds(feeds: Any, names: Iterable[str] = ("x",)) -> None:
 
 
 def samples_fed(feeds: Feeds, inputs: Iterable[str]) -> int | None:
-    """Return how many samples the first of the ``inputs`` has that is fed, or ``None``. Raises ``FeedError`` for none.
+    """Return how many samples the first of the ``inputs`` with a value has, or ``None``. Raises ``FeedError`` for no sample.
 
     >>> samples_fed({"x": np.zeros((4, 2))}, ["x", "y"])
     4

@@ -1,4 +1,4 @@
-"""Tensor: a node of the graph, and its value if its inputs had values."""
+"""Tensor: a node of the graph."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Tensor(Protocols):
     "input", "parameter", "state", "tensor", "constant" and "node"; ``name`` may be set at any time; ``grad`` is ``None`` until
     ``backward`` has filled it; ``order`` counts tensors in the order of their making.
 
-    The graph owns its values: what is handed in is copied, and ``value`` is read-only, so a change in place is an
-    error where it is tried. A leaf is changed by assigning to ``value``; asking a recording made before that for
-    gradients raises ``StaleValueError``.
+    The graph owns its values: arrays that a user gives are copied, and ``value`` is read-only, so that a change in place is
+    an error at once. A leaf is changed by assigning to ``value``. A gradient of what was computed before that is then
+    refused with ``StaleValueError``.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor([[1.02, -0.25], [-3.45, 2.2]], name="Z2")
@@ -148,7 +148,7 @@ class Tensor(Protocols):
 
     @property
     def changed(self) -> int:
-        """When ``value`` was last assigned, on the clock of ``order``; 0 if never."""
+        """When ``value`` was last assigned, counted as ``order`` is; 0 if never."""
         return self._changed
 
     def backward(self, cotangent: Any = None) -> None:
@@ -182,7 +182,7 @@ class Tensor(Protocols):
         return notebook_view(self, repr(self))
 
     def __reduce__(self) -> Any:
-        """Copy and pickle leaves with their values; a node would drag its whole graph along, so it is refused."""
+        """Copy and pickle leaves with their values. A node is refused, since its graph would have to be copied too."""
         if self.op is not None:
             raise TinygraphError(
                 f"{self.describe()} cannot be copied or pickled; .detach() gives a leaf with its value"
@@ -190,7 +190,7 @@ class Tensor(Protocols):
         return _restored, (self.kind, self._value, self._shape, self._dtype, self.name)
 
     def describe(self) -> str:
-        """Return what the tensor is, for a message: ``parameter 'K1' (8, 1, 3, 3)``."""
+        """Return kind or operation, name and shape for a message: ``parameter 'K1' (8, 1, 3, 3)``."""
         what = self.op.name if self.op is not None else self.kind
         return f"{what} {self.name!r} {self.shape}" if self.name else f"{what} {self.shape}"
 

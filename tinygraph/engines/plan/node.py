@@ -11,7 +11,6 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinygraph.graph.apply import evaluate
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Op, Shape
