@@ -25,11 +25,11 @@ PAGE = ROOT / "docs" / "onnx_operators.md"
 INTRODUCTION = """\
 # ONNX operators
 
-{operators} operators are read: each one is a line or a few of tinygraph's operations, and so has their gradients. Beside
-each stands how many of ONNX's official tests of that operator alone pass; the rest are refused, with the reason.
+{operators} operators are read: each one becomes one or a few of tinygraph's operations, and has their gradients. The table
+says how many of ONNX's official tests of that operator alone pass; the rest are refused, with the reason.
 Altogether {claimed:,} of the {total:,} official tests that travel with onnx {version} are claimed: `tests/onnx_claims.toml`
-lists every one, and the tests run them. None of the others computes a wrong result: each is refused with an error, and
-the tests see to that too.
+lists every one, and the tests run them. None of the others computes a wrong result: each is refused with an error,
+which the tests check too.
 
 Written by `python -m tests.onnx_claims`.
 

@@ -24,7 +24,7 @@ def built(folder):
     shutil.copytree(
         ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("_build", "operations", "operations.md")
     )
-    for name in ("models", "tests", "CHANGELOG.md"):
+    for name in ("models", "CHANGELOG.md"):
         (folder / name).symlink_to(ROOT / name)
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", folder / "docs", folder / "html"]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
