@@ -262,7 +262,8 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
         dataclasses.dataclass(frozen=True)(cls)
     _check_class(cls)
     # The package's own are being loaded just now.
-    if not cls.__module__.startswith(f"{MODULES['operations']}."):
+    # A namespace without a name, as of ``exec``, has no module.
+    if not str(cls.__module__).startswith(f"{MODULES['operations']}."):
         load_operations()
     known = OPERATIONS.get(cls.name)
     if known is not None and known.__module__ != cls.__module__:
