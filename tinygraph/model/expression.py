@@ -13,7 +13,7 @@ from tinygraph.graph.registry import is_operation
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.parse import Statement
 
-_OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
@@ -24,13 +24,9 @@ _OPERATORS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.BitAnd: operator.and_,
     ast.BitOr: operator.or_,
     ast.BitXor: operator.xor,
-}
-_SIGNS: dict[type[ast.unaryop], Callable[[Any], Any]] = {
     ast.USub: operator.neg,
     ast.UAdd: lambda x: x,
     ast.Invert: operator.invert,
-}
-_COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
     ast.Lt: operator.lt,
@@ -74,16 +70,14 @@ def evaluate_expression(statement: Statement, resolver: Resolver) -> Any:
 
 class _Evaluator:
     def __init__(self, statement: Statement, resolver: Resolver) -> None:
-        self.statement = statement
-        self.resolver = resolver
+        self.statement, self.resolver = statement, resolver
 
     def value(self, node: ast.AST) -> Any:
         rule: Callable[[Any], Any] | None = getattr(self, f"_{type(node).__name__.lower()}", None)
         if rule is None:
             kind = type(node).__name__
-            self.statement.fail(
-                _INSTEAD.get(kind) or f"{kind} is not allowed in an equation; allowed are {_ALLOWED}", node
-            )
+            message = f"{kind} is not allowed in an equation; allowed are {_ALLOWED}"
+            self.statement.fail(_INSTEAD.get(kind, message), node)
         try:
             return rule(node)
         except (ModelError, DataError):
@@ -106,7 +100,7 @@ class _Evaluator:
         return [self.value(item) for item in node.elts]
 
     def _unaryop(self, node: ast.UnaryOp) -> Any:
-        rule = _SIGNS.get(type(node.op))
+        rule = _OPERATORS.get(type(node.op))
         if rule is None:
             self.statement.fail("'not' takes a single boolean; write ~ for a tensor of them, as in ~(x > 0)", node)
         return rule(self._operand(node.operand))
@@ -124,7 +118,7 @@ class _Evaluator:
         return rule(left, right)
 
     def _compare(self, node: ast.Compare) -> Any:
-        rule = _COMPARISONS.get(type(node.ops[0]))
+        rule = _OPERATORS.get(type(node.ops[0]))
         if rule is None or len(node.ops) > 1:
             self.statement.fail(f"a comparison is one of > >= < <= == != between two; allowed are {_ALLOWED}", node)
         left, right = self._operand(node.left), self._operand(node.comparators[0])
@@ -142,12 +136,12 @@ class _Evaluator:
         """Return the result of arithmetic on numbers. Its cost is bounded: powers are computed in floats, sizes are limited."""
         try:
             result = math.pow(left, right) if isinstance(node.op, ast.Pow) else rule(left, right)
+            if isinstance(result, int) and abs(result) > _LARGEST:
+                raise OverflowError
         except OverflowError:
             self.statement.fail("the number is too large", node)
         except ValueError:
             self.statement.fail(f"{left} ** {right} is not a real number", node)
-        if abs(result) > _LARGEST and isinstance(result, int):
-            self.statement.fail("the number is too large", node)
         integer = isinstance(left, int) and isinstance(right, int) and float(result).is_integer()
         return int(result) if integer and abs(result) <= _LARGEST and not isinstance(node.op, ast.Div) else result
 

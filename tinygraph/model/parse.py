@@ -164,17 +164,14 @@ def _syntax(text: Text) -> list[ast.stmt]:
 
 
 # Signs of formulas, and how to write them.
-_SIGNS = {
-    "×": "*",
-    "·": "*",
-    "⋅": "*",
-    "÷": "/",
-    "−": "-",
-    "²": "** 2",
-    "³": "** 3",
-    "√": "sqrt(...)",
-    "≤": "<=",
-    "≥": ">=",
+_SIGNS = {"÷": "/", "−": "-", "²": "** 2", "³": "** 3", "√": "sqrt(...)", "≤": "<=", "≥": ">="}
+_SIGNS |= dict.fromkeys("×·⋅", "*")
+# Parts of messages of Python's parser, and what they mean in an equation.
+_MESSAGES = {
+    "decimal literal": "a product is written with *, as in 2 * x, and a name does not begin with a digit",
+    "unterminated string": "the quotation mark here has no second one; names have no ' in them",
+    "unexpected indent": "the line begins further to the right than the others",
+    "forgot a comma": "an operator or a comma is missing here",
 }
 
 
@@ -189,13 +186,7 @@ def _explained(message: str, row: str) -> str:
         return f"{name!r} is a word of Python, which cannot be a name"
     if (sign := re.match(r"invalid (?:non-printable )?character '(.)'", message)) and sign[1] in _SIGNS:
         return f"{sign[1]!r} is written {_SIGNS[sign[1]]}"
-    if "decimal literal" in message:
-        return "a product is written with *, as in 2 * x, and a name does not begin with a digit"
-    if "unterminated string" in message:
-        return "the quotation mark here has no second one; names have no ' in them"
-    if "unexpected indent" in message:
-        return "the line begins further to the right than the others"
-    return "an operator or a comma is missing here" if "forgot a comma" in message else message
+    return next((meaning for part, meaning in _MESSAGES.items() if part in message), message)
 
 
 def parse_expression(

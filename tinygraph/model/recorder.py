@@ -98,17 +98,12 @@ class Recorder:
         as that of ``one_hot``, which becomes the model's.
         """
         given = {*kwargs, *function.attribute_names[: max(0, len(args) - len(function.op.parameters))]}
-        found: dict[str, Any] = {}
-        for field in dataclasses.fields(function.op) if function.attribute_names else ():  # type: ignore[arg-type]
-            if field.name in given or field.default is dataclasses.MISSING:
-                continue
-            if field.name == "training":
-                found["training"] = self.training
-            elif field.name == "stream":
-                found["stream"] = next(self.streams)
-            elif field.name == "dtype":
-                found["dtype"] = self.variables.dtype.name
-        return found
+        found: dict[str, Any] = {"training": self.training, "dtype": self.variables.dtype.name}
+        fields = dataclasses.fields(function.op) if function.attribute_names else ()  # type: ignore[arg-type]
+        missing = {f.name for f in fields if f.name not in given and f.default is not dataclasses.MISSING}
+        if "stream" in missing:
+            found["stream"] = next(self.streams)
+        return {name: value for name, value in found.items() if name in missing}
 
     def call_block(
         self, scope: Scope, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call

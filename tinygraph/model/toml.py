@@ -24,12 +24,8 @@ _KEY = re.compile(rf"\s*({_KEY_PART}(?:\s*\.\s*{_KEY_PART})*)\s*=\s*")
 # The time of tomllib is quadratic in the parts of a key; a model file needs at most four.
 _MOST_PARTS = 20
 _LONG_KEY = re.compile(rf"(?:{_KEY_PART}[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}")
-_VALUES = {
-    "True": "true",
-    "False": "false",
-    "None": "nothing at all: leave the key out",
-    "null": "nothing at all: leave the key out",
-}
+_NO_VALUE = "nothing at all: leave the key out"
+_VALUES = {"True": "true", "False": "false", "None": _NO_VALUE, "null": _NO_VALUE}
 
 
 @dataclass(frozen=True)
@@ -56,21 +52,18 @@ class Source:
         raise ModelError(message, file=self.file, line=self.line(*path))
 
     @cached_property
-    def around(self) -> dict[tuple[str, ...], int]:
-        """The line of the first key in each table, because not every table has a header."""
-        around: dict[tuple[str, ...], int] = {}
+    def table_lines(self) -> dict[tuple[str, ...], int]:
+        """The line of every key and table; of a table without a header that of its first key."""
+        lines = dict(self.lines)
         for key, line in self.lines.items():
             for end in range(1, len(key)):
-                around.setdefault(key[:end], line)
-        return around
+                lines.setdefault(key[:end], line)
+        return lines
 
     def line(self, *path: str) -> int | None:
         """Return the line of a key, or of the nearest table that contains it; ``None`` without a text."""
-        for end in range(len(path), 0, -1):
-            for lines in (self.lines, self.around):
-                if path[:end] in lines:
-                    return lines[path[:end]]
-        return 1 if self.declared else None
+        parents = (path[:end] for end in range(len(path), 0, -1))
+        return next((self.table_lines[key] for key in parents if key in self.table_lines), 1 if self.declared else None)
 
     @cached_property
     def rows(self) -> list[str]:
