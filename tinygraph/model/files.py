@@ -43,7 +43,7 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
     if not isinstance(path, (str, os.PathLike)):
         raise TinygraphError(f"a model is loaded by its file or name; found {type(path).__name__}")
     file = Path(path)
-    if not _is_file(file):
+    if not os.path.isfile(file):
         bundled = bundled_models()
         if str(path) not in bundled:
             hint = _why_no_file(path) or nearest(file.stem, bundled)
@@ -76,10 +76,3 @@ def _why_no_file(path: str | os.PathLike[str]) -> str:
     if os.path.exists(path):
         return "; it is not a regular file"
     return "; it is a link to a file that does not exist" if os.path.islink(path) else ""
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False

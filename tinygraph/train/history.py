@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
-from typing import Any, overload
+from typing import Any
 
 from tinygraph.describe.columns import aligned
 from tinygraph.errors import RenderError, TinygraphError
@@ -38,8 +37,8 @@ MOST_MARKERS = 60
 COLUMNS = tuple(f.name for f in fields(Row))
 
 
-class History:
-    """The rows of a training in order, one for each complete epoch.
+class History(list[Row]):
+    """The list of the rows of a training, one for each complete epoch.
 
     >>> history = History([Row(1, 0.5, 0.8, 0.4, 0.9, 1.5), Row(2, 0.3, 0.9, 0.3, 0.9, 1.5)])
     >>> len(history), history[-1].loss
@@ -50,24 +49,13 @@ class History:
     2      0.3000  0.9000    0.3000     0.9000         1.50
     """
 
-    def __init__(self, rows: list[Row] | None = None) -> None:
-        self.rows: list[Row] = list(rows or [])
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __iter__(self) -> Iterator[Row]:
-        return iter(self.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        return self.rows[index]
+    @property
+    def rows(self) -> list[Row]:
+        """The rows as a list."""
+        return self
 
     def __str__(self) -> str:
-        rows = [[_cell(*cell) for cell in zip(COLUMNS, astuple(row), strict=True)] for row in self.rows]
+        rows = [[_cell(*cell) for cell in zip(COLUMNS, astuple(row), strict=True)] for row in self]
         return aligned([COLUMNS, *rows])
 
     def __repr__(self) -> str:
@@ -89,7 +77,7 @@ class History:
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(astuple(row) for row in self.rows)
+        writer.writerows(astuple(row) for row in self)
         try:
             write_whole(path, text.getvalue().encode("utf-8"))
         except OSError as error:
@@ -105,13 +93,13 @@ class History:
         tinygraph.errors.RenderError: there is no curve to draw: the history has no complete epoch
         """
         form = as_path(path).suffix[1:].lower() or "none"
-        if not self.rows:
+        if not self:
             raise RenderError("there is no curve to draw: the history has no complete epoch")
         try:
             from matplotlib.figure import Figure
         except ImportError:
             raise RenderError("drawing a curve needs matplotlib: pip install matplotlib") from None
-        columns = ["loss", "accuracy"] if self.rows[0].accuracy is not None else ["loss"]
+        columns = ["loss", "accuracy"] if self[0].accuracy is not None else ["loss"]
         # Margins in inches: a layout that matplotlib computes would draw everything twice.
         width, height = 1.0 + 4.0 * len(columns), 3.6
         figure = Figure(figsize=(width, height))
@@ -129,9 +117,9 @@ class History:
             raise RenderError(f"the curve cannot be written to {str(path)!r}: {why}") from None
 
     def _plot(self, axes: Any, column: str) -> None:
-        epochs = [row.epoch for row in self.rows]
+        epochs = [row.epoch for row in self]
         for name, label in ((column, "training"), (f"test_{column}", "test")):
-            values = [getattr(row, name) for row in self.rows]
+            values = [getattr(row, name) for row in self]
             if None not in values:
                 marker = "o" if len(epochs) <= MOST_MARKERS else None
                 axes.plot(epochs, values, marker=marker, markersize=3, label=label)

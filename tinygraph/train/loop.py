@@ -152,30 +152,28 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
     return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
 
 
+@dataclass
 class Trainer:
     """A training in progress: the model's inputs, a step for each batch size, the optimizer's state, the history."""
 
-    def __init__(
-        self,
-        model: Model,
-        data: Data,
-        optimizer: Optimizer,
-        epochs: int,
-        batch_size: int,
-        seed: int,
-        callback: Callback | None,
-        compiled: bool,
-    ) -> None:
-        self.model, self.epochs, self.seed, self.callback, self.compiled = model, epochs, seed, callback, compiled
-        self.learning_rate = getattr(optimizer, "learning_rate", None)
-        self.train = feeds_of(model, *data.train)
-        self.test = _test_feeds(model, data)
+    model: Model
+    data: Data
+    optimizer: Optimizer
+    epochs: int
+    batch_size: int
+    seed: int
+    callback: Callback | None
+    compiled: bool
+
+    def __post_init__(self) -> None:
+        model = self.model
+        self.train, self.test = feeds_of(model, *self.data.train), _test_feeds(model, self.data)
         self.count = _count(self.train)
-        self.batch_size = min(batch_size, self.count)
+        self.batch_size = min(self.batch_size, self.count)
         sizes = (self.batch_size, self.count % self.batch_size)
-        prepare = model.compile_step if compiled else partial(training_step, model)
-        self.steps: dict[int, Step] = {size: prepare(optimizer, size) for size in sizes if size}
-        self.state: OptimizerState = initial_state(model, optimizer)
+        prepare = model.compile_step if self.compiled else partial(training_step, model)
+        self.steps: dict[int, Step] = {size: prepare(self.optimizer, size) for size in sizes if size}
+        self.state: OptimizerState = initial_state(model, self.optimizer)
         self.rule = decision_rule(model.record(self.batch_size))
         self.history = History()
 
@@ -190,7 +188,10 @@ class Trainer:
             try:
                 output, loss = self.steps[count](feeds, self.state)
             except NotFiniteError as error:
-                hint = self._hint(first=epoch == step == 1 and not error.moving)
+                rate = getattr(self.optimizer, "learning_rate", None)
+                hint = f"; a learning rate below {rate:g} may help" if rate else ""
+                if epoch == step == 1 and not error.moving:
+                    hint = "; no parameter has moved yet: look at the size of the data and the initial values"
                 raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", self.history) from None
             means.add(loss, _share(self.rule, output, feeds), count)
             train = means.metrics
@@ -200,13 +201,8 @@ class Trainer:
             test = _metrics(self.model, self.test, self.model.batch or EVALUATION_BATCH, self.compiled)
             test_loss, test_accuracy = test.loss, test.accuracy
         row = Row(epoch, train.loss, train.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
-        self.history.rows.append(row)
+        self.history.append(row)
         self._report(Progress(epoch, self.epochs, steps, steps, train.loss, train.accuracy, row))
-
-    def _hint(self, first: bool) -> str:
-        if first:
-            return "; no parameter has moved yet: look at the size of the data and the initial values"
-        return f"; a learning rate below {self.learning_rate:g} may help" if self.learning_rate else ""
 
     def _report(self, progress: Progress) -> None:
         if self.callback is not None:
