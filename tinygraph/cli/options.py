@@ -70,7 +70,7 @@ def opened(
         raise DataError(own)
     declared = from_onnx(model, **onnx) if onnx else load_model(model, seed)
     if needs_loss and declared.loss is None:
-        hint = "; give --loss, such as --loss cross_entropy" if is_onnx else ""
+        hint = "; name one with --loss" if is_onnx else ""
         raise TinygraphError(f"model {declared.name!r} declares no loss, so there is {needs_loss}{hint}")
     return declared
 

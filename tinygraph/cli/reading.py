@@ -89,7 +89,7 @@ def _options(loss: str) -> list[Callable[[Any], Any]]:
             "onnx_loss",
             metavar="NAME",
             type=named,
-            help="The loss of an .onnx file, which names none: an operation such as cross_entropy, or one of its outputs.",
+            help="The loss of an .onnx file, which names none: an operation, or one of its outputs.",
         ),
         click.option(
             "--size",

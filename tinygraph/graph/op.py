@@ -167,6 +167,14 @@ class Op:
         """Return how the result treats the samples of a batch, or ``None`` if the batch cannot be cut."""
         return use.elementwise() if self.elementwise else None
 
+    def combined_axes(self, *inputs: Any) -> Shape:
+        """Return the axes of the first input over which elements are combined, which notes name next to the formula."""
+        return ()
+
+    def remark(self, y: Any, /, *inputs: Any) -> str:
+        """Return what notes write next to the formula instead of the attributes, or nothing."""
+        return ""
+
     def shape(self, *inputs: Any) -> Shape:
         """Return the shape of the result."""
         return self.infer(*inputs)[0]

@@ -197,6 +197,13 @@ class ConvolveTransposed(Convolution):
             for (n, size, s, d, extra), (before, after) in zip(axes, sides(self.padding, self.rank), strict=True)
         )
 
+    def remark(self, y, *inputs) -> str:
+        """Return by how much the correlation that this is pads its image, if all sides are alike."""
+        windows = self.windows(y.shape, inputs[1].shape)
+        ends = zip(windows.reach, windows.padding, strict=True)
+        sizes = {reach - 1 - pixels for reach, pair in ends for pixels in pair}
+        return f"padded by {sizes.pop()}" if set(windows.stride) == {1} and len(sizes) == 1 and self.groups == 1 else ""
+
     def work(self, x, k) -> int:
         return int(math.prod((*x.shape, *k.shape[1:]))) + self.result_size(x, k)
 

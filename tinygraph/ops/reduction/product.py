@@ -121,6 +121,9 @@ class Cumsum(Op):
         normalized_axis(self, x, self.axis)
         return tuple(x.shape)
 
+    def combined_axes(self, x) -> tuple[int, ...]:
+        return normalized_axes(self, x, self.axis)
+
     def result_dtype(self, x) -> np.dtype[Any]:
         return summed_dtype(x)
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
-from tinygraph.ops.axes import normalized_axis, reduced_shape
+from tinygraph.ops.axes import normalized_axes, normalized_axis, reduced_shape
 from tinygraph.ops.indexing.gather import scatter_add_elements
 from tinygraph.ops.samples import distinct, each
 
@@ -33,6 +33,9 @@ class _Place(Op):
 
     def result_dtype(self, x) -> np.dtype[Any]:
         return np.dtype(np.int64)
+
+    def combined_axes(self, x) -> tuple[int, ...]:
+        return normalized_axes(self, x, self.axis)
 
     def found(self, x, find: Any):
         """Return what ``find`` does; of the elements in reverse order, counted back, where the last place is asked for."""
@@ -101,6 +104,9 @@ class _Ranked(Op):
         if not 0 <= self.k <= x.shape[axis]:
             self.refuse([x], f"k must lie in 0 to {x.shape[axis]}, the size of axis {axis}; found {self.k}")
         return (*x.shape[:axis], self.k, *x.shape[axis + 1 :])
+
+    def combined_axes(self, x) -> tuple[int, ...]:
+        return normalized_axes(self, x, self.axis)
 
     def places(self, x) -> Any:
         """Return the places of the first ``k`` elements in their order; of equal ones the first comes first."""

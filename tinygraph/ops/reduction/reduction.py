@@ -43,6 +43,9 @@ class Reduction(Op):
     def shape(self, x) -> Shape:
         return reduced_shape(self, x, self.axis, self.keepdims)
 
+    def combined_axes(self, x) -> tuple[int, ...]:
+        return normalized_axes(self, x, self.axis)
+
     def spread(self, reduced, x):
         """Return a reduced tensor repeated over the axes that ``x`` was reduced along."""
         return broadcast_to(reshape(reduced, reduced_shape(self, x, self.axis, True)), x.shape)
@@ -203,6 +206,9 @@ class FirstExtreme(Op):
 
     def result_dtype(self, x) -> np.dtype[Any]:
         return np.dtype(bool)
+
+    def combined_axes(self, x) -> tuple[int, ...]:
+        return normalized_axes(self, x, self.axis)
 
     def written_tex(self, *inputs) -> str:
         return rf"\mathbf{{1}}[{{x}} \text{{ is the first {'maximum' if self.largest else 'minimum'}}}]"

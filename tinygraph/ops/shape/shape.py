@@ -235,6 +235,10 @@ class SumTo(Op):
     def result_dtype(self, x) -> np.dtype[Any]:
         return summed_dtype(x)
 
+    def combined_axes(self, x) -> tuple[int, ...]:
+        extra = len(x.shape) - len(self.to)
+        return (*range(extra), *(extra + i for i, size in enumerate(self.to) if size == 1 and x.shape[extra + i] != 1))
+
     def owners(self, shape: Shape):
         """Return, for each element of a tensor of ``shape``, the position in the result that it is added to."""
         return np.broadcast_to(np.arange(math.prod(self.to)).reshape(self.to), shape)

@@ -118,6 +118,9 @@ class Standardize(Op):
         normalized_axes(self, x, self.axis)
         return tuple(x.shape)
 
+    def combined_axes(self, x) -> tuple[int, ...]:
+        return normalized_axes(self, x, self.axis)
+
     def result_dtype(self, x) -> np.dtype[Any]:
         return np.result_type(x.dtype, 0.0)
 
