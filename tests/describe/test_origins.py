@@ -44,7 +44,7 @@ def test_conditions_are_true_or_false_and_numbers_are_said_once() -> None:
 def test_what_is_made_of_nothing_says_what_it_is() -> None:
     y = tg.tensor(np.ones((0, 2)), name="x").sum(axis=0).sum()
     assert explained(y, "t1", 1) == ["t1[1] = 0", "nothing comes through"]
-    assert explained(y, "dt2") == ["dt2 = 1", "where the backward pass sets out"]
+    assert explained(y, "dt2") == ["dt2 = 1", "where the backward pass starts"]
     v = tg.tensor([3.0, 1.0, 2.0], name="v")
     assert explained(v.sum(), "v", 1) == ["v[1] = 1", "given, a value"]
     assert explained(tg.top_k(v, 2).sum(), "dv", 1)[1] == "nothing comes to it, by the local Jacobian of the operation"

@@ -11,9 +11,8 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import tinygraph as tg
-from tinygraph.describe.origin import Origin
-from tinygraph.describe.origin_words import describe
-from tinygraph.describe.origins import Origins
+from tinygraph.describe.origin_words import origin_text
+from tinygraph.describe.origins import Origin, Origins
 from tinygraph.describe.subject import Subject, subject_of
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.tensor import Tensor
@@ -50,7 +49,7 @@ def assert_sums_to_the_engine_s_number(origins: Origins, origin: Origin) -> None
     number = float(values[origin.node].reshape(-1)[origin.at])
     size = max([abs(number)] + [float(np.abs(part.numbers(values)).sum()) for part in origin.parts])
     tolerance = 64 * np.finfo(values[origin.node].dtype).eps if values[origin.node].dtype.kind == "f" else 0
-    assert abs(origin.value(values) - number) <= tolerance * size, describe(origins, origin)
+    assert abs(origin.value(values) - number) <= tolerance * size, origin_text(origins, origin)
 
 
 @pytest.mark.parametrize("name", MODELS)

@@ -1,7 +1,7 @@
-"""Origins: how every element of every array of a subject is made, told in the arrays that the subject shows.
+"""Origins: how every element of every array of a subject is made, in terms of the arrays that the subject shows.
 
-An operation tells of its own inputs (``Op.explain``). Where one of them is written inside the equation and has no line of its
-own, such as ``f.T`` in ``f.T @ dZ3``, what it says of itself is put in its place.
+An operation explains its result by its own inputs (``Op.explain``). If one of them is written inside the equation and has no
+line of its own, such as ``f.T`` in ``f.T @ dZ3``, the explanation of that input takes its place.
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from tinygraph.describe.jacobian import Jacobian
 from tinygraph.describe.numbers import number_text
-from tinygraph.describe.origin import Origin, Part, Read, merged, product_of
 from tinygraph.describe.subject import Subject
 from tinygraph.describe.writer import equal_elements, written_inputs
 from tinygraph.errors import TinygraphError, listing, nearest
@@ -27,10 +26,81 @@ PLACEHOLDER = re.compile(r"\{(\d+)\}")
 # How the formulas of comparisons write them, and what holds where they do not.
 _SIGNS = {">": (">", "≤"), ">=": ("≥", "<"), "<": ("<", "≥"), "<=": ("≤", ">"), "==": ("=", "≠"), "!=": ("≠", "=")}
 
+# Elements of one array, by their positions in it.
+Read: TypeAlias = tuple[Tensor, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Terms of a sum: products of one element of each of ``nodes``, at ``cells``, times ``weight``; or just ``values``."""
+
+    nodes: tuple[Tensor, ...]
+    cells: tuple[Array, ...]
+    weight: Array
+    values: Array | None = None
+    text: str = ""
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+    def numbers(self, values: Mapping[Tensor, Array]) -> Array:
+        """Return the terms as numbers."""
+        inputs = [values[node] for node in self.nodes]
+        return Terms(tuple(enumerate(self.cells)), self.weight, self.values).numbers(inputs)
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """How one element of ``node`` is made: the sum of ``parts``, or a ``formula``; see ``tg.Explanation``."""
+
+    node: Tensor
+    at: int
+    parts: tuple[Part, ...] = ()
+    reads: tuple[Read, ...] = ()
+    reason: str = ""
+    formula: str = ""
+    slopes: tuple[Part, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many terms there are."""
+        return sum(map(len, self.parts))
+
+    def value(self, values: Mapping[Tensor, Array]) -> float:
+        """Return the sum of all terms; of a formula the number itself."""
+        if self.formula:
+            return float(values[self.node].reshape(-1)[self.at])
+        return float(sum(part.numbers(values).sum() for part in self.parts))
+
+
+def product_of(left: Part, right: Part) -> Part:
+    """Return every term of one part times every term of another."""
+    m, n = len(left), len(right)
+    cells = [c.repeat(n) if n > 1 else c for c in left.cells] + [np.tile(c, m) if m > 1 else c for c in right.cells]
+    weight = np.multiply.outer(left.weight, right.weight).reshape(-1)
+    return Part((*left.nodes, *right.nodes), tuple(cells), weight)
+
+
+def merged(parts: list[Part]) -> list[Part]:
+    """Return parts on the same arrays as one."""
+    if len(parts) < 2:
+        return parts
+    alike: dict[tuple[Tensor, ...], list[Part]] = {}
+    for part in parts:
+        alike.setdefault(part.nodes, []).append(part)
+    return [
+        Part(
+            nodes,
+            tuple(np.concatenate([part.cells[i] for part in found]) for i in range(len(nodes))),
+            np.concatenate([part.weight for part in found]),
+        )
+        for nodes, found in alike.items()
+    ]
+
 
 @dataclass
 class _Draft:
-    """An origin in the making."""
+    """An origin that is being put together."""
 
     parts: list[Part] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
@@ -40,14 +110,15 @@ class _Draft:
     def adopt(self, inner: Origin) -> None:
         """Add what another origin reads, and its reason."""
         if inner.reason:
-            self.reasons.append(_renumbered(inner.reason, len(self.reads)))
+            count = len(self.reads)
+            self.reasons.append(PLACEHOLDER.sub(lambda match: f"{{{int(match[1]) + count}}}", inner.reason))
         self.reads += inner.reads
 
 
 class Origins:
     """The origins of all elements of a subject that has values.
 
-    ``further`` are nodes that have no line of their own and no way to be told in others, so that origins speak of them.
+    ``further`` are nodes that origins name although they have no line of their own, because no named node can replace them.
 
     >>> import tinygraph as tg
     >>> from tinygraph.describe.subject import subject_of
@@ -70,7 +141,7 @@ class Origins:
         self._jacobians: dict[Tensor, Jacobian] = {}
 
     def node(self, label: str) -> Tensor:
-        """Return the node with a label. Raises ``TinygraphError`` for one that there is not."""
+        """Return the node with a label. Raises ``TinygraphError`` if there is none."""
         labels = {self.text(node): node for node in self.subject.nodes if node in self._known}
         if label not in labels:
             raise TinygraphError(f"there is no array {label!r}{nearest(label, labels)} (there are {listing(labels)})")
@@ -81,20 +152,20 @@ class Origins:
         return node in self._known
 
     def text(self, node: Tensor) -> str:
-        """Return what a node is called: its label, or the expression that it is inside an equation."""
+        """Return the name of a node: its label, or its expression inside an equation."""
         if node in self._ways:
             return self._ways[node]
         layout = self.subject.layout
         return layout.labels[node] if node in self._known else layout.texts.get(node, layout.labels[node])
 
     def of(self, node: Tensor, index: Sequence[int]) -> Origin:
-        """Return how the element of a node at ``index`` is made. Raises ``TinygraphError`` for an element that there is not."""
+        """Return how the element of a node at ``index`` is made. Raises ``TinygraphError`` if there is no such element."""
         if len(index) != node.ndim or not all(0 <= i < size for i, size in zip(index, node.shape, strict=True)):
             raise TinygraphError(f"{self.text(node)} has the shape {node.shape} and no element {tuple(index)}")
         return self.at(node, position(index, node.shape))
 
     def at(self, node: Tensor, at: int) -> Origin:
-        """Return how the element of a node at a position, counted row by row, is made; of a leaf, an origin of nothing."""
+        """Return how the element of a node at a position, counted row by row, is made; for a leaf, an empty origin."""
         if node.op is None:
             return Origin(node, at)
         explanation = self._explanation(node, at)
@@ -109,13 +180,11 @@ class Origins:
     def _explanation(self, node: Tensor, at: int) -> Explanation:
         assert node.op is not None
         y, inputs = self.values[node], [self.values[x] for x in node.inputs]
-        index = _index(at, y.shape)
+        index = tuple(map(int, np.unravel_index(at, y.shape)))
         found = node.op.explain(index, y, *inputs)
-        if found is None:
-            if node not in self._jacobians:
-                self._jacobians[node] = Jacobian(node.op, y, inputs)
-            found = self._jacobians[node].explanation(index)
-        return found
+        if found is not None:
+            return found
+        return self._jacobians.setdefault(node, Jacobian(node.op, y, inputs)).explanation(index)
 
     def _element(self, x: Tensor, cell: int) -> Origin:
         if (x, cell) not in self._inner:
@@ -123,7 +192,7 @@ class Origins:
         return self._inner[x, cell]
 
     def _computed_again(self) -> dict[Tensor, Tensor]:
-        """Return the nodes inside equations that compute again what has a line: the softmax of a loss that is the output."""
+        """Return the nodes inside equations that repeat a node with a line, such as the softmax of a loss and of the output."""
         found: dict[Any, Tensor] = {}
         again: dict[Tensor, Tensor] = {}
         for node in self.subject.nodes:
@@ -134,8 +203,8 @@ class Origins:
                     again[node] = first
         return again
 
-    def _told(self, x: Tensor, cells: Array) -> Read:
-        """Return elements of a node, or of what is only moved into it inside an equation."""
+    def _resolved(self, x: Tensor, cells: Array) -> Read:
+        """Return elements of a node, or the elements of another node that are only moved into it inside an equation."""
         x = self._again.get(x, x)
         while x not in self._known and x not in self._numbers and x.op is not None and x.op.moves:
             places, positions = sources(x.op, tuple(y.shape for y in x.inputs))
@@ -145,7 +214,7 @@ class Origins:
             x, cells = x.inputs[int(found[0])], positions.reshape(-1)[cells]
         return x, cells
 
-    def _is_told(self, x: Tensor) -> bool:
+    def _is_named(self, x: Tensor) -> bool:
         return x in self._known or x in self.further
 
     # What is read
@@ -154,11 +223,11 @@ class Origins:
         """Add what an explanation reads, its reason and its formula; numbers are written in their places."""
         words: dict[int, str] = {}
         for place, (which, cells) in enumerate(explanation.reads):
-            x, cells = self._told(node.inputs[which], cells)
+            x, cells = self._resolved(node.inputs[which], cells)
             if x in self._numbers and len(cells):
                 words[place] = number_text(self.values[x].reshape(-1)[cells[0]])
                 continue
-            if not self._is_told(x):
+            if not self._is_named(x):
                 self.further[x] = None
             words[place] = f"{{{len(draft.reads)}}}"
             draft.reads.append((x, cells))
@@ -168,7 +237,7 @@ class Origins:
             draft.formula = _filled(explanation.formula, words)
 
     def _gate(self, draft: _Draft, condition: Tensor, cell: int) -> None:
-        """Add the reason for which a condition lets a number pass, or holds it back."""
+        """Add the reason why a condition lets a number pass, or blocks it."""
         op = condition.op
         explanation = self._explanation(condition, cell) if op is not None else Explanation()
         holds = bool(self.values[condition].reshape(-1)[cell])
@@ -186,44 +255,35 @@ class Origins:
     # What is summed
 
     def _add(self, draft: _Draft, node: Tensor, terms: Terms) -> None:
-        """Add the terms of an explanation, told in arrays that are shown."""
+        """Add the terms of an explanation, in terms of arrays that are shown."""
         weight = np.broadcast_to(np.asarray(terms.weight, np.float64), (len(terms),))
-        told: list[Read] = []
+        named: list[Read] = []
         inside: list[Read] = []
         words: dict[int, str] = {}
         for factor, (place, cells) in enumerate(terms.factors):
-            x, cells = self._told(node.inputs[place], cells)
+            x, cells = self._resolved(node.inputs[place], cells)
             if x in self._numbers:
                 weight = weight * (1.0 if terms.values is not None else self.values[x].reshape(-1)[cells])
                 number = number_text(self.values[x].flat[0])
                 words[factor] = f"({number})" if number.startswith("-") else number
-            elif self._is_told(x) or terms.values is not None:
-                words[factor] = f"{{{len(told)}}}"
-                told.append((x, cells))
+            elif self._is_named(x) or terms.values is not None:
+                words[factor] = f"{{{len(named)}}}"
+                named.append((x, cells))
             elif x.dtype.kind == "b" and len(terms) == 1:
                 self._gate(draft, x, int(cells[0]))
                 weight = weight * float(self.values[x].reshape(-1)[cells[0]])
             else:
                 inside.append((x, cells))
-        self.further.update((x, None) for x, _ in told if x not in self._known)
+        self.further.update((x, None) for x, _ in named if x not in self._known)
         if len(terms) == 1 and weight[0] == 0 and terms.values is None:
-            # A closed gate: what it holds back is worth seeing, and has no part in the sum.
-            draft.reads += told
+            # A closed gate: what it blocks is shown, and has no part in the sum.
+            draft.reads += named
             return
-        part = Part(
-            tuple(x for x, _ in told),
-            tuple(cells for _, cells in told),
-            weight,
-            terms.values,
-            _filled(terms.text, words),
-        )
-        if inside:
-            self._unfold(draft, part, inside)
-        else:
-            draft.parts.append(part)
+        nodes, cells_of = tuple(x for x, _ in named), tuple(cells for _, cells in named)
+        self._unfold(draft, Part(nodes, cells_of, weight, terms.values, _filled(terms.text, words)), inside)
 
     def _unfold(self, draft: _Draft, part: Part, inside: Sequence[Read]) -> None:
-        """Add a part after putting what the nodes ``inside`` an equation are made of in their places."""
+        """Add a part, with the nodes ``inside`` an equation replaced by what they are made of."""
         unfolded: list[list[Origin]] = []
         for x, cells in inside:
             found = [self._element(x, int(cell)) for cell in cells]
@@ -249,24 +309,12 @@ class Origins:
     def _slopes(self, node: Tensor, explanation: Explanation) -> tuple[Part, ...]:
         parts = []
         for terms in explanation.slopes:
-            x, cells = self._told(node.inputs[terms.factors[0][0]], terms.factors[0][1])
-            if not self._is_told(x):
+            x, cells = self._resolved(node.inputs[terms.factors[0][0]], terms.factors[0][1])
+            if not self._is_named(x):
                 self.further[x] = None
             parts.append(Part((x,), (cells,), np.atleast_1d(np.asarray(terms.weight, np.float64))))
         return tuple(parts)
 
 
-def _index(at: int, shape: tuple[int, ...]) -> tuple[int, ...]:
-    index = []
-    for size in reversed(shape):
-        at, i = divmod(at, size)
-        index.append(i)
-    return tuple(reversed(index))
-
-
 def _filled(text: str, words: Mapping[int, str]) -> str:
     return PLACEHOLDER.sub(lambda match: words.get(int(match[1]), match[0]), text)
-
-
-def _renumbered(text: str, offset: int) -> str:
-    return PLACEHOLDER.sub(lambda match: f"{{{int(match[1]) + offset}}}", text)

@@ -71,14 +71,14 @@ class Notes:
           0.25 · C1[0,0,3,2] = 0.1753
           0.25 · C1[0,0,3,3] = 0.01389
         """
-        from tinygraph.describe.origin_words import describe
+        from tinygraph.describe.origin_words import origin_text
         from tinygraph.describe.origins import Origins
 
         subject = self.document.subject
         if not subject.values:
             raise TinygraphError("these notes contain no numbers; give feeds, or a sample of the model's data")
         origins = Origins(subject)
-        return describe(origins, origins.of(origins.node(name), index))
+        return origin_text(origins, origins.of(origins.node(name), index))
 
     def write(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write the notes to a file and return its path; the suffix says in which format if ``format`` does not.

@@ -101,7 +101,7 @@ function explained(array, at, scene) {
   const panel = element("div", { class: "origin" }, title);
   if (!origin) {
     const words = ARRAYS[array].tables.length ? `is one of many: the page tells of the first ${ARRAYS[array].told.toLocaleString("en")} elements of ${ARRAYS[array].name} where they come from.`
-      : STEP_OF.has(array) ? "is where the backward pass sets out." : `is given: it is ${{ input: "an input", parameter: "a parameter", constant: "a constant", tensor: "a value" }[ARRAYS[array].role] || "a leaf"}.`;
+      : STEP_OF.has(array) ? "is where the backward pass starts." : `is given: it is ${{ input: "an input", parameter: "a parameter", constant: "a constant", tensor: "a value" }[ARRAYS[array].role] || "a leaf"}.`;
     panel.append(element("p", {}, `${name} ${words}`));
   } else if (hidden) panel.append(hintOf(array, at, scene));
   else {

@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.describe.origin import Origin, Part, Read
-from tinygraph.describe.origins import Origins
+from tinygraph.describe.origins import Origin, Origins, Part, Read
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.tensor import Tensor
 
