@@ -106,15 +106,17 @@ def in_parts(
 
 def _alike(nodes: list[Node], found: Mapping[Node, Tiling], others: list[Node], size: int) -> bool:
     """Whether the nodes recorded for ``size`` samples are what the nodes of all samples say."""
-    return len(nodes) == len(others) and all(
-        _same(node, found[node], other, size) for node, other in zip(nodes, others, strict=True)
-    )
-
-
-def _same(node: Node, tiling: Tiling, other: Node, size: int) -> bool:
-    shape, state = node.shape, tiling.state
-    if isinstance(state, Each):
-        shape = (*shape[: state.axis], size, *shape[state.axis + 1 :])
-    if other.shape != shape or (node.op is not None and node.op != other.op and tiling.for_tile is None):
+    if len(nodes) != len(others):
         return False
-    return node.value is None or (other.value is not None and np.array_equal(node.value, other.value, equal_nan=True))
+    for node, other in zip(nodes, others, strict=True):
+        shape, tiling = node.shape, found[node]
+        if isinstance(tiling.state, Each):
+            shape = (*shape[: tiling.state.axis], size, *shape[tiling.state.axis + 1 :])
+        same_op = node.op is None or node.op == other.op or tiling.for_tile is not None
+        if other.shape != shape or not same_op:
+            return False
+        if node.value is not None and not (
+            other.value is not None and np.array_equal(node.value, other.value, equal_nan=True)
+        ):
+            return False
+    return True

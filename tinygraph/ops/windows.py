@@ -137,13 +137,7 @@ class Windows:
 
     @classmethod
     def over(
-        cls,
-        image: Sequence[int],
-        kernel: Size,
-        stride: Size,
-        padding: Padding,
-        dilation: Size = 1,
-        ceil_mode: bool = False,
+        cls, image: Sizes, kernel: Size, stride: Size, padding: Padding, dilation: Size = 1, ceil_mode: bool = False
     ) -> Windows:
         """Return the windows that a padding by number, pair or name stands for.
 
@@ -151,8 +145,8 @@ class Windows:
         ``"same_lower"`` with the larger half there. ``ceil_mode`` lets a last window reach beyond the padding, if it begins
         in the image or in the padding before it; what it reaches is padding too.
         """
-        image, rank = tuple(image), len(image)
-        kernel, stride, dilation = per_axis(kernel, rank), per_axis(stride, rank), per_axis(dilation, rank)
+        rank = len(image)
+        kernel, stride, dilation = (per_axis(size, rank) for size in (kernel, stride, dilation))
         axes = list(zip(image, kernel, stride, dilation, strict=True))
         if isinstance(padding, str) and padding != "valid":
             pads = tuple(_same(*axis, padding == "same_lower") for axis in axes)
@@ -183,15 +177,11 @@ class Windows:
         axes = zip(self.padded, self.reach, self.stride, strict=True)
         return tuple((size - reach) // s + 1 for size, reach, s in axes)
 
-    def offsets(self) -> Iterator[tuple[Any, Any]]:
-        """Yield each offset in a window, row-major, and the index of the pixels at that offset of all windows.
-
-        An offset is the index of its place among patches, behind the channels.
-        """
+    def pixels(self) -> Iterator[tuple[Any, ...]]:
+        """Yield, for each offset in a window, row-major, the index of the pixels at that offset of all windows."""
         axes = zip(self.kernel, self.count, self.stride, self.dilation, strict=True)
         spans = [[slice(i * d, i * d + s * (n - 1) + 1, s) for i in range(k)] for k, n, s, d in axes]
-        for offset, pixels in zip(itertools.product(*map(range, self.kernel)), itertools.product(*spans), strict=True):
-            yield (slice(None), *offset), (..., *pixels)
+        return ((..., *pixels) for pixels in itertools.product(*spans))
 
     def spans(self, axis: int) -> list[tuple[int, slice, slice]]:
         """Return, for each offset along an axis, the windows that have it inside the image, and its pixels; none is empty."""
@@ -236,18 +226,15 @@ class Windows:
         return image
 
     def patches(self, x: Array) -> Array:
-        """Return the pixels of every window (im2col): from ``(N, C, H, W)`` to ``(C, kh, kw, N, rows, columns)``."""
+        """Return the pixels of every window (im2col): from ``(N, C, H, W)`` to ``(C, kh * kw, N, rows, columns)``."""
         padded = self.pad(x).swapaxes(0, 1)
-        result = np.empty((padded.shape[0], *self.kernel, padded.shape[1], *self.count), x.dtype)
-        for offset, pixels in self.offsets():
-            result[offset] = padded[pixels]
-        return result
+        return np.stack([padded[pixels] for pixels in self.pixels()], axis=1)
 
     def overlay(self, patches: Array) -> Array:
-        """Add the pixels of every window into images (col2im): from ``(C, kh, kw, N, rows, columns)`` to ``(N, C, H, W)``."""
-        padded = np.zeros((patches.shape[0], patches.shape[1 + len(self.image)], *self.padded), patches.dtype)
-        for offset, pixels in self.offsets():
-            padded[pixels] += patches[offset]
+        """Add the pixels of every window into images (col2im): from ``(C, kh * kw, N, rows, columns)`` to ``(N, C, H, W)``."""
+        padded = np.zeros((patches.shape[0], patches.shape[2], *self.padded), patches.dtype)
+        for offset, pixels in enumerate(self.pixels()):
+            padded[pixels] += patches[:, offset]
         return self.crop(padded).swapaxes(0, 1)
 
 

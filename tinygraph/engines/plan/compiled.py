@@ -127,7 +127,9 @@ class Compiled:
             if not self._has_run and len(self._lanes) > 1:
                 # What an operation imports when it first runs, it imports in the caller's thread and no other: a thread
                 # that imports while the process ends, or while another thread imports, can wait for ever.
-                self._lanes[0].try_out(values)
+                program, samples = self._lanes[0].first_of(self.sizes[0])
+                program.fill(values, samples)
+                program.run()
             self._has_run = True
             run_all([partial(lane.run, values, results) for lane in self._lanes])
             for node, total in self._lanes[0].totals.items():
@@ -175,13 +177,6 @@ class Lane:
         """Return the program for tiles of a size and the samples of the first of them."""
         first = next(samples for samples in self.ranges if samples.stop - samples.start == size)
         return self.programs[size].program, first
-
-    def try_out(self, values: Values) -> None:
-        """Compute the first tile and leave its results."""
-        samples = self.ranges[0]
-        program = self.programs[samples.stop - samples.start].program
-        program.fill(values, samples)
-        program.run()
 
     def run(self, values: Values, results: Mapping[Node, Array]) -> None:
         """Compute the tiles one after another; write parts of outputs and add up totals."""

@@ -56,17 +56,17 @@ def _movable(node: Node, used_by: Mapping[Node, list[Node]]) -> bool:
     """Whether a relu is read only by one max-pool and by the gradient of that pool, on its way through the relu."""
     if not is_a(node.op, relu.op) or node.dtype.kind != "f" or node in used_by[node]:
         return False
-    pools = [user.op for user in used_by[node] if is_a(user.op, MaxPool2d)]
-    unpools = [user for user in used_by[node] if is_a(user.op, MaxUnpool2d)]
-    if len(pools) != 1 or len(pools) + len(unpools) != len(used_by[node]):
+    readers = used_by[node]
+    pools = [reader.op for reader in readers if is_a(reader.op, MaxPool2d)]
+    unpools = [(reader, reader.op) for reader in readers if is_a(reader.op, MaxUnpool2d)]
+    if len(pools) != 1 or len(pools) + len(unpools) != len(readers):
         return False
     return all(
-        is_a(unpool.op, MaxUnpool2d)
-        and unpool.op.counterpart(MaxPool) == pools[0]
+        op.counterpart(MaxPool) == pools[0]
         and unpool.inputs[0] is not node
         and len(used_by[unpool]) == 1
         and _is_gate_of(used_by[unpool][0], {node})
-        for unpool in unpools
+        for unpool, op in unpools
     )
 
 

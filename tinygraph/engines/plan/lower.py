@@ -68,24 +68,23 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
 
 
 def _convolution(op: Convolution, node: Node, inputs: tuple[Node, ...]) -> Node:
-    if is_a(op, Conv2d):
-        x, k = inputs
-        windows = op.windows(x.shape, k.shape)
-        if rows_fit(windows, op.groups):
-            return make(RowConvolution(windows), _matrix(k), make(RowPatches(windows), x), tensors=node.tensors)
-    elif is_a(op, Conv2dKernelGradient):
-        x, dy = inputs
-        windows = op.windows(x.shape, node.shape)
-        if rows_fit(windows, op.groups):
-            f, c, kh, kw = node.shape
-            matrix = make(RowKernelGradient(windows), make(RowPatches(windows), x), dy, tensors=node.tensors)
-            return make(Transpose((0, 3, 1, 2)), make(Reshape((f, kh, kw, c)), matrix))
-    elif is_a(op, ConvTranspose2d):
-        dy, k = inputs
-        windows = op.windows(node.shape, k.shape)
-        if rows_fit(windows, op.groups):
-            return make(ColumnOverlay(windows), make(RowSpread(windows), _turned(k), dy), tensors=node.tensors)
-    return remade(node, inputs)
+    """Return a convolution, its transpose or its kernel gradient by rows of windows, or as it is where these do not fit."""
+    (x, y), shape = inputs, node.shape
+    shapes = {
+        Conv2d: (x.shape, y.shape),
+        ConvTranspose2d: (shape, y.shape),
+        Conv2dKernelGradient: (x.shape, shape),
+    }
+    windows = op.windows(*shapes[type(op)]) if type(op) in shapes else None
+    if windows is None or not rows_fit(windows, op.groups):
+        return remade(node, inputs)
+    if isinstance(op, Conv2d):
+        return make(RowConvolution(windows), _matrix(y), make(RowPatches(windows), x), tensors=node.tensors)
+    if isinstance(op, ConvTranspose2d):
+        return make(ColumnOverlay(windows), make(RowSpread(windows), _turned(y), x), tensors=node.tensors)
+    f, c, kh, kw = shape
+    matrix = make(RowKernelGradient(windows), make(RowPatches(windows), x), y, tensors=node.tensors)
+    return make(Transpose((0, 3, 1, 2)), make(Reshape((f, kh, kw, c)), matrix))
 
 
 def _with_bias(node: Node, inputs: tuple[Node, ...], used_by: Mapping[Node, list[Node]]) -> Node | None:

@@ -97,22 +97,21 @@ def _set_threads(library: Any, count: int) -> None:
     getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
 
 
-def _to_one_thread() -> list[tuple[Any, int]]:
+def _hold_blas() -> list[tuple[Any, int]]:
     """Hold BLAS to one thread; return the libraries that had more, with how many."""
-    before = [(library, library.num_threads) for library in _blas_libraries()]
-    several = [(library, count) for library, count in before if count != 1]
-    for library, _ in several:
+    before = [(library, library.num_threads) for library in _blas_libraries() if library.num_threads != 1]
+    for library, _ in before:
         _set_threads(library, 1)
-    return several
+    return before
 
 
-def _to_several_threads(before: list[tuple[Any, int]]) -> None:
+def _release_blas(before: list[tuple[Any, int]]) -> None:
     for library, count in before:
         _set_threads(library, count)
 
 
 # Two plans that run at once must not find each other's one thread and take it for what was there before.
-blas_on_one_thread = Held(_to_one_thread, _to_several_threads)
+blas_on_one_thread = Held(_hold_blas, _release_blas)
 
 
 @functools.cache

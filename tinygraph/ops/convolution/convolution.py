@@ -75,9 +75,9 @@ class Convolution(RankedOp):
         """Return how many windows there are, or refuse a kernel that does not fit."""
         windows = self.windows(image, kernel)
         if min(windows.kernel) < 1 or min(windows.count) < 1:
+            image = windows.padded
             self.refuse(
-                inputs,
-                f"a kernel that spans {windows.reach} does not fit an image of {windows.padded} with its padding",
+                inputs, f"a kernel that spans {windows.reach} does not fit an image of {image} with its padding"
             )
         return windows.count
 
@@ -216,7 +216,7 @@ class ConvolveTransposed(Convolution):
         # With one kernel to a group (depthwise) it is an outer product, for which BLAS is slow.
         patches = kernels * images if kernels.shape[2] == 1 else kernels @ images
         channels = k.shape[1] * self.groups
-        return windows.overlay(patches.reshape(channels, *windows.kernel, x.shape[0], *windows.count))
+        return windows.overlay(patches.reshape(channels, math.prod(windows.kernel), x.shape[0], *windows.count))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x, k = inputs
@@ -226,9 +226,8 @@ class ConvolveTransposed(Convolution):
         size = x.shape[1] // self.groups
         kernels = range(group * size, (group + 1) * size)
         taken = [n * x.shape[1] + f for f in kernels]
-        return _sum_of_products(
-            in_planes(found, taken, x), in_planes(offsets, [f * k.shape[1] + channel for f in kernels], k)
-        )
+        planes = [f * k.shape[1] + channel for f in kernels]
+        return _sum_of_products(in_planes(found, taken, x), in_planes(offsets, planes, k))
 
     def vjp(self, dy, y, x, k) -> Any:
         return (

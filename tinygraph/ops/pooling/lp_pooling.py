@@ -43,7 +43,7 @@ class LpPool(Pooling):
         windows = self.windows(x.shape)
         powers = windows.pad(np.abs(widened(x)) ** self.p)
         total = np.zeros((*x.shape[:2], *windows.count), powers.dtype)
-        for _, pixels in windows.offsets():
+        for pixels in windows.pixels():
             total += powers[pixels]
         return total ** (1 / self.p)
 

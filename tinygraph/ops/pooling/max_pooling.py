@@ -31,7 +31,7 @@ class MaxPooling(Pooling):
         best = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
         winner = np.full(best.shape, -1, np.intp)
         inside = windows.pad(np.ones(x.shape[2:], bool))
-        for k, (_, pixels) in enumerate(windows.offsets()):
+        for k, pixels in enumerate(windows.pixels()):
             candidate = padded[pixels]
             # "not <=" rather than ">" lets the first NaN win, as it does in the forward pass.
             better = ~(candidate <= best) & (best == best) | (winner < 0) & inside[pixels]
@@ -80,7 +80,7 @@ class MaxPool(MaxPooling):
         windows = self.windows(x.shape)
         padded = windows.pad(x, self.lowest(x))
         result = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
-        for _, pixels in windows.offsets():
+        for pixels in windows.pixels():
             np.maximum(result, padded[pixels], out=result)
         return result
 
@@ -113,7 +113,7 @@ class MaxUnpool(MaxPooling):
         windows, winner = self.winners(x)
         dy = widened(dy)
         padded = np.zeros((*x.shape[:2], *windows.padded), dy.dtype)
-        for k, (_, pixels) in enumerate(windows.offsets()):
+        for k, pixels in enumerate(windows.pixels()):
             padded[pixels] += np.where(winner == k, dy, 0)
         return windows.crop(padded)
 
@@ -136,9 +136,8 @@ class MaxUnpool(MaxPooling):
     def written_tex(self, *inputs) -> str:
         pixel, window = element(self.rank)
         if not self.is_partition(inputs[1]):
-            return (
-                rf"_{{{pixel}}} = \sum_{{{window} \text{{ whose max is }} {{(x)}}_{{{pixel}}}}} {{(dy)}}_{{{window}}}"
-            )
+            windows = rf"{window} \text{{ whose max is }} {{(x)}}_{{{pixel}}}"
+            return rf"_{{{pixel}}} = \sum_{{{windows}}} {{(dy)}}_{{{window}}}"
         maximum = rf"{{(dy)}}_{{{window}}} & \text{{if }} {{(x)}}_{{{pixel}}} \text{{ is the max of its window}}"
         return rf"_{{{pixel}}} = \begin{{cases}} {maximum} \\ 0 & \text{{otherwise}} \end{{cases}}"
 
@@ -166,7 +165,7 @@ class MaxTake(MaxPooling):
         windows, winner = self.winners(x)
         padded = windows.pad(values)
         result = np.zeros(winner.shape, values.dtype)
-        for k, (_, pixels) in enumerate(windows.offsets()):
+        for k, pixels in enumerate(windows.pixels()):
             result += np.where(winner == k, padded[pixels], 0)
         return result
 

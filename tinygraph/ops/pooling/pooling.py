@@ -44,16 +44,8 @@ CASES: dict[int, list[tuple[Shape, dict[str, Any]]]] = {
     3: [
         ((1, 2, 2, 2, 4), {"window": 2}),
         ((1, 1, 3, 2, 3), {"window": (2, 1, 3), "stride": (1, 1, 2), "padding": "same"}),
-        (
-            (1, 1, 3, 2, 4),
-            {
-                "window": 2,
-                "stride": (2, 1, 3),
-                "padding": ((1, 0), (0, 1), (0, 0)),
-                "dilation": (1, 1, 2),
-                "ceil_mode": True,
-            },
-        ),
+        ((1, 1, 3, 2, 4), {"window": 2, "stride": (2, 1, 3), "padding": ((1, 0), (0, 1), (0, 0)), "ceil_mode": True}),
+        ((1, 1, 2, 3, 4), {"window": 2, "padding": (0, 0, 1), "dilation": (1, 2, 3)}),
     ],
 }
 
@@ -174,7 +166,7 @@ class AvgPool(AveragePooling):
         windows = self.windows(x.shape)
         padded = windows.pad(x)
         total = np.zeros((*x.shape[:2], *windows.count), self.result_dtype(x))
-        for _, pixels in windows.offsets():
+        for pixels in windows.pixels():
             total += padded[pixels]
         total /= self.divisor(windows, total.dtype)
         return total
@@ -213,7 +205,7 @@ class AvgUnpool(AveragePooling):
         x = widened(x)
         share = x / self.divisor(windows, self.result_dtype(x))
         padded = np.zeros((*x.shape[:2], *windows.padded), share.dtype)
-        for _, pixels in windows.offsets():
+        for pixels in windows.pixels():
             padded[pixels] += share
         return windows.crop(padded)
 
