@@ -83,7 +83,7 @@ SAYS = {
     "numpy.sort cannot be recorded on tensors; write it with operations": lambda: np.sort(VECTOR),
     "one number or boolean is needed here; found a tensor of shape (2,)": lambda: float(VECTOR),
     "where chooses element by element": lambda: VECTOR > 0 or VECTOR < 1,
-    "model 'xor' has no input 'q' ('x' and 'y')": lambda: XOR.predict({"q": [[0.0, 1.0]]}),
+    "model 'xor' has no input 'q' (inputs: 'x' and 'y')": lambda: XOR.predict({"q": [[0.0, 1.0]]}),
     "model 'xor' needs values for 'x'": lambda: XOR.predict({"y": [[0.0]]}),
     'values are given by the names of inputs, as in {"x": ..., "y": ...}; found list': lambda: XOR.trace([1]),
     # values
@@ -151,7 +151,7 @@ IN_FILE = [
     ("x * W", "x * W'", "names have no ' in them"),
     ("x * W", "x * W % 2", "a remainder is written mod(x, y)"),
     ("x * W", "x * W * pi", "'pi' is not defined; write 3.14159"),
-    ("x * W", "sum(v for v in x) * W", "operations take whole tensors"),
+    ("x * W", "sum(v for v in x) * W", "operations take entire tensors"),
     ("x * W", "Relu(x * W)", "did you mean 'relu'"),
     ("x * W", "x * W * power(999999999999, 999999999999)", "power: 999999999999 ** 999999999999 is too large"),
     ("x * W", "pad(x * W, ())", "pad_width must hold a pair of sizes"),

@@ -1,4 +1,4 @@
-"""The family of errors: every message names what was expected, what was found, and the nearest valid name.
+"""The errors of tinygraph: a message names what was expected, what was found, and the nearest valid name.
 
 Messages are short and safe to print, whatever the file or the argument they quote.
 """
@@ -15,7 +15,7 @@ from tinygraph.synonyms import SYNONYMS
 if TYPE_CHECKING:
     from tinygraph.model.recording import Unfinished
 
-# Control characters except tab and line feed, what reorders or hides text, and halves of surrogate pairs.
+# Control characters except tab and line feed, characters that reorder or hide text, and halves of surrogate pairs.
 _UNPRINTABLE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\U000e0000-\U000e007f\ud800-\udfff]"
@@ -24,7 +24,7 @@ _LONGEST_MESSAGE, _LONGEST_WORD, _LONGEST_EQUATION = 480, 80, 120
 
 
 class TinygraphError(Exception):
-    """The root of the family: ``except tg.TinygraphError`` catches every mistake that tinygraph reports.
+    """The base of all errors: ``except tg.TinygraphError`` catches every mistake that tinygraph reports.
 
     A message is one line of at most a few hundred characters, without control characters.
 
@@ -38,7 +38,7 @@ class TinygraphError(Exception):
         super().__init__(shortened(_in_one_line(message)) if isinstance(message, str) else message, *others)
 
     def __reduce__(self) -> Any:
-        # Not by calling the class: some take other arguments than the message.
+        # The class is not called: some take other arguments than the message.
         return _restored, (type(self), self.args, vars(self))
 
 
@@ -49,7 +49,7 @@ def _restored(kind: type[TinygraphError], args: tuple[Any, ...], attributes: dic
 
 
 class ShapeError(TinygraphError, ValueError):
-    """Tensors whose shapes an operation cannot combine.
+    """Shapes that an operation cannot combine.
 
     >>> raise ShapeError("matmul: x (2, 3) and y (4, 5) do not fit")
     Traceback (most recent call last):
@@ -74,7 +74,7 @@ class AttributeValueError(TinygraphError, ValueError):
 
 
 class OperationError(TinygraphError, RuntimeError):
-    """The forward computation of an operation failed or returned something that is not an array of the right shape.
+    """A forward computation that failed, or returned something other than an array of the right shape.
 
     >>> issubclass(OperationError, RuntimeError)
     True
@@ -90,7 +90,7 @@ class RuleError(TinygraphError, RuntimeError):
 
 
 class GradientError(TinygraphError, ValueError):
-    """A gradient was asked for that does not exist: no path, not a scalar, or no value to compute with.
+    """A gradient that does not exist: there is no path, no value to compute with, or the output is not one number.
 
     >>> issubclass(GradientError, ValueError)
     True
@@ -98,7 +98,7 @@ class GradientError(TinygraphError, ValueError):
 
 
 class UnknownNameError(TinygraphError, LookupError):
-    """A name that nothing answers to; the message offers the nearest valid one.
+    """A name that does not exist; the message offers the nearest valid one.
 
     >>> issubclass(UnknownNameError, LookupError)
     True
@@ -114,7 +114,7 @@ class ValueUnavailable(TinygraphError, ValueError):
 
 
 class StaleValueError(TinygraphError, RuntimeError):
-    """A gradient was asked of a recording whose leaves have been given new values since.
+    """A gradient of an output that was computed before a leaf got a new value.
 
     >>> issubclass(StaleValueError, RuntimeError)
     True
@@ -170,7 +170,7 @@ class BudgetError(TinygraphError, RuntimeError):
 
 
 class OnnxError(TinygraphError, ValueError):
-    """An ONNX file that is damaged, hostile, or says something that tinygraph has no operation for.
+    """An ONNX file that is damaged, hostile, or contains something that tinygraph has no operation for.
 
     The message names the file, the node, its operator and the operator set.
 
@@ -180,10 +180,10 @@ class OnnxError(TinygraphError, ValueError):
 
 
 class ModelError(TinygraphError, ValueError):
-    """A mistake in a declared model, with the place where it stands.
+    """A mistake in a declared model, with its place in the file.
 
-    Lines and columns count from 1; each part of the place is ``None`` where it is not known. ``recorded`` is what was
-    recorded of the model before the mistake, which ``tg.draw(error)`` shows, or ``None`` where nothing was.
+    Lines and columns count from 1; each part of the place is ``None`` where it is not known. ``recorded`` is the part of
+    the model before the mistake, which ``tg.draw(error)`` shows, or ``None``.
 
     >>> error = ModelError("'K3' is not defined", file="net.toml", line=7, column=12, equation="Z = conv2d(x, K3)")
     >>> print(error)
@@ -208,12 +208,12 @@ class ModelError(TinygraphError, ValueError):
         BaseException.__init__(self, f"{place}: {self.message}" + (f"\n    {self.equation}" if self.equation else ""))
 
     def __reduce__(self) -> Any:
-        # Nodes of a graph cannot be copied.
+        # The nodes of a graph cannot be pickled.
         return _restored, (type(self), self.args, {**vars(self), "recorded": None})
 
 
 def printable(text: str) -> str:
-    """Return text without what could control a terminal: such characters are written as escapes. Line breaks stay.
+    """Return text with all characters that could control a terminal written as escapes, except line breaks.
 
     >>> print(printable("red \\x1b[31m, reversed \\u202e"))
     red \\x1b[31m, reversed \\u202e
@@ -222,7 +222,7 @@ def printable(text: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """Return text in at most about 480 printable characters; very long words, then the text, lose their middle.
+    """Return text in at most about 480 printable characters; the middle of very long words, and then of the text, is left out.
 
     >>> shortened("'" + "a" * 1000 + "' is not a name")
     "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa … aaaaaaaaaaaaaaaaaaa' is not a name"
@@ -231,13 +231,13 @@ def shortened(text: str) -> str:
         text = printable(text)
     if len(text) <= _LONGEST_MESSAGE:
         return text
-    # Escapes make a text longer, so it is cut before and after.
+    # Escapes make a text longer, so it is shortened before and after.
     text = printable(_without_middle(_short_words(text), 16 * _LONGEST_MESSAGE))
     return _without_middle(_short_words(text), _LONGEST_MESSAGE)
 
 
 def _in_one_line(text: str) -> str:
-    """Return text without line breaks, so that what it quotes cannot begin a line of its own."""
+    """Return text without line breaks, so that a quoted text cannot look like a new message."""
     return " ".join(filter(None, map(str.strip, text.split("\n")))) if "\n" in text else text
 
 
@@ -265,7 +265,7 @@ def excerpt(line: str, at: int) -> str:
 def nearest(name: str, names: Iterable[str]) -> str:
     """Return ``"; did you mean 'x'?"`` for the valid name closest to ``name``, or an empty string.
 
-    A name that is known from another framework leads to the one that means the same here.
+    For a name that another framework uses, it is the name of the same thing here.
 
     >>> nearest("conv2", ["conv2d", "relu"])
     "; did you mean 'conv2d'?"
@@ -288,8 +288,18 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"; did you mean {matches[0]!r}?" if matches else ""
 
 
+def unknown(owner: str, kind: str, name: object, names: Iterable[str]) -> str:
+    """Return the message for a name that ``owner`` does not have, with the nearest and all valid ones.
+
+    >>> unknown("model 'xor'", "input", "z", ["x", "y"])
+    "model 'xor' has no input 'z' (inputs: 'x' and 'y')"
+    """
+    names = list(names)
+    return f"{owner} has no {kind} {name!r}{nearest(str(name), names)} ({kind}s: {listing(names)})"
+
+
 def listing(names: Iterable[str]) -> str:
-    """Return names as ``'a', 'b' and 'c'`` for a sentence, or ``none``.
+    """Return names as ``'a', 'b' and 'c'`` for a message, or ``none``.
 
     >>> listing(["a", "b", "c"])
     "'a', 'b' and 'c'"

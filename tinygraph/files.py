@@ -1,4 +1,4 @@
-"""Opening files that hold data, and writing files: whole, or not at all."""
+"""Open files that contain data, and write files completely or not at all."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _PARTIAL = re.compile(r"[0-9a-f]{16}\.partial")
-# In seconds. A file that its writer has just made may not be locked yet, and without locks the age decides.
+# In seconds. A new file may not be locked yet, and where there are no locks, the age decides.
 _YOUNG = 600.0
-# The errors of file systems that cannot flush.
+# Errors of file systems that cannot flush.
 _CANNOT_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
 
 
 def as_path(path: Any) -> Path:
-    """Return the path that a caller gives for a file, or raise ``TinygraphError`` for what cannot name one.
+    """Return the path of a file as a ``Path``, or raise ``TinygraphError`` for anything else, and for impossible names.
 
     >>> as_path(None)
     Traceback (most recent call last):
@@ -44,14 +44,14 @@ def as_path(path: Any) -> Path:
 
 
 def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
-    """Open a file for reading. Raises ``OSError`` for a folder, and for a pipe or a device, which could be endless.
+    """Open a regular file for reading. Raises ``OSError`` for a folder, and for a pipe or a device, which could be endless.
 
     >>> open_plain("/dev/null")
     Traceback (most recent call last):
     OSError: [Errno 22] it is not a regular file: '/dev/null'
     """
     flags = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
-    # Non-blocking: opening a pipe would wait for its writer.
+    # Non-blocking, because opening a pipe waits for its writer.
     descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
     mode = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(mode):
@@ -65,8 +65,8 @@ def open_plain(path: str | os.PathLike[str]) -> BinaryIO:
 def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file and flush it to disk; an older one is replaced only when the new one is complete.
 
-    The data go to a file ``....partial`` first; those that killed processes left in the folder are removed. A link stays
-    and the file that it leads to is replaced, with the permissions of the old one. A device, such as ``/dev/null``, is
+    The data are written to a file ``....partial`` first; such files of killed processes are removed from the folder. A link
+    stays, and the file that it leads to is replaced and keeps its permissions. A device, such as ``/dev/null``, is
     written to directly. Raises ``OSError`` with the path; its ``strerror`` says if the folder is missing.
 
     >>> import tempfile
@@ -81,7 +81,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
     if target.exists() and not target.is_file():
         target.write_bytes(data)
         return
-    # A name of its own, so that two writers do not meet in one file.
+    # A new name, so that two processes never write to one file.
     partial = target.with_name(f"{os.urandom(8).hex()}.partial")
     with held():
         remove_stale(target.parent)
@@ -95,7 +95,7 @@ def write_whole(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise ``OSError`` where no file can be written: a folder has that name, or the folder around it is missing or closed.
+    """Raise ``OSError`` if a file cannot be written: it is a folder, or its folder is missing or not writable.
 
     >>> check_writable("/nowhere/notes.txt")
     Traceback (most recent call last):
@@ -123,7 +123,7 @@ def remove_stale(folder: Path) -> None:
 def lock(descriptor: int) -> bool | None:
     """Lock an open file or folder until this process closes it or ends.
 
-    Returns whether this process has the lock now, ``None`` where the file system has no locks.
+    Return whether this process has the lock now, or ``None`` if the file system has no locks.
     """
     try:
         if fcntl is None:
@@ -138,7 +138,7 @@ def lock(descriptor: int) -> bool | None:
 
 def _write(partial: Path, target: Path, data: bytes) -> None:
     exists = target.exists()
-    # Nobody else may read a private file before it has its permissions.
+    # Until it has the permissions of the old file, nobody else may read the new one.
     with open(partial, "xb", opener=lambda path, flags: os.open(path, flags, 0o600 if exists else 0o666)) as file:
         lock(file.fileno())
         if exists:
@@ -149,7 +149,7 @@ def _write(partial: Path, target: Path, data: bytes) -> None:
         if fcntl is not None:
             os.replace(partial, target)
     if fcntl is None:
-        # Windows renames no open file, and has no folders to flush.
+        # On Windows an open file cannot be renamed, nor a folder flushed.
         os.replace(partial, target)
     else:
         _flush_folder(target.parent)
@@ -159,7 +159,7 @@ def _flush_folder(folder: Path) -> None:
     try:
         descriptor = os.open(folder, os.O_RDONLY)
     except OSError:
-        # A folder may be closed to readers and open to writers.
+        # A folder may be writable and not readable.
         return
     try:
         _flush(descriptor)
@@ -176,7 +176,7 @@ def _flush(descriptor: int) -> None:
 
 
 def _abandoned(entry: os.DirEntry[str]) -> bool:
-    """Whether the writer of this file no longer runs; while it does, it holds a lock on the file."""
+    """Whether the process that wrote this file has ended; while it runs, it holds a lock on the file."""
     found = entry.stat(follow_symlinks=False)
     if not stat.S_ISREG(found.st_mode):
         return False

@@ -1,12 +1,12 @@
 """Signals that end the command line: SIGINT (Ctrl-C), SIGTERM and SIGHUP.
 
-The package imports this module first, because the other imports take half a second in which Ctrl-C may already come. The
-signals are taken over only in a process that runs the program ``tinygraph``. In every other process Ctrl-C is the usual
-``KeyboardInterrupt`` and nothing here has an effect.
+The package imports this module first, because Ctrl-C may come during the other imports. Signals are handled only in a
+process that runs the program ``tinygraph``. In every other process Ctrl-C is the usual ``KeyboardInterrupt``, and nothing
+here has an effect.
 
 A signal ends the program at once: one line on the error stream, exit code 128 + the number of the signal, and no cleanup,
-since locks, threads and half-finished imports cannot be cleaned up from a signal handler. Where something would be lost,
-the signal waits: ``held`` marks such a part, and ``raise_if_interrupted`` a place in it where training may stop.
+because a signal handler cannot clean up locks, threads and unfinished imports. Where work would be lost, the signal waits:
+``held`` marks such a part of the program, and ``raise_if_interrupted`` a place in it where training may stop.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from collections.abc import Iterator
 from types import FrameType
 
 PROGRAM = "tinygraph"
-# In seconds. A terminal that closes sends SIGHUP more than once; a signal after this time means that the user insists.
+# In seconds. A terminal that closes sends SIGHUP more than once; a second signal after this time is meant.
 PATIENCE = 1.0
 
 
 class _State:
-    """The signals of this process: those taken over, the first that came, and the one that waits for an answer."""
+    """The signals of this process: those that are handled, the first that came, and the one that waits."""
 
     taken: tuple[int, ...] = ()
     errors = 2
@@ -37,11 +37,11 @@ class _State:
 
 
 def take_over() -> None:
-    """Handle the signals from here on; those that are ignored, as after ``nohup``, stay ignored."""
+    """Handle the signals from now on; those that are ignored, as after ``nohup``, stay ignored."""
     if _State.taken:
         return
     try:
-        # The drawing of graphs redirects the error stream for a moment.
+        # Rendering a picture redirects the error stream for a moment, so keep a copy.
         _State.errors = os.dup(2)
     except OSError:
         _State.errors = -1
@@ -52,7 +52,7 @@ def take_over() -> None:
 
 
 def finish() -> None:
-    """Ignore the signals from here on: the command is complete, and its own exit code is right."""
+    """Ignore the signals from now on: the command is complete, and its exit code is right."""
     for number in _State.taken:
         signal.signal(number, signal.SIG_IGN)
 
@@ -74,12 +74,12 @@ def exit_code(otherwise: int) -> int:
 
 
 def note_results(where: str | None) -> None:
-    """Have every line about an interruption or an error say from here on where the results are."""
+    """Name the place of the results in all following messages about an interruption or an error."""
     _State.kept = f"; what was learned is kept in {where}" if where else ""
 
 
 def results_note() -> str:
-    """Return the end of such a line; it is empty while there are no results.
+    """Return the end of such a message; it is empty while there are no results.
 
     >>> results_note()
     ''
@@ -89,7 +89,7 @@ def results_note() -> str:
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
-    """Mark a part of the program that a signal does not cut short: it takes effect at the end of that part.
+    """Mark a part of the program that a signal does not end: the signal takes effect at the end of the part.
 
     >>> with held():
     ...     raise_if_interrupted()

@@ -1,10 +1,10 @@
-"""What other frameworks call the things that tinygraph has, so that an unknown name can lead to the right one."""
+"""The names of other frameworks for what tinygraph has: an error about such a name offers the right one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-# A name of tinygraph's, and the names of the same thing in NumPy, PyTorch, Keras, JAX and ONNX, in lower case.
+# A name of tinygraph, and the names of the same thing in NumPy, PyTorch, Keras, JAX and ONNX, in lower case.
 _ELSEWHERE = {
     # operations
     "abs": "absolute",
@@ -145,9 +145,9 @@ for _here, _others in _ELSEWHERE.items():
     for _other in _others.split():
         SYNONYMS.setdefault(_other, []).append(_here)
 
-# Numbers with names elsewhere.
+# Constants of other frameworks, and their values.
 CONSTANTS = {"pi": "3.141592653589793", "e": "2.718281828459045"}
-# What other frameworks have as one operation, and what to write for it in an equation.
+# Operations of other frameworks, and the equation to write instead.
 FORMULAS: Mapping[str, str] = {
     **dict.fromkeys(("linear", "dense", "fc", "fully_connected", "affine", "addmm"), "x @ W + b"),
     **dict.fromkeys(

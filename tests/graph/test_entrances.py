@@ -147,9 +147,7 @@ def test_outside_models_integers_are_promoted_as_in_numpy():
 def test_a_tensor_of_integers_is_not_wrapped():
     found = model("int8").trace({"x": X, "k": tg.tensor(np.full((4, 3), 100))})
     assert found.tensors["k"].dtype == np.int8
-    with pytest.raises(
-        tg.DTypeError, match="input 'k' holds int8, which takes integers from -128 to 127; found 300"
-    ):
+    with pytest.raises(tg.DTypeError, match="input 'k' holds int8, which takes integers from -128 to 127; found 300"):
         model("int8").trace({"x": X, "k": tg.tensor(np.full((4, 3), 300))})
     with pytest.raises(tg.DTypeError, match="input 'k' takes int8"):
         model("int8").trace({"x": X, "k": tg.tensor(np.ones((4, 3)))})

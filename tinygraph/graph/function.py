@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast, dataclass_transform, overload
 
-from tinygraph.errors import AttributeValueError, TinygraphError, listing, nearest
+from tinygraph.errors import AttributeValueError, TinygraphError, listing, unknown
 from tinygraph.graph.apply import apply, call, compute
 from tinygraph.graph.attributes import shown
 from tinygraph.graph.composite import Composite
@@ -189,10 +189,7 @@ class OpFunction:
             if name in self.op.parameters or name in attributes:
                 raise AttributeValueError(f"{self.name}: {name!r} is given twice")
             if name not in self.attribute_names:
-                raise AttributeValueError(
-                    f"{self.name} has no attribute {name!r}{nearest(name, self.attribute_names)}"
-                    f" (attributes: {listing(self.attribute_names)})"
-                )
+                raise AttributeValueError(unknown(self.name, "attribute", name, self.attribute_names))
             attributes[name] = value
         self._require(attributes)
         return inputs, attributes
@@ -389,9 +386,7 @@ def _from_function(
         raise TinygraphError(f"{who} makes an operation of a function; found {shown(function)}")
     for trait in traits:
         if trait not in _TRAITS:
-            raise TinygraphError(
-                f"{who} has no option {trait!r}{nearest(trait, _TRAITS)} (options: {listing(_TRAITS)})"
-            )
+            raise TinygraphError(unknown(who, "option", trait, _TRAITS))
     fields = _attribute_fields(function)
     members = {"name": function.__name__, "__doc__": function.__doc__, "__module__": function.__module__}
     members["forward"] = _with_attributes(function, [name for name, _, _ in fields])

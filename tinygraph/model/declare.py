@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError, ShapeError, listing, nearest
+from tinygraph.errors import AttributeValueError, ShapeError, listing, nearest, unknown
 from tinygraph.graph.arrays import check_size
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.registry import OPERATIONS, load_operations
@@ -51,7 +51,7 @@ class _Table:
         for key in self.entries:
             if key not in known:
                 where = f"[{'.'.join(self.path)}]" if self.path else "a model file"
-                self.fail(f"{where} has no key {key!r}{nearest(str(key), known)} (keys: {listing(known)})", key)
+                self.fail(unknown(where, "key", key, known), key)
 
     def table(self, key: str, default: Any = None) -> _Table:
         entries, path = self.entries.get(key, default), (*self.path, key)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tinygraph.errors import DataError, DTypeError, ShapeError, UnknownNameError, listing, nearest
+from tinygraph.errors import DataError, DTypeError, ShapeError, UnknownNameError, listing, unknown
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.graph import topological
 from tinygraph.graph.registry import OPERATIONS
@@ -53,10 +53,7 @@ def check_names(declaration: Declaration, feeds: Mapping[str, Any], needed: tupl
         raise DataError(f"values are given by the names of inputs, as in {{{example}}}; found {type(feeds).__name__}")
     for name in feeds:
         if name not in declaration.inputs:
-            hint = nearest(str(name), declaration.inputs)
-            raise UnknownNameError(
-                f"model {declaration.name!r} has no input {name!r}{hint} ({listing(declaration.inputs)})"
-            )
+            raise UnknownNameError(unknown(f"model {declaration.name!r}", "input", name, declaration.inputs))
     missing = [name for name in needed if name not in feeds]
     if missing:
         raise DataError(f"model {declaration.name!r} needs values for {listing(missing)}")

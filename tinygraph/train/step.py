@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
-from tinygraph.errors import FeedError, TinygraphError, TrainingError, listing, nearest
+from tinygraph.errors import FeedError, TinygraphError, TrainingError, unknown
 from tinygraph.graph.arrays import Array, all_finite
 from tinygraph.graph.attributes import integer
 from tinygraph.graph.backprop import gradients_of
@@ -300,10 +300,7 @@ class CompiledStep:
         require_feeds(feeds, self.model.inputs)
         for name in feeds:
             if name not in self.model.inputs:
-                raise FeedError(
-                    f"the model {self.model.name!r} has no input {name!r}{nearest(str(name), self.model.inputs)} "
-                    f"(it has {listing(self.model.inputs)})"
-                )
+                raise FeedError(unknown(f"model {self.model.name!r}", "input", name, self.model.inputs))
         return feeds
 
     @property

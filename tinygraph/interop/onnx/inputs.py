@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import TinygraphError, listing, nearest
+from tinygraph.errors import TinygraphError, listing, nearest, unknown
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.inner import names_read
@@ -122,7 +122,7 @@ def fixed_values(
     fixed = {}
     for name, value in given.items():
         if name not in file.inputs:
-            file.fail(f"it has no input {name!r}{nearest(name, file.inputs)} (inputs: {listing(file.inputs)})")
+            file.fail(unknown("it", "input", name, file.inputs))
         declared = file.inputs[name]
         wanted = [axis.size for axis in axes_of(file, declared, sizes)]
         try:

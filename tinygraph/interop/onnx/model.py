@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tinygraph.errors import BudgetError, ModelError, OnnxError, listing, nearest
+from tinygraph.errors import BudgetError, ModelError, OnnxError, listing, nearest, unknown
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import opening
 from tinygraph.graph.op import Op
@@ -80,7 +80,7 @@ def _declared_in(
     outputs = [value.name for value in file.proto.graph.output]
     chosen = output or (file.metadata[OUTPUT] if file.metadata.get(OUTPUT) in outputs else outputs[0])
     if chosen not in outputs:
-        file.fail(f"it has no output {chosen!r}{nearest(chosen, outputs)} (outputs: {listing(outputs)})")
+        file.fail(unknown("it", "output", chosen, outputs))
     loss = loss or (file.metadata[LOSS] if output is None and file.metadata.get(LOSS) in outputs else None)
     wanted = list(dict.fromkeys([chosen, loss] if loss is not None and loss in outputs else [chosen]))
     nodes = nodes_of(file, wanted)
