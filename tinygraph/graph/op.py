@@ -36,24 +36,36 @@ class _Unregistered:
 class Op:
     """The base of every operation: a frozen dataclass whose fields are the operation's attributes.
 
-    A subclass writes ``forward(self, *arrays)`` and as much of the rest as it needs:
+    A subclass writes ``forward``. Its other methods are optional. Inputs are arrays or tensors: anything with ``shape``,
+    ``ndim`` and ``dtype``, and with values in ``forward``, ``check`` and ``explain``, which get arrays.
 
-    - ``shape(self, *inputs)`` returns the shape of the result, or raises ``ShapeError``. Inputs are tensors or arrays:
-      anything with ``shape``, ``ndim`` and ``dtype``. Without it the engine learns the shape by running ``forward`` on ones.
-    - ``result_dtype(self, *inputs)``; by default NumPy's ``result_type`` of the inputs.
-    - ``vjp(self, dy, y, *inputs)``, the vector-Jacobian product: from the gradient of the result to the gradients of
-      the inputs, in their order. An entry may be ``None`` (no gradient flows) or a function without arguments, called
-      only when that gradient is wanted. Written in operations, it computes on arrays and records on tensors.
-    - ``explain(self, index, y, *inputs)``: how the element of the result at ``index`` is made, for the page that lets one
-      ask of any number where it comes from.
+    - ``shape(*inputs)``: the shape of the result; it raises ``ShapeError`` for inputs that do not fit. Without it, the shape
+      is found by running ``forward`` on ones.
+    - ``result_dtype(*inputs)``: the dtype of the result; by default NumPy's ``result_type`` of the inputs.
+    - ``forward(*arrays)``: the result.
+    - ``vjp(dy, y, *inputs)``, the vector-Jacobian product: the gradients of the inputs, in their order, from the gradient
+      of the result. An entry may be ``None`` (no gradient flows) or a function without arguments, called only if that
+      gradient is wanted. A rule that is written in operations computes on arrays and records on tensors.
+    - ``check(*arrays)``: raises ``DataError`` for values that ``forward`` does not accept, such as labels out of range.
+    - ``batch(use)``: how the result treats the samples of a batch; see ``tinygraph.graph.batch``. A batch is cut into tiles
+      only if all operations have such a rule. Elementwise operations need none.
+    - ``sample_inputs(rng, *inputs)``: random values that the operation accepts, for the check of a graph.
+    - ``explain(index, y, *inputs)``: how one element of the result is made, for the page that explains every number.
+    - ``written_tex(*inputs)``, ``combined_axes(*inputs)``, ``remark(y, *inputs)``: how lecture notes write the operation.
+    - ``work(*inputs)``: how many steps ``forward`` takes.
 
-    Class attributes: ``formula`` (text with ``{x}`` for the inputs and attributes), ``tex`` (the same in TeX), ``symbol``
-    (an operator that equations write it with), ``elementwise`` (broadcasts as NumPy's ufuncs do), ``holomorphic`` (forward
-    may be run on complex numbers to differentiate it), ``opaque_vjp`` (the rule needs plain arrays), ``moves`` (every
-    element of the result is one of an input), ``reshapes`` (all of them, in the same order), ``conditions`` (the
-    places of inputs that are conditions and take no part in promotion), ``shortcuts`` (see ``bce``), ``samples``,
-    ``edges`` (the gradients chosen at kinks and ties), ``shortcut_samples`` (with the inputs that ``compose`` adds),
-    ``helper`` (no one writes it in a model: it has no name in ``tinygraph``, only ``tg.operation(name)``).
+    Class attributes:
+
+    - ``formula``: text with ``{x}`` for inputs and attributes; ``tex``: the same in TeX; ``symbol``: the operator of equations.
+    - ``elementwise``: broadcasts as NumPy's ufuncs do. ``holomorphic``: ``forward`` also differentiates on complex numbers.
+      ``opaque_vjp``: the rule needs plain arrays. ``moves``: every element of the result is one of an input; ``reshapes``:
+      all of them, in the same order.
+    - ``conditions``: the places of inputs that take no part in promotion.
+    - ``samples``: inputs to test it on; ``edges``: the gradients that it chooses at kinks and ties.
+    - ``decision``: for losses, how an output is read as a decision; see ``tg.Decision``.
+    - ``shortcuts``: places whose gradient another input carries, see ``bce``; ``shortcut_samples``: samples with that input.
+    - ``helper``: it has no name in ``tinygraph``, only ``tg.operation(name)``.
+
     An operation that is made of others is a ``Composite``.
 
     >>> import tinygraph as tg
