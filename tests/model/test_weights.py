@@ -255,7 +255,7 @@ def test_a_key_takes_whole_numbers_of_any_dtype(tmp_path):
     model.load(tmp_path / "w")
     assert model.state["chance"].value == 2**40
     write(tmp_path / "w", {**arrays, "chance": np.array(0.5)})
-    refused(model, tmp_path / "w", r"'chance' of the model holds int64, which takes whole numbers .*; found 0\.5")
+    refused(model, tmp_path / "w", r"'chance' of the model holds int64, which takes integers .*; found 0\.5")
 
 
 # ---- damaged files

@@ -223,8 +223,7 @@ def _equations(inputs: tuple[str, ...], tables: _Table, table: _Table, attribute
         taken[f"a {kind}"] = made
         variables |= made
     source, path = table.source, table.path
-    line, column = source.text_start(*path, "equations")
-    text = Text(table.text("equations"), source.file, line, column, source)
+    text = Text(table.text("equations"), source, *source.text_start(*path, "equations"))
     return Equations(inputs, variables, text, table.text("output"), path, attributes)
 
 

@@ -6,7 +6,8 @@ import ast
 import math
 import operator
 from collections.abc import Callable
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, NoReturn, Protocol
 
 from tinygraph.errors import DataError, ModelError, TinygraphError
 from tinygraph.graph.registry import is_operation
@@ -50,13 +51,28 @@ _INSTEAD = {
 _LARGEST = 10**12
 
 
+@dataclass(frozen=True)
+class Call:
+    """A call in an expression, with the values of its arguments."""
+
+    name: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    statement: Statement
+    node: ast.Call
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise the error at the call."""
+        self.statement.fail(message, self.node)
+
+
 class Resolver(Protocol):
     """The meaning of names in an expression."""
 
     def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
         """Return the tensor or number called ``name``."""
 
-    def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call) -> Any:
+    def call(self, call: Call) -> Any:
         """Return the result of an operation or block."""
 
 
@@ -186,4 +202,4 @@ class _Evaluator:
             if word.arg in names[:place]:
                 self.statement.fail(f"{word.arg!r} is given twice", word)
         kwargs = {str(word.arg): self.value(word.value) for word in node.keywords}
-        return self.resolver.call(node.func.id, args, kwargs, self.statement, node)
+        return self.resolver.call(Call(node.func.id, args, kwargs, self.statement, node))

@@ -16,13 +16,12 @@ from tinygraph.model.toml import Source
 
 @dataclass(frozen=True)
 class Text:
-    """Equations as written, with the file, line and column where they begin."""
+    """Equations as written, with the line and column of the source where they begin."""
 
     text: str
-    file: str | None
-    line: int
-    column: int
     source: Source = field(default_factory=Source)
+    line: int = 1
+    column: int = 1
 
     @functools.cached_property
     def rows(self) -> list[str]:
@@ -53,7 +52,11 @@ class Text:
             start = _indentation(written) + (self.column - 1 if row == 1 else 0)
         at = column + self.margin - _indentation(written)
         return ModelError(
-            message, file=self.file, equation=excerpt(written.strip(), at) or None, line=line, column=start + 1 + at
+            message,
+            file=self.source.file,
+            equation=excerpt(written.strip(), at) or None,
+            line=line,
+            column=start + 1 + at,
         )
 
     def characters(self, row: int, offset: int) -> int:
@@ -124,7 +127,7 @@ class _Renamed(ast.NodeTransformer):
 def parse_equations(text: Text) -> list[Statement]:
     """Return the equations of a text in their order, each name defined once.
 
-    >>> [s.target for s in parse_equations(Text("Z = x @ W + b\\na = sigmoid(Z)", None, 1, 1))]
+    >>> [s.target for s in parse_equations(Text("Z = x @ W + b\\na = sigmoid(Z)"))]
     ['Z', 'a']
     """
     statements: dict[str, Statement] = {}
@@ -204,7 +207,7 @@ def parse_expression(
             raise ValueError("a whole number of more than 64 bits")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise ModelError(f"not {kind}: {written!r}", file=source.file, line=line) from None
-    return Statement(target, expression, Text(written, source.file, line or 1, 1, source))
+    return Statement(target, expression, Text(written, source, line or 1))
 
 
 def _is_too_large(node: ast.AST) -> TypeGuard[ast.Constant]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from tinygraph.errors import ModelError, listing, nearest
@@ -16,7 +15,7 @@ from tinygraph.graph.graph import Graph
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Declaration, Equations, Variable
-from tinygraph.model.expression import evaluate_expression
+from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement
 from tinygraph.model.recording import Equation, Recording, Unfinished, with_nodes
 from tinygraph.model.scope import Scope
@@ -91,13 +90,13 @@ class Recorder:
         read = dict.fromkeys(x for x in (*named, *given) if isinstance(x, Tensor))
         return Unfinished(title, done, error.message, name, text, block, tuple(read))
 
-    def mode_attributes(self, function: OpFunction, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    def mode_attributes(self, function: OpFunction, call: Call) -> dict[str, Any]:
         """Return the attributes that a call takes from the recording unless the equation gives them.
 
         They are ``training``; ``stream``, a new number for each call with random numbers; and a ``dtype`` with a default,
         as that of ``one_hot``, which becomes the model's.
         """
-        given = {*kwargs, *function.attribute_names[: max(0, len(args) - len(function.op.parameters))]}
+        given = {*call.kwargs, *function.attribute_names[: max(0, len(call.args) - len(function.op.parameters))]}
         found: dict[str, Any] = {"training": self.training, "dtype": self.variables.dtype.name}
         fields = dataclasses.fields(function.op) if function.attribute_names else ()  # type: ignore[arg-type]
         missing = {f.name for f in fields if f.name not in given and f.default is not dataclasses.MISSING}
@@ -105,23 +104,21 @@ class Recorder:
             found["stream"] = next(self.streams)
         return {name: value for name, value in found.items() if name in missing}
 
-    def call_block(
-        self, scope: Scope, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call
-    ) -> Tensor:
+    def call_block(self, scope: Scope, call: Call) -> Tensor:
         """Record a block's equations on the tensors of a call and return its output."""
-        block = self.declaration.blocks[name]
-        _check_block_call(scope, name, block, args, kwargs, statement, node)
-        self.called.add(name)
+        block = self.declaration.blocks[call.name]
+        _check_block_call(scope, call, block)
+        self.called.add(call.name)
         if len(self.done) > _MOST_EQUATIONS:
-            statement.fail(f"the blocks make more than {_MOST_EQUATIONS:,} equations", node)
-        instance = scope.instance(statement.target)
-        for parameter, value, written in zip(block.inputs, args, node.args, strict=True):
+            call.fail(f"the blocks make more than {_MOST_EQUATIONS:,} equations")
+        instance = scope.instance(call.statement.target)
+        for parameter, value, written in zip(block.inputs, call.args, call.node.args, strict=True):
             if value.name is None and value.op is not None:
                 # An argument that is an expression gets a name, which the block's equations then use.
                 value.name = f"{instance}.{parameter}"
-                self._add(scope, value.name, dataclasses.replace(statement, value=written), value)
-        values = dict(zip(block.inputs, args, strict=True)) | block.attributes | kwargs
-        inner = Scope(self, block, block.statements, values, f"{instance}.", name, scope)
+                self._add(scope, value.name, dataclasses.replace(call.statement, value=written), value)
+        values = dict(zip(block.inputs, call.args, strict=True)) | block.attributes | call.kwargs
+        inner = Scope(self, block, block.statements, values, f"{instance}.", call.name, scope)
         self._run(inner)
         return self._named(inner, block.output, "output")
 
@@ -212,24 +209,17 @@ class Recorder:
                     source.fail(f"block {name!r}: input {given!r} is never used", *block.path, "inputs")
 
 
-def _check_block_call(
-    scope: Scope,
-    name: str,
-    block: Equations,
-    args: list[Any],
-    kwargs: Mapping[str, Any],
-    statement: Statement,
-    node: ast.AST,
-) -> None:
-    if any(outer.block == name for outer in scope.chain()):
-        statement.fail(f"block {name!r} calls itself: a cycle", node)
-    if len(args) != len(block.inputs) or not all(isinstance(arg, Tensor) for arg in args):
-        found = ", ".join(map(shown, args)) or "nothing"
+def _check_block_call(scope: Scope, call: Call, block: Equations) -> None:
+    name = f"block {call.name!r}"
+    if any(outer.block == call.name for outer in scope.chain()):
+        call.fail(f"{name} calls itself: a cycle")
+    if len(call.args) != len(block.inputs) or not all(isinstance(arg, Tensor) for arg in call.args):
+        found = ", ".join(map(shown, call.args)) or "nothing"
         tensors = "1 tensor" if len(block.inputs) == 1 else f"{len(block.inputs)} tensors"
-        statement.fail(f"block {name!r} takes {tensors}: {listing(block.inputs)}; found {found}", node)
-    for key, value in kwargs.items():
+        call.fail(f"{name} takes {tensors}: {listing(block.inputs)}; found {found}")
+    for key, value in call.kwargs.items():
         if key not in block.attributes:
             known = f"{nearest(key, block.attributes)} (attributes: {listing(block.attributes)})"
-            statement.fail(f"block {name!r} has no attribute {key!r}{known}", node)
+            call.fail(f"{name} has no attribute {key!r}{known}")
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            statement.fail(f"block {name!r}: {key} must be a number; found {shown(value)}", node)
+            call.fail(f"{name}: {key} must be a number; found {shown(value)}")

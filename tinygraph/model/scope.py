@@ -13,6 +13,7 @@ from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS, is_operation, operation_hint
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Equations, chain
+from tinygraph.model.expression import Call
 from tinygraph.model.parse import Statement
 from tinygraph.synonyms import CONSTANTS
 
@@ -70,20 +71,18 @@ class Scope:
         hint = f"; write {CONSTANTS[name]}" if name in CONSTANTS else nearest(name, [*self.values, *variables, *later])
         statement.fail(f"{name!r} is not defined{hint}", node)
 
-    def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call) -> Any:
+    def call(self, call: Call) -> Any:
         """Return the result of a block or an operation."""
-        blocks = self.recorder.declaration.blocks
+        name, blocks = call.name, self.recorder.declaration.blocks
         if name in blocks:
-            return self.recorder.call_block(self, name, args, kwargs, statement, node)
+            return self.recorder.call_block(self, call)
         if not is_operation(name):
-            statement.fail(f"no operation or block is called {name!r}{operation_hint(name, blocks)}", node)
-        if name in ("max", "min") and len(args) > 1:
-            statement.fail(
-                f"{name} reduces one tensor; for two write {name}imum(...), for an axis {name}(x, axis=...)", node
-            )
-        _check_operands(OPERATIONS[name].op, args, kwargs, statement, node)
-        attributes = self.recorder.mode_attributes(OPERATIONS[name], args, kwargs)
-        result = OPERATIONS[name](*args, **kwargs, **attributes)
+            call.fail(f"no operation or block is called {name!r}{operation_hint(name, blocks)}")
+        if name in ("max", "min") and len(call.args) > 1:
+            call.fail(f"{name} reduces one tensor; for two write {name}imum(...), for an axis {name}(x, axis=...)")
+        _check_operands(OPERATIONS[name].op, call)
+        attributes = self.recorder.mode_attributes(OPERATIONS[name], call)
+        result = OPERATIONS[name](*call.args, **call.kwargs, **attributes)
         # Numbers alone give a number again: it takes the dtype of the tensors that it meets.
         return result if isinstance(result, Tensor) else result.item()
 
@@ -109,16 +108,15 @@ class Scope:
         return names
 
 
-def _check_operands(
-    op: type[Op], args: list[Any], kwargs: Mapping[str, Any], statement: Statement, node: ast.AST
-) -> None:
+def _check_operands(op: type[Op], call: Call) -> None:
     """Refuse lists and texts in place of tensors, and operations on numbers alone, whose cost has no bound."""
-    if op.variadic and args and isinstance(args[0], list):
-        operands = args[0]
+    if op.variadic and call.args and isinstance(call.args[0], list):
+        operands = call.args[0]
     else:
-        operands = [*args[: len(op.parameters)], *(kwargs[name] for name in op.parameters if name in kwargs)]
+        named = [call.kwargs[name] for name in op.parameters if name in call.kwargs]
+        operands = [*call.args[: len(op.parameters)], *named]
     for operand in operands:
         if not isinstance(operand, (Tensor, int, float)):
-            statement.fail(f"{op.name} takes tensors and numbers; found {operand!r}", node)
+            call.fail(f"{op.name} takes tensors and numbers; found {operand!r}")
     if operands and not op.elementwise and not any(isinstance(operand, Tensor) for operand in operands):
-        statement.fail(f"{op.name} needs a tensor among its inputs", node)
+        call.fail(f"{op.name} needs a tensor among its inputs")

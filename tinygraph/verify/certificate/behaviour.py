@@ -15,7 +15,7 @@ from tinygraph.graph.leaves import input as declare
 from tinygraph.graph.readers import reader
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
-from tinygraph.model.expression import evaluate_expression
+from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement, parse_expression
 from tinygraph.verify.certificate.candidate import Candidate
 from tinygraph.verify.certificate.case import Case
@@ -84,9 +84,9 @@ class _Names:
         """Return an input."""
         return self.leaves[name]
 
-    def call(self, name: str, args: list[Any], kwargs: dict[str, Any], statement: Statement, node: ast.Call) -> Any:
+    def call(self, call: Call) -> Any:
         """Return the node that the operation records."""
-        return OPERATIONS.get(name, self.op.function)(*args, **kwargs)
+        return OPERATIONS.get(call.name, self.op.function)(*call.args, **call.kwargs)
 
 
 def _can_be_written(value: Any) -> bool:
