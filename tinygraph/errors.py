@@ -298,6 +298,15 @@ def unknown(owner: str, kind: str, name: object, names: Iterable[str]) -> str:
     return f"{owner} has no {kind} {name!r}{nearest(str(name), names)} ({kind}s: {listing(names)})"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return ``1 input`` or ``2 inputs``.
+
+    >>> counted(1, "input"), counted(2, "input")
+    ('1 input', '2 inputs')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def listing(names: Iterable[str]) -> str:
     """Return names as ``'a', 'b' and 'c'`` for a message, or ``none``.
 

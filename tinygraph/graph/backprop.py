@@ -143,7 +143,7 @@ def _sweep(
     found: dict[Tensor, Any] = {}
     start = now() if recording else None
     # Only leaves get new values: a node made after the last such change cannot be stale.
-    assigned = max(node._changed for node in order)
+    assigned = max(node.changed for node in order)
     for node, places in reversed(leading.items()):
         contributions = pending.pop(node, None)
         if node in aside:
@@ -201,7 +201,7 @@ def _pull_back(
 
 def _check_fresh(node: Tensor) -> None:
     for x in node.inputs:
-        if x._changed > node.order:
+        if x.changed > node.order:
             raise StaleValueError(
                 f"{x.describe()} was given a new value after {node.describe()} was computed from it; "
                 "compute the output again before asking for gradients"
@@ -210,26 +210,21 @@ def _check_fresh(node: Tensor) -> None:
 
 def _gradient(node: Tensor, contributions: list[Any], start: int | None, returned: bool) -> Any:
     """Return the sum of a node's contributions, with a name if the sweep, which began at ``start``, records."""
-    if start is not None:
-        return _named(node, _recorded_sum(contributions), start, returned)
-    total = contributions[0]
-    if len(contributions) > 2 and total.dtype.char == "e":
+    first, *others = contributions
+    if len(others) > 1 and (start is not None or first.dtype.char == "e"):
+        # One node; and float16 is accumulated in float32.
         total = OPERATIONS["add_all"](contributions)
-    elif len(contributions) > 1:
-        total = total + contributions[1]
-        for contribution in contributions[2:]:
+    elif others:
+        total = first + others[0]
+        for contribution in others[1:]:
             total += contribution
+    else:
+        total = first
+    if start is not None:
+        return _named(node, total, start, returned)
     if total.__class__ is np.ndarray:
         total.flags.writeable = False
     return total
-
-
-def _recorded_sum(contributions: list[Tensor]) -> Tensor:
-    if len(contributions) == 1:
-        return contributions[0]
-    if len(contributions) == 2:
-        return cast(Tensor, OPERATIONS["add"](*contributions))
-    return cast(Tensor, OPERATIONS["add_all"](contributions))
 
 
 def _named(node: Tensor, gradient: Tensor, start: int, returned: bool) -> Tensor:

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast, dataclass_transform, overload
 
-from tinygraph.errors import AttributeValueError, TinygraphError, listing, unknown
+from tinygraph.errors import AttributeValueError, TinygraphError, counted, listing, unknown
 from tinygraph.graph.apply import apply, call, compute
 from tinygraph.graph.attributes import shown
 from tinygraph.graph.composite import Composite
@@ -178,12 +178,12 @@ class OpFunction:
             given |= {name: kwargs.pop(name) for name in self.op.parameters if name in kwargs and name not in given}
             missing = [name for name in self.op.parameters if name not in given]
             if missing:
-                raise TinygraphError(f"{self.name} takes {_count(self._arity, 'tensor')}; missing: {listing(missing)}")
+                raise TinygraphError(f"{self.name} takes {counted(self._arity, 'tensor')}; missing: {listing(missing)}")
             inputs, rest = [given[name] for name in self.op.parameters], args[self._arity :]
         if len(rest) > len(self.attribute_names):
             most = self._arity + len(self.attribute_names)
             hint = "; several numbers are given as one tuple" if all(isinstance(x, int) for x in rest) else ""
-            raise TinygraphError(f"{self.name} takes at most {_count(most, 'argument')}; found {len(args)}{hint}")
+            raise TinygraphError(f"{self.name} takes at most {counted(most, 'argument')}; found {len(args)}{hint}")
         attributes = dict(zip(self.attribute_names, rest, strict=False))
         for name, value in kwargs.items():
             if name in self.op.parameters or name in attributes:
@@ -228,10 +228,6 @@ def _attribute_parameters(op: type[Op]) -> list[inspect.Parameter]:
         )
         for name, annotation in op.attribute_annotations().items()
     ]
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 @dataclass_transform(frozen_default=True)

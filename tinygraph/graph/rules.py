@@ -8,7 +8,7 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from tinygraph.errors import DTypeError, RuleError, ShapeError, TinygraphError
+from tinygraph.errors import DTypeError, RuleError, ShapeError, TinygraphError, counted
 from tinygraph.graph.apply import FLOATS
 from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.leaves import constant
@@ -28,10 +28,9 @@ def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> l
         returned = op.vjp(dy, y, *inputs)
         returned = returned if isinstance(returned, (tuple, list)) else (returned,)
         if len(returned) != len(inputs):
-            gradients, wanted = _count(len(returned), "gradient"), _count(len(inputs), "input")
             raise RuleError(
-                f"{op.name}: its gradient rule returned {gradients} for {wanted}; return one for each input, "
-                "None where no gradient flows"
+                f"{op.name}: its gradient rule returned {counted(len(returned), 'gradient')} for "
+                f"{counted(len(inputs), 'input')}; return one for each input, None where no gradient flows"
             )
         found = []
         for place in places:
@@ -48,10 +47,6 @@ def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> l
         raise
     except Exception as error:
         raise RuleError(f"{op.name}: its gradient rule failed: {type(error).__name__}: {error}") from error
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _fitted(op: Op, place: int, gradient: Any, y: Any, inputs: Sequence[Any]) -> Any:

@@ -46,17 +46,13 @@ def run(
             if value.__class__ is np.ndarray:
                 value.flags.writeable = False
             values[node] = value
-            _drop_spent(node, values, uses)
+            for x in set(node.inputs):
+                uses[x] -= 1
+                if not uses[x]:
+                    del values[x]
         if watch is not None:
             watch(node, values[node])
     return tuple(np.array(values[output]) for output in graph.outputs)
-
-
-def _drop_spent(node: Tensor, values: dict[Tensor, Any], uses: Counter[Tensor]) -> None:
-    for x in set(node.inputs):
-        uses[x] -= 1
-        if not uses[x]:
-            del values[x]
 
 
 def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, Array]:
@@ -96,21 +92,15 @@ def samples_fed(feeds: Feeds, inputs: Iterable[str]) -> int | None:
     """
     require_feeds(feeds, inputs)
     for name in inputs:
-        shape = _shape(name, feeds[name]) if name in feeds else ()
+        if name not in feeds:
+            continue
+        value = feeds[name]
+        shape = value.shape if isinstance(value, Tensor) else _array(value, f"input {name!r}").shape
         if shape and not shape[0]:
             raise FeedError(f"input {name!r} was fed no sample: its shape is {shape}")
         if shape:
             return shape[0]
     return None
-
-
-def _shape(name: str, value: Any) -> tuple[int, ...]:
-    if isinstance(value, Tensor):
-        return value.shape
-    try:
-        return numeric_array(value, f"feed for input {name!r}").shape
-    except (DTypeError, ShapeError) as error:
-        raise FeedError(str(error)) from None
 
 
 def _leaf_called(key: Any, leaves: Mapping[str, Tensor]) -> Tensor:
@@ -126,7 +116,7 @@ def _leaf_called(key: Any, leaves: Mapping[str, Tensor]) -> Tensor:
 
 def _fitted(leaf: Tensor, value: Any) -> Array:
     ready = value.__class__ is np.ndarray and value.dtype == leaf.dtype
-    array = value if ready else _cast(leaf, value)
+    array = value if ready else _array(value, leaf.describe(), leaf.dtype)
     if array.shape != leaf.shape:
         raise FeedError(f"{leaf.describe()} was fed shape {array.shape}")
     array = array.view()
@@ -134,8 +124,10 @@ def _fitted(leaf: Tensor, value: Any) -> Array:
     return array
 
 
-def _cast(leaf: Tensor, value: Any) -> Array:
+def _array(value: Any, leaf: str, dtype: np.dtype[Any] | None = None) -> Array:
+    """Return what was fed for a leaf as an array, in ``dtype`` where one is given, or raise ``FeedError``."""
     try:
-        return cast_array(numeric_array(value, f"feed for {leaf.describe()}"), leaf.dtype, leaf.describe())
+        array = numeric_array(value, f"feed for {leaf}")
+        return array if dtype is None else cast_array(array, dtype, leaf)
     except (DTypeError, ShapeError) as error:
         raise FeedError(str(error)) from None

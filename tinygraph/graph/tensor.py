@@ -46,10 +46,10 @@ class Tensor(Protocols):
 
     __slots__ = (
         "__weakref__",
-        "_changed",
         "_dtype",
         "_shape",
         "_value",
+        "changed",
         "grad",
         "inputs",
         "kind",
@@ -64,6 +64,8 @@ class Tensor(Protocols):
     name: str | None
     grad: Tensor | None
     order: int
+    # When ``value`` was last assigned, counted as ``order`` is; 0 if never.
+    changed: int
 
     def __init__(
         self,
@@ -86,7 +88,7 @@ class Tensor(Protocols):
         self.name = name
         self.grad = None
         self.order = next(_clock)
-        self._changed = 0
+        self.changed = 0
 
     @property
     def has_value(self) -> bool:
@@ -124,7 +126,7 @@ class Tensor(Protocols):
             raise ShapeError(f"{self.describe()} cannot take a value of shape {array.shape}")
         self._value = value = np.array(array)
         value.setflags(write=False)
-        self._changed = next(_clock)
+        self.changed = next(_clock)
 
     @property
     def shape(self) -> Shape:
@@ -145,11 +147,6 @@ class Tensor(Protocols):
     def size(self) -> int:
         """The number of elements."""
         return math.prod(self.shape)
-
-    @property
-    def changed(self) -> int:
-        """When ``value`` was last assigned, counted as ``order`` is; 0 if never."""
-        return self._changed
 
     def backward(self, cotangent: Any = None) -> None:
         """Fill ``grad`` of the parameters and tensors that this one was computed from.
