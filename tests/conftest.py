@@ -11,13 +11,14 @@ import signal
 
 import pytest
 
+from tests.tools.sweeps import SHARE
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
 
 load_operations()
 
 
-# A list of cases that is longer is a sweep, and SHARE of it is a sample.
-LONG, SHARE = 60, 4
+# A longer list of cases is a sweep, and one case in ``SHARE`` is its sample.
+LONG = 60
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,6 +9,7 @@ from tests.fuzz import worker
 from tests.fuzz.fuzz import fuzz
 from tests.fuzz.mutate import mutated
 from tests.fuzz.seeds import seeds
+from tests.tools.sweeps import part
 
 KINDS = ["toml", "safetensors", "npz"]
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a process is waited for with select")
@@ -18,10 +19,10 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="a process is wa
 def test_mutated_files_load_or_are_refused(kind):
     if kind == "onnx":
         pytest.importorskip("onnx")
-    total = fuzz(kind, 1, range(200))
+    total = fuzz(kind, 1, range(part(200)))
     assert not total.findings, "\n".join(total.findings)
-    assert total.outcomes["loaded"] > 2
-    assert total.outcomes["refused"] > 100
+    assert total.outcomes["loaded"] > 0
+    assert total.outcomes["refused"] > part(100)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
 from tests.tools.graphs import network
+from tests.tools.sweeps import part
 
 # ---- nodes and leaves
 
@@ -343,7 +344,7 @@ def build(term, symbols):
     }[operator]()
 
 
-@settings(derandomize=True, deadline=None, max_examples=100)
+@settings(derandomize=True, deadline=None, max_examples=part(100))
 @given(terms)
 def test_random_arithmetic_reads_back_as_what_it_computes(term):
     symbols = {"x": tg.tensor(1.25, name="x"), "y": tg.tensor(-0.75, name="y"), "2.0": 2.0, "-3.0": -3.0}

@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
 from tests.tools.gradients import scalar_grad
+from tests.tools.sweeps import part
 
 # ---- higher derivatives
 
@@ -130,7 +131,7 @@ steps = st.lists(
 )
 
 
-programs = settings(derandomize=True, deadline=None, max_examples=60)
+programs = settings(derandomize=True, deadline=None, max_examples=part(60))
 
 
 def run_program(program, *leaves):

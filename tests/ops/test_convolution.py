@@ -12,9 +12,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinygraph as tg
 from tests.golden.cases import Case, cases_of
 from tests.tools import naive
+from tests.tools.sweeps import part
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-quickly = settings(derandomize=True, deadline=None, max_examples=150)
+quickly = settings(derandomize=True, deadline=None, max_examples=part(150))
 
 
 def normal(seed: int, *shape: int) -> Array:

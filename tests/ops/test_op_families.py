@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
+from tests.tools.sweeps import part
 
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((3, 4))
@@ -121,7 +122,7 @@ def test_adding_at_positions_is_the_transpose_of_gathering(axis, indices):
 
 
 @given(st.data())
-@settings(max_examples=50)
+@settings(max_examples=part(50))
 def test_adding_at_elements_and_coordinates_is_the_transpose_too(data):
     shape = data.draw(st.tuples(*[st.integers(1, 3)] * 3))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
@@ -248,7 +249,7 @@ def test_einsum_is_that_of_numpy(equation):
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=part(60), deadline=None)
 def test_the_gradient_of_any_einsum_is_its_derivative(data):
     """Sums of products are linear in each tensor: the gradient for one, times that tensor, is the result once more."""
     letters, sizes = "abc", {"a": 2, "b": 3, "c": 2}

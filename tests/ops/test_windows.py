@@ -11,10 +11,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
 from tests.tools import naive
+from tests.tools.sweeps import part
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Attributes = dict[str, Any]
-quickly = settings(derandomize=True, deadline=None, max_examples=60)
+quickly = settings(derandomize=True, deadline=None, max_examples=part(60))
 every_rank = pytest.mark.parametrize("rank", [1, 2, 3])
 
 
