@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tinygraph.draw.cards import Bead, Card, Drawing, Edge
 from tinygraph.draw.colours import GRADIENT_INK, GRADIENT_LANE, INK, LINE, PAPER, QUIET, VALUE_INK, VALUE_LANE
-from tinygraph.draw.label import card_label, described, stack_label
+from tinygraph.draw.label import card_label, card_text, stack_label
 from tinygraph.draw.literal import text, tooltip, wrapped
 
 if TYPE_CHECKING:
@@ -131,11 +131,11 @@ def _stacks(drawing: Drawing) -> dict[str, list[Card]]:
 
 
 def _draw_card(graph: Digraph, drawing: Drawing, card: Card, stack: Sequence[Card]) -> None:
-    words, label = tooltip(described(card)), f"<{card_label(card, drawing)}>"
+    words, label = tooltip(card_text(card)), f"<{card_label(card, drawing)}>"
     graph.node(card.id, label=label, id=card.id, tooltip=words, **{"class": card.classes})
     if stack:
         id = f"{card.id}_side"
-        words = tooltip("; ".join(map(described, stack)))
+        words = tooltip("; ".join(map(card_text, stack)))
         graph.node(id, label=f"<{stack_label(stack, drawing)}>", id=id, tooltip=words)
         graph.body.append(f"\t{{rank=same; {id}; {card.id}}}\n")
 

@@ -32,13 +32,13 @@ def card_label(card: Card, drawing: Drawing) -> str:
 def stack_label(cards: Iterable[Card], drawing: Drawing) -> str:
     """Return cards one below the other. Each is a cell with the card's id, its tooltip, and ports for its lanes."""
     rows = "".join(
-        f'<tr><td id="{card.id}" href="#" title="{_attribute(described(card))}">{card_label(card, drawing)}</td></tr>'
+        f'<tr><td id="{card.id}" href="#" title="{_attribute(card_text(card))}">{card_label(card, drawing)}</td></tr>'
         for card in cards
     )
     return f'<table border="0" cellborder="0" cellspacing="2" cellpadding="0">{rows}</table>'
 
 
-def described(card: Card) -> str:
+def card_text(card: Card) -> str:
     """Return a card in one line, for a tooltip."""
     if card.kind == "error":
         return f"{card.symbol} = {card.expression}: {card.note}" if card.symbol else card.note

@@ -139,7 +139,7 @@ class Declaration:
         return needed
 
 
-def chain(start: str, goal: str, statements: Mapping[str, Statement]) -> list[str]:
+def dependency_path(start: str, goal: str, statements: Mapping[str, Statement]) -> list[str]:
     """Return a path of names from ``start`` to ``goal`` along what statements read, or an empty list."""
     paths = {start: [start]}
     stack = [start]

@@ -211,7 +211,7 @@ class Recorder:
 
 def _check_block_call(scope: Scope, call: Call, block: Equations) -> None:
     name = f"block {call.name!r}"
-    if any(outer.block == call.name for outer in scope.chain()):
+    if any(outer.block == call.name for outer in scope.with_outer()):
         call.fail(f"{name} calls itself: a cycle")
     if len(call.args) != len(block.inputs) or not all(isinstance(arg, Tensor) for arg in call.args):
         found = ", ".join(map(shown, call.args)) or "nothing"

@@ -12,7 +12,7 @@ from tinygraph.errors import nearest
 from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS, is_operation, operation_hint
 from tinygraph.graph.tensor import Tensor
-from tinygraph.model.declaration import Equations, chain
+from tinygraph.model.declaration import Equations, dependency_path
 from tinygraph.model.expression import Call
 from tinygraph.model.parse import Statement
 from tinygraph.synonyms import CONSTANTS
@@ -38,7 +38,7 @@ class Scope:
         self.prefix, self.block, self.parent = prefix, block, parent
         self._calls: Counter[str] = Counter()
 
-    def chain(self) -> Iterator[Scope]:
+    def with_outer(self) -> Iterator[Scope]:
         """Yield this scope and those around it."""
         scope: Scope | None = self
         while scope is not None:
@@ -55,7 +55,7 @@ class Scope:
             return self.values[name]
         if name in later:
             recorded = recorder.current is not None and recorder.current[1] is statement
-            cycle = chain(name, statement.target, later) if recorded else []
+            cycle = dependency_path(name, statement.target, later) if recorded else []
             if cycle:
                 statement.fail(f"a cycle: {' -> '.join([statement.target, *cycle])}", node)
             statement.fail(f"{name!r} is used before it is defined, in line {later[name].line}", node)
@@ -64,7 +64,7 @@ class Scope:
             statement.fail(f"{name!r} is {kind}; call it: {name}(...)", node)
         if name == "inf":
             return math.inf
-        outer = [scope for scope in self.chain() if scope is not self]
+        outer = [scope for scope in self.with_outer() if scope is not self]
         if any(name in names for s in outer for names in (s.values, s.equations.variables, s.statements)):
             message = f"{name!r} is not defined in block {self.block!r}, but outside: pass it as an input of the block"
             statement.fail(message, node)

@@ -1,6 +1,7 @@
-"""Training: data, optimizers, the loop, and what it measures.
+"""Training: data, optimizers, the training step, the loop, and metrics.
 
-A training step is one graph: forward, loss, gradients, and the optimizer's update, all recorded as operations.
+A training step is one graph: forward pass, loss, gradients, and the optimizer's update, all recorded as operations. Read in
+this order: ``optimizers``, ``step``, ``loop``; then ``feeds`` and ``data`` (checked samples), ``labels`` and ``metrics``.
 """
 
 from tinygraph.train.data import Data, check_data, load_data, read_arrays

@@ -19,7 +19,7 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.attributes import integer
 from tinygraph.model.values import is_one_hot
 from tinygraph.train.archive import unpacked
-from tinygraph.train.feeds import as_model, check_finite, described, feeds_of
+from tinygraph.train.feeds import as_model, check_finite, feeds_of, type_name
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -92,7 +92,7 @@ def as_data(model: Model, data: DataSource | None) -> Data:
         return load_data(data, model)
     if isinstance(data, tuple) and len(data) == 2:
         return Data("data", data)
-    found = "nothing, and the model's [training] names none" if data is None else described(data)
+    found = "nothing, and the model's [training] names none" if data is None else type_name(data)
     raise DataError(f"data must be a Data, a pair (x, y), or a name or path for load_data; found {found}")
 
 

@@ -24,14 +24,14 @@ def as_model(who: str, model: Any) -> Model:
     """
     if isinstance(model, Model):
         return model
-    name, found = (model, repr(model)) if isinstance(model, str) else ("xor", described(model))
+    name, found = (model, repr(model)) if isinstance(model, str) else ("xor", type_name(model))
     raise TinygraphError(f"{who} takes a model, such as load_model({name!r}); found {found}")
 
 
-def described(value: Any) -> str:
+def type_name(value: Any) -> str:
     """Return a phrase for an argument of the wrong type.
 
-    >>> described(3), described(int)
+    >>> type_name(3), type_name(int)
     ('int', 'the class int itself')
     """
     return f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__

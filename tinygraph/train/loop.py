@@ -19,7 +19,7 @@ from tinygraph.graph.run import run
 from tinygraph.interruption import raise_if_interrupted
 from tinygraph.train.data import Data, DataSource, as_data, data_of
 from tinygraph.train.diagnosis import NotFiniteError
-from tinygraph.train.feeds import as_model, described, feeds_of
+from tinygraph.train.feeds import as_model, feeds_of, type_name
 from tinygraph.train.history import History, Row
 from tinygraph.train.labels import DecisionRule, decision_rule
 from tinygraph.train.metrics import Metrics, RunningMeans
@@ -113,7 +113,7 @@ def fit(
     """
     settings = as_model("fit", model).training
     if callback is not None and not callable(callback):
-        raise TinygraphError(f"callback must be a function of one Progress; found {described(callback)}")
+        raise TinygraphError(f"callback must be a function of one Progress; found {type_name(callback)}")
     trainer = Trainer(
         model,
         as_data(model, data_of(model) if data is None else data),

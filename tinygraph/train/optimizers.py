@@ -24,7 +24,7 @@ from tinygraph.graph.op import Value
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.elementwise.cast import cast
 from tinygraph.ops.elementwise.exponential import sqrt
-from tinygraph.train.feeds import described
+from tinygraph.train.feeds import type_name
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -195,7 +195,7 @@ def as_optimizer(model: Model, optimizer: Any, learning_rate: float | None = Non
         return make_optimizer(optimizer, learning_rate)
     raise TinygraphError(
         f"optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; "
-        f"found {described(optimizer)}"
+        f"found {type_name(optimizer)}"
     )
 
 
