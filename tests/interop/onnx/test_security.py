@@ -12,7 +12,7 @@ from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 import tinygraph as tg
 from tinygraph.errors import OnnxError
-from tinygraph.interop.onnx import package as package_module
+from tinygraph.interop.onnx import tensors as package_module
 
 
 def value(name, shape=("m", 2), kind=TensorProto.FLOAT):

@@ -72,7 +72,7 @@ def __getattr__(name: str) -> Any:
     """Return ``Backend``, whose definition needs the package ``onnx``."""
     if name != "Backend":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from tinygraph.interop.onnx.package import package
+    from tinygraph.interop.onnx.tensors import package
 
     package()
     from tinygraph.interop.onnx.backend import Backend

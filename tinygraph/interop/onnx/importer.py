@@ -6,11 +6,12 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from tinygraph.errors import BudgetError, OnnxError, TinygraphError, listing, nearest
+from tinygraph.graph.apply import composites_as_nodes
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import charge
 from tinygraph.graph.tensor import Tensor
@@ -18,11 +19,54 @@ from tinygraph.interop.onnx.inner import definition, is_defined, names_read
 from tinygraph.interop.onnx.names import Reader
 from tinygraph.interop.onnx.node import MOST_STEPS, Node, Value, how_to_fix
 from tinygraph.interop.onnx.operators import OPERATORS
-from tinygraph.interop.onnx.package import PRODUCER, UNNAMED, package
+from tinygraph.interop.onnx.operators.table import ops
 from tinygraph.interop.onnx.read import File
 from tinygraph.interop.onnx.roles import COMPARISONS
-from tinygraph.interop.onnx.tensors import REAL, array_of
-from tinygraph.interop.onnx.weights import Weight
+from tinygraph.interop.onnx.tensors import PRODUCER, REAL, UNNAMED, array_of, package
+
+
+@dataclass
+class Weight:
+    """An array of real numbers; where data meet it, it becomes a parameter, in the shape that is needed first.
+
+    Running statistics are state instead: in training they follow the batches of ``follows``, by the operation ``statistic``
+    and ``momentum``. ``owners`` are the parameters that an exporter merged into one array: this one is the first, the
+    others are ``copied``. ``transposed`` is the weight that this one is the transpose of.
+    """
+
+    name: str
+    array: Array
+    tensor: Tensor | None = None
+    reader: Reader | None = None
+    follows: Tensor | None = None
+    statistic: str = ""
+    momentum: float = 0.1
+    copied: bool = False
+    transposed: Weight | None = None
+    owners: dict[Any, Weight] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Keep the shape that the array has in the file."""
+        self.shape = self.array.shape
+
+    def owned(self, key: Any) -> Weight:
+        """Return the parameter with this key among those that were merged."""
+        if key not in self.owners:
+            name = f"{self.name}#{len(self.owners)}"
+            self.owners[key] = Weight(name, self.array.reshape(self.shape), copied=True) if self.owners else self
+        return self.owners[key]
+
+    def recorded(self, columns: int = 0, kind: Literal["parameter", "state"] = "parameter") -> Any:
+        """Return the parameter; a vector with a number for each channel gets ``columns`` more axes of size 1."""
+        if self.transposed is not None:
+            return ops.transpose(self.transposed.recorded())
+        column = columns > 0 and self.array.ndim == 1
+        shape = (self.array.shape[0],) + (1,) * columns if column else self.array.shape
+        if self.tensor is None:
+            self.array = self.array.reshape(shape)
+            self.tensor = Tensor(kind, None, (), None, shape, self.array.dtype, self.name)
+        return self.tensor if self.tensor.shape == shape else ops.reshape(self.tensor, shape)
+
 
 # A result of a node: recorded, known, or a weight that no data have met.
 Result: TypeAlias = Value | Weight
@@ -300,7 +344,8 @@ class Importer:
     def _call(self, node: Node, rule: Callable[..., Any], operands: list[Any]) -> Any:
         node.real, node.any_batch, node.labels = self.dtype, self.any_batch, {}
         try:
-            with np.errstate(all="ignore"):
+            # A normalization is recorded as one node, so that a model's equations call it by name.
+            with np.errstate(all="ignore"), composites_as_nodes():
                 return rule(node, *operands)
         except BudgetError as error:
             raise BudgetError(f"{node.describe()}: {error}") from None

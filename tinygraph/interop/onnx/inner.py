@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.node import Node, Value
+from tinygraph.interop.onnx.node import Node, Value, with_branches
 from tinygraph.interop.onnx.operators.table import operator
-from tinygraph.interop.onnx.package import package
-from tinygraph.interop.onnx.tensors import NUMBERS
+from tinygraph.interop.onnx.tensors import NUMBERS, package
 
 _BRANCHES = ("then_branch", "else_branch")
 
@@ -35,15 +34,9 @@ def branch(node: Node, condition: Value) -> Any:
 
 def names_read(proto: Any) -> set[str]:
     """Return the names that a node reads, with those that its branches read."""
-    names: set[str] = set()
-    waiting = [proto]
-    while waiting:
-        inner = waiting.pop()
-        names.update(inner.input)
-        for attribute in inner.attribute:
-            waiting.extend(attribute.g.node)
-            names.update(output.name for output in attribute.g.output)
-    return names
+    inner = list(with_branches([proto]))
+    outputs = {value.name for node in inner for attribute in node.attribute for value in attribute.g.output}
+    return outputs.union(*(node.input for node in inner))
 
 
 def is_defined(node: Node) -> bool:

@@ -1,9 +1,10 @@
-"""From an ONNX file to a declared model: the tables of a model file, and the values of its weights."""
+"""From an ONNX file to a declared model: its inputs, the tables of a model file, and the values of its weights."""
 
 from __future__ import annotations
 
 import math
 import os
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,20 +12,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tinygraph.errors import BudgetError, ModelError, OnnxError, listing, nearest, unknown
-from tinygraph.graph.arrays import Array
+from tinygraph.errors import BudgetError, ModelError, OnnxError, TinygraphError, listing, nearest
+from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.budget import opening
 from tinygraph.graph.op import Op
 from tinygraph.graph.registry import is_operation, operation, operations
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.equations import Equations, equations_of
-from tinygraph.interop.onnx.follow import equations_for_any
+from tinygraph.interop.onnx.equations import Equations, equations_for_any, equations_of
 from tinygraph.interop.onnx.importer import Imported, Importer, nodes_of
-from tinygraph.interop.onnx.inputs import InputShape, fixed_values, input_shapes
+from tinygraph.interop.onnx.inner import names_read
 from tinygraph.interop.onnx.read import File, read
 from tinygraph.interop.onnx.roles import is_uniform
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL
 from tinygraph.model.model import Model
 
 # The keys of metadata in files that tinygraph wrote.
@@ -56,7 +56,7 @@ def declared_in(path: str | os.PathLike[str], **options: Any) -> Declared:
     """Return the model in an ONNX file as tables and values. The options are those of ``from_onnx``."""
     try:
         with opening(_size_of(path)):
-            return _declared_in(read(path), **options)
+            return _Opening(read(path), **options).declared()
     except BudgetError as error:
         raise OnnxError(f"{path}: {error}") from None
 
@@ -68,82 +68,174 @@ def _size_of(path: Any) -> int:
         return 0
 
 
-def _declared_in(
-    file: File,
-    *,
-    output: str | None = None,
-    loss: str | None = None,
-    sizes: Mapping[str, int] | None = None,
-    values: Mapping[str, npt.ArrayLike] | None = None,
-    dtype: npt.DTypeLike | None = None,
-) -> Declared:
-    outputs = [value.name for value in file.proto.graph.output]
-    chosen = output or (file.metadata[OUTPUT] if file.metadata.get(OUTPUT) in outputs else outputs[0])
-    if chosen not in outputs:
-        file.fail(unknown("it", "output", chosen, outputs))
-    loss = loss or (file.metadata[LOSS] if output is None and file.metadata.get(LOSS) in outputs else None)
-    wanted = list(dict.fromkeys([chosen, loss] if loss is not None and loss in outputs else [chosen]))
-    nodes = nodes_of(file, wanted)
-    kind = None if dtype is None else np.dtype(dtype)
-    fixed = fixed_values(file, values or {}, sizes or {}, kind)
-    shapes = input_shapes(file, nodes, wanted, sizes or {}, fixed, kind)
-    # The batch is open if any first axis is.
-    firsts = [shape.sizes[0] for shape in shapes.values() if shape.sizes] or [1]
-    batch = None if None in firsts else firsts[0]
+@dataclass(frozen=True)
+class Axis:
+    """An axis of an input: its size where it has one, and the name of the size in the file."""
 
-    def record(count: int) -> Imported:
-        leaves = {name: shape.leaf(count) for name, shape in shapes.items()}
-        imported = Importer(file, {**leaves, **fixed}, kind, any_batch=batch is None).outputs(wanted, nodes)
-        for name, value in imported.outputs.items():
-            if not isinstance(value, Tensor):
-                file.fail(f"the output {name!r} does not depend on any input")
-        return imported
+    place: str
+    symbol: str
+    size: int | None
 
-    if batch is None:
-        equations = equations_for_any(record, nodes, file.proto.graph, file.fail)
-    else:
-        equations = equations_of([record(batch)], [batch], file.proto.graph, file.fail)
-    if doubt := file.roles.doubt():
-        warnings.warn(f"{file.name}: {doubt}", stacklevel=3)
-    labels = _add_loss(file, equations, loss, chosen, batch) if loss is not None and loss not in outputs else {}
-    tables = _tables(file, equations, shapes, batch, labels)
-    names = equations.outputs
-    tables["model"] |= {"output": names[chosen], "loss": names[loss] if loss is not None else False}
-    return Declared(tables, {**equations.parameters, **equations.state})
+    @property
+    def key(self) -> str:
+        """The name by which a user gives the size: that of the size, or else the place of the axis."""
+        return self.symbol if re.fullmatch(r"\w+", self.symbol) else self.place
 
 
-def _tables(
-    file: File, equations: Equations, shapes: Mapping[str, InputShape], batch: int | None, labels: dict[str, Any]
-) -> dict[str, Any]:
-    real = {array.dtype.name for array in equations.parameters.values()}
-    real = real or {shape.dtype.name for shape in shapes.values() if shape.dtype.kind == "f"}
-    if len(real) > 1 or not real.issubset(_REAL):
-        one = "float64" if "float64" in real else "float32"
-        file.fail(
-            f"its weights hold {listing(sorted(real))}; a model holds only float32 or float64: read it with "
-            f"dtype={one!r}, or --dtype {one}"
-        )
-    dtype = next(iter(real), "float32")
-    title = "" if file.proto.graph.name in _NAMELESS else file.proto.graph.name
-    tables: dict[str, Any] = {
-        "name": file.metadata.get(NAME) or Path(file.name).stem,
-        "title": file.metadata.get(TITLE) or title,
-        "dtype": dtype,
-        "inputs": {},
-        "parameters": {name: _declaration(array, dtype) for name, array in equations.parameters.items()},
-        "state": {name: _declaration(array, dtype) for name, array in equations.state.items()},
-        "model": {"equations": equations.text},
-        "training": {} if batch is None else {"batch_size": batch},
-    }
-    for name, label in equations.inputs.items():
-        shape, batched = shapes[name], shapes[name].batched(batch)
-        table: dict[str, Any] = {"shape": list(shape.sizes[1:] if batched else shape.sizes)}
-        table |= {} if shape.dtype.name == dtype else {"dtype": shape.dtype.name}
-        tables["inputs"][label] = table if batched else table | {"batched": False}
-    tables["inputs"] |= labels
-    for name, update in equations.next.items():
-        tables["state"][name]["next"] = update
-    return tables if batch is None else tables | {"batch": batch}
+@dataclass
+class _Opening:
+    """A file that is opened, with the options of ``from_onnx``."""
+
+    file: File
+    output: str | None = None
+    loss: str | None = None
+    sizes: Mapping[str, int] | None = None
+    values: Mapping[str, Any] | None = None
+    dtype: Any = None
+
+    def declared(self) -> Declared:
+        """Return the model as tables and values."""
+        file, outputs = self.file, [value.name for value in self.file.proto.graph.output]
+        own, own_loss = file.metadata.get(OUTPUT, ""), file.metadata.get(LOSS, "")
+        chosen = self.output or (own if own in outputs else outputs[0])
+        if chosen not in outputs:
+            file.fail(f"it has no output {chosen!r}{nearest(chosen, outputs)} (outputs: {listing(outputs)})")
+        loss = self.loss or (own_loss if self.output is None and own_loss in outputs else None)
+        wanted = list(dict.fromkeys([chosen, loss] if loss is not None and loss in outputs else [chosen]))
+        nodes = nodes_of(file, wanted)
+        self.dtype = None if self.dtype is None else np.dtype(self.dtype)
+        fixed = self.fixed_values()
+        needed = set(wanted).union(*(names_read(node.proto) for node in nodes))
+        shapes = self.input_shapes([name for name in file.inputs if name in needed and name not in fixed])
+        # The batch is open if any first axis is.
+        firsts = [shape[0] for shape in shapes.values() if shape] or [1]
+        batch = None if None in firsts else firsts[0]
+
+        def record(count: int) -> Imported:
+            leaves: dict[str, Any] = dict(fixed)
+            for name, shape in shapes.items():
+                sizes = tuple(count if size is None else size for size in shape)
+                leaves[name] = Tensor("input", None, (), None, sizes, self.dtype_of(name), name)
+            imported = Importer(file, leaves, self.dtype, any_batch=batch is None).outputs(wanted, nodes)
+            for name, value in imported.outputs.items():
+                if not isinstance(value, Tensor):
+                    file.fail(f"the output {name!r} does not depend on any input")
+            return imported
+
+        if batch is None:
+            equations = equations_for_any(record, nodes, file.proto.graph, file.fail)
+        else:
+            equations = equations_of([record(batch)], [batch], file.proto.graph, file.fail)
+        if doubt := file.roles.doubt():
+            warnings.warn(f"{file.name}: {doubt}", stacklevel=3)
+        labels = _add_loss(file, equations, loss, chosen, batch) if loss is not None and loss not in outputs else {}
+        tables, names = self._tables(equations, shapes, batch), equations.outputs
+        tables["inputs"] |= labels
+        tables["model"] |= {"output": names[chosen], "loss": names[loss] if loss is not None else False}
+        return Declared(tables, {**equations.parameters, **equations.state})
+
+    def dtype_of(self, name: str) -> np.dtype[Any]:
+        """Return the dtype of an input."""
+        found = self.file.dtype_of(self.file.inputs[name])
+        return self.dtype if self.dtype is not None and found in REAL else found
+
+    def axes(self, name: str, given: Mapping[str, int]) -> list[Axis]:
+        """Return the axes of an input, with the sizes that a user gives."""
+        self.dtype_of(name)
+        declared = self.file.inputs[name].type.tensor_type
+        if not declared.HasField("shape"):
+            self.file.fail(f"input {name!r} does not say how many axes it has")
+        axes = []
+        for number, dim in enumerate(declared.shape.dim):
+            place = f"{name}.{number}"
+            # Some exporters write 0 or -1 where they mean any size.
+            size = dim.dim_value if dim.dim_value >= 1 else given.get(place, given.get(dim.dim_param))
+            axes.append(Axis(place, dim.dim_param, size))
+        return axes
+
+    def input_shapes(self, names: list[str]) -> dict[str, tuple[int | None, ...]]:
+        """Return the shapes of inputs; only the first of their sizes may be open: the batch.
+
+        Raises ``OnnxError`` that names every size that is missing.
+        """
+        axes = {name: self.axes(name, self.sizes or {}) for name in names}
+        if not axes:
+            self.file.fail("its output does not depend on any input")
+        missing = [axis for found in axes.values() for axis in found[1:] if axis.size is None]
+        if missing:
+            keys = list(dict.fromkeys(axis.key for axis in missing))
+            places = listing(axis.place + (f" ({axis.symbol})" if axis.symbol else "") for axis in missing)
+            sizes = ", ".join(f"{key!r}: ..." for key in keys)
+            options = " ".join(f"--size {key}=..." for key in keys)
+            self.file.fail(f"axes without a size: {places}; give them with sizes={{{sizes}}} or {options}")
+        return {name: tuple(axis.size for axis in found) for name, found in axes.items()}
+
+    def check_sizes(self, given: Mapping[str, int]) -> None:
+        """Refuse sizes that no input needs, and values that are not sizes."""
+        axes = [axis for name in self.file.inputs for axis in self.axes(name, {})] if given else []
+        known = {key for axis in axes if axis.size is None for key in (axis.symbol, axis.place) if key}
+        for key, size in given.items():
+            if key not in known:
+                has = next((f"; {key} is {axis.size} in the file" for axis in axes if axis.place == key), "")
+                self.file.fail(f"no input has an open size called {key!r}{has or nearest(key, known)}")
+            if isinstance(size, bool) or not isinstance(size, (int, np.integer)) or size < 1:
+                self.file.fail(f"the size {key!r} must be a whole number of at least 1; found {size!r}")
+
+    def fixed_values(self) -> dict[str, Array]:
+        """Return the inputs that are fixed to a value, in their dtypes and shapes; one number fills any shape."""
+        file, sizes = self.file, self.sizes or {}
+        self.check_sizes(sizes)
+        fixed = {}
+        for name, value in (self.values or {}).items():
+            if name not in file.inputs:
+                file.fail(f"it has no input {name!r}{nearest(name, file.inputs)} (inputs: {listing(file.inputs)})")
+            wanted = [axis.size for axis in self.axes(name, sizes)]
+            try:
+                array = cast_array(numeric_array(value, "the value"), self.dtype_of(name), "the value")
+            except TinygraphError as error:
+                file.fail(f"input {name!r}: {error}")
+            shape = tuple(size for size in wanted if size is not None)
+            if array.ndim == 0 and len(shape) == len(wanted):
+                if math.prod(shape) > MOST_ELEMENTS:
+                    file.fail(f"input {name!r} would have the shape {shape}")
+                array = np.broadcast_to(array, shape)
+            if len(wanted) != array.ndim or any(a not in (None, b) for a, b in zip(wanted, array.shape, strict=True)):
+                sides = ", ".join("?" if size is None else str(size) for size in wanted)
+                file.fail(f"input {name!r} takes a value of shape ({sides}); found {array.shape}")
+            fixed[name] = array
+        return fixed
+
+    def _tables(
+        self, equations: Equations, shapes: Mapping[str, tuple[int | None, ...]], batch: int | None
+    ) -> dict[str, Any]:
+        file, graph_name = self.file, self.file.proto.graph.name
+        real = {array.dtype.name for array in equations.parameters.values()}
+        real = real or {dtype.name for dtype in map(self.dtype_of, shapes) if dtype.kind == "f"}
+        if len(real) > 1 or not real.issubset(_REAL):
+            one = "float64" if "float64" in real else "float32"
+            file.fail(
+                f"its weights hold {listing(sorted(real))}; a model holds only float32 or float64: read it with "
+                f"dtype={one!r}, or --dtype {one}"
+            )
+        dtype = next(iter(real), "float32")
+        tables: dict[str, Any] = {
+            "name": file.metadata.get(NAME) or Path(file.name).stem,
+            "title": file.metadata.get(TITLE) or ("" if graph_name in _NAMELESS else graph_name),
+            "dtype": dtype,
+            "inputs": {},
+            "parameters": {name: _declaration(array, dtype) for name, array in equations.parameters.items()},
+            "state": {name: _declaration(array, dtype) for name, array in equations.state.items()},
+            "model": {"equations": equations.text},
+            "training": {} if batch is None else {"batch_size": batch},
+        }
+        for name, label in equations.inputs.items():
+            shape, kind = shapes[name], self.dtype_of(name).name
+            batched = bool(shape) and shape[0] == batch
+            table = {"shape": list(shape[1:] if batched else shape)} | ({} if kind == dtype else {"dtype": kind})
+            tables["inputs"][label] = table if batched else table | {"batched": False}
+        for name, update in equations.next.items():
+            tables["state"][name]["next"] = update
+        return tables if batch is None else tables | {"batch": batch}
 
 
 def _declaration(array: Array, dtype: str) -> dict[str, Any]:

@@ -10,18 +10,11 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from tinygraph.graph.registry import OPERATIONS
+from tinygraph.interop.onnx.operators import OPERATORS
 
 # Where PyTorch's newer exporter writes the modules that contain a node, and the names that its exporters invent.
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _INVENTED = re.compile(r"(onnx::\w+|val|_v)_\d+|\d+")
-# The names of weights by their places.
-_PLACES = {
-    "BatchNormalization": {2: "bias", 3: "running_mean", 4: "running_var"},
-    "Add": {0: "bias", 1: "bias"},
-    **{name: {2: "bias"} for name in ("Conv", "ConvTranspose", "Gemm")},
-    **{f"{name}Normalization": {2: "bias"} for name in ("Group", "Instance", "Layer")},
-    **{name: {1: "W", 2: "R", 3: "B"} for name in ("GRU", "LSTM", "RNN")},
-}
 
 
 class Place(NamedTuple):
@@ -93,7 +86,9 @@ class Labels:
         if not copied and (place is None or not is_invented(name)):
             return name
         module = reader.value if place is None else place.module
-        return f"{module}.{_PLACES.get(reader.operator, {}).get(reader.place, 'weight')}"
+        # What a node adds is a bias.
+        own = OPERATORS[reader.operator].weights.get(reader.place, "bias" if reader.operator == "Add" else "weight")
+        return f"{module}.{own}"
 
 
 class Reader(NamedTuple):

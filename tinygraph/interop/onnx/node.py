@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
@@ -15,13 +15,14 @@ from tinygraph.graph.arrays import MOST_AXES, Array
 from tinygraph.graph.budget import charge
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.package import package
-from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of
+from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of, package
 
 # The input or result of a node: a tensor that is recorded, an array that is known already, or nothing if it is left out.
 Value: TypeAlias = Tensor | Array | None
 # A few bytes of a file can ask for any number of steps; nobody reads more equations than this.
 MOST_STEPS = 1000
+# Lists of sizes, axes and parts of a split are shorter than this.
+_MOST_INTEGERS = 10_000
 # An input of more elements is data.
 _FEW = 16
 
@@ -76,6 +77,14 @@ class Node:
         """Return an attribute, or the default that ONNX gives it."""
         return self.attributes.get(name, default)
 
+    def read(self, name: str, default: float | str | None) -> Any:
+        """Return an attribute in the type of its default; one without a default is required."""
+        if isinstance(default, bool):
+            return bool(self.get(name, default))
+        if isinstance(default, float):
+            return self.number(name, default)
+        return self.need(name) if default is None else self.get(name, default)
+
     def number(self, name: str, default: float) -> float:
         """Return an attribute as the shortest number that is the same in float32, which is how ONNX stores it."""
         value = self.attributes.get(name)
@@ -86,6 +95,17 @@ class Node:
         if name not in self.attributes:
             self.fail(f"it needs its attribute {name!r}")
         return self.attributes[name]
+
+    def integers(self, name: str, x: Any = None) -> list[int] | None:
+        """Return integers that must be known when the graph is recorded: an input, or else the attribute ``name``."""
+        if x is None:
+            value = self.get(name)
+            return value if isinstance(value, list | None) else [value]
+        if not is_constant(x) or x.dtype.kind not in "iu" or x.ndim > 1:
+            self.fail(f"its {name} must be a list of whole numbers that do not depend on the data")
+        if x.size > _MOST_INTEGERS:
+            self.fail(f"its {name} must be a list of whole numbers; found one of {x.size:,}")
+        return [int(item) for item in np.ravel(x)]
 
     def dtype(self, number: int) -> np.dtype[Any]:
         """Return NumPy's dtype for the number of an element type."""
@@ -151,6 +171,16 @@ class Node:
     def fail(self, why: str) -> NoReturn:
         """Raise the error that names the file and the node."""
         raise OnnxError(f"{self.file}: {self.describe()}: {why}")
+
+
+def with_branches(nodes: Iterable[Any]) -> Iterator[Any]:
+    """Yield nodes, in ONNX's form, with those of their branches."""
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for attribute in node.attribute:
+            waiting.extend(attribute.g.node)
 
 
 def _text(value: Any) -> Any:

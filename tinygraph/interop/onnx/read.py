@@ -15,9 +15,9 @@ from tinygraph.errors import OnnxError, listing
 from tinygraph.files import as_path, open_plain
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import charge
-from tinygraph.interop.onnx.package import package
+from tinygraph.interop.onnx.node import with_branches
 from tinygraph.interop.onnx.roles import Roles
-from tinygraph.interop.onnx.tensors import Fail, array_of, dtype_of
+from tinygraph.interop.onnx.tensors import Fail, array_of, dtype_of, package
 
 # The newest operator set that the table of operators was written against.
 NEWEST_OPSET = 28
@@ -119,18 +119,9 @@ def checked(proto: Any, name: str, folder: Path | None = None) -> File:
         )
     if not all(isinstance(text, str) for text in (proto.producer_name, proto.producer_version, *_properties(proto))):
         fail("damaged: its metadata are not text")
-    _charge(proto.graph)
+    charge("operations", sum(1 + len(node.input) // 4 for node in with_branches(proto.graph.node)))
     _check_graph(proto.graph, fail)
     return File(proto, name, folder, opset)
-
-
-def _charge(graph: Any) -> None:
-    """Charge the nodes of a graph and of its branches, before anything is done for each."""
-    waiting = [graph]
-    while waiting:
-        graph = waiting.pop()
-        charge("operations", sum(1 + len(node.input) // 4 for node in graph.node))
-        waiting += [attribute.g for node in graph.node if node.op_type == "If" for attribute in node.attribute]
 
 
 def _check_graph(graph: Any, fail: Fail, around: Set[str] = frozenset()) -> None:

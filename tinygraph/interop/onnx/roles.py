@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,7 +17,9 @@ import numpy as np
 from tinygraph.errors import listing
 from tinygraph.graph.arrays import Array
 from tinygraph.interop.onnx.names import is_invented, is_scoped, module_of
-from tinygraph.interop.onnx.package import PRODUCER
+from tinygraph.interop.onnx.node import with_branches
+from tinygraph.interop.onnx.operators import OPERATORS
+from tinygraph.interop.onnx.tensors import PRODUCER
 
 # Operators whose results are booleans, or only sizes: an array that only they read is not learned.
 COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual"})
@@ -28,14 +30,6 @@ _MOVES = frozenset(
     | {"Transpose", "Unsqueeze"}
 )
 _NORMS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization")
-# The places of inputs that hold weights in networks.
-_WEIGHTS: Mapping[str, tuple[int, ...]] = {
-    "BatchNormalization": (1, 2, 3, 4),
-    "MatMul": (0, 1),
-    "PRelu": (1,),
-    **dict.fromkeys(("GRU", "LSTM", "RNN"), (1, 2, 3)),
-    **dict.fromkeys(("Conv", "ConvTranspose", "Gemm", *_NORMS), (1, 2)),
-}
 # The most values between a node and the nearest weights before it.
 _FAR = 200
 # Smaller constants in places without weights are means of colours and the like.
@@ -64,7 +58,7 @@ class Roles:
         self._initializers = {tensor.name for tensor in proto.initializer}
         self._uses: dict[str, list[Use]] = defaultdict(list)
         self._makers: dict[str, Any] = {}
-        for node in _with_branches(proto.node):
+        for node in with_branches(proto.node):
             for place, name in enumerate(node.input):
                 self._uses[name].append(Use(node.op_type, place, node))
             self._makers.update(dict.fromkeys(node.output, node))
@@ -99,7 +93,7 @@ class Roles:
         if plain and any(use.op_type in _NORMS for use in uses):
             # A norm without weights of its own is written with ones and zeros.
             return False
-        by_place = any(use.place in _WEIGHTS.get(use.op_type, ()) or self._is_bias(use) for use in uses)
+        by_place = any(_holds_weights(use) or self._is_bias(use) for use in uses)
         if not by_place and _is_pattern(array):
             return False
         if plain and constant:
@@ -206,14 +200,8 @@ class Roles:
         return self._distinct[name]
 
 
-def _with_branches(nodes: Iterable[Any]) -> Iterator[Any]:
-    """Yield nodes with those of their branches."""
-    waiting = list(nodes)
-    while waiting:
-        node = waiting.pop()
-        yield node
-        for attribute in node.attribute:
-            waiting.extend(attribute.g.node)
+def _holds_weights(use: Use) -> bool:
+    return use.op_type in OPERATORS and use.place in OPERATORS[use.op_type].weights
 
 
 def _is_real(kind: int) -> bool:

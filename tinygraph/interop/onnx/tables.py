@@ -35,15 +35,7 @@ def _line(key: str, value: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    if isinstance(value, str):
-        return _text(value)
+    """Return a value in one line. JSON is TOML, except for tables and for characters that cannot be printed."""
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
-    if isinstance(value, (list, tuple)):
-        return "[" + ", ".join(map(_value, value)) + "]"
-    return json.dumps(value)
-
-
-def _text(value: str) -> str:
-    """Return a text in one line; what TOML does not take as it is stands as an escape."""
-    return json.dumps("".join(c for c in value if c.isprintable()), ensure_ascii=False)
+    return json.dumps("".join(filter(str.isprintable, value)) if isinstance(value, str) else value, ensure_ascii=False)

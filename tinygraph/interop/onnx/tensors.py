@@ -1,7 +1,11 @@
-"""ONNX's tensors as NumPy's arrays, and data in separate files. Nothing outside the model's folder is read."""
+"""The package ``onnx``, its tensors as NumPy's arrays, and data in separate files.
+
+The package is imported when it is needed. Nothing outside the model's folder is read.
+"""
 
 from __future__ import annotations
 
+import importlib
 import math
 import os
 import stat
@@ -14,7 +18,21 @@ import numpy as np
 from tinygraph.errors import OnnxError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import current
-from tinygraph.interop.onnx.package import package
+
+PRODUCER = "tinygraph"
+# The prefix, in such a file, of results that have no name in the model.
+UNNAMED = "_"
+
+
+def package(part: str = "onnx") -> Any:
+    """Return the package ``onnx``, or a module of it. Raises ``OnnxError`` with the command that installs it."""
+    try:
+        return importlib.import_module(part)
+    except ImportError as error:
+        raise OnnxError(
+            f"ONNX files need the package onnx, which cannot be imported ({error}): pip install onnx"
+        ) from None
+
 
 _NAMES = {
     **{1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16"},

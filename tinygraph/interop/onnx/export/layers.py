@@ -4,15 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tinygraph.interop.onnx.export.table import EXPORTS, Export, export_of, one_operator, same_dtype
-from tinygraph.interop.onnx.export.writer import Step
+from tinygraph.interop.onnx.export.table import EXPORTS, Export, Step, export_of, same_dtype
 from tinygraph.ops.windows import per_axis, sides
-
-EXPORTS |= {
-    "group_norm": one_operator("GroupNormalization", num_groups="groups", epsilon="epsilon"),
-    "instance_norm": one_operator("InstanceNormalization", epsilon="epsilon"),
-    "local_response_norm": one_operator("LRN", size="size", alpha="alpha", beta="beta", bias="bias"),
-}
 
 
 def _flat(pairs: Any) -> list[int]:
@@ -91,6 +84,11 @@ def _batch_norm(s: Step) -> str:
     if s.op.training:
         s.fail("batch normalization in training")
     return s.node("BatchNormalization", *s.names, epsilon=s.op.epsilon)
+
+
+@export_of("group_norm")
+def _group_norm(s: Step) -> str:
+    return s.node("GroupNormalization", *s.names, num_groups=s.op.groups, epsilon=s.op.epsilon)
 
 
 @export_of("layer_norm")

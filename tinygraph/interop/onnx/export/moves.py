@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.interop.onnx.batch import Size
-from tinygraph.interop.onnx.export.table import EXPORTS, export_of, one_operator, same_dtype
-from tinygraph.interop.onnx.export.writer import Step
+from tinygraph.interop.onnx.export.table import EXPORTS, Step, export_of, same_dtype
 from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.indexing.index import Mask, Slice, for_numpy
 from tinygraph.ops.windows import per_axis
@@ -19,7 +18,6 @@ _FAR = 2**62
 EXPORTS |= {
     "broadcast_to": lambda s: s.node("Expand", s.x, s.integers(s.op.to)),
     "concatenate": lambda s: s.node("Concat", *same_dtype(s), axis=s.op.axis),
-    "depth_to_space": one_operator("DepthToSpace", blocksize="blocksize", mode="mode"),
     "expand_dims": lambda s: s.node("Unsqueeze", s.x, s.integers(s.op.axis)),
     "gather": lambda s: s.node("Gather", s.x, s.cast(1, np.int64, np.int32), axis=s.op.axis),
     "gather_elements": lambda s: s.node("GatherElements", s.x, s.cast(1, np.int64, np.int32), axis=s.op.axis),

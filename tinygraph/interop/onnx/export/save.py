@@ -13,13 +13,10 @@ from tinygraph.files import as_path, write_whole
 from tinygraph.graph.apply import composites_as_nodes
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.batch import BASES, FEW, MANY, Size, Unknown, common, side_by_side
+from tinygraph.interop.onnx.batch import BASES, FEW, MANY, Size, Template, Unknown, common, side_by_side
 from tinygraph.interop.onnx.export import EXPORTS
-from tinygraph.interop.onnx.export.table import write_node
-from tinygraph.interop.onnx.export.writer import Writer
-from tinygraph.interop.onnx.package import PRODUCER, package
-from tinygraph.interop.onnx.tensors import NUMBERS, proto_of
-from tinygraph.interop.onnx.verify import Template
+from tinygraph.interop.onnx.export.table import Writer, write_node
+from tinygraph.interop.onnx.tensors import NUMBERS, PRODUCER, package, proto_of
 from tinygraph.model.model import Model
 from tinygraph.ops.normalization.normalization import BatchNorm
 

@@ -1,23 +1,133 @@
 """The table of exports: each operation as ONNX's operators. An operation that is not in it has no counterpart in ONNX.
 
-Most operations are one operator of ONNX (``pairs``), or a formula of operations that are.
+A ``Writer`` holds the nodes that are written, a ``Step`` is the operation that is written next. Most operations are one
+operator of ONNX (``pairs``), or a formula of operations that are.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
-from tinygraph.errors import nearest
+from tinygraph.errors import OnnxError, nearest
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
-from tinygraph.interop.onnx.export.writer import Step, Writer
-from tinygraph.interop.onnx.operators.pairs import BINARY, LOGICAL, NUMBERED, REDUCTIONS, UNARY, VARIADIC
+from tinygraph.interop.onnx.batch import Size
+from tinygraph.interop.onnx.operators.pairs import ATTRIBUTES, BINARY, LOGICAL, REDUCTIONS, UNARY, VARIADIC, Attributes
 from tinygraph.interop.onnx.operators.table import ops
+from tinygraph.interop.onnx.tensors import NUMBERS, UNNAMED, package, proto_of
 from tinygraph.ops.axes import normalized_axes
+
+# An array of more elements is written each time.
+_SMALL = 64
+
+
+class Writer:
+    """An ONNX graph that is being written. ``batch`` names the input whose first axis is the batch."""
+
+    def __init__(self, taken: Iterable[str], batch: str) -> None:
+        self.nodes: list[Any] = []
+        self.arrays: list[Any] = []
+        self.batch = batch
+        self._taken = set(taken)
+        self._known: dict[Any, str] = {}
+
+    def new(self, name: str) -> str:
+        """Return a name like ``name`` that has not been given before."""
+        numbered = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(2)))
+        found = next(each for each in numbered if each not in self._taken)
+        self._taken.add(found)
+        return found
+
+    def node(self, op_type: str, *inputs: str, **attributes: Any) -> str:
+        """Write a node and return the name of its result. ``None`` attributes are left out."""
+        return self.results(1, op_type, *inputs, **attributes)[0]
+
+    def results(self, count: int, op_type: str, *inputs: str, **attributes: Any) -> list[str]:
+        """Write a node with several results and return their names."""
+        names = [self.new(f"{UNNAMED}{op_type.lower()}") for _ in range(count)]
+        given = {name: value for name, value in attributes.items() if value is not None}
+        self.nodes.append(package("onnx.helper").make_node(op_type, list(inputs), names, names[0], **given))
+        return names
+
+    def array(self, value: Any) -> str:
+        """Write an array and return its name; the same small array is written once."""
+        array = np.asarray(value)
+        key = (array.dtype.str, array.shape, array.tobytes()) if array.size <= _SMALL else None
+        if key is not None and key in self._known:
+            return self._known[key]
+        found = self.new(f"{UNNAMED}{'constant' if key is None else 'value'}")
+        self.arrays.append(proto_of(array, found))
+        self._known[key or found] = found
+        return found
+
+    def used(self) -> list[Any]:
+        """Return the arrays that nodes read."""
+        read = {name for node in self.nodes for name in node.input}
+        return [array for array in self.arrays if array.name in read]
+
+    def integers(self, numbers: Sequence[int] | int) -> str:
+        """Write integers, such as a shape, and return their name; sizes that follow the batch are computed from it."""
+        sizes = [numbers] if isinstance(numbers, int) else list(numbers)
+        if not any(isinstance(size, Size) for size in sizes):
+            return self.array(np.asarray(sizes, np.int64))
+        batch = self.node("Shape", self.batch, start=0, end=1)
+        return self.node("Concat", *(self._size(size, batch) for size in sizes), axis=0)
+
+    def _size(self, size: int, batch: str) -> str:
+        if not isinstance(size, Size):
+            return self.integers(size)
+        rule, found = size.rule, batch
+        steps = [("Mul", rule.a, 1), ("Add", rule.b, 0), ("Div", rule.by, 1), ("Mul", rule.times, 1)]
+        for operator, number, neutral in [*steps, ("Add", rule.plus, 0)]:
+            found = found if number == neutral else self.node(operator, found, self.integers(number))
+        return found
+
+    def cast(self, name: str, dtype: Any) -> str:
+        """Write a cast to NumPy's dtype."""
+        return self.node("Cast", name, to=NUMBERS[np.dtype(dtype)])
+
+    def rename(self, made: str, name: str) -> str:
+        """Give the result that was written last another name, and return it."""
+        last = self.nodes[-1] if self.nodes else None
+        if last is None or last.output[0] != made or len(last.output) > 1:
+            self.node("Identity", made)
+            last = self.nodes[-1]
+        last.output[0] = last.name = name
+        return name
+
+
+class Step:
+    """A tinygraph node that is being written: its operation, its tensors, and the names of its inputs in the file."""
+
+    def __init__(self, writer: Writer, op: Any, tensor: Tensor, names: Sequence[str]) -> None:
+        self.writer, self.op, self.tensor, self.names = writer, op, tensor, list(names)
+        self.inputs = tensor.inputs
+        self.node: Callable[..., str] = writer.node
+        self.integers = writer.integers
+
+    @property
+    def x(self) -> str:
+        """The name of the first input."""
+        return self.names[0]
+
+    def cast(self, place: int, *dtypes: Any) -> str:
+        """Return the name of an input, cast to the first of ``dtypes`` unless it has one of them."""
+        known = self.inputs[place].dtype in [np.dtype(dtype) for dtype in dtypes]
+        return self.names[place] if known else self.writer.cast(self.names[place], dtypes[0])
+
+    def number(self, value: float) -> str:
+        """Write a number in the dtype of the result."""
+        return self.writer.array(np.asarray(value, self.tensor.dtype))
+
+    def fail(self, why: str) -> NoReturn:
+        """Raise the error that names the operation."""
+        raise OnnxError(f"{self.tensor.describe()} ({self.op.name}) cannot be written as ONNX: {why}")
+
 
 # It writes the nodes of a step and returns the name of the result.
 Export: TypeAlias = Callable[[Step], str]
@@ -68,12 +178,15 @@ def same_dtype(s: Step) -> list[str]:
     return [s.cast(place, dtype) for place in range(len(s.inputs))]
 
 
-def one_operator(operator: str, **attributes: str) -> Export:
-    """Return the export as one operator of ONNX with the same inputs; ``attributes`` are our names by ONNX's."""
+def one_operator(operator: str, attributes: Attributes) -> Export:
+    """Return the export as one operator of ONNX with the same inputs."""
 
     def export(s: Step) -> str:
-        values = {name: getattr(s.op, own) for name, own in attributes.items()}
-        return s.node(operator, *s.names, **{n: int(v) if isinstance(v, bool) else v for n, v in values.items()})
+        values = {}
+        for own, (name, default) in attributes.items():
+            value = getattr(s.op, own)
+            values[name] = float(value) if type(default) is float else int(value) if type(default) is bool else value
+        return s.node(operator, *s.names, **values)
 
     return export
 
@@ -84,10 +197,6 @@ def _same_dtype(operator: str) -> Export:
 
 def _logical(operator: str) -> Export:
     return lambda s: s.node(operator, s.cast(0, bool), s.cast(1, bool))
-
-
-def _numbered(operator: str, names: Mapping[str, tuple[str, float]]) -> Export:
-    return lambda s: s.node(operator, s.x, **{onnx: float(getattr(s.op, own)) for own, (onnx, _) in names.items()})
 
 
 def _reduction(operator: str) -> Export:
@@ -109,7 +218,6 @@ _SAME_DTYPE = {
     "PRelu": "prelu",
 }
 for _pairs, _export in (
-    (UNARY, one_operator),
     (BINARY, _same_dtype),
     (VARIADIC, _same_dtype),
     (_SAME_DTYPE, _same_dtype),
@@ -117,13 +225,12 @@ for _pairs, _export in (
     (REDUCTIONS, _reduction),
 ):
     EXPORTS |= {name: _export(operator) for operator, name in _pairs.items()}
-EXPORTS |= {name: _numbered(operator, names) for operator, (name, names) in NUMBERED.items()}
+EXPORTS |= {name: one_operator(operator, {}) for operator, name in UNARY.items()}
+EXPORTS |= {name: one_operator(operator, attributes) for operator, (name, attributes) in ATTRIBUTES.items()}
 EXPORTS |= {
     "cast": lambda s: s.writer.cast(s.x, s.tensor.dtype),
-    "gelu": one_operator("Gelu", approximate="approximate"),
-    "isinf": one_operator("IsInf", detect_negative="negative", detect_positive="positive"),
-    "log_softmax": one_operator("LogSoftmax", axis="axis"),
-    "softmax": one_operator("Softmax", axis="axis"),
+    "log_softmax": one_operator("LogSoftmax", {"axis": ("axis", -1)}),
+    "softmax": one_operator("Softmax", {"axis": ("axis", -1)}),
 }
 
 

@@ -1,25 +1,22 @@
-"""ONNX's normalizations and losses. A normalization is recorded as one node, so that a model's equations call it by name."""
+"""ONNX's normalizations and losses."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from tinygraph.graph.apply import composites_as_nodes
 from tinygraph.interop.onnx.node import Node
 from tinygraph.interop.onnx.operators.table import operator, ops
-
-
-def _as_one(name: str, *inputs, **attributes):
-    """Record an operation that is made of others as one node."""
-    with composites_as_nodes():
-        return getattr(ops, name)(*inputs, **attributes)
 
 
 def _epsilon(node: Node) -> float:
     return node.number("epsilon", 1e-5)
 
 
-@operator("BatchNormalization", state={3: "running_mean", 4: "running_variance"})
+@operator(
+    "BatchNormalization",
+    weights={1: "weight", 2: "bias", 3: "running_mean", 4: "running_var"},
+    state={3: "running_mean", 4: "running_variance"},
+)
 def batch_normalization(node: Node, x, scale, shift, mean, variance):
     """Normalize by the statistics given, or in training by those of the batch; then return running statistics too."""
     if node.get("spatial", 1) != 1:
@@ -30,25 +27,19 @@ def batch_normalization(node: Node, x, scale, shift, mean, variance):
     if not node.get("training_mode", 0):
         if any(map(node.wants, range(1, 5))):
             node.fail("in prediction it has no running statistics as results")
-        return _as_one("batch_norm", *inputs, epsilon=_epsilon(node))
+        return ops.batch_norm(*inputs, epsilon=_epsilon(node))
     momentum = 1 - node.number("momentum", 0.9)
-    y = _as_one("batch_norm", *inputs, epsilon=_epsilon(node), training=True)
-    mean = _as_one("running_mean", mean, x, momentum=momentum)
-    return y, mean, _as_one("running_variance", variance, x, momentum=momentum, correction=0)
+    y = ops.batch_norm(*inputs, epsilon=_epsilon(node), training=True)
+    mean = ops.running_mean(mean, x, momentum=momentum)
+    return y, mean, ops.running_variance(variance, x, momentum=momentum, correction=0)
 
 
-@operator("InstanceNormalization")
-def instance_normalization(node: Node, x, scale, shift):
-    """Normalize each channel of each sample."""
-    return _as_one("instance_norm", x, scale, shift, epsilon=_epsilon(node))
-
-
-@operator("LayerNormalization")
+@operator("LayerNormalization", weights={1: "weight", 2: "bias"})
 def layer_normalization(node: Node, x, scale, shift=None):
     """Normalize over all axes from ``axis`` on; return the mean and the inverse deviation too where they are used."""
     axis = node.axis(node.get("axis", -1), x)
     shift = np.zeros((), x.dtype) if shift is None else shift
-    y = _as_one("layer_norm", x, scale, shift, axis=axis if axis < x.ndim - 1 else -1, epsilon=_epsilon(node))
+    y = ops.layer_norm(x, scale, shift, axis=axis if axis < x.ndim - 1 else -1, epsilon=_epsilon(node))
     if not node.wants(1) and not node.wants(2):
         return y
     over = {"axis": tuple(range(axis, x.ndim)), "keepdims": True}
@@ -56,7 +47,7 @@ def layer_normalization(node: Node, x, scale, shift=None):
     return y, ops.mean(x, **over), ops.divide(np.ones((), x.dtype), deviation)
 
 
-@operator("GroupNormalization")
+@operator("GroupNormalization", weights={1: "weight", 2: "bias"})
 def group_normalization(node: Node, x, scale, shift):
     """Normalize groups of channels; before opset 21, with one scale for each group."""
     groups = node.need("num_groups")
@@ -64,10 +55,10 @@ def group_normalization(node: Node, x, scale, shift):
         # A copy for each channel of a group.
         to = (groups, x.shape[1] // groups)
         scale, shift = (ops.reshape(ops.broadcast_to(ops.expand_dims(p, 1), to), (-1,)) for p in (scale, shift))
-    return _as_one("group_norm", x, scale, shift, groups=groups, epsilon=_epsilon(node))
+    return ops.group_norm(x, scale, shift, groups=groups, epsilon=_epsilon(node))
 
 
-@operator("RMSNormalization")
+@operator("RMSNormalization", weights={1: "weight"})
 def rms_normalization(node: Node, x, scale):
     """Divide by the root of the mean square over all axes from ``axis`` on."""
     axes = tuple(range(node.axis(node.get("axis", -1), x), x.ndim))
@@ -89,13 +80,6 @@ def lp_normalization(node: Node, x):
         node.fail(f"its p must be 1 or 2; found {p}")
     size = (ops.l1_norm if p == 1 else ops.l2_norm)(x, axis=axis, keepdims=True)
     return ops.divide(x, ops.where(ops.equal(size, np.zeros((), x.dtype)), np.ones((), x.dtype), size))
-
-
-@operator("LRN")
-def local_response_normalization(node: Node, x):
-    """Divide each element by a power of the squares in neighbouring channels."""
-    numbers = {name: node.number(name, default) for name, default in (("alpha", 1e-4), ("beta", 0.75), ("bias", 1.0))}
-    return _as_one("local_response_norm", x, size=node.need("size"), **numbers)
 
 
 @operator("NegativeLogLikelihoodLoss")

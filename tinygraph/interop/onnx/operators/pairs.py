@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TypeAlias
 
 # One input and no attributes. Most names differ only in their capitals.
 UNARY = {
@@ -45,12 +46,21 @@ REDUCTIONS = {
     "ReduceProd": "prod",
     "ReduceSum": "sum",
 }
-# One input and numbers as attributes: our name for each, ONNX's, and ONNX's default.
-NUMBERED: dict[str, tuple[str, Mapping[str, tuple[str, float]]]] = {
+# The same inputs and attributes: our name for each, ONNX's name, and ONNX's default; ``None`` for one that is required.
+Attributes: TypeAlias = Mapping[str, tuple[str, float | str | None]]
+ATTRIBUTES: dict[str, tuple[str, Attributes]] = {
     "Celu": ("celu", {"alpha": ("alpha", 1.0)}),
+    "DepthToSpace": ("depth_to_space", {"blocksize": ("blocksize", None), "mode": ("mode", "DCR")}),
     "Elu": ("elu", {"alpha": ("alpha", 1.0)}),
+    "Gelu": ("gelu", {"approximate": ("approximate", "none")}),
     "HardSigmoid": ("hard_sigmoid", {"alpha": ("alpha", 0.2), "beta": ("beta", 0.5)}),
+    "InstanceNormalization": ("instance_norm", {"epsilon": ("epsilon", 1e-5)}),
+    "IsInf": ("isinf", {"negative": ("detect_negative", True), "positive": ("detect_positive", True)}),
     "LeakyRelu": ("leaky_relu", {"slope": ("alpha", 0.01)}),
+    "LRN": (
+        "local_response_norm",
+        {"size": ("size", None), "alpha": ("alpha", 1e-4), "beta": ("beta", 0.75), "bias": ("bias", 1.0)},
+    ),
     # The more exact defaults of operator set 6.
     "Selu": ("selu", {"alpha": ("alpha", 1.6732632423543772), "gamma": ("gamma", 1.0507009873554805)}),
 }

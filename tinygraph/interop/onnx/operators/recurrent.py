@@ -99,7 +99,7 @@ _CELLS: dict[str, tuple[Cell, tuple[str, ...], int]] = {
 }
 
 
-@operator("GRU", "LSTM", "RNN", since=7)
+@operator("GRU", "LSTM", "RNN", since=7, weights={1: "W", 2: "R", 3: "B"})
 def recurrent(node: Node, x, w, r, b=None, lengths=None, h=None, c=None, p=None):
     """Write out the steps in each direction; return the outputs of all steps, and the state and the cell in the end."""
     cell, names, gates = _CELLS[node.op_type]

@@ -11,8 +11,6 @@ from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, operator
 
 # Exporters write ends beyond this for the end of an axis.
 _FAR = 2**31 - 1
-# Lists of sizes, axes and parts of a split are shorter than this.
-_MOST_NUMBERS = 10_000
 # The attributes of a Constant, and the dtypes of those that do not have their own.
 _CONSTANTS = {
     **{"value": None, "value_float": "float32", "value_floats": "float32"},
@@ -20,32 +18,9 @@ _CONSTANTS = {
 }
 
 
-def known_integers(node: Node, x, what: str) -> list[int]:
-    """Return integers that must be known when the graph is recorded."""
-    if not is_constant(x) or x.dtype.kind not in "iu" or x.ndim > 1:
-        node.fail(f"{what} must be a list of whole numbers that do not depend on the data")
-    if x.size > _MOST_NUMBERS:
-        node.fail(f"{what} must be a list of whole numbers; found one of {x.size:,}")
-    return [int(item) for item in np.ravel(x)]
-
-
-def axes_of(node: Node, given, attribute: str = "axes") -> list[int] | None:
-    """Return axes, or other integers, from an input or from the attribute of earlier operator sets; or ``None``."""
-    if given is not None:
-        return known_integers(node, given, f"its {attribute}")
-    axes = node.get(attribute)
-    return None if axes is None else list(axes)
-
-
 OPERATORS |= {
+    "Shape": Operator(lambda node, x: np.asarray(x.shape[slice(node.get("start", 0), node.get("end"))], np.int64)),
     "Size": Operator(lambda node, x: np.asarray(math.prod(x.shape), np.int64)),
-    "SpaceToDepth": Operator(
-        lambda node, x: ops.space_to_depth(x, node.need("blocksize"), mode=node.get("mode", "DCR"))
-    ),
-    "DepthToSpace": Operator(
-        lambda node, x: ops.depth_to_space(x, node.need("blocksize"), mode=node.get("mode", "DCR"))
-    ),
-    "GatherND": Operator(lambda node, x, indices: ops.gather_nd(x, indices, batch_dims=node.get("batch_dims", 0))),
     "GatherElements": Operator(
         lambda node, x, indices: ops.gather_elements(x, indices, axis=node.axis(node.get("axis", 0), x))
     ),
@@ -61,19 +36,13 @@ def constant(node: Node):
     return node.fail("it holds no tensor of numbers")
 
 
-@operator("ConstantOfShape", constants=(0,))
+@operator("ConstantOfShape", integers={0: "shape"})
 def constant_of_shape(node: Node, shape):
     """Return a view of one number, which takes no memory."""
     value = node.get("value", np.zeros(1, np.float32))
     if value.size != 1:
         node.fail(f"its value must be one number; found shape {value.shape}")
-    return np.broadcast_to(value.reshape(()), node.check_shape(known_integers(node, shape, "its shape")))
-
-
-@operator("Shape")
-def shape(node: Node, x):
-    """Return the sizes of the axes from ``start`` to ``end``."""
-    return np.asarray(tuple(x.shape)[slice(node.get("start", 0), node.get("end"))], np.int64)
+    return np.broadcast_to(value.reshape(()), node.check_shape(shape))
 
 
 @operator("Range", constants=(0, 1, 2))
@@ -97,10 +66,9 @@ def eye_like(node: Node, x):
     return np.eye(rows, columns, k=node.get("k", 0), dtype=dtype)
 
 
-@operator("Reshape", constants=(1,))
-def reshape(node: Node, x, to=None):
+@operator("Reshape", integers={1: "shape"})
+def reshape(node: Node, x, sizes):
     """Reshape; a 0 keeps the size of its axis, unless ``allowzero`` makes it a size."""
-    sizes = list(node.need("shape")) if to is None else known_integers(node, to, "its shape")
     if not node.get("allowzero", 0):
         if any(s == 0 and i >= x.ndim for i, s in enumerate(sizes)):
             node.fail(f"shape {tuple(sizes)} keeps an axis that {tuple(x.shape)} does not have")
@@ -135,28 +103,26 @@ def concat(node: Node, *x):
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
 
-@operator("Squeeze", constants=(1,))
-def squeeze(node: Node, x, axes=None):
+@operator("Squeeze", integers={1: "axes"})
+def squeeze(node: Node, x, axes):
     """Remove all axes of size 1, or those that are named."""
-    given = axes_of(node, axes)
-    if given is not None and not given:
-        return x
-    return ops.squeeze(x, None if given is None else tuple(given))
+    if axes is None:
+        return ops.squeeze(x)
+    return ops.squeeze(x, tuple(axes)) if axes else x
 
 
-@operator("Unsqueeze", constants=(1,))
-def unsqueeze(node: Node, x, axes=None):
+@operator("Unsqueeze", integers={1: "axes"})
+def unsqueeze(node: Node, x, axes):
     """Insert axes of size 1."""
-    given = axes_of(node, axes)
-    if given is None:
+    if axes is None:
         node.fail("it needs its axes")
-    return ops.expand_dims(x, tuple(given)) if given else x
+    return ops.expand_dims(x, tuple(axes)) if axes else x
 
 
-@operator("Expand", constants=(1,))
+@operator("Expand", integers={1: "shape"})
 def expand(node: Node, x, to):
     """Broadcast two shapes with each other."""
-    sizes = node.check_shape(known_integers(node, to, "its shape"))
+    sizes = node.check_shape(to)
     try:
         full = np.broadcast_shapes(tuple(x.shape), sizes)
     except ValueError:
@@ -165,12 +131,11 @@ def expand(node: Node, x, to):
     return x if full == tuple(x.shape) else ops.broadcast_to(x, full)
 
 
-@operator("Tile", constants=(1, 2))
-def tile(node: Node, x, repeats, along=None):
+@operator("Tile", integers={1: "repeats", 2: "axis"})
+def tile(node: Node, x, times, along):
     """Repeat a tensor; before opset 6, along one axis."""
-    times = known_integers(node, repeats, "its repeats")
     if along is not None:
-        axis = node.axis(known_integers(node, along, "its axis")[0], x)
+        axis = node.axis(along[0], x)
         times = [times[0] if i == axis else 1 for i in range(x.ndim)]
     if len(times) != x.ndim:
         node.fail(f"it repeats {len(times)} axes of shape {tuple(x.shape)}")
@@ -178,20 +143,15 @@ def tile(node: Node, x, repeats, along=None):
     return ops.tile(x, tuple(times))
 
 
-@operator("Slice", constants=(1, 2, 3, 4))
-def slice_(node: Node, x, starts=None, ends=None, axes=None, steps=None):
+@operator("Slice", integers={1: "starts", 2: "ends", 3: "axes", 4: "steps"})
+def slice_(node: Node, x, starts, ends, axes, steps):
     """Slice by attributes before opset 10, and by inputs since."""
-    names, inputs = ("starts", "ends", "axes", "steps"), (starts, ends, axes, steps)
-    given = dict(zip(names, inputs, strict=True)) if node.opset >= 10 else {}
-    first, last, places, strides = (axes_of(node, given.get(name), name) for name in names)
-    if first is None or last is None:
-        node.fail("it needs its starts and its ends")
-    places = list(range(len(first))) if places is None else places
-    strides = [1] * len(first) if strides is None else strides
-    if not len(first) == len(last) == len(places) == len(strides):
+    axes = list(range(len(starts))) if axes is None else axes
+    steps = [1] * len(starts) if steps is None else steps
+    if not len(starts) == len(ends) == len(axes) == len(steps):
         node.fail("starts, ends, axes and steps have different lengths")
     index = [slice(None)] * x.ndim
-    for place, start, end, step in zip(places, first, last, strides, strict=True):
+    for place, start, end, step in zip(axes, starts, ends, steps, strict=True):
         axis = node.axis(place, x)
         if step == 0:
             node.fail("a step must not be 0")
@@ -242,11 +202,10 @@ def scatter(node: Node, x, indices, updates):
     return ops.where(ops.greater(count, np.int64(0)), scattered(updates), x)
 
 
-@operator("Split", constants=(1,))
-def split(node: Node, x, sizes=None):
+@operator("Split", integers={1: "split"})
+def split(node: Node, x, given):
     """Split into equal parts, or into parts of the sizes given."""
     axis, parts = node.axis(node.get("axis", 0), x), len(node.outputs)
-    given = axes_of(node, sizes, "split")
     if given is None:
         count = node.get("num_outputs", parts)
         if count != parts:
@@ -261,14 +220,12 @@ def split(node: Node, x, sizes=None):
     return tuple(ops.getitem(x, (*before, slice(end - size, end))) for size, end in zip(given, ends, strict=True))
 
 
-@operator("Pad", constants=(1, 2, 3))
-def pad(node: Node, x, pads=None, value=None, axes=None):
+@operator("Pad", integers={1: "pads", 3: "axes"}, constants=(2,))
+def pad(node: Node, x, pads, value, axes):
     """Pad with a number or with copies; a negative width removes elements."""
     mode = node.get("mode", "constant")
-    widths = (
-        list(node.get("pads", node.get("paddings", ()))) if pads is None else known_integers(node, pads, "its pads")
-    )
-    places = range(x.ndim) if axes is None else [node.axis(a, x) for a in known_integers(node, axes, "its axes")]
+    widths = node.get("paddings", []) if pads is None else pads
+    places = range(x.ndim) if axes is None else [node.axis(axis, x) for axis in axes]
     if len(widths) != 2 * len(places):
         node.fail(f"it pads {len(widths)} sides of {len(places)} axes")
     pairs = [(0, 0)] * x.ndim
@@ -295,7 +252,7 @@ def _fill(node: Node, value) -> float:
 @operator("OneHot", constants=(1,))
 def one_hot(node: Node, indices, depth, values):
     """Return the second of two values where the new axis counts the index, and the first elsewhere."""
-    count = int(known_integers(node, depth.astype(np.int64), "its depth")[0])
+    count = int(depth.reshape(()))
     node.check_places((count,), "classes")
     node.allocate((count,))
     axis = node.axis(node.get("axis", -1), indices, extra=1)
@@ -306,10 +263,10 @@ def one_hot(node: Node, indices, depth, values):
     return ops.where(hot, ops.getitem(values, 1), ops.getitem(values, 0))
 
 
-@operator("Trilu", constants=(1,))
-def trilu(node: Node, x, k=None):
+@operator("Trilu", integers={1: "k"})
+def trilu(node: Node, x, k):
     """Return the upper or the lower triangle, with zeros elsewhere."""
-    return ops.trilu(x, 0 if k is None else known_integers(node, k, "its k")[0], upper=bool(node.get("upper", 1)))
+    return ops.trilu(x, k[0] if k else 0, upper=bool(node.get("upper", 1)))
 
 
 @operator("Compress", constants=(1,))
@@ -330,9 +287,8 @@ def nonzero(node: Node, x):
     return np.asarray(np.nonzero(x), np.int64).reshape(x.ndim, -1)
 
 
-@operator("TopK", constants=(1,))
-def top_k(node: Node, x, k=None):
+@operator("TopK", integers={1: "k"})
+def top_k(node: Node, x, k):
     """Return the largest or smallest elements along one axis, in order, and their positions."""
-    count = node.need("k") if k is None else known_integers(node, k, "its k")[0]
     options = {"axis": node.axis(node.get("axis", -1), x), "largest": bool(node.get("largest", 1))}
-    return ops.top_k(x, count, **options), ops.top_k_indices(x, count, **options)
+    return ops.top_k(x, *k, **options), ops.top_k_indices(x, *k, **options)

@@ -7,7 +7,6 @@ from typing import Any
 
 from tinygraph.errors import listing
 from tinygraph.interop.onnx.node import Node
-from tinygraph.interop.onnx.operators.shaping import known_integers
 from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, operator, ops
 
 # ONNX's coordinates as ours; PyTorch's differ from the first only where the result has a single pixel.
@@ -23,7 +22,7 @@ OPERATORS |= {
 }
 
 
-@operator("Conv", columns=(2,))
+@operator("Conv", columns=(2,), weights={1: "weight", 2: "bias"})
 def conv(node: Node, x, k, b=None):
     """Convolve images with kernels, and add one bias for each kernel."""
     axes = _axes(node, x)
@@ -31,7 +30,7 @@ def conv(node: Node, x, k, b=None):
     return _with_bias(y, b, axes)
 
 
-@operator("ConvTranspose", columns=(2,))
+@operator("ConvTranspose", columns=(2,), weights={1: "weight", 2: "bias"})
 def conv_transpose(node: Node, x, k, b=None):
     """Compute the largest image that the windows reach, and crop or pad it to the size that is asked for."""
     axes = _axes(node, x)
@@ -67,27 +66,15 @@ def _transposed_pads(node: Node, x, full: tuple[int, ...], stride: tuple[int, ..
     return pairs if auto == "SAME_UPPER" else [(b, a) for a, b in pairs]
 
 
-@operator("MaxPool")
-def max_pool(node: Node, x):
-    """Return the maximum of each window, without its position."""
-    if node.wants(1):
+@operator("AveragePool", "LpPool", "MaxPool")
+def pool(node: Node, x):
+    """Return the mean, the maximum or a norm of each window; the padding counts only for ``count_include_pad``."""
+    if node.op_type == "MaxPool" and node.wants(1):
         node.fail("the positions of its maxima are not supported")
-    return _pool(node, x, "max_pool{}d")
-
-
-@operator("AveragePool")
-def average_pool(node: Node, x):
-    """Return the mean of the pixels of each window, with those of the padding only for ``count_include_pad``."""
-    return _pool(node, x, "avg_pool{}d", count_include_pad=bool(node.get("count_include_pad", 0)))
-
-
-@operator("LpPool")
-def lp_pool(node: Node, x):
-    """Return a norm of each window."""
-    return _pool(node, x, "lp_pool{}d", p=node.get("p", 2))
-
-
-def _pool(node: Node, x, name: str, **options: Any):
+    name = {"AveragePool": "avg_pool{}d", "LpPool": "lp_pool{}d", "MaxPool": "max_pool{}d"}[node.op_type]
+    options: dict[str, Any] = {"p": node.get("p", 2)} if node.op_type == "LpPool" else {}
+    if node.op_type == "AveragePool":
+        options["count_include_pad"] = bool(node.get("count_include_pad", 0))
     axes, window = _axes(node, x), tuple(int(size) for size in node.need("kernel_shape"))
     padding = _padding(node, list(window))
     if padding in (0, ((0, 0),) * axes):
@@ -99,17 +86,16 @@ def _pool(node: Node, x, name: str, **options: Any):
         node.check_places(((size + sum(pair)) // max(s, 1) + 1, k), "windows and pixels in each")
     if any(sum(pair) > size for pair, size in zip(pairs, window, strict=True)):
         # Some windows may contain only padding: pad first, so that what they contain is defined.
-        if name.startswith("avg") and not options.get("count_include_pad"):
+        if node.op_type == "AveragePool" and not options.get("count_include_pad"):
             node.fail(f"with the padding {padding} a window of {list(window)} may hold no pixel, and has no mean")
-        x = ops.pad(x, ((0, 0), (0, 0), *padding), -math.inf if name.startswith("max") else 0.0)
+        x = ops.pad(x, ((0, 0), (0, 0), *padding), -math.inf if node.op_type == "MaxPool" else 0.0)
         padding = 0
     options |= {"stride": None if stride == window else stride, "dilation": _sizes(node, "dilations", axes)}
     return _of_rank(name, axes)(x, window, padding=padding, ceil_mode=bool(node.get("ceil_mode", 0)), **options)
 
 
-@operator("Upsample", constants=(1,))
-@operator("Resize", constants=(1, 2, 3))
-def resize(node: Node, x, roi=None, scales=None, sizes=None):
+@operator("Resize", "Upsample", integers={3: "sizes"}, constants=(1, 2))
+def resize(node: Node, x, roi, scales, sizes):
     """Resize to copies of the nearest pixel, or interpolate between two or four."""
     if node.op_type == "Upsample" or node.opset < 11:
         scales = roi
@@ -125,29 +111,25 @@ def resize(node: Node, x, roi=None, scales=None, sizes=None):
         node.fail("cubic_coeff_a other than -0.75, and exclude_outside, are not supported")
     if node.get("keep_aspect_ratio_policy", "stretch") != "stretch" or node.get("antialias", 0):
         node.fail("keep_aspect_ratio_policy and antialias are not supported")
-    options = {"mode": mode, "coordinates": _COORDINATES[coordinates], "rounding": rounding}
-    if sizes is not None and sizes.size:
-        to = _on_all_axes(node, list(x.shape), known_integers(node, sizes, "its sizes"))
-        if tuple(to[:2]) != tuple(x.shape[:2]):
-            node.fail(f"samples and channels must keep their sizes; found {tuple(to)} for {tuple(x.shape)}")
-        return ops.resize(x, size=_checked_pixels(node, to[2:], coordinates), **options)
-    given = node.get("scales", []) if scales is None else scales.ravel()
-    factors = _on_all_axes(node, [1.0] * x.ndim, [float(str(f)) for f in given])
-    if factors[:2] != [1.0, 1.0]:
-        node.fail(f"samples and channels must keep their sizes; found scales {factors}")
-    exact = [size * factor for size, factor in zip(x.shape, factors, strict=True)]
-    if coordinates == "align_corners" and any(size % 1 for size in exact):
-        node.fail(f"corners are aligned only where sizes are whole; found scales {factors} of {tuple(x.shape)}")
-    _checked_pixels(node, [int(size) for size in exact[2:]], coordinates)
-    return ops.resize(x, scale=tuple(factors[2:]), **options)
-
-
-def _checked_pixels(node: Node, sizes: list[int], coordinates: str) -> tuple[int, ...]:
-    """Return the sizes of images, or fail for absurd ones and for one that PyTorch's coordinates treat in another way."""
-    node.check_places(sizes, "pixels in an image")
-    if coordinates == "pytorch_half_pixel" and 1 in sizes:
+    options: dict[str, Any] = {"mode": mode, "coordinates": _COORDINATES[coordinates], "rounding": rounding}
+    if sizes:
+        found = _on_all_axes(node, list(x.shape), sizes)
+        kept, to = found[:2] == list(x.shape[:2]), found
+        options["size"] = tuple(to[2:])
+    else:
+        given = node.get("scales", []) if scales is None else scales.ravel()
+        found = _on_all_axes(node, [1.0] * x.ndim, [float(str(f)) for f in given])
+        kept, to = found[:2] == [1.0, 1.0], [size * factor for size, factor in zip(x.shape, found, strict=True)]
+        if coordinates == "align_corners" and any(size % 1 for size in to):
+            node.fail(f"corners are aligned only where sizes are whole; found scales {found} of {tuple(x.shape)}")
+        options["scale"] = tuple(found[2:])
+    if not kept:
+        node.fail(f"samples and channels must keep their sizes; found {found} for {tuple(x.shape)}")
+    pixels = [int(size) for size in to[2:]]
+    node.check_places(pixels, "pixels in an image")
+    if coordinates == "pytorch_half_pixel" and 1 in pixels:
         node.fail("for a size of 1, 'pytorch_half_pixel' is not supported; 'half_pixel' is")
-    return tuple(sizes)
+    return ops.resize(x, **options)
 
 
 def _on_all_axes(node: Node, unchanged: list[Any], given: list[Any]) -> list[Any]:

@@ -1,20 +1,17 @@
-"""ONNX's elementwise operators: one result for each element."""
+"""ONNX's operators that compute: elementwise, reductions, matrix products, softmax."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from tinygraph.interop.onnx.node import Node, is_constant
-from tinygraph.interop.onnx.operators.pairs import BINARY, LOGICAL, NUMBERED, UNARY, VARIADIC
+from tinygraph.interop.onnx.operators.pairs import ATTRIBUTES, BINARY, LOGICAL, REDUCTIONS, UNARY, VARIADIC, Attributes
 from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, Rule, operator, ops
 
 # Before this operator set, a second operand was broadcast only where an attribute said so, and along which axis.
 _BROADCAST_BY_AXIS = 7
-
-
-def _unary(name: str) -> Rule:
-    function = getattr(ops, name)
-    return lambda node, x: function(x)
 
 
 def _binary(name: str) -> Rule:
@@ -27,23 +24,27 @@ def _variadic(name: str) -> Rule:
     return lambda node, *x: function(list(x)) if len(x) > 1 else x[0]
 
 
-def _numbered(name, attributes) -> Rule:
+def _with_attributes(name: str, attributes: Attributes) -> Rule:
     function = getattr(ops, name)
-    return lambda node, x: function(x, **{own: node.number(*given) for own, given in attributes.items()})
+    return lambda node, *x: function(*x, **{own: node.read(*given) for own, given in attributes.items()})
 
 
-OPERATORS |= {onnx: Operator(_unary(name)) for onnx, name in UNARY.items()}
+OPERATORS |= {onnx: Operator(_with_attributes(name, {})) for onnx, name in UNARY.items()}
 OPERATORS |= {onnx: Operator(_binary(name)) for onnx, name in (BINARY | LOGICAL).items()}
 OPERATORS |= {onnx: Operator(_variadic(name)) for onnx, name in VARIADIC.items()}
-OPERATORS |= {onnx: Operator(_numbered(*entry)) for onnx, entry in NUMBERED.items()}
+for _onnx, _entry in ATTRIBUTES.items():
+    operator(_onnx, weights={1: "weight", 2: "bias"} if "Norm" in _onnx else {})(_with_attributes(*_entry))
 OPERATORS |= {
-    # What it returns is the same value, so that a weight stays a weight.
+    # It returns the same value, so that a weight stays a weight.
     "Identity": Operator(lambda node, x: x),
-    "CastLike": Operator(lambda node, x, like: to_dtype(x, like.dtype)),
     "Cast": Operator(lambda node, x: to_dtype(x, node.dtype(node.need("to")))),
-    "Gelu": Operator(lambda node, x: ops.gelu(x, approximate=node.get("approximate", "none"))),
-    "Mod": Operator(lambda node, x, y: ops.mod(x, y, fmod=bool(node.get("fmod", 0)))),
-    "Where": Operator(lambda node, condition, x, y: ops.where(condition, x, y)),
+    "CastLike": Operator(lambda node, x, like: to_dtype(x, like.dtype)),
+    "Einsum": Operator(lambda node, *x: ops.einsum(list(x), node.need("equation").replace(" ", ""))),
+    "GatherND": Operator(_with_attributes("gather_nd", {"batch_dims": ("batch_dims", 0)})),
+    "MatMul": Operator(_with_attributes("matmul", {}), weights={0: "weight", 1: "weight"}),
+    "Mod": Operator(_with_attributes("mod", {"fmod": ("fmod", False)})),
+    "SpaceToDepth": Operator(_with_attributes("space_to_depth", ATTRIBUTES["DepthToSpace"][1])),
+    "Where": Operator(_with_attributes("where", {})),
 }
 
 
@@ -104,19 +105,12 @@ def dropout(node: Node, x, ratio=None, training=None):
     return (x, np.ones(node.allocate(x.shape), bool)) if node.wants(1) else x
 
 
-@operator("PRelu")
+@operator("PRelu", weights={1: "weight"})
 def prelu(node: Node, x, slope):
     """Return PReLU; before opset 7, one slope for each channel."""
     if node.opset < _BROADCAST_BY_AXIS and slope.ndim == 1 and slope.shape[0] > 1:
         slope = ops.expand_dims(slope, tuple(range(1, x.ndim - 1)))
     return ops.prelu(x, slope)
-
-
-@operator("IsInf")
-def is_infinite(node: Node, x):
-    """Test for infinity of one sign or both."""
-    signs = {sign: bool(node.get(f"detect_{sign}", 1)) for sign in ("negative", "positive")}
-    return ops.isinf(x, **signs)
 
 
 @operator("ThresholdedRelu")
@@ -139,3 +133,70 @@ def swish(node: Node, x):
     """Return x sigmoid(alpha x)."""
     alpha = node.number("alpha", 1.0)
     return ops.multiply(x, ops.sigmoid(x if alpha == 1.0 else ops.multiply(x, np.asarray(alpha, x.dtype))))
+
+
+def _reduction(function) -> Rule:
+    """Return the rule of a reduction, a function of a tensor, its axes and whether they are kept."""
+
+    def rule(node: Node, x, axes):
+        axis = tuple(node.axis(a, x) for a in axes or ())
+        over = axis if axis or node.get("noop_with_empty_axes", 0) else None
+        return to_dtype(function(x, axis=over, keepdims=bool(node.get("keepdims", 1))), x.dtype)
+
+    return rule
+
+
+_REDUCTIONS = {onnx: getattr(ops, name) for onnx, name in REDUCTIONS.items()} | {
+    "ReduceLogSum": lambda x, **options: ops.log(ops.sum(x, **options)),
+    "ReduceSumSquare": lambda x, **options: ops.sum(ops.multiply(x, x), **options),
+}
+for _onnx, _function in _REDUCTIONS.items():
+    operator(_onnx, integers={1: "axes"})(_reduction(_function))
+
+
+@operator("Gemm", weights={1: "weight", 2: "bias"})
+def gemm(node: Node, a, b, c=None):
+    """Return alpha a b + beta c, with either matrix transposed."""
+    if a.ndim != 2 or b.ndim != 2:
+        node.fail(f"it multiplies matrices; found shapes {tuple(a.shape)} and {tuple(b.shape)}")
+    a, b = (ops.transpose(x) if node.get(name, 0) else x for x, name in ((a, "transA"), (b, "transB")))
+    product = _scaled(ops.matmul(a, b), node.number("alpha", 1.0))
+    return product if c is None else ops.add(product, _scaled(c, node.number("beta", 1.0)))
+
+
+def _scaled(x, factor: float):
+    return x if factor == 1.0 else ops.multiply(x, np.asarray(factor, x.dtype))
+
+
+@operator("Softmax", "LogSoftmax")
+def softmax(node: Node, x):
+    """Return softmax or its logarithm; before opset 13, over all axes from ``axis`` on as if they were one."""
+    function = ops.softmax if node.op_type == "Softmax" else ops.log_softmax
+    axis = node.axis(node.get("axis", -1 if node.opset >= 13 else 1), x)
+    if node.opset >= 13 or math.prod(x.shape[axis + 1 :]) == 1:
+        return function(x, axis=axis if axis < x.ndim - 1 else -1)
+    rows = ops.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
+    return ops.reshape(function(rows), tuple(x.shape))
+
+
+@operator("Hardmax")
+def hardmax(node: Node, x):
+    """Return 1 at the first maximum and 0 elsewhere; before opset 13, over all axes from ``axis`` on as if they were one."""
+    axis = node.axis(node.get("axis", -1 if node.opset >= 13 else 1), x)
+    axes = (axis,) if node.opset >= 13 else tuple(range(axis, x.ndim))
+    return ops.cast(ops.first_extreme(x, axes), x.dtype.name)
+
+
+@operator("ArgMax", "ArgMin")
+def position(node: Node, x):
+    """Return the position of an extreme element along one axis."""
+    function = ops.argmax if node.op_type == "ArgMax" else ops.argmin
+    options = {"keepdims": bool(node.get("keepdims", 1)), "last": bool(node.get("select_last_index", 0))}
+    return function(x, axis=node.axis(node.get("axis", 0), x), **options)
+
+
+@operator("CumSum", constants=(1,))
+def cumsum(node: Node, x, axis):
+    """Return cumulative sums along one axis."""
+    options = {name: bool(node.get(name, 0)) for name in ("exclusive", "reverse")}
+    return to_dtype(ops.cumsum(x, node.axis(int(axis.reshape(())), x), **options), x.dtype)
