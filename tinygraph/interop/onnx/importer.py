@@ -71,6 +71,8 @@ class Weight:
 # A result of a node: recorded, known, or a weight that no data have met.
 Result: TypeAlias = Value | Weight
 _DOMAINS = ("", "ai.onnx")
+# The errors of rules for inputs and attributes that do not fit.
+_FAILURES = (TinygraphError, TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError)
 # The key, in a file that tinygraph wrote, of the arrays that are not learned.
 STATE = "tinygraph.state"
 # Results of these on a weight are known, or are the weight again.
@@ -349,18 +351,14 @@ class Importer:
                 return rule(node, *operands)
         except BudgetError as error:
             raise BudgetError(f"{node.describe()}: {error}") from None
-        except TinygraphError as error:
-            why = str(error) if isinstance(error, OnnxError) else f"{self.file.name}: {node.describe()}: {error}"
+        except _FAILURES as error:
             hint, inputs = how_to_fix(operands, OPERATORS[node.op_type].constants)
-            raise UnknownInputError(f"{why}{hint}", inputs) from None
-        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError) as error:
-            hint, inputs = how_to_fix(operands, OPERATORS[node.op_type].constants)
-            why = (
-                f"it must be known when the file is opened{hint}"
-                if hint
-                else f"its inputs and attributes do not fit: {error}"
-            )
-            raise UnknownInputError(f"{self.file.name}: {node.describe()}: {why}", inputs) from None
+            where = "" if isinstance(error, OnnxError) else f"{self.file.name}: {node.describe()}: "
+            if isinstance(error, TinygraphError):
+                why = f"{error}{hint}"
+            else:
+                why = f"it must be known when the file is opened{hint}" if hint else f"its inputs do not fit: {error}"
+            raise UnknownInputError(f"{where}{why}", inputs) from None
 
 
 def _without_weights(values: Iterable[Result]) -> list[Value]:

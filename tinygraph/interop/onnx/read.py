@@ -34,9 +34,21 @@ class File:
 
     proto: Any
     name: str
-    folder: Path | None
-    opset: int
+    folder: Path | None = None
     arrays: dict[str, Array] = field(default_factory=dict)
+
+    @cached_property
+    def opset(self) -> int:
+        """The operator set that the model is written in."""
+        opsets = {entry.domain: entry.version for entry in self.proto.opset_import}
+        opset = opsets.get("", opsets.get("ai.onnx"))
+        if opset is None:
+            others = f"only operators of {listing(opsets)}, which are not supported" if opsets else "none"
+            self.fail(f"it must say which set of ONNX's operators it is written in; found {others}")
+        newest = max(NEWEST_OPSET, package().defs.onnx_opset_version())
+        if not 1 <= opset <= newest:
+            self.fail(f"it is written in operator set {opset}; supported are 1 to {newest}")
+        return int(opset)
 
     @cached_property
     def roles(self) -> Roles:
@@ -99,29 +111,20 @@ def read(path: str | os.PathLike[str]) -> File:
 def checked(proto: Any, name: str, folder: Path | None = None) -> File:
     """Return a model in memory, checked: a graph in order, every name defined once and before it is used."""
 
-    def fail(why: str) -> NoReturn:
-        raise OnnxError(f"{name}: {why}")
-
+    file = File(proto, name, folder)
     if not proto.HasField("graph") or not (proto.graph.node or proto.graph.output):
-        fail("damaged, or not an ONNX file: it holds no graph")
-    opsets = {entry.domain: entry.version for entry in proto.opset_import}
-    opset = opsets.get("", opsets.get("ai.onnx"))
-    if opset is None:
-        others = f"only operators of {listing(opsets)}, which are not supported" if opsets else "none"
-        fail(f"it must say which set of ONNX's operators it is written in; found {others}")
-    newest = max(NEWEST_OPSET, package().defs.onnx_opset_version())
-    if not 1 <= opset <= newest:
-        fail(f"it is written in operator set {opset}; supported are 1 to {newest}")
+        file.fail("damaged, or not an ONNX file: it holds no graph")
+    _ = file.opset  # Raises an error for one that is missing or not supported.
     if len(proto.functions) > 0:
-        fail(
+        file.fail(
             f"it defines operators of its own ({proto.functions[0].name!r}), which are not supported; inline them with "
             "onnx.inliner.inline_local_functions"
         )
     if not all(isinstance(text, str) for text in (proto.producer_name, proto.producer_version, *_properties(proto))):
-        fail("damaged: its metadata are not text")
+        file.fail("damaged: its metadata are not text")
     charge("operations", sum(1 + len(node.input) // 4 for node in with_branches(proto.graph.node)))
-    _check_graph(proto.graph, fail)
-    return File(proto, name, folder, opset)
+    _check_graph(proto.graph, file.fail)
+    return file
 
 
 def _check_graph(graph: Any, fail: Fail, around: Set[str] = frozenset()) -> None:

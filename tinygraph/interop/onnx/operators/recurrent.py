@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -13,43 +11,89 @@ from tinygraph.interop.onnx.node import Node, is_constant
 from tinygraph.interop.onnx.operators.table import Rule, operator, ops
 
 _ACTIVATIONS = {name: getattr(ops, name.lower()) for name in ("Relu", "Sigmoid", "Softplus", "Softsign", "Tanh")}
+# The activations of each network by default, and how many gates it has.
+_NETWORKS = {"GRU": (("Sigmoid", "Tanh"), 3), "LSTM": (("Sigmoid", "Tanh", "Tanh"), 4), "RNN": (("Tanh",), 1)}
 _DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 
 
-@dataclass
 class Layer:
-    """A recurrent layer in one direction.
+    """A recurrent layer in one direction, number ``place``; ``prefix`` begins the names of its results.
 
     ``x`` is the contribution of the inputs to the gates, for all steps, and ``bias`` that which is added to the
-    contribution of the state, if not ``None``. Rows of the state are multiplied by ``r``. ``prefix`` begins the names of
-    its results.
+    contribution of the state, if not ``None``. Rows of the state are multiplied by ``r``.
     """
 
-    node: Node
-    prefix: str
-    x: Any
-    r: Any
-    bias: Any
-    peepholes: list[Any]
-    activations: tuple[Rule, ...]
+    def __init__(self, node: Node, prefix: str, place: int, x, w, r, b, p, activations: tuple[Rule, ...]) -> None:
+        self.node, self.prefix, self.activations, self.bias = node, prefix, activations, None
+        share, rows = ops.matmul(x, ops.transpose(ops.getitem(w, place))), ops.transpose(ops.getitem(r, place))
+        if b is not None:
+            parts = slice(None, w.shape[1]), slice(w.shape[1], None)
+            of_input, self.bias = (ops.getitem(b, (place, part)) for part in parts)
+            if node.op_type != "GRU":
+                # In a GRU they may be used apart.
+                of_input, self.bias = ops.add(of_input, self.bias), None
+            share = ops.add(share, of_input)
+        self.x, self.r = node.label(share, f"{prefix}x"), node.label(rows, f"{prefix}RT")
+        self.peepholes = _parts(None if p is None else ops.getitem(p, place), 3)
 
-    def of_state(self, h) -> Any:
+    def of_state(self, h):
         """Return the contribution of the state to all gates; before the first step there is none."""
         return _plus(None if h is None else ops.matmul(h, self.r), self.bias)
 
     @cached_property
-    def last(self) -> Any:
+    def last(self):
         """The part of ``r`` for the new value of a GRU."""
         return ops.getitem(self.r, (slice(None), slice(2 * self.r.shape[0], None)))
 
-    def label(self, x, letter: str, t: int) -> Any:
+    def label(self, x, letter: str, t: int):
         """Give a result of a step a name, with the number of the step counted from 1."""
         return self.node.label(x, f"{self.prefix}{letter}{t + 1}")
 
-    def activation(self, which: int, x) -> Any:
+    def activation(self, which: int, x):
         """Return an activation of ``x``, clipped before where the file has a limit."""
         clip = self.node.number("clip", 0.0)
         return self.activations[which](ops.clip(x, -clip, clip) if clip else x)
+
+    def rnn(self, t: int, h, c):
+        """Return the state and the cell after one step of the plain recurrent network, which has no cell."""
+        return self.activation(0, _plus(ops.getitem(self.x, t), self.of_state(h))), None
+
+    def gru(self, t: int, h, c):
+        """Return the state after one step of the GRU: a share ``z`` of it stays, and the new value uses a share ``r``."""
+        (xz, xr, new), (uz, ur, seen) = _parts(ops.getitem(self.x, t), 3), _parts(self.of_state(h), 3)
+        z = self.label(self.activation(0, _plus(xz, uz)), "z", t)
+        r = self.label(self.activation(0, _plus(xr, ur)), "r", t)
+        if self.node.get("linear_before_reset", 0):
+            seen = _times(r, seen)
+        elif h is not None:
+            seen = _plus(ops.matmul(ops.multiply(r, h), self.last), _parts(self.bias, 3)[2])
+        new = self.label(self.activation(1, _plus(new, seen)), "n", t)
+        return _plus(ops.multiply(ops.subtract(np.ones((), z.dtype), z), new), _times(z, h)), None
+
+    def lstm(self, t: int, h, c):
+        """Return state and cell after one step of the LSTM, with the gates ``i`` (input), ``f`` (forget) and ``o`` (output)."""
+        i, o, f, new = _parts(self.label(_plus(ops.getitem(self.x, t), self.of_state(h)), "g", t), 4)
+        pi, po, pf = self.peepholes
+        i, f = self.activation(0, _plus(i, _times(pi, c))), self.activation(0, _plus(f, _times(pf, c)))
+        c = _plus(_times(f, c), ops.multiply(i, self.activation(1, new)))
+        return ops.multiply(self.activation(0, _plus(o, _times(po, c))), self.activation(2, c)), c
+
+    def run(self, h, c, lengths, backward: bool) -> tuple[list[Any], Any, Any]:
+        """Return the outputs of all steps, and the last state and cell; past the end of a sequence they stay."""
+        step, outputs, steps = getattr(self, self.node.op_type.lower()), {}, range(self.x.shape[0])
+        for t in reversed(steps) if backward else steps:
+            before = h, c
+            h, c = outputs[t], _ = step(t, h, c)
+            if lengths is not None:
+                on, zero = ops.expand_dims(ops.less(np.asarray(t, lengths.dtype), lengths), (1,)), np.zeros((), h.dtype)
+                outputs[t] = ops.where(on, h, zero)
+                h, c = (
+                    None if now is None else ops.where(on, now, zero if past is None else past)
+                    for now, past in zip((h, c), before, strict=True)
+                )
+            self.label(h, "h", t)
+            self.label(c, "c", t)
+        return [outputs[t] for t in steps], h, c
 
 
 def _parts(x, count: int) -> list[Any]:
@@ -60,49 +104,10 @@ def _parts(x, count: int) -> list[Any]:
     return [ops.getitem(x, (..., slice(i * size or None, (i + 1) * size))) for i in range(count)]
 
 
-# From a layer, the number of a step, and the state and the cell before it: the state and the cell after it.
-Cell = Callable[[Layer, int, Any, Any], tuple[Any, Any]]
-
-
-def _rnn(layer: Layer, t: int, h, c) -> tuple[Any, Any]:
-    """Return one step of the plain recurrent network."""
-    return layer.activation(0, _plus(ops.getitem(layer.x, t), layer.of_state(h))), None
-
-
-def _gru(layer: Layer, t: int, h, c) -> tuple[Any, Any]:
-    """Return one step of the GRU: ``z`` is the share of the state that stays, ``r`` the share that the new value sees."""
-    (xz, xr, new), (uz, ur, seen) = _parts(ops.getitem(layer.x, t), 3), _parts(layer.of_state(h), 3)
-    z, r = (layer.label(layer.activation(0, x), name, t) for name, x in (("z", _plus(xz, uz)), ("r", _plus(xr, ur))))
-    if layer.node.get("linear_before_reset", 0):
-        seen = _times(r, seen)
-    elif h is not None:
-        seen = _plus(ops.matmul(ops.multiply(r, h), layer.last), _parts(layer.bias, 3)[2])
-    new = layer.label(layer.activation(1, _plus(new, seen)), "n", t)
-    return _plus(ops.multiply(ops.subtract(np.ones((), z.dtype), z), new), _times(z, h)), None
-
-
-def _lstm(layer: Layer, t: int, h, c) -> tuple[Any, Any]:
-    """Return one step of the LSTM, with the gates ``i`` (input), ``f`` (forget) and ``o`` (output)."""
-    gates = layer.label(_plus(ops.getitem(layer.x, t), layer.of_state(h)), "g", t)
-    i, o, f, new = _parts(gates, 4)
-    pi, po, pf = layer.peepholes
-    i, f = layer.activation(0, _plus(i, _times(pi, c))), layer.activation(0, _plus(f, _times(pf, c)))
-    c = _plus(_times(f, c), ops.multiply(i, layer.activation(1, new)))
-    return ops.multiply(layer.activation(0, _plus(o, _times(po, c))), layer.activation(2, c)), c
-
-
-# The step of each network, its activations by default, and how many gates it has.
-_CELLS: dict[str, tuple[Cell, tuple[str, ...], int]] = {
-    "RNN": (_rnn, ("Tanh",), 1),
-    "GRU": (_gru, ("Sigmoid", "Tanh"), 3),
-    "LSTM": (_lstm, ("Sigmoid", "Tanh", "Tanh"), 4),
-}
-
-
 @operator("GRU", "LSTM", "RNN", since=7, weights={1: "W", 2: "R", 3: "B"})
 def recurrent(node: Node, x, w, r, b=None, lengths=None, h=None, c=None, p=None):
     """Write out the steps in each direction; return the outputs of all steps, and the state and the cell in the end."""
-    cell, names, gates = _CELLS[node.op_type]
+    names, gates = _NETWORKS[node.op_type]
     directions = _DIRECTIONS.get(node.get("direction", "forward"), ())
     _check(node, x, w, r, gates, len(directions))
     if node.get("layout", 0):
@@ -114,16 +119,19 @@ def recurrent(node: Node, x, w, r, b=None, lengths=None, h=None, c=None, p=None)
     found = []
     for place, backward in enumerate(directions):
         own = activations[place * len(names) : (place + 1) * len(names)]
-        layer = _layer(node, "back_" if backward else "", place, x, w, r, b, p, own)
-        zero = [value is None or (is_constant(value) and not value.any()) for value in (h, c)]
-        start = [None if none else ops.getitem(value, place) for none, value in zip(zero, (h, c), strict=True)]
-        found.append(_run(layer, cell, start, lengths, backward))
+        layer = Layer(node, "back_" if backward else "", place, x, w, r, b, p, own)
+        found.append(layer.run(_start(h, place), _start(c, place), lengths, backward))
     y = _joined([_joined([ops.expand_dims(h, (0, 1)) for h in outputs], 0) for outputs, _, _ in found], 1)
     states = [values for values in list(zip(*found, strict=True))[1:] if values[0] is not None]
     ends = [_joined([ops.expand_dims(value, (0,)) for value in values], 0) for values in states]
     if node.get("layout", 0):
         y, ends = ops.transpose(y, (2, 0, 1, 3)), [ops.transpose(end, (1, 0, 2)) for end in ends]
     return y, *ends
+
+
+def _start(x, place: int):
+    """Return the first state or cell of one direction, or ``None`` where it is zero."""
+    return None if x is None or (is_constant(x) and not x.any()) else ops.getitem(x, place)
 
 
 def _check(node: Node, x, w, r, gates: int, directions: int) -> None:
@@ -147,43 +155,6 @@ def _activations(node: Node, names: tuple[str, ...]) -> tuple[Rule, ...]:
         known = ", ".join(_ACTIVATIONS)
         node.fail(f"its activations must be {len(names)} of {known}, without numbers of their own; found {given}")
     return tuple(_ACTIVATIONS[name] for name in given)
-
-
-def _layer(node: Node, prefix: str, place: int, x, w, r, b, p, activations: tuple[Rule, ...]) -> Layer:
-    """Return the layer of one direction, with the contribution of the inputs computed for all steps at once."""
-    share, rows = ops.matmul(x, ops.transpose(ops.getitem(w, place))), ops.transpose(ops.getitem(r, place))
-    of_state = None
-    if b is not None:
-        of_input, of_state = (
-            ops.getitem(b, (place, part)) for part in (slice(None, w.shape[1]), slice(w.shape[1], None))
-        )
-        if node.op_type != "GRU":
-            # In a GRU they may be used apart.
-            of_input, of_state = ops.add(of_input, of_state), None
-        share = ops.add(share, of_input)
-    share, rows = node.label(share, f"{prefix}x"), node.label(rows, f"{prefix}RT")
-    peepholes = _parts(None if p is None else ops.getitem(p, place), 3)
-    return Layer(node, prefix, share, rows, of_state, peepholes, activations)
-
-
-def _run(layer: Layer, cell: Cell, start: list[Any], lengths, backward: bool) -> tuple[list[Any], Any, Any]:
-    """Return the outputs in the order of the sequence, and the last state and cell; past the end of a sequence they stay."""
-    h, c = start
-    outputs = {}
-    steps = range(layer.x.shape[0])
-    for t in reversed(steps) if backward else steps:
-        before = h, c
-        h, c = outputs[t], _ = cell(layer, t, h, c)
-        if lengths is not None:
-            on, zero = ops.expand_dims(ops.less(np.asarray(t, lengths.dtype), lengths), (1,)), np.zeros((), h.dtype)
-            outputs[t] = ops.where(on, h, zero)
-            h, c = (
-                None if now is None else ops.where(on, now, zero if past is None else past)
-                for now, past in zip((h, c), before, strict=True)
-            )
-        layer.label(h, "h", t)
-        layer.label(c, "c", t)
-    return [outputs[t] for t in steps], h, c
 
 
 def _joined(values: list[Any], axis: int):
