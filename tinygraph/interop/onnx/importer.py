@@ -226,8 +226,6 @@ class Importer:
         operator = OPERATORS.get(node.op_type)
         if operator is None:
             self._expand(node, given)
-        elif node.opset < operator.since:
-            node.fail(f"it is supported from operator set {operator.since} on")
         elif node.op_type == "If":
             self._branch(node, given)
         elif node.op_type == "Identity" or (node.op_type == "Dropout" and len(node.outputs) == 1):

@@ -16,8 +16,7 @@ import numpy as np
 from tinygraph.errors import BudgetError, ModelError, OnnxError, TinygraphError, listing, nearest
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.budget import opening
-from tinygraph.graph.op import Op
-from tinygraph.graph.registry import is_operation, operation, operations
+from tinygraph.graph.registry import operation, operations
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.equations import Equations, equations_for_any, equations_of
 from tinygraph.interop.onnx.importer import Imported, Importer, nodes_of
@@ -255,8 +254,11 @@ def _declaration(array: Array, dtype: str) -> dict[str, Any]:
 
 def _add_loss(file: File, equations: Equations, loss: str, output: str, batch: int | None) -> dict[str, Any]:
     """Add the equation of a loss of the output, and return the table of the labels that it takes."""
-    losses = [name for name, function in operations().items() if _is_loss(function.op)]
-    if not is_operation(loss) or not _is_loss(operation(loss).op):
+    # The losses of predictions and labels.
+    losses = [
+        n for n, function in operations().items() if function.op.family == "loss" and len(function.op.parameters) == 2
+    ]
+    if loss not in losses:
         outputs = [value.name for value in file.proto.graph.output]
         close = nearest(loss, [*outputs, *losses])
         file.fail(f"the loss {loss!r} is neither an output ({listing(outputs)}) nor one of {listing(losses)}{close}")
@@ -272,8 +274,3 @@ def _add_loss(file: File, equations: Equations, loss: str, output: str, batch: i
     equations.text += f"\n{cost} = {loss}({given}, {labels})"
     equations.outputs[loss] = cost
     return {labels: {"shape": shape, "dtype": dtype}}
-
-
-def _is_loss(op: type[Op]) -> bool:
-    """Whether an operation is a loss of predictions and labels."""
-    return op.family == "loss" and len(op.parameters) == 2

@@ -94,10 +94,9 @@ def read(path: str | os.PathLike[str]) -> File:
             data = stream.read()
     except FileNotFoundError:
         raise OnnxError(f"{path}: there is no such file") from None
-    except IsADirectoryError as error:
-        raise OnnxError(f"{path}: {error.strerror}") from None
     except OSError as error:
-        raise OnnxError(f"{path}: cannot be read: {error.strerror or error}") from None
+        what = "" if isinstance(error, IsADirectoryError) else "cannot be read: "
+        raise OnnxError(f"{path}: {what}{error.strerror or error}") from None
     if not data:
         raise OnnxError(f"{path}: the file is empty")
     proto = onnx.ModelProto()

@@ -104,9 +104,11 @@ def _parts(x, count: int) -> list[Any]:
     return [ops.getitem(x, (..., slice(i * size or None, (i + 1) * size))) for i in range(count)]
 
 
-@operator("GRU", "LSTM", "RNN", since=7, weights={1: "W", 2: "R", 3: "B"})
+@operator("GRU", "LSTM", "RNN", weights={1: "W", 2: "R", 3: "B"})
 def recurrent(node: Node, x, w, r, b=None, lengths=None, h=None, c=None, p=None):
     """Write out the steps in each direction; return the outputs of all steps, and the state and the cell in the end."""
+    if node.opset < 7:
+        node.fail("it is supported from operator set 7 on")
     names, gates = _NETWORKS[node.op_type]
     directions = _DIRECTIONS.get(node.get("direction", "forward"), ())
     _check(node, x, w, r, gates, len(directions))

@@ -24,17 +24,15 @@ class Operator:
 
     ``constants`` are the places of inputs that say *how* something is computed, such as the shape of a reshape: they must
     be known when the graph is recorded. ``weights`` names the inputs that hold weights in networks, as PyTorch does.
-    ``columns`` are those that hold one number for each channel: weights there get an
-    axis of size 1 for each axis of an image, so that they broadcast. ``since`` is the first operator set whose definition
-    is supported. ``state`` are the places of running statistics, which are not trained, with the operation that updates
-    each in training.
+    ``columns`` are the places of vectors with a number for each channel: weights there get an axis of size 1 for each axis
+    of an image, so that they broadcast. ``state`` are the places of running statistics, which are not trained, with the
+    operation that updates each in training.
     """
 
     rule: Rule
     constants: tuple[int, ...] = ()
     weights: Mapping[int, str] = field(default_factory=dict)
     columns: tuple[int, ...] = ()
-    since: int = 1
     state: Mapping[int, str] = field(default_factory=dict)
 
 
