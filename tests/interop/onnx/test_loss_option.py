@@ -60,7 +60,7 @@ def test_a_model_file_names_its_own_loss(run, command):
 
 @pytest.mark.parametrize(("command", "lacking"), [("equations", "no backward pass"), ("train", "nothing to train on")])
 def test_what_needs_a_loss_says_how_to_give_one(run, command, lacking):
-    with pytest.raises(tg.TinygraphError, match=f"declares no loss, so there is {lacking}; give --loss, such as"):
+    with pytest.raises(tg.TinygraphError, match=f"declares no loss, so there is {lacking}; name one with --loss"):
         run(command, "net.onnx", *COMMANDS[command])
 
 
@@ -74,6 +74,6 @@ def test_equations_forward_need_no_loss(run):
 
 
 def test_help_says_the_same_everywhere(run):
-    wanted = "an operation such as cross_entropy"
+    wanted = "The loss of an .onnx file, which names none: an operation, or one of its outputs."
     for command in COMMANDS:
         assert wanted in " ".join(run(command, "--help").split())

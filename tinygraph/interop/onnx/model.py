@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import BudgetError, ModelError, OnnxError, TinygraphError, listing, nearest
+from tinygraph.errors import BudgetError, ModelError, OnnxError, TinygraphError, listing, nearest, unknown
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.budget import opening
 from tinygraph.graph.registry import operation, operations
@@ -98,7 +98,7 @@ class _Opening:
         own, own_loss = file.metadata.get(OUTPUT, ""), file.metadata.get(LOSS, "")
         chosen = self.output or (own if own in outputs else outputs[0])
         if chosen not in outputs:
-            file.fail(f"it has no output {chosen!r}{nearest(chosen, outputs)} (outputs: {listing(outputs)})")
+            file.fail(unknown("it", "output", chosen, outputs))
         loss = self.loss or (own_loss if self.output is None and own_loss in outputs else None)
         wanted = list(dict.fromkeys([chosen, loss] if loss is not None and loss in outputs else [chosen]))
         nodes = nodes_of(file, wanted)
@@ -187,7 +187,7 @@ class _Opening:
         fixed = {}
         for name, value in (self.values or {}).items():
             if name not in file.inputs:
-                file.fail(f"it has no input {name!r}{nearest(name, file.inputs)} (inputs: {listing(file.inputs)})")
+                file.fail(unknown("it", "input", name, file.inputs))
             wanted = [axis.size for axis in self.axes(name, sizes)]
             try:
                 array = cast_array(numeric_array(value, "the value"), self.dtype_of(name), "the value")
