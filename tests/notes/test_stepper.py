@@ -329,8 +329,8 @@ def test_each_scene_has_origins_of_its_own_where_numbers_decide(walk: Walk) -> N
 def test_large_arrays_are_told_in_part_and_that_is_said() -> None:
     walk = walk_of(tg.load_model("notes_cnn_28"), feeds=next(iter(samples_of(tg.load_model("notes_cnn_28")).values())))
     grids = {grid.name: grid for grid in walk.grids}
-    assert grids["dK1"].told == grids["dK1"].values[0].size
-    assert 784 <= grids["Z1"].told < grids["Z1"].values[0].size == grids["Z1"].held
+    assert grids["dK1"].explained == grids["dK1"].values[0].size
+    assert 784 <= grids["Z1"].explained < grids["Z1"].values[0].size == grids["Z1"].held
     assert len(walk.scenes) == 1
 
 

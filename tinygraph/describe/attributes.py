@@ -1,4 +1,4 @@
-"""What a card says of operations and constants, in words."""
+"""Operations and constants in words, for the cards of a picture."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def uniform(node: Tensor, expression: str) -> str:
 
 
 def attributes_text(op: Op) -> str:
-    """Return the attributes that a call has to say, by name: required ones, and those changed from their default.
+    """Return the attributes that a call must name: required ones, and those changed from their default.
 
-    Operations written behind their operand, such as ``x[1:3]``, show theirs in the equation only.
+    Operations written after their operand, such as ``x[1:3]``, show theirs in the equation only.
 
     >>> import tinygraph as tg
     >>> attributes_text(tg.operation("avg_pool2d").op(2))
@@ -41,14 +41,14 @@ def attributes_text(op: Op) -> str:
     if op.symbol == "postfix":
         return ""
     defaults = {field.name: field.default for field in fields(op)}  # type: ignore[arg-type]
-    said = {
+    given = {
         name: value for name, value in op.attributes().items() if defaults[name] is MISSING or value != defaults[name]
     }
-    return ", ".join(f"{name}={value!r}" for name, value in said.items())
+    return ", ".join(f"{name}={value!r}" for name, value in given.items())
 
 
 def composite_called(expression: str) -> tuple[type[Op], str] | None:
-    """Return the composite that an expression is a call of, whose name says more than its parts, and the attributes given.
+    """Return the composite operation that an expression calls, and the attributes that it is given.
 
     >>> found = composite_called("dropout(f, chance, rate=0.2)")
     >>> (found[0].name, found[1]), composite_called("relu(Z)")

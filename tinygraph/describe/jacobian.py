@@ -1,4 +1,4 @@
-"""Local Jacobians: how an element is made by an operation that does not say so itself."""
+"""Local Jacobians: how an element is made by an operation that does not explain itself."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tinygraph.graph.explanation import Cells, Explanation, Terms
 from tinygraph.graph.op import Op
 from tinygraph.graph.rules import OpaqueGradient, call_rule
 
-# The numbers of a Jacobian that are worked out for one operation, at most.
+# The most numbers of a Jacobian that are computed for one operation.
 MOST_NUMBERS = 1 << 18
 _EXACT = 64
 
 
 class Jacobian:
-    """The local Jacobian of one operation at its inputs, row by row, each row when it is first asked for.
+    """The local Jacobian of one operation at its inputs, row by row, each row when it is first needed.
 
-    Of the gradient of an opaque rule, which takes nothing but a gradient ``dy``, the rows are found by giving it ones.
+    The gradient of an opaque rule has no rule of its own: its rows are found by running it on unit vectors ``dy``.
 
     >>> import tinygraph as tg
     >>> x = np.array([1.0, 2.0, 4.0])
@@ -35,7 +35,7 @@ class Jacobian:
         self._is_smooth = False
 
     def explanation(self, index: tuple[int, ...]) -> Explanation:
-        """Return how the element at ``index`` is made: a sum, where the row gives the number itself, or else its slopes."""
+        """Return how the element at ``index`` is made: a sum, if the row adds up to the number, or else its slopes."""
         try:
             slopes = self._opaque(index) if isinstance(self.op, OpaqueGradient) else self._row(index)
         except TinygraphError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
@@ -14,25 +15,18 @@ from tinygraph.describe.numbers import number_of
 from tinygraph.describe.subject import subject_of, values_of
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.tex import Formulas
+from tinygraph.draw.picture import draw
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.graph.tensor import Tensor
-from tinygraph.notes.document import (
-    Block,
-    Document,
-    Equations,
-    Figure,
-    Numbers,
-    Paragraph,
-    Section,
-    Stepper,
-    Table,
-)
+from tinygraph.model.model import Model
+from tinygraph.notes.document import Block, Document, Equations, Figure, Numbers, Paragraph, Section, Stepper, Table
 from tinygraph.notes.stepper.walk import Map, Scene, walk_of
 from tinygraph.notes.update import Learning, samples_in_words
 from tinygraph.notes.worksheet import solution, worksheet
 
-# Graphs of more items than this are not worked in numbers, nor made into a worksheet.
+# Larger graphs, by their items, get no worked numbers and no worksheet.
 MOST_WORKED = 60
+_ANY = Symbol("X", "X")
 
 
 def document_of(
@@ -44,7 +38,7 @@ def document_of(
     """Return the derived notes of a tensor, several, a ``Graph`` or a ``Model`` as plain data.
 
     Equations of a model are written for m samples; numbers are those of ``feeds``, without which a model has none.
-    ``others`` are further samples by name, to choose from where one steps through; the first is that of ``feeds``. Raises
+    ``others`` are samples by name, from which a reader of the stepper can choose; the first is that of ``feeds``. Raises
     ``TinygraphError`` for other things, and ``FeedError``.
 
     >>> import tinygraph as tg
@@ -54,8 +48,6 @@ def document_of(
     >>> [(line.formula.text, line.ids) for line in document.lines() if "B8" in line.ids]
     [('dK2 = conv(P1, dZ2)', ('B8',))]
     """
-    from tinygraph.model import Model
-
     model = thing if isinstance(thing, Model) else None
     numeric = subject_of(thing, feeds, title)
     equations = numeric if model is None else subject_of(model, None, title, batch=2)
@@ -74,7 +66,7 @@ def document_of(
 
 
 def _sections(derivation: Derivation) -> Iterator[Section]:
-    """Yield the sections in order; those that there is nothing to say in are empty."""
+    """Yield the sections in order; some may be empty."""
     forward, loss = _forward(derivation)
     backward = _backward(derivation)
     yield Section("reading", "How to read these notes", _reading(derivation))
@@ -94,53 +86,52 @@ def _sections(derivation: Derivation) -> Iterator[Section]:
 
 
 def _reading(derivation: Derivation) -> tuple[Block, ...]:
-    """Say what holds for all formulas."""
+    """Return what holds for all formulas."""
     written, backward = derivation.written, derivation.subject.backward
-    words: list[str | Formula] = []
-    if backward is not None:
-        x = written.symbols.character(Symbol("X", "X"))
-        dx = written.symbols.character(gradient_symbol(Symbol("X", "X")))
-        gradient = written.formula(rf"{dx} = \frac{{\partial {written.characters[backward.output]}}}{{\partial {x}}}")
-        words += ["For every symbol ", written.formula(x), " there is a gradient, ", gradient, ", of its shape. "]
-    if derivation.model is not None:
-        m = written.formula("m")
-        words += ["A batch holds ", m, " samples, one to a row, so a product has its factors the other way round "]
-        words += ["than in notes that write a sample as a column. A loss that is a mean divides by ", m]
-        words += [" once, in the first gradient, and every later one carries that along. "]
-        if derivation.model.has_modes and backward is not None:
-            words += ["The equations are those of training, which differ from those of prediction. "]
     sources = " ".join([*written.right.values(), *written.index.values()])
+    symbols = {name: written.formula(name) for name in ("m", "mn", "xy")} | {"odot": written.formula(r"\odot")}
+    found: list[str] = []
+    if backward is not None:
+        x, dx = (written.symbols.character(symbol) for symbol in (_ANY, gradient_symbol(_ANY)))
+        gradient = rf"{dx} = \frac{{\partial {written.characters[backward.output]}}}{{\partial {x}}}"
+        symbols |= {"x": written.formula(x), "gradient": written.formula(gradient)}
+        found.append("Every symbol {x} has a gradient, {gradient}, of the same shape.")
+    if derivation.model is not None:
+        found.append(
+            "A batch has {m} samples, one in each row, so the factors of a product are in the reverse order of notes that "
+            "write a sample as a column. A loss that is a mean divides by {m} once, in the first gradient, and all later "
+            "gradients contain that factor."
+        )
+        if derivation.model.has_modes and backward is not None:
+            found.append("The equations are those of training, which differ from those of prediction.")
     if r"\odot" in sources:
-        words += ["The sign ", written.formula(r"\odot"), " is the product element by element. "]
+        found.append("The sign {odot} is the product element by element.")
     if r"{conv}" in sources:
-        words += ["conv slides the kernel over the image as it is: cross-correlation. "]
+        found.append("conv slides the kernel over the image without flipping it: cross-correlation.")
     if "_{mn}" in sources:
-        words += ["Where indices are written, ", written.formula("mn"), " is a place in an image, row and column, and "]
-        words += [written.formula("xy"), " that of the window that holds it; "]
-        words += [written.formula("m"), " is not the number of samples there. "]
-    return (Paragraph(tuple(words)),) if words else ()
+        found.append(
+            "Where indices are written, {mn} is a place in an image, row and column, and {xy} the place of the window that "
+            "contains it; {m} is not the number of samples there."
+        )
+    words = re.split(r"\{(\w+)\}", " ".join(found))
+    mixed = tuple(symbols[word] if i % 2 else word for i, word in enumerate(words))
+    return (Paragraph(mixed),) if found else ()
 
 
 def _forward(derivation: Derivation) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
     """Return the equations of the forward pass, and those of the loss."""
-    sweep = derivation.subject.backward
-    end = None if sweep is None or derivation.model is None else sweep.output
-    found: list[tuple[str, Line]] = []
-    loss: list[Line] = []
-    for item, _, line in derivation.forward_lines():
-        if item.node in derivation.moves:
-            continue
-        if item.node is end:
-            loss.append(line)
-        else:
-            found.append((item.group, line))
+    backward = derivation.subject.backward
+    end = None if backward is None or derivation.model is None else backward.output
+    found = [(item, line) for item, _, line in derivation.forward_lines() if item.node not in derivation.moves]
+    loss = [line for item, line in found if item.node is end]
     if end is not None:
         loss += _loss_of_one(derivation, end)
-    return tuple(grouped(found)), (Equations(tuple(loss)),) if loss else ()
+    forward = grouped((item.group, line) for item, line in found if item.node is not end)
+    return tuple(forward), (Equations(tuple(loss)),) if loss else ()
 
 
 def _loss_of_one(derivation: Derivation, end: Tensor) -> Iterator[Line]:
-    """Yield the loss of one sample, where that of a batch is a mean."""
+    """Yield the loss of one sample, if the loss of a batch is a mean."""
     written = derivation.written
     one = Formulas(subject_of(derivation.model, batch=1), written.symbols)
     node = next((item.node for item in one.subject.items if item.node.name == end.name), None)
@@ -150,9 +141,9 @@ def _loss_of_one(derivation: Derivation, end: Tensor) -> Iterator[Line]:
 
 
 def _state(derivation: Derivation) -> tuple[Block, ...]:
-    """Return the new values of a model's state, which is not trained but moves with each step."""
+    """Return the new values of a model's state, which every step changes without training it."""
     lines = tuple(line for item, _, line in derivation.forward_lines() if item.node in derivation.moves)
-    words = "State that moves with each step of training, and that prediction takes as it is:"
+    words = "State that every step of training changes, and that prediction uses unchanged:"
     return (Paragraph((words,)), Equations(lines)) if lines else ()
 
 
@@ -166,22 +157,19 @@ def _backward(derivation: Derivation) -> tuple[Block, ...]:
 def _symbols(derivation: Derivation) -> Block:
     """Return the table of symbols."""
     rows: list[tuple[str | Formula, ...]] = []
-    total = 0
+    total = sum(item.node.size for item in derivation.subject.items if item.node.kind == "parameter")
     for item in derivation.subject.items:
         node = item.node
-        is_parameter = node.kind == "parameter"
-        total += node.size if is_parameter else 0
         what = {"tensor": "value"}.get(node.kind, str(node.kind))
         if not item.is_leaf:
             what = ", ".join(x.op.name for x in item.nodes if x.op is not None) or item.expression
         symbol = derivation.written.formula(derivation.written.symbols.character(symbol_of(item.symbol)))
-        count = f"{node.size:,}" if is_parameter else ""
+        count = f"{node.size:,}" if node.kind == "parameter" else ""
         rows.append((symbol, what, derivation.shape(node), str(node.dtype), count))
     if total:
         rows.append(("all parameters", "", "", "", f"{total:,}"))
-    return Table(
-        "Every symbol, what makes it, and its shape", ("symbol", "what", "shape", "dtype", "numbers"), tuple(rows)
-    )
+    head = ("symbol", "what", "shape", "dtype", "numbers")
+    return Table("Every symbol, what makes it, and its shape", head, tuple(rows))
 
 
 def _numbers(derivation: Derivation) -> tuple[Block, ...]:
@@ -193,7 +181,7 @@ def _numbers(derivation: Derivation) -> tuple[Block, ...]:
     forward = [x for item in numeric.items for x in (*numeric.inner(item), item.node) if x in values]
     blocks: list[Block] = []
     if derivation.model is not None:
-        words = f"Values and gradients of {samples_in_words(numeric)}, with the parameters as they are, in four digits."
+        words = f"Values and gradients of {samples_in_words(numeric)}, with the parameters before the update, in four digits."
         blocks.append(Paragraph((words,)))
     values_of = tuple(number_of(written.symbol(x), values[x]) for x in dict.fromkeys(forward))
     blocks.append(Numbers("Values, forward", values_of))
@@ -207,7 +195,7 @@ def _numbers(derivation: Derivation) -> tuple[Block, ...]:
 
 
 def _scenes(derivation: Derivation, samples: Mapping[str, Mapping[Any, Any] | None]) -> Iterator[Scene]:
-    """Yield the numbers of each sample, before and after one update, where there is one."""
+    """Yield the numbers of each sample before one update, and after it, if there is an update."""
     numeric = derivation.numeric
     learning = None if derivation.model is None else Learning(derivation.model, derivation.written, numeric)
     for i, (name, feeds) in enumerate(samples.items()):
@@ -219,9 +207,7 @@ def _scenes(derivation: Derivation, samples: Mapping[str, Mapping[Any, Any] | No
 
 
 def _map(thing: Any, feeds: Mapping[Any, Any] | None) -> Map:
-    """Return the picture that is stepped through: with rules, and without the numbers that the page shows beside it."""
-    from tinygraph.draw import draw
-
+    """Return the picture of the stepper: with rules, and without numbers, which the page shows next to it."""
     picture = draw(thing, title="", feeds=feeds, detail="rule")
     try:
         return Map(picture.svg(), picture.drawing.edges)
@@ -230,8 +216,6 @@ def _map(thing: Any, feeds: Mapping[Any, Any] | None) -> Map:
 
 
 def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> Figure:
-    from tinygraph.draw import draw
-
     picture = draw(thing, title=title, feeds=feeds)
     try:
         return Figure(picture.svg(), str(picture))
@@ -243,10 +227,10 @@ def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> F
 
 def grouped(found: Iterable[tuple[str, Line]]) -> Iterator[Equations]:
     """Yield the equations of each run of lines in one block of the model; lines after a block get a heading too."""
-    inside = False
+    outside = ""
     for group, lines in itertools.groupby(found, key=itemgetter(0)):
-        inside = inside or bool(group)
-        heading = f"Block {group}" if group else "Outside the blocks" if inside else ""
+        heading = f"Block {group}" if group else outside
+        outside = "Outside the blocks"
         yield Equations(tuple(line for _, line in lines), heading)
 
 

@@ -5,22 +5,28 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from tinygraph.describe.origin_words import origin_text
+from tinygraph.describe.origins import Origins
 from tinygraph.errors import DataError, FeedError, RenderError, TinygraphError, listing, nearest
 from tinygraph.files import as_path, write_whole
+from tinygraph.model.model import Model
+from tinygraph.notes.compose import document_of
+from tinygraph.notes.document import Document
+from tinygraph.notes.html import html_text
+from tinygraph.notes.latex import latex_text
+from tinygraph.notes.markdown import markdown_text
+from tinygraph.notes.text import plain_text
+from tinygraph.train import data as sources
 
-if TYPE_CHECKING:
-    from tinygraph.model import Model
-    from tinygraph.notes.document import Document
-
-FORMATS = ("html", "md", "tex", "txt")
+_WRITERS = {"html": html_text, "md": markdown_text, "tex": latex_text, "txt": plain_text}
 
 
 class Notes:
-    """Derived notes. In a notebook they show themselves; ``write`` writes them to a file.
+    """Derived notes. A notebook displays them; ``write`` writes them to a file.
 
-    ``document`` is the record that all formats are written from.
+    ``document`` is the record from which all formats are written.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, name="x")
@@ -34,34 +40,25 @@ class Notes:
 
     def html(self) -> str:
         """Return one self-contained HTML page. Raises ``RenderError`` where the package latex2mathml is missing."""
-        from tinygraph.notes.html import html_text
-
         return html_text(self.document)
 
     def markdown(self) -> str:
         """Return Markdown with formulas between dollar signs."""
-        from tinygraph.notes.markdown import markdown_text
-
         return markdown_text(self.document)
 
     def tex(self) -> str:
         """Return an article in LaTeX."""
-        from tinygraph.notes.latex import latex_text
-
         return latex_text(self.document)
 
     def text(self) -> str:
         """Return plain text."""
-        from tinygraph.notes.text import plain_text
-
         return plain_text(self.document)
 
     def explain(self, name: str, *index: int) -> str:
-        """Return in words where one number comes from: the terms that make it, and what decided on them.
+        """Return in words where one number comes from: the terms that make it, and what decided between them.
 
-        ``name`` is that of a value or a gradient, and ``index`` the place of the element. The same answer that a click on the
-        number gives on the HTML page. Raises ``TinygraphError`` for a name or an element that there is not, or where the
-        notes have no numbers.
+        ``name`` is that of a value or a gradient, and ``index`` the place of the element. A click on the number on the HTML
+        page gives the same answer. Raises ``TinygraphError`` for an unknown name or element, and for notes without numbers.
 
         >>> import tinygraph as tg
         >>> print(tg.notes(tg.load_model("notes_cnn")).explain("P1", 0, 0, 1, 1))
@@ -71,9 +68,6 @@ class Notes:
           0.25 · C1[0,0,3,2] = 0.1753
           0.25 · C1[0,0,3,3] = 0.01389
         """
-        from tinygraph.describe.origin_words import origin_text
-        from tinygraph.describe.origins import Origins
-
         subject = self.document.subject
         if not subject.values:
             raise TinygraphError("these notes contain no numbers; give feeds, or a sample of the model's data")
@@ -81,13 +75,12 @@ class Notes:
         return origin_text(origins, origins.of(origins.node(name), index))
 
     def write(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
-        """Write the notes to a file and return its path; the suffix says in which format if ``format`` does not.
+        """Write the notes to a file and return its path; without ``format`` the suffix names the format.
 
-        Formats are html, md, tex and txt. Raises ``RenderError`` for others, or a place that cannot be written to.
+        Formats are html, md, tex and txt. Raises ``RenderError`` for others, and if the file cannot be written.
         """
         path = as_path(path)
-        writers = {"html": self.html, "md": self.markdown, "tex": self.tex, "txt": self.text}
-        content = writers[format_of(path, format)]()
+        content = _WRITERS[format_of(path, format)](self.document)
         try:
             write_whole(path, content.encode("utf-8"))
         except OSError as error:
@@ -114,12 +107,12 @@ def notes(
     format: str | None = None,
     title: str | None = None,
 ) -> Notes:
-    """Derive the lecture notes of a tensor, several, a ``Graph`` or a ``Model``, and write them to ``path`` if that is given.
+    """Derive the lecture notes of a tensor, several, a ``Graph`` or a ``Model``, and write them to ``path`` if it is given.
 
-    They hold the equations of the forward pass, those of the backward pass as the gradient nodes of the graph give
-    them, the update, symbols and shapes, the picture, and worked numbers. The numbers of a model are those of ``feeds``, or of
-    the first sample of the data that it names; ``samples``, feeds by name, are several to choose from where one steps through
-    the HTML page, and the rest is of the first. Suffixes are .html, .md, .tex and .txt; ``format`` goes before them. Raises
+    They contain the equations of the forward pass, those of the backward pass as the gradient nodes of the graph define them,
+    the update, symbols and shapes, the picture, and worked numbers. The numbers of a model are those of ``feeds``, or of the
+    first sample of the data that it names. ``samples`` are feeds by name: the reader of the HTML page can step through each of
+    them, and everything else shows the first. Suffixes are .html, .md, .tex and .txt; ``format`` overrides them. Raises
     ``RenderError``, ``FeedError``, and ``TinygraphError`` for other things.
 
     >>> import tinygraph as tg
@@ -128,9 +121,6 @@ def notes(
     B8   dK2 = conv(P1, dZ2)  (padding 1)
     U3   K2 = K2 - alpha dK2
     """
-    from tinygraph.model import Model
-    from tinygraph.notes.compose import document_of
-
     if path is not None:
         format_of(as_path(path), format)
     if feeds is None and samples is None and isinstance(thing, Model) and thing.training.data is not None:
@@ -152,7 +142,7 @@ def notes(
 def sample_of(model: Model, data: str | None = None, sample: int = 0) -> dict[str, Any]:
     """Return one sample of a data set, by default of the model's own, by the names of the model's inputs.
 
-    Raises ``DataError`` for a sample that is not there, or a model without data.
+    Raises ``DataError`` for a sample that does not exist, and for a model without data.
 
     >>> import tinygraph as tg
     >>> sample_of(tg.load_model("xor"), sample=1)
@@ -162,14 +152,12 @@ def sample_of(model: Model, data: str | None = None, sample: int = 0) -> dict[st
 
 
 def samples_of(model: Model, data: str | None = None, first: int = 0, count: int = 4) -> dict[str, dict[str, Any]]:
-    """Return some samples of a data set, in its order from ``first`` on, by name, as ``sample_of`` returns one.
+    """Return samples of a data set by name, ``count`` in its order from ``first`` on, each as ``sample_of`` returns one.
 
     >>> import tinygraph as tg
     >>> list(samples_of(tg.load_model("xor"), first=3))
     ['sample 3']
     """
-    from tinygraph.train import data as sources
-
     source = data or sources.data_of(model)
     if source is None:
         raise DataError(f"model {model.name!r} does not name data; give --data")
@@ -182,16 +170,16 @@ def samples_of(model: Model, data: str | None = None, first: int = 0, count: int
 
 
 def format_of(path: Path, format: str | None = None) -> str:
-    """Return the format that is asked for, or that a file's suffix names; or raise ``RenderError`` with the valid ones.
+    """Return ``format``, or the format that a file's suffix names. Raises ``RenderError`` with the valid ones.
 
     >>> format_of(Path("notes.HTML")), format_of(Path("notes"), "md")
     ('html', 'md')
     """
     asked = format or path.suffix.removeprefix(".").lower()
     asked = {"htm": "html", "markdown": "md", "latex": "tex"}.get(asked, asked)
-    if asked not in FORMATS:
+    if asked not in _WRITERS:
         what = f"{format!r}" if format else f"the suffix of {str(path)!r}"
         raise RenderError(
-            f"{what} does not name a format of notes{nearest(asked, FORMATS)} (there are {listing(FORMATS)})"
+            f"{what} does not name a format of notes{nearest(asked, _WRITERS)} (there are {listing(_WRITERS)})"
         )
     return asked

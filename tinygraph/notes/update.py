@@ -15,54 +15,49 @@ from tinygraph.describe.subject import Subject
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol
 from tinygraph.describe.tex import Formulas
 from tinygraph.graph.arrays import Array
+from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
+from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.document import Block, Equations, Paragraph, Table
+from tinygraph.train.optimizers import Optimizer, make_optimizer, record_update
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
-    from tinygraph.train import Optimizer
 
-# The settings of optimizers as the literature writes them; U1 to U6 of the notes have alpha.
+# The settings of optimizers: how the literature writes them, and what they are. U1 to U6 of the notes have alpha.
 _SETTINGS = {
-    "learning_rate": r"\alpha",
-    "momentum": r"\mu",
-    "beta1": r"\beta_{1}",
-    "beta2": r"\beta_{2}",
-    "epsilon": r"\varepsilon",
+    "learning_rate": (r"\alpha", "learning rate"),
+    "momentum": (r"\mu", "momentum"),
+    "beta1": (r"\beta_{1}", "first decay"),
+    "beta2": (r"\beta_{2}", "second decay"),
+    "epsilon": (r"\varepsilon", "smallest step"),
 }
 
 
 @dataclass(frozen=True)
 class Learning:
-    """One step of a model's optimizer: its equations in the symbols of ``written``, its numbers those of ``numeric``."""
+    """One step of a model's optimizer: equations in the symbols of ``written``, numbers from the values of ``numeric``."""
 
     model: Model
     written: Formulas
     numeric: Subject
 
-    @property
-    def subject(self) -> Subject:
-        """The graph that the equations are of."""
-        return self.written.subject
-
     @cached_property
     def optimizer(self) -> Optimizer | None:
         """The optimizer that the model names."""
-        from tinygraph.train import make_optimizer
-
-        if self.subject.backward is None:
+        if self.written.subject.backward is None:
             return None
         settings = self.model.training
         return make_optimizer(settings.optimizer, settings.learning_rate, settings.momentum)
 
     def _moved(self) -> list[tuple[str, Tensor]]:
-        """Return the parameters that have a gradient, in the order in which the backward pass comes to them."""
-        assert self.subject.backward is not None
+        """Return the parameters that have a gradient, in the order of the backward pass."""
+        assert self.written.subject.backward is not None
         order = [
             rule.target
-            for item in reversed(self.subject.items)
-            for rule in in_order(self.subject.rules(item))
+            for item in reversed(self.written.subject.items)
+            for rule in in_order(self.written.subject.rules(item))
             if rule.target is not None and rule.target.kind == "parameter"
         ]
         names = {parameter: name for name, parameter in self.model.parameters.items()}
@@ -74,18 +69,14 @@ class Learning:
         if optimizer is None:
             return ()
         lines = [line for name, parameter in self._moved() for line in self._update_lines(optimizer, name, parameter)]
-        settings = [
-            part
-            for name, value in _settings(optimizer)
-            for part in (self.written.formula(_SETTINGS[name]), f" = {value:g} is the {_words(name)}; ")
-        ]
-        if settings:
-            settings[-1] = str(settings[-1]).replace("; ", ".")
-        return (Equations(tuple(lines)), *([Paragraph(tuple(settings))] if settings else []))
+        settings = _settings(optimizer)
+        words: list[str | Formula] = []
+        for i, (name, value) in enumerate(settings, start=1):
+            end = "." if i == len(settings) else "; "
+            words += [self.written.formula(_SETTINGS[name][0]), f" = {value:g} is the {_SETTINGS[name][1]}{end}"]
+        return (Equations(tuple(lines)), *([Paragraph(tuple(words))] if words else []))
 
     def _update_lines(self, optimizer: Optimizer, name: str, parameter: Tensor) -> Iterator[Line]:
-        from tinygraph.train.optimizers import record_update
-
         gradient = declare_input(f"d{name}", parameter.shape, parameter.dtype)
         recorded = record_update(optimizer, name, parameter, gradient)
         new, old, states = recorded.new, recorded.state, recorded.new_state
@@ -103,7 +94,7 @@ class Learning:
                 yield line_of(f"update-{update.labels[node]}", written.formula(equation), label=update.labels[node])
 
     def moved(self, values: Mapping[Tensor, Array]) -> dict[Tensor, Array]:
-        """Return the parameters after one update, given the values of all nodes before it; nothing where there is none."""
+        """Return the parameters after one update, given the values of all nodes before it; nothing if there is no update."""
         optimizer, backward = self.optimizer, self.numeric.backward
         if optimizer is None or backward is None or not values:
             return {}
@@ -123,10 +114,15 @@ class Learning:
         for parameter, after in moved.items():
             arrays = values[parameter], values[backward.gradients[parameter]], after
             rows.append((self.written.symbol(parameter), *map(first_entries, arrays)))
-        assert self.subject.backward is not None
+        assert self.written.subject.backward is not None
         losses = values[backward.output].item(), self._loss_after(moved)
         rows.append(
-            (self.written.symbol(self.subject.backward.output), number_text(losses[0]), "", number_text(losses[1]))
+            (
+                self.written.symbol(self.written.subject.backward.output),
+                number_text(losses[0]),
+                "",
+                number_text(losses[1]),
+            )
         )
         head = ("symbol", "before", "gradient", "after")
         change = "falls" if losses[1] < losses[0] else "does not fall"
@@ -137,9 +133,6 @@ class Learning:
         return Paragraph((words,)), Table("First elements before and after one update", head, tuple(rows))
 
     def _loss_after(self, moved: Mapping[Tensor, Array]) -> float:
-        from tinygraph.graph.graph import Graph
-        from tinygraph.graph.run import run
-
         assert self.numeric.backward is not None
         graph = Graph(self.numeric.backward.output)
         feeds = {leaf: moved.get(leaf, self.numeric.values[leaf]) for leaf in graph.nodes if leaf.op is None}
@@ -151,22 +144,16 @@ def _settings(optimizer: Optimizer) -> list[tuple[str, float]]:
 
 
 def _setting_numbers(optimizer: Optimizer) -> dict[float, str]:
-    """Return how the numbers among an optimizer's settings are written; two settings that are equal stay numbers."""
+    """Return how the numbers among an optimizer's settings are written; equal settings stay numbers."""
     found: dict[float, set[str]] = {}
     for name, value in _settings(optimizer):
-        pairs = [(value, _SETTINGS[name])]
+        pairs = [(value, _SETTINGS[name][0])]
         if name.startswith("beta"):
-            pairs.append((1 - value, rf"\left(1 - {_SETTINGS[name]}\right)"))
+            pairs.append((1 - value, rf"\left(1 - {_SETTINGS[name][0]}\right)"))
         for number, text in pairs:
             for seen in {float(number), float(np.float32(number))}:
                 found.setdefault(seen, set()).add(text)
     return {number: texts.pop() for number, texts in found.items() if len(texts) == 1}
-
-
-def _words(name: str) -> str:
-    return {"beta1": "first decay", "beta2": "second decay", "epsilon": "smallest step"}.get(
-        name, name.replace("_", " ")
-    )
 
 
 def samples_in_words(subject: Subject) -> str:

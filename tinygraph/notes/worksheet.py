@@ -1,4 +1,4 @@
-"""The worksheet: the backward pass with its right-hand sides left out, and numbers to work out by hand."""
+"""The worksheet: the backward pass without its right-hand sides, and numbers to work out by hand."""
 
 from __future__ import annotations
 
@@ -15,27 +15,24 @@ from tinygraph.graph.graph import topological
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.document import Block, Paragraph, Task, Tasks
 
-# Arrays of more elements are no work for a pencil.
+# Larger arrays take too long by hand.
 MOST_ELEMENTS, MOST_TASKS = 16, 12
 
 
 def worksheet(numeric: Subject, written: Formulas, lines: Sequence[Line]) -> tuple[Block, ...]:
-    """Return the questions: one for every line of the backward pass, and those whose numbers are few."""
-    rules = [
-        Task((), Formula(left, line.formula.symbols), Formula(right, line.formula.symbols))
-        for line in lines
-        for left, _, right in [line.formula.source.partition(" = ")]
-    ]
+    """Return the questions: one for every line of the backward pass, and those with few numbers."""
+    rules: list[Task] = []
+    for line in lines:
+        left, _, right = line.formula.source.partition(" = ")
+        rules.append(Task((), *(Formula(source, line.formula.symbols) for source in (left, right))))
     if not rules:
         return ()
-    blocks: list[Block] = [
+    sums = tuple(_sums(numeric, written, {task.left.source for task in rules}))[:MOST_TASKS]
+    return (
         Paragraph(("Name and date: ______________________",)),
         Tasks("Complete the rules of the backward pass", tuple(rules)),
-    ]
-    sums = tuple(_sums(numeric, written, {task.left.source for task in rules}))
-    if sums:
-        blocks.append(Tasks("Work out the numbers", sums[:MOST_TASKS], len(rules) + 1))
-    return tuple(blocks)
+        *([Tasks("Work out the numbers", sums, len(rules) + 1)] if sums else []),
+    )
 
 
 def solution(tasks: Sequence[Block]) -> tuple[Block, ...]:
@@ -44,7 +41,7 @@ def solution(tasks: Sequence[Block]) -> tuple[Block, ...]:
 
 
 def _sums(numeric: Subject, written: Formulas, lefts: set[str]) -> Iterator[Task]:
-    """Yield a question for every gradient that is made of few numbers."""
+    """Yield a question for every gradient that is computed from few numbers."""
     if numeric.backward is None or not numeric.values:
         return
     gradients = set(numeric.backward.gradients.values())
@@ -54,10 +51,9 @@ def _sums(numeric: Subject, written: Formulas, lefts: set[str]) -> Iterator[Task
         given = _operands(node, written, numeric)
         sizes = [numeric.values[x].size for x in (node, *given)]
         if given and max(sizes) <= MOST_ELEMENTS:
-            words: list[str | Formula] = [written.equation(node), " with "]
-            numbers = [number_of(written.symbol(x), numeric.values[x]) for x in given]
-            for i, number in enumerate(numbers):
-                words += ["" if i == 0 else " and ", matrix(number)]
+            words: list[str | Formula] = [written.equation(node)]
+            for i, x in enumerate(given):
+                words += [" and " if i else " with ", matrix(number_of(written.symbol(x), numeric.values[x]))]
             left = written.formula(written.characters[node])
             yield Task(tuple(words), left, number_of(left, numeric.values[node]))
 
@@ -68,11 +64,10 @@ def matrix(number: Number) -> Formula:
     >>> matrix(Number(Formula("x", {}), "(1, 2)", (("1", "2"),))).text
     'x = [1, 2]'
     """
-    if len(number.rows) == 1 and len(number.rows[0]) == 1:
-        return dataclasses.replace(number.symbol, source=f"{number.symbol.source} = {number.rows[0][0]}")
     body = r" \\ ".join(" & ".join(row) for row in number.rows)
-    source = rf"{number.symbol.source} = \begin{{bmatrix}} {body} \end{{bmatrix}}"
-    return dataclasses.replace(number.symbol, source=source)
+    if len(number.rows) > 1 or len(number.rows[0]) > 1:
+        body = rf"\begin{{bmatrix}} {body} \end{{bmatrix}}"
+    return dataclasses.replace(number.symbol, source=f"{number.symbol.source} = {body}")
 
 
 def _operands(node: Tensor, written: Formulas, numeric: Subject) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""The step-through page as HTML: its frame, its data as JSON, and its script, which stands in the files beside this one."""
+"""The stepper of the HTML page: its frame, its data as JSON, and its script, which is in the files next to this one."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ _SCRIPTS = ("data.js", "grids.js", "origins.js", "predict.js", "stepper.js")
 def stepper_html(walk: Walk, line: Callable[[Line], str]) -> str:
     """Return the frame that the script fills, the picture, and the data. ``line`` writes one displayed equation."""
     data = json.dumps(_data(walk, line), separators=(",", ":"), ensure_ascii=False)
-    # Nothing in it can end the element that it stands in.
+    # Nothing in it can end the element that contains it.
     safe = data.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
     return (
-        "<noscript><p>Stepping needs JavaScript; equations, picture and numbers stand below without it.</p></noscript>\n"
+        "<noscript><p>Stepping needs JavaScript; equations, picture and numbers are below without it.</p></noscript>\n"
         f'<div id="stepper" hidden><div class="board"></div><div class="map" tabindex="0" role="region" '
         f'aria-label="The picture, with the current card ringed">{_picture(walk.map.svg)}</div></div>\n'
         f'<script type="application/json" id="stepper-data">{safe}</script>\n'
@@ -44,7 +44,7 @@ def script() -> str:
 
 
 def script_policy() -> str:
-    """Return the source that a content security policy allows so that the page's own script runs, and no other."""
+    """Return the source for the content security policy with which only the page's own script runs."""
     digest = hashlib.sha256(script().encode("utf-8")).digest()
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
@@ -55,7 +55,7 @@ def style() -> str:
 
 
 def with_width(svg: str) -> str:
-    """Return an SVG element that tells the style sheet how wide it is, so that a wide one scrolls and stays readable.
+    """Return an SVG element with its width as a variable of the style sheet, so that a wide one scrolls and stays readable.
 
     >>> with_width('<?xml version="1.0"?><svg role="img" width="528pt" height="10pt"></svg>')
     '<svg style="--natural:528pt" role="img" width="528pt" height="10pt"></svg>'
@@ -66,7 +66,7 @@ def with_width(svg: str) -> str:
 
 
 def _picture(svg: str) -> str:
-    """Return a picture with ids of its own, beside another one on the same page."""
+    """Return a picture with ids of its own, because the page contains another one."""
     if not svg:
         return ""
     drawing = re.sub(r'(?<= id=")', "step-", with_width(svg))
@@ -107,7 +107,7 @@ def _array(grid: Grid) -> dict[str, Any]:
         "role": grid.role,
         "wide": wide,
         "values": [encoded(array) for array in values],
-        "told": grid.told,
+        "told": grid.explained,
         "tables": [table.as_dict() for table in grid.tables],
         "tableOf": list(grid.table_of),
     }

@@ -1,13 +1,14 @@
-"""Tables: the origins of all elements of an array in little room.
+"""Tables: the origins of all elements of an array, in little space.
 
-Elements of one array are made alike: the terms of a convolution's result lie at the same distances from one another wherever
-the window lies. So a table holds each such pattern once, as distances from its first cells, and for each element the number
-of its pattern and those first cells.
+The elements of an array are made in the same way: the terms of a convolution have the same distances from each other at every
+place of the window. So a table contains each such pattern once, as distances from its first cells, and for each element the
+number of its pattern and those first cells.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,11 +25,11 @@ from tinygraph.graph.tensor import Tensor
 class Table:
     """The origins of the first ``len(which)`` elements of an array.
 
-    A pattern is a dict: ``parts``, each with ``nodes``, ``cells`` (for each node distances from the first cell, or the
-    ``step`` from one to the next and their ``count`` where that is always the same), ``weight``
-    (one number, or one for each term), and where a term is no product, ``values`` and ``text``; ``reads``, ``reason``,
-    ``formula`` and ``slopes`` as an origin has them. ``which`` are the numbers of the patterns, and a row of ``first`` holds
-    the first cells, in the order of the pattern. ``depends`` says that some of it was decided by numbers.
+    A pattern is a dict. Its ``parts`` have ``nodes``, ``cells`` (for each node the distances from the first cell, or ``step``
+    and ``count`` if all steps are equal), ``weight`` (one number, or one for each term), and ``values`` and ``text`` for terms
+    that are no products. ``reads``, ``reason``, ``formula`` and ``slopes`` are those of an origin. ``which`` are the numbers of
+    the patterns, and a row of ``first`` contains the first cells in the order of the pattern. ``depends`` says that numbers
+    decided on some of it.
     """
 
     patterns: tuple[dict[str, Any], ...]
@@ -48,14 +49,14 @@ class Table:
 
 
 class Numbering(dict[Tensor, int]):
-    """Numbers of nodes, from 0, given as they are first asked for."""
+    """Numbers of nodes, from 0, in the order in which they are first looked up."""
 
     def __missing__(self, node: Tensor) -> int:
         return self.setdefault(node, len(self))
 
 
 def table_of(origins: Origins, node: Tensor, most: int, numbers: Mapping[Tensor, int]) -> Table:
-    """Return the table of the first ``most`` elements of a node, which speaks of nodes by their numbers.
+    """Return the table of the first ``most`` elements of a node; nodes are given by their numbers.
 
     >>> import tinygraph as tg
     >>> from tinygraph.describe.subject import subject_of
@@ -94,7 +95,7 @@ def encoded(array: Array) -> str:
 
 
 def _first_and_key(origin: Origin) -> tuple[list[int], Any]:
-    """Return the first cell of each column of an origin, and what its pattern is told from others by."""
+    """Return the first cell of each column of an origin, and a key that is equal for origins of the same pattern."""
     first: list[int] = []
     key: list[Any] = [origin.reason, origin.formula]
     for part in (*origin.parts, *origin.slopes):
@@ -133,11 +134,9 @@ def _part(part: Part, numbers: Mapping[Tensor, int]) -> dict[str, Any]:
 
 
 def _number(value: Any) -> float | str:
-    """Return a number as JSON may hold it, which has no words for what is not finite: those are JavaScript's, as text."""
+    """Return a number for JSON; numbers that are not finite, which JSON lacks, as text with their names in JavaScript."""
     number = float(value)
-    if math.isfinite(number):
-        return number
-    return "NaN" if math.isnan(number) else "Infinity" if number > 0 else "-Infinity"
+    return number if math.isfinite(number) else json.dumps(number)
 
 
 def _read(read: Read, numbers: Mapping[Tensor, int]) -> dict[str, Any]:
@@ -145,7 +144,7 @@ def _read(read: Read, numbers: Mapping[Tensor, int]) -> dict[str, Any]:
 
 
 def _distances(cells: Array) -> list[int] | dict[str, int]:
-    """Return how far cells lie from the first of them, in short where all lie equally far apart."""
+    """Return the distances of cells from the first of them, or step and count if all steps are equal."""
     if len(cells) > 3 and (np.diff(cells) == cells[1] - cells[0]).all():
         return {"step": int(cells[1] - cells[0]), "count": len(cells)}
     return [] if not len(cells) else (cells - cells[0]).tolist()

@@ -1,25 +1,24 @@
-"""Walk: what the step-through page holds. Steps, arrays with their origins, and scenes, as plain data."""
+"""Walk: the data of the stepper. Steps, arrays with their origins, and scenes."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygraph.describe.crosswalk import recognized
 from tinygraph.describe.derive import Derivation, Line
 from tinygraph.describe.fold import parts_of
 from tinygraph.describe.origins import Origins
-from tinygraph.describe.subject import Item
 from tinygraph.describe.symbols import Formula
 from tinygraph.draw.cards import Edge
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.stepper.tables import Numbering, Table, table_of
 
-# Elements of one array that the page holds, and elements in all whose origin it tells.
-MOST_VALUES, MOST_TOLD, MOST_SCENES = 16384, 24576, 8
-MOST_TOLD_IN_SCENES = 40000
+# Elements of one array on the page, elements in all whose origin it explains, and scenes.
+MOST_VALUES, MOST_EXPLAINED, MOST_SCENES = 16384, 24576, 8
+MOST_EXPLAINED_IN_SCENES = 40000
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,10 @@ class Scene:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """One array of the page: its name, symbol and shape, what it is, its numbers in each scene, and how they are made.
+    """One array of the page: its name, symbol and shape, its role, its numbers in each scene, and their origins.
 
-    ``tables`` are those of the scenes, by ``table_of``. ``told`` elements have an origin, ``held`` have their number here.
+    The first ``held`` elements have their numbers here, and the first ``explained`` have an origin. ``table_of`` is the number
+    of each scene's table in ``tables``.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Grid:
     role: str
     values: tuple[Array, ...]
     held: int
-    told: int
+    explained: int
     tables: tuple[Table, ...] = ()
     table_of: tuple[int, ...] = ()
 
@@ -62,7 +62,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Map:
-    """The picture that is stepped through, as SVG, empty where there is no renderer; ``edges`` are those of its drawing."""
+    """The picture of the stepper, as SVG, empty without a renderer; ``edges`` are those of its drawing."""
 
     svg: str = ""
     edges: tuple[Edge, ...] = ()
@@ -79,7 +79,7 @@ class Walk:
 
 
 def walk_of(derivation: Derivation, scenes: Iterable[Scene], map: Map | None = None) -> Walk:
-    """Return the walk through a derivation that has numbers. Of the scenes only as many are kept as fit the page.
+    """Return the walk through a derivation that has numbers, with as many of the scenes as fit the page.
 
     >>> import tinygraph as tg
     >>> from tinygraph.describe.derive import Derivation
@@ -94,28 +94,19 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], map: Map | None = N
     owners = {i: f"n{part.last + 1}" for part in parts_of(numeric.items) for i in part.items}
     places = {id(item): i for i, item in enumerate(derivation.subject.items)}
     numbers = Numbering()
-    told = [
-        (phase, *line)
-        for phase, lines in (("forward", derivation.forward_lines()), ("backward", derivation.backward_lines()))
-        for line in lines
-    ]
-    lines = recognized([line for *_, line in told])
-    steps = [
-        Step(phase, tuple(lines[i] for i in same), numbers[pairs.get(node, node)], owners[places[id(item)]])
-        for (phase, item, node, _), same in _runs(told)
-    ]
+    phases = {"forward": derivation.forward_lines(), "backward": derivation.backward_lines()}
+    found = [(phase, *line) for phase, lines in phases.items() for line in lines]
+    lines = iter(recognized([line for *_, line in found]))
+    steps: list[Step] = []
+    # A step has the lines that make one node of one item. By identity: tensors compare element by element.
+    for _, same in itertools.groupby(found, key=lambda each: (each[0], id(each[1]), id(each[2]))):
+        (phase, item, node, _), *others = same
+        own = tuple(itertools.islice(lines, 1 + len(others)))
+        steps.append(Step(phase, own, numbers[pairs.get(node, node)], owners[places[id(item)]]))
     for item in numeric.items:
         numbers[item.node]
     grids, kept = _grids(derivation, scenes, numbers, steps)
     return Walk(tuple(steps), grids, kept, map or Map())
-
-
-def _runs(told: Sequence[tuple[str, Item, Tensor, Line]]) -> Iterator[tuple[tuple[str, Item, Tensor, Line], list[int]]]:
-    """Yield the lines that make one node of one item as the first of them and the numbers of all."""
-    # By identity: tensors compare element by element.
-    for _, found in itertools.groupby(range(len(told)), key=lambda i: (told[i][0], id(told[i][1]), id(told[i][2]))):
-        same = list(found)
-        yield told[same[0]], same
 
 
 def _grids(
@@ -125,10 +116,10 @@ def _grids(
     remaining = iter(scenes)
     kept = [next(remaining)]
     origins = Origins(derivation.numeric, kept[0].values)
-    most = _most_told([node.size for node in numbers if node.op is not None])
+    most = _most_explained([node.size for node in numbers if node.op is not None])
     tables = {node: [table] for node, table in _tables(origins, numbers, most).items()}
-    told = sum(len(found[0].which) for found in tables.values())
-    kept += itertools.islice(remaining, max(0, min(MOST_SCENES, MOST_TOLD_IN_SCENES // max(told, 1)) - 1))
+    explained = sum(len(found[0].which) for found in tables.values())
+    kept += itertools.islice(remaining, max(0, min(MOST_SCENES, MOST_EXPLAINED_IN_SCENES // max(explained, 1)) - 1))
     for scene in kept[1:]:
         other = Origins(derivation.numeric, scene.values)
         for node, found in tables.items():
@@ -161,7 +152,7 @@ def _grid(
 
 
 def _tables(origins: Origins, numbers: Numbering, most: int) -> dict[Tensor, Table]:
-    """Return the tables of all numbered nodes, and of those that these speak of."""
+    """Return the tables of all numbered nodes, and of those that these refer to."""
     found: dict[Tensor, Table] = {}
     while waiting := [node for node in numbers if node not in found and node.op is not None]:
         for node in waiting:
@@ -169,18 +160,18 @@ def _tables(origins: Origins, numbers: Numbering, most: int) -> dict[Tensor, Tab
     return found
 
 
-def _most_told(sizes: Sequence[int]) -> int:
-    """Return of how many elements of an array, at most, the page tells the origin, so that it is not too many in all.
+def _most_explained(sizes: Sequence[int]) -> int:
+    """Return for how many elements of an array, at most, the page explains the origin, so that they are not too many in all.
 
-    >>> _most_told([10, 100]), _most_told([100, 30000, 30000])
+    >>> _most_explained([10, 100]), _most_explained([100, 30000, 30000])
     (24576, 12238)
     """
-    if sum(sizes) <= MOST_TOLD:
-        return MOST_TOLD
-    left = MOST_TOLD
+    if sum(sizes) <= MOST_EXPLAINED:
+        return MOST_EXPLAINED
+    left = MOST_EXPLAINED
     for i, size in enumerate(sorted(sizes)):
         share = left // (len(sizes) - i)
         if size > share:
             return max(share, 1)
         left -= size
-    return MOST_TOLD
+    return MOST_EXPLAINED
