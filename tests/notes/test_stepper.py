@@ -222,7 +222,7 @@ def test_an_explanation_may_ask_for_attributes_and_for_nothing_else() -> None:
     def scaled(x, *, factor: float = 2.0):
         return factor * x
 
-    with pytest.raises(tg.AttributeValueError, match="its explanation takes 'scale', which is not an attribute"):
+    with pytest.raises(tg.AttributeValueError, match="its explain takes 'scale', which is not an attribute"):
 
         @scaled.explain
         def scaled_explain(index, y, x, *, scale):
