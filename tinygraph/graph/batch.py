@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Each:
-    """Each sample alone: the samples lie along ``axis``."""
+    """Each sample alone: the samples lie along ``axis``.
+
+    >>> Each(0).axis
+    0
+    """
 
     axis: int
 

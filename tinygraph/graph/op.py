@@ -27,7 +27,7 @@ Value: TypeAlias = Any
 
 
 class _Unregistered:
-    """What stands in the place of an operation's function until the operation is registered."""
+    """Raises an error in place of an operation's function until the operation is registered."""
 
     def __get__(self, instance: Any, owner: type) -> typing.NoReturn:
         raise AttributeError(f"{owner.__name__} is not registered: write @tg.register above the class")
@@ -46,6 +46,7 @@ class Op:
     - ``vjp(dy, y, *inputs)``, the vector-Jacobian product: the gradients of the inputs, in their order, from the gradient
       of the result. An entry may be ``None`` (no gradient flows) or a function without arguments, called only if that
       gradient is wanted. A rule that is written in operations computes on arrays and records on tensors.
+    - ``check_attributes()``: raises ``AttributeValueError`` for values of attributes that make no sense.
     - ``check(*arrays)``: raises ``DataError`` for values that ``forward`` does not accept, such as labels out of range.
     - ``batch(use)``: how the result treats the samples of a batch; see ``tinygraph.graph.batch``. A batch is cut into tiles
       only if all operations have such a rule. Elementwise operations need none.
@@ -117,6 +118,10 @@ class Op:
         """Check every attribute against its annotation, once."""
         for name, annotation in self.attribute_annotations().items():
             object.__setattr__(self, name, conform(self.name, name, getattr(self, name), annotation))
+        self.check_attributes()
+
+    def check_attributes(self) -> None:
+        """Raise ``AttributeValueError`` for values of attributes that have the right type and still make no sense."""
 
     def __call__(self, *inputs: Any) -> Any:
         return call(self, inputs)
@@ -252,10 +257,10 @@ class Op:
     def written_tex(self, *inputs: Value) -> str:
         r"""Return the formula as lecture notes write it, a template in TeX, for inputs of these shapes; by default ``tex``.
 
-        In it ``{x}`` stands for an input or an attribute as it is, and ``{(x)}`` for one in parentheses where it is more than
+        In it ``{x}`` stands for an input or an attribute, and ``{(x)}`` for one in parentheses where it is more than
         a symbol; of any number of inputs ``{x0}`` is the first. ``{shape}`` is the shape of the result, ``{size}`` how many
         elements the first input has and ``{rows}`` how many without its last axis. All other braces are those of TeX. A
-        template that begins with an index, as ``_{mn} = 2 {x}_{mn}`` does, tells of one element. Without a template
+        template that begins with an index, as ``_{mn} = 2 {x}_{mn}`` does, describes one element. Without a template
         the operation is written as a call.
 
         >>> import tinygraph as tg

@@ -1,6 +1,6 @@
 """The operations, one folder for each family. Importing this package registers them all.
 
-The families stand in the order of a course.
+``FAMILIES`` lists them in the order in which a course teaches them.
 """
 
 import importlib

@@ -30,8 +30,13 @@ def normalized_axes(op: Op, x: Any, axis: Axis) -> tuple[int, ...]:
     return tuple(sorted(axes))
 
 
-def summed_dtype(x: Any) -> np.dtype[Any]:
-    """Return the dtype of a sum of elements of ``x``: NumPy adds small integers in large ones."""
+def floating_dtype(op: Op, x: Any, *others: Any) -> np.dtype[Any]:
+    """The rule ``result_dtype`` of operations on real numbers: integers become floating point."""
+    return np.result_type(x.dtype, 0.0)
+
+
+def summed_dtype(op: Op, x: Any) -> np.dtype[Any]:
+    """The rule ``result_dtype`` of sums: NumPy adds small integers in large ones."""
     return _summed(x.dtype)
 
 

@@ -17,7 +17,7 @@ from tinygraph.ops.elementwise.exponential import power
 def along(dy, y, x, spread: Callable[[Value], Value] = lambda length: length):
     """Return ``dy · x / y``, the gradient of ``x`` for a length ``y`` that ``spread`` repeats to its shape; 0 for the length 0.
 
-    Where ``dy`` was recorded as a product with ``y``, as it is for a squared length, that factor is left out instead of
+    Where ``dy`` was recorded as a product with ``y``, as for a squared length, that factor is left out instead of
     divided by. The gradient of ``y**2`` is then recorded as ``2 x``, whose derivative is right at 0 too.
 
     >>> import tinygraph as tg

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from tinygraph.graph.explanation import Explanation, one, position
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.record import Edge, Sample
-from tinygraph.ops.axes import normalized_axis
+from tinygraph.ops.axes import floating_dtype, normalized_axis
 from tinygraph.ops.comparison.comparison import clip, gate, where
 from tinygraph.ops.elementwise.arithmetic import abs
 from tinygraph.ops.elementwise.exponential import exp, normal_cdf, normal_pdf
@@ -278,7 +278,7 @@ def _axis_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 @dataclass(frozen=True)
 class _AlongAxis(Op):
-    """What softmax and its logarithm share: an axis along which the result adds up to one."""
+    """The base of softmax and its logarithm: an axis along which the result adds up to one."""
 
     axis: int = -1
     samples = staticmethod(_axis_samples)
@@ -294,8 +294,7 @@ class _AlongAxis(Op):
         reads = (one(0, position(index, x.shape)), (0, np.array(cells)))
         return Explanation(reads=reads, formula=f"{self.formula.format(x='{0}')} among {len(cells)}")
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
     def shifted(self, x):
         """Return ``x`` less its largest element along the axis, which keeps exp from overflowing."""

@@ -21,7 +21,7 @@ from tinygraph.ops.samples import each, off_zero, unary
 
 @dataclass(frozen=True)
 class _ExponentialUnit(Op):
-    """What units share that are a line above 0 and an exponential below: ``gain · (x or depth · (exp(x/width) - 1))``."""
+    """The base of units with a line above 0 and an exponential below: ``gain · (x or depth · (exp(x/width) - 1))``."""
 
     elementwise: ClassVar[bool] = True
 
@@ -97,7 +97,7 @@ class Selu(_ExponentialUnit):
 
 @register
 class Celu(_ExponentialUnit):
-    """Exponential linear unit as wide as it is deep, so that its slope at 0 is 1 for every ``alpha``.
+    """Exponential linear unit with equal width and depth, so that its slope at 0 is 1 for every ``alpha``.
 
     Source: Barron, 2017 (arXiv:1704.07483). Raises ``AttributeValueError`` for an ``alpha`` that is not positive.
 
@@ -111,8 +111,7 @@ class Celu(_ExponentialUnit):
     tex: ClassVar[str] = r"\operatorname{CELU}({x})"
     samples = staticmethod(unary(off_zero, alpha=0.7))
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if not self.alpha > 0:
             raise AttributeValueError(f"celu: alpha must be positive; found {self.alpha}")
 

@@ -80,8 +80,7 @@ class Clip(Op):
     tex: ClassVar[str] = r"\operatorname{clip}({x}, {low}, {high})"
     elementwise: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if self.low is not None and self.high is not None and self.low > self.high:
             raise AttributeValueError(f"{self.name}: low must not be above high; found {self.low} and {self.high}")
 

@@ -37,7 +37,7 @@ def _check_key(op: Op, inputs: Sequence[Value]) -> None:
 
 @register
 class DropoutMask(Op):
-    """What dropout multiplies with: in each place 0 with the chance ``rate``, and 1/(1 - rate) otherwise.
+    """The factors of dropout: at each place 0 with probability ``rate``, and 1/(1 - rate) otherwise.
 
     A function of the key, a whole number, and of ``stream``: the same numbers on every machine, others for the next key or
     another stream. ``to`` is the shape. Source: Srivastava, Hinton, Krizhevsky, Sutskever and Salakhutdinov, *Dropout*,
@@ -60,8 +60,7 @@ class DropoutMask(Op):
         lambda rng: [Sample(np.array(3), to=(4, 5), dtype="float64"), Sample(np.array(-1), to=(), rate=0.2, stream=2)]
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         _check_chance(self)
         require_numeric(self, self.dtype)
 
@@ -122,8 +121,7 @@ class Dropout(Composite):
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_samples)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         _check_chance(self)
 
     def shape(self, x, key) -> Shape:

@@ -182,7 +182,7 @@ def sign_vjp(dy, y, x):
 
 @op(formula="{x}", symbol="same", elementwise=True, holomorphic=True, numpy=[np.positive], samples=unary())
 def identity(x):
-    """The tensor as it is: a second name for one value, as in the notes' ``dB3 = dZ3`` (B3) for one sample.
+    """The tensor unchanged: a second name for one value, as in the notes' ``dB3 = dZ3`` (B3) for one sample.
 
     Raises ``DTypeError`` for anything but numbers.
 

@@ -38,8 +38,7 @@ class Cast(Op):
     tex: ClassVar[str] = r"{x}"
     elementwise: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         require_numeric(self, self.dtype)
 
     def forward(self, x):

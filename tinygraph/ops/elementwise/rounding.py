@@ -21,7 +21,7 @@ def _off_halves(rng: np.random.Generator, shape: Shape) -> Array:
 
 
 def flat(dy, y, x):
-    """The rule of what jumps and is flat elsewhere: the gradient is 0, at the jumps too."""
+    """The rule of functions with jumps that are flat elsewhere: the gradient is 0, at the jumps too."""
     return gate(dy, False)
 
 
@@ -65,7 +65,7 @@ def ceil(x):
     samples=unary(_off_halves),
 )
 def trunc(x):
-    """``x`` without what follows its decimal point; its gradient is 0 everywhere.
+    """``x`` without the digits after its decimal point; its gradient is 0 everywhere.
 
     Source: NumPy's ``trunc``. Raises ``DTypeError`` for anything but numbers.
 
@@ -107,9 +107,9 @@ def _mod_samples(rng: np.random.Generator) -> list[Sample]:
 
 @op(formula="{x} mod {y}", tex=r"{(x)} \bmod {(y)}", elementwise=True, numpy=[np.remainder], samples=_mod_samples)
 def mod(x, y, *, fmod: bool = False):
-    """What is left of ``x`` when ``y`` is taken away a whole number of times: of the sign of ``y``, or with ``fmod`` of ``x``.
+    """The remainder of ``x`` divided by ``y``: it has the sign of ``y``, or with ``fmod`` that of ``x``.
 
-    The gradient of ``y`` is minus that whole number; at the jumps it is that of the side on which the remainder is 0.
+    The gradient of ``y`` is minus the whole quotient; at the jumps it is that of the side on which the remainder is 0.
 
     Source: NumPy's ``mod`` and ``fmod``. Raises ``ShapeError`` for shapes that do not broadcast.
 

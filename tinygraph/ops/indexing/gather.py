@@ -27,7 +27,7 @@ from tinygraph.ops.shape.shape import broadcast_to, reshape
 
 @dataclass(frozen=True)
 class ByPositions(Op):
-    """What all share: positions are whole numbers within the size of an axis."""
+    """The base of these operations: positions are whole numbers within the size of an axis."""
 
     axis = 0
     holomorphic: ClassVar[bool] = True
@@ -256,7 +256,7 @@ class GatherElements(ByPositions):
     def shape(self, x, indices) -> Shape:
         self.require_whole(x, indices)
         axis = normalized_axis(self, x, self.axis)
-        require_beside(self, (x, indices), tuple(x.shape), axis)
+        require_fitting(self, (x, indices), tuple(x.shape), axis)
         return tuple(indices.shape)
 
     def forward(self, x, indices):
@@ -269,7 +269,7 @@ class GatherElements(ByPositions):
         return use.outside_axis()
 
 
-def require_beside(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) -> None:
+def require_fitting(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) -> None:
     """Refuse positions whose sizes do not lie within a shape, but along ``axis``."""
     sizes = tuple(inputs[1].shape)
     fits = len(sizes) == len(shape) and all(sizes[i] <= size for i, size in enumerate(shape) if i != axis)
@@ -305,7 +305,7 @@ class ScatterAddElements(ByPositions):
     def shape(self, x, indices) -> Shape:
         self.require_whole(x, indices)
         axis = normalized_axis(self, x, self.axis)
-        require_beside(self, (x, indices), self.to, axis)
+        require_fitting(self, (x, indices), self.to, axis)
         if tuple(x.shape) != tuple(indices.shape):
             self.refuse((x, indices), "both must have one shape")
         return self.to

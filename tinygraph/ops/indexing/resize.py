@@ -32,7 +32,7 @@ class Resize(Op):
     One number for all axes but the first two, or one for each; a scale may be a fraction, and the size is then rounded down.
     ``coordinates`` says where the element ``i`` of the result lies among those of ``x``: at ``(i + 1/2) / scale - 1/2``
     (``"half_pixel"``), at ``i / scale`` (``"asymmetric"``), or so that first and last stay first and last
-    (``"align_corners"``). ``rounding`` says which element is nearest to that; in mode ``"linear"`` the two beside it share,
+    (``"align_corners"``). ``rounding`` says which element is nearest to that; in mode ``"linear"`` the two next to it share,
     in mode ``"cubic"`` the four, by the curve of bicubic interpolation (Keys, with a slope of -3/4 as in PyTorch).
     PyTorch's ``nearest`` is asymmetric with ``"floor"``. An element gets the gradients of all that it had a share in.
 
@@ -66,8 +66,7 @@ class Resize(Op):
         )
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if (self.size is None) == (self.scale is None):
             raise AttributeValueError(
                 f"resize: give either size or scale; found size={self.size!r} and scale={self.scale!r}"

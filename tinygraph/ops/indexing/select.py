@@ -150,8 +150,7 @@ class Put(Op):
         )
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         object.__setattr__(self, "index", Index.of(self.index, self.name))
 
     def shape(self, x) -> Shape:

@@ -64,8 +64,7 @@ class Einsum(Op):
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_samples)
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         object.__setattr__(self, "equation", self.equation.replace(" ", ""))
         terms, arrow, result = self.equation.partition("->")
         for term in [*terms.split(","), result]:
@@ -161,7 +160,7 @@ class Einsum(Op):
                 tensors.append(np.ones(size, x[place].dtype))
                 letters.append(letter)
         gradient = einsum(tensors, f"{','.join(letters)}->{wanted}")
-        # An axis of size 1 that was broadcast beside another's.
+        # An axis of size 1 that was broadcast with one of another tensor.
         return gradient if gradient.shape == x[place].shape else sum_to(gradient, x[place].shape)
 
     def written_tex(self, *inputs) -> str:

@@ -37,7 +37,7 @@ class Matmul(Op):
     """Matrix product ``x @ y`` by NumPy's rules: vectors are rows or columns, leading axes are batches and broadcast.
 
     Shapes ``(..., n, k)`` and ``(..., k, m)`` give ``(..., n, m)``. Rules (notes F8, B2, B4; A2, A4; with samples as rows):
-    ``dx = dy @ y.T`` and ``dy = x.T @ dy``, summed over broadcast batches.
+    ``dx = dz @ y.T`` and ``dy = x.T @ dz`` for the result ``z``, summed over broadcast batches.
 
     Raises ``ShapeError`` for axes that do not match.
 

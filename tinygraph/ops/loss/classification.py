@@ -167,8 +167,7 @@ class OneHot(Op):
     tex: ClassVar[str] = r"\operatorname{onehot}({labels})"
     samples = staticmethod(lambda rng: [Sample(rng.integers(0, 3, (4,)), classes=3)])
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if self.classes < 1:
             raise AttributeValueError(f"one_hot: classes must be at least 1; found {self.classes}")
         require_numeric(self, self.dtype)

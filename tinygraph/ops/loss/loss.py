@@ -1,4 +1,4 @@
-"""What all losses share: one number for a batch, with its mean (the 1/m of the notes) as part of the operation."""
+"""The base of losses: one number for a batch, with its mean (the 1/m of the notes) as part of the operation."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.tensor import Tensor
+from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.floating import countable
 
 
@@ -27,7 +28,7 @@ def mean_count(x, *shape: int) -> Any:
 
 
 def mean_tex(x, of: str) -> str:
-    """Return the template of the mean over all elements of ``x`` of what ``of`` says about the element i."""
+    """Return the TeX template of a mean over the elements of ``x``; ``of`` is the template for the element i."""
     if math.prod(x.shape) == 1:
         return of.replace("_{i}", "")
     return r"\frac{1}{{size}} \sum_{i=1}^{{size}} " + of
@@ -41,7 +42,7 @@ def of_elements(places: tuple[int, int], losses: Any, count: int, text: str) -> 
 
 
 def share(count: int) -> str:
-    """Return the words of a part of a mean."""
+    """Return the divisor of a mean as text."""
     return f" / {count}" if count > 1 else ""
 
 
@@ -72,8 +73,7 @@ class Loss(Op):
         if tuple(prediction.shape) != tuple(target.shape):
             self.refuse((prediction, target), "both must have one shape, so that nothing is broadcast by mistake")
 
-    def result_dtype(self, prediction, target) -> np.dtype[Any]:
-        return np.result_type(prediction.dtype, 0.0)
+    result_dtype = floating_dtype
 
     def batch(self, use):
         return use.mean()

@@ -36,12 +36,12 @@ def _samples(**attributes: float) -> Samples:
 
 @dataclass(frozen=True)
 class OfDifference(Loss):
-    """What these losses share: the mean over all elements of a penalty for the difference, which has a slope."""
+    """The base of these losses: the mean over all elements of a penalty for the difference."""
 
     samples = staticmethod(_samples())
 
     def penalty(self, difference: Any) -> Any:
-        """Return what each difference costs."""
+        """Return the penalty of each difference."""
         raise NotImplementedError
 
     def slope(self, difference):
@@ -111,8 +111,7 @@ class Huber(OfDifference):
     samples = staticmethod(_samples(delta=1.5))
     formula: ClassVar[str] = "mean(½ r², or {delta} · (|r| − ½ {delta}) beyond {delta}), r = {prediction} − {target}"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if not self.delta > 0:
             raise AttributeValueError(f"huber: delta must be positive; found {self.delta}")
 
@@ -143,8 +142,7 @@ class SmoothL1(OfDifference):
     samples = staticmethod(_samples(beta=1.5))
     formula: ClassVar[str] = "mean(½ r² / {beta}, or |r| − ½ {beta} beyond {beta}), r = {prediction} − {target}"
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if not self.beta > 0:
             raise AttributeValueError(f"smooth_l1: beta must be positive; found {self.beta}")
 

@@ -1,6 +1,6 @@
 """Normalizations: compositions around ``standardize``, which say along which axes.
 
-Images are ``(N, C, ...)`` with any number of axes behind the channels, none too. Scale and shift hold a number for each
+Images are ``(N, C, ...)`` with any number of axes after the channels, or none. Scale and shift hold a number for each
 channel, those of ``layer_norm`` one for each element of the axes that it goes along.
 """
 
@@ -40,12 +40,11 @@ def _for_channels(numbers, x):
 
 @dataclass(frozen=True)
 class _Channelled(Composite):
-    """What operations on images share that take one number for each channel beside them."""
+    """The base of operations on images and one number for each channel."""
 
     holomorphic: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if hasattr(self, "epsilon"):
             check_epsilon(self)
 
@@ -120,12 +119,11 @@ class BatchNorm(_Channelled):
 
 @dataclass(frozen=True)
 class _Running(_Channelled):
-    """What running statistics share: a step from the old numbers towards those of a batch."""
+    """The base of running statistics: a step from the old numbers towards those of a batch."""
 
     momentum: float = 0.1
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if not 0 <= self.momentum <= 1:
             raise AttributeValueError(f"{self.name}: momentum must lie in 0 to 1; found {self.momentum}")
 
@@ -191,7 +189,7 @@ class RunningVariance(_Running):
 
 @register
 class LayerNorm(Composite):
-    """Each sample by itself, over the axes from ``axis`` on: ``standardize``, times ``scale``, plus ``shift``.
+    """Each sample alone, over the axes from ``axis`` on: ``standardize``, times ``scale``, plus ``shift``.
 
     ``scale`` and ``shift`` broadcast with those axes. Source: Ba, Kiros and Hinton, *Layer Normalization*, 2016
     (arXiv:1607.06450). Raises ``ShapeError``, and ``AttributeValueError`` for a negative epsilon.
@@ -214,8 +212,7 @@ class LayerNorm(Composite):
         ]
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         check_epsilon(self)
 
     def shape(self, x, scale, shift) -> Shape:
@@ -239,7 +236,7 @@ class LayerNorm(Composite):
 
 @register
 class GroupNorm(_Channelled):
-    """Each sample by itself, in ``groups`` of neighbouring channels: standardized over group and places, scaled, shifted.
+    """Each sample alone, in ``groups`` of neighbouring channels: standardized over group and places, scaled, shifted.
 
     ``x (N, C, ...)``, with ``groups`` dividing C; ``scale`` and ``shift`` ``(C,)``. Source: Wu and He, *Group
     Normalization*, 2018 (arXiv:1803.08494). Raises ``ShapeError``, and ``AttributeValueError`` for a negative epsilon.
@@ -272,7 +269,7 @@ class GroupNorm(_Channelled):
 
 @register
 class InstanceNorm(_Channelled):
-    """Each channel of each sample by itself, standardized over its places, then times ``scale`` plus ``shift``.
+    """Each channel of each sample alone, standardized over its places, then times ``scale`` plus ``shift``.
 
     ``x (N, C, places...)``, with at least one axis of places; ``scale`` and ``shift`` ``(C,)``. Source: Ulyanov, Vedaldi
     and Lempitsky, *Instance Normalization*, 2016 (arXiv:1607.08022). Raises ``ShapeError``, and ``AttributeValueError``
@@ -327,8 +324,7 @@ class LocalResponseNorm(_Channelled):
         )
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if self.size < 1:
             raise AttributeValueError(f"{self.name}: size must be at least 1; found {self.size}")
 

@@ -14,6 +14,7 @@ from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.record import Edge, Sample, Samples
+from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.cells import in_planes
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
@@ -83,8 +84,7 @@ class GlobalAvgPool(GlobalPooling):
     holomorphic: ClassVar[bool] = True
     samples = staticmethod(_images(normal))
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
     def forward(self, x):
         return average(x, self.over(x), self.keepdims)
@@ -169,8 +169,7 @@ class GlobalLpPool(GlobalPooling):
         super().__post_init__()
         require_norm(self, self.p)
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
     def forward(self, x):
         sizes = np.abs(widened(x))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from tinygraph.graph.explanation import Explanation
 from tinygraph.graph.function import register
 from tinygraph.graph.record import Edge, Sample
+from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
 from tinygraph.ops.floating import widened
@@ -36,8 +37,7 @@ class LpPool(Pooling):
         first, *others = CASES[cls.rank]
         return each(off_zero, first, *((shape, attributes | {"p": 3}) for shape, attributes in others))(rng)
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
     def forward(self, x):
         windows = self.windows(x.shape)

@@ -18,6 +18,7 @@ from tinygraph.graph.explanation import Explanation, Terms, chosen, one
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Shape
 from tinygraph.graph.record import Sample
+from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.cells import in_planes, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import each, normal
@@ -146,8 +147,7 @@ class AveragePooling(Pooling):
         padded = [case for case in CASES[cls.rank] if "padding" in case[1]]
         return [*CASES[cls.rank], *((shape, attributes | {"count_include_pad": False}) for shape, attributes in padded)]
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
 
 @dataclass(frozen=True)

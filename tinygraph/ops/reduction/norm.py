@@ -12,7 +12,7 @@ from tinygraph.errors import TinygraphError
 from tinygraph.graph.function import register
 from tinygraph.graph.record import Edge, Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
-from tinygraph.ops.axes import Axis
+from tinygraph.ops.axes import Axis, floating_dtype
 from tinygraph.ops.elementwise.arithmetic import sign
 from tinygraph.ops.floating import wide
 from tinygraph.ops.length import along
@@ -24,8 +24,7 @@ from tinygraph.ops.sums import total
 class _Norm(Reduction):
     """What norms share: real results."""
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
 
 @register

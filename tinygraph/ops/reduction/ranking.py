@@ -19,7 +19,7 @@ _PLACES = each(distinct, ((3, 4), {}), ((2, 3, 2), {"axis": 1}), ((2, 3), {"axis
 
 @dataclass(frozen=True)
 class _Place(Op):
-    """What argmax and argmin share."""
+    """The base of argmax and argmin."""
 
     axis: int | None = None
     keepdims: bool = False
@@ -38,7 +38,7 @@ class _Place(Op):
         return normalized_axes(self, x, self.axis)
 
     def found(self, x, find: Any):
-        """Return what ``find`` does; of the elements in reverse order, counted back, where the last place is asked for."""
+        """Return the places that ``find`` finds, the first ones or the ``last``."""
         if not self.last:
             return find(x, self.axis, keepdims=self.keepdims)
         count = x.size if self.axis is None else x.shape[self.axis]
@@ -85,7 +85,7 @@ class Argmin(_Place):
 
 @dataclass(frozen=True)
 class _Ranked(Op):
-    """What both results of the ONNX operation share: the places of the ``k`` largest or smallest, ordered, NaN first."""
+    """The base of both results of ONNX's TopK: the places of the ``k`` largest or smallest, in order, NaN first."""
 
     k: int
     axis: int = -1

@@ -15,7 +15,7 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.record import Edge, Sample
 from tinygraph.graph.registry import OPERATIONS
-from tinygraph.ops.axes import Axis, normalized_axes, reduced_shape, summed_dtype
+from tinygraph.ops.axes import Axis, floating_dtype, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.floating import countable, wide
 from tinygraph.ops.samples import distinct
@@ -32,11 +32,11 @@ def _samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 @dataclass(frozen=True)
 class Reduction(Op):
-    """What reductions share: axes, and spreading a gradient back over them."""
+    """The base of reductions: axes, and spreading a gradient back over them."""
 
     axis: Axis = None
     keepdims: bool = False
-    # What the reduction of all samples is of those of tiles, if it can be put together.
+    # How the results of tiles are joined if samples are reduced too; None if they cannot be.
     over_samples: ClassVar[Part | None] = None
     samples = staticmethod(_samples)
 
@@ -85,8 +85,7 @@ class Sum(Reduction):
     def forward(self, x):
         return total(x, self.axis, self.keepdims)
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return summed_dtype(x)
+    result_dtype = summed_dtype
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return summed(self, index, inputs[0].shape, y.shape)
@@ -116,8 +115,7 @@ class Mean(Reduction):
             return np.full(self.shape(x), math.nan, self.result_dtype(x))
         return average(x, self.axis, self.keepdims)
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return summed(self, index, inputs[0].shape, y.shape, 1 / (self.count(inputs[0]) or 1))
@@ -249,8 +247,7 @@ class LogSumExp(Reduction):
     formula: ClassVar[str] = "log(sum(exp({x})))"
     tex: ClassVar[str] = r"\operatorname{logsumexp}({x})"
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
     def forward(self, x):
         axes, x = normalized_axes(self, x, self.axis), wide(x)
@@ -270,7 +267,7 @@ class LogSumExp(Reduction):
         return self.spread(dy, x) * self.shares(x)
 
     def shares(self, x):
-        """Return softmax over all axes of the sum. ``exp(x - y)`` is that too, until log 2 is rounded away beside 1e16."""
+        """Return softmax over all axes of the sum. ``exp(x - y)`` is that too, until log 2 is rounded away next to 1e16."""
         axes = normalized_axes(self, x, self.axis)
         if len(axes) == 1:
             return OPERATIONS["softmax"](x, axis=axes[0])

@@ -43,8 +43,7 @@ class Tile(Moving):
         )
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if any(n < 0 for n in self._times(0)):
             raise AttributeValueError(f"tile: reps must not be negative; found {self.reps}")
 
@@ -113,7 +112,7 @@ class Trilu(Moving):
 
 @dataclass(frozen=True)
 class _Blocks(Moving):
-    """What both moves share: the size of the blocks, and in which order their elements lie among the channels.
+    """The base of both moves: the size of the blocks, and in which order their elements lie among the channels.
 
     ``"DCR"`` counts the elements of a block first and the channels within, ``"CRD"`` the other way round.
     """
@@ -122,13 +121,12 @@ class _Blocks(Moving):
     mode: Literal["DCR", "CRD"] = "DCR"
     holomorphic: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if self.blocksize < 1:
             raise AttributeValueError(f"{self.name}: blocksize must be at least 1; found {self.blocksize}")
 
     def require_images(self, x) -> tuple[int, int, int, int]:
-        """Return the sizes of images, or refuse what has not their four axes."""
+        """Return the sizes of images, or refuse a tensor without their four axes."""
         if len(x.shape) != 4:
             self.refuse([x], "images (N, C, H, W) are needed")
         n, c, h, w = x.shape

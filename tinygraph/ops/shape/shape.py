@@ -21,7 +21,7 @@ from tinygraph.ops.sums import total
 
 @dataclass(frozen=True)
 class Moving(Op):
-    """What operations share that put elements elsewhere and compute nothing: every result is one element of an input."""
+    """The base of operations that only move elements: every element of the result is one of an input."""
 
     moves: ClassVar[bool] = True
 
@@ -31,7 +31,7 @@ class Moving(Op):
 
 @dataclass(frozen=True)
 class SameElements(Moving):
-    """What operations share that only give the elements another shape, in the same row-major order."""
+    """The base of operations that only change the shape; the elements stay in row-major order."""
 
     holomorphic: ClassVar[bool] = True
     reshapes: ClassVar[bool] = True
@@ -232,8 +232,7 @@ class SumTo(Op):
         axes = [*range(extra), *(extra + i for i, size in enumerate(self.to) if size == 1 and x.shape[extra + i] != 1)]
         return total(x, tuple(axes), keepdims=True).reshape(self.to)
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return summed_dtype(x)
+    result_dtype = summed_dtype
 
     def combined_axes(self, x) -> tuple[int, ...]:
         extra = len(x.shape) - len(self.to)

@@ -11,7 +11,7 @@ from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation, Terms, members, one, position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
-from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
+from tinygraph.ops.axes import Axis, floating_dtype, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.floating import wide, widened
 from tinygraph.ops.reduction.reduction import Reduction, mean
@@ -56,8 +56,7 @@ class Variance(Reduction):
             self.refuse([x], f"there is no variance of {self.count(x)} numbers with correction {self.correction}")
         return shape
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
     def forward(self, x):
         x = wide(x)
@@ -110,8 +109,7 @@ class Standardize(Op):
         )
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         check_epsilon(self)
 
     def shape(self, x) -> Shape:
@@ -121,8 +119,7 @@ class Standardize(Op):
     def combined_axes(self, x) -> tuple[int, ...]:
         return normalized_axes(self, x, self.axis)
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.result_type(x.dtype, 0.0)
+    result_dtype = floating_dtype
 
     def forward(self, x):
         x = wide(x)
@@ -178,8 +175,7 @@ class MovingSum(Op):
         )
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         if self.before < 0 or self.after < 0:
             raise AttributeValueError(f"moving_sum: before and after must not be negative; found {self}")
 
@@ -187,8 +183,7 @@ class MovingSum(Op):
         normalized_axis(self, x, self.axis)
         return tuple(x.shape)
 
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return summed_dtype(x)
+    result_dtype = summed_dtype
 
     def forward(self, x):
         x = widened(x)
