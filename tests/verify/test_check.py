@@ -417,7 +417,7 @@ class DoublingModel:
         assert training
         x, y = tg.input("x", (batch, 3)), tg.input("y", (batch, 1))
         a = tg.sigmoid(x @ tg.parameter(np.ones((3, 1)), name="W"))
-        return SimpleNamespace(whole=tg.Graph([a, tg.bce(a, y)]))
+        return SimpleNamespace(full_graph=tg.Graph([a, tg.bce(a, y)]))
 
 
 @pytest.mark.parametrize(

@@ -1,17 +1,32 @@
-"""The command line: ``tinygraph COMMAND``.
-
-Importing it loads the commands with their options, and neither NumPy nor a room: a command imports what it needs when it
-runs, so that ``--help`` and ``--version`` are quick.
-"""
+"""The command line: ``tinygraph COMMAND``. The module of a command is imported when that command is named."""
 
 import click
 
 from tinygraph import __version__
-from tinygraph.cli import certify, check, doctor, draw, equations, exchange, notes, ops, plan, predict, train
 from tinygraph.cli.group import Commands
 
+# The commands with their short help, in the order in which a user needs them.
+COMMANDS = {
+    "train": "Train a model on data.",
+    "predict": "Compute outputs with trained weights.",
+    "equations": "Print a model's equations, forward and backward.",
+    "draw": "Draw a model.",
+    "notes": "Derive the lecture notes of a model.",
+    "check": "Check every gradient of a model.",
+    "certify": "Prove that an operation is right.",
+    "import": "Write an ONNX file as a model file and weights.",
+    "export": "Write a model as an ONNX file.",
+    "plan": "Show how a model is computed: steps, memory, times.",
+    "ops": "List the operations, or explain one.",
+    "doctor": "Say what is installed and what is missing.",
+}
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+@click.group(
+    cls=Commands,
+    table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, message="tinygraph %(version)s")
 def main() -> None:
     """Models as equations: train them, draw them, and see their gradients.
@@ -21,20 +36,3 @@ def main() -> None:
 
     Begin with: tinygraph train notes_cnn
     """
-
-
-for command in (
-    train.train,
-    predict.predict,
-    equations.equations,
-    draw.draw,
-    notes.notes,
-    check.check,
-    certify.certify,
-    exchange.import_,
-    exchange.export,
-    plan.plan,
-    ops.ops,
-    doctor.doctor,
-):
-    main.add_command(command)

@@ -8,25 +8,24 @@ from pathlib import Path
 
 import click
 
+import tinygraph as tg
+from tinygraph.cli import options
 from tinygraph.cli.group import WRONG_RULE
-from tinygraph.cli.options import import_operations, ops_option, seed_option
 from tinygraph.cli.terminal import say
 
 
-@click.command(short_help="Prove that an operation is right.")
+@click.command
 @click.argument("names", nargs=-1, required=True, metavar="[FILE.py] [NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="Print the certificates as JSON.")
-@seed_option
-@ops_option
+@options.seed_option
+@options.ops_option
 @click.pass_context
 def certify(context: click.Context, names: tuple[str, ...], as_json: bool, seed: int | None) -> None:
     """Certify the operations in a Python file, or those called NAME: gradients, shapes, kinks, dtypes, NaN, and more.
 
     Ends with code 1 if an operation is not right.
     """
-    from tinygraph.verify import certify
-
-    certificates = [certify(name, seed or 0) for name in _chosen(names)]
+    certificates = [tg.certify(name, seed or 0) for name in _chosen(names)]
     right = sum(certificate.ok for certificate in certificates)
     if as_json:
         say(json.dumps([certificate.to_json() for certificate in certificates], indent=2))
@@ -40,18 +39,17 @@ def certify(context: click.Context, names: tuple[str, ...], as_json: bool, seed:
 
 def _chosen(names: Sequence[str]) -> list[str]:
     """Return the names of the operations to certify: those given, or else all that the given files register."""
-    from tinygraph.errors import TinygraphError
-    from tinygraph.graph.registry import operations
-
     files = [name for name in names if name.endswith(".py")]
     wanted = [name for name in names if not name.endswith(".py")]
     for name in wanted:
-        if name not in operations() and Path(name).exists():
-            raise TinygraphError(f"certify takes Python files of operations, and names of operations; found {name!r}")
-    before = dict(operations())
+        if name not in tg.operations() and Path(name).exists():
+            raise tg.TinygraphError(
+                f"certify takes Python files of operations, and names of operations; found {name!r}"
+            )
+    before = dict(tg.operations())
     for file in files:
-        import_operations(Path(file))
-    registered = [name for name, function in operations().items() if before.get(name) is not function]
+        options.import_operations(Path(file))
+    registered = [name for name, function in tg.operations().items() if before.get(name) is not function]
     if files and not registered:
-        raise TinygraphError(f"{', '.join(files)}: no operation is registered there; write @tg.op above a function")
+        raise tg.TinygraphError(f"{', '.join(files)}: no operation is registered there; write @tg.op above a function")
     return wanted or registered

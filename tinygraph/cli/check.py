@@ -3,34 +3,32 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+import tinygraph as tg
+from tinygraph.cli import options
 from tinygraph.cli.group import WRONG_RULE
-from tinygraph.cli.options import batch_option, data_option, model_argument, new_file, opened, ops_option, seed_option
-from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
-
-if TYPE_CHECKING:
-    from tinygraph.graph.tensor import Tensor
-    from tinygraph.model import Model
+from tinygraph.draw.render import format_of
+from tinygraph.train.data import samples_of
 
 
-@click.command(short_help="Check every gradient of a model.")
-@model_argument
-@onnx_options()
-@data_option("Data to check on: a built-in set or a file with x and y.  [default: random values]")
-@batch_option(2, "How many samples to check on.")
-@seed_option
+@click.command
+@options.model_argument
+@options.onnx_options()
+@options.data_option("Data to check on: a built-in set or a file with x and y.  [default: random values]")
+@options.batch_option(2, "How many samples to check on.")
+@options.seed_option
 @click.option(
     "--draw",
     "picture",
     metavar="FILE",
-    type=new_file,
+    type=options.new_file,
     help="Draw the model there, each card with its verdict (.gv, .svg, .png, .pdf).",
 )
-@ops_option
+@options.ops_option
 @click.pass_context
 def check(
     context: click.Context,
@@ -41,31 +39,21 @@ def check(
     seed: int | None,
     picture: Path | None,
 ) -> None:
-    """Check every gradient of MODEL against numeric derivatives, rule by rule and then as a whole.
+    """Check every gradient of MODEL against numeric derivatives, rule by rule and then all together.
 
     Ends with code 1 if a rule is wrong.
     """
-    from tinygraph.draw import draw
-    from tinygraph.draw.render import format_of
-    from tinygraph.verify import check
-
     if picture is not None:
         format_of(picture)
-    checked = opened(model, seed, onnx)
+    checked = options.opened(model, seed, onnx)
     batch_size = batch_size or checked.batch or 2
-    thing = checked if data else checked.record(batch_size, training=True).full_graph
-    feeds = _samples(checked, data, batch_size) if data else None
-    report = check(thing, feeds, seed=seed or 0)
+    feeds: Any = None
+    if data:
+        feeds = {name: array[:batch_size] for name, array in samples_of(checked, data).items()}
+    report = tg.check(checked if data else checked.record(batch_size, training=True).full_graph, feeds, seed=seed or 0)
     say(str(report))
     if picture is not None:
-        draw(checked, picture, feeds=feeds, report=report)
+        tg.draw(checked, picture, feeds=feeds, report=report)
         say(f"wrote {picture}")
     if not report.ok:
         context.exit(WRONG_RULE)
-
-
-def _samples(model: Model, data: str, batch_size: int) -> dict[str | Tensor, Any]:
-    """Return the first samples of the data, by the names of the model's inputs."""
-    from tinygraph.train.data import samples_of
-
-    return {name: array[:batch_size] for name, array in samples_of(model, data).items()}

@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from tinygraph.cli.options import data_of, data_option, file_path, model_argument, new_file, opened, ops_option
-from tinygraph.cli.reading import onnx_options
+import tinygraph as tg
+from tinygraph.cli import options
+from tinygraph.cli.folders import file_name
 from tinygraph.cli.terminal import say
+from tinygraph.draw.render import format_of
+from tinygraph.errors import DataError, ModelError, RenderError
+from tinygraph.model import Model
+from tinygraph.train.data import samples_of
 
-if TYPE_CHECKING:
-    from tinygraph.draw import Picture
-    from tinygraph.model import Model
 
-
-@click.command(short_help="Draw a model.")
-@model_argument
+@click.command
+@options.model_argument
 @click.option(
     "-o",
     "--out",
     metavar="FILE",
-    type=new_file,
+    type=options.new_file,
     help="File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg]",
 )
-@onnx_options()
-@data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
+@options.onnx_options()
+@options.data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
 @click.option("--sample", type=click.IntRange(min=0), help="Which sample, from 0, gives the numbers.")
-@click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.")
+@options.weights_option("Weights of a training.")
 @click.option("--detail", metavar="shape|rule|value|full", help="How much a card says.")
 @click.option(
     "--view", metavar="forward|backward|both", default="both", show_default=True, help="Which lanes are drawn."
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     "--fold", metavar="auto|none|all|BLOCK,...", default="auto", show_default=True, help="What shares a card."
 )
 @click.option("--format", "form", metavar="text", help="Print the picture as text, and write no file.")
-@ops_option
+@options.ops_option
 def draw(
     model: str,
     out: Path | None,
@@ -54,10 +55,6 @@ def draw(
 
     A model with a mistake is drawn as far as it is valid; the command then ends with code 2.
     """
-    from tinygraph.draw import draw
-    from tinygraph.draw.render import format_of
-    from tinygraph.errors import ModelError, RenderError
-
     if form not in (None, "text"):
         raise click.BadParameter(f"--format must be text; pictures take their format from -o; found {form!r}")
     if form is not None and out is not None:
@@ -65,25 +62,21 @@ def draw(
     if out is not None:
         format_of(out)
     try:
-        drawn = opened(model, onnx=onnx)
+        drawn = options.opened(model, onnx=onnx, weights=weights)
     except ModelError as error:
         if error.recorded is not None:
             try:
-                _finish(draw(error, view=view), out, Path(model).stem, form)
+                _finish(tg.draw(error, view=view), out, Path(model).stem, form)
             except RenderError as fault:
                 say(f"note: {fault}", error=True)
         raise
-    if weights is not None:
-        drawn.load(weights)
     feeds = None if data is None and sample is None else sample_of(drawn, data, sample or 0)
     folded = fold if fold in ("auto", "none", "all") else fold.split(",")
-    _finish(draw(drawn, feeds=feeds, detail=detail, view=view, fold=folded), out, drawn.name, form)
+    _finish(tg.draw(drawn, feeds=feeds, detail=detail, view=view, fold=folded), out, drawn.name, form)
 
 
-def _finish(picture: Picture, out: Path | None, name: str, form: str | None) -> None:
+def _finish(picture: Any, out: Path | None, name: str, form: str | None) -> None:
     """Print a picture as text, or write it."""
-    from tinygraph.cli.folders import file_name
-
     if form == "text":
         say(str(picture))
         return
@@ -94,10 +87,7 @@ def _finish(picture: Picture, out: Path | None, name: str, form: str | None) -> 
 
 def sample_of(model: Model, source: str | None, number: int) -> dict[str, Any]:
     """Return one sample, counted in the order of the source, as a batch of one, by the names of the model's inputs."""
-    from tinygraph.errors import DataError
-    from tinygraph.train.data import samples_of
-
-    arrays = samples_of(model, data_of(model, source))
+    arrays = samples_of(model, options.data_of(model, source))
     count = len(next(iter(arrays.values())))
     if number >= count:
         raise DataError(f"--sample: there are {count} samples, counted from 0; found {number}")

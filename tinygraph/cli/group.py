@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
+import keyword
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -25,6 +27,11 @@ class Commands(click.Group):
     What tinygraph and the operating system report, and options that do not fit, end in ``error: ...`` and code 2; a signal
     ends in code 128 + its number, and a reader that closes the pipe, as ``head`` does, in 141 without a word.
     """
+
+    def __init__(self, *args: Any, table: Mapping[str, str], **settings: Any) -> None:
+        """Take the names of the commands with their short help; the module of each has its name."""
+        super().__init__(*args, **settings)
+        self.table = table
 
     def main(
         self,
@@ -59,8 +66,21 @@ class Commands(click.Group):
         leave(result if isinstance(result, int) else 0)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which they were added, the first ones first to be needed."""
-        return list(self.commands)
+        """Return the names of the commands in the order of the table."""
+        return list(self.table)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import the module of a command, and return the command."""
+        if name not in self.table:
+            return None
+        function = f"{name}_" if keyword.iskeyword(name) else name
+        command: click.Command = getattr(importlib.import_module(f"tinygraph.cli.{function}"), function)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the short help of every command without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.table.items()))
 
     def make_context(self, *args: Any, **extra: Any) -> click.Context:
         """Read the command line; ``--help`` already writes here."""

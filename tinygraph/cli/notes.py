@@ -7,28 +7,30 @@ from typing import Any
 
 import click
 
-from tinygraph.cli.options import data_option, file_path, model_argument, new_file, opened, ops_option
-from tinygraph.cli.reading import onnx_options
+import tinygraph as tg
+from tinygraph.cli import options
+from tinygraph.cli.folders import file_name
 from tinygraph.cli.terminal import say
+from tinygraph.notes.notes import format_of, samples_of
 
 
-@click.command(short_help="Derive the lecture notes of a model.")
-@model_argument
+@click.command
+@options.model_argument
 @click.option(
     "-o",
     "--out",
     metavar="FILE",
-    type=new_file,
+    type=options.new_file,
     help="File to write; its suffix (.html, .md, .tex, .txt) says which format.  [default: NAME_notes.html]",
 )
 @click.option(
     "--format", type=click.Choice(["html", "md", "tex", "txt"]), help="Format, where the suffix does not say."
 )
-@click.option("--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: initial values]")
-@onnx_options()
-@data_option("Data that the worked sample is from.  [default: what the model says]")
+@options.weights_option("Weights of a training.  [default: initial values]")
+@options.onnx_options()
+@options.data_option("Data that the worked sample is from.  [default: what the model says]")
 @click.option("--sample", type=click.IntRange(min=0), default=0, show_default=True, help="Which sample to work.")
-@ops_option
+@options.ops_option
 def notes(
     model: str,
     out: Path | None,
@@ -42,15 +44,10 @@ def notes(
 
     The equations of the backward pass are derived from the model's own graph. A model without data has no numbers.
     """
-    from tinygraph.cli.folders import file_name
-    from tinygraph.notes.notes import format_of, notes, samples_of
-
     if out is not None:
         format_of(out, format)
-    declared = opened(model, onnx=onnx)
-    if weights is not None:
-        declared.load(weights)
-    others = samples_of(declared, data, sample) if data or declared.training.data else None
+    declared = options.opened(model, onnx=onnx, weights=weights)
+    samples = samples_of(declared, data, sample) if data or declared.training.data else None
     path = out or Path(f"{file_name(declared.name)}_notes.{format or 'html'}")
-    notes(declared, path, samples=others, format=format)
+    tg.notes(declared, path, samples=samples, format=format)
     say(f"wrote {path}")

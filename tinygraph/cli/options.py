@@ -1,40 +1,176 @@
-"""Arguments and options that several commands share."""
+"""Arguments and options that several commands share, and what they stand for: models, data, paths, operations."""
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import json
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
+import tinygraph as tg
 from tinygraph.cli.folders import writable
-from tinygraph.cli.reading import OPTIONS, named
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError, TinygraphError
 
-if TYPE_CHECKING:
-    from tinygraph.model import Model
-
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-model_argument = click.argument("model")
 # Sizes of arrays must fit into 64 bits, and these are multiplied by others.
 MOST_SAMPLES = 2**31 - 1
+
+
+def not_empty(text: str) -> str:
+    """Return the text of an option that must not be empty; an empty path would be the current folder."""
+    if not text:
+        raise click.BadParameter("it is empty")
+    return text
+
+
+def file_path(text: str) -> Path:
+    """Return the path that an option names."""
+    return Path(not_empty(text))
+
+
+def new_file(text: str) -> Path:
+    """Return the path of a file to write; a place where that is impossible is refused before the work."""
+    return writable(file_path(text))
+
+
+model_argument = click.argument("model")
 force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Seed of all random numbers.")
 
 
 def data_option(help: str) -> Callable[[Command], Command]:
     """Return the option ``--data``."""
-    return click.option("--data", metavar="NAME|FILE.npz", type=named, help=help)
+    return click.option("--data", metavar="NAME|FILE.npz", type=not_empty, help=help)
 
 
-def data_of(model: Model, given: str | None) -> str:
+def weights_option(help: str) -> Callable[[Command], Command]:
+    """Return the option ``--weights``."""
+    return click.option("--weights", metavar="FILE", type=file_path, help=help)
+
+
+def batch_option(default: int, help: str = "How many samples.") -> Callable[[Command], Command]:
+    """Return the option ``--batch-size``; ``None`` stands for the one size that a model is for, or the default."""
+    return click.option("--batch-size", type=click.IntRange(1, MOST_SAMPLES), show_default=str(default), help=help)
+
+
+# ---- options for .onnx files
+
+
+def _pair(text: str, message: str, read: Callable[[str], Any]) -> tuple[str, Any]:
+    """Return the name and the value of a text NAME=VALUE."""
+    name, _, value = text.rpartition("=")
+    try:
+        if not name:
+            raise ValueError
+        return name, read(value)
+    except (ValueError, RecursionError):
+        raise click.BadParameter(f"{message}; found {text!r}") from None
+
+
+def _read_size(text: str) -> int:
+    # No size has more digits.
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise ValueError
+    return int(text)
+
+
+def _read_value(text: str) -> Any:
+    value = json.loads(text)
+    if value is None or isinstance(value, (str, dict)):
+        raise ValueError
+    return value
+
+
+def _size(text: str) -> tuple[str, int]:
+    return _pair(text, "a size is given as NAME=NUMBER", _read_size)
+
+
+def _value(text: str) -> tuple[str, Any]:
+    return _pair(text, "a value is given as NAME=VALUE, a number, true, false or a list as [1, 2]", _read_value)
+
+
+_LOSS = "The loss of an .onnx file, which names none: an operation, or one of its outputs."
+_SIZE = "A size that an .onnx file leaves open, by its name or place, such as x.2.  May be given more than once."
+_VALUE = "A value that an input of an .onnx file always has.  May be given more than once."
+# Arguments of ``from_onnx``, each with its option: the flag, what is given, its type, and the help.
+_ONNX: dict[str, tuple[str, str | None, Any, str]] = {
+    "output": ("--output", "NAME", not_empty, "Which output of an .onnx file.  [default: the first]"),
+    "loss": ("--loss", "NAME", not_empty, _LOSS),
+    "sizes": ("--size", "NAME=NUMBER", _size, _SIZE),
+    "values": ("--value", "NAME=VALUE", _value, _VALUE),
+    "dtype": (
+        "--dtype",
+        None,
+        click.Choice(["float32", "float64"]),
+        "What float16 and float32 in an .onnx file are read as.",
+    ),
+}
+
+
+def onnx_options(loss: str = "--loss") -> Callable[[Command], Command]:
+    """Return the options for ``.onnx`` files; the command gets them as ``onnx``, the arguments for ``from_onnx``.
+
+    ``loss`` is the name of the option for the loss, where ``--loss`` is another option of the command.
+    """
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(*args: Any, **given: Any) -> Any:
+            onnx = {name: given.pop(f"onnx_{name}") for name in _ONNX}
+            onnx = {name: dict(value) if isinstance(value, tuple) else value for name, value in onnx.items() if value}
+            return command(*args, onnx=onnx, **given)
+
+        for name, (flag, metavar, kind, text) in reversed(_ONNX.items()):
+            flag, multiple = loss if name == "loss" else flag, name in ("sizes", "values")
+            option = click.option(flag, f"onnx_{name}", metavar=metavar, type=kind, multiple=multiple, help=text)
+            wrapped = option(wrapped)
+        return wrapped  # type: ignore[return-value]
+
+    return decorate
+
+
+# ---- models and data
+
+
+def opened(
+    model: str,
+    seed: int | None = None,
+    onnx: Mapping[str, Any] | None = None,
+    weights: Path | None = None,
+    *,
+    needs_loss: str = "",
+) -> tg.Model:
+    """Return the model of a command; ``onnx`` are the options for an .onnx file, as ``onnx_options`` gives them.
+
+    ``needs_loss`` says what is missing without a loss, where a command needs one.
+    """
+    is_onnx = model.lower().endswith(".onnx")
+    if onnx and not is_onnx:
+        others = [_ONNX[name][0] for name in onnx if name != "loss"]
+        why = (
+            f"{others[0]} is for .onnx files"
+            if others
+            else "--loss is for .onnx files; a model file names its own loss"
+        )
+        raise DataError(why)
+    declared = tg.from_onnx(model, **onnx) if onnx else tg.load_model(model, seed)
+    if needs_loss and declared.loss is None:
+        hint = "; name one with --loss" if is_onnx else ""
+        raise TinygraphError(f"model {declared.name!r} declares no loss, so there is {needs_loss}{hint}")
+    if weights is not None:
+        declared.load(weights)
+    return declared
+
+
+def data_of(model: tg.Model, given: str | None) -> str:
     """Return the data of a command: what ``--data`` says, or what the model names."""
     from tinygraph.train.data import data_of
 
@@ -44,45 +180,7 @@ def data_of(model: Model, given: str | None) -> str:
     return source
 
 
-def batch_option(default: int, help: str = "How many samples.") -> Callable[[Command], Command]:
-    """Return the option ``--batch-size``; ``None`` stands for the one size that a model is for, or the default."""
-    return click.option("--batch-size", type=click.IntRange(1, MOST_SAMPLES), show_default=str(default), help=help)
-
-
-def opened(
-    model: str, seed: int | None = None, onnx: Mapping[str, Any] | None = None, *, needs_loss: str = ""
-) -> Model:
-    """Return the model of a command; ``onnx`` are the options for an .onnx file, as ``onnx_options`` gives them.
-
-    ``needs_loss`` says what is missing without a loss, where a command needs one.
-    """
-    from tinygraph.interop.onnx import from_onnx
-    from tinygraph.model import load_model
-
-    is_onnx = model.lower().endswith(".onnx")
-    if onnx and not is_onnx:
-        others = [OPTIONS[name] for name in onnx if name != "loss"]
-        own = (
-            f"{others[0]} is for .onnx files"
-            if others
-            else "--loss is for .onnx files; a model file names its own loss"
-        )
-        raise DataError(own)
-    declared = from_onnx(model, **onnx) if onnx else load_model(model, seed)
-    if needs_loss and declared.loss is None:
-        hint = "; name one with --loss" if is_onnx else ""
-        raise TinygraphError(f"model {declared.name!r} declares no loss, so there is {needs_loss}{hint}")
-    return declared
-
-
-def file_path(text: str) -> Path:
-    """Return the path that an option names."""
-    return Path(named(text))
-
-
-def new_file(text: str) -> Path:
-    """Return the path of a file to write; a place where that is impossible is refused before the work."""
-    return writable(file_path(text))
+# ---- operations of the user's own
 
 
 def ops_option(command: Command) -> Command:
@@ -105,7 +203,7 @@ def _import_all(context: click.Context, option: click.Parameter, paths: tuple[Pa
 
 
 def import_operations(path: Path, option: str = "") -> None:
-    """Run a Python file for the operations that it registers, named by an ``option`` or as an argument.
+    """Run a Python file for the operations that it registers; errors begin with ``option``.
 
     Raises ``TinygraphError`` with the line that failed.
     """
@@ -118,30 +216,28 @@ def import_operations(path: Path, option: str = "") -> None:
         raise TinygraphError(f"{option}{str(path)!r} is not a Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = lambda warning, *rest: say(f"note: {_here(path)}: {warning}", error=True)
+        warnings.showwarning = lambda warning, *rest: say(
+            f"note: {_last_line(path, traceback.extract_stack())}: {warning}", error=True
+        )
         try:
             spec.loader.exec_module(module)
         except (Exception, SystemExit) as error:
-            # A script that ends itself is no end of this program.
+            # A script that ends itself does not end this program.
             del sys.modules[name]
-            raise TinygraphError(f"{option}{_told(path, error)}") from None
+            raise TinygraphError(f"{option}{_failure(path, error)}") from None
 
 
-def _told(path: Path, error: BaseException) -> str:
-    """Return what an error says, after the last line of the file that it passed through."""
+def _failure(path: Path, error: BaseException) -> str:
+    """Return the message of an error, after the last line of the file that it passed through."""
     if isinstance(error, SyntaxError):
         file = Path(error.filename or path)
         return f"{path if file == path.absolute() else file}:{error.lineno}: {type(error).__name__}: {error.msg}"
-    return f"{_place(path, traceback.extract_tb(error.__traceback__))}: {type(error).__name__}: {error}"
+    return f"{_last_line(path, traceback.extract_tb(error.__traceback__))}: {type(error).__name__}: {error}"
 
 
-def _here(path: Path) -> str:
-    """Return the line of the file that is running."""
-    return _place(path, traceback.extract_stack())
-
-
-def _place(path: Path, frames: traceback.StackSummary) -> str:
+def _last_line(path: Path, frames: traceback.StackSummary) -> str:
     lines = [frame.lineno for frame in frames if Path(frame.filename) == path.absolute()]
     return f"{path}:{lines[-1]}" if lines else str(path)

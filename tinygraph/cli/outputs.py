@@ -1,30 +1,26 @@
-"""The outputs of a model as a table: what is predicted, the label, and the numbers behind it."""
+"""The outputs of a model as a table: what is predicted, the label, and the numbers that decide it."""
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tinygraph.files import write_whole
+import numpy as np
 
-if TYPE_CHECKING:
-    from tinygraph.graph.arrays import Array
-    from tinygraph.train.labels import DecisionRule
+from tinygraph.graph.arrays import Array
+from tinygraph.train.labels import DecisionRule
 
 SHOWN_ROWS, SHOWN_NUMBERS = 10, 10
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs with a row for each sample, and beside them decisions and labels where there are any.
+    """Outputs with a row for each sample, next to decisions and labels where there are any.
 
-    A single number comes before the decision that follows from it, several come after. ``numbers`` are those of the samples in
-    their source, ``None`` for 0, 1, 2...
+    A single number stands before the decision that follows from it, several stand after. ``numbers`` are those of the
+    samples in their source, ``None`` for 0, 1, 2...
     """
 
     name: str
@@ -33,72 +29,46 @@ class Outputs:
     rule: DecisionRule | None = None
     numbers: Array | None = None
 
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The outputs and the numbers of their samples, as they are written to ``.npz``."""
+        numbers = np.arange(len(self.values)) if self.numbers is None else self.numbers
+        return {"output": self.values, "sample": numbers}
+
     def table(self, write: Callable[[Any], str], most: int | None = None) -> Iterator[list[str]]:
-        """Yield a line of names and then the cells of each sample, of which ``write`` writes the numbers.
-
-        Of each sample no more than ``most`` numbers are given.
-        """
-        import numpy as np
-
+        """Yield a row of names and then the cells of each sample, whose numbers ``write`` writes, at most ``most`` of them."""
         shape = self.values.shape[1:]
         single = not shape or shape == (1,)
         names = [self.name] if single else [f"{self.name}{list(index)}" for index in islice(np.ndindex(shape), most)]
-        beside = self._beside()
-        yield ["sample", *(names + list(beside) if single else list(beside) + names)]
-        for sample, row in enumerate(self.values.reshape(len(self.values), -1)[:, :most]):
+        decided = self._decided()
+        yield ["sample", *(names + list(decided) if single else list(decided) + names)]
+        rows = self.values.reshape(len(self.values), -1)[:, :most]
+        for sample, (place, row) in enumerate(zip(self.arrays["sample"], rows, strict=True)):
             numbers = [write(number) for number in row]
-            words = [" ".join(whole(part, write) for part in np.ravel(array[sample])) for array in beside.values()]
-            place = sample if self.numbers is None else self.numbers[sample]
+            words = [" ".join(_label(one, write) for one in np.ravel(array[sample])) for array in decided.values()]
             yield [str(place), *(numbers + words if single else words + numbers)]
 
-    def _beside(self) -> dict[str, Array]:
-        beside = {} if self.rule is None else {"predicted": decided(self.rule, self.values)}
+    def _decided(self) -> dict[str, Array]:
+        """Return decisions and labels, where there are any: 1 or 0 for each element, or the number of the class."""
+        found: dict[str, Array] = {}
+        threshold = self.rule.threshold if self.rule else None
+        if threshold is not None:
+            found["predicted"] = np.greater(self.values, threshold).astype(int)
+        elif self.rule is not None:
+            found["predicted"] = self.values.argmax(axis=-1)
         if self.labels is not None:
-            classes = self.rule is not None and self.rule.threshold is None and self.labels.ndim == self.values.ndim
-            beside["label"] = self.labels.argmax(axis=-1) if classes else self.labels
-        return beside
+            classes = self.rule is not None and threshold is None and self.labels.ndim == self.values.ndim
+            found["label"] = self.labels.argmax(axis=-1) if classes else self.labels
+        return found
 
     def shown(self) -> list[list[str]]:
-        """Return the first rows for the eye: few digits, and not all of very many numbers."""
-        write = number if self.rule is None else probability
+        """Return the first rows to be read: few digits, and not all of very many numbers."""
+        write = "{:.4g}".format if self.rule is None else probability
         return list(islice(self.table(write, SHOWN_NUMBERS), SHOWN_ROWS + 1))
 
-    def write(self, path: Path) -> None:
-        """Write all outputs as arrays, ``output`` and ``sample``, to ``.npz``, or as a table, numbers in full, to ``.csv``."""
-        import numpy as np
 
-        if path.suffix == ".npz":
-            packed = io.BytesIO()
-            numbers = np.arange(len(self.values)) if self.numbers is None else self.numbers
-            np.savez(packed, output=self.values, sample=numbers)
-            write_whole(path, packed.getvalue())
-            return
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(self.table(str))
-        write_whole(path, text.getvalue().encode("utf-8"))
-
-
-def decided(rule: DecisionRule, output: Array) -> Array:
-    """Return what a model decides: 1 or 0 for each element, or the number of the class.
-
-    >>> import numpy as np
-    >>> from tinygraph.train.labels import DecisionRule
-    >>> decided(DecisionRule(0.5), np.array([[0.9], [0.2]])).tolist(), decided(DecisionRule(), np.eye(3)).tolist()
-    ([[1], [0]], [0, 1, 2])
-    """
-    import numpy as np
-
-    if rule.threshold is None:
-        return np.asarray(output.argmax(axis=-1))
-    return np.greater(output, rule.threshold).astype(int)
-
-
-def whole(value: Any, write: Callable[[Any], str]) -> str:
-    """Return a class or a decision as a whole number, and any other label as ``write`` writes numbers.
-
-    >>> whole(1.0, str), whole(0.5, str)
-    ('1', '0.5')
-    """
+def _label(value: Any, write: Callable[[Any], str]) -> str:
+    """Return a class or a decision as an integer, and any other label as ``write`` writes numbers."""
     return f"{value:.0f}" if float(value).is_integer() else write(value)
 
 
@@ -108,13 +78,4 @@ def probability(value: Any) -> str:
     >>> probability(0.25), probability(-1e9)
     ('0.2500', '-1e+09')
     """
-    return f"{value:.4f}" if abs(value) < 1e4 else number(value)
-
-
-def number(value: Any) -> str:
-    """Return a number with four digits.
-
-    >>> number(0.25), number(1.23456e-9)
-    ('0.25', '1.235e-09')
-    """
-    return f"{value:.4g}"
+    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.4g}"

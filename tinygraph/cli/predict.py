@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import csv
 import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+import numpy as np
 
-from tinygraph.cli.columns import columns
-from tinygraph.cli.options import data_of, data_option, file_path, model_argument, new_file, opened, ops_option
+from tinygraph.cli import options
 from tinygraph.cli.outputs import SHOWN_ROWS, Outputs
-from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
+from tinygraph.describe.columns import aligned
 from tinygraph.errors import DataError
 from tinygraph.files import write_whole
+from tinygraph.graph.arrays import Array
+from tinygraph.model import Model
+from tinygraph.model.values import samples_in
+from tinygraph.train import load_data, read_arrays
+from tinygraph.train.data import PartName, names_in_files, sample_count
+from tinygraph.train.feeds import check_finite
+from tinygraph.train.labels import decision_rule, labels_of
 
-if TYPE_CHECKING:
-    from tinygraph.graph.arrays import Array
-    from tinygraph.model import Model
-    from tinygraph.train.data import PartName
 
-
-@click.command(short_help="Compute outputs with trained weights.")
-@model_argument
-@click.option(
-    "--weights", metavar="FILE", type=file_path, help="Weights of a training.  [default: those of the model's own file]"
-)
-@data_option("A file with x, and y where there are labels, or a built-in set.  [default: what the model says]")
+@click.command
+@options.model_argument
+@options.weights_option("Weights of a training.  [default: those of the model's own file]")
+@options.data_option("A file with x, and y where there are labels, or a built-in set.  [default: what the model says]")
 @click.option(
     "--part",
     type=click.Choice(["test", "train", "all"]),
@@ -35,62 +37,60 @@ if TYPE_CHECKING:
     show_default=True,
     help="Which samples of labelled data: those that train tests on, those that it learns from, or all.",
 )
-@click.option("--out", metavar="FILE.npz|.csv", type=new_file, help="File to write all outputs to.")
-@onnx_options()
-@ops_option
+@click.option("--out", metavar="FILE.npz|.csv", type=options.new_file, help="File to write all outputs to.")
+@options.onnx_options()
+@options.ops_option
 def predict(
     model: str, weights: Path | None, data: str | None, part: PartName, out: Path | None, onnx: dict[str, Any]
 ) -> None:
     """Compute the outputs of MODEL on data, with the weights of a training.
 
-    Prints the first outputs, and the accuracy where there are labels. Labelled data are divided as in train, and the samples to
-    test on are taken unless --part says otherwise; of data without labels, all samples are.
+    Prints the first outputs, and the accuracy where there are labels. Labelled data are divided as in train, and the
+    samples to test on are used unless --part says otherwise; of data without labels, all samples are used.
     """
-    from tinygraph.model.values import samples_in
-    from tinygraph.train.labels import decision_rule, labels_of
-
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise DataError(f"--out: outputs are written as .npz or .csv; found {str(out)!r}")
-    trained = opened(model, onnx=onnx)
-    if weights is not None:
-        trained.load(weights)
-    elif not trained.weighted:
+    trained = options.opened(model, onnx=onnx, weights=weights)
+    if weights is None and not trained.weighted:
         raise click.UsageError(f"model {trained.name!r} comes without weights; give --weights")
-    source = data_of(trained, data)
+    source = options.data_of(trained, data)
     if out is not None and out.exists() and Path(source).exists() and out.samefile(source):
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
     x, y, numbers, which = samples(trained, source, part)
     output = trained.predict(x)
     count = (samples_in(trained, x) or 1) if isinstance(x, dict) else len(x)
     if output.shape[:1] != (count,):
-        show_together(trained.output, output, which, out)
+        if out is not None and out.suffix == ".csv":
+            shape = f"{trained.output} has shape {output.shape}"
+            raise DataError(f"--out: {shape} and no row for each sample; write it as .npz")
+        say(f"{trained.output} of shape {output.shape}, with no row for each sample:\n{output}\n{which}")
+        write(out, {"output": output})
         return
-    rule = decision_rule(trained.record())
-    y = labels_of(trained, y)
+    rule, y = decision_rule(trained.record()), labels_of(trained, y)
     outputs = Outputs(trained.output, output, y, rule, numbers)
-    say("\n".join(columns(outputs.shown(), right=True)))
-    if len(output) > SHOWN_ROWS:
-        say(f"... and {len(output) - SHOWN_ROWS} more")
+    say(aligned(outputs.shown(), right=True))
+    if count > SHOWN_ROWS:
+        say(f"... and {count - SHOWN_ROWS} more")
     say(which)
     if rule is not None and y is not None:
-        say(f"accuracy {rule.right(output, y).mean():.4f} on {len(output)} samples")
-    if out is not None:
-        outputs.write(out)
-        say(f"wrote {out}")
+        say(f"accuracy {rule.right(output, y).mean():.4f} on {count} samples")
+    write(out, outputs.arrays, outputs.table(str))
 
 
-def show_together(name: str, output: Array, which: str, out: Path | None) -> None:
-    """Print, and write to a ``.npz``, an output that has no row for each sample. Raises ``DataError`` for a table."""
-    import numpy as np
-
-    if out is not None and out.suffix == ".csv":
-        raise DataError(f"--out: {name} has shape {output.shape} and no row for each sample; write it as .npz")
-    say(f"{name} of shape {output.shape}, with no row for each sample:\n{output}\n{which}")
-    if out is not None:
+def write(out: Path | None, arrays: Mapping[str, Array], table: Iterable[list[str]] = ()) -> None:
+    """Write outputs as arrays to ``.npz``, or as a table, numbers in full, to ``.csv``."""
+    if out is None:
+        return
+    if out.suffix == ".npz":
         packed = io.BytesIO()
-        np.savez(packed, output=output)
-        write_whole(out, packed.getvalue())
-        say(f"wrote {out}")
+        np.savez(packed, **arrays)  # type: ignore[arg-type]
+        content = packed.getvalue()
+    else:
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows(table)
+        content = text.getvalue().encode("utf-8")
+    write_whole(out, content)
+    say(f"wrote {out}")
 
 
 def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array | None, str]:
@@ -98,11 +98,6 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
 
     Data with labels are divided as in training. The numbers are ``None`` where they count from 0. Raises ``DataError``.
     """
-    from tinygraph.model.values import samples_in
-    from tinygraph.train import load_data, read_arrays
-    from tinygraph.train.data import names_in_files, sample_count
-    from tinygraph.train.feeds import check_finite
-
     features, labels = names_in_files(model.features, "x"), names_in_files(model.labels, "y")
     arrays = read_arrays(source, features) if Path(source).is_file() else None
     if arrays is None or all(name in arrays for name in labels):

@@ -7,45 +7,39 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+import tinygraph as tg
 from tinygraph import interruption
+from tinygraph.cli import options
 from tinygraph.cli.folders import RESULTS, run_folder
 from tinygraph.cli.group import INTERRUPTED
-from tinygraph.cli.options import (
-    data_of,
-    data_option,
-    file_path,
-    force_option,
-    model_argument,
-    opened,
-    ops_option,
-    seed_option,
-)
 from tinygraph.cli.progress import reporter
-from tinygraph.cli.reading import onnx_options
 from tinygraph.cli.terminal import say
 from tinygraph.errors import RenderError, TinygraphError, printable
+from tinygraph.model import Model
+from tinygraph.train import Data, History, Progress, TrainingInterrupted, fit, load_data, majority_class_baseline
+from tinygraph.train.data import THE_SAME, sample_count
+from tinygraph.train.labels import labels_of
+from tinygraph.train.optimizers import as_optimizer
 
-if TYPE_CHECKING:
-    from tinygraph.model import Model
-    from tinygraph.train import Data, History, Progress
 
-
-@click.command(short_help="Train a model on data.")
-@model_argument
-@data_option("Data to learn from: a built-in set, or a file with x and y.  [default: what the model says]")
-@onnx_options()
+@click.command
+@options.model_argument
+@options.data_option("Data to learn from: a built-in set, or a file with x and y.  [default: what the model says]")
+@options.onnx_options()
 @click.option("--epochs", type=click.IntRange(min=1), help="How often each sample is seen.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="How many samples make a step.")
 @click.option("--learning-rate", type=float, help="How far a step goes.")
 @click.option("--optimizer", metavar="sgd|adam", help="How parameters move.")
-@seed_option
-@click.option("--out", metavar="FOLDER", type=file_path, help="Where to write.  [default: a new folder, runs/NAME]")
-@force_option
-@ops_option
+@options.seed_option
+@click.option(
+    "--out", metavar="FOLDER", type=options.file_path, help="Where to write.  [default: a new folder, runs/NAME]"
+)
+@options.force_option
+@options.ops_option
 @click.pass_context
 def train(
     context: click.Context,
@@ -66,15 +60,14 @@ def train(
 
     Ctrl-C stops early and keeps what was learned so far; so do SIGTERM, SIGHUP, a closed pipe, and an error in training.
     """
-    from tinygraph.train import TrainingInterrupted, fit, load_data
-    from tinygraph.train.optimizers import as_optimizer
-
-    learner = opened(model, seed, onnx, needs_loss="nothing to train on")
-    material = load_data(data_of(learner, data), learner)
+    learner = options.opened(model, seed, onnx, needs_loss="nothing to train on")
+    material = load_data(options.data_of(learner, data), learner)
     moves = as_optimizer(learner, optimizer, learning_rate)
     folder = context.with_resource(run_folder(out, learner.name, force))
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
-    introduce(learner, material)
+    say(" ".join((learner.title or learner.name).split()), bold=True)
+    say(str(learner))
+    say(f"\ndata {material.name}: {sample_count(material.train[0])} samples to learn from{tested_on(material)}")
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
     lost: list[OSError] = []
     with contextlib.ExitStack() as until_saved:
@@ -97,8 +90,6 @@ def learn(
     From the first step on a signal waits ``until_saved``. When standard output is lost, the training ends and ``lost``
     gets the error. Raises an error that came before the first step.
     """
-    from tinygraph.train import History
-
     history, learned = History(), False
 
     def report(progress: Progress) -> None:
@@ -132,19 +123,8 @@ def put_off(lost: list[OSError]) -> Iterator[None]:
         lost.append(error)
 
 
-def introduce(model: Model, data: Data) -> None:
-    """Print what is trained, and on what."""
-    from tinygraph.train.data import sample_count
-
-    say(" ".join((model.title or model.name).split()), bold=True)
-    say(str(model))
-    say(f"\ndata {data.name}: {sample_count(data.train[0])} samples to learn from{tested_on(data)}")
-
-
 def tested_on(data: Data) -> str:
-    """Return what the data have to test on, as the end of a sentence."""
-    from tinygraph.train.data import THE_SAME, sample_count
-
+    """Return which samples the data have to test on, as the end of a sentence."""
     if data.test is None:
         return ""
     if data.split == THE_SAME:
@@ -154,49 +134,43 @@ def tested_on(data: Data) -> str:
 
 def save(model: Model, history: History, folder: Path) -> None:
     """Write what was learned. If that is impossible, as on a full disk, write it to a temporary folder and raise an error."""
-    # Weights of one training next to the history or picture of another would mislead.
+
+    def write(place: Path) -> None:
+        model.save(place / "weights.safetensors")
+        history.save_csv(place / "history.csv")
+
     try:
+        # Weights of one training next to the history or picture of another would mislead.
         for name in RESULTS[1:]:
             (folder / name).unlink(missing_ok=True)
-        _save(model, history, folder)
+        write(folder)
     except (TinygraphError, OSError) as fault:
         rescue = Path(tempfile.mkdtemp(prefix=f"{folder.name}_"))
-        _save(model, history, rescue)
+        write(rescue)
         raise TinygraphError(f"{fault}; what was learned is kept in {str(rescue)!r}") from None
-
-
-def _save(model: Model, history: History, folder: Path) -> None:
-    model.save(folder / "weights.safetensors")
-    history.save_csv(folder / "history.csv")
 
 
 def finish(model: Model, data: Data, history: History, folder: Path, lost: list[OSError]) -> None:
     """Measure what was learned, draw it, and say where everything is."""
-    from tinygraph.draw import draw
-
     with put_off(lost):
         say(f"\n{verdict(model, data)}")
     written, notes = ["weights.safetensors", "history.csv"], []
-    for name, make in (("curve.png", history.curve), ("graph.svg", draw(model).render)):
+    for name, make in (("curve.png", history.curve), ("graph.svg", tg.draw(model).render)):
         try:
             make(folder / name)
             written.append(name)
         except RenderError as fault:
-            notes.append(str(fault))
+            notes.append(f"note: {fault}")
     with put_off(lost):
-        say("\n".join([f"wrote {', '.join(written)} in {folder}", *[f"note: {note}" for note in notes]]))
+        say("\n".join([f"wrote {', '.join(written)} in {folder}", *notes]))
 
 
 def verdict(model: Model, data: Data) -> str:
     """Return the result on the test samples, next to the accuracy of always answering the most frequent class."""
-    from tinygraph.train import evaluate, majority_class_baseline
-
-    metrics = evaluate(model, data)
+    metrics = tg.evaluate(model, data)
     which = "training" if data.test is None else "test"
     if metrics.accuracy is None:
         return f"{which} loss {metrics.loss:.6g}"
-    from tinygraph.train.labels import labels_of
-
     labels = labels_of(model, (data.test or data.train)[1])
     if labels is None:
         return f"{which} accuracy {metrics.accuracy:.4f}"

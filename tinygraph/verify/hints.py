@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.graph.arrays import Array
 from tinygraph.verify.compare import Point
-from tinygraph.verify.names import input_name
+from tinygraph.verify.nodes import input_name
 
 if TYPE_CHECKING:
     from tinygraph.verify.rule import Finding, LocalRule
@@ -35,44 +33,15 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
     return ""
 
 
-@dataclass(frozen=True)
 class _Case:
-    """One wrong gradient, and what the guesses look at."""
+    """One wrong gradient, and what the guesses look at: the comparisons of elements, and which of them are wrong."""
 
-    rule: LocalRule
-    finding: Finding
-    others: Sequence[Finding]
-
-    @property
-    def place(self) -> int:
-        return self.finding.place
-
-    @property
-    def gradient(self) -> Array:
-        return self.finding.gradient
-
-    @property
-    def values(self) -> list[Array]:
-        return self.rule.values
-
-    @cached_property
-    def arguments(self) -> list[Array]:
-        """What the rule is called with."""
-        return [self.rule.cotangent, self.rule.y, *self.values]
-
-    @cached_property
-    def points(self) -> list[Point]:
-        """The comparisons of elements."""
-        return [point for point in self.finding.points if point.index is not None and not point.kink]
-
-    @cached_property
-    def wrong(self) -> list[Point]:
-        return [point for point in self.points if point.error > 1e-6]
-
-    @property
-    def many_wrong(self) -> bool:
-        """Whether more than a tenth of the elements are wrong."""
-        return 10 * len(self.wrong) >= len(self.finding.points)
+    def __init__(self, rule: LocalRule, finding: Finding, others: Sequence[Finding] = ()) -> None:
+        self.rule, self.finding, self.others = rule, finding, others
+        self.place, self.gradient, self.values = finding.place, finding.gradient, rule.values
+        self.arguments = [rule.cotangent, rule.y, *rule.values]
+        self.points = [point for point in finding.points if point.index is not None and not point.kink]
+        self.wrong = [point for point in self.points if point.error > 1e-6]
 
     def fits(self, candidate: Any) -> bool:
         """Whether a gradient agrees with the numeric derivatives of all elements that were compared."""
@@ -81,17 +50,13 @@ class _Case:
         return _agree([candidate[point.index] for point in self.points], self.points)
 
     def name(self, place: int) -> str:
+        """Return what the operation calls an input."""
         return input_name(self.rule.op, place)
 
-    def with_transposed(self, place: int) -> list[Any]:
-        """Return what the rule gives if one input is transposed in it."""
-        value = self.values[place].swapaxes(-1, -2)
-        return self.rule.raw(self.rule.cotangent, [*self.values[:place], value, *self.values[place + 1 :]])
-
-    def called_with(self, arguments: Sequence[Array]) -> Any:
-        """Return the gradient that the rule gives for other arguments: the cotangent, the result, the inputs."""
+    def called_with(self, arguments: Sequence[Array]) -> list[Any]:
+        """Return the gradients that the rule gives for other arguments: the cotangent, the result, the inputs."""
         dy, y, *values = arguments
-        return self.rule.raw(dy, values, y)[self.place]
+        return self.rule.raw(dy, values, y)
 
 
 def _agree(values: Sequence[Any], points: Sequence[Point]) -> bool:
@@ -107,7 +72,7 @@ def _close(a: float, b: float) -> bool:
 
 
 def _shapes(case: _Case) -> str:
-    shapes = [np.shape(gradient) for gradient in case.rule.raw(case.rule.cotangent, case.values)]
+    shapes = [np.shape(gradient) for gradient in case.called_with(case.arguments)]
     expected = [np.shape(value) for value in case.values]
     if len(shapes) != len(expected) or shapes == expected:
         return ""
@@ -122,22 +87,25 @@ def _shapes(case: _Case) -> str:
     return ""
 
 
-def _operand_shapes(case: _Case) -> str:
-    """Recognize a rule that fails, and would give the right shape if one of the matrices were transposed in it."""
-    expected = case.values[case.place].shape
+def _operand_transposed(case: _Case) -> str:
+    """Recognize a rule that would be right, or would at least give the right shape, if an input were transposed in it."""
+    expected, fails = case.values[case.place].shape, bool(case.finding.message)
     with contextlib.suppress(Exception):
-        if np.shape(case.rule.raw(case.rule.cotangent, case.values)[case.place]) == expected:
+        if fails and np.shape(case.called_with(case.arguments)[case.place]) == expected:
             # It fails on tensors alone.
             return ""
     for place, value in enumerate(case.values):
+        changed = [*case.arguments[: place + 2], *case.arguments[place + 3 :]]
+        changed.insert(place + 2, value.swapaxes(-1, -2) if value.ndim > 1 else value)
         with contextlib.suppress(Exception):
-            gradients = case.with_transposed(place) if value.ndim == 2 else []
-            if len(gradients) == len(case.values) and np.shape(gradients[case.place]) == expected:
+            gradients = case.called_with(changed) if value.ndim > 1 else []
+            fits = case.fits(gradients[case.place]) or (fails and np.shape(gradients[case.place]) == expected)
+            if fits and len(gradients) == len(case.values):
                 return f"transposed: {case.name(place)} stands where {case.name(place)}.T belongs"
     return ""
 
 
-_WITHOUT_GRADIENT = (_shapes, _operand_shapes)
+_WITHOUT_GRADIENT = (_shapes, _operand_transposed)
 
 
 # ---- rules that give a wrong gradient
@@ -154,7 +122,7 @@ def _nearly_right(case: _Case) -> str:
 def _zero(case: _Case) -> str:
     if np.any(case.gradient):
         return ""
-    returned = case.rule.raw(case.rule.cotangent, case.values)
+    returned = case.called_with(case.arguments)
     if all(gradient is None for gradient in returned):
         return "returns None, which says that no gradient flows: is its return missing?"
     if returned[case.place] is None:
@@ -194,7 +162,7 @@ def _factor(case: _Case) -> str:
 
 def _swapped(case: _Case) -> str:
     for other in case.others:
-        if case.fits(other.gradient) and _Case(case.rule, other, ()).fits(case.gradient):
+        if case.fits(other.gradient) and _Case(case.rule, other).fits(case.gradient):
             return "the gradients of its inputs are swapped"
     return ""
 
@@ -203,30 +171,25 @@ def _transposed(case: _Case) -> str:
     return "transposed" if case.gradient.ndim > 1 and case.fits(case.gradient.swapaxes(-1, -2)) else ""
 
 
-def _operand_transposed(case: _Case) -> str:
-    """Recognize a rule that would be right if one of the inputs were transposed in it."""
-    for place, value in enumerate(case.values):
-        square = value.ndim > 1 and value.shape[-1] == value.shape[-2]
-        if square and case.fits(case.with_transposed(place)[case.place]):
-            return f"transposed: {case.name(place)} stands where {case.name(place)}.T belongs"
+_AXIS_SLIPS: tuple[tuple[Callable[[Array], Array], str], ...] = (
+    (lambda x: x.swapaxes(-1, -2), "summed over the wrong axis"),
+    (lambda x: x[..., ::-1], "runs along the axis the wrong way round"),
+)
+
+
+def _other_axis(case: _Case) -> str:
+    """Recognize a rule that would be right if axes were exchanged in it, or the last one reversed, as for cumulative sums."""
+    ranks = {value.ndim for value in [*case.arguments, case.gradient]}
+    # Less than a tenth of the elements may be wrong by another mistake.
+    if 10 * len(case.wrong) < len(case.finding.points) or 0 in ranks:
+        return ""
+    matrices = len(ranks) == 1 and case.gradient.ndim > 1
+    for change, words in _AXIS_SLIPS[0 if matrices else 1 :]:
+        with contextlib.suppress(Exception):
+            gradient = case.called_with([change(x) for x in case.arguments])[case.place]
+            if case.fits(change(np.asarray(gradient))):
+                return words
     return ""
-
-
-def _wrong_axis(case: _Case) -> str:
-    """Recognize a rule that would be right if the last two axes of everything were exchanged in it."""
-    axes = case.gradient.ndim
-    if not case.many_wrong or axes < 2 or any(value.ndim != axes for value in case.arguments):
-        return ""
-    gradient = np.asarray(case.called_with([value.swapaxes(-1, -2) for value in case.arguments]))
-    return "summed over the wrong axis" if case.fits(gradient.swapaxes(-1, -2)) else ""
-
-
-def _reversed(case: _Case) -> str:
-    """Recognize a rule that would be right if the last axis ran the other way in it, as in cumulative sums."""
-    if not case.many_wrong or any(value.ndim == 0 for value in case.arguments):
-        return ""
-    gradient = np.asarray(case.called_with([value[..., ::-1] for value in case.arguments]))
-    return "runs along the axis the wrong way round" if case.fits(gradient[..., ::-1]) else ""
 
 
 def _shifted(case: _Case) -> str:
@@ -265,7 +228,7 @@ def _argument_order(case: _Case) -> str:
     for order in itertools.permutations(places) if len(places) < 5 else ():
         # In most orders a rule cannot be computed.
         with contextlib.suppress(Exception):
-            if order != tuple(places) and case.fits(case.called_with([case.arguments[i] for i in order])):
+            if order != tuple(places) and case.fits(case.called_with([case.arguments[i] for i in order])[case.place]):
                 names = ", ".join(map(case.name, range(len(case.values))))
                 return f"takes its arguments in another order than the gradient of the result, the result, {names}"
     return ""
@@ -308,8 +271,7 @@ _WRONG_GRADIENT = (
     _swapped,
     _transposed,
     _operand_transposed,
-    _wrong_axis,
-    _reversed,
+    _other_axis,
     _shifted,
     _assigned,
     _argument_order,

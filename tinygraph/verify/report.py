@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tinygraph.verify.compare import Point
+from tinygraph.describe.columns import aligned
+from tinygraph.verify.compare import Point, worst
 
-# What stands in the column of operations for the gradients of the whole sweep.
+# The text in the column of operations for gradients by backpropagation through the graph.
 WHOLE = "whole graph"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One gradient that was checked: of one input by one node's rule, or of one leaf by the whole sweep.
+    """One gradient that was checked: of an input, by the rule of one node; or of a leaf, by backpropagation.
 
     ``node`` is the label of the equation in which ``print(graph)`` writes the node. ``size`` counts the input's elements,
-    ``points`` are the comparisons that were made, ``message`` says why a rule gave no gradient to compare, and ``fault``
-    which value, here or before, is not finite, so that there was nothing to compare with. ``position`` is where the node,
-    or the leaf, stands among the graph's nodes, from 0; ``None`` for what is of no graph, or of all of it.
+    ``points`` are the comparisons, ``message`` says why a rule gave no gradient to compare, and ``fault`` which value,
+    here or before, is not finite, so that there was nothing to compare with. ``position`` is where the node,
+    or the leaf, stands among the graph's nodes, from 0; ``None`` for an operation without a graph, and for all leaves together.
     """
 
     node: str
@@ -40,7 +41,7 @@ class Record:
     @property
     def worst(self) -> Point | None:
         """The comparison with the largest relative error, or None if there was none."""
-        return max(self.points, key=lambda point: point.error, default=None)
+        return worst(self.points)
 
     @property
     def error(self) -> float:
@@ -51,12 +52,12 @@ class Record:
 
     @property
     def kinks(self) -> int:
-        """How many comparisons fell on a kink, where there is no derivative to compare with."""
+        """How many comparisons were at a kink, where there is no derivative to compare with."""
         return sum(point.kink for point in self.points)
 
     @property
     def not_finite(self) -> str:
-        """What is not finite, in a sentence, or nothing: a value, or the gradient where there is indeed no finite slope."""
+        """What is not finite, in a sentence, or nothing: a value, or the gradient where there is no finite slope."""
         point = next((point for point in self.points if point.kink and not math.isfinite(point.rule)), None)
         if self.fault or point is None:
             return self.fault
@@ -65,10 +66,10 @@ class Record:
 
     @property
     def verdict(self) -> str:
-        """The record in a word or two.
+        """Return the record in one or two words.
 
-        ``failed``: the rule gave no gradient. ``not finite``: values or gradients are not, and say nothing of the rule.
-        ``at kinks``: every comparison fell on one. Otherwise ``ok`` or ``wrong``.
+        ``failed``: the rule gave no gradient. ``not finite``: values or gradients are not, so nothing is said about the rule.
+        ``at kinks``: every comparison was at one. Otherwise ``ok`` or ``wrong``.
         """
         if self.message:
             return "failed"
@@ -98,7 +99,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Report:
-    """The result of ``tg.check``: ``nodes`` are the local rules, ``whole`` the gradients of the whole graph by leaf.
+    """The result of ``tg.check``: ``nodes`` are the local rules, ``whole`` the gradients of the graph for its leaves.
 
     ``print(report)`` shows it as a table.
 
@@ -116,7 +117,7 @@ class Report:
 
     @property
     def records(self) -> tuple[Record, ...]:
-        """Local rules first, then the whole."""
+        """The records of local rules, then those of leaves."""
         return self.nodes + self.whole
 
     @property
@@ -136,16 +137,15 @@ class Report:
 
     @property
     def kinks(self) -> int:
-        """How many comparisons fell on a kink and were left out."""
+        """How many comparisons were at a kink and so left out."""
         return sum(record.kinks for record in self.records)
 
     def __str__(self) -> str:
         header = ("node", "operation", "input", "checked", "error", "kinks", "verdict")
         rows = [header, *(record.row() for record in self.records)]
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        table = lines[:1]
-        for record, line in zip(self.records, lines[1:], strict=True):
+        first, *lines = aligned(rows, longest=(999, 999)).splitlines()
+        table = [first]
+        for record, line in zip(self.records, lines, strict=True):
             table += [line, *record.explanation()]
         return "\n".join([*table, self.summary()])
 

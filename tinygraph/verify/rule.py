@@ -13,9 +13,8 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import gradients_of
 from tinygraph.graph.tensor import Tensor
 from tinygraph.verify.compare import Point, Slope, compare
-from tinygraph.verify.finite import is_given
 from tinygraph.verify.hints import hint
-from tinygraph.verify.names import input_name
+from tinygraph.verify.nodes import input_name, is_given
 from tinygraph.verify.numeric import Derivative, contributions, derivative
 from tinygraph.verify.report import Record
 

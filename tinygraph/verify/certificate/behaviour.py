@@ -19,7 +19,7 @@ from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement, parse_expression
 from tinygraph.verify.certificate.candidate import Candidate
 from tinygraph.verify.certificate.case import Case
-from tinygraph.verify.certificate.line import OK, WRONG, Answer, Line, Mistake, all_cases, for_each
+from tinygraph.verify.certificate.line import OK, WRONG, Answer, Line, Mistake, for_each
 
 _AGREES = 1e-10
 
@@ -30,7 +30,7 @@ def _inputs(case: Case) -> list[Tensor]:
     return [declare(name, x.shape, x.dtype) for name, x in zip(names, case.inputs, strict=True)]
 
 
-@for_each(all_cases, "compiled, it computes the same")
+@for_each(Candidate.all_cases, "compiled, it computes the same")
 def plan(case: Case) -> Answer:
     """Compile the operation with its gradients, and compare with plain evaluation."""
     from tinygraph.engines.plan import compile
@@ -96,7 +96,9 @@ def _can_be_written(value: Any) -> bool:
     return value is None or isinstance(value, (bool, int, float, str))
 
 
-@for_each(all_cases, "called in {count} of {total} equations", "its attributes cannot be written in an equation")
+@for_each(
+    Candidate.all_cases, "called in {count} of {total} equations", "its attributes cannot be written in an equation"
+)
 def _model_file(case: Case) -> Answer:
     leaves = _inputs(case)
     written = case.op.expression(*[x.name or "" for x in leaves])

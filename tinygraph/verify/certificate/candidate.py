@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,16 @@ class Candidate:
     cases: tuple[Case, ...]
     proposed: bool = False
 
-    @property
+    def all_cases(self) -> Sequence[Case]:
+        """Return the cases."""
+        return self.cases
+
     def differentiable(self) -> list[Case]:
-        """The cases that have a gradient."""
+        """Return the cases that have a gradient."""
         return [case for case in self.cases if case.places]
 
     def smallest_first(self) -> list[Case]:
-        """The cases by the number of elements that they hold."""
+        """Return the cases, those with few elements first: a mistake is shown in the first that has it."""
         return sorted(self.cases, key=lambda case: sum(x.size for x in case.inputs))
 
 

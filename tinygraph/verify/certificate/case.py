@@ -15,8 +15,7 @@ from tinygraph.graph.backprop import grad
 from tinygraph.graph.op import Op
 from tinygraph.graph.record import Sample
 from tinygraph.graph.tensor import Tensor
-from tinygraph.verify.double import doubled, widened
-from tinygraph.verify.names import input_name
+from tinygraph.verify.nodes import doubled, input_name, widened
 from tinygraph.verify.rule import Finding, LocalRule, differentiable_places
 
 Found = TypeVar("Found")

@@ -33,10 +33,10 @@ _NO_USUAL_SLIP = "no usual slip (sign, factor, axis, transpose, inputs swapped);
 
 def gradients(candidate: Candidate) -> Iterator[Line]:
     """Compare the gradient of every input with numeric derivatives, for a random gradient of the result."""
-    if not candidate.differentiable:
+    if not candidate.differentiable():
         yield Line("gradients", NOT_ASKED, "no gradient flows through this operation")
     found: dict[str, list[Compared]] = defaultdict(list)
-    for case in candidate.differentiable:
+    for case in candidate.differentiable():
         findings = [case.find(place) for place in case.places]
         for finding in findings:
             # The inputs of an operation on any number of tensors count as one.
@@ -47,7 +47,7 @@ def gradients(candidate: Candidate) -> Iterator[Line]:
 
 def has_wrong_gradient(candidate: Candidate) -> bool:
     """Whether ``gradients`` would find a mistake: quicker, because it stops at the first and does not explain it."""
-    return any(case.is_wrong(case.find(place)) for case in candidate.differentiable for place in case.places)
+    return any(case.is_wrong(case.find(place)) for case in candidate.differentiable() for place in case.places)
 
 
 def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]) -> Line:
@@ -126,7 +126,7 @@ def error_against_step(candidate: Candidate) -> Iterator[Line]:
     name = "error against step"
     found = [
         (step_errors(case, place), case.input_name(place))
-        for case in candidate.differentiable[:1]
+        for case in candidate.differentiable()[:1]
         for place in case.places
     ]
     if not found:

@@ -62,7 +62,7 @@ def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
     """
     name = "kinks and ties"
     found: list[_Place] = []
-    for case in candidate.differentiable:
+    for case in candidate.differentiable():
         for inputs in _tied_inputs(case):
             tied = case.with_inputs(inputs)
             found += _places_of(tied)
@@ -73,7 +73,7 @@ def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
                 return
     sides = ["left", "right", "mean", "a share"]
     taken = ", ".join(side for side in sides if any(place.chosen == side for place in found))
-    if not candidate.differentiable:
+    if not candidate.differentiable():
         yield Line(name, NOT_ASKED, "no gradient flows")
     elif found:
         yield Line(name, OK, f"{len(found)} found, the slope is that of: {taken}", number=len(found))

@@ -58,21 +58,6 @@ Check = Callable[["Candidate"], Iterator[Line]]
 Answer = Mistake | float | None
 
 
-def all_cases(candidate: Candidate) -> Sequence[Case]:
-    """Return the cases of a candidate."""
-    return candidate.cases
-
-
-def smallest_first(candidate: Candidate) -> Sequence[Case]:
-    """Return the cases of a candidate, those with few elements first: a mistake is shown in the first that has it."""
-    return candidate.smallest_first()
-
-
-def differentiable(candidate: Candidate) -> Sequence[Case]:
-    """Return the cases of a candidate that have a gradient."""
-    return candidate.differentiable
-
-
 def for_each(
     cases: Callable[[Candidate], Sequence[Case]],
     right: str | Callable[[list[float]], str],

@@ -15,7 +15,7 @@ from tinygraph.graph.backprop import grad
 from tinygraph.graph.tensor import Tensor
 from tinygraph.verify.certificate.candidate import Candidate
 from tinygraph.verify.certificate.case import Case
-from tinygraph.verify.certificate.line import Answer, Line, Mistake, all_cases, differentiable, for_each
+from tinygraph.verify.certificate.line import Answer, Line, Mistake, for_each
 from tinygraph.verify.compare import Point, Slope, compare, worst
 from tinygraph.verify.numeric import EPSILON, Derivative, derivative
 
@@ -24,7 +24,7 @@ _LINEAR = 1e-9
 _SECOND = 1e-6
 
 
-@for_each(differentiable, "all zero")
+@for_each(Candidate.differentiable, "all zero")
 def zero_gradient_in(case: Case) -> Answer:
     """Give every rule a gradient of zeros for the result: the gradients of the inputs are all zero."""
     return _each_gradient(case, _not_zero)
@@ -38,7 +38,7 @@ def _not_zero(case: Case, place: int) -> tuple[str, str]:
     return f"{found:.4g}", "does not use dy, or adds to it" if np.isfinite(found) else DIVISION
 
 
-@for_each(differentiable, "sums and multiples agree")
+@for_each(Candidate.differentiable, "sums and multiples agree")
 def linear_in_dy(case: Case) -> Answer:
     """Give every rule two gradients of the result and their weighted sum: the gradients of the inputs add up alike."""
     return _each_gradient(case, _not_linear)
@@ -72,7 +72,7 @@ def _each_gradient(case: Case, ask: Callable[[Case, int], tuple[str, str]]) -> A
     return 0.0
 
 
-@for_each(differentiable, "both gradients of f(x, x) add up", "no two inputs are alike")
+@for_each(Candidate.differentiable, "both gradients of f(x, x) add up", "no two inputs are alike")
 def used_twice(case: Case) -> Answer:
     """Give one tensor to all floating inputs: its gradient is the derivative of ``f(x, x)``."""
     bypassed = any(through < len(case.inputs) for through in case.op.shortcuts.values())
@@ -101,7 +101,7 @@ def _compared_twice(case: Case, inputs: list[Array]) -> Point | None:
     return worst(compare(dx.value, slope, np.random.default_rng([0, 1]), _SECOND, elements=8, directions=0))
 
 
-@for_each(all_cases, "the gradients of the plain call")
+@for_each(Candidate.all_cases, "the gradients of the plain call")
 def _shortcuts(case: Case) -> Answer:
     bypassed = [place for place, through in case.op.shortcuts.items() if through < len(case.inputs)]
     plain = case.with_inputs(case.inputs[: len(case.op.parameters)])
@@ -119,7 +119,7 @@ def shortcuts(candidate: Candidate) -> Iterator[Line]:
 
 
 def _recorded_cases(candidate: Candidate) -> list[Case]:
-    return [] if candidate.op.opaque_vjp else candidate.differentiable[:3]
+    return [] if candidate.op.opaque_vjp else candidate.differentiable()[:3]
 
 
 @for_each(

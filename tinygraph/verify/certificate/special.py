@@ -8,7 +8,7 @@ from tinygraph.errors import TinygraphError
 from tinygraph.graph.arrays import Array
 from tinygraph.verify.certificate.candidate import Candidate
 from tinygraph.verify.certificate.case import Case, short
-from tinygraph.verify.certificate.line import Answer, Mistake, for_each, smallest_first
+from tinygraph.verify.certificate.line import Answer, Mistake, for_each
 from tinygraph.verify.compare import Point, worst
 from tinygraph.verify.numeric import contributions
 
@@ -20,7 +20,7 @@ _NAN_HINTS = {
 }
 
 
-@for_each(smallest_first, "neither invented nor swallowed", "no floating input, or refused")
+@for_each(Candidate.smallest_first, "neither invented nor swallowed", "no floating input, or refused")
 def not_a_number(case: Case) -> Answer:
     """Look for NaN that finite inputs gave, and put NaN into one element: results that depend on it are NaN."""
     asked = None
@@ -62,7 +62,7 @@ def _smaller_example(case: Case, place: int, fault: str) -> str | None:
 
 
 def _far_cases(candidate: Candidate) -> list[Case]:
-    return candidate.differentiable if candidate.proposed or candidate.op.elementwise else []
+    return candidate.differentiable() if candidate.proposed or candidate.op.elementwise else []
 
 
 @for_each(

@@ -12,14 +12,16 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.rules import call_rule
 from tinygraph.verify.certificate.candidate import Candidate
 from tinygraph.verify.certificate.case import Case
-from tinygraph.verify.certificate.line import Answer, Mistake, all_cases, for_each, smallest_first
+from tinygraph.verify.certificate.line import Answer, Mistake, for_each
 from tinygraph.verify.compare import worst
 
 _EXACT = 1e-12
 _SINGLE = 1e-3
 
 
-@for_each(smallest_first, lambda agreed: f"forward agrees in {len(agreed)} sample{'' if len(agreed) == 1 else 's'}")
+@for_each(
+    Candidate.smallest_first, lambda agreed: f"forward agrees in {len(agreed)} sample{'' if len(agreed) == 1 else 's'}"
+)
 def shape_rule(case: Case) -> Answer:
     """Compare the shape and dtype that the operation promises with those of what it computes."""
     shape, dtype = case.op.infer(*case.inputs)
@@ -29,7 +31,7 @@ def shape_rule(case: Case) -> Answer:
     return 0.0
 
 
-@for_each(all_cases, "dtype kept, within {worst:.1e} of float64", "no dtype to keep")
+@for_each(Candidate.all_cases, "dtype kept, within {worst:.1e} of float64", "no dtype to keep")
 def float32(case: Case) -> Answer:
     """Compute everything in float32: the dtype stays, and the numbers agree with float64."""
     if not case.floating or "dtype" in case.op.attributes():
@@ -109,7 +111,7 @@ _LAYOUTS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-@for_each(all_cases, "of no consequence")
+@for_each(Candidate.all_cases, "of no consequence")
 def memory_layout(case: Case) -> Answer:
     """Give the same numbers in other memory: column by column, with gaps, backwards."""
     dy = case.cotangent(case.y)
@@ -128,13 +130,13 @@ def _size_figure(refused: list[float]) -> str:
     return f"right in {len(refused) - count} of {len(refused)}" + (f", refused in {count}" if count else "")
 
 
-@for_each(smallest_first, _size_figure, "no axis to cut")
+@for_each(Candidate.smallest_first, _size_figure, "no axis to cut")
 def size_zero(case: Case) -> Answer:
     """Cut the first axis of the inputs to size 0: the right shape of nothing, or a clear refusal."""
     return _cut(case, [x[:0] if x.ndim else x for x in case.inputs])
 
 
-@for_each(smallest_first, _size_figure, "no axis to cut")
+@for_each(Candidate.smallest_first, _size_figure, "no axis to cut")
 def size_one(case: Case) -> Answer:
     """Cut every axis of the inputs to size 1: the right shape and numbers, or a clear refusal."""
     return _cut(case, case.cut(1, axes=99))
@@ -167,7 +169,7 @@ def _fault(case: Case) -> str:
     return "" if right else f"its gradients have the shapes {shapes}"
 
 
-@for_each(all_cases, "by forward and by the rule")
+@for_each(Candidate.all_cases, "by forward and by the rule")
 def inputs_unmodified(case: Case) -> Answer:
     """Look at all arrays after forward and rule: they hold what they held, and may be read-only."""
     inputs = [x.copy() for x in case.inputs]
@@ -183,7 +185,7 @@ def inputs_unmodified(case: Case) -> Answer:
     return 0.0
 
 
-@for_each(all_cases, "two runs, the same bits")
+@for_each(Candidate.all_cases, "two runs, the same bits")
 def determinism(case: Case) -> Answer:
     """Compute everything twice, and find the same bits; the rule again after forward was called with other numbers."""
     dy = case.cotangent(case.y)

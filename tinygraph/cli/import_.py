@@ -1,0 +1,48 @@
+"""``tinygraph import``: a model of another program, in an ONNX file, as a model file with weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinygraph.cli import options
+from tinygraph.cli.folders import file_name, refuse_to_replace
+from tinygraph.cli.terminal import say
+from tinygraph.errors import TinygraphError
+from tinygraph.files import write_whole
+from tinygraph.interop.onnx.model import declared_in
+from tinygraph.interop.onnx.tables import model_text
+from tinygraph.interruption import held
+from tinygraph.model import Model
+
+
+@click.command("import")
+@click.argument("file", type=options.file_path)
+@click.option(
+    "-o", "--out", metavar="FILE.toml", type=options.new_file, help="Model file to write.  [default: NAME.toml]"
+)
+@options.onnx_options()
+@options.force_option
+def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> None:
+    """Write the model in the ONNX FILE as equations, NAME.toml, with its weights in NAME.safetensors.
+
+    The model file is like any other: it can be read, changed, drawn, checked and trained, and needs ONNX no more.
+    """
+    path = out or Path(f"{file_name(file.stem)}.toml")
+    if path.suffix != ".toml":
+        raise TinygraphError(f"a model file ends in .toml; found {str(path)!r}")
+    weights = path.with_suffix(".safetensors")
+    for written in (path, weights):
+        refuse_to_replace(written, "-o names another file", force)
+    declared = declared_in(file, **onnx)
+    model = Model.from_tables(declared.tables, declared.values)
+    text = model_text({**declared.tables, "weights": weights.name})
+    with held():
+        # The weights of one model next to the equations of another would mislead.
+        model.save(weights)
+        write_whole(path, text.encode("utf-8"))
+    parameters = sum(parameter.size for parameter in model.parameters.values())
+    count = len(declared.tables["model"]["equations"].splitlines())
+    say(f"wrote {path} ({count:,} equations) and {weights.name} ({parameters:,} parameters)")

@@ -1,0 +1,133 @@
+"""What checks need to know about nodes: their names, a twin in float64, and whether their values are finite."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from tinygraph.graph.apply import apply
+from tinygraph.graph.arrays import all_finite
+from tinygraph.graph.graph import Graph
+from tinygraph.graph.op import Op
+from tinygraph.graph.tensor import Tensor
+
+
+def input_name(op: Op, place: int) -> str:
+    """Return what an operation calls one of its inputs.
+
+    >>> import tinygraph as tg
+    >>> input_name(tg.conv2d.op(), 1), input_name(tg.concatenate.op(), 2)
+    ('k', 'x[2]')
+    """
+    if op.variadic and place >= len(op.parameters) - 1:
+        return f"{op.parameters[-1]}[{place - len(op.parameters) + 1}]"
+    return [name for name in inspect.signature(type(op).forward).parameters if name != "self"][place]
+
+
+def equation_labels(graph: Graph) -> tuple[dict[Tensor, str], dict[Tensor, str]]:
+    """Return the labels of the equations that ``print(graph)`` shows, and for each node that of the one it is written in.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor(1.0, name="x")
+    >>> y = tg.exp(tg.negative(x))
+    >>> shown, owners = equation_labels(Graph(y))
+    >>> list(shown.values()), list(owners.values())
+    (['x', 't1'], ['x', 't1', 't1'])
+    """
+    shown = {line.node: line.label for line in graph.layout.equations}
+    owners = dict(shown)
+    for node in reversed(graph.nodes):
+        for x in node.inputs:
+            owners.setdefault(x, owners.get(node, ""))
+    return shown, owners
+
+
+# ---- float64
+
+
+def in_double(graph: Graph, values: Mapping[Tensor, Any]) -> dict[Tensor, Tensor]:
+    """Return, for each node of a graph, its twin in the same graph computed in float64.
+
+    ``values`` gives leaves their values; the others keep their own. Whole numbers and booleans stay what they are.
+
+    >>> import tinygraph as tg
+    >>> x = tg.input("x", (2,), dtype="float32")
+    >>> y = tg.exp(x)
+    >>> in_double(Graph(y), {x: np.zeros(2)})[y].value
+    array([1., 1.])
+    """
+    twins: dict[Tensor, Tensor] = {}
+    for node in graph.nodes:
+        if node.op is None:
+            kind = "tensor" if node.kind == "input" else node.kind
+            given = values.get(node)
+            twins[node] = Tensor(kind, value=doubled(node.value if given is None else given), name=node.name)
+        else:
+            twins[node] = apply(widened(node.op), [twins[x] for x in node.inputs])
+            twins[node].name = node.name
+    return twins
+
+
+def doubled(value: Any) -> Any:
+    """Return a copy of an array, in float64 if it holds floating point numbers."""
+    return np.array(value, dtype=np.float64 if value.dtype.kind == "f" else value.dtype)
+
+
+def widened(op: Op) -> Op:
+    """Return the operation, with an attribute ``dtype`` that names a floating point type changed to float64."""
+    dtype = op.attributes().get("dtype")
+    try:
+        floating = isinstance(dtype, str) and np.dtype(dtype).kind == "f"
+    except TypeError:
+        floating = False
+    return dataclasses.replace(op, dtype="float64") if floating else op  # type: ignore[type-var]
+
+
+# ---- values that are not finite: there a check can say nothing about a rule
+
+
+def not_finite(nodes: Iterable[Tensor], labels: Mapping[Tensor, str]) -> dict[Tensor, str]:
+    """Return a sentence for each node that is not finite, or is computed from one: the first node that was not, and how.
+
+    An infinity in a constant or an input, such as a mask of minus infinity, is intended and no fault, unless NaN is
+    computed from it.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor([-1.0, 4.0], name="x")
+    >>> with np.errstate(invalid="ignore"):
+    ...     a = tg.sqrt(x)
+    >>> not_finite([x, a], {x: "x", a: "a"})[a]
+    'sqrt in a gave nan in 1 of 2 elements'
+    """
+    found: dict[Tensor, str] = {}
+    for node in nodes:
+        inherited = next((found[x] for x in node.inputs if x in found and not all_finite(x.value)), "")
+        if inherited or not (all_finite(node.value) or _is_intended(node)):
+            found[node] = inherited or _sentence(node, labels.get(node, ""))
+    return found
+
+
+def is_given(node: Tensor) -> bool:
+    """Whether nothing is differentiated with respect to a leaf: it is a constant, or a mask of infinities kept as state."""
+    return node.kind == "constant" or (
+        node.kind == "state" and node.dtype.kind == "f" and bool(np.isinf(node.value).any())
+    )
+
+
+def _is_intended(node: Tensor) -> bool:
+    """Whether an infinity was given, or comes from one that was."""
+    if np.isnan(node.value).any():
+        return node.kind == "constant"
+    if node.op is None:
+        return node.kind != "parameter"
+    return not all(all_finite(x.value) for x in node.inputs)
+
+
+def _sentence(node: Tensor, label: str) -> str:
+    wrong = node.value[~np.isfinite(node.value)]
+    amount = f"{wrong[0]} in {wrong.size} of {node.size} element{'' if node.size == 1 else 's'}"
+    return f"{label} holds {amount}" if node.op is None else f"{node.op.name} in {label} gave {amount}"
