@@ -13,7 +13,7 @@ import pytest
 
 import tinygraph as tg
 from tests.tools.commands import PROGRAM
-from tinygraph.cli import COMMANDS, main
+from tinygraph.cli import main
 from tinygraph.cli.options import import_operations
 from tinygraph.cli.progress import line, loss_text, reporter
 from tinygraph.model import bundled_models, load_model
@@ -140,8 +140,8 @@ def test_names_of_another_models_weights_are_told_in_order(fails):
 def test_help_lists_every_command(run):
     result = run("--help")
     assert result.exit_code == 0
-    assert re.findall(r"^  ([a-z]+) ", result.stdout.partition("Commands:")[2], re.MULTILINE) == list(COMMANDS)
-    for command in COMMANDS:
+    assert re.findall(r"^  ([a-z]+) ", result.stdout.partition("Commands:")[2], re.MULTILINE) == list(main.commands)
+    for command in main.commands:
         assert run(command, "--help").exit_code == 0
 
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import click
 
-import tinygraph as tg
+from tinygraph import verify
 from tinygraph.cli import options
 from tinygraph.cli.group import WRONG_RULE
 from tinygraph.cli.terminal import say
+from tinygraph.errors import TinygraphError
+from tinygraph.graph.registry import operations
 
 
 @click.command
@@ -25,7 +27,7 @@ def certify(context: click.Context, names: tuple[str, ...], as_json: bool, seed:
 
     Ends with code 1 if an operation is not right.
     """
-    certificates = [tg.certify(name, seed or 0) for name in _chosen(names)]
+    certificates = [verify.certify(name, seed or 0) for name in _chosen(names)]
     right = sum(certificate.ok for certificate in certificates)
     if as_json:
         say(json.dumps([certificate.to_json() for certificate in certificates], indent=2))
@@ -42,14 +44,12 @@ def _chosen(names: Sequence[str]) -> list[str]:
     files = [name for name in names if name.endswith(".py")]
     wanted = [name for name in names if not name.endswith(".py")]
     for name in wanted:
-        if name not in tg.operations() and Path(name).exists():
-            raise tg.TinygraphError(
-                f"certify takes Python files of operations, and names of operations; found {name!r}"
-            )
-    before = dict(tg.operations())
+        if name not in operations() and Path(name).exists():
+            raise TinygraphError(f"certify takes Python files of operations, and names of operations; found {name!r}")
+    before = dict(operations())
     for file in files:
         options.import_operations(Path(file))
-    registered = [name for name, function in tg.operations().items() if before.get(name) is not function]
+    registered = [name for name, function in operations().items() if before.get(name) is not function]
     if files and not registered:
-        raise tg.TinygraphError(f"{', '.join(files)}: no operation is registered there; write @tg.op above a function")
+        raise TinygraphError(f"{', '.join(files)}: no operation is registered there; write @tg.op above a function")
     return wanted or registered

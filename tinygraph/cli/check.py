@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-import tinygraph as tg
+from tinygraph import verify
 from tinygraph.cli import options
 from tinygraph.cli.group import WRONG_RULE
 from tinygraph.cli.terminal import say
+from tinygraph.draw.picture import draw
 from tinygraph.draw.render import format_of
 from tinygraph.train.data import samples_of
 
@@ -50,10 +51,12 @@ def check(
     feeds: Any = None
     if data:
         feeds = {name: array[:batch_size] for name, array in samples_of(checked, data).items()}
-    report = tg.check(checked if data else checked.record(batch_size, training=True).full_graph, feeds, seed=seed or 0)
+    report = verify.check(
+        checked if data else checked.record(batch_size, training=True).full_graph, feeds, seed=seed or 0
+    )
     say(str(report))
     if picture is not None:
-        tg.draw(checked, picture, feeds=feeds, report=report)
+        draw(checked, picture, feeds=feeds, report=report)
         say(f"wrote {picture}")
     if not report.ok:
         context.exit(WRONG_RULE)

@@ -7,10 +7,11 @@ from typing import Any
 
 import click
 
-import tinygraph as tg
 from tinygraph.cli import options
 from tinygraph.cli.folders import file_name
 from tinygraph.cli.terminal import say
+from tinygraph.draw.picture import Picture
+from tinygraph.draw.picture import draw as make_picture
 from tinygraph.draw.render import format_of
 from tinygraph.errors import DataError, ModelError, RenderError
 from tinygraph.model import Model
@@ -66,16 +67,16 @@ def draw(
     except ModelError as error:
         if error.recorded is not None:
             try:
-                _finish(tg.draw(error, view=view), out, Path(model).stem, form)
+                _finish(make_picture(error, view=view), out, Path(model).stem, form)
             except RenderError as fault:
                 say(f"note: {fault}", error=True)
         raise
     feeds = None if data is None and sample is None else sample_of(drawn, data, sample or 0)
     folded = fold if fold in ("auto", "none", "all") else fold.split(",")
-    _finish(tg.draw(drawn, feeds=feeds, detail=detail, view=view, fold=folded), out, drawn.name, form)
+    _finish(make_picture(drawn, feeds=feeds, detail=detail, view=view, fold=folded), out, drawn.name, form)
 
 
-def _finish(picture: Any, out: Path | None, name: str, form: str | None) -> None:
+def _finish(picture: Picture, out: Path | None, name: str, form: str | None) -> None:
     """Print a picture as text, or write it."""
     if form == "text":
         say(str(picture))

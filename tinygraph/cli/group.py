@@ -32,6 +32,8 @@ class Commands(click.Group):
         """Take the names of the commands with their short help; the module of each has its name."""
         super().__init__(*args, **settings)
         self.table = table
+        # Click looks here for names that are near a misspelled one; commands are imported by ``get_command`` alone.
+        self.commands = dict.fromkeys(table, self)
 
     def main(
         self,

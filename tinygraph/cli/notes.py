@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-import tinygraph as tg
 from tinygraph.cli import options
 from tinygraph.cli.folders import file_name
 from tinygraph.cli.terminal import say
 from tinygraph.notes.notes import format_of, samples_of
+from tinygraph.notes.notes import notes as derive_notes
 
 
 @click.command
@@ -49,5 +49,5 @@ def notes(
     declared = options.opened(model, onnx=onnx, weights=weights)
     samples = samples_of(declared, data, sample) if data or declared.training.data else None
     path = out or Path(f"{file_name(declared.name)}_notes.{format or 'html'}")
-    tg.notes(declared, path, samples=samples, format=format)
+    derive_notes(declared, path, samples=samples, format=format)
     say(f"wrote {path}")

@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 
 import click
 
-import tinygraph as tg
+from tinygraph import model as models
 from tinygraph.cli.folders import writable
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError, TinygraphError
+from tinygraph.graph.readers import reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 # Sizes of arrays must fit into 64 bits, and these are multiplied by others.
@@ -147,7 +148,7 @@ def opened(
     weights: Path | None = None,
     *,
     needs_loss: str = "",
-) -> tg.Model:
+) -> models.Model:
     """Return the model of a command; ``onnx`` are the options for an .onnx file, as ``onnx_options`` gives them.
 
     ``needs_loss`` says what is missing without a loss, where a command needs one.
@@ -161,7 +162,7 @@ def opened(
             else "--loss is for .onnx files; a model file names its own loss"
         )
         raise DataError(why)
-    declared = tg.from_onnx(model, **onnx) if onnx else tg.load_model(model, seed)
+    declared: models.Model = reader("from_onnx")(model, **onnx) if onnx else models.load_model(model, seed)
     if needs_loss and declared.loss is None:
         hint = "; name one with --loss" if is_onnx else ""
         raise TinygraphError(f"model {declared.name!r} declares no loss, so there is {needs_loss}{hint}")
@@ -170,7 +171,7 @@ def opened(
     return declared
 
 
-def data_of(model: tg.Model, given: str | None) -> str:
+def data_of(model: models.Model, given: str | None) -> str:
     """Return the data of a command: what ``--data`` says, or what the model names."""
     from tinygraph.train.data import data_of
 

@@ -11,16 +11,25 @@ from typing import Any
 
 import click
 
-import tinygraph as tg
 from tinygraph import interruption
 from tinygraph.cli import options
 from tinygraph.cli.folders import RESULTS, run_folder
 from tinygraph.cli.group import INTERRUPTED
 from tinygraph.cli.progress import reporter
 from tinygraph.cli.terminal import say
+from tinygraph.draw.picture import draw
 from tinygraph.errors import RenderError, TinygraphError, printable
 from tinygraph.model import Model
-from tinygraph.train import Data, History, Progress, TrainingInterrupted, fit, load_data, majority_class_baseline
+from tinygraph.train import (
+    Data,
+    History,
+    Progress,
+    TrainingInterrupted,
+    evaluate,
+    fit,
+    load_data,
+    majority_class_baseline,
+)
 from tinygraph.train.data import THE_SAME, sample_count
 from tinygraph.train.labels import labels_of
 from tinygraph.train.optimizers import as_optimizer
@@ -155,7 +164,7 @@ def finish(model: Model, data: Data, history: History, folder: Path, lost: list[
     with put_off(lost):
         say(f"\n{verdict(model, data)}")
     written, notes = ["weights.safetensors", "history.csv"], []
-    for name, make in (("curve.png", history.curve), ("graph.svg", tg.draw(model).render)):
+    for name, make in (("curve.png", history.curve), ("graph.svg", draw(model).render)):
         try:
             make(folder / name)
             written.append(name)
@@ -167,7 +176,7 @@ def finish(model: Model, data: Data, history: History, folder: Path, lost: list[
 
 def verdict(model: Model, data: Data) -> str:
     """Return the result on the test samples, next to the accuracy of always answering the most frequent class."""
-    metrics = tg.evaluate(model, data)
+    metrics = evaluate(model, data)
     which = "training" if data.test is None else "test"
     if metrics.accuracy is None:
         return f"{which} loss {metrics.loss:.6g}"
