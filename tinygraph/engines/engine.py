@@ -14,7 +14,7 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 
-# The values of inputs, and of parameters and states that shall not have their own.
+# The values of inputs, and of parameters and states where others than their own are to be used.
 Values: TypeAlias = Mapping[Tensor, Array]
 
 

@@ -81,10 +81,10 @@ def _joined_axis(model: Model, total: int, batch_size: int) -> int | None:
 def in_parts(
     model: Model, total: int, batch_size: int, of: Literal["output", "graph"] = "graph"
 ) -> list[Tiling] | None:
-    """Return how outputs for ``total`` samples come from those of ``batch_size``, or ``None`` if they do not.
+    """Return how outputs for ``total`` samples are made from those for batches of ``batch_size``, or ``None`` if they are not.
 
-    Of the output alone, or of the graph of output and loss. They do not come from them where an operation mixes samples, or
-    where a number or an attribute depends on how many samples there are.
+    ``of`` chooses the output alone, or the graph of output and loss. They are not made from those of batches where an
+    operation mixes samples, or where a number or an attribute depends on how many samples there are.
 
     >>> import tinygraph as tg
     >>> [tiling.state for tiling in in_parts(tg.load_model("xor"), 10, 4)]
@@ -94,7 +94,7 @@ def in_parts(
     try:
         graphs = [model.graph(size) if of == "graph" else Graph(model.record(size).output) for size in sizes]
     except ModelError:
-        # The model does not take so few samples: for all of them, evaluation raises what is wrong.
+        # The model does not take so few samples. If it does not take all of them either, evaluating it raises the error.
         return None
     outputs, *fewer = map(nodes_of, graphs)
     samples = {leaf: 0 for name, leaf in graphs[0].inputs.items() if name in batched_inputs(model)}

@@ -1,7 +1,6 @@
-"""Where the windows of a convolution or a pool lie over an image, and copying between images and windows.
+"""Windows of convolutions and pools over images of any rank, and what operations for each rank share.
 
-An image has any number of axes: a line, a picture, a volume. No loop over positions or samples: only over the offsets
-inside a window.
+An image is a line, a picture or a volume. Loops run only over the offsets inside a window, not over positions or samples.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from tinygraph.graph.budget import charge
 from tinygraph.graph.op import Op
 
 Sizes: TypeAlias = tuple[int, ...]
-# Pixels before an axis of an image and after it.
+# The pixels of padding before and after an axis of an image.
 Sides: TypeAlias = tuple[int, int]
 # Attributes of an operation for one rank: one number for all axes, or one for each; for padding also two for each.
 Size: TypeAlias = int | Sizes
@@ -142,8 +141,8 @@ class Windows:
         """Return the windows that a padding by number, pair or name stands for.
 
         ``"same"`` gives ``ceil(size / stride)`` windows, with the smaller half of the padding before the image;
-        ``"same_lower"`` with the larger half there. ``ceil_mode`` lets a last window reach beyond the padding, if it begins
-        in the image or in the padding before it; what it reaches is padding too.
+        ``"same_lower"`` with the larger half there. ``ceil_mode`` adds a last window that reaches beyond the padding, if it
+        begins in the image or in the padding before it; the pixels that it reaches are padding too.
         """
         rank = len(image)
         kernel, stride, dilation = (per_axis(size, rank) for size in (kernel, stride, dilation))
@@ -196,7 +195,7 @@ class Windows:
         return spans
 
     def sizes_along(self, axis: int, counted: Sides) -> Any:
-        """Return how many places of each window along an axis lie in the image or in the counted part of its padding."""
+        """Return how many pixels each window has along an axis in the image or in the counted part of its padding."""
         charge("steps of computation", self.count[axis])
         first = np.arange(self.count[axis]) * self.stride[axis] - self.padding[axis][0]
         step, (before, after) = self.dilation[axis], counted
@@ -205,7 +204,7 @@ class Windows:
         return np.maximum(end - start + 1, 0)
 
     def sizes(self, counted: tuple[Sides, ...]) -> Any:
-        """Return how many of its pixels each window has in the image or in the part of the padding that is counted."""
+        """Return how many pixels each window has in the image or in the counted part of its padding."""
         along_each = (self.sizes_along(axis, sides) for axis, sides in enumerate(counted))
         return functools.reduce(np.multiply.outer, along_each, np.ones((), np.intp))
 
@@ -244,7 +243,7 @@ def _same(size: int, kernel: int, stride: int, dilation: int, lower: bool) -> Si
 
 
 def _reached(size: int, kernel: int, stride: int, dilation: int, before: int, after: int) -> Sides:
-    """Return the padding with what a last window needs that does not fit into it."""
+    """Return the padding, with the pixels added that a last window needs after it."""
     reach = dilation * (kernel - 1) + 1
     last = -(-(size + before + after - reach) // stride) * stride
     if last >= size + before:
@@ -255,7 +254,7 @@ def _reached(size: int, kernel: int, stride: int, dilation: int, before: int, af
 def element(rank: int) -> tuple[str, str]:
     """Return the index of a pixel and that of a window, as the notes write them for pictures: ``mn`` and ``xy``.
 
-    Neither is the name of an input, which a template would put in its place.
+    Neither is the name of an input, because a template would replace it.
     """
     return {1: ("i", "j"), 2: ("mn", "xy"), 3: ("lmn", "xyz")}[rank]
 

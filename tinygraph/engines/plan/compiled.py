@@ -1,4 +1,4 @@
-"""Compiled: a graph for one size of batch, ready to run."""
+"""Compiled: a graph for one size of batch, in tiles and on threads, ready to run."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def _stop_collection() -> bool:
     return was_on
 
 
-# While graphs are compiled, thousands of nodes are made and none is garbage. Looking through all of them again and again
-# would make the time grow faster than the graph.
+# Compiling makes thousands of nodes, and none is garbage. The garbage collector would look through all of them again and
+# again, in a time that grows faster than the graph.
 _no_collection = Held(_stop_collection, lambda was_on: gc.enable() if was_on else None)
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A program in the course of a run: on how many samples it runs, how often, and on which samples it is timed."""
+    """One program of a run: how often it runs, on how many samples, and on which samples it is timed."""
 
     name: str
     times: int
@@ -56,7 +56,7 @@ class Compiled:
     """A graph compiled for ``count`` samples; ``samples`` are the leaves whose first axis is the batch.
 
     A batch that can be cut is computed in tiles, between what is computed before and after them. Each thread has a lane of
-    tiles. Which tile is on which lane, and in which order sums are taken, depends on sizes alone: the same bits each time.
+    tiles. Sizes alone decide which tile is on which lane and in which order sums are taken, so the bits are the same each time.
     ``run`` may be called from any thread; calls wait for one another.
     """
 

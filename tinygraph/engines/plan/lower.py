@@ -30,10 +30,10 @@ from tinygraph.ops.statistics.statistics import Standardize, Variance
 
 
 def lower(outputs: Sequence[Node]) -> list[Node]:
-    """Return the outputs in lowered operations, where there are some.
+    """Return the outputs with faster operations in the place of those that have some.
 
-    float32 and float64 only: sums in a wider type are left to the ordinary rules. Each lowered operation gets new nodes for
-    what it needs; ``share_common`` finds that a convolution and its kernel gradient need the same patches.
+    Done for float32 and float64 only: sums in a wider type are left to the ordinary rules. Each operation gets new nodes for
+    its inputs; ``share_common`` finds that a convolution and its kernel gradient need the same patches.
 
     >>> import numpy as np
     >>> import tinygraph as tg
@@ -68,7 +68,7 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
 
 
 def _convolution(op: Convolution, node: Node, inputs: tuple[Node, ...]) -> Node:
-    """Return a convolution, its transpose or its kernel gradient by rows of windows, or as it is where these do not fit."""
+    """Return a convolution, its transpose or its kernel gradient by rows of windows; unchanged where these do not fit."""
     (x, y), shape = inputs, node.shape
     shapes = {
         Conv2d: (x.shape, y.shape),
@@ -90,7 +90,7 @@ def _convolution(op: Convolution, node: Node, inputs: tuple[Node, ...]) -> Node:
 def _with_bias(node: Node, inputs: tuple[Node, ...], used_by: Mapping[Node, list[Node]]) -> Node | None:
     """Return a convolution and the bias that is added to it as one product, or ``None`` for any other sum.
 
-    Where a gradient for the kernel needs the same patches, they stay without the ones that this takes.
+    Where the gradient of the kernel needs the patches, they are left as they are: this product adds ones to them.
     """
     for place in (0, 1):
         conv, b, lowered = node.inputs[place], inputs[1 - place], inputs[place]

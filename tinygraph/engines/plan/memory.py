@@ -1,7 +1,7 @@
 """Memory of a program: which arrays share bytes, and in which order the elements of an array lie.
 
-Samples lie last. NumPy's loops run along the axis that lies densest; with the samples there, slices of images, pools and
-columns of windows are long runs for any stride, and a row of windows is a matrix. Users and rules see the usual axes.
+The samples are the innermost axis in memory. NumPy's loops run along this axis; so slices of images, pools and columns of
+windows are long runs for any stride, and a row of windows is a matrix. Users and rules see the usual order of axes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ALIGNMENT = 64
 
 @dataclass
 class Arena:
-    """Bytes from 0 up, handed out at the lowest free place that fits.
+    """Bytes from 0 up. A request gets the lowest free place that fits.
 
     >>> arena = Arena()
     >>> a, b = arena.take(100), arena.take(100)
@@ -32,7 +32,7 @@ class Arena:
     _ends: list[int] = field(default_factory=list)
 
     def take(self, nbytes: int) -> int:
-        """Return the place of ``nbytes`` bytes that are free."""
+        """Return the offset of ``nbytes`` free bytes, which are in use from now on."""
         nbytes = _rounded(nbytes)
         for i, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)):
             if end - start >= nbytes:
@@ -40,7 +40,7 @@ class Arena:
                 if self._starts[i] == end:
                     del self._starts[i], self._ends[i]
                 return start
-        # What is free at the very end grows.
+        # A free place at the end can grow.
         start = self.size
         if self._ends and self._ends[-1] == self.size:
             start = self._starts.pop()
@@ -49,7 +49,7 @@ class Arena:
         return start
 
     def give(self, start: int, nbytes: int) -> None:
-        """Make bytes free that were taken."""
+        """Free bytes that were taken."""
         end = start + _rounded(nbytes)
         i = bisect.bisect_left(self._starts, start)
         if i < len(self._starts) and self._starts[i] == end:
@@ -66,7 +66,7 @@ def _rounded(nbytes: int) -> int:
     return max(-(-nbytes // ALIGNMENT), 1) * ALIGNMENT
 
 
-# (N, C, H, W) lies as rows of channels of columns of samples.
+# Images (N, C, H, W) lie as rows, channels, columns, samples.
 IMAGE = (2, 1, 3, 0)
 
 
@@ -124,7 +124,7 @@ def reshaped(shape: Shape, strides: Sequence[int], to: Shape) -> tuple[int, ...]
 
 
 def _merged(axes: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return axes with neighbours that lie dense in one another as one."""
+    """Return axes with neighbours merged that are dense in one another."""
     merged: list[tuple[int, int]] = []
     for size, step in axes:
         if merged and merged[-1][1] == size * step:

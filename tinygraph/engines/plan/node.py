@@ -16,15 +16,15 @@ from tinygraph.graph.graph import Graph
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.tensor import Tensor
 
-# As for tensors: nodes are numbered as they are made, which is a in_order order.
+# Nodes are numbered as they are made, like tensors, so that inputs come before what uses them.
 _clock = itertools.count()
 
 
 @dataclass(eq=False, slots=True, repr=False)
 class Node:
-    """One array to compute: by ``op`` from ``inputs``, or a ``value`` known already, or the value of the tensor ``leaf``.
+    """One array: the result of ``op`` on ``inputs``, or the constant ``value``, or the value of the tensor ``leaf``.
 
-    ``tensors`` are the tensors of the recorded graph whose values it holds; none for what a pass has added.
+    ``tensors`` are the tensors of the recorded graph whose values it holds. A node that a pass has added has none.
     """
 
     shape: Shape
@@ -82,7 +82,7 @@ def make(op: Op, *inputs: Node, tensors: tuple[Tensor, ...] = ()) -> Node:
 
 
 def constant(value: Any, tensors: tuple[Tensor, ...] = ()) -> Node:
-    """Return the node of a known array."""
+    """Return the node of an array that is known when the graph is compiled."""
     array = np.asarray(value)
     return Node(array.shape, array.dtype, value=array, tensors=tensors)
 
@@ -93,7 +93,7 @@ def remade(node: Node, inputs: tuple[Node, ...]) -> Node:
 
 
 def in_order(outputs: Iterable[Node], given: Collection[Node] = ()) -> list[Node]:
-    """Return every node behind ``outputs``, inputs first; what is ``given`` is not looked behind."""
+    """Return every node that ``outputs`` depend on, inputs first, without what only ``given`` nodes depend on."""
     seen = set(outputs)
     stack = list(seen)
     while stack:
@@ -108,7 +108,7 @@ def in_order(outputs: Iterable[Node], given: Collection[Node] = ()) -> list[Node
 
 
 def users(outputs: Iterable[Node]) -> dict[Node, list[Node]]:
-    """Return the nodes that use each node; an output counts as used by itself."""
+    """Return the nodes that use each node; an output counts as one of its own users."""
     outputs = list(outputs)
     found: dict[Node, list[Node]] = {}
     for node in in_order(outputs):
@@ -123,8 +123,8 @@ def users(outputs: Iterable[Node]) -> dict[Node, list[Node]]:
 def rewrite(outputs: Sequence[Node], rule: Rule) -> list[Node]:
     """Return the outputs with every node replaced by ``rule(node, its new inputs)``, inputs first.
 
-    A rule returns a new node, made by ``remade`` or ``make``, or one of the new inputs. All nodes being new, their numbers
-    keep the order of the old ones, with what a rule has added standing where it added it.
+    A rule returns a new node, made by ``remade`` or ``make``, or one of the new inputs. Because all nodes are new, their
+    numbers have the order of the old ones, and a node that a rule adds stands where it was added.
     """
     new: dict[Node, Node] = {}
     for node in in_order(outputs):

@@ -26,9 +26,9 @@ _MOST_BYTES = 1 << 20
 def prepared(graph: Graph) -> tuple[list[Node], list[Node]]:
     """Return a graph's outputs as they are computed, and the nodes that are not computed a second time.
 
-    Equal nodes are made one twice. Before the gates and ``lower``, because these count the readers of a node, and what is
-    written twice would have half its readers. After ``lower``, because it gives each operation its own nodes: a convolution
-    and its kernel gradient then share their patches, a pool and its gradient the maxima.
+    Equal nodes are merged twice. Before the gates and ``lower``, because these count the readers of a node, and the copies of a
+    node share its readers among them. After ``lower``, because it makes new nodes for each operation: then a convolution and
+    its kernel gradient share their patches, and a pool and its gradient the maxima.
 
     Every pass begins at the outputs, so it leaves out the nodes that no output needs.
 
@@ -65,7 +65,7 @@ def _folded(node: Node, inputs: tuple[Node, ...]) -> Node:
 
 
 def simplify(outputs: Sequence[Node]) -> list[Node]:
-    """Return the outputs without identities: second names, factors of one, moves that move nothing, reshapes of reshapes.
+    """Return the outputs without operations that change nothing: identities, factors of one, reshapes of reshapes.
 
     >>> import tinygraph as tg
     >>> from tinygraph.engines.plan.node import nodes_of
@@ -87,7 +87,7 @@ def _simplified(node: Node, inputs: tuple[Node, ...]) -> Node:
 
 
 def _handed_on(op: Op | None, inputs: tuple[Node, ...]) -> list[Node]:
-    """Return the nodes that an operation equals in every bit if they have the shape and dtype of its result."""
+    """Return the inputs whose values an operation hands on unchanged if they have the shape and dtype of its result."""
     if is_a(op, identity.op, Cast, BroadcastTo, SumTo):
         return [inputs[0]]
     if is_a(op, SameElements):

@@ -1,4 +1,4 @@
-"""Plan: a graph compiled for repeated evaluation. Fast where ``run`` is plain, and equal to it but for rounding."""
+"""Plan: a graph compiled for repeated evaluation. It gives the results of ``tg.run``, to rounding, several times faster."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def compile(
 ) -> Plan:
     """Return a plan: a function of feeds that computes what ``tg.run`` computes, several times faster.
 
-    ``what`` is a model (its output and loss in prediction, for ``batch_size`` samples), or a graph or tensors recorded with
-    shapes, of which ``batch_size`` says which inputs hold samples: those whose first axis has this size; by default the
-    size that all inputs share. ``threads`` is at most how many threads compute, by default what the variable
-    ``TINYGRAPH_THREADS`` says, or the number of CPUs. Raises ``AttributeValueError`` for sizes and threads that are no
-    positive whole numbers.
+    ``what`` is a model, a graph, or tensors. Of a model, the output and loss in prediction are compiled, for ``batch_size``
+    samples. Of a graph or tensors, the inputs whose first axis has the size ``batch_size`` hold samples; by default it is the
+    size that all inputs share. At most ``threads`` threads compute, by default as many as the environment variable
+    ``TINYGRAPH_THREADS`` says, or the number of CPUs. Raises ``AttributeValueError`` if a size or the number of threads is not
+    a positive integer.
 
     Results agree with ``tg.run`` to rounding, and are the same bits for the same feeds and number of threads.
 
@@ -109,16 +109,16 @@ class Plan:
         feeds = {} if feeds is None else feeds
         graph, compiled = self._for(feeds)
         values: Values = bind(graph, feeds)
-        # A constant is part of the compiled program; fed, it is the plain evaluation's.
+        # A constant is part of the compiled program. If another value is fed for it, plain evaluation is used.
         if any(leaf.kind == "constant" for leaf in values):
             return run(graph, feeds)
         results: list[Array] = []
         try:
             compiled.run(values, lambda arrays: results.extend(np.array(array, order="C") for array in arrays))
         except TinygraphError:
-            # Errors name the shapes of the whole batch, and what is refused in a tile may be accepted in the whole.
+            # Errors name the shapes of the batch, not of a tile, and the batch may be accepted where a tile is refused.
             return run(graph, feeds)
-        # Where numbers stop being finite, which of them do so is for the operations' own rules to say.
+        # Where numbers are not finite, the operations' own rules say which of them are not.
         if not all(map(all_finite, results)):
             return run(graph, feeds)
         return tuple(results)

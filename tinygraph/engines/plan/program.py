@@ -39,7 +39,7 @@ class Place:
 
 
 class Layout:
-    """The memory of a program: decided once, and built for each thread.
+    """The memory of a program: planned once, and built for each thread.
 
     ``given`` are nodes whose arrays come from elsewhere, and ``rows`` nodes that hold some rows of one of these.
     ``samples_axis`` says along which axis of a node the samples are.
@@ -68,7 +68,7 @@ class Layout:
             self.places[node] = self._view(node) or self._own_place(index, node, samples_axis)
             for other in self._ending.pop(index, ()):
                 place = self.places[other]
-                # A root that has been inherited, or whose views are read later, is given back elsewhere.
+                # A place that another node has taken over, or whose views are read later, is given back at another index.
                 if self._last[other] == index and place.offset is not None:
                     self.arena.give(place.offset, place.nbytes)
 
@@ -88,7 +88,7 @@ class Layout:
         return Place(place.root, strides)
 
     def _own_place(self, index: int, node: Node, samples_axis: SamplesAxis) -> Place:
-        """Return the place of an input whose last reader a node is, or a new one."""
+        """Return a new place, or that of an input which no later node reads."""
         self._ending[self._last[node]].append(node)
         kernel = None if node.op is None else entry(node.op)
         if kernel is not None and kernel.in_place:
@@ -142,7 +142,7 @@ class Executable:
         self.arrays: dict[Node, Array] = dict(layout.given)
         self.actions: list[Action] = []
         scratch = Scratch()
-        # Memory besides that of the arena.
+        # The bytes outside the arena.
         self.nbytes = 0
         for node in layout.nodes:
             place = layout.places[node]
@@ -176,7 +176,7 @@ class Executable:
         return np.ndarray(node.shape, node.dtype, memory, place.offset or 0, place.strides)
 
     def fill(self, values: Values, samples: slice | EllipsisType = ...) -> None:
-        """Give the leaves their values, those of some samples, or what they hold by default."""
+        """Copy the values of leaves, for some of the samples, to where the program reads them."""
         for leaf, array in self._leaves:
             value = values.get(leaf)
             np.copyto(array, (leaf.value if value is None else value)[samples])

@@ -1,4 +1,4 @@
-"""Schedule: what a plan does, step by step, as a record that text and pictures are made from."""
+"""Schedule: the steps of a plan as a record, and the record as text."""
 
 from __future__ import annotations
 

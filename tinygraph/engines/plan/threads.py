@@ -1,4 +1,4 @@
-"""Threads: how many, who runs on them, and BLAS held to one of its own meanwhile."""
+"""Threads: how many there are, running jobs on them, and holding BLAS to one thread meanwhile."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def usable_cpus() -> int:
 
 
 class Held(Renewed, Generic[T]):
-    """A state of the process that lasts while any thread needs it: the first takes it, the last gives it back.
+    """A state of the process that lasts while any thread needs it: the first to enter sets it, the last to leave restores it.
 
     >>> quiet = Held(lambda: print("taken"), lambda taken: print("given back"))
     >>> with quiet, quiet:
@@ -91,8 +91,8 @@ def _blas_libraries() -> list[Any]:
 def _set_threads(library: Any, count: int) -> None:
     """Set a library's threads from whichever Python thread this is.
 
-    Newer threadpoolctl obeys only the first thread that asks. Here the first to come sets and the last to leave restores,
-    and these may be two threads.
+    Newer versions of threadpoolctl obey only the first thread that sets the number. Here the thread that restores it may be
+    another one.
     """
     getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
 
@@ -110,7 +110,7 @@ def _release_blas(before: list[tuple[Any, int]]) -> None:
         _set_threads(library, count)
 
 
-# Two plans that run at once must not find each other's one thread and take it for what was there before.
+# Shared by all plans: a plan that starts while another runs must not take its one thread for the state to restore.
 blas_on_one_thread = Held(_hold_blas, _release_blas)
 
 
@@ -144,7 +144,7 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
 
 
 def _wait_for(futures: Sequence[Future[None]]) -> None:
-    """Wait until all have ended, through Ctrl-C too: nobody may leave while others write into arrays that are shared."""
+    """Wait until all have ended, also after Ctrl-C: no thread may leave while others write into shared arrays."""
     try:
         wait(futures)
     except KeyboardInterrupt:

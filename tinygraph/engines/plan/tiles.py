@@ -15,12 +15,12 @@ from tinygraph.graph.batch import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use
 from tinygraph.ops.elementwise.arithmetic import multiply
 from tinygraph.ops.linear.linear import Matmul
 
-# A tile's arrays should stay in the cache that a core has to itself.
+# The arrays of a tile should fit into the cache of one core.
 CACHE_BYTES = 2 << 20
-# Shorter runs of samples cost more in loops than the cache gives back; and threads, which wait for one another between
-# calls (for Python's lock), want fewer and longer calls than one thread alone.
+# With fewer samples, loops cost more than the cache saves. Threads wait for one another between calls (for Python's lock), so
+# they need longer calls than one thread alone.
 LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
-# A thread that is handed less work than this costs more than it does.
+# With less work than this, a thread costs more than it saves.
 LEAST_SECONDS = 2e-3
 
 
@@ -62,7 +62,7 @@ def _tiling(node: Node, found: Mapping[Node, Tiling], samples: Mapping[Any, int]
         return None
     rule = node.op.batch(Use(node, states, count))
     tiling = rule if rule is None or isinstance(rule, Tiling) else Tiling(rule)
-    # A sum in float16 is taken in a wider type, which the sums of tiles have lost.
+    # A sum in float16 is taken in a wider type; the sums of tiles are rounded to float16 before they are added.
     return None if tiling is not None and tiling.state in (TOTAL, MEAN) and node.dtype.char == "e" else tiling
 
 
@@ -153,7 +153,7 @@ def tile_sizes(found: Mapping[Node, Tiling], count: int, threads: int) -> list[i
 
 
 def operations(node: Node) -> int:
-    """Return the floating-point operations of a matrix product, two for each pair of numbers that meet; 0 for other nodes.
+    """Return the number of multiplications and additions of a matrix product; 0 for other nodes.
 
     >>> import tinygraph as tg
     >>> from tinygraph.engines.plan.node import nodes_of
@@ -171,5 +171,5 @@ def operations(node: Node) -> int:
 
 
 def _seconds(node: Node) -> float:
-    """Return about how long a node takes on one thread, calls aside."""
+    """Return about how long a node takes on one thread, without the cost of calls."""
     return node.size * _SECONDS_PER_ELEMENT + operations(node) * _SECONDS_PER_OPERATION

@@ -302,7 +302,7 @@ class Conv2d(Convolve, rank=2):
     the padding. ``padding`` is a number of pixels, a pair (rows, columns), a pair of pairs ((above, below), (left, right)),
     ``"valid"`` (none) or ``"same"`` (as many windows as ``ceil(size/stride)``; an odd pixel goes after, with
     ``"same_lower"`` before). PyTorch and ONNX (``Conv``, where ``"same"`` is ``SAME_UPPER``) agree; PyTorch has no pair of
-    pairs, and ``"same"`` only with stride 1. With as many groups as channels (depthwise) each channel has kernels of its own.
+    pairs, and ``"same"`` only with stride 1. With as many groups as channels (depthwise), each channel has its own kernels.
     Source: notes F1, F4. Rules: for the image notes B10, for the kernel notes B8, B13. Raises ``ShapeError`` and
     ``AttributeValueError``.
 
@@ -323,8 +323,8 @@ class ConvTranspose2d(ConvolveTransposed, rank=2):
     ``conv2d``. Where several image sizes would fit, ``output_padding`` adds rows and columns at the end, or ``output_size``
     names the size. Without them the size is ``(rows-1)*stride - above - below + dilation*(kh-1) + 1``, or ``rows*stride``
     for ``"same"``. A size that would have another number of windows is refused, so ``output_padding`` stays below the
-    stride; PyTorch takes one below the dilation too. Else PyTorch and ONNX (``ConvTranspose``) agree, but that ONNX's
-    ``output_shape`` also chooses the padding, where ``output_size`` leaves it as it is. Raises ``ShapeError`` and
+    stride; PyTorch also takes one below the dilation. Otherwise PyTorch and ONNX (``ConvTranspose``) agree, except that
+    ONNX's ``output_shape`` also chooses the padding, which ``output_size`` does not change. Raises ``ShapeError`` and
     ``AttributeValueError``.
 
     >>> import tinygraph as tg

@@ -1,4 +1,4 @@
-"""Pools of whole images, of any number of axes: mean, maximum and norm of each channel."""
+"""Pools over all pixels of an image of any rank: mean, maximum and norm of each channel."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _images(draw: Draw, **attributes: Any) -> Samples:
 
 @dataclass(frozen=True)
 class GlobalPooling(Op):
-    """What pools of whole images share: ``(N, C, ...)`` to ``(N, C)``, or to ``(N, C, 1, ...)`` with ``keepdims``."""
+    """What pools over all pixels share: ``(N, C, ...)`` to ``(N, C)``, or to ``(N, C, 1, ...)`` with ``keepdims``."""
 
     keepdims: bool = False
 
@@ -101,7 +101,7 @@ class GlobalAvgPool(GlobalPooling):
 class GlobalAvgPool2d(GlobalAvgPool):
     """Mean over height and width: ``(N, C, H, W)`` to ``(N, C)``. Source: Lin, Chen and Yan, 2013 (arXiv:1312.4400).
 
-    It is ``global_avg_pool`` for pictures alone. Raises ``ShapeError`` for anything but four axes.
+    It is ``global_avg_pool`` for pictures only. Raises ``ShapeError`` for anything but four axes.
 
     >>> import tinygraph as tg
     >>> tg.global_avg_pool2d(np.array([[[[1.0, 2.0], [3.0, 4.0]]]]))
@@ -147,9 +147,9 @@ class GlobalMaxPool(GlobalPooling):
 class GlobalLpPool(GlobalPooling):
     """The p-norm of each channel's image, of any number of axes: ``(N, C, ...)`` to ``(N, C)``, or ``(N, C, 1, ...)``.
 
-    ``(sum of |x|**p) ** (1/p)`` for ``p`` of at least 1. Nothing overflows, for ``x`` is divided by its largest element
-    first. Where all of an image is 0 its gradient is 0. Source: ONNX's ``GlobalLpPool``, which has ``keepdims``. Raises
-    ``ShapeError`` and ``AttributeValueError``.
+    ``(sum of |x|**p) ** (1/p)`` for ``p`` of at least 1. Nothing overflows, because ``x`` is divided by its largest element
+    first. Where all pixels of an image are 0, its gradient is 0. Source: ONNX's ``GlobalLpPool``, which has ``keepdims``.
+    Raises ``ShapeError`` and ``AttributeValueError``.
 
     >>> import tinygraph as tg
     >>> tg.global_lp_pool(np.array([[[3.0, 0.0, -4.0]]]))
@@ -188,7 +188,7 @@ class GlobalLpPool(GlobalPooling):
 
 
 def require_norm(op: Op, p: float) -> None:
-    """Refuse a ``p`` that no norm has."""
+    """Refuse a ``p`` for which there is no norm."""
     if not 1 <= p < math.inf:
         raise AttributeValueError(f"{op.name}: p must be at least 1, and finite; found {p}")
 

@@ -54,7 +54,7 @@ class LpPool(Pooling):
     def vjp(self, dy, y, x):
         dy, y, x = map(widened, (dy, y, x))
         mean = self.counterpart(AvgUnpool, output_size=x.shape[2:])
-        # A mean that is not divided is a sum. Where a norm is 0 all its pixels are, and so is the factor behind.
+        # A mean times its divisor is a sum. Where a norm is 0, all its pixels are 0, and so is the last factor.
         undivided = mean.divisor(self.windows(x.shape), np.dtype(y.dtype))
         return mean(dy / where(y == 0, 1, y) ** (self.p - 1) * undivided) * sign(x) * abs(x) ** (self.p - 1)
 
@@ -64,8 +64,8 @@ class LpPool2d(LpPool, rank=2):
     """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
     ``p`` is at least 1. Window, stride, padding, dilation and ``ceil_mode`` are those of ``avg_pool2d``; padding adds
-    nothing. ``|x|**p`` must not overflow. Where all of a window is 0 its gradient is 0, and so is that of a 0 for
-    ``p = 1``. Source: ONNX's ``LpPool``. PyTorch's ``lp_pool2d`` takes ``x**p`` without the absolute value, which
+    nothing. ``|x|**p`` must not overflow. Where all pixels of a window are 0, its gradient is 0. For ``p = 1`` the
+    gradient of each 0 is 0. Source: ONNX's ``LpPool``. PyTorch's ``lp_pool2d`` takes ``x**p`` without the absolute value, which
     differs for odd ``p``, and with ``ceil_mode`` multiplies the norm of a window that is cut short. Raises
     ``ShapeError`` and ``AttributeValueError``.
 

@@ -237,8 +237,8 @@ class AvgUnpool(AveragePooling):
 class AvgPool2d(AvgPool, rank=2):
     """Mean of each window (notes F3): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
-    Zeros in the padding count, and the divisor is the whole window; with ``count_include_pad=False`` it is the number of
-    the window's pixels in the image. With ``ceil_mode`` a last window may reach beyond the padding if it begins in the image
+    Zeros in the padding count, and the divisor is the size of the window; with ``count_include_pad=False`` it is the number
+    of the window's pixels in the image. With ``ceil_mode`` a last window may reach beyond the padding if it begins in the image
     or in the padding before it; what lies beyond never counts. ``padding`` is a number of pixels, a pair (rows, columns), a
     pair of pairs ((above, below), (left, right)), ``"valid"``, ``"same"`` or ``"same_lower"`` (the odd pixel before).
     PyTorch and ONNX (``AveragePool``) agree where they have these attributes; ONNX's default is not to count the

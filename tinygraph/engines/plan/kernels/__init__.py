@@ -1,4 +1,4 @@
-"""How the plan computes each operation: calls bound to arrays. Importing this package registers them all."""
+"""Kernels: how the plan computes each operation, as calls bound to arrays. Importing this package registers them all."""
 
 from tinygraph.engines.plan.kernels import elementwise, linear, loss, moves, pooling, rows
 from tinygraph.engines.plan.kernels.base import Call, Scratch, Work, entry

@@ -1,4 +1,4 @@
-"""Kernels: operations as calls that are bound to their arrays once and write into a given one."""
+"""What kernels share: the table of kernels, their scratch memory, and the calls from which they are made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Call: TypeAlias = Callable[[], object]
 
 
 class Scratch:
-    """Memory that is a kernel's own while it runs: the next kernel may be given the same bytes."""
+    """Memory for a kernel while it runs. The next kernel may get the same bytes."""
 
     def __init__(self) -> None:
         self._blocks: list[Array] = []
@@ -51,7 +51,7 @@ class Scratch:
 
 @dataclass(frozen=True)
 class Work:
-    """One node's work: its operation, the arrays that it reads, the array that it writes, and memory for meanwhile."""
+    """One node's work: its operation, the arrays that it reads, the array that it writes, and scratch memory."""
 
     node: Node
     out: Array
@@ -69,7 +69,7 @@ Kernel: TypeAlias = Callable[[Work], Sequence[Call]]
 
 @dataclass(frozen=True)
 class Entry:
-    """A kernel; whether its result may lie where an input lay, and whether it counts on zeros where it does not write."""
+    """A kernel, whether its result may overwrite an input, and whether it needs zeros where it does not write."""
 
     kernel: Kernel
     in_place: bool = False
@@ -80,7 +80,7 @@ _ENTRIES: dict[type[Op], Entry] = {}
 
 
 def kernel(*classes: type[Op], in_place: bool = False, zeroed: bool = False) -> Callable[[Kernel], Kernel]:
-    """Note a kernel for some operations."""
+    """Register a kernel for some operations; use as a decorator."""
 
     def note(function: Kernel) -> Kernel:
         _ENTRIES.update(dict.fromkeys(classes, Entry(function, in_place, zeroed)))
@@ -90,7 +90,7 @@ def kernel(*classes: type[Op], in_place: bool = False, zeroed: bool = False) -> 
 
 
 def ordinary(work: Work) -> Sequence[Call]:
-    """The kernel of every operation without one: its ordinary rule, its result copied."""
+    """Return the call for an operation without a kernel: its forward, with the result copied."""
     op, shape, dtype, out = work.node.op, work.node.shape, work.node.dtype, work.out
     assert op is not None
     inputs = [_read_only(x.view()) for x in work.inputs]
@@ -101,7 +101,7 @@ def ordinary(work: Work) -> Sequence[Call]:
     def call_with_copies() -> None:
         out[...] = evaluate(op, [_read_only(x.copy()) for x in inputs], shape, dtype)
 
-    # An operation of a user's may keep what it is given, which the plan would write over.
+    # A user's operation may keep its inputs, and the plan would overwrite them.
     return [call if is_own(op) else call_with_copies]
 
 
@@ -119,7 +119,7 @@ def entry(op: Op) -> Entry:
 
 
 def finite(x: Array) -> Callable[[], bool]:
-    """Return a call that says whether every element of an array is finite. It may say no where squares overflow.
+    """Return a call that says whether every element of an array is finite. If squares overflow, it may say no.
 
     >>> x = np.ones((2, 3), np.float32).T
     >>> is_finite = finite(x)
@@ -129,7 +129,7 @@ def finite(x: Array) -> Callable[[], bool]:
     flat = x.transpose(sorted(range(x.ndim), key=lambda axis: -x.strides[axis]))
     if not flat.flags.c_contiguous or x.dtype.char not in "fd":
         return lambda: bool(np.isfinite(x).all())
-    # BLAS reads an array in a fraction of the time that NumPy needs for a test of each element.
+    # The product of BLAS takes a fraction of the time that NumPy needs to test each element.
     flat = flat.reshape(-1)
     return lambda: math.isfinite(np.dot(flat, flat))
 
@@ -145,7 +145,7 @@ def in_turn(calls: Sequence[Call]) -> Call:
 
 
 def provided(holds: Callable[[], bool], calls: Sequence[Call], work: Work) -> Sequence[Call]:
-    """Return ``calls`` for inputs for which ``holds`` is true, and the ordinary rule for all others."""
+    """Return a call that makes ``calls`` if ``holds()`` is true, and runs the ordinary rule otherwise."""
     (rule,), fast = ordinary(work), in_turn(calls)
     return [lambda: fast() if holds() else rule()]
 

@@ -1,4 +1,4 @@
-"""Elementwise kernels: NumPy's ufuncs, written where an input lay if nothing else reads it."""
+"""Elementwise kernels: ufuncs of NumPy, which overwrite an input if nothing else reads it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tinygraph.ops.elementwise import arithmetic, exponential
 from tinygraph.ops.elementwise.cast import Cast
 from tinygraph.ops.elementwise.n_ary import add_all
 
-# Operations that are a ufunc of NumPy, which has the same name.
+# Operations that are the ufunc of NumPy with the same name.
 _UFUNCS = {
     getattr(module, name).op: getattr(np, name)
     for module, names in (
@@ -55,7 +55,7 @@ def _cast(work: Work) -> Sequence[Call]:
     return [partial(np.copyto, work.out, work.inputs[0], casting="unsafe")]
 
 
-# Above this many elements clip, whose bounds are numbers, is quicker than maximum with a number; below, its wrapper costs more.
+# For more elements than this, clip with two numbers is faster than maximum; for fewer, its wrapper costs more.
 _MANY = 4096
 
 

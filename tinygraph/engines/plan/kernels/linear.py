@@ -18,7 +18,7 @@ from tinygraph.ops.sums import FEW, total
 
 @kernel(Matmul)
 def _matmul(work: Work) -> Sequence[Call]:
-    """The product, or its transpose where that is what lies in memory row by row."""
+    """The product, or its transpose if the rows of the transpose are contiguous in memory."""
     (x, y), out = work.inputs, work.out
     if x.ndim == y.ndim == 2 and x.shape[1] == 1:
         return [partial(np.multiply, x, y, out)]
@@ -53,9 +53,9 @@ _LONG = 1024
 
 
 def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
-    """Sum the axes that lie innermost in parts, as products with ones, and these and the outermost axes after that.
+    """Sum the innermost axes in parts, as products with ones, and then the parts and the outermost axes.
 
-    BLAS does the first several times faster than NumPy's reduction does. ``None`` where memory has another order.
+    BLAS does the first several times faster than NumPy's reduction. ``None`` if the axes lie in another order.
     """
     x, out = work.inputs[0], work.out
     if x.size < _MANY or x.dtype != out.dtype or x.dtype.char not in "fd" or 0 in x.strides:
@@ -79,8 +79,8 @@ def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
     sums: Array = work.scratch.take((*rows.shape[:2], parts + (left > 0)), x.dtype)
     calls = []
     if parts:
-        whole = rows[:, :, : length - left].reshape(*rows.shape[:2], parts, _LONG)
-        calls.append(partial(np.matmul, whole, ones, sums[:, :, :parts, None]))
+        full = rows[:, :, : length - left].reshape(*rows.shape[:2], parts, _LONG)
+        calls.append(partial(np.matmul, full, ones, sums[:, :, :parts, None]))
     if left:
         calls.append(partial(np.matmul, rows[:, :, length - left :], ones[:left], sums[:, :, -1:]))
     if sums.size <= FEW * out.size:

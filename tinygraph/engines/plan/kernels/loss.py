@@ -90,6 +90,6 @@ def _one_hot(work: Work) -> Sequence[Call]:
     (labels,), out, classes = work.inputs, work.out, work.op.classes
     if not labels.size:
         return ordinary(work)
-    # Numbered in a type that counts all classes, which that of the labels may not.
+    # The dtype of the labels may be too small for the number of classes.
     each = np.arange(classes)
     return [lambda: np.copyto(out, np.equal(labels[..., None], each), casting="unsafe")]

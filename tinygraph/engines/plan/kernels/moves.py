@@ -17,7 +17,7 @@ from tinygraph.ops.shape import shape
 
 @kernel(shape.Reshape, shape.Flatten, shape.Squeeze, shape.ExpandDims)
 def _reshape(work: Work) -> Sequence[Call]:
-    """A copy between two shapes, as one of them."""
+    """Copy between two shapes, through a view of one array in the shape of the other."""
     (x,), out = work.inputs, work.out
     for source, target, to in ((x, out, x.shape), (out, x, out.shape)):
         view = _viewed(target, to)
@@ -50,7 +50,7 @@ def _getitem(work: Work) -> Sequence[Call]:
 
 
 def _if_view(work: Work, part: Array) -> Sequence[Call]:
-    """Copy a part of an input that is a view of it; NumPy copies at once where it picks elements, or a single number."""
+    """Copy a part of an input if it is a view. NumPy returns a copy where it picks elements, or a single number."""
     if not isinstance(part, np.ndarray) or not np.may_share_memory(part, work.inputs[0]):
         return ordinary(work)
     return [partial(np.copyto, work.out, part)]

@@ -1,4 +1,4 @@
-"""Kernels of pools, and the operations that replace their gradients. A window is taken in by its rows, then its columns."""
+"""Kernels of pools, and the operations that replace their gradients. Windows are combined over rows, then over columns."""
 
 from __future__ import annotations
 
@@ -62,15 +62,15 @@ def _gather(ufunc: Any, windows: Windows, axis: int, x: Array, out: Array, empty
     """Combine the pixels of every window along one axis of the image, ``out`` having windows there."""
     at = (slice(None),) * (2 + axis)
     parts = [(out[(*at, which)], x[(*at, pixels)]) for _, which, pixels in windows.spans(axis)]
-    whole = [source for target, source in parts if target.shape == out.shape]
+    full = [source for target, source in parts if target.shape == out.shape]
     rest = [(target, source) for target, source in parts if target.shape != out.shape]
-    if len(whole) >= 2:
-        calls, whole = [partial(ufunc, whole[0], whole[1], out=out)], whole[2:]
-    elif whole:
-        calls, whole = [partial(np.copyto, out, whole[0])], []
+    if len(full) >= 2:
+        calls, full = [partial(ufunc, full[0], full[1], out=out)], full[2:]
+    elif full:
+        calls, full = [partial(np.copyto, out, full[0])], []
     else:
         calls = [partial(out.fill, empty)]
-    calls += [partial(ufunc, out, source, out=out) for source in whole]
+    calls += [partial(ufunc, out, source, out=out) for source in full]
     return calls + [partial(ufunc, target, source, out=target) for target, source in rest]
 
 
@@ -97,9 +97,9 @@ def _max_pool(work: Work) -> Sequence[Call]:
 
 
 def _disjoint(windows: Windows) -> bool:
-    """Whether windows neither overlap nor reach into padding, so that each pixel belongs to one window or none.
+    """Whether windows neither overlap nor have padding, so that each pixel belongs to one window or none.
 
-    Windows with gaps between their pixels are not among them, though they may be disjoint too.
+    Dilated windows may be disjoint too, but are not accepted.
     """
     return windows.stride == windows.kernel == windows.reach and not windows.has_padding
 
@@ -136,7 +136,7 @@ def _avg_unpool(work: Work) -> Sequence[Call]:
 def _max_unpool(work: Work) -> Sequence[Call]:
     """The first element of each window that equals its maximum gets the gradient.
 
-    With NaN among the maxima nothing equals them, and the ordinary rule says which element it is.
+    A NaN equals nothing: if there is one among the maxima, the ordinary rule finds its element.
     """
     if not work.out.size or work.node.dtype.char not in "fd":
         return ordinary(work)
@@ -151,9 +151,9 @@ def _max_unpool(work: Work) -> Sequence[Call]:
 
 
 def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
-    """Return calls that go through the elements of all windows, offset by offset, and give the gradient to the first winner.
+    """Return calls that give the gradient to the first maximum of each window, offset by offset.
 
-    Where windows are ``tiled`` every pixel is written once; otherwise it begins at zero.
+    If the windows are ``tiled``, every pixel is written once; otherwise pixels start at zero.
     """
     (dy, x, y), out = work.inputs, work.out
     taken = work.scratch.take(y.shape, np.dtype(bool), like=y)
@@ -165,16 +165,16 @@ def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
         for _, rows, row_pixels in windows.spans(0)
         for _, columns, column_pixels in windows.spans(1)
     ]
-    whole = all(x[on].shape == y.shape for _, on in offsets)
-    if not whole:
+    all_inside = all(x[on].shape == y.shape for _, on in offsets)
+    if not all_inside:
         calls.append(partial(taken.fill, False))
     for i, (inside, on) in enumerate(offsets):
         winner = first[inside]
-        if whole and i == 0:
+        if all_inside and i == 0:
             winner = taken
             calls.append(partial(np.equal, x[on], y, taken))
-        elif whole and i == len(offsets) - 1:
-            # A window that no element before has taken is the last one's.
+        elif all_inside and i == len(offsets) - 1:
+            # The last element is the maximum of every window that no earlier element has taken.
             calls.append(partial(np.logical_not, taken, winner))
         else:
             calls.append(partial(np.equal, x[on], y[inside], winner))
@@ -189,10 +189,10 @@ def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
 
 
 def _without_ties(work: Work, windows: Windows) -> Callable[[], bool]:
-    """Return a call that does the work, unless a window has its maximum more than once, and says whether it did.
+    """Return a call that does the work if each window has its maximum only once, and says whether it did.
 
-    The maxima and the gradients are repeated over the columns of their windows. Then whole rows of pixels are compared
-    and multiplied at once, which is quicker than to pick every other column each time.
+    The maxima and the gradients are repeated over the columns of their windows. Then complete rows of pixels are compared and
+    multiplied, which is faster than picking every other column.
     """
     (dy, x, y), out = work.inputs, work.out
     wide = (*y.shape[:3], x.shape[3])

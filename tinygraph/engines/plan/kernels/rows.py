@@ -1,7 +1,7 @@
 """Convolution by rows of windows: the operations that replace conv2d and its gradients, and their kernels.
 
-Windows of neighbouring rows share all but one of their rows of pixels. So a row of pixels is laid out once, shifted to each
-column of the kernel (``row_patches``), and the windows of row ``i`` are ``kh`` of these rows, one behind the other: a view.
+Windows in neighbouring rows share all but one of their rows of pixels. So each row of pixels is copied once for each column of
+the kernel, shifted to it (``row_patches``), and the windows of row ``i`` are ``kh`` of these rows, one after another: a view.
 One matrix product (GEMM) for each row of windows is then the convolution, with ``kh`` times fewer copies than im2col makes.
 
 Shapes: images ``(N, C, H, W)``, kernels ``(F, C, kh, kw)``, row patches ``(padded H, kw, C, columns, N)``.
@@ -202,7 +202,7 @@ class RowSpread(ByRows):
         f, height = dy.shape[1], self.windows.image[0]
         rows = by_rows(dy)
         spread = np.zeros((height, matrix.shape[0], rows.shape[2]), dy.dtype)
-        # Row by row, no row of zeros is multiplied by the kernel, which may hold what is not finite.
+        # Row by row, so that no zero is multiplied by an element of the kernel that is not finite.
         for row, place in zip(rows, range(total)[own], strict=True):
             for u in range(self.windows.kernel[0]):
                 if 0 <= place - u < height:
@@ -215,7 +215,7 @@ class RowSpread(ByRows):
 
 @dataclass(frozen=True)
 class ColumnOverlay(ByRows):
-    """The sum over the columns of the kernel, each shifted to the pixels it lay on: ``(N, C, H, W)``."""
+    """The sum over the columns of the kernel, each shifted to the pixels below it: ``(N, C, H, W)``."""
 
     formula: ClassVar[str] = "overlay({spread})"
 
@@ -229,7 +229,7 @@ class ColumnOverlay(ByRows):
         return image
 
     def sums(self, spread: Array, image: Array) -> list[tuple[Array, Array]]:
-        """Return what is added where, as views; what covers the whole image, if anything does, comes first."""
+        """Return the views that are added, each with its view of the image; one that covers the image comes first."""
         pixels = image.transpose(2, 1, 3, 0)
         pairs = [(spread[:, v, :, which], pixels[:, :, on]) for v, which, on in self.windows.spans(1)]
         return sorted(pairs, key=lambda pair: pair[1].shape != pixels.shape)
@@ -254,8 +254,8 @@ def _copies(work: Work) -> Sequence[Call]:
 
 
 # BLAS copies both factors before it multiplies, so a thin matrix is mostly copying. With fewer filters than these, two rows
-# of windows, which share most of their pixels, are taken in one product: more is multiplied, some of it by zero, but less
-# is copied. A pixel that is not finite makes NaN of its product with zero: then each row is computed separately.
+# of windows, which share most of their pixels, are computed by one product: more is multiplied, partly by zero, but less is
+# copied. A pixel that is not finite makes NaN of its product with zero: then each row is computed separately.
 _FEW_FILTERS, _FEW_FILTERS_IN_GRADIENT = 8, 16
 
 
