@@ -17,7 +17,7 @@ from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operation
 load_operations()
 
 
-# A longer list of cases is a sweep, and one case in ``SHARE`` is its sample.
+# A longer list of cases is a sweep, and one case in ``SHARE`` is its sample; ``pytest.mark.sweep`` makes a short one a sweep.
 LONG = 60
 
 
@@ -45,12 +45,13 @@ def pytest_generate_tests(metafunc):
     if seed == "whole":
         return
     parametrize = metafunc.parametrize
+    longest = 1 if metafunc.definition.get_closest_marker("sweep") else LONG
 
     def sampled(names, values, *args, ids=None, **options):
         values = list(values)
-        if len(values) > LONG:
+        if len(values) > longest:
             chance = random.Random(f"{seed} {metafunc.function.__name__}")
-            chosen = sorted(chance.sample(range(len(values)), len(values) // SHARE))
+            chosen = sorted(chance.sample(range(len(values)), max(1, len(values) // SHARE)))
             values = [values[i] for i in chosen]
             ids = [ids[i] for i in chosen] if isinstance(ids, list | tuple) else ids
         parametrize(names, values, *args, ids=ids, **options)

@@ -1,5 +1,7 @@
 """Planted mistakes: a part of what ``python -m tests.mutants`` asks, and the command itself."""
 
+import functools
+
 import pytest
 
 from tests.mutants.__main__ import equivalents, fates, report
@@ -12,6 +14,11 @@ RULES = {rule.name: rule for rule in rules()}
 EVERY = 12
 
 
+@functools.cache
+def mutants_in_words():
+    return {name: [str(mutant) for mutant in mutants(rule)] for name, rule in RULES.items()}
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_planted_mistakes_are_found(name):
     faults, _ = report(fates(name, EVERY), equivalents(), True, 1)
@@ -19,8 +26,7 @@ def test_planted_mistakes_are_found(name):
 
 
 def test_every_rule_has_mutants_with_texts_of_their_own():
-    for rule in RULES.values():
-        texts = [str(mutant) for mutant in mutants(rule)]
+    for texts in mutants_in_words().values():
         assert len(set(texts)) == len(texts) > 0
 
 
@@ -37,7 +43,7 @@ def test_a_rule_is_itself_again_afterwards():
 
 
 def test_reasons_are_given_for_equivalents_and_belong_to_mutants():
-    made = {str(mutant) for rule in RULES.values() for mutant in mutants(rule)}
+    made = {text for texts in mutants_in_words().values() for text in texts}
     assert all(len(reason) > 10 for reason in equivalents().values())
     assert set(equivalents()) <= made
 

@@ -17,12 +17,12 @@ from tests.golden import make_notes
 from tinygraph.cli import main
 from tinygraph.describe.crosswalk import STATEMENTS, statements_of
 from tinygraph.draw import render
+from tinygraph.model import bundled_models
 from tinygraph.notes.compose import document_of
 from tinygraph.notes.document import Equations, Figure, Numbers, Table, Tasks
 from tinygraph.notes.notes import sample_of
 
 ROOT = Path(__file__).resolve().parents[2]
-MODELS = ("notes_cnn", "notes_cnn_28", "notes_ann", "lenet5", "xor", "residual", "notes_cnn_norm")
 CNN_IDS = [f"F{i}" for i in range(1, 12)] + [f"B{i}" for i in range(1, 15)] + [f"U{i}" for i in range(1, 7)]
 HOSTILE = "</script><img src=x onerror=alert(1)>$\\end{document}{}_^&`|\"'"
 
@@ -204,12 +204,13 @@ def test_momentum_and_adam_are_written_with_their_letters():
 # ---- Documents
 
 
-@pytest.mark.parametrize("name", MODELS)
-def test_notes_of_every_bundled_model_are_written_in_every_format(name, tmp_path):
+@pytest.mark.parametrize("name", bundled_models())
+def test_notes_of_every_bundled_model_are_written_in_every_format_and_small(name, tmp_path):
     notes = tg.notes(tg.load_model(name))
     for suffix in ("html", "md", "tex", "txt"):
         text = notes.write(tmp_path / f"{name}.{suffix}").read_text(encoding="utf-8")
         assert notes.document.title in text
+        assert len(text.encode()) < 2_000_000
     assert {"forward", "backward", "update", "symbols", "picture"} <= {s.slug for s in notes.document.sections}
 
 
@@ -309,11 +310,6 @@ def test_page_is_closed_linked_and_small(page):
     assert len(ids) == len(set(ids))
     targets = [a["href"] for tag, a in outline.tags if tag == "a" and a.get("href", "").startswith("#")]
     assert {target[1:] for target in targets} <= set(ids)
-
-
-@pytest.mark.parametrize("name", [path.stem for path in sorted((ROOT / "models").glob("*.toml"))])
-def test_pages_of_all_bundled_models_are_small(name):
-    assert len(tg.notes(tg.load_model(name)).html().encode()) < 2_000_000
 
 
 def test_page_has_a_place_for_every_section_and_equation(page):

@@ -239,6 +239,7 @@ def central_difference(function: Callable[[Array], float], at: Array) -> Array:
     return slope
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "attributes",
     [

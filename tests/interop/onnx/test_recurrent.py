@@ -94,6 +94,7 @@ def test_computes_what_the_definition_says(opened, variant):
     np.testing.assert_allclose(model.predict(x), ReferenceEvaluator(proto).run(None, {"x": x})[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_gradient_is_right(opened, variant):
     assert tg.check(opened(recurrent(**VARIANTS[variant]), loss="mse")).ok
