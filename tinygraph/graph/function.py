@@ -128,6 +128,7 @@ class OpFunction:
         Traceback (most recent call last):
         tinygraph.errors.DataError: root: found -1.0
         """
+        self.op.has_check = True
         return self._give("check", rule)
 
     def batch(self, rule: Rule) -> Rule:

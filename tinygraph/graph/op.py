@@ -103,6 +103,7 @@ class Op:
     parameters: ClassVar[tuple[str, ...]] = ()
     variadic: ClassVar[bool] = False
     has_shape_rule: ClassVar[bool] = False
+    has_check: ClassVar[bool] = False
     function: ClassVar[Any] = _Unregistered()
     _annotations: ClassVar[dict[str, Any]]
 
@@ -111,6 +112,7 @@ class Op:
         cls.name = cls.__dict__.get("name") or snake_case(cls.__name__)
         cls.family = cls.__dict__.get("family") or _family_of(cls.__module__ or "custom")
         cls.has_shape_rule = not cls.elementwise and cls.shape is not Op.shape
+        cls.has_check = cls.check is not Op.check
         if "forward" in cls.__dict__:
             cls.parameters, cls.variadic = _tensor_parameters(cls.forward)
 

@@ -154,7 +154,7 @@ class Executable:
                 work = Work(node, out, tuple(map(self.array_of, node.inputs)), scratch)
                 kernel = entry(node.op).kernel
                 calls = tuple(kernel(work))
-                if kernel is not ordinary and type(node.op).check is not Op.check:
+                if kernel is not ordinary and node.op.has_check:
                     calls = (partial(node.op.check, *work.inputs), *calls)
                 self.actions.append(Action(node, calls))
         self.nbytes += scratch.nbytes

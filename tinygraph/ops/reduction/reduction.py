@@ -1,7 +1,8 @@
-"""Reductions over axes: sum, mean, max, min, logsumexp. ``axis`` and ``keepdims`` are NumPy's."""
+"""Reductions over axes: sum, mean, max, min, logsumexp, and norms. ``axis`` and ``keepdims`` are NumPy's."""
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,15 +10,18 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.errors import TinygraphError
 from tinygraph.graph.batch import MEAN, TOTAL, Each, Part
 from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.record import Edge, Sample
-from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
 from tinygraph.ops.axes import Axis, floating_dtype, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.comparison.comparison import gate
+from tinygraph.ops.elementwise.arithmetic import sign
 from tinygraph.ops.floating import countable, wide
+from tinygraph.ops.length import along
 from tinygraph.ops.samples import distinct
 from tinygraph.ops.shape.shape import broadcast_to, reshape, transpose
 from tinygraph.ops.sums import average, total
@@ -277,8 +281,79 @@ class LogSumExp(Reduction):
         return transpose(reshape(OPERATIONS["softmax"](rows), moved.shape), axes=tuple(np.argsort(order).tolist()))
 
 
+@register
+class L1Norm(Reduction):
+    """Sum of absolute values over ``axis`` (all axes by default); the gradient at 0 is 0.
+
+    Source: Golub and Van Loan, *Matrix Computations*, 2.2. Raises ``ShapeError`` and ``AttributeValueError`` for what
+    does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.l1_norm(np.array([[3.0, -4.0], [0.0, 1.0]]), axis=1)
+    array([7., 1.])
+    """
+
+    name: ClassVar[str] = "l1_norm"
+    formula: ClassVar[str] = "sum(|{x}|)"
+    tex: ClassVar[str] = r"\left\|{x}\right\|_{1}"
+    edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([0.0, -2.0]), [0.0, -1.0]),)
+    result_dtype = floating_dtype
+
+    def forward(self, x):
+        return total(np.abs(wide(x)), self.axis, self.keepdims)
+
+    def vjp(self, dy, y, x):
+        return self.spread(dy, x) * sign(x)
+
+
+@register
+class L2Norm(Reduction):
+    """Euclidean length over ``axis`` (all axes by default), without overflow; the gradient of the length 0 is 0.
+
+    Source: Golub and Van Loan, *Matrix Computations*, 2.2. Raises ``ShapeError`` and ``AttributeValueError`` for what
+    does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.l2_norm(np.array([[3.0, -4.0], [0.0, 1e200]]), axis=1)
+    array([5.e+000, 1.e+200])
+    """
+
+    name: ClassVar[str] = "l2_norm"
+    formula: ClassVar[str] = "√sum({x}²)"
+    tex: ClassVar[str] = r"\left\|{x}\right\|_{2}"
+    edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([[0.0, 0.0], [0.0, -4.0]], axis=1), [[0.0, 0.0], [0.0, -1.0]]),)
+    result_dtype = floating_dtype
+
+    def forward(self, x):
+        x = wide(x)
+        largest = np.abs(x).max(axis=self.axis, keepdims=True, initial=0)
+        scale = np.where((largest > 0) & np.isfinite(largest), largest, 1)
+        length = np.sqrt(total((x / scale) ** 2, self.axis, keepdims=True)) * scale
+        return length.reshape(self.shape(x))
+
+    def vjp(self, dy, y, x):
+        return along(dy, y, x, functools.partial(self.spread, x=x))
+
+
 sum = Sum.function
 mean = Mean.function
 max = Max.function
 min = Min.function
 logsumexp = LogSumExp.function
+l1_norm = L1Norm.function
+l2_norm = L2Norm.function
+
+
+def _norm_as_numpy(x, ord: Any = None, axis: Axis = None, keepdims: bool = False):
+    """The norm as NumPy's own function takes it: of vectors, and of matrices where it is the root of all squares."""
+    vectors = isinstance(axis, int) or (axis is None and len(x.shape) == 1)
+    if ord is None or (ord == 2 and vectors) or (ord == "fro" and not vectors):
+        return l2_norm(x, axis, keepdims)
+    if ord == 1 and vectors:
+        return l1_norm(x, axis, keepdims)
+    raise TinygraphError(
+        f"numpy.linalg.norm on tensors takes no order {ord!r} here; vectors have 1 and 2, matrices 'fro'"
+    )
+
+
+NUMPY_FUNCTIONS[np.linalg.norm] = _norm_as_numpy
