@@ -13,14 +13,12 @@ from click.testing import CliRunner
 
 import tinygraph as tg
 from tinygraph.cli import main
-from tinygraph.graph.function import OpFunction
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 PAGES = sorted([README, *(ROOT / "docs").glob("*.md")])
 PUBLIC = {name: getattr(tg, name) for name in dir(tg) if not name.startswith("_")}
 DOCUMENTED = {name: value for name, value in PUBLIC.items() if callable(value) and not inspect.ismodule(value)}
-
 BUILT_IN = [name for name, function in tg.operations().items() if function.__module__.startswith("tinygraph.ops.")]
 
 
@@ -29,15 +27,13 @@ def test_public_name_has_a_docstring_with_an_example(name):
     assert ">>>" in (DOCUMENTED[name].__doc__ or "")
 
 
-@pytest.mark.parametrize("name", BUILT_IN)
-def test_example_of_operation_runs(name):
-    # Doctest collects functions and classes by itself; operations are objects, so their examples are run here.
-    function = tg.operation(name)
-    assert isinstance(function, OpFunction)
-    examples = doctest.DocTestParser().get_doctest(function.__doc__, {"np": np}, name, None, 0)
-    assert examples.examples
-    outcome = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(examples)
-    assert outcome.failed == 0
+def test_advice_to_install_names_no_package_of_a_stranger():
+    """The package ``tinygraph`` on the index is another one."""
+    assert 'name = "tinygraph-engine"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    files = [*PAGES, *(ROOT / "tinygraph").rglob("*.py")]
+    for file in files:
+        text = file.read_text(encoding="utf-8")
+        assert not re.search(r"pip install [^`&\n]*\btinygraph\b(?!-engine)|dependencies = \[\"tinygraph\"", text), file
 
 
 def test_every_public_name_is_in_the_reference():
