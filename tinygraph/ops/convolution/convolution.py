@@ -23,9 +23,9 @@ from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Shape
 from tinygraph.graph.record import Sample
-from tinygraph.ops.cells import in_planes, of_offset, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
+from tinygraph.ops.window_positions import in_planes, pairs_at_offset, pairs_at_pixel, pairs_in_window
 from tinygraph.ops.windows import Padding, RankedOp, Size, Sizes, Windows, per_axis, sides
 
 # Shapes of images and kernels, and attributes, on which the three are tested, by the rank of the images.
@@ -134,7 +134,7 @@ class Convolve(Convolution):
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x, k = inputs
         n, f, *at = index
-        offsets, pixels = of_window(self.windows(x.shape, k.shape), at)
+        offsets, pixels = pairs_in_window(self.windows(x.shape, k.shape), at)
         first = n * x.shape[1] + f * self.groups // k.shape[0] * k.shape[1]
         taken = range(first, first + k.shape[1])
         kernels = range(f * k.shape[1], (f + 1) * k.shape[1])
@@ -221,7 +221,7 @@ class ConvolveTransposed(Convolution):
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x, k = inputs
         n, c, *at = index
-        found, offsets = of_pixel(self.windows(y.shape, k.shape), at)
+        found, offsets = pairs_at_pixel(self.windows(y.shape, k.shape), at)
         group, channel = divmod(c, k.shape[1])
         size = x.shape[1] // self.groups
         kernels = range(group * size, (group + 1) * size)
@@ -276,7 +276,7 @@ class KernelGradient(Convolution):
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x, dy = inputs
         f, c, *at = index
-        found, pixels = of_offset(self.windows(x.shape, y.shape), at)
+        found, pixels = pairs_at_offset(self.windows(x.shape, y.shape), at)
         channel = f * self.groups // dy.shape[1] * y.shape[1] + c
         samples = range(x.shape[0])
         return _sum_of_products(

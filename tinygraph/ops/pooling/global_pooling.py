@@ -15,7 +15,6 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.record import Edge, Sample, Samples
 from tinygraph.ops.axes import floating_dtype
-from tinygraph.ops.cells import in_planes
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
 from tinygraph.ops.floating import countable, widened
@@ -24,6 +23,7 @@ from tinygraph.ops.reduction.reduction import FirstExtreme
 from tinygraph.ops.samples import Draw, distinct, each, normal, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, expand_dims
 from tinygraph.ops.sums import average, total
+from tinygraph.ops.window_positions import in_planes
 from tinygraph.ops.windows import require_images
 
 

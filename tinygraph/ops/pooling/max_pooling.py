@@ -13,10 +13,10 @@ from tinygraph.graph.explanation import Explanation, Terms, chosen, one, positio
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Shape, Value
 from tinygraph.graph.record import Edge, Sample
-from tinygraph.ops.cells import of_pixel
 from tinygraph.ops.floating import widened
 from tinygraph.ops.pooling.pooling import CASES, Pooling, largest_of, plane
 from tinygraph.ops.samples import distinct, each, normal
+from tinygraph.ops.window_positions import pairs_at_pixel
 from tinygraph.ops.windows import Windows, element
 
 
@@ -51,7 +51,7 @@ class MaxPooling(Pooling):
         windows, image = self.windows(x.shape), plane(x, index)
         own, size = position(index, x.shape), math.prod(windows.count)
         won, maxima = [], []
-        for window in of_pixel(windows, index[2:])[0]:
+        for window in pairs_at_pixel(windows, index[2:])[0]:
             best = self.winner(x, (*index[:2], *np.unravel_index(window, windows.count)))
             won += [image * size + window] * (best == own)
             maxima += [best] * (best != own)

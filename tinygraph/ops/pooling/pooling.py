@@ -19,9 +19,9 @@ from tinygraph.graph.function import register
 from tinygraph.graph.op import Shape
 from tinygraph.graph.record import Sample
 from tinygraph.ops.axes import floating_dtype
-from tinygraph.ops.cells import in_planes, of_pixel, of_window
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import each, normal
+from tinygraph.ops.window_positions import in_planes, pairs_at_pixel, pairs_in_window
 from tinygraph.ops.windows import Padding, RankedOp, Size, Windows, element, per_axis, pixels_in, sides
 
 # Shapes of images and attributes of pools on which they are tested, by the rank of the images.
@@ -107,7 +107,7 @@ class Pooling(RankedOp):
 
     def cells(self, x, index: Sequence[int]) -> Array:
         """Return the positions in ``x`` of the pixels of the window ``index`` of the pool."""
-        return in_planes(of_window(self.windows(x.shape), index[2:])[1], [plane(x, index)], x)
+        return in_planes(pairs_in_window(self.windows(x.shape), index[2:])[1], [plane(x, index)], x)
 
 
 def plane(images, index: Sequence[int]) -> int:
@@ -212,7 +212,7 @@ class AvgUnpool(AveragePooling):
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x = inputs[0]
         windows = self.windows(y.shape)
-        found, _ = of_pixel(windows, index[2:])
+        found, _ = pairs_at_pixel(windows, index[2:])
         weights = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count).reshape(-1)[found]
         return Explanation((Terms(((0, in_planes(found, [plane(x, index)], x)),), weights),))
 

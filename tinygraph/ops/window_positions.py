@@ -1,6 +1,6 @@
-"""Cells of windows: which pixels a window reads, which windows a pixel lies in, and which pairs meet at one offset.
+"""Which pixels a window reads, which windows a pixel lies in, and which windows and pixels meet at one offset.
 
-All three give positions counted row by row from 0, for explanations; what would lie in the padding is left out.
+All three return positions counted row by row from 0, for explanations, and leave out positions in the padding.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 from tinygraph.graph.arrays import Array
 from tinygraph.ops.windows import Windows
 
-# Of one axis: pairs of what stands in the first array with what stands in the second.
+# Pairs of positions, one in each array.
 Pairs = tuple[Array, Array]
 
 
-def of_window(windows: Windows, at: Sequence[int]) -> Pairs:
-    """Return the offsets in a window and the pixels that they lie on.
+def pairs_in_window(windows: Windows, at: Sequence[int]) -> Pairs:
+    """Return each offset of a window with the pixel that it lies on.
 
-    >>> of_window(Windows.over((3, 3), 2, 1, 1), (0, 0))
+    >>> pairs_in_window(Windows.over((3, 3), 2, 1, 1), (0, 0))
     (array([3]), array([0]))
     """
 
@@ -34,10 +34,10 @@ def of_window(windows: Windows, at: Sequence[int]) -> Pairs:
     return _crossed(along, windows.kernel, windows.image)
 
 
-def of_pixel(windows: Windows, at: Sequence[int]) -> Pairs:
-    """Return the windows that a pixel lies in and the offsets that it has in them.
+def pairs_at_pixel(windows: Windows, at: Sequence[int]) -> Pairs:
+    """Return each window that a pixel lies in with the offset of the pixel in it.
 
-    >>> of_pixel(Windows.over((3, 3), 2, 1, 0), (0, 1))
+    >>> pairs_at_pixel(Windows.over((3, 3), 2, 1, 0), (0, 1))
     (array([1, 0]), array([0, 1]))
     """
 
@@ -51,10 +51,10 @@ def of_pixel(windows: Windows, at: Sequence[int]) -> Pairs:
     return _crossed(along, windows.count, windows.kernel)
 
 
-def of_offset(windows: Windows, at: Sequence[int]) -> Pairs:
-    """Return the windows whose pixel at an offset is one of the image, and that pixel.
+def pairs_at_offset(windows: Windows, at: Sequence[int]) -> Pairs:
+    """Return each window that has a pixel of the image at an offset with that pixel.
 
-    >>> of_offset(Windows.over((1, 3), (1, 2), 1, 0), (0, 1))
+    >>> pairs_at_offset(Windows.over((1, 3), (1, 2), 1, 0), (0, 1))
     (array([0, 1]), array([1, 2]))
     """
 
@@ -72,7 +72,7 @@ def _start(windows: Windows, axis: int, window: Any) -> Any:
 
 
 def _crossed(along: Callable[[int], Pairs], first: Sequence[int], second: Sequence[int]) -> Pairs:
-    """Return every combination of what the axes give, as positions in arrays of the sizes ``first`` and ``second``."""
+    """Return every combination of the pairs of all axes, as positions in arrays of the sizes ``first`` and ``second``."""
     left = right = np.zeros(1, np.intp)
     for axis, (a, b) in enumerate(zip(first, second, strict=True)):
         lefts, rights = along(axis)
@@ -82,7 +82,7 @@ def _crossed(along: Callable[[int], Pairs], first: Sequence[int], second: Sequen
 
 
 def in_planes(cells: Array, planes: Sequence[int], images: Array) -> Array:
-    """Return cells of one plane of images ``(N, C, ...)``, repeated in each of several planes, counted over N and C.
+    """Return positions in one plane of images ``(N, C, ...)``, repeated in each of some planes, counted over N and C.
 
     >>> in_planes(np.array([0, 2]), range(2, 4), np.zeros((1, 4, 2, 5)))
     array([20, 22, 30, 32])
