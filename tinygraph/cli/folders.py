@@ -31,7 +31,7 @@ RESULTS = ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "grap
 def run_folder(out: Path | None, name: str, force: bool) -> Iterator[Path]:
     """Make the folder of a training: ``out``, or the first of ``runs/NAME``, ``runs/NAME_2``, ... without results.
 
-    No other training uses it in the meantime. Raises ``TinygraphError`` where ``out`` holds results that may not be
+    Until the block ends, no other training uses it. Raises ``TinygraphError`` where ``out`` holds results that may not be
     replaced, where no file can be written, and where another training is using ``out``.
     """
     first = out or Path("runs") / file_name(name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import json
@@ -65,39 +66,25 @@ def batch_option(default: int, help: str = "How many samples.") -> Callable[[Com
 # ---- options for .onnx files
 
 
-def _pair(text: str, message: str, read: Callable[[str], Any]) -> tuple[str, Any]:
-    """Return the name and the value of a text NAME=VALUE."""
-    name, _, value = text.rpartition("=")
-    try:
-        if not name:
-            raise ValueError
-        return name, read(value)
-    except (ValueError, RecursionError):
-        raise click.BadParameter(f"{message}; found {text!r}") from None
+def _named(message: str, accepts: Callable[[Any], bool]) -> Callable[[str], tuple[str, Any]]:
+    """Return the type of an option NAME=VALUE, whose value is read as JSON; ``message`` refuses others."""
+
+    def read(text: str) -> tuple[str, Any]:
+        name, _, value = text.rpartition("=")
+        with contextlib.suppress(ValueError, RecursionError):
+            found = json.loads(value)
+            if name and accepts(found):
+                return name, found
+        raise click.BadParameter(f"{message}; found {text!r}")
+
+    return read
 
 
-def _read_size(text: str) -> int:
-    # No size has more digits.
-    if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise ValueError
-    return int(text)
-
-
-def _read_value(text: str) -> Any:
-    value = json.loads(text)
-    if value is None or isinstance(value, (str, dict)):
-        raise ValueError
-    return value
-
-
-def _size(text: str) -> tuple[str, int]:
-    return _pair(text, "a size is given as NAME=NUMBER", _read_size)
-
-
-def _value(text: str) -> tuple[str, Any]:
-    return _pair(text, "a value is given as NAME=VALUE, a number, true, false or a list as [1, 2]", _read_value)
-
-
+_size = _named("a size is given as NAME=NUMBER", lambda size: type(size) is int and 0 <= size < 10**18)
+_value = _named(
+    "a value is given as NAME=VALUE, a number, true, false or a list as [1, 2]",
+    lambda value: value is not None and not isinstance(value, (str, dict)),
+)
 _LOSS = "The loss of an .onnx file, which names none: an operation, or one of its outputs."
 _SIZE = "A size that an .onnx file leaves open, by its name or place, such as x.2.  May be given more than once."
 _VALUE = "A value that an input of an .onnx file always has.  May be given more than once."

@@ -1,4 +1,4 @@
-"""How training shows that it goes on: a bar in a terminal, plain lines elsewhere."""
+"""How training shows its progress: a bar in a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ INTERVAL = 0.1
 
 @contextmanager
 def reporter() -> Iterator[Callable[[Progress], None]]:
-    """Give a callback for ``fit`` that shows progress on standard output."""
+    """Yield a callback for ``fit`` that shows progress on standard output."""
     if not styled():
         yield plain_report
         return

@@ -17,9 +17,8 @@ from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement, parse_expression
-from tinygraph.verify.certificate.candidate import Candidate
+from tinygraph.verify.certificate.candidate import OK, WRONG, Answer, Candidate, Line, Mistake, for_each
 from tinygraph.verify.certificate.case import Case
-from tinygraph.verify.certificate.line import OK, WRONG, Answer, Line, Mistake, for_each
 
 _AGREES = 1e-10
 

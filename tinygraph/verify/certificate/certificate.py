@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.verify.certificate import behaviour, gradients, kinks, rules, special, values
-from tinygraph.verify.certificate.candidate import Candidate, candidate_for
-from tinygraph.verify.certificate.line import NOT_ASKED, WRONG, Check, Line
+from tinygraph.verify.certificate.candidate import NOT_ASKED, WRONG, Candidate, Check, Line, candidate_for
 from tinygraph.verify.certificate.propose import refusal
 from tinygraph.verify.hints import cause_of
 
@@ -75,15 +74,13 @@ class Certificate:
     @property
     def error(self) -> float | None:
         """The largest relative error of a gradient that is right; None where no gradient flows."""
-        return max((line.number or 0.0 for line in self._called("gradient of ")), default=None)
+        errors = (line.number or 0.0 for line in self.lines if line.check.startswith("gradient of "))
+        return max(errors, default=None)
 
     @property
     def kinks(self) -> int:
         """How many kinks and ties were found."""
-        return int(sum(line.number or 0 for line in self._called("kinks")))
-
-    def _called(self, beginning: str) -> list[Line]:
-        return [line for line in self.lines if line.check.startswith(beginning)]
+        return int(sum(line.number or 0 for line in self.lines if line.check.startswith("kinks")))
 
     def to_json(self) -> dict[str, Any]:
         """Return the certificate as plain data, as ``--json`` writes it."""

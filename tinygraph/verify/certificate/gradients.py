@@ -10,9 +10,8 @@ import numpy as np
 
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.op import Shape
-from tinygraph.verify.certificate.candidate import Candidate
+from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Line
 from tinygraph.verify.certificate.case import Case, short
-from tinygraph.verify.certificate.line import NOT_ASKED, OK, WRONG, Line
 from tinygraph.verify.compare import worst
 from tinygraph.verify.hints import cause_of, hint
 from tinygraph.verify.numeric import central_difference

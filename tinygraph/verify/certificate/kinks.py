@@ -9,9 +9,8 @@ from functools import partial
 import numpy as np
 
 from tinygraph.graph.arrays import Array
-from tinygraph.verify.certificate.candidate import Candidate
+from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Line
 from tinygraph.verify.certificate.case import Case, short
-from tinygraph.verify.certificate.line import NOT_ASKED, OK, WRONG, Line
 from tinygraph.verify.numeric import central_difference, derivative, disagree, one_sided
 
 Function = Callable[[Array], Array]
@@ -54,7 +53,7 @@ class _Place:
 
 
 def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
-    """Look for kinks and ties, at zero, at whole numbers, at attributes; there the rule takes the slope of one side.
+    """Look for kinks and ties, at zero, at integers, at attributes; there the rule takes the slope of one side.
 
     Right is also the mean of the two sides, such as the slope 0 of ``abs`` at 0, and one part of as many as are tied.
     Tied elements together get a slope that their neighbours have. Where there is a derivative after all, such as that of

@@ -13,9 +13,8 @@ from tinygraph.errors import TinygraphError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.tensor import Tensor
-from tinygraph.verify.certificate.candidate import Candidate
+from tinygraph.verify.certificate.candidate import Answer, Candidate, Line, Mistake, for_each
 from tinygraph.verify.certificate.case import Case
-from tinygraph.verify.certificate.line import Answer, Line, Mistake, for_each
 from tinygraph.verify.compare import Point, Slope, compare, worst
 from tinygraph.verify.numeric import EPSILON, Derivative, derivative
 

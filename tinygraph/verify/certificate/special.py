@@ -6,9 +6,8 @@ import numpy as np
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.arrays import Array
-from tinygraph.verify.certificate.candidate import Candidate
+from tinygraph.verify.certificate.candidate import Answer, Candidate, Mistake, for_each
 from tinygraph.verify.certificate.case import Case, short
-from tinygraph.verify.certificate.line import Answer, Mistake, for_each
 from tinygraph.verify.compare import Point, worst
 from tinygraph.verify.numeric import contributions
 

@@ -10,9 +10,8 @@ import numpy as np
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.rules import call_rule
-from tinygraph.verify.certificate.candidate import Candidate
+from tinygraph.verify.certificate.candidate import Answer, Candidate, Mistake, for_each
 from tinygraph.verify.certificate.case import Case
-from tinygraph.verify.certificate.line import Answer, Mistake, for_each
 from tinygraph.verify.compare import worst
 
 _EXACT = 1e-12
