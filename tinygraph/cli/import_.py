@@ -12,8 +12,7 @@ from tinygraph.cli.folders import file_name, refuse_to_replace
 from tinygraph.cli.terminal import say
 from tinygraph.errors import TinygraphError
 from tinygraph.files import write_whole
-from tinygraph.interop.onnx.model import declared_in
-from tinygraph.interop.onnx.tables import model_text
+from tinygraph.interop.onnx.model import declared_in, model_text
 from tinygraph.interruption import held
 from tinygraph.model import Model
 

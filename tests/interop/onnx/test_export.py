@@ -36,7 +36,7 @@ REFUSED = {
     ("batch_norm", 3): "in training",
     ("dropout", 0): "in training",
     ("dropout", 1): "in training",
-    ("einsum", 5): "an ellipsis that stands for different numbers of axes",
+    ("einsum", 5): "an ellipsis for different numbers of axes",
     ("getitem", 2): "several arrays of positions",
     ("scatter_add_nd", 2): "batch_dims",
     ("space_to_depth", 1): "only the mode 'DCR'",

@@ -50,7 +50,7 @@ def is_defined(node: Node) -> bool:
 
 
 def definition(node: Node, given: Sequence[Value], unnamed: str) -> list[Node]:
-    """Return the nodes that a node stands for, given its inputs; the names of their other results begin with ``unnamed``."""
+    """Return the nodes that define a node, given its inputs; ``unnamed`` begins the names of results between them."""
     schema = package().defs.get_schema(node.op_type, node.opset, "")
     function = package().FunctionProto()
     try:

@@ -6,7 +6,7 @@ import itertools
 import keyword
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any, NamedTuple
 
 from tinygraph.graph.registry import OPERATIONS
@@ -50,11 +50,16 @@ class Names:
         """
         plain = re.sub(r"_output_0$", "", re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_"))
         plain = plain if plain and not plain[0].isdigit() else f"t{plain}"
-        first = [plain] if plain not in OPERATIONS and not keyword.iskeyword(plain) else [f"{plain}_1"]
-        numbered = itertools.chain(first, (f"{plain}_{i}" for i in itertools.count(2)))
-        found = next(n for n in numbered if n not in self.taken and n not in OPERATIONS)
-        self.taken.add(found)
-        return found
+        first = plain if plain not in OPERATIONS and not keyword.iskeyword(plain) else f"{plain}_1"
+        return unused(plain, self.taken, OPERATIONS, first=first)
+
+
+def unused(name: str, taken: set[str], also: Container[str] = (), first: str = "") -> str:
+    """Return ``first``, which is ``name`` by default, or ``name`` with a number, and add it to the names that are taken."""
+    numbered = itertools.chain([first or name], (f"{name}_{i}" for i in itertools.count(2)))
+    found = next(each for each in numbered if each not in taken and each not in also)
+    taken.add(found)
+    return found
 
 
 class Labels:

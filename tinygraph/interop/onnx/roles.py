@@ -1,4 +1,4 @@
-"""The roles of a file's arrays: which are learned, which only mask or scale, and which stand for several parameters.
+"""The roles of a file's arrays: which are learned, which only mask or scale, and which are several parameters.
 
 A file does not contain this: the nodes that read an array show its role. Arrays that an exporter merged, because they were
 equal when an untrained network was written, are separated again: a scale of ones is not a variance of ones.

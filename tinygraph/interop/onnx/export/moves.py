@@ -180,7 +180,7 @@ def _einsum(s: Step) -> str:
     terms = s.op.equation.partition("->")[0].split(",")
     spans = {x.ndim - len(t.replace("...", "")) for x, t in zip(s.inputs, terms, strict=True) if "..." in t}
     if len(spans) > 1:
-        s.fail("an ellipsis that stands for different numbers of axes")
+        s.fail("an ellipsis for different numbers of axes")
     return s.node("Einsum", *same_dtype(s), equation=s.op.equation)
 
 

@@ -107,16 +107,13 @@ class _Export:
         """Return the graph as ONNX's own message."""
         helper, graph = package("onnx.helper"), self.graphs[0]
         writer, names = self._written()
+        inputs = zip(*(g.inputs.values() for g in self.graphs), strict=True)
+        outputs = zip(self.template.outputs, *(g.outputs for g in self.graphs), strict=True)
         made = helper.make_graph(
             writer.nodes,
             metadata["name"] or "model",
-            [self._value(x) for x in zip(*(g.inputs.values() for g in self.graphs), strict=True)],
-            [
-                self._value(x, names[copy])
-                for copy, x in zip(
-                    self.template.outputs, zip(*(g.outputs for g in self.graphs), strict=True), strict=True
-                )
-            ],
+            [self._value(tensors) for tensors in inputs],
+            [self._value(tensors, names[copy]) for copy, *tensors in outputs],
             writer.used(),
         )
         proto = helper.make_model(made, opset_imports=[helper.make_opsetid("", _OPSET)], ir_version=_IR_VERSION)

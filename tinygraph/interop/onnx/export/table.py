@@ -6,7 +6,6 @@ operator of ONNX (``pairs``), or a formula of operations that are.
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
@@ -17,6 +16,7 @@ from tinygraph.errors import OnnxError, nearest
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.batch import Size
+from tinygraph.interop.onnx.names import unused
 from tinygraph.interop.onnx.operators.pairs import ATTRIBUTES, BINARY, LOGICAL, REDUCTIONS, UNARY, VARIADIC, Attributes
 from tinygraph.interop.onnx.operators.table import ops
 from tinygraph.interop.onnx.tensors import NUMBERS, UNNAMED, package, proto_of
@@ -38,10 +38,7 @@ class Writer:
 
     def new(self, name: str) -> str:
         """Return a name like ``name`` that has not been given before."""
-        numbered = itertools.chain([name], (f"{name}_{i}" for i in itertools.count(2)))
-        found = next(each for each in numbered if each not in self._taken)
-        self._taken.add(found)
-        return found
+        return unused(name, self._taken)
 
     def node(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """Write a node and return the name of its result. ``None`` attributes are left out."""

@@ -1,4 +1,4 @@
-"""ONNX's operators on quantized numbers: integers that stand for real numbers, by a scale and a zero point.
+"""ONNX's operators on quantized numbers: integers that represent real numbers, by a scale and a zero point.
 
 Their rounding stops every gradient; a real number that is read from integers has one.
 """
@@ -14,13 +14,13 @@ from tinygraph.interop.onnx.operators.windows import conv
 
 @operator("DequantizeLinear", constants=(1, 2))
 def dequantize(node: Node, x, scale, zero=None):
-    """Return the real numbers that integers stand for."""
+    """Return the real numbers that integers represent."""
     return _real(x, _along(node, scale, x), _along(node, zero, x))
 
 
 @operator("QuantizeLinear", constants=(1, 2))
 def quantize(node: Node, x, scale, zero=None):
-    """Return the integers that stand for real numbers, each the nearest there is."""
+    """Return the nearest integers that represent real numbers."""
     dtype = np.dtype(np.uint8) if zero is None else zero.dtype
     if zero is None and node.get("output_dtype"):
         dtype = node.dtype(node.get("output_dtype"))

@@ -32,7 +32,7 @@ def conv(node: Node, x, k, b=None):
 
 @operator("ConvTranspose", columns=(2,), weights={1: "weight", 2: "bias"})
 def conv_transpose(node: Node, x, k, b=None):
-    """Compute the largest image that the windows reach, and crop or pad it to the size that is asked for."""
+    """Compute the largest image that the windows reach, and crop or pad it to the size of the result."""
     axes = _axes(node, x)
     options = _options(node, axes) | {"output_padding": _sizes(node, "output_padding", axes, 0)}
     spans = zip(
