@@ -268,68 +268,56 @@ def _standardize(op: Any, x: Tensor) -> Any:
     return centred / ops.sqrt(ops.mean(centred * centred, axis=op.axis, keepdims=True) + op.epsilon)
 
 
+def _variance(op: Any, x: Tensor) -> Any:
+    axes = normalized_axes(op, x, op.axis)
+    centred = x - ops.mean(x, axis=axes, keepdims=True)
+    options = {"axis": axes, "keepdims": op.keepdims}
+    if not op.correction:
+        return ops.mean(centred * centred, **options)
+    return ops.sum(centred * centred, **options) / (math.prod(x.shape[axis] for axis in axes) - op.correction)
+
+
 # Operations as formulas of others, given the operation, for its attributes, and the inputs.
 FORMULAS: dict[str, Callable[..., Tensor]] = {
+    "bce": lambda op, *inputs: _bce(*inputs),
+    "bce_with_logits": lambda op, z, y: _bce_with_logits(z, y),
+    "cross_entropy": lambda op, z, y: _cross_entropy(ops.log_softmax(z), y),
     "embedding": lambda op, weights, ids: ops.gather(weights, ids, axis=0),
     "expm1": lambda op, x: ops.exp(x) - 1.0,
     "hard_tanh": lambda op, x: ops.clip(x, op.low, op.high),
+    "hinge": lambda op, x, y: ops.mean(ops.relu(1.0 - x * y)),
+    "huber": lambda op, x, y: _huber(x, y, op.delta),
     "hypot": lambda op, x, y: ops.sqrt(x * x + y * y),
+    "kl_divergence": lambda op, logs, p: _kl_divergence(logs, p),
+    "l1": lambda op, x, y: ops.mean(abs(x - y)),
     "log1p": lambda op, x: ops.log(x + 1.0),
     "log_sigmoid": lambda op, x: -ops.softplus(-x),
+    "mse": lambda op, x, y: ops.mean((x - y) * (x - y)),
+    "nll": lambda op, logs, y: _cross_entropy(logs, y),
     "not_equal": lambda op, x, y: ops.logical_not(ops.equal(x, y)),
     "relu6": lambda op, x: ops.clip(x, 0.0, 6.0),
     "silu": lambda op, x: x * ops.sigmoid(x),
+    "smooth_l1": lambda op, x, y: _huber(x, y, op.beta) / op.beta,
     "standardize": _standardize,
     # ONNX's ThresholdedRelu makes 0 of NaN.
     "thresholded_relu": lambda op, x: ops.where(x <= op.alpha, 0.0, x),
     "trunc": lambda op, x: ops.sign(x) * ops.floor(abs(x)),
-}
-# The same for losses, whose predictions and real labels are first cast to the dtype of the loss.
-LOSSES: dict[str, Callable[..., Tensor]] = {
-    "bce": lambda op, *inputs: _bce(*inputs),
-    "bce_with_logits": lambda op, z, y: _bce_with_logits(z, y),
-    "cross_entropy": lambda op, z, y: _cross_entropy(ops.log_softmax(z), y),
-    "hinge": lambda op, x, y: ops.mean(ops.relu(1.0 - x * y)),
-    "huber": lambda op, x, y: _huber(x, y, op.delta),
-    "kl_divergence": lambda op, logs, p: _kl_divergence(logs, p),
-    "l1": lambda op, x, y: ops.mean(abs(x - y)),
-    "mse": lambda op, x, y: ops.mean((x - y) * (x - y)),
-    "nll": lambda op, logs, y: _cross_entropy(logs, y),
-    "smooth_l1": lambda op, x, y: _huber(x, y, op.beta) / op.beta,
+    "variance": _variance,
 }
 
 
 @export_of(*FORMULAS)
 def _formula(s: Step) -> str:
-    return by_formula(s, lambda *inputs: FORMULAS[s.op.name](s.op, *inputs))
-
-
-@export_of(*LOSSES)
-def _loss(s: Step) -> str:
-    def formula(*inputs: Tensor) -> Tensor:
-        numbers = s.op.name in ("cross_entropy", "nll")
-        dtype = s.tensor.dtype
-        cast = [
-            x if x.dtype == dtype or (numbers and x.dtype.kind in "iu") else ops.cast(x, dtype.name) for x in inputs
-        ]
-        return LOSSES[s.op.name](s.op, *cast)
-
-    return by_formula(s, formula)
-
-
-@export_of("variance")
-def _variance(s: Step) -> str:
-    axes = normalized_axes(s.op, s.inputs[0], s.op.axis)
-    if s.op.correction and 0 in axes and s.writer.batch:
+    op, dtype = s.op, s.tensor.dtype
+    if op.name == "variance" and op.correction and 0 in normalized_axes(op, s.inputs[0], op.axis) and s.writer.batch:
         s.fail("a variance over the batch with a correction")
-    count = math.prod(s.inputs[0].shape[axis] for axis in axes) - s.op.correction
 
-    def formula(x: Tensor) -> Any:
-        centred = x - ops.mean(x, axis=axes, keepdims=True)
-        options = {"axis": axes, "keepdims": s.op.keepdims}
-        return (
-            ops.sum(centred * centred, **options) / count if s.op.correction else ops.mean(centred * centred, **options)
-        )
+    def formula(*inputs: Tensor) -> Tensor:
+        if op.family == "loss":
+            # Labels of the shape of the predictions are real numbers; class numbers have an axis less.
+            real = [x.ndim == inputs[0].ndim and x.dtype != dtype for x in inputs]
+            inputs = tuple(ops.cast(x, dtype.name) if cast else x for x, cast in zip(inputs, real, strict=True))
+        return FORMULAS[op.name](op, *inputs)
 
     return by_formula(s, formula)
 
