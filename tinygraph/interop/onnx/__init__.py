@@ -1,10 +1,11 @@
 """ONNX: ``from_onnx`` opens a file as a model, ``to_onnx`` writes one, ``Backend`` is ONNX's own interface.
 
-Read the room in this order. Opening a file: ``read`` (bytes to a checked structure), ``node``, ``operators`` (the table of
-operators, with a rule for each), ``importer`` (the walk over the nodes), ``inner`` (nodes inside nodes), ``weights``,
-``roles`` and ``names`` (what an array is, and what it is called), ``batch``, ``equations``, ``verify`` and ``follow`` (one
-graph for every number of samples), ``inputs`` and ``model`` (the declared model). Writing a file: ``export``. The modules,
-and the package ``onnx``, are imported when they are needed.
+Read the room in this order. Opening a file: ``tensors`` and ``read`` (bytes to a checked structure), ``node``,
+``operators`` (a table with a rule for each operator), ``importer`` (the walk over the nodes) and ``inner`` (nodes inside
+nodes), ``roles`` and ``names`` (which arrays are weights, and the names of values), ``batch`` and ``equations`` (one text
+for every number of samples), ``model`` (the declared model). Writing a file: ``export.table`` (an export for each
+operation), ``export.save``. ``backend`` runs ONNX's own tests. The modules, and the package ``onnx``, are imported when
+they are needed.
 """
 
 from __future__ import annotations
