@@ -387,8 +387,6 @@ def _from_function(
     fields = _attribute_fields(function)
     members = {"name": function.__name__, "__doc__": function.__doc__, "__module__": function.__module__}
     members["forward"] = _with_attributes(function, [name for name, _, _ in fields])
-    if traits.get("samples") is not None:
-        traits["samples"] = staticmethod(traits["samples"])
     cls = dataclasses.make_dataclass(
         "".join(part.capitalize() for part in function.__name__.split("_")),
         fields,

@@ -7,6 +7,7 @@ import functools
 import inspect
 import math
 import re
+import types
 import typing
 from collections import ChainMap
 from collections.abc import Callable, Sequence
@@ -113,6 +114,9 @@ class Op:
         cls.family = cls.__dict__.get("family") or _family_of(cls.__module__ or "custom")
         cls.has_shape_rule = not cls.elementwise and cls.shape is not Op.shape
         cls.has_check = cls.check is not Op.check
+        for name in ("samples", "shortcut_samples"):
+            if isinstance(cls.__dict__.get(name), types.FunctionType):
+                setattr(cls, name, staticmethod(cls.__dict__[name]))
         if "forward" in cls.__dict__:
             cls.parameters, cls.variadic = _tensor_parameters(cls.forward)
 

@@ -247,7 +247,7 @@ class Gelu(Op):
     formula: ClassVar[str] = "{x} · Φ({x})"
     tex: ClassVar[str] = r"\operatorname{GELU}({x})"
     elementwise: ClassVar[bool] = True
-    samples = staticmethod(each(normal, ((3, 4), {}), ((3, 4), {"approximate": "tanh"})))
+    samples = each(normal, ((3, 4), {}), ((3, 4), {"approximate": "tanh"}))
 
     def forward(self, x):
         number = wide(x)
@@ -281,7 +281,7 @@ class _AlongAxis(Op):
     """The base of softmax and its logarithm: an axis along which the result adds up to one."""
 
     axis: int = -1
-    samples = staticmethod(_axis_samples)
+    samples = _axis_samples
 
     def shape(self, x) -> Shape:
         normalized_axis(self, x, self.axis)

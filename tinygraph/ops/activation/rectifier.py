@@ -55,7 +55,7 @@ class Elu(_ExponentialUnit):
     alpha: float = 1.0
     formula: ClassVar[str] = "{x} if {x} > 0 else {alpha} · (exp({x}) - 1)"
     tex: ClassVar[str] = r"\operatorname{ELU}({x})"
-    samples = staticmethod(each(off_zero, ((3, 4), {"alpha": 0.7}), ((2, 3, 2), {"alpha": 0.0}), ((), {})))
+    samples = each(off_zero, ((3, 4), {"alpha": 0.7}), ((2, 3, 2), {"alpha": 0.0}), ((), {}))
     edges: ClassVar[tuple[Edge, ...]] = (
         Edge(Sample([0.0], alpha=0.5), [0.5]),
         Edge(Sample([0.0], alpha=0.0), [0.0]),
@@ -85,9 +85,7 @@ class Selu(_ExponentialUnit):
     gamma: float = 1.0507009873554805
     formula: ClassVar[str] = "{gamma} · ({x} if {x} > 0 else {alpha} · (exp({x}) - 1))"
     tex: ClassVar[str] = r"\operatorname{SELU}({x})"
-    samples = staticmethod(
-        each(off_zero, ((3, 4), {}), ((2, 3, 2), {"alpha": 0.5, "gamma": 3.0}), ((3,), {"alpha": 0.0}))
-    )
+    samples = each(off_zero, ((3, 4), {}), ((2, 3, 2), {"alpha": 0.5, "gamma": 3.0}), ((3,), {"alpha": 0.0}))
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([0.0], alpha=0.5, gamma=3.0), [1.5]),)
 
     @property
@@ -109,7 +107,7 @@ class Celu(_ExponentialUnit):
     alpha: float = 1.0
     formula: ClassVar[str] = "{x} if {x} > 0 else {alpha} · (exp({x} / {alpha}) - 1)"
     tex: ClassVar[str] = r"\operatorname{CELU}({x})"
-    samples = staticmethod(unary(off_zero, alpha=0.7))
+    samples = unary(off_zero, alpha=0.7)
 
     def check_attributes(self) -> None:
         if not self.alpha > 0:
@@ -220,7 +218,7 @@ class HardTanh(Clip):
     low: float | None = -1.0
     high: float | None = 1.0
     tex: ClassVar[str] = r"\operatorname{hardtanh}({x})"
-    samples = staticmethod(unary(_off_ends))
+    samples = unary(_off_ends)
 
 
 @op(

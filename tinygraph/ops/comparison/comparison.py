@@ -99,9 +99,7 @@ class Clip(Op):
             return weighted(index, inputs, (1,))
         return Explanation((Terms((), float(limit)),), (one(0, position(index, x.shape)),), "limited: {0} lies outside")
 
-    samples = staticmethod(
-        each(distinct, ((3, 4), {"low": -0.2, "high": 0.3}), ((3,), {"low": 0.1}), ((2, 2), {"high": 0.1}))
-    )
+    samples = each(distinct, ((3, 4), {"low": -0.2, "high": 0.3}), ((3,), {"low": 0.1}), ((2, 2), {"high": 0.1}))
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([-1.0, 1.0], low=-1.0, high=1.0), [1.0, 1.0]),)
 
 

@@ -57,7 +57,10 @@ class DropoutMask(Op):
     formula: ClassVar[str] = "[random({key}) ≥ {rate}] / (1 − {rate})"
     tex: ClassVar[str] = r"\operatorname{mask}({key})"
     samples = staticmethod(
-        lambda rng: [Sample(np.array(3), to=(4, 5), dtype="float64"), Sample(np.array(-1), to=(), rate=0.2, stream=2)]
+        lambda rng: [
+            Sample(np.array(3), to=(4, 5), dtype="float64"),
+            Sample(np.array(-1), to=(), rate=0.2, stream=2),
+        ]
     )
 
     def check_attributes(self) -> None:
@@ -119,7 +122,7 @@ class Dropout(Composite):
     # The key stays a whole number next to floating ones.
     conditions: ClassVar[tuple[int, ...]] = (1,)
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(_samples)
+    samples = _samples
 
     def check_attributes(self) -> None:
         _check_chance(self)

@@ -47,7 +47,7 @@ class Cast(Op):
     def vjp(self, dy, y, x):
         return cast(dy, x.dtype.name)
 
-    samples = staticmethod(each(normal, ((2, 3), {"dtype": "float64"})))
+    samples = each(normal, ((2, 3), {"dtype": "float64"}))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return weighted(index, inputs, (1,))

@@ -92,7 +92,7 @@ class Gather(ByPositions):
     axis: int = 0
     formula: ClassVar[str] = "{x} at {indices}"
     tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
-    samples = staticmethod(_gather_samples)
+    samples = _gather_samples
 
     def shape(self, x, indices) -> Shape:
         axis = normalized_axis(self, x, self.axis)
@@ -136,7 +136,7 @@ class ScatterAdd(ByPositions):
     axis: int = 0
     formula: ClassVar[str] = "0 with {x} added at {indices}"
     tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
-    samples = staticmethod(_scatter_samples)
+    samples = _scatter_samples
 
     def shape(self, x, indices) -> Shape:
         self.require_whole(x, indices)

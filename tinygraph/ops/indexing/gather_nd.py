@@ -73,7 +73,7 @@ class GatherNd(_ByCoordinates):
     batch_dims: int = 0
     formula: ClassVar[str] = "{x} at {indices}"
     tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
-    samples = staticmethod(_gather_samples)
+    samples = _gather_samples
 
     def shape(self, x, indices) -> Shape:
         return self.picked_shape((x, indices), tuple(x.shape), self.batch_dims)
@@ -111,7 +111,7 @@ class ScatterAddNd(_ByCoordinates):
     batch_dims: int = 0
     formula: ClassVar[str] = "0 with {x} added at {indices}"
     tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
-    samples = staticmethod(_scatter_samples)
+    samples = _scatter_samples
 
     def shape(self, x, indices) -> Shape:
         picked = self.picked_shape((x, indices), self.to, self.batch_dims)

@@ -54,16 +54,14 @@ class Resize(Op):
     formula: ClassVar[str] = "resize({x})"
     tex: ClassVar[str] = r"\operatorname{resize}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(
-            normal,
-            ((1, 2, 2, 3), {"scale": 2.0}),
-            ((2, 1, 3, 4), {"size": (5, 3), "mode": "linear"}),
-            ((1, 1, 4), {"scale": 1.6, "coordinates": "asymmetric", "rounding": "floor"}),
-            ((1, 2, 5), {"size": 2, "rounding": "ceil"}),
-            ((1, 2, 3), {"size": 4, "mode": "linear", "coordinates": "align_corners"}),
-            ((1, 1, 4, 5), {"scale": 1.6, "mode": "cubic"}),
-        )
+    samples = each(
+        normal,
+        ((1, 2, 2, 3), {"scale": 2.0}),
+        ((2, 1, 3, 4), {"size": (5, 3), "mode": "linear"}),
+        ((1, 1, 4), {"scale": 1.6, "coordinates": "asymmetric", "rounding": "floor"}),
+        ((1, 2, 5), {"size": 2, "rounding": "ceil"}),
+        ((1, 2, 3), {"size": 4, "mode": "linear", "coordinates": "align_corners"}),
+        ((1, 1, 4, 5), {"scale": 1.6, "mode": "cubic"}),
     )
 
     def check_attributes(self) -> None:

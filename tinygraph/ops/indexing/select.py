@@ -48,7 +48,7 @@ class Concatenate(Moving):
     formula: ClassVar[str] = "join({x})"
     tex: ClassVar[str] = r"\operatorname{join}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(_concatenate_samples)
+    samples = _concatenate_samples
 
     def shape(self, *x) -> Shape:
         axis = normalized_axis(self, x[0], self.axis)
@@ -101,7 +101,7 @@ class Getitem(Moving):
     tex: ClassVar[str] = r"{(x)}[{index}]"
     symbol: ClassVar[str] = "postfix"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(_index_samples)
+    samples = _index_samples
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "index", Index.of(self.index, self.name))
@@ -142,12 +142,10 @@ class Put(Op):
     formula: ClassVar[str] = "0 with {x} at [{index}]"
     tex: ClassVar[str] = r"\operatorname{put}({x}, [{index}])"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(
-            normal,
-            ((3, 2), {"index": (np.array([0, 2, 2]),), "to": (4, 2)}),
-            ((2,), {"index": slice(0, 2), "to": (3,)}),
-        )
+    samples = each(
+        normal,
+        ((3, 2), {"index": (np.array([0, 2, 2]),), "to": (4, 2)}),
+        ((2,), {"index": slice(0, 2), "to": (3,)}),
     )
 
     def check_attributes(self) -> None:
@@ -206,16 +204,14 @@ class Pad(Op):
     formula: ClassVar[str] = "pad({x})"
     tex: ClassVar[str] = r"\operatorname{pad}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(
-            normal,
-            ((2, 3), {"pad_width": ((1, 0), (2, 1))}),
-            ((3,), {"pad_width": 2, "value": 1.5}),
-            ((2, 2), {"pad_width": (0, 1)}),
-            ((3, 2), {"pad_width": ((2, 1), (0, 0)), "mode": "reflect"}),
-            ((2, 3), {"pad_width": 2, "mode": "edge"}),
-            ((3,), {"pad_width": (1, 4), "mode": "wrap"}),
-        )
+    samples = each(
+        normal,
+        ((2, 3), {"pad_width": ((1, 0), (2, 1))}),
+        ((3,), {"pad_width": 2, "value": 1.5}),
+        ((2, 2), {"pad_width": (0, 1)}),
+        ((3, 2), {"pad_width": ((2, 1), (0, 0)), "mode": "reflect"}),
+        ((2, 3), {"pad_width": 2, "mode": "edge"}),
+        ((3,), {"pad_width": (1, 4), "mode": "wrap"}),
     )
 
     def _widths(self, x) -> list[tuple[int, int]]:
@@ -280,7 +276,7 @@ class Flip(Moving):
     formula: ClassVar[str] = "flip({x})"
     tex: ClassVar[str] = r"\operatorname{flip}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(each(normal, ((2, 3), {}), ((2, 3, 2), {"axis": (1, 2)}), ((3,), {"axis": 0})))
+    samples = each(normal, ((2, 3), {}), ((2, 3, 2), {"axis": (1, 2)}), ((3,), {"axis": 0}))
 
     def shape(self, x) -> Shape:
         normalized_axes(self, x, self.axis)

@@ -62,7 +62,7 @@ class Einsum(Op):
     equation: str
     formula: ClassVar[str] = "the sum {equation} of {x}"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(_samples)
+    samples = _samples
 
     def check_attributes(self) -> None:
         object.__setattr__(self, "equation", self.equation.replace(" ", ""))

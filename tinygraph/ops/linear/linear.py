@@ -49,7 +49,7 @@ class Matmul(Op):
     formula: ClassVar[str] = "{x} {y}"
     symbol: ClassVar[str] = "@"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(_samples)
+    samples = _samples
 
     def shape(self, x, y) -> Shape:
         if not x.shape or not y.shape:

@@ -83,8 +83,8 @@ class Bce(Loss):
     formula: ClassVar[str] = "−mean({y} log {a} + (1 − {y}) log(1 − {a}))"
     # The gradient of input 0 (a) reaches what a was made from through input 2 (z) instead.
     shortcuts: ClassVar[dict[int, int]] = {0: 2}
-    samples = staticmethod(_bce_samples)
-    shortcut_samples = staticmethod(_samples_with_logits)
+    samples = _bce_samples
+    shortcut_samples = _samples_with_logits
     decision: ClassVar[Decision] = Decision(thresholds={0: 0.5, 2: 0.0})
     # Labels that are 0 or 1 exactly, met exactly: 0/0 is nowhere taken.
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, 0.0], [1.0, 0.0]), [-0.5, 0.5], [-np.inf, np.inf]),)
@@ -152,7 +152,10 @@ class BceWithLogits(Loss):
     formula: ClassVar[str] = "−mean({y} log σ({z}) + (1 − {y}) log(1 − σ({z})))"
     decision: ClassVar[Decision] = Decision(thresholds={0: 0.0})
     samples = staticmethod(
-        lambda rng: [Sample(normal(rng, (4, 1)), unit(rng, (4, 1))), Sample(normal(rng, (2, 3)), unit(rng, (2, 3)))]
+        lambda rng: [
+            Sample(normal(rng, (4, 1)), unit(rng, (4, 1))),
+            Sample(normal(rng, (2, 3)), unit(rng, (2, 3))),
+        ]
     )
 
     def check(self, z, y) -> None:

@@ -111,7 +111,7 @@ class CrossEntropy(LabelLoss):
 
     formula: ClassVar[str] = "−mean(log softmax({logits})[{labels}])"
     takes: ClassVar[tuple[str, str]] = ("logits and applies softmax itself", "pass the logits themselves")
-    samples = staticmethod(_cross_entropy_samples)
+    samples = _cross_entropy_samples
 
     def forward(self, logits, labels):
         return self.mean_of_chosen(log_softmax(wide(logits)), labels)
@@ -270,7 +270,7 @@ class Nll(LabelLoss):
     """
 
     formula: ClassVar[str] = "−mean({logs}[{labels}])"
-    samples = staticmethod(_nll_samples)
+    samples = _nll_samples
 
     def forward(self, logs, labels):
         return self.mean_of_chosen(wide(logs), labels)

@@ -38,7 +38,7 @@ def _samples(**attributes: float) -> Samples:
 class OfDifference(Loss):
     """The base of these losses: the mean over all elements of a penalty for the difference."""
 
-    samples = staticmethod(_samples())
+    samples = _samples()
 
     def penalty(self, difference: Any) -> Any:
         """Return the penalty of each difference."""
@@ -108,7 +108,7 @@ class Huber(OfDifference):
     """
 
     delta: float = 1.0
-    samples = staticmethod(_samples(delta=1.5))
+    samples = _samples(delta=1.5)
     formula: ClassVar[str] = "mean(½ r², or {delta} · (|r| − ½ {delta}) beyond {delta}), r = {prediction} − {target}"
 
     def check_attributes(self) -> None:
@@ -139,7 +139,7 @@ class SmoothL1(OfDifference):
 
     name: ClassVar[str] = "smooth_l1"
     beta: float = 1.0
-    samples = staticmethod(_samples(beta=1.5))
+    samples = _samples(beta=1.5)
     formula: ClassVar[str] = "mean(½ r² / {beta}, or |r| − ½ {beta} beyond {beta}), r = {prediction} − {target}"
 
     def check_attributes(self) -> None:

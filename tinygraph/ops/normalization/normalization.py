@@ -98,15 +98,13 @@ class BatchNorm(_Channelled):
     training: bool = False
     formula: ClassVar[str] = "{scale} · ({x} − {mean}) / √({variance} + {epsilon}) + {shift}"
     tex: ClassVar[str] = r"\operatorname{BatchNorm}({x}; {scale}, {shift}, {mean}, {variance})"
-    samples = staticmethod(
-        _with_channels(
-            positive,
-            4,
-            ((4, 3), {}),
-            ((4, 3), {"training": True}),
-            ((2, 3, 2, 2), {"epsilon": 0.1}),
-            ((2, 3, 2, 2), {"epsilon": 0.1, "training": True}),
-        )
+    samples = _with_channels(
+        positive,
+        4,
+        ((4, 3), {}),
+        ((4, 3), {"training": True}),
+        ((2, 3, 2, 2), {"epsilon": 0.1}),
+        ((2, 3, 2, 2), {"epsilon": 0.1, "training": True}),
     )
 
     def forward(self, x, scale, shift, mean, variance):
@@ -155,7 +153,7 @@ class RunningMean(_Running):
 
     formula: ClassVar[str] = "(1 − {momentum}) {old} + {momentum} mean({x})"
     tex: ClassVar[str] = r"\operatorname{runningmean}({old}, {x})"
-    samples = staticmethod(_running_samples)
+    samples = _running_samples
 
     def forward(self, old, x):
         return self.moved(old, mean(x, axis=_around_channels(x)))
@@ -177,7 +175,7 @@ class RunningVariance(_Running):
     correction: int = 1
     formula: ClassVar[str] = "(1 − {momentum}) {old} + {momentum} variance({x})"
     tex: ClassVar[str] = r"\operatorname{runningvariance}({old}, {x})"
-    samples = staticmethod(_running_samples)
+    samples = _running_samples
 
     def forward(self, old, x):
         axes = _around_channels(x)
@@ -250,9 +248,7 @@ class GroupNorm(_Channelled):
     epsilon: float = 1e-5
     formula: ClassVar[str] = "{scale} · standardize({x} in {groups} groups) + {shift}"
     tex: ClassVar[str] = r"\operatorname{GroupNorm}({x}; {scale}, {shift})"
-    samples = staticmethod(
-        _with_channels(normal, 2, ((3, 4), {"groups": 2}), ((2, 4, 3, 2), {"groups": 2, "epsilon": 0.1}))
-    )
+    samples = _with_channels(normal, 2, ((3, 4), {"groups": 2}), ((2, 4, 3, 2), {"groups": 2, "epsilon": 0.1}))
 
     def shape(self, x, scale, shift) -> Shape:
         shape = super().shape(x, scale, shift)
@@ -284,7 +280,7 @@ class InstanceNorm(_Channelled):
     epsilon: float = 1e-5
     formula: ClassVar[str] = "{scale} · standardize({x}) + {shift}"
     tex: ClassVar[str] = r"\operatorname{InstanceNorm}({x}; {scale}, {shift})"
-    samples = staticmethod(_with_channels(normal, 2, ((2, 3, 4), {}), ((2, 2, 3, 2), {"epsilon": 0.1})))
+    samples = _with_channels(normal, 2, ((2, 3, 4), {}), ((2, 2, 3, 2), {"epsilon": 0.1}))
 
     def shape(self, x, scale, shift) -> Shape:
         shape = super().shape(x, scale, shift)
@@ -316,12 +312,10 @@ class LocalResponseNorm(_Channelled):
     bias: float = 1.0
     formula: ClassVar[str] = "{x} / ({bias} + {alpha}/{size} · sum of {x}² in {size} channels) ^ {beta}"
     tex: ClassVar[str] = r"\operatorname{LRN}({x})"
-    samples = staticmethod(
-        each(
-            normal,
-            ((2, 5), {"size": 3, "alpha": 0.5}),
-            ((2, 4, 2, 2), {"size": 2, "alpha": 0.5, "beta": 0.5, "bias": 2.0}),
-        )
+    samples = each(
+        normal,
+        ((2, 5), {"size": 3, "alpha": 0.5}),
+        ((2, 4, 2, 2), {"size": 2, "alpha": 0.5, "beta": 0.5, "bias": 2.0}),
     )
 
     def check_attributes(self) -> None:

@@ -82,7 +82,7 @@ class GlobalAvgPool(GlobalPooling):
     formula: ClassVar[str] = "mean of {x} over its image"
     tex: ClassVar[str] = r"\operatorname{GlobalAvgPool}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(_images(normal))
+    samples = _images(normal)
 
     result_dtype = floating_dtype
 
@@ -109,7 +109,7 @@ class GlobalAvgPool2d(GlobalAvgPool):
     """
 
     formula: ClassVar[str] = "mean of {x} over height and width"
-    samples = staticmethod(each(normal, ((2, 3, 2, 4), {})))
+    samples = each(normal, ((2, 3, 2, 4), {}))
 
     def shape(self, x) -> Shape:
         require_images(self, (x,), rank=2)
@@ -130,7 +130,7 @@ class GlobalMaxPool(GlobalPooling):
 
     formula: ClassVar[str] = "max of {x} over its image"
     tex: ClassVar[str] = r"\operatorname{GlobalMaxPool}({x})"
-    samples = staticmethod(_images(distinct))
+    samples = _images(distinct)
     edges = (Edge(Sample(np.ones((1, 1, 2, 2))), [[[[1.0, 0.0], [0.0, 0.0]]]]),)
 
     def forward(self, x):

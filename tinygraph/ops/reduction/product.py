@@ -49,7 +49,7 @@ class Prod(Reduction):
     formula: ClassVar[str] = "prod({x})"
     tex: ClassVar[str] = r"\operatorname{prod}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(_prod_samples)
+    samples = _prod_samples
     edges: ClassVar[tuple[Edge, ...]] = (
         Edge(Sample([[2.0, 0.0, 4.0], [0.0, 0.0, 3.0]], axis=1), [[0.0, 8.0, 0.0], [0.0, 0.0, 0.0]]),
     )
@@ -106,14 +106,12 @@ class Cumsum(Op):
     formula: ClassVar[str] = "cumsum({x})"
     tex: ClassVar[str] = r"\operatorname{cumsum}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(
-            normal,
-            ((3, 4), {"axis": 1}),
-            ((2, 3, 2), {"axis": -2, "exclusive": True}),
-            ((4,), {"axis": 0, "reverse": True}),
-            ((4, 2), {"axis": 0, "exclusive": True, "reverse": True}),
-        )
+    samples = each(
+        normal,
+        ((3, 4), {"axis": 1}),
+        ((2, 3, 2), {"axis": -2, "exclusive": True}),
+        ((4,), {"axis": 0, "reverse": True}),
+        ((4, 2), {"axis": 0, "exclusive": True, "reverse": True}),
     )
 
     def shape(self, x) -> Shape:

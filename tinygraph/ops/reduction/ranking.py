@@ -24,7 +24,7 @@ class _Place(Op):
     axis: int | None = None
     keepdims: bool = False
     last: bool = False
-    samples = staticmethod(_PLACES)
+    samples = _PLACES
 
     def shape(self, x) -> Shape:
         if not (math.prod(x.shape) if self.axis is None else x.shape[normalized_axis(self, x, self.axis)]):
@@ -90,13 +90,11 @@ class _Ranked(Op):
     k: int
     axis: int = -1
     largest: bool = True
-    samples = staticmethod(
-        each(
-            distinct,
-            ((3, 4), {"k": 2}),
-            ((3, 4), {"k": 2, "axis": 0, "largest": False}),
-            ((2, 3, 2), {"k": 3, "axis": 1}),
-        )
+    samples = each(
+        distinct,
+        ((3, 4), {"k": 2}),
+        ((3, 4), {"k": 2, "axis": 0, "largest": False}),
+        ((2, 3, 2), {"k": 3, "axis": 1}),
     )
 
     def shape(self, x) -> Shape:

@@ -42,7 +42,7 @@ class Reduction(Op):
     keepdims: bool = False
     # How the results of tiles are joined if samples are reduced too; None if they cannot be.
     over_samples: ClassVar[Part | None] = None
-    samples = staticmethod(_samples)
+    samples = _samples
 
     def shape(self, x) -> Shape:
         return reduced_shape(self, x, self.axis, self.keepdims)

@@ -33,14 +33,12 @@ class Tile(Moving):
     formula: ClassVar[str] = "{x} repeated {reps} times"
     tex: ClassVar[str] = r"\operatorname{tile}({x}, {reps})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(
-            normal,
-            ((2, 3), {"reps": (2, 3)}),
-            ((2, 2, 2), {"reps": 2}),
-            ((3,), {"reps": (2, 1, 3)}),
-            ((2, 3), {"reps": ()}),
-        )
+    samples = each(
+        normal,
+        ((2, 3), {"reps": (2, 3)}),
+        ((2, 2, 2), {"reps": 2}),
+        ((3,), {"reps": (2, 1, 3)}),
+        ((2, 3), {"reps": ()}),
     )
 
     def check_attributes(self) -> None:
@@ -91,9 +89,7 @@ class Trilu(Moving):
     formula: ClassVar[str] = "triangle of {x}"
     tex: ClassVar[str] = r"\operatorname{tri}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(normal, ((3, 3), {}), ((2, 3, 4), {"k": 1}), ((4, 3), {"k": -1, "upper": False}), ((2, 2), {"k": 1}))
-    )
+    samples = each(normal, ((3, 3), {}), ((2, 3, 4), {"k": 1}), ((4, 3), {"k": -1, "upper": False}), ((2, 2), {"k": 1}))
 
     def shape(self, x) -> Shape:
         if len(x.shape) < 2:
@@ -151,9 +147,7 @@ class DepthToSpace(_Blocks):
 
     formula: ClassVar[str] = "depth to space({x})"
     tex: ClassVar[str] = r"\operatorname{depth\ to\ space}({x})"
-    samples = staticmethod(
-        each(normal, ((2, 8, 1, 2), {"blocksize": 2}), ((1, 8, 2, 1), {"blocksize": 2, "mode": "CRD"}))
-    )
+    samples = each(normal, ((2, 8, 1, 2), {"blocksize": 2}), ((1, 8, 2, 1), {"blocksize": 2, "mode": "CRD"}))
 
     def shape(self, x) -> Shape:
         (n, c, h, w), b = self.require_images(x), self.blocksize
@@ -187,9 +181,7 @@ class SpaceToDepth(_Blocks):
 
     formula: ClassVar[str] = "space to depth({x})"
     tex: ClassVar[str] = r"\operatorname{space\ to\ depth}({x})"
-    samples = staticmethod(
-        each(normal, ((2, 2, 2, 4), {"blocksize": 2}), ((1, 2, 4, 2), {"blocksize": 2, "mode": "CRD"}))
-    )
+    samples = each(normal, ((2, 2, 2, 4), {"blocksize": 2}), ((1, 2, 4, 2), {"blocksize": 2, "mode": "CRD"}))
 
     def shape(self, x) -> Shape:
         (n, c, h, w), b = self.require_images(x), self.blocksize

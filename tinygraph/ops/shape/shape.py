@@ -66,7 +66,7 @@ class Reshape(SameElements):
     to: int | tuple[int, ...]
     formula: ClassVar[str] = "reshape({x}, {to})"
     tex: ClassVar[str] = r"\operatorname{reshape}({x}, {shape})"
-    samples = staticmethod(each(normal, ((2, 6), {"to": (3, 4)}), ((2, 3, 2), {"to": (2, -1)}), ((4,), {"to": (2, 2)})))
+    samples = each(normal, ((2, 6), {"to": (3, 4)}), ((2, 3, 2), {"to": (2, -1)}), ((4,), {"to": (2, 2)}))
 
     def shape(self, x) -> Shape:
         to = (self.to,) if isinstance(self.to, int) else self.to
@@ -95,7 +95,7 @@ class Flatten(SameElements):
     start_axis: int = 1
     formula: ClassVar[str] = "flatten({x})"
     tex: ClassVar[str] = r"\operatorname{flatten}({x})"
-    samples = staticmethod(each(normal, ((2, 3, 2), {}), ((2, 3, 2), {"start_axis": 0}), ((3,), {})))
+    samples = each(normal, ((2, 3, 2), {}), ((2, 3, 2), {"start_axis": 0}), ((3,), {}))
 
     def shape(self, x) -> Shape:
         ndim = len(x.shape)
@@ -120,7 +120,7 @@ class Transpose(Moving):
     formula: ClassVar[str] = "{x}ᵀ"
     symbol: ClassVar[str] = "postfix"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(each(normal, ((2, 3), {}), ((2, 3, 4), {"axes": (1, -1, 0)}), ((3,), {})))
+    samples = each(normal, ((2, 3), {}), ((2, 3, 4), {"axes": (1, -1, 0)}), ((3,), {}))
 
     def shape(self, x) -> Shape:
         return tuple(x.shape[axis] for axis in self._order(x))
@@ -174,9 +174,7 @@ class BroadcastTo(Moving):
     formula: ClassVar[str] = "{x} repeated to {to}"
     tex: ClassVar[str] = r"\operatorname{broadcast}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(normal, ((3,), {"to": (2, 3)}), ((2, 1, 2), {"to": (4, 2, 3, 2)}), ((), {"to": (2, 2)}))
-    )
+    samples = each(normal, ((3,), {"to": (2, 3)}), ((2, 1, 2), {"to": (4, 2, 3, 2)}), ((), {"to": (2, 2)}))
 
     def shape(self, x) -> Shape:
         if not broadcasts_to(tuple(x.shape), self.to):
@@ -218,9 +216,7 @@ class SumTo(Op):
     formula: ClassVar[str] = "sum({x})"
     tex: ClassVar[str] = r"\operatorname{sum}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(normal, ((2, 3), {"to": (3,)}), ((4, 2, 3, 2), {"to": (2, 1, 2)}), ((2, 2), {"to": ()}))
-    )
+    samples = each(normal, ((2, 3), {"to": (3,)}), ((4, 2, 3, 2), {"to": (2, 1, 2)}), ((2, 2), {"to": ()}))
 
     def shape(self, x) -> Shape:
         if not broadcasts_to(self.to, tuple(x.shape)):
@@ -270,7 +266,7 @@ class Squeeze(SameElements):
     axis: Axis = None
     formula: ClassVar[str] = "squeeze({x})"
     tex: ClassVar[str] = r"\operatorname{squeeze}({x})"
-    samples = staticmethod(each(normal, ((2, 1, 3), {}), ((1, 2, 1), {"axis": -1}), ((1, 2, 1), {"axis": (0, 2)})))
+    samples = each(normal, ((2, 1, 3), {}), ((1, 2, 1), {"axis": -1}), ((1, 2, 1), {"axis": (0, 2)}))
 
     def shape(self, x) -> Shape:
         if self.axis is None:
@@ -296,7 +292,7 @@ class ExpandDims(SameElements):
     axis: int | tuple[int, ...]
     formula: ClassVar[str] = "expand({x})"
     tex: ClassVar[str] = r"{x}"
-    samples = staticmethod(each(normal, ((2, 3), {"axis": 0}), ((2, 3), {"axis": (1, -1)}), ((), {"axis": 0})))
+    samples = each(normal, ((2, 3), {"axis": 0}), ((2, 3), {"axis": (1, -1)}), ((), {"axis": 0}))
 
     def shape(self, x) -> Shape:
         axes = (self.axis,) if isinstance(self.axis, int) else self.axis

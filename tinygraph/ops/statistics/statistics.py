@@ -41,13 +41,11 @@ class Variance(Reduction):
     formula: ClassVar[str] = "variance({x})"
     tex: ClassVar[str] = r"\operatorname{Var}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(  # type: ignore[assignment]
-        each(
-            normal,
-            ((3, 4), {}),
-            ((2, 3, 2), {"axis": 1}),
-            ((2, 3, 2), {"axis": (0, -1), "keepdims": True, "correction": 1}),
-        )
+    samples = each(
+        normal,
+        ((3, 4), {}),
+        ((2, 3, 2), {"axis": 1}),
+        ((2, 3, 2), {"axis": (0, -1), "keepdims": True, "correction": 1}),
     )
 
     def shape(self, x) -> Shape:
@@ -99,14 +97,12 @@ class Standardize(Op):
     formula: ClassVar[str] = "({x} − mean({x})) / √(variance({x}) + {epsilon})"
     tex: ClassVar[str] = r"\frac{{x} - \operatorname{mean}({x})}{\sqrt{\operatorname{Var}({x}) + {epsilon}}}"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(
-            normal,
-            ((3, 4), {}),
-            ((3, 4), {"axis": 0, "epsilon": 0.5}),
-            ((2, 3, 2), {"axis": (0, 2)}),
-            ((2, 3), {"axis": None, "epsilon": 0.1}),
-        )
+    samples = each(
+        normal,
+        ((3, 4), {}),
+        ((3, 4), {"axis": 0, "epsilon": 0.5}),
+        ((2, 3, 2), {"axis": (0, 2)}),
+        ((2, 3), {"axis": None, "epsilon": 0.1}),
     )
 
     def check_attributes(self) -> None:
@@ -166,13 +162,11 @@ class MovingSum(Op):
     formula: ClassVar[str] = "sum of {x} from {before} before to {after} after"
     tex: ClassVar[str] = r"\operatorname{movingsum}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        each(
-            normal,
-            ((2, 5), {"before": 1, "after": 2}),
-            ((2, 5, 2), {"before": 0, "after": 1, "axis": 1}),
-            ((3, 2), {"before": 4, "after": 0, "axis": 0}),
-        )
+    samples = each(
+        normal,
+        ((2, 5), {"before": 1, "after": 2}),
+        ((2, 5, 2), {"before": 0, "after": 1, "axis": 1}),
+        ((3, 2), {"before": 4, "after": 0, "axis": 0}),
     )
 
     def check_attributes(self) -> None:
