@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.errors import DTypeError, OperationError, ShapeError, TinygraphError
 from tinygraph.graph.arrays import check_size, numeric_array
-from tinygraph.graph.budget import charge, current
+from tinygraph.graph.budget import charge, current, setting
 from tinygraph.graph.leaves import constant
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
@@ -22,48 +22,8 @@ if TYPE_CHECKING:
 _SCALARS = (bool, int, float, complex)
 # NumPy's scalars of these types are results as they are. They are looked for first, which saves time in long expressions.
 FLOATS = frozenset({np.float64, np.float32})
-
-
 _as_nodes: ContextVar[bool] = ContextVar("composites_as_nodes", default=False)
-
-
-@contextmanager
-def composites_as_nodes() -> Iterator[None]:
-    """Within this context a composite is recorded as one node, as ONNX has one operator for ``layer_norm``.
-
-    >>> import tinygraph as tg
-    >>> x = tg.input("x", (2, 3))
-    >>> with composites_as_nodes():
-    ...     print(tg.Graph(tg.layer_norm(x, np.ones(3), np.zeros(3))).outputs[0].op.name)
-    layer_norm
-    """
-    token = _as_nodes.set(True)
-    try:
-        yield
-    finally:
-        _as_nodes.reset(token)
-
-
-_real: ContextVar[np.dtype[Any] | None] = ContextVar("real", default=None)
-
-
-@contextmanager
-def computing_in(dtype: np.dtype[Any]) -> Iterator[None]:
-    """Within this context integers become ``dtype`` where NumPy would choose another dtype of real numbers.
-
-    >>> import tinygraph as tg
-    >>> x = tg.input("x", (2,), "uint8")
-    >>> with computing_in(np.dtype("float32")):
-    ...     print((x / 255).dtype, tg.exp(x).dtype, (x + 1).dtype)
-    float32 float32 uint8
-    >>> (x / 255).dtype, tg.exp(x).dtype
-    (dtype('float64'), dtype('float16'))
-    """
-    token = _real.set(dtype)
-    try:
-        yield
-    finally:
-        _real.reset(token)
+_real: ContextVar[np.dtype[Any] | None] = ContextVar("computing_in", default=None)
 
 
 def call(op: Op, inputs: Sequence[Any]) -> Any:
@@ -92,6 +52,7 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
 
 
 def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
+    """Record one node, with its value where all inputs have one."""
     values = []
     folded = True
     for x in inputs:
@@ -100,11 +61,11 @@ def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
         values.append(x._value)
         folded = folded and x.kind == "constant"
         if x._value is None:
-            return _apply_to_shapes(op, inputs)
+            return _record_shape(op, inputs)
     budget = current()
     if budget is not None:
         if not folded:
-            return _apply_to_shapes(op, inputs)
+            return _record_shape(op, inputs)
         budget.compute(op, inputs)
     if op.has_shape_rule:
         value = evaluate(op, values, op.shape(*inputs), op.result_dtype(*inputs))
@@ -113,26 +74,8 @@ def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
     return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
 
 
-def _in_real(op: Op, result: Tensor, inputs: Sequence[Any], dtype: np.dtype[Any]) -> Tensor:
-    """Return the result of ``op`` on integers cast to ``dtype``, if that gives the result this dtype."""
-    given = [x.dtype if hasattr(x, "dtype") else None for x in inputs]
-    if any(found is not None and found.kind == "f" and found != dtype for found in given):
-        return result
-    integers = {i for i, found in enumerate(given) if found is not None and found.kind in "biu"} - set(op.conditions)
-    cast = OPERATIONS["cast"]
-    try:
-        if integers:
-            promoted = _record(op, [cast(x, dtype.name) if i in integers else x for i, x in enumerate(inputs)])
-        else:
-            # Numbers alone decide, as in where(x > 0, 1.0, 0.0).
-            promoted = _record(op, [_weak(op, x, [dtype]) if type(x) is float else x for x in inputs])
-    except TinygraphError:
-        # Integers that are indices stay.
-        return result
-    return promoted if promoted.dtype == dtype else result
-
-
-def _apply_to_shapes(op: Op, inputs: Sequence[Any]) -> Tensor:
+def _record_shape(op: Op, inputs: Sequence[Any]) -> Tensor:
+    """Record one node with its shape and dtype, and without a value."""
     inputs = as_tensors(op, inputs)
     budget = current()
     if budget is not None:
@@ -222,3 +165,48 @@ def _weak(op: Op, number: Any, dtypes: Sequence[Any]) -> Any:
         return np.asarray(number, dtype=np.result_type(*dtypes, number))
     except OverflowError:
         raise DTypeError(f"{op.name}: the number {number} is out of range for {np.result_type(*dtypes)}") from None
+
+
+def composites_as_nodes() -> AbstractContextManager[bool]:
+    """Within this context a composite is recorded as one node, as ONNX has one operator for ``layer_norm``.
+
+    >>> import tinygraph as tg
+    >>> x = tg.input("x", (2, 3))
+    >>> with composites_as_nodes():
+    ...     print(tg.Graph(tg.layer_norm(x, np.ones(3), np.zeros(3))).outputs[0].op.name)
+    layer_norm
+    """
+    return setting(_as_nodes, True)
+
+
+def computing_in(dtype: np.dtype[Any]) -> AbstractContextManager[np.dtype[Any] | None]:
+    """Within this context integers become ``dtype`` where NumPy would choose another dtype of real numbers.
+
+    >>> import tinygraph as tg
+    >>> x = tg.input("x", (2,), "uint8")
+    >>> with computing_in(np.dtype("float32")):
+    ...     print((x / 255).dtype, tg.exp(x).dtype, (x + 1).dtype)
+    float32 float32 uint8
+    >>> (x / 255).dtype, tg.exp(x).dtype
+    (dtype('float64'), dtype('float16'))
+    """
+    return setting(_real, dtype)
+
+
+def _in_real(op: Op, result: Tensor, inputs: Sequence[Any], dtype: np.dtype[Any]) -> Tensor:
+    """Return the result of ``op`` on integers cast to ``dtype``, if that gives the result this dtype."""
+    given = [x.dtype if hasattr(x, "dtype") else None for x in inputs]
+    if any(found is not None and found.kind == "f" and found != dtype for found in given):
+        return result
+    integers = {i for i, found in enumerate(given) if found is not None and found.kind in "biu"} - set(op.conditions)
+    cast = OPERATIONS["cast"]
+    try:
+        if integers:
+            promoted = _record(op, [cast(x, dtype.name) if i in integers else x for i, x in enumerate(inputs)])
+        else:
+            # Numbers alone decide, as in where(x > 0, 1.0, 0.0).
+            promoted = _record(op, [_weak(op, x, [dtype]) if type(x) is float else x for x in inputs])
+    except TinygraphError:
+        # Integers that are indices stay.
+        return result
+    return promoted if promoted.dtype == dtype else result

@@ -11,15 +11,16 @@ import math
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygraph.errors import BudgetError
 
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op
 
+Value = TypeVar("Value")
 #: The environment variable that multiplies all limits.
 VARIABLE = "TINYGRAPH_BUDGET"
 # For each kind of cost: the limit for an empty file, and what each byte of the file adds.
@@ -91,7 +92,16 @@ def current() -> Budget | None:
 
 
 @contextmanager
-def opening(size: float = math.inf) -> Iterator[Budget]:
+def setting(variable: ContextVar[Any], value: Value) -> Iterator[Value]:
+    """Within this context a variable has another value."""
+    token = variable.set(value)
+    try:
+        yield value
+    finally:
+        variable.reset(token)
+
+
+def opening(size: float = math.inf) -> AbstractContextManager[Budget]:
     """Within this context tensors are recorded with shapes only, on a budget for a file of ``size`` bytes.
 
     A context inside another spends from the outer one's budget.
@@ -101,13 +111,7 @@ def opening(size: float = math.inf) -> Iterator[Budget]:
     ...     print(tg.parameter([1.0, 2.0]).sum().has_value)
     False
     """
-    outer = _current.get()
-    budget = Budget(size) if outer is None else outer
-    token = _current.set(budget)
-    try:
-        yield budget
-    finally:
-        _current.reset(token)
+    return setting(_current, _current.get() or Budget(size))
 
 
 def _factor() -> float:
