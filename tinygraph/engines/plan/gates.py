@@ -32,9 +32,7 @@ def pool_before_relu(outputs: Sequence[Node]) -> list[Node]:
     rectified: dict[Node, Node] = {}
 
     def relu_of_pool(z: Node, pool: MaxPool) -> Node:
-        if z not in rectified:
-            rectified[z] = make(relu.op(), make(pool, z))
-        return rectified[z]
+        return rectified.setdefault(z, make(relu.op(), make(pool, z)))
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
         if is_a(node.op, MaxPool2d) and node.inputs[0] in moved:
@@ -104,12 +102,10 @@ def gate_by_result(outputs: Sequence[Node]) -> list[Node]:
         is_relu = is_a(node.op, relu.op)
         if not is_relu and not (_is_positive(node) and node.inputs[0] in arguments):
             return remade(node, inputs)
-        z = inputs[0]
-        if z not in rectified:
-            rectified[z] = make(relu.op(), z)
-        if is_relu:
-            rectified[z].tensors += node.tensors
-            return rectified[z]
-        return remade(node, (rectified[z], inputs[1]))
+        result = rectified.setdefault(inputs[0], make(relu.op(), inputs[0]))
+        if not is_relu:
+            return remade(node, (result, inputs[1]))
+        result.tensors += node.tensors
+        return result
 
     return rewrite(outputs, rule)

@@ -76,7 +76,7 @@ def schedule_of(compiled: Compiled, graph: Graph, seconds: Sequence[Sequence[flo
                 phase=phase.name,
                 times=phase.times,
                 samples=phase.samples,
-                operation=_operation(node),
+                operation=node.op.name,  # type: ignore[union-attr]
                 tensors=_names(node, graph.labels),
                 shape=node.shape,
                 dtype=str(node.dtype),
@@ -94,14 +94,10 @@ def schedule_of(compiled: Compiled, graph: Graph, seconds: Sequence[Sequence[flo
         compiled.threads,
         compiled.mixes_samples,
         tuple(steps),
-        tuple(Spared(_operation(node), _names(node, graph.labels), node.nbytes) for node in compiled.spared),
+        tuple(Spared(n.op.name, _names(n, graph.labels), n.nbytes) for n in compiled.spared if n.op is not None),
         compiled.nbytes,
         sum(node.size * node.dtype.itemsize for node in graph.nodes if node.op is not None),
     )
-
-
-def _operation(node: Node) -> str:
-    return "leaf" if node.op is None else node.op.name
 
 
 def _names(node: Node, labels: Mapping[Tensor, str]) -> tuple[str, ...]:
