@@ -91,6 +91,7 @@ def test_binary_decisions(case):
 CLASSES = {
     "logits": ("p = x @ W\ncost = cross_entropy(p, y)", LABELS_OF_CLASSES),
     "probabilities": ("z = x @ W\np = softmax(z)\ncost = cross_entropy(z, y)", LABELS_OF_CLASSES),
+    "log probabilities": ("p = log_softmax(x @ W)\ncost = nll(p, y)", LABELS_OF_CLASSES),
     "one-hot": ("p = x @ W\ncost = cross_entropy(p, y)", {"y": [2]}),
     "made one-hot": ("p = x @ W\ncost = cross_entropy(p, one_hot(y, 2, 'float64'))", LABELS_OF_CLASSES),
 }
@@ -106,6 +107,13 @@ def test_decisions_among_classes(case):
     right = model.predict(x).argmax(axis=1) == classes
     given = np.eye(2)[classes] if labels == {"y": [2]} else classes
     assert evaluate(model, (x, given)).accuracy == pytest.approx(right.mean())
+
+
+def test_decisions_about_signs():
+    model, (x, y) = dense("p = x @ W + b\ncost = hinge(p, y)"), samples(200)
+    assert decision_rule(model.record(2)).threshold == 0.0
+    right = (model.predict(x) > 0) == y
+    assert evaluate(model, (x, 2 * y - 1)).accuracy == pytest.approx(right.mean())
 
 
 NO_DECISION = {
