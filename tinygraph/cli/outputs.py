@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.describe.numbers import number_text
 from tinygraph.graph.arrays import Array
 from tinygraph.train.labels import DecisionRule
 
@@ -63,7 +64,7 @@ class Outputs:
 
     def shown(self) -> list[list[str]]:
         """Return the first rows to be read: few digits, and not all of very many numbers."""
-        write = "{:.4g}".format if self.rule is None else probability
+        write = number_text if self.rule is None else probability
         return list(islice(self.table(write, SHOWN_NUMBERS), SHOWN_ROWS + 1))
 
 
@@ -78,4 +79,4 @@ def probability(value: Any) -> str:
     >>> probability(0.25), probability(-1e9)
     ('0.2500', '-1e+09')
     """
-    return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.4g}"
+    return f"{value:.4f}" if abs(value) < 1e4 else number_text(value)

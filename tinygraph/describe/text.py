@@ -106,7 +106,7 @@ def _own_labels(nodes: Iterable[Tensor], names: Mapping[Tensor, str]) -> dict[Te
 
 def _is_view(node: Tensor) -> bool:
     """Whether a node is only a leaf rearranged, which needs no name however many times it is used."""
-    return node.op is not None and node.op.family == "shape" and len(node.inputs) == 1 and node.inputs[0].op is None
+    return node.op is not None and node.op.moves and len(node.inputs) == 1 and node.inputs[0].op is None
 
 
 def equations_text(lines: Iterable[TextLine]) -> str:
