@@ -15,7 +15,7 @@ _COMMANDS = {
     **{"land": "and", "lor": "or", "oplus": "xor", "bmod": "mod", "lnot": "not "},
     **{"partial": "d", "lfloor": "floor(", "lceil": "ceil("},
 }
-# Commands that stand directly before what follows.
+# Commands without a space before what follows.
 _PREFIXES = {"partial", "lfloor", "rfloor", "lceil", "rceil", "lVert", "rVert", "lnot", "left", "right", "ast"}
 _WRAPPERS = ("operatorname", "mathrm", "text", "mathbf", "mathit")
 _INDICES = {"mn": "[m,n]", "xy": "[x,y]"}
@@ -25,7 +25,7 @@ _CELL, _ROW = "\0", "\1"
 
 
 def plain(source: str, names: Mapping[str, str]) -> str:
-    r"""Return TeX as text; ``names`` says what its private characters stand for.
+    r"""Return TeX as text; ``names`` maps its private characters to text.
 
     >>> plain(r"\frac{a - y}{m}", {}), plain(r"x^{T} \odot \operatorname{sum}(y)", {})
     ('(a - y)/m', 'x^T * sum(y)')

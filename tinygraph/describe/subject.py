@@ -71,7 +71,7 @@ class Rule:
 class Subject:
     """A graph to show: its items in topological order, the backward pass through it, and the values of both.
 
-    ``backward`` is ``None`` where there is none, and ``without_backward`` says why. ``values`` holds the array of every node,
+    ``backward`` is ``None`` where there is none, and ``without_backward`` says why. ``values`` has the array of every node,
     forward and backward, or nothing where inputs had no values. ``unfinished`` belongs to a model with a mistake in it.
     """
 

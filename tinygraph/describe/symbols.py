@@ -1,4 +1,4 @@
-"""Symbols: how a name in a graph is written in mathematics, and how one that is no symbol is shown as it is."""
+"""Symbols: how a name in a graph is written in mathematics, and formulas made of symbols."""
 
 from __future__ import annotations
 
@@ -7,18 +7,20 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+from tinygraph.describe.plain import plain
+
 _GREEK_NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi pi rho sigma tau upsilon phi chi psi omega "
     "Gamma Delta Theta Lambda Xi Pi Sigma Upsilon Phi Psi Omega"
 )
 _GREEK_LETTERS = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", _GREEK_NAMES.split(), strict=True))
-# Letters, a number, and what stands below after an underscore; before them the blocks that a name belongs to.
+# Blocks with dots, then letters, a number, and after an underscore the subscript.
 _NAME = re.compile(
     rf"(?:(?P<block>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\.)?(?P<letters>[A-Za-z]+|[{''.join(_GREEK_LETTERS)}])"
     r"(?P<number>\d*)(?:_(?P<below>[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*))?",
     re.ASCII,
 )
-# In the source of a formula every symbol is one character of this private range, so no name can become markup there.
+# In the source of a formula every symbol is one character of this private range, so that no name can become markup.
 FIRST, LAST = "\U000f0000", "\U0010fffd"
 _ESCAPES = {
     "\\": r"\textbackslash{}",
@@ -34,9 +36,9 @@ _ESCAPES = {
 
 @dataclass(frozen=True)
 class Symbol:
-    """A name as mathematics: ``base`` in TeX, with what stands above and below it; ``text`` is the name in plain text.
+    """A name as mathematics: ``base`` in TeX, with its superscript and subscript; ``text`` is the name in plain text.
 
-    A name that is no symbol has no ``base`` and is shown as it is, in upright letters. ``before`` is the d of a gradient.
+    A name that is no symbol has no ``base``: it is shown unchanged, in upright letters. ``before`` is the d of a gradient.
     """
 
     text: str
@@ -61,8 +63,8 @@ class Symbol:
 def symbol_of(name: str) -> Symbol:
     r"""Return a name as a symbol.
 
-    A number after a capital is that of a layer and stands above in brackets, as in the notes; after a small letter it
-    stands below. What stands before a dot is the block, and stands below too.
+    A number after a capital is that of a layer: a superscript in brackets, as in the notes. A number after a small letter is
+    a subscript, and so is the block before a dot.
 
     >>> [symbol_of(name).tex() for name in ("W3", "f", "t1", "alpha", "v_K1", "Inp", "x{y}", "Z1_hat")]
     ['W^{[3]}', 'f', 't_{1}', '\\alpha', 'v_{\\mathrm{K1}}', '\\mathrm{Inp}', '\\text{x\\{y\\}}', '\\hat{Z}^{[1]}']
@@ -87,9 +89,9 @@ def _letters(letters: str) -> str:
 
 
 def gradient_symbol(symbol: Symbol, way: int | str = 0) -> Symbol:
-    """Return the symbol of the gradient of what has ``symbol``; of what comes back on one of several ways if numbered.
+    """Return the symbol of the gradient of the tensor with ``symbol``, or of one of several contributions if ``way`` is given.
 
-    The way may be a letter that stands for every number.
+    ``way`` is the number of the contribution, or a letter for any number.
 
     >>> gradient_symbol(symbol_of("Z1")).tex(), gradient_symbol(symbol_of("Z1"), 2).tex()
     ('dZ^{[1]}', 'dZ^{[1](2)}')
@@ -99,7 +101,7 @@ def gradient_symbol(symbol: Symbol, way: int | str = 0) -> Symbol:
 
 
 def escaped(name: str) -> str:
-    r"""Return text as TeX shows it literally.
+    r"""Return text for TeX that shows it unchanged.
 
     >>> escaped("a_b & \\c")
     'a\\_b \\& \\textbackslash{}c'
@@ -109,13 +111,13 @@ def escaped(name: str) -> str:
 
 @dataclass
 class Symbols:
-    """The symbols of one document, each with the character that stands for it in the source of formulas."""
+    """The symbols of one document, each with the character that represents it in the source of formulas."""
 
     known: dict[str, Symbol] = field(default_factory=dict)
     _characters: dict[Symbol, str] = field(default_factory=dict)
 
     def character(self, symbol: Symbol) -> str:
-        """Return the character that stands for a symbol."""
+        """Return the character that represents a symbol."""
         if symbol not in self._characters:
             character = chr(ord(FIRST) + len(self._characters))
             self._characters[symbol] = character
@@ -123,11 +125,11 @@ class Symbols:
         return self._characters[symbol]
 
     def literal(self, text: str) -> str:
-        """Return the character that stands for text that is shown as it is."""
+        """Return the character that represents text to show unchanged."""
         return self.character(Symbol(text))
 
 
-# Names of functions stand as close to what they are of as in TeX: browsers space operators, and logarithms not at all.
+# Names of functions are spaced as in TeX: browsers put too much space around operators, and none around logarithms.
 _SPACING = (
     (re.compile(r"<mo>([A-Za-z]{2,})</mo>"), r"<mi>\1</mi>"),
     (re.compile(r"<mi>(log|exp)</mi>"), r'<mspace width="0.17em"/><mi>\1</mi><mspace width="0.17em"/>'),
@@ -159,8 +161,6 @@ class Formula:
     @property
     def text(self) -> str:
         """The formula in one line of plain text."""
-        from tinygraph.describe.plain import plain
-
         return plain(self.source, {character: symbol.text for character, symbol in self._used().items()})
 
     def mathml(self, display: bool = False) -> str:
@@ -183,7 +183,7 @@ class Formula:
         def use(match: re.Match[str]) -> str:
             symbol = self.symbols[match[1]]
             literal = None if characters is None else lambda name: characters[symbol]
-            # What stands below and above may hold symbols too, as the exponent of x**y does.
+            # Subscripts and superscripts may contain symbols too, such as the exponent of x**y.
             below, above = (_USE.sub(use, script or "") for script in match.group(2, 3))
             return symbol.tex(below, above, literal)
 

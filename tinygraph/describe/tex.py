@@ -41,7 +41,7 @@ class Formulas(Writer):
     ``size`` writes the size of a node's axis. ``names`` are symbols for some nodes, ``numbers`` the text for some constants,
     and ``shown`` the nodes with a line of their own, if not those of the subject.
 
-    ``characters`` stand for the symbols of nodes, ``right`` are right-hand sides, and ``index`` the indices of those that
+    ``characters`` represent the symbols of nodes, ``right`` are right-hand sides, and ``index`` the indices of those that
     describe one element. ``remarks`` say which attributes a line leaves out. ``slopes`` are left and right-hand sides of the
     local slopes that a line uses. ``alias`` maps a node of the backward pass to the node of the forward pass that it repeats.
 
@@ -71,7 +71,7 @@ class Formulas(Writer):
         self.names = {**subject.numbered, **(names or {})}
         self.lines = {*(subject.expressions if shown is None else shown), *self.names}
         self.items = {item.node for item in subject.items}
-        # Inputs of a model hold samples along their first axis; nothing is known of the axes of other arrays.
+        # Inputs of a model have samples along their first axis; the axes of other arrays have no known meaning.
         self.batched = any(node.kind == "input" for node in self.items)
         self.forward = {node for item in subject.items for node in item.nodes}
         self.characters: dict[Tensor, str] = {}
@@ -259,7 +259,7 @@ class Formulas(Writer):
             piece = fields.get(match["name"])
             return match[0] if piece is None else self.within(piece, ATOM) if match["symbol"] else piece[0]
 
-        # {x} is replaced as it stands, {(x)} in parentheses where it is no symbol; all other braces are those of TeX.
+        # {x} is replaced without parentheses, {(x)} with them if it is no symbol; all other braces are those of TeX.
         text = re.sub(r"\{(?P<symbol>\()?(?P<name>[A-Za-z_]\w*)(?(symbol)\))\}", fill, template)
         if is_truth:
             return text, COMPARISON

@@ -26,7 +26,7 @@ class TextLine:
 
 @dataclass(frozen=True)
 class Layout:
-    """A graph as text: its lines, a label for every node, and what stands for each node where it is used."""
+    """A graph as text: its lines, a label for every node, and the text of each node where it is used."""
 
     equations: list[TextLine]
     labels: dict[Tensor, str]

@@ -38,7 +38,7 @@ def equal_elements(node: Tensor) -> Any:
 
 
 class Writer:
-    """Write nodes in the order of the graph; ``pieces`` holds what stands for each of them in later expressions.
+    """Write nodes in the order of the graph; ``pieces`` has the text of each for later expressions.
 
     This class decides what is left out and where parentheses are needed. A subclass is a script: it writes operators and calls.
     """

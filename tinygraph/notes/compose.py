@@ -1,4 +1,4 @@
-"""The document of a model, a graph or a tensor: what is derived from it, in the sections of lecture notes."""
+"""The notes of a model, a graph or a tensor as a document, in the sections of lecture notes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def _sections(derivation: Derivation) -> Iterator[Section]:
 
 
 def _reading(derivation: Derivation) -> tuple[Block, ...]:
-    """Return what holds for all formulas."""
+    """Return what is true of all formulas."""
     written, backward = derivation.written, derivation.subject.backward
     sources = " ".join([*written.right.values(), *written.index.values()])
     symbols = {name: written.formula(name) for name in ("m", "mn", "xy")} | {"odot": written.formula(r"\odot")}

@@ -1,4 +1,4 @@
-"""The update: how the model's own optimizer moves each parameter, as equations and in numbers."""
+"""The update: how the optimizer of a model changes each parameter, as equations and in numbers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ import numpy as np
 
 from tinygraph.describe.derive import Line, in_order, line_of
 from tinygraph.describe.numbers import first_entries, number_text
-from tinygraph.describe.subject import Subject
+from tinygraph.describe.subject import Subject, values_of
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol
 from tinygraph.describe.tex import Formulas
 from tinygraph.graph.arrays import Array
-from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
-from tinygraph.graph.run import run
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.document import Block, Equations, Paragraph, Table
 from tinygraph.train.optimizers import Optimizer, make_optimizer, record_update
@@ -114,29 +112,16 @@ class Learning:
         for parameter, after in moved.items():
             arrays = values[parameter], values[backward.gradients[parameter]], after
             rows.append((self.written.symbol(parameter), *map(first_entries, arrays)))
+        leaves = [x for x in self.numeric.nodes if x.op is None and x.kind != "constant"]
+        later = values_of(self.numeric, {x: moved.get(x, values[x]) for x in leaves})
+        losses = [found[backward.output].item() for found in (values, later)]
+        first, second = map(number_text, losses)
         assert self.written.subject.backward is not None
-        losses = values[backward.output].item(), self._loss_after(moved)
-        rows.append(
-            (
-                self.written.symbol(self.written.subject.backward.output),
-                number_text(losses[0]),
-                "",
-                number_text(losses[1]),
-            )
-        )
-        head = ("symbol", "before", "gradient", "after")
+        rows.append((self.written.symbol(self.written.subject.backward.output), first, "", second))
         change = "falls" if losses[1] < losses[0] else "does not fall"
-        words = (
-            f"One update on {samples_in_words(self.numeric)} alone: the loss {change}, "
-            f"from {number_text(losses[0])} to {number_text(losses[1])}."
-        )
+        words = f"One update on {samples_in_words(self.numeric)} alone: the loss {change}, from {first} to {second}."
+        head = ("symbol", "before", "gradient", "after")
         return Paragraph((words,)), Table("First elements before and after one update", head, tuple(rows))
-
-    def _loss_after(self, moved: Mapping[Tensor, Array]) -> float:
-        assert self.numeric.backward is not None
-        graph = Graph(self.numeric.backward.output)
-        feeds = {leaf: moved.get(leaf, self.numeric.values[leaf]) for leaf in graph.nodes if leaf.op is None}
-        return float(run(graph, {leaf: value for leaf, value in feeds.items() if leaf.kind != "constant"})[0].item())
 
 
 def _settings(optimizer: Optimizer) -> list[tuple[str, float]]:
@@ -157,6 +142,6 @@ def _setting_numbers(optimizer: Optimizer) -> dict[float, str]:
 
 
 def samples_in_words(subject: Subject) -> str:
-    """Return in words how many samples the inputs of a model hold."""
+    """Return in words how many samples the inputs of a model contain."""
     count = next((item.node.shape[0] for item in subject.items if item.node.kind == "input" and item.node.ndim), 1)
     return "this sample" if count == 1 else f"these {count} samples"
