@@ -113,6 +113,16 @@ def test_without_a_rule_it_would_not_be():
     assert analyse(nodes_of(graph), {scores: 0, labels: 0}, 4) is None
 
 
+def test_a_rule_that_returns_something_else_is_an_error():
+    class Wrong(margin_loss.op):
+        def batch(self, use):
+            return 0
+
+    scores, labels = tg.input("scores", (4, 3)), tg.input("labels", (4,), "int64")
+    with pytest.raises(tg.OperationError, match=re.escape("wrong: batch must return tg.Each(axis), tg.TOTAL")):
+        analyse(nodes_of(tg.Graph(Wrong()(scores, labels))), {scores: 0, labels: 0}, 4)
+
+
 def test_wrong_labels_are_refused_by_each_engine():
     recorded, feeds = graph(4), {"scores": np.zeros((4, 3), "float32"), "labels": np.array([0, 1, 2, 3])}
     for engine in (lambda: tg.run(recorded, feeds), lambda: tg.compile(recorded, 4)(feeds)):

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from tinygraph.errors import OperationError
+
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op
 
@@ -76,6 +78,15 @@ class Use:
     def inputs(self) -> tuple[Any, ...]:
         """The inputs of the node, with ``shape`` and ``ndim``."""
         return tuple(self.node.inputs)
+
+    def tiling(self) -> Tiling | None:
+        """Return what the rule of the operation says, or raise ``OperationError`` where it returns something else."""
+        op, rule = self.node.op, self.node.op.batch(self)
+        if rule is not None and not isinstance(rule, (Each, Part, Tiling)):
+            raise OperationError(
+                f"{op.name}: batch must return tg.Each(axis), tg.TOTAL, tg.MEAN or None; found {rule!r}"
+            )
+        return Tiling(rule) if isinstance(rule, (Each, Part)) else rule
 
     def axis(self, *places: int) -> int | None:
         """Return the axis of the samples of the inputs at ``places``, by default all inputs.

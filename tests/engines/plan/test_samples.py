@@ -16,7 +16,7 @@ from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.node import Node, constant, nodes_of
 from tinygraph.engines.plan.tiles import analyse, split
 from tinygraph.graph.apply import evaluate
-from tinygraph.graph.batch import MEAN, SHARED, TOTAL, Each, Tiling, Use
+from tinygraph.graph.batch import MEAN, SHARED, TOTAL, Each, Use
 
 PRIMITIVES = {name: f.op for name, f in tg.operations().items() if not f.op.composite}
 
@@ -126,9 +126,9 @@ def claims(op, inputs):
                 constant(x) if known and axis is None else Node(x.shape, x.dtype)
                 for x, axis in zip(inputs, chosen, strict=True)
             ]
-            rule = op.batch(Use(Node(y.shape, y.dtype, op, tuple(nodes)), states, count))
-            if rule is not None:
-                yield count, chosen, rule if isinstance(rule, Tiling) else Tiling(rule)
+            tiling = Use(Node(y.shape, y.dtype, op, tuple(nodes)), states, count).tiling()
+            if tiling is not None:
+                yield count, chosen, tiling
 
 
 def part(op, inputs, chosen, tiling, start, stop):

@@ -60,8 +60,7 @@ def _tiling(node: Node, found: Mapping[Node, Tiling], samples: Mapping[Any, int]
         return Tiling(SHARED if set(states) <= {SHARED} else AFTER)
     if {TOTAL, MEAN, AFTER} & set(states):
         return None
-    rule = node.op.batch(Use(node, states, count))
-    tiling = rule if rule is None or isinstance(rule, Tiling) else Tiling(rule)
+    tiling = Use(node, states, count).tiling()
     # A sum in float16 is taken in a wider type; the sums of tiles are rounded to float16 before they are added.
     return None if tiling is not None and tiling.state in (TOTAL, MEAN) and node.dtype.char == "e" else tiling
 
