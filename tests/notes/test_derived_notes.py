@@ -480,3 +480,8 @@ def test_a_constant_of_the_backward_pass_has_a_line_and_its_numbers():
     text = tg.notes(loss).text()
     assert "     t2 = constant\n     dz = (softmax(z) - t2)/2\n" in text
     assert "t2  (2, 2)\n1  0\n0  1\n" in text
+
+
+def test_arrays_without_elements_have_notes_too():
+    empty = tg.tensor(np.zeros((2, 0, 3)), name="x")
+    assert "it has no elements" in tg.notes((tg.relu(empty) * 2.0).sum()).text()

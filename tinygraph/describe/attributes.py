@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tinygraph.describe.numbers import number_text
 from tinygraph.describe.text import leaf_note
+from tinygraph.describe.writer import equal_elements
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 
 def uniform(node: Tensor, expression: str) -> str:
-    """Return an expression, or for a constant the number that is all its elements, if there is one.
+    """Return an expression; for a constant with equal elements, what they are.
 
     >>> import tinygraph as tg
     >>> uniform(tg.constant([1.0, 1.0]), "constant"), uniform(tg.constant([1.0, 2.0]), "constant")
     ('1 everywhere', 'constant')
     """
-    if node.kind != "constant" or node.size < 2 or expression != leaf_note(node):
+    value = equal_elements(node)
+    if value is None or node.size < 2 or expression != leaf_note(node):
         return expression
-    first = node.value.flat[0]
-    return f"{number_text(first.item())} everywhere" if (node.value == first).all() else expression
+    return f"{number_text(value)} everywhere"
 
 
 def attributes_text(op: Op) -> str:

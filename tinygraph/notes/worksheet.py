@@ -65,7 +65,7 @@ def matrix(number: Number) -> Formula:
     'x = [1, 2]'
     """
     body = r" \\ ".join(" & ".join(row) for row in number.rows)
-    if len(number.rows) > 1 or len(number.rows[0]) > 1:
+    if [len(row) for row in number.rows] != [1]:
         body = rf"\begin{{bmatrix}} {body} \end{{bmatrix}}"
     return dataclasses.replace(number.symbol, source=f"{number.symbol.source} = {body}")
 
