@@ -7,7 +7,7 @@ import importlib
 import keyword
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
 import click
@@ -24,33 +24,28 @@ WRONG_RULE, MISTAKE, INTERRUPTED, UNREAD = 1, 2, 130, 141
 class Commands(click.Group):
     """A group of commands whose users never see a traceback for a mistake of their own.
 
-    What tinygraph and the operating system report, and options that do not fit, end in ``error: ...`` and code 2; a signal
-    ends in code 128 + its number, and a reader that closes the pipe, as ``head`` does, in 141 without a word.
+    Errors of tinygraph and of the operating system, and options that do not fit, end in ``error: ...`` and code 2; a signal
+    ends in code 128 + its number, and a reader that closes the pipe, as ``head`` does, in 141 without a message.
+    ``table`` has the names of the commands with their short help; the module of a command is imported when it is named.
     """
 
     def __init__(self, *args: Any, table: Mapping[str, str], **settings: Any) -> None:
-        """Take the names of the commands with their short help; the module of each has its name."""
         super().__init__(*args, **settings)
         self.table = table
         # Click looks here for names that are near a misspelled one; commands are imported by ``get_command`` alone.
         self.commands = dict.fromkeys(table, self)
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
+        """Run the command line and end the program; without ``standalone_mode``, return or raise as Click does."""
+        run: Callable[..., Any] = super().main
         if not standalone_mode:
-            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+            return run(*args, standalone_mode=False, **extra)
         interruption.note_results(None)
         _tolerate_narrow_encodings()
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = lambda warning, *rest: say(f"note: {shortened(str(warning))}", error=True)
-                result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+                result = run(*args, standalone_mode=False, **extra)
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             leave(MISTAKE)
@@ -104,7 +99,7 @@ def _until_no_one_reads() -> Iterator[None]:
 
 
 def _option_here(error: click.NoSuchOption) -> str:
-    """Return what an option of another framework's is called here, such as --learning-rate for --lr."""
+    """Return the name here of an option of another framework, such as --learning-rate for --lr."""
     known = error.ctx.command.params if error.ctx is not None else []
     options = {parameter.name or "": max(parameter.opts, key=len) for parameter in known}
     here = SYNONYMS.get(error.option_name.strip("-").replace("-", "_"), [])
