@@ -94,6 +94,7 @@ REFUSED = {
 
 
 @pytest.mark.usefixtures("cheap")
+@pytest.mark.sweep
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_costs_too_much_is_refused(case):
     text, message = REFUSED[case]

@@ -204,6 +204,7 @@ def test_momentum_and_adam_are_written_with_their_letters():
 # ---- Documents
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", bundled_models())
 def test_notes_of_every_bundled_model_are_written_in_every_format_and_small(name, tmp_path):
     notes = tg.notes(tg.load_model(name))
