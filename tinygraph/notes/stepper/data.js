@@ -185,7 +185,7 @@ function written(number, digits = 4) {
   return (text === "-0" ? "0" : text).replaceAll("-", "−");
 }
 
-// A number of an array in words: whole numbers stay whole, as far as the page holds them exactly.
+// A number of an array in words: integers stay integers, as far as the page has them exactly.
 function numberText(array, at, scene, digits) {
   const number = numberOf(array, at, scene);
   return Number.isSafeInteger(number) && /^(u?int|bool)/.test(ARRAYS[array].dtype) ? String(number).replace("-", "−") : written(number, digits);

@@ -100,7 +100,7 @@ function explained(array, at, scene) {
   const title = element("h4", {}, element("b", {}, name), hidden ? " = ?" : ` = ${numberText(array, at, scene)}`);
   const panel = element("div", { class: "origin" }, title);
   if (!origin) {
-    const words = ARRAYS[array].tables.length ? `is one of many: the page tells of the first ${ARRAYS[array].told.toLocaleString("en")} elements of ${ARRAYS[array].name} where they come from.`
+    const words = ARRAYS[array].tables.length ? `is one of many: the page explains where the first ${ARRAYS[array].told.toLocaleString("en")} elements of ${ARRAYS[array].name} come from.`
       : STEP_OF.has(array) ? "is where the backward pass starts." : `is given: it is ${{ input: "an input", parameter: "a parameter", constant: "a constant", tensor: "a value" }[ARRAYS[array].role] || "a leaf"}.`;
     panel.append(element("p", {}, `${name} ${words}`));
   } else if (hidden) panel.append(hintOf(array, at, scene));
@@ -152,7 +152,7 @@ function uses(array, at, scene) {
   const partial = found.filter((use) => use.partial).map((use) => ARRAYS[use.array].name).join(", ");
   const more = partial ? ` Of ${partial} the page tells in part.` : "";
   const used = found.filter((use) => use.count);
-  if (!used.length) return element("p", { class: "uses" }, `${partial ? "No number that the page tells of" : "No number on this page"} is made from it.${more}`);
+  if (!used.length) return element("p", { class: "uses" }, `${partial ? "No number that the page explains" : "No number on this page"} is made from it.${more}`);
   const line = element("p", { class: "uses" }, "It goes on to ");
   used.forEach(({ array: user, cells, count }, i) => {
     line.append(i ? "; " : "");

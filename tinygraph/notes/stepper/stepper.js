@@ -1,4 +1,4 @@
-// The state of the page, its controls, and what is drawn for the state. The state stands in the address, after the #.
+// The state of the page, its controls, and what is drawn for the state. The state is in the address, after the #.
 
 const root = document.getElementById("stepper");
 const board = root.querySelector(".board");
@@ -27,7 +27,7 @@ const slider = element("input", { type: "range", min: 0, max: STEPS.length - 1, 
 const place = element("output", { class: "place" });
 // The rule that stands there, so that it is not read out again where it stays.
 let ruleShown = null;
-// The address that was last shown: a move in the history is told twice.
+// The address that was last shown: a move in the history causes two events.
 let shownHash = null;
 const sampleChooser = element("select", { "aria-label": "Sample" }, ...samples.map((name) => element("option", { value: name }, name || "these numbers")));
 const updateChooser = element("select", { "aria-label": "Before or after one update" }, element("option", { value: "" }, "before the update"), element("option", { value: "yes" }, "after one update"));
@@ -125,7 +125,7 @@ function drawGrids(array, selected, scene) {
   if (focused) (board.querySelector(`${focused.place}:not(:disabled)`) || board.querySelector(`${focused.instead}:not(:disabled)`))?.focus({ preventScroll: true });
 }
 
-// Where among the grids the focus stands, as selectors that find it again when they are drawn anew.
+// The place of the focus in the grids, as selectors that find it again when the grids are redrawn.
 function placeOfFocus() {
   const held = document.activeElement?.closest("#stepper figure :is(td, select, button)");
   if (!held) return null;
