@@ -20,7 +20,7 @@ import pathlib
 import sys
 import types
 
-from tinygraph.graph.readers import MODULES, import_module
+from tinygraph.readers import MODULES, import_module
 
 __version__ = "0.2.0"
 

@@ -19,7 +19,7 @@ from tinygraph import model as models
 from tinygraph.cli.folders import writable
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError, TinygraphError
-from tinygraph.graph.readers import reader
+from tinygraph.readers import reader
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 # Sizes of arrays must fit into 64 bits, and these are multiplied by others.

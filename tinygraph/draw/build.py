@@ -20,9 +20,7 @@ from tinygraph.draw.colours import family_rank
 from tinygraph.draw.figures import Figures, figures_of, marks_of
 from tinygraph.draw.verdicts import judged, records_by_node
 from tinygraph.errors import TinygraphError, listing, nearest
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.registry import OPERATIONS
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import OPERATIONS, Graph, Tensor
 
 if TYPE_CHECKING:
     from tinygraph.verify import Report

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.describe.numbers import number_text
 from tinygraph.draw.heat import Heat, heat_of
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 
 MOST_ROWS = 3
 VANISHING, EXPLODING = 1e-7, 1e4

@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 
 # A level of colour, or what is no finite number: "nan", "inf" and "-inf".
 Cell: TypeAlias = int | str

@@ -17,8 +17,7 @@ from tinygraph.draw.render import format_of, render
 from tinygraph.draw.svg import accessible
 from tinygraph.errors import RenderError
 from tinygraph.files import as_path, write_whole
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Tensor
 
 if TYPE_CHECKING:
     from tinygraph.verify import Report

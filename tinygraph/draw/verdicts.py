@@ -9,8 +9,7 @@ from dataclasses import replace
 from tinygraph.describe.numbers import number_text
 from tinygraph.draw.cards import Card
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Tensor
 from tinygraph.verify.report import WHOLE, Record, Report
 
 # The worst last.

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Graph, Tensor
 
 # The values of inputs, and of parameters and states where others than their own are to be used.
 Values: TypeAlias = Mapping[Tensor, Array]

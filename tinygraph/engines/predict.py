@@ -14,10 +14,7 @@ from tinygraph.engines.plan.node import Node, in_order, nodes_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.engines.plan.tiles import analyse
 from tinygraph.errors import DataError, ModelError
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.batch import Each, Tiling
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.run import run
+from tinygraph.graph import Array, Each, Graph, Tiling, run
 from tinygraph.model.model import MOST_RECORDINGS, Model
 from tinygraph.model.values import batched_inputs, counts_text, warn_unscaled
 

@@ -15,7 +15,41 @@ To understand how everything works, read these files in this order:
 The other files serve these, and may be read when they are met:
 
 - ``protocols.py``, ``conversion.py``: how a tensor behaves like an array of NumPy.
-- ``registry.py``: the table of operations. ``readers.py``: the table of what rooms above offer to tensors and graphs.
+- ``registry.py``: the table of operations.
 - ``attributes.py``, ``batch.py``, ``explanation.py``, ``record.py``: types and checks of what an operation declares.
-- ``arrays.py``, ``budget.py``, ``locks.py``: arrays that users give, the cost of opening a file, locks.
+- ``arrays.py``, ``budget.py``: arrays that users give, the cost of opening a file.
+
+Other rooms import these names from here.
 """
+
+from tinygraph.graph.apply import apply, composites_as_nodes, compute, computing_in, evaluate
+from tinygraph.graph.arrays import (
+    MOST_AXES,
+    Array,
+    all_finite,
+    cast_array,
+    check_size,
+    extent,
+    numeric_array,
+    numeric_dtype,
+)
+from tinygraph.graph.backprop import Backward, backward_of, grad, gradients_of
+from tinygraph.graph.batch import AFTER, MEAN, SHARED, TOTAL, BatchRule, Each, Part, Tiling, Use
+from tinygraph.graph.composite import Composite
+from tinygraph.graph.function import OpFunction, op, register
+from tinygraph.graph.graph import Graph, topological
+from tinygraph.graph.leaves import constant, input
+from tinygraph.graph.op import Op, Shape, Value, label
+from tinygraph.graph.record import Decision, Edge, Sample, SampleInputs, Samples
+from tinygraph.graph.registry import (
+    NUMPY_FUNCTIONS,
+    OPERATIONS,
+    is_operation,
+    load_operations,
+    operation,
+    operation_hint,
+    operations,
+)
+from tinygraph.graph.rules import OpaqueGradient, call_rule
+from tinygraph.graph.run import bind, require_feeds, run, samples_fed
+from tinygraph.graph.tensor import Kind, Tensor

@@ -18,11 +18,11 @@ from tinygraph.graph.apply import apply
 from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import tensors_of, topological
 from tinygraph.graph.leaves import constant
-from tinygraph.graph.locks import Lock
 from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.rules import OpaqueGradient, call_rule
 from tinygraph.graph.tensor import Tensor, now
+from tinygraph.locks import Lock
 
 # Several threads may add to the gradient of one leaf.
 _accumulating = Lock()

@@ -15,10 +15,10 @@ from tinygraph.graph.apply import apply, call, compute
 from tinygraph.graph.attributes import shown
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.op import Op
-from tinygraph.graph.readers import MODULES
 from tinygraph.graph.record import Decision, Edge, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
 from tinygraph.graph.tensor import Tensor
+from tinygraph.readers import MODULES
 
 _TRAITS = (
     "formula",

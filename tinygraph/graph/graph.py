@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.readers import notebook_view, reader
 from tinygraph.graph.tensor import Tensor
+from tinygraph.readers import notebook_view, reader
 
 if TYPE_CHECKING:
     from tinygraph.describe.text import Layout

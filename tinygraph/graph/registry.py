@@ -9,8 +9,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import UnknownNameError, nearest
-from tinygraph.graph.locks import Lock
-from tinygraph.graph.readers import MODULES, import_module
+from tinygraph.locks import Lock
+from tinygraph.readers import MODULES, import_module
 from tinygraph.synonyms import FORMULAS
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.errors import ShapeError, TinygraphError, ValueUnavailable
 from tinygraph.graph.arrays import Array, cast_array, numeric_array
 from tinygraph.graph.protocols import Protocols
-from tinygraph.graph.readers import notebook_view
+from tinygraph.readers import notebook_view
 
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op, Shape

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinygraph.graph.registry import OPERATIONS, is_operation
+from tinygraph.graph import OPERATIONS, is_operation
 from tinygraph.model.parse import Statement, Text, parse_equations
 from tinygraph.model.toml import Source
 

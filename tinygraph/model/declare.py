@@ -13,9 +13,8 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, ShapeError, listing, nearest, unknown
-from tinygraph.graph.arrays import check_size
+from tinygraph.graph import OPERATIONS, check_size, load_operations
 from tinygraph.graph.attributes import conform
-from tinygraph.graph.registry import OPERATIONS, load_operations
 from tinygraph.model.declaration import Declaration, Equations, Input, Training, Variable
 from tinygraph.model.initializers import INITIALIZERS, STATE_INITIALIZERS
 from tinygraph.model.parse import Text, parse_expression

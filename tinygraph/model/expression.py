@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
 from tinygraph.errors import DataError, ModelError, TinygraphError
-from tinygraph.graph.registry import is_operation
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Tensor, is_operation
 from tinygraph.model.parse import Statement
 
 _OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {

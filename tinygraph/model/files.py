@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tinygraph.errors import ModelError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.files import open_plain
-from tinygraph.graph.readers import reader
 from tinygraph.model.model import Model
+from tinygraph.readers import reader
 
 # Files that may be mistaken for models, and how to read them.
 _NO_MODELS = {
@@ -19,7 +19,7 @@ _NO_MODELS = {
         (".pt", ".pth", ".h5", ".keras", ".pb", ".tflite"), "a model of another framework; export it as ONNX"
     ),
 }
-# The readers of files of other formats, see ``tinygraph.graph.readers``.
+# The readers of files of other formats, see ``tinygraph.readers``.
 _OTHER_FORMATS = {".onnx": "from_onnx"}
 
 

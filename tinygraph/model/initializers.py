@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Shape
+from tinygraph.graph import Array, Shape
 
 Draw = Callable[..., Array]
 # The number of values drawn at a time.

@@ -11,13 +11,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from tinygraph.errors import DataError, WeightsError, listing
 from tinygraph.files import as_path
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Graph, Tensor
 from tinygraph.graph.attributes import integer
 from tinygraph.graph.budget import current, opening
-from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
-from tinygraph.graph.readers import notebook_view, reader
-from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Declaration, Input, Training
 from tinygraph.model.declare import declare
 from tinygraph.model.recorder import record
@@ -26,6 +23,7 @@ from tinygraph.model.toml import Source, read_toml
 from tinygraph.model.values import batch_shape_text, check_names, fitted, leaves_for, shape_in_batches
 from tinygraph.model.variables import Variables
 from tinygraph.model.weights import load_weights, save_weights
+from tinygraph.readers import notebook_view, reader
 
 if TYPE_CHECKING:
     from tinygraph.engines.plan import Plan

@@ -8,12 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from tinygraph.errors import ModelError, listing, nearest
-from tinygraph.graph.apply import computing_in
+from tinygraph.graph import OPERATIONS, Graph, OpFunction, Tensor, computing_in
 from tinygraph.graph.attributes import shown
-from tinygraph.graph.function import OpFunction
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.registry import OPERATIONS
-from tinygraph.graph.tensor import Tensor
 from tinygraph.model.declaration import Declaration, Equations, Variable
 from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement

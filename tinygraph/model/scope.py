@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import nearest
-from tinygraph.graph.op import Op
-from tinygraph.graph.registry import OPERATIONS, is_operation, operation_hint
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import OPERATIONS, Op, Tensor, is_operation, operation_hint
 from tinygraph.model.declaration import Equations, dependency_path
 from tinygraph.model.expression import Call
 from tinygraph.model.parse import Statement

@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from tinygraph.errors import DataError, DTypeError, ShapeError, UnknownNameError, listing, unknown
-from tinygraph.graph.arrays import Array, cast_array, numeric_array
-from tinygraph.graph.graph import topological
-from tinygraph.graph.registry import OPERATIONS
-from tinygraph.graph.run import samples_fed
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import OPERATIONS, Array, Tensor, cast_array, numeric_array, samples_fed, topological
 from tinygraph.model.declaration import Declaration, Input
 from tinygraph.model.recording import Recording
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from tinygraph.errors import BudgetError, ShapeError
-from tinygraph.graph.arrays import check_size
+from tinygraph.graph import Kind, Tensor, check_size
 from tinygraph.graph.budget import charge
-from tinygraph.graph.tensor import Kind, Tensor
 from tinygraph.model.declaration import Variable
 from tinygraph.model.expression import evaluate_expression
 from tinygraph.model.initializers import initial_value

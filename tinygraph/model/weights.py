@@ -13,8 +13,7 @@ import numpy as np
 
 from tinygraph.errors import DTypeError, WeightsError, listing
 from tinygraph.files import as_path, open_plain, write_whole
-from tinygraph.graph.arrays import Array, cast_array
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Tensor, cast_array
 
 CHECKSUM = "crc32"
 # The dtypes of safetensors files in NumPy's notation.

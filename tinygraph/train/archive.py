@@ -13,7 +13,7 @@ from numpy.lib import format as npy
 
 from tinygraph.errors import DataError
 from tinygraph.files import open_plain
-from tinygraph.graph.arrays import MOST_AXES, Array
+from tinygraph.graph import MOST_AXES, Array
 from tinygraph.graph.budget import opening
 
 _ARCHIVE, _SINGLE = b"PK", b"\x93NUMPY"

@@ -15,7 +15,7 @@ import numpy as np
 
 from tinygraph.errors import DataError, UnknownNameError, listing, nearest
 from tinygraph.files import as_path
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.graph.attributes import integer
 from tinygraph.model.values import is_one_hot
 from tinygraph.train.archive import unpacked

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.errors import TrainingError
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.run import run
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Tensor, run
 
 if TYPE_CHECKING:
     from tinygraph.model import Recording

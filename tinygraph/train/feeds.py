@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import DataError, DTypeError, ShapeError, TinygraphError, listing, nearest
-from tinygraph.graph.arrays import Array, cast_array, numeric_array
+from tinygraph.graph import Array, cast_array, numeric_array
 from tinygraph.model.declaration import Input
 from tinygraph.model.model import Model
 from tinygraph.model.values import shape_hint, warn_unscaled

@@ -10,10 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.graph import topological
-from tinygraph.graph.record import Decision
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Decision, Tensor, topological
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording

@@ -12,10 +12,8 @@ import numpy as np
 
 from tinygraph.engines.predict import in_parts
 from tinygraph.errors import TinygraphError, TrainingError
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import MEAN, Array, Each, run
 from tinygraph.graph.attributes import integer
-from tinygraph.graph.batch import MEAN, Each
-from tinygraph.graph.run import run
 from tinygraph.interruption import raise_if_interrupted
 from tinygraph.train.data import Data, DataSource, as_data, data_of
 from tinygraph.train.diagnosis import NotFiniteError

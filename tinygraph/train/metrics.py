@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError
-from tinygraph.graph.arrays import numeric_array
+from tinygraph.graph import numeric_array
 from tinygraph.train.labels import DecisionRule
 
 

@@ -16,12 +16,9 @@ import numpy as np
 
 from tinygraph.describe.columns import aligned
 from tinygraph.errors import AttributeValueError, TinygraphError, UnknownNameError, listing, nearest
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Graph, Tensor, Value
 from tinygraph.graph.attributes import conform
-from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare_input
-from tinygraph.graph.op import Value
-from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.elementwise.cast import cast
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.train.feeds import type_name

@@ -12,13 +12,9 @@ from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, unknown
-from tinygraph.graph.arrays import Array, all_finite
+from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, gradients_of, require_feeds, run, topological
 from tinygraph.graph.attributes import integer
-from tinygraph.graph.backprop import gradients_of
-from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.leaves import input as declare_input
-from tinygraph.graph.run import bind, require_feeds, run
-from tinygraph.graph.tensor import Tensor
 from tinygraph.model.values import samples_in
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.feeds import as_model

@@ -14,7 +14,7 @@ import pytest
 import tinygraph as tg
 from tests.tools.agreement import ballast
 from tinygraph.engines.plan.threads import Held, run_all
-from tinygraph.graph.locks import Lock, Renewed
+from tinygraph.locks import Lock, Renewed
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 

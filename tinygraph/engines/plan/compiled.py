@@ -18,11 +18,8 @@ from tinygraph.engines.plan.passes import prepared
 from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
 from tinygraph.engines.plan.threads import Held, blas_on_one_thread, run_all
 from tinygraph.engines.plan.tiles import Split, Tile, analyse, split, tile_sizes
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.batch import Each
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.locks import Lock
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Each, Graph, Tensor
+from tinygraph.locks import Lock
 
 
 def _stop_collection() -> bool:

@@ -10,7 +10,7 @@ import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tinygraph.graph.op import Shape
+from tinygraph.graph import Shape
 
 # Vectors of the widest instructions, and lines of the cache, begin at multiples of this.
 ALIGNMENT = 64

@@ -11,10 +11,7 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Graph, Op, Shape, Tensor
 
 # Nodes are numbered as they are made, like tensors, so that inputs come before what uses them.
 _clock = itertools.count()

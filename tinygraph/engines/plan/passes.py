@@ -12,9 +12,7 @@ from tinygraph.engines.plan.gates import gate_by_result, pool_before_relu
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.node import Node, constant, in_order, is_a, is_own, make, nodes_of, remade, rewrite
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.apply import evaluate
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.op import Op
+from tinygraph.graph import Graph, Op, evaluate
 from tinygraph.ops.elementwise.arithmetic import divide, identity, multiply
 from tinygraph.ops.elementwise.cast import Cast
 from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements, SumTo, Transpose

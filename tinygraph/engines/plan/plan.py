@@ -12,11 +12,8 @@ from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import AttributeValueError, TinygraphError
-from tinygraph.graph.arrays import Array, all_finite
+from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, run
 from tinygraph.graph.attributes import integer
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.run import bind, run
-from tinygraph.graph.tensor import Tensor
 from tinygraph.model.values import samples_in
 
 if TYPE_CHECKING:

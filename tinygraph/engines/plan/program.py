@@ -16,8 +16,7 @@ from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
 from tinygraph.engines.plan.kernels.base import ordinary
 from tinygraph.engines.plan.memory import ALIGNMENT, Arena, memory_order, reshaped, strides_in
 from tinygraph.engines.plan.node import Node, in_order, is_a
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Op
+from tinygraph.graph import Array, Op
 from tinygraph.ops.shape.shape import BroadcastTo, SameElements, Transpose
 
 SamplesAxis = Callable[[Node], int | None]

@@ -9,8 +9,7 @@ from tinygraph.describe.columns import aligned
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.node import Node
 from tinygraph.engines.plan.tiles import operations
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Tensor
 
 
 @dataclass(frozen=True)

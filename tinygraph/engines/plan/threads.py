@@ -13,7 +13,7 @@ from threadpoolctl import ThreadpoolController
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.attributes import integer
-from tinygraph.graph.locks import Lock, Renewed
+from tinygraph.locks import Lock, Renewed
 
 VARIABLE = "TINYGRAPH_THREADS"
 T = TypeVar("T")

@@ -11,7 +11,7 @@ import numpy as np
 
 from tinygraph.engines.plan.kernels.rows import RowConvolution, RowKernelGradient, RowSpread
 from tinygraph.engines.plan.node import Node, constant, in_order, make
-from tinygraph.graph.batch import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use
+from tinygraph.graph import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use
 from tinygraph.ops.elementwise.arithmetic import multiply
 from tinygraph.ops.linear.linear import Matmul
 

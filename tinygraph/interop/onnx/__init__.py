@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
 
+from tinygraph.graph import Graph, Tensor
+
 if TYPE_CHECKING:
-    from tinygraph.graph.graph import Graph
-    from tinygraph.graph.tensor import Tensor
     from tinygraph.model import Model
 
 __all__ = ["Backend", "from_onnx", "to_onnx"]

@@ -9,10 +9,7 @@ from onnx.backend.base import Backend as OnnxBackend
 from onnx.backend.base import BackendRep
 
 from tinygraph.errors import OnnxError, listing
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.run import run
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Graph, Tensor, run
 from tinygraph.interop.onnx.importer import Imported, Importer, UnknownInputError, check_known, nodes_of
 from tinygraph.interop.onnx.inner import definition
 from tinygraph.interop.onnx.operators import OPERATORS

@@ -16,9 +16,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import BudgetError, TinygraphError
-from tinygraph.graph.apply import apply
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Tensor, apply
 from tinygraph.interop.onnx.roles import is_uniform
 from tinygraph.ops.indexing.index import Index, Slice
 from tinygraph.ops.indexing.select import Concatenate, Getitem

@@ -11,9 +11,7 @@ import numpy as np
 
 from tinygraph.describe.text import lay_out
 from tinygraph.errors import OnnxError
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Graph, Tensor
 from tinygraph.interop.onnx.batch import BASES, FEW, FIXING, MANY, Size, Template, Unknown, common, side_by_side
 from tinygraph.interop.onnx.importer import Imported
 from tinygraph.interop.onnx.names import Labels, Names

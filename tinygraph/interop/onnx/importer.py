@@ -11,10 +11,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tinygraph.errors import BudgetError, OnnxError, TinygraphError, listing, nearest
-from tinygraph.graph.apply import composites_as_nodes
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Tensor, composites_as_nodes
 from tinygraph.graph.budget import charge
-from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.inner import definition, is_defined, names_read
 from tinygraph.interop.onnx.names import Reader
 from tinygraph.interop.onnx.node import MOST_STEPS, Node, Value, how_to_fix

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Tensor
 from tinygraph.interop.onnx.node import Node, Value, with_branches
 from tinygraph.interop.onnx.operators.table import operator
 from tinygraph.interop.onnx.tensors import NUMBERS, package

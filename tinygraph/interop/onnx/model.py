@@ -15,10 +15,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import BudgetError, ModelError, OnnxError, TinygraphError, listing, nearest, unknown
-from tinygraph.graph.arrays import Array, cast_array, numeric_array
+from tinygraph.graph import Array, Tensor, cast_array, numeric_array, operation, operations
 from tinygraph.graph.budget import opening
-from tinygraph.graph.registry import operation, operations
-from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.equations import Equations, equations_for_any, equations_of
 from tinygraph.interop.onnx.importer import Imported, Importer, nodes_of
 from tinygraph.interop.onnx.inner import names_read

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Container, Iterable
 from typing import Any, NamedTuple
 
-from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph import OPERATIONS
 from tinygraph.interop.onnx.operators import OPERATORS
 
 # Where PyTorch's newer exporter writes the modules that contain a node, and the names that its exporters invent.

@@ -11,10 +11,8 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from tinygraph.errors import OnnxError
-from tinygraph.graph.arrays import MOST_AXES, Array
+from tinygraph.graph import MOST_AXES, Array, Graph, Tensor
 from tinygraph.graph.budget import charge
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of, package
 
 # The input or result of a node: a tensor that is recorded, an array that is known already, or nothing if it is left out.

@@ -13,7 +13,7 @@ import numpy as np
 
 from tinygraph.errors import OnnxError, listing
 from tinygraph.files import as_path, open_plain
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.graph.budget import charge
 from tinygraph.interop.onnx.node import with_branches
 from tinygraph.interop.onnx.roles import Roles

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tinygraph.errors import listing
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.interop.onnx.names import is_invented, is_scoped, module_of
 from tinygraph.interop.onnx.node import with_branches
 from tinygraph.interop.onnx.operators import OPERATORS

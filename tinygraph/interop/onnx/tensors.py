@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygraph.errors import OnnxError
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.graph.budget import current
 
 PRODUCER = "tinygraph"

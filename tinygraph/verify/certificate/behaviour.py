@@ -12,11 +12,11 @@ from tinygraph.graph.arrays import Array
 from tinygraph.graph.backprop import grad
 from tinygraph.graph.graph import Graph
 from tinygraph.graph.leaves import input as declare
-from tinygraph.graph.readers import reader
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement, parse_expression
+from tinygraph.readers import reader
 from tinygraph.verify.certificate.candidate import OK, WRONG, Answer, Candidate, Line, Mistake, for_each
 from tinygraph.verify.certificate.case import Case
 

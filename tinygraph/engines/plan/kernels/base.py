@@ -11,9 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tinygraph.engines.plan.node import Node, is_own
-from tinygraph.graph.apply import evaluate
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Op, Shape
+from tinygraph.graph import Array, Op, Shape, evaluate
 from tinygraph.ops.sums import FEW, total
 
 Call: TypeAlias = Callable[[], object]

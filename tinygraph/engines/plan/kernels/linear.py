@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary, summing
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.linear.linear import Matmul
 from tinygraph.ops.reduction.reduction import Sum

@@ -9,8 +9,7 @@ import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary
 from tinygraph.engines.plan.memory import reshaped
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Shape
+from tinygraph.graph import Array, Shape
 from tinygraph.ops.indexing import select as indexing
 from tinygraph.ops.shape import shape
 

@@ -11,9 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, gated, in_turn, kernel, ordinary, provided
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.batch import BatchRule, Use
-from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph import Array, BatchRule, Op, Shape, Use, Value
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.pooling.max_pooling import MaxPool2d, MaxUnpool2d
 from tinygraph.ops.pooling.pooling import AvgPool2d, AvgUnpool2d

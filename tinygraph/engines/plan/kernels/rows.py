@@ -17,9 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, finite, kernel, provided
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.batch import TOTAL, BatchRule, Each, Use
-from tinygraph.graph.op import Op, Shape, Value
+from tinygraph.graph import TOTAL, Array, BatchRule, Each, Op, Shape, Use, Value
 from tinygraph.ops.windows import Windows
 
 

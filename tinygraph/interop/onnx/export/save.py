@@ -10,9 +10,7 @@ import numpy as np
 
 from tinygraph.errors import ModelError, OnnxError
 from tinygraph.files import as_path, write_whole
-from tinygraph.graph.apply import composites_as_nodes
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Tensor, composites_as_nodes
 from tinygraph.interop.onnx.batch import BASES, FEW, MANY, Size, Template, Unknown, common, side_by_side
 from tinygraph.interop.onnx.export import EXPORTS
 from tinygraph.interop.onnx.export.table import Writer, write_node

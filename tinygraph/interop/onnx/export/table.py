@@ -13,8 +13,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from tinygraph.errors import OnnxError, nearest
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Tensor
 from tinygraph.interop.onnx.batch import Size
 from tinygraph.interop.onnx.names import unused
 from tinygraph.interop.onnx.operators.pairs import ATTRIBUTES, BINARY, LOGICAL, REDUCTIONS, UNARY, VARIADIC, Attributes

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import tinygraph.ops  # noqa: F401 (registers the operations)
-from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph import OPERATIONS
 from tinygraph.interop.onnx.node import Node
 
 # From a node and its inputs to its result, or to a tuple of results. An input is a tensor that is recorded, an array that

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from tinygraph.graph.locks import Lock
+from tinygraph.locks import Lock
 
 # The module that has each reader, by the reader's name.
 MODULES: dict[str, str] = {}
