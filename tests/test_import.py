@@ -50,7 +50,7 @@ def test_first_lines_load_operations_and_nothing_above():
     modules = loaded("import tinygraph as tg\nx = tg.tensor([1.0])\ny = tg.relu(x + 1)\ny.sum().backward()")
     rooms = {m.split(".")[1] for m in modules if m.startswith("tinygraph.")}
     assert HEAVY.isdisjoint(modules)
-    assert rooms <= {"errors", "graph", "interruption", "ops", "synonyms"}
+    assert rooms <= {"errors", "graph", "interruption", "locks", "ops", "readers", "synonyms"}
 
 
 def test_the_version_on_the_command_line_loads_no_numbers():

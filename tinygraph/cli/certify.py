@@ -13,7 +13,7 @@ from tinygraph.cli import options
 from tinygraph.cli.group import WRONG_RULE
 from tinygraph.cli.terminal import say
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.registry import operations
+from tinygraph.graph import operations
 
 
 @click.command

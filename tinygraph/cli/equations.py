@@ -12,9 +12,7 @@ from tinygraph.cli import options
 from tinygraph.cli.terminal import say
 from tinygraph.describe.columns import aligned
 from tinygraph.describe.text import lay_out, leaf_note
-from tinygraph.graph.backprop import gradients_of
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Tensor, gradients_of
 from tinygraph.model import Model, Recording
 from tinygraph.train import make_optimizer, update_equations
 

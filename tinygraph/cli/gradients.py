@@ -8,13 +8,7 @@ import numpy as np
 
 from tinygraph.describe.text import leaf_note
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.apply import apply
-from tinygraph.graph.backprop import gradients_of
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.leaves import input
-from tinygraph.graph.op import Op
-from tinygraph.graph.record import Sample
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Op, Sample, Tensor, apply, gradients_of, input
 
 _NO_SAMPLES = "not written out: no samples; give the operation samples to see it"
 

@@ -14,9 +14,8 @@ from tinygraph.cli import options
 from tinygraph.cli.gradients import gradient_lines, part_lines
 from tinygraph.cli.terminal import say
 from tinygraph.describe.columns import aligned
+from tinygraph.graph import Op, operation, operations
 from tinygraph.graph.attributes import describe
-from tinygraph.graph.op import Op
-from tinygraph.graph.registry import operation, operations
 from tinygraph.ops import FAMILIES
 
 

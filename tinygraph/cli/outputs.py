@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.describe.numbers import number_text
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.train.labels import DecisionRule
 
 SHOWN_ROWS, SHOWN_NUMBERS = 10, 10

@@ -10,7 +10,7 @@ import numpy as np
 from tinygraph.cli import options
 from tinygraph.cli.terminal import say
 from tinygraph.engines.plan import compile
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.model import Model
 from tinygraph.train import make_optimizer
 

@@ -17,7 +17,7 @@ from tinygraph.cli.terminal import say
 from tinygraph.describe.columns import aligned
 from tinygraph.errors import DataError
 from tinygraph.files import write_whole
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.model import Model
 from tinygraph.model.values import samples_in
 from tinygraph.train import load_data, read_arrays

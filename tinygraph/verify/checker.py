@@ -10,15 +10,9 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, TinygraphError
-from tinygraph.graph.apply import apply
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Graph, Op, Tensor, apply, bind, gradients_of, require_feeds, run, topological
 from tinygraph.graph.attributes import conform
-from tinygraph.graph.backprop import gradients_of
-from tinygraph.graph.graph import Graph, topological
-from tinygraph.graph.op import Op
 from tinygraph.graph.registry import operation as operation_called
-from tinygraph.graph.run import bind, require_feeds, run
-from tinygraph.graph.tensor import Tensor
 from tinygraph.model.values import samples_in
 from tinygraph.verify.compare import Slope, compare
 from tinygraph.verify.feeds import completed

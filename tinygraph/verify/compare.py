@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.verify.numeric import Derivative
 
 Index = tuple[int, ...]

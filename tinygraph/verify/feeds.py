@@ -7,9 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Graph, Tensor
 
 Use = tuple[Tensor, int]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.verify.compare import Point
 from tinygraph.verify.nodes import input_name
 

@@ -9,11 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.apply import apply
-from tinygraph.graph.arrays import all_finite
-from tinygraph.graph.graph import Graph
-from tinygraph.graph.op import Op
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Graph, Op, Tensor, all_finite, apply
 
 
 def input_name(op: Op, place: int) -> str:

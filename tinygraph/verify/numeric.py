@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 
 Function = Callable[[Array], Array]
 

@@ -8,10 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.apply import apply
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.backprop import gradients_of
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Tensor, apply, gradients_of
 from tinygraph.verify.compare import Point, Slope, compare
 from tinygraph.verify.hints import hint
 from tinygraph.verify.nodes import input_name, is_given

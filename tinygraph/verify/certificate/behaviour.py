@@ -8,12 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.backprop import grad
-from tinygraph.graph.graph import Graph
+from tinygraph.graph import OPERATIONS, Array, Graph, Tensor, grad
 from tinygraph.graph.leaves import input as declare
-from tinygraph.graph.registry import OPERATIONS
-from tinygraph.graph.tensor import Tensor
 from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement, parse_expression
 from tinygraph.readers import reader

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import TinygraphError, listing
+from tinygraph.graph import Op, Sample
 from tinygraph.graph.attributes import integer
-from tinygraph.graph.op import Op
-from tinygraph.graph.record import Sample
 from tinygraph.verify.certificate.case import Case
 from tinygraph.verify.certificate.propose import proposed_samples
 from tinygraph.verify.checker import operation_class

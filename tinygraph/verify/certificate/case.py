@@ -9,12 +9,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tinygraph.graph.apply import apply, compute
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.backprop import grad
-from tinygraph.graph.op import Op
-from tinygraph.graph.record import Sample
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Op, Sample, Tensor, apply, compute, grad
 from tinygraph.verify.nodes import doubled, input_name, widened
 from tinygraph.verify.rule import Finding, LocalRule, differentiable_places
 

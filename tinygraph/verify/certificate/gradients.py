@@ -8,8 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Shape
+from tinygraph.graph import Array, Shape
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Line
 from tinygraph.verify.certificate.case import Case, short
 from tinygraph.verify.compare import worst

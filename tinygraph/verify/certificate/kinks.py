@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Line
 from tinygraph.verify.certificate.case import Case, short
 from tinygraph.verify.numeric import central_difference, derivative, disagree, one_sided

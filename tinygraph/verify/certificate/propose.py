@@ -14,11 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tinygraph.graph.apply import evaluate
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Sample
-from tinygraph.graph.rules import call_rule
+from tinygraph.graph import Array, Op, Sample, Shape, call_rule, evaluate
 
 # Matrices and vectors first; then stacks, and images with kernels.
 _SHAPES: tuple[Shape, ...] = ((3, 4), (4,), (4, 2), (2,), (2, 3, 4), (1, 2, 5, 6), (3, 2, 2, 2), ())

@@ -10,9 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.backprop import grad
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Tensor, grad
 from tinygraph.verify.certificate.candidate import Answer, Candidate, Line, Mistake, for_each
 from tinygraph.verify.certificate.case import Case
 from tinygraph.verify.compare import Point, Slope, compare, worst

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 from tinygraph.verify.certificate.candidate import Answer, Candidate, Mistake, for_each
 from tinygraph.verify.certificate.case import Case, short
 from tinygraph.verify.compare import Point, worst

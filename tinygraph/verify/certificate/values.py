@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.rules import call_rule
+from tinygraph.graph import Array, call_rule
 from tinygraph.verify.certificate.candidate import Answer, Candidate, Mistake, for_each
 from tinygraph.verify.certificate.case import Case
 from tinygraph.verify.compare import worst
