@@ -5,16 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Sequence
 from dataclasses import MISSING, fields
-from typing import TYPE_CHECKING
 
 from tinygraph.describe.numbers import number_text
 from tinygraph.describe.text import leaf_note
 from tinygraph.describe.writer import equal_elements
-from tinygraph.graph.registry import OPERATIONS
-from tinygraph.graph.tensor import Tensor
-
-if TYPE_CHECKING:
-    from tinygraph.graph.op import Op
+from tinygraph.graph import OPERATIONS, Op, Tensor
 
 
 def uniform(node: Tensor, expression: str) -> str:

@@ -13,7 +13,7 @@ from tinygraph.describe.subject import Item, Rule, Subject
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.tex import Formulas
 from tinygraph.describe.writer import equal_elements
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Tensor
 
 if TYPE_CHECKING:
     from tinygraph.model import Model

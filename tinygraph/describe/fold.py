@@ -8,7 +8,7 @@ from itertools import accumulate
 
 from tinygraph.describe.subject import Item
 from tinygraph.errors import TinygraphError, listing, nearest
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Tensor
 
 MOST_CARDS = 60
 _RUNS = 40

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Op, OpaqueGradient, call_rule
 from tinygraph.graph.explanation import Cells, Explanation, Terms
-from tinygraph.graph.op import Op
-from tinygraph.graph.rules import OpaqueGradient, call_rule
 
 # The most numbers of a Jacobian that are computed for one operation.
 MOST_NUMBERS = 1 << 18

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.describe.symbols import Formula
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array
 
 MOST_ROWS, MOST_COLUMNS, LONGEST_ROW, FIRST_ENTRIES = 12, 10, 16, 6
 # A row of more than MOST_COLUMNS numbers is written in several lines, to fit a page or a phone.

@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygraph.describe.numbers import number_text
 from tinygraph.describe.origins import PLACEHOLDER, Origin, Origins, Part
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Tensor
 
 _GIVEN = {"input": "an input", "tensor": "a value"}
 

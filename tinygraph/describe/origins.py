@@ -18,9 +18,8 @@ from tinygraph.describe.numbers import number_text
 from tinygraph.describe.subject import Subject
 from tinygraph.describe.writer import equal_elements, written_inputs
 from tinygraph.errors import TinygraphError, listing, nearest
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Tensor
 from tinygraph.graph.explanation import Explanation, Terms, position, sources
-from tinygraph.graph.tensor import Tensor
 
 PLACEHOLDER = re.compile(r"\{(\d+)\}")
 # How the formulas of comparisons write them, and what holds where they do not.

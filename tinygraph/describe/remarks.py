@@ -7,8 +7,7 @@ import re
 from typing import Any
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.op import Op
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Op, Tensor
 
 # Attributes that only repeat what the shapes of the arrays or the formula say.
 _REPEATED = frozenset({"to", "output_size", "kernel_size", "dtype", "classes", "keepdims", "equation"})

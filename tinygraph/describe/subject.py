@@ -15,12 +15,8 @@ from tinygraph.describe.symbols import Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.text import Layout, lay_out, leaf_note
 from tinygraph.describe.writer import written_inputs
 from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Backward, Graph, Tensor, backward_of, require_feeds, run, topological
 from tinygraph.graph.attributes import shown
-from tinygraph.graph.backprop import Backward, backward_of
-from tinygraph.graph.graph import Graph, topological
-from tinygraph.graph.run import require_feeds, run
-from tinygraph.graph.tensor import Tensor
 from tinygraph.model.model import Model
 from tinygraph.model.values import samples_in
 

@@ -24,8 +24,7 @@ from tinygraph.describe.writer import (
     equal_elements,
     written_inputs,
 )
-from tinygraph.graph.op import Op
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Op, Tensor
 
 _SIGNS = {">=": r"\geq", "<=": r"\leq", "==": "=", "!=": r"\neq", "@": r"\,"}
 _TRANSPOSED = "{(x)}^{T}"

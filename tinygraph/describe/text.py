@@ -9,8 +9,7 @@ from dataclasses import dataclass
 
 from tinygraph.describe.columns import aligned
 from tinygraph.describe.writer import ATOM, SIGN, Piece, Writer, equal_elements, written_inputs
-from tinygraph.graph.op import Op
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Op, Tensor
 
 _LONGEST_INLINE = 48
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 
-from tinygraph.graph.op import Op
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Op, Tensor
 
 # An expression and how tightly it binds.
 Piece: TypeAlias = tuple[str, int]

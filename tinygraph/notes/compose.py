@@ -17,7 +17,7 @@ from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_
 from tinygraph.describe.tex import Formulas
 from tinygraph.draw.picture import draw
 from tinygraph.errors import RenderError, TinygraphError
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Tensor
 from tinygraph.model.model import Model
 from tinygraph.notes.document import Block, Document, Equations, Figure, Numbers, Paragraph, Section, Stepper, Table
 from tinygraph.notes.stepper.walk import Map, Scene, walk_of

@@ -11,8 +11,7 @@ from tinygraph.describe.subject import Subject
 from tinygraph.describe.symbols import Formula
 from tinygraph.describe.tex import Formulas
 from tinygraph.describe.writer import written_inputs
-from tinygraph.graph.graph import topological
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Tensor, topological
 from tinygraph.notes.document import Block, Paragraph, Task, Tasks
 
 # Larger arrays take too long by hand.

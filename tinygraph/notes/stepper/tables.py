@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.describe.origins import Origin, Origins, Part, Read
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Tensor
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,7 @@ from tinygraph.describe.fold import parts_of
 from tinygraph.describe.origins import Origins
 from tinygraph.describe.symbols import Formula
 from tinygraph.draw.cards import Edge
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Tensor
 from tinygraph.notes.stepper.tables import Numbering, Table, table_of
 
 # Elements of one array on the page, elements in all whose origin it explains, and scenes.
