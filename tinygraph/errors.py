@@ -3,8 +3,6 @@
 Messages are short and safe to print, whatever the file or the argument they quote.
 """
 
-from __future__ import annotations
-
 import difflib
 import re
 from collections.abc import Iterable

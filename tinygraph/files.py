@@ -1,7 +1,5 @@
 """Open files that contain data, and write files completely or not at all."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import os

@@ -9,8 +9,6 @@ because a signal handler cannot clean up locks, threads and unfinished imports. 
 ``held`` marks such a part of the program, and ``raise_if_interrupted`` a place in it where training may stop.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

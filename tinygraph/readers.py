@@ -5,8 +5,6 @@ for it here by name. The package's ``__init__``, which is above all rooms, fills
 when it is first asked for.
 """
 
-from __future__ import annotations
-
 import importlib
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """The names of other frameworks for what tinygraph has: an error about such a name offers the right one."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 # A name of tinygraph, and the names of the same thing in NumPy, PyTorch, Keras, JAX and ONNX, in lower case.

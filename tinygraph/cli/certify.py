@@ -1,7 +1,5 @@
 """``tinygraph certify``: proof that operations are right, one line for each check."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from pathlib import Path

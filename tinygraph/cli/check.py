@@ -1,7 +1,5 @@
 """``tinygraph check``: proof that every gradient of a model is right."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

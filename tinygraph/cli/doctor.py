@@ -1,7 +1,5 @@
 """``tinygraph doctor``: what is installed, which renderer is active, and what to do about what is missing."""
 
-from __future__ import annotations
-
 import contextlib
 import platform
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """``tinygraph draw``: the picture of a model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

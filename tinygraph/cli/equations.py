@@ -1,7 +1,5 @@
 """``tinygraph equations``: a model's forward equations, and the backward ones derived from them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """``tinygraph export``: a model for other programs, as an ONNX file."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Where results are written."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import os

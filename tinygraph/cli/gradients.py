@@ -1,7 +1,5 @@
 """An operation's gradient rule as equations: what it records on tensors that have only shapes."""
 
-from __future__ import annotations
-
 import dataclasses
 
 import numpy as np

@@ -1,7 +1,5 @@
 """How commands end: with 0, or with one line on the error stream and a code that says what happened."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib
 import keyword

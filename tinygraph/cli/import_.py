@@ -1,7 +1,5 @@
 """``tinygraph import``: a model of another program, in an ONNX file, as a model file with weights."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

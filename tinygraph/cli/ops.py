@@ -1,7 +1,5 @@
 """``tinygraph ops``: the operations, in a table or one at a time."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 import re

@@ -1,7 +1,5 @@
 """Arguments and options that several commands share, and what they stand for: models, data, paths, operations."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import importlib.util

@@ -1,7 +1,5 @@
 """The outputs of a model as a table: what is predicted, the label, and the numbers that decide it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice

@@ -1,7 +1,5 @@
 """``tinygraph plan``: what the compiled model does, step by step."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """``tinygraph predict``: the outputs of a trained model."""
 
-from __future__ import annotations
-
 import csv
 import io
 from collections.abc import Iterable, Mapping

@@ -1,7 +1,5 @@
 """Writing to the terminal, or to what stands in its place: a file, a pipe, or nothing at all."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import sys

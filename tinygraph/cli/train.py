@@ -1,7 +1,5 @@
 """``tinygraph train``: from equations and data to weights, a history, a curve and a picture."""
 
-from __future__ import annotations
-
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator

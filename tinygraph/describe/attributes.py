@@ -1,7 +1,5 @@
 """Operations and constants in words, for the cards of a picture."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Sequence
 from dataclasses import MISSING, fields

@@ -4,8 +4,6 @@ Samples are rows here and the cost is a mean. So a product of the notes has its 
 the dense slide writes into every gradient appears once, in the first.
 """
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 

@@ -1,7 +1,5 @@
 """Folding: which items share a card. Blocks, and runs of operations where there are still too many."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import accumulate

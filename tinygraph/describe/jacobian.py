@@ -1,7 +1,5 @@
 """Local Jacobians: how an element is made by an operation that does not explain itself."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

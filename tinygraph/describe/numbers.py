@@ -1,7 +1,5 @@
 """Numbers as text, and arrays in numbers: small ones complete, of larger ones a part and a summary."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Origins in words, as a terminal shows them."""
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -4,8 +4,6 @@ An operation explains its result by its own inputs (``Op.explain``). If one of t
 line of its own, such as ``f.T`` in ``f.T @ dZ3``, the explanation of that input takes its place.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace

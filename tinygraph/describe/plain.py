@@ -1,7 +1,5 @@
 """The plain text of formulas: TeX in one line, as one would type it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping
 

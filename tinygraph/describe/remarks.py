@@ -1,7 +1,5 @@
 """Remarks: what the formula of an operation leaves out, such as a padding, or the axes of a sum."""
 
-from __future__ import annotations
-
 import dataclasses
 import re
 from typing import Any

@@ -1,7 +1,5 @@
 """Symbols: how a name in a graph is written in mathematics, and formulas made of symbols."""
 
-from __future__ import annotations
-
 import html
 import re
 from collections.abc import Callable, Mapping

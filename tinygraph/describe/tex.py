@@ -1,7 +1,5 @@
 """The formulas of a subject in TeX: a right-hand side for every node that has a line of its own."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence

@@ -1,7 +1,5 @@
 """A graph as equations: a line for each named or shared node, written as in a model file."""
 
-from __future__ import annotations
-
 import itertools
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,7 +1,5 @@
 """The expression of a node, made from those of its inputs. Scripts (code, TeX) say how its parts are written."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar, TypeAlias
 

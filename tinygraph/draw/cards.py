@@ -1,7 +1,5 @@
 """The content of a picture, before rendering: cards, edges and beads, as plain records that JSON can hold."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """The colours of pictures: of both lanes, of the families of operations, and of verdicts."""
 
-from __future__ import annotations
-
 INK, QUIET, LINE, PAPER = "#1A1A1A", "#595959", "#8A8A8A", "#FFFFFF"
 VALUE_LANE, GRADIENT_LANE = "#0072B2", "#D55E00"
 # The lanes' colours, dark enough for small text.

@@ -1,7 +1,5 @@
 """What a card shows of an array: its numbers or a heat map, a few statistics, and warnings."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

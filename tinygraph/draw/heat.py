@@ -1,7 +1,5 @@
 """Heat maps: arrays as small grids of colours, each cell one number or the mean of a block of numbers."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import TypeAlias

@@ -1,7 +1,5 @@
 """Write cards as HTML-like labels of Graphviz."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from tinygraph.describe.numbers import number_text

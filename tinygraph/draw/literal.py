@@ -1,7 +1,5 @@
 """Escape text for Graphviz, so that it is shown literally: it can neither be markup nor disappear."""
 
-from __future__ import annotations
-
 import html
 import textwrap
 

@@ -1,7 +1,5 @@
 """Render DOT as a picture: by the ``dot`` program where it is installed, else by the Graphviz that pygraphviz contains."""
 
-from __future__ import annotations
-
 import contextlib
 import importlib.util
 import os

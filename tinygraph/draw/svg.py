@@ -1,7 +1,5 @@
 """Finish the SVG of Graphviz: a title for screen readers, ids of the cards in stacks, and shorter heat maps."""
 
-from __future__ import annotations
-
 import html
 import re
 import zlib

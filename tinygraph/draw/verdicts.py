@@ -1,7 +1,5 @@
 """Put the results of a check on the cards of the nodes that were checked."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

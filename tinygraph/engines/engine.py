@@ -5,8 +5,6 @@ and value, to rounding. What it cannot do, it says by raising a ``TinygraphError
 that is not finite; its caller then takes what ``tg.run`` gives, or the error that ``tg.run`` raises.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 

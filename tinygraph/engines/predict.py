@@ -1,7 +1,5 @@
 """Outputs of a model for any number of samples, computed in batches where that gives the same numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Literal

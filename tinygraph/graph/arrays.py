@@ -1,7 +1,5 @@
 """Arrays of numbers: made of what a user gives, with their dtype and size checked."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator, Set
 from typing import Any

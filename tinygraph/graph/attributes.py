@@ -1,7 +1,5 @@
 """Attributes of operations, checked against the annotations of their fields."""
 
-from __future__ import annotations
-
 import types
 import typing
 from typing import Any, Literal, Union

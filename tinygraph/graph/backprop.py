@@ -5,8 +5,6 @@ sum to the rule of the operation that made the node; what the rule returns are c
 nodes on a path to a wanted tensor are visited, each once, and a gradient is dropped after its last use.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast

@@ -1,7 +1,5 @@
 """Composites: operations made of other operations. A call records the parts, so a composite needs no gradient rule."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any, ClassVar
 

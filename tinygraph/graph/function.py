@@ -1,7 +1,5 @@
 """The functions that users call, and the ways to make one: ``@tg.register``, ``@tg.op`` and ``@tg.composite``."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

@@ -1,7 +1,5 @@
 """Leaves: the tensors that no operation made."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Op: what one operation is. Its attributes, shape rule, forward, gradient rule, formula and samples stand together."""
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import inspect

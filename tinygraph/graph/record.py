@@ -1,7 +1,5 @@
 """Small types of an operation's record: samples, the gradients that it chooses at kinks, and how a loss is read."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias

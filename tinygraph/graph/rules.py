@@ -1,7 +1,5 @@
 """Call a gradient rule, and fit what it returns to the inputs: shape, dtype, broadcasting."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NoReturn

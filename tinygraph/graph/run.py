@@ -1,7 +1,5 @@
 """Reference evaluation: compute a graph node by node by the forwards of its operations."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any

@@ -1,7 +1,5 @@
 """A declared model as data: inputs, parameters, state, equations, and what each name depends on."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -1,7 +1,5 @@
 """Evaluate the syntax tree of an expression to a tensor or a number. Only the syntax listed here is accepted."""
 
-from __future__ import annotations
-
 import ast
 import math
 import operator

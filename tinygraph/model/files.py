@@ -1,7 +1,5 @@
 """Find and load model files: bundled ones by name, others by path."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Initial values of parameters. Each has its own random generator, so that no parameter depends on another."""
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Callable, Mapping

@@ -1,7 +1,5 @@
 """Equation text to syntax: parsed with Python's ``ast``, never executed."""
 
-from __future__ import annotations
-
 import ast
 import functools
 import keyword

@@ -1,7 +1,5 @@
 """From a declaration to a graph: equations are recorded one by one, and the equations of blocks inside them."""
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 from collections.abc import Mapping

@@ -1,7 +1,5 @@
 """Write and read weights as safetensors files; names, shapes and values are checked."""
 
-from __future__ import annotations
-
 import json
 import os
 import struct

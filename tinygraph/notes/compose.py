@@ -1,7 +1,5 @@
 """The notes of a model, a graph or a tensor as a document, in the sections of lecture notes."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence

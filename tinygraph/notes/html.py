@@ -1,7 +1,5 @@
 """Derived notes as one HTML file: no network, no framework, formulas in MathML. Only the stepper needs its script."""
 
-from __future__ import annotations
-
 import html
 import importlib.util
 import re

@@ -1,7 +1,5 @@
 """Derived notes as an article in LaTeX, with packages that every distribution has."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 

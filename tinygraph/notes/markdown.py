@@ -1,7 +1,5 @@
 """Derived notes as Markdown, with formulas between dollar signs as GitHub and most other readers take them."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

@@ -1,7 +1,5 @@
 """Notes: a derived document that can be written as HTML, Markdown, LaTeX or plain text."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Derived notes as plain text, for a terminal."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 from tinygraph.describe.columns import aligned

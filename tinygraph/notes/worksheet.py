@@ -1,7 +1,5 @@
 """The worksheet: the backward pass without its right-hand sides, and numbers to work out by hand."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Iterator, Sequence
 

@@ -1,7 +1,5 @@
 """Axes as NumPy counts them, with errors that name the operation."""
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Numbers as functions of real numbers need them: integers as floating point, and float16 as float32 where it adds up."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The gradient of a length: the root of a sum of squares, which has no second derivative at 0, though its square has."""
 
-from __future__ import annotations
-
 import operator
 from collections.abc import Callable
 

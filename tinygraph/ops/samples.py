@@ -1,7 +1,5 @@
 """Inputs on which operations are tested: away from kinks, ties and the edges of domains."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import Any
 

@@ -5,8 +5,6 @@ grows with the number of rows: a float32 cannot count beyond 2**24. Rows are add
 blocks. Source: Higham, *The Accuracy of Floating Point Summation*, 1993.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

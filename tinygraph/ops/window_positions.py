@@ -3,8 +3,6 @@
 All three return positions counted row by row from 0, for explanations, and leave out positions in the padding.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Read arrays from ``.npz`` files. Files are not trusted: the sizes that they claim are checked before memory is allocated."""
 
-from __future__ import annotations
-
 import math
 import os
 import zipfile

@@ -1,7 +1,5 @@
 """Check samples and labels, and return them as feeds: arrays by the names of a model's inputs, in its dtypes."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """History: the losses and accuracies of every epoch, as a table, a CSV file and a curve."""
 
-from __future__ import annotations
-
 import csv
 import io
 from dataclasses import astuple, dataclass, field, fields

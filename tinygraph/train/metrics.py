@@ -1,7 +1,5 @@
 """Metrics: the loss and the accuracy of a model on data."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,7 +1,5 @@
 """``check``: every gradient rule of a graph, a model or an operation, against numeric derivatives."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import replace

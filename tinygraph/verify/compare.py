@@ -1,7 +1,5 @@
 """The comparison of a gradient with numeric derivatives: at its elements, and along random directions."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Random values for the inputs of a graph, of the kind that the operations which use them expect."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

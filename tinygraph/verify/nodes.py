@@ -1,7 +1,5 @@
 """What checks need to know about nodes: their names, a twin in float64, and whether their values are finite."""
 
-from __future__ import annotations
-
 import dataclasses
 import inspect
 from collections.abc import Iterable, Mapping

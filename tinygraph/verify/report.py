@@ -1,7 +1,5 @@
 """What a check found, as records and as an aligned table."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

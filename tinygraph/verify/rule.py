@@ -1,7 +1,5 @@
 """The check of one node's gradient rule, alone, at the values that reach the node."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any

@@ -1,7 +1,5 @@
 """Compiled: a graph for one size of batch, in tiles and on threads, ready to run."""
 
-from __future__ import annotations
-
 import gc
 import itertools
 from collections import Counter

@@ -5,8 +5,6 @@ maximum of windows may change places, because both are monotone: where the maxim
 winner, and elsewhere the gate is closed.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 from tinygraph.engines.plan.node import Node, in_order, is_a, make, remade, rewrite, users

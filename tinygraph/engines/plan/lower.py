@@ -1,7 +1,5 @@
 """Pass: replace operations by those that the plan computes faster, for convolutions, gradients of pools, and statistics."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

@@ -4,8 +4,6 @@ The samples are the innermost axis in memory. NumPy's loops run along this axis;
 windows are long runs for any stride, and a row of windows is a matrix. Users and rules see the usual order of axes.
 """
 
-from __future__ import annotations
-
 import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass, field

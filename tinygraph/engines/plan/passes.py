@@ -1,7 +1,5 @@
 """The passes that turn a recorded graph into the graph that is computed, in their order."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Schedule: the steps of a plan as a record, and the record as text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

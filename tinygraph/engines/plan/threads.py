@@ -1,7 +1,5 @@
 """Threads: how many there are, running jobs on them, and holding BLAS to one thread meanwhile."""
 
-from __future__ import annotations
-
 import functools
 import os
 import threading

@@ -1,7 +1,5 @@
 """Cutting a batch into tiles: how each node treats the samples, what a tile computes, and how large a tile is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

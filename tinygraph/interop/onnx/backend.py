@@ -1,7 +1,5 @@
 """ONNX's own interface of a backend, so that its official tests, and programs that know it, can run tinygraph."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """From recorded graphs to the text of a model file: equations that hold for every number of samples, and their arrays."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field

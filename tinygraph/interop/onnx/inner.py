@@ -1,7 +1,5 @@
 """Nodes inside a node: the branches of an ``If``, and the definition that ONNX has of an operator in other operators."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """From an ONNX file to a declared model: its inputs, the tables of a model file, and the values of its weights."""
 
-from __future__ import annotations
-
 import json
 import math
 import os

@@ -1,7 +1,5 @@
 """An ONNX file as a checked model: bytes in, a structure out that is safe to walk. Nothing in it is executed."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field

@@ -4,8 +4,6 @@ A file does not contain this: the nodes that read an array show its role. Arrays
 equal when an untrained network was written, are separated again: a scale of ones is not a variance of ones.
 """
 
-from __future__ import annotations
-
 import re
 from collections import defaultdict
 from collections.abc import Iterator

@@ -3,8 +3,6 @@
 The package is imported when it is needed. Nothing outside the model's folder is read.
 """
 
-from __future__ import annotations
-
 import importlib
 import math
 import os

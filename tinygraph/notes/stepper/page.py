@@ -1,7 +1,5 @@
 """The stepper of the HTML page: its frame, its data as JSON, and its script, which is in the files next to this one."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import html

@@ -5,8 +5,6 @@ place of the window. So a table contains each such pattern once, as distances fr
 number of its pattern and those first cells.
 """
 
-from __future__ import annotations
-
 import base64
 import json
 import math

@@ -1,7 +1,5 @@
 """Walk: the data of the stepper. Steps, arrays with their origins, and scenes."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Activation functions with a kink: the relatives of ReLU, and straight lines in the place of curves."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar

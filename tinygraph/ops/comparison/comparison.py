@@ -3,8 +3,6 @@
 Where a choice has a kink the rule takes one side and says which.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, ClassVar
 

@@ -7,8 +7,6 @@ Each is patches and one matrix product (GEMM) for each group. The rules are thos
 one, two and three axes are registered at the end.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """Dropout: elements left out by chance in training, a chance that is a function of its key and so the same every time."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar

@@ -3,8 +3,6 @@
 Rules return gradients of the result's shape; the engine sums them over the axes along which an input was broadcast.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

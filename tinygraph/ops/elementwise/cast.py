@@ -1,7 +1,5 @@
 """Numbers in another dtype."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import numpy as np

@@ -3,8 +3,6 @@
 DLMF is NIST's Digital Library of Mathematical Functions (dlmf.nist.gov), by chapter and section.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Any number of tensors, element by element: their sum, maximum, minimum and mean."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Whole numbers of real ones: floor, ceil, trunc, round, and the remainder of a division."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -4,8 +4,6 @@ DLMF is NIST's Digital Library of Mathematical Functions (dlmf.nist.gov), by cha
 ``@smooth`` is the gradient rule; the forward computation is NumPy's function of the same name.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

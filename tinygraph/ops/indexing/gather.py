@@ -3,8 +3,6 @@
 Positions are whole numbers, from the end where they are negative; they have no gradient.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Elements and slices picked by rows of coordinates, and the transpose, which adds them at coordinates."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -1,7 +1,5 @@
 """Images in another size: each element a copy of the nearest one, or on a line between two or a curve between four."""
 
-from __future__ import annotations
-
 import functools
 import math
 import operator

@@ -1,7 +1,5 @@
 """Parts of tensors and tensors from parts: indexing, joining, padding, flipping. Each one's gradient is the move back."""
 
-from __future__ import annotations
-
 import builtins
 import itertools
 import math

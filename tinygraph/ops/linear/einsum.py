@@ -1,7 +1,5 @@
 """Sums of products over named axes: one notation for products of vectors, matrices and stacks of them, traces, transposes."""
 
-from __future__ import annotations
-
 import functools
 import math
 import string

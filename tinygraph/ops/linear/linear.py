@@ -1,7 +1,5 @@
 """Matrix products."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, ClassVar
 

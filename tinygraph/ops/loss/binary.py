@@ -1,7 +1,5 @@
 """Binary cross-entropy, of probabilities and of logits."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Any, ClassVar
 

@@ -1,7 +1,5 @@
 """Losses for classes and distributions: cross-entropy of logits, nll and kl_divergence of logarithms, hinge for signs."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The base of losses: one number for a batch, with its mean (the 1/m of the notes) as part of the operation."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,5 @@
 """Losses on the difference of predictions and targets: mse, l1, huber, smooth_l1."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar

@@ -4,8 +4,6 @@ Images are ``(N, C, ...)`` with any number of axes after the channels, or none. 
 channel, those of ``layer_norm`` one for each element of the axes that it goes along.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pools over all pixels of an image of any rank: mean, maximum and norm of each channel."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Pools by the p-norm of each window, for images of one, two and three axes."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar

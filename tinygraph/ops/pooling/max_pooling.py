@@ -1,7 +1,5 @@
 """Max-pooling: maxima of windows, and the operations that carry their gradients back."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ The rules are those for images of any rank; the operations for one, two and thre
 in ``max_pooling.py``, norms in ``lp_pooling.py`` and pools of entire images in ``global_pooling.py``.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace

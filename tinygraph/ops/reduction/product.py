@@ -1,7 +1,5 @@
 """Products over axes, and running sums."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable
 from typing import ClassVar

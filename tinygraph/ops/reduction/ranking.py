@@ -1,7 +1,5 @@
 """Where the largest elements are, and which: argmax, argmin, top_k. Places are whole numbers and have no gradient."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from typing import Any, ClassVar

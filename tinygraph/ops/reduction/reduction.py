@@ -1,7 +1,5 @@
 """Reductions over axes: sum, mean, max, min, logsumexp, and norms. ``axis`` and ``keepdims`` are NumPy's."""
 
-from __future__ import annotations
-
 import functools
 import math
 from collections.abc import Iterable

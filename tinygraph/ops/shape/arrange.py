@@ -1,7 +1,5 @@
 """Repeating, cutting triangles, and moving blocks between space and channels: each one's gradient is the move back."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 

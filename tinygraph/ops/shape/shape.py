@@ -1,7 +1,5 @@
 """Operations that move elements and compute nothing: each one's gradient is the move back."""
 
-from __future__ import annotations
-
 import builtins
 import math
 from dataclasses import dataclass

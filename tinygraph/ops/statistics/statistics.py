@@ -1,7 +1,5 @@
 """Statistics along axes, and what is made of them with a rule of its own: variance, standardize, moving_sum."""
 
-from __future__ import annotations
-
 import math
 from typing import Any, ClassVar
 

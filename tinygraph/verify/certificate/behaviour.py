@@ -1,7 +1,5 @@
 """The checks of what surrounds an operation: the plan, pictures, equations, model files."""
 
-from __future__ import annotations
-
 import ast
 from collections.abc import Iterator
 from typing import Any

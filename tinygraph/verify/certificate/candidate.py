@@ -1,7 +1,5 @@
 """The candidate for a certificate, an operation with the cases to try it on; and how a check of it is written."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

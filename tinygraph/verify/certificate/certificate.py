@@ -1,7 +1,5 @@
 """``certify``: all checks of one operation, and the certificate with a line for each; ``check_op`` for tests."""
 
-from __future__ import annotations
-
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence

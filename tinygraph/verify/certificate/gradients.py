@@ -1,7 +1,5 @@
 """The checks of a gradient against numeric derivatives: input by input, and at one step size after another."""
 
-from __future__ import annotations
-
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias

@@ -1,7 +1,5 @@
 """The checks where a function has no derivative, or a formula for it breaks down: kinks and ties, and stated edges."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial

@@ -3,8 +3,6 @@
 After them each attribute gets its other values: a rule may be right for one of them alone.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import itertools

@@ -1,7 +1,5 @@
 """Further checks of a gradient rule: linear in ``dy``, one tensor used twice, shortcuts, second derivatives."""
 
-from __future__ import annotations
-
 import functools
 import operator
 from collections.abc import Callable, Iterator

@@ -1,7 +1,5 @@
 """The checks at special numbers: NaN, numbers far from zero, and numbers so large that naive formulas overflow."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tinygraph.errors import TinygraphError

@@ -1,7 +1,5 @@
 """The checks of a forward computation: its shape and dtype, other layouts and sizes, what it leaves unchanged."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Callable, Iterator
 

@@ -1,7 +1,5 @@
 """What kernels share: the table of kernels, their scratch memory, and the calls from which they are made."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

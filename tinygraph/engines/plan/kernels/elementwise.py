@@ -1,7 +1,5 @@
 """Elementwise kernels: ufuncs of NumPy, which overwrite an input if nothing else reads it."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

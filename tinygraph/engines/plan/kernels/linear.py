@@ -1,7 +1,5 @@
 """Kernels of matrix products and of sums."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Kernels of losses, of softmax and of one-hot rows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Kernels that move elements."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import partial
 

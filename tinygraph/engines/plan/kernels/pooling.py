@@ -1,7 +1,5 @@
 """Kernels of pools, and the operations that replace their gradients. Windows are combined over rows, then over columns."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -7,8 +7,6 @@ One matrix product (GEMM) for each row of windows is then the convolution, with 
 Shapes: images ``(N, C, H, W)``, kernels ``(F, C, kh, kw)``, row patches ``(padded H, kw, C, columns, N)``.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial

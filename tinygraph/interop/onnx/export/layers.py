@@ -1,7 +1,5 @@
 """Exports of convolutions, pools and norms."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from tinygraph.interop.onnx.export.table import EXPORTS, Export, Step, export_of, same_dtype

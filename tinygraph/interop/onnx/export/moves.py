@@ -1,7 +1,5 @@
 """Exports of operations that move and pick elements: shapes, indexing, positions, sizes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

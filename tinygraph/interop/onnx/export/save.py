@@ -1,7 +1,5 @@
 """From a declared model to an ONNX file, for any size of batch."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from typing import Any

@@ -4,8 +4,6 @@ A ``Writer`` holds the nodes that are written, a ``Step`` is the operation that 
 operator of ONNX (``pairs``), or a formula of operations that are.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias

@@ -1,7 +1,5 @@
 """ONNX's operators that compute: elementwise, reductions, matrix products, softmax."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """ONNX's normalizations and losses."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from tinygraph.interop.onnx.node import Node

@@ -1,7 +1,5 @@
 """Operators of ONNX that are one operation on the same inputs. The importer reads these tables, the exporter inverts them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TypeAlias
 

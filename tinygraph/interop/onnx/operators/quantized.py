@@ -3,8 +3,6 @@
 Their rounding stops every gradient; a real number that is read from integers has one.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from tinygraph.interop.onnx.node import Node

@@ -1,7 +1,5 @@
 """ONNX's recurrent networks, written out: a step for each element of the sequence, with the same weights in all of them."""
 
-from __future__ import annotations
-
 from functools import cached_property
 from typing import Any
 

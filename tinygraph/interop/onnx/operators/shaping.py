@@ -1,7 +1,5 @@
 """ONNX's operators that move elements, and those that compute shapes: the latter are known when a graph is recorded."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

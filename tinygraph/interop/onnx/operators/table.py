@@ -1,7 +1,5 @@
 """The table of ONNX's operators: a rule for each, which says it in operations. What is not in it is refused by name."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace

@@ -1,7 +1,5 @@
 """ONNX's convolutions and pools: windows over lines, images and volumes."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 
