@@ -16,7 +16,6 @@ from tinygraph.graph.apply import apply
 from tinygraph.graph.arrays import cast_array, numeric_array
 from tinygraph.graph.graph import tensors_of, topological
 from tinygraph.graph.leaves import constant
-from tinygraph.graph.op import Op
 from tinygraph.graph.registry import OPERATIONS
 from tinygraph.graph.rules import OpaqueGradient, call_rule
 from tinygraph.graph.tensor import Tensor, now
@@ -67,12 +66,9 @@ def grad(
 
 
 def gradients_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) -> dict[Tensor, Tensor]:
-    """Return the gradient of each tensor of ``wrt`` that the sweep reaches.
-
-    With every tensor of a graph in ``wrt`` this is the complete backward pass, from forward node to gradient node.
-    """
-    seed = _seed(output, cotangent)
-    return _sweep(topological([output]), set(wrt), seed, recording=True)
+    """Return the gradient of each tensor of ``wrt`` that the sweep reaches."""
+    wanted, gradients = set(wrt), backward_of(output, wrt, cotangent).gradients
+    return {x: gradient for x, gradient in gradients.items() if x in wanted}
 
 
 @dataclass(frozen=True)
@@ -101,9 +97,7 @@ def backward_of(output: Tensor, wrt: Sequence[Tensor], cotangent: Any = None) ->
     ('dx', [3.0, 3.0])
     """
     seed = _seed(output, cotangent)
-    backward = Backward(output)
-    _sweep(topological([output]), set(wrt), seed, recording=True, notes=backward)
-    return backward
+    return _sweep(topological([output]), set(wrt), seed, recording=True)
 
 
 def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
@@ -116,7 +110,7 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
     cotangent = cotangent.value if isinstance(cotangent, Tensor) else cotangent
     order = topological([output])
     leaves = {x for x in order if x.kind in ("parameter", "tensor") and _differentiable(x)}
-    gradients = _sweep(order, leaves, _seed(output, cotangent).value, recording=False)
+    gradients = _sweep(order, leaves, _seed(output, cotangent).value, recording=False).gradients
     if not gradients:
         other = next((x for x in order if x.kind in ("parameter", "tensor")), None)
         hint = "" if other is None else f": {other.describe()} holds {other.dtype}; make it of floating point numbers"
@@ -127,32 +121,28 @@ def fill_gradients(output: Tensor, cotangent: Any = None) -> None:
             leaf.grad = Tensor("tensor", value=total, name=_gradient_name(leaf))
 
 
-def _sweep(
-    order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: bool, notes: Backward | None = None
-) -> dict[Tensor, Any]:
-    """Return the gradients of the last tensor of ``order`` for the wanted ones, given its own, ``seed``.
+def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: bool) -> Backward:
+    """Return the backward pass from the last tensor of ``order``, whose gradient is ``seed``, to the wanted tensors.
 
-    ``notes``, where given, takes all gradients and contributions.
+    Without ``recording`` everything is computed on arrays, and only the gradients of wanted tensors are kept.
     """
-    leading = _leading_to(order, wanted)
+    backward = Backward(order[-1])
+    gradients, contributions = backward.gradients, backward.contributions
     pending: dict[Tensor, list[Any]] = {order[-1]: [seed]}
     # Contributions to a tensor whose inputs get their gradient through a shortcut: returned, but not passed on.
     aside: dict[Tensor, list[Any]] = {}
-    found: dict[Tensor, Any] = {}
     start = now() if recording else None
     # Only leaves get new values: a node made after the last such change cannot be stale.
     assigned = max(node.changed for node in order)
-    for node, places in reversed(leading.items()):
-        contributions = pending.pop(node, None)
+    for node, places in reversed(_leading_to(order, wanted).items()):
+        arrived = pending.pop(node, [])
         if node in aside:
-            found[node] = _gradient(node, (contributions or []) + aside.pop(node), start, True)
-        if contributions is None:
+            gradients[node] = _gradient(node, arrived + aside.pop(node), start, True)
+        if not arrived:
             continue
-        gradient = _gradient(node, contributions, start, node in wanted and node not in found)
-        if node in wanted:
-            found.setdefault(node, gradient)
-        if notes is not None:
-            notes.gradients[node] = found.get(node, gradient)
+        gradient = _gradient(node, arrived, start, node in wanted and node not in gradients)
+        if recording or node in wanted:
+            gradients.setdefault(node, gradient)
         op = node.op
         if op is None:
             continue
@@ -162,12 +152,18 @@ def _sweep(
             continue
         if node.order < assigned and node._value is not None:
             _check_fresh(node)
-        for place, contribution in _pull_back(node, op, gradient, places, recording):
+        if not recording:
+            found = call_rule(op, places, gradient, node._value, *[x._value for x in node.inputs])
+        elif op.opaque_vjp:
+            found = [(i, apply(OpaqueGradient(op, i), [gradient, node, *node.inputs])) for i in places]
+        else:
+            found = call_rule(op, places, gradient, node, *node.inputs)
+        for place, contribution in found:
             kept = aside if op.shortcuts and _bypassed(node, place) else pending
             kept.setdefault(node.inputs[place], []).append(contribution)
-            if notes is not None:
-                notes.contributions[node, place] = contribution
-    return found
+            if recording:
+                contributions[node, place] = contribution
+    return backward
 
 
 def _leading_to(order: Sequence[Tensor], wanted: set[Tensor]) -> dict[Tensor, list[int]]:
@@ -186,17 +182,6 @@ def _bypassed(node: Tensor, place: int) -> bool:
     return node.op.shortcuts.get(place, len(node.inputs)) < len(node.inputs)
 
 
-def _pull_back(
-    node: Tensor, op: Op, gradient: Any, places: Sequence[int], recording: bool
-) -> Sequence[tuple[int, Any]]:
-    """Return the places and gradients of the inputs at ``places``."""
-    if not recording:
-        return call_rule(op, places, gradient, node._value, *[x._value for x in node.inputs])
-    if op.opaque_vjp:
-        return [(place, apply(OpaqueGradient(op, place), [gradient, node, *node.inputs])) for place in places]
-    return call_rule(op, places, gradient, node, *node.inputs)
-
-
 def _check_fresh(node: Tensor) -> None:
     for x in node.inputs:
         if x.changed > node.order:
@@ -212,12 +197,10 @@ def _gradient(node: Tensor, contributions: list[Any], start: int | None, returne
     if len(others) > 1 and (start is not None or first.dtype.char == "e"):
         # One node; and float16 is accumulated in float32.
         total = OPERATIONS["add_all"](contributions)
-    elif others:
-        total = first + others[0]
+    else:
+        total = first + others[0] if others else first
         for contribution in others[1:]:
             total += contribution
-    else:
-        total = first
     if start is not None:
         return _named(node, total, start, returned)
     if total.__class__ is np.ndarray:
@@ -257,9 +240,10 @@ def _seed(output: Tensor, cotangent: Any) -> Tensor:
             "or reduce it to one number first, with .sum() for example"
         )
     what = f"the cotangent of {output.describe()}"
+    if cotangent is None:
+        cotangent = np.ones(output.shape, output.dtype)
     if not isinstance(cotangent, Tensor):
-        value = np.ones(output.shape) if cotangent is None else numeric_array(cotangent, what)
-        array = value.astype(output.dtype) if cotangent is None else cast_array(value, output.dtype, what)
+        array = cast_array(numeric_array(cotangent, what), output.dtype, what)
         cotangent = constant(array, _gradient_name(output))
     if cotangent.shape != output.shape:
         raise ShapeError(f"{what} must have its shape; found {cotangent.shape}")

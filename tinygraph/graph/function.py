@@ -6,7 +6,7 @@ import inspect
 import string
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast, dataclass_transform, overload
+from typing import Any, TypedDict, TypeVar, Unpack, dataclass_transform, overload
 
 from tinygraph.errors import AttributeValueError, TinygraphError, counted, listing, unknown
 from tinygraph.graph.apply import apply, call, compute
@@ -18,20 +18,23 @@ from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operation
 from tinygraph.graph.tensor import Tensor
 from tinygraph.readers import MODULES
 
-_TRAITS = (
-    "formula",
-    "tex",
-    "symbol",
-    "elementwise",
-    "holomorphic",
-    "conditions",
-    "numpy",
-    "samples",
-    "edges",
-    "decision",
-)
 OpClass = TypeVar("OpClass", bound=type[Op])
 Rule = TypeVar("Rule", bound=Callable[..., Any])
+
+
+class Options(TypedDict, total=False):
+    """The options of ``tg.op`` and ``tg.composite``: class attributes of the operation, and its functions in NumPy."""
+
+    formula: str
+    tex: str
+    symbol: str
+    elementwise: bool
+    holomorphic: bool
+    conditions: Sequence[int]
+    numpy: Sequence[Callable[..., Any]]
+    samples: Samples | None
+    edges: Sequence[Edge]
+    decision: Decision | None
 
 
 class OpFunction:
@@ -58,6 +61,8 @@ class OpFunction:
         # One instance serves all calls of an operation that has no attributes and records what it is given.
         self._simple = op() if plain and not self.attribute_names and not op.variadic else None
         self._arity = len(op.parameters)
+        fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(op)  # type: ignore[arg-type]
+        self._required = [field.name for field in fields if field.init and field.default is dataclasses.MISSING]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         simple = self._simple
@@ -79,8 +84,8 @@ class OpFunction:
             return lambda later: self.vjp(later, opaque=opaque)
         if self.op.composite:
             raise TinygraphError(f"{self.name} is made of operations and has their gradient; a rule needs tg.op")
-        self.op.vjp, self.op.opaque_vjp = self._method(rule, "rule"), opaque  # type: ignore[method-assign]
-        return rule
+        self.op.opaque_vjp = opaque
+        return self._give("vjp", rule)
 
     def explain(self, explanation: Rule) -> Rule:
         """Say how one element of the result is made, by a function of ``index, y`` and the inputs; use as a decorator.
@@ -145,88 +150,64 @@ class OpFunction:
         return self._give("sample_inputs", draw)
 
     def _give(self, method: str, function: Rule) -> Rule:
-        """Make a function a method of the operation."""
-        setattr(self.op, method, self._method(function, method))
-        return function
-
-    def _method(self, function: Callable[..., Any], what: str) -> Any:
-        """Return a function as a method of the operation, with the attributes that it names as keyword-only arguments."""
+        """Make a function a method of the operation, with the attributes that it names as keyword-only arguments."""
         wanted = [p.name for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
         for name in wanted:
             if name not in self.attribute_names:
+                what = "rule" if method == "vjp" else method
                 raise AttributeValueError(
                     f"{self.name}: its {what} takes {name!r}, which is not an attribute of the operation"
                 )
-        return _with_attributes(function, wanted)
+        setattr(self.op, method, _with_attributes(function, wanted))
+        return function
 
     @property
     def __signature__(self) -> inspect.Signature:
-        kind = inspect.Parameter.VAR_POSITIONAL if self.op.variadic else inspect.Parameter.POSITIONAL_OR_KEYWORD
-        tensors = [inspect.Parameter(name, kind) for name in self.op.parameters]
-        return inspect.Signature(tensors + _attribute_parameters(self.op))
+        op, annotations = self.op, self.op.attribute_annotations()
+        kind = inspect.Parameter.VAR_POSITIONAL if op.variadic else inspect.Parameter.POSITIONAL_OR_KEYWORD
+        tensors = [inspect.Parameter(name, kind) for name in op.parameters]
+        # The tensors of an operation on a list take all places.
+        attributes = [
+            p.replace(kind=p.KEYWORD_ONLY if op.variadic else p.kind, annotation=annotations[p.name])
+            for p in inspect.signature(op).parameters.values()
+        ]
+        return inspect.Signature(tensors + attributes)
 
     def __repr__(self) -> str:
         return f"<operation {self.name}{self.__signature__}>"
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """Sort a call's arguments into tensors and attributes."""
-        if self.op.variadic:
-            inputs, rest = self._sequence(args)
-        else:
-            given = dict(zip(self.op.parameters, args, strict=False))
-            given |= {name: kwargs.pop(name) for name in self.op.parameters if name in kwargs and name not in given}
-            missing = [name for name in self.op.parameters if name not in given]
-            if missing:
-                raise TinygraphError(f"{self.name} takes {counted(self._arity, 'tensor')}; missing: {listing(missing)}")
-            inputs, rest = [given[name] for name in self.op.parameters], args[self._arity :]
-        if len(rest) > len(self.attribute_names):
-            most = self._arity + len(self.attribute_names)
-            hint = "; several numbers are given as one tuple" if all(isinstance(x, int) for x in rest) else ""
-            raise TinygraphError(f"{self.name} takes at most {counted(most, 'argument')}; found {len(args)}{hint}")
-        attributes = dict(zip(self.attribute_names, rest, strict=False))
-        for name, value in kwargs.items():
-            if name in self.op.parameters or name in attributes:
-                raise AttributeValueError(f"{self.name}: {name!r} is given twice")
-            if name not in self.attribute_names:
-                raise AttributeValueError(unknown(self.name, "attribute", name, self.attribute_names))
-            attributes[name] = value
-        self._require(attributes)
-        return inputs, attributes
-
-    def _sequence(self, args: tuple[Any, ...]) -> tuple[Sequence[Any], tuple[Any, ...]]:
-        if not args or not isinstance(args[0], (list, tuple)) or not args[0]:
-            needed = [field.name for field in self._required()]
-            call = f"{self.name}({', '.join(['[x, y]', *needed])})"
-            found = "nothing" if not args else shown(args[0])
+        tensors = self.op.parameters
+        names = (*tensors, *self.attribute_names)
+        given = dict(zip(names, args, strict=False))
+        if self.op.variadic and not (args and isinstance(args[0], (list, tuple)) and args[0]):
+            call = f"{self.name}({', '.join(['[x, y]', *self._required])})"
+            found = shown(args[0]) if args else "nothing"
             raise TinygraphError(f"{self.name} takes a list of tensors first, as in {call}; found {found}")
-        return args[0], args[1:]
-
-    def _require(self, attributes: dict[str, Any]) -> None:
-        for field in self._required():
-            if field.name not in attributes:
-                raise AttributeValueError(f"{self.name} needs its attribute {field.name!r}")
-
-    def _required(self) -> list[dataclasses.Field[Any]]:
-        fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(self.op)  # type: ignore[arg-type]
-        return [field for field in fields if field.init and field.default is dataclasses.MISSING]
-
-
-def _attribute_parameters(op: type[Op]) -> list[inspect.Parameter]:
-    """Return an operation's attributes as parameters of a signature, with defaults and annotations.
-
-    Those of a class may be given by place, but for an operation on a list, whose tensors take all places in a signature.
-    """
-    fields = {field.name: field for field in dataclasses.fields(op)}  # type: ignore[arg-type]
-    keyword, place = inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return [
-        inspect.Parameter(
-            name,
-            keyword if fields[name].kw_only or op.variadic else place,
-            annotation=annotation,
-            default=inspect.Parameter.empty if fields[name].default is dataclasses.MISSING else fields[name].default,
-        )
-        for name, annotation in op.attribute_annotations().items()
-    ]
+        missing = [name for name in tensors if name not in given and name not in kwargs]
+        if missing:
+            raise TinygraphError(f"{self.name} takes {counted(self._arity, 'tensor')}; missing: {listing(missing)}")
+        if len(args) > len(names):
+            hint = (
+                "; several numbers are given as one tuple"
+                if all(isinstance(x, int) for x in args[self._arity :])
+                else ""
+            )
+            raise TinygraphError(
+                f"{self.name} takes at most {counted(len(names), 'argument')}; found {len(args)}{hint}"
+            )
+        for name, value in kwargs.items():
+            if name in given:
+                raise AttributeValueError(f"{self.name}: {name!r} is given twice")
+            if name not in names:
+                raise AttributeValueError(unknown(self.name, "attribute", name, self.attribute_names))
+            given[name] = value
+        for name in self._required:
+            if name not in given:
+                raise AttributeValueError(f"{self.name} needs its attribute {name!r}")
+        inputs = [given.pop(name) for name in tensors]
+        return inputs[0] if self.op.variadic else inputs, given
 
 
 @dataclass_transform(frozen_default=True)
@@ -296,20 +277,8 @@ def _check_formula(cls: type[Op]) -> None:
 @overload
 def op(forward: Callable[..., Any], /) -> OpFunction: ...
 @overload
-def op(
-    *,
-    formula: str = "",
-    tex: str = "",
-    symbol: str = "",
-    elementwise: bool = False,
-    holomorphic: bool = False,
-    conditions: Sequence[int] = (),
-    numpy: Sequence[Callable[..., Any]] = (),
-    samples: Samples | None = None,
-    edges: Sequence[Edge] = (),
-    decision: Decision | None = None,
-) -> Callable[[Callable[..., Any]], OpFunction]: ...
-def op(forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable[..., Any]] = (), **traits: Any) -> Any:
+def op(**options: Unpack[Options]) -> Callable[[Callable[..., Any]], OpFunction]: ...
+def op(forward: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make an operation of a NumPy function: its positional arguments are tensors, its keyword-only ones attributes.
 
     The function's name is the operation's. Give it a rule with ``@name.vjp``, readable mathematics with ``formula``, and
@@ -328,28 +297,14 @@ def op(forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable
     >>> x.grad.value
     array([1., 0.])
     """
-    if forward is None:
-        return lambda later: _from_function(later, numpy, traits)
-    return _from_function(forward, numpy, traits)
+    return _operation(Op, forward, **options)
 
 
 @overload
 def composite(forward: Callable[..., Any], /) -> OpFunction: ...
 @overload
-def composite(
-    *,
-    formula: str = "",
-    tex: str = "",
-    elementwise: bool = False,
-    holomorphic: bool = False,
-    conditions: Sequence[int] = (),
-    numpy: Sequence[Callable[..., Any]] = (),
-    samples: Samples | None = None,
-    edges: Sequence[Edge] = (),
-) -> Callable[[Callable[..., Any]], OpFunction]: ...
-def composite(
-    forward: Callable[..., Any] | None = None, /, *, numpy: Sequence[Callable[..., Any]] = (), **traits: Any
-) -> Any:
+def composite(**options: Unpack[Options]) -> Callable[[Callable[..., Any]], OpFunction]: ...
+def composite(forward: Callable[..., Any] | None = None, /, **options: Any) -> Any:
     """Make an operation of a function that is written in operations; its parts are recorded, and it needs no rule.
 
     Arguments and options are those of ``tg.op``. It has a name in model files, a page in ``tinygraph ops``, and can be
@@ -365,54 +320,45 @@ def composite(
     >>> tg.certify(rms_scaled).ok
     True
     """
-    if forward is None:
-        return lambda later: _from_function(later, numpy, traits, Composite)
-    return _from_function(forward, numpy, traits, Composite)
+    return _operation(Composite, forward, **options)
 
 
-def _from_function(
-    function: Callable[..., Any],
-    numpy: Sequence[Callable[..., Any]],
-    traits: dict[str, Any],
-    base: type[Op] = Op,
-) -> OpFunction:
+def _operation(base: type[Op], function: Any, numpy: Sequence[Callable[..., Any]] = (), **traits: Any) -> Any:
+    if function is None:
+        return lambda later: _operation(base, later, numpy, **traits)
     who = "tg.composite" if base.composite else "tg.op"
     if not callable(function):
         raise TinygraphError(f"{who} makes an operation of a function; found {shown(function)}")
     for trait in traits:
-        if trait not in _TRAITS:
-            raise TinygraphError(unknown(who, "option", trait, _TRAITS))
-    fields = _attribute_fields(function)
-    members = {"name": function.__name__, "__doc__": function.__doc__, "__module__": function.__module__}
-    members["forward"] = _with_attributes(function, [name for name, _, _ in fields])
+        if trait not in Options.__annotations__:
+            raise TinygraphError(unknown(who, "option", trait, Options.__annotations__))
+    name, fields = function.__name__, _attribute_fields(function)
+    members = {"name": name, "__doc__": function.__doc__, "__module__": function.__module__}
+    members["forward"] = _with_attributes(function, [field[0] for field in fields])
+    title = "".join(part.capitalize() for part in name.split("_"))
     cls = dataclasses.make_dataclass(
-        "".join(part.capitalize() for part in function.__name__.split("_")),
-        fields,
-        bases=(base,),
-        namespace=members | traits,
-        frozen=True,
-        kw_only=True,
+        title, fields, bases=(base,), namespace=members | traits, frozen=True, kw_only=True
     )
     cls.__module__ = function.__module__
-    return cast(OpFunction, register(numpy=numpy)(cls).function)
+    return register(numpy=numpy)(cls).function
 
 
-def _attribute_fields(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
+def _attribute_fields(function: Callable[..., Any]) -> list[Any]:
     """Return the keyword-only arguments of a function as the fields of a dataclass."""
     try:
         hints = inspect.get_annotations(function, eval_str=True)
     except NameError as error:
         raise TinygraphError(f"{function.__name__}: an annotation means nothing here: {error}") from None
+    fields: list[Any] = []
     for p in inspect.signature(function).parameters.values():
-        if p.kind not in (p.KEYWORD_ONLY, p.VAR_POSITIONAL) and p.default is not p.empty:
+        if p.kind == p.KEYWORD_ONLY:
+            field = (p.name, hints.get(p.name, Any))
+            fields.append(field if p.default is p.empty else (*field, p.default))
+        elif p.default is not p.empty:
             raise TinygraphError(
                 f"{function.__name__}: tensors have no defaults; write * before the attribute {p.name!r}"
             )
-    keywords = [p for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]
-    return [
-        (p.name, hints.get(p.name, Any), dataclasses.field(**({} if p.default is p.empty else {"default": p.default})))
-        for p in keywords
-    ]
+    return fields
 
 
 def _with_attributes(function: Callable[..., Any], names: Sequence[str]) -> Any:
