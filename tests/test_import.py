@@ -12,6 +12,7 @@ import tinygraph as tg
 
 STUB = ast.parse(Path(tg.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
 LISTED = {alias.asname for node in STUB.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+LISTED |= {node.target.id for node in STUB.body if isinstance(node, ast.AnnAssign) and node.target.id != "__version__"}
 # What one call may need and the import does not.
 HEAVY = {
     "click",

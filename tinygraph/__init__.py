@@ -8,7 +8,8 @@
 ('dZ2', array([[2.04, 0.  ],
        [0.  , 4.4 ]]))
 
-A public name is imported from its module when it is first used; ``__init__.pyi`` lists them all.
+A public name is imported from its module, or taken from the table of operations, when it is first used; ``__init__.pyi``
+lists them all.
 ``from tinygraph import *`` leaves out those that Python has too, such as ``sum``.
 """
 
@@ -42,9 +43,14 @@ MODULES.update(
 
 @functools.cache
 def _modules() -> dict[str, str]:
-    """Return the module of each public name, as ``__init__.pyi`` lists them."""
-    stub = ast.parse(pathlib.Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
-    return {alias.name: node.module for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    """Return the module of each public name, as ``__init__.pyi`` lists them; for an operation, the room of operations."""
+    modules: dict[str, str] = {}
+    for node in ast.parse(pathlib.Path(__file__).with_suffix(".pyi").read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom):
+            modules |= {alias.name: node.module for alias in node.names}
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.annotation) == "OpFunction":
+            modules[ast.unparse(node.target)] = MODULES["operations"]
+    return modules
 
 
 def __getattr__(name: str) -> object:
@@ -58,6 +64,8 @@ def __getattr__(name: str) -> object:
         hint = "" if name.startswith("_") else attribute_hint(name)
         raise AttributeError(f"tinygraph has no {name!r}{hint}", name=name)
     found = import_module(f"tinygraph.{name}" if module == __name__ else module)
+    if module == MODULES["operations"]:
+        return found.OPERATIONS[name]
     value = globals()[name] = found if module == __name__ else getattr(found, name)
     return value
 

@@ -1,6 +1,7 @@
 """The public names of tinygraph, each imported from its module when it is first used.
 
-This is the one list of them: editors and type checkers read it, and so does ``__init__.py``.
+This is the one list of them: editors and type checkers read it, and so does ``__init__.py``. Those declared as
+``OpFunction`` are operations, taken from the table of ``graph/registry.py``.
 """
 
 from tinygraph import errors as errors
@@ -57,175 +58,7 @@ from tinygraph.model import Model as Model
 from tinygraph.model import load_model as load_model
 from tinygraph.notes import Notes as Notes
 from tinygraph.notes import notes as notes
-from tinygraph.ops.activation.activation import gelu as gelu
-from tinygraph.ops.activation.activation import leaky_relu as leaky_relu
-from tinygraph.ops.activation.activation import log_sigmoid as log_sigmoid
-from tinygraph.ops.activation.activation import log_softmax as log_softmax
-from tinygraph.ops.activation.activation import mish as mish
-from tinygraph.ops.activation.activation import relu as relu
-from tinygraph.ops.activation.activation import sigmoid as sigmoid
-from tinygraph.ops.activation.activation import silu as silu
-from tinygraph.ops.activation.activation import softmax as softmax
-from tinygraph.ops.activation.activation import softplus as softplus
-from tinygraph.ops.activation.activation import softsign as softsign
-from tinygraph.ops.activation.activation import tanh as tanh
-from tinygraph.ops.activation.rectifier import celu as celu
-from tinygraph.ops.activation.rectifier import elu as elu
-from tinygraph.ops.activation.rectifier import hard_sigmoid as hard_sigmoid
-from tinygraph.ops.activation.rectifier import hard_swish as hard_swish
-from tinygraph.ops.activation.rectifier import hard_tanh as hard_tanh
-from tinygraph.ops.activation.rectifier import prelu as prelu
-from tinygraph.ops.activation.rectifier import relu6 as relu6
-from tinygraph.ops.activation.rectifier import selu as selu
-from tinygraph.ops.activation.rectifier import thresholded_relu as thresholded_relu
-from tinygraph.ops.comparison.comparison import clip as clip
-from tinygraph.ops.comparison.comparison import equal as equal
-from tinygraph.ops.comparison.comparison import gate as gate
-from tinygraph.ops.comparison.comparison import greater as greater
-from tinygraph.ops.comparison.comparison import greater_equal as greater_equal
-from tinygraph.ops.comparison.comparison import isinf as isinf
-from tinygraph.ops.comparison.comparison import isnan as isnan
-from tinygraph.ops.comparison.comparison import less as less
-from tinygraph.ops.comparison.comparison import less_equal as less_equal
-from tinygraph.ops.comparison.comparison import logical_and as logical_and
-from tinygraph.ops.comparison.comparison import logical_not as logical_not
-from tinygraph.ops.comparison.comparison import logical_or as logical_or
-from tinygraph.ops.comparison.comparison import logical_xor as logical_xor
-from tinygraph.ops.comparison.comparison import maximum as maximum
-from tinygraph.ops.comparison.comparison import minimum as minimum
-from tinygraph.ops.comparison.comparison import not_equal as not_equal
-from tinygraph.ops.comparison.comparison import where as where
-from tinygraph.ops.convolution.convolution import conv1d as conv1d
-from tinygraph.ops.convolution.convolution import conv1d_kernel_gradient as conv1d_kernel_gradient
-from tinygraph.ops.convolution.convolution import conv2d as conv2d
-from tinygraph.ops.convolution.convolution import conv2d_kernel_gradient as conv2d_kernel_gradient
-from tinygraph.ops.convolution.convolution import conv3d as conv3d
-from tinygraph.ops.convolution.convolution import conv3d_kernel_gradient as conv3d_kernel_gradient
-from tinygraph.ops.convolution.convolution import conv_transpose1d as conv_transpose1d
-from tinygraph.ops.convolution.convolution import conv_transpose2d as conv_transpose2d
-from tinygraph.ops.convolution.convolution import conv_transpose3d as conv_transpose3d
-from tinygraph.ops.dropout.dropout import dropout as dropout
-from tinygraph.ops.dropout.dropout import dropout_mask as dropout_mask
-from tinygraph.ops.elementwise.arithmetic import abs as abs
-from tinygraph.ops.elementwise.arithmetic import add as add
-from tinygraph.ops.elementwise.arithmetic import divide as divide
-from tinygraph.ops.elementwise.arithmetic import identity as identity
-from tinygraph.ops.elementwise.arithmetic import multiply as multiply
-from tinygraph.ops.elementwise.arithmetic import negative as negative
-from tinygraph.ops.elementwise.arithmetic import sign as sign
-from tinygraph.ops.elementwise.arithmetic import subtract as subtract
-from tinygraph.ops.elementwise.cast import cast as cast
-from tinygraph.ops.elementwise.exponential import erf as erf
-from tinygraph.ops.elementwise.exponential import exp as exp
-from tinygraph.ops.elementwise.exponential import expm1 as expm1
-from tinygraph.ops.elementwise.exponential import log as log
-from tinygraph.ops.elementwise.exponential import log1p as log1p
-from tinygraph.ops.elementwise.exponential import normal_cdf as normal_cdf
-from tinygraph.ops.elementwise.exponential import normal_pdf as normal_pdf
-from tinygraph.ops.elementwise.exponential import power as power
-from tinygraph.ops.elementwise.exponential import sqrt as sqrt
-from tinygraph.ops.elementwise.n_ary import add_all as add_all
-from tinygraph.ops.elementwise.n_ary import maximum_all as maximum_all
-from tinygraph.ops.elementwise.n_ary import mean_all as mean_all
-from tinygraph.ops.elementwise.n_ary import minimum_all as minimum_all
-from tinygraph.ops.elementwise.rounding import ceil as ceil
-from tinygraph.ops.elementwise.rounding import floor as floor
-from tinygraph.ops.elementwise.rounding import mod as mod
-from tinygraph.ops.elementwise.rounding import round as round
-from tinygraph.ops.elementwise.rounding import trunc as trunc
-from tinygraph.ops.elementwise.trigonometry import acos as acos
-from tinygraph.ops.elementwise.trigonometry import acosh as acosh
-from tinygraph.ops.elementwise.trigonometry import asin as asin
-from tinygraph.ops.elementwise.trigonometry import asinh as asinh
-from tinygraph.ops.elementwise.trigonometry import atan as atan
-from tinygraph.ops.elementwise.trigonometry import atanh as atanh
-from tinygraph.ops.elementwise.trigonometry import cos as cos
-from tinygraph.ops.elementwise.trigonometry import cosh as cosh
-from tinygraph.ops.elementwise.trigonometry import hypot as hypot
-from tinygraph.ops.elementwise.trigonometry import reciprocal as reciprocal
-from tinygraph.ops.elementwise.trigonometry import sin as sin
-from tinygraph.ops.elementwise.trigonometry import sinh as sinh
-from tinygraph.ops.elementwise.trigonometry import tan as tan
-from tinygraph.ops.indexing.gather import embedding as embedding
-from tinygraph.ops.indexing.gather import gather as gather
-from tinygraph.ops.indexing.gather import gather_elements as gather_elements
-from tinygraph.ops.indexing.gather import scatter_add as scatter_add
-from tinygraph.ops.indexing.gather import scatter_add_elements as scatter_add_elements
-from tinygraph.ops.indexing.gather_nd import gather_nd as gather_nd
-from tinygraph.ops.indexing.gather_nd import scatter_add_nd as scatter_add_nd
-from tinygraph.ops.indexing.resize import resize as resize
-from tinygraph.ops.indexing.select import concatenate as concatenate
-from tinygraph.ops.indexing.select import flip as flip
-from tinygraph.ops.indexing.select import getitem as getitem
-from tinygraph.ops.indexing.select import pad as pad
-from tinygraph.ops.indexing.select import put as put
 from tinygraph.ops.indexing.select import split as split
-from tinygraph.ops.linear.einsum import einsum as einsum
-from tinygraph.ops.linear.linear import matmul as matmul
-from tinygraph.ops.loss.binary import bce as bce
-from tinygraph.ops.loss.binary import bce_with_logits as bce_with_logits
-from tinygraph.ops.loss.classification import cross_entropy as cross_entropy
-from tinygraph.ops.loss.classification import hinge as hinge
-from tinygraph.ops.loss.classification import kl_divergence as kl_divergence
-from tinygraph.ops.loss.classification import nll as nll
-from tinygraph.ops.loss.classification import one_hot as one_hot
-from tinygraph.ops.loss.regression import huber as huber
-from tinygraph.ops.loss.regression import l1 as l1
-from tinygraph.ops.loss.regression import mse as mse
-from tinygraph.ops.loss.regression import smooth_l1 as smooth_l1
-from tinygraph.ops.normalization.normalization import batch_norm as batch_norm
-from tinygraph.ops.normalization.normalization import group_norm as group_norm
-from tinygraph.ops.normalization.normalization import instance_norm as instance_norm
-from tinygraph.ops.normalization.normalization import layer_norm as layer_norm
-from tinygraph.ops.normalization.normalization import local_response_norm as local_response_norm
-from tinygraph.ops.normalization.normalization import running_mean as running_mean
-from tinygraph.ops.normalization.normalization import running_variance as running_variance
-from tinygraph.ops.pooling.global_pooling import global_avg_pool as global_avg_pool
-from tinygraph.ops.pooling.global_pooling import global_avg_pool2d as global_avg_pool2d
-from tinygraph.ops.pooling.global_pooling import global_lp_pool as global_lp_pool
-from tinygraph.ops.pooling.global_pooling import global_max_pool as global_max_pool
-from tinygraph.ops.pooling.lp_pooling import lp_pool1d as lp_pool1d
-from tinygraph.ops.pooling.lp_pooling import lp_pool2d as lp_pool2d
-from tinygraph.ops.pooling.lp_pooling import lp_pool3d as lp_pool3d
-from tinygraph.ops.pooling.max_pooling import max_pool1d as max_pool1d
-from tinygraph.ops.pooling.max_pooling import max_pool2d as max_pool2d
-from tinygraph.ops.pooling.max_pooling import max_pool3d as max_pool3d
-from tinygraph.ops.pooling.max_pooling import max_unpool1d as max_unpool1d
-from tinygraph.ops.pooling.max_pooling import max_unpool2d as max_unpool2d
-from tinygraph.ops.pooling.max_pooling import max_unpool3d as max_unpool3d
-from tinygraph.ops.pooling.pooling import avg_pool1d as avg_pool1d
-from tinygraph.ops.pooling.pooling import avg_pool2d as avg_pool2d
-from tinygraph.ops.pooling.pooling import avg_pool3d as avg_pool3d
-from tinygraph.ops.pooling.pooling import avg_unpool1d as avg_unpool1d
-from tinygraph.ops.pooling.pooling import avg_unpool2d as avg_unpool2d
-from tinygraph.ops.pooling.pooling import avg_unpool3d as avg_unpool3d
-from tinygraph.ops.reduction.product import cumsum as cumsum
-from tinygraph.ops.reduction.product import prod as prod
-from tinygraph.ops.reduction.ranking import argmax as argmax
-from tinygraph.ops.reduction.ranking import argmin as argmin
-from tinygraph.ops.reduction.ranking import top_k as top_k
-from tinygraph.ops.reduction.ranking import top_k_indices as top_k_indices
-from tinygraph.ops.reduction.reduction import l1_norm as l1_norm
-from tinygraph.ops.reduction.reduction import l2_norm as l2_norm
-from tinygraph.ops.reduction.reduction import logsumexp as logsumexp
-from tinygraph.ops.reduction.reduction import max as max
-from tinygraph.ops.reduction.reduction import mean as mean
-from tinygraph.ops.reduction.reduction import min as min
-from tinygraph.ops.reduction.reduction import sum as sum
-from tinygraph.ops.shape.arrange import depth_to_space as depth_to_space
-from tinygraph.ops.shape.arrange import space_to_depth as space_to_depth
-from tinygraph.ops.shape.arrange import tile as tile
-from tinygraph.ops.shape.arrange import trilu as trilu
-from tinygraph.ops.shape.shape import broadcast_to as broadcast_to
-from tinygraph.ops.shape.shape import expand_dims as expand_dims
-from tinygraph.ops.shape.shape import flatten as flatten
-from tinygraph.ops.shape.shape import reshape as reshape
-from tinygraph.ops.shape.shape import squeeze as squeeze
-from tinygraph.ops.shape.shape import sum_to as sum_to
-from tinygraph.ops.shape.shape import transpose as transpose
-from tinygraph.ops.statistics.statistics import moving_sum as moving_sum
-from tinygraph.ops.statistics.statistics import standardize as standardize
-from tinygraph.ops.statistics.statistics import variance as variance
 from tinygraph.train import SGD as SGD
 from tinygraph.train import Adam as Adam
 from tinygraph.train import Data as Data
@@ -242,3 +75,172 @@ from tinygraph.verify.certificate import Certificate as Certificate
 from tinygraph.verify.certificate import certify as certify
 
 __version__: str
+
+gelu: OpFunction
+leaky_relu: OpFunction
+log_sigmoid: OpFunction
+log_softmax: OpFunction
+mish: OpFunction
+relu: OpFunction
+sigmoid: OpFunction
+silu: OpFunction
+softmax: OpFunction
+softplus: OpFunction
+softsign: OpFunction
+tanh: OpFunction
+celu: OpFunction
+elu: OpFunction
+hard_sigmoid: OpFunction
+hard_swish: OpFunction
+hard_tanh: OpFunction
+prelu: OpFunction
+relu6: OpFunction
+selu: OpFunction
+thresholded_relu: OpFunction
+clip: OpFunction
+equal: OpFunction
+gate: OpFunction
+greater: OpFunction
+greater_equal: OpFunction
+isinf: OpFunction
+isnan: OpFunction
+less: OpFunction
+less_equal: OpFunction
+logical_and: OpFunction
+logical_not: OpFunction
+logical_or: OpFunction
+logical_xor: OpFunction
+maximum: OpFunction
+minimum: OpFunction
+not_equal: OpFunction
+where: OpFunction
+conv1d: OpFunction
+conv1d_kernel_gradient: OpFunction
+conv2d: OpFunction
+conv2d_kernel_gradient: OpFunction
+conv3d: OpFunction
+conv3d_kernel_gradient: OpFunction
+conv_transpose1d: OpFunction
+conv_transpose2d: OpFunction
+conv_transpose3d: OpFunction
+dropout: OpFunction
+dropout_mask: OpFunction
+abs: OpFunction
+add: OpFunction
+divide: OpFunction
+identity: OpFunction
+multiply: OpFunction
+negative: OpFunction
+sign: OpFunction
+subtract: OpFunction
+cast: OpFunction
+erf: OpFunction
+exp: OpFunction
+expm1: OpFunction
+log: OpFunction
+log1p: OpFunction
+normal_cdf: OpFunction
+normal_pdf: OpFunction
+power: OpFunction
+sqrt: OpFunction
+add_all: OpFunction
+maximum_all: OpFunction
+mean_all: OpFunction
+minimum_all: OpFunction
+ceil: OpFunction
+floor: OpFunction
+mod: OpFunction
+round: OpFunction
+trunc: OpFunction
+acos: OpFunction
+acosh: OpFunction
+asin: OpFunction
+asinh: OpFunction
+atan: OpFunction
+atanh: OpFunction
+cos: OpFunction
+cosh: OpFunction
+hypot: OpFunction
+reciprocal: OpFunction
+sin: OpFunction
+sinh: OpFunction
+tan: OpFunction
+embedding: OpFunction
+gather: OpFunction
+gather_elements: OpFunction
+scatter_add: OpFunction
+scatter_add_elements: OpFunction
+gather_nd: OpFunction
+scatter_add_nd: OpFunction
+resize: OpFunction
+concatenate: OpFunction
+flip: OpFunction
+getitem: OpFunction
+pad: OpFunction
+put: OpFunction
+einsum: OpFunction
+matmul: OpFunction
+bce: OpFunction
+bce_with_logits: OpFunction
+cross_entropy: OpFunction
+hinge: OpFunction
+kl_divergence: OpFunction
+nll: OpFunction
+one_hot: OpFunction
+huber: OpFunction
+l1: OpFunction
+mse: OpFunction
+smooth_l1: OpFunction
+batch_norm: OpFunction
+group_norm: OpFunction
+instance_norm: OpFunction
+layer_norm: OpFunction
+local_response_norm: OpFunction
+running_mean: OpFunction
+running_variance: OpFunction
+global_avg_pool: OpFunction
+global_avg_pool2d: OpFunction
+global_lp_pool: OpFunction
+global_max_pool: OpFunction
+lp_pool1d: OpFunction
+lp_pool2d: OpFunction
+lp_pool3d: OpFunction
+max_pool1d: OpFunction
+max_pool2d: OpFunction
+max_pool3d: OpFunction
+max_unpool1d: OpFunction
+max_unpool2d: OpFunction
+max_unpool3d: OpFunction
+avg_pool1d: OpFunction
+avg_pool2d: OpFunction
+avg_pool3d: OpFunction
+avg_unpool1d: OpFunction
+avg_unpool2d: OpFunction
+avg_unpool3d: OpFunction
+cumsum: OpFunction
+prod: OpFunction
+argmax: OpFunction
+argmin: OpFunction
+top_k: OpFunction
+top_k_indices: OpFunction
+l1_norm: OpFunction
+l2_norm: OpFunction
+logsumexp: OpFunction
+max: OpFunction
+mean: OpFunction
+min: OpFunction
+sum: OpFunction
+depth_to_space: OpFunction
+space_to_depth: OpFunction
+tile: OpFunction
+trilu: OpFunction
+broadcast_to: OpFunction
+expand_dims: OpFunction
+flatten: OpFunction
+reshape: OpFunction
+squeeze: OpFunction
+sum_to: OpFunction
+transpose: OpFunction
+moving_sum: OpFunction
+standardize: OpFunction
+variance: OpFunction

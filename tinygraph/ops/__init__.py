@@ -6,6 +6,8 @@
 import importlib
 import pkgutil
 
+from tinygraph.graph.registry import OPERATIONS as OPERATIONS
+
 FAMILIES = (
     *("elementwise", "comparison", "reduction", "shape", "indexing", "linear", "convolution", "pooling"),
     *("activation", "loss", "statistics", "normalization", "dropout"),

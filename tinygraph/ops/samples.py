@@ -1,6 +1,6 @@
 """Inputs on which operations are tested: away from kinks, ties and the edges of domains."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,11 @@ def off_zero(rng: np.random.Generator, shape: Shape) -> Array:
     return rng.choice([-1.0, 1.0], shape) * rng.uniform(0.2, 2.0, shape)
 
 
+def truth(rng: np.random.Generator, shape: Shape) -> Array:
+    """Booleans."""
+    return rng.random(shape) < 0.5
+
+
 def distinct(rng: np.random.Generator, shape: Shape) -> Array:
     """A shuffle of numbers 0.1 apart, none within 0.05 of zero: no ties, no kinks."""
     count = int(np.prod(shape))
@@ -41,20 +46,21 @@ def distinct(rng: np.random.Generator, shape: Shape) -> Array:
 def unary(draw: Draw = normal, **attributes: Any) -> Samples:
     """Samples of an operation on one tensor: a matrix, four axes, a scalar."""
 
+    return each(draw, ((3, 4), attributes), ((2, 3, 2, 2), attributes), ((), attributes))
+
+
+def tensors(draws: Sequence[Draw], *cases: Sequence[Shape]) -> Samples:
+    """Samples of an operation on several tensors, one draw for each; each case lists their shapes."""
+
     def samples(rng: np.random.Generator) -> Iterable[Sample]:
-        return [Sample(draw(rng, shape), **attributes) for shape in [(3, 4), (2, 3, 2, 2), ()]]
+        return [Sample(*(draw(rng, shape) for draw, shape in zip(draws, case, strict=True))) for case in cases]
 
     return samples
 
 
 def binary(left: Draw = normal, right: Draw = normal) -> Samples:
     """Samples of an operation that broadcasts two tensors."""
-    shapes: list[tuple[Shape, Shape]] = [((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1, 3), (4, 1)), ((), (2, 2))]
-
-    def samples(rng: np.random.Generator) -> Iterable[Sample]:
-        return [Sample(left(rng, a), right(rng, b)) for a, b in shapes]
-
-    return samples
+    return tensors((left, right), ((3, 4), (3, 4)), ((3, 4), (4,)), ((2, 1, 3), (4, 1)), ((), (2, 2)))
 
 
 def apart(rng: np.random.Generator) -> Iterable[Sample]:

@@ -266,9 +266,6 @@ class Gelu(Op):
         return sigmoid(2 * math.sqrt(2 / math.pi) * (near + 0.044715 * near * near * near))
 
 
-gelu = Gelu.function
-
-
 def _axis_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(normal(rng, (3, 4)))
     yield Sample(normal(rng, (2, 3, 2)), axis=1)

@@ -269,9 +269,3 @@ def hard_swish(x):
 def hard_swish_vjp(dy, y, x):
     share = hard_sigmoid(x, alpha=1 / 6)
     return gate(dy * (share + gate(x / 6, share < 1)), share > 0)
-
-
-elu = Elu.function
-selu = Selu.function
-celu = Celu.function
-hard_tanh = HardTanh.function

@@ -142,7 +142,3 @@ class Dropout(Composite):
         dtype = np.result_type(x.dtype, 0.0).name
         mask = DropoutMask(tuple(x.shape), self.rate, self.stream, dtype)(key)
         return x * self.named(mask, x, "mask")
-
-
-dropout_mask = DropoutMask.function
-dropout = Dropout.function

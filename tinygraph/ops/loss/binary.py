@@ -18,8 +18,8 @@ from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import identity
 from tinygraph.ops.elementwise.exponential import log
 from tinygraph.ops.floating import wide
-from tinygraph.ops.loss.loss import Loss, mean_count, mean_tex, of_elements, require_probabilities
-from tinygraph.ops.samples import normal, unit
+from tinygraph.ops.loss.loss import Loss, mean_count, of_elements, require_probabilities
+from tinygraph.ops.samples import normal, tensors, unit
 from tinygraph.ops.shape.shape import SameElements, Transpose
 from tinygraph.ops.sums import average
 
@@ -28,11 +28,6 @@ _CROSS_ENTROPY = r"\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a
 
 # What may stand between a sigmoid and its loss: the same numbers in another shape.
 _MOVES = (SameElements, Transpose, identity.op)
-
-
-def _bce_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(unit(rng, (4, 1)), unit(rng, (4, 1)))
-    yield Sample(unit(rng, (2, 3)), unit(rng, (2, 3)))
 
 
 def _samples_with_logits(rng: np.random.Generator) -> Iterable[Sample]:
@@ -79,9 +74,10 @@ class Bce(Loss):
     """
 
     formula: ClassVar[str] = "−mean({y} log {a} + (1 − {y}) log(1 − {a}))"
+    tex: ClassVar[str] = _CROSS_ENTROPY
     # The gradient of input 0 (a) reaches what a was made from through input 2 (z) instead.
     shortcuts: ClassVar[dict[int, int]] = {0: 2}
-    samples = _bce_samples
+    samples = tensors((unit, unit), ((4, 1), (4, 1)), ((2, 3), (2, 3)))
     shortcut_samples = _samples_with_logits
     decision: ClassVar[Decision] = Decision(thresholds={0: 0.5, 2: 0.0})
     # Labels that are 0 or 1 exactly, met exactly: 0/0 is nowhere taken.
@@ -131,7 +127,7 @@ class Bce(Loss):
         return of_a, lambda: -(dy * z / m), lambda: dy * (a - y) / m
 
     def written_tex(self, *inputs) -> str:
-        return f"-{mean_tex(inputs[0], _CROSS_ENTROPY)}"
+        return f"-{super().written_tex(*inputs)}"
 
 
 @register
@@ -148,13 +144,9 @@ class BceWithLogits(Loss):
     """
 
     formula: ClassVar[str] = "−mean({y} log σ({z}) + (1 − {y}) log(1 − σ({z})))"
+    tex: ClassVar[str] = _CROSS_ENTROPY.replace("{(a)}", r"\operatorname{sigmoid}({z})")
     decision: ClassVar[Decision] = Decision(thresholds={0: 0.0})
-    samples = staticmethod(
-        lambda rng: [
-            Sample(normal(rng, (4, 1)), unit(rng, (4, 1))),
-            Sample(normal(rng, (2, 3)), unit(rng, (2, 3))),
-        ]
-    )
+    samples = tensors((normal, unit), ((4, 1), (4, 1)), ((2, 3), (2, 3)))
 
     def check(self, z, y) -> None:
         require_probabilities(self, y)
@@ -175,8 +167,4 @@ class BceWithLogits(Loss):
         return of_elements((0, 1), losses, z.size, "−[{1} log σ({0}) + (1 − {1}) log(1 − σ({0}))]")
 
     def written_tex(self, *inputs) -> str:
-        return f"-{mean_tex(inputs[0], _CROSS_ENTROPY)}".replace("{(a)}", r"\operatorname{sigmoid}({z})")
-
-
-bce = Bce.function
-bce_with_logits = BceWithLogits.function
+        return f"-{super().written_tex(*inputs)}"

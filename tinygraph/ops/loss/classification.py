@@ -22,14 +22,14 @@ from tinygraph.ops.floating import wide
 from tinygraph.ops.loss.loss import (
     Loss,
     mean_count,
-    mean_tex,
     of_elements,
     require_classes,
     require_probabilities,
+    rows_tex,
     share,
 )
 from tinygraph.ops.reduction.reduction import sum
-from tinygraph.ops.samples import distinct, normal, unit
+from tinygraph.ops.samples import distinct, normal, tensors, unit
 from tinygraph.ops.sums import average, total
 
 
@@ -60,7 +60,10 @@ class ClassLoss(Loss):
 
 @dataclass(frozen=True)
 class LabelLoss(ClassLoss):
-    """The base of losses whose labels are class numbers, or probabilities for each class."""
+    """The base of losses whose labels are class numbers, or probabilities for each class.
+
+    ``tex`` describes the logarithms of the probabilities.
+    """
 
     decision: ClassVar[Decision] = Decision()
 
@@ -92,6 +95,13 @@ class LabelLoss(ClassLoss):
             return -average(total(labels * logs, axis=-1))
         return -average(np.take_along_axis(logs, labels[..., None], axis=-1))
 
+    def written_tex(self, *inputs) -> str:
+        scores, labels = inputs
+        if len(labels.shape) == len(scores.shape):
+            return "-" + rows_tex(scores, rf"\sum_{{k}} {{(labels)}}_{{ik}} {self.tex}_{{ik}}")
+        place = "{labels}" if math.prod(labels.shape) == 1 else "i, {(labels)}_{i}"
+        return "-" + rows_tex(scores, f"{self.tex}_{{{place}}}")
+
 
 @register
 class CrossEntropy(LabelLoss):
@@ -108,6 +118,7 @@ class CrossEntropy(LabelLoss):
     """
 
     formula: ClassVar[str] = "−mean(log softmax({logits})[{labels}])"
+    tex: ClassVar[str] = r"\log \operatorname{softmax}({logits})"
     takes: ClassVar[tuple[str, str]] = ("logits and applies softmax itself", "pass the logits themselves")
     samples = _cross_entropy_samples
 
@@ -134,16 +145,6 @@ class CrossEntropy(LabelLoss):
         return Explanation(
             (Terms(((0, cells), (1, rows)), values=values, text="−log softmax({0})" + share(labels.size)),)
         )
-
-    def written_tex(self, *inputs) -> str:
-        logits, labels = inputs
-        one = math.prod(logits.shape[:-1]) == 1
-        mean = "-" if one else r"-\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
-        if len(labels.shape) < len(logits.shape):
-            place = "{labels}" if one else "i, {(labels)}_{i}"
-            return rf"{mean}\log \operatorname{{softmax}}({{logits}})_{{{place}}}"
-        place = "k" if one else "ik"
-        return rf"{mean}\sum_{{k}} {{(labels)}}_{{{place}}} \log \operatorname{{softmax}}({{logits}})_{{{place}}}"
 
 
 @register
@@ -199,7 +200,6 @@ class OneHot(Op):
         return use.states[0]
 
 
-cross_entropy = CrossEntropy.function
 one_hot = OneHot.function
 
 
@@ -216,11 +216,9 @@ class Hinge(Loss):
     """
 
     formula: ClassVar[str] = "mean(max(0, 1 − {labels} · {scores}))"
+    tex: ClassVar[str] = r"\max\left(0, 1 - {(labels)}_{i} {(scores)}_{i}\right)"
     samples = staticmethod(
-        lambda rng: [
-            Sample(8 * distinct(rng, (3, 2)), rng.choice([-1, 1], (3, 2))),
-            Sample(8 * distinct(rng, (5,)), rng.choice([-1, 1], (5,))),
-        ]
+        lambda rng: [Sample(8 * distinct(rng, shape), rng.choice([-1, 1], shape)) for shape in [(3, 2), (5,)]]
     )
     decision: ClassVar[Decision] = Decision(thresholds={0: 0.0})
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, -1.0], np.array([1, 1])), [0.0, -0.5]),)
@@ -239,9 +237,6 @@ class Hinge(Loss):
 
     def vjp(self, dy, cost, scores, labels) -> Any:
         return -gate(dy * labels, labels * scores < 1) / mean_count(scores, *scores.shape), None
-
-    def written_tex(self, *inputs) -> str:
-        return mean_tex(inputs[0], r"\max\left(0, 1 - {(labels)}_{i} {(scores)}_{i}\right)")
 
 
 def _log_probabilities(rng: np.random.Generator, shape: Shape) -> Array:
@@ -268,6 +263,7 @@ class Nll(LabelLoss):
     """
 
     formula: ClassVar[str] = "−mean({logs}[{labels}])"
+    tex: ClassVar[str] = "{(logs)}"
     samples = _nll_samples
 
     def forward(self, logs, labels):
@@ -278,13 +274,6 @@ class Nll(LabelLoss):
         if len(labels.shape) < len(logs.shape):
             return -(dy * one_hot(labels, logs.shape[-1], logs.dtype.name) / m), None
         return lambda: -(dy * labels / m), lambda: -(dy * logs / m)
-
-    def written_tex(self, *inputs) -> str:
-        logs, labels = inputs
-        mean = "-" if math.prod(logs.shape[:-1]) == 1 else r"-\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
-        if len(labels.shape) < len(logs.shape):
-            return rf"{mean}{{(logs)}}_{{i, {{(labels)}}_{{i}}}}"
-        return rf"{mean}\sum_{{k}} {{(labels)}}_{{ik}} {{(logs)}}_{{ik}}"
 
 
 @register
@@ -301,9 +290,7 @@ class KlDivergence(ClassLoss):
     """
 
     formula: ClassVar[str] = "mean(sum({labels} · (log {labels} − {logs})))"
-    samples = staticmethod(
-        lambda rng: [Sample(_log_probabilities(rng, shape), unit(rng, shape)) for shape in [(4, 3), (2, 2, 3), (3,)]]
-    )
+    samples = tensors((_log_probabilities, unit), ((4, 3), (4, 3)), ((2, 2, 3), (2, 2, 3)), ((3,), (3,)))
 
     def check(self, logs, labels) -> None:
         require_probabilities(self, labels)
@@ -322,10 +309,4 @@ class KlDivergence(ClassLoss):
         return lambda: -(dy * labels / m), lambda: dy * (log(labels) + 1 - logs) / m
 
     def written_tex(self, *inputs) -> str:
-        mean = "" if math.prod(inputs[0].shape[:-1]) == 1 else r"\frac{1}{{rows}} \sum_{i=1}^{{rows}} "
-        return mean + r"\sum_{k} {(labels)}_{ik} \left(\log {(labels)}_{ik} - {(logs)}_{ik}\right)"
-
-
-hinge = Hinge.function
-nll = Nll.function
-kl_divergence = KlDivergence.function
+        return rows_tex(inputs[0], r"\sum_{k} {(labels)}_{ik} \left(\log {(labels)}_{ik} - {(logs)}_{ik}\right)")

@@ -1,19 +1,29 @@
-"""The base of losses: one number for a batch, with its mean (the 1/m of the notes) as part of the operation."""
+"""The base of losses, and those on differences of predictions and targets: mse, l1, huber, smooth_l1.
+
+A loss is one number for a batch, with its mean (the 1/m of the notes) as part of the operation.
+"""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import DataError
+from tinygraph.errors import AttributeValueError, DataError
 from tinygraph.graph.arrays import extent
 from tinygraph.graph.explanation import Explanation, Terms
+from tinygraph.graph.function import register
 from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.record import Edge, Sample, Samples
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.axes import floating_dtype
-from tinygraph.ops.floating import countable
+from tinygraph.ops.comparison.comparison import clip
+from tinygraph.ops.elementwise.arithmetic import sign
+from tinygraph.ops.floating import countable, wide
+from tinygraph.ops.samples import distinct, normal, tensors
+from tinygraph.ops.sums import average
 
 
 def mean_count(x, *shape: int) -> Any:
@@ -30,6 +40,13 @@ def mean_tex(x, of: str) -> str:
     if math.prod(x.shape) == 1:
         return of.replace("_{i}", "")
     return r"\frac{1}{{size}} \sum_{i=1}^{{size}} " + of
+
+
+def rows_tex(x, of: str) -> str:
+    """Return the TeX template of a mean over the rows of ``x``; ``of`` is the template for the row i."""
+    if math.prod(x.shape[:-1]) == 1:
+        return of.replace("_{ik}", "_{k}")
+    return r"\frac{1}{{rows}} \sum_{i=1}^{{rows}} " + of
 
 
 def of_elements(places: tuple[int, int], losses: Any, count: int, text: str) -> Explanation:
@@ -58,7 +75,10 @@ def require_classes(op: Op, labels, classes: int) -> None:
 
 @dataclass(frozen=True)
 class Loss(Op):
-    """The base of losses on two tensors of one shape: the result is one number, the mean over the batch."""
+    """The base of losses on two tensors of one shape: the result is one number, the mean over the batch.
+
+    ``tex`` describes the loss of the element i.
+    """
 
     def shape(self, prediction, target) -> Shape:
         self.require_fitting(prediction, target)
@@ -75,3 +95,165 @@ class Loss(Op):
 
     def batch(self, use):
         return use.mean()
+
+    def written_tex(self, *inputs) -> str:
+        return mean_tex(inputs[0], self.tex)
+
+
+def _samples(**attributes: float) -> Samples:
+    """Return the samples of a loss: one without attributes, and one with these."""
+
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        shapes: list[Shape] = [(3, 2), (2, 2, 3)]
+        for shape, given in zip(shapes, [{}, attributes], strict=True):
+            target = normal(rng, shape)
+            # Differences of 0.4, 1.2, 2 and so on: to both sides of the widths in use, and near neither 0 nor those.
+            yield Sample(target + 8 * distinct(rng, shape), target, **given)
+
+    return samples
+
+
+@dataclass(frozen=True)
+class OfDifference(Loss):
+    """The base of these losses: the mean over all elements of a penalty for the difference."""
+
+    samples = _samples()
+    # How an explanation writes the penalty of one element.
+    element: ClassVar[str] = ""
+
+    def penalty(self, difference: Any) -> Any:
+        """Return the penalty of each difference."""
+        raise NotImplementedError
+
+    def slope(self, dy, difference):
+        """Return ``dy`` times the derivative of the penalty, in operations."""
+        raise NotImplementedError
+
+    def forward(self, prediction, target):
+        difference = wide(prediction) - wide(target)
+        return average(self.penalty(difference))
+
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
+        difference = (wide(inputs[0]) - wide(inputs[1])).reshape(-1)
+        return of_elements(
+            (0, 1), self.penalty(difference), difference.size, self.element or f"{self.name} of {{0}} − {{1}}"
+        )
+
+    def vjp(self, dy, cost, prediction, target) -> Any:
+        slope = self.slope(dy, prediction - target) / mean_count(prediction, *prediction.shape)
+        return slope, lambda: -slope
+
+
+@register
+class L1(OfDifference):
+    """Mean absolute error over all elements: predictions and targets of one shape give a scalar.
+
+    The gradient where they are equal is 0.
+
+    Source: Boyd and Vandenberghe, *Convex Optimization*, 6.1. Raises ``ShapeError`` for shapes that differ.
+
+    >>> import tinygraph as tg
+    >>> tg.l1(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    array(1.)
+    """
+
+    name: ClassVar[str] = "l1"
+    formula: ClassVar[str] = "mean(|{prediction} − {target}|)"
+    tex: ClassVar[str] = r"\left|{(prediction)}_{i} - {(target)}_{i}\right|"
+    edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, 2.0], [1.0, 4.0]), [0.0, -0.5], [0.0, 0.5]),)
+
+    def penalty(self, difference: Any) -> Any:
+        return np.abs(difference)
+
+    def slope(self, dy, difference):
+        return dy * sign(difference)
+
+
+def _bent(difference: Any, width: float) -> Any:
+    """Return half the square within ``width``, and beyond it the line that goes on from there; without overflow."""
+    size = np.abs(difference)
+    within = np.minimum(size, width)
+    return within * (size - within / 2)
+
+
+@register
+class Huber(OfDifference):
+    """Mean of half the squared differences, but for those larger than ``delta``, which count by their size: a scalar.
+
+    Source: Huber, *Robust Estimation of a Location Parameter*, 1964. Raises ``ShapeError`` for shapes that differ and
+    ``AttributeValueError`` for a ``delta`` that is not positive.
+
+    >>> import tinygraph as tg
+    >>> tg.huber(np.array([1.0, 5.0]), np.array([2.0, 1.0]), delta=2.0)
+    array(3.25)
+    """
+
+    delta: float = 1.0
+    samples = _samples(delta=1.5)
+    formula: ClassVar[str] = "mean(½ r², or {delta} · (|r| − ½ {delta}) beyond {delta}), r = {prediction} − {target}"
+    tex: ClassVar[str] = r"h_{{delta}}\left({(prediction)}_{i} - {(target)}_{i}\right)"
+
+    def check_attributes(self) -> None:
+        if not self.delta > 0:
+            raise AttributeValueError(f"huber: delta must be positive; found {self.delta}")
+
+    def penalty(self, difference: Any) -> Any:
+        return _bent(difference, self.delta)
+
+    def slope(self, dy, difference):
+        return dy * clip(difference, -self.delta, self.delta)
+
+
+@register
+class SmoothL1(OfDifference):
+    """Mean absolute error with a parabola of the width ``beta`` in the place of its kink: ``huber`` over ``delta``, a scalar.
+
+    Source: Girshick, *Fast R-CNN*, 2015 (arXiv:1504.08083). Raises ``ShapeError`` for shapes that differ and
+    ``AttributeValueError`` for a ``beta`` that is not positive.
+
+    >>> import tinygraph as tg
+    >>> tg.smooth_l1(np.array([1.0, 5.0]), np.array([2.0, 1.0]), beta=2.0)
+    array(1.625)
+    """
+
+    name: ClassVar[str] = "smooth_l1"
+    beta: float = 1.0
+    samples = _samples(beta=1.5)
+    formula: ClassVar[str] = "mean(½ r² / {beta}, or |r| − ½ {beta} beyond {beta}), r = {prediction} − {target}"
+    tex: ClassVar[str] = r"s_{{beta}}\left({(prediction)}_{i} - {(target)}_{i}\right)"
+
+    def check_attributes(self) -> None:
+        if not self.beta > 0:
+            raise AttributeValueError(f"smooth_l1: beta must be positive; found {self.beta}")
+
+    def penalty(self, difference: Any) -> Any:
+        return _bent(difference, self.beta) / self.beta
+
+    def slope(self, dy, difference):
+        return dy * clip(difference / self.beta, -1.0, 1.0)
+
+
+@register
+class Mse(OfDifference):
+    """Mean squared error over all elements: predictions and targets of one shape give a scalar.
+
+    The gradient is ``2 (prediction - target)/m``.
+
+    Source: the mean of squares; its rule is the chain rule. Raises ``ShapeError`` for shapes that differ.
+
+    >>> import tinygraph as tg
+    >>> tg.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    array(2.)
+    """
+
+    formula: ClassVar[str] = "mean(({prediction} − {target})²)"
+    tex: ClassVar[str] = r"\left({(prediction)}_{i} - {(target)}_{i}\right)^{2}"
+    holomorphic: ClassVar[bool] = True
+    samples = tensors((normal, normal), ((3, 2), (3, 2)))
+    element: ClassVar[str] = "({0} − {1})²"
+
+    def penalty(self, difference: Any) -> Any:
+        return difference * difference
+
+    def slope(self, dy, difference):
+        return dy * 2 * difference

@@ -327,12 +327,3 @@ class LocalResponseNorm(_Channelled):
         squares = moving_sum(widened(x) * widened(x), (self.size - 1) // 2, self.size // 2, axis=1)
         y = x / (self.bias + self.alpha / self.size * squares) ** self.beta
         return narrowed(y, x)
-
-
-batch_norm = BatchNorm.function
-running_mean = RunningMean.function
-running_variance = RunningVariance.function
-layer_norm = LayerNorm.function
-group_norm = GroupNorm.function
-instance_norm = InstanceNorm.function
-local_response_norm = LocalResponseNorm.function

@@ -139,7 +139,6 @@ class Cumsum(Op):
         return use.outside_axis()
 
 
-prod = Prod.function
 cumsum = Cumsum.function
 
 

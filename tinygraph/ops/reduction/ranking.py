@@ -164,7 +164,4 @@ class TopKIndices(_Ranked):
         return self.places(x)
 
 
-argmax = Argmax.function
-argmin = Argmin.function
-top_k = TopK.function
 top_k_indices = TopKIndices.function

@@ -335,9 +335,6 @@ class L2Norm(Reduction):
 
 sum = Sum.function
 mean = Mean.function
-max = Max.function
-min = Min.function
-logsumexp = LogSumExp.function
 l1_norm = L1Norm.function
 l2_norm = L2Norm.function
 
