@@ -26,38 +26,33 @@ class Arena:
     """
 
     size: int = 0
-    _starts: list[int] = field(default_factory=list)
-    _ends: list[int] = field(default_factory=list)
+    # The start and end of every free place, from the lowest to the highest.
+    _free: list[tuple[int, int]] = field(default_factory=list)
 
     def take(self, nbytes: int) -> int:
         """Return the offset of ``nbytes`` free bytes, which are in use from now on."""
         nbytes = _rounded(nbytes)
-        for i, (start, end) in enumerate(zip(self._starts, self._ends, strict=True)):
-            if end - start >= nbytes:
-                self._starts[i] = start + nbytes
-                if self._starts[i] == end:
-                    del self._starts[i], self._ends[i]
-                return start
-        # A free place at the end can grow.
-        start = self.size
-        if self._ends and self._ends[-1] == self.size:
-            start = self._starts.pop()
-            self._ends.pop()
-        self.size = start + nbytes
+        for place, (start, end) in enumerate(self._free):
+            # A free place at the end can grow.
+            if end - start >= nbytes or end == self.size:
+                left = (start + nbytes, end)
+                self._free[place : place + 1] = [left] if left[0] < end else []
+                break
+        else:
+            start = self.size
+        self.size = max(self.size, start + nbytes)
         return start
 
     def give(self, start: int, nbytes: int) -> None:
         """Free bytes that were taken."""
         end = start + _rounded(nbytes)
-        i = bisect.bisect_left(self._starts, start)
-        if i < len(self._starts) and self._starts[i] == end:
-            end = self._ends[i]
-            del self._starts[i], self._ends[i]
-        if i > 0 and self._ends[i - 1] == start:
-            self._ends[i - 1] = end
-            return
-        self._starts.insert(i, start)
-        self._ends.insert(i, end)
+        place = bisect.bisect(self._free, (start, end))
+        if place < len(self._free) and self._free[place][0] == end:
+            _, end = self._free.pop(place)
+        if place and self._free[place - 1][1] == start:
+            place -= 1
+            start, _ = self._free.pop(place)
+        self._free.insert(place, (start, end))
 
 
 def _rounded(nbytes: int) -> int:
@@ -101,32 +96,21 @@ def reshaped(shape: Shape, strides: Sequence[int], to: Shape) -> tuple[int, ...]
     >>> reshaped((2, 3, 4), (48, 16, 4), (6, 4)), reshaped((2, 3), (4, 8), (6,))
     ((16, 4), None)
     """
-    old = [(size, step) for size, step in zip(shape, strides, strict=True) if size != 1]
+    # Axes that are dense in one another, as (number of elements, stride).
+    runs: list[tuple[int, int]] = []
+    for size, step in zip(shape, strides, strict=True):
+        if runs and runs[-1][1] == size * step:
+            runs[-1] = (runs[-1][0] * size, step)
+        elif size != 1:
+            runs.append((size, step))
     new: list[int] = []
-    sizes = list(to)
-    i = 0
-    for size, step in _merged(old):
-        # Fill one dense run of the old array with axes of the new shape.
-        run = size
-        axes = []
-        while i < len(sizes) and run > 1 and run % sizes[i] == 0:
-            run //= sizes[i]
-            axes.append((sizes[i], run * step))
-            i += 1
-        if run != 1:
+    left, step = 1, 0
+    # Each run is split into axes of the new shape, from the last to the first.
+    for size in reversed(to):
+        if left == 1 and size != 1:
+            left, step = runs.pop()
+        if left % size:
             return None
-        new += [stride for _, stride in axes]
-    if any(size != 1 for size in sizes[i:]):
-        return None
-    return (*new, *(0 for _ in sizes[i:]))
-
-
-def _merged(axes: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return axes with neighbours merged that are dense in one another."""
-    merged: list[tuple[int, int]] = []
-    for size, step in axes:
-        if merged and merged[-1][1] == size * step:
-            merged[-1] = (merged[-1][0] * size, step)
-        else:
-            merged.append((size, step))
-    return merged
+        new.append(step)
+        left, step = left // size, step * size
+    return tuple(reversed(new))

@@ -75,11 +75,22 @@ class Entry:
 _ENTRIES: dict[type[Op], Entry] = {}
 
 
-def kernel(*classes: type[Op], in_place: bool = False, zeroed: bool = False) -> Callable[[Kernel], Kernel]:
-    """Register a kernel for some operations; use as a decorator."""
+def kernel(
+    *classes: type[Op], in_place: bool = False, zeroed: bool = False, floats: bool = False
+) -> Callable[[Kernel], Kernel]:
+    """Register a kernel for some operations; use as a decorator.
+
+    With ``floats``, it gets only arrays of float32 or float64 that are not empty; others are left to the ordinary rule.
+    """
+
+    def chosen(function: Kernel, work: Work) -> Sequence[Call]:
+        dtypes = {work.out.dtype, *(x.dtype for x in work.inputs if x.dtype.kind == "f")}
+        fits = len(dtypes) == 1 and work.out.dtype.char in "fd" and work.inputs[0].size and work.out.size
+        return function(work) if fits else ordinary(work)
 
     def note(function: Kernel) -> Kernel:
-        _ENTRIES.update(dict.fromkeys(classes, Entry(function, in_place, zeroed)))
+        entry = Entry(partial(chosen, function) if floats else function, in_place, zeroed)
+        _ENTRIES.update(dict.fromkeys(classes, entry))
         return function
 
     return note
@@ -130,20 +141,15 @@ def finite(x: Array) -> Callable[[], bool]:
     return lambda: math.isfinite(np.dot(flat, flat))
 
 
-def in_turn(calls: Sequence[Call]) -> Call:
-    """Return one call that makes others one after another."""
-
-    def call() -> None:
-        for each in calls:
-            each()
-
-    return call
-
-
 def provided(holds: Callable[[], bool], calls: Sequence[Call], work: Work) -> Sequence[Call]:
     """Return a call that makes ``calls`` if ``holds()`` is true, and runs the ordinary rule otherwise."""
-    (rule,), fast = ordinary(work), in_turn(calls)
-    return [lambda: fast() if holds() else rule()]
+    rule = ordinary(work)
+
+    def call() -> None:
+        for each in calls if holds() else rule:
+            each()
+
+    return [call]
 
 
 def gated(x: Array, condition: Array, out: Array) -> Call:

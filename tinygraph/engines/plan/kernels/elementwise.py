@@ -41,9 +41,7 @@ def _gate(work: Work) -> Sequence[Call]:
 @kernel(add_all.op)
 def _add_all(work: Work) -> Sequence[Call]:
     first, *rest = work.inputs
-    if len(work.inputs) < 2:
-        return [partial(np.copyto, work.out, first)]
-    if work.out.dtype.char == "e":
+    if not rest or work.out.dtype.char == "e":
         return ordinary(work)
     return [partial(np.add, first, rest[0], work.out)] + [partial(np.add, work.out, x, work.out) for x in rest[1:]]
 
@@ -69,17 +67,15 @@ def _relu(work: Work) -> Sequence[Call]:
 _LEAST = {"f": -87.0, "d": -708.0}
 
 
-@kernel(sigmoid.op, in_place=True)
+@kernel(sigmoid.op, in_place=True, floats=True)
 def _sigmoid(work: Work) -> Sequence[Call]:
     """1/(1 + exp(-x)), where exp does not overflow."""
     (x,), y = work.inputs, work.out
-    if x.dtype != y.dtype or y.dtype.char not in _LEAST or not x.size:
-        return ordinary(work)
-    one, least, smallest = np.ones((), y.dtype), _LEAST[y.dtype.char], np.minimum.reduce
+    one, least = np.ones((), y.dtype), _LEAST[y.dtype.char]
     calls = [
         partial(np.negative, x, y),
         partial(np.exp, y, y),
         partial(np.add, y, one, y),
         partial(np.true_divide, one, y, y),
     ]
-    return provided(lambda: bool(smallest(x, None) >= least), calls, work)
+    return provided(lambda: bool(np.minimum.reduce(x, None) >= least), calls, work)

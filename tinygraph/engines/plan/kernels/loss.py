@@ -1,4 +1,4 @@
-"""Kernels of losses, of softmax and of one-hot rows."""
+"""Kernels of losses and of softmax."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -8,10 +8,10 @@ import numpy as np
 from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary, summing
 from tinygraph.ops.activation.activation import Softmax
 from tinygraph.ops.loss.binary import Bce, BceWithLogits
-from tinygraph.ops.loss.classification import CrossEntropy, OneHot
+from tinygraph.ops.loss.classification import CrossEntropy
 
 
-@kernel(Bce, BceWithLogits)
+@kernel(Bce, BceWithLogits, floats=True)
 def _bce_from_logits(work: Work) -> Sequence[Call]:
     """The mean of (max(z, 0) - z y) + log(1 + exp(-|z|)).
 
@@ -22,8 +22,6 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
     elif len(work.inputs) == 3:
         _, y, z = work.inputs
     else:
-        return ordinary(work)
-    if any(x.dtype != work.out.dtype for x in (y, z)) or z.dtype.char not in "fd" or not z.size:
         return ordinary(work)
     term, rest = (work.scratch.take(z.shape, z.dtype, like=z) for _ in range(2))
     zero, out, count = np.zeros((), z.dtype), work.out, np.asarray(z.size, z.dtype)
@@ -41,11 +39,9 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
     ]
 
 
-@kernel(Softmax)
+@kernel(Softmax, floats=True)
 def _softmax(work: Work) -> Sequence[Call]:
     (x,), y, axis = work.inputs, work.out, work.op.axis
-    if x.dtype != y.dtype or x.dtype.char not in "fd" or not x.size:
-        return ordinary(work)
     over = tuple(1 if i == axis % x.ndim else size for i, size in enumerate(x.shape))
     reduced = work.scratch.take(over, y.dtype, like=y)
     return [
@@ -57,11 +53,11 @@ def _softmax(work: Work) -> Sequence[Call]:
     ]
 
 
-@kernel(CrossEntropy)
+@kernel(CrossEntropy, floats=True)
 def _cross_entropy(work: Work) -> Sequence[Call]:
     """The mean of log(sum(exp(s))) - s[label], s = z - max(z), for class numbers."""
     (z, labels), out = work.inputs, work.out
-    if z.ndim != 2 or labels.ndim != 1 or z.dtype != out.dtype or z.dtype.char not in "fd" or not z.size:
+    if z.ndim != 2 or labels.ndim != 1:
         return ordinary(work)
     shifted = work.scratch.take(z.shape, z.dtype, like=z)
     largest, total = (work.scratch.take((z.shape[0], 1), z.dtype) for _ in range(2))
@@ -81,13 +77,3 @@ def _cross_entropy(work: Work) -> Sequence[Call]:
         partial(np.add.reduce, total, axis=None, out=out),
         partial(np.true_divide, out, count, out),
     ]
-
-
-@kernel(OneHot)
-def _one_hot(work: Work) -> Sequence[Call]:
-    (labels,), out, classes = work.inputs, work.out, work.op.classes
-    if not labels.size:
-        return ordinary(work)
-    # The dtype of the labels may be too small for the number of classes.
-    each = np.arange(classes)
-    return [lambda: np.copyto(out, np.equal(labels[..., None], each), casting="unsafe")]

@@ -1,14 +1,14 @@
 """Kernels of pools, and the operations that replace their gradients. Windows are combined over rows, then over columns."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, gated, in_turn, kernel, ordinary, provided
+from tinygraph.engines.plan.kernels.base import Call, Work, gated, kernel, ordinary, provided
 from tinygraph.graph import Array, BatchRule, Op, Shape, Use, Value
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.pooling.max_pooling import MaxPool2d, MaxUnpool2d
@@ -78,10 +78,8 @@ def _pool(ufunc: Any, work: Work, windows: Windows, empty: Any) -> list[Call]:
     return _gather(ufunc, windows, 0, x, rows, empty) + _gather(ufunc, windows, 1, rows, out, empty)
 
 
-@kernel(AvgPool2d)
+@kernel(AvgPool2d, floats=True)
 def _avg_pool(work: Work) -> Sequence[Call]:
-    if work.inputs[0].dtype != work.out.dtype or work.out.dtype.char not in "fd":
-        return ordinary(work)
     windows = work.op.windows(work.inputs[0].shape)
     count = np.asarray(work.op.divisor(windows, work.out.dtype), work.out.dtype)
     return [*_pool(np.add, work, windows, 0), partial(np.true_divide, work.out, count, work.out)]
@@ -100,13 +98,13 @@ def _disjoint(windows: Windows) -> bool:
     return windows.stride == windows.kernel == windows.reach and not windows.has_padding
 
 
-@kernel(AvgUnpool2d, AvgUnpoolProduct)
+@kernel(AvgUnpool2d, AvgUnpoolProduct, floats=True)
 def _avg_unpool(work: Work) -> Sequence[Call]:
     """Share ``dy`` out over the columns of the windows, and then over their rows, times the factor if there is one."""
     op, dy, out, is_product = work.op, work.inputs[0], work.out, isinstance(work.op, AvgUnpoolProduct)
     unpool = op.of if is_product else op
     windows = unpool.windows(unpool.output_size)
-    if dy.dtype != out.dtype or out.dtype.char not in "fd" or not _disjoint(windows):
+    if not _disjoint(windows):
         return ordinary(work)
 
     def write(x: Array, rows: slice) -> Call:
@@ -128,22 +126,16 @@ def _avg_unpool(work: Work) -> Sequence[Call]:
     return calls + [write(wide, pixels) for _, _, pixels in windows.spans(0)]
 
 
-@kernel(MaxUnpoolGivenMaxima)
+@kernel(MaxUnpoolGivenMaxima, floats=True)
 def _max_unpool(work: Work) -> Sequence[Call]:
     """The first element of each window that equals its maximum gets the gradient.
 
     A NaN equals nothing: if there is one among the maxima, the ordinary rule finds its element.
     """
-    if not work.out.size or work.node.dtype.char not in "fd":
-        return ordinary(work)
     y, windows = work.inputs[2], work.op.of.windows(work.inputs[1].shape)
     covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
-    tiled = covered and _disjoint(windows)
-    by_offsets = in_turn(_first_winners(work, windows, tiled))
-    quick = _without_ties(work, windows) if tiled and pixels_in(windows.kernel, 2) > 1 else lambda: False
-    return provided(
-        lambda: not math.isnan(np.maximum.reduce(y, axis=None)), [lambda: None if quick() else by_offsets()], work
-    )
+    calls = _first_winners(work, windows, covered and _disjoint(windows))
+    return provided(lambda: not math.isnan(np.maximum.reduce(y, axis=None)), calls, work)
 
 
 def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
@@ -182,33 +174,3 @@ def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
             calls.append(gated(dy[inside], winner, gradient[inside]))
             calls.append(partial(np.add, out[on], gradient[inside], out[on]))
     return calls
-
-
-def _without_ties(work: Work, windows: Windows) -> Callable[[], bool]:
-    """Return a call that does the work if each window has its maximum only once, and says whether it did.
-
-    The maxima and the gradients are repeated over the columns of their windows. Then complete rows of pixels are compared and
-    multiplied, which is faster than picking every other column.
-    """
-    (dy, x, y), out = work.inputs, work.out
-    wide = (*y.shape[:3], x.shape[3])
-    maxima, gradients = (work.scratch.take(wide, a.dtype, like=out) for a in (y, dy))
-    columns, rows = ([pixels for _, _, pixels in windows.spans(axis)] for axis in (1, 0))
-    hits = [work.scratch.take(wide, np.dtype(bool), like=out) for _ in rows]
-    find = in_turn(
-        [partial(np.copyto, maxima[..., on], y) for on in columns]
-        + [partial(np.equal, x[:, :, on], maxima, hit) for on, hit in zip(rows, hits, strict=True)]
-    )
-    fill = in_turn(
-        [partial(np.copyto, gradients[..., on], dy) for on in columns]
-        + [gated(gradients, hit, out[:, :, on]) for on, hit in zip(rows, hits, strict=True)]
-    )
-
-    def call() -> bool:
-        find()
-        if sum(map(np.count_nonzero, hits)) != y.size:
-            return False
-        fill()
-        return True
-
-    return call

@@ -48,15 +48,11 @@ class ByRows(Op):
     windows: Windows
     holomorphic: ClassVar[bool] = True
 
-    def stacks(self, patches: Array, pairs: bool = False) -> Array:
-        """Return the windows of each row, ``(rows, kh * kw * C, columns * N)``, of row patches.
-
-        With ``pairs``, for a stride of 1, the pixels of two rows of windows, ``(rows / 2, (kh + 1) * kw * C, columns * N)``.
-        """
+    def stacks(self, patches: Array) -> Array:
+        """Return the windows of each row, ``(rows, kh * kw * C, columns * N)``, of row patches."""
         height, kw, channels, columns, count = patches.shape
         flat = patches.reshape(height, kw * channels, columns * count)
-        (rows, _), (kh, _) = self.windows.count, self.windows.kernel
-        return stacked(flat, rows // 2, kh + 1, 2) if pairs else stacked(flat, rows, kh, self.windows.stride[0])
+        return stacked(flat, self.windows.count[0], self.windows.kernel[0], self.windows.stride[0])
 
 
 @dataclass(frozen=True)
@@ -249,60 +245,27 @@ def _copies(work: Work) -> Sequence[Call]:
     return [partial(np.copyto, target, source) for source, target in work.op.copies(work.out, *work.inputs)]
 
 
-# BLAS copies both factors before it multiplies, so a thin matrix is mostly copying. With fewer filters than these, two rows
-# of windows, which share most of their pixels, are computed by one product: more is multiplied, partly by zero, but less is
-# copied. A pixel that is not finite makes NaN of its product with zero: then each row is computed separately.
-_FEW_FILTERS, _FEW_FILTERS_IN_GRADIENT = 8, 16
-
-
-def _in_pairs(op: ByRows, filters: int, few: int) -> bool:
-    return filters < few and op.windows.stride[0] == 1 and op.windows.count[0] % 2 == 0
-
-
 @kernel(RowConvolution)
 def _row_convolution(work: Work) -> Sequence[Call]:
     matrix, patches = work.inputs
-    n, f, h, w = work.out.shape
     rows, copies = _rows_and_copies(work, work.out)
-    calls = [partial(np.copyto, target, source) for target, source in copies]
-    if not _in_pairs(work.op, f, _FEW_FILTERS):
-        return [partial(np.matmul, matrix, work.op.stacks(patches), rows), *calls]
-    length, step = matrix.shape[1], patches.shape[1] * patches.shape[2]
-    pair = np.zeros((2 * f, length + step), matrix.dtype)
-    product = [
-        partial(np.copyto, pair[:f, :length], matrix),
-        partial(np.copyto, pair[f:, step:], matrix),
-        partial(np.matmul, pair, work.op.stacks(patches, pairs=True), rows.reshape(h // 2, 2 * f, w * n)),
-    ]
-    return [*product, *provided(finite(rows), calls, work)]
+    product = partial(np.matmul, matrix, work.op.stacks(patches), rows)
+    return [product, *(partial(np.copyto, target, source) for target, source in copies)]
 
 
 @kernel(RowKernelGradient)
 def _row_kernel_gradient(work: Work) -> Sequence[Call]:
     patches, dy = work.inputs
-    n, f, h, w = dy.shape
     rows, copies = _rows_and_copies(work, dy)
     calls = [partial(np.copyto, target, source) for source, target in copies]
-    if not _in_pairs(work.op, f, _FEW_FILTERS_IN_GRADIENT):
-        stacks = work.op.stacks(patches).swapaxes(1, 2)
-        if h == 1:
-            return [*calls, partial(np.matmul, rows[0], stacks[0], work.out)]
-        products = work.scratch.take((h, *work.out.shape), work.out.dtype)
-        return [
-            *calls,
-            partial(np.matmul, rows, stacks, products),
-            partial(np.add.reduce, products, axis=0, out=work.out),
-        ]
-    length, step = work.out.shape[1], patches.shape[1] * patches.shape[2]
-    products = work.scratch.take((h // 2, 2 * f, length + step), work.out.dtype)
-    total = work.scratch.take(products.shape[1:], work.out.dtype)
+    stacks = work.op.stacks(patches).swapaxes(1, 2)
+    if len(rows) == 1:
+        return [*calls, partial(np.matmul, rows[0], stacks[0], work.out)]
+    products = work.scratch.take((len(rows), *work.out.shape), work.out.dtype)
     return [
         *calls,
-        partial(
-            np.matmul, rows.reshape(h // 2, 2 * f, w * n), work.op.stacks(patches, pairs=True).swapaxes(1, 2), products
-        ),
-        partial(np.add.reduce, products, axis=0, out=total),
-        partial(np.add, total[:f, :length], total[f:, step:], work.out),
+        partial(np.matmul, rows, stacks, products),
+        partial(np.add.reduce, products, axis=0, out=work.out),
     ]
 
 
