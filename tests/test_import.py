@@ -62,8 +62,8 @@ def test_the_version_on_the_command_line_loads_no_numbers():
 @pytest.mark.parametrize(
     "code",
     [
-        "from tinygraph.graph.leaves import tensor; print((tensor(1.0) + 1).item())",
-        "import numpy as np; from tinygraph.graph.leaves import tensor; print(np.exp(tensor(0.0)).item() + 1)",
+        "from tinygraph.graph.tensor import tensor; print((tensor(1.0) + 1).item())",
+        "import numpy as np; from tinygraph.graph.tensor import tensor; print(np.exp(tensor(0.0)).item() + 1)",
         "from tinygraph.graph.registry import OPERATIONS; print(OPERATIONS['add'](1.0, 1.0))",
         "import tinygraph as tg; print(tg.operation('bce').op.__name__ and 2.0)",
         "import tinygraph as tg; print(2.0 if 'conv2d' in tg.operations() else 0)",

@@ -39,11 +39,6 @@ from tinygraph.graph.function import composite as composite
 from tinygraph.graph.function import op as op
 from tinygraph.graph.function import register as register
 from tinygraph.graph.graph import Graph as Graph
-from tinygraph.graph.leaves import constant as constant
-from tinygraph.graph.leaves import input as input
-from tinygraph.graph.leaves import parameter as parameter
-from tinygraph.graph.leaves import state as state
-from tinygraph.graph.leaves import tensor as tensor
 from tinygraph.graph.op import Op as Op
 from tinygraph.graph.record import Decision as Decision
 from tinygraph.graph.record import Edge as Edge
@@ -52,6 +47,11 @@ from tinygraph.graph.registry import operation as operation
 from tinygraph.graph.registry import operations as operations
 from tinygraph.graph.run import run as run
 from tinygraph.graph.tensor import Tensor as Tensor
+from tinygraph.graph.tensor import constant as constant
+from tinygraph.graph.tensor import input as input
+from tinygraph.graph.tensor import parameter as parameter
+from tinygraph.graph.tensor import state as state
+from tinygraph.graph.tensor import tensor as tensor
 from tinygraph.interop.onnx import from_onnx as from_onnx
 from tinygraph.interop.onnx import to_onnx as to_onnx
 from tinygraph.model import Model as Model

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from tinygraph.synonyms import SYNONYMS
+from tinygraph.synonyms import called_here
 
 if TYPE_CHECKING:
     from tinygraph.model.recording import Unfinished
@@ -273,14 +273,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     ''
     """
     names = [known for known in names if isinstance(known, str)]
-    if same := next((known for known in names if known.lower() == name.lower()), None):
-        return f"; did you mean {same!r}?"
-    here = SYNONYMS.get(name.lower(), ())
-    if same := next((known for known in here if known in names), None):
-        return f"; here it is called {same!r}"
+    folded = {known.lower(): known for known in names}
+    if name.lower() in folded:
+        return f"; did you mean {folded[name.lower()]!r}?"
+    if here := called_here(name, names):
+        return f"; here it is called {here!r}"
     if len(name) > _LONGEST_WORD:
         return ""
-    folded = {known.lower(): known for known in names}
     matches = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     matches = matches or [folded[m] for m in difflib.get_close_matches(name.lower(), folded, n=1, cutoff=0.6)]
     return f"; did you mean {matches[0]!r}?" if matches else ""

@@ -1,43 +1,33 @@
 """The names of other frameworks for what tinygraph has: an error about such a name offers the right one."""
 
-from collections.abc import Mapping
+import functools
+import re
+from collections.abc import Iterable, Mapping
 
 # A name of tinygraph, and the names of the same thing in NumPy, PyTorch, Keras, JAX and ONNX, in lower case.
+# Those that differ only in spelling are left out, see ``_SPELLINGS``.
 _ELSEWHERE = {
     # operations
     "abs": "absolute",
-    "acos": "arccos",
-    "acosh": "arccosh",
     "add": "plus",
-    "add_all": "add_n addn",
-    "argmax": "arg_max",
-    "argmin": "arg_min",
-    "asin": "arcsin",
-    "asinh": "arcsinh",
-    "atan": "arctan",
-    "atanh": "arctanh",
-    "avg_pool1d": "avgpool1d average_pool1d average_pooling1d",
-    "avg_pool2d": "avgpool avgpool2d avg_pool average_pool average_pool2d average_pooling2d averagepool mean_pool2d",
-    "avg_pool3d": "avgpool3d average_pool3d average_pooling3d",
-    "batch_norm": "batchnorm batchnorm1d batchnorm2d batch_norm2d batch_normalization batchnormalization",
-    "bce": "binary_cross_entropy binary_crossentropy binarycrossentropy bce_loss bceloss log_loss logloss",
-    "bce_with_logits": "binary_cross_entropy_with_logits bcewithlogits bcewithlogitsloss sigmoid_cross_entropy "
-    "sigmoid_binary_cross_entropy sigmoid_cross_entropy_with_logits",
+    "add_all": "add_n",
+    "avg_pool2d": "avg_pool mean_pool2d",
+    "batch_norm": "batchnorm1d batch_norm2d",
+    "bce": "binary_cross_entropy log_loss",
+    "bce_with_logits": "binary_cross_entropy_with_logits sigmoid_cross_entropy sigmoid_binary_cross_entropy "
+    "sigmoid_cross_entropy_with_logits",
     "broadcast_to": "expand expand_as broadcast",
-    "cast": "astype as_type",
+    "cast": "as_type",
     "clip": "clamp clip_by_value",
     "concatenate": "cat concat hstack vstack",
-    "conv1d": "convolution1d conv_1d",
-    "conv2d": "conv convolution convolve convolution2d conv_2d correlate2d convolve2d",
-    "conv3d": "convolution3d conv_3d",
-    "conv_transpose1d": "convtranspose1d conv1d_transpose conv1dtranspose deconv1d",
-    "conv_transpose2d": "convtranspose convtranspose2d conv2d_transpose conv2dtranspose deconv deconv2d conv_transpose",
-    "conv_transpose3d": "convtranspose3d conv3d_transpose conv3dtranspose deconv3d",
-    "cross_entropy": "crossentropy crossentropyloss cross_entropy_loss cross_entropy_with_logits "
-    "categorical_crossentropy categorical_cross_entropy sparse_categorical_crossentropy softmax_cross_entropy "
-    "softmax_cross_entropy_with_logits softmaxcrossentropyloss",
+    "conv2d": "conv convolve correlate2d convolve2d",
+    "conv_transpose1d": "conv1d_transpose deconv1d",
+    "conv_transpose2d": "conv_transpose conv2d_transpose deconv deconv2d",
+    "conv_transpose3d": "conv3d_transpose deconv3d",
+    "cross_entropy": "cross_entropy_with_logits categorical_cross_entropy sparse_categorical_crossentropy "
+    "softmax_cross_entropy softmax_cross_entropy_with_logits",
     "cumsum": "cumulative_sum",
-    "depth_to_space": "depthtospace pixel_shuffle pixelshuffle",
+    "depth_to_space": "pixel_shuffle",
     "divide": "div truediv true_divide",
     "embedding": "embed embedding_lookup lookup",
     "equal": "eq",
@@ -45,48 +35,35 @@ _ELSEWHERE = {
     "flatten": "ravel",
     "gather": "take index_select",
     "gather_elements": "take_along_axis",
-    "gather_nd": "gathernd",
-    "global_avg_pool2d": "adaptive_avg_pool2d global_average_pool global_average_pooling2d globalaveragepool",
-    "global_max_pool": "adaptive_max_pool2d global_max_pool2d global_max_pooling2d globalmaxpool",
+    "global_avg_pool2d": "adaptive_avg_pool2d global_average_pool",
+    "global_max_pool": "adaptive_max_pool2d global_max_pool2d",
     "greater": "gt",
     "greater_equal": "ge gte greaterorequal",
-    "group_norm": "groupnorm group_normalization",
-    "hard_sigmoid": "hardsigmoid",
-    "hard_swish": "hardswish hard_silu",
-    "hard_tanh": "hardtanh",
-    "hinge": "hinge_loss",
-    "huber": "huber_loss huberloss",
+    "hard_swish": "hard_silu",
     "identity": "noop linear_activation",
-    "instance_norm": "instancenorm instance_normalization",
-    "kl_divergence": "kl_div kldiv kldivloss kullback_leibler",
-    "l1": "l1_loss l1loss mae mean_absolute_error",
+    "kl_divergence": "kl_div kullback_leibler",
+    "l1": "mae mean_absolute_error",
     "l2_norm": "norm vector_norm",
-    "layer_norm": "layernorm layer_normalization",
-    "leaky_relu": "leakyrelu lrelu",
+    "leaky_relu": "lrelu",
     "less": "lt",
     "less_equal": "le lte lessorequal",
     "local_response_norm": "lrn",
     "log": "ln",
-    "log_sigmoid": "logsigmoid",
-    "log_softmax": "logsoftmax",
     "logical_not": "bitwise_not invert",
-    "logsumexp": "log_sum_exp reduce_logsumexp",
-    "matmul": "dot mm bmm mv gemm mat_mul",
-    "max": "amax reduce_max reducemax",
-    "max_pool1d": "maxpool1d max_pooling1d",
-    "max_pool2d": "maxpool maxpool2d max_pool max_pooling2d maxpooling2d",
-    "max_pool3d": "maxpool3d max_pooling3d",
-    "mean": "avg average reduce_mean reducemean",
-    "min": "amin reduce_min reducemin",
+    "matmul": "dot mm bmm mv gemm",
+    "max": "amax",
+    "max_pool2d": "max_pool",
+    "mean": "avg",
+    "min": "amin",
     "mod": "remainder fmod",
-    "mse": "mse_loss mseloss mean_squared_error l2_loss squared_error quadratic",
+    "mse": "mean_squared_error l2_loss squared_error quadratic",
     "multiply": "mul times hadamard",
     "negative": "neg",
-    "nll": "nll_loss nllloss negative_log_likelihood",
+    "nll": "negative_log_likelihood",
     "not_equal": "ne neq",
-    "one_hot": "onehot to_categorical",
+    "one_hot": "to_categorical",
     "power": "pow",
-    "prod": "product reduce_prod",
+    "prod": "product",
     "relu": "rectifier rectified_linear",
     "reshape": "view",
     "resize": "upsample interpolate upsample2d upsampling2d",
@@ -94,12 +71,9 @@ _ELSEWHERE = {
     "sigmoid": "logistic expit sigm",
     "sign": "sgn signum",
     "silu": "swish",
-    "smooth_l1": "smooth_l1_loss smoothl1loss",
-    "space_to_depth": "spacetodepth pixel_unshuffle",
+    "space_to_depth": "pixel_unshuffle",
     "subtract": "sub minus",
-    "sum": "reduce_sum reducesum",
     "tile": "repeat",
-    "top_k": "topk",
     "transpose": "permute swapaxes permute_dims moveaxis",
     "trilu": "tril triu",
     "trunc": "fix",
@@ -113,7 +87,7 @@ _ELSEWHERE = {
     "epsilon": "eps",
     "groups": "group feature_group_count",
     "high": "a_max max max_value maxval",
-    "keepdims": "keepdim keep_dims",
+    "keepdims": "keepdim",
     "learning_rate": "lr step_size",
     "low": "a_min min min_value minval",
     "padding": "pad pads",
@@ -130,18 +104,24 @@ _ELSEWHERE = {
     "int64": "int integer long",
     # initializers and optimizers
     "constant": "const fill full",
-    "glorot_uniform": "xavier xavier_uniform glorot xavier_uniform_ glorotuniform",
-    "he_normal": "he kaiming kaiming_normal kaiming_normal_ henormal",
+    "glorot_uniform": "xavier xavier_uniform_ glorot",
+    "he_normal": "he kaiming kaiming_normal_",
     "normal": "gaussian randn random_normal truncated_normal",
     "ones": "one",
     "sgd": "gd gradient_descent nesterov",
     "uniform": "rand random random_uniform",
     "zeros": "zero",
 }
-SYNONYMS: dict[str, list[str]] = {}
-for _here, _others in _ELSEWHERE.items():
-    for _other in _others.split():
-        SYNONYMS.setdefault(_other, []).append(_here)
+# What frameworks write differently in names that otherwise agree, such as ReduceMean, MSELoss and average_pooling2d.
+_SPELLINGS = {
+    "_": "",
+    "^reduce(?=.)|(?<=.)loss$": "",
+    "^arc": "a",
+    "average": "avg",
+    "pooling": "pool",
+    "convolution": "conv",
+    "normalization": "norm",
+}
 
 # Constants of other frameworks, and their values.
 CONSTANTS = {"pi": "3.141592653589793", "e": "2.718281828459045"}
@@ -165,3 +145,28 @@ FORMULAS: Mapping[str, str] = {
     "tanhshrink": "x - tanh(x)",
     "swiglu": "silu(a) * b",
 }
+
+
+@functools.cache
+def _spelled(name: str) -> str:
+    name = name.lower()
+    for theirs, ours in _SPELLINGS.items():
+        name = re.sub(theirs, ours, name)
+    return name
+
+
+SYNONYMS: dict[str, list[str]] = {}
+for _here, _others in _ELSEWHERE.items():
+    for _other in _others.split():
+        SYNONYMS.setdefault(_spelled(_other), []).append(_here)
+
+
+def called_here(name: str, names: Iterable[str]) -> str | None:
+    """Return which of ``names`` is called ``name`` in another framework, if any.
+
+    >>> called_here("AveragePooling2D", ["avg_pool2d"]), called_here("swish", ["silu"]), called_here("banana", ["relu"])
+    ('avg_pool2d', 'silu', None)
+    """
+    known = {_spelled(here): here for here in names}
+    candidates = [_spelled(here) for here in (*SYNONYMS.get(_spelled(name), ()), name)]
+    return next((known[here] for here in candidates if here in known), None)

@@ -13,7 +13,7 @@ import click
 from tinygraph import interruption
 from tinygraph.cli.terminal import abandon, say
 from tinygraph.errors import TinygraphError, shortened
-from tinygraph.synonyms import SYNONYMS
+from tinygraph.synonyms import called_here
 
 # The last two are those that a shell gives to programs ended by SIGINT and SIGPIPE; see also ``interruption.exit_code``.
 WRONG_RULE, MISTAKE, INTERRUPTED, UNREAD = 1, 2, 130, 141
@@ -100,8 +100,8 @@ def _option_here(error: click.NoSuchOption) -> str:
     """Return the name here of an option of another framework, such as --learning-rate for --lr."""
     known = error.ctx.command.params if error.ctx is not None else []
     options = {parameter.name or "": max(parameter.opts, key=len) for parameter in known}
-    here = SYNONYMS.get(error.option_name.strip("-").replace("-", "_"), [])
-    return next((f" Here it is called {options[name]}." for name in here if name in options), "")
+    here = called_here(error.option_name.strip("-").replace("-", "_"), options)
+    return f" Here it is called {options[here]}." if here else ""
 
 
 def fail(message: str, code: int) -> NoReturn:

@@ -2,15 +2,15 @@
 
 To understand how everything works, read these files in this order:
 
-1. ``tensor.py``: a node of the graph: the operation that made it, its inputs, shape, dtype, name and value.
-2. ``leaves.py``: nodes that no operation made: inputs, parameters, states, constants.
-3. ``op.py``: an operation: attributes, shape, forward, gradient rule, formula, samples.
-4. ``function.py``: how an operation is made and registered (``@tg.op``), and how it is called.
-5. ``apply.py``: a call computes on arrays and records a node on tensors.
-6. ``graph.py``: the nodes that some outputs depend on, in topological order.
-7. ``run.py``: the values of a graph, node by node: the meaning that every engine must reproduce.
-8. ``backprop.py``: the reverse sweep, which adds gradient nodes; ``rules.py`` calls one gradient rule.
-9. ``composite.py``: operations made of other operations.
+1. ``tensor.py``: a node of the graph: the operation that made it, its inputs, shape, dtype, name and value;
+   and those that no operation made: inputs, parameters, states, constants.
+2. ``op.py``: an operation: attributes, shape, forward, gradient rule, formula, samples.
+3. ``function.py``: how an operation is made and registered (``@tg.op``), and how it is called.
+4. ``apply.py``: a call computes on arrays and records a node on tensors.
+5. ``graph.py``: the nodes that some outputs depend on, in topological order.
+6. ``run.py``: the values of a graph, node by node: the meaning that every engine must reproduce.
+7. ``backprop.py``: the reverse sweep, which adds gradient nodes and calls the gradient rules.
+8. ``composite.py``: operations made of other operations.
 
 The other files serve these, and may be read when they are met:
 
@@ -33,12 +33,11 @@ from tinygraph.graph.arrays import (
     numeric_array,
     numeric_dtype,
 )
-from tinygraph.graph.backprop import Backward, backward_of, grad, gradients_of
+from tinygraph.graph.backprop import Backward, OpaqueGradient, backward_of, call_rule, grad, gradients_of
 from tinygraph.graph.batch import AFTER, MEAN, SHARED, TOTAL, BatchRule, Each, Part, Tiling, Use
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.function import OpFunction, op, register
 from tinygraph.graph.graph import Graph, topological
-from tinygraph.graph.leaves import constant, input
 from tinygraph.graph.op import Op, Shape, Value, label
 from tinygraph.graph.record import Decision, Edge, Sample, SampleInputs, Samples
 from tinygraph.graph.registry import (
@@ -50,6 +49,5 @@ from tinygraph.graph.registry import (
     operation_hint,
     operations,
 )
-from tinygraph.graph.rules import OpaqueGradient, call_rule
 from tinygraph.graph.run import bind, require_feeds, run, samples_fed
-from tinygraph.graph.tensor import Kind, Tensor
+from tinygraph.graph.tensor import Kind, Tensor, constant, input

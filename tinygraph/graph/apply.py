@@ -12,9 +12,8 @@ import numpy as np
 from tinygraph.errors import DTypeError, OperationError, ShapeError, TinygraphError
 from tinygraph.graph.arrays import check_size, numeric_array
 from tinygraph.graph.budget import charge, current, setting
-from tinygraph.graph.leaves import constant
 from tinygraph.graph.registry import OPERATIONS
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph.tensor import Tensor, constant
 
 if TYPE_CHECKING:
     from tinygraph.graph.op import Op, Shape

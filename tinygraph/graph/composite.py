@@ -69,7 +69,7 @@ class Composite(Op):
     def vjp(self, dy: Any, y: Any, /, *inputs: Any) -> Sequence[Any]:
         """Return the gradients of the inputs, found by a sweep through the parts; ``None`` where no gradient flows."""
         recording = any(isinstance(x, Tensor) for x in (dy, *inputs))
-        leaves = _leaves(inputs) if recording else [Tensor("tensor", value=np.array(x)) for x in inputs]
+        leaves = _leaves(inputs)
         found = gradients_of(self.forward(*leaves), leaves, dy)
         gradients = (found.get(leaf) for leaf in leaves)
         return tuple(dx if recording or dx is None else dx.value for dx in gradients)

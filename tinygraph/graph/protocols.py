@@ -13,7 +13,7 @@ from tinygraph.errors import DTypeError, ShapeError, TinygraphError, UnknownName
 from tinygraph.graph.conversion import converted, refuse_in_list
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, load_operations
 from tinygraph.graph.registry import OPERATIONS as _TABLE
-from tinygraph.synonyms import FORMULAS, SYNONYMS
+from tinygraph.synonyms import FORMULAS, called_here
 
 if TYPE_CHECKING:
     from tinygraph.graph.tensor import Tensor
@@ -266,7 +266,7 @@ def attribute_hint(name: str) -> str:
     ('; write tg.argmax(...)', '; write tg.matmul(...)', '; write x ** 2', '')
     """
     load_operations()
-    here = next((known for known in (name, *SYNONYMS.get(name.lower(), ())) if known in _TABLE), None)
+    here = called_here(name, _TABLE)
     if here is not None:
         return f"; write tg.operation({here!r})(...)" if _TABLE[here].op.helper else f"; write tg.{here}(...)"
     formula = FORMULAS.get(name.lower())

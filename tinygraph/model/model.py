@@ -14,7 +14,7 @@ from tinygraph.files import as_path
 from tinygraph.graph import Array, Graph, Tensor
 from tinygraph.graph.attributes import integer
 from tinygraph.graph.budget import current, opening
-from tinygraph.graph.leaves import input as declare_input
+from tinygraph.graph.tensor import input as declare_input
 from tinygraph.model.declaration import Declaration, Input, Training
 from tinygraph.model.declare import declare
 from tinygraph.model.recorder import record

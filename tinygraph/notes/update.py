@@ -15,7 +15,7 @@ from tinygraph.describe.subject import Subject, values_of
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol
 from tinygraph.describe.tex import Formulas
 from tinygraph.graph import Array, Tensor
-from tinygraph.graph.leaves import input as declare_input
+from tinygraph.graph.tensor import input as declare_input
 from tinygraph.notes.document import Block, Equations, Paragraph, Table
 from tinygraph.train.optimizers import Optimizer, make_optimizer, record_update
 

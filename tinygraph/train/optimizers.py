@@ -18,7 +18,7 @@ from tinygraph.describe.columns import aligned
 from tinygraph.errors import AttributeValueError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.graph import Array, Graph, Tensor, Value
 from tinygraph.graph.attributes import conform
-from tinygraph.graph.leaves import input as declare_input
+from tinygraph.graph.tensor import input as declare_input
 from tinygraph.ops.elementwise.cast import cast
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.train.feeds import type_name

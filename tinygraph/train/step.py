@@ -14,7 +14,7 @@ from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, unknown
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, gradients_of, require_feeds, run, topological
 from tinygraph.graph.attributes import integer
-from tinygraph.graph.leaves import input as declare_input
+from tinygraph.graph.tensor import input as declare_input
 from tinygraph.model.values import samples_in
 from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.feeds import as_model

@@ -14,10 +14,9 @@ from tinygraph.errors import AttributeValueError, DataError
 from tinygraph.graph.arrays import extent
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
-from tinygraph.graph.leaves import constant
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.record import Edge, Sample, Samples
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph.tensor import Tensor, constant
 from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import clip
 from tinygraph.ops.elementwise.arithmetic import sign

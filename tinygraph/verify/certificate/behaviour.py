@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph import OPERATIONS, Array, Graph, Tensor, grad
-from tinygraph.graph.leaves import input as declare
+from tinygraph.graph.tensor import input as declare
 from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement, parse_expression
 from tinygraph.readers import reader
