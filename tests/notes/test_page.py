@@ -167,7 +167,7 @@ def test_every_sum_in_the_page_equals_its_number(visit: Visit) -> None:
           const { arrays, numbersOf, originOf, sumOf } = window.tinygraph;
           let worst = 0, count = 0;
           arrays.forEach((array, a) => array.tableOf.forEach((_, scene) => {
-            for (let at = 0; at < array.told; at++) {
+            for (let at = 0; at < array.explained; at++) {
               const origin = originOf(a, at, scene);
               if (origin.formula) continue;
               const size = origin.parts.reduce((s, part) => s + part.count, 1) * 1e-6;

@@ -19,8 +19,7 @@ from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.compose import document_of
 from tinygraph.notes.document import Stepper
 from tinygraph.notes.notes import samples_of
-from tinygraph.notes.stepper.tables import Numbering, Table, table_of
-from tinygraph.notes.stepper.walk import Walk
+from tinygraph.notes.stepper.walk import Numbering, Table, Walk, table_of
 
 MODELS = ("notes_cnn", "notes_ann", "xor", "residual", "lenet5", "notes_cnn_28")
 # Of large arrays some elements all over, so that every channel and border is met.

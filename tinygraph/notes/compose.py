@@ -7,7 +7,7 @@ from dataclasses import replace
 from operator import itemgetter
 from typing import Any
 
-from tinygraph.describe.crosswalk import recognized
+from tinygraph.describe.crosswalk import statements_of
 from tinygraph.describe.derive import Derivation, Line, in_order, line_of
 from tinygraph.describe.numbers import number_of
 from tinygraph.describe.subject import subject_of, values_of
@@ -18,7 +18,7 @@ from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.graph import Tensor
 from tinygraph.model.model import Model
 from tinygraph.notes.document import Block, Document, Equations, Figure, Numbers, Paragraph, Section, Stepper, Table
-from tinygraph.notes.stepper.walk import Map, Scene, walk_of
+from tinygraph.notes.stepper.walk import Scene, Walk, walk_of
 from tinygraph.notes.update import Learning, samples_in_words
 from tinygraph.notes.worksheet import solution, worksheet
 
@@ -58,7 +58,7 @@ def document_of(
     real = all(node.dtype.kind != "c" for node in numeric.nodes)
     if numeric.values and real and any(item.nodes for item in numeric.items):
         samples = others or {"": feeds}
-        stepper = Stepper(lambda: walk_of(derivation, _scenes(derivation, samples), _map(thing, feeds)))
+        stepper = Stepper(lambda: _walk(derivation, _scenes(derivation, samples), thing, feeds))
         sections.insert(1, Section("steps", "Step through it", (stepper,)))
     return Document(equations.title or "Notes of a graph", tuple(_with_ids(sections)), numeric)
 
@@ -204,13 +204,13 @@ def _scenes(derivation: Derivation, samples: Mapping[str, Mapping[Any, Any] | No
             yield Scene(name, True, values_of(numeric, {**(feeds or {}), **moved}))
 
 
-def _map(thing: Any, feeds: Mapping[Any, Any] | None) -> Map:
-    """Return the picture of the stepper: with rules, and without numbers, which the page shows next to it."""
+def _walk(derivation: Derivation, scenes: Iterable[Scene], thing: Any, feeds: Mapping[Any, Any] | None) -> Walk:
+    """Return the data of the stepper. Its picture shows rules and no numbers, which the page shows next to it."""
     picture = draw(thing, title="", feeds=feeds, detail="rule")
     try:
-        return Map(picture.svg(), picture.drawing.edges)
+        return walk_of(derivation, scenes, picture.svg(), picture.drawing.edges)
     except RenderError:
-        return Map()
+        return walk_of(derivation, scenes)
 
 
 def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> Figure:
@@ -234,19 +234,18 @@ def grouped(found: Iterable[tuple[str, Line]]) -> Iterator[Equations]:
 
 def _with_ids(sections: Sequence[Section]) -> Iterator[Section]:
     """Give every line the ids of the statements of the notes that it equals, and a slug of its own."""
-    lines = iter(recognized(list(Document("", tuple(sections)).lines())))
+    texts = {line.formula.text for line in Document("", tuple(sections)).lines()}
     taken: set[str] = set()
 
-    def finished(block: Block) -> Block:
-        if not isinstance(block, Equations):
-            return block
-        own = []
-        for line in itertools.islice(lines, len(block.lines)):
-            slugs = (f"{line.slug}-{i}" if i > 1 else line.slug for i in itertools.count(1))
-            slug = next(slug for slug in slugs if slug.lower() not in taken)
-            taken.add(slug.lower())
-            own.append(replace(line, slug=slug))
-        return replace(block, lines=tuple(own))
+    def finished(line: Line) -> Line:
+        slugs = (f"{line.slug}-{i}" if i > 1 else line.slug for i in itertools.count(1))
+        slug = next(slug for slug in slugs if slug.lower() not in taken)
+        taken.add(slug.lower())
+        return replace(line, slug=slug, ids=statements_of(line.formula.text, texts))
 
     for section in sections:
-        yield replace(section, blocks=tuple(map(finished, section.blocks)))
+        blocks = (
+            replace(block, lines=tuple(map(finished, block.lines))) if isinstance(block, Equations) else block
+            for block in section.blocks
+        )
+        yield replace(section, blocks=tuple(blocks))

@@ -87,12 +87,12 @@ function planeChooser(array, planes, view) {
 }
 
 function partChooser(array, planes, view) {
-  const told = (from, size) => `${from}–${Math.min(from + MOST_SIDE, size) - 1} of ${size}`;
+  const range = (from, size) => `${from}–${Math.min(from + MOST_SIDE, size) - 1} of ${size}`;
   const button = (text, label, row, column, off) => element("button", { type: "button", "data-part": array, "data-row": row, "data-column": column, "aria-label": label, disabled: off }, text);
   return element("p", { class: "chooser" },
     button("↑", "rows above", -MOST_SIDE, 0, view.row === 0), button("↓", "rows below", MOST_SIDE, 0, view.row + MOST_SIDE >= planes.rows),
     button("←", "columns before", 0, -MOST_SIDE, view.column === 0), button("→", "columns after", 0, MOST_SIDE, view.column + MOST_SIDE >= planes.columns),
-    ` rows ${told(view.row, planes.rows)}, columns ${told(view.column, planes.columns)}`);
+    ` rows ${range(view.row, planes.rows)}, columns ${range(view.column, planes.columns)}`);
 }
 
 function movePart(array, row, column) {
@@ -133,7 +133,7 @@ function cell(array, at, scene, marks, scale, small) {
   made.setAttribute("aria-label", `${elementName(array, at)} is ${text}${marks.words(array, at)}`);
   if (!small) made.textContent = hidden ? "?" : numberText(array, at, scene, 3);
   else if (hidden || !Number.isFinite(number)) made.textContent = text;
-  // Where there is no room for the number its sign is still written, so that it is not told by colour alone.
+  // Where there is no room for the number its sign is still written, so that colour is not the only sign.
   else if (number < 0) made.textContent = "−";
   if (number !== undefined && Number.isFinite(number) && number !== 0) {
     made.style.setProperty("--heat", `${Math.max(8, Math.round((Math.abs(number) / scale) * (small ? 55 : 45)))}%`);

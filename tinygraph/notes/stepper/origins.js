@@ -100,19 +100,19 @@ function explained(array, at, scene) {
   const title = element("h4", {}, element("b", {}, name), hidden ? " = ?" : ` = ${numberText(array, at, scene)}`);
   const panel = element("div", { class: "origin" }, title);
   if (!origin) {
-    const words = ARRAYS[array].tables.length ? `is one of many: the page explains where the first ${ARRAYS[array].told.toLocaleString("en")} elements of ${ARRAYS[array].name} come from.`
+    const words = ARRAYS[array].tables.length ? `is one of many: the page explains where the first ${ARRAYS[array].explained.toLocaleString("en")} elements of ${ARRAYS[array].name} come from.`
       : STEP_OF.has(array) ? "is where the backward pass starts." : `is given: it is ${{ input: "an input", parameter: "a parameter", constant: "a constant", tensor: "a value" }[ARRAYS[array].role] || "a leaf"}.`;
     panel.append(element("p", {}, `${name} ${words}`));
   } else if (hidden) panel.append(hintOf(array, at, scene));
   else {
-    panel.append(...told(array, origin, scene, false));
+    panel.append(...originLines(array, origin, scene, false));
     if (termCount(origin) > 1) panel.append(element("p", { class: "sum" }, sumText(sumOf(origin, scene), number)));
   }
   panel.append(uses(array, at, scene));
   return panel;
 }
 
-function told(array, origin, scene, hidden) {
+function originLines(array, origin, scene, hidden) {
   const kind = kindOf(origin), lines = [];
   if (kind) lines.push(element("p", { class: "kind" }, `= ${kind}`));
   if (origin.formula) lines.push(element("p", { class: "kind" }, ARRAYS[array].dtype === "bool" ? "= whether " : "= ", filled(origin.formula, origin.reads, scene)));
@@ -133,7 +133,7 @@ function hintOf(array, at, scene) {
   const origin = originOf(array, at, scene);
   if (!origin) return null;
   const hint = element("details", { class: "hint-of" }, element("summary", {}, `A hint: what makes ${elementName(array, at)}`));
-  if (termCount(origin) <= MOST_BY_HAND) hint.append(...told(array, origin, scene, true));
+  if (termCount(origin) <= MOST_BY_HAND) hint.append(...originLines(array, origin, scene, true));
   else {
     // How many they are is what is asked.
     const [part] = origin.parts, first = Math.min(part.count, HINTED_TERMS);

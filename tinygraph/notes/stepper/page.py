@@ -14,8 +14,7 @@ import numpy as np
 
 from tinygraph.describe.derive import Line
 from tinygraph.describe.symbols import shown
-from tinygraph.notes.stepper.tables import encoded
-from tinygraph.notes.stepper.walk import Grid, Step, Walk
+from tinygraph.notes.stepper.walk import Grid, Walk, encoded
 
 _SCRIPTS = ("data.js", "grids.js", "origins.js", "predict.js", "stepper.js")
 
@@ -28,7 +27,7 @@ def stepper_html(walk: Walk, line: Callable[[Line], str]) -> str:
     return (
         "<noscript><p>Stepping needs JavaScript; equations, picture and numbers are below without it.</p></noscript>\n"
         f'<div id="stepper" hidden><div class="board"></div><div class="map" tabindex="0" role="region" '
-        f'aria-label="The picture, with the current card ringed">{_picture(walk.map.svg)}</div></div>\n'
+        f'aria-label="The picture, with the current card ringed">{_picture(walk.picture)}</div></div>\n'
         f'<script type="application/json" id="stepper-data">{safe}</script>\n'
     )
 
@@ -75,37 +74,35 @@ def _picture(svg: str) -> str:
 
 def _data(walk: Walk, line: Callable[[Line], str]) -> dict[str, Any]:
     return {
-        "steps": [_step(step, line) for step in walk.steps],
+        "steps": [
+            {
+                "phase": step.phase,
+                "html": "".join(map(line, step.lines)),
+                "text": "; ".join(shown(each.formula.text) for each in step.lines),
+                "array": step.grid,
+                "card": step.card,
+            }
+            for step in walk.steps
+        ],
         "arrays": [_array(grid) for grid in walk.grids],
         "scenes": [{"sample": scene.sample, "updated": scene.updated} for scene in walk.scenes],
-        "edges": {e.id: {"tail": e.tail, "head": e.head, "lane": e.lane} for e in walk.map.edges},
-    }
-
-
-def _step(step: Step, line: Callable[[Line], str]) -> dict[str, Any]:
-    return {
-        "phase": step.phase,
-        "html": "".join(map(line, step.lines)),
-        "text": "; ".join(shown(each.formula.text) for each in step.lines),
-        "array": step.grid,
-        "card": step.card,
+        "edges": {e.id: {"tail": e.tail, "head": e.head, "lane": e.lane} for e in walk.edges},
     }
 
 
 def _array(grid: Grid) -> dict[str, Any]:
-    wide = grid.dtype not in ("float32", "float16", "bool", "int8", "uint8")
+    dtype, name = str(grid.node.dtype), shown(grid.name)
+    wide = dtype not in ("float32", "float16", "bool", "int8", "uint8")
     values = [np.asarray(array, "<f8" if wide else "<f4").reshape(-1)[: grid.held] for array in grid.values]
-    first = {"name": shown(grid.name), "symbol": f"<code>{html.escape(shown(grid.name))}</code>"}
-    if grid.symbol is not None:
-        first["symbol"] = grid.symbol.mathml()
     return {
-        **first,
-        "shape": list(grid.shape),
-        "dtype": grid.dtype,
+        "name": name,
+        "symbol": f"<code>{html.escape(name)}</code>" if grid.symbol is None else grid.symbol.mathml(),
+        "shape": list(grid.node.shape),
+        "dtype": dtype,
         "role": grid.role,
         "wide": wide,
         "values": [encoded(array) for array in values],
-        "told": grid.explained,
+        "explained": grid.explained,
         "tables": [table.as_dict() for table in grid.tables],
         "tableOf": list(grid.table_of),
     }

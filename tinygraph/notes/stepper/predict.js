@@ -42,7 +42,7 @@ function judged(given, right) {
 function askedElement(array, scene) {
   if (!sizeOf(array)) return -1;
   let best = 0, fewest = Infinity;
-  for (let at = 0; at < Math.min(ARRAYS[array].told, 4096); at++) {
+  for (let at = 0; at < Math.min(ARRAYS[array].explained, 4096); at++) {
     const number = numberOf(array, at, scene);
     if (!number || !Number.isFinite(number)) continue;
     const count = termCount(originOf(array, at, scene));

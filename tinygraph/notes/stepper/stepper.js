@@ -150,8 +150,8 @@ function drawMap(step) {
     card.classList.toggle("now", id === step.card);
   }
   for (const edge of svg.querySelectorAll("g.edge")) {
-    const told = DATA.edges[edge.id.replace("step-", "")];
-    if (told) edge.classList.toggle("todo", told.lane === "gradient" ? !passed(told.tail, reached) : svg.getElementById(`step-${told.tail}`)?.classList.contains("todo") ?? false);
+    const data = DATA.edges[edge.id.replace("step-", "")];
+    if (data) edge.classList.toggle("todo", data.lane === "gradient" ? !passed(data.tail, reached) : svg.getElementById(`step-${data.tail}`)?.classList.contains("todo") ?? false);
   }
   ring(svg, svg.getElementById(`step-${step.card}`), step.phase);
 }
