@@ -5,7 +5,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 import tinygraph as tg
-from tinygraph.describe.jacobian import Jacobian
+from tinygraph.describe.origins import Jacobian
 
 # A composite is recorded in its parts, and each of those says how its elements are made.
 OPERATIONS = {

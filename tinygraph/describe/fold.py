@@ -85,12 +85,7 @@ def _runs(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
 
 def _leaves_before_their_use(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
     """Return the parts with each leaf directly before the part that uses it first."""
-    first: dict[Tensor, int] = {}
-    for part in parts:
-        for i in part.items:
-            for node in items[i].nodes:
-                for x in node.inputs:
-                    first.setdefault(x, part.last)
+    first = {x: part.last for part in reversed(parts) for x in _read(items, part)}
 
     def place(part: Part) -> tuple[int, bool]:
         item = items[part.last]
@@ -102,13 +97,14 @@ def _leaves_before_their_use(items: Sequence[Item], parts: Sequence[Part]) -> li
 def _crossing(items: Sequence[Item], ordered: Sequence[Part]) -> list[int]:
     """Return, for each cut before a part, how many tensors made before it are used after it."""
     made = {items[i].node: place for place, part in enumerate(ordered) for i in part.items}
-    last_use: dict[Tensor, int] = {}
-    for place, part in enumerate(ordered):
-        for i in part.items:
-            for node in items[i].nodes:
-                last_use.update((x, place) for x in node.inputs if x in made)
+    last_use = {x: place for place, part in enumerate(ordered) for x in _read(items, part) if x in made}
     change = [0] * (len(ordered) + 1)
     for x, place in last_use.items():
         change[made[x] + 1] += 1
         change[place + 1] -= 1
     return list(accumulate(change))
+
+
+def _read(items: Sequence[Item], part: Part) -> list[Tensor]:
+    """Return what the nodes of a part read."""
+    return [x for i in part.items for node in items[i].nodes for x in node.inputs]

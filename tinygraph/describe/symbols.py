@@ -20,14 +20,9 @@ _NAME = re.compile(
 )
 # In the source of a formula every symbol is one character of this private range, so that no name can become markup.
 FIRST, LAST = "\U000f0000", "\U0010fffd"
+_CHARACTER_NAMES = "backslash asciicircum asciitilde less greater bar asciigrave"
 _ESCAPES = {
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\textasciigrave{}",
+    **{c: rf"\text{name}{{}}" for c, name in zip("\\^~<>|`", _CHARACTER_NAMES.split(), strict=True)},
     **{c: f"\\{c}" for c in "{}$&#%_"},
 }
 
@@ -116,11 +111,9 @@ class Symbols:
 
     def character(self, symbol: Symbol) -> str:
         """Return the character that represents a symbol."""
-        if symbol not in self._characters:
-            character = chr(ord(FIRST) + len(self._characters))
-            self._characters[symbol] = character
-            self.known[character] = symbol
-        return self._characters[symbol]
+        character = self._characters.setdefault(symbol, chr(ord(FIRST) + len(self._characters)))
+        self.known[character] = symbol
+        return character
 
     def literal(self, text: str) -> str:
         """Return the character that represents text to show unchanged."""
@@ -168,14 +161,15 @@ class Formula:
             element = mathml(self._written(characters), display)
         except Exception:
             return f"<math><mtext>{html.escape(self.text)}</mtext></math>"
-        return re.sub(rf"[{FIRST}-{LAST}]", lambda match: self._literal(match[0]), element)
+
+        def literal(match: re.Match[str]) -> str:
+            symbol = self.symbols[match[0]]
+            return html.escape(shown(symbol.text[len(symbol.before) :]))
+
+        return re.sub(rf"[{FIRST}-{LAST}]", literal, element)
 
     def _used(self) -> dict[str, Symbol]:
         return {c: self.symbols[c] for c in self.source if FIRST <= c <= LAST}
-
-    def _literal(self, character: str) -> str:
-        symbol = self.symbols[character]
-        return html.escape(shown(symbol.text[len(symbol.before) :]))
 
     def _written(self, characters: Mapping[Symbol, str] | None) -> str:
         def use(match: re.Match[str]) -> str:
