@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -88,8 +88,7 @@ class Derivation:
 
     def shape(self, node: Tensor) -> str:
         """Write the shape of a node."""
-        sizes = ", ".join(self.size(node, axis) for axis in range(node.ndim)).replace(r"\,", " ")
-        return f"({sizes}{',' if node.ndim == 1 else ''})"
+        return self.written.shape(node).replace(r"\,", " ")
 
     @cached_property
     def moves(self) -> set[Tensor]:
@@ -118,9 +117,8 @@ class Derivation:
     def backward_lines(self) -> Iterator[tuple[Item, Tensor, Line]]:
         """Yield the lines of the backward pass, each with its item and the node that it makes."""
         done: set[Tensor] = set()
-        for item in reversed(self.subject.items):
-            for rule in in_order(self.subject.rules(item)):
-                yield from ((item, rule.node, line) for line in self._rule_lines(rule, done))
+        for item, rule in ordered_rules(self.subject):
+            yield from ((item, rule.node, line) for line in self._rule_lines(rule, done))
 
     def _rule_lines(self, rule: Rule, done: set[Tensor]) -> Iterator[Line]:
         written, node = self.written, rule.node
@@ -153,18 +151,23 @@ class Derivation:
         return written.formula(written.symbols.character(gradient_symbol(symbol)))
 
 
-def in_order(rules: Iterable[Rule]) -> list[Rule]:
+def ordered_rules(subject: Subject) -> Iterator[tuple[Item, Rule]]:
+    """Yield the rules of the backward pass in the order of the notes, each with its item."""
+    for item in reversed(subject.items):
+        yield from ((item, rule) for rule in _in_order(subject.rules(item)))
+
+
+def _in_order(rules: Sequence[Rule]) -> Sequence[Rule]:
     """Return rules with gradients of parameters first, as lecturers write them, unless an inner step uses a contribution."""
-    rules = list(rules)
     contributions = {rule.node for rule in rules if rule.kind == "contribution"}
     if any(x in contributions for rule in rules if rule.kind == "inner" for x in rule.node.inputs):
         return rules
 
     def place(rule: Rule) -> tuple[bool, int]:
         # A weight or kernel has more axes than its bias, and comes before it.
-        is_parameter = rule.target is not None and rule.target.kind == "parameter"
-        is_contribution = rule.kind == "contribution"
-        return is_contribution, -rule.target.ndim if is_contribution and is_parameter and rule.target is not None else 1
+        if rule.kind == "contribution" and rule.target is not None and rule.target.kind == "parameter":
+            return True, -rule.target.ndim
+        return rule.kind == "contribution", 1
 
     return sorted(rules, key=place)
 

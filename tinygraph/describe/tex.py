@@ -237,17 +237,19 @@ class Formulas(Writer):
         is_truth = node.dtype.kind == "b"
         if is_truth:
             operands = [_statement(x) for x in operands]
-        fields = dict(zip(op.parameters, operands, strict=False))
-        if op.variadic:
-            fields = {f"{op.parameters[-1]}{i}": operand for i, operand in enumerate(operands)}
-            fields[op.parameters[-1]] = ", ".join(text for text, _ in operands), ATOM
-        for name, value in op.attributes().items():
-            if f"{{{name}}}" in template:
-                fields.setdefault(name, self._attribute(value))
+        owner = self.subject.owners.get(node)
         counted = node.inputs[0] if node.inputs else node
-        sizes = {"shape": self._shape(node), "size": self._count(counted, counted.ndim)}
-        sizes["rows"] = self._count(counted, counted.ndim - 1)
-        fields = {name: (text, ATOM) for name, text in sizes.items()} | fields
+        sizes = {"size": self._count(counted, counted.ndim), "rows": self._count(counted, counted.ndim - 1)}
+        # The shape of a gradient is that of its tensor.
+        sizes["shape"] = rf"\operatorname{{shape}}({self.characters[owner]})" if owner is not None else self.shape(node)
+        fields = {name: (text, ATOM) for name, text in sizes.items()}
+        fields |= {name: self._attribute(value) for name, value in op.attributes().items()}
+        if op.variadic:
+            name = op.parameters[-1]
+            fields |= {f"{name}{i}": operand for i, operand in enumerate(operands)}
+            fields[name] = ", ".join(text for text, _ in operands), ATOM
+        else:
+            fields |= dict(zip(op.parameters, operands, strict=False))
         if index:
             self.index[node] = index[1]
             template = template[index.end() :]
@@ -280,11 +282,8 @@ class Formulas(Writer):
             return text, SIGN if text.startswith("-") else ATOM
         return self.symbols.literal(str(value)), ATOM
 
-    def _shape(self, node: Tensor) -> str:
-        """Write the shape of a node: in numbers, or as that of the tensor whose gradient it is."""
-        owner = self.subject.owners.get(node)
-        if owner is not None:
-            return rf"\operatorname{{shape}}({self.characters[owner]})"
+    def shape(self, node: Tensor) -> str:
+        """Write the shape of a node in sizes."""
         sizes = ", ".join(self.size(node, axis) for axis in range(node.ndim))
         return f"({sizes}{',' if node.ndim == 1 else ''})"
 

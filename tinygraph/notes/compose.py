@@ -8,7 +8,7 @@ from operator import itemgetter
 from typing import Any
 
 from tinygraph.describe.crosswalk import statements_of
-from tinygraph.describe.derive import Derivation, Line, in_order, line_of
+from tinygraph.describe.derive import Derivation, Line, line_of, ordered_rules
 from tinygraph.describe.numbers import number_of
 from tinygraph.describe.subject import subject_of, values_of
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
@@ -19,7 +19,7 @@ from tinygraph.graph import Tensor
 from tinygraph.model.model import Model
 from tinygraph.notes.document import Block, Document, Equations, Figure, Numbers, Paragraph, Section, Stepper, Table
 from tinygraph.notes.stepper.walk import Scene, Walk, walk_of
-from tinygraph.notes.update import Learning, samples_in_words
+from tinygraph.notes.update import before_and_after, moved, samples_in_words, update
 from tinygraph.notes.worksheet import solution, worksheet
 
 # Larger graphs, by their items, get no worked numbers and no worksheet.
@@ -71,11 +71,10 @@ def _sections(derivation: Derivation) -> Iterator[Section]:
     yield Section("forward", "Forward propagation", forward)
     yield Section("loss", "Loss", loss)
     yield Section("backward", "Backward propagation", backward)
-    learning = None if derivation.model is None else Learning(derivation.model, derivation.written, derivation.numeric)
-    yield Section("update", "Update", (*(learning.update() if learning else ()), *_state(derivation)))
+    yield Section("update", "Update", (*update(derivation), *_state(derivation)))
     yield Section("symbols", "Symbols and shapes", (_symbols(derivation),))
     yield Section("numbers", "Worked numbers", _numbers(derivation))
-    yield Section("step", "Before and after one update", learning.step() if learning else ())
+    yield Section("step", "Before and after one update", before_and_after(derivation))
     if len(derivation.subject.items) <= MOST_WORKED:
         lines = tuple(line for block in backward if isinstance(block, Equations) for line in block.lines)
         tasks = worksheet(derivation.numeric, derivation.numeric_written, lines)
@@ -184,10 +183,9 @@ def _numbers(derivation: Derivation) -> tuple[Block, ...]:
     values_of = tuple(number_of(written.symbol(x), values[x]) for x in dict.fromkeys(forward))
     blocks.append(Numbers("Values, forward", values_of))
     gradients: dict[Formula, Tensor] = {}
-    for item in reversed(numeric.items):
-        for rule in in_order(numeric.rules(item)):
-            if derivation.has_line(rule):
-                gradients.setdefault(derivation.gradient_symbol(rule), rule.node)
+    for _, rule in ordered_rules(numeric):
+        if derivation.has_line(rule):
+            gradients.setdefault(derivation.gradient_symbol(rule), rule.node)
     found = tuple(number_of(symbol, values[node]) for symbol, node in gradients.items())
     return (*blocks, Numbers("Gradients, backward", found)) if found else tuple(blocks)
 
@@ -195,13 +193,11 @@ def _numbers(derivation: Derivation) -> tuple[Block, ...]:
 def _scenes(derivation: Derivation, samples: Mapping[str, Mapping[Any, Any] | None]) -> Iterator[Scene]:
     """Yield the numbers of each sample before one update, and after it, if there is an update."""
     numeric = derivation.numeric
-    learning = None if derivation.model is None else Learning(derivation.model, derivation.written, numeric)
     for i, (name, feeds) in enumerate(samples.items()):
         values = numeric.values if i == 0 else values_of(numeric, feeds)
         yield Scene(name, False, values)
-        moved = learning.moved(values) if learning else {}
-        if moved:
-            yield Scene(name, True, values_of(numeric, {**(feeds or {}), **moved}))
+        if after := moved(derivation, values):
+            yield Scene(name, True, values_of(numeric, {**(feeds or {}), **after}))
 
 
 def _walk(derivation: Derivation, scenes: Iterable[Scene], thing: Any, feeds: Mapping[Any, Any] | None) -> Walk:
