@@ -2,7 +2,7 @@
 
 import ast
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 
 from tinygraph.describe.numbers import number_text
 from tinygraph.describe.text import leaf_note
@@ -35,10 +35,7 @@ def attributes_text(op: Op) -> str:
     if op.symbol == "postfix":
         return ""
     defaults = {field.name: field.default for field in fields(op)}  # type: ignore[arg-type]
-    given = {
-        name: value for name, value in op.attributes().items() if defaults[name] is MISSING or value != defaults[name]
-    }
-    return ", ".join(f"{name}={value!r}" for name, value in given.items())
+    return ", ".join(f"{name}={value!r}" for name, value in op.attributes().items() if value != defaults[name])
 
 
 def composite_called(expression: str) -> tuple[type[Op], str] | None:

@@ -4,10 +4,7 @@ Samples are rows here and the cost is a mean. So a product of the notes has its 
 the dense slide writes into every gradient appears once, in the first.
 """
 
-from collections.abc import Collection, Sequence
-from dataclasses import replace
-
-from tinygraph.describe.derive import Line
+from collections.abc import Collection
 
 _LAYERS = ("Z1 = conv(Inp, K1) + B1", "Z2 = conv(P1, K2) + B2", "Z3 = f W3 + B3", "Z3 = A2 W3 + B3")
 _COST = "[y_i log a_i + (1 - y_i) log(1 - a_i)]"
@@ -66,9 +63,3 @@ def statements_of(text: str, all_texts: Collection[str]) -> tuple[str, ...]:
     """
     found = (id for id, formulas in STATEMENTS.items() if text in formulas)
     return tuple(id for id in found if id not in _GIVEN or _GIVEN[id] in all_texts)
-
-
-def recognized(lines: Sequence[Line]) -> list[Line]:
-    """Return displayed equations with the ids of the statements that they equal."""
-    texts = {line.formula.text for line in lines}
-    return [replace(line, ids=statements_of(line.formula.text, texts)) for line in lines]

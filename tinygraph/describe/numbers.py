@@ -56,7 +56,7 @@ def tex_number(number: Any) -> str:
     return power if mantissa == "1" else rf"{mantissa} \cdot {power}"
 
 
-def number_of(symbol: Formula, array: Array, shape: str = "") -> Number:
+def number_of(symbol: Formula, array: Array) -> Number:
     """Return an array as numbers with four digits.
 
     >>> from tinygraph.describe.symbols import Formula
@@ -65,7 +65,7 @@ def number_of(symbol: Formula, array: Array, shape: str = "") -> Number:
     >>> number_of(Formula("b", {}), np.arange(11.0)).rows[1], number_of(Formula("b", {}), np.arange(11.0)).note
     (('8', '9', '10'), 'written in lines of 8')
     """
-    shape = shape or str(array.shape)
+    shape = str(array.shape)
     if not array.size:
         return Number(symbol, shape, (), "it has no elements")
     matrix = _matrix(array)

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 
+from tinygraph.describe.writer import Binds, binding_of
+
 # Commands whose text is not their name.
 _COMMANDS = {
     **dict.fromkeys(("odot", "cdot", "times", "ast"), "*"),
@@ -20,6 +22,7 @@ _INDICES = {"mn": "[m,n]", "xy": "[x,y]"}
 _TOKEN = re.compile(r"\\(?P<command>[A-Za-z]+)|\\?.", re.S)
 # What separates the cells and the rows of a matrix or of cases, until they are joined.
 _CELL, _ROW = "\0", "\1"
+_CHARACTERS = {"&": _CELL, "\\\\": _ROW, **dict.fromkeys((r"\,", r"\;", r"\:", r"\!", "\\ "), " ")}
 
 
 def plain(source: str, names: Mapping[str, str]) -> str:
@@ -55,10 +58,8 @@ class _Reader:
                 parts.append(self.script(token))
             elif token == "{":
                 parts.append(self.group())
-            elif len(token) == 2:
-                parts.append(" " if token[1] in ",;:! " else _ROW if token[1] == "\\" else token[1])
             else:
-                parts.append(_CELL if token == "&" else self.names.get(token, token))
+                parts.append(_CHARACTERS.get(token) or self.names.get(token, token[-1]))
         return "".join(parts)
 
     def command(self, name: str) -> str:
@@ -66,7 +67,7 @@ class _Reader:
             return self.environment()
         if name == "frac":
             over, under = self.argument(), self.argument()
-            return f"{enclosed(over)}/{enclosed(under, product=True)}"
+            return f"{enclosed(over, Binds.PRODUCT)}/{enclosed(under, Binds.ATOM)}"
         if name == "sqrt":
             return f"sqrt({self.argument()})"
         if name == "sum":
@@ -92,7 +93,9 @@ class _Reader:
         text = self.argument().strip()
         if sign == "_" and text in _INDICES:
             return _INDICES[text]
-        return f"{sign}{text}" if re.fullmatch(r"\w+", text) else f"{sign}({text})" if sign == "^" else f"[{text}]"
+        if re.fullmatch(r"\w+", text):
+            return f"{sign}{text}"
+        return f"^({text})" if sign == "^" else f"[{text}]"
 
     def sum(self) -> str:
         index = ""
@@ -116,15 +119,10 @@ class _Reader:
         return f"({cases})" if self.depth else cases
 
 
-def enclosed(text: str, product: bool = False) -> str:
-    """Return an operand of a fraction in text: in parentheses if it is a sum, or with ``product`` if it is a product.
+def enclosed(text: str, least: int) -> str:
+    """Return an operand of a fraction in text, in parentheses if it binds less tightly than ``least``.
 
-    >>> enclosed("a - y"), enclosed("log(a - y)"), enclosed("2 m", product=True)
+    >>> enclosed("a - y", Binds.PRODUCT), enclosed("log(a - y)", Binds.PRODUCT), enclosed("2 m", Binds.ATOM)
     ('(a - y)', 'log(a - y)', '(2 m)')
     """
-    depth = 0
-    for i, c in enumerate(text):
-        depth += (c in "([") - (c in ")]")
-        if depth == 0 and c == " " and (product or text[i + 1 : i + 2] in ("+", "-")):
-            return f"({text})"
-    return text
+    return text if binding_of(text.removeprefix("-")) >= least else f"({text})"

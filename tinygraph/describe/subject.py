@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -164,7 +165,7 @@ class Subject:
         found: dict[Tensor, Symbol] = {}
         for (user, place), node in self.backward.contributions.items() if self.backward is not None else ():
             target = user.inputs[place]
-            uses = self.uses(target)
+            uses = self.uses[target]
             if len(uses) > 1 and node not in self.owners and not node.name and node.op is not None:
                 # By identity: tensors compare element by element.
                 number = next(i for i, (x, at) in enumerate(uses, start=1) if x is user and at == place)
@@ -173,15 +174,12 @@ class Subject:
 
     # Rules
 
-    def uses(self, x: Tensor) -> list[tuple[Tensor, int]]:
-        """Return the uses of a tensor that pass a gradient back to it, as nodes and places, in the order of the sweep."""
-        return self._uses.get(x, [])
-
     @cached_property
-    def _uses(self) -> dict[Tensor, list[tuple[Tensor, int]]]:
-        found: dict[Tensor, list[tuple[Tensor, int]]] = {}
+    def uses(self) -> Mapping[Tensor, list[tuple[Tensor, int]]]:
+        """The uses of a tensor that pass a gradient back to it, as nodes and places, in the order of the sweep."""
+        found: dict[Tensor, list[tuple[Tensor, int]]] = defaultdict(list)
         for node, place in self.backward.contributions if self.backward is not None else ():
-            found.setdefault(node.inputs[place], []).append((node, place))
+            found[node.inputs[place]].append((node, place))
         return found
 
     def rules(self, item: Item) -> tuple[Rule, ...]:
@@ -203,7 +201,7 @@ class Subject:
         if item.node is self.backward.output:
             seed = gradients[item.node]
             yield Rule("seed", labels[seed], expressions.get(seed, labels[seed]), seed, item.node)
-        elif len(self.uses(item.node)) > 1:
+        elif len(self.uses[item.node]) > 1:
             total = gradients[item.node]
             yield Rule("sum", labels[total], expressions[total], total, item.node)
         for user, place, node in self._leaving(item):
@@ -212,7 +210,7 @@ class Subject:
                     yield Rule("inner", labels[inner], expressions[inner], inner)
                     done.add(inner)
             target = user.inputs[place]
-            symbol, adds = f"d{labels[target]}", len(self.uses(target)) > 1
+            symbol, adds = f"d{labels[target]}", len(self.uses[target]) > 1
             # A gradient that is passed on unchanged has its line elsewhere, under its own name.
             unchanged = labels[node] != symbol and (not adds or node in done)
             expression = labels[node] if unchanged else expressions[node]

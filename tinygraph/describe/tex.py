@@ -1,33 +1,25 @@
 """The formulas of a subject in TeX: a right-hand side for every node that has a line of its own."""
 
+import dataclasses
 import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from tinygraph.describe.numbers import tex_number
-from tinygraph.describe.remarks import left_out
 from tinygraph.describe.subject import Subject
 from tinygraph.describe.symbols import LAST, Formula, Symbol, Symbols, gradient_symbol
-from tinygraph.describe.writer import (
-    ATOM,
-    BINDING,
-    COMPARISON,
-    POWER,
-    PRODUCT,
-    SIGN,
-    SUM,
-    Piece,
-    Writer,
-    equal_elements,
-    written_inputs,
-)
+from tinygraph.describe.writer import BINDING, Binds, Piece, Writer, binding_of, equal_elements, written_inputs
+from tinygraph.errors import TinygraphError
 from tinygraph.graph import Op, Tensor
 
 _SIGNS = {">=": r"\geq", "<=": r"\leq", "==": "=", "!=": r"\neq", "@": r"\,"}
 _TRANSPOSED = "{(x)}^{T}"
 # A sum of more contributions than this is written with a sign for the sum.
 _LONGEST_SUM = 6
+# Attributes that only repeat what the shapes of the arrays or the formula say.
+_REPEATED = frozenset({"to", "output_size", "kernel_size", "dtype", "classes", "keepdims", "equation"})
+_AXES = ("samples", "channels", "rows", "columns")
 # How a size is written: as a number, or as a multiple of the number of samples.
 Size: TypeAlias = Callable[[Tensor, int], str]
 
@@ -50,7 +42,7 @@ class Formulas(Writer):
     'dK2 = conv(P1, dZ2)'
     """
 
-    negated = PRODUCT
+    negated = Binds.PRODUCT
 
     def __init__(
         self,
@@ -99,13 +91,13 @@ class Formulas(Writer):
         self.characters[node] = character
         number = self.number(node)
         if number is not None or node.op is None:
-            self.pieces[node] = number or (character, ATOM)
+            self.pieces[node] = number or (character, Binds.ATOM)
         elif self._is_repeated(node):
             self.pieces[node] = self.pieces[self.alias[node]]
         else:
             piece = self.expression(node)
             self.right[node] = piece[0]
-            self.pieces[node] = (character, ATOM) if node in self.lines else piece
+            self.pieces[node] = (character, Binds.ATOM) if node in self.lines else piece
             if node in self.items:
                 self._made.setdefault(self._key(node), node)
 
@@ -115,9 +107,9 @@ class Formulas(Writer):
         if first is None or node.dtype.kind == "c" or (node.name and first != 1 and node in self.items):
             return None
         if float(first) in self.numbers:
-            return self.numbers[float(first)], ATOM
+            return self.numbers[float(first)], Binds.ATOM
         text = (self.size(node, -1) if not node.shape else "") or tex_number(first)
-        return text, SIGN if text.startswith("-") else PRODUCT if r"\cdot" in text else ATOM
+        return text, Binds.SIGN if text.startswith("-") else Binds.PRODUCT if r"\cdot" in text else Binds.ATOM
 
     def _is_repeated(self, node: Tensor) -> bool:
         """Whether a node computes again what a line of the forward pass has computed: then that symbol is written."""
@@ -142,7 +134,7 @@ class Formulas(Writer):
         slope = self._slope(node, op) if node in self.lines else None
         if slope is not None:
             self.slopes[node] = slope
-            return rf"{self.pieces[node.inputs[0]][0]} \odot {slope[0]}", PRODUCT
+            return rf"{self.pieces[node.inputs[0]][0]} \odot {slope[0]}", Binds.PRODUCT
         if self._is_repacked(node, op):
             return self.pieces[node.inputs[0]]
         if _is_transpose(node):
@@ -152,7 +144,7 @@ class Formulas(Writer):
             # The transpose of a product inside an equation is the product of the transposes in reverse order.
             if x.op is not None and x.op.symbol == "@" and all(y.ndim == 2 for y in x.inputs) and x not in self.lines:
                 left, right = (self._transposed(y) for y in reversed(x.inputs))
-                return rf"{self.within(left, PRODUCT)} \, {self.within(right, PRODUCT + 1)}", PRODUCT
+                return rf"{self.within(left, Binds.PRODUCT)} \, {self.within(right, Binds.PRODUCT + 1)}", Binds.PRODUCT
         return super().expression(node)
 
     def _is_repacked(self, node: Tensor, op: Op) -> bool:
@@ -163,7 +155,7 @@ class Formulas(Writer):
     def _transposed(self, node: Tensor) -> Piece:
         if _is_transpose(node) and node not in self.lines:
             return self.pieces[node.inputs[0]]
-        return f"{self.within(self.pieces[node], ATOM)}^{{T}}", POWER
+        return f"{self.within(self.pieces[node], Binds.ATOM)}^{{T}}", Binds.POWER
 
     def _slope(self, node: Tensor, op: Op) -> tuple[str, str] | None:
         """Return the slope of a gate: of a gradient times a condition, where that gradient's tensor is the gate."""
@@ -201,13 +193,16 @@ class Formulas(Writer):
         """Write fractions and powers in two dimensions, other operators between their operands."""
         left, right = x[1], y[1]
         if symbol == "/":
-            return rf"\frac{{{self.within(left, SUM)}}}{{{self.within(right, SUM)}}}", PRODUCT
+            return rf"\frac{{{self.within(left, Binds.SUM)}}}{{{self.within(right, Binds.SUM)}}}", Binds.PRODUCT
         if symbol == "**" or (symbol == "*" and left == right):
-            return f"{self.within(left, ATOM)}^{{{self.within(right, SUM) if symbol == '**' else 2}}}", POWER
+            return (
+                f"{self.within(left, Binds.ATOM)}^{{{self.within(right, Binds.SUM) if symbol == '**' else 2}}}",
+                Binds.POWER,
+            )
         if right[0].startswith("-"):
-            right = right[0], SUM
-        elif symbol == "*" and right[0].startswith(r"\frac") and _binding_of(right[0]) == ATOM:
-            right = right[0], ATOM
+            right = right[0], Binds.SUM
+        elif symbol == "*" and right[0].startswith(r"\frac") and binding_of(right[0]) == Binds.ATOM:
+            right = right[0], Binds.ATOM
         return super().joined(symbol, x, (y[0], right))
 
     def sign(self, symbol: str, x: Tensor, y: Tensor) -> str:
@@ -224,7 +219,7 @@ class Formulas(Writer):
         text, binding = piece
         if binding >= needed:
             return text
-        return rf"\mathbf{{1}}\left[{text}\right]" if binding == COMPARISON else rf"\left({text}\right)"
+        return rf"\mathbf{{1}}\left[{text}\right]" if binding == Binds.COMPARISON else rf"\left({text}\right)"
 
     # Calls
 
@@ -233,7 +228,7 @@ class Formulas(Writer):
         template = op.written_tex(*node.inputs)
         index = re.match(r"(_\{\w+\}) = ", template)
         if not template or (index and node not in self.lines):
-            return self._literal_call(op, [text for text, _ in operands]), ATOM
+            return self._literal_call(op, [text for text, _ in operands]), Binds.ATOM
         is_truth = node.dtype.kind == "b"
         if is_truth:
             operands = [_statement(x) for x in operands]
@@ -242,12 +237,12 @@ class Formulas(Writer):
         sizes = {"size": self._count(counted, counted.ndim), "rows": self._count(counted, counted.ndim - 1)}
         # The shape of a gradient is that of its tensor.
         sizes["shape"] = rf"\operatorname{{shape}}({self.characters[owner]})" if owner is not None else self.shape(node)
-        fields = {name: (text, ATOM) for name, text in sizes.items()}
+        fields: dict[str, Piece] = {name: (text, Binds.ATOM) for name, text in sizes.items()}
         fields |= {name: self._attribute(value) for name, value in op.attributes().items()}
         if op.variadic:
             name = op.parameters[-1]
             fields |= {f"{name}{i}": operand for i, operand in enumerate(operands)}
-            fields[name] = ", ".join(text for text, _ in operands), ATOM
+            fields[name] = ", ".join(text for text, _ in operands), Binds.ATOM
         else:
             fields |= dict(zip(op.parameters, operands, strict=False))
         if index:
@@ -256,13 +251,13 @@ class Formulas(Writer):
 
         def fill(match: re.Match[str]) -> str:
             piece = fields.get(match["name"])
-            return match[0] if piece is None else self.within(piece, ATOM) if match["symbol"] else piece[0]
+            return match[0] if piece is None else self.within(piece, Binds.ATOM) if match["symbol"] else piece[0]
 
         # {x} is replaced without parentheses, {(x)} with them if it is no symbol; all other braces are those of TeX.
         text = re.sub(r"\{(?P<symbol>\()?(?P<name>[A-Za-z_]\w*)(?(symbol)\))\}", fill, template)
         if is_truth:
-            return text, COMPARISON
-        return text, operands[0][1] if template == "{x}" and operands else _binding_of(text)
+            return text, Binds.COMPARISON
+        return text, operands[0][1] if template == "{x}" and operands else binding_of(text)
 
     def _literal_call(self, op: Op, texts: Sequence[str]) -> str:
         """Write a call: a name that is no symbol, operands, and attributes as text."""
@@ -279,8 +274,8 @@ class Formulas(Writer):
     def _attribute(self, value: Any) -> Piece:
         if isinstance(value, (int, float)) and not isinstance(value, bool):
             text = tex_number(value)
-            return text, SIGN if text.startswith("-") else ATOM
-        return self.symbols.literal(str(value)), ATOM
+            return text, Binds.SIGN if text.startswith("-") else Binds.ATOM
+        return self.symbols.literal(str(value)), Binds.ATOM
 
     def shape(self, node: Tensor) -> str:
         """Write the shape of a node in sizes."""
@@ -309,20 +304,9 @@ class Formulas(Writer):
 def _statement(piece: Piece) -> Piece:
     """Return a piece as part of a statement, where a comparison is one itself and not 1 or 0."""
     text, binding = piece
-    if binding > COMPARISON or _binding_of(text) == ATOM:
-        return text, binding or ATOM
-    return rf"\left({text}\right)", ATOM
-
-
-def _binding_of(text: str) -> int:
-    """Return how tightly a written formula binds, by the signs and spaces outside of its parentheses."""
-    depth = 0
-    loosest = SUM if text.startswith("-") or r"\begin{cases}" in text else ATOM
-    for i, c in enumerate(text):
-        depth += (c in "([{") - (c in ")]}")
-        if depth == 0 and c == " ":
-            loosest = min(loosest, SUM if text[i + 1 : i + 2] in ("+", "-") else PRODUCT)
-    return loosest
+    if binding > Binds.COMPARISON or binding_of(text) == Binds.ATOM:
+        return text, binding or Binds.ATOM
+    return rf"\left({text}\right)", Binds.ATOM
 
 
 def _is_transpose(node: Tensor) -> bool:
@@ -331,3 +315,53 @@ def _is_transpose(node: Tensor) -> bool:
 
 def _constant_size(node: Tensor, axis: int) -> str:
     return str(node.shape[axis]) if axis >= 0 else ""
+
+
+def left_out(node: Tensor, op: Op, template: str, batched: bool) -> list[str]:
+    """Return what the template of a node leaves out: its attributes, and the axes of a sum or a mean.
+
+    ``batched`` says that the first axis is that of samples, and that four axes are those of images.
+
+    >>> import tinygraph as tg
+    >>> x = tg.input("x", (2, 3, 8, 8))
+    >>> left_out(node := tg.mean(x, axis=(0, 2, 3)), node.op, node.op.written_tex(x), True)
+    ['over samples, rows and columns']
+    """
+    x = node.inputs[0] if node.inputs else node
+    remark = op.remark(node, *node.inputs)
+    if remark:
+        return [remark]
+    fields = {f.name: f for f in dataclasses.fields(op)} if op.attributes() else {}  # type: ignore[arg-type]
+    # A formula for one element says by its factor how large the windows are.
+    hidden = _REPEATED | {"window"} if re.match(r"_\{\w+\} = ", template) else _REPEATED
+    found = {
+        name: value
+        for name, value in op.attributes().items()
+        if name not in hidden and f"{{{name}}}" not in template and value != fields[name].default
+    }
+    over: list[str] = []
+    if "axis" in found or "axis" not in op.attributes():
+        axes = op.combined_axes(*node.inputs)
+        if axes:
+            over = ["over all elements"] if found.pop("axis", ()) is None else _over(axes, x, batched)
+    # The formula shows what it depends on.
+    shown = {name for name in found if _with(op, name, fields[name].default).written_tex(*node.inputs) != template}
+    return over + [f"{name} {value}" for name, value in found.items() if name not in shown]
+
+
+def _over(axes: tuple[int, ...], x: Tensor, batched: bool) -> list[str]:
+    """Name the axes that a sum or a mean runs over."""
+    if batched and axes == (0,):
+        return ["over the samples"]
+    is_image = batched and x.ndim == len(_AXES)
+    names = [_AXES[axis] if is_image else str(axis) for axis in axes]
+    kind = "" if is_image else "axis " if len(names) == 1 else "axes "
+    return [f"over {kind}{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else f"over {kind}{names[0]}"]
+
+
+def _with(op: Op, name: str, value: Any) -> Op:
+    """Return an operation with another value of an attribute, or itself where it must not have that."""
+    try:
+        return dataclasses.replace(op, **{name: value})  # type: ignore[type-var]
+    except (TinygraphError, TypeError):
+        return op

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygraph.describe.columns import aligned
-from tinygraph.describe.writer import ATOM, SIGN, Piece, Writer, equal_elements, written_inputs
+from tinygraph.describe.writer import Binds, Piece, Writer, equal_elements, written_inputs
 from tinygraph.graph import Op, Tensor
 
 _LONGEST_INLINE = 48
@@ -36,8 +36,8 @@ class _Code(Writer):
     def call(self, node: Tensor, op: Op, operands: Sequence[Piece]) -> Piece:
         """Write the call as the operation itself does."""
         if op.symbol == "postfix":
-            return op.expression(self.within(operands[0], ATOM)), ATOM
-        return op.expression(*[text for text, _ in operands]), ATOM
+            return op.expression(self.within(operands[0], Binds.ATOM)), Binds.ATOM
+        return op.expression(*[text for text, _ in operands]), Binds.ATOM
 
 
 def lay_out(
@@ -69,7 +69,7 @@ def lay_out(
     for node in nodes:
         number = (digits or _digits)(node)
         if number is not None:
-            writer.pieces[node] = number, SIGN if number.startswith("-") else ATOM
+            writer.pieces[node] = number, Binds.SIGN if number.startswith("-") else Binds.ATOM
             shown = node in kept or node in names
         elif node.op is None:
             shown = True
@@ -81,7 +81,7 @@ def lay_out(
             label = labels.get(node) or labels.setdefault(node, next(fresh))
             lines.append(TextLine(node, label, "" if node.op is None else writer.pieces[node][0]))
             if number is None:
-                writer.pieces[node] = label, ATOM
+                writer.pieces[node] = label, Binds.ATOM
     for node in nodes:
         if node not in labels:
             labels[node] = next(fresh)

@@ -1,19 +1,20 @@
 """The expression of a node, made from those of its inputs. Scripts (code, TeX) say how its parts are written."""
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import Any, ClassVar, TypeAlias
 
 from tinygraph.graph import Op, Tensor
 
 # An expression and how tightly it binds.
 Piece: TypeAlias = tuple[str, int]
-COMPARISON, SUM, PRODUCT, SIGN, POWER, ATOM = 0, 1, 2, 3, 4, 9
+Binds = IntEnum("Binds", "COMPARISON SUM PRODUCT SIGN POWER ATOM", start=0)
 BINDING = {
-    **dict.fromkeys((">", ">=", "<", "<=", "==", "!="), COMPARISON),
-    **{"+": SUM, "-": SUM, "*": PRODUCT, "/": PRODUCT, "@": PRODUCT, "**": POWER},
+    **dict.fromkeys((">", ">=", "<", "<=", "==", "!="), Binds.COMPARISON),
+    **{"+": Binds.SUM, "-": Binds.SUM, "*": Binds.PRODUCT, "/": Binds.PRODUCT, "@": Binds.PRODUCT, "**": Binds.POWER},
 }
 # Conditions that always or never hold, as factors.
-_TRUTHS = {"True": ("1", ATOM), "False": ("0", ATOM)}
+_TRUTHS = {"True": ("1", Binds.ATOM), "False": ("0", Binds.ATOM)}
 
 
 def written_inputs(node: Tensor) -> tuple[Tensor, ...]:
@@ -34,6 +35,17 @@ def equal_elements(node: Tensor) -> Any:
     return first if (node.value == first).all() else None
 
 
+def binding_of(text: str) -> int:
+    """Return how tightly a written formula binds, by the signs and spaces outside of its parentheses."""
+    depth = 0
+    loosest = Binds.SUM if text.startswith("-") or r"\begin{cases}" in text else Binds.ATOM
+    for i, c in enumerate(text):
+        depth += (c in "([{") - (c in ")]}")
+        if depth == 0 and c == " ":
+            loosest = min(loosest, Binds.SUM if text[i + 1 : i + 2] in ("+", "-") else Binds.PRODUCT)
+    return loosest
+
+
 class Writer:
     """Write nodes in the order of the graph; ``pieces`` has the text of each for later expressions.
 
@@ -41,7 +53,7 @@ class Writer:
     """
 
     # How tightly an operand must bind to follow a minus sign without parentheses.
-    negated: ClassVar[int] = SIGN
+    negated: ClassVar[int] = Binds.SIGN
 
     def __init__(self) -> None:
         self.pieces: dict[Tensor, Piece] = {}
@@ -56,9 +68,9 @@ class Writer:
         if op.symbol == "same":
             return operands[0]
         if op.symbol == "neg":
-            return f"-{self.within(operands[0], self.negated)}", SIGN
+            return f"-{self.within(operands[0], self.negated)}", Binds.SIGN
         if op.symbol == "+" and len(operands) > 2:
-            return self.sum(node, operands), SUM
+            return self.sum(node, operands), Binds.SUM
         return self.call(node, op, operands)
 
     def infix(self, node: Tensor, symbol: str, x: Tensor, y: Tensor) -> Piece:
@@ -76,7 +88,7 @@ class Writer:
         """Write two operands, each a node and its piece, with an operator between them."""
         binding = BINDING[symbol]
         # A power takes its right operand first; comparisons cannot be chained.
-        needed = (binding + 1, binding) if symbol == "**" else (max(binding, SUM), binding + 1)
+        needed = (binding + 1, binding) if symbol == "**" else (max(binding, Binds.SUM), binding + 1)
         left, right = (self.within(piece, least) for (_, piece), least in zip((x, y), needed, strict=True))
         return f"{left} {self.sign(symbol, x[0], y[0])} {right}", binding
 
@@ -86,7 +98,7 @@ class Writer:
 
     def sum(self, node: Tensor, operands: Sequence[Piece]) -> str:
         """Write a sum of more than two operands."""
-        return " + ".join(self.within(operand, SUM) for operand in operands)
+        return " + ".join(self.within(operand, Binds.SUM) for operand in operands)
 
     def call(self, node: Tensor, op: Op, operands: Sequence[Piece]) -> Piece:
         """Write an operation that is no operator."""

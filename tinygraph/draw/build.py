@@ -189,7 +189,7 @@ class _Builder:
         backward = self.subject.backward
         if rule.kind != "sum" or rule.target is None or backward is None:
             return uniform(rule.node, rule.expression)
-        summands = [self._line(backward.contributions[use]) for use in self.subject.uses(rule.target)]
+        summands = [self._line(backward.contributions[use]) for use in self.subject.uses[rule.target]]
         written = " + ".join(summands)
         return written if len(written) <= _LONGEST_SUM else f"the sum of {len(summands)}"
 

@@ -78,22 +78,19 @@ class Notes:
         Formats are html, md, tex and txt. Raises ``RenderError`` for others, and if the file cannot be written.
         """
         path = as_path(path)
-        content = _WRITERS[format_of(path, format)](self.document)
+        content = _WRITERS[format_of(path, format)](self.document).encode("utf-8")
         try:
-            write_whole(path, content.encode("utf-8"))
+            write_whole(path, content)
         except OSError as error:
             raise RenderError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
         return path
 
-    def __str__(self) -> str:
-        return self.text()
-
     def __repr__(self) -> str:
         return f"<Notes of {self.document.title}: {sum(1 for _ in self.document.lines())} equations>"
 
-    def _repr_markdown_(self) -> str:
-        """Return what a notebook shows."""
-        return self.markdown()
+    __str__ = text
+    # What a notebook shows.
+    _repr_markdown_ = markdown
 
 
 def notes(

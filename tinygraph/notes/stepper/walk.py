@@ -10,12 +10,12 @@ import itertools
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from tinygraph.describe.crosswalk import recognized
+from tinygraph.describe.crosswalk import statements_of
 from tinygraph.describe.derive import Derivation, Line
 from tinygraph.describe.fold import parts_of
 from tinygraph.describe.origins import Origin, Origins, Part
@@ -218,18 +218,19 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], picture: str = "", 
     """
     numeric = derivation.numeric
     pairs = derivation.numeric_nodes
-    owners = {i: f"n{part.last + 1}" for part in parts_of(numeric.items) for i in part.items}
-    places = {id(item): i for i, item in enumerate(derivation.subject.items)}
+    items = derivation.subject.items
+    cards = {id(items[i]): f"n{part.last + 1}" for part in parts_of(numeric.items) for i in part.items}
     numbers = Numbering()
     phases = {"forward": derivation.forward_lines(), "backward": derivation.backward_lines()}
     found = [(phase, *line) for phase, lines in phases.items() for line in lines]
-    lines = iter(recognized([line for *_, line in found]))
+    texts = {line.formula.text for *_, line in found}
     steps: list[Step] = []
     # A step has the lines that make one node of one item. By identity: tensors compare element by element.
     for _, same in itertools.groupby(found, key=lambda each: (each[0], id(each[1]), id(each[2]))):
-        (phase, item, node, _), *others = same
-        own = tuple(itertools.islice(lines, 1 + len(others)))
-        steps.append(Step(phase, own, numbers[pairs.get(node, node)], owners[places[id(item)]]))
+        lines_of_step = list(same)
+        phase, item, node, _ = lines_of_step[0]
+        own = tuple(replace(line, ids=statements_of(line.formula.text, texts)) for *_, line in lines_of_step)
+        steps.append(Step(phase, own, numbers[pairs.get(node, node)], cards[id(item)]))
     for item in numeric.items:
         numbers[item.node]
     grids, kept = _grids(derivation, scenes, numbers, steps)
@@ -271,8 +272,7 @@ def _tables(origins: Origins, numbers: Numbering, most: int) -> dict[Tensor, Tab
     """Return the tables of all numbered nodes, and of those that these refer to."""
     found: dict[Tensor, Table] = {}
     while waiting := [node for node in numbers if node not in found and node.op is not None]:
-        for node in waiting:
-            found[node] = table_of(origins, node, most, numbers)
+        found |= {node: table_of(origins, node, most, numbers) for node in waiting}
     return found
 
 
@@ -282,8 +282,6 @@ def _most_explained(sizes: Sequence[int]) -> int:
     >>> _most_explained([10, 100]), _most_explained([100, 30000, 30000])
     (24576, 12238)
     """
-    if sum(sizes) <= MOST_EXPLAINED:
-        return MOST_EXPLAINED
     left = MOST_EXPLAINED
     for i, size in enumerate(sorted(sizes)):
         share = left // (len(sizes) - i)
