@@ -9,21 +9,23 @@ from typing import Any
 
 from tinygraph.describe.crosswalk import statements_of
 from tinygraph.describe.derive import Derivation, Line, line_of, ordered_rules
-from tinygraph.describe.numbers import number_of
-from tinygraph.describe.subject import subject_of, values_of
+from tinygraph.describe.numbers import Number, number_of
+from tinygraph.describe.subject import Subject, subject_of, values_of
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.tex import Formulas
+from tinygraph.describe.writer import written_inputs
 from tinygraph.draw.picture import draw
 from tinygraph.errors import RenderError, TinygraphError
-from tinygraph.graph import Tensor
+from tinygraph.graph import Tensor, topological
 from tinygraph.model.model import Model
-from tinygraph.notes.document import Block, Document, Equations, Figure, Numbers, Paragraph, Section, Stepper, Table
+from tinygraph.notes import document as blocks
 from tinygraph.notes.stepper.walk import Scene, Walk, walk_of
 from tinygraph.notes.update import before_and_after, moved, samples_in_words, update
-from tinygraph.notes.worksheet import solution, worksheet
 
 # Larger graphs, by their items, get no worked numbers and no worksheet.
 MOST_WORKED = 60
+# Larger arrays take too long by hand.
+MOST_ELEMENTS, MOST_TASKS = 16, 12
 _ANY = Symbol("X", "X")
 
 
@@ -32,7 +34,7 @@ def document_of(
     feeds: Mapping[Any, Any] | None = None,
     title: str | None = None,
     others: Mapping[str, Mapping[Any, Any] | None] | None = None,
-) -> Document:
+) -> blocks.Document:
     """Return the derived notes of a tensor, several, a ``Graph`` or a ``Model`` as plain data.
 
     Equations of a model are written for m samples; numbers are those of ``feeds``, without which a model has none.
@@ -51,38 +53,39 @@ def document_of(
     equations = numeric if model is None else subject_of(model, None, title, batch=2)
     derivation = Derivation(equations, numeric, model, None if model is None else subject_of(model, batch=3))
     sections = [section for section in _sections(derivation) if section.blocks]
-    figure = Section("picture", "The picture", (_figure(thing, feeds, title),))
+    figure = blocks.Section("picture", "The picture", (_figure(thing, feeds, title),))
     place = next((i for i, section in enumerate(sections) if section.slug == "symbols"), len(sections))
     sections.insert(place + 1, figure)
     # The page's script counts in real numbers.
     real = all(node.dtype.kind != "c" for node in numeric.nodes)
     if numeric.values and real and any(item.nodes for item in numeric.items):
         samples = others or {"": feeds}
-        stepper = Stepper(lambda: _walk(derivation, _scenes(derivation, samples), thing, feeds))
-        sections.insert(1, Section("steps", "Step through it", (stepper,)))
-    return Document(equations.title or "Notes of a graph", tuple(_with_ids(sections)), numeric)
+        stepper = blocks.Stepper(lambda: _walk(derivation, _scenes(derivation, samples), thing, feeds))
+        sections.insert(1, blocks.Section("steps", "Step through it", (stepper,)))
+    return blocks.Document(equations.title or "Notes of a graph", tuple(_with_ids(sections)), numeric)
 
 
-def _sections(derivation: Derivation) -> Iterator[Section]:
+def _sections(derivation: Derivation) -> Iterator[blocks.Section]:
     """Yield the sections in order; some may be empty."""
     forward, loss = _forward(derivation)
     backward = _backward(derivation)
-    yield Section("reading", "How to read these notes", _reading(derivation))
-    yield Section("forward", "Forward propagation", forward)
-    yield Section("loss", "Loss", loss)
-    yield Section("backward", "Backward propagation", backward)
-    yield Section("update", "Update", (*update(derivation), *_state(derivation)))
-    yield Section("symbols", "Symbols and shapes", (_symbols(derivation),))
-    yield Section("numbers", "Worked numbers", _numbers(derivation))
-    yield Section("step", "Before and after one update", before_and_after(derivation))
+    yield blocks.Section("reading", "How to read these notes", _reading(derivation))
+    yield blocks.Section("forward", "Forward propagation", forward)
+    yield blocks.Section("loss", "Loss", loss)
+    yield blocks.Section("backward", "Backward propagation", backward)
+    yield blocks.Section("update", "Update", (*update(derivation), *_state(derivation)))
+    yield blocks.Section("symbols", "Symbols and shapes", (_symbols(derivation),))
+    yield blocks.Section("numbers", "Worked numbers", _numbers(derivation))
+    yield blocks.Section("step", "Before and after one update", before_and_after(derivation))
     if len(derivation.subject.items) <= MOST_WORKED:
-        lines = tuple(line for block in backward if isinstance(block, Equations) for line in block.lines)
-        tasks = worksheet(derivation.numeric, derivation.numeric_written, lines)
-        yield Section("worksheet", "Worksheet", tasks)
-        yield Section("solution", "Solution of the worksheet", solution(tasks))
+        lines = tuple(line for block in backward if isinstance(block, blocks.Equations) for line in block.lines)
+        tasks = _worksheet(derivation.numeric, derivation.numeric_written, lines)
+        yield blocks.Section("worksheet", "Worksheet", tasks)
+        solved = tuple(replace(block, solved=True) for block in tasks if isinstance(block, blocks.Tasks))
+        yield blocks.Section("solution", "Solution of the worksheet", solved)
 
 
-def _reading(derivation: Derivation) -> tuple[Block, ...]:
+def _reading(derivation: Derivation) -> tuple[blocks.Block, ...]:
     """Return what is true of all formulas."""
     written, backward = derivation.written, derivation.subject.backward
     sources = " ".join([*written.right.values(), *written.index.values()])
@@ -112,10 +115,10 @@ def _reading(derivation: Derivation) -> tuple[Block, ...]:
         )
     words = re.split(r"\{(\w+)\}", " ".join(found))
     mixed = tuple(symbols[word] if i % 2 else word for i, word in enumerate(words))
-    return (Paragraph(mixed),) if found else ()
+    return (blocks.Paragraph(mixed),) if found else ()
 
 
-def _forward(derivation: Derivation) -> tuple[tuple[Block, ...], tuple[Block, ...]]:
+def _forward(derivation: Derivation) -> tuple[tuple[blocks.Block, ...], tuple[blocks.Block, ...]]:
     """Return the equations of the forward pass, and those of the loss."""
     backward = derivation.subject.backward
     end = None if backward is None or derivation.model is None else backward.output
@@ -124,7 +127,7 @@ def _forward(derivation: Derivation) -> tuple[tuple[Block, ...], tuple[Block, ..
     if end is not None:
         loss += _loss_of_one(derivation, end)
     forward = grouped((item.group, line) for item, line in found if item.node is not end)
-    return tuple(forward), (Equations(tuple(loss)),) if loss else ()
+    return tuple(forward), (blocks.Equations(tuple(loss)),) if loss else ()
 
 
 def _loss_of_one(derivation: Derivation, end: Tensor) -> Iterator[Line]:
@@ -137,21 +140,21 @@ def _loss_of_one(derivation: Derivation, end: Tensor) -> Iterator[Line]:
         yield line_of("loss", written.formula(f"{symbol} = {one.right[node]}"), "of one sample")
 
 
-def _state(derivation: Derivation) -> tuple[Block, ...]:
+def _state(derivation: Derivation) -> tuple[blocks.Block, ...]:
     """Return the new values of a model's state, which every step changes without training it."""
     lines = tuple(line for item, _, line in derivation.forward_lines() if item.node in derivation.moves)
     words = "State that every step of training changes, and that prediction uses unchanged:"
-    return (Paragraph((words,)), Equations(lines)) if lines else ()
+    return (blocks.Paragraph((words,)), blocks.Equations(lines)) if lines else ()
 
 
-def _backward(derivation: Derivation) -> tuple[Block, ...]:
+def _backward(derivation: Derivation) -> tuple[blocks.Block, ...]:
     """Return the equations of the backward pass in the order of computation, or why there are none."""
     if derivation.subject.backward is None:
-        return (Paragraph((f"There is no backward pass: {derivation.subject.without_backward}.",)),)
+        return (blocks.Paragraph((f"There is no backward pass: {derivation.subject.without_backward}.",)),)
     return tuple(grouped((item.group, line) for item, _, line in derivation.backward_lines()))
 
 
-def _symbols(derivation: Derivation) -> Block:
+def _symbols(derivation: Derivation) -> blocks.Block:
     """Return the table of symbols."""
     rows: list[tuple[str | Formula, ...]] = []
     total = sum(item.node.size for item in derivation.subject.items if item.node.kind == "parameter")
@@ -166,28 +169,91 @@ def _symbols(derivation: Derivation) -> Block:
     if total:
         rows.append(("all parameters", "", "", "", f"{total:,}"))
     head = ("symbol", "what", "shape", "dtype", "numbers")
-    return Table("Every symbol, what makes it, and its shape", head, tuple(rows))
+    return blocks.Table("Every symbol, what makes it, and its shape", head, tuple(rows))
 
 
-def _numbers(derivation: Derivation) -> tuple[Block, ...]:
+def _numbers(derivation: Derivation) -> tuple[blocks.Block, ...]:
     """Return the values and gradients of the sample in numbers."""
     numeric, written = derivation.numeric, derivation.numeric_written
     values = numeric.values
     if not values or len(derivation.subject.items) > MOST_WORKED:
         return ()
     forward = [x for item in numeric.items for x in (*numeric.inner(item), item.node) if x in values]
-    blocks: list[Block] = []
+    found: list[blocks.Block] = []
     if derivation.model is not None:
         words = f"Values and gradients of {samples_in_words(numeric)}, with the parameters before the update, in four digits."
-        blocks.append(Paragraph((words,)))
+        found.append(blocks.Paragraph((words,)))
     values_of = tuple(number_of(written.symbol(x), values[x]) for x in dict.fromkeys(forward))
-    blocks.append(Numbers("Values, forward", values_of))
+    found.append(blocks.Numbers("Values, forward", values_of))
     gradients: dict[Formula, Tensor] = {}
     for _, rule in ordered_rules(numeric):
         if derivation.has_line(rule):
             gradients.setdefault(derivation.gradient_symbol(rule), rule.node)
-    found = tuple(number_of(symbol, values[node]) for symbol, node in gradients.items())
-    return (*blocks, Numbers("Gradients, backward", found)) if found else tuple(blocks)
+    if gradients:
+        arrays = tuple(number_of(symbol, values[node]) for symbol, node in gradients.items())
+        found.append(blocks.Numbers("Gradients, backward", arrays))
+    return tuple(found)
+
+
+def _worksheet(numeric: Subject, written: Formulas, lines: Sequence[Line]) -> tuple[blocks.Block, ...]:
+    """Return the questions: one for every line of the backward pass, and those with few numbers."""
+    rules: list[blocks.Task] = []
+    for line in lines:
+        left, _, right = line.formula.source.partition(" = ")
+        rules.append(blocks.Task((), *(Formula(source, line.formula.symbols) for source in (left, right))))
+    if not rules:
+        return ()
+    sums = tuple(_sums(numeric, written, {task.left.source for task in rules}))[:MOST_TASKS]
+    return (
+        blocks.Paragraph(("Name and date: ______________________",)),
+        blocks.Tasks("Complete the rules of the backward pass", tuple(rules)),
+        *([blocks.Tasks("Work out the numbers", sums, len(rules) + 1)] if sums else []),
+    )
+
+
+def _sums(numeric: Subject, written: Formulas, lefts: set[str]) -> Iterator[blocks.Task]:
+    """Yield a question for every gradient that is computed from few numbers."""
+    if numeric.backward is None or not numeric.values:
+        return
+    gradients = set(numeric.backward.gradients.values())
+    for node in numeric.nodes:
+        if node not in gradients or node not in written.right or written.characters[node] not in lefts:
+            continue
+        given = _operands(node, written, numeric)
+        sizes = [numeric.values[x].size for x in (node, *given)]
+        if given and max(sizes) <= MOST_ELEMENTS:
+            words: list[str | Formula] = [written.equation(node)]
+            for i, x in enumerate(given):
+                words += [" and " if i else " with ", matrix(number_of(written.symbol(x), numeric.values[x]))]
+            left = written.formula(written.characters[node])
+            yield blocks.Task(tuple(words), left, number_of(left, numeric.values[node]))
+
+
+def matrix(number: Number) -> Formula:
+    """Return an array in numbers as an equation, its elements as a matrix.
+
+    >>> matrix(Number(Formula("x", {}), "(1, 2)", (("1", "2"),))).text
+    'x = [1, 2]'
+    """
+    body = r" \\ ".join(" & ".join(row) for row in number.rows)
+    if [len(row) for row in number.rows] != [1]:
+        body = rf"\begin{{bmatrix}} {body} \end{{bmatrix}}"
+    return replace(number.symbol, source=f"{number.symbol.source} = {body}")
+
+
+def _operands(node: Tensor, written: Formulas, numeric: Subject) -> list[Tensor]:
+    """Return the tensors that a node's line names, in the order of the graph."""
+    found: set[Tensor] = set()
+    stack = list(written_inputs(node))
+    while stack:
+        x = written.alias.get(y := stack.pop(), y)
+        if x in numeric.expressions and x.kind != "constant":
+            found.add(x)
+        elif x.op is not None:
+            stack.extend(written_inputs(x))
+        elif x.kind != "constant":
+            found.add(x)
+    return [x for x in topological(found) if x in found]
 
 
 def _scenes(derivation: Derivation, samples: Mapping[str, Mapping[Any, Any] | None]) -> Iterator[Scene]:
@@ -209,28 +275,28 @@ def _walk(derivation: Derivation, scenes: Iterable[Scene], thing: Any, feeds: Ma
         return walk_of(derivation, scenes)
 
 
-def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> Figure:
+def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> blocks.Figure:
     picture = draw(thing, title=title, feeds=feeds)
     try:
-        return Figure(picture.svg(), str(picture))
+        return blocks.Figure(picture.svg(), str(picture))
     except RenderError as error:
-        return Figure("", str(picture), str(error))
+        return blocks.Figure("", str(picture), str(error))
     except TinygraphError as error:
-        return Figure("", "", str(error))
+        return blocks.Figure("", "", str(error))
 
 
-def grouped(found: Iterable[tuple[str, Line]]) -> Iterator[Equations]:
+def grouped(found: Iterable[tuple[str, Line]]) -> Iterator[blocks.Equations]:
     """Yield the equations of each run of lines in one block of the model; lines after a block get a heading too."""
     outside = ""
     for group, lines in itertools.groupby(found, key=itemgetter(0)):
         heading = f"Block {group}" if group else outside
         outside = "Outside the blocks"
-        yield Equations(tuple(line for _, line in lines), heading)
+        yield blocks.Equations(tuple(line for _, line in lines), heading)
 
 
-def _with_ids(sections: Sequence[Section]) -> Iterator[Section]:
+def _with_ids(sections: Sequence[blocks.Section]) -> Iterator[blocks.Section]:
     """Give every line the ids of the statements of the notes that it equals, and a slug of its own."""
-    texts = {line.formula.text for line in Document("", tuple(sections)).lines()}
+    texts = {line.formula.text for line in blocks.Document("", tuple(sections)).lines()}
     taken: set[str] = set()
 
     def finished(line: Line) -> Line:
@@ -240,8 +306,8 @@ def _with_ids(sections: Sequence[Section]) -> Iterator[Section]:
         return replace(line, slug=slug, ids=statements_of(line.formula.text, texts))
 
     for section in sections:
-        blocks = (
-            replace(block, lines=tuple(map(finished, block.lines))) if isinstance(block, Equations) else block
+        own = [
+            replace(block, lines=tuple(map(finished, block.lines))) if isinstance(block, blocks.Equations) else block
             for block in section.blocks
-        )
-        yield replace(section, blocks=tuple(blocks))
+        ]
+        yield replace(section, blocks=tuple(own))
