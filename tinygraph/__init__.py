@@ -65,8 +65,10 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"tinygraph has no {name!r}{hint}", name=name)
     found = import_module(f"tinygraph.{name}" if module == __name__ else module)
     if module == MODULES["operations"]:
-        return found.OPERATIONS[name]
-    value = globals()[name] = found if module == __name__ else getattr(found, name)
+        value = found.OPERATIONS[name]
+    else:
+        value = found if module == __name__ else getattr(found, name)
+    globals()[name] = value
     return value
 
 

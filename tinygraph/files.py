@@ -181,9 +181,6 @@ def _abandoned(entry: os.DirEntry[str]) -> bool:
     old = time.time() - found.st_mtime > _YOUNG
     if fcntl is None or not (old or found.st_size):
         return old
-    file = os.open(entry, os.O_RDONLY)
-    try:
-        free = lock(file)
-    finally:
-        os.close(file)
+    with open(entry, "rb") as file:
+        free = lock(file.fileno())
     return old if free is None else free

@@ -66,10 +66,7 @@ def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
         if not folded:
             return _record_shape(op, inputs)
         budget.compute(op, inputs)
-    if op.has_shape_rule:
-        value = evaluate(op, values, op.shape(*inputs), op.result_dtype(*inputs))
-    else:
-        value = evaluate(op, values, None)
+    value = evaluate(op, values, *_expected(op, inputs))
     return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
 
 
@@ -94,8 +91,12 @@ def compute(op: Op, inputs: Sequence[Any]) -> Any:
     budget = current()
     if budget is not None:
         budget.compute(op, inputs)
-    expected = (op.shape(*inputs), op.result_dtype(*inputs)) if op.has_shape_rule else (None, None)
-    return np.asarray(evaluate(op, inputs, *expected))
+    return np.asarray(evaluate(op, inputs, *_expected(op, inputs)))
+
+
+def _expected(op: Op, inputs: Sequence[Any]) -> tuple[Shape | None, np.dtype[Any] | None]:
+    """Return the shape and dtype that the rules of ``op`` promise, if it has any."""
+    return (op.shape(*inputs), op.result_dtype(*inputs)) if op.has_shape_rule else (None, None)
 
 
 def evaluate(op: Op, values: Sequence[Any], shape: Shape | None, dtype: np.dtype[Any] | None = None) -> Any:
@@ -139,8 +140,8 @@ def _as_array(op: Op, value: Any) -> Any:
 
 def as_tensors(op: Op, inputs: Sequence[Any]) -> list[Tensor]:
     """Turn numbers and arrays among the inputs into constants."""
-    meeting = [x for i, x in enumerate(inputs) if i not in op.conditions]
-    dtypes = [x.dtype for x in meeting if isinstance(x, (Tensor, np.ndarray, np.generic))]
+    arrays = {i: x for i, x in enumerate(inputs) if isinstance(x, (Tensor, np.ndarray, np.generic))}
+    dtypes = [x.dtype for i, x in arrays.items() if i not in op.conditions]
     tensors = []
     for i, x in enumerate(inputs):
         if x.__class__ is not Tensor:

@@ -67,8 +67,6 @@ def _fit(value: Any, annotation: Any) -> Any:
         value = value.item()
     if annotation is Any:
         return value
-    if annotation is None or annotation is type(None):
-        return None if value is None else _MISFIT
     origin = typing.get_origin(annotation)
     if origin in (Union, types.UnionType):
         fits = (_fit(value, option) for option in typing.get_args(annotation))
@@ -82,7 +80,7 @@ def _fit(value: Any, annotation: Any) -> Any:
         return _MISFIT
     if annotation is float and isinstance(value, int):
         return float(value) if abs(value) < 1e300 else _MISFIT
-    return value if isinstance(value, origin or annotation) else _MISFIT
+    return value if isinstance(value, origin or annotation or type(None)) else _MISFIT
 
 
 def _fit_tuple(value: Any, items: tuple[Any, ...]) -> Any:

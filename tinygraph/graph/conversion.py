@@ -32,9 +32,7 @@ _INSTEAD = (
 class _Last(threading.local):
     """The last conversion of a tensor without axes in this thread: its place in the code, the tensor, and its array."""
 
-    place: Any = None
-    tensor: Any = None
-    array: Any = None
+    scalar: Any = (None, None, None)
 
 
 _last = _Last()
@@ -58,7 +56,7 @@ def converted(tensor: Tensor, array: Any, caller: FrameType, questions: frozense
         )
     view, place = array.view(), (id(caller), caller.f_lasti)
     if not tensor.ndim:
-        _last.place, _last.tensor, _last.array = place, weakref.ref(tensor), weakref.ref(view)
+        _last.scalar = place, weakref.ref(tensor), weakref.ref(view)
     else:
         _watch(view, place, tensor)
     return view
@@ -66,8 +64,8 @@ def converted(tensor: Tensor, array: Any, caller: FrameType, questions: frozense
 
 def refuse_in_list(tensor: Tensor, caller: FrameType) -> None:
     """Raise ``TinygraphError`` if the same call has just made an array of the tensor: then it is in a list."""
-    last = _last
-    if last.place == (id(caller), caller.f_lasti) and last.tensor() is tensor and last.array() is not None:
+    place, last, array = _last.scalar
+    if place == (id(caller), caller.f_lasti) and last() is tensor and array() is not None:
         raise TinygraphError(f"an array of a list that holds {tensor.describe()} would lose the gradient: {_INSTEAD}")
 
 

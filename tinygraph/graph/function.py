@@ -60,7 +60,7 @@ class OpFunction:
         plain = op.compose is Op.compose
         # One instance serves all calls of an operation that has no attributes and records what it is given.
         self._simple = op() if plain and not self.attribute_names and not op.variadic else None
-        self._arity = len(op.parameters)
+        self._arity, self._names = len(op.parameters), (*op.parameters, *self.attribute_names)
         fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(op)  # type: ignore[arg-type]
         self._required = [field.name for field in fields if field.init and field.default is dataclasses.MISSING]
 
@@ -178,14 +178,13 @@ class OpFunction:
 
     def _bind(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
         """Sort a call's arguments into tensors and attributes."""
-        tensors = self.op.parameters
-        names = (*tensors, *self.attribute_names)
+        tensors, names = self.op.parameters, self._names
         given = dict(zip(names, args, strict=False))
         if self.op.variadic and not (args and isinstance(args[0], (list, tuple)) and args[0]):
             call = f"{self.name}({', '.join(['[x, y]', *self._required])})"
             found = shown(args[0]) if args else "nothing"
             raise TinygraphError(f"{self.name} takes a list of tensors first, as in {call}; found {found}")
-        missing = [name for name in tensors if name not in given and name not in kwargs]
+        missing = [name for name in tensors[len(args) :] if name not in kwargs]
         if missing:
             raise TinygraphError(f"{self.name} takes {counted(self._arity, 'tensor')}; missing: {listing(missing)}")
         if len(args) > len(names):

@@ -225,7 +225,7 @@ class Op:
         if self.elementwise:
             shape, dtypes = self.broadcast(*inputs), tuple(x.dtype for x in inputs)
             if self.attribute_annotations():
-                return shape, _dtype_of(self, dtypes)
+                return shape, _probe(self, [((), dtype) for dtype in dtypes])[1]
             return shape, _dtype_without(type(self), dtypes)  # type: ignore[arg-type]
         if self.has_shape_rule:
             return self.shape(*inputs), self.result_dtype(*inputs)
@@ -318,15 +318,10 @@ def _tensor_parameters(forward: Callable[..., Any]) -> tuple[tuple[str, ...], bo
     return tuple(p.name for p in required), any(p.kind == p.VAR_POSITIONAL for p in required)
 
 
-def _dtype_of(op: Op, dtypes: Sequence[np.dtype[Any]]) -> np.dtype[Any]:
-    """Learn the dtype of an elementwise operation by running ``forward`` on single ones."""
-    return _probe(op, [((), dtype) for dtype in dtypes])[1]
-
-
 @functools.lru_cache(maxsize=4096)
 def _dtype_without(op: type[Op], dtypes: tuple[np.dtype[Any], ...]) -> np.dtype[Any]:
-    """Return the dtype of an operation without attributes, learned once for the same dtypes."""
-    return _dtype_of(op(), dtypes)
+    """Return the dtype of an elementwise operation without attributes, learned once for the same dtypes."""
+    return _probe(op(), [((), dtype) for dtype in dtypes])[1]
 
 
 def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Shape, np.dtype[Any]]:

@@ -42,6 +42,10 @@ Method = Callable[[Any, Any], "Tensor"]
 Number = TypeVar("Number")
 
 
+def _unary(name: str) -> Callable[[Any], Tensor]:
+    return lambda x: OPERATIONS[name](x)
+
+
 def _binary(name: str) -> tuple[Method, Method]:
     """Return the methods of an operator on two operands: the tensor on the left, and on the right."""
     return lambda x, y: OPERATIONS[name](x, y), lambda x, y: OPERATIONS[name](y, x)
@@ -106,6 +110,7 @@ class Protocols:
     __and__, __rand__ = _logical("logical_and", "&")
     __or__, __ror__ = _logical("logical_or", "|")
     __xor__, __rxor__ = _logical("logical_xor", "^")
+    __neg__, __pos__, __abs__ = _unary("negative"), _unary("identity"), _unary("abs")
     __bool__, __float__, __int__ = _number(bool), _number(float), _number(int)
 
     def __eq__(self, other: Any) -> Any:
@@ -113,15 +118,6 @@ class Protocols:
 
     def __ne__(self, other: Any) -> Any:
         return NotImplemented if other is None else OPERATIONS["not_equal"](self, other)
-
-    def __neg__(self) -> Tensor:
-        return OPERATIONS["negative"](self)
-
-    def __pos__(self) -> Tensor:
-        return OPERATIONS["identity"](self)
-
-    def __abs__(self) -> Tensor:
-        return OPERATIONS["abs"](self)
 
     def __invert__(self) -> Tensor:
         return _on_booleans("logical_not", "~", self)
@@ -239,7 +235,9 @@ class Protocols:
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
         if function in _OF_SHAPES and args:
-            return function(_shaped_like(args[0]), *args[1:], **kwargs)
+            # An array of the tensor's shape and dtype that takes no memory.
+            like = np.broadcast_to(np.zeros((), args[0].dtype), args[0].shape)
+            return function(like, *args[1:], **kwargs)
         if function in _QUESTIONS:
             return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
         record = _operation_for(function)
@@ -248,11 +246,6 @@ class Protocols:
             first = next(iter(inspect.signature(function).parameters))
             args, kwargs = (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
         return record(*args, **kwargs)
-
-
-def _shaped_like(x: Any) -> Any:
-    """Return an array of a tensor's shape and dtype that takes no memory."""
-    return np.broadcast_to(np.zeros((), x.dtype), x.shape)
 
 
 def _plain(x: Any) -> Any:

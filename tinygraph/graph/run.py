@@ -113,8 +113,7 @@ def _leaf_called(key: Any, leaves: Mapping[str, Tensor]) -> Tensor:
 
 
 def _fitted(leaf: Tensor, value: Any) -> Array:
-    ready = value.__class__ is np.ndarray and value.dtype == leaf.dtype
-    array = value if ready else _array(value, leaf.describe(), leaf.dtype)
+    array = _array(value, leaf.describe(), leaf.dtype)
     if array.shape != leaf.shape:
         raise FeedError(f"{leaf.describe()} was fed shape {array.shape}")
     array = array.view()
