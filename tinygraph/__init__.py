@@ -64,11 +64,8 @@ def __getattr__(name: str) -> object:
         hint = "" if name.startswith("_") else attribute_hint(name)
         raise AttributeError(f"tinygraph has no {name!r}{hint}", name=name)
     found = import_module(f"tinygraph.{name}" if module == __name__ else module)
-    if module == MODULES["operations"]:
-        value = found.OPERATIONS[name]
-    else:
-        value = found if module == __name__ else getattr(found, name)
-    globals()[name] = value
+    table = found.OPERATIONS if module == MODULES["operations"] else vars(found)
+    value = globals()[name] = found if module == __name__ else table[name]
     return value
 
 

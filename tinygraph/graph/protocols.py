@@ -182,9 +182,8 @@ class Protocols:
 
     def reshape(self, *shape: Any) -> Tensor:
         """See ``tg.reshape``; the shape may be given as one tuple or as numbers."""
-        return OPERATIONS["reshape"](
-            self, shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        )
+        one_tuple = len(shape) == 1 and isinstance(shape[0], (tuple, list))
+        return OPERATIONS["reshape"](self, shape[0] if one_tuple else shape)
 
     def flatten(self, start_axis: int = 0) -> Tensor:
         """Return the elements in one axis, as NumPy's ``flatten`` does; see ``tg.flatten`` to keep the batch axis."""
@@ -192,9 +191,8 @@ class Protocols:
 
     def transpose(self, *axes: Any) -> Tensor:
         """See ``tg.transpose``; axes may be given as one tuple or as numbers."""
-        return OPERATIONS["transpose"](
-            self, (axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes) or None
-        )
+        one_tuple = len(axes) == 1 and not isinstance(axes[0], int)
+        return OPERATIONS["transpose"](self, (axes[0] if one_tuple else axes) or None)
 
     def swapaxes(self, first: int, second: int) -> Tensor:
         """Return the transpose that exchanges two axes; raises ``ShapeError`` for one that is not there."""
