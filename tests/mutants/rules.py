@@ -80,13 +80,14 @@ def helpers(rule: types.FunctionType, op: type[Op]) -> Iterator[types.FunctionTy
                 yield method
         # What operations of several numbers of axes inherit finds its transposes on their classes.
         found = rule.__globals__.get(name, method)
-        if isinstance(found, OpFunction) and found.op is not op and found.__module__ == op.__module__:
-            if any(word in inspect.getsource(found.op.forward) for word in _SCATTERS):
-                yield plain(inspect.getattr_static(found.op, "forward"))
+        kind = found.op if isinstance(found, OpFunction) else found
+        if isinstance(kind, type) and issubclass(kind, Op) and kind is not op and kind.__module__ == op.__module__:
+            if any(word in inspect.getsource(kind.forward) for word in _SCATTERS):
+                yield plain(inspect.getattr_static(kind, "forward"))
 
 
 # Forwards that add or put elements where others go: the transposes of windows and of indexing.
-_SCATTERS = ("+=", ".at(", "overlay", "winner")
+_SCATTERS = ("+=", ".at(", "added(", "overlay", "winner")
 # What these say is read off an operation's attributes for the forward computation too.
 _SETTINGS = ("shared", "windows", "count", "chances")
 

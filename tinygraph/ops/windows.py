@@ -11,7 +11,7 @@ import math
 import operator
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 
@@ -20,6 +20,8 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.budget import charge
+from tinygraph.graph.explanation import Explanation, Terms
+from tinygraph.graph.function import register
 from tinygraph.graph.op import Op
 
 Sizes: TypeAlias = tuple[int, ...]
@@ -29,15 +31,21 @@ Sides: TypeAlias = tuple[int, int]
 Size: TypeAlias = int | Sizes
 Padding: TypeAlias = int | Sizes | tuple[Sides, ...] | Literal["same", "same_upper", "same_lower", "valid"]
 
+# Pairs of positions, one in each array.
+Pairs: TypeAlias = tuple[Array, Array]
+
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
+# The smallest value of each attribute that holds sizes.
+LEAST = {"window": 1, "stride": 1, "dilation": 1, "padding": 0, "output_padding": 0}
 AnyRankedOp = TypeVar("AnyRankedOp", bound="RankedOp")
 
 
 class RankedOp(Op):
     """An operation on images that exists for one, two and three axes, the rank of an image.
 
-    A class without a rank holds the rules, and its subclasses are registered: ``class Conv2d(Convolve, rank=2)``. In the
-    annotations of attributes, a tuple of any length means a tuple with one item for each axis.
+    A class without a rank holds the rules. One with a rank is an operation, and registers without ``@register``:
+    ``class Conv2d(Convolve, rank=2)``. In the annotations of attributes, a tuple of any length means a tuple with one item
+    for each axis.
     """
 
     rank: ClassVar[int]
@@ -49,15 +57,8 @@ class RankedOp(Op):
             cls.by_rank = {}
         else:
             cls.rank = rank
-            cls.by_rank[rank] = cls
-
-    @classmethod
-    def attribute_annotations(cls) -> dict[str, Any]:
-        if "_annotations" in cls.__dict__:
-            return cls._annotations
-        annotations = super().attribute_annotations()
-        cls._annotations = {name: _annotation_for(kind, cls.rank) for name, kind in annotations.items()}
-        return cls._annotations
+            cls.by_rank[rank] = register(cls)
+            cls._annotations = {name: _annotation_for(kind, rank) for name, kind in cls.attribute_annotations().items()}
 
     def counterpart(self, kind: type[AnyRankedOp], **attributes: Any) -> AnyRankedOp:
         """Return the operation of a kind for the same rank, with the attributes that both have and those given."""
@@ -69,25 +70,24 @@ class RankedOp(Op):
         """Refuse inputs that do not have the axes batch, channels and those of an image."""
         require_images(self, inputs, self.rank)
 
-    def simplify(self, *names: str, least: int) -> None:
+    def check_attributes(self) -> None:
         """Check sizes among the attributes and write equal ones as one number, so that ``2`` equals ``(2, 2)``.
 
         A padding that is alike on both sides becomes one number for each axis, and ``"same_upper"`` becomes ``"same"``.
         """
-        for name in names:
-            value = getattr(self, name)
-            if value is None or isinstance(value, str):
-                if value == "same_upper":
-                    object.__setattr__(self, name, "same")
-                continue
-            items: Any = value if isinstance(value, tuple) else (value,)
-            if any(min(item) < least if isinstance(item, tuple) else item < least for item in items):
-                raise AttributeValueError(f"{self.name}: {name} must be at least {least}; found {value}")
-            if all(isinstance(item, tuple) and item[0] == item[1] for item in items):
-                items = tuple(item[0] for item in items)
-            if len(set(items)) == 1 and isinstance(items[0], int):
-                items = items[0]
-            object.__setattr__(self, name, items)
+        for name, value in self.attributes().items():
+            if name in LEAST:
+                object.__setattr__(self, name, self._simplified(name, value))
+
+    def _simplified(self, name: str, value: Any) -> Any:
+        if value is None or isinstance(value, str):
+            return "same" if value == "same_upper" else value
+        items: Any = value if isinstance(value, tuple) else (value,)
+        if np.min(items) < LEAST[name]:
+            raise AttributeValueError(f"{self.name}: {name} must be at least {LEAST[name]}; found {value}")
+        if all(isinstance(item, tuple) and item[0] == item[1] for item in items):
+            items = tuple(item[0] for item in items)
+        return items[0] if len(set(items)) == 1 and isinstance(items[0], int) else items
 
 
 def _annotation_for(annotation: Any, rank: int) -> Any:
@@ -176,12 +176,6 @@ class Windows:
         axes = zip(self.padded, self.reach, self.stride, strict=True)
         return tuple((size - reach) // s + 1 for size, reach, s in axes)
 
-    def pixels(self) -> Iterator[tuple[Any, ...]]:
-        """Yield, for each offset in a window, row-major, the index of the pixels at that offset of all windows."""
-        axes = zip(self.kernel, self.count, self.stride, self.dilation, strict=True)
-        spans = [[slice(i * d, i * d + s * (n - 1) + 1, s) for i in range(k)] for k, n, s, d in axes]
-        return ((..., *pixels) for pixels in itertools.product(*spans))
-
     def spans(self, axis: int) -> list[tuple[int, slice, slice]]:
         """Return, for each offset along an axis, the windows that have it inside the image, and its pixels; none is empty."""
         size, count, stride = self.image[axis], self.count[axis], self.stride[axis]
@@ -208,33 +202,54 @@ class Windows:
         along_each = (self.sizes_along(axis, sides) for axis, sides in enumerate(counted))
         return functools.reduce(np.multiply.outer, along_each, np.ones((), np.intp))
 
-    def all_meet_image(self) -> bool:
-        """Whether every window has a pixel of the image."""
-        return all(self.sizes_along(axis, (0, 0)).all() for axis in range(len(self.image)))
+    def pixels(self) -> Iterator[tuple[Any, ...]]:
+        """Yield, for each offset in a window, row-major, the index of the pixels at that offset of all windows."""
+        axes = zip(self.kernel, self.count, self.stride, self.dilation, strict=True)
+        spans = [[slice(i * d, i * d + s * (n - 1) + 1, s) for i in range(k)] for k, n, s, d in axes]
+        return ((..., *pixels) for pixels in itertools.product(*spans))
 
-    def pad(self, x: Array, value: Any = 0) -> Array:
-        """Return images ``(..., H, W)`` with their padding."""
-        if not self.has_padding:
-            return x
-        return np.pad(x, ((0, 0),) * (x.ndim - len(self.image)) + self.padding, constant_values=value)
+    def views(self, x: Array, value: Any = 0) -> list[Array]:
+        """Return, for each offset in a window, the pixels at that offset of all windows over images ``(..., H, W)``.
 
-    def crop(self, padded: Array) -> Array:
-        """Return padded images without their padding."""
+        They are views of the images, or of the images with a ``value`` in their padding.
+        """
+        if self.has_padding:
+            x = np.pad(x, ((0, 0),) * (x.ndim - len(self.image)) + self.padding, constant_values=value)
+        return [x[pixels] for pixels in self.pixels()]
+
+    def overlay(self, parts: Iterable[Array]) -> Array:
+        """Return images to which ``parts`` are added (col2im): for each offset in a window the pixels there of all windows."""
+        padded: Any = None
+        for part, pixels in zip(parts, self.pixels(), strict=True):
+            if padded is None:
+                padded = np.zeros((*part.shape[: -len(self.image)], *self.padded), part.dtype)
+            padded[pixels] += part
         axes = zip(self.image, self.padding, strict=True)
-        image: Array = padded[(..., *(slice(before, before + size) for size, (before, _) in axes))]  # type: ignore[arg-type]
-        return image
+        return padded[(..., *(slice(before, before + size) for size, (before, _) in axes))]  # type: ignore[no-any-return]
 
-    def patches(self, x: Array) -> Array:
-        """Return the pixels of every window (im2col): from ``(N, C, H, W)`` to ``(C, kh * kw, N, rows, columns)``."""
-        padded = self.pad(x).swapaxes(0, 1)
-        return np.stack([padded[pixels] for pixels in self.pixels()], axis=1)
+    def pairs(self, given: Literal["window", "offset", "pixel"], at: Sequence[int]) -> Pairs:
+        """Return the positions of the other two, in this order, that meet a window, an offset in windows, or a pixel.
 
-    def overlay(self, patches: Array) -> Array:
-        """Add the pixels of every window into images (col2im): from ``(C, kh * kw, N, rows, columns)`` to ``(N, C, H, W)``."""
-        padded = np.zeros((patches.shape[0], patches.shape[2], *self.padded), patches.dtype)
-        for offset, pixels in enumerate(self.pixels()):
-            padded[pixels] += patches[:, offset]
-        return self.crop(padded).swapaxes(0, 1)
+        Positions are counted row by row from 0; those in the padding are left out.
+
+        >>> Windows.over((3, 3), 2, 1, 1).pairs("window", (0, 0))
+        (array([3]), array([0]))
+        >>> Windows.over((3, 3), 2, 1, 0).pairs("pixel", (0, 1))
+        (array([1, 0]), array([0, 1]))
+        >>> Windows.over((1, 3), (1, 2), 1, 0).pairs("offset", (0, 1))
+        (array([0, 1]), array([1, 2]))
+        """
+        sizes = {"window": self.count, "offset": self.kernel, "pixel": self.image}
+        found = {name: np.zeros(1, np.intp) for name in sizes if name != given}
+        for axis, place in enumerate(at):
+            offset, window = np.indices((self.kernel[axis], self.count[axis])).reshape(2, -1)
+            pixel = window * self.stride[axis] - self.padding[axis][0] + offset * self.dilation[axis]
+            along = {"window": window, "offset": offset, "pixel": pixel}
+            meet = (along[given] == place) & (pixel >= 0) & (pixel < self.image[axis])
+            for name, before in found.items():
+                found[name] = (before[:, None] * sizes[name][axis] + along[name][meet]).reshape(-1)
+        left, right = found.values()
+        return left, right
 
 
 def _same(size: int, kernel: int, stride: int, dilation: int, lower: bool) -> Sides:
@@ -251,6 +266,18 @@ def _reached(size: int, kernel: int, stride: int, dilation: int, before: int, af
     return before, max(after, last + reach - size - before)
 
 
+def image_size(count: Sizes, kernel: Sizes, stride: Size, padding: Padding, dilation: Size, added: Size) -> Sizes:
+    """Return the size of the image that has so many windows, with some pixels ``added`` at its end."""
+    rank = len(count)
+    axes = zip(count, kernel, *(per_axis(size, rank) for size in (stride, dilation, added)), strict=True)
+    if padding in ("same", "same_lower"):
+        return tuple(n * s + extra for n, _, s, _, extra in axes)
+    pads = map(sum, sides(padding, rank))
+    return tuple(
+        (n - 1) * s + d * (k - 1) + 1 + extra - pad for (n, k, s, d, extra), pad in zip(axes, pads, strict=True)
+    )
+
+
 def element(rank: int) -> tuple[str, str]:
     """Return the index of a pixel and that of a window, as the notes write them for pictures: ``mn`` and ``xy``.
 
@@ -262,3 +289,19 @@ def element(rank: int) -> tuple[str, str]:
 def pixels_in(kernel: Size, rank: int) -> int:
     """Return how many pixels a window has."""
     return math.prod(per_axis(kernel, rank))
+
+
+def in_planes(cells: Array, planes: Sequence[int], images: Array) -> Array:
+    """Return positions in one plane of images ``(N, C, ...)``, repeated in each of some planes, counted over N and C.
+
+    >>> in_planes(np.array([0, 2]), range(2, 4), np.zeros((1, 4, 2, 5)))
+    array([20, 22, 30, 32])
+    """
+    size = math.prod(images.shape[2:])
+    return (np.asarray(planes, np.intp)[:, None] * size + cells).reshape(-1)
+
+
+def sum_of_products(cells: Pairs, inputs: Sequence[Array], *planes: Sequence[int]) -> Explanation:
+    """Return the explanation of a sum over positions that meet in some planes of two inputs."""
+    factors = zip(cells, planes, inputs, strict=True)
+    return Explanation((Terms(tuple((i, in_planes(*factor)) for i, factor in enumerate(factors))),))

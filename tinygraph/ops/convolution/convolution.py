@@ -17,14 +17,12 @@ import numpy as np
 
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph.batch import TOTAL
-from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.graph.function import register
+from tinygraph.graph.explanation import Explanation
 from tinygraph.graph.op import Shape
 from tinygraph.graph.record import Sample
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
-from tinygraph.ops.window_positions import in_planes, pairs_at_offset, pairs_at_pixel, pairs_in_window
-from tinygraph.ops.windows import Padding, RankedOp, Size, Sizes, Windows, per_axis, sides
+from tinygraph.ops.windows import Padding, RankedOp, Size, Sizes, Windows, image_size, per_axis, sum_of_products
 
 # Shapes of images and kernels, and attributes, on which the three are tested, by the rank of the images.
 _CASES: dict[int, list[tuple[Shape, Shape, dict[str, Any]]]] = {
@@ -58,10 +56,8 @@ class Convolution(RankedOp):
     groups: int = 1
     holomorphic: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.simplify("stride", "dilation", least=1)
-        self.simplify("padding", least=0)
+    def check_attributes(self) -> None:
+        super().check_attributes()
         if self.groups < 1:
             raise AttributeValueError(f"{self.name}: groups must be at least 1; found {self.groups}")
 
@@ -73,27 +69,27 @@ class Convolution(RankedOp):
         """Return how many windows there are, or refuse a kernel that does not fit."""
         windows = self.windows(image, kernel)
         if min(windows.kernel) < 1 or min(windows.count) < 1:
-            image = windows.padded
-            self.refuse(
-                inputs, f"a kernel that spans {windows.reach} does not fit an image of {image} with its padding"
-            )
+            kernel, image = windows.reach, windows.padded
+            self.refuse(inputs, f"a kernel that spans {kernel} does not fit an image of {image} with its padding")
         return windows.count
 
     def batch(self, use):
         return use.each(0)
 
-    def grouped(self, x, *shape: int):
-        """Return ``x`` with its first axis cut into groups."""
-        return x.reshape(self.groups, x.shape[0] // self.groups, *shape)
+    def kernels(self, k):
+        """Return kernels ``(F, C/groups, kh, kw)`` as a matrix for each group, with a row for each kernel."""
+        return k.reshape(self.groups, k.shape[0] // self.groups, math.prod(k.shape[1:]))
 
+    def channels(self, y):
+        """Return ``(N, F, rows, columns)`` as a matrix for each group, with a row for each channel."""
+        positions = y.shape[0] * math.prod(y.shape[2:])
+        return y.swapaxes(0, 1).reshape(self.groups, y.shape[1] // self.groups, positions)
 
-def _sum_of_products(left, right) -> Explanation:
-    return Explanation((Terms(((0, left), (1, right))),))
-
-
-def _by_channel(x):
-    """Return ``(N, C, H, W)`` as a matrix of one row for each channel."""
-    return x.swapaxes(0, 1).reshape(x.shape[1], x.shape[0] * math.prod(x.shape[2:]))
+    def patches(self, x, windows: Windows):
+        """Return images ``(N, C, H, W)`` as a matrix for each group, with a column of pixels for each window (im2col)."""
+        patches, pixels = np.stack(windows.views(x.swapaxes(0, 1)), axis=1), math.prod(windows.kernel)
+        positions = x.shape[0] * math.prod(windows.count)
+        return patches.reshape(self.groups, x.shape[1] // self.groups * pixels, positions)
 
 
 @dataclass(frozen=True)
@@ -124,19 +120,15 @@ class Convolve(Convolution):
     def forward(self, x, k):
         x, k = widened(x), widened(k)
         windows = self.windows(x.shape, k.shape)
-        pixels = math.prod(k.shape[1:])
-        positions = x.shape[0] * math.prod(windows.count)
-        y = self.grouped(k, pixels) @ windows.patches(x).reshape(self.groups, pixels, positions)
+        y = self.kernels(k) @ self.patches(x, windows)
         return y.reshape(k.shape[0], x.shape[0], *windows.count).swapaxes(0, 1)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        x, k = inputs
-        n, f, *at = index
-        offsets, pixels = pairs_in_window(self.windows(x.shape, k.shape), at)
+        (x, k), (n, f, *at) = inputs, index
+        offsets, pixels = self.windows(x.shape, k.shape).pairs("window", at)
         first = n * x.shape[1] + f * self.groups // k.shape[0] * k.shape[1]
-        taken = range(first, first + k.shape[1])
         kernels = range(f * k.shape[1], (f + 1) * k.shape[1])
-        return _sum_of_products(in_planes(pixels, taken, x), in_planes(offsets, kernels, k))
+        return sum_of_products((pixels, offsets), inputs, range(first, first + k.shape[1]), kernels)
 
     def vjp(self, dy, y, x, k) -> Any:
         return (
@@ -153,10 +145,6 @@ class ConvolveTransposed(Convolution):
     output_size: tuple[int, ...] | None = None
     formula: ClassVar[str] = "pad({x}) ⋆ flip({k})"
     tex: ClassVar[str] = r"\operatorname{conv}(\operatorname{padded}({x}), \operatorname{flip}({k}))"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.simplify("output_padding", least=0)
 
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
@@ -184,16 +172,8 @@ class ConvolveTransposed(Convolution):
 
     def image_size(self, x, k) -> Sizes:
         """Return the size of the result without batch and channels."""
-        if self.output_size is not None:
-            return self.output_size
-        settings = (per_axis(value, self.rank) for value in (self.stride, self.dilation, self.output_padding))
-        axes = zip(x.shape[2:], k.shape[2:], *settings, strict=True)
-        if self.padding in ("same", "same_lower"):
-            return tuple(n * s + extra for n, _, s, _, extra in axes)
-        return tuple(
-            (n - 1) * s + d * (size - 1) + 1 + extra - before - after
-            for (n, size, s, d, extra), (before, after) in zip(axes, sides(self.padding, self.rank), strict=True)
-        )
+        settings = (self.stride, self.padding, self.dilation, self.output_padding)
+        return self.output_size or image_size(x.shape[2:], k.shape[2:], *settings)
 
     def remark(self, y, *inputs) -> str:
         """Return by how much the correlation that this is pads its image, if all sides are alike."""
@@ -208,24 +188,19 @@ class ConvolveTransposed(Convolution):
     def forward(self, x, k):
         x, k = widened(x), widened(k)
         windows = self.windows(self.image_size(x, k), k.shape)
-        pixels = math.prod(k.shape[1:])
-        rows = _by_channel(x)
-        kernels, images = self.grouped(k, pixels).swapaxes(1, 2), self.grouped(rows, rows.shape[1])
+        kernels, channels = self.kernels(k).swapaxes(1, 2), self.channels(x)
         # With one kernel to a group (depthwise) it is an outer product, for which BLAS is slow.
-        patches = kernels * images if kernels.shape[2] == 1 else kernels @ images
-        channels = k.shape[1] * self.groups
-        return windows.overlay(patches.reshape(channels, math.prod(windows.kernel), x.shape[0], *windows.count))
+        patches = kernels * channels if kernels.shape[2] == 1 else kernels @ channels
+        parts = patches.reshape(k.shape[1] * self.groups, math.prod(windows.kernel), x.shape[0], *windows.count)
+        return windows.overlay(parts.swapaxes(0, 1)).swapaxes(0, 1)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        x, k = inputs
-        n, c, *at = index
-        found, offsets = pairs_at_pixel(self.windows(y.shape, k.shape), at)
+        (x, k), (n, c, *at) = inputs, index
         group, channel = divmod(c, k.shape[1])
-        size = x.shape[1] // self.groups
-        kernels = range(group * size, (group + 1) * size)
-        taken = [n * x.shape[1] + f for f in kernels]
-        planes = [f * k.shape[1] + channel for f in kernels]
-        return _sum_of_products(in_planes(found, taken, x), in_planes(offsets, planes, k))
+        kernels = np.arange(k.shape[0]).reshape(self.groups, -1)[group]
+        taken = n * x.shape[1] + kernels
+        planes = kernels * k.shape[1] + channel
+        return sum_of_products(self.windows(y.shape, k.shape).pairs("pixel", at), inputs, taken, planes)
 
     def vjp(self, dy, y, x, k) -> Any:
         return (
@@ -245,9 +220,9 @@ class KernelGradient(Convolution):
     @classmethod
     def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
         for image, kernel, attributes in _CASES[cls.rank]:
-            count = cls(**attributes, kernel_size=kernel[2:]).windows(image, kernel).count
-            dy = normal(rng, (image[0], kernel[0], *count))
-            yield Sample(normal(rng, image), dy, **attributes, kernel_size=kernel[2:])
+            op = cls(**attributes, kernel_size=kernel[2:])
+            dy = normal(rng, (image[0], kernel[0], *op.windows(image, kernel).count))
+            yield Sample(normal(rng, image), dy, **op.attributes())
 
     def shape(self, x, dy) -> Shape:
         self.require_images(x, dy)
@@ -265,22 +240,15 @@ class KernelGradient(Convolution):
     def forward(self, x, dy):
         x, dy = widened(x), widened(dy)
         windows = self.windows(x.shape, self.kernel_size)
-        rows = _by_channel(dy)
-        pixels = x.shape[1] // self.groups * math.prod(windows.kernel)
-        patches = windows.patches(x).reshape(self.groups, pixels, rows.shape[1])
-        k = self.grouped(rows, rows.shape[1]) @ patches.swapaxes(1, 2)
+        k = self.channels(dy) @ self.patches(x, windows).swapaxes(1, 2)
         return k.reshape(dy.shape[1], x.shape[1] // self.groups, *windows.kernel)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        x, dy = inputs
-        f, c, *at = index
-        found, pixels = pairs_at_offset(self.windows(x.shape, y.shape), at)
+        (x, dy), (f, c, *at) = inputs, index
+        found, pixels = self.windows(x.shape, y.shape).pairs("offset", at)
         channel = f * self.groups // dy.shape[1] * y.shape[1] + c
-        samples = range(x.shape[0])
-        return _sum_of_products(
-            in_planes(pixels, [n * x.shape[1] + channel for n in samples], x),
-            in_planes(found, [n * dy.shape[1] + f for n in samples], dy),
-        )
+        samples = np.arange(x.shape[0])
+        return sum_of_products((pixels, found), inputs, samples * x.shape[1] + channel, samples * dy.shape[1] + f)
 
     def vjp(self, dk, k, x, dy) -> Any:
         return (
@@ -292,7 +260,6 @@ class KernelGradient(Convolution):
         return TOTAL if use.axis(0, 1) == 0 else None
 
 
-@register
 class Conv2d(Convolve, rank=2):
     """Cross-correlation of images ``x (N, C, H, W)`` with kernels ``k (F, C/groups, kh, kw)``: ``(N, F, rows, columns)``.
 
@@ -312,7 +279,6 @@ class Conv2d(Convolve, rank=2):
     """
 
 
-@register
 class ConvTranspose2d(ConvolveTransposed, rank=2):
     """The transpose of ``conv2d``: ``x (N, F, rows, columns)`` and ``k (F, C/groups, kh, kw)`` give ``(N, C, H, W)``.
 
@@ -334,7 +300,6 @@ class ConvTranspose2d(ConvolveTransposed, rank=2):
     tex: ClassVar[str] = r"\operatorname{conv}(\operatorname{padded}({x}), \text{rot180}({k}))"
 
 
-@register
 class Conv2dKernelGradient(KernelGradient, rank=2):
     """The gradient of ``conv2d`` for its kernel: ``x (N, C, H, W)`` correlated with ``dy (N, F, rows, columns)``.
 
@@ -349,7 +314,6 @@ class Conv2dKernelGradient(KernelGradient, rank=2):
     """
 
 
-@register
 class Conv1d(Convolve, rank=1):
     """Cross-correlation of lines ``x (N, C, L)`` with kernels ``k (F, C/groups, kl)``: ``(N, F, windows)``.
 
@@ -362,7 +326,6 @@ class Conv1d(Convolve, rank=1):
     """
 
 
-@register
 class ConvTranspose1d(ConvolveTransposed, rank=1):
     """The transpose of ``conv1d``: ``x (N, F, windows)``, ``k (F, C/groups, kl)`` give ``(N, C, L)``.
 
@@ -375,7 +338,6 @@ class ConvTranspose1d(ConvolveTransposed, rank=1):
     """
 
 
-@register
 class Conv1dKernelGradient(KernelGradient, rank=1):
     """The gradient of ``conv1d`` for its kernel: ``x (N, C, L)`` correlated with ``dy (N, F, windows)``.
 
@@ -388,7 +350,6 @@ class Conv1dKernelGradient(KernelGradient, rank=1):
     """
 
 
-@register
 class Conv3d(Convolve, rank=3):
     """Cross-correlation of volumes ``x (N, C, D, H, W)`` with kernels ``k (F, C/groups, kd, kh, kw)``.
 
@@ -402,7 +363,6 @@ class Conv3d(Convolve, rank=3):
     """
 
 
-@register
 class ConvTranspose3d(ConvolveTransposed, rank=3):
     """The transpose of ``conv3d``: ``x (N, F, layers, rows, columns)`` to ``(N, C, D, H, W)``.
 
@@ -415,7 +375,6 @@ class ConvTranspose3d(ConvolveTransposed, rank=3):
     """
 
 
-@register
 class Conv3dKernelGradient(KernelGradient, rank=3):
     """The gradient of ``conv3d`` for its kernel: ``x (N, C, D, H, W)`` correlated with ``dy (N, F, layers, rows, columns)``.
 

@@ -29,6 +29,8 @@ class ByPositions(Op):
 
     axis = 0
     holomorphic: ClassVar[bool] = True
+    formula: ClassVar[str] = "{x} at {indices}"
+    tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
 
     def result_dtype(self, x, indices) -> np.dtype[Any]:
         return np.result_type(x.dtype)
@@ -37,6 +39,10 @@ class ByPositions(Op):
         """Refuse positions of another type than whole numbers."""
         if indices.dtype.kind not in "iu":
             self.refuse((x, indices), f"indices must be whole numbers; found {indices.dtype}")
+
+    def indexed(self, x) -> Shape:
+        """Return the shape in which positions are."""
+        return tuple(x.shape)
 
     def check(self, x, indices) -> None:
         self.require_within(indices, self.positions(x))
@@ -48,21 +54,49 @@ class ByPositions(Op):
 
     def positions(self, x) -> int:
         """Return how many positions there are."""
-        size: int = x.shape[self.axis]
-        return size
+        return self.indexed(x)[self.axis]
 
     def sample_inputs(self, rng: np.random.Generator, x, indices) -> SampleInputs:
         return None, rng.integers(0, self.positions(x), indices.shape)
 
 
-def batch_of_gather(use, axis: int):
-    """Return the rule for slices along ``axis``: samples in ``x``, along another axis, or in the positions."""
-    x, positions = use.states
-    if x is SHARED and isinstance(positions, Each):
-        return Each(axis + positions.axis)
-    if positions is SHARED and isinstance(x, Each) and x.axis != axis:
-        return Each(x.axis + (use.inputs[1].ndim - 1 if x.axis > axis else 0))
-    return None
+@dataclass(frozen=True)
+class Slices(ByPositions):
+    """What ``gather`` and ``embedding`` share: positions pick slices along an axis."""
+
+    def forward(self, x, indices):
+        return np.take(x, indices, axis=self.axis)
+
+    def vjp(self, dy, y, x, indices) -> Any:
+        return scatter_add(dy, indices, x.shape[self.axis], self.axis), None
+
+    def batch(self, use):
+        """Samples in ``x``, along another axis, or in the positions."""
+        axis = normalized_axis(self, use.inputs[0], self.axis)
+        x, positions = use.states
+        if x is SHARED and isinstance(positions, Each):
+            return Each(axis + positions.axis)
+        if positions is SHARED and isinstance(x, Each) and x.axis != axis:
+            return Each(x.axis + (use.inputs[1].ndim - 1 if x.axis > axis else 0))
+        return None
+
+
+@dataclass(frozen=True)
+class Adding(ByPositions):
+    """The base of the transposes: ``x`` is added to zeros of the shape ``to``, in which positions are."""
+
+    formula: ClassVar[str] = "0 with {x} added at {indices}"
+    tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
+
+    def indexed(self, x) -> Shape:
+        return self.to  # type: ignore[attr-defined, no-any-return]
+
+    def added(self, x, index: Any):
+        """Return zeros with ``x`` added at an index of NumPy; float16 is added up in float32."""
+        x = widened(x)
+        result = np.zeros(self.indexed(x), x.dtype)
+        np.add.at(result, index, x)
+        return result
 
 
 def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -74,7 +108,7 @@ def _gather_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-class Gather(ByPositions):
+class Gather(Slices):
     """The slices of ``x`` along ``axis`` at the positions ``indices``, of any shape, which takes the place of the axis.
 
     Source: NumPy's ``take``; ONNX's ``Gather``. Raises ``ShapeError`` for indices that are no whole numbers and ``DataError``
@@ -88,23 +122,12 @@ class Gather(ByPositions):
     """
 
     axis: int = 0
-    formula: ClassVar[str] = "{x} at {indices}"
-    tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
     samples = _gather_samples
 
     def shape(self, x, indices) -> Shape:
         axis = normalized_axis(self, x, self.axis)
         self.require_whole(x, indices)
         return (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
-
-    def forward(self, x, indices):
-        return np.take(x, indices, axis=self.axis)
-
-    def vjp(self, dy, y, x, indices) -> Any:
-        return scatter_add(dy, indices, x.shape[self.axis], self.axis), None
-
-    def batch(self, use):
-        return batch_of_gather(use, normalized_axis(self, use.inputs[0], self.axis))
 
 
 # From so many elements to a position on, adding slice by slice is quicker than NumPy's ``add.at``, element by element.
@@ -118,7 +141,7 @@ def _scatter_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-class ScatterAdd(ByPositions):
+class ScatterAdd(Adding):
     """Zeros with the slices of ``x`` added at the positions ``indices`` along an ``axis`` of this ``size``.
 
     The transpose of ``gather``, and its gradient: what was picked twice gets both gradients. Source: NumPy's ``add.at``.
@@ -132,18 +155,14 @@ class ScatterAdd(ByPositions):
 
     size: int
     axis: int = 0
-    formula: ClassVar[str] = "0 with {x} added at {indices}"
-    tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
     samples = _scatter_samples
 
     def shape(self, x, indices) -> Shape:
         self.require_whole(x, indices)
         count = len(indices.shape)
         if len(x.shape) < count or self.size < 0:
-            self.refuse(
-                (x, indices),
-                f"x must have at least as many axes as indices, and size must not be negative; found {self.size}",
-            )
+            why = "x must have at least as many axes as indices, and size must not be negative"
+            self.refuse((x, indices), f"{why}; found {self.size}")
         axis = normalized_axis(self, x, self.axis, 1 - count)
         if tuple(x.shape[axis : axis + count]) != tuple(indices.shape):
             self.refuse((x, indices), f"from axis {axis} on, x must have the shape of indices")
@@ -183,7 +202,7 @@ class ScatterAdd(ByPositions):
 
 
 @register
-class Embedding(ByPositions):
+class Embedding(Slices):
     """The rows of a table ``weights (count, ...)`` for whole numbers ``ids (...)``, as words become vectors.
 
     A row that is looked up twice gets both gradients. Source: Bengio, Ducharme, Vincent and Jauvin, *A Neural
@@ -212,13 +231,7 @@ class Embedding(ByPositions):
         return (*ids.shape, *weights.shape[1:])
 
     def forward(self, weights, ids):
-        return np.take(weights, ids, axis=0)
-
-    def vjp(self, dy, y, weights, ids) -> Any:
-        return scatter_add(dy, ids, weights.shape[0]), None
-
-    def batch(self, use):
-        return batch_of_gather(use, 0)
+        return super().forward(weights, ids)
 
 
 def _elements(indices, axis: int) -> tuple[Any, ...]:
@@ -242,8 +255,6 @@ class GatherElements(ByPositions):
     """
 
     axis: int = 0
-    formula: ClassVar[str] = "{x} at {indices}"
-    tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
     samples = staticmethod(
         lambda rng: [
             Sample(normal(rng, (3, 4)), np.array([[2, 0, 0, 1], [2, -1, 1, 1]])),
@@ -276,7 +287,7 @@ def require_fitting(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) ->
 
 
 @register
-class ScatterAddElements(ByPositions):
+class ScatterAddElements(Adding):
     """Zeros of shape ``to`` with elements of ``x`` added where they stand, but along ``axis`` at the positions in ``indices``.
 
     The transpose of ``gather_elements``, and its gradient. Source: NumPy's ``add.at``; ONNX's ``ScatterElements`` with the
@@ -291,8 +302,6 @@ class ScatterAddElements(ByPositions):
 
     to: tuple[int, ...]
     axis: int = 0
-    formula: ClassVar[str] = "0 with {x} added at {indices}"
-    tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
     samples = staticmethod(
         lambda rng: [
             Sample(normal(rng, (2, 4)), np.array([[2, 0, 0, 1], [2, -1, 1, 1]]), to=(3, 4)),
@@ -308,14 +317,8 @@ class ScatterAddElements(ByPositions):
             self.refuse((x, indices), "both must have one shape")
         return self.to
 
-    def positions(self, x) -> int:
-        return self.to[self.axis]
-
     def forward(self, x, indices):
-        x = widened(x)
-        result = np.zeros(self.to, x.dtype)
-        np.add.at(result, _elements(indices, self.axis), x)
-        return result
+        return self.added(x, _elements(indices, self.axis))
 
     def vjp(self, dy, y, x, indices) -> Any:
         return gather_elements(dy, indices, self.axis), None
@@ -332,15 +335,8 @@ gather_elements = GatherElements.function
 scatter_add_elements = ScatterAddElements.function
 
 
-def take_along(x, places: Mapping[int, Any]):
-    """Return the slices of ``x`` at the places that are given for some of its axes."""
-    for axis, indices in places.items():
-        x = gather(x, indices, axis)
-    return x
-
-
 def add_along(x, places: Mapping[int, Any], shape: Shape):
-    """Return zeros of a shape with ``x`` added at the places that are given for some axes: the transpose of ``take_along``."""
+    """Return zeros of a shape with ``x`` added at the places that are given for some axes."""
     for axis, indices in places.items():
         x = scatter_add(x, indices, shape[axis], axis)
     return x

@@ -1,16 +1,15 @@
 """Elements and slices picked by rows of coordinates, and the transpose, which adds them at coordinates."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape, Value
+from tinygraph.graph.op import Shape
 from tinygraph.graph.record import Sample
-from tinygraph.ops.floating import widened
-from tinygraph.ops.indexing.gather import ByPositions
+from tinygraph.ops.indexing.gather import Adding, ByPositions
 from tinygraph.ops.samples import normal
 
 
@@ -20,10 +19,10 @@ class _ByCoordinates(ByPositions):
 
     batch_dims = 0
 
-    def picked_shape(self, inputs: Sequence[Value], shape: Shape, batch_dims: int) -> Shape:
-        """Return the shape of what coordinates pick from a shape, or refuse ones that do not fit it."""
-        indices = inputs[1]
-        self.require_whole(*inputs)
+    def picked_shape(self, x, indices) -> Shape:
+        """Return the shape of what coordinates pick, or refuse ones that do not fit."""
+        inputs, shape, batch_dims = (x, indices), self.indexed(x), self.batch_dims
+        self.require_whole(x, indices)
         last = indices.shape[-1] if indices.shape else 0
         batch = tuple(indices.shape[:batch_dims])
         if not 0 <= batch_dims < max(1, len(indices.shape)) or batch != shape[:batch_dims] or len(batch) < batch_dims:
@@ -32,16 +31,12 @@ class _ByCoordinates(ByPositions):
             self.refuse(inputs, f"indices need a last axis of at most {len(shape) - batch_dims} coordinates")
         return (*indices.shape[:-1], *shape[batch_dims + last :])
 
-    def picked_from(self, x) -> Shape:
-        """Return the shape that coordinates are in."""
-        return tuple(x.shape)
-
     def check(self, x, indices) -> None:
-        for place, size in zip(np.moveaxis(indices, -1, 0), self.picked_from(x)[self.batch_dims :], strict=False):
+        for place, size in zip(np.moveaxis(indices, -1, 0), self.indexed(x)[self.batch_dims :], strict=False):
             self.require_within(place, size)
 
     def positions(self, x) -> int:
-        return min(self.picked_from(x)[self.batch_dims :], default=1)
+        return min(self.indexed(x)[self.batch_dims :], default=1)
 
     def index(self, indices) -> tuple[Any, ...]:
         """Return the index of NumPy that coordinates stand for."""
@@ -69,12 +64,10 @@ class GatherNd(_ByCoordinates):
     """
 
     batch_dims: int = 0
-    formula: ClassVar[str] = "{x} at {indices}"
-    tex: ClassVar[str] = r"\operatorname{gather}({x}, {indices})"
     samples = _gather_samples
 
     def shape(self, x, indices) -> Shape:
-        return self.picked_shape((x, indices), tuple(x.shape), self.batch_dims)
+        return self.picked_shape(x, indices)
 
     def forward(self, x, indices):
         return np.array(x[self.index(indices)])
@@ -93,7 +86,7 @@ def _scatter_samples(rng: np.random.Generator) -> Iterable[Sample]:
 
 
 @register
-class ScatterAddNd(_ByCoordinates):
+class ScatterAddNd(Adding, _ByCoordinates):
     """Zeros of shape ``to`` with the elements or slices of ``x`` added at the coordinates that ``indices (..., k)`` holds.
 
     The transpose of ``gather_nd``, and its gradient. Source: NumPy's ``add.at``; ONNX's ``ScatterND`` with the reduction
@@ -107,24 +100,16 @@ class ScatterAddNd(_ByCoordinates):
 
     to: tuple[int, ...]
     batch_dims: int = 0
-    formula: ClassVar[str] = "0 with {x} added at {indices}"
-    tex: ClassVar[str] = r"\operatorname{scatter}({x}, {indices})"
     samples = _scatter_samples
 
     def shape(self, x, indices) -> Shape:
-        picked = self.picked_shape((x, indices), self.to, self.batch_dims)
+        picked = self.picked_shape(x, indices)
         if tuple(x.shape) != picked:
             self.refuse((x, indices), f"x must have the shape {picked}")
         return self.to
 
-    def picked_from(self, x) -> Shape:
-        return self.to
-
     def forward(self, x, indices):
-        x = widened(x)
-        result = np.zeros(self.to, x.dtype)
-        np.add.at(result, self.index(indices), x)
-        return result
+        return self.added(x, self.index(indices))
 
     def vjp(self, dy, y, x, indices) -> Any:
         return gather_nd(dy, indices, self.batch_dims), None

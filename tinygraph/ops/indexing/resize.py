@@ -64,9 +64,8 @@ class Resize(Op):
 
     def check_attributes(self) -> None:
         if (self.size is None) == (self.scale is None):
-            raise AttributeValueError(
-                f"resize: give either size or scale; found size={self.size!r} and scale={self.scale!r}"
-            )
+            found = f"size={self.size!r} and scale={self.scale!r}"
+            raise AttributeValueError(f"resize: give either size or scale; found {found}")
         given = self.scale if self.size is None else self.size
         numbers = given if isinstance(given, tuple) else (given,)
         if not all(number is not None and 0 < number < math.inf for number in numbers):
@@ -84,9 +83,8 @@ class Resize(Op):
         given: Any = self.scale if self.size is None else self.size
         numbers = given if isinstance(given, tuple) else (given,) * len(old)
         if not old or len(numbers) != len(old) or 0 in old:
-            self.refuse(
-                [x], f"images (N, C, ...) with a number for each axis after the first two are needed; found {given}"
-            )
+            why = "images (N, C, ...) with a number for each axis after the first two are needed"
+            self.refuse([x], f"{why}; found {given}")
         if self.size is not None:
             return [(new, new, size) for new, size in zip(numbers, old, strict=True)]
         steps = [(math.floor(size * scale), scale, 1) for size, scale in zip(old, numbers, strict=True)]

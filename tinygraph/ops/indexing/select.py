@@ -1,9 +1,11 @@
 """Parts of tensors and tensors from parts: indexing, joining, padding, flipping. Each one's gradient is the move back."""
 
 import builtins
+import functools
 import itertools
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -11,7 +13,7 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.graph.arrays import numeric_array
 from tinygraph.graph.batch import Each
-from tinygraph.graph.explanation import Explanation, Terms, moved, one, position, summed
+from tinygraph.graph.explanation import Explanation, Terms, moved, summed
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape, label
 from tinygraph.graph.record import Sample
@@ -45,7 +47,6 @@ class Concatenate(Moving):
     axis: int = 0
     formula: ClassVar[str] = "join({x})"
     tex: ClassVar[str] = r"\operatorname{join}({x})"
-    holomorphic: ClassVar[bool] = True
     samples = _concatenate_samples
 
     def shape(self, *x) -> Shape:
@@ -63,13 +64,8 @@ class Concatenate(Moving):
     def vjp(self, dy, y, *x) -> Any:
         axis = normalized_axis(self, x[0], self.axis)
         ends = np.cumsum([part.shape[axis] for part in x]).tolist()
-        starts = [0, *ends[:-1]]
-        before = (slice(None),) * axis
-
-        def part(start: int, end: int) -> Any:
-            return lambda: getitem(dy, (*before, slice(start, end)))
-
-        return tuple(part(start, end) for start, end in zip(starts, ends, strict=True))
+        parts = [(slice(None),) * axis + (slice(*pair),) for pair in itertools.pairwise([0, *ends])]
+        return tuple(functools.partial(getitem, dy, part) for part in parts)
 
     def batch(self, use):
         return use.outside_axis()
@@ -98,18 +94,16 @@ class Getitem(Moving):
     formula: ClassVar[str] = "{x}[{index}]"
     tex: ClassVar[str] = r"{(x)}[{index}]"
     symbol: ClassVar[str] = "postfix"
-    holomorphic: ClassVar[bool] = True
     samples = _index_samples
 
-    def __post_init__(self) -> None:
+    def check_attributes(self) -> None:
         object.__setattr__(self, "index", Index.of(self.index, self.name))
 
     def shape(self, x) -> Shape:
         try:
-            picked: Shape = self.index.picked(tuple(x.shape))
+            return self.index.picked(tuple(x.shape))  # type: ignore[no-any-return]
         except (IndexError, ValueError) as error:
             self.refuse([x], f"index [{self.index}] does not fit: {error}")
-        return picked
 
     def forward(self, x):
         return np.asarray(x[self.index.apply()])
@@ -213,14 +207,11 @@ class Pad(Op):
     )
 
     def _widths(self, x) -> list[tuple[int, int]]:
-        width = (self.pad_width, self.pad_width) if isinstance(self.pad_width, int) else self.pad_width
-        pairs: list[Any] = (
-            [width] * len(x.shape) if width and builtins.all(isinstance(part, int) for part in width) else list(width)
-        )
+        given = self.pad_width
+        width = (given, given) if isinstance(given, int) else given
+        pairs: list[Any] = [width] * len(x.shape) if width and isinstance(width[0], int) else list(width)
         if len(pairs) != len(x.shape) or any(n < 0 for pair in pairs for n in pair):
-            self.refuse(
-                [x], f"pad_width must hold a pair of sizes, none negative, for each axis; found {self.pad_width}"
-            )
+            self.refuse([x], f"pad_width must hold a pair of sizes, none negative, for each axis; found {given}")
         if self.mode != "constant" and any(size == 0 < max(pair) for size, pair in zip(x.shape, pairs, strict=True)):
             self.refuse([x], f"an axis of size 0 has nothing that mode {self.mode!r} could copy")
         return pairs
@@ -234,13 +225,8 @@ class Pad(Op):
         return np.pad(x, self._widths(x), constant_values=np.asarray(self.value).astype(x.dtype))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        x = inputs[0]
-        if self.mode != "constant":
-            return moved(self, index, [x.shape])
-        inner = tuple(i - before for i, (before, _) in zip(index, self._widths(x), strict=True))
-        if all(0 <= i < size for i, size in zip(inner, x.shape, strict=True)):
-            return Explanation((Terms((one(0, position(inner, x.shape)),)),))
-        return Explanation((Terms((), float(y[index])),), reason="padding")
+        element = moved(replace(self, value=0.0), index, [inputs[0].shape])
+        return element if element.terms else Explanation((Terms((), float(y[index])),), reason="padding")
 
     def vjp(self, dy, y, x):
         if self.mode != "constant":
@@ -273,7 +259,6 @@ class Flip(Moving):
     axis: Axis = None
     formula: ClassVar[str] = "flip({x})"
     tex: ClassVar[str] = r"\operatorname{flip}({x})"
-    holomorphic: ClassVar[bool] = True
     samples = each(normal, ((2, 3), {}), ((2, 3, 2), {"axis": (1, 2)}), ((3,), {"axis": 0}))
 
     def shape(self, x) -> Shape:
@@ -307,8 +292,7 @@ def split(x, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     if not -len(shape) <= axis < len(shape):
         raise ShapeError(f"{given}: axis {axis} is out of range for {len(shape)} axes")
     size, axis = shape[axis], axis % len(shape)
-    count = parts if isinstance(parts, int) else 0
-    sizes = [size // count] * count if count > 0 else [] if isinstance(parts, int) else list(parts)
+    sizes = [size // max(parts, 1)] * parts if isinstance(parts, int) else list(parts)
     if builtins.sum(sizes) != size or any(part < 0 for part in sizes):
         raise ShapeError(f"{given}: the parts {parts} do not fill axis {axis} of size {size}")
     ends = np.cumsum([0, *sizes]).tolist()
@@ -318,10 +302,7 @@ def split(x, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
 
 def _split_as_numpy(x, cuts: Any, axis: int = 0) -> list[Any]:
     """Splitting as NumPy's own function takes it: a number of parts, or the places to cut at."""
-    if isinstance(cuts, int):
-        return list(split(x, cuts, axis))
-    ends = [0, *cuts, x.shape[axis]]
-    return list(split(x, [end - start for start, end in itertools.pairwise(ends)], axis))
+    return list(split(x, cuts if isinstance(cuts, int) else np.diff([0, *cuts, x.shape[axis]]).tolist(), axis))
 
 
 NUMPY_FUNCTIONS[np.split] = _split_as_numpy

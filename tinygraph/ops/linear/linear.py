@@ -1,22 +1,224 @@
-"""Matrix products."""
+"""Matrix products, and sums of products over named axes: of vectors, matrices and stacks of them, traces, transposes."""
 
-from collections.abc import Iterable
+import functools
+import math
+import string
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.errors import AttributeValueError, TinygraphError
 from tinygraph.graph.batch import SHARED, TOTAL, Each, Tiling
-from tinygraph.graph.explanation import Explanation, Terms, broadcast_position
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.op import Op, Shape, Value
 from tinygraph.graph.record import Sample
+from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape.shape import Transpose, expand_dims, reshape, sum_to, transpose
+from tinygraph.ops.sums import total
+
+_DOTS = "..."
 
 
-def _samples(rng: np.random.Generator) -> Iterable[Sample]:
+def _einsum_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    cases: list[tuple[str, list[Shape]]] = [
+        ("ij,jk->ik", [(2, 3), (3, 4)]),
+        ("bi,ij,bj->b", [(3, 2), (2, 4), (3, 4)]),
+        ("ijk->j", [(2, 3, 2)]),
+        ("ii,ij", [(3, 3), (3, 2)]),
+        ("iji->ij", [(2, 3, 2)]),
+        ("...ij,...jk->...ik", [(2, 3, 2), (4, 1, 2, 3)]),
+        ("...i,i", [(2, 3), (3,)]),
+        ("ij,ik->jk", [(1, 3), (2, 2)]),
+        (",i->i", [(), (3,)]),
+    ]
+    for equation, shapes in cases:
+        yield Sample(*[normal(rng, shape) for shape in shapes], equation=equation)
+
+
+@register
+class Einsum(Op):
+    """The sum of products that an ``equation`` such as ``"ij,jk->ik"`` names: a letter for each axis of each tensor.
+
+    Axes with one letter go side by side; letters that are missing after the arrow are summed over. A letter twice in one
+    tensor takes its diagonal. Without an arrow the result has the letters that stand once, in the order of the alphabet;
+    ``...`` stands for any further axes in front, broadcast. The gradient of a tensor is the sum of products of ``dy`` and the
+    others; along axes summed over in it alone it is repeated, and off a diagonal it is 0.
+
+    Source: NumPy's ``einsum``, which takes the equation first: ``np.einsum("ij,jk->ik", x, y)`` on tensors records this.
+    Raises ``AttributeValueError`` for an equation that cannot be read, and ``ShapeError`` for shapes that do not fit it.
+
+    >>> import tinygraph as tg
+    >>> tg.einsum([np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]])], "ij,jk->ik")
+    array([[11.]])
+    """
+
+    equation: str
+    formula: ClassVar[str] = "the sum {equation} of {x}"
+    holomorphic: ClassVar[bool] = True
+    samples = _einsum_samples
+
+    def check_attributes(self) -> None:
+        object.__setattr__(self, "equation", self.equation.replace(" ", ""))
+        terms, arrow, result = self.equation.partition("->")
+        for term in [*terms.split(","), result]:
+            if not set(term.replace(_DOTS, "", 1)) <= set(string.ascii_letters):
+                self._refuse("terms hold letters, and ... once")
+        letters = result.replace(_DOTS, "")
+        if not set(letters) <= set(terms) or len(set(letters)) < len(letters):
+            self._refuse("each letter of the result stands there once, and in a term")
+        if arrow and _DOTS in terms and _DOTS not in result:
+            self._refuse("the result needs the ... of the terms")
+        if _DOTS in result and _DOTS not in terms:
+            self._refuse("no term has the ... of the result")
+
+    def _refuse(self, why: str) -> None:
+        raise AttributeValueError(f"einsum: equation {self.equation!r} cannot be read: {why}")
+
+    def labels(self, *x) -> tuple[tuple[str, ...], str]:
+        """Return the letters of each input and of the result, with letters for the axes that ``...`` stands for."""
+        count = self.equation.count(",") + 1
+        if count != len(x):
+            raise AttributeValueError(f"einsum: equation {self.equation!r} has {count} terms; found {len(x)} tensors")
+        found = _labels(self.equation, tuple(len(tensor.shape) for tensor in x))
+        if found is None:
+            self.refuse(x, f"the equation {self.equation!r} names another number of axes")
+        return found
+
+    def shape(self, *x) -> Shape:
+        sizes = self._sizes(*x)
+        return tuple(sizes[letter] for letter in self.labels(*x)[1])
+
+    def work(self, *x) -> int:
+        # One sum over all letters at once: never less than the best order of products takes.
+        return math.prod(self._sizes(*x).values()) + len(x) ** 3
+
+    def _sizes(self, *x) -> dict[str, int]:
+        """Return the size of each letter, or refuse shapes that do not agree."""
+        terms, _ = self.labels(*x)
+        sizes: dict[str, int] = {}
+        for tensor, term in zip(x, terms, strict=True):
+            own: dict[str, int] = {}
+            for letter, size in zip(term, tensor.shape, strict=True):
+                if own.setdefault(letter, size) != size:
+                    self.refuse(x, f"axis {letter!r} of {self.equation!r} has the sizes {own[letter]} and {size}")
+            for letter, size in own.items():
+                known = sizes.get(letter, 1)
+                if size not in (1, known) and known != 1:
+                    self.refuse(x, f"axis {letter!r} of {self.equation!r} has the sizes {known} and {size}")
+                sizes[letter] = size if known == 1 else known
+        return sizes
+
+    def forward(self, *x):
+        terms, result = self.labels(*x)
+        counts = Counter("".join(terms) + result)
+        # Axes that only one tensor has are summed first, and as accurately as any sum.
+        alone = [tuple(i for i, letter in enumerate(term) if counts[letter] == 1) for term in terms]
+        factors = [total(tensor, axes) if axes else widened(tensor) for tensor, axes in zip(x, alone, strict=True)]
+        rest = ["".join(letter for letter in term if counts[letter] > 1) for term in terms]
+        return np.einsum(f"{','.join(rest)}->{result}", *factors, optimize=len(x) > 1)
+
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
+        terms, result = self.labels(*inputs)
+        sizes = self._sizes(*inputs)
+        summed = [letter for letter in sizes if letter not in result]
+        counts = [sizes[letter] for letter in summed]
+        along = np.indices(counts).reshape(len(summed), math.prod(counts))
+        at: dict[str, Any] = dict(zip(result, index, strict=True)) | dict(zip(summed, along, strict=True))
+        cells = [_cells(tensor.shape, term, at, along.shape[1]) for tensor, term in zip(inputs, terms, strict=True)]
+        return Explanation((Terms(tuple(enumerate(cells))),))
+
+    def vjp(self, dy, y, *x) -> Any:
+        terms, result = self.labels(*x)
+        return tuple(functools.partial(self.gradient, dy, x, [*terms, result], place) for place in range(len(x)))
+
+    def gradient(self, dy, x: Sequence[Value], terms: Sequence[str], place: int):
+        """Return the gradient of one input as a sum of products; the last term is that of the result."""
+        tensors = [dy if i == place else other for i, other in enumerate(x)]
+        letters = [terms[-1] if i == place else term for i, term in enumerate(terms[:-1])]
+        wanted, unused = "", [letter for letter in string.ascii_letters if letter not in "".join(terms)]
+        for letter, size in zip(terms[place], x[place].shape, strict=True):
+            if letter in wanted:
+                # A second axis of a diagonal: ones where it is equal to the first.
+                tensors.append(np.eye(size, dtype=x[place].dtype))
+                letters.append(letter + unused[0])
+                wanted += unused.pop(0)
+                continue
+            wanted += letter
+            found = zip(tensors, letters, strict=True)
+            if not any(letter in term and other.shape[term.index(letter)] == size for other, term in found):
+                # Summed over in this tensor alone, or broadcast in the others: the same all along.
+                tensors.append(np.ones(size, x[place].dtype))
+                letters.append(letter)
+        gradient = einsum(tensors, f"{','.join(letters)}->{wanted}")
+        # An axis of size 1 that was broadcast with one of another tensor.
+        return gradient if gradient.shape == x[place].shape else sum_to(gradient, x[place].shape)
+
+    def written_tex(self, *inputs) -> str:
+        terms, result = self.labels(*inputs)
+        summed = "".join(dict.fromkeys(letter for letter in "".join(terms) if letter not in result))
+        # Indices are set off by a space, for in a template a word alone in braces is the name of an operand.
+        factors = [rf"{{(x{i})}}" + (rf"_{{ {term}}}" if term else "") for i, term in enumerate(terms)]
+        sign = rf"\sum_{{ {summed}}} " if summed else ""
+        return (rf"_{{{result}}} = " if result else "") + sign + r"\,".join(factors)
+
+    def batch(self, use):
+        """Samples under one letter that no tensor without samples has: kept in the result, or summed over."""
+        terms, result = self.labels(*use.inputs)
+        uses = list(zip(use.inputs, terms, use.states, strict=True))
+        letters = {term[state.axis] for _, term, state in uses if isinstance(state, Each)}
+        if len(letters) != 1:
+            return None
+        (letter,) = letters
+        for x, term, state in uses:
+            if term.count(letter) > 1 or (state is SHARED and letter in term and x.shape[term.index(letter)] > 1):
+                return None
+        return Each(result.index(letter)) if letter in result else TOTAL
+
+
+def _cells(shape: Shape, letters: str, at: Mapping[str, Any], count: int):
+    """Return the positions in a tensor of the elements whose letters stand ``at`` so many places; an axis of size 1 repeats."""
+    cells = np.zeros(count, np.intp)
+    for letter, size in zip(letters, shape, strict=True):
+        cells = cells * size + (at[letter] if size > 1 else 0)
+    return cells
+
+
+@functools.lru_cache(maxsize=256)
+def _labels(equation: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str] | None:
+    """Return the letters of inputs with so many axes and of the result, or None for another number of axes."""
+    terms, arrow, result = equation.partition("->")
+    parts = terms.split(",")
+    if not arrow:
+        counts = Counter(terms.replace(_DOTS, "").replace(",", ""))
+        result = _DOTS * (_DOTS in terms) + "".join(sorted(letter for letter, n in counts.items() if n == 1))
+    extra = [rank - len(part.replace(_DOTS, "")) for rank, part in zip(ranks, parts, strict=True)]
+    if any(n < 0 or (n > 0 and _DOTS not in part) for n, part in zip(extra, parts, strict=True)):
+        return None
+    fresh = "".join(letter for letter in string.ascii_letters if letter not in terms)[: max(extra)]
+    filled = tuple(part.replace(_DOTS, fresh[len(fresh) - n :]) for n, part in zip(extra, parts, strict=True))
+    return filled, result.replace(_DOTS, fresh)
+
+
+einsum = Einsum.function
+
+
+def _as_numpy(equation: Any, *x, optimize: Any = False):
+    """Sums of products as NumPy's own function takes them: the equation first. The order of products is chosen in any case."""
+    if not isinstance(equation, str):
+        raise TinygraphError("numpy.einsum on tensors takes the equation first, as a text")
+    return einsum(list(x), equation)
+
+
+NUMPY_FUNCTIONS[np.einsum] = _as_numpy
+
+
+def _matmul_samples(rng: np.random.Generator) -> Iterable[Sample]:
     shapes: list[tuple[Shape, Shape]] = [
         ((2, 3), (3, 4)),
         ((5, 2, 3), (5, 3, 2)),
@@ -47,7 +249,7 @@ class Matmul(Op):
     formula: ClassVar[str] = "{x} {y}"
     symbol: ClassVar[str] = "@"
     holomorphic: ClassVar[bool] = True
-    samples = _samples
+    samples = _matmul_samples
 
     def shape(self, x, y) -> Shape:
         if not x.shape or not y.shape:
@@ -71,16 +273,15 @@ class Matmul(Op):
     def forward(self, x, y):
         return widened(x) @ widened(y)
 
+    def sum_of_products(self, x, y) -> Einsum:
+        """Return the product as an ``einsum``."""
+        left, right = ("j" if len(x.shape) == 1 else "...ij"), ("j" if len(y.shape) == 1 else "...jk")
+        stack = "..." if "..." in left + right else ""
+        rows, columns = "i" * (len(x.shape) > 1), "k" * (len(y.shape) > 1)
+        return Einsum(f"{left},{right}->{stack}{rows}{columns}")
+
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        x, y = inputs
-        left, right = _as_matrices(x.shape, y.shape)
-        row = index[-1 if y.ndim == 1 else -2] if x.ndim > 1 else 0
-        column = index[-1] if y.ndim > 1 else 0
-        batch = index[: len(index) - (x.ndim > 1) - (y.ndim > 1)]
-        along, (columns,) = np.arange(left[-1]), right[-1:]
-        rows = broadcast_position(batch, left[:-2]) * left[-2] + row
-        first = broadcast_position(batch, right[:-2]) * right[-2]
-        return Explanation((Terms(((0, rows * left[-1] + along), (1, (first + along) * columns + column))),))
+        return self.sum_of_products(*inputs).explain(index, y, *inputs)
 
     def vjp(self, dz, z, x, y) -> Any:
         left, right = _as_matrices(tuple(x.shape), tuple(y.shape))
@@ -96,33 +297,11 @@ class Matmul(Op):
         )
 
     def batch(self, use):
-        (x, y), (left, right), ndim = use.inputs, use.states, use.node.ndim
-        if x.ndim < 2 or y.ndim < 2:
-            return None
-        if left == Each(x.ndim - 1) and right == Each(y.ndim - 2):
-            return TOTAL
-        if left == Each(x.ndim - 1) and right is SHARED and y.value is not None and y.ndim == 2:
+        (x, y), (left, right) = use.inputs, use.states
+        if left == Each(x.ndim - 1) and right is SHARED and y.value is not None and x.ndim > 1 and y.ndim == 2:
             # A gradient that is a constant, for example of a mean: each tile takes its own rows.
             return Tiling(TOTAL, sliced=(1,))
-        if right is SHARED and left == Each(x.ndim - 2):
-            return Each(ndim - 2)
-        if left is SHARED and right == Each(y.ndim - 1):
-            return Each(ndim - 1)
-        return self._batch_of_stacks(use)
-
-    def _batch_of_stacks(self, use):
-        """Return the rule for samples along an axis of stacks of matrices, in both factors or broadcast in one."""
-        axes, shifts = set(), [use.node.ndim - x.ndim for x in use.inputs]
-        for x, state, shift in zip(use.inputs, use.states, shifts, strict=True):
-            if isinstance(state, Each):
-                if state.axis >= x.ndim - 2:
-                    return None
-                axes.add(state.axis + shift)
-        (axis, *more) = axes
-        for x, state, shift in zip(use.inputs, use.states, shifts, strict=True):
-            if state is SHARED and 0 <= axis - shift < x.ndim - 2 and x.shape[axis - shift] != 1:
-                return None
-        return None if more else Each(axis)
+        return self.sum_of_products(x, y).batch(use)
 
 
 def _as_matrices(x: Shape, y: Shape) -> tuple[Shape, Shape]:

@@ -1,39 +1,33 @@
 """Pools over all pixels of an image of any rank: mean, maximum and norm of each channel."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Edge, Sample, Samples
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
 from tinygraph.ops.floating import countable, widened
-from tinygraph.ops.pooling.pooling import largest_of, plane
+from tinygraph.ops.pooling.pooling import largest_of, norm_of, plane, require_norm
 from tinygraph.ops.reduction.reduction import FirstExtreme
-from tinygraph.ops.samples import Draw, distinct, each, normal, off_zero
+from tinygraph.ops.samples import distinct, each, normal, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, expand_dims
 from tinygraph.ops.sums import average, total
-from tinygraph.ops.window_positions import in_planes
-from tinygraph.ops.windows import require_images
+from tinygraph.ops.windows import in_planes, require_images
 
-
-def _images(draw: Draw, **attributes: Any) -> Samples:
-    """Samples of a line, a picture and a volume."""
-
-    def samples(rng: np.random.Generator) -> Iterable[Sample]:
-        yield Sample(draw(rng, (2, 2, 3)), **attributes)
-        yield Sample(draw(rng, (1, 2, 2, 3)), keepdims=True, **attributes)
-        yield Sample(draw(rng, (1, 1, 2, 1, 3)))
-
-    return samples
+# A line, a picture and a volume, with attributes.
+_CASES: list[tuple[Shape, dict[str, Any]]] = [
+    ((2, 2, 3), {}),
+    ((1, 2, 2, 3), {"keepdims": True}),
+    ((1, 1, 2, 1, 3), {}),
+]
 
 
 @dataclass(frozen=True)
@@ -80,7 +74,7 @@ class GlobalAvgPool(GlobalPooling):
     formula: ClassVar[str] = "mean of {x} over its image"
     tex: ClassVar[str] = r"\operatorname{GlobalAvgPool}({x})"
     holomorphic: ClassVar[bool] = True
-    samples = _images(normal)
+    samples = each(normal, *_CASES)
 
     result_dtype = floating_dtype
 
@@ -128,7 +122,7 @@ class GlobalMaxPool(GlobalPooling):
 
     formula: ClassVar[str] = "max of {x} over its image"
     tex: ClassVar[str] = r"\operatorname{GlobalMaxPool}({x})"
-    samples = _images(distinct)
+    samples = each(distinct, *_CASES)
     edges = (Edge(Sample(np.ones((1, 1, 2, 2))), [[[[1.0, 0.0], [0.0, 0.0]]]]),)
 
     def forward(self, x):
@@ -157,14 +151,13 @@ class GlobalLpPool(GlobalPooling):
     p: float = 2.0
     formula: ClassVar[str] = "{p}-norm of {x} over its image"
     tex: ClassVar[str] = r"\lVert {x}\rVert_{{p}}"
-    samples = staticmethod(lambda rng: [*_images(off_zero)(rng), *_images(off_zero, p=3)(rng)])
+    samples = each(off_zero, *_CASES, *((shape, attributes | {"p": 3.0}) for shape, attributes in _CASES))
     edges = (
         Edge(Sample(np.zeros((1, 1, 2))), [[[0.0, 0.0]]]),
         Edge(Sample([[[0.0, 2.0, -2.0]]], p=1), [[[0.0, 1.0, -1.0]]]),
     )
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check_attributes(self) -> None:
         require_norm(self, self.p)
 
     result_dtype = floating_dtype
@@ -177,18 +170,11 @@ class GlobalLpPool(GlobalPooling):
         return result.reshape(self.shape(x))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        cells = self.cells(inputs[0], index)
-        return Explanation(reads=((0, cells),), formula=f"{self.p:g}-norm of {len(cells)} elements")
+        return norm_of(self.cells(inputs[0], index), self.p)
 
     def vjp(self, dy, y, x):
         norm = where(y == 0, 1, y)
         return self.spread(dy, x) * sign(x) * (abs(x) / self.spread(norm, x)) ** (self.p - 1)
-
-
-def require_norm(op: Op, p: float) -> None:
-    """Refuse a ``p`` for which there is no norm."""
-    if not 1 <= p < math.inf:
-        raise AttributeValueError(f"{op.name}: p must be at least 1, and finite; found {p}")
 
 
 global_avg_pool = GlobalAvgPool.function

@@ -1,5 +1,6 @@
 """Max-pooling: maxima of windows, and the operations that carry their gradients back."""
 
+import functools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,13 +9,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.graph.explanation import Explanation, Terms, chosen, one, position
-from tinygraph.graph.function import register
 from tinygraph.graph.op import Shape, Value
 from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.floating import widened
 from tinygraph.ops.pooling.pooling import CASES, Pooling, largest_of, plane
 from tinygraph.ops.samples import distinct, each, normal
-from tinygraph.ops.window_positions import pairs_at_pixel
 from tinygraph.ops.windows import Windows, element
 
 
@@ -25,17 +24,11 @@ class MaxPooling(Pooling):
     def winners(self, x) -> tuple[Windows, Value]:
         """Return the windows over ``x`` and, for each, the row-major offset of its first maximum."""
         windows = self.windows(x.shape)
-        padded = windows.pad(x, self.lowest(x))
-        best = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
-        winner = np.full(best.shape, -1, np.intp)
-        inside = windows.pad(np.ones(x.shape[2:], bool))
-        for k, pixels in enumerate(windows.pixels()):
-            candidate = padded[pixels]
-            # "not <=" rather than ">" lets the first NaN win, as it does in the forward pass.
-            better = ~(candidate <= best) & (best == best) | (winner < 0) & inside[pixels]
-            winner[better] = k
-            best = np.where(better, candidate, best)
-        return windows, winner
+        winner = np.argmax(windows.views(x, self.lowest(x)), axis=0)
+        inside = np.stack(windows.views(np.ones(x.shape[2:], bool), False))
+        # A winner in the padding: no pixel of the window is larger than what the padding holds.
+        is_pixel = np.take_along_axis(inside[:, None, None], winner[None], axis=0)[0]
+        return windows, np.where(is_pixel, winner, inside.argmax(axis=0))
 
     def winner(self, x, index: Sequence[int]) -> int:
         """Return the position in ``x`` of the first maximum of the window ``index``."""
@@ -49,11 +42,14 @@ class MaxPooling(Pooling):
         windows, image = self.windows(x.shape), plane(x, index)
         own, size = position(index, x.shape), math.prod(windows.count)
         won, maxima = [], []
-        for window in pairs_at_pixel(windows, index[2:])[0]:
+        for window in windows.pairs("pixel", index[2:])[0]:
             best = self.winner(x, (*index[:2], *np.unravel_index(window, windows.count)))
             won += [image * size + window] * (best == own)
             maxima += [best] * (best != own)
         return np.array(won, np.intp), np.array(maxima, np.intp)
+
+    def result_dtype(self, x, *others) -> np.dtype[Any]:
+        return np.result_type(x.dtype)
 
     @staticmethod
     def lowest(x) -> Any:
@@ -75,12 +71,7 @@ class MaxPool(MaxPooling):
         return each(distinct, *CASES[cls.rank])(rng)
 
     def forward(self, x):
-        windows = self.windows(x.shape)
-        padded = windows.pad(x, self.lowest(x))
-        result = np.full((*x.shape[:2], *windows.count), self.lowest(x), x.dtype)
-        for pixels in windows.pixels():
-            np.maximum(result, padded[pixels], out=result)
-        return result
+        return functools.reduce(np.maximum, self.windows(x.shape).views(x, self.lowest(x)))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return largest_of(self.cells(inputs[0], index), inputs[0])
@@ -108,15 +99,8 @@ class MaxUnpool(MaxPooling):
         return tuple(x.shape)
 
     def forward(self, dy, x):
-        windows, winner = self.winners(x)
-        dy = widened(dy)
-        padded = np.zeros((*x.shape[:2], *windows.padded), dy.dtype)
-        for k, pixels in enumerate(windows.pixels()):
-            padded[pixels] += np.where(winner == k, dy, 0)
-        return windows.crop(padded)
-
-    def result_dtype(self, dy, x) -> np.dtype[Any]:
-        return np.result_type(dy.dtype)
+        (windows, winner), dy = self.winners(x), widened(dy)
+        return windows.overlay(np.where(winner == k, dy, 0) for k in range(math.prod(windows.kernel)))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         won, maxima = self.won(inputs[1], index)
@@ -161,14 +145,7 @@ class MaxTake(MaxPooling):
 
     def forward(self, values, x):
         windows, winner = self.winners(x)
-        padded = windows.pad(values)
-        result = np.zeros(winner.shape, values.dtype)
-        for k, pixels in enumerate(windows.pixels()):
-            result += np.where(winner == k, padded[pixels], 0)
-        return result
-
-    def result_dtype(self, values, x) -> np.dtype[Any]:
-        return np.result_type(values.dtype)
+        return sum(np.where(winner == k, view, 0) for k, view in enumerate(windows.views(values)))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         best = self.winner(inputs[1], index)
@@ -178,7 +155,6 @@ class MaxTake(MaxPooling):
         return self.counterpart(MaxUnpool)(dy, x), None
 
 
-@register
 class MaxPool2d(MaxPool, rank=2):
     """Maximum of each window (notes F6): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
@@ -195,7 +171,6 @@ class MaxPool2d(MaxPool, rank=2):
     edges = (Edge(Sample(np.ones((1, 1, 2, 3)), window=2, stride=1), [[[[1.0, 1.0, 0.0], [0.0, 0.0, 0.0]]]]),)
 
 
-@register
 class MaxUnpool2d(MaxUnpool, rank=2):
     """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool2d``.
 
@@ -212,7 +187,6 @@ class MaxUnpool2d(MaxUnpool, rank=2):
     """
 
 
-@register
 class MaxTake2d(MaxTake, rank=2):
     """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool2d``.
 
@@ -225,7 +199,6 @@ class MaxTake2d(MaxTake, rank=2):
     """
 
 
-@register
 class MaxPool1d(MaxPool, rank=1):
     """Maximum of each window: ``(N, C, L)`` to ``(N, C, windows)``; a tie's gradient goes to the first.
 
@@ -240,7 +213,6 @@ class MaxPool1d(MaxPool, rank=1):
     edges = (Edge(Sample(np.ones((1, 1, 3)), window=2, stride=1), [[[1.0, 1.0, 0.0]]]),)
 
 
-@register
 class MaxUnpool1d(MaxUnpool, rank=1):
     """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool1d``.
 
@@ -252,7 +224,6 @@ class MaxUnpool1d(MaxUnpool, rank=1):
     """
 
 
-@register
 class MaxTake1d(MaxTake, rank=1):
     """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool1d``.
 
@@ -264,7 +235,6 @@ class MaxTake1d(MaxTake, rank=1):
     """
 
 
-@register
 class MaxPool3d(MaxPool, rank=3):
     """Maximum of each window: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``; a tie's gradient goes to the first.
 
@@ -279,7 +249,6 @@ class MaxPool3d(MaxPool, rank=3):
     edges = (Edge(Sample(np.ones((1, 1, 1, 2, 2)), window=(1, 2, 2)), [[[[[1.0, 0.0], [0.0, 0.0]]]]]),)
 
 
-@register
 class MaxUnpool3d(MaxUnpool, rank=3):
     """Each element of ``dy`` put at the maximum of its window of ``x``, zeros elsewhere: the gradient of ``max_pool3d``.
 
@@ -291,7 +260,6 @@ class MaxUnpool3d(MaxUnpool, rank=3):
     """
 
 
-@register
 class MaxTake3d(MaxTake, rank=3):
     """The elements of ``values`` at the maxima of the windows of ``x``: the transpose of ``max_unpool3d``.
 

@@ -1,7 +1,7 @@
-"""Pooling: what all pools share, means of windows, and the operations that carry their gradients back.
+"""Pooling: what all pools share, means of windows and the operations that carry their gradients back, norms of windows.
 
 The rules are those for images of any rank; the operations for one, two and three axes are registered at the end. Maxima are
-in ``max_pooling.py``, norms in ``lp_pooling.py`` and pools of entire images in ``global_pooling.py``.
+in ``max_pooling.py``, and pools of entire images in ``global_pooling.py``.
 """
 
 import math
@@ -11,16 +11,17 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.errors import AttributeValueError
 from tinygraph.graph.arrays import Array
 from tinygraph.graph.explanation import Explanation, Terms, chosen, one
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape
-from tinygraph.graph.record import Sample
+from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.axes import floating_dtype
-from tinygraph.ops.floating import widened
-from tinygraph.ops.samples import each, normal
-from tinygraph.ops.window_positions import in_planes, pairs_at_pixel, pairs_in_window
-from tinygraph.ops.windows import Padding, RankedOp, Size, Windows, element, per_axis, pixels_in, sides
+from tinygraph.ops.comparison.comparison import where
+from tinygraph.ops.elementwise.arithmetic import abs, sign
+from tinygraph.ops.floating import wide, widened
+from tinygraph.ops.samples import each, normal, off_zero
+from tinygraph.ops.windows import Padding, RankedOp, Size, Windows, element, in_planes, per_axis, pixels_in, sides
 
 # Shapes of images and attributes of pools on which they are tested, by the rank of the images.
 CASES: dict[int, list[tuple[Shape, dict[str, Any]]]] = {
@@ -59,11 +60,6 @@ class Pooling(RankedOp):
     dilation: Size = 1
     ceil_mode: bool = False
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.simplify("window", "stride", "dilation", least=1)
-        self.simplify("padding", least=0)
-
     def shape(self, *inputs) -> Shape:
         (x,) = inputs
         self.require_images(x)
@@ -99,13 +95,13 @@ class Pooling(RankedOp):
         window = f"a window of {windows.reach}"
         if min(windows.count) < 1:
             self.refuse(inputs, f"{window} does not fit an image of {windows.padded} with its padding")
-        if windows.has_padding and not windows.all_meet_image():
+        if any(0 in windows.sizes_along(axis, (0, 0)) for axis in range(self.rank)):
             self.refuse(inputs, f"{window} covers nothing but the padding {self.padding}")
         return (*image.shape[:2], *windows.count)
 
     def cells(self, x, index: Sequence[int]) -> Array:
         """Return the positions in ``x`` of the pixels of the window ``index`` of the pool."""
-        return in_planes(pairs_in_window(self.windows(x.shape), index[2:])[1], [plane(x, index)], x)
+        return in_planes(self.windows(x.shape).pairs("window", index[2:])[1], [plane(x, index)], x)
 
 
 def plane(images, index: Sequence[int]) -> int:
@@ -118,6 +114,17 @@ def largest_of(cells: Array, x: Array) -> Explanation:
     best, others = chosen(cells, x)
     reads = ((0, others),) if len(others) else ()
     return Explanation((Terms((one(0, best),)),), reads, f"the largest of {len(cells)}")
+
+
+def norm_of(cells: Array, p: float) -> Explanation:
+    """Return the explanation of the p-norm of the elements of ``x`` at some positions."""
+    return Explanation(reads=((0, cells),), formula=f"{p:g}-norm of {len(cells)} elements")
+
+
+def require_norm(op: Op, p: float) -> None:
+    """Refuse a ``p`` for which there is no norm."""
+    if not 1 <= p < math.inf:
+        raise AttributeValueError(f"{op.name}: p must be at least 1, and finite; found {p}")
 
 
 @dataclass(frozen=True)
@@ -160,14 +167,8 @@ class AvgPool(AveragePooling):
         return each(normal, *cls.cases())(rng)
 
     def forward(self, x):
-        x = widened(x)
-        windows = self.windows(x.shape)
-        padded = windows.pad(x)
-        total = np.zeros((*x.shape[:2], *windows.count), self.result_dtype(x))
-        for pixels in windows.pixels():
-            total += padded[pixels]
-        total /= self.divisor(windows, total.dtype)
-        return total
+        windows, x = self.windows(x.shape), wide(x)
+        return sum(windows.views(x)) / self.divisor(windows, x.dtype)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         windows = self.windows(inputs[0].shape)
@@ -199,18 +200,14 @@ class AvgUnpool(AveragePooling):
         return shape
 
     def forward(self, x):
-        windows = self.windows(self.output_size)
-        x = widened(x)
-        share = x / self.divisor(windows, self.result_dtype(x))
-        padded = np.zeros((*x.shape[:2], *windows.padded), share.dtype)
-        for pixels in windows.pixels():
-            padded[pixels] += share
-        return windows.crop(padded)
+        windows, x = self.windows(self.output_size), wide(x)
+        share = x / self.divisor(windows, x.dtype)
+        return windows.overlay([share] * math.prod(windows.kernel))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x = inputs[0]
         windows = self.windows(y.shape)
-        found, _ = pairs_at_pixel(windows, index[2:])
+        found, _ = windows.pairs("pixel", index[2:])
         weights = 1 / np.broadcast_to(self.divisor(windows, np.dtype(float)), windows.count).reshape(-1)[found]
         return Explanation((Terms(((0, in_planes(found, [plane(x, index)], x)),), weights),))
 
@@ -231,7 +228,39 @@ class AvgUnpool(AveragePooling):
         return rf"_{{{pixel}}} = {share}\, {{(x)}}_{{{window}}}, \quad {place}"
 
 
-@register
+@dataclass(frozen=True)
+class LpPool(Pooling):
+    """The rules of ``lp_pool1d``, ``lp_pool2d`` and ``lp_pool3d``."""
+
+    p: float = 2.0
+    formula: ClassVar[str] = "{p}-norm of {x} in windows of size {window}"
+    tex: ClassVar[str] = r"\operatorname{LpPool}_{{p}}({x})"
+
+    def check_attributes(self) -> None:
+        super().check_attributes()
+        require_norm(self, self.p)
+
+    @classmethod
+    def samples(cls, rng: np.random.Generator) -> Iterable[Sample]:
+        first, *others = CASES[cls.rank]
+        return each(off_zero, first, *((shape, attributes | {"p": 3}) for shape, attributes in others))(rng)
+
+    result_dtype = floating_dtype
+
+    def forward(self, x):
+        return sum(self.windows(x.shape).views(np.abs(widened(x)) ** self.p)) ** (1 / self.p)
+
+    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
+        return norm_of(self.cells(inputs[0], index), self.p)
+
+    def vjp(self, dy, y, x):
+        dy, y, x = map(widened, (dy, y, x))
+        mean = self.counterpart(AvgUnpool, output_size=x.shape[2:])
+        # A mean times its divisor is a sum. Where a norm is 0, all its pixels are 0, and so is the last factor.
+        undivided = mean.divisor(self.windows(x.shape), np.dtype(y.dtype))
+        return mean(dy / where(y == 0, 1, y) ** (self.p - 1) * undivided) * sign(x) * abs(x) ** (self.p - 1)
+
+
 class AvgPool2d(AvgPool, rank=2):
     """Mean of each window (notes F3): ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
 
@@ -249,7 +278,6 @@ class AvgPool2d(AvgPool, rank=2):
     """
 
 
-@register
 class AvgUnpool2d(AvgUnpool, rank=2):
     """The transpose of ``avg_pool2d``: each element of ``x`` shared out equally over its window (notes B11).
 
@@ -264,7 +292,6 @@ class AvgUnpool2d(AvgUnpool, rank=2):
     """
 
 
-@register
 class AvgPool1d(AvgPool, rank=1):
     """Mean of each window: ``(N, C, L)`` to ``(N, C, windows)``.
 
@@ -277,7 +304,6 @@ class AvgPool1d(AvgPool, rank=1):
     """
 
 
-@register
 class AvgUnpool1d(AvgUnpool, rank=1):
     """The transpose of ``avg_pool1d``: each element of ``x`` shared out equally over its window.
 
@@ -290,7 +316,6 @@ class AvgUnpool1d(AvgUnpool, rank=1):
     """
 
 
-@register
 class AvgPool3d(AvgPool, rank=3):
     """Mean of each window: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``.
 
@@ -303,7 +328,6 @@ class AvgPool3d(AvgPool, rank=3):
     """
 
 
-@register
 class AvgUnpool3d(AvgUnpool, rank=3):
     """The transpose of ``avg_pool3d``: each element of ``x`` shared out equally over its window.
 
@@ -316,5 +340,48 @@ class AvgUnpool3d(AvgUnpool, rank=3):
     """
 
 
+class LpPool2d(LpPool, rank=2):
+    """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, H, W)`` to ``(N, C, rows, columns)``.
+
+    ``p`` is at least 1. Window, stride, padding, dilation and ``ceil_mode`` are those of ``avg_pool2d``; padding adds
+    nothing. ``|x|**p`` must not overflow. Where all pixels of a window are 0, its gradient is 0. For ``p = 1`` the
+    gradient of each 0 is 0. Source: ONNX's ``LpPool``. PyTorch's ``lp_pool2d`` takes ``x**p`` without the absolute value, which
+    differs for odd ``p``, and with ``ceil_mode`` multiplies the norm of a window that is cut short. Raises
+    ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.lp_pool2d(np.array([[[[3.0, 0.0], [-4.0, 0.0]]]]), 2)
+    array([[[[5.]]]])
+    """
+
+    edges = (
+        Edge(Sample(np.zeros((1, 1, 2, 2)), window=2), np.zeros((1, 1, 2, 2))),
+        Edge(Sample([[[[0.0, 2.0, -2.0]]]], window=(1, 3), p=1), [[[[0.0, 1.0, -1.0]]]]),
+    )
+
+
+class LpPool1d(LpPool, rank=1):
+    """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, L)`` to ``(N, C, windows)``.
+
+    As ``lp_pool2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.lp_pool1d(np.array([[[3.0, -4.0, 0.0, 2.0]]]), 2)
+    array([[[5., 2.]]])
+    """
+
+
+class LpPool3d(LpPool, rank=3):
+    """The p-norm of each window, ``(sum of |x|**p) ** (1/p)``: ``(N, C, D, H, W)`` to ``(N, C, layers, rows, columns)``.
+
+    As ``lp_pool2d``. Raises ``ShapeError`` and ``AttributeValueError``.
+
+    >>> import tinygraph as tg
+    >>> tg.lp_pool3d(np.array([[[[[3.0, -4.0]]]]]), (1, 1, 2))
+    array([[[[[5.]]]]])
+    """
+
+
 avg_pool1d, avg_pool2d, avg_pool3d = AvgPool1d.function, AvgPool2d.function, AvgPool3d.function
 avg_unpool1d, avg_unpool2d, avg_unpool3d = AvgUnpool1d.function, AvgUnpool2d.function, AvgUnpool3d.function
+lp_pool1d, lp_pool2d, lp_pool3d = LpPool1d.function, LpPool2d.function, LpPool3d.function

@@ -1,7 +1,8 @@
 """Repeating, cutting triangles, and moving blocks between space and channels: each one's gradient is the move back."""
 
+import functools
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 
@@ -30,7 +31,6 @@ class Tile(Moving):
     reps: int | tuple[int, ...]
     formula: ClassVar[str] = "{x} repeated {reps} times"
     tex: ClassVar[str] = r"\operatorname{tile}({x}, {reps})"
-    holomorphic: ClassVar[bool] = True
     samples = each(
         normal,
         ((2, 3), {"reps": (2, 3)}),
@@ -40,28 +40,24 @@ class Tile(Moving):
     )
 
     def check_attributes(self) -> None:
-        if any(n < 0 for n in self._times(0)):
+        if any(times < 0 for times, _ in self._sizes(())):
             raise AttributeValueError(f"tile: reps must not be negative; found {self.reps}")
 
-    def _times(self, ndim: int) -> tuple[int, ...]:
-        """Return how often each axis is repeated, for at least ``ndim`` axes."""
-        reps = (self.reps,) if isinstance(self.reps, int) else self.reps
-        return (1,) * (ndim - len(reps)) + reps
-
-    def _sizes(self, x) -> tuple[tuple[int, int], ...]:
+    def _sizes(self, shape: Shape) -> list[tuple[int, int]]:
         """Return for each axis of the result how often it is repeated, and its size before."""
-        times = self._times(len(x.shape))
-        sizes = (1,) * (len(times) - len(x.shape)) + tuple(x.shape)
-        return tuple(zip(times, sizes, strict=True))
+        reps = (self.reps,) if isinstance(self.reps, int) else self.reps
+        ndim = max(len(reps), len(shape))
+        times, sizes = ((1,) * (ndim - len(part)) + tuple(part) for part in (reps, shape))
+        return list(zip(times, sizes, strict=True))
 
     def shape(self, x) -> Shape:
-        return tuple(times * size for times, size in self._sizes(x))
+        return tuple(times * size for times, size in self._sizes(x.shape))
 
     def forward(self, x):
         return np.tile(x, self.reps)
 
     def vjp(self, dy, y, x):
-        pairs = reshape(dy, tuple(number for pair in self._sizes(x) for number in pair))
+        pairs = reshape(dy, tuple(number for pair in self._sizes(x.shape) for number in pair))
         return reshape(sum(pairs, axis=tuple(range(0, len(pairs.shape), 2))), x.shape)
 
     def batch(self, use):
@@ -69,7 +65,7 @@ class Tile(Moving):
         return Each(axis) if use.node.shape[axis] == use.count else None
 
 
-@register
+@register(numpy=[np.triu])
 class Trilu(Moving):
     """The upper triangle of matrices (the last two axes), or the lower: 0 on the other side of the diagonal number ``k``.
 
@@ -86,7 +82,6 @@ class Trilu(Moving):
     upper: bool = True
     formula: ClassVar[str] = "triangle of {x}"
     tex: ClassVar[str] = r"\operatorname{tri}({x})"
-    holomorphic: ClassVar[bool] = True
     samples = each(normal, ((3, 3), {}), ((2, 3, 4), {"k": 1}), ((4, 3), {"k": -1, "upper": False}), ((2, 2), {"k": 1}))
 
     def shape(self, x) -> Shape:
@@ -113,18 +108,17 @@ class _Blocks(Moving):
 
     blocksize: int
     mode: Literal["DCR", "CRD"] = "DCR"
-    holomorphic: ClassVar[bool] = True
 
     def check_attributes(self) -> None:
         if self.blocksize < 1:
             raise AttributeValueError(f"{self.name}: blocksize must be at least 1; found {self.blocksize}")
 
-    def require_images(self, x) -> tuple[int, int, int, int]:
-        """Return the sizes of images, or refuse a tensor without their four axes."""
+    def sizes(self, x) -> tuple[int, int, int, int, int]:
+        """Return the sizes of images and of blocks, or refuse a tensor without the four axes of images."""
         if len(x.shape) != 4:
             self.refuse([x], "images (N, C, H, W) are needed")
         n, c, h, w = x.shape
-        return n, c, h, w
+        return n, c, h, w, self.blocksize
 
     def batch(self, use):
         return use.each()
@@ -148,18 +142,16 @@ class DepthToSpace(_Blocks):
     samples = each(normal, ((2, 8, 1, 2), {"blocksize": 2}), ((1, 8, 2, 1), {"blocksize": 2, "mode": "CRD"}))
 
     def shape(self, x) -> Shape:
-        (n, c, h, w), b = self.require_images(x), self.blocksize
+        n, c, h, w, b = self.sizes(x)
         if c % (b * b):
             self.refuse([x], f"{c} channels do not fill blocks of {b} by {b}")
         return n, c // (b * b), h * b, w * b
 
     def forward(self, x):
-        (n, c, h, w), b = x.shape, self.blocksize
+        n, c, h, w, b = self.sizes(x)
         if self.mode == "DCR":
-            apart = x.reshape(n, b, b, c // (b * b), h, w).transpose(0, 3, 4, 1, 5, 2)
-        else:
-            apart = x.reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3)
-        return apart.reshape(self.shape(x))
+            return x.reshape(n, b, b, c // (b * b), h, w).transpose(0, 3, 4, 1, 5, 2).reshape(self.shape(x))
+        return x.reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3).reshape(self.shape(x))
 
     def vjp(self, dy, y, x):
         return space_to_depth(dy, self.blocksize, mode=self.mode)
@@ -182,13 +174,13 @@ class SpaceToDepth(_Blocks):
     samples = each(normal, ((2, 2, 2, 4), {"blocksize": 2}), ((1, 2, 4, 2), {"blocksize": 2, "mode": "CRD"}))
 
     def shape(self, x) -> Shape:
-        (n, c, h, w), b = self.require_images(x), self.blocksize
+        n, c, h, w, b = self.sizes(x)
         if h % b or w % b:
             self.refuse([x], f"blocks of {b} by {b} do not fill images of {h} by {w}")
         return n, c * b * b, h // b, w // b
 
     def forward(self, x):
-        (n, c, h, w), b = x.shape, self.blocksize
+        n, c, h, w, b = self.sizes(x)
         apart = x.reshape(n, c, h // b, b, w // b, b)
         order = (0, 3, 5, 1, 2, 4) if self.mode == "DCR" else (0, 1, 3, 5, 2, 4)
         return apart.transpose(order).reshape(self.shape(x))
@@ -203,12 +195,4 @@ depth_to_space = DepthToSpace.function
 space_to_depth = SpaceToDepth.function
 
 
-def _triu(m, k: int = 0) -> Any:
-    return trilu(m, k)
-
-
-def _tril(m, k: int = 0) -> Any:
-    return trilu(m, k, upper=False)
-
-
-NUMPY_FUNCTIONS[np.triu], NUMPY_FUNCTIONS[np.tril] = _triu, _tril
+NUMPY_FUNCTIONS[np.tril] = functools.partial(trilu, upper=False)

@@ -22,6 +22,7 @@ class Moving(Op):
     """The base of operations that only move elements: every element of the result is one of an input."""
 
     moves: ClassVar[bool] = True
+    holomorphic: ClassVar[bool] = True
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         return moved(self, index, [x.shape for x in inputs])
@@ -31,7 +32,6 @@ class Moving(Op):
 class SameElements(Moving):
     """The base of operations that only change the shape; the elements stay in row-major order."""
 
-    holomorphic: ClassVar[bool] = True
     reshapes: ClassVar[bool] = True
 
     def forward(self, x):
@@ -117,7 +117,6 @@ class Transpose(Moving):
     axes: tuple[int, ...] | None = None
     formula: ClassVar[str] = "{x}ᵀ"
     symbol: ClassVar[str] = "postfix"
-    holomorphic: ClassVar[bool] = True
     samples = each(normal, ((2, 3), {}), ((2, 3, 4), {"axes": (1, -1, 0)}), ((3,), {}))
 
     def shape(self, x) -> Shape:
@@ -171,7 +170,6 @@ class BroadcastTo(Moving):
     to: tuple[int, ...]
     formula: ClassVar[str] = "{x} repeated to {to}"
     tex: ClassVar[str] = r"\operatorname{broadcast}({x})"
-    holomorphic: ClassVar[bool] = True
     samples = each(normal, ((3,), {"to": (2, 3)}), ((2, 1, 2), {"to": (4, 2, 3, 2)}), ((), {"to": (2, 2)}))
 
     def shape(self, x) -> Shape:
@@ -222,9 +220,7 @@ class SumTo(Op):
         return self.to
 
     def forward(self, x):
-        extra = x.ndim - len(self.to)
-        axes = [*range(extra), *(extra + i for i, size in enumerate(self.to) if size == 1 and x.shape[extra + i] != 1)]
-        return total(x, tuple(axes), keepdims=True).reshape(self.to)
+        return total(x, self.combined_axes(x), keepdims=True).reshape(self.to)
 
     result_dtype = summed_dtype
 
@@ -244,10 +240,7 @@ class SumTo(Op):
 
     def batch(self, use):
         (x,), axis = use.inputs, use.axis()
-        left = axis - (x.ndim - use.node.ndim)
-        if left < 0 or (self.to[left] == 1 and x.shape[axis] != 1):
-            return TOTAL
-        return use.sized(left)
+        return TOTAL if axis in self.combined_axes(x) else use.sized(axis - (x.ndim - use.node.ndim))
 
 
 @register(numpy=[np.squeeze])
