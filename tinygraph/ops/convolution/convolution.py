@@ -386,10 +386,3 @@ class Conv3dKernelGradient(KernelGradient, rank=3):
     >>> tg.conv3d_kernel_gradient(x, np.ones((1, 1, 2, 2, 1)), kernel_size=(1, 1, 2))
     array([[[[[12., 16.]]]]])
     """
-
-
-conv1d, conv2d, conv3d = Conv1d.function, Conv2d.function, Conv3d.function
-conv_transpose1d, conv_transpose2d = ConvTranspose1d.function, ConvTranspose2d.function
-conv_transpose3d = ConvTranspose3d.function
-conv1d_kernel_gradient, conv2d_kernel_gradient = Conv1dKernelGradient.function, Conv2dKernelGradient.function
-conv3d_kernel_gradient = Conv3dKernelGradient.function

@@ -330,7 +330,6 @@ class ScatterAddElements(Adding):
 
 gather = Gather.function
 scatter_add = ScatterAdd.function
-embedding = Embedding.function
 gather_elements = GatherElements.function
 scatter_add_elements = ScatterAddElements.function
 

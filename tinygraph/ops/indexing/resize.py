@@ -144,6 +144,3 @@ def _cubic(share: Any) -> dict[int, Any]:
 def _within(at: Any, last: int) -> Any:
     """Return positions as whole numbers from 0 to the last."""
     return np.clip(at, 0, last).astype(np.intp)
-
-
-resize = Resize.function

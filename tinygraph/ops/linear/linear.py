@@ -322,6 +322,3 @@ def swapped(x):
     if ndim == 2 and isinstance(x, Tensor) and isinstance(x.op, Transpose) and x.op.axes is None:
         return x.inputs[0]
     return transpose(x) if ndim == 2 else transpose(x, (*range(ndim - 2), ndim - 1, ndim - 2))
-
-
-matmul = Matmul.function

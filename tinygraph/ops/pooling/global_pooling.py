@@ -175,9 +175,3 @@ class GlobalLpPool(GlobalPooling):
     def vjp(self, dy, y, x):
         norm = where(y == 0, 1, y)
         return self.spread(dy, x) * sign(x) * (abs(x) / self.spread(norm, x)) ** (self.p - 1)
-
-
-global_avg_pool = GlobalAvgPool.function
-global_avg_pool2d = GlobalAvgPool2d.function
-global_max_pool = GlobalMaxPool.function
-global_lp_pool = GlobalLpPool.function

@@ -269,7 +269,3 @@ class MaxTake3d(MaxTake, rank=3):
     >>> tg.operation("max_take3d")(np.array([[[[[3.0, 4.0]]]]]), np.array([[[[[1.0, 2.0]]]]]), (1, 1, 2))
     array([[[[[4.]]]]])
     """
-
-
-max_pool1d, max_pool2d, max_pool3d = MaxPool1d.function, MaxPool2d.function, MaxPool3d.function
-max_unpool1d, max_unpool2d, max_unpool3d = MaxUnpool1d.function, MaxUnpool2d.function, MaxUnpool3d.function

@@ -380,8 +380,3 @@ class LpPool3d(LpPool, rank=3):
     >>> tg.lp_pool3d(np.array([[[[[3.0, -4.0]]]]]), (1, 1, 2))
     array([[[[[5.]]]]])
     """
-
-
-avg_pool1d, avg_pool2d, avg_pool3d = AvgPool1d.function, AvgPool2d.function, AvgPool3d.function
-avg_unpool1d, avg_unpool2d, avg_unpool3d = AvgUnpool1d.function, AvgUnpool2d.function, AvgUnpool3d.function
-lp_pool1d, lp_pool2d, lp_pool3d = LpPool1d.function, LpPool2d.function, LpPool3d.function

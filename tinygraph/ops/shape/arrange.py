@@ -189,7 +189,6 @@ class SpaceToDepth(_Blocks):
         return depth_to_space(dy, self.blocksize, mode=self.mode)
 
 
-tile = Tile.function
 trilu = Trilu.function
 depth_to_space = DepthToSpace.function
 space_to_depth = SpaceToDepth.function

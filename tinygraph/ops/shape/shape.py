@@ -295,11 +295,9 @@ class ExpandDims(SameElements):
 
 
 reshape = Reshape.function
-flatten = Flatten.function
 transpose = Transpose.function
 broadcast_to = BroadcastTo.function
 sum_to = SumTo.function
-squeeze = Squeeze.function
 expand_dims = ExpandDims.function
 
 
