@@ -95,7 +95,7 @@ class Pooling(RankedOp):
         window = f"a window of {windows.reach}"
         if min(windows.count) < 1:
             self.refuse(inputs, f"{window} does not fit an image of {windows.padded} with its padding")
-        if any(0 in windows.sizes_along(axis, (0, 0)) for axis in range(self.rank)):
+        if windows.has_padding and any(0 in windows.sizes_along(axis, (0, 0)) for axis in range(self.rank)):
             self.refuse(inputs, f"{window} covers nothing but the padding {self.padding}")
         return (*image.shape[:2], *windows.count)
 
