@@ -40,8 +40,7 @@ def layout(site: Site) -> None:
 def beyond_layout(site: Site) -> None:
     """Make everything else in a picture the work: backward pass, record, DOT, and what is done to the SVG."""
     from tinygraph.draw import draw
-    from tinygraph.draw.render import render
-    from tinygraph.draw.svg import accessible
+    from tinygraph.draw.render import accessible, render
 
     last = chain(CARDS - 2, numbers())
     svg = render(draw(last, fold="none").dot, "svg").decode()

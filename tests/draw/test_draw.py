@@ -16,7 +16,7 @@ from tinygraph.draw.build import drawing_of
 from tinygraph.draw.colours import FAMILIES
 from tinygraph.draw.dot import dot_source
 from tinygraph.draw.literal import tooltip, visible, wrapped
-from tinygraph.draw.svg import accessible
+from tinygraph.draw.render import accessible
 from tinygraph.model import Model, load_model
 
 XLINK = "{http://www.w3.org/1999/xlink}"

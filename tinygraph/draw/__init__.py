@@ -1,7 +1,7 @@
 """Pictures of graphs and models: values go down, gradients go up.
 
-Read in this order: ``cards`` (the content of a picture), ``build`` (a subject to cards), ``dot`` and ``label`` (cards to
-DOT), ``render`` (DOT to a picture).
+Read in this order: ``cards`` (the content of a picture), ``build`` (a subject to cards), ``dot`` (cards to DOT),
+``render`` (DOT to a picture).
 """
 
 from tinygraph.draw.cards import Bead, Card, Drawing, Edge

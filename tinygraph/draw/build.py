@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinygraph.describe.attributes import attributes_text, composite_called, doc_line, title_of, uniform
 from tinygraph.describe.fold import Part, parts_of
@@ -80,7 +80,6 @@ class _Builder:
         self.parts = parts_of(subject.items, fold)
         self.folded = {_id(part) for part in self.parts if len(part.items) > 1}
         self.gradients = view != "forward" and subject.backward is not None
-        self.shows_values = detail in ("value", "full")
         ids = {i: _id(part) for part in self.parts for i in part.items}
         self.owner: dict[Tensor, str] = {}
         # The items that give a second name to a tensor that has a card.
@@ -100,86 +99,64 @@ class _Builder:
             card = self._card(part)
             item = self.subject.items[part.last]
             if len(part.items) > 1:
-                card = replace(card, **self._folded_header(part))
+                card = self._folded(card, part)
             elif not item.is_leaf or part.last in self.aliases:
-                card = replace(card, number=number, **self._header(item))
+                card = self._operation(card, item, number)
                 number += 1
             items = [self.subject.items[i] for i in part.items if i not in self.aliases]
             nodes = [node for item in items for node in item.nodes or (item.node,)]
             yield judged(card, [record for node in nodes for record in self.records.get(node, ())])
-        if self.subject.unfinished is not None:
-            found = self.subject.unfinished
-            named = bool(found.name)
-            yield Card(
-                id=ERROR,
-                kind="error",
-                symbol=found.name,
-                expression=found.text.partition(" = ")[2],
-                shape=(),
-                dtype="",
-                title="cannot be recorded" if named else "the model is not valid",
-                number=number if named else None,
-                group=found.block,
-                note=found.mistake,
-            )
+        if found := self.subject.unfinished:
+            mistake = Card(ERROR, "error", found.name, found.text.partition(" = ")[2], (), "", note=found.mistake)
+            if found.name:
+                yield replace(mistake, title="cannot be recorded", number=number, group=found.block)
+            else:
+                yield replace(mistake, title="the model is not valid")
 
     def _card(self, part: Part) -> Card:
         """Return the card of a leaf, or what all kinds of cards have in common."""
         item = self.subject.items[part.last]
-        node, alias, folded = item.node, part.last in self.aliases, len(part.items) > 1
-        gradient = self.subject.gradient(item) if self.gradients and not alias else None
-        value = None if alias else self._figures(node)
-        slope = None if gradient is None else self._figures(gradient)
-        rules = () if alias or folded or not self.gradients or self.detail == "shape" else self.subject.rules(item)
+        node, alias = item.node, part.last in self.aliases
         computed = [node for i in part.items for node in self.subject.items[i].nodes]
-        kept = [node] if item.is_leaf and not alias else computed
-        return Card(
-            id=_id(part),
-            kind=node.kind,
-            symbol=item.symbol,
-            expression=item.expression,
-            shape=node.shape,
-            dtype=str(node.dtype),
-            group=self._group(part),
-            gradient="" if gradient is None else self.labels[gradient],
-            rules=tuple(f"{rule.symbol} {'+=' if rule.adds else '='} {self._right_side(rule)}" for rule in rules),
-            value=value,
-            gradient_value=slope,
-            kept=self._kept(kept),
-            marks=marks_of(value, slope),
+        kept = tuple(
+            f"kept for the backward pass: {self.labels[x]}, {number_text(x.size * x.dtype.itemsize)} bytes"
+            for x in ([node] if item.is_leaf and not alias else computed)
+            if x in self._read_backward
         )
+        card = Card(_id(part), node.kind, item.symbol, item.expression, node.shape, str(node.dtype), kept=kept)
+        card = replace(card, group=self._group(part))
+        if alias:
+            return card
+        gradient = self.subject.gradient(item) if self.gradients else None
+        symbol = "" if gradient is None else self.labels[gradient]
+        value, slope = self._figures(node), self._figures(gradient)
+        shown = self.subject.rules(item) if self.gradients and self.detail != "shape" and len(part.items) == 1 else ()
+        rules = tuple(f"{rule.symbol} {'+=' if rule.adds else '='} {self._right_side(rule)}" for rule in shown)
+        marks = marks_of(value, slope)
+        return replace(card, gradient=symbol, rules=rules, value=value, gradient_value=slope, marks=marks)
 
-    def _header(self, item: Item) -> dict[str, Any]:
-        """Return what the card of an operation or equation shows in addition to ``_card``."""
+    def _operation(self, card: Card, item: Item, number: int) -> Card:
+        """Return the card of an operation or equation, with a header."""
         ops = [node.op for node in item.nodes if node.op is not None]
         composite = composite_called(item.expression)
         main = min(ops, key=lambda op: family_rank(op.family), default=None)
-        named = composite[0] if composite else main
-        return {
-            "kind": "node",
-            "family": named.family if named else "",
-            "title": composite[0].name if composite else title_of(ops),
-            "attributes": composite[1] if composite else attributes_text(main) if main else "",
-            "note": self._bypassed.get(item.node, ""),
-            "doc": doc_line(named) if named else "",
-        }
+        named, attributes = composite or (main, attributes_text(main) if main else "")
+        title, note = composite[0].name if composite else title_of(ops), self._bypassed.get(item.node, "")
+        card = replace(card, kind="node", number=number, title=title, attributes=attributes, note=note)
+        return replace(card, family=named.family, doc=doc_line(named)) if named else card
 
-    def _folded_header(self, part: Part) -> dict[str, Any]:
-        """Return what a folded card shows in addition to ``_card``."""
+    def _folded(self, card: Card, part: Part) -> Card:
+        """Return the card of several items, with a header that says what they are."""
         items = [self.subject.items[i] for i in part.items]
         counts = Counter(name for item in items for name in _operations(item))
         parameters = sum(item.node.size for item in items if item.is_leaf and item.node.kind == "parameter")
-        sizes = [f"{counts.total():,} operations"] + [f"{parameters:,} parameters"] * bool(parameters)
+        sizes = f"{counts.total():,} operations" + (f", {parameters:,} parameters" if parameters else "")
         computed = [item.symbol for item in items if item.nodes] or [items[-1].symbol]
+        title = part.block or (f"{computed[0]} … {computed[-1]}" if len(computed) > 1 else computed[0])
         names = [f"{name} x{count}" if count > 1 else name for name, count in counts.most_common(6)]
         rest = len(counts) - len(names)
-        return {
-            "kind": "folded",
-            "expression": ", ".join(names + [f"{rest} more"] * bool(rest)),
-            "title": part.block or (f"{computed[0]} … {computed[-1]}" if len(computed) > 1 else computed[0]),
-            "attributes": ", ".join(sizes),
-            "holds": len(items),
-        }
+        called = ", ".join(names + [f"{rest} more"] * bool(rest))
+        return replace(card, kind="folded", expression=called, title=title, attributes=sizes, holds=len(items))
 
     def _group(self, part: Part) -> str:
         return part.block.rpartition(".")[0] if len(part.items) > 1 else self.subject.items[part.last].group
@@ -196,23 +173,15 @@ class _Builder:
     def _line(self, node: Tensor) -> str:
         return uniform(node, self.subject.expressions.get(node) or self.labels[node])
 
-    def _figures(self, node: Tensor) -> Figures | None:
-        array = self.subject.values.get(node) if self.shows_values else None
+    def _figures(self, node: Tensor | None) -> Figures | None:
+        array = self.subject.values.get(node) if self.detail in ("value", "full") and node is not None else None
         return None if array is None else figures_of(array)
-
-    def _kept(self, nodes: Sequence[Tensor]) -> tuple[str, ...]:
-        """Return a line for each of the nodes that the backward pass reads."""
-        if self.detail != "full" or not self.gradients:
-            return ()
-        return tuple(
-            f"kept for the backward pass: {self.labels[x]}, {number_text(x.size * x.dtype.itemsize)} bytes"
-            for x in nodes
-            if x in self._read_backward
-        )
 
     @cached_property
     def _read_backward(self) -> set[Tensor]:
-        """The forward tensors whose values the backward pass reads."""
+        """The forward tensors whose values the backward pass reads, in a picture in full detail."""
+        if self.detail != "full" or not self.gradients:
+            return set()
         forward = {node for item in self.subject.items for node in (*item.nodes, item.node)}
         return {x for node in self.subject.nodes if node not in forward for x in node.inputs if x in forward}
 
@@ -244,9 +213,8 @@ class _Builder:
                     yield Edge(f"e{next(numbers)}", tail, head, place, times[x] > 1, text=self._named(x))
                 elif tail in counts:
                     yield Edge(f"e{next(numbers)}", tail, head, place, text=self._named(x), count=counts.pop(tail))
-        if self.subject.unfinished is not None:
-            inputs = [x for x in self.subject.unfinished.inputs if x in self.owner]
-            for place, x in enumerate(inputs, start=1):
+        if self.subject.unfinished:
+            for place, x in enumerate((x for x in self.subject.unfinished.inputs if x in self.owner), start=1):
                 text = f"{x.name or ''} {x.dtype} {x.shape}".strip()
                 yield Edge(f"x{place}", self.owner[x], ERROR, place, text=text)
 

@@ -8,29 +8,19 @@ PARAMETER, WARNING, WRONG, RIGHT = "#F0E442", "#FFF3BF", "#F8C9BD", "#D5EFE5"
 # For each verdict, the colour of its line and of the border of the card.
 VERDICTS = {
     "ok": (RIGHT, "#00785A"),
-    "at kinks": (WARNING, "#8A6D00"),
-    "not finite": (WARNING, "#8A6D00"),
-    "wrong": (WRONG, "#B3261E"),
-    "failed": (WRONG, "#B3261E"),
-    "error": (WRONG, "#B3261E"),
+    **dict.fromkeys(("at kinks", "not finite"), (WARNING, "#8A6D00")),
+    **dict.fromkeys(("wrong", "failed", "error"), (WRONG, "#B3261E")),
 }
 # The palette of Okabe and Ito, safe for every kind of colour vision; its blue and vermilion are the colours of the lanes.
 # An equation of several operations has the colour of the family that comes first here.
 FAMILIES = {
-    "convolution": "#56B4E9",
-    "linear": "#56B4E9",
-    "pooling": "#CC79A7",
-    "normalization": "#CC79A7",
-    "statistics": "#CC79A7",
+    **dict.fromkeys(("convolution", "linear"), "#56B4E9"),
+    **dict.fromkeys(("pooling", "normalization", "statistics"), "#CC79A7"),
     "dropout": "#BBBBBB",
     "loss": "#E69F00",
     "activation": "#009E73",
     "reduction": "#CC79A7",
-    "shape": "#BBBBBB",
-    "indexing": "#BBBBBB",
-    "elementwise": "#BBBBBB",
-    "comparison": "#BBBBBB",
-    "": "#BBBBBB",
+    **dict.fromkeys(("shape", "indexing", "elementwise", "comparison", ""), "#BBBBBB"),
 }
 CUSTOM = "#595959"
 

@@ -1,16 +1,44 @@
-"""What a card shows of an array: its numbers or a heat map, a few statistics, and warnings."""
+"""What a card shows of an array: its numbers or a heat map, a few statistics, and warnings.
+
+Heat maps are small grids of colours, in which each cell is one number or the mean of a block of numbers.
+"""
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
 from tinygraph.describe.numbers import number_text
-from tinygraph.draw.heat import Heat, heat_of
 from tinygraph.graph import Array
 
 MOST_ROWS = 3
 VANISHING, EXPLODING = 1e-7, 1e4
+# A level of colour, or what is no finite number: "nan", "inf" and "-inf".
+Cell: TypeAlias = int | str
+
+LEVELS = 8
+MOST_MAPS, MOST_IN_A_ROW = 8, 4
+# The largest number of cells along a side: of a single map, of one of several maps, and of a single row of numbers.
+_SINGLE_SIDE, _SEVERAL_SIDE, _ROW_SIDE = 16, 8, 32
+
+# ColorBrewer's scheme PRGn, safe for every kind of colour vision: from purple through white at 0 to green.
+_NEGATIVE = ((255, 255, 255), (231, 212, 232), (194, 165, 207), (153, 112, 171), (118, 42, 131))
+_POSITIVE = ((255, 255, 255), (217, 240, 211), (166, 219, 160), (90, 174, 97), (27, 120, 55))
+_MARKS = {"nan": "#000000", "inf": "#FFD700", "-inf": "#FFD700"}
+
+
+@dataclass(frozen=True)
+class Heat:
+    """The maps of one array: one for each channel that is shown. ``caption`` says which channels and cells are left out.
+
+    A map is rows of cells. A cell is a level from -8 to 8, or ``"nan"``, ``"inf"`` or ``"-inf"``. Level 8 stands for
+    ``scale``; level 0 stands for exact zeros only.
+    """
+
+    maps: tuple[tuple[tuple[Cell, ...], ...], ...]
+    scale: float
+    caption: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,33 +91,23 @@ def figures_of(array: Array) -> Figures:
     >>> figures_of(np.array([1.0, np.nan, np.inf])).not_finite
     '1 NaN and 1 infinite of 3'
     """
-    plain = np.abs(array) if array.dtype.kind == "c" else array.astype("float64")
+    plain = _real(array)
     finite = plain[np.isfinite(plain)]
-    found: dict[str, float] = {}
+    # Scaled, so that neither the sum nor the squares overflow.
+    scaled, unit = _scaled(finite)
+    statistics: dict[str, float] = {}
     if finite.size:
-        largest = float(np.abs(finite).max())
-        unit = largest or 1.0
-        # Scaled, so that neither the sum nor the squares overflow.
-        scaled = finite / unit
-        found = {
-            "min": float(finite.min()),
-            "mean": float(scaled.mean() * unit),
-            "max": float(finite.max()),
-            "norm": float(np.sqrt((scaled * scaled).sum())) * unit,
-            "largest": largest,
-        }
+        mean, norm = scaled.mean() * unit, np.sqrt((scaled * scaled).sum()) * unit
+        found = map(float, (finite.min(), mean, finite.max(), norm, np.abs(finite).max()))
+        statistics = dict(zip(("min", "mean", "max", "norm", "largest"), found, strict=True))
     is_matrix = array.size == math.prod(array.shape[-2:])
     written_out = array.size == 1 or (is_matrix and array.size > 0 and max(array.shape[-2:]) <= MOST_ROWS)
     rows = array.reshape(-1, array.shape[-1] if array.ndim else 1).tolist() if written_out else []
+    numbers = tuple(tuple(map(number_text, row)) for row in rows)
+    heat = None if written_out or not array.size else heat_of(array)
+    nans, infinities, dtype = int(np.isnan(plain).sum()), int(np.isinf(plain).sum()), str(array.dtype)
     return Figures(
-        shape=array.shape,
-        dtype=str(array.dtype),
-        size=array.size,
-        nans=int(np.isnan(plain).sum()),
-        infinities=int(np.isinf(plain).sum()),
-        numbers=tuple(tuple(number_text(number) for number in row) for row in rows),
-        heat=None if written_out or not array.size else heat_of(array),
-        **found,
+        array.shape, dtype, array.size, **statistics, nans=nans, infinities=infinities, numbers=numbers, heat=heat
     )
 
 
@@ -103,13 +121,11 @@ def marks_of(value: Figures | None, gradient: Figures | None) -> tuple[str, ...]
     >>> marks_of(figures_of(np.array([np.nan, 1.0])), figures_of(np.array([0.0, 0.0])))
     ('the value has 1 NaN of 2', 'the gradient is zero')
     """
-    found = [
-        f"the {name} is {'NaN' if figures.nans else figures.line}"
-        if figures.size == 1
-        else f"the {name} has {figures.not_finite}"
-        for name, figures in (("value", value), ("gradient", gradient))
-        if figures and figures.not_finite
-    ]
+    found = []
+    for name, figures in (("value", value), ("gradient", gradient)):
+        if figures and figures.not_finite:
+            one = "is NaN" if figures.nans else f"is {figures.line}"
+            found.append(f"the {name} {one if figures.size == 1 else f'has {figures.not_finite}'}")
     if gradient and gradient.largest is not None and not gradient.not_finite:
         largest = gradient.largest
         if largest == 0:
@@ -119,3 +135,72 @@ def marks_of(value: Figures | None, gradient: Figures | None) -> tuple[str, ...]
         elif largest > EXPLODING:
             found.append(f"the gradient is exploding: up to {number_text(largest)}")
     return tuple(found)
+
+
+def heat_of(array: Array) -> Heat:
+    """Return the heat map of an array. Axes of length 1 are dropped; all axes but the last two are channels.
+
+    >>> heat = heat_of(np.array([[0.0, 1.0, -2.0, 0.01]]))
+    >>> heat.maps, heat.scale, heat.caption
+    ((((0, 4, -8, 1),),), 2.0, '')
+    >>> heat_of(np.zeros((1, 16, 14, 14))).caption
+    '8 of 16 channels, each cell the mean of 2x2'
+    """
+    sizes = [1, 1, *(size for size in array.shape if size != 1)]
+    maps = _real(array).reshape(-1, *sizes[-2:])
+    count = len(maps)
+    shown, block = _in_blocks(_scaled(maps)[0][:MOST_MAPS], _SINGLE_SIDE if count == 1 else _SEVERAL_SIDE)
+    scaled, scale = _scaled(shown)
+    notes = [f"{len(shown)} of {count} channels"] if count > len(shown) else [f"{count} channels"] if count > 1 else []
+    if block != (1, 1):
+        notes.append(f"each cell the mean of {'x'.join(str(n) for n in block[len(block) - min(maps.shape[1], 2) :])}")
+    levels = tuple(tuple(tuple(_level(cell) for cell in row) for row in part) for part in scaled.tolist())
+    return Heat(levels, scale * _scaled(maps)[1], ", ".join(notes))
+
+
+def colour(cell: Cell) -> str:
+    """Return the colour of a cell: purple below zero, white at zero, green above; black for NaN, yellow for infinities.
+
+    >>> colour(-8), colour(0), colour(8), colour("nan")
+    ('#762A83', '#FFFFFF', '#1B7837', '#000000')
+    """
+    if isinstance(cell, str):
+        return _MARKS[cell]
+    anchors = _POSITIVE if cell > 0 else _NEGATIVE
+    place = abs(cell) / LEVELS * (len(anchors) - 1)
+    low = min(int(place), len(anchors) - 2)
+    mixed = (a + (place - low) * (b - a) for a, b in zip(anchors[low], anchors[low + 1], strict=True))
+    return "#" + "".join(f"{round(part):02X}" for part in mixed)
+
+
+def _real(array: Array) -> Array:
+    """Return an array in float64; of complex numbers, the magnitudes."""
+    return np.abs(array) if array.dtype.kind == "c" else array.astype("float64")
+
+
+def _scaled(array: Array) -> tuple[Array, float]:
+    """Return an array divided by its largest finite magnitude, and that magnitude."""
+    finite = np.abs(array[np.isfinite(array)])
+    scale = float(finite.max()) if finite.size and finite.any() else 1.0
+    return array / scale, scale
+
+
+def _in_blocks(maps: Array, side: int) -> tuple[Array, tuple[int, int]]:
+    """Return maps reduced to at most ``side`` cells along a side, and the size of the block that each cell is the mean of."""
+    rows, columns = maps.shape[1:]
+    block = math.ceil(rows / side), math.ceil(columns / (_ROW_SIDE if rows == 1 else side))
+    if block == (1, 1):
+        return maps, block
+    counts = np.ones_like(maps)
+    with np.errstate(invalid="ignore"):
+        for axis, (size, step) in enumerate(zip((rows, columns), block, strict=True), start=1):
+            starts = np.arange(0, size, step)
+            maps, counts = np.add.reduceat(maps, starts, axis), np.add.reduceat(counts, starts, axis)
+    return maps / counts, block
+
+
+def _level(number: float) -> Cell:
+    if not math.isfinite(number):
+        return str(number)
+    level = round(abs(number) * LEVELS) or int(number != 0)
+    return level if number > 0 else -level

@@ -13,8 +13,7 @@ from tinygraph.describe.subject import subject_of
 from tinygraph.draw.build import Fold, drawing_of
 from tinygraph.draw.cards import Card, Drawing
 from tinygraph.draw.dot import dot_source
-from tinygraph.draw.render import format_of, render
-from tinygraph.draw.svg import accessible
+from tinygraph.draw.render import accessible, format_of, render
 from tinygraph.errors import RenderError
 from tinygraph.files import as_path, write_whole
 from tinygraph.graph import Graph, Tensor
@@ -62,14 +61,12 @@ class Picture:
         ``.gv`` file is written instead, and the error explains how to install one.
         """
         path = as_path(path)
-        format = format_of(path)
-        source = self.dot.encode("utf-8")
-        if format == "gv":
-            return _write(path, source)
+        format, content = format_of(path), self.dot.encode("utf-8")
         try:
-            content = self.svg().encode("utf-8") if format == "svg" else render(self.dot, format)
+            if format != "gv":
+                content = self.svg().encode("utf-8") if format == "svg" else render(self.dot, format)
         except RenderError as fault:
-            kept = _write(path.with_suffix(".gv"), source)
+            kept = _write(path.with_suffix(".gv"), content)
             raise RenderError(f"wrote {str(kept)!r} instead of {str(path)!r}: {fault}") from None
         return _write(path, content)
 
@@ -119,8 +116,7 @@ def draw(
     >>> draw(x * x)
     <Picture: 2 cards, 5 edges>
     """
-    subject = subject_of(thing, feeds, title)
-    note = ""
+    subject, note = subject_of(thing, feeds, title), ""
     if detail == "full" and report is None and view != "forward" and subject.backward is not None:
         report, note = _checked(thing, feeds, len(subject.items))
     drawing = drawing_of(subject, detail, view, fold, edit, report)

@@ -1,6 +1,7 @@
 """Render DOT as a picture: by the ``dot`` program where it is installed, else by the Graphviz that pygraphviz contains."""
 
 import contextlib
+import html
 import importlib.util
 import os
 import re
@@ -9,11 +10,14 @@ import subprocess
 import sys
 import tempfile
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from tinygraph.draw.cards import Drawing
+from tinygraph.draw.literal import visible
 from tinygraph.errors import RenderError, listing, nearest
 
 FORMATS = ("gv", "svg", "png", "pdf")
@@ -29,10 +33,14 @@ import sys, pygraphviz
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
 sys.stdout.buffer.write(graph.draw(format=sys.argv[1][2:], prog="dot"))
 """
-FONT_FOLDERS = tuple(
-    Path(folder).expanduser()
-    for folder in ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
+# A cell of a heat map as Graphviz writes it, and several in a row.
+_CELL = re.compile(
+    r'<polygon fill="([#\w]+)" stroke="(?:none|transparent)" '
+    r'points="([-\d.]+),([-\d.]+) \2,([-\d.]+) ([-\d.]+),\4 \5,\3 \2,\3"/>\n'
 )
+_CELLS = re.compile(r'(?:<polygon fill="[#\w]+" stroke="(?:none|transparent)" points="[-\d. ,]+"/>\n){4,}')
+_FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
+FONT_FOLDERS = tuple(Path(folder).expanduser() for folder in _FONTS)
 
 
 @dataclass(frozen=True)
@@ -58,8 +66,7 @@ def renderers() -> tuple[Renderer, ...]:
     True
     """
     found = []
-    dot = shutil.which("dot")
-    if dot:
+    if dot := shutil.which("dot"):
         found.append(Renderer("dot", dot_version() or "", [dot]))
     version = pygraphviz_version()
     if version is not None and carries_graphviz(version) and sys.executable:
@@ -83,10 +90,10 @@ def render(dot: str, format: str) -> bytes:
             picture = renderer.render(dot, format)
         except RenderError as fault:
             faults.append(f"{renderer.name} failed: {fault}")
-            continue
-        if faults:
-            warnings.warn(f"{'; '.join(faults)}; {renderer.name} rendered the picture instead", stacklevel=2)
-        return picture
+        else:
+            if faults:
+                warnings.warn(f"{'; '.join(faults)}; {renderer.name} rendered the picture instead", stacklevel=2)
+            return picture
     raise RenderError(f"the picture could not be rendered as {format}: {'; '.join(faults)}")
 
 
@@ -107,11 +114,10 @@ def format_of(path: Path) -> str:
 
 def dot_version() -> str | None:
     """Return the version of the ``dot`` program on PATH, or ``None`` if there is none or it does not print its version."""
-    dot = shutil.which("dot")
     with contextlib.suppress(RenderError):
-        done = _run([dot, "-V"], b"", VERSION_TIMEOUT) if dot else None
-        found = re.search(rb"version (\d+(?:\.\d+)*)", done.stderr + done.stdout) if done else None
-        return found[1].decode() if found else None
+        done = _run([shutil.which("dot") or "dot", "-V"], b"", VERSION_TIMEOUT)
+        if found := re.search(rb"version (\d+(?:\.\d+)*)", done.stderr + done.stdout):
+            return found[1].decode()
     return None
 
 
@@ -159,9 +165,10 @@ def font_environment(folders: Sequence[Path] = FONT_FOLDERS) -> Iterator[dict[st
     Without a font, Graphviz draws every letter of a PNG or PDF as an empty box. Small containers have none.
     """
     environment = dict(os.environ)
-    configured = "FONTCONFIG_FILE" in environment or "FONTCONFIG_PATH" in environment
-    fonts = _matplotlib_fonts()
-    if not sys.platform.startswith("linux") or configured or fonts is None or _has_fonts(folders):
+    needed = sys.platform.startswith("linux") and environment.keys().isdisjoint(("FONTCONFIG_FILE", "FONTCONFIG_PATH"))
+    spec = importlib.util.find_spec("matplotlib") if needed and not _has_fonts(folders) else None
+    fonts = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" if spec and spec.origin else None
+    if fonts is None or not fonts.is_dir():
         yield environment
         return
     with tempfile.TemporaryDirectory(prefix="tinygraph-fonts-") as folder:
@@ -175,7 +182,28 @@ def _has_fonts(folders: Sequence[Path]) -> bool:
     return any(path.suffix.lower() in suffixes for folder in folders for path in folder.rglob("*"))
 
 
-def _matplotlib_fonts() -> Path | None:
-    spec = importlib.util.find_spec("matplotlib")
-    fonts = Path(spec.origin).parent / "mpl-data" / "fonts" / "ttf" if spec and spec.origin else None
-    return fonts if fonts and fonts.is_dir() else None
+def accessible(svg: str, drawing: Drawing) -> str:
+    """Return the SVG of a drawing with a title and a role, and with each card's id and classes on its group."""
+    title = html.escape(visible(drawing.title or "A graph"))
+    words = html.escape(f"{len(drawing.cards)} cards, {len(drawing.edges)} edges. {drawing.caption}".strip())
+    # A page may show several pictures, so the ids of title and description must differ.
+    id = f"picture-{zlib.crc32(svg.encode()):08x}"
+    svg = re.sub(r"<svg ", f'<svg role="img" aria-labelledby="{id}-title {id}-words" ', svg, count=1)
+    described = f'<title id="{id}-title">{title}</title>\n<desc id="{id}-words">{words}</desc>\n'
+    end = svg.index(">", svg.index("<svg ")) + 1
+    svg = f"{svg[:end]}\n{described}{svg[end:].lstrip()}"
+    for card in drawing.cards:
+        if f'<g id="{card.id}" class=' not in svg:
+            svg = svg.replace(f'<g id="a_{card.id}">', f'<g id="{card.id}" class="{card.classes}">')
+    return _CELLS.sub(_merged, svg.replace(' xlink:href="#"', ""))
+
+
+def _merged(cells: re.Match[str]) -> str:
+    """Return neighbouring cells of a heat map as one path for each colour: a sixth of the text."""
+    paths: dict[str, list[str]] = {}
+    for fill, left, bottom, top, right in _CELL.findall(cells[0]):
+        width, height = float(right) - float(left), float(bottom) - float(top)
+        paths.setdefault(fill, []).append(f"M{left},{top}h{width:g}v{height:g}h{-width:g}z")
+    rest = _CELL.sub("", cells[0])
+    drawn = {fill: "".join(d) for fill, d in paths.items()}
+    return rest + "".join(f'<path fill="{fill}" shape-rendering="crispEdges" d="{d}"/>\n' for fill, d in drawn.items())

@@ -12,7 +12,6 @@ from tinygraph.verify.report import WHOLE, Record, Report
 
 # The worst last.
 VERDICTS = ("ok", "at kinks", "not finite", "wrong", "failed")
-SOUND = VERDICTS[:2]
 _MOST_FINDINGS = 4
 
 
@@ -61,15 +60,15 @@ def judged(card: Card, records: Iterable[Record]) -> Card:
     if not records or (card.kind == "input" and all(record.ok for record in records)):
         return card
     verdict = max((record.verdict for record in records), key=VERDICTS.index)
-    if verdict in SOUND:
-        return replace(card, verdict=verdict, checks=(_sound(verdict, records),))
+    if verdict in VERDICTS[:2]:
+        return replace(card, verdict=verdict, checks=(_sound(records),))
     wrong = [record for record in records if not record.ok]
     lines = [line for record in wrong[:_MOST_FINDINGS] for line in _finding(record)]
     left = len(wrong) - _MOST_FINDINGS
     return replace(card, verdict=verdict, checks=(*lines, *[f"check: {left} findings more"] * (left > 0)))
 
 
-def _sound(verdict: str, records: Sequence[Record]) -> str:
+def _sound(records: Sequence[Record]) -> str:
     compared = [record for record in records if record.verdict == "ok"]
     kinks = sum(record.kinks for record in records)
     skipped = f"; {kinks} at kinks left out" if kinks else ""
@@ -90,13 +89,13 @@ def _finding(record: Record) -> list[str]:
         elements = [p for p in record.points if p.index is not None and p.error > record.tolerance]
         worst = max(elements or record.points, key=lambda point: point.error)
         both = f"rule {number_text(worst.rule)}, numeric {number_text(worst.numeric)}"
-        lines = [f"{what}: relative error {worst.error:.2g} {worst.place}: {both}"]
+        found = f"relative error {worst.error:.2g} {worst.place}: {both}"
     else:
-        lines = [f"{what}: {record.message or record.not_finite}"]
-    return lines + [f"hint: {record.hint}"] * bool(record.hint)
+        found = record.message or record.not_finite
+    return [f"{what}: {found}", *[f"hint: {record.hint}"] * bool(record.hint)]
 
 
 def _short(record: Record) -> str:
     """Return the tensor of a record, by its name if it has one."""
-    written = record.input
-    return written.partition(" ")[2] if record.op == WHOLE else written.partition(" = ")[2] or written
+    separator = " " if record.op == WHOLE else " = "
+    return record.input.partition(separator)[2] or record.input
