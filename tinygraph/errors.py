@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tinygraph.synonyms import called_here
 
 if TYPE_CHECKING:
-    from tinygraph.model.recording import Unfinished
+    from tinygraph.model.recorder import Unfinished
 
 # Control characters except tab and line feed, characters that reorder or hide text, and halves of surrogate pairs.
 _UNPRINTABLE = re.compile(

@@ -14,7 +14,7 @@ import pytest
 import tinygraph as tg
 from tinygraph.errors import BudgetError
 from tinygraph.graph.budget import Budget, current, opening
-from tinygraph.model.initializers import initial_value
+from tinygraph.model.variables import initial_value
 from tinygraph.ops.indexing.index import Index
 from tinygraph.ops.windows import Windows
 

@@ -1,13 +1,13 @@
 """Declared models: equations in a file, recorded as a graph.
 
-Read in this order: ``toml`` (a file to tables), ``declaration`` and ``declare`` (tables to a declaration), ``parse`` (equations
-to syntax trees), ``expression``, ``scope`` and ``recorder`` (syntax trees to a graph), ``variables`` and ``initializers``,
+Read in this order: ``toml`` (a file to tables), ``declaration`` (tables to a declaration), ``parse`` (equations
+to syntax trees), ``expression`` and ``recorder`` (syntax trees to a graph), ``variables``,
 ``model``.
 """
 
 from tinygraph.model.declaration import Input, Training
 from tinygraph.model.files import bundled_models, load_model
 from tinygraph.model.model import Model
-from tinygraph.model.recording import Equation, Recording, Unfinished
+from tinygraph.model.recorder import Equation, Recording, Unfinished
 
 __all__ = ["Equation", "Input", "Model", "Recording", "Training", "Unfinished", "bundled_models", "load_model"]

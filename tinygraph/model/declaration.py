@@ -1,16 +1,31 @@
-"""A declared model as data: inputs, parameters, state, equations, and what each name depends on."""
+"""A declared model as data, and how it is made from the tables of a model file: every key is checked, errors name its line."""
 
-from collections.abc import Mapping
+from __future__ import annotations
+
+import math
+import typing
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 
-from tinygraph.graph import OPERATIONS, is_operation
-from tinygraph.model.parse import Statement, Text, parse_equations
-from tinygraph.model.toml import Source
+from tinygraph.errors import AttributeValueError, ShapeError
+from tinygraph.graph import OPERATIONS, check_size, is_operation, load_operations
+from tinygraph.graph.attributes import conform
+from tinygraph.model.parse import Statement, Text, parse_equations, parse_expression
+from tinygraph.model.toml import Source, Table
+from tinygraph.model.variables import INITIALIZERS, STATE_INITIALIZERS
 
+# An input must at least have room for this many samples.
+_LEAST_BATCH = 3
+_TABLES = (
+    *("name", "title", "dtype", "batch", "weights"),
+    *("inputs", "parameters", "state", "blocks", "model", "training"),
+)
+
+Kind = Literal["parameter", "state"]
 Size = int | Statement
 
 
@@ -43,7 +58,7 @@ class Variable:
     ``path`` is its key in the model file.
     """
 
-    kind: Literal["parameter", "state"]
+    kind: Kind
     shape: tuple[Size, ...]
     init: str
     options: dict[str, float]
@@ -95,7 +110,7 @@ class Training:
     epochs: int = 20
     batch_size: int = 32
     learning_rate: float = 0.1
-    optimizer: str = "sgd"
+    optimizer: Literal["sgd", "adam"] = "sgd"
     momentum: float = 0.0
     seed: int = 0
 
@@ -150,3 +165,174 @@ def dependency_path(start: str, goal: str, statements: Mapping[str, Statement]) 
                 paths[read] = [*paths[name], read]
                 stack.append(read)
     return []
+
+
+def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
+    """Return the declaration in the tables of a model file. Raises ``ModelError`` at the first mistake."""
+    file = Table(source, tables)
+    file.check_keys(_TABLES)
+    dtype = file.dtype("float32", known=("float32", "float64"))
+    model = file.table("model")
+    model.check_keys(("equations", "output", "loss"))
+    declared = file.table("inputs")
+    inputs = {declared.name(name, name): _input(declared, name, dtype) for name in declared.entries}
+    if not inputs:
+        file.fail("a model needs at least one input", "inputs")
+    if "loss" not in model.entries:
+        model.fail("the loss is missing: name the tensor to train on, or write loss = false for none")
+    name, title = file.text("name", source.stem), file.text("title", "")
+    main = _equations(tuple(inputs), file, model, {})
+    loss = None if model.entries["loss"] in (False, None) else model.text("loss")
+    table = file.table("blocks", {})
+    blocks = {table.name(name, name): _block(table, name) for name in table.entries}
+    training = _training(file.table("training", {}), dtype)
+    batch = file.value("batch", lambda n: n is None or _is_size(n), "batch must be a whole number of at least 1")
+    weights = None if file.entries.get("weights") is None else file.text("weights")
+    # A stranger's model must not read other folders.
+    if weights in ("", ".", "..") or not set("/\\:\0").isdisjoint(weights or ""):
+        file.fail(f"weights must be the name of a file in the model's folder; found {weights!r}", "weights")
+    for equations in (main, *blocks.values()):
+        # Parsed now, so that mistakes of syntax are found before anything is recorded.
+        _ = equations.statements
+    load_operations()
+    for block in blocks:
+        if block in OPERATIONS:
+            table.fail(f"block {block!r} has the name of an operation", block)
+    return Declaration(name, title, dtype, inputs, main, loss, blocks, training, source, batch, weights)
+
+
+def _input(inputs: Table, name: str, dtype: np.dtype[Any]) -> Input:
+    sizes, batched, what = inputs.entries[name], True, f"input {name!r}"
+    if isinstance(sizes, Mapping):
+        table = inputs.table(name)
+        table.check_keys(("shape", "dtype", "batched"))
+        dtype, sizes = table.dtype(dtype.name), table.entries.get("shape")
+        batched = table.value("batched", lambda b: isinstance(b, bool), f"{what}: batched is true or false", True)
+    if not _is_list(sizes, _is_size):
+        inputs.fail(f"{what} needs a shape, a list of sizes without the batch; found {sizes!r}", name)
+    declared = Input(tuple(map(int, sizes)), dtype, batched)
+    try:
+        check_size(declared.batch_shape(_LEAST_BATCH), dtype, what)
+    except ShapeError as error:
+        inputs.fail(str(error), name)
+    return declared
+
+
+def _is_size(size: Any) -> bool:
+    return isinstance(size, (int, np.integer)) and not isinstance(size, bool) and bool(size >= 1)
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a number of Python; a boolean is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_size_or_text(size: Any) -> bool:
+    return isinstance(size, str) or _is_size(size)
+
+
+def _are_numbers(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(map(is_number, value.values()))
+
+
+def _are_names(value: Any) -> bool:
+    return _is_list(value, lambda name: isinstance(name, str)) and len(value) > 0
+
+
+def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
+    return isinstance(value, (list, tuple)) and all(map(fits, value))
+
+
+def _variable(tables: Table, name: str, kind: Kind) -> Variable:
+    state = kind == "state"
+    initializers = STATE_INITIALIZERS if state else INITIALIZERS
+    keys = ("shape", "init", "dtype", "next") if state else ("shape", "init")
+    what, spec = f"{kind} {name!r}", tables.entries[name]
+    if not isinstance(spec, Mapping):
+        # A list of sizes was probably meant as the shape.
+        sizes = list(spec) if _is_list(spec, _is_size) else [8]
+        example = "glorot_uniform" if len(sizes) > 1 else "zeros"
+        tables.fail(f'{what} needs a table such as {{ shape = {sizes}, init = "{example}" }}', name)
+    table = tables.table(name)
+    if spec.get("init") is None or spec.get("shape") is None:
+        table.check_keys((*keys, *sorted({option for each in initializers.values() for option in each.options})))
+    shape = table.value("shape", lambda s: _is_list(s, _is_size_or_text), f"{what} needs a shape, a list of sizes")
+    init = table.choice("init", initializers, f"{what} needs init,")
+    table.check_keys((*keys, *initializers[init].options))
+    options = {key: value for key, value in spec.items() if key not in keys}
+    for key in options:
+        table.value(key, lambda n: is_number(n) and abs(n) < 1e300, f"{what}: {key} must be a finite number")
+
+    def parsed(text: str, target: str, form: str) -> Statement:
+        return parse_expression(text, target, form, table.source, table.source.line(*table.path))
+
+    parts = tuple(parsed(size, "size", "a size") if isinstance(size, str) else int(size) for size in shape)
+    if not state:
+        return Variable(kind, parts, init, options, table.path)
+    dtype = table.dtype("int64") if init == "seed" or spec.get("dtype") is not None else None
+    following = spec.get("next")
+    if init == "seed" and dtype != np.int64:
+        table.fail(f'{what}: init = "seed" draws whole numbers, so the dtype must be int64')
+    if following is not None and not isinstance(following, str):
+        table.fail(f"{what}: next must be the expression of its value after a step, a text")
+    statement = None if following is None else parsed(following, name, "an expression")
+    return Variable(kind, parts, init, options, table.path, dtype, statement)
+
+
+def _equations(inputs: tuple[str, ...], tables: Table, table: Table, attributes: dict[str, int | float]) -> Equations:
+    """Return the equations of ``table``, with the parameters and the state that ``tables`` contain."""
+    taken = dict.fromkeys(inputs, "an input") | dict.fromkeys(attributes, "an attribute")
+    variables: dict[str, Variable] = {}
+    kinds: dict[str, Kind] = {"parameters": "parameter", "state": "state"}
+    for key, kind in kinds.items():
+        declared = tables.table(key, {})
+        for name in declared.entries:
+            if name in taken:
+                declared.fail(f"{name!r} is defined twice: as {taken[name]} and as a {kind}", name)
+        made = {declared.name(name, name): _variable(declared, name, kind) for name in declared.entries}
+        taken |= dict.fromkeys(made, f"a {kind}")
+        variables |= made
+    text = Text(table.text("equations"), table.source, *table.source.text_start(*table.path, "equations"))
+    return Equations(inputs, variables, text, table.text("output"), table.path, attributes)
+
+
+def _block(blocks: Table, name: str) -> Equations:
+    table, what = blocks.table(name), f"block {name!r}"
+    table.check_keys(("inputs", "parameters", "state", "attributes", "equations", "output"))
+    inputs = table.value("inputs", _are_names, f"{what} needs inputs, a list of names", [])
+    for place, given in enumerate(inputs):
+        table.name(given, "inputs")
+        if given in inputs[:place]:
+            table.fail(f"{what}: input {given!r} is listed twice", "inputs")
+    attributes = table.value("attributes", _are_numbers, f"{what}: attributes must be numbers by name", {})
+    for given in attributes:
+        table.name(given, "attributes")
+        if given in inputs:
+            table.fail(f"{given!r} is defined twice: as an input and as an attribute", "attributes")
+    return _equations(tuple(inputs), table, table, dict(attributes))
+
+
+def _training(table: Table, dtype: np.dtype[Any]) -> Training:
+    kinds = typing.get_type_hints(Training)
+    table.check_keys(kinds)
+    values: dict[str, Any] = {}
+    for name, value in table.entries.items():
+        try:
+            values[name] = conform("training", name, value, kinds[name])
+        except AttributeValueError as error:
+            table.fail(str(error), name)
+    settings = Training(**values)
+    with np.errstate(all="ignore"):
+        cast = float(dtype.type(settings.learning_rate))
+    rate, momentum, optimizer = settings.learning_rate, settings.momentum, settings.optimizer
+    positive = {name: getattr(settings, name) for name in ("epochs", "batch_size", "learning_rate")}
+    for name, wrong, why in (
+        *((name, not 0 < value < math.inf, f"must be positive; found {value}") for name, value in positive.items()),
+        ("learning_rate", not 0 < cast < math.inf, f"{rate:g} is {cast:g} in {dtype}, the dtype of the model"),
+        ("momentum", not 0 <= momentum < 1, f"must lie in 0 to 1, without 1; found {momentum}"),
+        ("seed", settings.seed < 0, f"must not be negative; found {settings.seed}"),
+        ("momentum", momentum and optimizer != "sgd", f"is a setting of 'sgd'; optimizer {optimizer!r} takes none"),
+    ):
+        if wrong:
+            table.fail(f"training: {name} {why}", name)
+    return settings

@@ -2,36 +2,26 @@
 
 import ast
 import math
-import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import add, and_, eq, floordiv, ge, gt, invert, le, lt, matmul, mul, ne, neg, or_, pow, sub, truediv, xor
 from typing import Any, NoReturn, Protocol
 
 from tinygraph.errors import DataError, ModelError, TinygraphError
 from tinygraph.graph import Tensor, is_operation
 from tinygraph.model.parse import Statement
 
-_OPERATORS: dict[type[ast.AST], Callable[..., Any]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.MatMult: operator.matmul,
-    ast.Pow: operator.pow,
-    ast.BitAnd: operator.and_,
-    ast.BitOr: operator.or_,
-    ast.BitXor: operator.xor,
-    ast.USub: operator.neg,
-    ast.UAdd: lambda x: x,
-    ast.Invert: operator.invert,
-    ast.Gt: operator.gt,
-    ast.GtE: operator.ge,
-    ast.Lt: operator.lt,
-    ast.LtE: operator.le,
-    ast.Eq: operator.eq,
-    ast.NotEq: operator.ne,
+_Operators = dict[type[ast.AST], Callable[..., Any]]
+_ARITHMETIC: _Operators = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv, ast.FloorDiv: floordiv}
+_BINARY: _Operators = _ARITHMETIC | {
+    ast.MatMult: matmul,
+    ast.Pow: pow,
+    ast.BitAnd: and_,
+    ast.BitOr: or_,
+    ast.BitXor: xor,
 }
+_UNARY: _Operators = {ast.USub: neg, ast.UAdd: lambda x: x, ast.Invert: invert}
+_COMPARISONS: _Operators = {ast.Gt: gt, ast.GtE: ge, ast.Lt: lt, ast.LtE: le, ast.Eq: eq, ast.NotEq: ne}
 _ALLOWED = (
     "names, numbers, + - * / @ **, unary minus, one comparison, & | ^ ~ of comparisons, .T, .shape[i], x[...] "
     "and calls of operations and blocks"
@@ -99,9 +89,9 @@ class _Evaluator:
             self.statement.fail(str(error), node)
 
     def _constant(self, node: ast.Constant) -> Any:
-        if node.value is Ellipsis or node.value is None or isinstance(node.value, (bool, int, float, str)):
-            return node.value
-        self.statement.fail(f"{node.value!r} is not a number", node)
+        if isinstance(node.value, (bytes, complex)):
+            self.statement.fail(f"{node.value!r} is not a number", node)
+        return node.value
 
     def _name(self, node: ast.Name) -> Any:
         return self.resolver.look_up(node.id, self.statement, node)
@@ -113,13 +103,13 @@ class _Evaluator:
         return [self.value(item) for item in node.elts]
 
     def _unaryop(self, node: ast.UnaryOp) -> Any:
-        rule = _OPERATORS.get(type(node.op))
+        rule = _UNARY.get(type(node.op))
         if rule is None:
             self.statement.fail("'not' takes a single boolean; write ~ for a tensor of them, as in ~(x > 0)", node)
         return rule(self._operand(node.operand))
 
     def _binop(self, node: ast.BinOp) -> Any:
-        rule = _OPERATORS.get(type(node.op))
+        rule = _BINARY.get(type(node.op))
         if rule is None:
             instead = "a remainder is written mod(x, y)" if isinstance(node.op, ast.Mod) else f"allowed are {_ALLOWED}"
             self.statement.fail(f"the operator {type(node.op).__name__} is not allowed; {instead}", node)
@@ -131,7 +121,7 @@ class _Evaluator:
         return rule(left, right)
 
     def _compare(self, node: ast.Compare) -> Any:
-        rule = _OPERATORS.get(type(node.ops[0]))
+        rule = _COMPARISONS.get(type(node.ops[0]))
         if rule is None or len(node.ops) > 1:
             self.statement.fail(f"a comparison is one of > >= < <= == != between two; allowed are {_ALLOWED}", node)
         left, right = self._operand(node.left), self._operand(node.comparators[0])
@@ -160,11 +150,9 @@ class _Evaluator:
 
     def _attribute(self, node: ast.Attribute) -> Any:
         tensor = self._tensor(node.value, f".{node.attr}")
-        if node.attr == "T":
-            return tensor.T
-        if node.attr == "shape":
-            return tensor.shape
-        self.statement.fail(f"tensors have .T and .shape here; found .{node.attr}", node)
+        if node.attr not in ("T", "shape"):
+            self.statement.fail(f"tensors have .T and .shape here; found .{node.attr}", node)
+        return getattr(tensor, node.attr)
 
     def _subscript(self, node: ast.Subscript) -> Any:
         if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
@@ -194,9 +182,9 @@ class _Evaluator:
         if any(isinstance(arg, ast.Starred) for arg in node.args) or any(word.arg is None for word in node.keywords):
             self.statement.fail("each argument is written out; * and ** are not allowed", node)
         args = [self.value(arg) for arg in node.args]
-        names = [word.arg for word in node.keywords]
-        for place, word in enumerate(node.keywords):
-            if word.arg in names[:place]:
+        kwargs: dict[str, Any] = {}
+        for word in node.keywords:
+            if word.arg in kwargs:
                 self.statement.fail(f"{word.arg!r} is given twice", word)
-        kwargs = {str(word.arg): self.value(word.value) for word in node.keywords}
+            kwargs[str(word.arg)] = self.value(word.value)
         return self.resolver.call(Call(node.func.id, args, kwargs, self.statement, node))

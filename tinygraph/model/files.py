@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import cast
 
 from tinygraph.errors import ModelError, TinygraphError, UnknownNameError, listing, nearest
 from tinygraph.files import open_plain
@@ -44,25 +45,20 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
     if not os.path.isfile(file):
         bundled = bundled_models()
         if str(path) not in bundled:
-            hint = _why_no_file(path) or nearest(file.stem, bundled)
-            raise UnknownNameError(
-                f"no model file {str(path)!r}, and no bundled model of that name{hint} ({listing(bundled)})"
-            )
+            hint = f"{_why_no_file(path) or nearest(file.stem, bundled)} ({listing(bundled)})"
+            raise UnknownNameError(f"no model file {str(path)!r}, and no bundled model of that name{hint}")
         file = bundled[str(path)]
-    if file.suffix.lower() in _OTHER_FORMATS:
-        other: Model = reader(_OTHER_FORMATS[file.suffix.lower()])(file)
-        return other
-    if file.suffix.lower() in _NO_MODELS:
-        raise ModelError(
-            f"it is not a model file (.toml, .onnx); it holds {_NO_MODELS[file.suffix.lower()]}", file=str(file)
-        )
+    suffix = file.suffix.lower()
+    if suffix in _OTHER_FORMATS:
+        return cast(Model, reader(_OTHER_FORMATS[suffix])(file))
+    if suffix in _NO_MODELS:
+        raise ModelError(f"it is not a model file (.toml, .onnx); it holds {_NO_MODELS[suffix]}", file=str(file))
     try:
         with open_plain(file) as stream:
             text = stream.read().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:
-        raise ModelError(
-            f"not a text file in UTF-8: the byte at position {error.start:,} cannot be text", file=str(file)
-        ) from None
+        fault = f"not a text file in UTF-8: the byte at position {error.start:,} cannot be text"
+        raise ModelError(fault, file=str(file)) from None
     except OSError as error:
         raise ModelError(f"cannot be read: {error.strerror}", file=str(file)) from None
     return Model.from_toml(text, file, seed)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tinygraph.errors import DataError, WeightsError, listing
 from tinygraph.files import as_path
@@ -15,10 +15,8 @@ from tinygraph.graph import Array, Graph, Tensor
 from tinygraph.graph.attributes import integer
 from tinygraph.graph.budget import current, opening
 from tinygraph.graph.tensor import input as declare_input
-from tinygraph.model.declaration import Declaration, Input, Training
-from tinygraph.model.declare import declare
-from tinygraph.model.recorder import record
-from tinygraph.model.recording import Recording
+from tinygraph.model.declaration import Declaration, Input, declare
+from tinygraph.model.recorder import Recording, record
 from tinygraph.model.toml import Source, read_toml
 from tinygraph.model.values import batch_shape_text, check_names, fitted, leaves_for, shape_in_batches
 from tinygraph.model.variables import Variables
@@ -41,6 +39,11 @@ class Model:
     may call registered operations and the ``blocks``; ``output`` and ``loss`` name tensors. ``state`` declares tensors that
     are kept but not trained, with the expression of their ``next`` value. ``dtype`` is that of the parameters. Raises
     ``ModelError`` with line, column and equation.
+
+    Its attributes are ``name``, ``title`` (one line about it, or an empty text), ``output`` and ``loss`` (the names of the
+    tensors; ``loss`` may be ``None``), ``batch`` (the only batch size that it accepts, or ``None`` if it accepts any),
+    ``training`` (the default settings of training) and ``has_modes`` (whether training differs from prediction: an operation
+    depends on the mode, or a state changes).
 
     >>> import numpy as np
     >>> model = Model(
@@ -79,17 +82,10 @@ class Model:
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
-        tables = {
-            "name": name,
-            "title": title,
-            "dtype": dtype,
-            "inputs": inputs,
-            "parameters": parameters,
-            "state": state or {},
-            "blocks": blocks or {},
-            "model": {"equations": equations, "output": output, "loss": False if loss is None else loss},
-            "training": training or {},
-        }
+        tables: dict[str, Any] = {"name": name, "title": title, "dtype": dtype}
+        tables |= {"inputs": inputs, "parameters": parameters, "state": state or {}, "blocks": blocks or {}}
+        tables["model"] = {"equations": equations, "output": output, "loss": False if loss is None else loss}
+        tables["training"] = training or {}
         self._build(declare(tables, Source()), None, seed)
 
     @classmethod
@@ -118,8 +114,10 @@ class Model:
     def _build(
         self, declaration: Declaration, path: Path | None, seed: int | None, values: Mapping[str, Any] | None = None
     ) -> None:
-        self.declaration = declaration
-        self.path = path
+        self.declaration, self.path = declaration, path
+        self.name, self.title, self.training = declaration.name, declaration.title, declaration.training
+        self.output, self.loss, self.batch = declaration.main.output, declaration.loss, declaration.batch
+        self.has_modes = declaration.has_modes
         weights = None if declaration.weights is None else Path(path or "").parent / declaration.weights
         if weights is not None and (budget := current()) is not None:
             with contextlib.suppress(OSError):
@@ -140,16 +138,6 @@ class Model:
             self.load(weights)
 
     @property
-    def name(self) -> str:
-        """The name, given by the file; ``model`` by default."""
-        return self.declaration.name
-
-    @property
-    def title(self) -> str:
-        """One line about the model, or an empty text."""
-        return self.declaration.title
-
-    @property
     def inputs(self) -> Mapping[str, Input]:
         """The declared inputs by name."""
         return MappingProxyType(self.declaration.inputs)
@@ -165,34 +153,9 @@ class Model:
         return MappingProxyType(self._variables.of_kind("state"))
 
     @property
-    def has_modes(self) -> bool:
-        """Whether training differs from prediction: an operation depends on the mode, or a state changes."""
-        return self.declaration.has_modes
-
-    @property
-    def batch(self) -> int | None:
-        """The only batch size that the model accepts, or ``None`` if it accepts any."""
-        return self.declaration.batch
-
-    @property
-    def output(self) -> str:
-        """The name of the output."""
-        return self.declaration.main.output
-
-    @property
-    def loss(self) -> str | None:
-        """The name of the loss, or ``None``."""
-        return self.declaration.loss
-
-    @property
     def seed(self) -> int:
         """The seed that the parameters were last drawn from."""
         return self._variables.seed
-
-    @property
-    def training(self) -> Training:
-        """The default settings of training."""
-        return self.declaration.training
 
     def record(self, batch: int | None = None, training: bool = False) -> Recording:
         """Return the model recorded with shapes for ``batch`` samples; for each size and mode it is recorded once.
@@ -273,8 +236,8 @@ class Model:
         >>> tg.load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
         (2, 1)
         """
-        outputs: Array = reader("predicted")(self, self._by_name(features), integer("batch_size", batch_size), compiled)
-        return outputs
+        samples = self._by_name(features)
+        return cast(Array, reader("predicted")(self, samples, integer("batch_size", batch_size), compiled))
 
     def plan_for(self, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
         """Return the plan for ``batch`` samples: of the output, or of the graph of output and loss. It is compiled once.
@@ -283,8 +246,7 @@ class Model:
         >>> tg.load_model("xor").plan_for(4).batch_size
         4
         """
-        plan: Plan = reader("plan_for")(self, batch, of)
-        return plan
+        return cast("Plan", reader("plan_for")(self, batch, of))
 
     def compile_step(
         self, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
@@ -301,8 +263,7 @@ class Model:
         >>> output.shape
         (4, 1)
         """
-        step: CompiledStep = reader("CompiledStep")(self, optimizer, batch_size, threads)
-        return step
+        return cast("CompiledStep", reader("CompiledStep")(self, optimizer, batch_size, threads))
 
     def _by_name(self, features: tuple[Any, ...]) -> dict[str, Any]:
         if len(features) == 1 and isinstance(features[0], Mapping):
@@ -347,10 +308,8 @@ class Model:
     def __str__(self) -> str:
         counts = (2, 3, 61) if self.batch is None else (self.batch, self.batch + 1)
         recordings = [self.record(self.batch or count, training=True) for count in counts]
-        rows = [
-            [name, "input", f"{i.dtype} {batch_shape_text(self.declaration, name)}", ""]
-            for name, i in self.inputs.items()
-        ]
+        declared = self.declaration
+        rows = [[n, "input", f"{i.dtype} {batch_shape_text(declared, n)}", ""] for n, i in self.inputs.items()]
         rows += [[name, "parameter", f"{p.dtype} {p.shape}", f"{p.size:,}"] for name, p in self.parameters.items()]
         rows += [[name, "state", f"{s.dtype} {s.shape}", ""] for name, s in self.state.items()]
         for first, *others in zip(*(recording.equations for recording in recordings), strict=True):

@@ -6,7 +6,7 @@ import keyword
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn, TypeGuard
+from typing import NoReturn
 
 from tinygraph.errors import ModelError, excerpt
 from tinygraph.model.toml import Source
@@ -37,35 +37,22 @@ class Text:
         """For each row, the line of the file and, where the row is found there, the column from 0 of its first letter."""
         return self.source.places(self.line, self.column - 1, (row.strip() for row in self.rows))
 
-    def line_of(self, row: int) -> int:
-        """Return the line of the file that holds a row of the text, counted from 1."""
-        return self.places[row - 1][0] if 0 < row <= len(self.rows) else self.line
-
     def error(self, message: str, row: int, column: int = 0) -> ModelError:
         """Return the error at a row, from 1, and a column, from 0, of the text without its margin."""
         known = 0 < row <= len(self.rows)
-        written = self.rows[row - 1] if known else ""
-        line, start = self.places[row - 1] if known else (self.line, None)
+        written, (line, start) = (self.rows[row - 1], self.places[row - 1]) if known else ("", (self.line, None))
         if start is None:
             start = _indentation(written) + (self.column - 1 if row == 1 else 0)
         at = column + self.margin - _indentation(written)
-        return ModelError(
-            message,
-            file=self.source.file,
-            equation=excerpt(written.strip(), at) or None,
-            line=line,
-            column=start + 1 + at,
-        )
-
-    def characters(self, row: int, offset: int) -> int:
-        """Return a column in characters for one in bytes of UTF-8, which syntax trees count, of the text without its margin."""
-        line = self.rows[row - 1][self.margin :] if 0 < row <= len(self.rows) else ""
-        return len(line.encode()[:offset].decode(errors="ignore"))
+        equation = excerpt(written.strip(), at) or None
+        return ModelError(message, file=self.source.file, equation=equation, line=line, column=start + 1 + at)
 
     def error_at(self, message: str, node: ast.AST) -> ModelError:
         """Return the error at a part of a syntax tree."""
         row, offset = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
-        return self.error(message, row, self.characters(row, offset))
+        # Syntax trees count columns in bytes of UTF-8.
+        before = self.rows[row - 1][self.margin :].encode()[:offset] if 0 < row <= len(self.rows) else b""
+        return self.error(message, row, len(before.decode(errors="ignore")))
 
 
 def _indentation(row: str) -> int:
@@ -83,13 +70,17 @@ class Statement:
     @property
     def line(self) -> int:
         """The line in the file, or in the text where there is no file."""
-        return self.text.line_of(self.value.lineno)
+        row = self.value.lineno
+        return self.text.places[row - 1][0] if row <= len(self.text.rows) else self.text.line
 
     def written(self, target: str, names: Mapping[str, str]) -> str:
         """Return the equation in one line, with local names replaced by full ones."""
         if self.names.isdisjoint(names):
             return f"{target} = {self._unparsed}"
-        renamed = _Renamed(names).visit(ast.parse(self._unparsed, mode="eval"))
+        renamed = ast.parse(self._unparsed, mode="eval")
+        for node in ast.walk(renamed):
+            if isinstance(node, ast.Name):
+                node.id = names.get(node.id, node.id)
         return f"{target} = {ast.unparse(renamed)}"
 
     @functools.cached_property
@@ -106,20 +97,12 @@ class Statement:
     @property
     def calls(self) -> set[str]:
         """The names of the operations and blocks that the right-hand side calls."""
-        calls = (node.func for node in ast.walk(self.value) if isinstance(node, ast.Call))
-        return {function.id for function in calls if isinstance(function, ast.Name)}
+        called = (node.func for node in ast.walk(self.value) if isinstance(node, ast.Call))
+        return {function.id for function in called if isinstance(function, ast.Name)}
 
     def fail(self, message: str, node: ast.AST | None = None) -> NoReturn:
         """Raise the error at a part of the equation."""
         raise self.text.error_at(message, node or self.value)
-
-
-class _Renamed(ast.NodeTransformer):
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.Name:
-        return ast.Name(self.names.get(node.id, node.id))
 
 
 def parse_equations(text: Text) -> list[Statement]:
@@ -154,13 +137,11 @@ def _syntax(text: Text) -> list[ast.stmt]:
         row = error.lineno or 1
         why = _explained(error.msg, text.rows[row - 1].strip() if row <= len(text.rows) else "")
         raise text.error(f"not an equation: {why}", row, max((error.offset or 1) - 1, 0)) from None
-    except (RecursionError, MemoryError):
-        raise text.error("not an equation: nested too deeply", 1) from None
-    except ValueError as error:
-        raise text.error(f"not an equation: {error}", 1) from None
-    for node in ast.walk(tree):
-        if _is_too_large(node):
-            raise text.error_at("the number is too large", node)
+    except (RecursionError, MemoryError, ValueError) as error:
+        why = str(error) if isinstance(error, ValueError) else "nested too deeply"
+        raise text.error(f"not an equation: {why}", 1) from None
+    if node := next(filter(_is_too_large, ast.walk(tree)), None):
+        raise text.error_at("the number is too large", node)
     return tree.body
 
 
@@ -208,6 +189,6 @@ def parse_expression(
     return Statement(target, expression, Text(written, source, line or 1))
 
 
-def _is_too_large(node: ast.AST) -> TypeGuard[ast.Constant]:
+def _is_too_large(node: ast.AST) -> bool:
     """Whether a node is a whole number of more than 64 bits: writing its digits may take too long."""
     return isinstance(node, ast.Constant) and isinstance(node.value, int) and node.value >= 2**64

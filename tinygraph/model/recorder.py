@@ -1,21 +1,86 @@
 """From a declaration to a graph: equations are recorded one by one, and the equations of blocks inside them."""
 
-import dataclasses
+from __future__ import annotations
+
+import ast
 import itertools
-from collections.abc import Mapping
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cached_property
+from operator import attrgetter
 from typing import Any
 
 from tinygraph.errors import ModelError, listing, nearest
-from tinygraph.graph import OPERATIONS, Graph, OpFunction, Tensor, computing_in
+from tinygraph.graph import OPERATIONS, Graph, Op, OpFunction, Tensor, computing_in, is_operation, operation_hint
 from tinygraph.graph.attributes import shown
-from tinygraph.model.declaration import Declaration, Equations, Variable
+from tinygraph.model.declaration import Declaration, Equations, dependency_path, is_number
 from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement
-from tinygraph.model.recording import Equation, Recording, Unfinished, with_nodes
-from tinygraph.model.scope import Scope
 from tinygraph.model.variables import Variables
+from tinygraph.synonyms import CONSTANTS
 
 _MOST_EQUATIONS = 10_000
+
+
+@dataclass(frozen=True)
+class Equation:
+    """A recorded equation of a model.
+
+    ``name`` is the tensor's name with its blocks (``R1.Z1``), ``text`` the source in one line, ``line`` its line in the
+    file, ``node`` the tensor, ``nodes`` all nodes recorded for it (the nodes of blocks that it calls belong to their own
+    equations), ``block`` the block instance that contains it, empty outside blocks.
+    """
+
+    name: str
+    text: str
+    line: int
+    node: Tensor
+    nodes: tuple[Tensor, ...] = ()
+    block: str = ""
+
+    def renamed(self, name: str) -> Equation:
+        """Return the equation with another name on its left."""
+        return replace(self, name=name, text=f"{name} = {self.text.partition(' = ')[2]}")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A model recorded for one batch: its graph of output and loss, its equations, and its tensors by name.
+
+    For ``training``, ``new_state`` contains the value of each state after the step, by the state's name.
+    """
+
+    graph: Graph
+    output: Tensor
+    loss: Tensor | None
+    equations: tuple[Equation, ...]
+    tensors: Mapping[str, Tensor]
+    training: bool = False
+    new_state: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @cached_property
+    def full_graph(self) -> Graph:
+        """The graph of the new state, then of output and loss."""
+        return Graph([*self.new_state.values(), *self.graph.outputs]) if self.new_state else self.graph
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A model with a mistake: the ``equations`` recorded before it, and the equation that could not be recorded.
+
+    ``name``, ``text`` and ``block`` are as in ``Equation``; the name is empty if the mistake is not in an equation.
+    ``inputs`` are the tensors that it reads, ``mistake`` is the message of the error, ``title`` the title of the model.
+    """
+
+    title: str
+    equations: tuple[Equation, ...]
+    mistake: str
+    name: str = ""
+    text: str = ""
+    block: str = ""
+    inputs: tuple[Tensor, ...] = ()
 
 
 def record(
@@ -58,9 +123,12 @@ class Recorder:
         statements = {name: s for name, s in main.statements.items() if only is None or name in only}
         scope = Scope(self, main, statements, dict(inputs))
         self._run(scope)
-        output, loss = self._named(scope, main.output, "output"), None
+        output, name = self._named(scope, main.output, "output"), self.declaration.loss
+        loss = None if name is None or self.partial else self._named(scope, name, "loss")
+        if loss is not None and loss.shape != ():
+            message = f"the loss must be one number; {name!r} has shape {loss.shape}"
+            self.declaration.source.fail(message, *main.path, "loss")
         if not self.partial:
-            loss = self._loss(scope)
             self._check_all_used()
         graph = Graph([output] if loss is None or loss is output else [output, loss])
         tensors = {name: value for name, value in scope.values.items() if isinstance(value, Tensor)}
@@ -92,8 +160,8 @@ class Recorder:
         """
         given = {*call.kwargs, *function.attribute_names[: max(0, len(call.args) - len(function.op.parameters))]}
         found: dict[str, Any] = {"training": self.training, "dtype": self.variables.dtype.name}
-        fields = dataclasses.fields(function.op) if function.attribute_names else ()  # type: ignore[arg-type]
-        missing = {f.name for f in fields if f.name not in given and f.default is not dataclasses.MISSING}
+        declared = fields(function.op) if function.attribute_names else ()  # type: ignore[arg-type]
+        missing = {f.name for f in declared if f.name not in given and f.default is not MISSING}
         if "stream" in missing:
             found["stream"] = next(self.streams)
         return {name: value for name, value in found.items() if name in missing}
@@ -110,9 +178,9 @@ class Recorder:
             if value.name is None and value.op is not None:
                 # An argument that is an expression gets a name, which the block's equations then use.
                 value.name = f"{instance}.{parameter}"
-                self._add(scope, value.name, dataclasses.replace(call.statement, value=written), value)
+                self._add(scope, value.name, replace(call.statement, value=written), value)
         values = dict(zip(block.inputs, call.args, strict=True)) | block.attributes | call.kwargs
-        inner = Scope(self, block, block.statements, values, f"{instance}.", call.name, scope)
+        inner = Scope(self, block, block.statements, values, f"{instance}.", call.name, (scope, *scope.outer))
         self._run(inner)
         return self._named(inner, block.output, "output")
 
@@ -135,14 +203,14 @@ class Recorder:
             return
         for name, variable in scope.equations.variables.items():
             if self.training and variable.next is not None:
-                self._record_next(scope, name, variable, variable.next)
+                self._record_next(scope, name, variable.next)
         # A state may be used only in the next values, which a prediction of a model with modes does not record.
         every = self.training or not self.declaration.has_modes
         for name, variable in scope.equations.variables.items():
             if name not in scope.values and (every or variable.kind == "parameter"):
                 self.declaration.source.fail(f"{variable.kind} {name!r} is never used", *variable.path)
 
-    def _record_next(self, scope: Scope, name: str, variable: Variable, statement: Statement) -> None:
+    def _record_next(self, scope: Scope, name: str, statement: Statement) -> None:
         """Record the new value of a state, from the old values and the tensors of the equations."""
         old, new = scope.look_up(name, statement, statement.value), evaluate_expression(statement, scope)
         if not isinstance(new, Tensor) or (new.shape, new.dtype) != (old.shape, old.dtype):
@@ -182,30 +250,20 @@ class Recorder:
             self.declaration.source.fail(message, *scope.equations.path, role)
         return value
 
-    def _loss(self, scope: Scope) -> Tensor | None:
-        name = self.declaration.loss
-        loss = None if name is None else self._named(scope, name, "loss")
-        if loss is not None and loss.shape != ():
-            message = f"the loss must be one number; {name!r} has shape {loss.shape}"
-            self.declaration.source.fail(message, *scope.equations.path, "loss")
-        return loss
-
     def _check_all_used(self) -> None:
         source = self.declaration.source
-        for name in self.declaration.inputs:
-            if name not in self.declaration.main.reads:
-                source.fail(f"input {name!r} is never used", "inputs", name)
+        for name in sorted(self.declaration.inputs.keys() - self.declaration.main.reads):
+            source.fail(f"input {name!r} is never used", "inputs", name)
         for name, block in self.declaration.blocks.items():
             if name not in self.called:
                 source.fail(f"block {name!r} is never called", "blocks", name)
-            for given in block.inputs:
-                if given not in block.reads:
-                    source.fail(f"block {name!r}: input {given!r} is never used", *block.path, "inputs")
+            for given in sorted(set(block.inputs) - block.reads):
+                source.fail(f"block {name!r}: input {given!r} is never used", *block.path, "inputs")
 
 
 def _check_block_call(scope: Scope, call: Call, block: Equations) -> None:
     name = f"block {call.name!r}"
-    if any(outer.block == call.name for outer in scope.with_outer()):
+    if any(outer.block == call.name for outer in (scope, *scope.outer)):
         call.fail(f"{name} calls itself: a cycle")
     if len(call.args) != len(block.inputs) or not all(isinstance(arg, Tensor) for arg in call.args):
         found = ", ".join(map(shown, call.args)) or "nothing"
@@ -215,5 +273,113 @@ def _check_block_call(scope: Scope, call: Call, block: Equations) -> None:
         if key not in block.attributes:
             known = f"{nearest(key, block.attributes)} (attributes: {listing(block.attributes)})"
             call.fail(f"{name} has no attribute {key!r}{known}")
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
+        if not is_number(value):
             call.fail(f"{name}: {key} must be a number; found {shown(value)}")
+
+
+@dataclass(eq=False)
+class Scope:
+    """The values of one evaluation of a set of equations. ``prefix`` (``R1.``) comes before the names of its tensors.
+
+    ``outer`` are the scopes around it, the nearest first, and ``calls`` counts the blocks that each equation calls.
+    """
+
+    recorder: Recorder
+    equations: Equations
+    statements: Mapping[str, Statement]
+    values: dict[str, Any]
+    prefix: str = ""
+    block: str = ""
+    outer: tuple[Scope, ...] = ()
+    calls: Counter[str] = field(default_factory=Counter)
+
+    def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
+        """Return the meaning of a name: a tensor, a number that is an attribute of the block, or infinity."""
+        recorder, variables, later = self.recorder, self.equations.variables, self.statements
+        if name not in self.values and name in variables:
+            # The sizes of variables may read tensors that a partial recording does not have.
+            self.values[name] = recorder.variables.get(self, name, trusted=recorder.partial)
+        if name in self.values:
+            return self.values[name]
+        if name in later:
+            recorded = recorder.current is not None and recorder.current[1] is statement
+            cycle = dependency_path(name, statement.target, later) if recorded else []
+            if cycle:
+                statement.fail(f"a cycle: {' -> '.join([statement.target, *cycle])}", node)
+            statement.fail(f"{name!r} is used before it is defined, in line {later[name].line}", node)
+        if name in OPERATIONS or name in recorder.declaration.blocks:
+            kind = "a block" if name in recorder.declaration.blocks else "an operation"
+            statement.fail(f"{name!r} is {kind}; call it: {name}(...)", node)
+        if name == "inf":
+            return math.inf
+        hint = f"; write {CONSTANTS[name]}" if name in CONSTANTS else nearest(name, [*self.values, *variables, *later])
+        if any(name in names for s in self.outer for names in (s.values, s.equations.variables, s.statements)):
+            hint = f" in block {self.block!r}, but outside: pass it as an input of the block"
+        statement.fail(f"{name!r} is not defined{hint}", node)
+
+    def call(self, call: Call) -> Any:
+        """Return the result of a block or an operation."""
+        name, blocks = call.name, self.recorder.declaration.blocks
+        if name in blocks:
+            return self.recorder.call_block(self, call)
+        if not is_operation(name):
+            call.fail(f"no operation or block is called {name!r}{operation_hint(name, blocks)}")
+        if name in ("max", "min") and len(call.args) > 1:
+            call.fail(f"{name} reduces one tensor; for two write {name}imum(...), for an axis {name}(x, axis=...)")
+        _check_operands(OPERATIONS[name].op, call)
+        attributes = self.recorder.mode_attributes(OPERATIONS[name], call)
+        result = OPERATIONS[name](*call.args, **call.kwargs, **attributes)
+        # Numbers alone give a number again: it takes the dtype of the tensors that it meets.
+        return result if isinstance(result, Tensor) else result.item()
+
+    def instance(self, target: str) -> str:
+        """Return a name for one more block call in an equation: the equation's own, later ones with a number."""
+        while True:
+            self.calls[target] += 1
+            name = target if self.calls[target] == 1 else f"{target}_{self.calls[target]}"
+            if name == target or name not in self.equations.statements:
+                return self.prefix + name
+
+    def written_names(self, statement: Statement) -> dict[str, str]:
+        """Return how the names in a statement are written outside the block: tensors by full names, attributes as numbers."""
+        if not self.prefix:
+            return {}
+        names = {}
+        for key in statement.names & self.values.keys():
+            value = self.values[key]
+            if not isinstance(value, Tensor):
+                names[key] = repr(value) if value >= 0 else f"({value!r})"
+            elif value.name:
+                names[key] = value.name
+        return names
+
+
+def _check_operands(op: type[Op], call: Call) -> None:
+    """Refuse lists and texts in place of tensors, and operations on numbers alone, whose cost has no bound."""
+    if op.variadic and call.args and isinstance(call.args[0], list):
+        operands = call.args[0]
+    else:
+        named = [call.kwargs[name] for name in op.parameters if name in call.kwargs]
+        operands = [*call.args[: len(op.parameters)], *named]
+    for operand in operands:
+        if not isinstance(operand, (Tensor, int, float)):
+            call.fail(f"{op.name} takes tensors and numbers; found {operand!r}")
+    if operands and not op.elementwise and not any(isinstance(operand, Tensor) for operand in operands):
+        call.fail(f"{op.name} needs a tensor among its inputs")
+
+
+def with_nodes(equations: Iterable[Equation]) -> tuple[Equation, ...]:
+    """Give each equation the nodes that its tensor is computed from, without those of earlier equations."""
+    taken: set[Tensor] = set()
+    result = []
+    for equation in equations:
+        found: set[Tensor] = set()
+        stack = [equation.node]
+        while stack:
+            x = stack.pop()
+            if x.op is not None and x not in taken and x not in found:
+                found.add(x)
+                stack.extend(x.inputs)
+        taken |= found
+        result.append(replace(equation, nodes=tuple(sorted(found, key=attrgetter("order")))))
+    return tuple(result)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn
 
-from tinygraph.errors import BudgetError, ModelError
+import numpy as np
+
+from tinygraph.errors import BudgetError, ModelError, listing, nearest, unknown
 from tinygraph.graph.budget import charge
 
 # One part of a key; possessive quantifiers keep the time linear in the length of the text.
@@ -24,6 +28,10 @@ _KEY = re.compile(rf"\s*({_KEY_PART}(?:\s*\.\s*{_KEY_PART})*)\s*=\s*")
 # The time of tomllib is quadratic in the parts of a key; a model file needs at most four.
 _MOST_PARTS = 20
 _LONG_KEY = re.compile(rf"(?:{_KEY_PART}[ \t]*+\.[ \t]*+){{{_MOST_PARTS}}}")
+_DTYPES = (
+    *("float32", "float64", "float16", "int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32", "uint64", "bool"),
+)
 _NO_VALUE = "nothing at all: leave the key out"
 _VALUES = {"True": "true", "False": "false", "None": _NO_VALUE, "null": _NO_VALUE}
 
@@ -41,11 +49,6 @@ class Source:
     def stem(self) -> str:
         """The default name of a model: that of its file, without folder and suffix."""
         return Path(self.file).stem if self.file else "model"
-
-    @classmethod
-    def of(cls, text: str, file: str | None) -> Source:
-        """Return the source of a TOML text."""
-        return cls(file, text, key_lines(text), True)
 
     def fail(self, message: str, *path: str) -> NoReturn:
         """Raise a ``ModelError`` at the key ``path``, or at the nearest table that contains it."""
@@ -93,15 +96,77 @@ class Source:
 
     def text_start(self, *path: str) -> tuple[int, int]:
         """Return the line and column, from 1, at which the string under a key begins."""
-        line = self.lines.get(path)
-        if line is None:
-            return self.line(*path) or 1, 1
-        row = self.rows[line - 1]
-        opening = re.compile(r"=\s*(\"\"\"|'''|\"|')").search(row)
+        line = self.line(*path) or 1
+        row = self.rows[line - 1] if path in self.lines else ""
+        opening = re.search(r"=\s*(\"\"\"|'''|\"|')", row)
         if opening is None:
             return line, 1
         multiline_starts_below = len(opening[1]) == 3 and not row[opening.end() :]
         return (line + 1, 1) if multiline_starts_below else (line, opening.end() + 1)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a model file and its path there."""
+
+    source: Source
+    entries: Mapping[str, Any]
+    path: tuple[str, ...] = ()
+
+    def fail(self, message: str, *keys: str) -> NoReturn:
+        """Raise the ``ModelError`` at a key of this table."""
+        self.source.fail(message, *self.path, *keys)
+
+    def check_keys(self, known: Iterable[str]) -> None:
+        """Refuse keys that are not ``known``."""
+        known = tuple(known)
+        for key in self.entries:
+            if key not in known:
+                where = f"[{'.'.join(self.path)}]" if self.path else "a model file"
+                self.fail(unknown(where, "key", key, known), key)
+
+    def table(self, key: str, default: Any = None) -> Table:
+        """Return the table under a key."""
+        entries, path = self.entries.get(key, default), (*self.path, key)
+        if entries is None:
+            self.fail(f"the table [{'.'.join(path)}] is missing", key)
+        if not isinstance(entries, Mapping):
+            self.fail(f"[{'.'.join(path)}] must be a table; found {kind_of(entries)}", key)
+        return Table(self.source, entries, path)
+
+    def value(self, key: str, fits: Callable[[Any], bool], needs: str, default: Any = None) -> Any:
+        """Return the value of a key that ``fits``; ``needs`` is the message for any other."""
+        value = self.entries.get(key, default)
+        if not fits(value):
+            self.fail(f"{needs}; found {value!r}", key)
+        return value
+
+    def text(self, key: str, default: str | None = None) -> str:
+        """Return the text under a key."""
+        text = self.entries.get(key, default)
+        if text is None:
+            self.fail(f"{key} is missing" + (f" in [{'.'.join(self.path)}]" if self.path else ""))
+        if not isinstance(text, str):
+            self.fail(f"{key} must be text; found {kind_of(text)}", key)
+        return text
+
+    def choice(self, key: str, known: Collection[str], needs: str, default: str | None = None) -> str:
+        """Return the text of a key that must be one of those ``known``."""
+        chosen = self.entries.get(key, default)
+        if not isinstance(chosen, str) or chosen not in known:
+            self.fail(f"{needs} one of {listing(known)}; found {chosen!r}{nearest(str(chosen), known)}", key)
+        return chosen
+
+    def dtype(self, default: str, known: Collection[str] = _DTYPES) -> np.dtype[Any]:
+        """Return the dtype that the table names."""
+        return np.dtype(self.choice("dtype", known, "dtype must be", default))
+
+    def name(self, name: Any, key: str) -> str:
+        """Return a name in the form in which Python's parser reads it in equations."""
+        if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+            rule = "use letters, digits and _, no digit first, and no keyword of Python such as 'for'"
+            self.fail(f"{name!r} is not a name: {rule}", key)
+        return unicodedata.normalize("NFKC", name)
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
@@ -149,32 +214,25 @@ def read_toml(text: str, file: str | None) -> tuple[dict[str, Any], Source]:
         raise ModelError(f"a model file is text; found {type(text).__name__}", file=file)
     # Some editors write a byte order mark.
     text = text.removeprefix("\ufeff")
-    _check_length(text, file)
-    try:
-        tables, source = tomllib.loads(text), Source.of(text, file)
-    except tomllib.TOMLDecodeError as error:
-        at = re.search(r"\(at line (\d+), column (\d+)\)", str(error))
-        rows = text.replace("\r\n", "\n").split("\n")
-        line, column = (int(at[1]), int(at[2])) if at else (len(text.splitlines()) or 1, None)
-        message = _explained(re.sub(r"\s*\(at .*\)$", "", str(error)), rows[:line], column)
-        raise ModelError(f"not valid TOML: {message}", file=file, line=line, column=column) from None
-    except RecursionError:
-        raise ModelError("not valid TOML: nested too deeply", file=file, line=1) from None
-    except ValueError as error:
-        raise ModelError(f"not valid TOML: {error}", file=file, line=1) from None
-    _check_numbers(tables, source)
-    return tables, source
-
-
-def _check_length(text: str, file: str | None) -> None:
-    """Refuse a text that would take long to read: beyond the budget of the file, or with a key of very many parts."""
+    line, column = 1, None
     try:
         charge("characters", len(text))
+        if long := _LONG_KEY.search(text):
+            line = text.count("\n", 0, long.start()) + 1
+            raise ValueError(f"a key of more than {_MOST_PARTS} parts")
+        tables, source = tomllib.loads(text), Source(file, text, key_lines(text), True)
     except BudgetError as error:
         raise ModelError(str(error), file=file, line=1) from None
-    if long := _LONG_KEY.search(text):
-        line = text.count("\n", 0, long.start()) + 1
-        raise ModelError(f"not valid TOML: a key of more than {_MOST_PARTS} parts", file=file, line=line)
+    except (RecursionError, ValueError) as error:
+        message = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        if isinstance(error, tomllib.TOMLDecodeError):
+            at = re.search(r"\(at line (\d+), column (\d+)\)", message)
+            line, column = (int(at[1]), int(at[2])) if at else (len(text.splitlines()) or 1, None)
+            rows = text.replace("\r\n", "\n").split("\n")[:line]
+            message = _explained(re.sub(r"\s*\(at .*\)$", "", message), rows, column)
+        raise ModelError(f"not valid TOML: {message}", file=file, line=line, column=column) from None
+    _check_numbers(tables, source)
+    return tables, source
 
 
 def _check_numbers(tables: Mapping[str, Any], source: Source) -> None:

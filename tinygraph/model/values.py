@@ -12,7 +12,7 @@ import numpy as np
 from tinygraph.errors import DataError, DTypeError, ShapeError, UnknownNameError, listing, unknown
 from tinygraph.graph import OPERATIONS, Array, Tensor, cast_array, numeric_array, samples_fed, topological
 from tinygraph.model.declaration import Declaration, Input
-from tinygraph.model.recording import Recording
+from tinygraph.model.recorder import Recording
 
 if TYPE_CHECKING:
     from tinygraph.model.model import Model
@@ -60,8 +60,8 @@ def _leaf(declaration: Declaration, name: str, value: Any) -> Tensor:
         return Tensor("input", value=np.array(fitted(declaration, name, value)), name=name)
     declared = declaration.inputs[name]
     if not declared.fits(value.shape):
-        shape = batch_shape_text(declaration, name)
-        raise ShapeError(f"{value.describe()} does not fit input {name!r} of shape {shape}")
+        what = f"input {name!r} of shape {batch_shape_text(declaration, name)}"
+        raise ShapeError(f"{value.describe()} does not fit {what}")
     if value.dtype == declared.dtype:
         return value
     if value.has_value and value.dtype.kind != "f" and declared.dtype.kind != "f":
@@ -79,12 +79,13 @@ def shape_hint(what: str, array: Array, expected: Input, label: bool = False) ->
     'for channels in the last axis, np.moveaxis(x, -1, 1)'
     """
     found, wanted = array.shape[1:], expected.shape
+    given, sizes = ([size for size in shape if size != 1] for shape in (found, wanted))
     if not array.ndim:
         return None
     if len(found) == len(wanted) > 1 and found == (*wanted[1:], wanted[0]):
         return f"for channels in the last axis, np.moveaxis({what}, -1, 1)"
-    if len(found) > 1 and len(wanted) > 1 and sorted(_without_ones(found)) == sorted(_without_ones(wanted)):
-        if _without_ones(found) != _without_ones(wanted):
+    if len(found) > 1 and len(wanted) > 1 and sorted(given) == sorted(sizes):
+        if given != sizes:
             return "the axes are in another order: np.transpose, not reshape, would keep each value in its place"
     elif wanted == () and len(found) == 1 and found[0] > 1 and is_one_hot(array):
         return f"for one-hot labels, {what}.argmax(axis=1)"
@@ -94,22 +95,13 @@ def shape_hint(what: str, array: Array, expected: Input, label: bool = False) ->
         return f"{what}.ravel()"
     if array.shape == wanted:
         return f"for a single sample write {what}[None]"
-    if _flattened(found, wanted):
+    # One shape is the other flattened, or the other with axes of size one added or removed.
+    flat = math.prod(given) == math.prod(sizes) and min(len(given), len(sizes)) == 1
+    if given == sizes or flat:
         # Flat pixels of several channels may have been flattened with the channels last.
-        unknown = len(_without_ones(found)) == 1 and len(_without_ones(wanted)) > 2
-        order = " if it was flattened from this order" if unknown else ""
+        order = " if it was flattened from this order" if len(given) == 1 and len(sizes) > 2 else ""
         return f"{what}.reshape({', '.join(map(str, (-1, *wanted)))}) would fit{order}"
     return None
-
-
-def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return tuple(size for size in shape if size != 1)
-
-
-def _flattened(found: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    """Whether one shape is the other flattened, or the other with axes of size one added or removed."""
-    found, wanted = _without_ones(found), _without_ones(wanted)
-    return found == wanted or (math.prod(found) == math.prod(wanted) and min(len(found), len(wanted)) == 1)
 
 
 def is_one_hot(array: Array) -> bool:
@@ -141,11 +133,8 @@ def warn_unscaled(recording: Recording, name: str, array: Array) -> None:
     scaled = all(n.op and n.op.elementwise and any(map(_is_fixed, n.inputs)) for n in users)
     if leaf is not None and leaf.dtype.kind == "f" and not scaled:
         # The same message at the same place: Python shows it once although data are checked several times.
-        warnings.warn(
-            f"input {name!r} gets uint8, as pixels in 0 to 255, and the model does not scale them: "
-            f"train and predict with {name} / 255",
-            stacklevel=1,
-        )
+        found = f"input {name!r} gets uint8, as pixels in 0 to 255, and the model does not scale them"
+        warnings.warn(f"{found}: train and predict with {name} / 255", stacklevel=1)
 
 
 def _is_fixed(x: Tensor) -> bool:

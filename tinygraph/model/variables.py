@@ -1,25 +1,29 @@
-"""Parameters and state of a model. They are made when an equation first reads them, because sizes may read tensors."""
+"""Parameters and state of a model. They are made when an equation first reads them, because sizes may read tensors.
+
+Each has its own random generator, so that no initial value depends on another parameter.
+"""
 
 from __future__ import annotations
 
 import ast
 import math
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.errors import BudgetError, ShapeError
-from tinygraph.graph import Kind, Tensor, check_size
+from tinygraph.errors import BudgetError
+from tinygraph.graph import Array, Kind, Shape, Tensor, check_size
 from tinygraph.graph.budget import charge
-from tinygraph.model.declaration import Variable
 from tinygraph.model.expression import evaluate_expression
-from tinygraph.model.initializers import initial_value
 from tinygraph.model.parse import Statement
 from tinygraph.model.toml import Source
 
 if TYPE_CHECKING:
-    from tinygraph.model.scope import Scope
+    from tinygraph.model.declaration import Variable
+    from tinygraph.model.recorder import Scope
 
 
 class Variables:
@@ -43,10 +47,7 @@ class Variables:
             return known
         shape = self._shape(scope, full, name, variable)
         if known is None:
-            self._charge(full, shape, variable)
-            value = self.given.pop(full, None)
-            # Drawn values need no copy, which would double the memory.
-            value = self._drawn(full, shape, variable) if value is None else np.array(value)
+            value = self._value(full, shape, variable, self.given.pop(full, None))
             self.tensors[full] = Tensor(variable.kind, value=value, name=full)
             self.declared[full] = variable
         elif known.shape != shape:
@@ -65,30 +66,25 @@ class Variables:
         """Draw all values again, from another seed."""
         self.seed = seed
         for name, tensor in self.tensors.items():
-            tensor.value = self._drawn(name, tensor.shape, self.declared[name])
+            tensor.value = self._value(name, tensor.shape, self.declared[name])
 
     def sort(self, names: list[str]) -> None:
         """Put the variables called ``names`` first, in that order."""
         first = {name: self.tensors[name] for name in names if name in self.tensors}
         self.tensors = first | self.tensors
 
-    def _charge(self, name: str, shape: tuple[int, ...], variable: Variable) -> None:
-        """Take the memory of a variable from the budget before it is made."""
-        dtype = variable.dtype or self.dtype
+    def _value(self, name: str, shape: tuple[int, ...], variable: Variable, given: Any = None) -> Any:
+        """Return the value of a variable, given or drawn; its memory is taken from the budget first."""
+        dtype, what = variable.dtype or self.dtype, f"{variable.kind} {name!r}"
         try:
-            check_size(shape, dtype, f"{variable.kind} {name!r}")
+            check_size(shape, dtype, what)
             charge("bytes of values", math.prod(shape) * dtype.itemsize)
-        except (ShapeError, BudgetError) as error:
-            self._refuse(name, shape, variable, error)
-
-    def _drawn(self, name: str, shape: tuple[int, ...], variable: Variable) -> Any:
-        try:
-            return initial_value(name, shape, variable.init, variable.options, self.seed, variable.dtype or self.dtype)
-        except (MemoryError, ValueError, OverflowError) as error:
-            self._refuse(name, shape, variable, error)
-
-    def _refuse(self, name: str, shape: tuple[int, ...], variable: Variable, error: Exception) -> NoReturn:
-        self.source.fail(f"{variable.kind} {name!r} of shape {shape} cannot be made: {error}", *variable.path)
+            # Drawn values need no copy, which would double the memory.
+            if given is not None:
+                return np.array(given)
+            return initial_value(name, shape, variable.init, variable.options, self.seed, dtype)
+        except (BudgetError, MemoryError, ValueError, OverflowError) as error:
+            self.source.fail(f"{what} of shape {shape} cannot be made: {error}", *variable.path)
 
     def _shape(self, scope: Scope, full: str, name: str, variable: Variable) -> tuple[int, ...]:
         being_sized = scope.recorder.being_sized
@@ -106,15 +102,99 @@ def _size(scope: Scope, name: str, statement: Statement) -> int:
         if isinstance(node, ast.Name) and node.id == name:
             statement.fail(f"the size of {name!r} is read off {name!r} itself")
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Attribute):
-            _refuse_batch(scope, node, node.value.value, statement)
+            owner, axis = node.value.value, ast.unparse(node.slice)
+            tensor = scope.values.get(owner.id) if isinstance(owner, ast.Name) else None
+            if isinstance(tensor, Tensor) and tensor.kind not in ("parameter", "state") and tensor.ndim:
+                if axis in ("0", str(-tensor.ndim)):
+                    statement.fail(f"{ast.unparse(node)} is the batch size, which a parameter cannot depend on")
     value = evaluate_expression(statement, scope)
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         statement.fail(f"a size must be a whole number of at least 1; {ast.unparse(statement.value)!r} gives {value!r}")
     return value
 
 
-def _refuse_batch(scope: Scope, node: ast.Subscript, owner: ast.AST, statement: Statement) -> None:
-    tensor = scope.values.get(owner.id) if isinstance(owner, ast.Name) else None
-    if isinstance(tensor, Tensor) and tensor.kind not in ("parameter", "state") and tensor.ndim:
-        if ast.unparse(node.slice) in ("0", str(-tensor.ndim)):
-            statement.fail(f"{ast.unparse(node)} is the batch size, which a parameter cannot depend on")
+# Initial values
+
+Draw = Callable[..., Array]
+# The number of values drawn at a time.
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Initializer:
+    """A function that draws a number of initial values, and the names of its options."""
+
+    draw: Draw
+    options: tuple[str, ...] = ()
+
+
+def fans(shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the number of inputs and of outputs that a weight connects.
+
+    Matrices are ``(inputs, outputs)``; kernels are ``(outputs, inputs, height, width)``.
+
+    >>> fans((64, 10)), fans((8, 3, 5, 5))
+    ((64, 10), (75, 200))
+    """
+    if len(shape) < 2:
+        return max(math.prod(shape), 1), max(math.prod(shape), 1)
+    if len(shape) == 2:
+        return shape[0], shape[1]
+    window = math.prod(shape[2:])
+    return shape[1] * window, shape[0] * window
+
+
+def _normal(rng: np.random.Generator, shape: Shape, count: int, mean: float = 0.0, std: float = 0.01) -> Array:
+    if std < 0:
+        raise ValueError(f"std must not be negative; found {std}")
+    return rng.normal(mean, std, count)
+
+
+def _uniform(rng: np.random.Generator, shape: Shape, count: int, low: float = -0.05, high: float = 0.05) -> Array:
+    if low > high:
+        raise ValueError(f"low must not be above high; found {low} and {high}")
+    return rng.uniform(low, high, count)
+
+
+def _glorot_uniform(rng: np.random.Generator, shape: Shape, count: int) -> Array:
+    """Within ``sqrt(6 / (inputs + outputs))`` of 0. Source: Glorot and Bengio, 2010."""
+    limit = math.sqrt(6 / sum(fans(shape)))
+    return rng.uniform(-limit, limit, count)
+
+
+INITIALIZERS: Mapping[str, Initializer] = {
+    "zeros": Initializer(lambda rng, shape, count: np.zeros(count)),
+    "ones": Initializer(lambda rng, shape, count: np.ones(count)),
+    "constant": Initializer(lambda rng, shape, count, value=0.0: np.full(count, float(value)), ("value",)),
+    "normal": Initializer(_normal, ("mean", "std")),
+    "uniform": Initializer(_uniform, ("low", "high")),
+    # Standard deviation sqrt(2 / inputs). Source: He, Zhang, Ren and Sun, 2015 (arXiv:1502.01852).
+    "he_normal": Initializer(lambda rng, shape, count: rng.normal(0.0, math.sqrt(2 / fans(shape)[0]), count)),
+    "glorot_uniform": Initializer(_glorot_uniform),
+}
+
+# A state may also be an integer: the seed of the random numbers used in training.
+STATE_INITIALIZERS: Mapping[str, Initializer] = {
+    **INITIALIZERS,
+    "seed": Initializer(lambda rng, shape, count: rng.integers(2**62, size=count)),
+}
+
+
+def initial_value(
+    name: str, shape: tuple[int, ...], init: str, options: Mapping[str, float], seed: int, dtype: np.dtype[Any]
+) -> Array:
+    """Return the initial value of the parameter or state called ``name``, the same for the same name and seed.
+
+    >>> initial_value("b", (2,), "constant", {"value": 0.5}, seed=0, dtype=np.dtype("float32"))
+    array([0.5, 0.5], dtype=float32)
+    """
+    rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
+    value = np.empty(math.prod(shape), dtype)
+    # In pieces: values are drawn in float64, which would take twice the memory of the float32 that are kept.
+    for start in range(0, value.size, _PIECE):
+        piece = value[start : start + _PIECE]
+        with np.errstate(over="ignore"):
+            piece[:] = STATE_INITIALIZERS[init].draw(rng, shape, piece.size, **options)
+        if not np.isfinite(piece).all():
+            raise OverflowError(f"its values are too large for {dtype}")
+    return value.reshape(shape)

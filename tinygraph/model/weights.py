@@ -36,21 +36,15 @@ def save_weights(
     for name, parameter in parameters.items():
         if not _usable(np.asarray(parameter.value), name in fixed):
             raise WeightsError(f"{str(path)!r} was not written: {name!r} holds NaN or infinity")
-    data = _sealed(save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}), model)
-    try:
-        write_whole(path, data)
-    except OSError as error:
-        raise WeightsError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
-
-
-def _sealed(data: bytes, model: str) -> bytes:
-    """Return a safetensors file with the model's name and the checksum of its payload in the metadata."""
-    header, payload = _divided(data)
+    header, payload = _divided(save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}))
     header["__metadata__"] = {"model": model, CHECKSUM: _checksum(payload)}
     text = json.dumps(header, separators=(",", ":")).encode()
     # The payload begins at a multiple of eight bytes.
     text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + payload
+    try:
+        write_whole(path, struct.pack("<Q", len(text)) + text + payload)
+    except OSError as error:
+        raise WeightsError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
 
 
 def _divided(data: bytes) -> tuple[dict[str, Any], memoryview]:
@@ -76,16 +70,12 @@ def load_weights(
     missing = [name for name in parameters if name not in arrays]
     # Sorted, because the order of the file differs at each reading.
     extra = sorted(name for name in arrays if name not in parameters)
+    other = f"{path}: not the weights of model {model!r}"
     if missing or extra:
-        raise WeightsError(
-            f"{path}: not the weights of model {model!r}: missing {listing(missing)}, not in the model {listing(extra)}"
-        )
+        raise WeightsError(f"{other}: missing {listing(missing)}, not in the model {listing(extra)}")
     for name, parameter in parameters.items():
-        if arrays[name].shape != parameter.shape:
-            raise WeightsError(
-                f"{path}: not the weights of model {model!r}: {name!r} has shape {arrays[name].shape}, "
-                f"the model's {parameter.shape}"
-            )
+        if (found := arrays[name].shape) != parameter.shape:
+            raise WeightsError(f"{other}: {name!r} has shape {found}, the model's {parameter.shape}")
         arrays[name] = _cast(arrays[name], parameter.dtype, f"{path}: {name!r} of the model")
         if not _usable(arrays[name], name in fixed):
             raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers too large for {parameter.dtype}")
@@ -113,12 +103,11 @@ def _cast(array: Array, dtype: np.dtype[Any], what: str) -> Array:
 
 def _array(path: str | os.PathLike[str], name: str, entry: Mapping[str, Any]) -> Array:
     """Return an array of a safetensors file; bfloat16, the upper half of float32, becomes float32."""
-    if entry["dtype"] not in _DTYPES:
-        raise WeightsError(
-            f"{path}: {name!r} holds {entry['dtype']}, which is not supported (supported: {listing(_DTYPES)})"
-        )
-    array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    return (array.astype(np.uint32) << 16).view(np.float32) if entry["dtype"] == "BF16" else array
+    dtype = entry["dtype"]
+    if dtype not in _DTYPES:
+        raise WeightsError(f"{path}: {name!r} holds {dtype}, which is not supported (supported: {listing(_DTYPES)})")
+    array = np.frombuffer(entry["data"], _DTYPES[dtype]).reshape(entry["shape"])
+    return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array
 
 
 def _read(path: str | os.PathLike[str]) -> dict[str, Array]:
