@@ -26,6 +26,7 @@ from tinygraph.graph.apply import apply, composites_as_nodes, compute, computing
 from tinygraph.graph.arrays import (
     MOST_AXES,
     Array,
+    Shaped,
     all_finite,
     cast_array,
     check_size,

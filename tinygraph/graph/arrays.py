@@ -1,8 +1,9 @@
 """Arrays of numbers: made of what a user gives, with their dtype and size checked."""
 
+import contextlib
 import math
 from collections.abc import Iterator, Set
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,24 @@ from tinygraph.errors import DTypeError, ShapeError
 Array = npt.NDArray[Any]
 # NumPy's own limit.
 MOST_AXES = 64
+
+
+class Shaped:
+    """Something with a shape, and so with a number of axes and of elements."""
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+        shape: Any
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return len(self.shape)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return math.prod(self.shape)
 
 
 def numeric_array(value: Any, what: str) -> Array:
@@ -74,14 +93,11 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], what: str) -> None:
 
 def numeric_dtype(dtype: Any, what: str) -> np.dtype[Any]:
     """Return the NumPy dtype of numbers that ``dtype`` names, or raise ``DTypeError``."""
-    found: np.dtype[Any] | None
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found is None or found.kind not in "biufc":
-        raise DTypeError(f"{what}: a dtype of numbers is needed; found {dtype!r}")
-    return found.newbyteorder("=")
+    with contextlib.suppress(TypeError):
+        found: np.dtype[Any] = np.dtype(dtype)
+        if found.kind in "biufc":
+            return found.newbyteorder("=")
+    raise DTypeError(f"{what}: a dtype of numbers is needed; found {dtype!r}")
 
 
 def cast_array(array: Array, dtype: np.dtype[Any], what: str) -> Array:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from tinygraph.errors import DTypeError, ShapeError, TinygraphError, UnknownNameError
+from tinygraph.graph.arrays import Shaped
 from tinygraph.graph.conversion import converted, refuse_in_list
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, load_operations
 from tinygraph.graph.registry import OPERATIONS as _TABLE
@@ -85,18 +86,15 @@ def _number(kind: Callable[[Any], Number]) -> Callable[[Any], Number]:
     return convert
 
 
-class Protocols:
+class Protocols(Shaped):
     """Operators, methods and NumPy's ``__array_ufunc__`` and ``__array_function__``, each an operation by its name."""
 
     __slots__ = ()
 
     if TYPE_CHECKING:
-        shape: Any
         dtype: Any
-        ndim: Any
         value: Any
         has_value: Any
-        size: Any
 
     __add__, __radd__ = _binary("add")
     __sub__, __rsub__ = _binary("subtract")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -139,16 +138,6 @@ class Tensor(Protocols):
     def dtype(self) -> np.dtype[Any]:
         """The NumPy dtype of the elements."""
         return self._dtype if self._value is None else self._value.dtype  # type: ignore[return-value]
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return math.prod(self.shape)
 
     def backward(self, cotangent: Any = None) -> None:
         """Fill ``grad`` of the parameters and tensors that this one was computed from.

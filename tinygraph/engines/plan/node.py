@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -11,14 +10,14 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinygraph.graph import Array, Graph, Op, Shape, Tensor
+from tinygraph.graph import Array, Graph, Op, Shape, Shaped, Tensor
 
 # Nodes are numbered as they are made, like tensors, so that inputs come before what uses them.
 _clock = itertools.count()
 
 
 @dataclass(eq=False, slots=True, repr=False)
-class Node:
+class Node(Shaped):
     """One array: the result of ``op`` on ``inputs``, or the constant ``value``, or the value of the tensor ``leaf``.
 
     ``tensors`` are the tensors of the recorded graph whose values it holds. A node that a pass has added has none.
@@ -32,16 +31,6 @@ class Node:
     leaf: Tensor | None = None
     tensors: tuple[Tensor, ...] = ()
     order: int = field(default_factory=_clock.__next__)
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return len(self.shape)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
