@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -131,13 +132,11 @@ def draw(
 def notebook_view(thing: Any, text: str) -> dict[str, str]:
     """Return what a notebook shows of a tensor, a graph or a model: its picture, or ``text`` alone where none can be made."""
     bundle = {"text/plain": text}
-    try:
+    with contextlib.suppress(Exception):
         # Very large graphs would take too long; tg.draw draws them on request.
         nodes = Graph(thing).nodes if isinstance(thing, Tensor) else getattr(thing, "nodes", ())
         if len(nodes) <= MOST_SHOWN:
             bundle["image/svg+xml"] = draw(thing).svg()
-    except Exception:
-        return bundle
     return bundle
 
 
