@@ -9,8 +9,8 @@ import pytest
 
 import tinygraph as tg
 from tests.tools.pictures import SVG, renderer
-from tinygraph.describe.attributes import attributes_text
 from tinygraph.describe.subject import subject_of
+from tinygraph.describe.text import attributes_text
 from tinygraph.draw import draw
 from tinygraph.draw.build import drawing_of
 from tinygraph.draw.colours import FAMILIES

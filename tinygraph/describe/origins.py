@@ -131,7 +131,9 @@ class Origins:
         self._numbers = {x for x in subject.nodes if equal_elements(x) is not None}
         lines = subject.expressions
         self._known = {x for x in subject.nodes if x in lines or (x.op is None and x not in self._numbers)}
-        self._ways = {x: symbol.text for x, symbol in subject.numbered.items() if x in self._known}
+        inside = {x: text for x, text in subject.layout.texts.items() if x not in self._known}
+        ways = {x: symbol.text for x, symbol in subject.numbered.items() if x in self._known}
+        self._names = {**subject.labels, **inside, **ways}
         self._again = self._computed_again()
         self._inner: dict[tuple[Tensor, int], Origin] = {}
         self._jacobians: dict[Tensor, Jacobian] = {}
@@ -149,10 +151,7 @@ class Origins:
 
     def text(self, node: Tensor) -> str:
         """Return the name of a node: its label, or its expression inside an equation."""
-        if node in self._ways:
-            return self._ways[node]
-        layout = self.subject.layout
-        return layout.labels[node] if node in self._known else layout.texts.get(node, layout.labels[node])
+        return self._names[node]
 
     def of(self, node: Tensor, index: Sequence[int]) -> Origin:
         """Return how the element of a node at ``index`` is made. Raises ``TinygraphError`` if there is no such element."""

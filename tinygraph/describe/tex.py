@@ -89,11 +89,12 @@ class Formulas(Writer):
         """Write one node, whose inputs have been written."""
         character = self.symbols.character(self.names.get(node) or self.subject.symbol(node))
         self.characters[node] = character
-        number = self.number(node)
+        number, first = self.number(node), self._repeated(node)
         if number is not None or node.op is None:
             self.pieces[node] = number or (character, Binds.ATOM)
-        elif self._is_repeated(node):
-            self.pieces[node] = self.pieces[self.alias[node]]
+        elif first is not None:
+            self.alias[node] = first
+            self.pieces[node] = self.pieces[first]
         else:
             piece = self.expression(node)
             self.right[node] = piece[0]
@@ -111,14 +112,10 @@ class Formulas(Writer):
         text = (self.size(node, -1) if not node.shape else "") or tex_number(first)
         return text, Binds.SIGN if text.startswith("-") else Binds.PRODUCT if r"\cdot" in text else Binds.ATOM
 
-    def _is_repeated(self, node: Tensor) -> bool:
-        """Whether a node computes again what a line of the forward pass has computed: then that symbol is written."""
-        if node in self.forward or node in self.subject.owners or node in self.names:
-            return False
-        first = self._made.get(self._key(node))
-        if first is not None:
-            self.alias[node] = first
-        return first is not None
+    def _repeated(self, node: Tensor) -> Tensor | None:
+        """Return the node with a line of the forward pass that a node computes again: then that symbol is written."""
+        is_new = node in self.forward or node in self.subject.owners or node in self.names
+        return None if is_new else self._made.get(self._key(node))
 
     def _key(self, node: Tensor) -> Any:
         inputs = tuple(self.alias.get(x, x).order for x in written_inputs(node))

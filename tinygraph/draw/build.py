@@ -10,10 +10,10 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from tinygraph.describe.attributes import attributes_text, composite_called, doc_line, title_of, uniform
 from tinygraph.describe.fold import Part, parts_of
 from tinygraph.describe.numbers import number_text
 from tinygraph.describe.subject import Item, Rule, Subject
+from tinygraph.describe.text import attributes_text, composite_called, doc_line, title_of, uniform
 from tinygraph.describe.writer import written_inputs
 from tinygraph.draw.cards import DETAILS, VIEWS, Bead, Card, Drawing, Edge
 from tinygraph.draw.colours import family_rank

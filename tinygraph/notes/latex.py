@@ -100,16 +100,14 @@ def _block(block: blocks.Block) -> Iterator[str]:
 
 
 def _words(words: blocks.Words) -> str:
-    return "".join(_word(word) if isinstance(word, str) else _inline(word) for word in words) + "\n"
+    return "".join(map(_word, words)) + "\n"
 
 
-def _word(word: str) -> str:
-    """Return text; several underscores in a row are a line to write on."""
-    return re.sub(r"(\\_){4,}", r"\\rule{6cm}{0.4pt}", literal(word))
-
-
-def _inline(formula: Formula) -> str:
-    math = _math(formula)
+def _word(word: str | Formula) -> str:
+    """Return text or a formula; several underscores in a row are a line to write on."""
+    if isinstance(word, str):
+        return re.sub(r"(\\_){4,}", r"\\rule{6cm}{0.4pt}", literal(word))
+    math = _math(word)
     return rf"\fit{{{math}}}" if r"\begin{" in math else f"${math}$"
 
 
