@@ -72,7 +72,7 @@ class Derivation:
     @cached_property
     def numeric_nodes(self) -> dict[Tensor, Tensor]:
         """For each node of the graph, that of the graph that has the numbers."""
-        return {} if self.numeric is self.subject else _counterparts(self.subject, self.numeric)
+        return _counterparts(self.subject, self.numeric)
 
     @cached_property
     def _larger_nodes(self) -> dict[Tensor, Tensor]:
@@ -85,10 +85,6 @@ class Derivation:
             return _times_m(node.shape[axis], other.shape[axis])
         two, three = node.value.item(), other.value.item()
         return _times_m(two, three) if two != three else ""
-
-    def shape(self, node: Tensor) -> str:
-        """Write the shape of a node."""
-        return self.written.shape(node).replace(r"\,", " ")
 
     @cached_property
     def moves(self) -> set[Tensor]:

@@ -164,8 +164,9 @@ def _symbols(derivation: Derivation) -> blocks.Block:
         if not item.is_leaf:
             what = ", ".join(x.op.name for x in item.nodes if x.op is not None) or item.expression
         symbol = derivation.written.formula(derivation.written.symbols.character(symbol_of(item.symbol)))
+        shape = derivation.written.shape(node).replace(r"\,", " ")
         count = f"{node.size:,}" if node.kind == "parameter" else ""
-        rows.append((symbol, what, derivation.shape(node), str(node.dtype), count))
+        rows.append((symbol, what, shape, str(node.dtype), count))
     if total:
         rows.append(("all parameters", "", "", "", f"{total:,}"))
     head = ("symbol", "what", "shape", "dtype", "numbers")

@@ -3,7 +3,6 @@
 import html
 import importlib.util
 import re
-from importlib import resources
 
 from tinygraph.describe.derive import Line
 from tinygraph.describe.numbers import Number
@@ -35,10 +34,10 @@ def html_text(document: blocks.Document) -> str:
             "formulas in HTML need the package latex2mathml: either `pip install latex2mathml`, "
             "or write .md or .tex, which need nothing"
         )
-    style = resources.files("tinygraph.notes").joinpath("document.css").read_text(encoding="utf-8")
+    style = stepper.part_of_page("document.css")
     policy, script = _POLICY, ""
     if any(isinstance(block, blocks.Stepper) for section in document.sections for block in section.blocks):
-        style += stepper.style()
+        style += stepper.part_of_page("stepper/stepper.css")
         policy += f"; script-src {stepper.script_policy()}"
         script = f"<script>{stepper.script()}</script>\n"
     links = "".join(f'<li><a href="#{s.slug}">{_text(s.title)}</a></li>' for s in document.sections)

@@ -35,8 +35,7 @@ def stepper_html(walk: Walk, line: Callable[[Line], str]) -> str:
 @cache
 def script() -> str:
     """Return the script of the page."""
-    files = resources.files("tinygraph.notes.stepper")
-    texts = [files.joinpath(name).read_text(encoding="utf-8") for name in _SCRIPTS]
+    texts = [part_of_page(f"stepper/{name}") for name in _SCRIPTS]
     return '"use strict";\n(() => {\n' + "\n".join(texts) + "\n})();\n"
 
 
@@ -46,9 +45,9 @@ def script_policy() -> str:
     return f"'sha256-{base64.b64encode(digest).decode('ascii')}'"
 
 
-def style() -> str:
-    """Return the style sheet of the page's stepper."""
-    return resources.files("tinygraph.notes.stepper").joinpath("stepper.css").read_text(encoding="utf-8")
+def part_of_page(name: str) -> str:
+    """Return a style sheet or script of the page, by its name in the folder of the notes."""
+    return resources.files("tinygraph.notes").joinpath(name).read_text(encoding="utf-8")
 
 
 def with_width(svg: str) -> str:
