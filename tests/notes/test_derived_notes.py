@@ -20,7 +20,7 @@ from tinygraph.draw import render
 from tinygraph.model import bundled_models
 from tinygraph.notes.compose import document_of
 from tinygraph.notes.document import Equations, Figure, Numbers, Table, Tasks
-from tinygraph.notes.notes import sample_of
+from tinygraph.notes.notes import samples_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CNN_IDS = [f"F{i}" for i in range(1, 12)] + [f"B{i}" for i in range(1, 15)] + [f"U{i}" for i in range(1, 7)]
@@ -236,7 +236,7 @@ def test_model_without_loss_has_a_forward_pass_and_says_why_there_is_no_other():
 
 def test_worked_numbers_are_those_of_the_engine():
     model = tg.load_model("notes_cnn")
-    feeds = sample_of(model, sample=3)
+    feeds = samples_of(model, first=3)["sample 3"]
     document = document_of(model, feeds)
     recording = model.record(1)
     (gradient,) = tg.grad(recording.loss, [recording.tensors["Z3"]])
@@ -251,7 +251,7 @@ def test_worked_numbers_are_those_of_the_engine():
 
 def test_loss_after_one_update_is_that_of_one_training_step():
     model = tg.load_model("xor")
-    feeds = sample_of(model, sample=1)
+    feeds = samples_of(model, first=1)["sample 1"]
     table = next(
         b for s in document_of(model, feeds).sections if s.slug == "step" for b in s.blocks if isinstance(b, Table)
     )

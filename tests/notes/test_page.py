@@ -12,7 +12,7 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.describe.subject import subject_of
-from tinygraph.notes.notes import sample_of
+from tinygraph.notes.notes import samples_of
 
 BROWSER = next(
     (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
@@ -146,7 +146,7 @@ def test_an_element_of_dk1_is_the_sum_that_the_engine_has(visit: Visit) -> None:
     visit.cell("dK1", 0, 0, 1, 2).click()
     assert page.url.partition("#")[2] == "step=24&at=dK1:0.0.1.2"
     model = tg.load_model("notes_cnn")
-    subject = subject_of(model, sample_of(model))
+    subject = subject_of(model, samples_of(model)["sample 0"])
     values = {node.name: np.asarray(array) for node, array in subject.values.items() if node.name}
     # By the definition, and not by the engine's explanation: pixel (i + 1 - 1, j + 2 - 1) times the window's gradient.
     inp, dz = values["Inp"][0, 0], values["dZ1"][0, 0]
@@ -374,7 +374,7 @@ def test_what_is_said_aloud_is_short(visit: Visit) -> None:
 
 def test_uses_are_those_whose_terms_name_the_element(visit: Visit) -> None:
     visit.page.evaluate("location.hash = '#step=1&at=Inp:0.0.3.3'")
-    subject = subject_of(model := tg.load_model("notes_cnn"), sample_of(model))
+    subject = subject_of(model := tg.load_model("notes_cnn"), samples_of(model)["sample 0"])
     z = next(node for node in subject.nodes if node.name == "Z1")
     k = next(node for node in subject.nodes if node.name == "K1")
     # A pixel in the middle is seen by 9 windows for each of 8 kernels, and by 9 elements of each kernel's gradient.

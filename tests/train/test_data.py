@@ -10,7 +10,7 @@ import pytest
 import tinygraph as tg
 from tests.benchmarks.torch_job import load_digits
 from tinygraph.model import Model, load_model
-from tinygraph.notes.notes import sample_of
+from tinygraph.notes.notes import samples_of as samples_by_name
 from tinygraph.train import check_data, fit, load_data, read_arrays
 from tinygraph.train.data import divided, samples_of
 from tinygraph.train.feeds import feeds_of
@@ -135,7 +135,8 @@ def test_samples_are_numbered_as_in_their_file(tmp_path):
     path = saved(tmp_path, x=x, y=np.arange(20)[:, None] % 2)
     np.testing.assert_array_equal(samples_of(load_model("xor"), path)["x"], x)
     for number in (0, 7, 19):
-        np.testing.assert_array_equal(sample_of(load_model("xor"), path, number)["x"], x[number : number + 1])
+        sample = samples_by_name(load_model("xor"), path, number)[f"sample {number}"]
+        np.testing.assert_array_equal(sample["x"], x[number : number + 1])
     x_test = x[:3] + 1
     own = saved(tmp_path, x=x, y=np.zeros((20, 1)), x_test=x_test, y_test=np.zeros((3, 1)))
     np.testing.assert_array_equal(samples_of(load_model("xor"), own)["x"], np.concatenate([x, x_test]))

@@ -134,24 +134,15 @@ def notes(
     return made
 
 
-def sample_of(model: Model, data: str | None = None, sample: int = 0) -> dict[str, Any]:
-    """Return one sample of a data set, by default of the model's own, by the names of the model's inputs.
-
-    Raises ``DataError`` for a sample that does not exist, and for a model without data.
-
-    >>> import tinygraph as tg
-    >>> sample_of(tg.load_model("xor"), sample=1)
-    {'x': array([[0., 1.]], dtype=float32), 'y': array([[1.]], dtype=float32)}
-    """
-    return next(iter(samples_of(model, data, sample, 1).values()))
-
-
 def samples_of(model: Model, data: str | None = None, first: int = 0, count: int = 4) -> dict[str, dict[str, Any]]:
-    """Return samples of a data set by name, ``count`` in its order from ``first`` on, each as ``sample_of`` returns one.
+    """Return samples of a data set, by default of the model's own, by name: ``count`` in its order from ``first`` on.
+
+    Each sample has arrays by the names of the model's inputs. Raises ``DataError`` for a sample that does not exist, and for a
+    model without data.
 
     >>> import tinygraph as tg
-    >>> list(samples_of(tg.load_model("xor"), first=3))
-    ['sample 3']
+    >>> samples_of(tg.load_model("xor"), first=1, count=1)
+    {'sample 1': {'x': array([[0., 1.]], dtype=float32), 'y': array([[1.]], dtype=float32)}}
     """
     source = data or sources.data_of(model)
     if source is None:
