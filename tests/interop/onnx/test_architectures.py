@@ -77,7 +77,7 @@ def test_shapes_are_those_that_onnx_infers(file):
     }
     for leaf in leaves.values():
         leaf._dtype = np.dtype(np.float32)
-    imported = Importer(opened, leaves).outputs(outputs, nodes_of(opened, outputs))
+    imported = Importer(opened, leaves).record(outputs, nodes_of(opened, outputs))
     shapes = {name: tensor.shape for tensor, (name, inner) in imported.names.items() if not inner}
     assert len(shapes) >= 20
     assert shapes == {name: expected[name] for name in shapes}

@@ -2,7 +2,7 @@
 
 Read the room in this order. Opening a file: ``tensors`` and ``read`` (bytes to a checked structure), ``node``,
 ``operators`` (a table with a rule for each operator), ``importer`` (the walk over the nodes) and ``inner`` (nodes inside
-nodes), ``roles`` and ``names`` (which arrays are weights, and the names of values), ``batch`` and ``equations`` (one text
+nodes), ``roles`` (which arrays are weights, and the names of values), ``batch`` and ``equations`` (one text
 for every number of samples), ``model`` (the declared model). Writing a file: ``export.table`` (an export for each
 operation), ``export.save``. ``backend`` runs ONNX's own tests. The modules, and the package ``onnx``, are imported when
 they are needed.

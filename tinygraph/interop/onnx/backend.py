@@ -8,7 +8,7 @@ from onnx.backend.base import BackendRep
 
 from tinygraph.errors import OnnxError, listing
 from tinygraph.graph import Array, Graph, Tensor, run
-from tinygraph.interop.onnx.importer import Imported, Importer, UnknownInputError, check_known, nodes_of
+from tinygraph.interop.onnx.importer import Importer, UnknownInputError, check_known, nodes_of
 from tinygraph.interop.onnx.inner import definition
 from tinygraph.interop.onnx.operators import OPERATORS
 from tinygraph.interop.onnx.read import File, checked
@@ -23,7 +23,7 @@ class Prepared(BackendRep):
         self.nodes = nodes_of(file, self.output_names)
         # The inputs whose values are needed to record the graph, such as a shape, as far as is known.
         self.needed: set[str] = set()
-        self._recorded: dict[Any, tuple[Imported, dict[str, Tensor]]] = {}
+        self._recorded: dict[Any, tuple[Importer, dict[str, Tensor]]] = {}
 
     def run(self, inputs: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Return the outputs for inputs, given as a list in their order, a mapping, or one array."""
@@ -55,17 +55,14 @@ class Prepared(BackendRep):
                 self.file.fail(f"input {name!r} is not an array of numbers of NumPy")
         return {name: np.asarray(inputs[name]) for name in names}
 
-    def _imported(self, arrays: dict[str, Array]) -> tuple[Imported, dict[str, Tensor]]:
+    def _imported(self, arrays: dict[str, Array]) -> tuple[Importer, dict[str, Tensor]]:
         key = tuple((array.shape, array.dtype) for array in arrays.values())
         if not self.needed and key in self._recorded:
             return self._recorded[key]
-        leaves = {
-            name: Tensor("input", None, (), None, array.shape, array.dtype, name)
-            for name, array in arrays.items()
-            if name not in self.needed
-        }
+        data = {name: array for name, array in arrays.items() if name not in self.needed}
+        leaves = {name: Tensor("input", None, (), None, x.shape, x.dtype, name) for name, x in data.items()}
         try:
-            imported = Importer(self.file, {**arrays, **leaves}).outputs(self.output_names, self.nodes)
+            imported = Importer(self.file, {**arrays, **leaves}).record(self.output_names, self.nodes)
         except UnknownInputError as error:
             if error.inputs <= self.needed:
                 raise
@@ -118,10 +115,8 @@ class Backend(OnnxBackend):
 
         arrays = [np.asarray(value) for value in (inputs if isinstance(inputs, (list, tuple)) else [inputs])]
         named = [name for name in node.input if name]
-        declared = [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
-            for name, array in zip(named, arrays, strict=True)
-        ]
+        types = [helper.np_dtype_to_tensor_dtype(array.dtype) for array in arrays]
+        declared = [helper.make_tensor_value_info(*x) for x in zip(named, types, map(np.shape, arrays), strict=True)]
         results = [helper.make_tensor_value_info(name, 1, None) for name in node.output if name]
         graph = helper.make_graph([node], node.op_type, declared, results)
         version = kwargs.get("opset_version", defs.onnx_opset_version())

@@ -1,9 +1,10 @@
 """From recorded graphs to the text of a model file: equations that hold for every number of samples, and their arrays."""
 
+import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -11,9 +12,9 @@ from tinygraph.describe.text import lay_out
 from tinygraph.errors import OnnxError
 from tinygraph.graph import Array, Graph, Tensor
 from tinygraph.interop.onnx.batch import BASES, FEW, FIXING, MANY, Size, Template, Unknown, common, side_by_side
-from tinygraph.interop.onnx.importer import Imported
-from tinygraph.interop.onnx.names import Labels, Names
+from tinygraph.interop.onnx.importer import Importer
 from tinygraph.interop.onnx.node import Node
+from tinygraph.interop.onnx.roles import Labels, Names
 from tinygraph.interop.onnx.tensors import Fail
 from tinygraph.ops.activation.activation import Softmax
 from tinygraph.ops.elementwise.arithmetic import identity
@@ -21,52 +22,32 @@ from tinygraph.ops.indexing.index import Index, Slice
 from tinygraph.ops.indexing.select import Getitem
 from tinygraph.ops.shape.shape import BroadcastTo, Reshape
 
+_GROWING = f"numbers in it are computed from the number of samples; {FIXING}"
 
-@dataclass
+
 class Equations:
-    """A graph as equations, with the arrays of its parameters and its state, and the names of inputs and outputs.
+    """A graph, recorded for one number of samples or more, as equations that hold for every number.
 
-    ``next`` are the expressions that update the state in training; ``logits`` is the input of a softmax at the end.
-    ``template`` is the graph that the equations write.
+    ``parameters`` and ``state`` are the arrays by name, ``inputs`` and ``outputs`` the names for those of the file. ``next``
+    are the expressions that update the state in training; ``logits`` is the input of a softmax at the end. ``template`` is
+    the graph that the equations write. ``proto`` is the graph of the file, with the names of values. Raises ``Unknown``
+    where a size follows no rule.
     """
 
-    names: Names = field(default_factory=Names)
-    text: str = ""
-    outputs: dict[str, str] = field(default_factory=dict)
-    inputs: dict[str, str] = field(default_factory=dict)
-    parameters: dict[str, Array] = field(default_factory=dict)
-    state: dict[str, Array] = field(default_factory=dict)
-    next: dict[str, str] = field(default_factory=dict)
-    logits: str = ""
-    template: Template = field(default_factory=Template)
-
-
-def equations_of(recordings: Sequence[Imported], batches: Sequence[int], proto: Any, fail: Fail) -> Equations:
-    """Return a graph that was recorded for one number of samples or more as equations that hold for every number.
-
-    ``proto`` is the graph of the file, with the names of values. Raises ``Unknown`` where a size follows no rule.
-    """
-    graphs = [Graph(list(recording.outputs.values())) for recording in recordings]
-    known = set(graphs[0].nodes)
-    labels = Labels(proto, [name for x, (name, inner) in recordings[0].names.items() if x in known and not inner])
-    return _Writer(recordings, batches, labels, fail).write(graphs)
-
-
-class _Writer:
-    def __init__(self, recordings: Sequence[Imported], batches: Sequence[int], labels: Labels, fail: Fail) -> None:
+    def __init__(self, recordings: Sequence[Importer], batches: Sequence[int], proto: Any, fail: Fail) -> None:
         self.imported, self.recordings, self.batches, self.fail = recordings[0], recordings, batches, fail
-        self.labels = labels
-        self.found = Equations()
-        self.new_name = self.found.names.new
+        self.names, self.template, self.logits, self.batch = Names(), Template(), "", ""
+        self.outputs, self.inputs, self.next = dict[str, str](), dict[str, str](), dict[str, str]()
+        self.parameters, self.state = dict[str, Array](), dict[str, Array]()
         # The nodes of the template for those of the first recording, and the texts of constants that are numbers.
         self.copies: dict[Tensor, Tensor] = {}
         self.numbers: dict[Tensor, str] = {}
-        self.batch = ""
-
-    def write(self, graphs: Sequence[Graph]) -> Equations:
-        numbers = _numbers(graphs[0])
-        # Inputs first: they keep their names, and name the size of the batch.
-        for nodes in sorted(side_by_side(graphs), key=lambda nodes: nodes[0].kind != "input"):
+        graphs = [Graph(list(recording.outputs.values())) for recording in recordings]
+        known, numbers = set(graphs[0].nodes), _numbers(graphs[0])
+        values = [name for x, (name, inner) in self.imported.names.items() if x in known and not inner]
+        self.labels = Labels(proto, values)
+        # A graph begins with its inputs: they keep their names, and name the size of the batch.
+        for nodes in side_by_side(graphs):
             node = nodes[0]
             if node.op is not None:
                 self.copies[node] = self._node(nodes)
@@ -74,23 +55,31 @@ class _Writer:
                 self.copies[node] = self._constant([each.value for each in nodes], numbers.get(node))
             else:
                 self.copies[node] = self._leaf(nodes)
-        found, template = self.found, self.found.template
+        self._finish()
+
+    def _finish(self) -> None:
+        """Name the outputs, the logits and what running statistics follow, and write the text."""
         for name, node in self.imported.outputs.items():
             copy = self.copies[node]
             if copy.op is None:
                 # An input that is returned becomes the result of an equation.
                 copy = Tensor("node", identity.op(), (copy,), None, copy.shape, copy.dtype, None)
-            copy.name = copy.name or self.new_name(name)
-            found.outputs[name] = copy.name
-            template.outputs.append(copy)
-        self._update_statistics()
-        last = template.outputs[0]
+            copy.name = copy.name or self.names.new(name)
+            self.outputs[name] = copy.name
+            self.template.outputs.append(copy)
+        for weight in self.imported.weights.values():
+            if weight.tensor is not None and weight.follows is not None and weight.follows in self.copies:
+                # Running statistics follow the batches in training, as their operator would.
+                state, x = self.copies[weight.tensor].name or "", self.copies[weight.follows]
+                x.name = x.name or self.names.new("x")
+                momentum = "" if weight.momentum == 0.1 else f", momentum={weight.momentum!r}"
+                self.next[state] = f"{weight.statistic}({state}, {x.name}{momentum})"
+        last = self.template.outputs[0]
         if isinstance(last.op, Softmax):
-            last.inputs[0].name = found.logits = last.inputs[0].name or self.new_name("logits")
-        graph = Graph(template.outputs)
+            last.inputs[0].name = self.logits = last.inputs[0].name or self.names.new("logits")
+        graph = Graph(self.template.outputs)
         lines = lay_out(graph.nodes, graph.outputs, digits=self.numbers.get).equations
-        found.text = "\n".join(f"{e.label} = {e.expression}" for e in lines if e.expression)
-        return found
+        self.text = "\n".join(f"{e.label} = {e.expression}" for e in lines if e.expression)
 
     def _leaf(self, nodes: Sequence[Tensor]) -> Tensor:
         leaf, name = nodes[0], nodes[0].name or ""
@@ -98,16 +87,17 @@ class _Writer:
         label = name
         if weight is not None and weight.reader is not None:
             label = self.labels.of_weight(name, weight.reader, weight.copied)
-        label = self.new_name(label)
+        label = self.names.new(label)
         copy = Tensor("input", None, (), None, leaf.shape, leaf.dtype, label)
-        self.found.template.leaves[copy] = name
+        self.template.leaves[copy] = name
         if leaf.kind == "input":
-            self.found.inputs[name] = label
+            self.inputs[name] = label
             self.batch = self.batch or (f"{label}.shape[0]" if nodes[-1].shape != leaf.shape else "")
         else:
             values = [recording.weights[name].array for recording in self.recordings]
-            self._check_same(values)
-            arrays = self.found.parameters if leaf.kind == "parameter" else self.found.state
+            if not all(_same(value, values[0]) for value in values):
+                self.fail(_GROWING)
+            arrays = self.parameters if leaf.kind == "parameter" else self.state
             arrays[label] = values[0]
         return copy
 
@@ -117,33 +107,23 @@ class _Writer:
         first = value.flat[0] if value.size else np.zeros((), value.dtype)[()]
         # Files of weights hold no array without elements, so it is a number that is spread over no places.
         spread = not value.size or (len(set(shapes)) > 1 and all((each == first).all() for each in values))
-        same = all(_same(each, value) for each in values)
-        if number is not None and not spread and not same:
+        copy = Tensor("constant", value=np.asarray(first if spread else value))
+        if not spread and not all(_same(each, value) for each in values):
+            if number is None or not all(each.size == 1 and each.item() == int(each.item()) for each in values):
+                self.fail(_GROWING)
             # An integer that follows the batch, as in a mean that the file computes by a sum.
-            each = [value.flat[0].item() for value in values]
-            if any(value.size != 1 for value in values) or any(item != int(item) for item in each):
-                self._check_same(values)
-            size: Size = common([int(item) for item in each], self.batches, self.batch)
+            size: Size = common([int(each.item()) for each in values], self.batches, self.batch)
             number = f"({size!r})" if " " in repr(size) else repr(size)
-            copy = Tensor("constant", value=np.asarray(value))
-            self.found.template.follows[copy] = size.rule
-        else:
-            if not spread:
-                self._check_same(values)
-            copy = Tensor("constant", value=np.asarray(first if spread else value))
+            self.template.follows[copy] = size.rule
         if number is not None:
             self.numbers[copy] = number
             return copy
-        copy.name = self.new_name("constant")
-        self.found.state[copy.name] = copy.value
+        copy.name = self.names.new("constant")
+        self.state[copy.name] = copy.value
         if not spread:
             return copy
         to = common(shapes, self.batches, self.batch)
         return Tensor("node", BroadcastTo(to), (copy,), None, shapes[0], copy.dtype, None)
-
-    def _check_same(self, values: Sequence[Array]) -> None:
-        if not all(_same(value, values[0]) for value in values):
-            self.fail(f"numbers in it are computed from the number of samples; {FIXING}")
 
     def _node(self, nodes: Sequence[Tensor]) -> Tensor:
         node = nodes[0]
@@ -158,18 +138,8 @@ class _Writer:
             if not op.index:
                 return self.copies[node.inputs[0]]
         name = self.imported.names.get(node)
-        label = self.new_name(self.labels.of(*name)) if name else None
+        label = self.names.new(self.labels.of(*name)) if name else None
         return Tensor("node", op, tuple(self.copies[x] for x in node.inputs), None, node.shape, node.dtype, label)
-
-    def _update_statistics(self) -> None:
-        """Let running statistics follow the batches in training, as their operator would."""
-        for weight in self.imported.weights.values():
-            if weight.tensor is None or weight.follows is None or weight.follows not in self.copies:
-                continue
-            name, x = self.copies[weight.tensor].name or "", self.copies[weight.follows]
-            x.name = x.name or self.new_name("x")
-            momentum = "" if weight.momentum == 0.1 else f", momentum={weight.momentum!r}"
-            self.found.next[name] = f"{weight.statistic}({name}, {x.name}{momentum})"
 
 
 def _without_ends(op: Getitem, nodes: Sequence[Tensor]) -> Getitem:
@@ -222,77 +192,74 @@ def _unfit(node: Tensor, numbers: Mapping[Tensor, str]) -> Iterable[Tensor]:
 _TRIED, _TRIED_MORE, _LARGE = (1, 2, 3), (4, 5, 7, 8, 16, 31), (1019, 307, 3061)
 # For a file with more nodes, fewer numbers are tried.
 _MANY_NODES = 1000
-_COMPARING = {"Clip", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"}
-_COMPARING |= {"Div", "OneHot", "Range"}
+_COMPARING = {"Clip", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mod"}
+_COMPARING |= {"OneHot", "Range"}
 _MOST_CROSSINGS, _MOST_MEETINGS = 40, 10_000
 # The most numbers of samples that are tried for a file that fits only one.
 _MOST_ALONE = 16
 
 
-class _Recordings:
-    """The recordings of a file for numbers of samples, or the errors, each made once."""
-
-    def __init__(self, record: Callable[[int], Imported]) -> None:
-        self._record = record
-        self.known: dict[int, Imported | OnnxError] = {}
-
-    def get(self, m: int) -> Imported | None:
-        """Return the recording for ``m`` samples, or ``None`` where there is an error."""
-        if m not in self.known:
-            try:
-                self.known[m] = self._record(m)
-            except OnnxError as error:
-                self.known[m] = error
-        found = self.known[m]
-        return found if isinstance(found, Imported) else None
-
-    def error(self, m: int) -> str:
-        """Return the error for ``m`` samples, or nothing."""
-        return str(self.known[m]) if self.get(m) is None else ""
+# The recording of a file for a number of samples, or ``None`` where there is an error.
+_Get: TypeAlias = Callable[[int], Importer | None]
 
 
-def equations_for_any(record: Callable[[int], Imported], nodes: Sequence[Node], proto: Any, fail: Fail) -> Equations:
+def equations_for_any(record: Callable[[int], Importer], nodes: Sequence[Node], proto: Any, fail: Fail) -> Equations:
     """Return equations that hold for every number of samples; ``record`` returns the graph for one number.
 
     Sizes become expressions of the number of samples. Raises ``OnnxError`` where no equations are right for all numbers
     tried.
     """
-    recordings = _Recordings(record)
+    errors: dict[int, str] = {}
+
+    @functools.cache
+    def get(m: int) -> Importer | None:
+        try:
+            return record(m)
+        except OnnxError as error:
+            errors[m] = str(error)
+            return None
+
+    def error(m: int) -> str:
+        return errors[m] if get(m) is None else ""
+
     wrong, opens = 0, False
-    for base in BASES:
-        for steps in (FEW, MANY):
-            found = {m: graph for m in (base + step for step in steps) if (graph := recordings.get(m)) is not None}
-            opens = opens or bool(found)
-            if not found and recordings.error(2) == recordings.error(3):
-                # The number of samples does not matter to an error that is the same for all numbers.
-                raise OnnxError(recordings.error(2))
-            if len(found) < len(FEW):
-                continue
-            if _diagonals_grow(nodes, found.values()):
-                fail(f"numbers in it are computed from the number of samples, by EyeLike; {FIXING}")
-            try:
-                equations = equations_of(list(found.values()), list(found), proto, fail)
-                wrong = _disagreement(equations, recordings, nodes, list(found))
-            except Unknown:
-                continue
-            if not wrong:
-                return equations
+    for base, steps in itertools.product(BASES, (FEW, MANY)):
+        found = {m: graph for m in (base + step for step in steps) if (graph := get(m)) is not None}
+        opens = opens or bool(found)
+        if not found and error(2) == error(3):
+            # The number of samples does not matter to an error that is the same for all numbers.
+            raise OnnxError(error(2))
+        if len(found) < len(FEW):
+            continue
+        # The ones of a matrix that grows with the samples may lie beyond those that are tried.
+        diagonals = [node.outputs[0] for node in nodes if node.op_type == "EyeLike"]
+        if any(len({np.shape(each.values.get(name)) for each in found.values()}) > 1 for name in diagonals):  # type: ignore[arg-type]
+            fail(f"numbers in it are computed from the number of samples, by EyeLike; {FIXING}")
+        try:
+            equations = Equations(list(found.values()), list(found), proto, fail)
+            wrong = _disagreement(equations, get, nodes, list(found))
+        except Unknown:
+            continue
+        if not wrong:
+            return equations
     if not opens:
-        _fail_alone(recordings, fail)
+        alone = next((m for m in range(1, _MOST_ALONE + 1) if get(m) is not None), None)
+        if alone is not None and error(2) != error(3):
+            fail(f"it fits only {alone} samples; {FIXING}")
+        raise OnnxError(error(2))
     why = f"for {wrong} it computes something else" if wrong else "a size in it follows no known rule"
     fail(f"its graph is not the same for every number of samples: {why}; {FIXING}")
 
 
-def _disagreement(equations: Equations, recordings: _Recordings, nodes: Sequence[Node], batches: Sequence[int]) -> int:
+def _disagreement(equations: Equations, get: _Get, nodes: Sequence[Node], batches: Sequence[int]) -> int:
     """Return a number of samples for which the equations are not what the file computes, or 0."""
     tried = [*_TRIED]
     if any(node.op_type in ("Shape", "Size", "If") for node in nodes) or "shape[0]" in equations.text:
-        large = next((m for m in _LARGE if m > 2 * batches[-1] and recordings.get(m) is not None), None)
         tried += _TRIED_MORE[: 2 if len(nodes) > _MANY_NODES else None]
-        tried += [large] if large is not None else []
-        tried += _crossings(nodes, [(m, recordings.get(m)) for m in batches[:2]])
+        tried += [m for m in _LARGE if m > 2 * batches[-1] and get(m) is not None][:1]
+        tried += _crossings(nodes, [(m, get(m)) for m in batches[:2]])
     for m in dict.fromkeys(tried):
-        found = recordings.get(m)
+        found = get(m)
         if found is None:
             continue
         inputs = {name: x for name, x in found.leaves.items() if isinstance(x, Tensor)}
@@ -301,13 +268,7 @@ def _disagreement(equations: Equations, recordings: _Recordings, nodes: Sequence
     return 0
 
 
-def _diagonals_grow(nodes: Iterable[Node], recordings: Iterable[Imported]) -> bool:
-    """Whether a matrix with ones on a diagonal grows with the samples: those tried may all be too few to reach the ones."""
-    names = [node.outputs[0] for node in nodes if node.op_type == "EyeLike"]
-    return any(len({np.shape(found.known.get(name)) for found in recordings}) > 1 for name in names)  # type: ignore[arg-type]
-
-
-def _crossings(nodes: Iterable[Node], pair: Sequence[tuple[int, Imported | None]]) -> list[int]:
+def _crossings(nodes: Iterable[Node], pair: Sequence[tuple[int, Importer | None]]) -> list[int]:
     """Return the numbers of samples around those where a size that follows the batch meets a number it is compared with."""
     found: set[int] = set()
     comparing = (node for node in nodes if node.op_type in _COMPARING)
@@ -318,12 +279,12 @@ def _crossings(nodes: Iterable[Node], pair: Sequence[tuple[int, Imported | None]
     return sorted(found)
 
 
-def _meetings(node: Node, pair: Sequence[tuple[int, Imported | None]]) -> Iterator[int]:
+def _meetings(node: Node, pair: Sequence[tuple[int, Importer | None]]) -> Iterator[int]:
     (small, first), (large, second) = pair
     fixed: list[float] = []
     moving: list[tuple[float, float]] = []
     for name in node.inputs:
-        ends: list[Any] = [each and each.known.get(name) for each in (first, second)]
+        ends: list[Any] = [each and each.values.get(name) for each in (first, second)]
         if not all(isinstance(end, np.ndarray) and end.size <= 64 and end.dtype.kind in "iuf" for end in ends):
             continue
         if ends[0].size == ends[1].size:
@@ -333,12 +294,3 @@ def _meetings(node: Node, pair: Sequence[tuple[int, Imported | None]]) -> Iterat
     for start, slope in moving:
         places = (small + (number - start) / slope for number in fixed)
         yield from (math.floor(place) for place in places if math.isfinite(place))
-
-
-def _fail_alone(recordings: _Recordings, fail: Fail) -> NoReturn:
-    """Raise the error of a file that large numbers of samples do not fit."""
-    if recordings.error(2) != recordings.error(3):
-        alone = next((m for m in range(1, _MOST_ALONE + 1) if recordings.get(m) is not None), None)
-        if alone is not None:
-            fail(f"it fits only {alone} samples; {FIXING}")
-    raise OnnxError(recordings.error(2))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -13,13 +13,12 @@ import numpy as np
 from tinygraph.errors import BudgetError, OnnxError, TinygraphError, listing, nearest
 from tinygraph.graph import Array, Tensor, composites_as_nodes
 from tinygraph.graph.budget import charge
-from tinygraph.interop.onnx.inner import definition, is_defined, names_read
-from tinygraph.interop.onnx.names import Reader
+from tinygraph.interop.onnx.inner import definition, is_known, names_read, schema_of
 from tinygraph.interop.onnx.node import MOST_STEPS, Node, Value, how_to_fix
 from tinygraph.interop.onnx.operators import OPERATORS
 from tinygraph.interop.onnx.operators.table import ops
 from tinygraph.interop.onnx.read import File
-from tinygraph.interop.onnx.roles import COMPARISONS
+from tinygraph.interop.onnx.roles import COMPARISONS, Reader
 from tinygraph.interop.onnx.tensors import PRODUCER, REAL, UNNAMED, array_of, package
 
 
@@ -77,21 +76,6 @@ STATE = "tinygraph.state"
 _ON_WEIGHTS = frozenset({"Cast", "CastLike", "Identity", "Shape", "Size"}) | COMPARISONS
 
 
-@dataclass
-class Imported:
-    """A recorded graph: its outputs by name, its weights, and the name of every tensor that the file names.
-
-    The name of a tensor inside a node is a pair: the name of the node's result, and one of its own. ``leaves`` are the
-    inputs, and ``known`` the values of all nodes.
-    """
-
-    outputs: dict[str, Any]
-    weights: dict[str, Weight]
-    names: dict[Tensor, tuple[str, str]] = field(default_factory=dict)
-    leaves: Mapping[str, Value] = field(default_factory=dict)
-    known: Mapping[str, Result] = field(default_factory=dict)
-
-
 class UnknownInputError(OnnxError):
     """A node needs the values of inputs of the file, ``inputs``, when the graph is recorded."""
 
@@ -117,11 +101,7 @@ def nodes_of(file: File, outputs: Iterable[str]) -> list[Node]:
 
 def check_known(nodes: Iterable[Node]) -> None:
     """Raise ``OnnxError`` for nodes whose operators have neither a rule nor a definition in other operators."""
-
-    def is_known(node: Node) -> bool:
-        return node.proto.domain in _DOMAINS and (node.op_type in OPERATORS or is_defined(node))
-
-    unknown = [node for node in nodes if not is_known(node)]
+    unknown = [node for node in nodes if node.proto.domain not in _DOMAINS or not is_known(node)]
     if not unknown:
         return
     first, others = unknown[0], sorted({node.op_type for node in unknown} - {unknown[0].op_type})
@@ -134,10 +114,8 @@ def check_known(nodes: Iterable[Node]) -> None:
 
 def _check_form(node: Node) -> None:
     """Compare a node with ONNX's definition of its operator: attributes, their types, numbers of inputs and outputs."""
-    defs = package().defs
-    try:
-        schema = defs.get_schema(node.op_type, node.opset, "")
-    except defs.SchemaError:
+    schema = schema_of(node)
+    if schema is None:
         node.fail("its operator set does not have this operator")
     if schema.deprecated:
         node.fail("its operator set has withdrawn this operator")
@@ -155,10 +133,12 @@ def _check_form(node: Node) -> None:
 
 
 class Importer:
-    """One import of a file. ``leaves`` are values or tensors for the graph's inputs, by name.
+    """One import of a file, and the graph that it records. ``leaves`` are values or tensors for the graph's inputs, by name.
 
     ``dtype`` replaces the file's float16 and float32. ``any_batch`` is for recordings that are compared with others of
-    the same file.
+    the same file. ``values`` are those of all nodes by name, ``outputs`` the recorded outputs, ``weights`` the arrays that
+    may be weights, and ``names`` has the name of every tensor that the file names: for a tensor inside a node a pair, the
+    name of the node's result and one of its own.
     """
 
     def __init__(
@@ -169,24 +149,16 @@ class Importer:
         self.values: dict[str, Result] = dict(leaves)
         self.weights: dict[str, Weight] = {}
         self.names: dict[Tensor, tuple[str, str]] = {}
+        self.outputs: dict[str, Any] = {}
         # In files of tinygraph's own, results that had no name in the model need none again.
         self._unnamed = UNNAMED if file.proto.producer_name == PRODUCER else "\0"
         self._steps = MOST_STEPS
         # The data that each weight is used with, and the operators that do so.
         self._used_with: dict[str, set[tuple[str, str]]] = defaultdict(set)
 
-    def outputs(self, names: Iterable[str], nodes: Iterable[Node]) -> Imported:
-        """Return outputs by name, computed where they do not depend on data and recorded where they do."""
-        names, nodes = list(names), list(nodes)
-        self._read_initializers(set(names).union(*(names_read(node.proto) for node in nodes)))
-        for node in nodes:
-            self._compute(node)
-        outputs = {name: self.values[name] for name in names}
-        recorded = {name: x.recorded() if isinstance(x, Weight) else x for name, x in outputs.items()}
-        weights = {w.name: w for w in self.weights.values() if w.tensor is not None}
-        return Imported(recorded, weights, self.names, self.leaves, self.values)
-
-    def _read_initializers(self, needed: set[str]) -> None:
+    def record(self, names: Sequence[str], nodes: Sequence[Node]) -> Importer:
+        """Find the outputs of these names, computed where they do not depend on data and recorded where they do."""
+        needed = set(names).union(*(names_read(node.proto) for node in nodes))
         state = self.file.metadata.get(STATE, "").split()
         for tensor in self.file.proto.graph.initializer:
             if tensor.name in needed and tensor.name not in self.values:
@@ -196,6 +168,12 @@ class Importer:
         for name, other in self.file.roles.transposed.items():
             if name in self.weights and other in self.weights:
                 self.weights[name].transposed = self.weights[other]
+        for node in nodes:
+            self._compute(node)
+        outputs = {name: self.values[name] for name in names}
+        self.outputs = {name: x.recorded() if isinstance(x, Weight) else x for name, x in outputs.items()}
+        self.weights = {w.name: w for w in self.weights.values() if w.tensor is not None}
+        return self
 
     def _typed(self, array: Array) -> Array:
         if self.dtype is None or array.dtype not in REAL or array.dtype == self.dtype:
@@ -222,12 +200,12 @@ class Importer:
                 node.fail(f"it needs a value for {name.rpartition('.')[2]!r}, which is left out")
         given = [self.values[name] if name else None for name in node.inputs]
         operator = OPERATORS.get(node.op_type)
-        if operator is None:
+        if operator is None or operator.rule is None:
             self._expand(node, given)
         elif node.op_type == "If":
             self._branch(node, given)
         elif node.op_type == "Identity" or (node.op_type == "Dropout" and len(node.outputs) == 1):
-            value = self._call(node, operator.rule, given)
+            value = self._call(node, given)
             if isinstance(value, Weight) and self.file.roles.splits(node.proto):
                 value = self.weights[node.outputs[0]] = Weight(node.outputs[0], value.array)
             self._keep(node.outputs[0], value, weight=False)
@@ -235,12 +213,11 @@ class Importer:
             self._apply(node, given)
 
     def _apply(self, node: Node, given: list[Result]) -> None:
-        rule = OPERATORS[node.op_type].rule
         kinds = {type(x) for x in given}
         if Tensor not in kinds and (Weight not in kinds or node.op_type in _ON_WEIGHTS):
-            results = self._folded(node, rule, _without_weights(given))
+            results = self._folded(node, _without_weights(given))
         else:
-            results = self._call(node, rule, self._operands(node, given))
+            results = self._call(node, self._operands(node, given))
         self._steps -= node.steps
         if self._steps < 0:
             node.fail(f"the recurrent layers of the file have more than {MOST_STEPS:,} steps to be written out")
@@ -261,7 +238,7 @@ class Importer:
 
     def _branch(self, node: Node, given: list[Result]) -> None:
         """Compute the branch that a condition chooses, as if its nodes replaced the node."""
-        graph = self._call(node, OPERATORS["If"].rule, _without_weights(given))
+        graph = self._call(node, _without_weights(given))
         for tensor in graph.initializer:
             array = self._typed(array_of(tensor, self.file.folder, lambda why: node.fail(f"initializer {why}")))
             self._keep(tensor.name, array, weight=self.file.roles.is_learned(tensor.name, array))
@@ -301,9 +278,8 @@ class Importer:
         A node that uses the same array with the same data as another node of this owner is another layer.
         """
         key = self.file.roles.owner(weight.name, weight.array.reshape(weight.shape), node.proto, place, state)
-        if key is None:
-            found = weight.owned(None)
-        else:
+        found = weight.owned(None)
+        if key is not None:
             data = next((name for name in node.inputs if name and self.values[name] is not weight), node.result)
             owned = (weight.owned((key, count)) for count in itertools.count())
             found = next(each for each in owned if (data, node.op_type) not in self._used_with[each.name])
@@ -311,20 +287,14 @@ class Importer:
         self.weights[found.name] = found
         return found
 
-    def _folded(self, node: Node, rule: Callable[..., Any], arrays: list[Any]) -> Any:
+    def _folded(self, node: Node, arrays: list[Any]) -> Any:
         """Compute on arrays, once for all recordings."""
-        if node.folded is not None and all(a is b for a, b in zip(arrays, node.folded[0], strict=True)):
-            return node.folded[1]
-
-        def charged(node: Node, *arrays: Any) -> Any:
-            if node.op_type not in ("Shape", "Size"):
-                charge("steps of computation", sum(x.size for x in arrays if isinstance(x, np.ndarray)))
-            return rule(node, *arrays)
-
-        results = self._call(node, charged, arrays)
-        found = tuple(map(self._typed, results)) if isinstance(results, tuple) else self._typed(results)
-        node.folded = (arrays, found)
-        return found
+        if node.folded is None or not all(a is b for a, b in zip(arrays, node.folded[0], strict=True)):
+            sizes = [x.size for x in arrays if isinstance(x, np.ndarray)]
+            results = self._call(node, arrays, cost=0 if node.op_type in ("Shape", "Size") else sum(sizes))
+            found = tuple(map(self._typed, results)) if isinstance(results, tuple) else self._typed(results)
+            node.folded = (arrays, found)
+        return node.folded[1]
 
     def _makes_weights(self, node: Node, given: list[Result], name: str, value: Any) -> bool:
         """Whether the result of a node without data is a weight, and not a part of how the model computes.
@@ -339,22 +309,22 @@ class Importer:
         filled = node.op_type == "ConstantOfShape" and value.size > 0 and value.flat[0] not in (0, 1)
         return filled or node.op_type == "DequantizeLinear"
 
-    def _call(self, node: Node, rule: Callable[..., Any], operands: list[Any]) -> Any:
+    def _call(self, node: Node, operands: list[Any], cost: int = 0) -> Any:
         node.real, node.any_batch, node.labels = self.dtype, self.any_batch, {}
         try:
+            charge("steps of computation", cost)
             # A normalization is recorded as one node, so that a model's equations call it by name.
             with np.errstate(all="ignore"), composites_as_nodes():
-                return rule(node, *operands)
+                return OPERATORS[node.op_type].rule(node, *operands)
         except BudgetError as error:
             raise BudgetError(f"{node.describe()}: {error}") from None
         except _FAILURES as error:
             hint, inputs = how_to_fix(operands, OPERATORS[node.op_type].constants)
             where = "" if isinstance(error, OnnxError) else f"{self.file.name}: {node.describe()}: "
-            if isinstance(error, TinygraphError):
-                why = f"{error}{hint}"
-            else:
-                why = f"it must be known when the file is opened{hint}" if hint else f"its inputs do not fit: {error}"
-            raise UnknownInputError(f"{where}{why}", inputs) from None
+            why = str(error)
+            if not isinstance(error, TinygraphError):
+                why = "it must be known when the file is opened" if hint else f"its inputs do not fit: {error}"
+            raise UnknownInputError(f"{where}{why}{hint}", inputs) from None
 
 
 def _without_weights(values: Iterable[Result]) -> list[Value]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from tinygraph.graph import Tensor
 from tinygraph.interop.onnx.node import Node, Value, with_branches
-from tinygraph.interop.onnx.operators.table import operator
+from tinygraph.interop.onnx.operators.table import OPERATORS, operator
 from tinygraph.interop.onnx.tensors import NUMBERS, package
 
 _BRANCHES = ("then_branch", "else_branch")
@@ -37,23 +37,28 @@ def names_read(proto: Any) -> set[str]:
     return outputs.union(*(node.input for node in inner))
 
 
-def is_defined(node: Node) -> bool:
-    """Whether ONNX defines an operator, in a node's operator set, by other operators."""
+def schema_of(node: Node) -> Any:
+    """Return ONNX's description of an operator in a node's operator set, or ``None`` where the set does not have it."""
     defs = package().defs
     try:
-        schema = defs.get_schema(node.op_type, node.opset, "")
+        return defs.get_schema(node.op_type, node.opset, "")
     except defs.SchemaError:
-        return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
+        return None
+
+
+def is_known(node: Node) -> bool:
+    """Whether an operator has a rule, or ONNX defines it, in the node's operator set, by other operators."""
+    schema = schema_of(node)
+    defined = schema is not None and (schema.has_function or schema.has_context_dependent_function)
+    return node.op_type in OPERATORS or bool(defined)
 
 
 def definition(node: Node, given: Sequence[Value], unnamed: str) -> list[Node]:
     """Return the nodes that define a node, given its inputs; ``unnamed`` begins the names of results between them."""
-    schema = package().defs.get_schema(node.op_type, node.opset, "")
-    function = package().FunctionProto()
+    schema, function = schema_of(node), package().FunctionProto()
     try:
         if schema.has_context_dependent_function:
-            types = [_type_of(x) for x in given]
+            types = [_type_of(x).SerializeToString() for x in given]
             function.ParseFromString(schema.get_context_dependent_function(node.proto.SerializeToString(), types))
         else:
             function.CopyFrom(schema.function_body)
@@ -70,12 +75,11 @@ def definition(node: Node, given: Sequence[Value], unnamed: str) -> list[Node]:
     return found
 
 
-def _type_of(x: Value) -> bytes:
-    """Return the type of an input as ONNX writes it; an empty one for an input that is left out."""
+def _type_of(x: Value) -> Any:
+    """Return the type of an input as ONNX's message; an empty one for an input that is left out."""
     if x is None:
-        return bytes(package().TypeProto().SerializeToString())
-    made = package("onnx.helper").make_tensor_type_proto(NUMBERS[np.dtype(x.dtype)], [int(size) for size in x.shape])
-    return bytes(made.SerializeToString())
+        return package().TypeProto()
+    return package("onnx.helper").make_tensor_type_proto(NUMBERS[np.dtype(x.dtype)], [int(size) for size in x.shape])
 
 
 def _renamed(nodes: Any, names: dict[str, str], prefix: str, attributes: Mapping[str, Any]) -> Iterator[Any]:

@@ -8,15 +8,15 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
 from tinygraph.errors import BudgetError, ModelError, OnnxError, TinygraphError, listing, nearest, unknown
 from tinygraph.graph import Array, Tensor, cast_array, numeric_array, operation, operations
 from tinygraph.graph.budget import opening
-from tinygraph.interop.onnx.equations import Equations, equations_for_any, equations_of
-from tinygraph.interop.onnx.importer import Imported, Importer, nodes_of
+from tinygraph.interop.onnx.equations import Equations, equations_for_any
+from tinygraph.interop.onnx.importer import Importer, nodes_of
 from tinygraph.interop.onnx.inner import names_read
 from tinygraph.interop.onnx.read import File, read
 from tinygraph.interop.onnx.roles import is_uniform
@@ -25,13 +25,13 @@ from tinygraph.model.model import Model
 
 # The keys of metadata in files that tinygraph wrote.
 NAME, OUTPUT, LOSS, TITLE = (f"tinygraph.{key}" for key in ("name", "output", "loss", "title"))
+_Shape: TypeAlias = tuple[int | None, ...]
 _REAL = ("float32", "float64")
 # The names that exporters give to graphs without a name.
 _NAMELESS = {"graph", "main_graph", "torch_jit", "torch-jit-export", "tf2onnx"}
 
 
-@dataclass(frozen=True)
-class Declared:
+class Declared(NamedTuple):
     """A model as the tables of a model file, with the values of its parameters and state by name."""
 
     tables: dict[str, Any]
@@ -48,6 +48,13 @@ def model_in(path: str | os.PathLike[str], **options: Any) -> Model:
             raise OnnxError(f"{path}: its equations do not make a model: {error}") from None
 
 
+def _size_of(path: Any) -> int:
+    try:
+        return os.path.getsize(path)
+    except (OSError, TypeError, ValueError):
+        return 0
+
+
 def declared_in(path: str | os.PathLike[str], **options: Any) -> Declared:
     """Return the model in an ONNX file as tables and values. The options are those of ``from_onnx``."""
     try:
@@ -57,25 +64,12 @@ def declared_in(path: str | os.PathLike[str], **options: Any) -> Declared:
         raise OnnxError(f"{path}: {error}") from None
 
 
-def _size_of(path: Any) -> int:
-    try:
-        return os.path.getsize(path)
-    except (OSError, TypeError, ValueError):
-        return 0
-
-
-@dataclass(frozen=True)
-class Axis:
+class Axis(NamedTuple):
     """An axis of an input: its size where it has one, and the name of the size in the file."""
 
     place: str
     symbol: str
     size: int | None
-
-    @property
-    def key(self) -> str:
-        """The name by which a user gives the size: that of the size, or else the place of the axis."""
-        return self.symbol if re.fullmatch(r"\w+", self.symbol) else self.place
 
 
 @dataclass
@@ -107,12 +101,12 @@ class _Opening:
         firsts = [shape[0] for shape in shapes.values() if shape] or [1]
         batch = None if None in firsts else firsts[0]
 
-        def record(count: int) -> Imported:
+        def record(count: int) -> Importer:
             leaves: dict[str, Any] = dict(fixed)
             for name, shape in shapes.items():
                 sizes = tuple(count if size is None else size for size in shape)
                 leaves[name] = Tensor("input", None, (), None, sizes, self.dtype_of(name), name)
-            imported = Importer(file, leaves, self.dtype, any_batch=batch is None).outputs(wanted, nodes)
+            imported = Importer(file, leaves, self.dtype, any_batch=batch is None).record(wanted, nodes)
             for name, value in imported.outputs.items():
                 if not isinstance(value, Tensor):
                     file.fail(f"the output {name!r} does not depend on any input")
@@ -121,7 +115,7 @@ class _Opening:
         if batch is None:
             equations = equations_for_any(record, nodes, file.proto.graph, file.fail)
         else:
-            equations = equations_of([record(batch)], [batch], file.proto.graph, file.fail)
+            equations = Equations([record(batch)], [batch], file.proto.graph, file.fail)
         if doubt := file.roles.doubt():
             warnings.warn(f"{file.name}: {doubt}", stacklevel=3)
         labels = _add_loss(file, equations, loss, chosen, batch) if loss is not None and loss not in outputs else {}
@@ -149,7 +143,7 @@ class _Opening:
             axes.append(Axis(place, dim.dim_param, size))
         return axes
 
-    def input_shapes(self, names: list[str]) -> dict[str, tuple[int | None, ...]]:
+    def input_shapes(self, names: list[str]) -> dict[str, _Shape]:
         """Return the shapes of inputs; only the first of their sizes may be open: the batch.
 
         Raises ``OnnxError`` that names every size that is missing.
@@ -159,7 +153,9 @@ class _Opening:
             self.file.fail("its output does not depend on any input")
         missing = [axis for found in axes.values() for axis in found[1:] if axis.size is None]
         if missing:
-            keys = list(dict.fromkeys(axis.key for axis in missing))
+            # A user gives a size by its name, or else by the place of the axis.
+            named = [axis.symbol if re.fullmatch(r"\w+", axis.symbol) else axis.place for axis in missing]
+            keys = list(dict.fromkeys(named))
             places = listing(axis.place + (f" ({axis.symbol})" if axis.symbol else "") for axis in missing)
             sizes = ", ".join(f"{key!r}: ..." for key in keys)
             options = " ".join(f"--size {key}=..." for key in keys)
@@ -201,18 +197,14 @@ class _Opening:
             fixed[name] = array
         return fixed
 
-    def _tables(
-        self, equations: Equations, shapes: Mapping[str, tuple[int | None, ...]], batch: int | None
-    ) -> dict[str, Any]:
+    def _tables(self, equations: Equations, shapes: Mapping[str, _Shape], batch: int | None) -> dict[str, Any]:
         file, graph_name = self.file, self.file.proto.graph.name
         real = {array.dtype.name for array in equations.parameters.values()}
         real = real or {dtype.name for dtype in map(self.dtype_of, shapes) if dtype.kind == "f"}
         if len(real) > 1 or not real.issubset(_REAL):
             one = "float64" if "float64" in real else "float32"
-            file.fail(
-                f"its weights hold {listing(sorted(real))}; a model holds only float32 or float64: read it with "
-                f"dtype={one!r}, or --dtype {one}"
-            )
+            advice = f"a model holds only float32 or float64: read it with dtype={one!r}, or --dtype {one}"
+            file.fail(f"its weights hold {listing(sorted(real))}; {advice}")
         dtype = next(iter(real), "float32")
         tables: dict[str, Any] = {
             "name": file.metadata.get(NAME) or Path(file.name).stem,
@@ -252,9 +244,7 @@ def _declaration(array: Array, dtype: str) -> dict[str, Any]:
 def _add_loss(file: File, equations: Equations, loss: str, output: str, batch: int | None) -> dict[str, Any]:
     """Add the equation of a loss of the output, and return the table of the labels that it takes."""
     # The losses of predictions and labels.
-    losses = [
-        n for n, function in operations().items() if function.op.family == "loss" and len(function.op.parameters) == 2
-    ]
+    losses = [name for name, f in operations().items() if f.op.family == "loss" and len(f.op.parameters) == 2]
     if loss not in losses:
         outputs = [value.name for value in file.proto.graph.output]
         close = nearest(loss, [*outputs, *losses])

@@ -131,12 +131,6 @@ class Node:
             product = " x ".join(f"{size:,}" for size in sizes)
             self.fail(f"it would have {product} {what}; at most {MOST_PLACES:,} are possible")
 
-    def count_steps(self, steps: int) -> None:
-        """Note how many steps a rule writes out, or fail for too many."""
-        self.steps = steps
-        if steps > MOST_STEPS:
-            self.fail(f"{steps:,} steps would be at least as many equations; at most {MOST_STEPS:,} are written out")
-
     def wants(self, place: int) -> bool:
         """Whether the output at ``place`` has a name, so that it may be read."""
         return place < len(self.outputs) and bool(self.outputs[place])

@@ -1,6 +1,7 @@
 """An ONNX file as a checked model: bytes in, a structure out that is safe to walk. Nothing in it is executed."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -130,12 +131,10 @@ def _check_graph(graph: Any, fail: Fail, around: Set[str] = frozenset()) -> None
         fail("damaged: a name in it is not text")
     known: set[str] = set(around)
     for kind, values in (("input", graph.input), ("initializer", graph.initializer)):
-        seen: set[str] = set()
-        for name in _names(values):
-            if name in seen:
+        for name, count in Counter(_names(values)).items():
+            if count > 1:
                 fail(f"{kind} {name!r} is defined twice")
-            seen.add(name)
-        known |= seen
+            known.add(name)
     if graph.sparse_initializer:
         fail("it holds sparse initializers, which are not supported; write them as dense ones")
     later = {name for node in graph.node for name in node.output if name}

@@ -1,32 +1,35 @@
-"""The roles of a file's arrays: which are learned, which only mask or scale, and which are several parameters.
+"""The roles of a file's arrays, and the names of its values in equations.
 
-A file does not contain this: the nodes that read an array show its role. Arrays that an exporter merged, because they were
-equal when an untrained network was written, are separated again: a scale of ones is not a variance of ones.
+A file does not say which arrays are learned, which only mask or scale, and which are several parameters: the nodes that read
+an array show it. Arrays that an exporter merged, because they were equal when an untrained network was written, are
+separated again: a scale of ones is not a variance of ones. Values are named by the module of a network that computes
+them, where the file names it.
 """
 
+from __future__ import annotations
+
+import itertools
+import keyword
 import re
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Container, Iterable, Iterator
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tinygraph.errors import listing
-from tinygraph.graph import Array
-from tinygraph.interop.onnx.names import is_invented, is_scoped, module_of
+from tinygraph.graph import OPERATIONS, Array
 from tinygraph.interop.onnx.node import with_branches
 from tinygraph.interop.onnx.operators import OPERATORS
 from tinygraph.interop.onnx.tensors import PRODUCER
 
 # Operators whose results are booleans, or only sizes: an array that only they read is not learned.
 COMPARISONS = frozenset({"Equal", "Greater", "GreaterOrEqual", "IsInf", "IsNaN", "Less", "LessOrEqual"})
-_SIZES = frozenset({"Shape", "Size"})
+_SIZES = {"Shape", "Size"}
 # Operators that move elements of their first input.
-_MOVES = frozenset(
-    {"Cast", "CastLike", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze", "Tile"}
-    | {"Transpose", "Unsqueeze"}
-)
+_MOVES = {"Cast", "CastLike", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Split", "Squeeze"}
+_MOVES |= {"Tile", "Transpose", "Unsqueeze"}
 _NORMS = ("GroupNormalization", "InstanceNormalization", "LayerNormalization", "RMSNormalization")
 # The most values between a node and the nearest weights before it.
 _FAR = 200
@@ -53,13 +56,14 @@ class Roles:
     def __init__(self, model: Any) -> None:
         proto = model.graph
         self.arrays: dict[str, Array] = {}
-        self._initializers = {tensor.name for tensor in proto.initializer}
+        self._constants = {tensor.name for tensor in proto.initializer}
         self._uses: dict[str, list[Use]] = defaultdict(list)
         self._makers: dict[str, Any] = {}
         for node in with_branches(proto.node):
             for place, name in enumerate(node.input):
                 self._uses[name].append(Use(node.op_type, place, node))
             self._makers.update(dict.fromkeys(node.output, node))
+            self._constants.update(node.output if node.op_type == "Constant" else ())
         self._results = {value.name for value in proto.output}
         self._scoped = any(is_scoped(node) for node in proto.node)
         major = model.producer_version.split(".")[0]
@@ -70,7 +74,6 @@ class Roles:
         # The modules in which an operator reads a matrix: perhaps several layers that were equal, perhaps one.
         self._readers: dict[tuple[str, str, int], set[str]] = defaultdict(set)
         self._learned: dict[str, bool] = {}
-        self._distinct: dict[str, bool] = {}
 
     def is_learned(self, name: str, array: Array, constant: bool = False) -> bool:
         """Whether an array is a weight; a ``constant`` is the value of a ``Constant`` node."""
@@ -110,15 +113,12 @@ class Roles:
                     yield Use("Equal", 0)
                     continue
                 moved = use.op_type in _MOVES and use.place == 0
-                if not moved or (use.op_type == "Gather" and not self._is_known(use.node.input[-1])):
+                if not moved or (use.op_type == "Gather" and use.node.input[-1] not in self._constants):
                     yield use
                     continue
                 fresh = [output for output in use.node.output if output not in seen]
                 seen.update(fresh)
                 waiting += fresh
-
-    def _is_known(self, name: str) -> bool:
-        return name in self._initializers or (name in self._makers and self._makers[name].op_type == "Constant")
 
     def _is_bias(self, use: Use) -> bool:
         """Whether a value is added to a product of matrices."""
@@ -156,11 +156,10 @@ class Roles:
         """
         matrices = [(name, array) for name, array in self.arrays.items() if self._learned[name] and array.ndim == 2]
         own = [(name, array.T) for name, array in matrices if not is_invented(name) and not is_uniform(array)]
+        invented = [(name, array) for name, array in matrices if is_invented(name)]
         return {
             name: other
-            for name, array in matrices
-            if is_invented(name)
-            for other, turned in own
+            for (name, array), (other, turned) in itertools.product(invented, own)
             if array.shape == turned.shape and array[0, 0] == turned[0, 0] and np.array_equal(array, turned)
         }
 
@@ -191,11 +190,8 @@ class Roles:
         return frozenset()
 
     def _is_distinct(self, name: str) -> bool:
-        if name not in self._distinct:
-            array = self.arrays.get(name)
-            real = array is not None and array.dtype.kind == "f" and array.size > 1
-            self._distinct[name] = real and not is_uniform(self.arrays[name])
-        return self._distinct[name]
+        array = self.arrays.get(name)
+        return array is not None and array.dtype.kind == "f" and array.size > 1 and not is_uniform(array)
 
 
 def _holds_weights(use: Use) -> bool:
@@ -221,9 +217,8 @@ def is_uniform(array: Array) -> bool:
 
 def _is_pattern(array: Array) -> bool:
     """Whether an array of several axes holds zeros and ones, as a mask of places does."""
-    if array.ndim < 2 or is_uniform(array) or array.flat[0] not in (0, 1) or array.flat[-1] not in (0, 1):
-        return False
-    return bool(((array == 0) | (array == 1)).all())
+    ends = array.flat[[0, -1]]
+    return array.ndim > 1 and set(ends) <= {0, 1} and not is_uniform(array) and bool(np.isin(array, (0, 1)).all())
 
 
 def is_mask(array: Array) -> bool:
@@ -233,7 +228,130 @@ def is_mask(array: Array) -> bool:
     (True, True, False)
     """
     some = array if any(array.strides) else array.flat[:1]
-    if np.isinf(some).any():
-        return True
     least = some.min()
-    return bool(least <= _MASKING) and bool(((some == 0) | (some == least)).all())
+    return bool(np.isinf(some).any() or (least <= _MASKING and np.isin(some, (0, least)).all()))
+
+
+# Where PyTorch's newer exporter writes the modules that contain a node, and the names that its exporters invent.
+_SCOPES = "pkg.torch.onnx.name_scopes"
+_INVENTED = re.compile(r"(onnx::\w+|val|_v)_\d+|\d+")
+
+
+class Place(NamedTuple):
+    """The place of a value in a network: the path of its module, and the name that it has there.
+
+    >>> Place.of("/layer1/layer1.0/conv1/Conv")
+    Place(module='layer1.0.conv1', what='Conv')
+    """
+
+    module: str
+    what: str
+
+    @classmethod
+    def of(cls, path: str) -> Place:
+        """Return the place for a path of modules; a module whose name is the beginning of the next one is left out."""
+        *parents, what = path.strip("/").split("/")
+        kept = [a for a, b in itertools.pairwise([*parents, ""]) if not b.startswith(f"{a}.")]
+        return cls(".".join(kept), what)
+
+
+class Names:
+    """Unique names for equations: those of the file, without the characters that Python's names cannot have."""
+
+    def __init__(self) -> None:
+        self.taken: set[str] = set()
+
+    def new(self, name: str) -> str:
+        """Return a name like ``name`` that has not been given before.
+
+        >>> names = Names()
+        >>> names.new("/layer1/Conv_output_0"), names.new("layer1/Conv"), names.new("12"), names.new("relu")
+        ('layer1_Conv', 'layer1_Conv_2', 't12', 'relu_1')
+        """
+        plain = re.sub(r"_output_0$", "", re.sub(r"[^0-9A-Za-z]+", "_", name).strip("_"))
+        plain = plain if plain and not plain[0].isdigit() else f"t{plain}"
+        first = plain if plain not in OPERATIONS and not keyword.iskeyword(plain) else f"{plain}_1"
+        return unused(plain, self.taken, OPERATIONS, first=first)
+
+
+def unused(name: str, taken: set[str], also: Container[str] = (), first: str = "") -> str:
+    """Return ``first``, which is ``name`` by default, or ``name`` with a number, and add it to the names that are taken."""
+    numbered = itertools.chain([first or name], (f"{name}_{i}" for i in itertools.count(2)))
+    found = next(each for each in numbered if each not in taken and each not in also)
+    taken.add(found)
+    return found
+
+
+class Labels:
+    """The labels of values, given the graph of the file and the names of its values that are recorded.
+
+    A module with one value labels it with its path, such as ``layer1.conv``; a module with several adds their operators.
+    """
+
+    def __init__(self, graph: Any, recorded: Iterable[str]) -> None:
+        self._outputs = {value.name for value in graph.output}
+        self._places = {name: place for node in graph.node for name, place in _places(node)}
+        self._counts = Counter(self._places[name].module for name in recorded if name in self._places)
+
+    def of(self, name: str, inner: str = "") -> str:
+        """Return the label of a value, or of the value ``inner`` in the node that computes it."""
+        place = self._places.get(name)
+        if place is None or (name in self._outputs and not inner):
+            return f"{name}.{inner}" if inner else name
+        if inner:
+            return f"{place.module or place.what}.{inner}"
+        return place.module if place.module and self._counts[place.module] == 1 else f"{place.module}.{place.what}"
+
+    def of_weight(self, name: str, reader: Reader, copied: bool = False) -> str:
+        """Return the label of a weight: its name, or one from the node that reads it where the name is not its own.
+
+        The name is that of another weight if it is ``copied``, or invented by an exporter.
+        """
+        place = self._places.get(reader.value)
+        if not copied and (place is None or not is_invented(name)):
+            return name
+        module = reader.value if place is None else place.module
+        # What a node adds is a bias.
+        own = OPERATORS[reader.operator].weights.get(reader.place, "bias" if reader.operator == "Add" else "weight")
+        return f"{module}.{own}"
+
+
+class Reader(NamedTuple):
+    """The node that reads a weight first: its result, its operator, and the place of the weight among its inputs."""
+
+    value: str
+    operator: str
+    place: int
+
+
+def is_invented(name: str) -> bool:
+    """Whether a name is one that PyTorch's exporters invent where there is none.
+
+    >>> is_invented("onnx::MatMul_12"), is_invented("val_7"), is_invented("fc.weight")
+    (True, True, False)
+    """
+    return _INVENTED.fullmatch(name) is not None
+
+
+def is_scoped(node: Any) -> bool:
+    """Whether a node names the modules that contain it, as PyTorch's newer exporter does."""
+    return any(entry.key == _SCOPES for entry in node.metadata_props)
+
+
+def module_of(node: Any) -> str:
+    """Return the path of the module that contains a node, or nothing where the file does not name it."""
+    return next((place.module for _, place in _places(node)), "")
+
+
+def _places(node: Any) -> Iterable[tuple[str, Place]]:
+    """Yield the results of a node with their places, where the file contains them."""
+    scopes = next((entry.value for entry in node.metadata_props if entry.key == _SCOPES), None)
+    if scopes is not None:
+        modules = re.findall(r"'([^']*)'", scopes)
+        for name in node.output:
+            what = node.op_type if is_invented(name) else re.sub(r"_\d+$", "", name)
+            yield name, Place(modules[-2] if len(modules) > 1 else "", what)
+    elif "/" in node.name:
+        place = Place.of(node.name)
+        for number, name in enumerate(node.output, start=1):
+            yield name, place if number == 1 else Place(place.module, f"{place.what}_{number}")

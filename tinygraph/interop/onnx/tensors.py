@@ -27,15 +27,12 @@ def package(part: str = "onnx") -> Any:
     try:
         return importlib.import_module(part)
     except ImportError as error:
-        raise OnnxError(
-            f"ONNX files need the package onnx, which cannot be imported ({error}): pip install onnx"
-        ) from None
+        why = f"ONNX files need the package onnx, which cannot be imported ({error}): pip install onnx"
+        raise OnnxError(why) from None
 
 
-_NAMES = {
-    **{1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool", 10: "float16"},
-    **{11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128"},
-}
+_NAMES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool"}
+_NAMES |= {10: "float16", 11: "float64", 12: "uint32", 13: "uint64", 14: "complex64", 15: "complex128"}
 # ONNX's numbers for its element types, for those that NumPy has too.
 DTYPES: dict[int, np.dtype[Any]] = {number: np.dtype(name) for number, name in _NAMES.items()}
 NUMBERS = {dtype: number for number, dtype in DTYPES.items()}

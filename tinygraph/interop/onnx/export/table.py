@@ -1,7 +1,7 @@
 """The table of exports: each operation as ONNX's operators. An operation that is not in it has no counterpart in ONNX.
 
 A ``Writer`` holds the nodes that are written, a ``Step`` is the operation that is written next. Most operations are one
-operator of ONNX (``pairs``), or a formula of operations that are.
+operator of ONNX (the tables of ``operators.pairs``), or a formula of operations that are.
 """
 
 import math
@@ -13,9 +13,9 @@ import numpy as np
 from tinygraph.errors import OnnxError, nearest
 from tinygraph.graph import Graph, Tensor
 from tinygraph.interop.onnx.batch import Size
-from tinygraph.interop.onnx.names import unused
 from tinygraph.interop.onnx.operators.pairs import ATTRIBUTES, BINARY, LOGICAL, REDUCTIONS, UNARY, VARIADIC, Attributes
 from tinygraph.interop.onnx.operators.table import ops
+from tinygraph.interop.onnx.roles import unused
 from tinygraph.interop.onnx.tensors import NUMBERS, UNNAMED, package, proto_of
 from tinygraph.ops.axes import normalized_axes
 
@@ -39,14 +39,9 @@ class Writer:
 
     def node(self, op_type: str, *inputs: str, **attributes: Any) -> str:
         """Write a node and return the name of its result. ``None`` attributes are left out."""
-        return self.results(1, op_type, *inputs, **attributes)[0]
-
-    def results(self, count: int, op_type: str, *inputs: str, **attributes: Any) -> list[str]:
-        """Write a node with several results and return their names."""
-        names = [self.new(f"{UNNAMED}{op_type.lower()}") for _ in range(count)]
-        given = {name: value for name, value in attributes.items() if value is not None}
-        self.nodes.append(package("onnx.helper").make_node(op_type, list(inputs), names, names[0], **given))
-        return names
+        name = self.new(f"{UNNAMED}{op_type.lower()}")
+        self.nodes.append(package("onnx.helper").make_node(op_type, inputs, [name], name, **attributes))
+        return name
 
     def array(self, value: Any) -> str:
         """Write an array and return its name; the same small array is written once."""
@@ -87,10 +82,9 @@ class Writer:
 
     def rename(self, made: str, name: str) -> str:
         """Give the result that was written last another name, and return it."""
-        last = self.nodes[-1] if self.nodes else None
-        if last is None or last.output[0] != made or len(last.output) > 1:
+        if not self.nodes or list(self.nodes[-1].output) != [made]:
             self.node("Identity", made)
-            last = self.nodes[-1]
+        last = self.nodes[-1]
         last.output[0] = last.name = name
         return name
 
@@ -101,13 +95,10 @@ class Step:
     def __init__(self, writer: Writer, op: Any, tensor: Tensor, names: Sequence[str]) -> None:
         self.writer, self.op, self.tensor, self.names = writer, op, tensor, list(names)
         self.inputs = tensor.inputs
+        # The name of the first input.
+        self.x = next(iter(names), "")
         self.node: Callable[..., str] = writer.node
         self.integers = writer.integers
-
-    @property
-    def x(self) -> str:
-        """The name of the first input."""
-        return self.names[0]
 
     def cast(self, place: int, *dtypes: Any) -> str:
         """Return the name of an input, cast to the first of ``dtypes`` unless it has one of them."""
@@ -149,9 +140,7 @@ def write_node(writer: Writer, op: Any, node: Tensor, names: Mapping[Tensor, str
 
 def by_formula(s: Step, formula: Callable[..., Any]) -> str:
     """Write the result of a function of the inputs, which is a formula of other operations."""
-    leaves = [
-        Tensor("input", None, (), None, x.shape, x.dtype, name) for x, name in zip(s.inputs, s.names, strict=True)
-    ]
+    leaves = [Tensor("input", None, (), None, x.shape, x.dtype, "x") for x in s.inputs]
     names = dict(zip(leaves, s.names, strict=True))
     result = formula(*leaves)
     for node in Graph([result]).nodes:
@@ -203,27 +192,17 @@ def _reduction(operator: str) -> Export:
     return export
 
 
-_SAME_DTYPE = {
-    "Div": "divide",
-    "MatMul": "matmul",
-    "Max": "maximum",
-    "Min": "minimum",
-    "Pow": "power",
-    "PRelu": "prelu",
-}
-for _pairs, _export in (
-    (BINARY, _same_dtype),
-    (VARIADIC, _same_dtype),
-    (_SAME_DTYPE, _same_dtype),
-    (LOGICAL, _logical),
-    (REDUCTIONS, _reduction),
-):
-    EXPORTS |= {name: _export(operator) for operator, name in _pairs.items()}
+_SAME_DTYPE = {"Div": "divide", "Max": "maximum", "Min": "minimum", "Pow": "power", "PRelu": "prelu"}
+EXPORTS |= {name: _same_dtype(operator) for operator, name in (BINARY | _SAME_DTYPE).items()}
+EXPORTS |= {name: _same_dtype(operator) for operator, name in VARIADIC.items()}
+EXPORTS |= {name: _logical(operator) for operator, name in LOGICAL.items()}
+EXPORTS |= {name: _reduction(operator) for operator, name in REDUCTIONS.items()}
 EXPORTS |= {name: one_operator(operator, {}) for operator, name in UNARY.items()}
 EXPORTS |= {name: one_operator(operator, attributes) for operator, (name, attributes) in ATTRIBUTES.items()}
 EXPORTS |= {
     "cast": lambda s: s.writer.cast(s.x, s.tensor.dtype),
     "log_softmax": one_operator("LogSoftmax", {"axis": ("axis", -1)}),
+    "matmul": _same_dtype("MatMul"),
     "softmax": one_operator("Softmax", {"axis": ("axis", -1)}),
 }
 
@@ -240,7 +219,7 @@ def _bce_with_logits(z: Tensor, y: Tensor) -> Any:
     return ops.mean(ops.relu(z) + ops.log(ops.exp(-abs(z)) + 1.0) - z * y)
 
 
-def _bce(a: Tensor, y: Tensor, z: Tensor | None = None) -> Any:
+def _bce(op: Any, a: Tensor, y: Tensor, z: Tensor | None = None) -> Any:
     """Return the mean cross-entropy, from the logits where the loss has them."""
     if z is not None:
         return _bce_with_logits(z, y)
@@ -254,7 +233,7 @@ def _huber(x: Tensor, y: Tensor, width: float) -> Any:
     return ops.mean(near * (distance - near * 0.5))
 
 
-def _kl_divergence(logs: Tensor, p: Tensor) -> Any:
+def _kl_divergence(op: Any, logs: Tensor, p: Tensor) -> Any:
     """Return the mean of the sum of p (log p - log q), where 0 log 0 is 0."""
     some = p > 0
     return ops.mean(ops.sum(ops.where(some, p * (ops.log(ops.where(some, p, 1.0)) - logs), 0.0), axis=-1))
@@ -276,7 +255,7 @@ def _variance(op: Any, x: Tensor) -> Any:
 
 # Operations as formulas of others, given the operation, for its attributes, and the inputs.
 FORMULAS: dict[str, Callable[..., Tensor]] = {
-    "bce": lambda op, *inputs: _bce(*inputs),
+    "bce": _bce,
     "bce_with_logits": lambda op, z, y: _bce_with_logits(z, y),
     "cross_entropy": lambda op, z, y: _cross_entropy(ops.log_softmax(z), y),
     "embedding": lambda op, weights, ids: ops.gather(weights, ids, axis=0),
@@ -285,7 +264,7 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "hinge": lambda op, x, y: ops.mean(ops.relu(1.0 - x * y)),
     "huber": lambda op, x, y: _huber(x, y, op.delta),
     "hypot": lambda op, x, y: ops.sqrt(x * x + y * y),
-    "kl_divergence": lambda op, logs, p: _kl_divergence(logs, p),
+    "kl_divergence": _kl_divergence,
     "l1": lambda op, x, y: ops.mean(abs(x - y)),
     "log1p": lambda op, x: ops.log(x + 1.0),
     "log_sigmoid": lambda op, x: -ops.softplus(-x),

@@ -44,6 +44,9 @@ OPERATORS |= {
     "SpaceToDepth": Operator(_with_attributes("space_to_depth", ATTRIBUTES["DepthToSpace"][1])),
     "Where": Operator(_with_attributes("where", {})),
 }
+# ONNX defines these by other operators, in all operator sets; tinygraph has no operation that computes just the same.
+_LOSSES = ("NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss")
+OPERATORS |= dict.fromkeys((*_LOSSES, "Shrink", "Swish", "ThresholdedRelu"), Operator(None))
 
 
 def _aligned(node: Node, x, y):
@@ -109,28 +112,6 @@ def prelu(node: Node, x, slope):
     if node.opset < _BROADCAST_BY_AXIS and slope.ndim == 1 and slope.shape[0] > 1:
         slope = ops.expand_dims(slope, tuple(range(1, x.ndim - 1)))
     return ops.prelu(x, slope)
-
-
-@operator("ThresholdedRelu")
-def thresholded_relu(node: Node, x):
-    """Return 0 for all that is not greater than alpha, NaN too, which our ``thresholded_relu`` lets through."""
-    alpha = np.asarray(node.number("alpha", 1.0), x.dtype)
-    return ops.where(ops.greater(x, alpha), x, np.zeros((), x.dtype))
-
-
-@operator("Shrink")
-def shrink(node: Node, x):
-    """Move elements outside -lambd..lambd towards 0 by the bias; return 0 within."""
-    lambd, bias = (np.asarray(node.number(*number), x.dtype) for number in (("lambd", 0.5), ("bias", 0.0)))
-    low = ops.where(ops.less(x, -lambd), ops.add(x, bias), np.zeros((), x.dtype))
-    return ops.where(ops.greater(x, lambd), ops.subtract(x, bias), low)
-
-
-@operator("Swish")
-def swish(node: Node, x):
-    """Return x sigmoid(alpha x)."""
-    alpha = node.number("alpha", 1.0)
-    return ops.multiply(x, ops.sigmoid(x if alpha == 1.0 else ops.multiply(x, np.asarray(alpha, x.dtype))))
 
 
 def _reduction(function) -> Rule:

@@ -4,46 +4,20 @@ from collections.abc import Mapping
 from typing import TypeAlias
 
 # One input and no attributes. Most names differ only in their capitals.
-UNARY = {
-    **{
-        name: name.lower() for name in ("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh")
-    },
-    **{
-        name: name.lower() for name in ("Erf", "Exp", "Floor", "Identity", "Log", "Mish", "Reciprocal", "Relu", "Round")
-    },
-    **{
-        name: name.lower() for name in ("Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan", "Tanh")
-    },
-    "HardSwish": "hard_swish",
-    "IsNaN": "isnan",
-    "Neg": "negative",
-    "Not": "logical_not",
-}
+_LOWER = ["Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor"]
+_LOWER += ["Identity", "Log", "Mish", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus"]
+_LOWER += ["Softsign", "Sqrt", "Tan", "Tanh"]
+UNARY = {name: name.lower() for name in _LOWER}
+UNARY |= {"HardSwish": "hard_swish", "IsNaN": "isnan", "Neg": "negative", "Not": "logical_not"}
 # Two inputs, which ONNX wants in one dtype.
-BINARY = {
-    "Add": "add",
-    "Equal": "equal",
-    "Greater": "greater",
-    "GreaterOrEqual": "greater_equal",
-    "Less": "less",
-    "LessOrEqual": "less_equal",
-    "Mul": "multiply",
-    "Sub": "subtract",
-}
+BINARY = {"Add": "add", "Equal": "equal", "Greater": "greater", "Less": "less", "Mul": "multiply", "Sub": "subtract"}
+BINARY |= {"GreaterOrEqual": "greater_equal", "LessOrEqual": "less_equal"}
 LOGICAL = {"And": "logical_and", "Or": "logical_or", "Xor": "logical_xor"}
 # Any number of inputs.
 VARIADIC = {"Max": "maximum_all", "Mean": "mean_all", "Min": "minimum_all", "Sum": "add_all"}
 # An input, axes, and whether these are kept.
-REDUCTIONS = {
-    "ReduceL1": "l1_norm",
-    "ReduceL2": "l2_norm",
-    "ReduceLogSumExp": "logsumexp",
-    "ReduceMax": "max",
-    "ReduceMean": "mean",
-    "ReduceMin": "min",
-    "ReduceProd": "prod",
-    "ReduceSum": "sum",
-}
+REDUCTIONS = {f"Reduce{name}": name.lower() for name in ("LogSumExp", "Max", "Mean", "Min", "Prod", "Sum")}
+REDUCTIONS |= {"ReduceL1": "l1_norm", "ReduceL2": "l2_norm"}
 # The same inputs and attributes: our name for each, ONNX's name, and ONNX's default; ``None`` for one that is required.
 Attributes: TypeAlias = Mapping[str, tuple[str, float | str | None]]
 ATTRIBUTES: dict[str, tuple[str, Attributes]] = {

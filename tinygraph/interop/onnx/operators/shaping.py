@@ -9,11 +9,8 @@ from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, operator
 
 # Exporters write ends beyond this for the end of an axis.
 _FAR = 2**31 - 1
-# The attributes of a Constant, and the dtypes of those that do not have their own.
-_CONSTANTS = {
-    **{"value": None, "value_float": "float32", "value_floats": "float32"},
-    **{"value_int": "int64", "value_ints": "int64"},
-}
+# The dtypes of the attributes of a Constant that do not have their own.
+_CONSTANTS = {"value_float": "float32", "value_floats": "float32", "value_int": "int64", "value_ints": "int64"}
 
 
 OPERATORS |= {
@@ -30,8 +27,8 @@ def constant(node: Node):
     """Return a tensor, a number or a list of numbers."""
     for name, dtype in _CONSTANTS.items():
         if name in node.attributes:
-            return node.attributes[name] if dtype is None else np.asarray(node.attributes[name], dtype)
-    return node.fail("it holds no tensor of numbers")
+            return np.asarray(node.attributes[name], dtype)
+    return node.get("value") if "value" in node.attributes else node.fail("it holds no tensor of numbers")
 
 
 @operator("ConstantOfShape", integers={0: "shape"})
@@ -78,9 +75,8 @@ def reshape(node: Node, x, sizes):
 def flatten(node: Node, x):
     """Reshape to a matrix, with the axes before ``axis`` as rows."""
     axis = node.get("axis", 1)
-    if not -x.ndim <= axis <= x.ndim:
-        node.fail(f"axis {axis} is out of range for shape {tuple(x.shape)}")
-    axis = axis % x.ndim if axis < 0 else axis
+    if axis != x.ndim:
+        axis = node.axis(axis, x)
     if axis == 1:
         return ops.flatten(x)
     return ops.reshape(x, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:])))
@@ -155,20 +151,17 @@ def slice_(node: Node, x, starts, ends, axes, steps):
             node.fail("a step must not be 0")
         # The end of an axis that follows the batch is its end only for some numbers of samples.
         size = max(x.shape[axis], _FAR) if node.any_batch and axis == 0 and step > 0 else x.shape[axis]
-        index[axis] = _span(start, end, step, size)
+        # Ends that are the ends of the axis anyway are left out.
+        if step > 0:
+            first, last = None if start == 0 or start <= -size else start, None if end >= size else end
+        else:
+            # ONNX moves a start before the first element onto it, where Python finds nothing.
+            start = 0 if size and start < -size else start
+            first, last = None if start >= size - 1 else start, None if end < -size else end
+        index[axis] = slice(first, last, None if step == 1 else step)
     while index and index[-1] == slice(None):
         index.pop()
     return ops.getitem(x, tuple(index)) if index else x
-
-
-def _span(start: int, end: int, step: int, size: int) -> slice:
-    """Return a slice without the ends that are the ends of the axis anyway."""
-    if step > 0:
-        first, last = None if start == 0 or start <= -size else start, None if end >= size else end
-        return slice(first, last, None if step == 1 else step)
-    # ONNX moves a start before the first element onto it, where Python finds nothing.
-    start = 0 if size and start < -size else start
-    return slice(None if start >= size - 1 else start, None if end < -size else end, step)
 
 
 @operator("Gather")
@@ -229,22 +222,24 @@ def pad(node: Node, x, pads, value, axes):
     pairs = [(0, 0)] * x.ndim
     for i, axis in enumerate(places):
         pairs[axis] = (widths[i], widths[i + len(places)])
-    if any(a < 0 or b < 0 for a, b in pairs):
-        x = ops.getitem(x, tuple(slice(max(-a, 0) or None, min(b, 0) or None) for a, b in pairs))
-        pairs = [(max(a, 0), max(b, 0)) for a, b in pairs]
-    node.check_shape([a + size + b for size, (a, b) in zip(x.shape, pairs, strict=True)])
-    if not any(map(any, pairs)):
-        return x
-    return ops.pad(x, tuple(pairs), _fill(node, value) if mode == "constant" else 0.0, mode=mode)
-
-
-def _fill(node: Node, value) -> float:
-    """Return the number to pad with."""
+    kept = [max(size + min(a, 0) + min(b, 0), 0) for size, (a, b) in zip(x.shape, pairs, strict=True)]
+    node.check_shape([size + max(a, 0) + max(b, 0) for size, (a, b) in zip(kept, pairs, strict=True)])
+    if mode != "constant":
+        return widened(x, pairs, mode=mode)
     if value is None or not value.size:
-        return node.number("value", 0.0)
+        return widened(x, pairs, node.number("value", 0.0))
     if not is_constant(value):
         node.fail("the number that it pads with must not depend on the data")
-    return float(str(value.reshape(())[()])) if value.dtype.kind == "f" else float(value.reshape(()))
+    number = value.reshape(())[()]
+    return widened(x, pairs, float(str(number) if value.dtype.kind == "f" else number))
+
+
+def widened(x, pairs, value: float = 0.0, **options):
+    """Return a tensor with elements added before and after each axis; a negative number of them is removed."""
+    if any(a < 0 or b < 0 for a, b in pairs):
+        x = ops.getitem(x, tuple(slice(max(-a, 0) or None, min(b, 0) or None) for a, b in pairs))
+    added = tuple((max(a, 0), max(b, 0)) for a, b in pairs)
+    return ops.pad(x, added, value, **options) if any(map(any, added)) else x
 
 
 @operator("OneHot", constants=(1,))

@@ -18,7 +18,7 @@ ops = SimpleNamespace(**OPERATIONS)
 
 @dataclass(frozen=True)
 class Operator:
-    """An entry of the table.
+    """An entry of the table; without a rule, ONNX's own definition of the operator is used.
 
     ``constants`` are the places of inputs that say *how* something is computed, such as the shape of a reshape: they must
     be known when the graph is recorded. ``weights`` names the inputs that hold weights in networks, as PyTorch does.
@@ -27,7 +27,7 @@ class Operator:
     operation that updates each in training.
     """
 
-    rule: Rule
+    rule: Any
     constants: tuple[int, ...] = ()
     weights: Mapping[int, str] = field(default_factory=dict)
     columns: tuple[int, ...] = ()

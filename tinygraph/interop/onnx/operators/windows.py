@@ -5,12 +5,12 @@ from typing import Any
 
 from tinygraph.errors import listing
 from tinygraph.interop.onnx.node import Node
+from tinygraph.interop.onnx.operators.shaping import widened
 from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, operator, ops
 
-# ONNX's coordinates as ours; PyTorch's differ from the first only where the result has a single pixel.
-_COORDINATES = {name: name for name in ("half_pixel", "asymmetric", "align_corners")} | {
-    "pytorch_half_pixel": "half_pixel"
-}
+# ONNX's coordinates; PyTorch's differ from the first only where the result has a single pixel.
+_COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
+_POOLS = {"AveragePool": "avg_pool", "LpPool": "lp_pool", "MaxPool": "max_pool"}
 _AUTO_PAD = {"SAME_UPPER": "same", "SAME_LOWER": "same_lower", "VALID": 0}
 
 OPERATORS |= {
@@ -24,8 +24,8 @@ OPERATORS |= {
 def conv(node: Node, x, k, b=None):
     """Convolve images with kernels, and add one bias for each kernel."""
     axes = _axes(node, x)
-    y = _of_rank("conv{}d", axes)(x, k, padding=_padding(node, list(k.shape[2:])), **_options(node, axes))
-    return _with_bias(y, b, axes)
+    convolve = getattr(ops, f"conv{axes}d")
+    return _with_bias(convolve(x, k, padding=_padding(node, list(k.shape[2:])), **_options(node, axes)), b)
 
 
 @operator("ConvTranspose", columns=(2,), weights={1: "weight", 2: "bias"})
@@ -33,23 +33,14 @@ def conv_transpose(node: Node, x, k, b=None):
     """Compute the largest image that the windows reach, and crop or pad it to the size of the result."""
     axes = _axes(node, x)
     options = _options(node, axes) | {"output_padding": _sizes(node, "output_padding", axes, 0)}
-    spans = zip(
-        x.shape[2:], options["stride"], options["dilation"], k.shape[2:], options["output_padding"], strict=True
-    )
-    full = tuple((size - 1) * s + d * (kk - 1) + 1 + e for size, s, d, kk, e in spans)
+    spans = x.shape[2:], options["stride"], options["dilation"], k.shape[2:], options["output_padding"]
+    full = tuple((size - 1) * s + d * (kk - 1) + 1 + e for size, s, d, kk, e in zip(*spans, strict=True))
     node.check_places(full, "pixels in its result")
     pairs = _transposed_pads(node, x, full, options["stride"])
-    function = _of_rank("conv_transpose{}d", axes)
+    function = getattr(ops, f"conv_transpose{axes}d")
     if all(a == c and a >= 0 for a, c in pairs):
-        y = function(x, k, padding=tuple(a for a, _ in pairs), **options)
-    else:
-        # Cut pixels off each side, or add zeros where the number is negative.
-        y = function(x, k, **options)
-        sides = (slice(max(a, 0) or None, min(-c, 0) or None) for a, c in pairs)
-        y = ops.getitem(y, (slice(None), slice(None), *sides))
-        added = tuple((max(-a, 0), max(-c, 0)) for a, c in pairs)
-        y = ops.pad(y, ((0, 0), (0, 0), *added)) if any(map(any, added)) else y
-    return _with_bias(y, b, axes)
+        return _with_bias(function(x, k, padding=tuple(a for a, _ in pairs), **options), b)
+    return _with_bias(widened(function(x, k, **options), [(0, 0), (0, 0), *((-a, -c) for a, c in pairs)]), b)
 
 
 def _transposed_pads(node: Node, x, full: tuple[int, ...], stride: tuple[int, ...]) -> list[tuple[int, int]]:
@@ -64,20 +55,18 @@ def _transposed_pads(node: Node, x, full: tuple[int, ...], stride: tuple[int, ..
     return pairs if auto == "SAME_UPPER" else [(b, a) for a, b in pairs]
 
 
-@operator("AveragePool", "LpPool", "MaxPool")
+@operator(*_POOLS)
 def pool(node: Node, x):
     """Return the mean, the maximum or a norm of each window; the padding counts only for ``count_include_pad``."""
     if node.op_type == "MaxPool" and node.wants(1):
         node.fail("the positions of its maxima are not supported")
-    name = {"AveragePool": "avg_pool{}d", "LpPool": "lp_pool{}d", "MaxPool": "max_pool{}d"}[node.op_type]
-    options: dict[str, Any] = {"p": node.get("p", 2)} if node.op_type == "LpPool" else {}
-    if node.op_type == "AveragePool":
-        options["count_include_pad"] = bool(node.get("count_include_pad", 0))
     axes, window = _axes(node, x), tuple(int(size) for size in node.need("kernel_shape"))
-    padding = _padding(node, list(window))
-    if padding in (0, ((0, 0),) * axes):
-        # Without padding it does not matter how padding counts.
-        options.pop("count_include_pad", None)
+    padding, options = _padding(node, list(window)), dict[str, Any]()
+    if node.op_type == "LpPool":
+        options["p"] = node.get("p", 2)
+    # Without padding it does not matter how padding counts.
+    if node.op_type == "AveragePool" and padding not in (0, ((0, 0),) * axes):
+        options["count_include_pad"] = bool(node.get("count_include_pad", 0))
     stride = _sizes(node, "strides", axes)
     pairs = padding if isinstance(padding, tuple) else ((0, 0),) * axes
     for size, pair, k, s in zip(x.shape[2:], pairs, window, stride, strict=True):
@@ -89,7 +78,8 @@ def pool(node: Node, x):
         x = ops.pad(x, ((0, 0), (0, 0), *padding), -math.inf if node.op_type == "MaxPool" else 0.0)
         padding = 0
     options |= {"stride": None if stride == window else stride, "dilation": _sizes(node, "dilations", axes)}
-    return _of_rank(name, axes)(x, window, padding=padding, ceil_mode=bool(node.get("ceil_mode", 0)), **options)
+    function = getattr(ops, f"{_POOLS[node.op_type]}{axes}d")
+    return function(x, window, padding=padding, ceil_mode=bool(node.get("ceil_mode", 0)), **options)
 
 
 @operator("Resize", "Upsample", integers={3: "sizes"}, constants=(1, 2))
@@ -102,25 +92,23 @@ def resize(node: Node, x, roi, scales, sizes):
     if node.opset < 11:
         coordinates, rounding = "asymmetric", "floor"
     if coordinates not in _COORDINATES:
-        node.fail(
-            f"coordinate_transformation_mode {coordinates!r} is not supported; supported are {listing(_COORDINATES)}"
-        )
+        known = listing(_COORDINATES)
+        node.fail(f"coordinate_transformation_mode {coordinates!r} is not supported; supported are {known}")
     if mode == "cubic" and (node.number("cubic_coeff_a", -0.75) != -0.75 or node.get("exclude_outside", 0)):
         node.fail("cubic_coeff_a other than -0.75, and exclude_outside, are not supported")
     if node.get("keep_aspect_ratio_policy", "stretch") != "stretch" or node.get("antialias", 0):
         node.fail("keep_aspect_ratio_policy and antialias are not supported")
-    options: dict[str, Any] = {"mode": mode, "coordinates": _COORDINATES[coordinates], "rounding": rounding}
+    options: dict[str, Any] = {"mode": mode, "coordinates": coordinates.removeprefix("pytorch_"), "rounding": rounding}
     if sizes:
-        found = _on_all_axes(node, list(x.shape), sizes)
-        kept, to = found[:2] == list(x.shape[:2]), found
-        options["size"] = tuple(to[2:])
+        found = to = _on_all_axes(node, list(x.shape), sizes)
+        kept, options["size"] = found[:2] == list(x.shape[:2]), tuple(to[2:])
     else:
         given = node.get("scales", []) if scales is None else scales.ravel()
         found = _on_all_axes(node, [1.0] * x.ndim, [float(str(f)) for f in given])
-        kept, to = found[:2] == [1.0, 1.0], [size * factor for size, factor in zip(x.shape, found, strict=True)]
+        to = [size * factor for size, factor in zip(x.shape, found, strict=True)]
         if coordinates == "align_corners" and any(size % 1 for size in to):
             node.fail(f"corners are aligned only where sizes are whole; found scales {found} of {tuple(x.shape)}")
-        options["scale"] = tuple(found[2:])
+        kept, options["scale"] = found[:2] == [1.0, 1.0], tuple(found[2:])
     if not kept:
         node.fail(f"samples and channels must keep their sizes; found {found} for {tuple(x.shape)}")
     pixels = [int(size) for size in to[2:]]
@@ -138,10 +126,6 @@ def _on_all_axes(node: Node, unchanged: list[Any], given: list[Any]) -> list[Any
     for axis, value in zip(axes, given, strict=True):
         unchanged[axis] = value
     return unchanged
-
-
-def _of_rank(name: str, axes: int):
-    return getattr(ops, name.format(axes))
 
 
 def _axes(node: Node, x) -> int:
@@ -179,7 +163,7 @@ def _padding(node: Node, window: list[int]) -> Any:
     return tuple((pads[i], pads[i + axes]) for i in range(axes))
 
 
-def _with_bias(y, b, axes: int):
+def _with_bias(y, b):
     if b is None:
         return y
-    return ops.add(y, ops.reshape(b, (-1,) + (1,) * axes) if b.ndim == 1 else b)
+    return ops.add(y, ops.reshape(b, (-1,) + (1,) * (y.ndim - 2)) if b.ndim == 1 else b)

@@ -1,14 +1,15 @@
-"""Exports of operations that move and pick elements: shapes, indexing, positions, sizes."""
+"""Exports that need more than a table: layers, and operations that move and pick elements."""
 
 from typing import Any
 
 import numpy as np
 
 from tinygraph.interop.onnx.batch import Size
-from tinygraph.interop.onnx.export.table import EXPORTS, Step, export_of, same_dtype
+from tinygraph.interop.onnx.export.table import EXPORTS, Export, Step, export_of, one_operator, same_dtype
+from tinygraph.interop.onnx.operators.pairs import Attributes
 from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.indexing.index import Mask, Slice, for_numpy
-from tinygraph.ops.windows import per_axis
+from tinygraph.ops.windows import per_axis, sides
 
 # Beyond the end of any axis.
 _FAR = 2**62
@@ -84,9 +85,8 @@ def _pad(s: Step) -> str:
     width = (width, width) if isinstance(width, int) else width
     pairs: Any = [width] * ndim if all(isinstance(part, int) for part in width) else list(width)
     pads = s.integers([pair[0] for pair in pairs] + [pair[1] for pair in pairs])
-    if s.op.mode == "constant":
-        return s.node("Pad", s.x, pads, s.number(s.op.value))
-    return s.node("Pad", s.x, pads, mode=s.op.mode)
+    value = [s.number(s.op.value)] if s.op.mode == "constant" else []
+    return s.node("Pad", s.x, pads, *value, mode=s.op.mode)
 
 
 @export_of("getitem")
@@ -102,10 +102,8 @@ def _getitem(s: Step) -> str:
     parts: list[Any] = []
     for part in index:
         parts += [Slice(None, None, None)] * (s.inputs[0].ndim - used) if part is Ellipsis else [part]
-    spans: list[tuple[int, int, int, int]] = []
-    removed: list[int] = []
-    inserted: list[int] = []
-    positions: list[tuple[int, Any]] = []
+    spans, positions = list[tuple[int, int, int, int]](), list[tuple[int, Any]]()
+    removed, inserted = list[int](), list[int]()
     axis = place = 0
     for part in parts:
         if part is None:
@@ -144,31 +142,33 @@ def _scatter(s: Step) -> str:
 
 @export_of("argmax", "argmin")
 def _position(s: Step) -> str:
-    operator = "ArgMax" if s.op.name == "argmax" else "ArgMin"
-    if s.op.axis is not None:
-        options = {"keepdims": int(s.op.keepdims), "select_last_index": int(s.op.last)}
-        return s.node(operator, s.x, axis=s.op.axis, **options)
-    flat = s.node("Reshape", s.x, s.integers(-1))
-    found = s.node(operator, flat, axis=0, keepdims=0, select_last_index=int(s.op.last))
-    return s.node("Reshape", found, s.integers((1,) * s.inputs[0].ndim)) if s.op.keepdims else found
+    operator, flat = "ArgMax" if s.op.name == "argmax" else "ArgMin", s.op.axis is None
+    x, axis = (s.node("Reshape", s.x, s.integers(-1)), 0) if flat else (s.x, s.op.axis)
+    keepdims = int(s.op.keepdims and not flat)
+    found = s.node(operator, x, axis=axis, keepdims=keepdims, select_last_index=int(s.op.last))
+    return s.node("Reshape", found, s.integers((1,) * s.inputs[0].ndim)) if flat and s.op.keepdims else found
 
 
 @export_of("top_k", "top_k_indices")
 def _top_k(s: Step) -> str:
-    options = {"axis": s.op.axis, "largest": int(s.op.largest)}
-    values, positions = s.writer.results(2, "TopK", s.x, s.integers(s.op.k), **options)
+    values = s.node("TopK", s.x, s.integers(s.op.k), axis=s.op.axis, largest=int(s.op.largest))
+    positions = s.writer.new(values)
+    s.writer.nodes[-1].output.append(positions)
     return values if s.op.name == "top_k" else positions
 
 
 @export_of("cumsum")
 def _cumsum(s: Step) -> str:
-    options = {name: int(getattr(s.op, name)) for name in ("exclusive", "reverse")}
-    return s.node("CumSum", s.cast(0, s.tensor.dtype), s.writer.array(np.int64(s.op.axis)), **options)
+    axis, options = (
+        s.writer.array(np.int64(s.op.axis)),
+        {"exclusive": int(s.op.exclusive), "reverse": int(s.op.reverse)},
+    )
+    return s.node("CumSum", s.cast(0, s.tensor.dtype), axis, **options)
 
 
 @export_of("one_hot")
 def _one_hot(s: Step) -> str:
-    values, labels = s.writer.array(np.asarray([0, 1], np.float32)), s.writer.cast(s.x, np.int64)
+    values, labels = s.writer.array(np.asarray([0, 1], np.float32)), s.cast(0, np.int64)
     hot = s.node("OneHot", labels, s.integers(s.op.classes), values, axis=-1)
     return hot if s.tensor.dtype == np.float32 else s.writer.cast(hot, s.tensor.dtype)
 
@@ -197,6 +197,106 @@ def _resize(s: Step) -> str:
         ends = s.integers(per_axis(s.op.size, axes))
         sizes = s.node("Concat", s.node("Shape", s.x, start=0, end=2), ends, axis=0)
         return s.node("Resize", s.x, "", "", sizes, **options)
-    scale = s.op.scale if isinstance(s.op.scale, tuple) else (s.op.scale,) * axes
-    scales = (1.0, 1.0, *scale)
-    return s.node("Resize", s.x, "", s.writer.array(np.asarray(scales, np.float32)), **options)
+    scales = np.ones(axes + 2, np.float32)
+    scales[2:] = s.op.scale
+    return s.node("Resize", s.x, "", s.writer.array(scales), **options)
+
+
+def _flat(pairs: Any) -> list[int]:
+    """Return pads in ONNX's order: all before, then all after."""
+    return [before for before, _ in pairs] + [after for _, after in pairs]
+
+
+def _padding(s: Step, axes: int) -> dict[str, Any]:
+    padding = s.op.padding
+    named = {"same": "SAME_UPPER", "same_lower": "SAME_LOWER", "valid": "VALID"}
+    if isinstance(padding, str) and set(per_axis(s.op.dilation, axes)) == {1}:
+        return {"auto_pad": named[padding]}
+    # Not every program computes a named padding correctly for windows with gaps.
+    shapes = [x.shape for x in s.inputs]
+    return {"pads": _flat(s.op.windows(*shapes).padding if isinstance(padding, str) else sides(padding, axes))}
+
+
+def _spans(s: Step, axes: int) -> dict[str, Any]:
+    return {"strides": per_axis(s.op.stride, axes), "dilations": per_axis(s.op.dilation, axes)}
+
+
+@export_of("conv1d", "conv2d", "conv3d")
+def _conv(s: Step) -> str:
+    axes = len(s.inputs[0].shape) - 2
+    return s.node("Conv", *same_dtype(s), group=s.op.groups, **_spans(s, axes), **_padding(s, axes))
+
+
+@export_of("conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
+def _conv_transpose(s: Step) -> str:
+    x, k = s.inputs
+    axes, padding, full = len(x.shape) - 2, s.op.padding, s.tensor.shape
+    pairs = s.op.windows(full, k.shape).padding if isinstance(padding, str) else sides(padding, axes)
+    spans = _spans(s, axes)
+    rows = zip(x.shape[2:], spans["strides"], spans["dilations"], k.shape[2:], pairs, full[2:], strict=True)
+    # The part of the image after the last window.
+    extra = [size - ((n - 1) * t + d * (kk - 1) + 1 - sum(pair)) for n, t, d, kk, pair, size in rows]
+    options = {"group": s.op.groups, "pads": _flat(pairs), "output_padding": extra if any(extra) else None}
+    return s.node("ConvTranspose", *same_dtype(s), **options, **spans)
+
+
+def _pool(operator: str, *attributes: str) -> Export:
+    def export(s: Step) -> str:
+        axes = len(s.inputs[0].shape) - 2
+        window = per_axis(s.op.window, axes)
+        options: dict[str, Any] = {name: int(getattr(s.op, name)) for name in attributes}
+        if options.get("p", 0) != getattr(s.op, "p", 0):
+            s.fail("ONNX's pools take only norms of whole numbers")
+        options |= {"kernel_shape": window, "ceil_mode": int(s.op.ceil_mode), **_padding(s, axes)}
+        strides = window if s.op.stride is None else per_axis(s.op.stride, axes)
+        return s.node(operator, s.x, **options, strides=strides, dilations=per_axis(s.op.dilation, axes))
+
+    return export
+
+
+for _axes in (1, 2, 3):
+    EXPORTS[f"max_pool{_axes}d"] = _pool("MaxPool")
+    EXPORTS[f"avg_pool{_axes}d"] = _pool("AveragePool", "count_include_pad")
+    EXPORTS[f"lp_pool{_axes}d"] = _pool("LpPool", "p")
+
+
+_GROUP_NORM: Attributes = {"groups": ("num_groups", None), "epsilon": ("epsilon", 1e-5)}
+EXPORTS["group_norm"] = one_operator("GroupNormalization", _GROUP_NORM)
+
+
+def _global_pool(operator: str) -> Export:
+    def export(s: Step) -> str:
+        y = s.node(operator, s.x, p=int(s.op.p) if hasattr(s.op, "p") else None)
+        return y if s.op.keepdims else s.node("Flatten", y, axis=1)
+
+    return export
+
+
+EXPORTS["global_avg_pool"] = EXPORTS["global_avg_pool2d"] = _global_pool("GlobalAveragePool")
+EXPORTS["global_max_pool"] = _global_pool("GlobalMaxPool")
+EXPORTS["global_lp_pool"] = _global_pool("GlobalLpPool")
+
+
+@export_of("batch_norm")
+def _batch_norm(s: Step) -> str:
+    if s.op.training:
+        s.fail("batch normalization in training")
+    return s.node("BatchNormalization", *s.names, epsilon=s.op.epsilon)
+
+
+@export_of("layer_norm")
+def _layer_norm(s: Step) -> str:
+    axis, shape = s.op.axis, s.inputs[0].shape
+    over = shape[axis % len(shape) :]
+    names = [
+        name if x.shape == over else s.node("Expand", name, s.integers(over))
+        for name, x in zip(s.names[1:], s.inputs[1:], strict=True)
+    ]
+    return s.node("LayerNormalization", s.x, *names, axis=axis, epsilon=s.op.epsilon)
+
+
+@export_of("dropout")
+def _dropout(s: Step) -> str:
+    if s.op.training and s.op.rate:
+        s.fail("dropout in training")
+    return s.node("Identity", s.x)
