@@ -278,8 +278,9 @@ class Importer:
         A node that uses the same array with the same data as another node of this owner is another layer.
         """
         key = self.file.roles.owner(weight.name, weight.array.reshape(weight.shape), node.proto, place, state)
-        found = weight.owned(None)
-        if key is not None:
+        if key is None:
+            found = weight.owned(None)
+        else:
             data = next((name for name in node.inputs if name and self.values[name] is not weight), node.result)
             owned = (weight.owned((key, count)) for count in itertools.count())
             found = next(each for each in owned if (data, node.op_type) not in self._used_with[each.name])
