@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from tinygraph.engines.plan.compiled import Compiled
-from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
+from tinygraph.engines.plan.plan import BySize
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, unknown
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, gradients_of, require_feeds, run, topological
@@ -177,16 +177,13 @@ class RecordedStep:
         return np.array(output), float(loss)
 
 
-# A step keeps compiled graphs for this many batch sizes.
-_MOST_SIZES = 4
-
-
-class CompiledStep:
+class CompiledStep(BySize[RecordedStep]):
     """A compiled training step, made by ``Model.compile_step``.
 
     ``output, loss = step(feeds)`` takes the model's inputs by name, for any number of samples. It changes the parameters and
     the state of the model and ``state``, the optimizer's, and returns output and loss from before the change. Either all
-    change or none. The first batch of another size compiles the step for that size. ``learning_rate`` may be set between
+    change or none. The first batch of another size compiles the step for that size. ``graph`` is the step as a graph: output,
+    loss, new values of parameters and optimizer's state, then of the model's state. ``learning_rate`` may be set between
     steps, without compiling again; the optimizer, model, batch size and threads are fixed. A copy has its own parameters
     and state.
 
@@ -203,18 +200,14 @@ class CompiledStep:
     """
 
     # A misspelled setting, step.lr = 0.1, is an error.
-    __slots__ = ("_batch_size", "_model", "_optimizer", "_own", "_seconds", "_sizes", "_threads", "state")
+    __slots__ = ("_model", "_optimizer", "state")
 
     def __init__(
         self, model: Model, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
     ) -> None:
         self._model, self._optimizer = model, as_optimizer(model, optimizer)
-        self._batch_size = integer("batch_size", batch_size)
-        self._threads = thread_count(threads)
         self.state: OptimizerState = initial_state(model, self.optimizer)
-        self._sizes: dict[int, tuple[RecordedStep, Compiled]] = {}
-        self._own = self._for(self.batch_size)
-        self._seconds: list[list[float]] | None = None
+        super().__init__(integer("batch_size", batch_size), thread_count(threads))
 
     @property
     def model(self) -> Model:
@@ -225,16 +218,6 @@ class CompiledStep:
     def optimizer(self) -> Optimizer:
         """The optimizer, with the current learning rate."""
         return self._optimizer
-
-    @property
-    def batch_size(self) -> int:
-        """The number of samples that the step was compiled for first."""
-        return self._batch_size
-
-    @property
-    def threads(self) -> int:
-        """The largest number of threads that compute."""
-        return self._threads
 
     @property
     def learning_rate(self) -> float | None:
@@ -259,19 +242,10 @@ class CompiledStep:
         arguments = (self.model, self.optimizer, self.batch_size, self.threads)
         return type(self), arguments, (None, {"state": dict(self.state)})
 
-    @property
-    def graph(self) -> Graph:
-        """The step as a graph: output, loss, new values of parameters and optimizer's state, then of the model's state."""
-        return self._own[0].graph
-
-    def _for(self, count: int) -> tuple[RecordedStep, Compiled]:
-        if count not in self._sizes:
-            recorded = RecordedStep.record(self.model, self.optimizer, count)
-            samples = [x for name, x in recorded.graph.inputs.items() if name in self.model.inputs]
-            self._sizes[count] = recorded, Compiled(recorded.graph, samples, count, self.threads)
-            if len(self._sizes) > _MOST_SIZES:
-                del self._sizes[next(size for size in self._sizes if size != self.batch_size)]
-        return self._sizes[count]
+    def _compiled(self, count: int | None) -> tuple[RecordedStep, Compiled]:
+        recorded = RecordedStep.record(self.model, self.optimizer, count or 1)
+        samples = [x for name, x in recorded.graph.inputs.items() if name in self.model.inputs]
+        return recorded, Compiled(recorded.graph, samples, count or 1, self.threads)
 
     def __call__(self, feeds: Mapping[str, Any], state: OptimizerState | None = None) -> tuple[Array, float]:
         """Do a step. Raises ``FeedError`` for values that do not fit the inputs, and ``TrainingError`` for the state of another
@@ -298,15 +272,6 @@ class CompiledStep:
             if name not in self.model.inputs:
                 raise FeedError(unknown(f"model {self.model.name!r}", "input", name, self.model.inputs))
         return feeds
-
-    @property
-    def schedule(self) -> Schedule:
-        """The record of the step's schedule, with times after ``profile``."""
-        return schedule_of(self._own[1], self.graph, self._seconds)
-
-    def describe(self) -> str:
-        """Return the schedule as text, as ``Plan.describe`` does."""
-        return described(self.schedule)
 
     def profile(self, feeds: Mapping[str, Any], repeats: int = 20) -> CompiledStep:
         """Run ``repeats`` times without changing anything, and note the median time of each step of the schedule."""

@@ -56,13 +56,13 @@ class Compiled:
     """
 
     def __init__(self, graph: Graph, samples: Sequence[Tensor], count: int, threads: int) -> None:
-        self.count = count
+        self.graph, self.count = graph, count
         self._lock, self._has_run = Lock(), False
         with _no_collection:
-            self._build(graph, samples, threads)
+            self._build(samples, threads)
 
-    def _build(self, graph: Graph, samples: Sequence[Tensor], threads: int) -> None:
-        self.outputs, self.spared = prepared(graph)
+    def _build(self, samples: Sequence[Tensor], threads: int) -> None:
+        self.outputs, self.spared = prepared(self.graph)
         found = analyse(self.outputs, dict.fromkeys(samples, 0), self.count)
         self.mixes_samples = found is None
         self.sizes = [self.count] if found is None else tile_sizes(found, self.count, threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from tinygraph.model.values import samples_in
 if TYPE_CHECKING:
     from tinygraph.model import Model
 
-# A plan of a model keeps programs for this many sizes of batch.
+# Programs are kept for this many sizes of batch.
 _MOST_SIZES = 4
+Recorded = TypeVar("Recorded")
 
 
 def compile(
@@ -62,80 +63,51 @@ def _shared_size(graph: Graph) -> int | None:
     return sizes.pop() if len(sizes) == 1 else None
 
 
-class Plan:
-    """A compiled graph; made by ``tg.compile``. Call it with feeds, as ``tg.run``.
+class BySize(Generic[Recorded]):
+    """A graph that is compiled for each number of samples when it first meets it: the base of plans and training steps."""
 
-    A plan of a model takes any number of samples, and compiles for another number when it first meets it. It may be called
-    from several threads; calls wait for one another. The values of parameters are read at each call.
+    __slots__ = ("_batch_size", "_programs", "_seconds", "_threads")
 
-    >>> import tinygraph as tg
-    >>> plan = tg.compile(tg.load_model("xor"), batch_size=4)
-    >>> output, loss = plan({"x": [[0.0, 1.0]] * 4, "y": [[1.0]] * 4})
-    >>> output.shape, loss.shape
-    ((4, 1), ())
-    """
-
-    def __init__(self, graph: Graph, batch_size: int | None, threads: int, model: Model | None = None) -> None:
-        self._graph, self._batch_size, self._threads = graph, batch_size, threads
-        self._model = model
-        self._own = self._compiled(graph, batch_size)
-        self._others: dict[int, tuple[Graph, Compiled]] = {}
+    def __init__(self, batch_size: int | None, threads: int) -> None:
+        self._batch_size, self._threads = batch_size, threads
+        self._programs: dict[int | None, tuple[Recorded, Compiled]] = {}
         self._seconds: list[list[float]] | None = None
+        self._for(batch_size)
+
+    def _compiled(self, count: int | None) -> tuple[Recorded, Compiled]:
+        """Return what is recorded for a number of samples, and its program."""
+        raise NotImplementedError
+
+    def _for(self, count: int | None) -> tuple[Recorded, Compiled]:
+        if count not in self._programs:
+            self._programs[count] = self._compiled(count)
+            if len(self._programs) > _MOST_SIZES:
+                del self._programs[next(size for size in self._programs if size != self.batch_size)]
+        return self._programs[count]
+
+    @property
+    def _own(self) -> tuple[Recorded, Compiled]:
+        return self._for(self.batch_size)
 
     @property
     def graph(self) -> Graph:
         """The graph as recorded."""
-        return self._graph
+        return self._own[1].graph
 
     @property
     def batch_size(self) -> int | None:
-        """The number of samples that the plan was compiled for first; ``None`` where no input has samples."""
+        """The number of samples that it was compiled for first; ``None`` where no input has samples."""
         return self._batch_size
 
     @property
     def threads(self) -> int:
-        """At most how many threads compute."""
+        """The largest number of threads that compute."""
         return self._threads
-
-    def _compiled(self, graph: Graph, batch_size: int | None) -> Compiled:
-        samples = [x for x in graph.inputs.values() if batch_size is not None and x.shape[:1] == (batch_size,)]
-        return Compiled(graph, samples, batch_size or 1, self.threads)
-
-    def __call__(self, feeds: Mapping[Any, Any] | None = None) -> tuple[Array, ...]:
-        """Return the values of the outputs, as arrays of the caller's own. Raises ``FeedError`` as ``tg.run`` does."""
-        feeds = {} if feeds is None else feeds
-        graph, compiled = self._for(feeds)
-        values: Values = bind(graph, feeds)
-        # A constant is part of the compiled program. If another value is fed for it, plain evaluation is used.
-        if any(leaf.kind == "constant" for leaf in values):
-            return run(graph, feeds)
-        results: list[Array] = []
-        try:
-            compiled.run(values, lambda arrays: results.extend(np.array(array, order="C") for array in arrays))
-        except TinygraphError:
-            # Errors name the shapes of the batch, not of a tile, and the batch may be accepted where a tile is refused.
-            return run(graph, feeds)
-        # Where numbers are not finite, the operations' own rules say which of them are not.
-        if not all(map(all_finite, results)):
-            return run(graph, feeds)
-        return tuple(results)
-
-    def _for(self, feeds: Mapping[Any, Any]) -> tuple[Graph, Compiled]:
-        """Return the graph for the number of samples that are fed, and its program."""
-        count = None if self._model is None else samples_in(self._model, feeds)
-        if self._model is None or count is None or count == self.batch_size:
-            return self.graph, self._own
-        if count not in self._others:
-            graph = self._model.graph(count)
-            self._others[count] = graph, self._compiled(graph, count)
-            if len(self._others) > _MOST_SIZES:
-                del self._others[next(iter(self._others))]
-        return self._others[count]
 
     @property
     def schedule(self) -> Schedule:
-        """The record of the plan's steps, memory and saved work; with times, once it was profiled."""
-        return schedule_of(self._own, self.graph, self._seconds)
+        """The record of the steps, memory and saved work; with times after ``profile``."""
+        return schedule_of(self._own[1], self._seconds)
 
     def describe(self) -> str:
         """Return the schedule as text: each step with what it computes, its buffer, bytes and time, then totals.
@@ -152,6 +124,49 @@ class Plan:
         """
         return described(self.schedule)
 
+
+class Plan(BySize[Graph]):
+    """A compiled graph; made by ``tg.compile``. Call it with feeds, as ``tg.run``.
+
+    A plan of a model takes any number of samples, and compiles for another number when it first meets it. It may be called
+    from several threads; calls wait for one another. The values of parameters are read at each call.
+
+    >>> import tinygraph as tg
+    >>> plan = tg.compile(tg.load_model("xor"), batch_size=4)
+    >>> output, loss = plan({"x": [[0.0, 1.0]] * 4, "y": [[1.0]] * 4})
+    >>> output.shape, loss.shape
+    ((4, 1), ())
+    """
+
+    def __init__(self, graph: Graph, batch_size: int | None, threads: int, model: Model | None = None) -> None:
+        self._graph, self._model = graph, model
+        super().__init__(batch_size, threads)
+
+    def _compiled(self, count: int | None) -> tuple[Graph, Compiled]:
+        graph = self._graph if self._model is None or count == self.batch_size else self._model.graph(count or 1)
+        samples = [x for x in graph.inputs.values() if count is not None and x.shape[:1] == (count,)]
+        return graph, Compiled(graph, samples, count or 1, self.threads)
+
+    def __call__(self, feeds: Mapping[Any, Any] | None = None) -> tuple[Array, ...]:
+        """Return the values of the outputs, as arrays of the caller's own. Raises ``FeedError`` as ``tg.run`` does."""
+        feeds = {} if feeds is None else feeds
+        count = None if self._model is None else samples_in(self._model, feeds)
+        graph, compiled = self._for(count or self.batch_size)
+        values: Values = bind(graph, feeds)
+        # A constant is part of the compiled program. If another value is fed for it, plain evaluation is used.
+        if any(leaf.kind == "constant" for leaf in values):
+            return run(graph, feeds)
+        results: list[Array] = []
+        try:
+            compiled.run(values, lambda arrays: results.extend(np.array(array, order="C") for array in arrays))
+        except TinygraphError:
+            # Errors name the shapes of the batch, not of a tile, and the batch may be accepted where a tile is refused.
+            return run(graph, feeds)
+        # Where numbers are not finite, the operations' own rules say which of them are not.
+        if not all(map(all_finite, results)):
+            return run(graph, feeds)
+        return tuple(results)
+
     def profile(self, feeds: Mapping[Any, Any] | None = None, repeats: int = 20) -> Plan:
         """Run ``repeats`` times on feeds of the plan's own size and note the median time of each step.
 
@@ -162,11 +177,12 @@ class Plan:
         >>> plan.profile({"x": np.ones((2, 3))}).schedule.steps[0].seconds > 0
         True
         """
-        self._seconds = self._own.profile(bind(self.graph, {} if feeds is None else feeds), integer("repeats", repeats))
+        values = bind(self.graph, {} if feeds is None else feeds)
+        self._seconds = self._own[1].profile(values, integer("repeats", repeats))
         return self
 
     def __reduce__(self) -> Any:
         raise TinygraphError("a plan holds memory and threads of this process; copy the model and compile again")
 
     def __repr__(self) -> str:
-        return f"<Plan: {len(self.schedule.steps)} steps, batch {self.batch_size}, threads {self._own.threads}>"
+        return f"<Plan: {len(self.schedule.steps)} steps, batch {self.batch_size}, threads {self._own[1].threads}>"

@@ -7,7 +7,7 @@ from tinygraph.describe.columns import aligned
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.node import Node
 from tinygraph.engines.plan.tiles import operations
-from tinygraph.graph import Graph, Tensor
+from tinygraph.graph import Tensor
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,10 @@ class Schedule:
     plain_nbytes: int
 
 
-def schedule_of(compiled: Compiled, graph: Graph, seconds: Sequence[Sequence[float]] | None = None) -> Schedule:
+def schedule_of(compiled: Compiled, seconds: Sequence[Sequence[float]] | None = None) -> Schedule:
     """Return the record of a compiled graph, with the times of a profile if there was one."""
     steps: list[Step] = []
+    graph = compiled.graph
     for i, phase in enumerate(compiled.phases):
         for k, action in enumerate(phase.program.actions):
             node, place = action.node, phase.program.layout.places[action.node]
