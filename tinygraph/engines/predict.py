@@ -108,10 +108,9 @@ def _alike(nodes: list[Node], found: Mapping[Node, Tiling], others: list[Node], 
         if isinstance(tiling.state, Each):
             shape = (*shape[: tiling.state.axis], size, *shape[tiling.state.axis + 1 :])
         same_op = node.op is None or node.op == other.op or tiling.for_tile is not None
-        if other.shape != shape or not same_op:
-            return False
-        if node.value is not None and not (
+        same_value = node.value is None or (
             other.value is not None and np.array_equal(node.value, other.value, equal_nan=True)
-        ):
+        )
+        if other.shape != shape or not (same_op and same_value):
             return False
     return True

@@ -41,11 +41,6 @@ class Phase:
     program: Executable
     timed_on: slice | EllipsisType = ...
 
-    def timed(self, values: Values) -> list[float]:
-        """Run once; return how many seconds each action took."""
-        self.program.fill(values, self.timed_on)
-        return self.program.timed()
-
 
 class Compiled:
     """A graph compiled for ``count`` samples; ``samples`` are the leaves whose first axis is the batch.
@@ -78,7 +73,7 @@ class Compiled:
         outputs = tuple(self.outputs)
         cut = split(outputs, found, self.count) if found and tiled else Split({}, self.count, outputs, (), (), outputs)
         self._each = cut.each
-        self._before = Layout(cut.before, {}, samples_axis).build()
+        self._before = Executable(Layout(cut.before, {}, samples_axis))
         given = {node: self._before.array_of(node) for node in cut.before}
         tiles = {size: cut.tile(size) for size in set(self.sizes)} if tiled else {}
         layouts = {
@@ -86,7 +81,7 @@ class Compiled:
         }
         self._lanes = [Lane(ranges, cut, tiles, layouts) for ranges in _dealt(self.sizes, threads)] if tiled else []
         totals = self._lanes[0].totals if tiled else {}
-        self._after = Layout(cut.after, given | totals, samples_axis).build()
+        self._after = Executable(Layout(cut.after, given | totals, samples_axis))
 
     @property
     def phases(self) -> list[Phase]:
@@ -136,17 +131,8 @@ class Compiled:
     def profile(self, values: Values, repeats: int) -> list[list[float]]:
         """Return the median seconds of every action of each phase, one thread working alone."""
         with self._lock.own, blas_on_one_thread, np.errstate(all="ignore"):
-            runs = [[phase.timed(values) for phase in self.phases] for _ in range(repeats)]
+            runs = [[phase.program.timed(values, phase.timed_on) for phase in self.phases] for _ in range(repeats)]
         return [np.median(phase, axis=0).tolist() for phase in zip(*runs, strict=True)]
-
-
-@dataclass(frozen=True)
-class TileProgram:
-    """The program for a tile of some size: its parts of outputs, with the axis of the samples, and its totals."""
-
-    program: Executable
-    parts: list[tuple[Node, int, Array]]
-    totals: list[tuple[Array, Array]]
 
 
 class Lane:
@@ -159,30 +145,31 @@ class Lane:
         self.totals = {node: np.empty(node.shape, node.dtype) for node in cut.totals}
         sizes = {samples.stop - samples.start for samples in ranges}
         memory = aligned_bytes(max(layouts[size].arena.size for size in sizes))
-        self.programs: dict[int, TileProgram] = {}
+        # The program for each size of tile, its parts of outputs with the axis of the samples, and its totals.
+        self.programs: dict[int, tuple[Executable, list[tuple[Node, int, Array]], list[tuple[Array, Array]]]] = {}
         for size in sizes:
-            program, outputs = layouts[size].build(memory), tiles[size].outputs
+            program, outputs = Executable(layouts[size], memory), tiles[size].outputs
             parts = [(node, tiles[size].axes[outputs[node]], program.arrays[outputs[node]]) for node in cut.each]
             totals = [(program.arrays[outputs[node]], total) for node, total in self.totals.items()]
-            self.programs[size] = TileProgram(program, parts, totals)
-        own = sum(tile.program.nbytes for tile in self.programs.values())
+            self.programs[size] = program, parts, totals
+        own = sum(program.nbytes for program, _, _ in self.programs.values())
         self.nbytes = memory.nbytes + own + sum(total.nbytes for total in self.totals.values())
 
     def first_of(self, size: int) -> tuple[Executable, slice]:
         """Return the program for tiles of a size and the samples of the first of them."""
         first = next(samples for samples in self.ranges if samples.stop - samples.start == size)
-        return self.programs[size].program, first
+        return self.programs[size][0], first
 
     def run(self, values: Values, results: Mapping[Node, Array]) -> None:
         """Compute the tiles one after another; write parts of outputs and add up totals."""
         with np.errstate(all="ignore"):
             for index, samples in enumerate(self.ranges):
-                tile = self.programs[samples.stop - samples.start]
-                tile.program.fill(values, samples)
-                tile.program.run()
-                for node, axis, array in tile.parts:
+                program, parts, totals = self.programs[samples.stop - samples.start]
+                program.fill(values, samples)
+                program.run()
+                for node, axis, array in parts:
                     results[node][(slice(None),) * axis + (samples,)] = array
-                for array, total in tile.totals:
+                for array, total in totals:
                     if index:
                         np.add(total, array, total)
                     else:

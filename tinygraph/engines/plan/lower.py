@@ -4,16 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from tinygraph.engines.plan.kernels import rows
 from tinygraph.engines.plan.kernels.pooling import AvgUnpoolProduct, MaxUnpoolGivenMaxima
-from tinygraph.engines.plan.kernels.rows import (
-    ColumnOverlay,
-    RowConvolution,
-    RowKernelGradient,
-    RowMatrix,
-    RowPatches,
-    RowSpread,
-    rows_fit,
-)
 from tinygraph.engines.plan.node import Node, constant, is_a, make, remade, rewrite, users
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.convolution.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
@@ -74,14 +66,17 @@ def _convolution(op: Convolution, node: Node, inputs: tuple[Node, ...]) -> Node:
         Conv2dKernelGradient: (x.shape, shape),
     }
     windows = op.windows(*shapes[type(op)]) if type(op) in shapes else None
-    if windows is None or not rows_fit(windows, op.groups):
+    if windows is None or not rows.rows_fit(windows, op.groups):
         return remade(node, inputs)
+    f, c, kh, kw = shape if isinstance(op, Conv2dKernelGradient) else y.shape
     if isinstance(op, Conv2d):
-        return make(RowConvolution(windows), _matrix(y), make(RowPatches(windows), x), tensors=node.tensors)
+        matrix = make(Reshape((f, kh * kw * c)), make(Transpose((0, 2, 3, 1)), y))
+        return make(rows.RowConvolution(windows), matrix, make(rows.RowPatches(windows), x), tensors=node.tensors)
     if isinstance(op, ConvTranspose2d):
-        return make(ColumnOverlay(windows), make(RowSpread(windows), _turned(y), x), tensors=node.tensors)
-    f, c, kh, kw = shape
-    matrix = make(RowKernelGradient(windows), make(RowPatches(windows), x), y, tensors=node.tensors)
+        # The rows of the kernel in reverse.
+        matrix = make(Reshape((kw * c, kh * f)), make(Transpose((3, 1, 2, 0)), make(Flip(2), y)))
+        return make(rows.ColumnOverlay(windows), make(rows.RowSpread(windows), matrix, x), tensors=node.tensors)
+    matrix = make(rows.RowKernelGradient(windows), make(rows.RowPatches(windows), x), y, tensors=node.tensors)
     return make(Transpose((0, 3, 1, 2)), make(Reshape((f, kh, kw, c)), matrix))
 
 
@@ -92,33 +87,19 @@ def _with_bias(node: Node, inputs: tuple[Node, ...], used_by: Mapping[Node, list
     """
     for place in (0, 1):
         conv, b, lowered = node.inputs[place], inputs[1 - place], inputs[place]
-        if not (is_a(conv.op, Conv2d) and is_a(lowered.op, RowConvolution) and used_by[conv] == [node]):
+        if not (is_a(conv.op, Conv2d) and is_a(lowered.op, rows.RowConvolution) and used_by[conv] == [node]):
             continue
         x, k = conv.inputs
         shared = any(is_a(user.op, Conv2dKernelGradient) for user in used_by[x])
         if not shared and b.shape == (k.shape[0], 1, 1):
             windows = lowered.op.windows
-            kernel, image = _kernel_of(lowered), lowered.inputs[1].inputs[0]
-            patches = make(RowPatches(windows, ones=True), image)
-            return make(RowConvolution(windows), make(RowMatrix(windows), kernel, b), patches, tensors=node.tensors)
+            # The matrix of a lowered convolution is its kernel, transposed and reshaped.
+            kernel, image = lowered.inputs[0].inputs[0].inputs[0], lowered.inputs[1].inputs[0]
+            patches = make(rows.RowPatches(windows, ones=True), image)
+            return make(
+                rows.RowConvolution(windows), make(rows.RowMatrix(windows), kernel, b), patches, tensors=node.tensors
+            )
     return None
-
-
-def _kernel_of(lowered: Node) -> Node:
-    """Return the kernel from which the matrix of a lowered convolution was made."""
-    return lowered.inputs[0].inputs[0].inputs[0]
-
-
-def _matrix(k: Node) -> Node:
-    """Return a kernel as ``(F, kh * kw * C)``."""
-    f, c, kh, kw = k.shape
-    return make(Reshape((f, kh * kw * c)), make(Transpose((0, 2, 3, 1)), k))
-
-
-def _turned(k: Node) -> Node:
-    """Return a kernel as ``(kw * C, kh * F)``, its rows in reverse."""
-    f, c, kh, kw = k.shape
-    return make(Reshape((kw * c, kh * f)), make(Transpose((3, 1, 2, 0)), make(Flip(2), k)))
 
 
 def _in_parts(node: Node, x: Node) -> Node | None:

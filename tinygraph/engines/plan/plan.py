@@ -54,13 +54,8 @@ def compile(
             raise AttributeValueError("a model is compiled for a batch_size; give the number of samples")
         return Plan(what.graph(batch_size), batch_size, count, what)
     graph = what if isinstance(what, Graph) else Graph(what)
-    return Plan(graph, _shared_size(graph) if batch_size is None else batch_size, count)
-
-
-def _shared_size(graph: Graph) -> int | None:
-    """Return the first axis of all inputs, if it is one size."""
     sizes = {x.shape[0] if x.shape else None for x in graph.inputs.values()}
-    return sizes.pop() if len(sizes) == 1 else None
+    return Plan(graph, sizes.pop() if batch_size is None and len(sizes) == 1 else batch_size, count)
 
 
 class BySize(Generic[Recorded]):

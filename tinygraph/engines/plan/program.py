@@ -108,10 +108,6 @@ class Layout:
         alike = all((other.shape, self.places[other].strides) == (x.shape, place.strides) for other in there)
         return alike and (x.shape, x.dtype) == (node.shape, node.dtype)
 
-    def build(self, memory: Array | None = None) -> Executable:
-        """Return the program in ``memory``, bytes of at least the arena's size, or in memory of its own."""
-        return Executable(self, aligned_bytes(self.arena.size) if memory is None else memory)
-
 
 def _viewed(op: Op, node: Node, x: Node, strides: tuple[int, ...]) -> tuple[int, ...] | None:
     """Return the strides of a node as a view of ``x``, or ``None`` if it is none."""
@@ -125,21 +121,17 @@ def _viewed(op: Op, node: Node, x: Node, strides: tuple[int, ...]) -> tuple[int,
     return reshaped(x.shape, strides, node.shape) if is_a(op, SameElements) else None
 
 
-@dataclass(frozen=True)
-class Action:
-    """One node's calls."""
-
-    node: Node
-    calls: tuple[Call, ...]
-
-
 class Executable:
-    """Calls bound to arrays. ``arrays`` holds every node's array; ``actions`` the nodes that are more than a view."""
+    """Calls bound to arrays, in ``memory``, bytes of at least the arena's size, or in memory of its own.
 
-    def __init__(self, layout: Layout, memory: Array) -> None:
+    ``arrays`` holds every node's array; ``actions`` the nodes that are more than a view, each with its calls.
+    """
+
+    def __init__(self, layout: Layout, memory: Array | None = None) -> None:
         self.layout = layout
+        memory = aligned_bytes(layout.arena.size) if memory is None else memory
         self.arrays: dict[Node, Array] = dict(layout.given)
-        self.actions: list[Action] = []
+        self.actions: list[tuple[Node, Sequence[Call]]] = []
         scratch = Scratch()
         # The bytes outside the arena.
         self.nbytes = 0
@@ -152,12 +144,12 @@ class Executable:
                 scratch.begin()
                 work = Work(node, out, tuple(map(self.array_of, node.inputs)), scratch)
                 kernel = entry(node.op).kernel
-                calls = tuple(kernel(work))
+                calls = kernel(work)
                 if kernel is not ordinary and node.op.has_check:
-                    calls = (partial(node.op.check, *work.inputs), *calls)
-                self.actions.append(Action(node, calls))
+                    calls = [partial(node.op.check, *work.inputs), *calls]
+                self.actions.append((node, calls))
         self.nbytes += scratch.nbytes
-        self._calls = [call for action in self.actions for call in action.calls]
+        self._calls = [call for _, calls in self.actions for call in calls]
         self._leaves = [(node.leaf, self.arrays[node]) for node in layout.nodes if node.leaf is not None]
         self._rows = [
             (self.array_of(source), self.arrays[node]) for node, source in layout.rows.items() if node in self.arrays
@@ -187,12 +179,13 @@ class Executable:
         for call in self._calls:
             call()
 
-    def timed(self) -> list[float]:
-        """Compute everything; return how many seconds each action took."""
+    def timed(self, values: Values, samples: slice | EllipsisType) -> list[float]:
+        """Compute everything for some of the samples; return how many seconds each action took."""
+        self.fill(values, samples)
         seconds = []
-        for action in self.actions:
+        for _, calls in self.actions:
             start = time.perf_counter()
-            for call in action.calls:
+            for call in calls:
                 call()
             seconds.append(time.perf_counter() - start)
         return seconds

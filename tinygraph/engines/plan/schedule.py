@@ -67,8 +67,8 @@ def schedule_of(compiled: Compiled, seconds: Sequence[Sequence[float]] | None = 
     steps: list[Step] = []
     graph = compiled.graph
     for i, phase in enumerate(compiled.phases):
-        for k, action in enumerate(phase.program.actions):
-            node, place = action.node, phase.program.layout.places[action.node]
+        for k, (node, _) in enumerate(phase.program.actions):
+            place = phase.program.layout.places[node]
             step = Step(
                 number=len(steps) + 1,
                 phase=phase.name,
@@ -129,19 +129,18 @@ def _totals(schedule: Schedule) -> list[str]:
     tiles = " and ".join(f"{schedule.tiles.count(size)} of {size}" for size in sizes)
     why = ", because an operation mixes samples" if schedule.mixes_samples else ""
     cut = f"tiles: {tiles} samples" if len(schedule.tiles) > 1 else f"not cut into tiles{why}"
+    saved = "nothing here would be computed twice"
+    if schedule.spared:
+        nbytes = sum(node.nbytes for node in schedule.spared)
+        what = ", ".join(dict.fromkeys(node.operation for node in schedule.spared))
+        saved = f"{len(schedule.spared)} results ({nbytes:,} bytes) that would be computed twice: {what}"
+    product = sum(step.operations * step.times for step in schedule.steps)
     lines = [
         f"batch: {schedule.batch_size} samples, {cut}; threads: {schedule.threads}",
         f"memory: {schedule.nbytes:,} bytes held; the results of plain evaluation take {schedule.plain_nbytes:,}",
+        f"saved: {saved}",
+        f"matrix products: {product:,} floating-point operations",
     ]
-    spared = sum(node.nbytes for node in schedule.spared)
-    what = ", ".join(dict.fromkeys(node.operation for node in schedule.spared))
-    lines.append(
-        f"saved: {len(schedule.spared)} results ({spared:,} bytes) that would be computed twice: {what}"
-        if schedule.spared
-        else "saved: nothing here would be computed twice"
-    )
-    product = sum(step.operations * step.times for step in schedule.steps)
-    lines.append(f"matrix products: {product:,} floating-point operations")
     if any(step.seconds is not None for step in schedule.steps):
         total = sum((step.seconds or 0) * step.times for step in schedule.steps)
         lines.append(f"time: {total * 1e3:.3f} ms for all steps, one after another on one thread")

@@ -86,30 +86,25 @@ def _blas_libraries() -> list[Any]:
     return libraries
 
 
-def _set_threads(library: Any, count: int) -> None:
-    """Set a library's threads from whichever Python thread this is.
+def _set_threads(counts: Sequence[tuple[Any, int]]) -> list[tuple[Any, int]]:
+    """Set the number of threads of libraries, from whichever Python thread this is; return the numbers before.
 
     Newer versions of threadpoolctl obey only the first thread that sets the number. Here the thread that restores it may be
     another one.
     """
-    getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
+    before = [(library, library.num_threads) for library, _ in counts]
+    for library, count in counts:
+        getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
+    return before
 
 
 def _hold_blas() -> list[tuple[Any, int]]:
     """Hold BLAS to one thread; return the libraries that had more, with how many."""
-    before = [(library, library.num_threads) for library in _blas_libraries() if library.num_threads != 1]
-    for library, _ in before:
-        _set_threads(library, 1)
-    return before
-
-
-def _release_blas(before: list[tuple[Any, int]]) -> None:
-    for library, count in before:
-        _set_threads(library, count)
+    return _set_threads([(library, 1) for library in _blas_libraries() if library.num_threads != 1])
 
 
 # Shared by all plans: a plan that starts while another runs must not take its one thread for the state to restore.
-blas_on_one_thread = Held(_hold_blas, _release_blas)
+blas_on_one_thread = Held(_hold_blas, _set_threads)
 
 
 @functools.cache

@@ -1,6 +1,6 @@
 """Kernels: how the plan computes each operation, as calls bound to arrays. Importing this package registers them all."""
 
-from tinygraph.engines.plan.kernels import elementwise, linear, loss, pooling, rows
+from tinygraph.engines.plan.kernels import elementwise, linear, loss, moves, pooling, rows
 from tinygraph.engines.plan.kernels.base import Call, Scratch, Work, entry
 
-__all__ = ["Call", "Scratch", "Work", "elementwise", "entry", "linear", "loss", "pooling", "rows"]
+__all__ = ["Call", "Scratch", "Work", "elementwise", "entry", "linear", "loss", "moves", "pooling", "rows"]

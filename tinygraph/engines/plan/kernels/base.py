@@ -1,6 +1,5 @@
 """What kernels share: the table of kernels, their scratch memory, and the calls from which they are made."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -8,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from tinygraph.engines.plan.memory import strides_in
 from tinygraph.engines.plan.node import Node, is_own
 from tinygraph.graph import Array, Op, Shape, evaluate
 from tinygraph.ops.sums import FEW, total
@@ -29,15 +29,12 @@ class Scratch:
     def take(self, shape: Shape, dtype: np.dtype[Any], like: Array | None = None) -> Array:
         """Return an array, its axes in memory as those of ``like``."""
         nbytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        if self._taken == len(self._blocks):
-            self._blocks.append(np.empty(nbytes, np.uint8))
-        elif self._blocks[self._taken].nbytes < nbytes:
-            self._blocks[self._taken] = np.empty(nbytes, np.uint8)
-        block = self._blocks[self._taken][:nbytes].view(dtype)
+        if self._taken == len(self._blocks) or self._blocks[self._taken].nbytes < nbytes:
+            self._blocks[self._taken : self._taken + 1] = [np.empty(nbytes, np.uint8)]
+        block = self._blocks[self._taken]
         self._taken += 1
         order = range(len(shape)) if like is None else sorted(range(like.ndim), key=lambda i: (-like.strides[i], i))
-        dense = block.reshape([shape[i] for i in order])
-        return dense.transpose(np.argsort(list(order))) if dense.ndim else dense
+        return np.ndarray(shape, dtype, block, 0, strides_in(order, shape, dtype.itemsize))
 
     @property
     def nbytes(self) -> int:
@@ -123,22 +120,6 @@ _ORDINARY = Entry(ordinary)
 def entry(op: Op) -> Entry:
     """Return how the plan computes an operation."""
     return _ENTRIES.get(type(op), _ORDINARY)
-
-
-def finite(x: Array) -> Callable[[], bool]:
-    """Return a call that says whether every element of an array is finite. If squares overflow, it may say no.
-
-    >>> x = np.ones((2, 3), np.float32).T
-    >>> is_finite = finite(x)
-    >>> is_finite(), x.fill(np.inf), is_finite()
-    (True, None, False)
-    """
-    flat = x.transpose(sorted(range(x.ndim), key=lambda axis: -x.strides[axis]))
-    if not flat.flags.c_contiguous or x.dtype.char not in "fd":
-        return lambda: bool(np.isfinite(x).all())
-    # The product of BLAS takes a fraction of the time that NumPy needs to test each element.
-    flat = flat.reshape(-1)
-    return lambda: math.isfinite(np.dot(flat, flat))
 
 
 def provided(holds: Callable[[], bool], calls: Sequence[Call], work: Work) -> Sequence[Call]:

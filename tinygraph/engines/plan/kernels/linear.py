@@ -11,7 +11,6 @@ from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.linear.linear import Matmul
 from tinygraph.ops.reduction.reduction import Sum
 from tinygraph.ops.shape.shape import SumTo
-from tinygraph.ops.sums import FEW, total
 
 
 @kernel(Matmul)
@@ -81,6 +80,4 @@ def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
         calls.append(partial(np.matmul, full, ones, sums[:, :, :parts, None]))
     if left:
         calls.append(partial(np.matmul, rows[:, :, length - left :], ones[:left], sums[:, :, -1:]))
-    if sums.size <= FEW * out.size:
-        return [*calls, partial(np.add.reduce, sums, axis=(0, 2), out=out.reshape(-1))]
-    return [*calls, lambda: np.copyto(out.reshape(-1), total(sums, (0, 2)))]
+    return [*calls, summing(sums, out.reshape(1, -1, 1), (0, 2))]

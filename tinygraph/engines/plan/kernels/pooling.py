@@ -132,22 +132,13 @@ def _max_unpool(work: Work) -> Sequence[Call]:
 
     A NaN equals nothing: if there is one among the maxima, the ordinary rule finds its element.
     """
-    y, windows = work.inputs[2], work.op.of.windows(work.inputs[1].shape)
+    (dy, x, y), out, windows = work.inputs, work.out, work.op.of.windows(work.inputs[1].shape)
     covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
-    calls = _first_winners(work, windows, covered and _disjoint(windows))
-    return provided(lambda: not math.isnan(np.maximum.reduce(y, axis=None)), calls, work)
-
-
-def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
-    """Return calls that give the gradient to the first maximum of each window, offset by offset.
-
-    If the windows are ``tiled``, every pixel is written once; otherwise pixels start at zero.
-    """
-    (dy, x, y), out = work.inputs, work.out
     taken = work.scratch.take(y.shape, np.dtype(bool), like=y)
     first = work.scratch.take(y.shape, np.dtype(bool), like=y)
     gradient = None if _disjoint(windows) else work.scratch.take(y.shape, out.dtype, like=y)
-    calls: list[Call] = [] if tiled else [partial(out.fill, 0)]
+    # If the windows tile the image, every pixel is written once; otherwise pixels start at zero.
+    calls: list[Call] = [] if covered and gradient is None else [partial(out.fill, 0)]
     offsets = [
         ((..., rows, columns), (..., row_pixels, column_pixels))
         for _, rows, row_pixels in windows.spans(0)
@@ -173,4 +164,4 @@ def _first_winners(work: Work, windows: Windows, tiled: bool) -> list[Call]:
         else:
             calls.append(gated(dy[inside], winner, gradient[inside]))
             calls.append(partial(np.add, out[on], gradient[inside], out[on]))
-    return calls
+    return provided(lambda: not math.isnan(np.maximum.reduce(y, axis=None)), calls, work)

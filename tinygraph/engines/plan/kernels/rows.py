@@ -14,7 +14,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.base import Call, Work, finite, kernel, provided
+from tinygraph.engines.plan.kernels.base import Call, Work, kernel, provided
 from tinygraph.graph import TOTAL, Array, BatchRule, Each, Op, Shape, Use, Value
 from tinygraph.ops.windows import Windows
 
@@ -59,9 +59,6 @@ class ByRows(Op):
 class CopiedByRows(ByRows):
     """What the operations share that copy their inputs into an array of zeros."""
 
-    def prepare(self, out: Array) -> None:
-        """Write into zeros what does not depend on the inputs."""
-
     def copies(self, out: Array, *inputs: Array) -> list[tuple[Array, Array]]:
         """Return the views that are copied, each with the view of ``out`` that it is copied to."""
         raise NotImplementedError
@@ -69,7 +66,6 @@ class CopiedByRows(ByRows):
     def copied(self, *inputs: Array) -> Array:
         """Return the result."""
         out = np.zeros(self.shape(*inputs), inputs[0].dtype)
-        self.prepare(out)
         for source, target in self.copies(out, *inputs):
             target[...] = source
         return out
@@ -93,19 +89,16 @@ class RowPatches(CopiedByRows):
     def forward(self, x: Value) -> Value:
         return self.copied(x)
 
-    def prepare(self, out: Array) -> None:
-        if self.ones:
-            out[:, 0, 0] = 1
-
     def copies(self, out: Array, *inputs: Array) -> list[tuple[Array, Array]]:
         (x,), patches = inputs, out
         (top, _), height = self.windows.padding[0], self.windows.image[0]
-        pixels = x.transpose(2, 1, 3, 0)
+        pixels, ones = x.transpose(2, 1, 3, 0), []
         if self.ones:
+            ones = [(np.ones((), x.dtype), out[:, 0, 0])]
             rows, _, _, columns, count = patches.shape
             patches = patches[:, 0, 1:].reshape(rows, self.windows.kernel[1], x.shape[1], columns, count)
         spans = self.windows.spans(1)
-        return [(pixels[:, :, on], patches[top : top + height, v, :, which]) for v, which, on in spans]
+        return ones + [(pixels[:, :, on], patches[top : top + height, v, :, which]) for v, which, on in spans]
 
     def batch(self, use: Use) -> BatchRule:
         return Each(4) if use.axis(0) == 0 else None
@@ -241,7 +234,6 @@ def _rows_and_copies(work: Work, x: Array) -> tuple[Array, list[tuple[Array, Arr
 
 @kernel(RowPatches, RowMatrix, zeroed=True)
 def _copies(work: Work) -> Sequence[Call]:
-    work.op.prepare(work.out)
     return [partial(np.copyto, target, source) for source, target in work.op.copies(work.out, *work.inputs)]
 
 
@@ -282,7 +274,7 @@ def _row_spread(work: Work) -> Sequence[Call]:
         partial(np.matmul, matrix, stacked(zeroed, work.op.windows.image[0], work.op.windows.kernel[0], 1), out),
     ]
     # The rows of zeros around and between those of dy add nothing as long as the kernel is finite.
-    return provided(finite(matrix), calls, work)
+    return provided(lambda: bool(np.isfinite(matrix).all()), calls, work)
 
 
 @kernel(ColumnOverlay)
