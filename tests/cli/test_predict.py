@@ -11,7 +11,7 @@ import tinygraph as tg
 from tests.tools.commands import xor_file
 from tinygraph.cli.outputs import Outputs
 from tinygraph.model import load_model
-from tinygraph.train.labels import DecisionRule
+from tinygraph.train.metrics import DecisionRule
 
 
 @pytest.fixture

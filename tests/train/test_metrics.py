@@ -26,7 +26,7 @@ from tinygraph.train import (
     load_data,
     majority_class_baseline,
 )
-from tinygraph.train.labels import decision_rule
+from tinygraph.train.metrics import decision_rule
 
 # ---- Evaluation
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from tinygraph.describe.numbers import number_text
 from tinygraph.graph import Array
-from tinygraph.train.labels import DecisionRule
+from tinygraph.train.metrics import DecisionRule
 
 SHOWN_ROWS, SHOWN_NUMBERS = 10, 10
 

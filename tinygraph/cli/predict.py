@@ -21,7 +21,7 @@ from tinygraph.model.values import samples_in
 from tinygraph.train import load_data, read_arrays
 from tinygraph.train.data import PartName, names_in_files, sample_count
 from tinygraph.train.feeds import check_finite
-from tinygraph.train.labels import decision_rule, labels_of
+from tinygraph.train.metrics import decision_rule, labels_of
 
 
 @click.command

@@ -29,7 +29,7 @@ from tinygraph.train import (
     majority_class_baseline,
 )
 from tinygraph.train.data import THE_SAME, sample_count
-from tinygraph.train.labels import labels_of
+from tinygraph.train.metrics import labels_of
 from tinygraph.train.optimizers import as_optimizer
 
 

@@ -1,7 +1,7 @@
 """Training: data, optimizers, the training step, the loop, and metrics.
 
 A training step is one graph: forward pass, loss, gradients, and the optimizer's update, all recorded as operations. Read in
-this order: ``optimizers``, ``step``, ``loop``; then ``feeds`` and ``data`` (checked samples), ``labels`` and ``metrics``.
+this order: ``optimizers``, ``step``, ``loop``; then ``feeds`` and ``data`` (checked samples), and ``metrics``.
 """
 
 from tinygraph.train.data import Data, check_data, load_data, read_arrays
@@ -10,27 +10,3 @@ from tinygraph.train.loop import Progress, TrainingDiverged, TrainingInterrupted
 from tinygraph.train.metrics import Metrics, accuracy, majority_class_baseline
 from tinygraph.train.optimizers import SGD, Adam, Optimizer, make_optimizer, update_equations
 from tinygraph.train.step import initial_state, training_step
-
-__all__ = [
-    "SGD",
-    "Adam",
-    "Data",
-    "History",
-    "Metrics",
-    "Optimizer",
-    "Progress",
-    "Row",
-    "TrainingDiverged",
-    "TrainingInterrupted",
-    "accuracy",
-    "check_data",
-    "evaluate",
-    "fit",
-    "initial_state",
-    "load_data",
-    "majority_class_baseline",
-    "make_optimizer",
-    "read_arrays",
-    "training_step",
-    "update_equations",
-]

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from operator import itemgetter
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -69,13 +70,15 @@ class Data:
         if which not in get_args(PartName):
             raise DataError(f"the parts of data are {listing(get_args(PartName))}; found {which!r}")
         test = self.train if self.test is None else self.test
-        learned = None if self.drawn is None else _others(self.drawn, sample_count(self.train[1]) + len(self.drawn))
+        learned = None
+        if self.drawn is not None:
+            learned = np.delete(np.arange(sample_count(self.train[1]) + len(self.drawn)), self.drawn)
         if which == "test":
             return *test, self.drawn
         if which == "train" or self.test is None or self.split == THE_SAME:
             return *self.train, learned
-        order = None if learned is None else np.argsort(np.concatenate([learned, self.drawn]))
-        x, y = (_joined(*pair, order) for pair in zip(self.train, test, strict=True))
+        order = slice(None) if learned is None else np.argsort(np.concatenate([learned, self.drawn]))
+        x, y = (_of_each(lambda *ab: np.concatenate(ab)[order], *pair) for pair in zip(self.train, test, strict=True))
         return x, y, None
 
 
@@ -105,21 +108,11 @@ def sample_count(samples: Any) -> int:
     return len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)
 
 
-def _taken(samples: Any, indices: Array) -> Any:
-    if isinstance(samples, Mapping):
-        return {name: array[indices] for name, array in samples.items()}
-    return samples[indices]
-
-
-def _others(indices: Array, count: int) -> Array:
-    return np.delete(np.arange(count), indices)
-
-
-def _joined(first: Any, second: Any, order: Array | None) -> Any:
-    if isinstance(first, Mapping):
-        return {name: _joined(array, second[name], order) for name, array in first.items()}
-    joined = np.concatenate([first, second])
-    return joined if order is None else joined[order]
+def _of_each(function: Callable[..., Any], *samples: Any) -> Any:
+    """Return ``function`` of the samples: of arrays, or in a dict for each input of dicts of arrays."""
+    if isinstance(samples[0], Mapping):
+        return {name: function(*(arrays[name] for arrays in samples)) for name in samples[0]}
+    return function(*samples)
 
 
 def load_data(source: str | PathLike[str], model: Model | None = None, seed: int = 0) -> Data:
@@ -219,10 +212,10 @@ def divided(name: str, x: Any, y: Any, description: str, seed: int, strata: Arra
     labels = list(y.values()) if isinstance(y, Mapping) else [y]
     classes = next((array for array in labels if _classes(array) is not None), labels[0])
     test, by_class = drawn_for_test(classes if strata is None else strata, seed)
-    train = _others(test, sample_count(x))
+    train = np.delete(np.arange(sample_count(x)), test)
     split = f"one in five{' of each class' if by_class else ''}, drawn with seed {seed}"
-    parts = [(_taken(x, indices), _taken(y, indices)) for indices in (train, test)]
-    return Data(name, parts[0], parts[1], description, split, test)
+    learn_from, test_on = ((_of_each(take, x), _of_each(take, y)) for take in map(itemgetter, (train, test)))
+    return Data(name, learn_from, test_on, description, split, test)
 
 
 def drawn_for_test(y: Array, seed: int) -> tuple[Array, bool]:

@@ -7,10 +7,9 @@ import numpy as np
 
 from tinygraph.errors import DataError, DTypeError, ShapeError, TinygraphError, listing, nearest
 from tinygraph.graph import Array, cast_array, numeric_array
-from tinygraph.model.declaration import Input
 from tinygraph.model.model import Model
 from tinygraph.model.values import shape_hint, warn_unscaled
-from tinygraph.train.labels import check_labels
+from tinygraph.train.metrics import check_labels
 
 
 def as_model(who: str, model: Any) -> Model:
@@ -88,7 +87,13 @@ def _fitted(what: str, value: Any, name: str, model: Model) -> Array:
         if array.size == 0:
             raise DataError(f"{what} is empty: its shape is {array.shape}")
         if array.shape[1:] != expected.shape or not array.ndim:
-            raise DataError(_shape_message(what, array, name, expected, label))
+            wanted = (array.shape[0] if array.ndim else "N", *expected.shape)
+            text = f"({', '.join(map(str, wanted))}{',' if len(wanted) == 1 else ''})"
+            hint = shape_hint(what, array, expected, label)
+            raise DataError(
+                f"{what} has shape {array.shape}; the model's input {name!r} expects {text}, one row for each sample"
+                + (f" ({hint})" if hint else "")
+            )
         check_finite(what, array)
         cast = cast_array(array, expected.dtype, f"{what}: the model's input {name!r}")
     except (DTypeError, ShapeError) as error:
@@ -96,14 +101,6 @@ def _fitted(what: str, value: Any, name: str, model: Model) -> Array:
     if not label:
         warn_unscaled(model.record(), name, array)
     return cast
-
-
-def _shape_message(what: str, array: Array, name: str, expected: Input, label: bool) -> str:
-    wanted = (array.shape[0] if array.ndim else "N", *expected.shape)
-    text = f"({', '.join(map(str, wanted))}{',' if len(wanted) == 1 else ''})"
-    message = f"{what} has shape {array.shape}; the model's input {name!r} expects {text}, one row for each sample"
-    hint = shape_hint(what, array, expected, label)
-    return f"{message} ({hint})" if hint else message
 
 
 def check_finite(what: str, array: Array) -> None:

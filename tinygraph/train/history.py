@@ -1,10 +1,8 @@
 """History: the losses and accuracies of every epoch, as a table, a CSV file and a curve."""
 
-import csv
 import io
 from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
-from typing import Any
 
 from tinygraph.describe.columns import aligned
 from tinygraph.errors import RenderError, TinygraphError
@@ -72,12 +70,11 @@ class History(list[Row]):
         epoch,loss,accuracy,test_loss,test_accuracy,seconds
         1,0.5,,0.25,,1.5
         """
-        text = io.StringIO(newline="")
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(astuple(row) for row in self)
+        lines = [
+            ",".join("" if cell is None else str(cell) for cell in cells) for cells in (COLUMNS, *map(astuple, self))
+        ]
         try:
-            write_whole(path, text.getvalue().encode("utf-8"))
+            write_whole(path, "\n".join([*lines, ""]).encode("utf-8"))
         except OSError as error:
             raise TinygraphError(f"the history cannot be written to {str(path)!r}: {error.strerror}") from None
 
@@ -105,7 +102,15 @@ class History(list[Row]):
             left=0.8 / width, right=1 - 0.2 / width, bottom=0.55 / height, top=1 - 0.25 / height, wspace=0.25
         )
         for axes, column in zip(figure.subplots(1, len(columns), squeeze=False)[0], columns, strict=True):
-            self._plot(axes, column)
+            for name, label in ((column, "training"), (f"test_{column}", "test")):
+                values = [getattr(row, name) for row in self]
+                if None not in values:
+                    marker = "o" if len(self) <= MOST_MARKERS else None
+                    axes.plot([row.epoch for row in self], values, marker=marker, markersize=3, label=label)
+            axes.set(xlabel="epoch", ylabel=column)
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(alpha=0.3)
+            axes.legend()
         drawn = io.BytesIO()
         try:
             figure.savefig(drawn, format=form, dpi=120)
@@ -113,18 +118,6 @@ class History(list[Row]):
         except (OSError, ValueError) as error:
             why = getattr(error, "strerror", None) or error
             raise RenderError(f"the curve cannot be written to {str(path)!r}: {why}") from None
-
-    def _plot(self, axes: Any, column: str) -> None:
-        epochs = [row.epoch for row in self]
-        for name, label in ((column, "training"), (f"test_{column}", "test")):
-            values = [getattr(row, name) for row in self]
-            if None not in values:
-                marker = "o" if len(epochs) <= MOST_MARKERS else None
-                axes.plot(epochs, values, marker=marker, markersize=3, label=label)
-        axes.set(xlabel="epoch", ylabel=column)
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
 
 
 def _cell(column: str, value: float | None) -> str:

@@ -15,14 +15,12 @@ from tinygraph.errors import TinygraphError, TrainingError
 from tinygraph.graph import MEAN, Array, Each, run
 from tinygraph.graph.attributes import integer
 from tinygraph.interruption import raise_if_interrupted
-from tinygraph.train.data import Data, DataSource, as_data, data_of
-from tinygraph.train.diagnosis import NotFiniteError
+from tinygraph.train.data import Data, DataSource, as_data, data_of, sample_count
 from tinygraph.train.feeds import as_model, feeds_of, type_name
 from tinygraph.train.history import History, Row
-from tinygraph.train.labels import DecisionRule, decision_rule
-from tinygraph.train.metrics import Metrics, RunningMeans
+from tinygraph.train.metrics import DecisionRule, Metrics, RunningMeans, decision_rule
 from tinygraph.train.optimizers import Optimizer, as_optimizer
-from tinygraph.train.step import OptimizerState, Step, initial_state, training_step
+from tinygraph.train.step import NotFiniteError, Step, initial_state, training_step
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -112,22 +110,49 @@ def fit(
     settings = as_model("fit", model).training
     if callback is not None and not callable(callback):
         raise TinygraphError(f"callback must be a function of one Progress; found {type_name(callback)}")
-    trainer = Trainer(
-        model,
-        as_data(model, data_of(model) if data is None else data),
-        as_optimizer(model, optimizer),
-        integer("epochs", settings.epochs if epochs is None else epochs),
-        integer("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size),
-        integer("seed", settings.seed if seed is None else seed, least=0),
-        callback,
-        compiled,
-    )
+    data = as_data(model, data_of(model) if data is None else data)
+    optimizer = as_optimizer(model, optimizer)
+    epochs = integer("epochs", settings.epochs if epochs is None else epochs)
+    size = integer("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size)
+    seed = integer("seed", settings.seed if seed is None else seed, least=0)
+    train, test = feeds_of(model, *data.train), _test_feeds(model, data)
+    count = sample_count(train)
+    size = min(size, count)
+    prepare = model.compile_step if compiled else partial(training_step, model)
+    # The last batch may be smaller.
+    steps: dict[int, Step] = {n: prepare(optimizer, n) for n in (size, count % size) if n}
+    state, rule, history = initial_state(model, optimizer), decision_rule(model.record(size)), History()
+
+    def report(step: int, row: Row | None = None) -> None:
+        if callback is not None:
+            so_far = means.metrics
+            callback(Progress(epoch, epochs, step, -(-count // size), so_far.loss, so_far.accuracy, row))
+        raise_if_interrupted()
+
     try:
-        for epoch in range(1, trainer.epochs + 1):
-            trainer.epoch(epoch)
+        for epoch in range(1, epochs + 1):
+            start, means = time.perf_counter(), RunningMeans()
+            order = np.random.default_rng([seed, epoch]).permutation(count)
+            for step, feeds in enumerate(batches(train, size, order), start=1):
+                try:
+                    output, loss = steps[sample_count(feeds)](feeds, state)
+                except NotFiniteError as error:
+                    rate = getattr(optimizer, "learning_rate", None)
+                    hint = f"; a learning rate below {rate:g} may help" if rate else ""
+                    if epoch == step == 1 and not error.moving:
+                        hint = "; no parameter has moved yet: look at the size of the data and the initial values"
+                    raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", history) from None
+                means.add(loss, _share(rule, output, feeds), sample_count(feeds))
+                report(step)
+            tested = None if test is None else _metrics(model, test, model.batch or EVALUATION_BATCH, compiled)
+            mean, seconds = means.metrics, time.perf_counter() - start
+            test_loss = None if tested is None else tested.loss
+            test_accuracy = None if tested is None else tested.accuracy
+            history.append(Row(epoch, mean.loss, mean.accuracy, test_loss, test_accuracy, seconds))
+            report(step, history[-1])
     except KeyboardInterrupt:
-        raise TrainingInterrupted(trainer.history) from None
-    return trainer.history
+        raise TrainingInterrupted(history) from None
+    return history
 
 
 def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH, compiled: bool = True) -> Metrics:
@@ -145,67 +170,15 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
     4
     """
     data = as_data(as_model("evaluate", model), data)
-    _refuse_nan(model)
+    for name, tensor in {**model.parameters, **model.state}.items():
+        count = int(np.isnan(tensor.value).sum())
+        if count:
+            raise TrainingError(
+                f"{tensor.kind} {name!r} of model {model.name!r} holds NaN in {count} of {tensor.size} elements, so every "
+                "result would be NaN or meaningless; load other weights, or train again with a lower learning rate"
+            )
     size = integer("batch_size", model.batch or batch_size)
     return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
-
-
-@dataclass
-class Trainer:
-    """A training in progress: the model's inputs, a step for each batch size, the optimizer's state, the history."""
-
-    model: Model
-    data: Data
-    optimizer: Optimizer
-    epochs: int
-    batch_size: int
-    seed: int
-    callback: Callback | None
-    compiled: bool
-
-    def __post_init__(self) -> None:
-        model = self.model
-        self.train, self.test = feeds_of(model, *self.data.train), _test_feeds(model, self.data)
-        self.count = _count(self.train)
-        self.batch_size = min(self.batch_size, self.count)
-        sizes = (self.batch_size, self.count % self.batch_size)
-        prepare = model.compile_step if self.compiled else partial(training_step, model)
-        self.steps: dict[int, Step] = {size: prepare(self.optimizer, size) for size in sizes if size}
-        self.state: OptimizerState = initial_state(model, self.optimizer)
-        self.rule = decision_rule(model.record(self.batch_size))
-        self.history = History()
-
-    def epoch(self, epoch: int) -> None:
-        """Train on every sample once, evaluate on the test part, and add the epoch's row to the history."""
-        start = time.perf_counter()
-        means = RunningMeans()
-        order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
-        steps = -(-self.count // self.batch_size)
-        for step, feeds in enumerate(batches(self.train, self.batch_size, order), start=1):
-            count = _count(feeds)
-            try:
-                output, loss = self.steps[count](feeds, self.state)
-            except NotFiniteError as error:
-                rate = getattr(self.optimizer, "learning_rate", None)
-                hint = f"; a learning rate below {rate:g} may help" if rate else ""
-                if epoch == step == 1 and not error.moving:
-                    hint = "; no parameter has moved yet: look at the size of the data and the initial values"
-                raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", self.history) from None
-            means.add(loss, _share(self.rule, output, feeds), count)
-            train = means.metrics
-            self._report(Progress(epoch, self.epochs, step, steps, train.loss, train.accuracy))
-        test_loss = test_accuracy = None
-        if self.test is not None:
-            test = _metrics(self.model, self.test, self.model.batch or EVALUATION_BATCH, self.compiled)
-            test_loss, test_accuracy = test.loss, test.accuracy
-        row = Row(epoch, train.loss, train.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
-        self.history.append(row)
-        self._report(Progress(epoch, self.epochs, steps, steps, train.loss, train.accuracy, row))
-
-    def _report(self, progress: Progress) -> None:
-        if self.callback is not None:
-            self.callback(progress)
-        raise_if_interrupted()
 
 
 def batches(feeds: Feeds, batch_size: int, order: Array | None = None) -> Iterator[dict[str, Array]]:
@@ -214,19 +187,9 @@ def batches(feeds: Feeds, batch_size: int, order: Array | None = None) -> Iterat
     >>> [batch["x"].tolist() for batch in batches({"x": np.array([5, 6, 7])}, 2, np.array([2, 0, 1]))]
     [[7, 5], [6]]
     """
-    for start in range(0, _count(feeds), batch_size):
+    for start in range(0, sample_count(feeds), batch_size):
         chosen = slice(start, start + batch_size)
         yield {name: array[chosen if order is None else order[chosen]] for name, array in feeds.items()}
-
-
-def _refuse_nan(model: Model) -> None:
-    for name, tensor in {**model.parameters, **model.state}.items():
-        count = int(np.isnan(tensor.value).sum())
-        if count:
-            raise TrainingError(
-                f"{tensor.kind} {name!r} of model {model.name!r} holds NaN in {count} of {tensor.size} elements, so every "
-                "result would be NaN or meaningless; load other weights, or train again with a lower learning rate"
-            )
 
 
 def _test_feeds(model: Model, data: Data) -> dict[str, Array] | None:
@@ -234,28 +197,24 @@ def _test_feeds(model: Model, data: Data) -> dict[str, Array] | None:
 
 
 def _metrics(model: Model, feeds: Feeds, batch_size: int, compiled: bool) -> Metrics:
-    if model.batch is None and not _means_over_samples(model, _count(feeds), batch_size):
-        batch_size = _count(feeds)
+    count = sample_count(feeds)
+    if model.batch is None and model.loss is not None and count > batch_size:
+        # The loss must be the mean of the losses of batches, and each sample must have its own output.
+        found = in_parts(model, count, batch_size)
+        if found is None or not isinstance(found[0].state, Each) or found[1].state is not MEAN:
+            batch_size = count
     means = RunningMeans()
     for batch in batches(feeds, batch_size):
         raise_if_interrupted()
-        recording = model.record(_count(batch))
+        recording = model.record(sample_count(batch))
         if recording.loss is None:
             raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to evaluate")
         known = recording.graph.inputs
         with np.errstate(all="ignore"):
-            evaluated = model.plan_for(_count(batch)) if compiled else partial(run, recording.graph)
+            evaluated = model.plan_for(sample_count(batch)) if compiled else partial(run, recording.graph)
             outputs = evaluated({name: array for name, array in batch.items() if name in known})
-        means.add(float(outputs[-1]), _share(decision_rule(recording), outputs[0], batch), _count(batch))
+        means.add(float(outputs[-1]), _share(decision_rule(recording), outputs[0], batch), sample_count(batch))
     return means.metrics
-
-
-def _means_over_samples(model: Model, total: int, batch_size: int) -> bool:
-    """Whether the loss of all samples is the mean of the losses of batches, and each sample has its own output."""
-    if total <= batch_size or model.loss is None:
-        return True
-    found = in_parts(model, total, batch_size)
-    return found is not None and isinstance(found[0].state, Each) and found[1].state is MEAN
 
 
 def _share(rule: DecisionRule | None, output: Array, feeds: Feeds) -> float | None:
@@ -263,7 +222,3 @@ def _share(rule: DecisionRule | None, output: Array, feeds: Feeds) -> float | No
     if rule is None or rule.labels is None:
         return None
     return float(rule.right(output, feeds[rule.labels]).mean())
-
-
-def _count(feeds: Feeds) -> int:
-    return len(next(iter(feeds.values())))

@@ -1,13 +1,97 @@
-"""Metrics: the loss and the accuracy of a model on data."""
+"""What the labels of a model mean for checking and counting, and the loss and the accuracy of a model on data."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from tinygraph.errors import DataError
-from tinygraph.graph import numeric_array
-from tinygraph.train.labels import DecisionRule
+from tinygraph.graph import Array, Decision, Tensor, numeric_array, topological
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model, Recording
+
+
+@dataclass(frozen=True)
+class DecisionRule:
+    """How an output is read as a decision: above ``threshold``, or, without one, the class with the largest number.
+
+    ``labels`` names the input that says which decisions are right.
+
+    >>> DecisionRule(threshold=0.5).right(np.array([[0.9], [0.2]]), np.array([[1.0], [1.0]]))
+    array([[ True],
+           [False]])
+    >>> DecisionRule().right(np.array([[0.1, 2.0], [3.0, -1.0]]), np.array([1, 1]))
+    array([ True, False])
+    """
+
+    threshold: float | None = None
+    labels: str | None = None
+
+    def right(self, output: Array, labels: Array) -> npt.NDArray[np.bool_]:
+        """Return which decisions are right: one for each element, or for each row of classes."""
+        if self.threshold is not None:
+            return np.asarray((output > self.threshold) == (labels > 0.5))
+        classes = labels.argmax(axis=-1) if labels.ndim == output.ndim else labels
+        return np.asarray(output.argmax(axis=-1) == classes)
+
+
+def classifying_losses(recording: Recording) -> Iterator[tuple[Tensor, Decision]]:
+    """Yield the nodes in a model's loss that compare decisions with labels, each with how it is read."""
+    for node in topological([] if recording.loss is None else [recording.loss]):
+        if node.op is not None and node.op.decision is not None:
+            yield node, node.op.decision
+
+
+def decision_rule(recording: Recording) -> DecisionRule | None:
+    """Return how the model's output is read as a decision, or ``None`` where it is none, as in regression.
+
+    The loss says how the numbers that it takes are read; see ``tg.Decision``. An output that is computed from those, or the
+    other way round, is read as a probability.
+    """
+    output = recording.output
+    for node, decision in classifying_losses(recording):
+        read = [x for place, x in enumerate(node.inputs) if place != decision.labels]
+        # The output is what the loss reads, or one is computed from the other.
+        related = output in set(topological(read)) or not set(read).isdisjoint(topological([output]))
+        if output.shape != node.inputs[0].shape or not related:
+            continue
+        inputs = [x.name for x in topological([node.inputs[decision.labels]]) if x.kind == "input"]
+        labels = inputs[0] if len(inputs) == 1 else None
+        thresholds = {node.inputs[place]: at for place, at in decision.thresholds.items() if place < len(node.inputs)}
+        return DecisionRule(thresholds.get(output, 0.5) if thresholds else None, labels)
+    return None
+
+
+def labels_of(model: Model, y: Any) -> Any:
+    """Return the labels that say which decisions are right; of several inputs for labels, those of the output."""
+    rule = decision_rule(model.record())
+    if not isinstance(y, Mapping):
+        return y
+    return None if rule is None or rule.labels is None else y.get(rule.labels)
+
+
+def check_labels(recording: Recording, arrays: Mapping[str, Array], called: Mapping[str, str]) -> None:
+    """Raise ``DataError`` for labels that the model's losses refuse.
+
+    ``arrays`` are the inputs by name, and ``called`` is what messages call them.
+    """
+    for node, decision in classifying_losses(recording):
+        labels = node.inputs[decision.labels]
+        name = labels.name or ""
+        if node.op is None or labels.kind != "input" or name not in arrays:
+            continue
+        # There are no predictions yet: one half is accepted as a probability, and as a score.
+        inputs = [np.broadcast_to(np.asarray(0.5, x.dtype), x.shape) for x in node.inputs]
+        inputs[decision.labels] = arrays[name]
+        try:
+            node.op.check(*inputs)
+        except DataError as error:
+            raise DataError(f"labels {called[name]!r}: {error}") from None
 
 
 @dataclass(frozen=True)
@@ -38,23 +122,22 @@ class RunningMeans:
     """
 
     def __init__(self) -> None:
-        self.count = 0
-        self._loss = self._accuracy = 0.0
-        self._decides = True
+        self.count, self._loss = 0, 0.0
+        self._accuracy: float | None = 0.0
 
     def add(self, loss: float, accuracy: float | None, count: int) -> None:
         """Add the means of a batch of ``count`` samples."""
         self.count += count
         self._loss += loss * count
-        if accuracy is None:
-            self._decides = False
+        if accuracy is None or self._accuracy is None:
+            self._accuracy = None
         else:
             self._accuracy += accuracy * count
 
     @property
     def metrics(self) -> Metrics:
         """The means so far."""
-        accuracy = self._accuracy / self.count if self._decides else None
+        accuracy = None if self._accuracy is None else self._accuracy / self.count
         return Metrics(self._loss / self.count, accuracy, self.count)
 
 

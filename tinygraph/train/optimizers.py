@@ -185,15 +185,15 @@ def as_optimizer(model: Model, optimizer: Any, learning_rate: float | None = Non
     if isinstance(optimizer, Optimizer):
         return optimizer
     settings = model.training
-    if optimizer is None or (isinstance(optimizer, str) and optimizer == settings.optimizer):
-        rate = settings.learning_rate if learning_rate is None else learning_rate
-        return make_optimizer(settings.optimizer, rate, settings.momentum)
-    if isinstance(optimizer, str):
-        return make_optimizer(optimizer, learning_rate)
-    raise TinygraphError(
-        f"optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; "
-        f"found {type_name(optimizer)}"
-    )
+    name = settings.optimizer if optimizer is None else optimizer
+    if not isinstance(name, str):
+        raise TinygraphError(
+            f"optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; "
+            f"found {type_name(optimizer)}"
+        )
+    if name != settings.optimizer:
+        return make_optimizer(name, learning_rate)
+    return make_optimizer(name, settings.learning_rate if learning_rate is None else learning_rate, settings.momentum)
 
 
 def update_equations(model: Any, optimizer: Optimizer) -> str:
@@ -261,7 +261,15 @@ def record_update(
             f"{who}: update returned {len(new_state)} states; initial_state returned {len(state)}"
         )
     for before, after in zip((parameter, *state), (new, *new_state), strict=True):
-        _check_alike(who, before, after)
+        if not isinstance(after, Tensor):
+            raise AttributeValueError(
+                f"{who}: update of {before.describe()} returned {type(after).__name__} where it was given tensors; "
+                "write it with operators and operations"
+            )
+        if after.shape != before.shape or after.dtype != before.dtype:
+            raise AttributeValueError(
+                f"{who}: update of {before.describe()} of {before.dtype} returned {after.dtype} {after.shape}"
+            )
         if after.name is None and after.op is not None:
             after.name = f"{before.name or name}_new"
     return Update(name, parameter, gradient, new, state, tuple(new_state))
@@ -336,18 +344,6 @@ def check_settings(optimizer: Optimizer, parameter: Tensor) -> None:
                 f"{type(optimizer).__name__}: {name} {value:g} is {found:g} in {dtype}, "
                 f"the dtype of the parameter {parameter.name!r}"
             )
-
-
-def _check_alike(who: str, before: Tensor, after: Any) -> None:
-    if not isinstance(after, Tensor):
-        raise AttributeValueError(
-            f"{who}: update of {before.describe()} returned {type(after).__name__} where it was given tensors; "
-            "write it with operators and operations"
-        )
-    if after.shape != before.shape or after.dtype != before.dtype:
-        raise AttributeValueError(
-            f"{who}: update of {before.describe()} of {before.dtype} returned {after.dtype} {after.shape}"
-        )
 
 
 def _check_ranges(optimizer: Optimizer, positive: Sequence[str] = (), fractions: Sequence[str] = ()) -> None:

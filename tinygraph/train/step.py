@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -16,9 +15,8 @@ from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, gradients_of
 from tinygraph.graph.attributes import integer
 from tinygraph.graph.tensor import input as declare_input
 from tinygraph.model.values import samples_in
-from tinygraph.train.diagnosis import NotFiniteError, first_not_finite
 from tinygraph.train.feeds import as_model
-from tinygraph.train.optimizers import Optimizer, Update, as_optimizer, checked_rate, rate_of, record_updates
+from tinygraph.train.optimizers import Optimizer, as_optimizer, checked_rate, rate_of, record_updates
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
@@ -61,44 +59,33 @@ def training_step(model: Model, optimizer: Optimizer | str | None, batch_size: i
     True
     """
     rule = as_optimizer(as_model("training_step", model), optimizer)
-    return RecordedStep.record(model, rule, integer("batch_size", batch_size))
+    return RecordedStep(model, rule, integer("batch_size", batch_size))
 
 
-@dataclass(frozen=True)
 class RecordedStep:
     """A training step as a graph. A call evaluates it node by node.
 
     Its outputs are ``output, loss``, then the new value and the new optimizer's state of each update, then the new values
     of the model's state. ``rate`` is the input for the learning rate, ``None`` if the optimizer has none or needs it as a
-    number.
+    number. Raises ``TrainingError`` if there is nothing to train.
     """
 
-    graph: Graph
-    recording: Recording
-    updates: tuple[Update, ...]
-    optimizer: Optimizer
-    rate: Tensor | None = None
-    model_state: tuple[Tensor, ...] = ()
-
-    @classmethod
-    def record(cls, model: Model, optimizer: Optimizer, batch_size: int) -> RecordedStep:
-        """Record the step of a model on ``batch_size`` samples. Raises ``TrainingError`` if there is nothing to train."""
+    def __init__(self, model: Model, optimizer: Optimizer, batch_size: int) -> None:
         model.check_batch(batch_size)
         # A new recording: one from before the last change of the parameters may hold values computed from old ones.
-        recording = model.trace(
-            {name: declare_input(name, i.batch_shape(batch_size), i.dtype) for name, i in model.inputs.items()},
-            training=True,
-        )
-        if recording.loss is None:
+        inputs = {name: declare_input(name, i.batch_shape(batch_size), i.dtype) for name, i in model.inputs.items()}
+        self.optimizer, self.recording = optimizer, model.trace(inputs, training=True)
+        output, loss, new_state = self.recording.output, self.recording.loss, self.recording.new_state
+        if loss is None:
             raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to train on")
-        found = gradients_of(recording.loss, list(model.parameters.values()))
+        found = gradients_of(loss, list(model.parameters.values()))
         gradients = {name: (p, found[p]) for name, p in model.parameters.items() if p in found}
         if not gradients:
             raise TrainingError(f"the loss of the model {model.name!r} depends on no parameter that could be trained")
-        updates, rate = record_updates(optimizer, gradients, model.declaration.dtype)
-        moved = [node for update in updates for node in (update.new, *update.new_state)]
-        graph = Graph([recording.output, recording.loss, *moved, *recording.new_state.values()])
-        return cls(graph, recording, updates, optimizer, rate, tuple(model.state[name] for name in recording.new_state))
+        self.updates, self.rate = record_updates(optimizer, gradients, model.declaration.dtype)
+        moved = [node for update in self.updates for node in (update.new, *update.new_state)]
+        self.graph = Graph([output, loss, *moved, *new_state.values()])
+        self.model_state = [model.state[name] for name in new_state]
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
         bound = self.bound(feeds, state)
@@ -109,22 +96,27 @@ class RecordedStep:
     def finish(
         self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
     ) -> tuple[Array, float]:
-        """Assign the new values if all results are finite, and return output and loss. Raises ``NotFiniteError``."""
+        """Assign the new values if all are finite, and return output and loss. Raises ``NotFiniteError``."""
+        if not all(map(all_finite, results)):
+            # The results may be those of a compiled graph: plain evaluation decides.
+            results = run(self.graph, bound)
+        output, loss, *moved = results
         if not all(map(all_finite, results[1:])):
             node, sentence = first_not_finite(self.graph, self.recording, bound)
             # The nodes that do not depend on the learning rate.
             needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
             before = topological([*self.graph.outputs[:2], *needed, *self.recording.new_state.values()])
             raise NotFiniteError(sentence, moving=node not in set(before))
-        return self._assign(results, state)
-
-    def finish_compiled(
-        self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
-    ) -> tuple[Array, float]:
-        """Do the same with results of a compiled graph; if they are not finite, plain evaluation decides."""
-        if all(map(all_finite, results)):
-            return self._assign(results, state)
-        return self.finish(run(self.graph, bound), bound, state)
+        arrays = iter(moved)
+        changed: list[tuple[Tensor, Array]] = []
+        new_state: OptimizerState = {}
+        for update in self.updates:
+            changed.append((update.parameter, next(arrays)))
+            new_state[update.name] = tuple(np.array(next(arrays)) for _ in update.new_state)
+        changed += zip(self.model_state, arrays, strict=True)
+        state.update(new_state)
+        assign_all(changed)
+        return np.array(output), float(loss)
 
     def bound(
         self, feeds: Mapping[str, Array], state: OptimizerState, optimizer: Optimizer | None = None
@@ -149,7 +141,7 @@ class RecordedStep:
         """Return the arrays by leaf if every one has the leaf's dtype and shape; else ``None``: ``bind`` casts or refuses.
 
         >>> import tinygraph as tg
-        >>> step = RecordedStep.record(tg.load_model("xor"), tg.SGD(0.5), 4)
+        >>> step = RecordedStep(tg.load_model("xor"), tg.SGD(0.5), 4)
         >>> x, y = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
         >>> [leaf.name for leaf in step.fitting({"x": x, "y": y, step.rate: np.array(0.5, "float32")})]
         ['x', 'y', 'learning_rate']
@@ -162,19 +154,6 @@ class RecordedStep:
                 return None
             values[leaf] = array
         return values if len(values) == len(inputs) else None
-
-    def _assign(self, results: Sequence[Array], state: OptimizerState) -> tuple[Array, float]:
-        output, loss, *moved = results
-        arrays = iter(moved)
-        changed: list[tuple[Tensor, Array]] = []
-        new_state: OptimizerState = {}
-        for update in self.updates:
-            changed.append((update.parameter, next(arrays)))
-            new_state[update.name] = tuple(np.array(next(arrays)) for _ in update.new_state)
-        changed += zip(self.model_state, arrays, strict=True)
-        state.update(new_state)
-        assign_all(changed)
-        return np.array(output), float(loss)
 
 
 class CompiledStep(BySize[RecordedStep]):
@@ -243,7 +222,7 @@ class CompiledStep(BySize[RecordedStep]):
         return type(self), arguments, (None, {"state": dict(self.state)})
 
     def _compiled(self, count: int | None) -> tuple[RecordedStep, Compiled]:
-        recorded = RecordedStep.record(self.model, self.optimizer, count or 1)
+        recorded = RecordedStep(self.model, self.optimizer, count or 1)
         samples = [x for name, x in recorded.graph.inputs.items() if name in self.model.inputs]
         return recorded, Compiled(recorded.graph, samples, count or 1, self.threads)
 
@@ -257,7 +236,7 @@ class CompiledStep(BySize[RecordedStep]):
         done: list[tuple[Array, float]] = []
         values = recorded.fitting(bound) or bind(recorded.graph, bound)
         try:
-            compiled.run(values, lambda results: done.append(recorded.finish_compiled(results, bound, state)))
+            compiled.run(values, lambda results: done.append(recorded.finish(results, bound, state)))
         except NotFiniteError:
             raise
         except TinygraphError:
@@ -281,7 +260,7 @@ class CompiledStep(BySize[RecordedStep]):
         return self
 
 
-def assign_all(changed: Iterable[tuple[Tensor, Array]]) -> None:
+def assign_all(changed: Sequence[tuple[Tensor, Array]]) -> None:
     """Assign new values to tensors: to all of them, also if Ctrl-C interrupts the assignments.
 
     >>> import tinygraph as tg
@@ -290,7 +269,6 @@ def assign_all(changed: Iterable[tuple[Tensor, Array]]) -> None:
     >>> W.value
     array([2.])
     """
-    changed = list(changed)
     try:
         for tensor, value in changed:
             tensor.value = value
@@ -298,3 +276,63 @@ def assign_all(changed: Iterable[tuple[Tensor, Array]]) -> None:
         for tensor, value in changed:
             tensor.value = value
         raise
+
+
+class NotFiniteError(TrainingError):
+    """A training step with a value that is not finite; ``moving`` if only the update of the parameters made it so.
+
+    >>> NotFiniteError("the first value that is not finite is ...", moving=True).moving
+    True
+    """
+
+    def __init__(self, message: str, moving: bool) -> None:
+        super().__init__(message)
+        self.moving = moving
+
+
+def first_not_finite(graph: Graph, recording: Recording, feeds: Mapping[str | Tensor, Any]) -> tuple[Tensor, str]:
+    """Evaluate ``graph`` again; return the first node, in topological order, that became not finite, and a sentence.
+
+    A node *became* not finite if its inputs are finite; constants, such as a mask of minus infinity, are not reported.
+
+    >>> import tinygraph as tg
+    >>> from types import SimpleNamespace
+    >>> x = tg.input("x", (2,), dtype="float64")
+    >>> z = tg.exp(x)
+    >>> z.name = "z"
+    >>> with np.errstate(over="ignore"):
+    ...     node, sentence = first_not_finite(tg.Graph(z.sum()), SimpleNamespace(equations=()), {"x": [1.0, 1e4]})
+    >>> print(sentence)
+    the first value that is not finite is z = exp(x), where exp gave inf in 1 of 2 elements
+    """
+    bad: dict[Tensor, Any] = {}
+
+    def watch(node: Tensor, value: Any) -> None:
+        if not np.isfinite(value).all():
+            bad[node] = np.asarray(value)
+
+    run(graph, feeds, watch)
+    became = [node for node in bad if node.kind != "constant" and bad.keys().isdisjoint(node.inputs)]
+    node = next(iter(became or bad))
+    value = bad[node]
+    wrong = value[~np.isfinite(value)]
+    amount = f"{wrong[0]} in {wrong.size} of {value.size} element{'' if value.size == 1 else 's'}"
+    if node.op is None:
+        where = f"the {node.kind} {graph.labels[node]!r} itself: {amount}"
+    else:
+        where = f"{_equation(node, graph, recording)}, where {node.op.name} gave {amount}"
+    return node, f"the first value that is not finite is {where}"
+
+
+def _equation(node: Tensor, graph: Graph, recording: Recording) -> str:
+    """Return the equation that computes a node: the model's, with its line, or one of the backward pass or the update."""
+    own = [equation for equation in recording.equations if any(made is node for made in equation.nodes)]
+    if own:
+        equation = min(own, key=lambda equation: len(equation.nodes))
+        return equation.text + (f" (line {equation.line})" if equation.line else "")
+    lines = {line.node: line for line in graph.layout.equations}
+    users = {x: user for user in graph.nodes for x in user.inputs}
+    # A node without a line of its own is part of the line of its only user.
+    while node not in lines:
+        node = users[node]
+    return f"{lines[node].label} = {lines[node].expression}"
