@@ -9,7 +9,7 @@ import tinygraph as tg
 from tests.tools.agreement import agrees_with_plain
 from tinygraph.engines.plan.node import nodes_of
 from tinygraph.engines.plan.tiles import analyse
-from tinygraph.verify.feeds import completed
+from tinygraph.verify.nodes import completed
 
 
 def _margin_samples(rng):

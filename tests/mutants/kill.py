@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.verify.certificate import behaviour, gradients, kinks, rules, special, values
+from tinygraph.verify.certificate import gradients, rules, values
 from tinygraph.verify.certificate.candidate import Candidate, candidate_for
 from tinygraph.verify.certificate.certificate import checked
 
@@ -19,10 +19,10 @@ from .mistakes import NUDGED, Mutant
 
 # Checks of the certificate that ask a rule, the quick ones first; the comparison with numeric derivatives comes before.
 CHECKS = (
-    special.far_from_zero,
+    rules.far_from_zero,
     rules.zero_gradient_in,
     rules.linear_in_dy,
-    kinks.stated_edges,
+    gradients.stated_edges,
     rules.used_twice,
     rules.shortcuts,
     values.float32,
@@ -30,11 +30,11 @@ CHECKS = (
     values.size_one,
     values.memory_layout,
     values.inputs_unmodified,
-    special.not_a_number,
-    special.large_numbers,
-    kinks.kinks_and_ties,
+    rules.not_a_number,
+    rules.large_numbers,
+    gradients.kinks_and_ties,
     rules.second_derivatives,
-    behaviour.plan,
+    values.plan,
 )
 
 # Whether a changed attribute was there to change, since the mutant was put in place.

@@ -24,8 +24,7 @@ from tests.tools.op_samples import (
     gradients,
 )
 from tinygraph.verify import check
-from tinygraph.verify.compare import compare
-from tinygraph.verify.numeric import derivative
+from tinygraph.verify.numeric import compare, derivative
 
 
 def cotangent_for(y: Any, seed: int = 11) -> Array:

@@ -13,7 +13,7 @@ import pytest
 import tinygraph as tg
 from tests.tools import liars
 from tinygraph.verify import Record, Report, check
-from tinygraph.verify.feeds import completed
+from tinygraph.verify.nodes import completed
 
 
 def rng() -> np.random.Generator:

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.verify.compare import compare
-from tinygraph.verify.numeric import Derivative, derivative
+from tinygraph.verify.numeric import Derivative, compare, derivative
 
 Array = np.ndarray[Any, Any]
 Scalar = Callable[[Any], Any]

@@ -1,9 +1,9 @@
 """Proof that gradients are right.
 
 ``check`` compares the rules of a graph, a model or an operation with numeric derivatives; ``certify`` checks everything
-about one operation, and ``check_op`` does so in a test. In reading order: ``numeric`` measures a slope, ``compare`` holds
-a gradient against it, ``rule`` does so for one node and ``sweep`` for a graph, ``hints`` names the likely slip,
-``report`` prints what was found, ``checker`` puts these together. The folder ``certificate`` is built on them.
+about one operation, and ``check_op`` does so in a test. In reading order: ``numeric`` measures a slope and
+compares a gradient with it, ``rule`` does so for one node, ``hints`` names the likely slip, ``report`` prints what was
+found, ``checker`` puts these together for a graph. The folder ``certificate`` is built on them.
 """
 
 from tinygraph.verify.certificate import Certificate, certify, check_op

@@ -12,10 +12,8 @@ from tinygraph.graph import Array, Graph, Op, Tensor, apply, bind, gradients_of,
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.registry import operation as operation_called
 from tinygraph.model.values import samples_in
-from tinygraph.verify.compare import Slope, compare
-from tinygraph.verify.feeds import completed
-from tinygraph.verify.nodes import doubled, equation_labels, in_double, is_given, not_finite, widened
-from tinygraph.verify.numeric import EPSILON, derivative
+from tinygraph.verify.nodes import completed, doubled, equation_labels, in_double, is_given, not_finite, widened
+from tinygraph.verify.numeric import EPSILON, Slope, compare, derivative
 from tinygraph.verify.report import WHOLE, Record, Report
 from tinygraph.verify.rule import check_node
 
@@ -89,9 +87,10 @@ def _graph_of(thing: Any, feeds: Feeds) -> Graph:
     if hasattr(thing, "record") and not isinstance(thing, type):
         graph: Graph = thing.record(thing.batch or samples_in(thing, feeds) or 2, training=True).full_graph
         return graph
-    found = repr(thing) if isinstance(thing, str) else type(thing).__name__
-    hint = f"; load_model({thing!r}) would make a model of a name" if isinstance(thing, str) else ""
-    raise TinygraphError(f"check takes a tensor, a graph, a model or an operation; found {found}{hint}")
+    found = type(thing).__name__
+    if isinstance(thing, str):
+        found = f"{thing!r}; load_model({thing!r}) would make a model of a name"
+    raise TinygraphError(f"check takes a tensor, a graph, a model or an operation; found {found}")
 
 
 def _check_gradients(

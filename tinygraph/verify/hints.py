@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.graph import Array
-from tinygraph.verify.compare import Point
 from tinygraph.verify.nodes import input_name
+from tinygraph.verify.numeric import Point, contributions, unit
 
 if TYPE_CHECKING:
     from tinygraph.verify.rule import Finding, LocalRule
@@ -23,7 +23,7 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
 
     ``findings`` are those of all the node's inputs: a gradient may have gone to the wrong one.
     """
-    case = _Case(rule, finding, [other for other in findings if other is not finding])
+    case = _Case(rule, finding, findings)
     for guess in _WITHOUT_GRADIENT if finding.message else _WRONG_GRADIENT:
         # Guesses run rules and forwards at other values, where these may fail; that means nothing.
         with contextlib.suppress(Exception):
@@ -36,8 +36,8 @@ def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
 class _Case:
     """One wrong gradient, and what the guesses look at: the comparisons of elements, and which of them are wrong."""
 
-    def __init__(self, rule: LocalRule, finding: Finding, others: Sequence[Finding] = ()) -> None:
-        self.rule, self.finding, self.others = rule, finding, others
+    def __init__(self, rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> None:
+        self.rule, self.finding, self.findings = rule, finding, findings
         self.place, self.gradient, self.values = finding.place, finding.gradient, rule.values
         self.arguments = [rule.cotangent, rule.y, *rule.values]
         self.points = [point for point in finding.points if point.index is not None and not point.kink]
@@ -53,11 +53,6 @@ class _Case:
         """Return what the operation calls an input."""
         return input_name(self.rule.op, place)
 
-    def called_with(self, arguments: Sequence[Array]) -> list[Any]:
-        """Return the gradients that the rule gives for other arguments: the cotangent, the result, the inputs."""
-        dy, y, *values = arguments
-        return self.rule.raw(dy, values, y)
-
 
 def _agree(values: Sequence[Any], points: Sequence[Point]) -> bool:
     numeric = np.array([point.numeric for point in points])
@@ -72,7 +67,7 @@ def _close(a: float, b: float) -> bool:
 
 
 def _shapes(case: _Case) -> str:
-    shapes = [np.shape(gradient) for gradient in case.called_with(case.arguments)]
+    shapes = [np.shape(gradient) for gradient in case.rule.raw(*case.arguments)]
     expected = [np.shape(value) for value in case.values]
     if len(shapes) != len(expected) or shapes == expected:
         return ""
@@ -91,14 +86,15 @@ def _operand_transposed(case: _Case) -> str:
     """Recognize a rule that would be right, or would at least give the right shape, if an input were transposed in it."""
     expected, fails = case.values[case.place].shape, bool(case.finding.message)
     with contextlib.suppress(Exception):
-        if fails and np.shape(case.called_with(case.arguments)[case.place]) == expected:
+        if fails and np.shape(case.rule.raw(*case.arguments)[case.place]) == expected:
             # It fails on tensors alone.
             return ""
     for place, value in enumerate(case.values):
-        changed = [*case.arguments[: place + 2], *case.arguments[place + 3 :]]
-        changed.insert(place + 2, value.swapaxes(-1, -2) if value.ndim > 1 else value)
+        # A vector has no such axes, and in most orders a rule cannot be computed.
         with contextlib.suppress(Exception):
-            gradients = case.called_with(changed) if value.ndim > 1 else []
+            changed = list(case.arguments)
+            changed[place + 2] = value.swapaxes(-1, -2)
+            gradients = case.rule.raw(*changed)
             fits = case.fits(gradients[case.place]) or (fails and np.shape(gradients[case.place]) == expected)
             if fits and len(gradients) == len(case.values):
                 return f"transposed: {case.name(place)} stands where {case.name(place)}.T belongs"
@@ -122,7 +118,7 @@ def _nearly_right(case: _Case) -> str:
 def _zero(case: _Case) -> str:
     if np.any(case.gradient):
         return ""
-    returned = case.called_with(case.arguments)
+    returned = case.rule.raw(*case.arguments)
     if all(gradient is None for gradient in returned):
         return "returns None, which says that no gradient flows: is its return missing?"
     if returned[case.place] is None:
@@ -161,20 +157,19 @@ def _factor(case: _Case) -> str:
 
 
 def _swapped(case: _Case) -> str:
-    for other in case.others:
-        if case.fits(other.gradient) and _Case(case.rule, other).fits(case.gradient):
-            return "the gradients of its inputs are swapped"
-    return ""
+    others = [finding for finding in case.findings if finding.place != case.place and case.fits(finding.gradient)]
+    swapped = any(_Case(case.rule, other, ()).fits(case.gradient) for other in others)
+    return "the gradients of its inputs are swapped" if swapped else ""
 
 
 def _transposed(case: _Case) -> str:
     return "transposed" if case.gradient.ndim > 1 and case.fits(case.gradient.swapaxes(-1, -2)) else ""
 
 
-_AXIS_SLIPS: tuple[tuple[Callable[[Array], Array], str], ...] = (
-    (lambda x: x.swapaxes(-1, -2), "summed over the wrong axis"),
-    (lambda x: x[..., ::-1], "runs along the axis the wrong way round"),
-)
+_AXIS_SLIPS: dict[str, Callable[[Array], Array]] = {
+    "summed over the wrong axis": lambda x: x.swapaxes(-1, -2),
+    "runs along the axis the wrong way round": lambda x: x[..., ::-1],
+}
 
 
 def _other_axis(case: _Case) -> str:
@@ -184,10 +179,9 @@ def _other_axis(case: _Case) -> str:
     if 10 * len(case.wrong) < len(case.finding.points) or 0 in ranks:
         return ""
     matrices = len(ranks) == 1 and case.gradient.ndim > 1
-    for change, words in _AXIS_SLIPS[0 if matrices else 1 :]:
+    for words, change in list(_AXIS_SLIPS.items())[0 if matrices else 1 :]:
         with contextlib.suppress(Exception):
-            gradient = case.called_with([change(x) for x in case.arguments])[case.place]
-            if case.fits(change(np.asarray(gradient))):
+            if case.fits(change(np.asarray(case.rule.raw(*map(change, case.arguments))[case.place]))):
                 return words
     return ""
 
@@ -209,15 +203,13 @@ def _assigned(case: _Case) -> str:
     largest = sorted(case.wrong, key=lambda point: -point.error)[:10]
     if not largest or not all(_keeps_one(case, point) for point in largest):
         return ""
-    if hasattr(case.rule.op, "windows") or hasattr(case.rule.op, "window"):
-        return "assigned where windows overlap; gradients add up"
-    return "one contribution of several; gradients add up"
+    overlap = hasattr(case.rule.op, "windows") or hasattr(case.rule.op, "window")
+    return f"{'assigned where windows overlap' if overlap else 'one contribution of several'}; gradients add up"
 
 
 def _keeps_one(case: _Case, point: Point) -> bool:
-    direction = np.zeros(case.gradient.shape)
-    direction[point.index] = 1.0
-    parts = case.rule.contributions(case.place, direction)
+    function, direction = case.rule.forward(case.place), unit(case.gradient.shape, point.index or ())
+    parts = contributions(function, case.values[case.place], direction, case.rule.cotangent)
     parts = parts[abs(parts) > 1e-6 * abs(parts).max(initial=0.0)]
     return parts.size > 1 and bool(np.isclose(parts, point.rule, rtol=1e-4, atol=0).any())
 
@@ -228,7 +220,7 @@ def _argument_order(case: _Case) -> str:
     for order in itertools.permutations(places) if len(places) < 5 else ():
         # In most orders a rule cannot be computed.
         with contextlib.suppress(Exception):
-            if order != tuple(places) and case.fits(case.called_with([case.arguments[i] for i in order])[case.place]):
+            if order != tuple(places) and case.fits(case.rule.raw(*(case.arguments[i] for i in order))[case.place]):
                 names = ", ".join(map(case.name, range(len(case.values))))
                 return f"takes its arguments in another order than the gradient of the result, the result, {names}"
     return ""
@@ -237,12 +229,10 @@ def _argument_order(case: _Case) -> str:
 def _branch(case: _Case) -> str:
     """Recognize a wrong condition: the gradient is right in some places, and elsewhere wrongly zero or not zero."""
     flat = [_is_flat(point) for point in case.points]
-    if any(flat) and not all(flat) and all((point.rule == 0) != _is_flat(point) for point in case.points):
+    if len(set(flat)) == 2 and all((point.rule == 0) != _is_flat(point) for point in case.points):
         return "zero where forward is not flat, and not zero where it is: a condition is the wrong way round"
-    if case.points and all(flat) and len(case.wrong) == len(case.points):
-        return "not zero, and forward is flat wherever it was tried"
     if len(case.wrong) == len(case.points):
-        return ""
+        return "not zero, and forward is flat wherever it was tried" if flat and all(flat) else ""
     if all(point.rule == 0 for point in case.wrong):
         return "zero where forward is not flat: a condition is wrong"
     if all(map(_is_flat, case.wrong)):

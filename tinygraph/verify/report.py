@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from tinygraph.describe.columns import aligned
-from tinygraph.verify.compare import Point, worst
+from tinygraph.verify.numeric import Point, worst
 
 # The text in the column of operations for gradients by backpropagation through the graph.
 WHOLE = "whole graph"

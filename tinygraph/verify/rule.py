@@ -1,16 +1,15 @@
 """The check of one node's gradient rule, alone, at the values that reach the node."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygraph.graph import Array, Tensor, apply, gradients_of
-from tinygraph.verify.compare import Point, Slope, compare
 from tinygraph.verify.hints import hint
 from tinygraph.verify.nodes import input_name, is_given
-from tinygraph.verify.numeric import Derivative, contributions, derivative
+from tinygraph.verify.numeric import Derivative, Point, Slope, compare, derivative
 from tinygraph.verify.report import Record
 
 # All elements of inputs up to this size are compared; of larger ones so many elements, and random directions.
@@ -24,12 +23,14 @@ class Finding:
 
     place: int
     gradient: Array
-    points: tuple[Point, ...]
+    points: tuple[Point, ...] = ()
     message: str = ""
+    tolerance: float = 0.0
 
-    def is_wrong(self, tolerance: float) -> bool:
+    @property
+    def wrong(self) -> bool:
         """Whether the rule gave no gradient, or one with an error above ``tolerance``."""
-        return bool(self.message) or any(point.error > tolerance for point in self.points)
+        return bool(self.message) or any(point.error > self.tolerance for point in self.points)
 
 
 class LocalRule:
@@ -50,15 +51,15 @@ class LocalRule:
         self.cotangent: Array = np.where(np.isfinite(self.y), cotangent, 0.0)
         self._slopes: dict[tuple[int, bytes], Derivative] = {}
 
-    def gradient(self, place: int, cotangent: Array) -> Array:
+    def gradient(self, place: int, cotangent: Array | None = None) -> Array:
         """Return the gradient of one input as backpropagation gets it from the rule: zeros where the rule returns None."""
         leaf = self._leaves[place]
-        found = gradients_of(self._node, [leaf], cotangent).get(leaf)
+        found = gradients_of(self._node, [leaf], self.cotangent if cotangent is None else cotangent).get(leaf)
         return np.zeros(leaf.shape) if found is None else np.asarray(found.value)
 
-    def raw(self, cotangent: Array, values: Sequence[Array], y: Array | None = None) -> list[Any]:
+    def raw(self, dy: Array, y: Array, *values: Array) -> list[Any]:
         """Return what the rule returns for arrays, unchecked; gradients that it returns as functions are computed."""
-        returned = self.op.vjp(cotangent, self.y if y is None else y, *values)
+        returned = self.op.vjp(dy, y, *values)
         returned = returned if isinstance(returned, (tuple, list)) else (returned,)
         return [gradient() if callable(gradient) else gradient for gradient in returned]
 
@@ -68,17 +69,13 @@ class LocalRule:
         def measure(direction: Array) -> Derivative:
             key = (place, direction.tobytes())
             if key not in self._slopes:
-                x, function = self.values[place], self._forward(place)
+                x, function = self.values[place], self.forward(place)
                 self._slopes[key] = derivative(function, x, direction, self.cotangent, self.op.holomorphic)
             return self._slopes[key]
 
         return measure
 
-    def contributions(self, place: int, direction: Array) -> Array:
-        """Return the part of each output in the slope along a direction."""
-        return contributions(self._forward(place), self.values[place], direction, self.cotangent)
-
-    def _forward(self, place: int) -> Callable[[Array], Array]:
+    def forward(self, place: int) -> Callable[[Array], Array]:
         """Return the forward computation as a function of one input; it raises for values that the operation refuses."""
 
         def forward(x: Array) -> Array:
@@ -91,11 +88,12 @@ class LocalRule:
     def find(self, place: int, rng: np.random.Generator, tolerance: float) -> Finding:
         """Compare the gradient of one input with numeric derivatives; whatever the rule raises is a finding about it."""
         try:
-            gradient = self.gradient(place, self.cotangent)
+            gradient = self.gradient(place)
         except Exception as error:
-            return Finding(place, np.empty(0), (), f"{type(error).__name__}: {error}")
+            return Finding(place, np.empty(0), message=f"{type(error).__name__}: {error}")
         directions = DIRECTIONS if gradient.size > ELEMENTS else 0
-        return Finding(place, gradient, compare(gradient, self.slope(place), rng, tolerance, ELEMENTS, directions))
+        points = compare(gradient, self.slope(place), rng, tolerance, ELEMENTS, directions)
+        return Finding(place, gradient, points, tolerance=tolerance)
 
 
 def differentiable_places(node: Tensor) -> list[int]:
@@ -117,17 +115,13 @@ def check_node(
     places = differentiable_places(node)
     if node.op is None or not places:
         return []
+    rule = None if fault else LocalRule(node, rng.standard_normal(node.shape))
+    findings = [rule.find(place, rng, tolerance) if rule else Finding(place, np.empty(0)) for place in places]
     records = []
-    for place in places:
-        called, tensor = input_name(node.op, place), input_labels[place]
+    for place, finding in zip(places, findings, strict=True):
+        called, tensor, size = input_name(node.op, place), input_labels[place], node.inputs[place].size
         both = f"{called} = {tensor}" if tensor and tensor != called else called
-        records.append(Record(name, node.op.name, both, node.inputs[place].size, tolerance, fault=fault))
-    if fault:
-        return records
-    rule = LocalRule(node, rng.standard_normal(node.shape))
-    findings = [rule.find(place, rng, tolerance) for place in places]
-    for number, finding in enumerate(findings):
-        record = replace(records[number], points=finding.points, message=finding.message)
-        slipped = record.verdict in ("wrong", "failed")
-        records[number] = replace(record, hint=hint(rule, finding, findings)) if slipped else record
+        cause = hint(rule, finding, findings) if rule and finding.wrong else ""
+        found = finding.points, cause, finding.message, fault
+        records.append(Record(name, node.op.name, both, size, tolerance, *found))
     return records

@@ -1,7 +1,7 @@
 """The certificate of an operation: a line for each check of it.
 
 A ``Candidate`` is an operation with the cases to try it on; its file also says what a check is. The checks are in
-``gradients``, ``rules``, ``kinks``, ``values``, ``special`` and ``behaviour``; ``certificate`` runs them in order.
+``gradients``, ``rules`` and ``values``; ``certificate`` runs them in order.
 """
 
 from tinygraph.verify.certificate.candidate import Line

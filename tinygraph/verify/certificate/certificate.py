@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.verify.certificate import behaviour, gradients, kinks, rules, special, values
+from tinygraph.verify.certificate import gradients, rules, values
 from tinygraph.verify.certificate.candidate import NOT_ASKED, WRONG, Candidate, Check, Line, candidate_for
 from tinygraph.verify.certificate.propose import refusal
 from tinygraph.verify.hints import cause_of
@@ -18,11 +18,11 @@ CHECKS: tuple[Check, ...] = (
     values.shape_rule,
     gradients.gradients,
     gradients.error_against_step,
-    special.far_from_zero,
+    rules.far_from_zero,
     rules.zero_gradient_in,
     rules.linear_in_dy,
-    kinks.kinks_and_ties,
-    kinks.stated_edges,
+    gradients.kinks_and_ties,
+    gradients.stated_edges,
     rules.second_derivatives,
     values.float32,
     values.broadcasting,
@@ -33,12 +33,12 @@ CHECKS: tuple[Check, ...] = (
     rules.shortcuts,
     values.inputs_unmodified,
     values.determinism,
-    special.not_a_number,
-    special.large_numbers,
-    behaviour.plan,
-    behaviour.draws,
-    behaviour.prints,
-    behaviour.model_file,
+    rules.not_a_number,
+    rules.large_numbers,
+    values.plan,
+    values.draws,
+    values.prints,
+    values.model_file,
 )
 
 
@@ -181,19 +181,17 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     unsteady = any(line.check == "determinism" and not line.ok and line.figure != _UNFINISHED for line in lines)
     first = next((line for line in lines if line.figure == _UNFINISHED), None)
     for line in lines:
-        repeats = line.check in _AFTER_WRONG_GRADIENT or line.figure == kinks.WRONG_SLOPE
+        repeats = line.check in _AFTER_WRONG_GRADIENT or line.figure == gradients.WRONG_SLOPE
+        reason = ""
         if line.ok or line in wrong:
-            yield line
+            pass
         elif first is not None and line is not first and (line.figure, line.example) == (_UNFINISHED, first.example):
-            yield Line(line.check, NOT_ASKED, f"not carried through, see {first.check}")
+            reason = f"not carried through, see {first.check}"
         elif unsteady and line.check in _AFTER_TWO_RUNS_DIFFER:
-            yield Line(line.check, NOT_ASKED, "two runs differ, see determinism")
+            reason = "two runs differ, see determinism"
         elif wrong and (repeats or (broken and "Error: " in line.example)):
-            yield Line(
-                line.check, NOT_ASKED, f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
-            )
-        else:
-            yield line
+            reason = f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
+        yield Line(line.check, NOT_ASKED, reason) if reason else line
 
 
 def checked(candidate: Candidate, checks: Iterable[Check]) -> Iterator[Line]:

@@ -1,17 +1,29 @@
-"""The checks of a gradient against numeric derivatives: input by input, and at one step size after another."""
+"""The checks of a gradient against numeric derivatives: input by input, at one step size after another, and at kinks."""
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
 
 from tinygraph.graph import Array, Shape
-from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Line
-from tinygraph.verify.certificate.case import Case, short
-from tinygraph.verify.compare import worst
+from tinygraph.verify.certificate.candidate import (
+    NOT_ASKED,
+    OK,
+    WRONG,
+    Answer,
+    Candidate,
+    Case,
+    Line,
+    Mistake,
+    for_each,
+    short,
+)
 from tinygraph.verify.hints import cause_of, hint
-from tinygraph.verify.numeric import central_difference
+from tinygraph.verify.numeric import Function, Index, central_difference, derivative, disagree, one_sided, unit, worst
 from tinygraph.verify.rule import Finding
 
 RULE_FAILED = "the rule failed"
@@ -29,8 +41,6 @@ _NO_USUAL_SLIP = "no usual slip (sign, factor, axis, transpose, inputs swapped);
 
 def gradients(candidate: Candidate) -> Iterator[Line]:
     """Compare the gradient of every input with numeric derivatives, for a random gradient of the result."""
-    if not candidate.differentiable():
-        yield Line("gradients", NOT_ASKED, "no gradient flows through this operation")
     found: dict[str, list[Compared]] = defaultdict(list)
     for case in candidate.differentiable():
         findings = [case.find(place) for place in case.places]
@@ -39,17 +49,19 @@ def gradients(candidate: Candidate) -> Iterator[Line]:
             found[case.input_name(finding.place).partition("[")[0]].append((case, finding, findings))
     for name, compared in found.items():
         yield _gradient_line(candidate, name, compared)
+    if not found:
+        yield Line("gradients", NOT_ASKED, "no gradient flows through this operation")
 
 
 def has_wrong_gradient(candidate: Candidate) -> bool:
     """Whether ``gradients`` would find a mistake: quicker, because it stops at the first and does not explain it."""
-    return any(case.is_wrong(case.find(place)) for case in candidate.differentiable() for place in case.places)
+    return any(case.find(place).wrong for case in candidate.differentiable() for place in case.places)
 
 
 def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]) -> Line:
     points = [point for _, finding, _ in compared for point in finding.points]
     error = max((point.error for point in points), default=0.0)
-    wrong = [entry for entry in compared if entry[0].is_wrong(entry[1])]
+    wrong = [entry for entry in compared if entry[1].wrong]
     if not wrong:
         kinks = sum(point.kink for point in points)
         figure = f"worst error {error:.1e} in {len(points)} numbers" + (f", {kinks} at kinks" if kinks else "")
@@ -58,7 +70,7 @@ def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]
     # A rule that fails is shown on the largest inputs: its author seldom thought of vectors of one element.
     case, finding, _ = max(wrong, key=lambda entry: sum(x.ndim for x in entry[0].inputs)) if failing else wrong[0]
     cause = next(filter(None, (hint(case.rule, finding, findings) for case, finding, findings in wrong)), "")
-    right = [case for case, finding, _ in compared if not case.is_wrong(finding)]
+    right = [case for case, finding, _ in compared if not finding.wrong]
     if finding.message:
         cause = _or_not_intended(cause or cause_of(finding.message), candidate, wrong, right)
     elif "add up" not in cause:
@@ -103,7 +115,7 @@ def _example(case: Case, finding: Finding) -> str:
     def mistake(part: Case) -> str:
         for tried in [part] if finding.message else [part.with_inputs(part.inputs, ones=True), part]:
             again = tried.find(finding.place)
-            if tried.is_wrong(again) and bool(again.message) == bool(finding.message):
+            if again.wrong and bool(again.message) == bool(finding.message):
                 return _sentence(tried, again)
         return ""
 
@@ -112,28 +124,20 @@ def _example(case: Case, finding: Finding) -> str:
 
 def _sentence(case: Case, finding: Finding) -> str:
     """Return a mistake in a line: the call, and what was found there for which gradient of the result."""
-    if finding.message:
-        return f"{case.call()}, {finding.message}"
-    return f"{case.call()}, dy = {1 if case.ones else short(case.rule.cotangent)}, {worst(finding.points)}"
+    compared = f"dy = {1 if case.ones else short(case.rule.cotangent)}, {worst(finding.points)}"
+    return f"{case.call()}, {finding.message or compared}"
 
 
 def error_against_step(candidate: Candidate) -> Iterator[Line]:
     """Compare with central differences at twelve steps: the error falls for a right rule, and stays for a wrong one."""
-    name = "error against step"
-    found = [
-        (step_errors(case, place), case.input_name(place))
-        for case in candidate.differentiable()[:1]
-        for place in case.places
-    ]
-    if not found:
-        yield Line(name, NOT_ASKED, "no gradient flows")
-        return
-    errors, largest = max(found, key=lambda entry: min(entry[0]))
-    least = min(errors)
-    if least < _FALLEN:
-        yield Line(name, OK, f"falls to {least:.0e} at step {STEPS[errors.index(least)]:.0e}")
-    else:
-        yield Line(name, WRONG, f"stays at {np.median(errors):.1g} for {largest}: a wrong rule, not rounding")
+    verdict, figure = NOT_ASKED, "no gradient flows"
+    for case in candidate.differentiable()[:1]:
+        found = [(step_errors(case, place), case.input_name(place)) for place in case.places]
+        errors, largest = max(found, key=lambda entry: min(entry[0]))
+        verdict, figure = OK, f"falls to {min(errors):.0e} at step {STEPS[np.argmin(errors)]:.0e}"
+        if min(errors) >= _FALLEN:
+            verdict, figure = WRONG, f"stays at {np.median(errors):.1g} for {largest}: a wrong rule, not rounding"
+    yield Line("error against step", verdict, figure)
 
 
 def step_errors(case: Case, place: int) -> list[float]:
@@ -147,21 +151,234 @@ def step_errors(case: Case, place: int) -> list[float]:
     """
     x, dy = case.inputs[place], case.rule.cotangent
     direction = np.random.default_rng([1, 2, place]).standard_normal(x.shape)
-    rule = float((case.gradient(place) * direction).sum())
-    return [_relative_error(rule, _slope(case, place, direction, step, dy)) for step in STEPS]
-
-
-def _slope(case: Case, place: int, direction: Array, step: float, dy: Array) -> float:
-    try:
-        slopes = central_difference(case.function(place), case.inputs[place], direction, step)
-    except Exception:
+    rule, numeric = (case.rule.gradient(place) * direction).sum(), np.full(len(STEPS), np.nan)
+    for number, step in enumerate(STEPS):
         # Outside the domain there is no slope at this step.
-        return np.nan
-    # An infinity, such as that of a mask, is on both sides and has no part in a slope.
-    return float((dy * slopes)[np.isfinite(case.y)].sum())
+        with contextlib.suppress(Exception):
+            slopes = central_difference(case.function(place), x, direction, step)
+            # An infinity, such as that of a mask, is on both sides and has no part in a slope.
+            numeric[number] = (dy * slopes)[np.isfinite(case.y)].sum()
+    size = np.maximum(abs(rule), abs(numeric))
+    errors: list[float] = np.nan_to_num(
+        abs(rule - numeric) / np.where(size == 0, 1.0, size), nan=1.0, posinf=1.0
+    ).tolist()
+    return errors
 
 
-def _relative_error(rule: float, numeric: float) -> float:
-    size = max(abs(rule), abs(numeric))
-    error = abs(rule - numeric) / size if size else 0.0
-    return error if np.isfinite(error) else 1.0
+# ---- kinks and ties, where there is no derivative or a formula for it breaks down; and stated edges
+
+_MOST_ELEMENTS = 6
+_STEP = 1e-6
+_TOLERANCE = 1e-5
+# How far from a tie its neighbours are looked at, and how many of them.
+_NEAR = (1e-3, 1e-5)
+_NEIGHBOURS = 6
+_MOST_TOGETHER = 64
+
+_NEITHER = "the rule takes neither slope"
+WRONG_SLOPE = "the rule is wrong where forward has a slope"
+_DIVISION = "a division by zero, or 0 times infinity: put a harmless number there with np.where(y > 0, y, 1)"
+_TIES = "the gradient of a tie goes to one of the tied elements, or is shared among them; together they get it once"
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A place where forward has a kink, or has a slope that the rule does not give.
+
+    At a kink ``chosen`` says which slope the rule takes; it is empty where that is a mistake, ``figure``.
+    """
+
+    where: str
+    rule: float
+    numeric: str
+    chosen: str = ""
+    figure: str = WRONG_SLOPE
+    cause: str = ""
+
+    @property
+    def hint(self) -> str:
+        """The likely cause of a mistake."""
+        return self.cause if np.isfinite(self.rule) else _DIVISION
+
+    def __str__(self) -> str:
+        return f"{self.where}: rule {self.rule:.4g}, {self.numeric}"
+
+
+def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
+    """Look for kinks and ties, at zero, at integers, at attributes; there the rule takes the slope of one side.
+
+    Right is also the mean of the two sides, such as the slope 0 of ``abs`` at 0, and one part of as many as are tied.
+    Tied elements together get a slope that their neighbours have. Where there is a derivative after all, such as that of
+    ``sin(x) / x`` at 0, the rule gives it.
+    """
+    name = "kinks and ties"
+    found: list[_Place] = []
+    for case in candidate.differentiable():
+        for inputs in _tied_inputs(case):
+            tied = case.with_inputs(inputs)
+            found += _places_of(tied)
+            wrong = _first_wrong(found)
+            if wrong:
+                wrong = tied.in_smallest_part(lambda part: _first_wrong(_places_of(part))) or wrong
+                yield Line(name, WRONG, wrong.figure, str(wrong), wrong.hint)
+                return
+    sides = ["left", "right", "mean", "a share"]
+    taken = ", ".join(side for side in sides if any(place.chosen == side for place in found))
+    figure = f"{len(found)} found, the slope is that of: {taken}" if found else "none found"
+    if not candidate.differentiable():
+        yield Line(name, NOT_ASKED, "no gradient flows")
+    else:
+        yield Line(name, OK, figure, number=len(found) or None)
+
+
+def _first_wrong(places: list[_Place]) -> _Place | None:
+    return next((place for place in places if not place.chosen), None)
+
+
+def _tied_inputs(case: Case) -> Iterator[list[Array]]:
+    """Yield inputs at which kinks and ties are likely."""
+    numbers = [v for v in case.op.attributes().values() if isinstance(v, (int, float)) and not isinstance(v, bool)]
+    if sum(case.inputs[place].size for place in case.floating) > 200:
+        return
+    for level in dict.fromkeys([0.0, 1.0, *(float(v) for v in numbers), *(-float(v) for v in numbers)]):
+        yield case.each_floating(partial(np.full_like, fill_value=level))
+    yield case.each_floating(np.round)
+
+
+def _places_of(case: Case) -> list[_Place]:
+    try:
+        return list(_kinks_of(case))
+    except Exception:
+        # At ties an operation or its rule may be undefined: that says nothing about where it is defined.
+        return []
+
+
+def _kinks_of(case: Case) -> Iterator[_Place]:
+    if not np.isfinite(case.y).all():
+        return
+    for place in case.places:
+        x = case.inputs[place]
+        for flat in np.linspace(0, x.size - 1, min(x.size, _MOST_ELEMENTS)).astype(int):
+            yield from _at_element(case, place, tuple(int(i) for i in np.unravel_index(flat, x.shape)))
+        if x.size > 1:
+            yield from _together(case, place)
+
+
+def _at_element(case: Case, place: int, index: Index) -> Iterator[_Place]:
+    """Yield the results that have a kink in one element, and one that has a slope there with which the rule disagrees."""
+    x, function = case.inputs[place], case.function(place)
+    direction = unit(x.shape, index)
+    name = f"{case.call()}, {case.input_name(place)}{list(index)}"
+    tied = int((x == x[index]).sum())
+    for output in _suspects(function, x, direction):
+        # At kinks each result may take another side.
+        dy = unit(case.y.shape, output)
+        rule = float(case.rule.gradient(place, dy)[index])
+        right, left = one_sided(function, x, direction, dy)
+        if right is not None and left is not None and disagree(right, left, least=1e-6):
+            chosen = _chosen(rule, right.value, left.value, tied)
+            slopes = f"slopes {left.value:.4g} before and {right.value:.4g} after"
+            yield _Place(name, rule, slopes, chosen, _NEITHER, "compare with the branch of forward")
+            continue
+        slope = derivative(function, x, direction, dy)
+        if slope.kink or abs(rule - slope.value) <= _noise(case, place, max(abs(rule), abs(slope.value))):
+            continue
+        # One of several that are tied can be moved alone without changing what they are tied for.
+        alone = tied == 1 or case.op.elementwise
+        if not np.isfinite(rule) or (alone and not _differ_nearby(case, place, direction, output)):
+            yield _Place(name, rule, f"numeric {slope.value:.4g}")
+
+
+def _chosen(rule: float, right: float, left: float, tied: int) -> str:
+    """Return which slope a rule takes at a kink where ``tied`` elements are equal; nothing if it is none that is right."""
+    scale = max(abs(right), abs(left))
+    for side, slope in {"right": right, "left": left, "mean": (right + left) / 2}.items():
+        if abs(rule - slope) <= _TOLERANCE * scale:
+            return side
+    share = (rule - left) / (right - left)
+    return "a share" if any(abs(share - 1 / count) <= _TOLERANCE for count in range(3, tied + 1)) else ""
+
+
+def _noise(case: Case, place: int, size: float) -> float:
+    """Return the difference that passes between slopes of a size: here slopes are measured coarsely."""
+    scale = max(float(abs(case.inputs[place]).max(initial=0.0)), 1e-3)
+    return _TOLERANCE * size + 1e-6 * float(abs(case.y).max(initial=0.0)) / scale + 1e-9
+
+
+def _suspects(function: Function, x: Array, direction: Array) -> list[Index]:
+    """Return up to two results whose differences to the two sides are not alike at one small step, and one whose are."""
+    here, ahead, back = (np.asarray(function(x + step * direction)) for step in (0.0, _STEP, -_STEP))
+    right, left = ahead - here, here - back
+    apart = abs(right - left) > 1e-2 * (abs(right) + abs(left)) + 1e-12 * abs(here)
+    alike = ~apart & np.isfinite(right) & np.isfinite(left) & ((right != 0) | (left != 0))
+    chosen = [*np.argwhere(apart)[:2], *np.argwhere(alike)[:1]]
+    return [tuple(int(i) for i in place) for place in chosen]
+
+
+def _differ_nearby(case: Case, place: int, direction: Array, output: Index) -> bool:
+    """Whether a slope takes several values around a point: then the rule may choose one, or one between them."""
+    slopes = np.concatenate([_slopes_near(case, place, direction, output, near, case.floating) for near in _NEAR])
+    return not np.ptp(slopes) <= 0.02 * float(abs(slopes).max())
+
+
+def _together(case: Case, place: int) -> Iterator[_Place]:
+    """Yield a result whose gradients, added up over an input, are a slope that none of the neighbours of that input has.
+
+    All elements move alike: if the maximum of tied elements then grows by 1, their gradients add up to 1, however many
+    are tied.
+    """
+    x, everything = case.inputs[place], np.ones(case.inputs[place].shape)
+    for output in [(0,) * case.y.ndim, tuple(size - 1 for size in case.y.shape)][: 1 + (case.y.size > 1)]:
+        if _adds_up(case.function(place), x, output):
+            continue
+        slopes = [_slopes_near(case, place, everything, output, near, [place]) for near in _NEAR]
+        largest = [float(abs(some).max()) for some in slopes]
+        if not np.isfinite(largest).all() or max(largest) > 2 * min(largest) + 1e-6:
+            # Outside the domain, or steeper the nearer: slopes have no bound here.
+            continue
+        rule = float(case.rule.gradient(place, unit(case.y.shape, output)).sum())
+        low, high = float(np.min(slopes)), float(np.max(slopes))
+        margin = 0.02 * max(abs(low), abs(high)) + _noise(case, place, abs(rule)) + 1e-6
+        if np.isfinite(rule) and not low - margin <= rule <= high + margin:
+            numeric = f"{low:.4g}" if high - low <= margin else f"from {low:.4g} to {high:.4g}"
+            name = f"{case.call()}, all elements of {case.input_name(place)} together"
+            yield _Place(name, rule, f"numeric {numeric}", "", "tied elements together get another slope", _TIES)
+            return
+
+
+def _adds_up(function: Function, x: Array, output: Index) -> bool:
+    """Whether each element changes a result independently, as in a sum: then elements cannot be tied."""
+    if x.size > _MOST_TOGETHER:
+        return True
+    here = function(x)[output]
+    for step in (_STEP, -_STEP):
+        single = sum(function(x + step * one.reshape(x.shape))[output] - here for one in np.eye(x.size))
+        if abs(function(x + step)[output] - here - single) > 1e-2 * abs(step):
+            return False
+    return True
+
+
+def _slopes_near(case: Case, place: int, direction: Array, output: Index, near: float, moved: list[int]) -> Array:
+    """Return the slopes of one result at random neighbours of a point: the inputs ``moved`` differ, to all sides or one."""
+    rng, slopes = np.random.default_rng([0, 3]), []
+    for low, high in [(-1, 1)] * _NEIGHBOURS + [(0, 1), (-1, 0)]:
+        inputs = [x + near * rng.uniform(low, high, x.shape) if i in moved else x for i, x in enumerate(case.inputs)]
+        slope = central_difference(case.function(place, inputs), inputs[place], direction, 1e-3 * near)[output]
+        slopes.append(slope)
+    return np.array(slopes)
+
+
+@for_each(
+    lambda candidate: [Case(candidate.op, edge.sample, number) for number, edge in enumerate(candidate.op.edges, 1)],
+    "{count} agree",
+    "none; edges=[...] would pin the choice at a kink down",
+)
+def stated_edges(case: Case) -> Answer:
+    """Compare the gradients that the operation's ``edges`` state with those that its rule gives there."""
+    stated = case.op.edges[case.number - 1].gradients
+    found = case.gradients(case.inputs, np.ones(case.y.shape))
+    for place, dx, right in zip(case.floating, found, stated, strict=True):
+        if not np.array_equal(dx, right):
+            both = f"the gradient of {case.input_name(place)} is {short(dx)}, stated is {short(right)}"
+            return Mistake("differ from the rule", f"{case.call()}, {both}", "> or >= in the rule")
+    return 0.0

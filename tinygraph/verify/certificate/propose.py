@@ -59,17 +59,15 @@ def refusal(op: type[Op]) -> str:
 def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     """Return samples on which forward runs, the plainest first, drawn in the first way in which there are any."""
     count = len(op.parameters) + op.variadic
-    floating: list[tuple[Draw, ...]] = [(_off_zero,) * count, (_unit,) * count]
+    floating: list[tuple[Draw, ...]] = [(_off_zero,) * count, (_between_0_and_1,) * count]
     integers: list[tuple[Draw, ...]] = [
         tuple(_integers if other == place else _off_zero for other in range(count)) for place in reversed(range(count))
     ]
     for ways, accepted in ((floating, _finite), (integers, _finite), (floating, _somewhere_finite)):
         found: list[Sample] = []
         for shapes, attributes in itertools.islice(_calls(op), _TRIES):
-            samples = (
-                Sample(*[draw(rng, shape) for draw, shape in zip(draws, shapes, strict=True)], **attributes)
-                for draws in ways
-            )
+            inputs = ([draw(rng, shape) for draw, shape in zip(draws, shapes, strict=True)] for draws in ways)
+            samples = (Sample(*drawn, **attributes) for drawn in inputs)
             found += itertools.islice((sample for sample in samples if accepted(_attempt(op, sample))), 1)
         if found:
             return found
@@ -86,17 +84,12 @@ def _intended(op: type[Op], found: Sequence[Sample]) -> list[Sample]:
     if several:
         # Images among several inputs make sense where nothing plainer does.
         found = _without_more_axes(found, 3)
-    given = {id(sample): _gradients_given(op, sample) for sample in found}
-    intended = [sample for sample in found if given[id(sample)] == len(_floating(op, sample))]
+    intended = [sample for sample in found if len(set(_gradients(op, sample))) == 1]
     if not intended and several:
         # Stacks and images may fit a mistake by chance; then matrices, which the author had in mind, say more about it.
         plain = _without_more_axes(found, 2)
-
-        def rank(sample: Sample) -> tuple[int, int]:
-            return given[id(sample)], sum(x.ndim for x in sample.inputs)
-
-        best = max(map(rank, plain), default=(0, 0))
-        intended = [sample for sample in plain if rank(sample) == best]
+        ranks = [(_gradients(op, sample)[0], sum(x.ndim for x in sample.inputs)) for sample in plain]
+        intended = [sample for sample, rank in zip(plain, ranks, strict=True) if rank == max(ranks)]
     intended = intended or list(found)
     if all(x.ndim != 2 for sample in intended for x in sample.inputs):
         intended += [sample for sample in found if all(x.ndim == 2 for x in sample.inputs)][:1]
@@ -108,21 +101,16 @@ def _without_more_axes(samples: Sequence[Sample], most: int) -> Sequence[Sample]
     return [sample for sample in samples if all(x.ndim <= most for x in sample.inputs)] or samples
 
 
-def _floating(op: type[Op], sample: Sample) -> list[int]:
-    """Return which inputs should get a gradient."""
-    y = _result(op, sample)
-    return [place for place, x in enumerate(sample.inputs) if y.dtype.kind == x.dtype.kind == "f"]
-
-
-def _gradients_given(op: type[Op], sample: Sample) -> int:
-    """Return for how many inputs the rule gives a gradient of the right shape."""
+def _gradients(op: type[Op], sample: Sample) -> tuple[int, int]:
+    """Return for how many inputs the rule gives a gradient of the right shape, and how many inputs should get one."""
     made, y, count = op(**sample.attributes), _result(op, sample), 0
-    for place in _floating(op, sample):
+    floating = [place for place, x in enumerate(sample.inputs) if y.dtype.kind == x.dtype.kind == "f"]
+    for place in floating:
         # A rule is anyone's code: the check of gradients reports what it raises.
         with contextlib.suppress(Exception), np.errstate(all="ignore"):
             call_rule(made, [place], np.ones(y.shape), y, *sample.inputs)
             count += 1
-    return count
+    return count, len(floating)
 
 
 def _different(found: Sequence[Sample]) -> list[Sample]:
@@ -162,11 +150,8 @@ def _varied(op: type[Op], found: Sequence[Sample]) -> Iterator[Sample]:
     for field in _fields(op) if found else ():
         given = found[0].attributes.get(field.name, field.default)
         for value in _other_values(given, op.attribute_annotations()[field.name]):
-            for plain in found:
-                sample = Sample(*plain.inputs, **{**plain.attributes, field.name: value})
-                if _differs(op, sample, plain):
-                    yield sample
-                    break
+            changed = ((Sample(*old.inputs, **{**old.attributes, field.name: value}), old) for old in found)
+            yield from itertools.islice((sample for sample, old in changed if _differs(op, sample, old)), 1)
 
 
 def _other_values(given: Any, annotation: Any) -> list[Any]:
@@ -258,17 +243,13 @@ def _somewhere_finite(y: Array | None) -> bool:
     return y is not None and bool(np.isfinite(y).any() and not np.isnan(y).any())
 
 
+# Different numbers with few digits, so that an example shows all of them.
 def _off_zero(rng: np.random.Generator, shape: Shape) -> Any:
-    return rng.choice([-1.0, 1.0], shape) * _thousandths(rng, shape, 200, 2000)
+    return rng.choice([-1.0, 1.0], shape) * rng.choice(np.arange(200, 2000), shape, replace=False) / 1000
 
 
-def _unit(rng: np.random.Generator, shape: Shape) -> Any:
-    return _thousandths(rng, shape, 100, 900)
-
-
-def _thousandths(rng: np.random.Generator, shape: Shape, low: int, high: int) -> Any:
-    """Return different numbers with few digits, so that an example shows all of them."""
-    return rng.choice(np.arange(low, high), shape, replace=False) / 1000
+def _between_0_and_1(rng: np.random.Generator, shape: Shape) -> Any:
+    return rng.choice(np.arange(100, 900), shape, replace=False) / 1000
 
 
 def _integers(rng: np.random.Generator, shape: Shape) -> Any:

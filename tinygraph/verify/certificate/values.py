@@ -1,15 +1,20 @@
-"""The checks of a forward computation: its shape and dtype, other layouts and sizes, what it leaves unchanged."""
+"""The checks of a forward computation: shape, dtype, layouts, sizes; and of the plan, pictures, text, models that use it."""
 
+import ast
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph import Array, call_rule
-from tinygraph.verify.certificate.candidate import Answer, Candidate, Mistake, for_each
-from tinygraph.verify.certificate.case import Case
-from tinygraph.verify.compare import worst
+from tinygraph.graph import OPERATIONS, Array, Graph, Tensor, call_rule, grad
+from tinygraph.graph.tensor import input as declare
+from tinygraph.model.expression import Call, evaluate_expression
+from tinygraph.model.parse import Statement, parse_expression
+from tinygraph.readers import reader
+from tinygraph.verify.certificate.candidate import OK, WRONG, Answer, Candidate, Case, Line, Mistake, for_each
+from tinygraph.verify.numeric import worst
 
 _EXACT = 1e-12
 _SINGLE = 1e-3
@@ -40,16 +45,13 @@ def float32(case: Case) -> Answer:
         return Mistake(f"the result is {y.dtype}", case.name, cause)
     # Numbers that cancel are known to the digits of the numbers that they were made from.
     least = max((float(abs(x).max(initial=0.0)) for x in case.inputs), default=0.0)
-    pairs = zip(case.results(inputs, dy.astype(np.float32)), case.results(case.inputs, dy), strict=True)
-    largest = 0.0
-    for number, (value, right) in enumerate(pairs):
-        error = _distance(value, right, least)
-        if not error <= _SINGLE:
-            what = "a gradient" if number else "the result"
-            cause = "cancellation, or an integer where a float belongs"
-            return Mistake(f"{what} is off by {error:.1e}", case.name, cause)
-        largest = max(largest, error)
-    return largest
+    found, expected = case.results(inputs, dy.astype(np.float32)), case.results(case.inputs, dy)
+    errors = [_distance(value, right, least) for value, right in zip(found, expected, strict=True)]
+    wrong = next((number for number, error in enumerate(errors) if not error <= _SINGLE), None)
+    if wrong is None:
+        return max(errors)
+    cause = "cancellation, or an integer where a float belongs"
+    return Mistake(f"{'a gradient' if wrong else 'the result'} is off by {errors[wrong]:.1e}", case.name, cause)
 
 
 def _distance(value: Array, right: Array, least: float = 0.0) -> float:
@@ -66,11 +68,11 @@ def _distance(value: Array, right: Array, least: float = 0.0) -> float:
     return error / scale if scale else error
 
 
-def _elementwise_cases(candidate: Candidate) -> list[Case]:
-    return candidate.smallest_first() if candidate.op.elementwise else []
-
-
-@for_each(_elementwise_cases, "elements are computed alone, and inputs broadcast", "not claimed (elementwise=False)")
+@for_each(
+    lambda candidate: candidate.smallest_first() if candidate.op.elementwise else [],
+    "elements are computed alone, and inputs broadcast",
+    "not claimed (elementwise=False)",
+)
 def broadcasting(case: Case) -> Answer:
     """Try what ``elementwise`` claims: each element of the result depends on its own elements alone, and inputs broadcast."""
     for example, value, right in _reshaped(case):
@@ -95,15 +97,10 @@ def _reshaped(case: Case) -> Iterator[tuple[str, Array, Array]]:
         yield case.call(column), case.compute(column), case.compute(full)
 
 
-def _stored_backwards(x: Array) -> Array:
-    every_axis = (slice(None, None, -1),) * x.ndim
-    return np.array(x[every_axis])[every_axis]
-
-
 _LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "stored column by column": lambda x: np.array(x, order="F"),
     "with gaps": lambda x: np.repeat(x[..., None], 2, axis=-1)[..., 0],
-    "stored backwards": _stored_backwards,
+    "stored backwards": lambda x: np.flip(np.flip(x).copy()),
 }
 
 
@@ -157,9 +154,10 @@ def _fault(case: Case) -> str:
     if not case.places:
         return ""
     if all(x.size for x in case.inputs):
-        points = (worst(case.find(place).points) for place in case.places)
-        wrong = next((point for point in points if point is not None and point.error > case.tolerance), None)
-        return f"its gradient {wrong}" if wrong else ""
+        findings = map(case.find, case.places)
+        return next(
+            (f"its gradient {worst(finding.points)}" for finding in findings if finding.points and finding.wrong), ""
+        )
     shapes = [dx.shape for dx in case.gradients(case.inputs, case.cotangent(case.y))]
     right = shapes == [case.inputs[place].shape for place in case.floating]
     return "" if right else f"its gradients have the shapes {shapes}"
@@ -173,10 +171,10 @@ def inputs_unmodified(case: Case) -> Answer:
     dy = case.cotangent(y)
     before = [*case.inputs, y.copy(), dy.copy()]
     if case.places:
-        case.rule.raw(dy, inputs, y)
+        case.rule.raw(dy, y, *inputs)
     names = [*["an input"] * len(inputs), "the result", "dy"]
     for name, array, held in zip(names, [*inputs, y, dy], before, strict=True):
-        if not np.array_equal(array, held, equal_nan=True):
+        if not _same([array], [held]):
             return Mistake(f"{name} was written to", case.name, "write into a copy: np.array(x), or x + 0")
     return 0.0
 
@@ -187,23 +185,117 @@ def determinism(case: Case) -> Answer:
     dy = case.cotangent(case.y)
     if not _same(case.results(case.inputs, dy), case.results(case.inputs, dy)):
         return Mistake("two runs differ", case.name, "draw random numbers from a seed that is an attribute")
-    if case.places and _remembers(case, dy):
-        cause = "a rule gets dy, y and the inputs alone: what forward keeps elsewhere is that of its last call"
-        return Mistake("the rule depends on the last call of forward", case.name, cause)
-    return 0.0
-
-
-def _remembers(case: Case, dy: Array) -> bool:
-    """Whether the rule gives something else after forward was called with the inputs reversed and negative."""
-
-    def gradients() -> list[Array]:
-        return [np.asarray(dx) for _, dx in call_rule(case.op, case.places, dy, case.y, *case.inputs)]
-
-    before = gradients()
+    if not case.places:
+        return 0.0
+    before = call_rule(case.op, case.places, dy, case.y, *case.inputs)
     with contextlib.suppress(Exception):
         case.compute(case.each_floating(lambda x: -np.flip(x)))
-    return not _same(before, gradients())
+    after = call_rule(case.op, case.places, dy, case.y, *case.inputs)
+    if _same([np.asarray(dx) for _, dx in before], [np.asarray(dx) for _, dx in after]):
+        return 0.0
+    cause = "a rule gets dy, y and the inputs alone: what forward keeps elsewhere is that of its last call"
+    return Mistake("the rule depends on the last call of forward", case.name, cause)
 
 
 def _same(first: list[Array], second: list[Array]) -> bool:
     return all(np.array_equal(a, b, equal_nan=True) for a, b in zip(first, second, strict=True))
+
+
+# ---- what surrounds an operation: the plan, pictures, equations, model files
+
+_AGREES = 1e-10
+
+
+def _inputs(case: Case) -> list[Tensor]:
+    """Return the inputs as leaves without values, with the names that the operation gives them."""
+    names = [f"x{place}" if case.op.variadic else case.input_name(place) for place in range(len(case.inputs))]
+    return [declare(name, x.shape, x.dtype) for name, x in zip(names, case.inputs, strict=True)]
+
+
+@for_each(Candidate.all_cases, "compiled, it computes the same")
+def plan(case: Case) -> Answer:
+    """Compile the operation with its gradients, and compare with plain evaluation."""
+    from tinygraph.engines.plan import compile
+
+    leaves = _inputs(case)
+    # As users call it, so that a composite is compiled in its parts.
+    y = case.op(*leaves)
+    feeds: dict[str, Array] = {x.name or "": value for x, value in zip(leaves, case.inputs, strict=True)}
+    outputs, expected = [y], [case.y]
+    if case.places:
+        feeds["cotangent"] = case.cotangent(case.y)
+        dy = declare("cotangent", y.shape, y.dtype)
+        outputs += grad(y, [leaves[place] for place in case.places], cotangent=dy, unreached="zeros")
+        gradients = dict(zip(case.floating, case.gradients(case.inputs, feeds["cotangent"]), strict=True))
+        expected += [gradients[place] for place in case.places]
+    graph = Graph(outputs)
+    # The parts of a composite may leave some of its inputs unused.
+    found = compile(graph, threads=1)({name: value for name, value in feeds.items() if name in graph.inputs})
+    pairs = zip(found, expected, strict=True)
+    if all(np.allclose(value, right, rtol=_AGREES, atol=_AGREES, equal_nan=True) for value, right in pairs):
+        return 0.0
+    return Mistake("differs from plain evaluation", case.name, "forward depends on more than its inputs")
+
+
+def draws(candidate: Candidate) -> Iterator[Line]:
+    """Draw the operation on the smallest sample."""
+    case = candidate.smallest_first()[0]
+    picture = reader("draw")(case.record(case.leaves()))
+    if candidate.op.name in picture.dot + str(picture) or candidate.op.symbol:
+        yield Line("draws", OK, f"{len(picture.drawing.cards)} cards")
+    else:
+        yield Line("draws", WRONG, "its card does not name it")
+
+
+def prints(candidate: Candidate) -> Iterator[Line]:
+    """Print the operation as an equation, with the names of its inputs."""
+    case = candidate.smallest_first()[0]
+    y = case.record(_inputs(case))
+    equation = next(line for line in Graph(y).layout.equations if line.node is y)
+    advice = "" if candidate.op.formula else '; formula="...", with {x} for the input x, would say more'
+    yield Line("prints", OK, (equation.expression or "") + advice)
+
+
+class _Names(dict[str, Tensor]):
+    """What names mean in the equation that calls an operation: its inputs, and the operations."""
+
+    def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
+        """Return an input."""
+        return self[name]
+
+    def call(self, call: Call) -> Any:
+        """Return the node that the operation records."""
+        return OPERATIONS[call.name](*call.args, **call.kwargs)
+
+
+def _can_be_written(value: Any) -> bool:
+    """Whether an attribute has a form in equations: numbers, texts, and tuples of them."""
+    if isinstance(value, tuple):
+        return all(map(_can_be_written, value))
+    return value is None or isinstance(value, (bool, int, float, str))
+
+
+@for_each(
+    Candidate.all_cases, "called in {count} of {total} equations", "its attributes cannot be written in an equation"
+)
+def _model_file(case: Case) -> Answer:
+    leaves = _inputs(case)
+    written = case.op.expression(*[x.name or "" for x in leaves])
+    if not _can_be_written(tuple(case.sample.attributes.values())):
+        return None
+    try:
+        y = evaluate_expression(parse_expression(written, "call", "a call"), _Names({x.name or "": x for x in leaves}))
+    except Exception as error:
+        return Mistake("the equation is refused", f"{written}: {error}")
+    same = (y.shape, y.dtype) == (case.y.shape, case.y.dtype)
+    return 0.0 if same else Mistake("another result than the call", written)
+
+
+def model_file(candidate: Candidate) -> Iterator[Line]:
+    """Write the call as an equation of a model file, and read it as models do."""
+    name = candidate.op.name
+    if name in OPERATIONS and OPERATIONS[name].op is candidate.op:
+        yield from _model_file(candidate)
+    else:
+        advice = "register it: @tg.register above @dataclass(frozen=True), or @tg.op"
+        yield Line("model file", WRONG, "models do not know it", hint=advice)
