@@ -32,6 +32,12 @@ def conform(operation: str, name: str, value: Any, annotation: Any) -> Any:
     return fitted
 
 
+def require(holds: bool, op: Any, what: str) -> None:
+    """Raise ``AttributeValueError`` in the name of an operation, unless a condition on its attributes holds."""
+    if not holds:
+        raise AttributeValueError(f"{op.name}: {what}")
+
+
 def integer(name: str, value: Any, least: int = 1) -> int:
     """Return ``value`` as an integer that is at least ``least``, or raise ``AttributeValueError``.
 

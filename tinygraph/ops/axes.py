@@ -49,3 +49,19 @@ def reduced_shape(op: Op, x: Any, axis: Axis, keepdims: bool) -> Shape:
     if keepdims:
         return tuple(1 if i in axes else size for i, size in enumerate(x.shape))
     return tuple(size for i, size in enumerate(x.shape) if i not in axes)
+
+
+class AlongAxes(Op):
+    """The base of operations that combine elements along ``axis``, one axis or several, and keep the shape."""
+
+    axis: Any
+
+    def shape(self, x) -> Shape:
+        self.combined_axes(x)
+        return tuple(x.shape)
+
+    def combined_axes(self, x) -> tuple[int, ...]:
+        return normalized_axes(self, x, self.axis)
+
+    def batch(self, use):
+        return use.outside_axis()

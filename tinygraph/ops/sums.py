@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.op import Shape
 from tinygraph.ops.axes import Axis
 from tinygraph.ops.floating import wide, widened
 
@@ -74,7 +73,8 @@ def _joined_rows(x: Any, axis: int) -> Any:
     y = np.add.reduce(np.ascontiguousarray(sums.reshape(len(rows), joined, size).swapaxes(1, 2)), axis=2)
     if whole < count:
         y += _rows(rows[:, whole:], 1)[:, 0]
-    return y.reshape(_one(lying.shape, place)).transpose(np.argsort(order))
+    kept = (*lying.shape[:place], 1, *lying.shape[place + 1 :])
+    return y.reshape(kept).transpose(np.argsort(order))
 
 
 def _rows(x: Any, axis: int) -> Any:
@@ -88,7 +88,3 @@ def _rows(x: Any, axis: int) -> Any:
             y[(*before, -1)] += np.add.reduce(x[(*before, slice(-left, None))], axis=axis)
         x = y
     return np.add.reduce(x, axis=axis, keepdims=True)
-
-
-def _one(shape: Shape, axis: int) -> Shape:
-    return (*shape[:axis], 1, *shape[axis + 1 :])

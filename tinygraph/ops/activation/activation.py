@@ -1,7 +1,6 @@
 """Activation functions."""
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -10,12 +9,12 @@ import numpy as np
 from tinygraph.graph import explanation
 from tinygraph.graph.explanation import Explanation, one, position
 from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Op, Shape
+from tinygraph.graph.op import Op
 from tinygraph.graph.record import Edge, Sample
-from tinygraph.ops.axes import floating_dtype, normalized_axis
+from tinygraph.ops.axes import AlongAxes, floating_dtype, normalized_axis
 from tinygraph.ops.comparison.comparison import clip, gate, where
 from tinygraph.ops.elementwise.arithmetic import abs
-from tinygraph.ops.elementwise.exponential import exp, normal_cdf, normal_pdf
+from tinygraph.ops.elementwise.exponential import exp, normal_cdf, normal_pdf, smooth
 from tinygraph.ops.floating import floating, narrowed, wide
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
@@ -104,8 +103,8 @@ def sigmoid_vjp(dy, y, x):
     return dy * y * (1 - y)
 
 
-@op(formula="tanh({x})", tex=r"\tanh({x})", elementwise=True, holomorphic=True, numpy=[np.tanh], samples=unary())
-def tanh(x):
+@smooth(np.tanh, tex=r"\tanh({x})")
+def tanh(dy, y, x):
     """Hyperbolic tangent.
 
     Source: DLMF 4.28 and 4.34. Raises ``DTypeError`` for anything but numbers.
@@ -114,11 +113,6 @@ def tanh(x):
     >>> tg.tanh(np.array([0.0, 100.0]))
     array([0., 1.])
     """
-    return np.tanh(x)
-
-
-@tanh.vjp
-def tanh_vjp(dy, y, x):
     return dy * (1 - y * y)
 
 
@@ -158,12 +152,7 @@ def log_sigmoid_vjp(dy, y, x):
     return dy * sigmoid(-x)
 
 
-@op(
-    formula="{x} / (1 + |{x}|)",
-    tex=r"\frac{{x}}{1 + \left|{x}\right|}",
-    elementwise=True,
-    samples=unary(off_zero),
-)
+@op(formula="{x} / (1 + |{x}|)", tex=r"\frac{{x}}{1 + \left|{x}\right|}", elementwise=True, samples=unary(off_zero))
 def softsign(x):
     """``x`` over one more than its size: between -1 and 1, as tanh is, and slower to get there.
 
@@ -266,21 +255,12 @@ class Gelu(Op):
         return sigmoid(2 * math.sqrt(2 / math.pi) * (near + 0.044715 * near * near * near))
 
 
-def _axis_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (3, 4)))
-    yield Sample(normal(rng, (2, 3, 2)), axis=1)
-
-
 @dataclass(frozen=True)
-class _AlongAxis(Op):
+class _Share(AlongAxes):
     """The base of softmax and its logarithm: an axis along which the result adds up to one."""
 
     axis: int = -1
-    samples = _axis_samples
-
-    def shape(self, x) -> Shape:
-        normalized_axis(self, x, self.axis)
-        return tuple(x.shape)
+    samples = each(normal, ((3, 4), {}), ((2, 3, 2), {"axis": 1}))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         x = inputs[0]
@@ -295,12 +275,9 @@ class _AlongAxis(Op):
         """Return ``x`` less its largest element along the axis, which keeps exp from overflowing."""
         return x - x.max(axis=self.axis, keepdims=True) if x.size else x + 0.0
 
-    def batch(self, use):
-        return use.outside_axis()
-
 
 @register
-class Softmax(_AlongAxis):
+class Softmax(_Share):
     """exp(x) divided by its sum along ``axis``: positive numbers that add up to 1, without overflow for any ``x``.
 
     Source: Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*, 2021. Raises
@@ -323,7 +300,7 @@ class Softmax(_AlongAxis):
 
 
 @register
-class LogSoftmax(_AlongAxis):
+class LogSoftmax(_Share):
     """Logarithm of softmax along ``axis``, finite wherever ``x`` is.
 
     Source: Blanchard, Higham and Higham, *Accurately computing the log-sum-exp and softmax functions*, 2021. Raises

@@ -1,42 +1,37 @@
 """Activation functions with a kink: the relatives of ReLU, and straight lines in the place of curves."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
 from tinygraph.graph.arrays import Array
+from tinygraph.graph.attributes import require
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.comparison.comparison import Clip, gate, minimum, where
 from tinygraph.ops.elementwise.exponential import exp
 from tinygraph.ops.floating import floating, narrowed, wide
-from tinygraph.ops.samples import each, off_zero, unary
+from tinygraph.ops.samples import each, off_zero, tensors, unary
 
 
-@dataclass(frozen=True)
 class _ExponentialUnit(Op):
-    """The base of units with a line above 0 and an exponential below: ``gain · (x or depth · (exp(x/width) - 1))``."""
+    """The base of units with a line above 0 and an exponential below: ``gamma · (x or alpha · (exp(x/width) - 1))``."""
 
     elementwise: ClassVar[bool] = True
-
-    @property
-    def constants(self) -> tuple[float, float, float]:
-        """The gain, the depth and the width."""
-        raise NotImplementedError
+    alpha: float
+    gamma: float = 1.0
+    width: float = 1.0
 
     def forward(self, x):
-        x, (gain, depth, width) = floating(x), self.constants
-        return gain * np.where(x > 0, x, depth * np.expm1(np.minimum(x, 0) / width))
+        x = floating(x)
+        return self.gamma * np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0) / self.width))
 
     def vjp(self, dy, y, x):
-        gain, depth, width = self.constants
-        if not depth:
-            return gain * gate(dy, x > 0)
-        return gain * where(x > 0, dy, dy * (depth / width) * exp(minimum(x, 0) / width))
+        if not self.alpha:
+            return self.gamma * gate(dy, x > 0)
+        slope = self.alpha / self.width
+        return self.gamma * where(x > 0, dy, dy * slope * exp(minimum(x, 0) / self.width))
 
 
 @register
@@ -60,10 +55,6 @@ class Elu(_ExponentialUnit):
         Edge(Sample([-1e4], alpha=-0.5), [0.0]),
     )
 
-    @property
-    def constants(self) -> tuple[float, float, float]:
-        return 1.0, self.alpha, 1.0
-
 
 @register
 class Selu(_ExponentialUnit):
@@ -86,10 +77,6 @@ class Selu(_ExponentialUnit):
     samples = each(off_zero, ((3, 4), {}), ((2, 3, 2), {"alpha": 0.5, "gamma": 3.0}), ((3,), {"alpha": 0.0}))
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([0.0], alpha=0.5, gamma=3.0), [1.5]),)
 
-    @property
-    def constants(self) -> tuple[float, float, float]:
-        return self.gamma, self.alpha, 1.0
-
 
 @register
 class Celu(_ExponentialUnit):
@@ -108,25 +95,18 @@ class Celu(_ExponentialUnit):
     samples = unary(off_zero, alpha=0.7)
 
     def check_attributes(self) -> None:
-        if not self.alpha > 0:
-            raise AttributeValueError(f"celu: alpha must be positive; found {self.alpha}")
+        require(self.alpha > 0, self, f"alpha must be positive; found {self.alpha}")
 
     @property
-    def constants(self) -> tuple[float, float, float]:
-        return 1.0, self.alpha, self.alpha
-
-
-def _prelu_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(off_zero(rng, (3, 4)), off_zero(rng, (3, 4)))
-    yield Sample(off_zero(rng, (2, 3, 2, 2)), off_zero(rng, (3, 1, 1)))
-    yield Sample(off_zero(rng, (3, 4)), off_zero(rng, ()))
+    def width(self) -> float:  # type: ignore[override]
+        return self.alpha
 
 
 @op(
     formula="{x} if {x} > 0 else {slope} · {x}",
     tex=r"\operatorname{PReLU}({x}, {slope})",
     elementwise=True,
-    samples=_prelu_samples,
+    samples=tensors((off_zero, off_zero), ((3, 4), (3, 4)), ((2, 3, 2, 2), (3, 1, 1)), ((3, 4), ())),
     edges=[Edge(Sample([0.0], [0.25]), [0.25], [0.0])],
 )
 def prelu(x, slope):

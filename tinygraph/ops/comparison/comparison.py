@@ -3,23 +3,18 @@
 Where a choice has a kink the rule takes one side and says which.
 """
 
-from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError, DTypeError
+from tinygraph.errors import DTypeError
+from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, position, product, weighted
 from tinygraph.graph.function import op, register
 from tinygraph.graph.op import Op
 from tinygraph.graph.record import Edge, Sample
 from tinygraph.graph.registry import NUMPY_FUNCTIONS
-from tinygraph.ops.samples import apart, distinct, each, normal, unary
-
-
-def _gate_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (3, 4)), rng.random((3, 4)) < 0.5)
-    yield Sample(normal(rng, (2, 3, 2)), rng.random((3, 1)) < 0.5)
+from tinygraph.ops.samples import apart, distinct, each, normal, tensors, truth, unary
 
 
 @op(
@@ -27,7 +22,7 @@ def _gate_samples(rng: np.random.Generator) -> Iterable[Sample]:
     symbol="*",
     elementwise=True,
     conditions=(1,),
-    samples=_gate_samples,
+    samples=tensors((normal, truth), ((3, 4), (3, 4)), ((2, 3, 2), (3, 1))),
     edges=[Edge(Sample([np.inf, 1.0], np.array([False, True])), [0.0, 1.0])],
 )
 def gate(x, condition):
@@ -79,8 +74,8 @@ class Clip(Op):
     elementwise: ClassVar[bool] = True
 
     def check_attributes(self) -> None:
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise AttributeValueError(f"{self.name}: low must not be above high; found {self.low} and {self.high}")
+        ordered = self.low is None or self.high is None or not self.low > self.high
+        require(ordered, self, f"low must not be above high; found {self.low} and {self.high}")
 
     def forward(self, x):
         return x if self.low is None and self.high is None else np.clip(x, self.low, self.high)
@@ -244,18 +239,13 @@ def _first_that(index: tuple[int, ...], y, x1, x2, reason: str) -> Explanation:
     return Explanation((Terms((taken,)),), (other,), reason)
 
 
-def _where_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(rng.random((3, 4)) < 0.5, normal(rng, (3, 4)), normal(rng, (3, 4)))
-    yield Sample(rng.random((3, 1)) < 0.5, normal(rng, (3, 4)), normal(rng, (4,)))
-
-
 @op(
     formula="{x} where {condition}, else {y}",
     tex=r"\begin{cases} {x} & \text{if } {condition} \\ {y} & \text{otherwise} \end{cases}",
     elementwise=True,
     conditions=(0,),
     numpy=[np.where],
-    samples=_where_samples,
+    samples=tensors((truth, normal, normal), ((3, 4),) * 3, ((3, 1), (3, 4), (4,))),
 )
 def where(condition, x, y):
     """``x`` where the condition holds and ``y`` elsewhere, broadcast; the gradient follows the choice.
@@ -282,18 +272,10 @@ def where_explain(index: tuple[int, ...], y, condition, x1, x2) -> Explanation:
     return Explanation((Terms((first if holds else second,)),), (asked,), reason)
 
 
-def _truths(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(rng.random((3, 4)) < 0.5, rng.random((3, 4)) < 0.5)
-    yield Sample(rng.random((3, 1)) < 0.5, rng.random((4,)) < 0.5)
+_truths = tensors((truth, truth), ((3, 4), (3, 4)), ((3, 1), (4,)))
 
 
-@op(
-    formula="{x} and {y}",
-    tex=r"{(x)} \land {(y)}",
-    elementwise=True,
-    numpy=[np.logical_and],
-    samples=_truths,
-)
+@op(formula="{x} and {y}", tex=r"{(x)} \land {(y)}", elementwise=True, numpy=[np.logical_and], samples=_truths)
 def logical_and(x, y):
     """Whether both are true; a number is true unless it is 0.
 
@@ -332,13 +314,7 @@ def logical_xor(x, y):
     return np.logical_xor(x, y)
 
 
-@op(
-    formula="not {x}",
-    tex=r"\lnot {(x)}",
-    elementwise=True,
-    numpy=[np.logical_not],
-    samples=lambda rng: [Sample(rng.random((3, 4)) < 0.5)],
-)
+@op(formula="not {x}", tex=r"\lnot {(x)}", elementwise=True, numpy=[np.logical_not], samples=unary(truth))
 def logical_not(x):
     """Whether an element is false; a number is false if it is 0.
 
@@ -374,5 +350,4 @@ def isinf(x, *, negative: bool = True, positive: bool = True):
     >>> tg.isinf(np.array([1.0, -np.inf, np.inf]), negative=False)
     array([False, False,  True])
     """
-    asked = (x > 0) & positive | (x < 0) & negative
-    return np.isinf(x) & asked
+    return np.isinf(x) & ((x > 0) & positive | (x < 0) & negative)

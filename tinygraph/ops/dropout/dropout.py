@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
+from tinygraph.graph.attributes import require
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.explanation import Explanation, one
 from tinygraph.graph.function import register
@@ -19,10 +19,8 @@ _WORD = 2**64
 
 
 def _check_chance(op: Any) -> None:
-    if not 0 <= op.rate < 1:
-        raise AttributeValueError(f"{op.name}: rate must lie in 0 to 1, without 1; found {op.rate}")
-    if op.stream < 0:
-        raise AttributeValueError(f"{op.name}: stream must not be negative; found {op.stream}")
+    require(0 <= op.rate < 1, op, f"rate must lie in 0 to 1, without 1; found {op.rate}")
+    require(op.stream >= 0, op, f"stream must not be negative; found {op.stream}")
 
 
 def _check_key(op: Op, inputs: Sequence[Value]) -> None:
@@ -55,10 +53,7 @@ class DropoutMask(Op):
     formula: ClassVar[str] = "[random({key}) ≥ {rate}] / (1 − {rate})"
     tex: ClassVar[str] = r"\operatorname{mask}({key})"
     samples = staticmethod(
-        lambda rng: [
-            Sample(np.array(3), to=(4, 5), dtype="float64"),
-            Sample(np.array(-1), to=(), rate=0.2, stream=2),
-        ]
+        lambda rng: [Sample(np.array(3), to=(4, 5), dtype="float64"), Sample(np.array(-1), to=(), rate=0.2, stream=2)]
     )
 
     def check_attributes(self) -> None:
@@ -121,9 +116,7 @@ class Dropout(Composite):
     conditions: ClassVar[tuple[int, ...]] = (1,)
     holomorphic: ClassVar[bool] = True
     samples = _samples
-
-    def check_attributes(self) -> None:
-        _check_chance(self)
+    check_attributes = _check_chance
 
     def shape(self, x, key) -> Shape:
         _check_key(self, (x, key))

@@ -1,19 +1,47 @@
 """Powers, exponentials, logarithms and the error function, element by element.
 
-DLMF is NIST's Digital Library of Mathematical Functions (dlmf.nist.gov), by chapter and section.
+DLMF is NIST's Digital Library of Mathematical Functions (dlmf.nist.gov), by chapter and section. What is written under
+``@smooth`` is the gradient rule; the forward computation is NumPy's function of the same name.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.function import op
+from tinygraph.graph.function import OpFunction, op
 from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.floating import floating
-from tinygraph.ops.samples import binary, normal, positive, unary
+from tinygraph.ops.samples import Draw, binary, normal, positive, unary
+
+
+def smooth(
+    ufunc: Any, formula: str = "", tex: str = "", draw: Draw = normal
+) -> Callable[[Callable[..., Any]], OpFunction]:
+    """Make an operation of one of NumPy's functions and the gradient rule below the decorator, which names and explains it.
+
+    >>> @smooth(np.exp2)
+    ... def power_of_two(dy, y, x):
+    ...     return dy * y * np.log(2)
+    >>> power_of_two(np.array([1.0, 3.0]))
+    array([2., 8.])
+    """
+
+    def made(rule: Callable[..., Any]) -> OpFunction:
+        def forward(x):
+            return ufunc(floating(x))
+
+        forward.__name__, forward.__doc__, forward.__module__ = rule.__name__, rule.__doc__, rule.__module__
+        text = formula or f"{rule.__name__}({{x}})"
+        make = op(formula=text, tex=tex, elementwise=True, holomorphic=True, numpy=[ufunc], samples=unary(draw))
+        function = make(forward)
+        function.vjp(rule)
+        return function
+
+    return made
 
 
 @op(
@@ -56,8 +84,8 @@ def power_vjp(dy, y, base, exponent) -> Any:
     return lambda: dy * (exponent * base ** where(exponent == 0, 1, exponent - 1)), of_exponent
 
 
-@op(formula="exp({x})", tex=r"\exp({x})", elementwise=True, holomorphic=True, numpy=[np.exp], samples=unary())
-def exp(x):
+@smooth(np.exp, tex=r"\exp({x})")
+def exp(dy, y, x):
     """e to the power of each element; it is its own derivative.
 
     Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
@@ -66,16 +94,11 @@ def exp(x):
     >>> tg.exp(np.array([0.0, 1.0])).round(4)
     array([1.    , 2.7183])
     """
-    return np.exp(x)
-
-
-@exp.vjp
-def exp_vjp(dy, y, x):
     return dy * y
 
 
-@op(formula="log({x})", tex=r"\log({x})", elementwise=True, holomorphic=True, numpy=[np.log], samples=unary(positive))
-def log(x):
+@smooth(np.log, tex=r"\log({x})", draw=positive)
+def log(dy, y, x):
     """Natural logarithm; minus infinity at 0, NaN below.
 
     Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
@@ -84,23 +107,11 @@ def log(x):
     >>> tg.log(np.array([1.0, np.e]))
     array([0., 1.])
     """
-    return np.log(x)
-
-
-@log.vjp
-def log_vjp(dy, y, x):
     return dy / x
 
 
-@op(
-    formula="log(1 + {x})",
-    tex=r"\log(1 + {x})",
-    elementwise=True,
-    holomorphic=True,
-    numpy=[np.log1p],
-    samples=unary(positive),
-)
-def log1p(x):
+@smooth(np.log1p, formula="log(1 + {x})", tex=r"\log(1 + {x})", draw=positive)
+def log1p(dy, y, x):
     """Natural logarithm of ``1 + x``, exact for small ``x``.
 
     Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
@@ -109,16 +120,11 @@ def log1p(x):
     >>> tg.log1p(np.array([0.0, 1e-12]))
     array([0.e+00, 1.e-12])
     """
-    return np.log1p(x)
-
-
-@log1p.vjp
-def log1p_vjp(dy, y, x):
     return dy / (1 + x)
 
 
-@op(formula="exp({x}) - 1", tex=r"\exp({x}) - 1", elementwise=True, holomorphic=True, numpy=[np.expm1], samples=unary())
-def expm1(x):
+@smooth(np.expm1, formula="exp({x}) - 1", tex=r"\exp({x}) - 1")
+def expm1(dy, y, x):
     """``exp(x) - 1``, exact for small ``x``.
 
     Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
@@ -127,16 +133,11 @@ def expm1(x):
     >>> tg.expm1(np.array([0.0, 1e-12]))
     array([0.e+00, 1.e-12])
     """
-    return np.expm1(x)
-
-
-@expm1.vjp
-def expm1_vjp(dy, y, x):
     return dy * exp(x)
 
 
-@op(formula="√{x}", tex=r"\sqrt{{x}}", elementwise=True, holomorphic=True, numpy=[np.sqrt], samples=unary(positive))
-def sqrt(x):
+@smooth(np.sqrt, formula="√{x}", tex=r"\sqrt{{x}}", draw=positive)
+def sqrt(dy, y, x):
     """Square root; its slope is infinite at 0.
 
     Source: DLMF 4.2 (powers). Raises ``DTypeError`` for anything but numbers.
@@ -145,11 +146,6 @@ def sqrt(x):
     >>> tg.sqrt(np.array([4.0, 9.0]))
     array([2., 3.])
     """
-    return np.sqrt(x)
-
-
-@sqrt.vjp
-def sqrt_vjp(dy, y, x):
     return dy / (2 * y)
 
 

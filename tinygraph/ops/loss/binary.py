@@ -117,7 +117,7 @@ class Bce(Loss):
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         a = inputs[0]
         losses = [self.forward(*(np.atleast_1d(x).reshape(-1)[i : i + 1] for x in inputs)) for i in range(a.size)]
-        return of_elements((0, 1), losses, a.size, "−[{1} log {0} + (1 − {1}) log(1 − {0})]")
+        return of_elements(losses, a.size, "−[{1} log {0} + (1 − {1}) log(1 − {0})]")
 
     def vjp(self, dy, cost, a, y, z: Value | None = None) -> Any:
         m = mean_count(a, *a.shape)
@@ -164,7 +164,7 @@ class BceWithLogits(Loss):
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         z, labels = inputs
         losses = _cross_entropy_from_logits(wide(z), wide(labels)).reshape(-1)
-        return of_elements((0, 1), losses, z.size, "−[{1} log σ({0}) + (1 − {1}) log(1 − σ({0}))]")
+        return of_elements(losses, z.size, "−[{1} log σ({0}) + (1 − {1}) log(1 − σ({0}))]")
 
     def written_tex(self, *inputs) -> str:
         return f"-{super().written_tex(*inputs)}"

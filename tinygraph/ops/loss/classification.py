@@ -2,45 +2,47 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError, DataError, ShapeError
-from tinygraph.graph.arrays import Array
+from tinygraph.errors import DataError, ShapeError
+from tinygraph.graph.arrays import Array, extent
+from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms, one, position
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Decision, Edge, Sample, SampleInputs
+from tinygraph.graph.record import Decision, Edge, Sample, SampleInputs, Samples
 from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation.activation import Softmax, log_softmax, softmax
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.elementwise.cast import require_numeric
 from tinygraph.ops.elementwise.exponential import log
 from tinygraph.ops.floating import wide
-from tinygraph.ops.loss.loss import (
-    Loss,
-    mean_count,
-    of_elements,
-    require_classes,
-    require_probabilities,
-    rows_tex,
-    share,
-)
+from tinygraph.ops.loss.loss import Loss, mean_count, of_elements, require_probabilities, rows_tex, share
 from tinygraph.ops.reduction.reduction import sum
-from tinygraph.ops.samples import distinct, normal, tensors, unit
+from tinygraph.ops.samples import Draw, distinct, normal, tensors, unit
 from tinygraph.ops.sums import average, total
 
 
-def _cross_entropy_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(normal(rng, (4, 3)), np.array([0, 2, 1, 2]))
-    yield Sample(normal(rng, (4, 3)), unit(rng, (4, 3)))
-    yield Sample(normal(rng, (2, 2, 3)), np.array([[0, 2], [1, 1]]))
-    yield Sample(normal(rng, (2, 2, 3)), unit(rng, (2, 2, 3)))
+def require_classes(op: Op, labels, classes: int) -> None:
+    """Raise ``DataError`` for class numbers outside 0 to ``classes - 1``."""
+    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
+        raise DataError(f"{op.name}: class numbers must lie in 0 to {classes - 1}; found {extent(labels)}")
 
 
-@dataclass(frozen=True)
+def _labelled(draw: Draw) -> Samples:
+    """Samples with class numbers and with probabilities as labels."""
+
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        for labels in (np.array([0, 2, 1, 2]), np.array([[0, 2], [1, 1]])):
+            shape = (*labels.shape, 3)
+            yield Sample(draw(rng, shape), labels)
+            yield Sample(draw(rng, shape), unit(rng, shape))
+
+    return samples
+
+
 class ClassLoss(Loss):
     """The base of losses with a last axis of classes; ``takes`` says what they take in place of probabilities."""
 
@@ -58,7 +60,6 @@ class ClassLoss(Loss):
         return None if use.axis() == use.inputs[0].ndim - 1 else use.mean()
 
 
-@dataclass(frozen=True)
 class LabelLoss(ClassLoss):
     """The base of losses whose labels are class numbers, or probabilities for each class.
 
@@ -120,7 +121,7 @@ class CrossEntropy(LabelLoss):
     formula: ClassVar[str] = "−mean(log softmax({logits})[{labels}])"
     tex: ClassVar[str] = r"\log \operatorname{softmax}({logits})"
     takes: ClassVar[tuple[str, str]] = ("logits and applies softmax itself", "pass the logits themselves")
-    samples = _cross_entropy_samples
+    samples = _labelled(normal)
 
     def forward(self, logits, labels):
         return self.mean_of_chosen(log_softmax(wide(logits)), labels)
@@ -138,13 +139,12 @@ class CrossEntropy(LabelLoss):
         logs = log_softmax(wide(logits)).reshape(-1)
         if labels.ndim == logits.ndim:
             text = "−{1} · log softmax({0})"
-            return of_elements((0, 1), -labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
+            return of_elements(-labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
         rows = np.arange(labels.size)
         cells = rows * logits.shape[-1] + labels.reshape(-1).astype(np.intp)
         values = -logs[cells] / labels.size
-        return Explanation(
-            (Terms(((0, cells), (1, rows)), values=values, text="−log softmax({0})" + share(labels.size)),)
-        )
+        text = "−log softmax({0})" + share(labels.size)
+        return Explanation((Terms(((0, cells), (1, rows)), values=values, text=text),))
 
 
 @register
@@ -167,8 +167,7 @@ class OneHot(Op):
     samples = staticmethod(lambda rng: [Sample(rng.integers(0, 3, (4,)), classes=3)])
 
     def check_attributes(self) -> None:
-        if self.classes < 1:
-            raise AttributeValueError(f"one_hot: classes must be at least 1; found {self.classes}")
+        require(self.classes >= 1, self, f"classes must be at least 1; found {self.classes}")
         require_numeric(self, self.dtype)
 
     def shape(self, labels) -> Shape:
@@ -183,9 +182,8 @@ class OneHot(Op):
         *row, label = index
         cell = one(0, position(row, inputs[0].shape))
         whether = "is" if y[index] else "is not"
-        return Explanation(
-            (Terms((), 1.0),) if y[index] else (), (cell,), f"class {label} {whether} that of the label {{0}}"
-        )
+        reason = f"class {label} {whether} that of the label {{0}}"
+        return Explanation((Terms((), 1.0),) if y[index] else (), (cell,), reason)
 
     def check(self, labels) -> None:
         require_classes(self, labels, self.classes)
@@ -243,12 +241,6 @@ def _log_probabilities(rng: np.random.Generator, shape: Shape) -> Array:
     return np.asarray(log_softmax(normal(rng, shape)))
 
 
-def _nll_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(_log_probabilities(rng, (4, 3)), np.array([0, 2, 1, 2]))
-    yield Sample(_log_probabilities(rng, (2, 2, 3)), np.array([[0, 2], [1, 1]]))
-    yield Sample(_log_probabilities(rng, (2, 2, 3)), unit(rng, (2, 2, 3)))
-
-
 @register
 class Nll(LabelLoss):
     """Negative log-likelihood: cross-entropy from logarithms of probabilities ``logs (..., K)``, averaged over the batch.
@@ -264,7 +256,7 @@ class Nll(LabelLoss):
 
     formula: ClassVar[str] = "−mean({logs}[{labels}])"
     tex: ClassVar[str] = "{(logs)}"
-    samples = _nll_samples
+    samples = _labelled(_log_probabilities)
 
     def forward(self, logs, labels):
         return self.mean_of_chosen(wide(logs), labels)

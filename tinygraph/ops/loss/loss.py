@@ -5,13 +5,13 @@ A loss is one number for a batch, with its mean (the 1/m of the notes) as part o
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError, DataError
+from tinygraph.errors import DataError
 from tinygraph.graph.arrays import extent
+from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Op, Shape
@@ -48,11 +48,11 @@ def rows_tex(x, of: str) -> str:
     return r"\frac{1}{{rows}} \sum_{i=1}^{{rows}} " + of
 
 
-def of_elements(places: tuple[int, int], losses: Any, count: int, text: str) -> Explanation:
-    """Return the explanation of a mean, over ``count``, of a loss of every pair of elements."""
+def of_elements(losses: Any, count: int, text: str) -> Explanation:
+    """Return the explanation of a mean, over ``count``, of a loss of every pair of elements, of both inputs."""
     cells = np.arange(len(losses))
     values = np.asarray(losses, np.float64) / count
-    return Explanation((Terms(tuple((place, cells) for place in places), values=values, text=text + share(count)),))
+    return Explanation((Terms(((0, cells), (1, cells)), values=values, text=text + share(count)),))
 
 
 def share(count: int) -> str:
@@ -66,13 +66,6 @@ def require_probabilities(op: Op, labels) -> None:
         raise DataError(f"{op.name}: labels must lie between 0 and 1; found {extent(labels)}")
 
 
-def require_classes(op: Op, labels, classes: int) -> None:
-    """Raise ``DataError`` for class numbers outside 0 to ``classes - 1``."""
-    if labels.size and not (labels.min() >= 0 and labels.max() < classes):
-        raise DataError(f"{op.name}: class numbers must lie in 0 to {classes - 1}; found {extent(labels)}")
-
-
-@dataclass(frozen=True)
 class Loss(Op):
     """The base of losses on two tensors of one shape: the result is one number, the mean over the batch.
 
@@ -112,7 +105,6 @@ def _samples(**attributes: float) -> Samples:
     return samples
 
 
-@dataclass(frozen=True)
 class OfDifference(Loss):
     """The base of these losses: the mean over all elements of a penalty for the difference."""
 
@@ -134,9 +126,7 @@ class OfDifference(Loss):
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         difference = (wide(inputs[0]) - wide(inputs[1])).reshape(-1)
-        return of_elements(
-            (0, 1), self.penalty(difference), difference.size, self.element or f"{self.name} of {{0}} − {{1}}"
-        )
+        return of_elements(self.penalty(difference), difference.size, self.element or f"{self.name} of {{0}} − {{1}}")
 
     def vjp(self, dy, cost, prediction, target) -> Any:
         slope = self.slope(dy, prediction - target) / mean_count(prediction, *prediction.shape)
@@ -156,7 +146,6 @@ class L1(OfDifference):
     array(1.)
     """
 
-    name: ClassVar[str] = "l1"
     formula: ClassVar[str] = "mean(|{prediction} − {target}|)"
     tex: ClassVar[str] = r"\left|{(prediction)}_{i} - {(target)}_{i}\right|"
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, 2.0], [1.0, 4.0]), [0.0, -0.5], [0.0, 0.5]),)
@@ -193,8 +182,7 @@ class Huber(OfDifference):
     tex: ClassVar[str] = r"h_{{delta}}\left({(prediction)}_{i} - {(target)}_{i}\right)"
 
     def check_attributes(self) -> None:
-        if not self.delta > 0:
-            raise AttributeValueError(f"huber: delta must be positive; found {self.delta}")
+        require(self.delta > 0, self, f"delta must be positive; found {self.delta}")
 
     def penalty(self, difference: Any) -> Any:
         return _bent(difference, self.delta)
@@ -215,15 +203,13 @@ class SmoothL1(OfDifference):
     array(1.625)
     """
 
-    name: ClassVar[str] = "smooth_l1"
     beta: float = 1.0
     samples = _samples(beta=1.5)
     formula: ClassVar[str] = "mean(½ r² / {beta}, or |r| − ½ {beta} beyond {beta}), r = {prediction} − {target}"
     tex: ClassVar[str] = r"s_{{beta}}\left({(prediction)}_{i} - {(target)}_{i}\right)"
 
     def check_attributes(self) -> None:
-        if not self.beta > 0:
-            raise AttributeValueError(f"smooth_l1: beta must be positive; found {self.beta}")
+        require(self.beta > 0, self, f"beta must be positive; found {self.beta}")
 
     def penalty(self, difference: Any) -> Any:
         return _bent(difference, self.beta) / self.beta

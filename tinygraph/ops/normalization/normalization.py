@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
+from tinygraph.graph.attributes import require
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.function import register
 from tinygraph.graph.op import Shape, Value
@@ -22,7 +22,7 @@ from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.floating import narrowed, widened
 from tinygraph.ops.reduction.reduction import mean
 from tinygraph.ops.samples import each, normal, positive
-from tinygraph.ops.shape.shape import reshape
+from tinygraph.ops.shape.shape import broadcasts_to, reshape
 from tinygraph.ops.statistics.statistics import check_epsilon, moving_sum, standardize, variance
 
 
@@ -36,7 +36,6 @@ def _for_channels(numbers, x):
     return reshape(numbers, (-1,) + (1,) * (len(x.shape) - 2)) if len(x.shape) > 2 else numbers
 
 
-@dataclass(frozen=True)
 class _Channelled(Composite):
     """The base of operations on images and one number for each channel."""
 
@@ -113,15 +112,20 @@ class BatchNorm(_Channelled):
         return y * _for_channels(scale, x) + _for_channels(shift, x)
 
 
+def _running_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(positive(rng, (3,)), normal(rng, (4, 3)))
+    yield Sample(positive(rng, (3,)), normal(rng, (2, 3, 2, 2)), momentum=0.4)
+
+
 @dataclass(frozen=True)
 class _Running(_Channelled):
     """The base of running statistics: a step from the old numbers towards those of a batch."""
 
     momentum: float = 0.1
+    samples = _running_samples
 
     def check_attributes(self) -> None:
-        if not 0 <= self.momentum <= 1:
-            raise AttributeValueError(f"{self.name}: momentum must lie in 0 to 1; found {self.momentum}")
+        require(0 <= self.momentum <= 1, self, f"momentum must lie in 0 to 1; found {self.momentum}")
 
     def shape(self, old, x) -> Shape:  # type: ignore[override]
         self.check_channels((old, x), x)
@@ -130,11 +134,6 @@ class _Running(_Channelled):
     def moved(self, old, new):
         """Return the old numbers, moved by the share ``momentum`` towards the new."""
         return narrowed((1 - self.momentum) * old + self.momentum * new, old)
-
-
-def _running_samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(positive(rng, (3,)), normal(rng, (4, 3)))
-    yield Sample(positive(rng, (3,)), normal(rng, (2, 3, 2, 2)), momentum=0.4)
 
 
 @register
@@ -151,7 +150,6 @@ class RunningMean(_Running):
 
     formula: ClassVar[str] = "(1 − {momentum}) {old} + {momentum} mean({x})"
     tex: ClassVar[str] = r"\operatorname{runningmean}({old}, {x})"
-    samples = _running_samples
 
     def forward(self, old, x):
         return self.moved(old, mean(x, axis=_around_channels(x)))
@@ -173,7 +171,6 @@ class RunningVariance(_Running):
     correction: int = 1
     formula: ClassVar[str] = "(1 − {momentum}) {old} + {momentum} variance({x})"
     tex: ClassVar[str] = r"\operatorname{runningvariance}({old}, {x})"
-    samples = _running_samples
 
     def forward(self, old, x):
         axes = _around_channels(x)
@@ -208,21 +205,14 @@ class LayerNorm(Composite):
         ]
     )
 
-    def check_attributes(self) -> None:
-        check_epsilon(self)
+    check_attributes = check_epsilon
 
     def shape(self, x, scale, shift) -> Shape:
         start = normalized_axis(self, x, self.axis)
         over = tuple(x.shape[start:])
-        for numbers in (scale, shift):
-            try:
-                fits = np.broadcast_shapes(over, tuple(numbers.shape)) == over
-            except ValueError:
-                fits = False
-            if not fits:
-                self.refuse(
-                    (x, scale, shift), f"scale and shift must broadcast to the axes from {self.axis} on, {over}"
-                )
+        if not all(broadcasts_to(tuple(numbers.shape), over) for numbers in (scale, shift)):
+            why = f"scale and shift must broadcast to the axes from {self.axis} on, {over}"
+            self.refuse((x, scale, shift), why)
         return tuple(x.shape)
 
     def forward(self, x, scale, shift):
@@ -317,11 +307,7 @@ class LocalResponseNorm(_Channelled):
     )
 
     def check_attributes(self) -> None:
-        if self.size < 1:
-            raise AttributeValueError(f"{self.name}: size must be at least 1; found {self.size}")
-
-    def shape(self, x) -> Shape:
-        return super().shape(x)
+        require(self.size >= 1, self, f"size must be at least 1; found {self.size}")
 
     def forward(self, x):
         squares = moving_sum(widened(x) * widened(x), (self.size - 1) // 2, self.size // 2, axis=1)

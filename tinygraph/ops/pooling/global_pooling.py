@@ -16,7 +16,7 @@ from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
 from tinygraph.ops.floating import countable, widened
 from tinygraph.ops.pooling.pooling import largest_of, norm_of, plane, require_norm
-from tinygraph.ops.reduction.reduction import FirstExtreme
+from tinygraph.ops.reduction.extremes import FirstExtreme
 from tinygraph.ops.samples import distinct, each, normal, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, expand_dims
 from tinygraph.ops.sums import average, total

@@ -1,8 +1,10 @@
-"""Reductions over axes: sum, mean, max, min, logsumexp, and norms. ``axis`` and ``keepdims`` are NumPy's."""
+"""Sums over axes and their relatives: sum, mean, prod, running sums, logsumexp and norms.
+
+``axis`` and ``keepdims`` are NumPy's.
+"""
 
 import functools
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -10,43 +12,43 @@ import numpy as np
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.batch import MEAN, TOTAL, Each, Part
-from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position, summed
+from tinygraph.graph.explanation import Explanation, Terms, members, one, position, summed
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Edge, Sample
+from tinygraph.graph.op import Shape
+from tinygraph.graph.record import Edge, Sample, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
-from tinygraph.ops.axes import Axis, floating_dtype, normalized_axes, reduced_shape, summed_dtype
-from tinygraph.ops.comparison.comparison import gate
+from tinygraph.ops.axes import AlongAxes, Axis, floating_dtype, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.elementwise.arithmetic import sign
-from tinygraph.ops.floating import countable, wide
-from tinygraph.ops.length import along
-from tinygraph.ops.samples import distinct
+from tinygraph.ops.elementwise.trigonometry import along
+from tinygraph.ops.floating import countable, wide, widened
+from tinygraph.ops.indexing.select import concatenate
+from tinygraph.ops.samples import Draw, distinct, each, normal, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, reshape, transpose
 from tinygraph.ops.sums import average, total
 
 
-def _samples(rng: np.random.Generator) -> Iterable[Sample]:
-    yield Sample(distinct(rng, (3, 4)))
-    yield Sample(distinct(rng, (2, 3, 2)), axis=1)
-    yield Sample(distinct(rng, (2, 3)), axis=1)
-    yield Sample(distinct(rng, (2, 3, 2)), axis=(0, -1), keepdims=True)
+def _over_axes(draw: Draw) -> Samples:
+    return each(
+        draw,
+        ((3, 4), {}),
+        ((2, 3, 2), {"axis": 1}),
+        ((2, 5), {"axis": 1}),
+        ((2, 3, 2), {"axis": (0, -1), "keepdims": True}),
+    )
 
 
 @dataclass(frozen=True)
-class Reduction(Op):
+class Reduction(AlongAxes):
     """The base of reductions: axes, and spreading a gradient back over them."""
 
     axis: Axis = None
     keepdims: bool = False
     # How the results of tiles are joined if samples are reduced too; None if they cannot be.
     over_samples: ClassVar[Part | None] = None
-    samples = _samples
+    samples = _over_axes(distinct)
 
     def shape(self, x) -> Shape:
         return reduced_shape(self, x, self.axis, self.keepdims)
-
-    def combined_axes(self, x) -> tuple[int, ...]:
-        return normalized_axes(self, x, self.axis)
 
     def spread(self, reduced, x):
         """Return a reduced tensor repeated over the axes that ``x`` was reduced along."""
@@ -127,109 +129,107 @@ class Mean(Reduction):
         return self.spread(dy / countable(self.count(x) or 1, x), x)
 
 
-@dataclass(frozen=True)
-class _Extreme(Reduction):
-    """Largest or smallest: the gradient goes to the first such element in row-major order."""
+@register(numpy=[np.prod])
+class Prod(Reduction):
+    """Product over ``axis`` (all axes by default); 1 of nothing.
 
-    def shape(self, x) -> Shape:
-        if self.count(x) == 0 and 0 not in reduced_shape(self, x, self.axis, False):
-            self.refuse([x], f"the {self.name} of no elements is not defined")
-        return super().shape(x)
+    The gradient of a factor is the product of the others. It is not found by a division, so factors may be 0: where one is,
+    its own gradient is that product, and where two are, all gradients are 0. Source: the product rule.
+
+    Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
+
+    >>> import tinygraph as tg
+    >>> tg.prod(np.array([[1.0, 2.0], [3.0, 4.0]]), axis=0)
+    array([3., 8.])
+    >>> x = tg.tensor([2.0, 0.0, 4.0])
+    >>> tg.prod(x).backward()
+    >>> x.grad.value
+    array([0., 8., 0.])
+    """
+
+    formula: ClassVar[str] = "prod({x})"
+    tex: ClassVar[str] = r"\operatorname{prod}({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = _over_axes(off_zero)
+    edges: ClassVar[tuple[Edge, ...]] = (
+        Edge(Sample([[2.0, 0.0, 4.0], [0.0, 0.0, 3.0]], axis=1), [[0.0, 8.0, 0.0], [0.0, 0.0, 0.0]]),
+    )
+
+    def forward(self, x):
+        return widened(x).prod(axis=self.axis, keepdims=self.keepdims)
+
+    result_dtype = summed_dtype
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         cells = members(self, position(index, y.shape), inputs[0].shape)
-        taken, others = chosen(cells, inputs[0], self.name == "max")
-        reason = f"the {'largest' if self.name == 'max' else 'smallest'} of {len(cells)}"
-        return Explanation((Terms((one(0, taken),)),), ((0, others),) if len(others) else (), reason)
+        return Explanation((Terms(tuple(one(0, int(cell)) for cell in cells)),))
 
     def vjp(self, dy, y, x):
-        return gate(self.spread(dy, x), FirstExtreme(self.axis, largest=self.name == "max")(x))
+        axes = normalized_axes(self, x, self.axis)
+        order = (*axes, *(axis for axis in range(len(x.shape)) if axis not in axes))
+        moved = transpose(x, order)
+        columns = math.prod(moved.shape[len(axes) :])
+        rows = reshape(moved, (self.count(x), columns))
+        gradient = reshape(self.times_others(rows, reshape(dy, (1, columns))), moved.shape)
+        return transpose(gradient, tuple(order.index(axis) for axis in range(len(order))))
 
-
-@register(numpy=[np.max, np.amax])
-class Max(_Extreme):
-    """Largest element over ``axis``; a tie sends its gradient to the first in row-major order.
-
-    Source: NumPy's ``max``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
-
-    >>> import tinygraph as tg
-    >>> tg.max(np.array([[1.0, 2.0], [4.0, 3.0]]), axis=1)
-    array([2., 4.])
-    """
-
-    formula: ClassVar[str] = "max({x})"
-    tex: ClassVar[str] = r"\max({x})"
-
-    def forward(self, x):
-        return x.max(axis=self.axis, keepdims=self.keepdims)
-
-
-@register(numpy=[np.min, np.amin])
-class Min(_Extreme):
-    """Smallest element over ``axis``; a tie sends its gradient to the first in row-major order.
-
-    Source: NumPy's ``min``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
-
-    >>> import tinygraph as tg
-    >>> tg.min(np.array([[1.0, 2.0], [4.0, 3.0]]), axis=1)
-    array([1., 3.])
-    """
-
-    formula: ClassVar[str] = "min({x})"
-    tex: ClassVar[str] = r"\min({x})"
-
-    def forward(self, x):
-        return x.min(axis=self.axis, keepdims=self.keepdims)
+    def times_others(self, factors, dy):
+        """Return for each row of factors the product of all other rows, times ``dy``: halves multiplied, and taken back."""
+        count, columns = factors.shape
+        ones = np.ones((2 ** max(count - 1, 0).bit_length() - count, columns), factors.dtype)
+        factors, halves = concatenate([factors, ones]), []
+        while factors.shape[0] > 1:
+            middle = factors.shape[0] // 2
+            halves.append((factors[:middle], factors[middle:]))
+            factors = factors[:middle] * factors[middle:]
+        for first, second in reversed(halves):
+            dy = concatenate([dy * second, dy * first])
+        return dy[:count]
 
 
 @register
-class FirstExtreme(Op):
-    """True at the first largest (or smallest) element along ``axis`` in row-major order, False elsewhere.
+class Cumsum(AlongAxes):
+    """Running sums along ``axis``: each element becomes the sum of those up to it.
 
-    Source: NumPy's ``argmax`` and ``argmin``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit
-    the shape.
+    ``exclusive`` leaves the element itself out, so that the first sum is 0; ``reverse`` begins at the end. The gradient is the
+    running sum the other way.
+
+    Source: NumPy's ``cumsum``; ONNX's ``CumSum`` for the options. Raises ``ShapeError`` for an axis that is not there.
 
     >>> import tinygraph as tg
-    >>> tg.operation("first_extreme")(np.array([1.0, 3.0, 3.0]))
-    array([False,  True, False])
+    >>> tg.cumsum(np.array([1.0, 2.0, 4.0]), 0), tg.cumsum(np.array([1.0, 2.0, 4.0]), 0, exclusive=True, reverse=True)
+    (array([1., 3., 7.]), array([6., 4., 0.]))
     """
 
-    axis: Axis = None
-    largest: bool = True
-    helper: ClassVar[bool] = True
-    formula: ClassVar[str] = "{x} is the first extreme"
-    samples = staticmethod(lambda rng: [Sample(distinct(rng, (2, 3, 2)), axis=(0, 2)), Sample(distinct(rng, (3, 4)))])
+    axis: int
+    exclusive: bool = False
+    reverse: bool = False
+    formula: ClassVar[str] = "cumsum({x})"
+    tex: ClassVar[str] = r"\operatorname{cumsum}({x})"
+    holomorphic: ClassVar[bool] = True
+    samples = each(
+        normal,
+        ((3, 4), {"axis": 1}),
+        ((2, 3, 2), {"axis": -2, "exclusive": True}),
+        ((4,), {"axis": 0, "reverse": True}),
+        ((4, 2), {"axis": 0, "exclusive": True, "reverse": True}),
+    )
 
-    def shape(self, x) -> Shape:
-        normalized_axes(self, x, self.axis)
-        return tuple(x.shape)
-
-    def result_dtype(self, x) -> np.dtype[Any]:
-        return np.dtype(bool)
-
-    def combined_axes(self, x) -> tuple[int, ...]:
-        return normalized_axes(self, x, self.axis)
-
-    def written_tex(self, *inputs) -> str:
-        return rf"\mathbf{{1}}[{{x}} \text{{ is the first {'maximum' if self.largest else 'minimum'}}}]"
-
-    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        which = "largest" if self.largest else "smallest"
-        return Explanation(reads=(one(0, position(index, y.shape)),), formula=f"{{0}} is the first {which}")
+    result_dtype = summed_dtype
 
     def forward(self, x):
-        axes = normalized_axes(self, x, self.axis)
-        front = tuple(range(len(axes)))
-        moved = np.moveaxis(x, axes, front)
-        flat = moved.reshape(math.prod(moved.shape[: len(axes)]), math.prod(moved.shape[len(axes) :]))
-        mask = np.zeros(flat.shape, bool)
-        if flat.size:
-            chosen = flat.argmax(axis=0) if self.largest else flat.argmin(axis=0)
-            mask[chosen, np.arange(flat.shape[1])] = True
-        return np.moveaxis(mask.reshape(moved.shape), front, axes)
+        step = -1 if self.reverse else 1
+        summands = np.moveaxis(x, self.axis, 0)[::step]
+        # One after the other, float32 would stop counting at 2**24.
+        sums = np.zeros(summands.shape, np.float64 if x.dtype.kind == "f" and x.itemsize < 8 else self.result_dtype(x))
+        if self.exclusive:
+            np.cumsum(summands[:-1], axis=0, out=sums[1:])
+        else:
+            np.cumsum(summands, axis=0, out=sums)
+        return np.moveaxis(sums[::step], 0, self.axis)
 
-    def batch(self, use):
-        return use.outside_axis()
+    def vjp(self, dy, y, x):
+        return cumsum(dy, self.axis, exclusive=self.exclusive, reverse=not self.reverse)
 
 
 @register
@@ -291,7 +291,6 @@ class L1Norm(Reduction):
     array([7., 1.])
     """
 
-    name: ClassVar[str] = "l1_norm"
     formula: ClassVar[str] = "sum(|{x}|)"
     tex: ClassVar[str] = r"\left\|{x}\right\|_{1}"
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([0.0, -2.0]), [0.0, -1.0]),)
@@ -316,7 +315,6 @@ class L2Norm(Reduction):
     array([5.e+000, 1.e+200])
     """
 
-    name: ClassVar[str] = "l2_norm"
     formula: ClassVar[str] = "√sum({x}²)"
     tex: ClassVar[str] = r"\left\|{x}\right\|_{2}"
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([[0.0, 0.0], [0.0, -4.0]], axis=1), [[0.0, 0.0], [0.0, -1.0]]),)
@@ -334,6 +332,7 @@ class L2Norm(Reduction):
 
 
 sum = Sum.function
+cumsum = Cumsum.function
 mean = Mean.function
 l1_norm = L1Norm.function
 l2_norm = L2Norm.function
@@ -351,4 +350,10 @@ def _norm_as_numpy(x, ord: Any = None, axis: Axis = None, keepdims: bool = False
     )
 
 
+def _cumsum_as_numpy(x, axis: int | None = None):
+    """Running sums as NumPy's own function takes them: over all elements where no axis is named."""
+    return cumsum(reshape(x, -1), 0) if axis is None else cumsum(x, axis)
+
+
+NUMPY_FUNCTIONS[np.cumsum] = _cumsum_as_numpy
 NUMPY_FUNCTIONS[np.linalg.norm] = _norm_as_numpy

@@ -5,11 +5,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
+from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms, members, one, position
 from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape
-from tinygraph.ops.axes import Axis, floating_dtype, normalized_axes, normalized_axis, summed_dtype
+from tinygraph.graph.op import Shape
+from tinygraph.ops.axes import AlongAxes, Axis, floating_dtype, normalized_axes, summed_dtype
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.floating import wide, widened
 from tinygraph.ops.reduction.reduction import Reduction, mean
@@ -19,8 +19,7 @@ from tinygraph.ops.sums import average, total
 
 def check_epsilon(op: Any) -> None:
     """Refuse an epsilon that would make a variance smaller."""
-    if not 0 <= op.epsilon < math.inf:
-        raise AttributeValueError(f"{op.name}: epsilon must not be negative; found {op.epsilon}")
+    require(0 <= op.epsilon < math.inf, op, f"epsilon must not be negative; found {op.epsilon}")
 
 
 @register
@@ -76,7 +75,7 @@ class Variance(Reduction):
 
 
 @register
-class Standardize(Op):
+class Standardize(AlongAxes):
     """``x`` less its mean, divided by its standard deviation, over ``axis``: numbers of mean 0 and variance 1.
 
     The deviation is the square root of the variance plus ``epsilon``. Every element moves the mean and the deviation of all,
@@ -103,15 +102,7 @@ class Standardize(Op):
         ((2, 3), {"axis": None, "epsilon": 0.1}),
     )
 
-    def check_attributes(self) -> None:
-        check_epsilon(self)
-
-    def shape(self, x) -> Shape:
-        normalized_axes(self, x, self.axis)
-        return tuple(x.shape)
-
-    def combined_axes(self, x) -> tuple[int, ...]:
-        return normalized_axes(self, x, self.axis)
+    check_attributes = check_epsilon
 
     result_dtype = floating_dtype
 
@@ -138,12 +129,9 @@ class Standardize(Op):
         along = y * mean(dy * y, axis=self.axis, keepdims=True)
         return (dy - mean(dy, axis=self.axis, keepdims=True) - along) / deviation
 
-    def batch(self, use):
-        return use.outside_axis()
-
 
 @register
-class MovingSum(Op):
+class MovingSum(AlongAxes):
     """For each place along ``axis`` the sum of it, the ``before`` elements before it and the ``after`` elements after it.
 
     Beyond the ends there is nothing. Its gradient is the same sum the other way round. Source: the sum rule. Raises
@@ -168,12 +156,7 @@ class MovingSum(Op):
     )
 
     def check_attributes(self) -> None:
-        if self.before < 0 or self.after < 0:
-            raise AttributeValueError(f"moving_sum: before and after must not be negative; found {self}")
-
-    def shape(self, x) -> Shape:
-        normalized_axis(self, x, self.axis)
-        return tuple(x.shape)
+        require(min(self.before, self.after) >= 0, self, f"before and after must not be negative; found {self}")
 
     result_dtype = summed_dtype
 
@@ -195,9 +178,6 @@ class MovingSum(Op):
 
     def vjp(self, dy, y, x):
         return moving_sum(dy, self.after, self.before, self.axis)
-
-    def batch(self, use):
-        return use.outside_axis()
 
 
 variance = Variance.function

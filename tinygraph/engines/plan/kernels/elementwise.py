@@ -11,8 +11,8 @@ from tinygraph.ops.activation.activation import relu, sigmoid
 from tinygraph.ops.comparison import comparison
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.elementwise import arithmetic, exponential
+from tinygraph.ops.elementwise.arithmetic import add_all
 from tinygraph.ops.elementwise.cast import Cast
-from tinygraph.ops.elementwise.n_ary import add_all
 
 # Operations that are the ufunc of NumPy with the same name.
 _UFUNCS = {
@@ -29,6 +29,9 @@ _UFUNCS = {
 
 @kernel(*_UFUNCS, in_place=True)
 def _ufunc(work: Work) -> Sequence[Call]:
+    # Of small integers NumPy computes functions such as exp in float16, and operations in float64.
+    if work.out.dtype.kind == "f" and work.inputs[0].dtype.kind in "biu":
+        return ordinary(work)
     return [partial(_UFUNCS[type(work.op)], *work.inputs, out=work.out)]
 
 
