@@ -6,7 +6,7 @@
 import importlib
 import pkgutil
 
-from tinygraph.graph.registry import OPERATIONS as OPERATIONS
+from tinygraph.graph import OPERATIONS
 
 FAMILIES = (
     *("elementwise", "comparison", "reduction", "shape", "indexing", "linear", "convolution", "pooling"),

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.op import Op, Shape
+from tinygraph.graph import Op, Shape
 
 Axis = int | tuple[int, ...] | None
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.registry import OPERATIONS
+from tinygraph.graph import OPERATIONS
 
 
 def floating(x) -> Any:

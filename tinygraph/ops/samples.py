@@ -5,9 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.op import Shape
-from tinygraph.graph.record import Sample, Samples
+from tinygraph.graph import Array, Sample, Samples, Shape
 
 Draw = Callable[[np.random.Generator, Shape], Array]
 

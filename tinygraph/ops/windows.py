@@ -18,11 +18,9 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Op, register
 from tinygraph.graph.budget import charge
 from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op
 
 Sizes: TypeAlias = tuple[int, ...]
 # The pixels of padding before and after an axis of an image.

@@ -6,11 +6,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.graph import explanation
+from tinygraph.graph import Edge, Op, Sample, explanation, op, register
 from tinygraph.graph.explanation import Explanation, one, position
-from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Op
-from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.axes import AlongAxes, floating_dtype, normalized_axis
 from tinygraph.ops.comparison.comparison import clip, gate, where
 from tinygraph.ops.elementwise.arithmetic import abs

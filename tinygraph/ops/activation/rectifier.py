@@ -4,11 +4,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Edge, Op, Sample, Shape, op, register
 from tinygraph.graph.attributes import require
-from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.comparison.comparison import Clip, gate, minimum, where
 from tinygraph.ops.elementwise.exponential import exp
 from tinygraph.ops.floating import floating, narrowed, wide

@@ -8,12 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DTypeError
+from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Op, Sample, op, register
 from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, position, product, weighted
-from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Op
-from tinygraph.graph.record import Edge, Sample
-from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.samples import apart, distinct, each, normal, tensors, truth, unary
 
 

@@ -16,10 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.batch import TOTAL
+from tinygraph.graph import TOTAL, Sample, Shape
 from tinygraph.graph.explanation import Explanation
-from tinygraph.graph.op import Shape
-from tinygraph.graph.record import Sample
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.windows import Padding, RankedOp, Size, Sizes, Windows, image_size, per_axis, sum_of_products

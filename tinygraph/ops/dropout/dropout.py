@@ -6,12 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph import Composite, Op, Sample, Shape, Value, register
 from tinygraph.graph.attributes import require
-from tinygraph.graph.composite import Composite
 from tinygraph.graph.explanation import Explanation, one
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape, Value
-from tinygraph.graph.record import Sample
 from tinygraph.ops.elementwise.cast import require_numeric
 from tinygraph.ops.samples import normal
 

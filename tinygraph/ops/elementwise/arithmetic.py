@@ -9,11 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Sample, Value, op
 from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, product, weighted
-from tinygraph.graph.function import op
-from tinygraph.graph.op import Value
-from tinygraph.graph.record import Edge, Sample
-from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.floating import floating, wide, widened
 from tinygraph.ops.samples import binary, distinct, normal, off_zero, tensors, unary, unit

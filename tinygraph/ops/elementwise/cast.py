@@ -5,12 +5,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, DTypeError
-from tinygraph.graph.arrays import Array, numeric_dtype
+from tinygraph.graph import NUMPY_FUNCTIONS, Array, Op, Sample, Shape, numeric_dtype, op, register
 from tinygraph.graph.explanation import Explanation, weighted
-from tinygraph.graph.function import op, register
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Sample
-from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.elementwise.arithmetic import flat
 from tinygraph.ops.samples import each, normal, unary
 

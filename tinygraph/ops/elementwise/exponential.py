@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.function import OpFunction, op
-from tinygraph.graph.record import Edge, Sample
+from tinygraph.graph import Edge, OpFunction, Sample, op
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import Draw, binary, normal, positive, unary

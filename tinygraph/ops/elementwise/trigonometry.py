@@ -10,11 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.arrays import Array
-from tinygraph.graph.function import op
-from tinygraph.graph.op import Shape, Value
-from tinygraph.graph.record import Edge, Sample
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Array, Edge, Sample, Shape, Tensor, Value, op
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import add, multiply
 from tinygraph.ops.elementwise.exponential import power, smooth, sqrt

@@ -11,12 +11,19 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
-from tinygraph.graph.arrays import extent
-from tinygraph.graph.batch import SHARED, TOTAL, Each
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape, Value
-from tinygraph.graph.record import Sample, SampleInputs
-from tinygraph.graph.registry import NUMPY_FUNCTIONS
+from tinygraph.graph import (
+    NUMPY_FUNCTIONS,
+    SHARED,
+    TOTAL,
+    Each,
+    Op,
+    Sample,
+    SampleInputs,
+    Shape,
+    Value,
+    extent,
+    register,
+)
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal

@@ -6,9 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape
-from tinygraph.graph.record import Sample
+from tinygraph.graph import Sample, Shape, register
 from tinygraph.ops.indexing.gather import Adding, ByPositions
 from tinygraph.ops.samples import normal
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.tensor import Tensor
+from tinygraph.graph import Tensor
 
 
 @dataclass(frozen=True)

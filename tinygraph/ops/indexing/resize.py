@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape
+from tinygraph.graph import Op, Shape, register
 from tinygraph.ops.floating import floating
 from tinygraph.ops.indexing.gather import scatter_add
 from tinygraph.ops.samples import each, normal

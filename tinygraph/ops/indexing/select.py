@@ -11,14 +11,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tinygraph.errors import ShapeError
-from tinygraph.graph.arrays import numeric_array
-from tinygraph.graph.batch import Each
+from tinygraph.graph import NUMPY_FUNCTIONS, Each, Op, Sample, Shape, Tensor, label, numeric_array, register
 from tinygraph.graph.explanation import Explanation, Terms, moved, summed
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape, label
-from tinygraph.graph.record import Sample
-from tinygraph.graph.registry import NUMPY_FUNCTIONS
-from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
 from tinygraph.ops.floating import widened
 from tinygraph.ops.indexing.gather import add_along

@@ -10,13 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, TinygraphError
-from tinygraph.graph.batch import SHARED, TOTAL, Each, Tiling
+from tinygraph.graph import NUMPY_FUNCTIONS, SHARED, TOTAL, Each, Op, Sample, Shape, Tensor, Tiling, Value, register
 from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape, Value
-from tinygraph.graph.record import Sample
-from tinygraph.graph.registry import NUMPY_FUNCTIONS
-from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape.shape import Transpose, expand_dims, reshape, sum_to, transpose

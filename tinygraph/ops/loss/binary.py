@@ -6,13 +6,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
-from tinygraph.graph.apply import apply
-from tinygraph.graph.arrays import extent
+from tinygraph.graph import Decision, Edge, Sample, SampleInputs, Shape, Tensor, Value, apply, extent, register
 from tinygraph.graph.explanation import Explanation
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape, Value
-from tinygraph.graph.record import Decision, Edge, Sample, SampleInputs
-from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation.activation import sigmoid
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import identity

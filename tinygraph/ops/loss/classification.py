@@ -7,13 +7,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError, ShapeError
-from tinygraph.graph.arrays import Array, extent
+from tinygraph.graph import Array, Decision, Edge, Op, Sample, SampleInputs, Samples, Shape, Tensor, extent, register
 from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms, one, position
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Decision, Edge, Sample, SampleInputs, Samples
-from tinygraph.graph.tensor import Tensor
 from tinygraph.ops.activation.activation import Softmax, log_softmax, softmax
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.elementwise.cast import require_numeric

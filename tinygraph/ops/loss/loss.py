@@ -10,13 +10,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
-from tinygraph.graph.arrays import extent
+from tinygraph.graph import Edge, Op, Sample, Samples, Shape, Tensor, constant, extent, register
 from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Edge, Sample, Samples
-from tinygraph.graph.tensor import Tensor, constant
 from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import clip
 from tinygraph.ops.elementwise.arithmetic import sign

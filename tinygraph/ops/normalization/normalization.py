@@ -11,11 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph import Composite, Sample, Shape, Value, register
 from tinygraph.graph.attributes import require
-from tinygraph.graph.composite import Composite
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape, Value
-from tinygraph.graph.record import Sample
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.elementwise.arithmetic import identity
 from tinygraph.ops.elementwise.exponential import sqrt

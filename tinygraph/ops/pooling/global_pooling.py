@@ -7,10 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph import Edge, Op, Sample, Shape, register
 from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign

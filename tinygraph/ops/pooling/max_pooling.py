@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph import Edge, Sample, Shape, Value
 from tinygraph.graph.explanation import Explanation, Terms, chosen, one, position
-from tinygraph.graph.op import Shape, Value
-from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.floating import widened
 from tinygraph.ops.pooling.pooling import CASES, Pooling, largest_of, plane
 from tinygraph.ops.samples import distinct, each, normal

@@ -12,10 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.arrays import Array
+from tinygraph.graph import Array, Edge, Op, Sample, Shape
 from tinygraph.graph.explanation import Explanation, Terms, chosen, one
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.record import Edge, Sample
 from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import abs, sign

@@ -9,10 +9,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph import Sample, Shape, register
 from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape
-from tinygraph.graph.record import Sample
 from tinygraph.ops.axes import AlongAxes, Axis, normalized_axes, normalized_axis, reduced_shape
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.indexing.gather import scatter_add_elements

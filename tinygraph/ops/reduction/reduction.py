@@ -11,12 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.batch import MEAN, TOTAL, Each, Part
+from tinygraph.graph import MEAN, NUMPY_FUNCTIONS, OPERATIONS, TOTAL, Each, Edge, Part, Sample, Samples, Shape, register
 from tinygraph.graph.explanation import Explanation, Terms, members, one, position, summed
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape
-from tinygraph.graph.record import Edge, Sample, Samples
-from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS
 from tinygraph.ops.axes import AlongAxes, Axis, floating_dtype, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.elementwise.arithmetic import sign
 from tinygraph.ops.elementwise.trigonometry import along

@@ -7,10 +7,7 @@ from typing import ClassVar, Literal
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph.batch import Each
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape
-from tinygraph.graph.registry import NUMPY_FUNCTIONS
+from tinygraph.graph import NUMPY_FUNCTIONS, Each, Shape, register
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.shape.shape import Moving, reshape

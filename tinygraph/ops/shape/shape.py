@@ -7,11 +7,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph.batch import TOTAL, Each
+from tinygraph.graph import NUMPY_FUNCTIONS, TOTAL, Each, Op, Shape, register
 from tinygraph.graph.explanation import Explanation, moved, summed
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Op, Shape
-from tinygraph.graph.registry import NUMPY_FUNCTIONS
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.sums import total

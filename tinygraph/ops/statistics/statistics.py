@@ -5,10 +5,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from tinygraph.graph import Shape, register
 from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms, members, one, position
-from tinygraph.graph.function import register
-from tinygraph.graph.op import Shape
 from tinygraph.ops.axes import AlongAxes, Axis, floating_dtype, normalized_axes, summed_dtype
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.floating import wide, widened
