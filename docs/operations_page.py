@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.cli.gradients import first_sample, gradient_lines, recorded
-from tinygraph.cli.ops import attribute_texts, by_family, explanation
+from tinygraph.cli.ops import attribute_texts, by_family, explanation, first_sample, gradient_lines, recorded
 from tinygraph.describe.derive import Derivation, Line
 from tinygraph.describe.subject import Subject, subject_of, values_of
 from tinygraph.draw import Card, Picture

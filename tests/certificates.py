@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 import tinygraph as tg
-from tinygraph.cli.gradients import gradient_lines
+from tinygraph.cli.ops import gradient_lines
 
 INTRODUCTION = """\
 # Certificates

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.cli.draw import sample_of
 from tinygraph.draw import Picture, draw
 from tinygraph.model import bundled_models
+from tinygraph.notes.notes import sample_of
 
 FORMATS = ("svg", "png", "pdf", "gv")
 

@@ -15,7 +15,7 @@ import tinygraph as tg
 from tests.tools.commands import PROGRAM
 from tinygraph.cli import main
 from tinygraph.cli.options import import_operations
-from tinygraph.cli.progress import line, loss_text, reporter
+from tinygraph.cli.terminal import line, loss_text, reporter
 from tinygraph.model import bundled_models, load_model
 from tinygraph.train import Progress, Row
 

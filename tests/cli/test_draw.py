@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tinygraph.cli.folders import file_name
+from tinygraph.cli.options import file_name
 from tinygraph.draw import render
 from tinygraph.model import bundled_models
 

@@ -27,7 +27,7 @@ from tests.interruptions import (
 from tests.tools.commands import model_text
 from tinygraph import interruption
 from tinygraph.cli import main
-from tinygraph.cli.folders import run_folder
+from tinygraph.cli.train import run_folder
 from tinygraph.model import load_model
 
 PROGRAM = [sys.executable, "-m", "tinygraph"]
@@ -242,13 +242,13 @@ def test_a_full_device_is_an_error(tmp_path, command):
 
 @posix
 def test_a_device_that_becomes_full_keeps_what_was_learned(run, monkeypatch):
-    from tinygraph.cli import progress
+    from tinygraph.cli import terminal
 
     def fail(report):
         if report.epoch == 3:
             raise OSError(28, "No space left on device", "standard output")
 
-    monkeypatch.setattr(progress, "plain_report", fail)
+    monkeypatch.setattr(terminal, "plain_report", fail)
     result = run("train", "xor", "--epochs", 50, "--out", "o")
     assert result.exit_code == 2
     assert result.stderr == "error: standard output: No space left on device; what was learned is kept in o\n"
@@ -345,7 +345,7 @@ def test_no_thread_is_started_by_the_program(run, monkeypatch):
 
     monkeypatch.setattr(threading.Thread, "start", noted)
     monkeypatch.setenv("TINYGRAPH_THREADS", "1")
-    monkeypatch.setattr("tinygraph.cli.progress.styled", lambda: True)
+    monkeypatch.setattr("tinygraph.cli.terminal.styled", lambda: True)
     assert run("train", "xor", "--epochs", 3).exit_code == 0
     # Subprocesses, such as that of Graphviz, are read without threads where the system allows it.
     assert [name for name in names if "communicate" not in name] == []

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.cli.gradients import gradient_lines
+from tinygraph.cli.ops import gradient_lines
 from tinygraph.ops import FAMILIES
 
 

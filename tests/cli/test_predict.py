@@ -9,7 +9,7 @@ import pytest
 
 import tinygraph as tg
 from tests.tools.commands import xor_file
-from tinygraph.cli.outputs import Outputs
+from tinygraph.cli.predict import Outputs
 from tinygraph.model import load_model
 from tinygraph.train.metrics import DecisionRule
 

@@ -153,13 +153,13 @@ def test_samples_to_test_on_that_are_others_are_counted(run):
 
 
 def test_an_interruption_keeps_what_was_learned(run, monkeypatch):
-    from tinygraph.cli import progress
+    from tinygraph.cli import terminal
 
     def interrupt(report):
         if report.epoch == 3:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(progress, "plain_report", interrupt)
+    monkeypatch.setattr(terminal, "plain_report", interrupt)
     result = run("train", "xor", "--epochs", 50)
     assert result.exit_code == 130
     assert "interrupted after 2 epochs; what was learned so far is kept" in result.stdout

@@ -23,9 +23,7 @@ COMMANDS = {
 
 
 @click.group(
-    cls=Commands,
-    table=COMMANDS,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    cls=Commands, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
 )
 @click.version_option(__version__, message="tinygraph %(version)s")
 def main() -> None:

@@ -15,8 +15,7 @@ from tinygraph.train.data import samples_of
 
 
 @click.command
-@options.model_argument
-@options.onnx_options()
+@options.model_options
 @options.data_option("Data to check on: a built-in set or a file with x and y.  [default: random values]")
 @options.batch_option(2, "How many samples to check on.")
 @options.seed_option
@@ -28,33 +27,22 @@ from tinygraph.train.data import samples_of
     help="Draw the model there, each card with its verdict (.gv, .svg, .png, .pdf).",
 )
 @options.ops_option
-@click.pass_context
-def check(
-    context: click.Context,
-    model: str,
-    onnx: dict[str, Any],
-    data: str | None,
-    batch_size: int | None,
-    seed: int | None,
-    picture: Path | None,
-) -> None:
+def check(load: options.Load, data: str | None, batch_size: int | None, seed: int | None, picture: Path | None) -> int:
     """Check every gradient of MODEL against numeric derivatives, rule by rule and then all together.
 
     Ends with code 1 if a rule is wrong.
     """
     if picture is not None:
         format_of(picture)
-    checked = options.opened(model, seed, onnx)
+    checked = load(seed=seed)
     batch_size = batch_size or checked.batch or 2
+    thing: Any = checked.record(batch_size, training=True).full_graph
     feeds: Any = None
     if data:
-        feeds = {name: array[:batch_size] for name, array in samples_of(checked, data).items()}
-    report = verify.check(
-        checked if data else checked.record(batch_size, training=True).full_graph, feeds, seed=seed or 0
-    )
+        thing, feeds = checked, {name: array[:batch_size] for name, array in samples_of(checked, data).items()}
+    report = verify.check(thing, feeds, seed=seed or 0)
     say(str(report))
     if picture is not None:
         draw(checked, picture, feeds=feeds, report=report)
         say(f"wrote {picture}")
-    if not report.ok:
-        context.exit(WRONG_RULE)
+    return 0 if report.ok else WRONG_RULE

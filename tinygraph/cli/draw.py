@@ -6,25 +6,17 @@ from typing import Any
 import click
 
 from tinygraph.cli import options
-from tinygraph.cli.folders import file_name
 from tinygraph.cli.terminal import say
 from tinygraph.draw.picture import Picture
 from tinygraph.draw.picture import draw as make_picture
 from tinygraph.draw.render import format_of
-from tinygraph.errors import DataError, ModelError, RenderError
-from tinygraph.model import Model
-from tinygraph.train.data import samples_of
+from tinygraph.errors import ModelError, RenderError
+from tinygraph.notes.notes import sample_of
 
 
 @click.command
-@options.model_argument
-@click.option(
-    "-o",
-    "--out",
-    metavar="FILE",
-    type=options.new_file,
-    help="File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg]",
-)
+@click.argument("model")
+@options.out_option("FILE", "File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg]")
 @options.onnx_options()
 @options.data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
 @click.option("--sample", type=click.IntRange(min=0), help="Which sample, from 0, gives the numbers.")
@@ -61,7 +53,7 @@ def draw(
     if out is not None:
         format_of(out)
     try:
-        drawn = options.opened(model, onnx=onnx, weights=weights)
+        drawn = options.opened(model, onnx, weights=weights)
     except ModelError as error:
         if error.recorded is not None:
             try:
@@ -79,15 +71,6 @@ def _finish(picture: Picture, out: Path | None, name: str, form: str | None) -> 
     if form == "text":
         say(str(picture))
         return
-    path = out or Path(f"{file_name(name)}.svg")
+    path = out or Path(f"{options.file_name(name)}.svg")
     picture.render(path)
     say(f"wrote {path}")
-
-
-def sample_of(model: Model, source: str | None, number: int) -> dict[str, Any]:
-    """Return one sample, counted in the order of the source, as a batch of one, by the names of the model's inputs."""
-    arrays = samples_of(model, options.data_of(model, source))
-    count = len(next(iter(arrays.values())))
-    if number >= count:
-        raise DataError(f"--sample: there are {count} samples, counted from 0; found {number}")
-    return {name: array[number : number + 1] for name, array in arrays.items()}

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
-from typing import Any
 
 import click
 
@@ -12,21 +11,20 @@ from tinygraph.describe.columns import aligned
 from tinygraph.describe.text import lay_out, leaf_note
 from tinygraph.graph import Graph, Tensor, gradients_of
 from tinygraph.model import Model, Recording
-from tinygraph.train import make_optimizer, update_equations
+from tinygraph.train.optimizers import as_optimizer, update_equations
 
 # A symbol, what it is equal to, and its dtype and shape.
 Row = tuple[str, str, str]
 
 
 @click.command
-@options.model_argument
 @click.option("--backward", is_flag=True, help="Derive the equations of the backward pass and of the update too.")
-@options.onnx_options()
+@options.model_options
 @options.batch_option(1)
 @options.ops_option
-def equations(model: str, backward: bool, onnx: dict[str, Any], batch_size: int | None) -> None:
+def equations(load: options.Load, backward: bool, batch_size: int | None) -> None:
     """Print MODEL as equations, with shapes, as it is in training."""
-    declared = options.opened(model, onnx=onnx, needs_loss="no backward pass" if backward else "")
+    declared = load(needs_loss="no backward pass" if backward else "")
     recording = declared.record(batch_size or declared.batch or 1, training=True)
     forward, new_state = forward_rows(recording)
     sections = {"Forward": [*forward, *([] if backward else new_state)]}
@@ -75,9 +73,7 @@ def backward_rows(recording: Recording, gradients: Mapping[Tensor, Tensor]) -> I
 
 def update_rows(model: Model, gradients: Mapping[Tensor, Tensor]) -> Iterator[Row]:
     """Yield the update of each parameter that has a gradient, by the model's own optimizer, in the model's order."""
-    settings = model.training
-    optimizer = make_optimizer(settings.optimizer, settings.learning_rate, settings.momentum)
     moved = {name: parameter for name, parameter in model.parameters.items() if parameter in gradients}
-    for line in update_equations(SimpleNamespace(parameters=moved), optimizer).splitlines():
+    for line in update_equations(SimpleNamespace(parameters=moved), as_optimizer(model, None)).splitlines():
         symbol, _, expression = line.partition("=")
         yield symbol.strip(), f"={expression}", ""

@@ -6,14 +6,13 @@ from typing import Any
 import click
 
 from tinygraph.cli import options
-from tinygraph.cli.folders import file_name, refuse_to_replace
 from tinygraph.cli.terminal import say
 from tinygraph.errors import TinygraphError
 
 
 @click.command
-@options.model_argument
-@click.option("-o", "--out", metavar="FILE.onnx", type=options.new_file, help="File to write.  [default: NAME.onnx]")
+@click.argument("model")
+@options.out_option("FILE.onnx", "File to write.  [default: NAME.onnx]")
 @options.weights_option("Weights of a training.  [default: initial values]")
 @click.option("--loss", is_flag=True, help="Write the loss too, as a second output, with the labels as inputs.")
 @options.onnx_options(loss="--loss-name")
@@ -21,10 +20,10 @@ from tinygraph.errors import TinygraphError
 @options.ops_option
 def export(model: str, out: Path | None, weights: Path | None, loss: bool, onnx: dict[str, Any], force: bool) -> None:
     """Write MODEL, with its weights, as an ONNX file: what it computes in prediction, for any number of samples."""
-    written = options.opened(model, onnx=onnx, weights=weights)
-    path = out or Path(f"{file_name(written.name)}.onnx")
+    written = options.opened(model, onnx, weights=weights)
+    path = out or Path(f"{options.file_name(written.name)}.onnx")
     if path.suffix.lower() != ".onnx":
         raise TinygraphError(f"an ONNX file ends in .onnx; found {str(path)!r}")
-    refuse_to_replace(path, "-o names another file", force)
+    options.refuse_to_replace(path, "-o names another file", force)
     written.to_onnx(path, loss=loss or "loss" in onnx)
     say(f"wrote {path}")

@@ -49,10 +49,9 @@ class Commands(click.Group):
             leave(MISTAKE)
         except (click.Abort, KeyboardInterrupt):
             fail("interrupted", INTERRUPTED)
-        except click.NoSuchOption as error:
-            fail(f"{error.format_message()}{_option_here(error)}", MISTAKE)
         except click.ClickException as error:
-            fail(error.format_message(), MISTAKE)
+            here = _option_here(error) if isinstance(error, click.NoSuchOption) else ""
+            fail(f"{error.format_message()}{here}", MISTAKE)
         except OSError as error:
             place = f"{error.filename}: " if error.filename else ""
             fail(f"{place}{error.strerror or error}", MISTAKE)

@@ -6,7 +6,6 @@ from typing import Any
 import click
 
 from tinygraph.cli import options
-from tinygraph.cli.folders import file_name, refuse_to_replace
 from tinygraph.cli.terminal import say
 from tinygraph.errors import TinygraphError
 from tinygraph.files import write_whole
@@ -17,9 +16,7 @@ from tinygraph.model import Model
 
 @click.command("import")
 @click.argument("file", type=options.file_path)
-@click.option(
-    "-o", "--out", metavar="FILE.toml", type=options.new_file, help="Model file to write.  [default: NAME.toml]"
-)
+@options.out_option("FILE.toml", "Model file to write.  [default: NAME.toml]")
 @options.onnx_options()
 @options.force_option
 def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> None:
@@ -27,12 +24,12 @@ def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> 
 
     The model file is like any other: it can be read, changed, drawn, checked and trained, and needs ONNX no more.
     """
-    path = out or Path(f"{file_name(file.stem)}.toml")
+    path = out or Path(f"{options.file_name(file.stem)}.toml")
     if path.suffix != ".toml":
         raise TinygraphError(f"a model file ends in .toml; found {str(path)!r}")
     weights = path.with_suffix(".safetensors")
     for written in (path, weights):
-        refuse_to_replace(written, "-o names another file", force)
+        options.refuse_to_replace(written, "-o names another file", force)
     declared = declared_in(file, **onnx)
     model = Model.from_tables(declared.tables, declared.values)
     text = model_text({**declared.tables, "weights": weights.name})

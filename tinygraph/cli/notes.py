@@ -1,42 +1,29 @@
 """``tinygraph notes``: the lecture notes of a model."""
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from tinygraph.cli import options
-from tinygraph.cli.folders import file_name
 from tinygraph.cli.terminal import say
 from tinygraph.notes.notes import format_of, samples_of
 from tinygraph.notes.notes import notes as derive_notes
 
 
 @click.command
-@options.model_argument
-@click.option(
-    "-o",
-    "--out",
-    metavar="FILE",
-    type=options.new_file,
-    help="File to write; its suffix (.html, .md, .tex, .txt) says which format.  [default: NAME_notes.html]",
+@options.out_option(
+    "FILE", "File to write; its suffix (.html, .md, .tex, .txt) says which format.  [default: NAME_notes.html]"
 )
 @click.option(
     "--format", type=click.Choice(["html", "md", "tex", "txt"]), help="Format, where the suffix does not say."
 )
 @options.weights_option("Weights of a training.  [default: initial values]")
-@options.onnx_options()
+@options.model_options
 @options.data_option("Data that the worked sample is from.  [default: what the model says]")
 @click.option("--sample", type=click.IntRange(min=0), default=0, show_default=True, help="Which sample to work.")
 @options.ops_option
 def notes(
-    model: str,
-    out: Path | None,
-    format: str | None,
-    weights: Path | None,
-    onnx: dict[str, Any],
-    data: str | None,
-    sample: int,
+    load: options.Load, out: Path | None, format: str | None, weights: Path | None, data: str | None, sample: int
 ) -> None:
     """Write the lecture notes of MODEL: its equations forward and backward, the update, and one sample in numbers.
 
@@ -44,8 +31,8 @@ def notes(
     """
     if out is not None:
         format_of(out, format)
-    declared = options.opened(model, onnx=onnx, weights=weights)
+    declared = load(weights=weights)
     samples = samples_of(declared, data, sample) if data or declared.training.data else None
-    path = out or Path(f"{file_name(declared.name)}_notes.{format or 'html'}")
+    path = out or Path(f"{options.file_name(declared.name)}_notes.{format or 'html'}")
     derive_notes(declared, path, samples=samples, format=format)
     say(f"wrote {path}")

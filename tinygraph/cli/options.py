@@ -4,6 +4,7 @@ import contextlib
 import functools
 import importlib.util
 import json
+import re
 import sys
 import traceback
 import warnings
@@ -14,11 +15,13 @@ from typing import Any, TypeVar
 import click
 
 from tinygraph import model as models
-from tinygraph.cli.folders import writable
 from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError, TinygraphError
+from tinygraph.files import check_writable
 from tinygraph.readers import reader
 
+# Opens the model of a command, with a seed or weights.
+Load = Callable[..., models.Model]
 Command = TypeVar("Command", bound=Callable[..., Any])
 # Sizes of arrays must fit into 64 bits, and these are multiplied by others.
 MOST_SAMPLES = 2**31 - 1
@@ -36,12 +39,25 @@ def file_path(text: str) -> Path:
     return Path(not_empty(text))
 
 
+def writable(path: Path) -> Path:
+    """Return a path to which a file can be written, or raise ``TinygraphError`` before any work is done.
+
+    >>> writable(Path("."))
+    Traceback (most recent call last):
+    tinygraph.errors.TinygraphError: '.' cannot be written: it is a folder
+    """
+    try:
+        check_writable(path)
+    except OSError as error:
+        raise TinygraphError(f"{str(path)!r} cannot be written: {error.strerror}") from None
+    return path
+
+
 def new_file(text: str) -> Path:
     """Return the path of a file to write; a place where that is impossible is refused before the work."""
     return writable(file_path(text))
 
 
-model_argument = click.argument("model")
 force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Seed of all random numbers.")
 
@@ -54,6 +70,11 @@ def data_option(help: str) -> Callable[[Command], Command]:
 def weights_option(help: str) -> Callable[[Command], Command]:
     """Return the option ``--weights``."""
     return click.option("--weights", metavar="FILE", type=file_path, help=help)
+
+
+def out_option(metavar: str, help: str) -> Callable[[Command], Command]:
+    """Return the option ``-o``, a file to write."""
+    return click.option("-o", "--out", metavar=metavar, type=new_file, help=help)
 
 
 def batch_option(default: int, help: str = "How many samples.") -> Callable[[Command], Command]:
@@ -86,18 +107,14 @@ _value = _named(
 _LOSS = "The loss of an .onnx file, which names none: an operation, or one of its outputs."
 _SIZE = "A size that an .onnx file leaves open, by its name or place, such as x.2.  May be given more than once."
 _VALUE = "A value that an input of an .onnx file always has.  May be given more than once."
+_DTYPE = "What float16 and float32 in an .onnx file are read as."
 # Arguments of ``from_onnx``, each with its option: the flag, what is given, its type, and the help.
 _ONNX: dict[str, tuple[str, str | None, Any, str]] = {
     "output": ("--output", "NAME", not_empty, "Which output of an .onnx file.  [default: the first]"),
     "loss": ("--loss", "NAME", not_empty, _LOSS),
     "sizes": ("--size", "NAME=NUMBER", _size, _SIZE),
     "values": ("--value", "NAME=VALUE", _value, _VALUE),
-    "dtype": (
-        "--dtype",
-        None,
-        click.Choice(["float32", "float64"]),
-        "What float16 and float32 in an .onnx file are read as.",
-    ),
+    "dtype": ("--dtype", None, click.Choice(["float32", "float64"]), _DTYPE),
 }
 
 
@@ -126,13 +143,33 @@ def onnx_options(loss: str = "--loss") -> Callable[[Command], Command]:
 # ---- models and data
 
 
+def model_options(command: Command) -> Command:
+    """Add the argument MODEL and the options for ``.onnx`` files; the command gets ``load``, ``opened`` for that model."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, model: str, onnx: dict[str, Any], **given: Any) -> Any:
+        return command(*args, load=functools.partial(opened, model, onnx), **given)
+
+    return click.argument("model")(onnx_options()(wrapped))  # type: ignore[return-value]
+
+
+def file_name(name: str) -> str:
+    """Return a model's name as the name of a file, which is in no other folder and not too long, whatever the model says.
+
+    >>> file_name("notes_cnn"), file_name("../etc/x y")
+    ('notes_cnn', 'etc_x_y')
+    """
+    return re.sub(r"[^\w.-]+", "_", name[:80]).strip("._") or "model"
+
+
+def refuse_to_replace(path: Path, otherwise: str, force: bool = False) -> None:
+    """Raise ``TinygraphError`` for a file that exists, unless it may be replaced by ``force``."""
+    if path.is_file() and not force:
+        raise TinygraphError(f"{str(path)!r} exists and is not replaced: {otherwise}, or --force replaces it")
+
+
 def opened(
-    model: str,
-    seed: int | None = None,
-    onnx: Mapping[str, Any] | None = None,
-    weights: Path | None = None,
-    *,
-    needs_loss: str = "",
+    model: str, onnx: Mapping[str, Any], seed: int | None = None, weights: Path | None = None, needs_loss: str = ""
 ) -> models.Model:
     """Return the model of a command; ``onnx`` are the options for an .onnx file, as ``onnx_options`` gives them.
 
@@ -140,13 +177,9 @@ def opened(
     """
     is_onnx = model.lower().endswith(".onnx")
     if onnx and not is_onnx:
-        others = [_ONNX[name][0] for name in onnx if name != "loss"]
-        why = (
-            f"{others[0]} is for .onnx files"
-            if others
-            else "--loss is for .onnx files; a model file names its own loss"
-        )
-        raise DataError(why)
+        flag = next((_ONNX[name][0] for name in onnx if name != "loss"), "--loss")
+        own = "; a model file names its own loss" if flag == "--loss" else ""
+        raise DataError(f"{flag} is for .onnx files{own}")
     declared: models.Model = reader("from_onnx")(model, **onnx) if onnx else models.load_model(model, seed)
     if needs_loss and declared.loss is None:
         hint = "; name one with --loss" if is_onnx else ""
@@ -169,23 +202,21 @@ def data_of(model: models.Model, given: str | None) -> str:
 # ---- operations of the user's own
 
 
-def ops_option(command: Command) -> Command:
-    """Add the option ``--ops FILE.py``, which imports operations of the user's own before the command runs."""
-    return click.option(
-        "--ops",
-        metavar="FILE.py",
-        type=file_path,
-        multiple=True,
-        is_eager=True,
-        expose_value=False,
-        callback=_import_all,
-        help="Run a Python file that registers operations of your own. May be given more than once.",
-    )(command)
-
-
 def _import_all(context: click.Context, option: click.Parameter, paths: tuple[Path, ...]) -> None:
     for path in paths:
         import_operations(path, "--ops: ")
+
+
+ops_option = click.option(
+    "--ops",
+    metavar="FILE.py",
+    type=file_path,
+    multiple=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_import_all,
+    help="Run a Python file that registers operations of your own. May be given more than once.",
+)
 
 
 def import_operations(path: Path, option: str = "") -> None:

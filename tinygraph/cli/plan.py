@@ -10,34 +10,29 @@ from tinygraph.cli.terminal import say
 from tinygraph.engines.plan import compile
 from tinygraph.graph import Array
 from tinygraph.model import Model
-from tinygraph.train import make_optimizer
+from tinygraph.train.optimizers import as_optimizer
 
 
 @click.command
-@options.model_argument
-@options.onnx_options()
+@options.model_options
 @options.batch_option(32)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads at most.  [default: one for each CPU]")
 @click.option("--inference", is_flag=True, help="Show the computation of the output alone, not a training step.")
 @click.option("--profile", is_flag=True, help="Run it on random samples and show the median time of each step.")
 @options.ops_option
-def plan(
-    model: str, onnx: dict[str, Any], batch_size: int | None, threads: int | None, inference: bool, profile: bool
-) -> None:
+def plan(load: options.Load, batch_size: int | None, threads: int | None, inference: bool, profile: bool) -> None:
     """Show the schedule of MODEL, compiled for a batch: what each step computes, where in memory, in which tiles.
 
     Shown is a training step, forward, backward and update; with --inference, or for a model without a loss, the
     output alone.
     """
-    declared = options.opened(model, onnx=onnx)
+    declared = load()
     batch_size = batch_size or declared.batch or 32
     if inference or declared.loss is None:
         compiled: Any = compile(declared.record(batch_size).output, batch_size, threads)
         names = declared.features
     else:
-        settings = declared.training
-        optimizer = make_optimizer(settings.optimizer, settings.learning_rate, settings.momentum)
-        compiled = declared.compile_step(optimizer, batch_size, threads)
+        compiled = declared.compile_step(as_optimizer(declared, None), batch_size, threads)
         names = tuple(declared.inputs)
     if profile:
         compiled.profile({name: random_samples(declared, name, batch_size) for name in names})

@@ -2,7 +2,9 @@
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +12,9 @@ import click
 import numpy as np
 
 from tinygraph.cli import options
-from tinygraph.cli.outputs import SHOWN_ROWS, Outputs
 from tinygraph.cli.terminal import say
 from tinygraph.describe.columns import aligned
+from tinygraph.describe.numbers import number_text
 from tinygraph.errors import DataError
 from tinygraph.files import write_whole
 from tinygraph.graph import Array
@@ -21,11 +23,10 @@ from tinygraph.model.values import samples_in
 from tinygraph.train import load_data, read_arrays
 from tinygraph.train.data import PartName, names_in_files, sample_count
 from tinygraph.train.feeds import check_finite
-from tinygraph.train.metrics import decision_rule, labels_of
+from tinygraph.train.metrics import DecisionRule, decision_rule, labels_of
 
 
 @click.command
-@options.model_argument
 @options.weights_option("Weights of a training.  [default: those of the model's own file]")
 @options.data_option("A file with x, and y where there are labels, or a built-in set.  [default: what the model says]")
 @click.option(
@@ -36,11 +37,9 @@ from tinygraph.train.metrics import decision_rule, labels_of
     help="Which samples of labelled data: those that train tests on, those that it learns from, or all.",
 )
 @click.option("--out", metavar="FILE.npz|.csv", type=options.new_file, help="File to write all outputs to.")
-@options.onnx_options()
+@options.model_options
 @options.ops_option
-def predict(
-    model: str, weights: Path | None, data: str | None, part: PartName, out: Path | None, onnx: dict[str, Any]
-) -> None:
+def predict(load: options.Load, weights: Path | None, data: str | None, part: PartName, out: Path | None) -> None:
     """Compute the outputs of MODEL on data, with the weights of a training.
 
     Prints the first outputs, and the accuracy where there are labels. Labelled data are divided as in train, and the
@@ -48,7 +47,7 @@ def predict(
     """
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise DataError(f"--out: outputs are written as .npz or .csv; found {str(out)!r}")
-    trained = options.opened(model, onnx=onnx, weights=weights)
+    trained = load(weights=weights)
     if weights is None and not trained.weighted:
         raise click.UsageError(f"model {trained.name!r} comes without weights; give --weights")
     source = options.data_of(trained, data)
@@ -108,3 +107,74 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
     for (name, array), own in zip(given.items(), features, strict=True):
         check_finite(f"{source}: {own}", model.fitted(name, array))
     return given, None, None, f"data {Path(source).stem}: all {samples_in(model, given) or 1} samples"
+
+
+# ---- the outputs of a model as a table: what is predicted, the label, and the numbers that decide it
+
+SHOWN_ROWS, SHOWN_NUMBERS = 10, 10
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Outputs with a row for each sample, next to decisions and labels where there are any.
+
+    A single number stands before the decision that follows from it, several stand after. ``numbers`` are those of the
+    samples in their source, ``None`` for 0, 1, 2...
+    """
+
+    name: str
+    values: Array
+    labels: Array | None = None
+    rule: DecisionRule | None = None
+    numbers: Array | None = None
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """The outputs and the numbers of their samples, as they are written to ``.npz``."""
+        numbers = np.arange(len(self.values)) if self.numbers is None else self.numbers
+        return {"output": self.values, "sample": numbers}
+
+    def table(self, write: Callable[[Any], str], most: int | None = None) -> Iterator[list[str]]:
+        """Yield a row of names and then the cells of each sample, whose numbers ``write`` writes, at most ``most`` of them."""
+        shape = self.values.shape[1:]
+        single = not shape or shape == (1,)
+        names = [self.name] if single else [f"{self.name}{list(index)}" for index in islice(np.ndindex(shape), most)]
+        decided = self._decided()
+        yield ["sample", *(names + list(decided) if single else list(decided) + names)]
+        rows = self.values.reshape(len(self.values), -1)[:, :most]
+        for sample, (place, row) in enumerate(zip(self.arrays["sample"], rows, strict=True)):
+            numbers = [write(number) for number in row]
+            words = [" ".join(_label(one, write) for one in np.ravel(array[sample])) for array in decided.values()]
+            yield [str(place), *(numbers + words if single else words + numbers)]
+
+    def _decided(self) -> dict[str, Array]:
+        """Return decisions and labels, where there are any: 1 or 0 for each element, or the number of the class."""
+        found: dict[str, Array] = {}
+        threshold = self.rule.threshold if self.rule else None
+        if threshold is not None:
+            found["predicted"] = np.greater(self.values, threshold).astype(int)
+        elif self.rule is not None:
+            found["predicted"] = self.values.argmax(axis=-1)
+        if self.labels is not None:
+            classes = self.rule is not None and threshold is None and self.labels.ndim == self.values.ndim
+            found["label"] = self.labels.argmax(axis=-1) if classes else self.labels
+        return found
+
+    def shown(self) -> list[list[str]]:
+        """Return the first rows to be read: few digits, and not all of very many numbers."""
+        write = number_text if self.rule is None else probability
+        return list(islice(self.table(write, SHOWN_NUMBERS), SHOWN_ROWS + 1))
+
+
+def _label(value: Any, write: Callable[[Any], str]) -> str:
+    """Return a class or a decision as an integer, and any other label as ``write`` writes numbers."""
+    return f"{value:.0f}" if float(value).is_integer() else write(value)
+
+
+def probability(value: Any) -> str:
+    """Return a probability, or a number that decides, with four digits after the point.
+
+    >>> probability(0.25), probability(-1e9)
+    ('0.2500', '-1e+09')
+    """
+    return f"{value:.4f}" if abs(value) < 1e4 else number_text(value)

@@ -1,42 +1,36 @@
 """``tinygraph train``: from equations and data to weights, a history, a curve and a picture."""
 
 import contextlib
+import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import click
 
 from tinygraph import interruption
+from tinygraph import train as training
 from tinygraph.cli import options
-from tinygraph.cli.folders import RESULTS, run_folder
 from tinygraph.cli.group import INTERRUPTED
-from tinygraph.cli.progress import reporter
-from tinygraph.cli.terminal import say
+from tinygraph.cli.terminal import reporter, say
 from tinygraph.draw.picture import draw
 from tinygraph.errors import RenderError, TinygraphError, printable
+from tinygraph.files import lock, remove_stale
 from tinygraph.model import Model
-from tinygraph.train import (
-    Data,
-    History,
-    Progress,
-    TrainingInterrupted,
-    evaluate,
-    fit,
-    load_data,
-    majority_class_baseline,
-)
+from tinygraph.train import Data, History, Progress, TrainingInterrupted
 from tinygraph.train.data import THE_SAME, sample_count
 from tinygraph.train.metrics import labels_of
 from tinygraph.train.optimizers import as_optimizer
 
+# What a training writes into its folder; without a renderer there is graph.gv in place of graph.svg.
+RESULTS = ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "graph.gv")
+
 
 @click.command
-@options.model_argument
 @options.data_option("Data to learn from: a built-in set, or a file with x and y.  [default: what the model says]")
-@options.onnx_options()
+@options.model_options
 @click.option("--epochs", type=click.IntRange(min=1), help="How often each sample is seen.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="How many samples make a step.")
 @click.option("--learning-rate", type=float, help="How far a step goes.")
@@ -47,12 +41,9 @@ from tinygraph.train.optimizers import as_optimizer
 )
 @options.force_option
 @options.ops_option
-@click.pass_context
 def train(
-    context: click.Context,
-    model: str,
+    load: options.Load,
     data: str | None,
-    onnx: dict[str, Any],
     epochs: int | None,
     batch_size: int | None,
     learning_rate: float | None,
@@ -60,17 +51,17 @@ def train(
     seed: int | None,
     out: Path | None,
     force: bool,
-) -> None:
+) -> int:
     """Train MODEL and write weights, history, curve and picture.
 
     The results of an earlier training are kept: without --out, those of this one go into runs/NAME_2, and so on.
 
     Ctrl-C stops early and keeps what was learned so far; so do SIGTERM, SIGHUP, a closed pipe, and an error in training.
     """
-    learner = options.opened(model, seed, onnx, needs_loss="nothing to train on")
-    material = load_data(options.data_of(learner, data), learner)
+    learner = load(seed=seed, needs_loss="nothing to train on")
+    material = training.load_data(options.data_of(learner, data), learner)
     moves = as_optimizer(learner, optimizer, learning_rate)
-    folder = context.with_resource(run_folder(out, learner.name, force))
+    folder = click.get_current_context().with_resource(run_folder(out, learner.name, force))
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
     say(" ".join((learner.title or learner.name).split()), bold=True)
     say(str(learner))
@@ -78,15 +69,18 @@ def train(
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
     lost: list[OSError] = []
     with contextlib.ExitStack() as until_saved:
-        history, stop = learn(partial(fit, learner, material, moves, epochs, batch_size, seed), lost, until_saved)
+        history, stop = learn(
+            partial(training.fit, learner, material, moves, epochs, batch_size, seed), lost, until_saved
+        )
         save(learner, history, folder)
         interruption.note_results(printable(str(folder)))
     finish(learner, material, history, folder, lost)
     if isinstance(stop, TrainingInterrupted) and not lost:
         say(f"{stop}; what was learned so far is kept")
-        context.exit(INTERRUPTED)
+        return INTERRUPTED
     for fault in (*lost, *([stop] if stop else [])):
         raise fault
+    return 0
 
 
 def learn(
@@ -174,12 +168,85 @@ def finish(model: Model, data: Data, history: History, folder: Path, lost: list[
 
 def verdict(model: Model, data: Data) -> str:
     """Return the result on the test samples, next to the accuracy of always answering the most frequent class."""
-    metrics = evaluate(model, data)
+    metrics = training.evaluate(model, data)
     which = "training" if data.test is None else "test"
     if metrics.accuracy is None:
         return f"{which} loss {metrics.loss:.6g}"
     labels = labels_of(model, (data.test or data.train)[1])
     if labels is None:
         return f"{which} accuracy {metrics.accuracy:.4f}"
-    baseline = majority_class_baseline(labels)
+    baseline = training.majority_class_baseline(labels)
     return f"{which} accuracy {metrics.accuracy:.4f} (always the most frequent class: {baseline:.4f})"
+
+
+# ---- the folder of a training
+
+
+@contextlib.contextmanager
+def run_folder(out: Path | None, name: str, force: bool) -> Iterator[Path]:
+    """Make the folder of a training: ``out``, or the first of ``runs/NAME``, ``runs/NAME_2``, ... without results.
+
+    Until the block ends, no other training uses it. Raises ``TinygraphError`` where ``out`` holds results that may not be
+    replaced, where no file can be written, and where another training is using ``out``.
+    """
+    first = out or Path("runs") / options.file_name(name)
+    if out is not None and not force:
+        _refuse_to_replace_results(out)
+    others = (first.with_name(f"{first.name}_{number}") for number in itertools.count(2))
+    for folder in itertools.chain([first], others):
+        remove_stale(folder)
+        if out is None and not force and _has_results(folder):
+            continue
+        with _locked(prepared_folder(folder)) as alone:
+            if not alone and (out is not None or force):
+                raise TinygraphError(
+                    f"another training writes to the output folder {str(folder)!r}; wait for its end, or name another folder"
+                    " with --out"
+                )
+            if alone and (force or not _has_results(folder)):
+                yield folder
+                return
+            if out is not None:
+                _refuse_to_replace_results(out)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder, and say whether this process got it. The lock ends with the process, however it ends."""
+    # Windows opens no folders; there the lock is a file that the system removes with its process.
+    of_windows = getattr(os, "O_TEMPORARY", 0)
+    try:
+        if of_windows:
+            descriptor = os.open(folder / "training.lock", os.O_CREAT | os.O_EXCL | of_windows)
+        else:
+            descriptor = os.open(folder, os.O_RDONLY)
+    except FileExistsError:
+        yield False
+        return
+    try:
+        yield lock(descriptor) is not False
+    finally:
+        os.close(descriptor)
+
+
+def _has_results(folder: Path) -> bool:
+    return any(os.path.lexists(folder / result) for result in RESULTS)
+
+
+def _refuse_to_replace_results(folder: Path) -> None:
+    for result in RESULTS:
+        options.refuse_to_replace(folder / result, "--out names another folder")
+
+
+def prepared_folder(folder: Path) -> Path:
+    """Make a folder, with its parents, and find out whether files can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = "it is a file" if folder.is_file() else error.strerror
+        raise TinygraphError(f"the output folder {str(folder)!r} cannot be written to: {why}") from None
+    for result in RESULTS:
+        options.writable(folder / result)
+    return folder
