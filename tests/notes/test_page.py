@@ -571,7 +571,9 @@ def test_names_from_a_model_are_text_and_never_markup(chromium: Any, tmp_path: P
     visit.close()
 
 
-def test_a_graph_of_the_users_own_operation_can_be_stepped_through(chromium: Any, tmp_path: Path) -> None:
+def test_a_graph_of_the_users_own_operation_can_be_stepped_through(
+    chromium: Any, tmp_path: Path, registry: Any
+) -> None:
     @tg.op
     def reversed_sums(x):
         return np.cumsum(x[::-1])

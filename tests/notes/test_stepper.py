@@ -21,6 +21,9 @@ from tinygraph.notes.document import Stepper
 from tinygraph.notes.notes import samples_of
 from tinygraph.notes.stepper.walk import Numbering, Table, Walk, table_of
 
+# What a test registers is forgotten after it.
+pytestmark = pytest.mark.usefixtures("registry")
+
 MODELS = ("notes_cnn", "notes_ann", "xor", "residual", "lenet5", "notes_cnn_28")
 # Of large arrays some elements all over, so that every channel and border is met.
 MOST = 120

@@ -40,7 +40,7 @@ def in_child(work, seconds=20):
 
 
 @pytest.fixture
-def held():
+def held(registry):
     """A plan that runs in another thread, and stays in the middle of its run until the test has ended."""
     begun, over = threading.Event(), threading.Event()
 

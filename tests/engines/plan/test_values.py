@@ -245,7 +245,7 @@ def test_numbers_in_the_byte_order_of_another_machine(order):
     assert all(y.dtype.isnative for y in (*tg.run(outputs, {"x": values}), *tg.compile(outputs)({"x": values})))
 
 
-def test_what_a_tile_refuses_and_the_batch_accepts_is_accepted():
+def test_what_a_tile_refuses_and_the_batch_accepts_is_accepted(registry):
     @tg.op(elementwise=True)
     def some_positive(x):
         if not (x > 0).any():
