@@ -301,7 +301,7 @@ def test_a_loss_that_is_not_finite_keeps_what_was_learned(run):
     assert len(Path("o/history.csv").read_text(encoding="utf-8").splitlines()) == 2
 
 
-def test_an_operation_that_fails_keeps_what_was_learned(run):
+def test_an_operation_that_fails_keeps_what_was_learned(run, registry):
     Path("ops.py").write_text(FAILING, encoding="utf-8")
     text = load_model("xor").path.read_text(encoding="utf-8").replace("h = tanh(", "h = failing_tanh(")
     Path("mine.toml").write_text(text, encoding="utf-8")
