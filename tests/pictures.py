@@ -12,7 +12,7 @@ import numpy as np
 import tinygraph as tg
 from tinygraph.draw import Picture, draw
 from tinygraph.model import bundled_models
-from tinygraph.notes.notes import sample_of
+from tinygraph.notes.notes import samples_of
 
 FORMATS = ("svg", "png", "pdf", "gv")
 
@@ -111,7 +111,7 @@ def mistake() -> Picture:
 def with_values(name: str) -> Picture:
     """Draw a bundled model with the numbers of the second sample of its data."""
     model = tg.load_model(name)
-    return draw(model, feeds=sample_of(model, str(model.training.data), 1))
+    return draw(model, feeds=samples_of(model, str(model.training.data), 1)["sample 1"])
 
 
 def pictures() -> Mapping[str, Callable[[], Picture]]:

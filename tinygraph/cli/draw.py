@@ -11,7 +11,7 @@ from tinygraph.draw.picture import Picture
 from tinygraph.draw.picture import draw as make_picture
 from tinygraph.draw.render import format_of
 from tinygraph.errors import ModelError, RenderError
-from tinygraph.notes.notes import sample_of
+from tinygraph.notes.notes import samples_of
 
 
 @click.command
@@ -61,7 +61,9 @@ def draw(
             except RenderError as fault:
                 say(f"note: {fault}", error=True)
         raise
-    feeds = None if data is None and sample is None else sample_of(drawn, data, sample or 0)
+    first = sample or 0
+    named = data is not None or sample is not None
+    feeds = samples_of(drawn, data, first, 1)[f"sample {first}"] if named else None
     folded = fold if fold in ("auto", "none", "all") else fold.split(",")
     _finish(make_picture(drawn, feeds=feeds, detail=detail, view=view, fold=folded), out, drawn.name, form)
 
