@@ -46,8 +46,13 @@ def candidate(name: str) -> Candidate:
     """Return an operation with all that is measured of it by numbers; that does not change with its rule."""
     made = candidate_for(name)
     with np.errstate(all="ignore"):
-        gradients.has_wrong_gradient(made)
+        has_wrong_gradient(made)
     return made
+
+
+def has_wrong_gradient(candidate: Candidate) -> bool:
+    """Whether ``gradients`` would find a mistake: quicker, because it stops at the first and does not explain it."""
+    return any(case.find(place).wrong for case in candidate.differentiable() for place in case.places)
 
 
 def killer(mutant: Mutant) -> str:
@@ -61,7 +66,7 @@ def killer(mutant: Mutant) -> str:
 
 def _found(candidates: list[Candidate]) -> str:
     for asked in candidates:
-        if gradients.has_wrong_gradient(asked):
+        if has_wrong_gradient(asked):
             return "gradients"
     for check in CHECKS:
         for asked in candidates:

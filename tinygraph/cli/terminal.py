@@ -85,12 +85,13 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
 
     def report(progress: Progress) -> None:
         nonlocal drawn
+        accuracy = "" if progress.accuracy is None else f"  accuracy {progress.accuracy:.4f}"
         bar.update(
             task,
             description=f"epoch {progress.epoch}/{progress.epochs}",
             total=progress.epochs * progress.steps,
             completed=(progress.epoch - 1) * progress.steps + progress.step,
-            numbers=numbers(progress.loss, progress.accuracy),
+            numbers=f"loss {loss_text(progress.loss)}{accuracy}",
         )
         with writing(sys.stdout):
             if progress.row is not None and shown(progress):
@@ -130,15 +131,6 @@ def line(row: Row, epochs: int) -> str:
     accuracy = "" if row.accuracy is None else f"   accuracy {row.accuracy:.4f}"
     tested = "" if row.test_accuracy is None else f", test {row.test_accuracy:.4f}"
     return f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}   {loss}{accuracy}{tested}"
-
-
-def numbers(loss: float, accuracy: float | None) -> str:
-    """Return a loss, and an accuracy if there is one.
-
-    >>> numbers(0.25, 0.9)
-    'loss 0.2500  accuracy 0.9000'
-    """
-    return f"loss {loss_text(loss)}" + ("" if accuracy is None else f"  accuracy {accuracy:.4f}")
 
 
 def loss_text(loss: float) -> str:

@@ -80,13 +80,11 @@ class Record:
     def row(self) -> tuple[str, ...]:
         """Return the record as cells of the table."""
         error = f"{self.error:.1e}" if math.isfinite(self.error) or self.points else ""
-        return (self.node, self.op, self.input, self._checked(), error, str(self.kinks or ""), self.verdict)
-
-    def _checked(self) -> str:
         elements = sum(point.index is not None for point in self.points)
         directions = len(self.points) - elements
         counts = [f"{elements} of {self.size}"] if elements or not directions else []
-        return " + ".join(counts + [f"{directions} directions"] * bool(directions))
+        checked = " + ".join(counts + [f"{directions} directions"] * bool(directions))
+        return (self.node, self.op, self.input, checked, error, str(self.kinks or ""), self.verdict)
 
     def explanation(self) -> list[str]:
         """Return the line under a failed row: where, the two numbers, and what it looks like."""

@@ -258,10 +258,9 @@ def for_each(
                     errors.append(answer)
             if not errors:
                 yield Line(name, NOT_ASKED, otherwise if isinstance(otherwise, str) else otherwise(candidate))
-            elif isinstance(right, str):
-                yield Line(name, OK, right.format(worst=max(errors), count=len(errors), total=len(chosen)))
             else:
-                yield Line(name, OK, right(errors))
+                figures = {"worst": max(errors), "count": len(errors), "total": len(chosen)}
+                yield Line(name, OK, right.format(**figures) if isinstance(right, str) else right(errors))
 
         return check
 
@@ -295,13 +294,10 @@ def _given(
         raise TinygraphError(f"{op.name}: its samples failed: {type(error).__name__}: {error}") from error
     for sample in given:
         if not isinstance(sample, Sample):
-            raise TinygraphError(
-                f"{op.name}: its samples are tg.Sample(x, ..., attribute=value), one for each call; "
-                f"found {type(sample).__name__}"
-            )
+            wanted, found = "tg.Sample(x, ..., attribute=value), one for each call", type(sample).__name__
+            raise TinygraphError(f"{op.name}: its samples are {wanted}; found {found}")
         unknown = [name for name in sample.attributes if name not in op.attribute_annotations()]
         if unknown:
-            raise TinygraphError(
-                f"{op.name}: a sample sets {listing(unknown)}, which is not an attribute of the operation"
-            )
+            names = listing(unknown)
+            raise TinygraphError(f"{op.name}: a sample sets {names}, which is not an attribute of the operation")
     return given

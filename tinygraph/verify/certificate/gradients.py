@@ -53,11 +53,6 @@ def gradients(candidate: Candidate) -> Iterator[Line]:
         yield Line("gradients", NOT_ASKED, "no gradient flows through this operation")
 
 
-def has_wrong_gradient(candidate: Candidate) -> bool:
-    """Whether ``gradients`` would find a mistake: quicker, because it stops at the first and does not explain it."""
-    return any(case.find(place).wrong for case in candidate.differentiable() for place in case.places)
-
-
 def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]) -> Line:
     points = [point for _, finding, _ in compared for point in finding.points]
     error = max((point.error for point in points), default=0.0)
@@ -195,11 +190,6 @@ class _Place:
     figure: str = WRONG_SLOPE
     cause: str = ""
 
-    @property
-    def hint(self) -> str:
-        """The likely cause of a mistake."""
-        return self.cause if np.isfinite(self.rule) else _DIVISION
-
     def __str__(self) -> str:
         return f"{self.where}: rule {self.rule:.4g}, {self.numeric}"
 
@@ -220,7 +210,7 @@ def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
             wrong = _first_wrong(found)
             if wrong:
                 wrong = tied.in_smallest_part(lambda part: _first_wrong(_places_of(part))) or wrong
-                yield Line(name, WRONG, wrong.figure, str(wrong), wrong.hint)
+                yield Line(name, WRONG, wrong.figure, str(wrong), wrong.cause if np.isfinite(wrong.rule) else _DIVISION)
                 return
     sides = ["left", "right", "mean", "a share"]
     taken = ", ".join(side for side in sides if any(place.chosen == side for place in found))
