@@ -4,12 +4,14 @@
 A number in the place of ``whole`` repeats a sample; by default it is the number of today's date.
 """
 
+import contextlib
 import datetime
 import os
 import random
 import signal
 
 import pytest
+from _pytest.doctest import DoctestItem
 
 from tests.tools.sweeps import SHARE
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
@@ -59,14 +61,35 @@ def pytest_generate_tests(metafunc):
     metafunc.parametrize = sampled
 
 
-@pytest.fixture
-def registry():
-    """The table of operations, put back afterwards as it was."""
+@contextlib.contextmanager
+def operations_put_back():
+    """Put the table of operations back afterwards as it was."""
     operations, functions = dict(OPERATIONS), dict(NUMPY_FUNCTIONS)
-    yield OPERATIONS
+    yield
     for table, kept in ((OPERATIONS, operations), (NUMPY_FUNCTIONS, functions)):
         table.clear()
         table.update(kept)
+
+
+@pytest.fixture
+def registry():
+    """The table of operations, put back afterwards as it was."""
+    with operations_put_back():
+        yield OPERATIONS
+
+
+class Examples:
+    """The operations that an example in a docstring registers are forgotten after it."""
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item):
+        with operations_put_back() if isinstance(item, DoctestItem) else contextlib.nullcontext():
+            return (yield)
+
+
+def pytest_configure(config):
+    """Register what acts on the examples of the package too, which are outside this folder."""
+    config.pluginmanager.register(Examples())
 
 
 @pytest.fixture

@@ -115,7 +115,7 @@ _ELSEWHERE = {
 # What frameworks write differently in names that otherwise agree, such as ReduceMean, MSELoss and average_pooling2d.
 _SPELLINGS = {
     "_": "",
-    "^reduce(?=.)|(?<=.)loss$": "",
+    "^reduce(?=.)|(?<!^log)(?<=.)loss$": "",
     "^arc": "a",
     "average": "avg",
     "pooling": "pool",

@@ -25,26 +25,28 @@ def _margin_samples(rng):
     decision=tg.Decision(),
     samples=_margin_samples,
 )
-def margin_loss(scores, labels, *, margin: float = 1.0):
+def class_margin(scores, labels, *, margin: float = 1.0):
     """How far the other classes are within a margin of the right one, for whole numbers ``labels``."""
     right = np.take_along_axis(scores, labels[:, None], axis=1)
     return (np.maximum(0, margin + scores - right).sum(axis=1) - margin).mean()
 
 
-@margin_loss.shape
-def margin_loss_shape(scores, labels):
+@class_margin.shape
+def class_margin_shape(scores, labels):
     if len(scores.shape) != 2 or tuple(labels.shape) != tuple(scores.shape[:1]) or labels.dtype.kind not in "iu":
-        raise tg.ShapeError(f"margin_loss: scores (N, K) and class numbers (N) are needed; found {tuple(scores.shape)}")
+        raise tg.ShapeError(
+            f"class_margin: scores (N, K) and class numbers (N) are needed; found {tuple(scores.shape)}"
+        )
     return ()
 
 
-@margin_loss.result_dtype
-def margin_loss_dtype(scores, labels):
+@class_margin.result_dtype
+def class_margin_dtype(scores, labels):
     return scores.dtype
 
 
-@margin_loss.vjp
-def margin_loss_vjp(dy, cost, scores, labels, *, margin):
+@class_margin.vjp
+def class_margin_vjp(dy, cost, scores, labels, *, margin):
     count, classes = scores.shape
     chosen = tg.one_hot(labels, classes, scores.dtype.name)
     right = tg.sum(scores * chosen, axis=1, keepdims=True)
@@ -52,19 +54,19 @@ def margin_loss_vjp(dy, cost, scores, labels, *, margin):
     return within - chosen * tg.sum(within, axis=1, keepdims=True), None
 
 
-@margin_loss.check
-def margin_loss_check(scores, labels):
+@class_margin.check
+def class_margin_check(scores, labels):
     if labels.size and not 0 <= labels.min() <= labels.max() < scores.shape[1]:
-        raise tg.DataError(f"margin_loss: there are {scores.shape[1]} classes; found {labels.min()} to {labels.max()}")
+        raise tg.DataError(f"class_margin: there are {scores.shape[1]} classes; found {labels.min()} to {labels.max()}")
 
 
-@margin_loss.batch
-def margin_loss_batch(use):
+@class_margin.batch
+def class_margin_batch(use):
     return use.mean() if use.axis() == 0 else None
 
 
-@margin_loss.sample_inputs
-def margin_loss_sample_inputs(rng, scores, labels):
+@class_margin.sample_inputs
+def class_margin_sample_inputs(rng, scores, labels):
     return None, rng.integers(0, scores.shape[1], labels.shape)
 
 
@@ -77,7 +79,7 @@ def model(batch=None):
     return tg.Model(
         inputs={"x": [2], "y": {"shape": [], "dtype": "int64"}},
         parameters={"W": {"shape": [2, 3], "init": "normal"}, "b": {"shape": [3], "init": "zeros"}},
-        equations="Z = x @ W + b\ncost = margin_loss(Z, y)",
+        equations="Z = x @ W + b\ncost = class_margin(Z, y)",
         output="Z",
         loss="cost",
     )
@@ -91,7 +93,7 @@ def data():
 
 def graph(count=COUNT):
     scores, labels = tg.input("scores", (count, 3)), tg.input("labels", (count,), "int64")
-    cost = margin_loss(scores, labels)
+    cost = class_margin(scores, labels)
     return tg.Graph([cost, *tg.grad(cost, [scores])])
 
 
@@ -104,7 +106,7 @@ def test_it_is_tiled():
 
 
 def test_without_a_rule_it_would_not_be():
-    class Unruled(margin_loss.op):
+    class Unruled(class_margin.op):
         def batch(self, use):
             return None
 
@@ -114,7 +116,7 @@ def test_without_a_rule_it_would_not_be():
 
 
 def test_a_rule_that_returns_something_else_is_an_error():
-    class Wrong(margin_loss.op):
+    class Wrong(class_margin.op):
         def batch(self, use):
             return 0
 
@@ -146,14 +148,14 @@ def test_it_is_trained_and_its_accuracy_shown():
 
 def test_wrong_labels_are_refused_before_training():
     x, y = data()
-    with pytest.raises(tg.DataError, match=re.escape("labels 'y': margin_loss: there are 3 classes; found 1 to 3")):
+    with pytest.raises(tg.DataError, match=re.escape("labels 'y': class_margin: there are 3 classes; found 1 to 3")):
         tg.fit(model(), (x, y + 1), epochs=1)
 
 
 def test_it_is_drawn_and_noted():
-    assert "margin_loss" in tg.draw(model()).dot
+    assert "class_margin" in tg.draw(model()).dot
     assert "margin" in tg.notes(model()).text()
 
 
 def test_it_is_certified():
-    assert tg.certify(margin_loss).ok, tg.certify(margin_loss).summary()
+    assert tg.certify(class_margin).ok, tg.certify(class_margin).summary()

@@ -139,7 +139,7 @@ def test_batch_normalization_is_written_as_in_its_paper():
 def test_axes_of_a_graph_without_inputs_are_numbers():
     x = tg.tensor(np.arange(6.0).reshape(2, 3), name="x")
     remarks = {line.label: line.remark for line in document_of(tg.softmax(x, axis=0).sum(axis=0).mean()).lines()}
-    assert (remarks["t1"], remarks["t2"]) == ("axis 0", "over axis 0")
+    assert (remarks["t1"], remarks["t2"]) == ("over axis 0", "over axis 0")
 
 
 def test_number_of_samples_of_a_graph_is_a_number_there_too():

@@ -188,7 +188,7 @@ def computing_in(dtype: np.dtype[Any]) -> AbstractContextManager[np.dtype[Any] |
     ...     print((x / 255).dtype, tg.exp(x).dtype, (x + 1).dtype)
     float32 float32 uint8
     >>> (x / 255).dtype, tg.exp(x).dtype
-    (dtype('float64'), dtype('float16'))
+    (dtype('float64'), dtype('float64'))
     """
     return setting(_real, dtype)
 

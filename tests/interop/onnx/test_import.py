@@ -149,7 +149,7 @@ def test_loss_of_the_graph_itself(opened):
 
 
 def test_unknown_loss_and_output(perceptron):
-    with pytest.raises(OnnxError, match="the loss 'cross_entropi' is neither an output \\('y'\\) nor one of 'bce'"):
+    with pytest.raises(OnnxError, match=r"the loss 'cross_entropi' is neither an output \('y'\) nor one of .*'bce'"):
         perceptron(loss="cross_entropi")
     with pytest.raises(OnnxError, match="has no output 'z'"):
         perceptron(output="z")
