@@ -30,7 +30,9 @@ def pytest_cmdline_main(config):
         return
     everything = config.args_source is config.ArgsSource.TESTPATHS and not config.option.keyword
     os.environ.setdefault("TINYGRAPH_TESTS", str(datetime.date.today().toordinal()) if everything else "whole")
-    if everything and config.pluginmanager.has_plugin("xdist") and config.option.numprocesses is None:
+    # pytest-cov has to know before this whether there will be workers.
+    measured = bool(config.getoption("cov_source", None))
+    if everything and config.pluginmanager.has_plugin("xdist") and config.option.numprocesses is None and not measured:
         config.option.numprocesses = "auto"
         config.option.dist = "worksteal"
 
