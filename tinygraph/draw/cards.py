@@ -15,7 +15,7 @@ VIEWS = ("forward", "backward", "both")
 class Card:
     """A leaf, an operation or, in a model, an equation. A folded card stands for several; ``holds`` is their number.
 
-    ``kind`` is "input", "parameter", "tensor" or "constant" for leaves, "node" for results of operations, "folded", or
+    ``kind`` is "input", "parameter", "state", "tensor" or "constant" for leaves, "node" for results of operations, "folded", or
     "error" for an equation that could not be recorded. ``title`` and ``attributes`` are the header of a node; ``number``
     counts nodes from 1. ``expression`` computes the value; for a leaf it is a note. ``group`` is the block instance that
     the card belongs to, with dots between nested ones.

@@ -1,4 +1,9 @@
-"""Compute an operation on arrays, or record it on tensors: every node is made by ``apply``."""
+"""Compute an operation on arrays, or record it on tensors: every node is made by ``apply``.
+
+A call goes from ``call`` to ``compute`` if all inputs are arrays, and otherwise to ``Op.compose``. That is ``apply``, unless
+the operation is made of others or adds an input. ``_record`` makes a node with its value, ``_record_shape`` one with a shape
+alone. ``evaluate`` runs ``forward`` for all of them, and checks what it returns.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +42,8 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
     """Record one node: check shapes, compute the value if every input has one, and return the tensor.
 
     Numbers and arrays among the inputs become constants; a Python number takes the dtype of the tensors that it meets,
-    as in NumPy 2. An operation on constants alone is a constant again. While a file is opened, nothing else is computed.
+    as in NumPy 2. An operation on constants alone is computed at once and gives a constant, without ``op`` and ``inputs``.
+    While a file is opened, only such constants are computed; all else gets a shape alone.
 
     >>> import tinygraph as tg
     >>> y = apply(tg.operation("add").op(), [tg.tensor([1.0, 2.0], name="x"), 1])

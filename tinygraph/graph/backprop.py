@@ -1,8 +1,9 @@
-"""The reverse sweep: from a graph to the same graph with gradient nodes.
+"""The reverse sweep: gradients as nodes of the graph (``grad``), or as arrays (``Tensor.backward``).
 
 Read aloud: order the nodes; seed the output with one; walk the order backwards; sum the contributions to a node; give the
 sum to the rule of the operation that made the node; what the rule returns are contributions to the node's inputs. Only
-nodes on a path to a wanted tensor are visited, each once, and a gradient is dropped after its last use. ``call_rule``
+nodes on a path to a wanted tensor are visited, each once. The rules are given tensors, so what they compute are nodes;
+``Tensor.backward`` gives the same rules arrays, which records nothing, and drops a gradient after its last use. ``call_rule``
 calls one rule, and fits what it returns to the inputs: shape, dtype, broadcasting.
 """
 
@@ -34,7 +35,7 @@ def grad(
     """Return the gradients of ``output`` with respect to each tensor of ``wrt``, as tensors that are nodes of the graph.
 
     Pure: nothing is stored on the tensors. Each gradient has the shape and dtype of its tensor and is called ``d`` and its
-    name. ``output`` must have one element, unless ``cotangent``, an array of its shape, gives a weight for each element.
+    name. ``output`` must have one element, unless ``cotangent``, an array of its shape, is the gradient to start from.
     Gradients may be differentiated again. A tensor that ``output`` does not depend on is an error, or zeros
     with ``unreached="zeros"``.
 
@@ -129,7 +130,8 @@ def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: b
     backward = Backward(order[-1])
     gradients, contributions = backward.gradients, backward.contributions
     pending: dict[Tensor, list[Any]] = {order[-1]: [seed]}
-    # Contributions to a tensor whose inputs get their gradient through a shortcut: returned, but not passed on.
+    # When you read this for the first time, skip the shortcuts. ``bce(a, y, z)`` with ``a = sigmoid(z)`` gives the gradient of
+    # ``z`` itself. Its gradient of ``a`` is returned if it is wanted, but must not flow on through the sigmoid to ``z`` too.
     aside: dict[Tensor, list[Any]] = {}
     start = now() if recording else None
     # Only leaves get new values: a node made after the last such change cannot be stale.
@@ -267,7 +269,7 @@ def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> l
 
     ``y`` and ``inputs`` are all tensors or all arrays. A gradient has the shape and dtype of its input: it is summed over the
     axes along which the input was broadcast. Raises ``RuleError`` for a rule that fails, or returns the wrong number of
-    gradients or one of the wrong shape or type.
+    gradients or one of the wrong shape or type. Wrong numbers are not noticed here; ``tg.check`` finds them.
     """
     try:
         returned = op.vjp(dy, y, *inputs)

@@ -66,8 +66,8 @@ class Tiling:
 class Use:
     """One use of an operation in a graph: its ``node``, the states of the node's inputs, and the size of the batch.
 
-    At least one input is ``Each``, and the others are ``SHARED``. The node has what a tensor has: ``op``, ``inputs``,
-    ``shape`` and ``ndim``.
+    At least one input is ``Each``, and the others are ``SHARED``. An engine's nodes have ``op``, ``inputs``, ``shape``
+    and ``ndim`` as tensors do, and a ``value`` that is ``None`` if it is not known before the graph is run.
     """
 
     node: Any
@@ -110,7 +110,7 @@ class Use:
         return None if self.axis(*places) is None else MEAN
 
     def outside_axis(self) -> Each | None:
-        """Return the state of the inputs if their samples do not lie along an axis that the attribute ``axis`` names."""
+        """Return ``Each`` of the samples' axis, or ``None`` if the operation works along that axis."""
         named, ndim, axis = self.node.op.axis, self.inputs[0].ndim, self.axis()
         named = range(ndim) if named is None else named if isinstance(named, tuple) else (named,)
         return None if axis is None or axis in {i % ndim for i in named} else Each(axis)

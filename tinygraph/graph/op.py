@@ -35,12 +35,14 @@ class _Unregistered:
 class Op:
     """The base of every operation: a frozen dataclass whose fields are the operation's attributes.
 
-    A subclass writes ``forward``. Its other methods are optional. Inputs are arrays or tensors: anything with ``shape``,
-    ``ndim`` and ``dtype``, and with values in ``forward``, ``check`` and ``explain``, which get arrays.
+    A subclass writes ``forward``, and ``vjp`` if it has a gradient; all else is optional, for engines, checks and notes.
+    Inputs are arrays or tensors: anything with ``shape``, ``ndim`` and ``dtype``, and with values in ``forward``, ``check``
+    and ``explain``, which get arrays.
 
-    - ``shape(*inputs)``: the shape of the result; it raises ``ShapeError`` for inputs that do not fit. Without it, the shape
-      is found by running ``forward`` on ones.
-    - ``result_dtype(*inputs)``: the dtype of the result; by default NumPy's ``result_type`` of the inputs.
+    - ``shape(*inputs)``: the shape of the result; it raises ``ShapeError`` for inputs that do not fit. Without it, ``forward``
+      is run on ones. An elementwise operation broadcasts and has none.
+    - ``result_dtype(*inputs)``: the dtype of the result; by default NumPy's ``result_type`` of the inputs. It is used
+      together with ``shape``.
     - ``forward(*arrays)``: the result.
     - ``vjp(dy, y, *inputs)``, the vector-Jacobian product: the gradients of the inputs, in their order, from the gradient
       of the result. An entry may be ``None`` (no gradient flows) or a function without arguments, called only if that
@@ -60,10 +62,10 @@ class Op:
     - ``elementwise``: broadcasts as NumPy's ufuncs do. ``holomorphic``: ``forward`` also differentiates on complex numbers.
       ``opaque_vjp``: the rule needs plain arrays. ``moves``: every element of the result is one of an input; ``reshapes``:
       all of them, in the same order.
-    - ``conditions``: the places of inputs that take no part in promotion.
+    - ``conditions``: the places of inputs whose dtype does not count for the result's, such as the condition of ``where``.
     - ``samples``: inputs to test it on; ``edges``: the gradients that it chooses at kinks and ties.
     - ``decision``: for losses, how an output is read as a decision; see ``tg.Decision``.
-    - ``shortcuts``: places whose gradient another input carries, see ``bce``; ``shortcut_samples``: samples with that input.
+    - ``shortcuts``: places whose gradient another input carries, see ``ops/loss/binary.py``; ``shortcut_samples`` show it.
     - ``helper``: it has no name in ``tinygraph``, only ``tg.operation(name)``.
 
     An operation that is made of others is a ``Composite``.
@@ -135,7 +137,7 @@ class Op:
         """Return the annotation of every attribute, resolved."""
         if "_annotations" not in cls.__dict__:
             try:
-                # Those of Op itself are no attributes; they are left alone, since every operation asks once.
+                # The annotations of Op itself are no attributes, and to resolve them takes time.
                 kinds = [inspect.get_annotations(base, eval_str=True) for base in cls.__mro__ if base not in Op.__mro__]
             except NameError as error:
                 raise OperationError(

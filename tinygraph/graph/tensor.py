@@ -29,13 +29,14 @@ class Tensor(Protocols):
     Made by ``tg.tensor``, ``tg.parameter``, ``tg.input`` and ``tg.constant`` (leaves, whose ``op`` is
     ``None``) and by operations. Python's operators and NumPy's functions on tensors record operations.
 
-    ``op`` is the operation that made it (``None`` for a leaf) and ``inputs`` are what it was made from; ``kind`` is one of
-    "input", "parameter", "state", "tensor", "constant" and "node"; ``name`` may be set at any time; ``grad`` is ``None`` until
-    ``backward`` has filled it; ``order`` counts tensors in the order of their making.
+    ``op`` is the operation that made it (``None`` for a leaf) and ``inputs`` are what it was made from; ``kind`` is "node" if
+    an operation made it, and otherwise what the leaf is: "input", "parameter", "state", "constant", or "tensor" for data
+    from ``tg.tensor``; ``name`` may be set at any time; ``grad`` is ``None`` until ``backward`` has filled it; ``order`` counts
+    tensors in the order of their making.
 
     The graph owns its values: arrays that a user gives are copied, and ``value`` is read-only, so that a change in place is
-    an error at once. A leaf is changed by assigning to ``value``. A gradient of what was computed before that is then
-    refused with ``StaleValueError``.
+    an error at once. A leaf is changed by assigning to ``value``. What was computed from the old value can then no
+    longer be differentiated (``StaleValueError``); compute it again.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor([[1.02, -0.25], [-3.45, 2.2]], name="Z2")
@@ -140,7 +141,7 @@ class Tensor(Protocols):
         return self._dtype if self._value is None else self._value.dtype  # type: ignore[return-value]
 
     def backward(self, cotangent: Any = None) -> None:
-        """Fill ``grad`` of the parameters and tensors that this one was computed from.
+        """Fill ``grad`` of the leaves that this one was computed from: those of ``tg.parameter`` and ``tg.tensor``.
 
         Gradients add up over calls, as in PyTorch; intermediate nodes keep none. ``grad`` is a tensor with a value and
         no history. The rules run on arrays and record nothing. See ``tg.grad`` for gradients that are graph.

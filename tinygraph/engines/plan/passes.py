@@ -22,9 +22,10 @@ _MOST_BYTES = 1 << 20
 def prepared(graph: Graph) -> tuple[list[Node], list[Node]]:
     """Return a graph's outputs as they are computed, and the nodes that are not computed a second time.
 
-    Equal nodes are merged twice. Before the gates and ``lower``, because these count the readers of a node, and the copies of a
-    node share its readers among them. After ``lower``, because it makes new nodes for each operation: then a convolution and
-    its kernel gradient share their patches, and a pool and its gradient the maxima.
+    The order matters. Equal nodes are merged first because the gates and ``lower`` ask how many nodes read a node: while there
+    are two copies of it, each copy has only some of the readers. They are merged again at the end because ``lower`` makes new
+    nodes, and some are equal: a convolution and its kernel gradient share their patches, a pool and its gradient the maxima.
+    A new pass that only removes nodes belongs next to ``simplify``; one that counts readers after the first merge.
 
     Every pass begins at the outputs, so it leaves out the nodes that no output needs.
 

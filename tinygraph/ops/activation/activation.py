@@ -47,7 +47,7 @@ def relu_vjp(dy, y, x):
 
 @relu.explain
 def relu_explain(index: tuple[int, ...], y, x) -> Explanation:
-    # What is no number is neither above 0 nor below, and passes.
+    # NaN is neither above nor below 0; relu passes it on.
     opened = "passed on: {0}" if np.isnan(x[index]) else "open: {0} > 0"
     return explanation.gate(index, x, not x[index] <= 0, opened, "closed: {0} ≤ 0")
 

@@ -250,7 +250,7 @@ def _elements(indices, axis: int) -> tuple[Any, ...]:
 
 @register
 class GatherElements(ByPositions):
-    """For each place of ``indices`` the element of ``x`` there, but at the position along ``axis`` that stands in it.
+    """Elements of ``x`` at positions along one axis: for ``axis=0``, ``y[i, j] = x[indices[i, j], j]``.
 
     ``indices`` has as many axes as ``x``, and no larger sizes but along ``axis``. Source: NumPy's ``take_along_axis``; ONNX's
     ``GatherElements``. Raises ``ShapeError`` for indices that do not fit and ``DataError`` for those out of range.
@@ -295,7 +295,7 @@ def require_fitting(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) ->
 
 @register
 class ScatterAddElements(Adding):
-    """Zeros of shape ``to`` with elements of ``x`` added where they stand, but along ``axis`` at the positions in ``indices``.
+    """Zeros of shape ``to``, to which elements of ``x`` are added: for ``axis=0``, ``y[indices[i, j], j] += x[i, j]``.
 
     The transpose of ``gather_elements``, and its gradient. Source: NumPy's ``add.at``; ONNX's ``ScatterElements`` with the
     reduction ``add``, on zeros. Raises ``ShapeError`` for what does not fit and ``DataError`` for indices out of range.
