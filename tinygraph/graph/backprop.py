@@ -148,8 +148,9 @@ def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: b
         op = node.op
         if op is None:
             continue
-        if op.shortcuts:
-            places = [i for i in places if node.inputs[i] in wanted or not _bypassed(node, i)]
+        bypassed = op.bypassed(len(node.inputs)) if op.shortcuts else ()
+        if bypassed:
+            places = [i for i in places if i not in bypassed or node.inputs[i] in wanted]
         if not places:
             continue
         if node.order < assigned and node._value is not None:
@@ -161,8 +162,8 @@ def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: b
         else:
             found = call_rule(op, places, gradient, node, *node.inputs)
         for place, contribution in found:
-            kept = aside if op.shortcuts and _bypassed(node, place) else pending
-            kept.setdefault(node.inputs[place], []).append(contribution)
+            waiting = aside if place in bypassed else pending
+            waiting.setdefault(node.inputs[place], []).append(contribution)
             if recording:
                 contributions[node, place] = contribution
     return backward
@@ -176,12 +177,6 @@ def _leading_to(order: Sequence[Tensor], wanted: set[Tensor]) -> dict[Tensor, li
         if (places or node in wanted) and _differentiable(node):
             leading[node] = places
     return leading
-
-
-def _bypassed(node: Tensor, place: int) -> bool:
-    """Whether a shortcut gives the gradient of this input to what the input was made from (see ``bce``)."""
-    assert node.op is not None
-    return node.op.shortcuts.get(place, len(node.inputs)) < len(node.inputs)
 
 
 def _check_fresh(node: Tensor) -> None:

@@ -190,6 +190,10 @@ class Op:
         """Return how the result treats the samples of a batch, or ``None`` if the batch cannot be cut."""
         return use.elementwise() if self.elementwise else None
 
+    def bypassed(self, count: int) -> tuple[int, ...]:
+        """Return the places of inputs whose gradient another one of ``count`` inputs carries; see ``shortcuts``."""
+        return tuple(place for place, carrier in self.shortcuts.items() if carrier < count)
+
     def combined_axes(self, *inputs: Any) -> Shape:
         """Return the axes of the first input over which elements are combined, which notes name next to the formula."""
         return ()

@@ -100,12 +100,8 @@ def differentiable_places(node: Tensor) -> list[int]:
     """Return which inputs get a gradient from a node's rule; not those whose gradient the rule gives to another input."""
     if node.op is None or node.dtype.kind != "f":
         return []
-    count = len(node.inputs)
-    return [
-        place
-        for place, x in enumerate(node.inputs)
-        if x.dtype.kind == "f" and not is_given(x) and node.op.shortcuts.get(place, count) >= count
-    ]
+    bypassed = node.op.bypassed(len(node.inputs))
+    return [i for i, x in enumerate(node.inputs) if x.dtype.kind == "f" and not is_given(x) and i not in bypassed]
 
 
 def check_node(

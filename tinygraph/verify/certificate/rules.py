@@ -70,8 +70,11 @@ def _each_gradient(case: Case, ask: Callable[[Case, int], tuple[str, str]]) -> A
 @for_each(Candidate.differentiable, "both gradients of f(x, x) add up", "no two inputs are alike")
 def used_twice(case: Case) -> Answer:
     """Give one tensor to all floating inputs: its gradient is the derivative of ``f(x, x)``."""
-    bypassed = any(through < len(case.inputs) for through in case.op.shortcuts.values())
-    if bypassed or len(case.floating) < 2 or len({case.inputs[place].shape for place in case.floating}) > 1:
+    if (
+        case.op.bypassed(len(case.inputs))
+        or len(case.floating) < 2
+        or len({case.inputs[place].shape for place in case.floating}) > 1
+    ):
         return None
     inputs = case.each_floating(lambda x: case.inputs[case.floating[0]])
     try:
@@ -98,7 +101,7 @@ def _compared_twice(case: Case, inputs: list[Array]) -> Point | None:
 
 @for_each(Candidate.all_cases, "the gradients of the plain call")
 def _shortcuts(case: Case) -> Answer:
-    bypassed = [place for place, through in case.op.shortcuts.items() if through < len(case.inputs)]
+    bypassed = case.op.bypassed(len(case.inputs))
     plain = case.with_inputs(case.inputs[: len(case.op.parameters)])
     for place in bypassed:
         expected = plain.rule.gradient(place, case.rule.cotangent)
