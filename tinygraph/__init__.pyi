@@ -56,8 +56,8 @@ from tinygraph.interop.onnx import from_onnx as from_onnx
 from tinygraph.interop.onnx import to_onnx as to_onnx
 from tinygraph.model import Model as Model
 from tinygraph.model import load_model as load_model
-from tinygraph.notes import Notes as Notes
-from tinygraph.notes import notes as notes
+from tinygraph.notes.notes import Notes as Notes
+from tinygraph.notes.notes import notes as notes
 from tinygraph.ops.indexing.select import split as split
 from tinygraph.train import SGD as SGD
 from tinygraph.train import Adam as Adam
