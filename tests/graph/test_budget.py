@@ -28,10 +28,10 @@ def model_text(equations, parameters='W = { shape = [4, 4], init = "ones" }', in
 
 @pytest.fixture
 def cheap():
-    """Fail where a test has taken more than ten seconds of this process, twice what a busy machine may take."""
+    """Fail where a test has taken more than 30 seconds of this process: six at most are usual, 13 while lines are counted."""
     begin = time.process_time()
     yield
-    assert time.process_time() - begin < 10
+    assert time.process_time() - begin < 30
 
 
 SCALAR, ROW = 'W = { shape = [], init = "ones" }', 'W = { shape = [1], init = "ones" }'
