@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def write_page(folder: Path) -> Path:
-    """Write ``operations.md`` in a folder, the pictures into ``operations`` beside it, and return the page's path."""
+    """Write ``operations.md`` in a folder, the pictures into ``operations`` next to it, and return the page's path."""
     pictures = folder / "operations"
     pictures.mkdir(exist_ok=True)
     for old in pictures.glob("*.svg"):
@@ -148,8 +148,8 @@ def source_of(op: type[Op]) -> tuple[str, str]:
 def notes_ids(text: str) -> list[str]:
     """Return the ids of the statements of the lecture notes that a text names, each once."""
     words = re.sub(r"``.*?``", "", text, flags=re.S)
-    told = re.findall(r"\(([^()]*)\)", words) if re.search(r"\bnotes\b", words) else []
-    return list(dict.fromkeys(re.findall(r"\b[FBAUWE]\d+\b", " ".join(told))))
+    named = re.findall(r"\(([^()]*)\)", words) if re.search(r"\bnotes\b", words) else []
+    return list(dict.fromkeys(re.findall(r"\b[FBAUWE]\d+\b", " ".join(named))))
 
 
 def _linked(name: re.Match[str]) -> str:
