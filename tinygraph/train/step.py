@@ -100,13 +100,13 @@ class RecordedStep:
         if not all(map(all_finite, results)):
             # The results may be those of a compiled graph: plain evaluation decides.
             results = run(self.graph, bound)
+            if not all(map(all_finite, results[1:])):
+                node, sentence = first_not_finite(self.graph, self.recording, bound)
+                # The nodes that do not depend on the learning rate.
+                needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
+                before = topological([*self.graph.outputs[:2], *needed, *self.recording.new_state.values()])
+                raise NotFiniteError(sentence, moving=node not in set(before))
         output, loss, *moved = results
-        if not all(map(all_finite, results[1:])):
-            node, sentence = first_not_finite(self.graph, self.recording, bound)
-            # The nodes that do not depend on the learning rate.
-            needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
-            before = topological([*self.graph.outputs[:2], *needed, *self.recording.new_state.values()])
-            raise NotFiniteError(sentence, moving=node not in set(before))
         arrays = iter(moved)
         changed: list[tuple[Tensor, Array]] = []
         new_state: OptimizerState = {}
