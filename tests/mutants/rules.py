@@ -86,8 +86,8 @@ def helpers(rule: types.FunctionType, op: type[Op]) -> Iterator[types.FunctionTy
                 yield plain(inspect.getattr_static(kind, "forward"))
 
 
-# Forwards that add or put elements where others go: the transposes of windows and of indexing.
-_SCATTERS = ("+=", ".at(", "added(", "overlay", "winner")
+# Forwards that add elements up or put them where others go: the transposes of windows and of indexing.
+_SCATTERS = ("+=", ".at(", "added(", "overlay", "winner", "sum(windows.views")
 # What these say is read off an operation's attributes for the forward computation too.
 _SETTINGS = ("shared", "windows", "count", "chances")
 

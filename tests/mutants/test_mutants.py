@@ -35,6 +35,23 @@ def test_every_operation_with_a_rule_is_asked():
     assert {"relu", "conv2d", "bce", "max", "getitem", "max_pool2d", "concatenate"} <= owners
 
 
+def test_the_forward_of_a_transpose_is_a_rule_of_the_operation_that_it_carries_back():
+    carried = {
+        "AvgUnpool.forward": "avg_pool2d",
+        "AvgPool.forward": "avg_unpool2d",
+        "MaxUnpool.forward": "max_pool2d",
+        "MaxTake.forward": "max_unpool2d",
+        "ConvolveTransposed.forward": "conv2d",
+        "ScatterAdd.forward": "gather",
+        "Put.forward": "getitem",
+    }
+    assert all(owner in RULES[name].owners for name, owner in carried.items())
+
+
+def test_a_rule_that_operations_have_in_common_is_asked_of_each():
+    assert set(RULES["flat"].owners) == {"sign", "floor", "ceil", "trunc", "round"}
+
+
 def test_a_rule_is_itself_again_afterwards():
     rule = RULES["relu_vjp"]
     code = rule.function.__code__
