@@ -47,7 +47,7 @@ SAYS = {
     "bce: labels must lie between 0 and 1; found NaN": lambda: tg.bce([0.5, 0.5], np.array([np.nan, 1.0])),
     "predictions must lie between 0 and 1; found 0 to 1.0000001": lambda: tg.bce(np.array([0, 1.0000001]), [0, 1]),
     "hinge: labels must be -1 or 1; found 0": lambda: tg.hinge(np.ones(3), np.array([-1, 0, 1])),
-    "(on the command line: --ops FILE.py)": lambda: model("a = my_own_op(x) * W"),
+    "by @tg.op in Python or --ops FILE.py on the command line": lambda: model("a = my_own_op(x) * W"),
     "did you mean 'softplus'? Or an operation of your own has to be registered": lambda: tg.operation("sofplus"),
     "here it is called 'silu'": lambda: model("a = swish(x) * W"),
     "here it is called 'bce'": lambda: model("a = binary_cross_entropy(x, W)"),

@@ -368,3 +368,55 @@ def test_a_later_rule_replaces_the_earlier_one():
     assert float(scalar_grad(mine(x), x)) == 1.0
     mine.vjp(lambda dy, y, x: dy * 2 * x)
     assert float(scalar_grad(mine(x), x)) == 6.0
+
+
+# ---- shape rules that would not be used
+
+
+def test_a_shape_rule_of_an_elementwise_class_is_refused():
+    with pytest.raises(tg.OperationError, match=r"^scaled: it is elementwise.* remove the rule, or elementwise=True$"):
+
+        class Scaled(tg.Op):
+            elementwise = True
+
+            def shape(self, x):
+                return x.shape
+
+            def forward(self, x):
+                return 2 * x
+
+
+def test_a_shape_rule_of_an_elementwise_function_is_refused(capped):
+    with pytest.raises(tg.OperationError, match=r"^capped: it is elementwise.* remove the rule"):
+        capped.shape(lambda x: x.shape)
+    assert capped(tg.input("x", (2, 3))).shape == (2, 3)
+
+
+def test_a_dtype_rule_of_a_function_without_a_shape_rule_is_refused(capped):
+    with pytest.raises(tg.OperationError, match=r"^capped: result_dtype .* let forward return that dtype$"):
+        capped.result_dtype(lambda x: np.dtype("float16"))
+
+    @tg.op
+    def halves(x):
+        return x / 2
+
+    with pytest.raises(tg.OperationError, match=r"^halves: result_dtype .* write a shape rule first$"):
+        halves.result_dtype(lambda x: np.dtype("float16"))
+    halves.shape(lambda x: x.shape)
+    halves.result_dtype(lambda x: np.dtype("float16"))
+    assert halves(tg.tensor([1.0, 3.0])).dtype == "float16"
+
+
+@pytest.mark.parametrize("is_elementwise", [True, False])
+def test_a_dtype_rule_of_a_class_without_a_shape_rule_is_refused(is_elementwise):
+    class Halves(tg.Op):
+        elementwise = is_elementwise
+
+        def result_dtype(self, x):
+            return np.dtype("float16")
+
+        def forward(self, x):
+            return x / 2
+
+    with pytest.raises(tg.OperationError, match=r"^halves: result_dtype is used together with a shape rule"):
+        tg.register(Halves)

@@ -1,8 +1,8 @@
 """Compute an operation on arrays, or record it on tensors: every node is made by ``apply``.
 
 A call goes from ``call`` to ``compute`` if all inputs are arrays, and otherwise to ``Op.compose``. That is ``apply``, unless
-the operation is made of others or adds an input. ``_record`` makes a node with its value, ``_record_shape`` one with a shape
-alone. ``evaluate`` runs ``forward`` for all of them, and checks what it returns.
+the operation is made of others or adds an input. ``_record`` makes the node. ``evaluate`` runs ``forward`` for both, and
+checks what it returns.
 """
 
 from __future__ import annotations
@@ -57,34 +57,25 @@ def apply(op: Op, inputs: Sequence[Any]) -> Tensor:
 
 
 def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
-    """Record one node, with its value where all inputs have one."""
-    values = []
-    folded = True
+    """Record one node, with its value where all inputs have one; while a file is opened, where all are constants."""
     for x in inputs:
         if x.__class__ is not Tensor:
-            return _record(op, as_tensors(op, inputs))
-        values.append(x._value)
-        folded = folded and x.kind == "constant"
-        if x._value is None:
-            return _record_shape(op, inputs)
-    budget = current()
+            inputs = as_tensors(op, inputs)
+            break
+    folded, known, budget = True, True, current()
+    for x in inputs:
+        if x.kind != "constant":
+            folded = False
+            known = known and x._value is not None and budget is None
     if budget is not None:
-        if not folded:
-            return _record_shape(op, inputs)
-        budget.compute(op, inputs)
-    value = evaluate(op, values, *_expected(op, inputs))
-    return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
-
-
-def _record_shape(op: Op, inputs: Sequence[Any]) -> Tensor:
-    """Record one node with its shape and dtype, and without a value."""
-    inputs = as_tensors(op, inputs)
-    budget = current()
-    if budget is not None:
-        budget.spend("operations", 1)
-        if not op.elementwise and not op.has_shape_rule:
-            # Its shape is found by running it on ones.
+        if not known:
+            budget.spend("operations", 1)
+        if known or not (op.elementwise or op.has_shape_rule):
+            # It is computed now, or run on ones to find its shape.
             budget.compute(op, inputs)
+    if known:
+        value = evaluate(op, [x._value for x in inputs], *_expected(op, inputs))
+        return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
     shape, dtype = op.infer(*inputs)
     check_size(shape, dtype, op.name)
     return Tensor("node", op, tuple(inputs), None, shape, dtype)

@@ -145,28 +145,29 @@ def _sweep(order: Sequence[Tensor], wanted: set[Tensor], seed: Any, recording: b
         gradient = _gradient(node, arrived, start, node in wanted and node not in gradients)
         if recording or node in wanted:
             gradients.setdefault(node, gradient)
-        op = node.op
-        if op is None:
-            continue
-        bypassed = op.bypassed(len(node.inputs)) if op.shortcuts else ()
+        bypassed = node.op.bypassed(len(node.inputs)) if node.op is not None and node.op.shortcuts else ()
         if bypassed:
             places = [i for i in places if i not in bypassed or node.inputs[i] in wanted]
         if not places:
             continue
         if node.order < assigned and node._value is not None:
             _check_fresh(node)
-        if not recording:
-            found = call_rule(op, places, gradient, node._value, *[x._value for x in node.inputs])
-        elif op.opaque_vjp:
-            found = [(i, apply(OpaqueGradient(op, i), [gradient, node, *node.inputs])) for i in places]
-        else:
-            found = call_rule(op, places, gradient, node, *node.inputs)
-        for place, contribution in found:
+        for place, contribution in _contributions(node, places, gradient, recording):
             waiting = aside if place in bypassed else pending
             waiting.setdefault(node.inputs[place], []).append(contribution)
             if recording:
                 contributions[node, place] = contribution
     return backward
+
+
+def _contributions(node: Tensor, places: Sequence[int], gradient: Any, recording: bool) -> list[tuple[int, Any]]:
+    """Return what the gradient of a node contributes to its inputs: pairs of a place, one of ``places``, and a contribution."""
+    op: Op = node.op  # type: ignore[assignment]
+    if not recording:
+        return call_rule(op, places, gradient, node._value, *[x._value for x in node.inputs])
+    if op.opaque_vjp:
+        return [(i, apply(OpaqueGradient(op, i), [gradient, node, *node.inputs])) for i in places]
+    return call_rule(op, places, gradient, node, *node.inputs)
 
 
 def _leading_to(order: Sequence[Tensor], wanted: set[Tensor]) -> dict[Tensor, list[int]]:

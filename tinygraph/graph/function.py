@@ -8,11 +8,11 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack, dataclass_transform, overload
 
-from tinygraph.errors import AttributeValueError, TinygraphError, counted, listing, unknown
+from tinygraph.errors import AttributeValueError, OperationError, TinygraphError, counted, listing, unknown
 from tinygraph.graph.apply import apply, call, compute
 from tinygraph.graph.attributes import shown
 from tinygraph.graph.composite import Composite
-from tinygraph.graph.op import Op
+from tinygraph.graph.op import NO_SHAPE_RULE, Op
 from tinygraph.graph.record import Decision, Edge, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
 from tinygraph.graph.tensor import Tensor
@@ -108,11 +108,14 @@ class OpFunction:
 
     def shape(self, rule: Rule) -> Rule:
         """Give the operation its shape rule, a function of the inputs that raises ``ShapeError``; use as a decorator."""
-        self.op.has_shape_rule = not self.op.elementwise
+        if self.op.elementwise:
+            raise OperationError(f"{self.name}: {NO_SHAPE_RULE}")
+        self.op.has_shape_rule = True
         return self._give("shape", rule)
 
     def result_dtype(self, rule: Rule) -> Rule:
-        """Say which dtype the result has, by a function of the inputs; use as a decorator, with ``shape``."""
+        """Say which dtype the result has, by a function of the inputs; use as a decorator, after ``shape``."""
+        _check_dtype_rule(self.op)
         return self._give("result_dtype", rule)
 
     def check(self, rule: Rule) -> Rule:
@@ -255,9 +258,19 @@ def _check_class(cls: type[Op]) -> None:
                 f"{cls.name}: an attribute cannot be called {name!r}, which means something else to Op "
                 f"(if that is what was meant, write {name}: ClassVar[...])"
             )
+    if cls.result_dtype is not Op.result_dtype:
+        _check_dtype_rule(cls)
     _check_formula(cls)
     if not cls.parameters:
         raise TinygraphError(f"{cls.name}: forward takes no tensor; its positional arguments are the tensors")
+
+
+def _check_dtype_rule(cls: type[Op]) -> None:
+    if not cls.has_shape_rule:
+        instead = "let forward return that dtype" if cls.elementwise else "write a shape rule first"
+        raise OperationError(
+            f"{cls.name}: result_dtype is used together with a shape rule, and there is none; {instead}"
+        )
 
 
 def _check_formula(cls: type[Op]) -> None:

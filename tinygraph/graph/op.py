@@ -25,6 +25,13 @@ Shape: TypeAlias = tuple[int, ...]
 Value: TypeAlias = Any
 
 
+# What is wrong with a shape rule of an elementwise operation.
+NO_SHAPE_RULE = (
+    "it is elementwise, so its shape is that to which its inputs broadcast, and a shape rule would not be used; "
+    "remove the rule, or elementwise=True"
+)
+
+
 class _Unregistered:
     """Raises an error in place of an operation's function until the operation is registered."""
 
@@ -112,7 +119,9 @@ class Op:
         super().__init_subclass__(**options)
         cls.name = cls.__dict__.get("name") or snake_case(cls.__name__)
         cls.family = cls.__dict__.get("family") or _family_of(cls.__module__ or "custom")
-        cls.has_shape_rule = not cls.elementwise and cls.shape is not Op.shape
+        cls.has_shape_rule = cls.shape is not Op.shape
+        if cls.elementwise and cls.has_shape_rule:
+            raise OperationError(f"{cls.name}: {NO_SHAPE_RULE}")
         cls.has_check = cls.check is not Op.check
         for name in ("samples", "shortcut_samples"):
             if isinstance(cls.__dict__.get(name), types.FunctionType):

@@ -29,7 +29,8 @@ OPERATIONS = cast("dict[str, Callable[..., Tensor]]", _TABLE)
 
 # Attributes of NumPy's arrays and PyTorch's tensors, and what to write instead.
 _ATTRIBUTES = {
-    **dict.fromkeys(("numpy", "data", "detach", "cpu", "tolist"), "; its numbers are in .value"),
+    **dict.fromkeys(("numpy", "data", "cpu", "tolist"), "; its numbers are in .value"),
+    "detach": "; write x.detach()",
     **dict.fromkeys(("requires_grad", "zero_grad", "grad_fn"), "; gradients are computed by tg.grad, or .backward()"),
 }
 

@@ -96,12 +96,14 @@ def operation_hint(name: str, others: Iterable[str] = ()) -> str:
     >>> operation_hint("swish"), operation_hint("dense")
     ("; here it is called 'silu'", '; write x @ W + b')
     >>> operation_hint("my_op")
-    '; an operation of your own has to be registered first (on the command line: --ops FILE.py)'
+    '; an operation of your own has to be registered first, by @tg.op in Python or --ops FILE.py on the command line'
     """
     if name.lower() in FORMULAS:
         return f"; write {FORMULAS[name.lower()]}"
     near = nearest(name, [*operations(), *others])
-    own = "an operation of your own has to be registered first (on the command line: --ops FILE.py)"
+    own = (
+        "an operation of your own has to be registered first, by @tg.op in Python or --ops FILE.py on the command line"
+    )
     return near if "here it is called" in near else f"{near}{' Or' if near else ';'} {own}"
 
 
