@@ -86,21 +86,22 @@ def _blas_libraries() -> list[Any]:
     return libraries
 
 
-def _set_threads(counts: Sequence[tuple[Any, int]]) -> list[tuple[Any, int]]:
-    """Set the number of threads of libraries, from whichever Python thread this is; return the numbers before.
+def _set_threads(counts: Sequence[tuple[Any, int]]) -> None:
+    """Set the number of threads of libraries, from whichever Python thread this is.
 
     Newer versions of threadpoolctl obey only the first thread that sets the number. Here the thread that restores it may be
     another one.
     """
-    before = [(library, library.num_threads) for library, _ in counts]
     for library, count in counts:
         getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
-    return before
 
 
 def _hold_blas() -> list[tuple[Any, int]]:
     """Hold BLAS to one thread; return the libraries that had more, with how many."""
-    return _set_threads([(library, 1) for library in _blas_libraries() if library.num_threads != 1])
+    counts = [(library, library.num_threads) for library in _blas_libraries()]
+    several = [(library, count) for library, count in counts if count != 1]
+    _set_threads([(library, 1) for library, _ in several])
+    return several
 
 
 # Shared by all plans: a plan that starts while another runs must not take its one thread for the state to restore.

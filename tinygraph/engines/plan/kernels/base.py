@@ -98,6 +98,11 @@ def ordinary(work: Work) -> Sequence[Call]:
     op, shape, dtype, out = work.node.op, work.node.shape, work.node.dtype, work.out
     assert op is not None
     inputs = [_read_only(x.view()) for x in work.inputs]
+    if op.moves and is_own(op) and not op.has_check and len(inputs) == 1:
+        moved = op.forward(*inputs)
+        if np.may_share_memory(moved, inputs[0]):
+            # A view of memory that stays where it is: copying it is all that is left to do.
+            return [partial(np.copyto, out, moved)]
 
     def call() -> None:
         out[...] = evaluate(op, inputs, shape, dtype)

@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, kernel, provided
-from tinygraph.graph import TOTAL, Array, BatchRule, Each, Op, Shape, Use, Value
+from tinygraph.graph import TOTAL, Array, BatchRule, Each, Op, Shape, Use, Value, all_finite
 from tinygraph.ops.windows import Windows
 
 
@@ -274,7 +274,7 @@ def _row_spread(work: Work) -> Sequence[Call]:
         partial(np.matmul, matrix, stacked(zeroed, work.op.windows.image[0], work.op.windows.kernel[0], 1), out),
     ]
     # The rows of zeros around and between those of dy add nothing as long as the kernel is finite.
-    return provided(lambda: bool(np.isfinite(matrix).all()), calls, work)
+    return provided(partial(all_finite, matrix), calls, work)
 
 
 @kernel(ColumnOverlay)
