@@ -230,7 +230,7 @@ def test_a_model_that_names_no_data_asks_for_some(fails, own):
         (["--learning-rate", "nan"], "learning_rate must be positive"),
         (["--optimizer", "adm"], "did you mean 'adam'?"),
         (["--data", "dgits"], "did you mean 'digits'?"),
-        (["--data", "digits"], "expects (1438, 2)"),
+        (["--data", "digits"], "takes (m, 2); found shape"),
         (["--data", "missing.npz"], "there is no such file"),
         (["--out", ""], "'--out': it is empty"),
         (["--data", ""], "'--data': it is empty"),
@@ -253,7 +253,7 @@ def test_options_that_do_not_fit_are_one_line(options, expected, fails):
         ),
         ({"x": np.zeros((0, 2)), "y": np.zeros((0, 1))}, "x is empty"),
         ({"y": np.full((4, 1), 3.0)}, "labels 'y': bce: labels must lie between 0 and 1"),
-        ({"x": np.zeros((4, 3))}, "x has shape (4, 3)"),
+        ({"x": np.zeros((4, 3))}, "takes (m, 2); found shape (4, 3)"),
         ({"x": np.zeros((3, 2))}, "x has 3 samples and y has 4"),
     ],
 )

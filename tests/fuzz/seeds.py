@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
-from tinygraph.model.files import bundled_models
+from tinygraph.model import bundled_models
 
 # Operations of many families in one model, so that the attributes of all of them are mutated.
 MANY = """

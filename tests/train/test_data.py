@@ -320,7 +320,7 @@ def test_bad_value_in_a_file_is_reported_where_it_stands(tmp_path, place, use):
 def test_misfit_of_a_file_is_reported_with_its_own_shapes_and_names(tmp_path):
     path = saved(tmp_path, x=np.zeros((20, 3)), y=np.zeros((20, 1)))
     with pytest.raises(
-        tg.DataError, match=r"mine\.npz: x has shape \(20, 3\); the model's input 'x' expects \(20, 2\)"
+        tg.DataError, match=r"mine\.npz: x: the model's input 'x' takes \(m, 2\); found shape \(20, 3\)"
     ):
         fit(load_model("xor"), path)
     good = {"x": np.zeros((20, 2)), "y": np.zeros((20, 1))}
@@ -399,11 +399,11 @@ NAN, INFINITE = X.copy(), X.copy()
 NAN[2, 1], INFINITE[1, 0] = np.nan, -np.inf
 XOR_MISTAKES = {
     "empty": (np.zeros((0, 2)), np.zeros((0, 1)), "x is empty: its shape is (0, 2)"),
-    "one number": (3.0, Y, "x has shape (); the model's input 'x' expects (N, 2)"),
-    "wrong width": (np.zeros((4, 3)), Y, "x has shape (4, 3); the model's input 'x' expects (4, 2)"),
+    "one number": (3.0, Y, "x: the model's input 'x' takes (m, 2); found shape ()"),
+    "wrong width": (np.zeros((4, 3)), Y, "x: the model's input 'x' takes (m, 2); found shape (4, 3)"),
     "fits reshaped": (np.zeros((4, 1, 2)), Y, "x.reshape(-1, 2) would fit"),
-    "one sample": (np.zeros(2), Y, "(for a single sample write x[None])"),
-    "flat labels": (X, np.zeros(4), "y has shape (4,); the model's input 'y' expects (4, 1)"),
+    "one sample": (np.zeros(2), Y, "; for a single sample write x[None]"),
+    "flat labels": (X, np.zeros(4), "y: the model's input 'y' takes (m, 1); found shape (4,)"),
     "NaN": (NAN, Y, "x is not finite in 1 of 8 elements, the first, nan, at index (2, 1)"),
     "infinite": (INFINITE, Y, "the first, -inf, at index (1, 0)"),
     "NaN label": (X, np.full((4, 1), np.nan), "y is not finite in 4 of 4 elements"),
@@ -446,9 +446,9 @@ CLASS_MISTAKES = {
         np.array([0, 1.5, 1]),
         "y: the model's input 'y' holds int64, which takes integers from",
     ),
-    "one-hot": (np.eye(3), "expects (3,), one row for each sample (for one-hot labels, y.argmax(axis=1))"),
-    "a column": (np.zeros((3, 1), int), "(y.ravel())"),
-    "other columns": (np.zeros((3, 2), int), "expects (3,), one row for each sample"),
+    "one-hot": (np.eye(3), "takes (m,); found shape (3, 3); for one-hot labels, y.argmax(axis=1)"),
+    "a column": (np.zeros((3, 1), int), "; y.ravel()"),
+    "other columns": (np.zeros((3, 2), int), "takes (m,); found shape (3, 2)"),
 }
 
 
@@ -483,12 +483,12 @@ LAYOUTS = {
 def test_the_hint_about_a_shape_keeps_each_value_in_its_place(layout):
     wanted, found, hint = LAYOUTS[layout]
     model = Model(inputs={"x": list(wanted)}, parameters={}, equations="y = relu(x)", output="y")
-    with pytest.raises(tg.DataError, match=r"x has shape") as error:
+    with pytest.raises(tg.DataError, match="found shape") as error:
         feeds_of(model, np.zeros(found), None)
     with pytest.raises(tg.DataError, match="found shape") as predicting:
         model.predict(np.zeros(found))
     if hint is None:
-        assert str(error.value).endswith("one row for each sample")
+        assert str(error.value).endswith(f"found shape {found}")
         assert str(predicting.value).endswith(f"found shape {found}")
     else:
         assert hint in str(error.value)
@@ -575,7 +575,7 @@ BY_NAME_MISTAKES = {
     "an array": (X, "the model takes 'left' and 'right'; give x as a dict of arrays by these names"),
     "unknown": ({"lefft": X, "right": X}, "x holds 'lefft', which the model does not take; did you mean 'left'?"),
     "missing": ({"left": X}, "x lacks 'right'; the model takes 'left' and 'right'"),
-    "shape": ({"left": X, "right": X}, "x['right'] has shape (4, 2); the model's input 'right' expects (4, 3)"),
+    "shape": ({"left": X, "right": X}, "x['right']: the model's input 'right' takes (m, 3); found shape (4, 2)"),
     "lengths": ({"left": X, "right": np.zeros((5, 3))}, "x['left'] has 4, x['right'] has 5, y['y'] has 4"),
 }
 

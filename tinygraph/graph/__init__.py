@@ -50,5 +50,5 @@ from tinygraph.graph.registry import (
     operation_hint,
     operations,
 )
-from tinygraph.graph.run import bind, require_feeds, run, samples_fed
+from tinygraph.graph.run import bind, require_feeds, run
 from tinygraph.graph.tensor import Kind, Tensor, constant, input

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
@@ -109,8 +109,8 @@ def tensors_of(given: Any, why: str) -> tuple[Tensor, ...]:
     return several
 
 
-def topological(outputs: Iterable[Tensor]) -> list[Tensor]:
-    """Return every node that ``outputs`` depend on, inputs before what uses them.
+def topological(outputs: Iterable[Tensor], known: Container[Tensor] = ()) -> list[Tensor]:
+    """Return every node that ``outputs`` depend on, inputs before what uses them, without ``known`` ones and their inputs.
 
     No recursion, and time that grows with the number of nodes and edges.
 
@@ -123,7 +123,7 @@ def topological(outputs: Iterable[Tensor]) -> list[Tensor]:
     stack = list(seen)
     while stack:
         for x in stack.pop().inputs:
-            if x not in seen:
+            if x not in seen and x not in known:
                 seen.add(x)
                 stack.append(x)
     return sorted(seen, key=attrgetter("order"))

@@ -82,25 +82,6 @@ def require_feeds(feeds: Any, names: Iterable[str] = ("x",)) -> None:
         raise FeedError(f"feeds are values by name, such as {{{example}}}; found {type(feeds).__name__}")
 
 
-def samples_fed(feeds: Feeds, inputs: Iterable[str]) -> int | None:
-    """Return how many samples the first of the ``inputs`` with a value has, or ``None``. Raises ``FeedError`` for no sample.
-
-    >>> samples_fed({"x": np.zeros((4, 2))}, ["x", "y"])
-    4
-    """
-    require_feeds(feeds, inputs)
-    for name in inputs:
-        if name not in feeds:
-            continue
-        value = feeds[name]
-        shape = value.shape if isinstance(value, Tensor) else _array(value, f"input {name!r}").shape
-        if shape and not shape[0]:
-            raise FeedError(f"input {name!r} was fed no sample: its shape is {shape}")
-        if shape:
-            return shape[0]
-    return None
-
-
 def _leaf_called(key: Any, leaves: Mapping[str, Tensor]) -> Tensor:
     if isinstance(key, Tensor):
         return key
@@ -113,18 +94,12 @@ def _leaf_called(key: Any, leaves: Mapping[str, Tensor]) -> Tensor:
 
 
 def _fitted(leaf: Tensor, value: Any) -> Array:
-    array = _array(value, leaf.describe(), leaf.dtype)
+    try:
+        array = cast_array(numeric_array(value, f"feed for {leaf.describe()}"), leaf.dtype, leaf.describe())
+    except (DTypeError, ShapeError) as error:
+        raise FeedError(str(error)) from None
     if array.shape != leaf.shape:
         raise FeedError(f"{leaf.describe()} was fed shape {array.shape}")
     array = array.view()
     array.flags.writeable = False
     return array
-
-
-def _array(value: Any, leaf: str, dtype: np.dtype[Any] | None = None) -> Array:
-    """Return what was fed for a leaf as an array, in ``dtype`` where one is given, or raise ``FeedError``."""
-    try:
-        array = numeric_array(value, f"feed for {leaf}")
-        return array if dtype is None else cast_array(array, dtype, leaf)
-    except (DTypeError, ShapeError) as error:
-        raise FeedError(str(error)) from None

@@ -6,8 +6,7 @@ to syntax trees), ``expression`` and ``recorder`` (syntax trees to a graph), ``v
 """
 
 from tinygraph.model.declaration import Input, Training
-from tinygraph.model.files import bundled_models, load_model
-from tinygraph.model.model import Model
+from tinygraph.model.model import Model, bundled_models, load_model
 from tinygraph.model.recorder import Equation, Recording, Unfinished
 
 __all__ = ["Equation", "Input", "Model", "Recording", "Training", "Unfinished", "bundled_models", "load_model"]

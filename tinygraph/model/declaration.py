@@ -142,29 +142,27 @@ class Declaration:
 
     def needed_for(self, target: str) -> set[str]:
         """Return the names of the main equations, inputs and variables that ``target`` is computed from, and itself."""
-        statements = self.main.statements
-        needed, stack = {target}, [target]
-        while stack:
-            name = stack.pop()
-            new = statements[name].names - needed if name in statements else set()
-            needed |= new
-            stack += new
-        return needed
+        return set(_readers(target, self.main.statements))
 
 
 def dependency_path(start: str, goal: str, statements: Mapping[str, Statement]) -> list[str]:
     """Return a path of names from ``start`` to ``goal`` along what statements read, or an empty list."""
-    paths = {start: [start]}
-    stack = [start]
+    readers = _readers(start, statements)
+    path = [goal] if goal in readers else []
+    while path and path[-1] != start:
+        path.append(readers[path[-1]])
+    return path[::-1]
+
+
+def _readers(start: str, statements: Mapping[str, Statement]) -> dict[str, str]:
+    """Return every name that ``start`` is computed from, and itself, with a name whose statement reads it."""
+    readers, stack = {start: ""}, [start]
     while stack:
         name = stack.pop()
-        if name == goal:
-            return paths[name]
-        for read in sorted(statements[name].names) if name in statements else ():
-            if read not in paths:
-                paths[read] = [*paths[name], read]
-                stack.append(read)
-    return []
+        read = sorted(statements[name].names - readers.keys()) if name in statements else []
+        readers |= dict.fromkeys(read, name)
+        stack += read
+    return readers
 
 
 def declare(tables: Mapping[str, Any], source: Source) -> Declaration:

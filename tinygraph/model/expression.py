@@ -12,14 +12,8 @@ from tinygraph.graph import Tensor, is_operation
 from tinygraph.model.parse import Statement
 
 _Operators = dict[type[ast.AST], Callable[..., Any]]
-_ARITHMETIC: _Operators = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv, ast.FloorDiv: floordiv}
-_BINARY: _Operators = _ARITHMETIC | {
-    ast.MatMult: matmul,
-    ast.Pow: pow,
-    ast.BitAnd: and_,
-    ast.BitOr: or_,
-    ast.BitXor: xor,
-}
+_BINARY: _Operators = {ast.Add: add, ast.Sub: sub, ast.Mult: mul, ast.Div: truediv, ast.FloorDiv: floordiv}
+_BINARY |= {ast.MatMult: matmul, ast.Pow: pow, ast.BitAnd: and_, ast.BitOr: or_, ast.BitXor: xor}
 _UNARY: _Operators = {ast.USub: neg, ast.UAdd: lambda x: x, ast.Invert: invert}
 _COMPARISONS: _Operators = {ast.Gt: gt, ast.GtE: ge, ast.Lt: lt, ast.LtE: le, ast.Eq: eq, ast.NotEq: ne}
 _ALLOWED = (

@@ -9,12 +9,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 
 from tinygraph.errors import ModelError, listing, nearest
 from tinygraph.graph import OPERATIONS, Graph, Op, OpFunction, Tensor, computing_in, is_operation, operation_hint
 from tinygraph.graph.attributes import shown
+from tinygraph.graph.graph import topological
 from tinygraph.model.declaration import Declaration, Equations, dependency_path, is_number
 from tinygraph.model.expression import Call, evaluate_expression
 from tinygraph.model.parse import Statement
@@ -39,10 +39,6 @@ class Equation:
     node: Tensor
     nodes: tuple[Tensor, ...] = ()
     block: str = ""
-
-    def renamed(self, name: str) -> Equation:
-        """Return the equation with another name on its left."""
-        return replace(self, name=name, text=f"{name} = {self.text.partition(' = ')[2]}")
 
 
 @dataclass(frozen=True)
@@ -229,7 +225,8 @@ class Recorder:
         inner = next((i for i in range(before, len(self.done)) if self.done[i].node is value), None)
         if inner is not None and not any(known is value for known in scope.values.values()):
             value.name = name
-            self.done[inner] = self.done[inner].renamed(name)
+            text = f"{name} = {self.done[inner].text.partition(' = ')[2]}"
+            self.done[inner] = replace(self.done[inner], name=name, text=text)
             return
         if value.op is not None and value.name is None:
             value.name = name
@@ -373,13 +370,7 @@ def with_nodes(equations: Iterable[Equation]) -> tuple[Equation, ...]:
     taken: set[Tensor] = set()
     result = []
     for equation in equations:
-        found: set[Tensor] = set()
-        stack = [equation.node]
-        while stack:
-            x = stack.pop()
-            if x.op is not None and x not in taken and x not in found:
-                found.add(x)
-                stack.extend(x.inputs)
-        taken |= found
-        result.append(replace(equation, nodes=tuple(sorted(found, key=attrgetter("order")))))
+        found = [] if equation.node in taken else topological([equation.node], taken)
+        result.append(replace(equation, nodes=tuple(x for x in found if x.op is not None)))
+        taken.update(found)
     return tuple(result)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from tinygraph.errors import DataError, DTypeError, ShapeError, UnknownNameError, listing, unknown
-from tinygraph.graph import OPERATIONS, Array, Tensor, cast_array, numeric_array, samples_fed, topological
+from tinygraph.errors import DataError, DTypeError, FeedError, ShapeError, UnknownNameError, listing, unknown
+from tinygraph.graph import OPERATIONS, Array, Tensor, cast_array, numeric_array, require_feeds, topological
 from tinygraph.model.declaration import Declaration, Input
 from tinygraph.model.recorder import Recording
 
@@ -20,13 +20,23 @@ if TYPE_CHECKING:
 
 def fitted(declaration: Declaration, name: str, value: Any) -> Array:
     """Return ``value`` as a batch of the input called ``name``, or raise ``DataError`` or ``DTypeError``."""
-    array, declared = numeric_array(value, f"input {name!r}"), declaration.inputs[name]
-    what = f"input {name!r} of model {declaration.name!r}"
+    array, what = numeric_array(value, f"input {name!r}"), f"input {name!r} of model {declaration.name!r}"
+    check_shape(declaration, name, array, what)
+    return cast_array(array, declaration.inputs[name].dtype, what)
+
+
+def check_shape(
+    declaration: Declaration, name: str, array: Array, what: str, called: str | None = None, label: bool = False
+) -> None:
+    """Raise ``DataError`` for an array that is no batch of the input ``name``, which the message calls ``what``.
+
+    The hint calls the array ``called``, and may be one for a ``label``.
+    """
+    declared = declaration.inputs[name]
     if not declared.fits(array.shape):
-        hint = shape_hint(name, array, declared) if declared.batched else None
+        hint = shape_hint(called or name, array, declared, label) if declared.batched else None
         message = f"{what} takes {batch_shape_text(declaration, name)}; found shape {array.shape}"
         raise DataError(f"{message}; {hint}" if hint else message)
-    return cast_array(array, declared.dtype, what)
 
 
 def leaves_for(declaration: Declaration, feeds: Mapping[str, Any], needed: tuple[str, ...]) -> dict[str, Tensor]:
@@ -146,7 +156,11 @@ def batch_shape_text(declaration: Declaration, name: str) -> str:
     """Return the shape of an input with its batch axis, as ``(m, 1, 8, 8)``."""
     declared = declaration.inputs[name]
     samples = [str(declaration.batch or "m")] if declared.batched else []
-    return f"({', '.join([*samples, *map(str, declared.shape)])})"
+    return _in_parentheses([*samples, *map(str, declared.shape)])
+
+
+def _in_parentheses(sizes: Sequence[str]) -> str:
+    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
 
 
 def batched_inputs(model: Model) -> list[str]:
@@ -161,7 +175,21 @@ def samples_in(model: Model, feeds: Mapping[Any, Any]) -> int | None:
     >>> samples_in(tg.load_model("xor"), {"x": [[0.0, 1.0], [1.0, 1.0]]})
     2
     """
-    return samples_fed(feeds, batched_inputs(model))
+    names = batched_inputs(model)
+    require_feeds(feeds, names)
+    for name in names:
+        if name not in feeds:
+            continue
+        value = feeds[name]
+        try:
+            shape = (value if isinstance(value, Tensor) else numeric_array(value, f"feed for input {name!r}")).shape
+        except (DTypeError, ShapeError) as error:
+            raise FeedError(str(error)) from None
+        if shape and not shape[0]:
+            raise FeedError(f"input {name!r} was fed no sample: its shape is {shape}")
+        if shape:
+            return shape[0]
+    return None
 
 
 def counts_text(arrays: Mapping[str, Any]) -> str:
@@ -177,8 +205,7 @@ def shape_in_batches(shapes: Mapping[int, tuple[int, ...]]) -> str:
     >>> shape_in_batches({2: (1, 4), 3: (1, 6), 61: (30, 122)})
     '(?, 2m)'
     """
-    sizes = [_size_in_batches(list(shapes), found) for found in zip(*shapes.values(), strict=True)]
-    return f"({', '.join(sizes)}{',' if len(sizes) == 1 else ''})"
+    return _in_parentheses([_size_in_batches(list(shapes), found) for found in zip(*shapes.values(), strict=True)])
 
 
 def _size_in_batches(counts: Sequence[int], sizes: Sequence[int]) -> str:

@@ -169,7 +169,7 @@ def check_data(model: Model, x: Any, y: Any = None) -> None:
     >>> from tinygraph.model import load_model
     >>> check_data(load_model("xor"), np.zeros((4, 3)), np.zeros((4, 1)))
     Traceback (most recent call last):
-    tinygraph.errors.DataError: x has shape (4, 3); the model's input 'x' expects (4, 2), one row for each sample
+    tinygraph.errors.DataError: x: the model's input 'x' takes (m, 2); found shape (4, 3)
     """
     feeds_of(as_model("check_data", model), x, y)
 

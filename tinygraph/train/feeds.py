@@ -8,7 +8,7 @@ import numpy as np
 from tinygraph.errors import DataError, DTypeError, ShapeError, TinygraphError, listing, nearest
 from tinygraph.graph import Array, cast_array, numeric_array
 from tinygraph.model.model import Model
-from tinygraph.model.values import shape_hint, warn_unscaled
+from tinygraph.model.values import check_shape, warn_unscaled
 from tinygraph.train.metrics import check_labels
 
 
@@ -79,23 +79,16 @@ def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str
 
 def _fitted(what: str, value: Any, name: str, model: Model) -> Array:
     """Return ``value`` as an array of the shape and dtype of an input. All elements must be finite."""
-    expected, label = model.inputs[name], name in model.labels
+    role, label = f"{what}: the model's input {name!r}", name in model.labels
     try:
         array = numeric_array(value, what)
         if array.dtype.kind == "c":
             raise DataError(f"{what} must hold real numbers; found {array.dtype}")
         if array.size == 0:
             raise DataError(f"{what} is empty: its shape is {array.shape}")
-        if array.shape[1:] != expected.shape or not array.ndim:
-            wanted = (array.shape[0] if array.ndim else "N", *expected.shape)
-            text = f"({', '.join(map(str, wanted))}{',' if len(wanted) == 1 else ''})"
-            hint = shape_hint(what, array, expected, label)
-            raise DataError(
-                f"{what} has shape {array.shape}; the model's input {name!r} expects {text}, one row for each sample"
-                + (f" ({hint})" if hint else "")
-            )
+        check_shape(model.declaration, name, array, role, what, label)
         check_finite(what, array)
-        cast = cast_array(array, expected.dtype, f"{what}: the model's input {name!r}")
+        cast = cast_array(array, model.inputs[name].dtype, role)
     except (DTypeError, ShapeError) as error:
         raise DataError(str(error)) from None
     if not label:

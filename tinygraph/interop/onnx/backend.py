@@ -104,11 +104,6 @@ class Backend(OnnxBackend):
         return prepared
 
     @classmethod
-    def run_model(cls, model: Any, inputs: Any, device: str = "CPU", **kwargs: Any) -> tuple[Any, ...]:
-        """Return the outputs of a model."""
-        return cls.prepare(model, device).run(inputs)
-
-    @classmethod
     def run_node(cls, node: Any, inputs: Any, device: str = "CPU", outputs_info: Any = None, **kwargs: Any) -> Any:
         """Return the outputs of one node, in the newest operator set or in ``opset_version``."""
         from onnx import defs, helper

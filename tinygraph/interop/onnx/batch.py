@@ -10,13 +10,13 @@ import functools
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import BudgetError, TinygraphError
-from tinygraph.graph import Graph, Tensor, apply
+from tinygraph.graph import Array, Graph, Op, Tensor, apply
 from tinygraph.interop.onnx.roles import is_uniform
 from tinygraph.ops.indexing.index import Index, Slice
 from tinygraph.ops.indexing.select import Concatenate, Getitem
@@ -145,6 +145,12 @@ def common(values: Sequence[Any], batches: Sequence[int], batch: str) -> Any:
     return Size(first, rule, batch)
 
 
+def whole_numbers(values: Sequence[Array]) -> list[int]:
+    """Return arrays of one whole number each as numbers, or an empty list for other arrays."""
+    whole = all(value.size == 1 and value.item() == int(value.item()) for value in values)
+    return [int(value.item()) for value in values] if whole else []
+
+
 def at(value: Any, m: int) -> Any:
     """Return an operation, or a value of its attributes, with the sizes that it has for ``m`` samples."""
     if isinstance(value, Size):
@@ -160,16 +166,49 @@ def at(value: Any, m: int) -> Any:
     return value
 
 
-@dataclass
 class Template:
-    """A graph for every number of samples: the sizes in its operations may be ``Size``.
+    """A graph for every number of samples, from graphs that were recorded for some: sizes in its operations may be ``Size``.
 
-    ``leaves`` has the names of its inputs, parameters and state, and ``follows`` its constants that are a size.
+    ``copies`` are its nodes by those of the first graph, ``results`` the copies of the outputs, ``batch`` is the text of the
+    number of samples. ``leaves`` has the names of its inputs, parameters and state, and ``follows`` its constants that are
+    a size. Raises ``Unknown`` where a size follows no rule.
     """
 
-    outputs: list[Tensor] = field(default_factory=list)
-    leaves: dict[Tensor, str] = field(default_factory=dict)
-    follows: dict[Tensor, Rule] = field(default_factory=dict)
+    def __init__(self, graphs: Sequence[Graph], batches: Sequence[int]) -> None:
+        self.graphs, self.batches, self.batch = graphs, batches, ""
+        self.copies, self.leaves, self.follows = dict[Tensor, Tensor](), dict[Tensor, str](), dict[Tensor, Rule]()
+        makers = {"node": self.node, "constant": self.constant}
+        # A graph begins with its inputs, which name the size of the batch.
+        for nodes in side_by_side(graphs):
+            self.copies[nodes[0]] = makers.get(nodes[0].kind, self.leaf)(nodes)
+        self.results = [self.copies[x] for x in graphs[0].outputs]
+
+    def leaf(self, nodes: Sequence[Tensor]) -> Tensor:
+        """Return the copy of an input, a parameter or a state, given the node of each graph."""
+        leaf = nodes[0]
+        self.leaves[leaf] = leaf.name or ""
+        self.batch = self.batch or (self.leaves[leaf] if nodes[-1].shape != leaf.shape else "")
+        return leaf
+
+    def constant(self, nodes: Sequence[Tensor]) -> Tensor:
+        """Return the copy of a constant: the same, or a size that follows the batch, as in ``x / x.shape[0]``."""
+        if any(each.value.tobytes() != nodes[0].value.tobytes() for each in nodes):
+            if not (numbers := whole_numbers([each.value for each in nodes])):
+                raise Unknown
+            self.follows[nodes[0]] = self.common(numbers).rule
+        return nodes[0]
+
+    def node(self, nodes: Sequence[Tensor]) -> Tensor:
+        """Return the copy of a node with an operation."""
+        return self.copy(nodes[0], self.common([each.op for each in nodes]), nodes[0].name)
+
+    def copy(self, node: Tensor, op: Op, name: str | None) -> Tensor:
+        """Return a copy of a node with another operation and name."""
+        return Tensor("node", op, tuple(self.copies[x] for x in node.inputs), None, node.shape, node.dtype, name)
+
+    def common(self, values: Sequence[Any]) -> Any:
+        """Return an operation or an attribute for every number of samples, given what it is for some."""
+        return common(values, self.batches, self.batch)
 
     def agrees(self, outputs: Sequence[Tensor], inputs: Mapping[str, Tensor], m: int) -> bool:
         """Whether the template is, for ``m`` samples, the graph of ``outputs``, which was recorded for ``m``.
@@ -179,7 +218,7 @@ class Template:
         """
         made: dict[Tensor, Tensor] = {}
         try:
-            for node in Graph(self.outputs).nodes:
+            for node in Graph(self.results).nodes:
                 if node.op is not None:
                     made[node] = apply(at(node.op, m), [made[x] for x in node.inputs])
                 elif node in self.follows:
@@ -191,7 +230,7 @@ class Template:
         except TinygraphError:
             return False
         forms = _Forms({made[copy]: name for copy, name in self.leaves.items() if copy in made})
-        return [forms.of(made[x]) for x in self.outputs] == [forms.of(x) for x in outputs]
+        return [forms.of(made[x]) for x in self.results] == [forms.of(x) for x in outputs]
 
 
 class _Forms:

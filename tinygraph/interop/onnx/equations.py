@@ -11,7 +11,7 @@ import numpy as np
 from tinygraph.describe.text import lay_out
 from tinygraph.errors import OnnxError
 from tinygraph.graph import Array, Graph, Tensor
-from tinygraph.interop.onnx.batch import BASES, FEW, FIXING, MANY, Size, Template, Unknown, common, side_by_side
+from tinygraph.interop.onnx.batch import BASES, FEW, FIXING, MANY, Size, Template, Unknown, whole_numbers
 from tinygraph.interop.onnx.importer import Importer
 from tinygraph.interop.onnx.node import Node
 from tinygraph.interop.onnx.roles import Labels, Names
@@ -25,48 +25,40 @@ from tinygraph.ops.shape.shape import BroadcastTo, Reshape
 _GROWING = f"numbers in it are computed from the number of samples; {FIXING}"
 
 
-class Equations:
+class Equations(Template):
     """A graph, recorded for one number of samples or more, as equations that hold for every number.
 
     ``parameters`` and ``state`` are the arrays by name, ``inputs`` and ``outputs`` the names for those of the file. ``next``
-    are the expressions that update the state in training; ``logits`` is the input of a softmax at the end. ``template`` is
-    the graph that the equations write. ``proto`` is the graph of the file, with the names of values. Raises ``Unknown``
-    where a size follows no rule.
+    are the expressions that update the state in training; ``logits`` is the input of a softmax at the end. ``proto`` is the
+    graph of the file, with the names of values. Raises ``Unknown`` where a size follows no rule.
     """
 
     def __init__(self, recordings: Sequence[Importer], batches: Sequence[int], proto: Any, fail: Fail) -> None:
-        self.imported, self.recordings, self.batches, self.fail = recordings[0], recordings, batches, fail
-        self.names, self.template, self.logits, self.batch = Names(), Template(), "", ""
+        self.imported, self.recordings, self.fail, self.names, self.logits = (
+            recordings[0],
+            recordings,
+            fail,
+            Names(),
+            "",
+        )
         self.outputs, self.inputs, self.next = dict[str, str](), dict[str, str](), dict[str, str]()
         self.parameters, self.state = dict[str, Array](), dict[str, Array]()
-        # The nodes of the template for those of the first recording, and the texts of constants that are numbers.
-        self.copies: dict[Tensor, Tensor] = {}
-        self.numbers: dict[Tensor, str] = {}
         graphs = [Graph(list(recording.outputs.values())) for recording in recordings]
-        known, numbers = set(graphs[0].nodes), _numbers(graphs[0])
+        # The texts of constants that are numbers, for those of the first recording and for their copies.
+        known, self.numbers = set(graphs[0].nodes), _numbers(graphs[0])
         values = [name for x, (name, inner) in self.imported.names.items() if x in known and not inner]
         self.labels = Labels(proto, values)
-        # A graph begins with its inputs: they keep their names, and name the size of the batch.
-        for nodes in side_by_side(graphs):
-            node = nodes[0]
-            if node.op is not None:
-                self.copies[node] = self._node(nodes)
-            elif node.kind == "constant":
-                self.copies[node] = self._constant([each.value for each in nodes], numbers.get(node))
-            else:
-                self.copies[node] = self._leaf(nodes)
+        super().__init__(graphs, batches)
         self._finish()
 
     def _finish(self) -> None:
         """Name the outputs, the logits and what running statistics follow, and write the text."""
-        for name, node in self.imported.outputs.items():
-            copy = self.copies[node]
+        for place, (name, copy) in enumerate(zip(self.imported.outputs, self.results, strict=True)):
             if copy.op is None:
                 # An input that is returned becomes the result of an equation.
                 copy = Tensor("node", identity.op(), (copy,), None, copy.shape, copy.dtype, None)
             copy.name = copy.name or self.names.new(name)
-            self.outputs[name] = copy.name
-            self.template.outputs.append(copy)
+            self.outputs[name], self.results[place] = copy.name, copy
         for weight in self.imported.weights.values():
             if weight.tensor is not None and weight.follows is not None and weight.follows in self.copies:
                 # Running statistics follow the batches in training, as their operator would.
@@ -74,14 +66,15 @@ class Equations:
                 x.name = x.name or self.names.new("x")
                 momentum = "" if weight.momentum == 0.1 else f", momentum={weight.momentum!r}"
                 self.next[state] = f"{weight.statistic}({state}, {x.name}{momentum})"
-        last = self.template.outputs[0]
+        last = self.results[0]
         if isinstance(last.op, Softmax):
             last.inputs[0].name = self.logits = last.inputs[0].name or self.names.new("logits")
-        graph = Graph(self.template.outputs)
+        graph = Graph(self.results)
         lines = lay_out(graph.nodes, graph.outputs, digits=self.numbers.get).equations
         self.text = "\n".join(f"{e.label} = {e.expression}" for e in lines if e.expression)
 
-    def _leaf(self, nodes: Sequence[Tensor]) -> Tensor:
+    def leaf(self, nodes: Sequence[Tensor]) -> Tensor:
+        """Return an input with the name that it has in the equations, and keep the array of a weight."""
         leaf, name = nodes[0], nodes[0].name or ""
         weight = self.imported.weights.get(name) if leaf.kind != "input" else None
         label = name
@@ -89,7 +82,7 @@ class Equations:
             label = self.labels.of_weight(name, weight.reader, weight.copied)
         label = self.names.new(label)
         copy = Tensor("input", None, (), None, leaf.shape, leaf.dtype, label)
-        self.template.leaves[copy] = name
+        self.leaves[copy] = name
         if leaf.kind == "input":
             self.inputs[name] = label
             self.batch = self.batch or (f"{label}.shape[0]" if nodes[-1].shape != leaf.shape else "")
@@ -101,20 +94,21 @@ class Equations:
             arrays[label] = values[0]
         return copy
 
-    def _constant(self, values: Sequence[Array], number: str | None) -> Tensor:
+    def constant(self, nodes: Sequence[Tensor]) -> Tensor:
         """Return a number that is written in place, or state; one number for each sample is spread over the batch."""
-        value, shapes = values[0], [value.shape for value in values]
+        values, shapes = [node.value for node in nodes], [node.shape for node in nodes]
+        value, number = values[0], self.numbers.get(nodes[0])
         first = value.flat[0] if value.size else np.zeros((), value.dtype)[()]
         # Files of weights hold no array without elements, so it is a number that is spread over no places.
         spread = not value.size or (len(set(shapes)) > 1 and all((each == first).all() for each in values))
         copy = Tensor("constant", value=np.asarray(first if spread else value))
         if not spread and not all(_same(each, value) for each in values):
-            if number is None or not all(each.size == 1 and each.item() == int(each.item()) for each in values):
+            if number is None or not (integers := whole_numbers(values)):
                 self.fail(_GROWING)
             # An integer that follows the batch, as in a mean that the file computes by a sum.
-            size: Size = common([int(each.item()) for each in values], self.batches, self.batch)
+            size: Size = self.common(integers)
             number = f"({size!r})" if " " in repr(size) else repr(size)
-            self.template.follows[copy] = size.rule
+            self.follows[copy] = size.rule
         if number is not None:
             self.numbers[copy] = number
             return copy
@@ -122,15 +116,14 @@ class Equations:
         self.state[copy.name] = copy.value
         if not spread:
             return copy
-        to = common(shapes, self.batches, self.batch)
-        return Tensor("node", BroadcastTo(to), (copy,), None, shapes[0], copy.dtype, None)
+        return Tensor("node", BroadcastTo(self.common(shapes)), (copy,), None, shapes[0], copy.dtype, None)
 
-    def _node(self, nodes: Sequence[Tensor]) -> Tensor:
-        node = nodes[0]
-        op = common([each.op for each in nodes], self.batches, self.batch)
+    def node(self, nodes: Sequence[Tensor]) -> Tensor:
+        """Return a node with its label; an index that takes everything is left out."""
+        node, op = nodes[0], self.common([each.op for each in nodes])
         if isinstance(op, Reshape) and isinstance(op.to, tuple) and any(isinstance(size, Size) for size in op.to):
             # One size that is proportional to the batch need not be written; the others are known.
-            to = common([each.shape for each in nodes], self.batches, self.batch)
+            to = self.common([each.shape for each in nodes])
             if [size.rule.by for size in to if isinstance(size, Size)] == [1]:
                 op = Reshape(tuple(-1 if isinstance(size, Size) else size for size in to))
         if isinstance(op, Getitem):
@@ -138,8 +131,7 @@ class Equations:
             if not op.index:
                 return self.copies[node.inputs[0]]
         name = self.imported.names.get(node)
-        label = self.names.new(self.labels.of(*name)) if name else None
-        return Tensor("node", op, tuple(self.copies[x] for x in node.inputs), None, node.shape, node.dtype, label)
+        return self.copy(node, op, self.names.new(self.labels.of(*name)) if name else None)
 
 
 def _without_ends(op: Getitem, nodes: Sequence[Tensor]) -> Getitem:
@@ -165,7 +157,7 @@ def _same(a: Array, b: Array) -> bool:
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind == "f"))
 
 
-def _numbers(graph: Graph) -> Mapping[Tensor, str]:
+def _numbers(graph: Graph) -> dict[Tensor, str]:
     """Return the constants that can be written as numbers in place, without a change of any result."""
     numbers: dict[Tensor, str] = {}
     for node in graph.nodes:
@@ -263,7 +255,7 @@ def _disagreement(equations: Equations, get: _Get, nodes: Sequence[Node], batche
         if found is None:
             continue
         inputs = {name: x for name, x in found.leaves.items() if isinstance(x, Tensor)}
-        if not equations.template.agrees(list(found.outputs.values()), inputs, m):
+        if not equations.agrees(list(found.outputs.values()), inputs, m):
             return m
     return 0
 

@@ -269,7 +269,7 @@ class Importer:
                 follows = operands[0] if not x.statistic else None
                 x.follows, x.statistic = follows if isinstance(follows, Tensor) else None, operator.state[place]
                 # ONNX's momentum is the share of the old value, ours is that of the new one.
-                x.momentum = float(str(np.float32(1 - node.number("momentum", 0.9))))
+                x.momentum = float(str(np.float32(1 - node.read("momentum", 0.9))))
         return operands
 
     def _owned(self, node: Node, weight: Weight, place: int, state: bool) -> Weight:

@@ -249,7 +249,7 @@ def _add_loss(file: File, equations: Equations, loss: str, output: str, batch: i
         outputs = [value.name for value in file.proto.graph.output]
         close = nearest(loss, [*outputs, *losses])
         file.fail(f"the loss {loss!r} is neither an output ({listing(outputs)}) nor one of {listing(losses)}{close}")
-    tensor = equations.template.outputs[0]
+    tensor = equations.results[0]
     shape, dtype, given = list(tensor.shape[1:]), tensor.dtype.name, equations.outputs[output]
     decision = operation(loss).op.decision
     if decision is not None and not decision.thresholds:

@@ -75,24 +75,17 @@ class Node:
         """Return an attribute, or the default that ONNX gives it."""
         return self.attributes.get(name, default)
 
-    def read(self, name: str, default: float | str | None) -> Any:
-        """Return an attribute in the type of its default; one without a default is required."""
-        if isinstance(default, bool):
-            return bool(self.get(name, default))
-        if isinstance(default, float):
-            return self.number(name, default)
-        return self.need(name) if default is None else self.get(name, default)
+    def read(self, name: str, default: float | str | None = None) -> Any:
+        """Return an attribute in the type of its default; one without a default is required.
 
-    def number(self, name: str, default: float) -> float:
-        """Return an attribute as the shortest number that is the same in float32, which is how ONNX stores it."""
-        value = self.attributes.get(name)
-        return default if value is None else float(str(np.float32(value)))
-
-    def need(self, name: str) -> Any:
-        """Return an attribute that ONNX requires."""
-        if name not in self.attributes:
+        ONNX stores real numbers in float32: the result is the shortest number that is the same there.
+        """
+        value = self.get(name, default)
+        if value is None:
             self.fail(f"it needs its attribute {name!r}")
-        return self.attributes[name]
+        if isinstance(default, float):
+            return float(str(np.float32(value))) if name in self.attributes else default
+        return bool(value) if isinstance(default, bool) else value
 
     def integers(self, name: str, x: Any = None) -> list[int] | None:
         """Return integers that must be known when the graph is recorded: an input, or else the attribute ``name``."""

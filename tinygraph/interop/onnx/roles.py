@@ -65,7 +65,8 @@ class Roles:
             self._makers.update(dict.fromkeys(node.output, node))
             self._constants.update(node.output if node.op_type == "Constant" else ())
         self._results = {value.name for value in proto.output}
-        self._scoped = any(is_scoped(node) for node in proto.node)
+        # Whether nodes name the modules that contain them, as PyTorch's newer exporter writes them.
+        self._scoped = any(entry.key == _SCOPES for node in proto.node for entry in node.metadata_props)
         major = model.producer_version.split(".")[0]
         # What tinygraph writes is not merged; PyTorch's older exporter writes an Identity for each array that it merged.
         torch = model.producer_name == "pytorch" and major.isdigit() and int(major) >= 2 and not self._scoped
@@ -181,17 +182,14 @@ class Roles:
         seen: set[str] = set()
         while level and len(seen) < _FAR:
             names = {name for one in level for name in one.input if name}
-            found = frozenset(name for name in names if self._is_distinct(name))
+            arrays = {name: self.arrays[name] for name in names & self.arrays.keys()}
+            found = {name for name, x in arrays.items() if x.dtype.kind == "f" and x.size > 1 and not is_uniform(x)}
             if found:
-                return found
+                return frozenset(found)
             seen |= names
             makers = [self._makers[name] for name in names if name in self._makers]
             level = [maker for maker in makers if not seen.issuperset(maker.input)]
         return frozenset()
-
-    def _is_distinct(self, name: str) -> bool:
-        array = self.arrays.get(name)
-        return array is not None and array.dtype.kind == "f" and array.size > 1 and not is_uniform(array)
 
 
 def _holds_weights(use: Use) -> bool:
@@ -331,11 +329,6 @@ def is_invented(name: str) -> bool:
     (True, True, False)
     """
     return _INVENTED.fullmatch(name) is not None
-
-
-def is_scoped(node: Any) -> bool:
-    """Whether a node names the modules that contain it, as PyTorch's newer exporter does."""
-    return any(entry.key == _SCOPES for entry in node.metadata_props)
 
 
 def module_of(node: Any) -> str:

@@ -74,7 +74,7 @@ class Index(tuple[Any, ...]):
             picked: tuple[int, ...] = np.broadcast_to(np.zeros((), bool), shape)[self.apply()].shape
             return picked
         blocks, sizes, places, axis = [], [], [], 0
-        for place, part in enumerate(self._spread(len(shape))):
+        for place, part in enumerate(self.spread(len(shape))):
             if part is None:
                 sizes.append((place, 1))
             elif isinstance(part, Slice):
@@ -90,7 +90,7 @@ class Index(tuple[Any, ...]):
         counts = [size for _, size in sizes]
         return (*counts[:first], *np.broadcast_shapes(*blocks), *counts[first:])
 
-    def _spread(self, ndim: int) -> list[Any]:
+    def spread(self, ndim: int) -> list[Any]:
         """Return the parts with a slice for each axis that ``...`` or no part covers."""
         parts = list(self) if any(part is Ellipsis for part in self) else [*self, Ellipsis]
         taken = sum(len(p.shape) if isinstance(p, Mask) else p is not None and p is not Ellipsis for p in parts)

@@ -6,9 +6,8 @@ import numpy as np
 
 from tinygraph.interop.onnx.batch import Size
 from tinygraph.interop.onnx.export.table import EXPORTS, Export, Step, export_of, one_operator, same_dtype
-from tinygraph.interop.onnx.operators.pairs import Attributes
 from tinygraph.ops.axes import normalized_axes
-from tinygraph.ops.indexing.index import Mask, Slice, for_numpy
+from tinygraph.ops.indexing.index import Mask, for_numpy
 from tinygraph.ops.windows import per_axis, sides
 
 # Beyond the end of any axis.
@@ -21,6 +20,7 @@ EXPORTS |= {
     "gather": lambda s: s.node("Gather", s.x, s.cast(1, np.int64, np.int32), axis=s.op.axis),
     "gather_elements": lambda s: s.node("GatherElements", s.x, s.cast(1, np.int64, np.int32), axis=s.op.axis),
     "gather_nd": lambda s: s.node("GatherND", s.x, s.cast(1, np.int64), batch_dims=s.op.batch_dims),
+    "group_norm": one_operator("GroupNormalization", {"groups": ("num_groups", None), "epsilon": ("epsilon", 1e-5)}),
     "trilu": lambda s: s.node("Trilu", s.x, s.writer.array(np.int64(s.op.k)), upper=int(s.op.upper)),
 }
 
@@ -98,14 +98,10 @@ def _getitem(s: Step) -> str:
         s.fail("an index of booleans, or with several arrays of positions")
     if arrays and any(isinstance(part, int) for part in index):
         s.fail("an index with a number and an array of positions")
-    used = sum(part is not None and part is not Ellipsis for part in index)
-    parts: list[Any] = []
-    for part in index:
-        parts += [Slice(None, None, None)] * (s.inputs[0].ndim - used) if part is Ellipsis else [part]
     spans, positions = list[tuple[int, int, int, int]](), list[tuple[int, Any]]()
     removed, inserted = list[int](), list[int]()
     axis = place = 0
-    for part in parts:
+    for part in index.spread(s.inputs[0].ndim):
         if part is None:
             inserted.append(place)
         elif isinstance(part, tuple):
@@ -159,11 +155,8 @@ def _top_k(s: Step) -> str:
 
 @export_of("cumsum")
 def _cumsum(s: Step) -> str:
-    axis, options = (
-        s.writer.array(np.int64(s.op.axis)),
-        {"exclusive": int(s.op.exclusive), "reverse": int(s.op.reverse)},
-    )
-    return s.node("CumSum", s.cast(0, s.tensor.dtype), axis, **options)
+    x, axis = s.cast(0, s.tensor.dtype), s.writer.array(np.int64(s.op.axis))
+    return s.node("CumSum", x, axis, exclusive=int(s.op.exclusive), reverse=int(s.op.reverse))
 
 
 @export_of("one_hot")
@@ -258,10 +251,6 @@ for _axes in (1, 2, 3):
     EXPORTS[f"max_pool{_axes}d"] = _pool("MaxPool")
     EXPORTS[f"avg_pool{_axes}d"] = _pool("AveragePool", "count_include_pad")
     EXPORTS[f"lp_pool{_axes}d"] = _pool("LpPool", "p")
-
-
-_GROUP_NORM: Attributes = {"groups": ("num_groups", None), "epsilon": ("epsilon", 1e-5)}
-EXPORTS["group_norm"] = one_operator("GroupNormalization", _GROUP_NORM)
 
 
 def _global_pool(operator: str) -> Export:

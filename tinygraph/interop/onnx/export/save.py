@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import ModelError, OnnxError
-from tinygraph.files import as_path, write_whole
+from tinygraph.files import write_whole
 from tinygraph.graph import Graph, Tensor, composites_as_nodes
-from tinygraph.interop.onnx.batch import BASES, FEW, MANY, Size, Template, Unknown, common, side_by_side
+from tinygraph.interop.onnx.batch import BASES, FEW, MANY, Size, Template, Unknown
 from tinygraph.interop.onnx.export import EXPORTS
 from tinygraph.interop.onnx.export.table import Writer, write_node
 from tinygraph.interop.onnx.tensors import NUMBERS, PRODUCER, package, proto_of
@@ -25,10 +25,9 @@ _BATCH = "m"
 
 def save_onnx(what: Model | Graph | Tensor, path: str | os.PathLike[str], loss: bool) -> None:
     """Write a model as an ONNX file, completely or not at all; see ``to_onnx``."""
-    target = as_path(path)
     proto = proto_of_model(what, loss=loss) if isinstance(what, Model) else proto_of_graph(what)
     try:
-        write_whole(target, proto.SerializeToString())
+        write_whole(path, proto.SerializeToString())
     except (OSError, ValueError) as error:
         raise OnnxError(f"{path}: cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
@@ -66,7 +65,7 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
                 except ModelError:
                     # The model does not take so few samples.
                     continue
-                if not export.template.agrees(list(one.outputs), one.inputs, count):
+                if not export.agrees(list(one.outputs), one.inputs, count):
                     raise Unknown
         except Unknown:
             continue
@@ -74,37 +73,15 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
     raise OnnxError(f"model {model.name!r} cannot be written as ONNX: its sizes follow the batch by no known rule")
 
 
-class _Export:
-    """A graph that was recorded for one number of samples or more, as a template. Raises ``Unknown`` if there is none."""
-
-    def __init__(self, graphs: Sequence[Graph], batches: Sequence[int]) -> None:
-        self.graphs, self.batches, self.template = graphs, batches, Template()
-        pairs = graphs[0].inputs.items() if len(graphs) > 1 else ()
-        # The input whose first axis is the batch, or nothing where no size follows it.
-        self.batch = next((name for name, x in pairs if x.shape != graphs[1].inputs[name].shape), "")
-        copies: dict[Tensor, Tensor] = {}
-        for nodes in side_by_side(graphs):
-            node = copies[nodes[0]] = nodes[0]
-            if node.op is not None:
-                op = common([each.op for each in nodes], batches, self.batch)
-                inputs = tuple(copies[x] for x in node.inputs)
-                copies[node] = Tensor("node", op, inputs, None, node.shape, node.dtype, node.name)
-            elif node.kind != "constant":
-                self.template.leaves[node] = node.name or ""
-            elif any(each.value.tobytes() != node.value.tobytes() for each in nodes):
-                # A size that follows the batch, as in x / x.shape[0].
-                if any(each.size != 1 or each.value.item() != int(each.value.item()) for each in nodes):
-                    raise Unknown
-                size = common([int(each.value.item()) for each in nodes], batches, self.batch)
-                self.template.follows[node] = size.rule
-        self.template.outputs = [copies[x] for x in graphs[0].outputs]
+class _Export(Template):
+    """A graph that was recorded for one number of samples or more, and the file that is written."""
 
     def proto(self, metadata: dict[str, str]) -> Any:
         """Return the graph as ONNX's own message."""
         helper, graph = package("onnx.helper"), self.graphs[0]
         writer, names = self._written()
         inputs = zip(*(g.inputs.values() for g in self.graphs), strict=True)
-        outputs = zip(self.template.outputs, *(g.outputs for g in self.graphs), strict=True)
+        outputs = zip(self.results, *(g.outputs for g in self.graphs), strict=True)
         made = helper.make_graph(
             writer.nodes,
             metadata["name"] or "model",
@@ -124,7 +101,7 @@ class _Export:
 
     def _written(self) -> tuple[Writer, dict[Tensor, str]]:
         """Return the nodes of the template, and the names of its tensors in the file."""
-        nodes, outputs = Graph(self.template.outputs).nodes, set(self.template.outputs)
+        nodes, outputs = Graph(self.results).nodes, set(self.results)
         reserved = {x.name for x in nodes if x.name and x.kind != "constant" and (x.op is None or x in outputs)}
         writer = Writer(reserved, self.batch)
         names: dict[Tensor, str] = {}
@@ -134,8 +111,8 @@ class _Export:
                 if node.name:
                     own = node.name if node in outputs else writer.new(node.name)
                     names[node] = writer.rename(names[node], own)
-            elif node in self.template.follows:
-                size = Size(1, self.template.follows[node], self.batch)
+            elif node in self.follows:
+                size = Size(1, self.follows[node], self.batch)
                 number = writer.cast(writer.integers([size]), node.dtype)
                 names[node] = writer.node("Reshape", number, writer.integers(node.shape))
             elif node.kind == "constant":

@@ -201,6 +201,7 @@ EXPORTS |= {name: one_operator(operator, {}) for operator, name in UNARY.items()
 EXPORTS |= {name: one_operator(operator, attributes) for operator, (name, attributes) in ATTRIBUTES.items()}
 EXPORTS |= {
     "cast": lambda s: s.writer.cast(s.x, s.tensor.dtype),
+    "where": lambda s: s.node("Where", s.cast(0, bool), s.cast(1, s.tensor.dtype), s.cast(2, s.tensor.dtype)),
     "log_softmax": one_operator("LogSoftmax", {"axis": ("axis", -1)}),
     "matmul": _same_dtype("MatMul"),
     "softmax": one_operator("Softmax", {"axis": ("axis", -1)}),
@@ -296,11 +297,6 @@ def _formula(s: Step) -> str:
         return FORMULAS[op.name](op, *inputs)
 
     return by_formula(s, formula)
-
-
-@export_of("where")
-def _where(s: Step) -> str:
-    return s.node("Where", s.cast(0, bool), s.cast(1, s.tensor.dtype), s.cast(2, s.tensor.dtype))
 
 
 @export_of("clip")

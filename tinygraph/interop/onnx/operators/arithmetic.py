@@ -35,9 +35,9 @@ for _onnx, _entry in ATTRIBUTES.items():
 OPERATORS |= {
     # It returns the same value, so that a weight stays a weight.
     "Identity": Operator(lambda node, x: x),
-    "Cast": Operator(lambda node, x: to_dtype(x, node.dtype(node.need("to")))),
+    "Cast": Operator(lambda node, x: to_dtype(x, node.dtype(node.read("to")))),
     "CastLike": Operator(lambda node, x, like: to_dtype(x, like.dtype)),
-    "Einsum": Operator(lambda node, *x: ops.einsum(list(x), node.need("equation").replace(" ", ""))),
+    "Einsum": Operator(lambda node, *x: ops.einsum(list(x), node.read("equation").replace(" ", ""))),
     "GatherND": Operator(_with_attributes("gather_nd", {"batch_dims": ("batch_dims", 0)})),
     "MatMul": Operator(_with_attributes("matmul", {}), weights={0: "weight", 1: "weight"}),
     "Mod": Operator(_with_attributes("mod", {"fmod": ("fmod", False)})),
@@ -120,7 +120,7 @@ def _reduction(function) -> Rule:
     def rule(node: Node, x, axes):
         axis = tuple(node.axis(a, x) for a in axes or ())
         over = axis if axis or node.get("noop_with_empty_axes", 0) else None
-        return to_dtype(function(x, axis=over, keepdims=bool(node.get("keepdims", 1))), x.dtype)
+        return to_dtype(function(x, axis=over, keepdims=node.read("keepdims", True)), x.dtype)
 
     return rule
 
@@ -139,8 +139,8 @@ def gemm(node: Node, a, b, c=None):
     if a.ndim != 2 or b.ndim != 2:
         node.fail(f"it multiplies matrices; found shapes {tuple(a.shape)} and {tuple(b.shape)}")
     a, b = (ops.transpose(x) if node.get(name, 0) else x for x, name in ((a, "transA"), (b, "transB")))
-    product = _scaled(ops.matmul(a, b), node.number("alpha", 1.0))
-    return product if c is None else ops.add(product, _scaled(c, node.number("beta", 1.0)))
+    product = _scaled(ops.matmul(a, b), node.read("alpha", 1.0))
+    return product if c is None else ops.add(product, _scaled(c, node.read("beta", 1.0)))
 
 
 def _scaled(x, factor: float):
@@ -169,13 +169,12 @@ def hardmax(node: Node, x):
 @operator("ArgMax", "ArgMin")
 def position(node: Node, x):
     """Return the position of an extreme element along one axis."""
-    function = ops.argmax if node.op_type == "ArgMax" else ops.argmin
-    options = {"keepdims": bool(node.get("keepdims", 1)), "last": bool(node.get("select_last_index", 0))}
-    return function(x, axis=node.axis(node.get("axis", 0), x), **options)
+    options = {"keepdims": node.read("keepdims", True), "last": node.read("select_last_index", False)}
+    return getattr(ops, node.op_type.lower())(x, axis=node.axis(node.get("axis", 0), x), **options)
 
 
 @operator("CumSum", constants=(1,))
 def cumsum(node: Node, x, axis):
     """Return cumulative sums along one axis."""
-    options = {name: bool(node.get(name, 0)) for name in ("exclusive", "reverse")}
+    options = {name: node.read(name, False) for name in ("exclusive", "reverse")}
     return to_dtype(ops.cumsum(x, node.axis(int(axis.reshape(())), x), **options), x.dtype)

@@ -49,7 +49,7 @@ class Layer:
 
     def activation(self, which: int, x):
         """Return an activation of ``x``, clipped before where the file has a limit."""
-        clip = self.node.number("clip", 0.0)
+        clip = self.node.read("clip", 0.0)
         return self.activations[which](ops.clip(x, -clip, clip) if clip else x)
 
     def rnn(self, t: int, h, c):
@@ -173,10 +173,6 @@ def _times(x, y):
     return None if x is None or y is None else ops.multiply(x, y)
 
 
-def _epsilon(node: Node) -> float:
-    return node.number("epsilon", 1e-5)
-
-
 @operator(
     "BatchNormalization",
     weights={1: "weight", 2: "bias", 3: "running_mean", 4: "running_var"},
@@ -188,13 +184,13 @@ def batch_normalization(node: Node, x, scale, shift, mean, variance):
         node.fail("statistics for each place of the image (spatial=0) are not supported")
     if node.opset < 7 and node.get("is_test", 0) == 0 and "is_test" in node.attributes:
         node.fail("it is written for training (is_test=0); export the model for prediction")
-    inputs = x, scale, shift, mean, variance
+    inputs, epsilon = (x, scale, shift, mean, variance), node.read("epsilon", 1e-5)
     if not node.get("training_mode", 0):
         if any(map(node.wants, range(1, 5))):
             node.fail("in prediction it has no running statistics as results")
-        return ops.batch_norm(*inputs, epsilon=_epsilon(node))
-    momentum = 1 - node.number("momentum", 0.9)
-    y = ops.batch_norm(*inputs, epsilon=_epsilon(node), training=True)
+        return ops.batch_norm(*inputs, epsilon=epsilon)
+    momentum = 1 - node.read("momentum", 0.9)
+    y = ops.batch_norm(*inputs, epsilon=epsilon, training=True)
     mean = ops.running_mean(mean, x, momentum=momentum)
     return y, mean, ops.running_variance(variance, x, momentum=momentum, correction=0)
 
@@ -203,32 +199,32 @@ def batch_normalization(node: Node, x, scale, shift, mean, variance):
 def layer_normalization(node: Node, x, scale, shift=None):
     """Normalize over all axes from ``axis`` on; return the mean and the inverse deviation too where they are used."""
     axis = node.axis(node.get("axis", -1), x)
-    shift = np.zeros((), x.dtype) if shift is None else shift
-    y = ops.layer_norm(x, scale, shift, axis=axis if axis < x.ndim - 1 else -1, epsilon=_epsilon(node))
+    shift, epsilon = np.zeros((), x.dtype) if shift is None else shift, node.read("epsilon", 1e-5)
+    y = ops.layer_norm(x, scale, shift, axis=axis if axis < x.ndim - 1 else -1, epsilon=epsilon)
     if not node.wants(1) and not node.wants(2):
         return y
     over = {"axis": tuple(range(axis, x.ndim)), "keepdims": True}
-    deviation = ops.sqrt(ops.add(ops.variance(x, **over), np.asarray(_epsilon(node), x.dtype)))
+    deviation = ops.sqrt(ops.add(ops.variance(x, **over), np.asarray(epsilon, x.dtype)))
     return y, ops.mean(x, **over), ops.divide(np.ones((), x.dtype), deviation)
 
 
 @operator("GroupNormalization", weights={1: "weight", 2: "bias"})
 def group_normalization(node: Node, x, scale, shift):
     """Normalize groups of channels; before opset 21, with one scale for each group."""
-    groups = node.need("num_groups")
+    groups = node.read("num_groups")
     if node.opset < 21 and scale.ndim == 1 and scale.shape[0] == groups:
         # A copy for each channel of a group.
         to = (groups, x.shape[1] // groups)
         scale, shift = (ops.reshape(ops.broadcast_to(ops.expand_dims(p, 1), to), (-1,)) for p in (scale, shift))
-    return ops.group_norm(x, scale, shift, groups=groups, epsilon=_epsilon(node))
+    return ops.group_norm(x, scale, shift, groups=groups, epsilon=node.read("epsilon", 1e-5))
 
 
 @operator("RMSNormalization", weights={1: "weight"})
 def rms_normalization(node: Node, x, scale):
     """Divide by the root of the mean square over all axes from ``axis`` on."""
     axes = tuple(range(node.axis(node.get("axis", -1), x), x.ndim))
-    mean = ops.mean(ops.multiply(x, x), axis=axes, keepdims=True)
-    return ops.multiply(ops.divide(x, ops.sqrt(ops.add(mean, np.asarray(_epsilon(node), x.dtype)))), scale)
+    mean, epsilon = ops.mean(ops.multiply(x, x), axis=axes, keepdims=True), node.read("epsilon", 1e-5)
+    return ops.multiply(ops.divide(x, ops.sqrt(ops.add(mean, np.asarray(epsilon, x.dtype)))), scale)
 
 
 @operator("MeanVarianceNormalization")

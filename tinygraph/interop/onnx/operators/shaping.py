@@ -92,7 +92,7 @@ def transpose(node: Node, x):
 @operator("Concat")
 def concat(node: Node, *x):
     """Concatenate, without the empty parts."""
-    axis = node.axis(node.need("axis") if node.opset >= 4 else node.get("axis", 1), x[0])
+    axis = node.axis(node.read("axis") if node.opset >= 4 else node.get("axis", 1), x[0])
     parts = [part for part in x if not is_constant(part) or part.ndim <= axis or part.shape[axis]] or [x[0]]
     return parts[0] if len(parts) == 1 else ops.concatenate(parts, axis=axis)
 
@@ -100,9 +100,7 @@ def concat(node: Node, *x):
 @operator("Squeeze", integers={1: "axes"})
 def squeeze(node: Node, x, axes):
     """Remove all axes of size 1, or those that are named."""
-    if axes is None:
-        return ops.squeeze(x)
-    return ops.squeeze(x, tuple(axes)) if axes else x
+    return x if axes == [] else ops.squeeze(x, None if axes is None else tuple(axes))
 
 
 @operator("Unsqueeze", integers={1: "axes"})
@@ -227,7 +225,7 @@ def pad(node: Node, x, pads, value, axes):
     if mode != "constant":
         return widened(x, pairs, mode=mode)
     if value is None or not value.size:
-        return widened(x, pairs, node.number("value", 0.0))
+        return widened(x, pairs, node.read("value", 0.0))
     if not is_constant(value):
         node.fail("the number that it pads with must not depend on the data")
     number = value.reshape(())[()]
@@ -259,7 +257,7 @@ def one_hot(node: Node, indices, depth, values):
 @operator("Trilu", integers={1: "k"})
 def trilu(node: Node, x, k):
     """Return the upper or the lower triangle, with zeros elsewhere."""
-    return ops.trilu(x, k[0] if k else 0, upper=bool(node.get("upper", 1)))
+    return ops.trilu(x, k[0] if k else 0, upper=node.read("upper", True))
 
 
 @operator("Compress", constants=(1,))
@@ -283,5 +281,5 @@ def nonzero(node: Node, x):
 @operator("TopK", integers={1: "k"})
 def top_k(node: Node, x, k):
     """Return the largest or smallest elements along one axis, in order, and their positions."""
-    options = {"axis": node.axis(node.get("axis", -1), x), "largest": bool(node.get("largest", 1))}
+    options = {"axis": node.axis(node.get("axis", -1), x), "largest": node.read("largest", True)}
     return ops.top_k(x, *k, **options), ops.top_k_indices(x, *k, **options)

@@ -60,13 +60,13 @@ def pool(node: Node, x):
     """Return the mean, the maximum or a norm of each window; the padding counts only for ``count_include_pad``."""
     if node.op_type == "MaxPool" and node.wants(1):
         node.fail("the positions of its maxima are not supported")
-    axes, window = _axes(node, x), tuple(int(size) for size in node.need("kernel_shape"))
+    axes, window = _axes(node, x), tuple(int(size) for size in node.read("kernel_shape"))
     padding, options = _padding(node, list(window)), dict[str, Any]()
     if node.op_type == "LpPool":
         options["p"] = node.get("p", 2)
     # Without padding it does not matter how padding counts.
     if node.op_type == "AveragePool" and padding not in (0, ((0, 0),) * axes):
-        options["count_include_pad"] = bool(node.get("count_include_pad", 0))
+        options["count_include_pad"] = node.read("count_include_pad", False)
     stride = _sizes(node, "strides", axes)
     pairs = padding if isinstance(padding, tuple) else ((0, 0),) * axes
     for size, pair, k, s in zip(x.shape[2:], pairs, window, stride, strict=True):
@@ -79,7 +79,7 @@ def pool(node: Node, x):
         padding = 0
     options |= {"stride": None if stride == window else stride, "dilation": _sizes(node, "dilations", axes)}
     function = getattr(ops, f"{_POOLS[node.op_type]}{axes}d")
-    return function(x, window, padding=padding, ceil_mode=bool(node.get("ceil_mode", 0)), **options)
+    return function(x, window, padding=padding, ceil_mode=node.read("ceil_mode", False), **options)
 
 
 @operator("Resize", "Upsample", integers={3: "sizes"}, constants=(1, 2))
@@ -94,7 +94,7 @@ def resize(node: Node, x, roi, scales, sizes):
     if coordinates not in _COORDINATES:
         known = listing(_COORDINATES)
         node.fail(f"coordinate_transformation_mode {coordinates!r} is not supported; supported are {known}")
-    if mode == "cubic" and (node.number("cubic_coeff_a", -0.75) != -0.75 or node.get("exclude_outside", 0)):
+    if mode == "cubic" and (node.read("cubic_coeff_a", -0.75) != -0.75 or node.get("exclude_outside", 0)):
         node.fail("cubic_coeff_a other than -0.75, and exclude_outside, are not supported")
     if node.get("keep_aspect_ratio_policy", "stretch") != "stretch" or node.get("antialias", 0):
         node.fail("keep_aspect_ratio_policy and antialias are not supported")
