@@ -41,7 +41,7 @@ def reader(name: str) -> Callable[..., Any]:
     return function
 
 
-def notebook_view(thing: Any, text: str) -> dict[str, str]:
+def notebook_view(thing: Any, text: str, include: Any = None, exclude: Any = None) -> dict[str, str]:
     """Return what a notebook shows of a tensor, graph or model: its picture, or ``text`` alone where none can be made."""
-    view: dict[str, str] = reader("notebook_view")(thing, text)
+    view: dict[str, str] = reader("notebook_view")(thing, text, include, exclude)
     return view

@@ -49,7 +49,7 @@ def beyond_layout(site: Site) -> None:
         picture = draw(last, fold="none")
         if len(picture.drawing.cards) != CARDS or not picture.dot:
             raise ValueError(f"a picture of {len(picture.drawing.cards)} cards")
-        accessible(svg, picture.drawing)
+        accessible(svg, picture.drawing, "p")
 
     site.work = work
 

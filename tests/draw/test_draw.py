@@ -310,7 +310,7 @@ def test_names_beside_a_card_and_in_verdicts_are_shown_literally(name, which):
     x, w = tg.input("x", (2, 3)), tg.parameter(np.ones((3, 1)), name=name)
     y = tg.tanh(x @ w).sum()
     picture = draw(y, report=tg.check(y))
-    lines, tip = texts(accessible(renderer(which).render(picture.dot, "svg").decode(), picture.drawing), "n2")
+    lines, tip = texts(accessible(renderer(which).render(picture.dot, "svg").decode(), picture.drawing, ""), "n2")
     assert lines[0] == name
     assert f"dt3/d{name}" in lines
     assert " ".join(lines).endswith(picture.drawing.cards[1].checks[0])

@@ -108,7 +108,7 @@ def test_svg_has_a_role_a_title_and_a_group_for_each_card():
     renderer("dot")
     model = load_model("notes_cnn")
     picture = draw(model)
-    svg = ElementTree.fromstring(picture.svg())
+    svg = ElementTree.fromstring(picture.svg(prefix=""))
     assert svg.get("role") == "img"
     assert svg.find(f"{SVG}title").text == model.title
     ids = [group.get("id") for group in svg.iter(f"{SVG}g")]

@@ -1,6 +1,6 @@
 """The colours of pictures: of both lanes, of the families of operations, and of verdicts."""
 
-INK, QUIET, LINE, PAPER = "#1A1A1A", "#595959", "#8A8A8A", "#FFFFFF"
+INK, QUIET, LINE, PAPER, BLOCK = "#1A1A1A", "#595959", "#8A8A8A", "#FFFFFF", "#F7F9FC"
 VALUE_LANE, GRADIENT_LANE = "#0072B2", "#D55E00"
 # The lanes' colours, dark enough for small text.
 VALUE_INK, GRADIENT_INK = "#005A8C", "#A34700"
@@ -30,11 +30,38 @@ def family_rank(family: str) -> int:
     return list(FAMILIES).index(family) if family in FAMILIES else -1
 
 
-def tint(colour: str, strength: float = 0.45) -> str:
-    """Return a colour ``#RRGGBB`` mixed with white, light enough for black text.
+def tint(colour: str, strength: float = 0.45, paper: str = PAPER) -> str:
+    """Return a colour ``#RRGGBB`` mixed with that of the paper; with white, light enough for black text.
 
-    >>> tint("#000000", 0.5)
-    '#808080'
+    >>> tint("#000000", 0.5), tint("#FFFFFF", 0.25, "#000000")
+    ('#808080', '#404040')
     """
-    parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return "#" + "".join(f"{round(255 - strength * (255 - part)):02X}" for part in parts)
+    parts = zip(*([int(one[i : i + 2], 16) for i in (1, 3, 5)] for one in (colour, paper)), strict=True)
+    return "#" + "".join(f"{round(white - strength * (white - part)):02X}" for part, white in parts)
+
+
+# For each colour, its counterpart on a dark screen. Heat maps stay as they are, because the legend names their colours.
+_DARK_PAPER = "#16181C"
+DARK = {
+    **{PAPER: _DARK_PAPER, BLOCK: "#1F2228", INK: "#E9E5DC", QUIET: "#BDB7AB", LINE: "#70757F"},
+    **{VALUE_LANE: "#56B4E9", VALUE_INK: "#7CC4F0", GRADIENT_LANE: "#F0924D", GRADIENT_INK: "#F5A468"},
+    **{tint(c): tint(c, 0.22, _DARK_PAPER) for c in dict.fromkeys((*FAMILIES.values(), CUSTOM, PARAMETER))},
+    **{WARNING: "#4A3F14", WRONG: "#56281F", RIGHT: "#173A2E"},
+    **{"#00785A": "#4FC3A1", "#8A6D00": "#E0B93A", "#B3261E": "#F2857C"},
+}
+
+
+def dark_style(id: str) -> str:
+    """Return a style sheet that gives the SVG with this id its dark colours on a dark screen, and never on paper.
+
+    Only polygons and ellipses change the colour of the paper, not the white cells of heat maps, which are paths.
+
+    >>> dark_style("p1").count("#p1 ") > 20
+    True
+    """
+    rules = []
+    for light, dark in DARK.items():
+        shapes = ("polygon", "ellipse") if light == PAPER else ("",)
+        filled = [f'#{id} {shape}[fill="{light.lower()}"]' for shape in shapes]
+        rules.append(f'{",".join(filled)}{{fill:{dark}}}#{id} [stroke="{light.lower()}"]{{stroke:{dark}}}')
+    return f"@media screen and (prefers-color-scheme: dark) {{{''.join(rules)}}}"

@@ -106,7 +106,7 @@ def _group(groups: dict[str, Digraph], path: str) -> Digraph:
     if path not in groups:
         _group(groups, path.rpartition(".")[0])
         groups[path] = graphviz.Digraph(f"cluster_{len(groups)}")
-        look = {"labeljust": "l", "style": "rounded", "color": LINE, "bgcolor": "#F7F9FC", "fontsize": "11"}
+        look = {"labeljust": "l", "style": "rounded", "color": LINE, "bgcolor": colours.BLOCK, "fontsize": "11"}
         groups[path].attr(label=f"<{text(path)}>", **look)
     return groups[path]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import warnings
+import zlib
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
 
 # The most cards of a picture in full detail that is checked, and the most nodes of a graph that a notebook draws.
 MOST_CHECKED, MOST_SHOWN = 200, 20_000
+# The most cards of a picture of which a notebook keeps a PNG too, unless it asks for one: above that it takes long and much
+# room. A PNG of 14 cards has 400 kB.
+MOST_IN_PNG = 30
+TEXT, SVG, PNG = "text/plain", "image/svg+xml", "image/png"
 
 
 class Picture:
@@ -51,9 +57,14 @@ class Picture:
         """The picture in DOT; the same picture gives the same text."""
         return dot_source(self.drawing)
 
-    def svg(self) -> str:
-        """Return the picture as SVG text. Raises ``RenderError`` if no renderer is installed."""
-        return accessible(render(self.dot, "svg").decode("utf-8"), self.drawing)
+    def svg(self, prefix: str | None = None) -> str:
+        """Return the picture as SVG text. Raises ``RenderError`` if no renderer is installed.
+
+        All ids in it begin with ``prefix``, so that one page can contain several pictures. Without one they begin with a
+        checksum of the content: the same picture has the same ids.
+        """
+        prefix = f"p{zlib.crc32(self.dot.encode()):08x}-" if prefix is None else prefix
+        return accessible(render(self.dot, "svg").decode("utf-8"), self.drawing, prefix)
 
     def render(self, path: str | os.PathLike[str]) -> Path:
         """Write the picture to a file, in the format of its suffix (.gv, .svg, .png, .pdf), and return its path.
@@ -78,13 +89,8 @@ class Picture:
         return f"<Picture: {len(self.drawing.cards)} cards, {len(self.drawing.edges)} edges>"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        """Return what a notebook shows: SVG, or text if it cannot be rendered."""
-        bundle = {"text/plain": str(self)}
-        try:
-            bundle["image/svg+xml"] = self.svg()
-        except Exception as error:
-            bundle["text/plain"] += f"\n({error})"
-        return bundle
+        """Return what a notebook shows: SVG, PNG, and text; see ``notebook_view``. ``include`` and ``exclude`` are types."""
+        return _shown(str(self), lambda: self, include, exclude)
 
 
 def draw(
@@ -129,15 +135,39 @@ def draw(
     return picture
 
 
-def notebook_view(thing: Any, text: str) -> dict[str, str]:
-    """Return what a notebook shows of a tensor, a graph or a model: its picture, or ``text`` alone where none can be made."""
-    bundle = {"text/plain": text}
-    with contextlib.suppress(Exception):
+def notebook_view(thing: Any, text: str, include: Any = None, exclude: Any = None) -> dict[str, str]:
+    """Return what a notebook shows of a tensor, a graph or a model: its picture, or ``text`` alone where none can be made.
+
+    ``include`` and ``exclude`` are collections of MIME types, as IPython gives them. A notebook asks for all types and keeps
+    what it gets in its file. It shows the SVG; nbconvert needs the PNG for PDF, and so does a notebook that is not trusted.
+    """
+
+    def picture() -> Picture | None:
         # Very large graphs would take too long; tg.draw draws them on request.
         nodes = Graph(thing).nodes if isinstance(thing, Tensor) else getattr(thing, "nodes", ())
-        if len(nodes) <= MOST_SHOWN:
-            bundle["image/svg+xml"] = draw(thing).svg()
-    return bundle
+        return draw(thing) if len(nodes) <= MOST_SHOWN else None
+
+    bundle = _shown(text, picture, include, exclude)
+    return bundle | {"text/plain": text} if "text/plain" in bundle else bundle
+
+
+def _shown(text: str, picture: Callable[[], Picture | None], include: Any, exclude: Any) -> dict[str, str]:
+    """Return the wanted ones of text, SVG and PNG; if there is no picture, the text says why."""
+    wanted = [
+        kind for kind in (TEXT, SVG, PNG) if kind in (include or (TEXT, SVG, PNG)) and kind not in (exclude or ())
+    ]
+    bundle = {TEXT: text}
+    try:
+        drawn = picture() if {SVG, PNG} & set(wanted) else None
+        if drawn is not None and SVG in wanted:
+            bundle[SVG] = drawn.svg()
+        if drawn is not None and PNG in wanted and (include or len(drawn.drawing.cards) <= MOST_IN_PNG):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                bundle[PNG] = b64encode(render(drawn.dot, "png")).decode("ascii")
+    except Exception as error:
+        bundle[TEXT] += f"\n({error})"
+    return {kind: bundle[kind] for kind in wanted if kind in bundle}
 
 
 def _checked(thing: Any, feeds: Mapping[Any, Any] | None, size: int) -> tuple[Report | None, str]:

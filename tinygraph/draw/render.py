@@ -10,13 +10,13 @@ import subprocess
 import sys
 import tempfile
 import warnings
-import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
 from tinygraph.draw.cards import Drawing
+from tinygraph.draw.colours import dark_style
 from tinygraph.draw.literal import visible
 from tinygraph.errors import RenderError, listing, nearest
 
@@ -25,6 +25,7 @@ FIXES = (
     "either `pip install pygraphviz matplotlib` (pygraphviz renders, matplotlib brings fonts and draws learning curves), "
     "or install Graphviz so that `dot` is on PATH"
 )
+FEWER = 'fold="all" (--fold all on the command line) or a list of blocks draws fewer cards, view="forward" fewer arrows'
 # In seconds: the largest bundled model takes less than one.
 TIMEOUT, VERSION_TIMEOUT = 60.0, 10.0
 # A process of its own: what its C libraries print and read from the environment stays out of the user's process.
@@ -33,6 +34,7 @@ import sys, pygraphviz
 graph = pygraphviz.AGraph(string=sys.stdin.buffer.read().decode())
 sys.stdout.buffer.write(graph.draw(format=sys.argv[1][2:], prog="dot"))
 """
+_SHRUNK = re.compile(rb"too large for cairo-renderer bitmaps. Scaling by ([\d.]+)")
 # A cell of a heat map as Graphviz writes it, and several in a row.
 _CELL = re.compile(
     r'<polygon fill="([#\w]+)" stroke="(?:none|transparent)" '
@@ -41,6 +43,10 @@ _CELL = re.compile(
 _CELLS = re.compile(r'(?:<polygon fill="[#\w]+" stroke="(?:none|transparent)" points="[-\d. ,]+"/>\n){4,}')
 _FONTS = ("/usr/share/fonts", "/usr/local/share/fonts", "~/.local/share/fonts", "~/.fonts")
 FONT_FOLDERS = tuple(Path(folder).expanduser() for folder in _FONTS)
+
+
+class _TooSlowError(RenderError):
+    """A layout that takes too long."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +59,16 @@ class Renderer:
 
     def render(self, dot: str, format: str) -> bytes:
         """Return DOT rendered in a format of Graphviz. Raises ``RenderError`` with what the program says."""
-        picture = _run([*self.command, f"-T{format}"], dot.encode("utf-8"), TIMEOUT).stdout
-        if not picture:
+        done = _run([*self.command, f"-T{format}"], dot.encode("utf-8"), TIMEOUT)
+        if not done.stdout:
             raise RenderError("it wrote no picture")
-        return picture
+        if shrunk := _SHRUNK.search(done.stderr):
+            warnings.warn(
+                f"Graphviz made the picture smaller, by a factor of {float(shrunk[1]):.2g}, because a {format.upper()} "
+                "has at most 32,767 pixels a side: write SVG or PDF, which have no limit, or fold the picture",
+                stacklevel=2,
+            )
+        return done.stdout
 
 
 def renderers() -> tuple[Renderer, ...]:
@@ -77,7 +89,8 @@ def renderers() -> tuple[Renderer, ...]:
 def render(dot: str, format: str) -> bytes:
     """Return DOT rendered as ``"svg"``, ``"png"`` or ``"pdf"`` by the first renderer that can.
 
-    Raises ``RenderError`` if none is installed or each of them fails.
+    Raises ``RenderError`` if none is installed or each of them fails. A layout that takes too long is not tried again, because
+    it is the same with each renderer. Warns where a PNG had to be made smaller.
     """
     if format not in FORMATS[1:]:
         raise RenderError(f"pictures are rendered as {listing(FORMATS[1:])}; found {format!r}")
@@ -88,6 +101,8 @@ def render(dot: str, format: str) -> bytes:
     for renderer in installed:
         try:
             picture = renderer.render(dot, format)
+        except _TooSlowError as fault:
+            raise RenderError(f"the picture could not be rendered as {format}: {fault}; {FEWER}") from None
         except RenderError as fault:
             faults.append(f"{renderer.name} failed: {fault}")
         else:
@@ -143,7 +158,7 @@ def _run(command: Sequence[str], source: bytes, timeout: float) -> subprocess.Co
         with font_environment() as environment:
             done = subprocess.run(command, input=source, capture_output=True, timeout=timeout, env=environment)
     except subprocess.TimeoutExpired:
-        raise RenderError(f"it did not end within {timeout:g} seconds") from None
+        raise _TooSlowError(f"its layout did not end within {timeout:g} seconds") from None
     except OSError as error:
         raise RenderError(error.strerror or str(error)) from None
     if done.returncode:
@@ -182,20 +197,26 @@ def _has_fonts(folders: Sequence[Path]) -> bool:
     return any(path.suffix.lower() in suffixes for folder in folders for path in folder.rglob("*"))
 
 
-def accessible(svg: str, drawing: Drawing) -> str:
-    """Return the SVG of a drawing with a title and a role, and with each card's id and classes on its group."""
+def accessible(svg: str, drawing: Drawing, prefix: str) -> str:
+    """Return the SVG of a drawing with a title and a role, and with each card's id and classes on its group.
+
+    ``prefix`` begins all ids, so that a page may show several pictures.
+    """
+    if not re.fullmatch(r"([A-Za-z_][\w-]*)?", prefix, re.ASCII):
+        raise RenderError(f"ids begin with a letter and have letters, digits, - and _; found the prefix {prefix!r}")
     title = html.escape(visible(drawing.title or "A graph"))
     words = html.escape(f"{len(drawing.cards)} cards, {len(drawing.edges)} edges. {drawing.caption}".strip())
-    # A page may show several pictures, so the ids of title and description must differ.
-    id = f"picture-{zlib.crc32(svg.encode()):08x}"
-    svg = re.sub(r"<svg ", f'<svg role="img" aria-labelledby="{id}-title {id}-words" ', svg, count=1)
-    described = f'<title id="{id}-title">{title}</title>\n<desc id="{id}-words">{words}</desc>\n'
+    svg = re.sub(r"<svg ", '<svg id="picture" role="img" ', svg, count=1)
     end = svg.index(">", svg.index("<svg ")) + 1
-    svg = f"{svg[:end]}\n{described}{svg[end:].lstrip()}"
+    head = f'<title id="title">{title}</title>\n<desc id="words">{words}</desc>\n'
+    style = f"<style>{dark_style(f'{prefix}picture')}</style>\n"
+    svg = f"{svg[:end]}\n{head}{style}{svg[end:].lstrip()}"
     for card in drawing.cards:
         if f'<g id="{card.id}" class=' not in svg:
             svg = svg.replace(f'<g id="a_{card.id}">', f'<g id="{card.id}" class="{card.classes}">')
-    return _CELLS.sub(_merged, svg.replace(' xlink:href="#"', ""))
+    svg = re.sub(r'(?<= id=")', prefix, svg.replace(' xlink:href="#"', ""))
+    svg = svg.replace(' role="img"', f' role="img" aria-labelledby="{prefix}title {prefix}words"', 1)
+    return _CELLS.sub(_merged, svg)
 
 
 def _merged(cells: re.Match[str]) -> str:

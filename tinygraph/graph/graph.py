@@ -90,7 +90,7 @@ class Graph:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return what a notebook shows: the picture, or text alone where none can be made."""
-        return notebook_view(self, str(self))
+        return notebook_view(self, str(self), include, exclude)
 
     def __repr__(self) -> str:
         outputs = ", ".join(self.labels[output] for output in self.outputs)

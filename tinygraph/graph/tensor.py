@@ -168,7 +168,7 @@ class Tensor(Protocols):
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return what a notebook shows: the picture, or text alone where none can be made."""
-        return notebook_view(self, repr(self))
+        return notebook_view(self, repr(self), include, exclude)
 
     def __reduce__(self) -> Any:
         """Copy and pickle leaves with their values. A node is refused, since its graph would have to be copied too."""

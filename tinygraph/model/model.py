@@ -331,7 +331,7 @@ class Model:
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return what a notebook shows: the picture, or only text if it cannot be rendered."""
-        return notebook_view(self, str(self))
+        return notebook_view(self, str(self), include, exclude)
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"

@@ -271,7 +271,7 @@ def _walk(derivation: Derivation, scenes: Iterable[Scene], thing: Any, feeds: Ma
     """Return the data of the stepper. Its picture shows rules and no numbers, which the page shows next to it."""
     picture = draw(thing, title="", feeds=feeds, detail="rule")
     try:
-        return walk_of(derivation, scenes, picture.svg(), picture.drawing.edges)
+        return walk_of(derivation, scenes, picture.svg("step-"), picture.drawing.edges)
     except RenderError:
         return walk_of(derivation, scenes)
 

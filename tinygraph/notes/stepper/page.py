@@ -27,7 +27,7 @@ def stepper_html(walk: Walk, line: Callable[[Line], str]) -> str:
     return (
         "<noscript><p>Stepping needs JavaScript; equations, picture and numbers are below without it.</p></noscript>\n"
         f'<div id="stepper" hidden><div class="board"></div><div class="map" tabindex="0" role="region" '
-        f'aria-label="The picture, with the current card ringed">{_picture(walk.picture)}</div></div>\n'
+        f'aria-label="The picture, with the current card ringed">{with_width(walk.picture)}</div></div>\n'
         f'<script type="application/json" id="stepper-data">{safe}</script>\n'
     )
 
@@ -56,19 +56,9 @@ def with_width(svg: str) -> str:
     >>> with_width('<?xml version="1.0"?><svg role="img" width="528pt" height="10pt"></svg>')
     '<svg style="--natural:528pt" role="img" width="528pt" height="10pt"></svg>'
     """
-    element = svg[svg.index("<svg") :]
+    element = svg[max(svg.find("<svg"), 0) :]
     width = re.match(r'<svg[^>]*? width="([\d.]+pt)"', element)
     return element.replace("<svg", f'<svg style="--natural:{width[1]}"', 1) if width else element
-
-
-def _picture(svg: str) -> str:
-    """Return a picture with ids of its own, because the page contains another one."""
-    if not svg:
-        return ""
-    drawing = re.sub(r'(?<= id=")', "step-", with_width(svg))
-    return drawing.replace(
-        'aria-labelledby="picture-title picture-words"', 'aria-labelledby="step-picture-title step-picture-words"'
-    )
 
 
 def _data(walk: Walk, line: Callable[[Line], str]) -> dict[str, Any]:
