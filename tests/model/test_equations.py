@@ -12,6 +12,7 @@ import tinygraph as tg
 from tests.tools.models import X, net
 from tinygraph.graph import registry
 from tinygraph.model import bundled_models
+from tinygraph.train.feeds import feeds_of
 
 
 def value_of(expression, x=X, **parameters):
@@ -344,9 +345,9 @@ def test_a_model_for_one_size_of_batch():
 def test_an_input_that_is_whole_as_it_is():
     model = tg.Model({"x": [3], "w": {"shape": [3], "batched": False}}, {}, "y = x * w", "y")
     assert_allclose(model.predict(np.ones((4, 3)), np.array([1, 2, 3])), np.tile([1.0, 2.0, 3.0], (4, 1)))
-    assert "w  input    float32 (3)" in str(model).replace("    input", "  input")
+    assert "w  input    float32 (3,)" in str(model).replace("    input", "  input")
     with pytest.raises(tg.DataError, match="'w' does not hold samples"):
-        tg.train.feeds.feeds_of(model, {"x": np.ones((2, 3)), "w": np.ones(3)}, None)
+        feeds_of(model, {"x": np.ones((2, 3)), "w": np.ones(3)}, None)
 
 
 def test_weights_beside_the_file(tmp_path):

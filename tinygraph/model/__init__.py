@@ -1,8 +1,7 @@
 """Declared models: equations in a file, recorded as a graph.
 
 Read in this order: ``toml`` (a file to tables), ``declaration`` (tables to a declaration), ``parse`` (equations
-to syntax trees), ``expression`` and ``recorder`` (syntax trees to a graph), ``variables``,
-``model``.
+to syntax trees, and these to values), ``recorder`` (a declaration to a graph), ``variables``, ``model``.
 """
 
 from tinygraph.model.declaration import Input, Training

@@ -16,8 +16,7 @@ from tinygraph.graph import OPERATIONS, Graph, Op, OpFunction, Tensor, computing
 from tinygraph.graph.attributes import shown
 from tinygraph.graph.graph import topological
 from tinygraph.model.declaration import Declaration, Equations, dependency_path, is_number
-from tinygraph.model.expression import Call, evaluate_expression
-from tinygraph.model.parse import Statement
+from tinygraph.model.parse import Call, Statement, evaluate_expression
 from tinygraph.model.variables import Variables
 from tinygraph.synonyms import CONSTANTS
 

@@ -17,8 +17,7 @@ import numpy as np
 from tinygraph.errors import BudgetError
 from tinygraph.graph import Array, Kind, Shape, Tensor, check_size
 from tinygraph.graph.budget import charge
-from tinygraph.model.expression import evaluate_expression
-from tinygraph.model.parse import Statement
+from tinygraph.model.parse import Statement, evaluate_expression
 from tinygraph.model.toml import Source
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ import numpy as np
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import OPERATIONS, Array, Graph, Tensor, call_rule, grad
 from tinygraph.graph.tensor import input as declare
-from tinygraph.model.expression import Call, evaluate_expression
-from tinygraph.model.parse import Statement, parse_expression
+from tinygraph.model.parse import Call, Statement, evaluate_expression, parse_expression
 from tinygraph.readers import reader
 from tinygraph.verify.certificate.candidate import OK, WRONG, Answer, Candidate, Case, Line, Mistake, for_each
 from tinygraph.verify.numeric import worst
