@@ -26,7 +26,6 @@ _TABLES = (
 )
 
 Kind = Literal["parameter", "state"]
-Size = int | Statement
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class Variable:
     """
 
     kind: Kind
-    shape: tuple[Size, ...]
+    shape: tuple[int | Statement, ...]
     init: str
     options: dict[str, float]
     path: tuple[str, ...]

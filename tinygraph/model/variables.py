@@ -114,7 +114,6 @@ def _size(scope: Scope, name: str, statement: Statement) -> int:
 
 # Initial values
 
-Draw = Callable[..., Array]
 # The number of values drawn at a time.
 _PIECE = 1 << 20
 
@@ -123,7 +122,7 @@ _PIECE = 1 << 20
 class Initializer:
     """A function that draws a number of initial values, and the names of its options."""
 
-    draw: Draw
+    draw: Callable[..., Array]
     options: tuple[str, ...] = ()
 
 

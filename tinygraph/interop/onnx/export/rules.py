@@ -21,6 +21,7 @@ EXPORTS |= {
     "gather_elements": lambda s: s.node("GatherElements", s.x, s.cast(1, np.int64, np.int32), axis=s.op.axis),
     "gather_nd": lambda s: s.node("GatherND", s.x, s.cast(1, np.int64), batch_dims=s.op.batch_dims),
     "group_norm": one_operator("GroupNormalization", {"groups": ("num_groups", None), "epsilon": ("epsilon", 1e-5)}),
+    "transpose": lambda s: s.node("Transpose", s.x, perm=s.op.axes and [axis % len(s.op.axes) for axis in s.op.axes]),
     "trilu": lambda s: s.node("Trilu", s.x, s.writer.array(np.int64(s.op.k)), upper=int(s.op.upper)),
 }
 
@@ -47,12 +48,6 @@ def _squeeze(s: Step) -> str:
     if axes is None:
         axes = tuple(axis for axis, size in enumerate(s.inputs[0].shape) if size == 1)
     return s.node("Squeeze", s.x, s.integers(axes)) if axes != () else s.node("Identity", s.x)
-
-
-@export_of("transpose")
-def _transpose(s: Step) -> str:
-    axes = s.op.axes
-    return s.node("Transpose", s.x, perm=None if axes is None else [axis % len(axes) for axis in axes])
 
 
 @export_of("sum_to")
