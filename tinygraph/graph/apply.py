@@ -62,19 +62,23 @@ def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
         if x.__class__ is not Tensor:
             inputs = as_tensors(op, inputs)
             break
-    folded, known, budget = True, True, current()
+    values = []
+    folded = known = True
     for x in inputs:
-        if x.kind != "constant":
-            folded = False
-            known = known and x._value is not None and budget is None
+        values.append(x._value)
+        folded = folded and x.kind == "constant"
+        if x._value is None:
+            known = False
+    budget = current()
     if budget is not None:
+        known = folded
         if not known:
             budget.spend("operations", 1)
         if known or not (op.elementwise or op.has_shape_rule):
             # It is computed now, or run on ones to find its shape.
             budget.compute(op, inputs)
     if known:
-        value = evaluate(op, [x._value for x in inputs], *_expected(op, inputs))
+        value = evaluate(op, values, *_expected(op, inputs))
         return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
     shape, dtype = op.infer(*inputs)
     check_size(shape, dtype, op.name)
