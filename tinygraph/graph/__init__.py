@@ -23,32 +23,15 @@ Other rooms import these names from here.
 """
 
 from tinygraph.graph.apply import apply, composites_as_nodes, compute, computing_in, evaluate
-from tinygraph.graph.arrays import (
-    MOST_AXES,
-    Array,
-    Shaped,
-    all_finite,
-    cast_array,
-    check_size,
-    extent,
-    numeric_array,
-    numeric_dtype,
-)
+from tinygraph.graph.arrays import MOST_AXES, Array, all_finite, cast_array, check_size, extent, numeric_array
 from tinygraph.graph.backprop import Backward, OpaqueGradient, backward_of, call_rule, grad, gradients_of
 from tinygraph.graph.batch import AFTER, MEAN, SHARED, TOTAL, BatchRule, Each, Part, Tiling, Use
 from tinygraph.graph.composite import Composite
+from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.graph.function import OpFunction, op, register
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.op import Op, Shape, Value, label
 from tinygraph.graph.record import Decision, Edge, Sample, SampleInputs, Samples
-from tinygraph.graph.registry import (
-    NUMPY_FUNCTIONS,
-    OPERATIONS,
-    is_operation,
-    load_operations,
-    operation,
-    operation_hint,
-    operations,
-)
+from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, is_operation, operation, operation_hint, operations
 from tinygraph.graph.run import bind, require_feeds, run
 from tinygraph.graph.tensor import Kind, Tensor, constant, input

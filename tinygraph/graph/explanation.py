@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -105,16 +105,36 @@ def broadcast_position(index: Sequence[int], shape: Shape) -> int:
     return position([i if size > 1 else 0 for i, size in zip(own, shape, strict=True)], shape)
 
 
-def moved(op: Op, index: tuple[int, ...], shapes: Sequence[Shape]) -> Explanation:
+def element_at(place: int, index: Sequence[int], x: Any) -> Cells:
+    """Return the element of ``x``, the input at ``place``, that broadcasting repeats to ``index``, as a factor.
+
+    >>> element_at(1, (5, 2), np.zeros((1, 4)))
+    (1, array([2]))
+    """
+    return one(place, broadcast_position(index, np.shape(x)))
+
+
+def line(index: Sequence[int], x: Any, axes: Iterable[int], part: slice = slice(None)) -> Array:
+    """Return the positions of the elements of ``x`` next to ``index`` along ``axes``: all of them, or a part.
+
+    >>> line((0, 1), np.zeros((2, 3)), [1])
+    array([0, 1, 2])
+    """
+    numbered = np.arange(x.size).reshape(x.shape)
+    return numbered[tuple(part if axis in axes else i for axis, i in enumerate(index))].reshape(-1)
+
+
+def moved(op: Op, index: tuple[int, ...], y: Any, /, *inputs: Any) -> Explanation:
     """Return the explanation of an operation that only moves elements: where the one at ``index`` came from.
 
-    An element that comes from no input, such as padding, is a zero.
+    An element that comes from no input, such as padding, is a zero. This may be the ``explain`` of a class.
 
     >>> import tinygraph as tg
-    >>> [cells for _, cells in moved(tg.transpose.op(), (1, 0), [(2, 3)]).terms[0].factors]
+    >>> x = np.zeros((2, 3))
+    >>> [cells for _, cells in moved(tg.transpose.op(), (1, 0), x.T, x).terms[0].factors]
     [array([1])]
     """
-    places, cells = sources(op, tuple(map(tuple, shapes)))
+    places, cells = sources(op, tuple(tuple(x.shape) for x in inputs))
     place = int(places[index])
     return Explanation() if place < 0 else Explanation((Terms((one(place, int(cells[index])),)),))
 
@@ -136,21 +156,24 @@ def sources(op: Op, shapes: tuple[Shape, ...]) -> tuple[Array, Array]:
     return places, found - ends[np.maximum(places, 0)]
 
 
-def summed(op: Any, index: tuple[int, ...], shape: Shape, result: Shape, weight: float = 1.0) -> Explanation:
-    """Return the explanation of a sum: all elements of input 0, of shape ``shape``, that belong to ``index`` of the result.
+def summed(op: Any, index: tuple[int, ...], y: Any, /, *inputs: Any, weight: float = 1.0) -> Explanation:
+    """Return the explanation of a sum: all elements of the input that belong to ``index`` of the result ``y``.
 
-    ``op.owners(shape)`` gives, for each element of the input, the position in the result that it is added to.
+    ``op.owners(shape)`` gives, for each element of the input, the position in the result that it is added to. This may be the
+    ``explain`` of a class.
 
     >>> import tinygraph as tg
-    >>> [cells for _, cells in summed(tg.sum.op(axis=0), (1,), (2, 2), (2,)).terms[0].factors]
+    >>> x = np.zeros((2, 2))
+    >>> [cells for _, cells in summed(tg.sum.op(axis=0), (1,), x.sum(axis=0), x).terms[0].factors]
     [array([1, 3])]
     """
-    return Explanation((Terms(((0, members(op, position(index, result), tuple(shape))),), weight),))
+    return Explanation((Terms(((0, members(op, index, y, *inputs)),), weight),))
 
 
-def members(op: Any, at: int, shape: Shape) -> Array:
-    """Return the elements of an input of ``shape`` that are added to position ``at`` of the result, by ``op.owners(shape)``."""
-    order, owners = _sorted_owners(op, shape)
+def members(op: Any, index: tuple[int, ...], y: Any, x: Any) -> Array:
+    """Return the elements of ``x`` that are added to the element of ``y`` at ``index``, by ``op.owners(shape)``."""
+    order, owners = _sorted_owners(op, tuple(x.shape))
+    at = position(index, y.shape)
     low, high = np.searchsorted(owners, (at, at + 1))
     return order[low:high]
 
@@ -173,32 +196,33 @@ def chosen(cells: Array, x: Array, largest: bool = True) -> tuple[int, Array]:
     return int(cells[place]), np.delete(cells, place)
 
 
-def weighted(index: Sequence[int], inputs: Sequence[Array], weights: Sequence[float]) -> Explanation:
-    """Return the explanation of a sum of the elements that broadcasting brings together, each times its weight.
+def extreme_of(cells: Array, x: Array, largest: bool = True) -> Explanation:
+    """Return the explanation of the largest, or smallest, of some elements of ``x``."""
+    taken, others = chosen(cells, x, largest)
+    reason = f"the {'largest' if largest else 'smallest'} of {len(cells)}"
+    return Explanation((Terms((one(0, taken),)),), ((0, others),) if len(others) else (), reason)
+
+
+def weighted(*weights: float) -> Callable[..., Explanation]:
+    """Return the ``explain`` of a sum of the elements that broadcasting brings together, each times its weight, or 1.
 
     >>> x, y = np.array([[1.0], [2.0]]), np.array([10.0, 20.0])
-    >>> weighted((1, 0), (x, y), (1, -1)).value((x, y))
+    >>> weighted(1, -1)((1, 0), x - y, x, y).value((x, y))
     -8.0
     """
-    cells = [one(i, broadcast_position(index, np.shape(x))) for i, x in enumerate(inputs)]
-    return Explanation(tuple(Terms((cell,), weight) for cell, weight in zip(cells, weights, strict=True)))
+
+    def explain(index: Sequence[int], y: Array, /, *inputs: Array) -> Explanation:
+        pairs = enumerate(zip(inputs, weights or (1,) * len(inputs), strict=True))
+        return Explanation(tuple(Terms((element_at(i, index, x),), weight) for i, (x, weight) in pairs))
+
+    return explain
 
 
-def product(index: Sequence[int], *inputs: Array) -> Explanation:
+def product(index: Sequence[int], y: Array, /, *inputs: Array) -> Explanation:
     """Return the explanation of a product of the elements that broadcasting brings together.
 
     >>> x, y = np.array([[1.0], [2.0]]), np.array([10.0, 20.0])
-    >>> product((1, 0), x, y).value((x, y))
+    >>> product((1, 0), x * y, x, y).value((x, y))
     20.0
     """
-    return Explanation((Terms(tuple(one(i, broadcast_position(index, np.shape(x))) for i, x in enumerate(inputs))),))
-
-
-def gate(index: Sequence[int], x: Array, is_open: bool, opened: str, closed: str) -> Explanation:
-    """Return the explanation of an element that is passed on if the gate is open, and otherwise replaced by 0.
-
-    >>> gate((1,), np.array([3.0, -1.0]), False, "open: {0} > 0", "closed: {0} ≤ 0").reason
-    'closed: {0} ≤ 0'
-    """
-    cell = one(0, broadcast_position(index, np.shape(x)))
-    return Explanation((Terms((cell,)),) if is_open else (), (cell,), opened if is_open else closed)
+    return Explanation((Terms(tuple(element_at(i, index, x) for i, x in enumerate(inputs))),))

@@ -17,7 +17,7 @@ from tinygraph.errors import DTypeError, OperationError, RuleError, ShapeError
 from tinygraph.graph.apply import apply, call, evaluate
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.batch import BatchRule, Use
-from tinygraph.graph.explanation import Explanation, broadcast_position, one
+from tinygraph.graph.explanation import Explanation, element_at
 from tinygraph.graph.record import Decision, Edge, SampleInputs
 
 Shape: TypeAlias = tuple[int, ...]
@@ -191,7 +191,7 @@ class Op:
         """
         if not self.elementwise or not self.formula:
             return None
-        reads = tuple(one(i, broadcast_position(index, np.shape(x))) for i, x in enumerate(inputs))
+        reads = tuple(element_at(i, index, x) for i, x in enumerate(inputs))
         places = {name: f"{{{i}}}" for i, name in enumerate(self.parameters)}
         return Explanation(reads=reads, formula=self.formula.format(**places | self.attributes()))
 

@@ -176,7 +176,7 @@ class Tensor(Protocols):
             raise TinygraphError(
                 f"{self.describe()} cannot be copied or pickled; .detach() gives a leaf with its value"
             )
-        return _restored, (self.kind, self._value, self._shape, self._dtype, self.name)
+        return Tensor, (self.kind, None, (), self._value, self._shape, self._dtype, self.name)
 
     def describe(self) -> str:
         """Return kind or operation, name and shape for a message: ``parameter 'K1' (8, 1, 3, 3)``."""
@@ -191,10 +191,6 @@ class Tensor(Protocols):
         if self.kind in ("parameter", "tensor"):
             lines.append("gradient: not computed" if self.grad is None else f"gradient:\n{np.asarray(self.grad)}")
         return "\n".join(lines)
-
-
-def _restored(kind: Kind, value: Any, shape: Shape | None, dtype: np.dtype[Any] | None, name: str | None) -> Tensor:
-    return Tensor(kind, None, (), None if value is None else np.array(value), shape, dtype, name)
 
 
 def now() -> int:

@@ -12,8 +12,9 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, ShapeError
-from tinygraph.graph import OPERATIONS, check_size, is_operation, load_operations
+from tinygraph.graph import OPERATIONS, check_size, is_operation
 from tinygraph.graph.attributes import conform
+from tinygraph.graph.registry import load_operations
 from tinygraph.model.parse import Statement, Text, parse_equations, parse_expression
 from tinygraph.model.toml import Source, Table
 from tinygraph.model.variables import INITIALIZERS, STATE_INITIALIZERS

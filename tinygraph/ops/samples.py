@@ -50,10 +50,7 @@ def unary(draw: Draw = normal, **attributes: Any) -> Samples:
 def tensors(draws: Sequence[Draw], *cases: Sequence[Shape]) -> Samples:
     """Samples of an operation on several tensors, one draw for each; each case lists their shapes."""
 
-    def samples(rng: np.random.Generator) -> Iterable[Sample]:
-        return [Sample(*(draw(rng, shape) for draw, shape in zip(draws, case, strict=True))) for case in cases]
-
-    return samples
+    return lambda rng: [Sample(*(draw(rng, shape) for draw, shape in zip(draws, case, strict=True))) for case in cases]
 
 
 def binary(left: Draw = normal, right: Draw = normal) -> Samples:
@@ -70,8 +67,4 @@ def apart(rng: np.random.Generator) -> Iterable[Sample]:
 
 def each(draw: Draw, *cases: tuple[Shape, dict[str, Any]]) -> Samples:
     """Samples of an operation on one tensor, one for each pair of a shape and attributes."""
-
-    def samples(rng: np.random.Generator) -> Iterable[Sample]:
-        return [Sample(draw(rng, shape), **attributes) for shape, attributes in cases]
-
-    return samples
+    return lambda rng: [Sample(draw(rng, shape), **attributes) for shape, attributes in cases]

@@ -18,9 +18,8 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph import Array, Op, register
+from tinygraph.graph import Array, Explanation, Op, Terms, register
 from tinygraph.graph.budget import charge
-from tinygraph.graph.explanation import Explanation, Terms
 
 Sizes: TypeAlias = tuple[int, ...]
 # The pixels of padding before and after an axis of an image.
@@ -33,8 +32,8 @@ Padding: TypeAlias = int | Sizes | tuple[Sides, ...] | Literal["same", "same_upp
 Pairs: TypeAlias = tuple[Array, Array]
 
 AXES = {1: ("length",), 2: ("height", "width"), 3: ("depth", "height", "width")}
-# The smallest value of each attribute that holds sizes.
-LEAST = {"window": 1, "stride": 1, "dilation": 1, "padding": 0, "output_padding": 0}
+# The smallest value of each attribute that holds sizes, or one number.
+LEAST = {"window": 1, "stride": 1, "dilation": 1, "padding": 0, "output_padding": 0, "groups": 1}
 AnyRankedOp = TypeVar("AnyRankedOp", bound="RankedOp")
 
 
@@ -81,7 +80,7 @@ class RankedOp(Op):
         if value is None or isinstance(value, str):
             return "same" if value == "same_upper" else value
         items: Any = value if isinstance(value, tuple) else (value,)
-        if np.min(items) < LEAST[name]:
+        if min(min(item) if isinstance(item, tuple) else item for item in items) < LEAST[name]:
             raise AttributeValueError(f"{self.name}: {name} must be at least {LEAST[name]}; found {value}")
         if all(isinstance(item, tuple) and item[0] == item[1] for item in items):
             items = tuple(item[0] for item in items)

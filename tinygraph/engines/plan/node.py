@@ -10,7 +10,8 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinygraph.graph import Array, Graph, Op, Shape, Shaped, Tensor
+from tinygraph.graph import Array, Graph, Op, Shape, Tensor
+from tinygraph.graph.arrays import Shaped
 
 # Nodes are numbered as they are made, like tensors, so that inputs come before what uses them.
 _clock = itertools.count()

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.graph import Edge, Op, Sample, explanation, op, register
-from tinygraph.graph.explanation import Explanation, one, position
-from tinygraph.ops.axes import AlongAxes, floating_dtype, normalized_axis
+from tinygraph.graph import Edge, Explanation, Op, Sample, Terms, op, register
+from tinygraph.graph.explanation import element_at, line
+from tinygraph.ops.axes import AlongAxes, floating_dtype
 from tinygraph.ops.comparison.comparison import clip, gate, where
 from tinygraph.ops.elementwise.arithmetic import abs
 from tinygraph.ops.elementwise.exponential import exp, normal_cdf, normal_pdf, smooth
@@ -47,9 +47,11 @@ def relu_vjp(dy, y, x):
 
 @relu.explain
 def relu_explain(index: tuple[int, ...], y, x) -> Explanation:
+    cell = element_at(0, index, x)
+    if x[index] <= 0:
+        return Explanation(reads=(cell,), reason="closed: {0} ≤ 0")
     # NaN is neither above nor below 0; relu passes it on.
-    opened = "passed on: {0}" if np.isnan(x[index]) else "open: {0} > 0"
-    return explanation.gate(index, x, not x[index] <= 0, opened, "closed: {0} ≤ 0")
+    return Explanation((Terms((cell,)),), (cell,), "passed on: {0}" if np.isnan(x[index]) else "open: {0} > 0")
 
 
 @op(
@@ -260,11 +262,9 @@ class _Share(AlongAxes):
     samples = each(normal, ((3, 4), {}), ((2, 3, 2), {"axis": 1}))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        x = inputs[0]
-        axis = normalized_axis(self, x, self.axis)
-        cells = [position((*index[:axis], i, *index[axis + 1 :]), x.shape) for i in range(x.shape[axis])]
-        reads = (one(0, position(index, x.shape)), (0, np.array(cells)))
-        return Explanation(reads=reads, formula=f"{self.formula.format(x='{0}')} among {len(cells)}")
+        (x,), axes = inputs, self.combined_axes(inputs[0])
+        reads = (element_at(0, index, x), (0, line(index, x, axes)))
+        return Explanation(reads=reads, formula=f"{self.formula.format(x='{0}')} among {x.shape[axes[0]]}")
 
     result_dtype = floating_dtype
 

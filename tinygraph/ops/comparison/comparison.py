@@ -3,14 +3,15 @@
 Where a choice has a kink the rule takes one side and says which.
 """
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygraph.errors import DTypeError
-from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Op, Sample, op, register
+from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Explanation, Op, Sample, Terms, op, register
 from tinygraph.graph.attributes import require
-from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, position, product, weighted
+from tinygraph.graph.explanation import element_at, product, weighted
 from tinygraph.ops.samples import apart, distinct, each, normal, tensors, truth, unary
 
 
@@ -46,9 +47,7 @@ def gate_vjp(dy, y, x, condition) -> Any:
     return gate(dy, condition), None
 
 
-@gate.explain
-def gate_explain(index: tuple[int, ...], y, x, condition) -> Explanation:
-    return product(index, x, condition)
+gate.explain(product)
 
 
 @register
@@ -86,8 +85,8 @@ class Clip(Op):
         x = inputs[0]
         limit = self.low if self.low is not None and x[index] < self.low else self.high
         if limit is None or x[index] == y[index] or np.isnan(x[index]):
-            return weighted(index, inputs, (1,))
-        return Explanation((Terms((), float(limit)),), (one(0, position(index, x.shape)),), "limited: {0} lies outside")
+            return weighted()(index, y, x)
+        return Explanation((Terms((), float(limit)),), (element_at(0, index, x),), "limited: {0} lies outside")
 
     samples = each(distinct, ((3, 4), {"low": -0.2, "high": 0.3}), ((3,), {"low": 0.1}), ((2, 2), {"high": 0.1}))
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([-1.0, 1.0], low=-1.0, high=1.0), [1.0, 1.0]),)
@@ -182,6 +181,18 @@ def not_equal(x, y):
     return np.not_equal(x, y)
 
 
+def _first_that(reason: str) -> Callable[..., Explanation]:
+    """Return the explanation of a choice: the first of two elements that equals the result."""
+
+    def explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
+        cells = [element_at(i, index, x) for i, x in enumerate((x1, x2))]
+        first = np.array_equal(x1.reshape(-1)[cells[0][1]], y[index].reshape(1), equal_nan=True)
+        taken, other = cells if first else cells[::-1]
+        return Explanation((Terms((taken,)),), (other,), reason)
+
+    return explain
+
+
 @op(formula="max({x}, {y})", tex=r"\max({x}, {y})", elementwise=True, numpy=[np.maximum], samples=apart)
 def maximum(x, y):
     """The larger of two tensors, element by element; NaN where either is. A tie sends its gradient to the first.
@@ -200,9 +211,7 @@ def maximum_vjp(dy, y, x1, x2) -> Any:
     return lambda: gate(dy, x1 >= x2), lambda: gate(dy, x1 < x2)
 
 
-@maximum.explain
-def maximum_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
-    return _first_that(index, y, x1, x2, "the larger: {0} is not above it")
+maximum.explain(_first_that("the larger: {0} is not above it"))
 
 
 @op(formula="min({x}, {y})", tex=r"\min({x}, {y})", elementwise=True, numpy=[np.minimum], samples=apart)
@@ -223,17 +232,7 @@ def minimum_vjp(dy, y, x1, x2) -> Any:
     return lambda: gate(dy, x1 <= x2), lambda: gate(dy, x1 > x2)
 
 
-@minimum.explain
-def minimum_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
-    return _first_that(index, y, x1, x2, "the smaller: {0} is not below it")
-
-
-def _first_that(index: tuple[int, ...], y, x1, x2, reason: str) -> Explanation:
-    """Return which of two elements the result is: the first that equals it."""
-    cells = [one(i, broadcast_position(index, x.shape)) for i, x in enumerate((x1, x2))]
-    first = np.array_equal(x1.reshape(-1)[cells[0][1]], y[index].reshape(1), equal_nan=True)
-    taken, other = cells if first else cells[::-1]
-    return Explanation((Terms((taken,)),), (other,), reason)
+minimum.explain(_first_that("the smaller: {0} is not below it"))
 
 
 @op(
@@ -263,7 +262,7 @@ def where_vjp(dy, y, condition, x1, x2) -> Any:
 
 @where.explain
 def where_explain(index: tuple[int, ...], y, condition, x1, x2) -> Explanation:
-    asked, first, second = (one(i, broadcast_position(index, x.shape)) for i, x in enumerate((condition, x1, x2)))
+    asked, first, second = (element_at(i, index, x) for i, x in enumerate((condition, x1, x2)))
     holds = bool(condition.reshape(-1)[asked[1]][0])
     reason = f"{{0}}, so the {'first' if holds else 'second'} of two is chosen"
     return Explanation((Terms((first if holds else second,)),), (asked,), reason)

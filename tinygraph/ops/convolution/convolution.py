@@ -15,9 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
-from tinygraph.graph import TOTAL, Sample, Shape
-from tinygraph.graph.explanation import Explanation
+from tinygraph.graph import TOTAL, Explanation, Sample, Shape
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.windows import Padding, RankedOp, Size, Sizes, Windows, image_size, per_axis, sum_of_products
@@ -53,11 +51,6 @@ class Convolution(RankedOp):
     dilation: Size = 1
     groups: int = 1
     holomorphic: ClassVar[bool] = True
-
-    def check_attributes(self) -> None:
-        super().check_attributes()
-        if self.groups < 1:
-            raise AttributeValueError(f"{self.name}: groups must be at least 1; found {self.groups}")
 
     def windows(self, image: Shape, kernel: Shape) -> Windows:
         """Return the windows over an image ``(..., H, W)`` of a kernel ``(..., kh, kw)``."""

@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Composite, Op, Sample, Shape, Value, register
+from tinygraph.graph import Composite, Explanation, Op, Sample, Shape, Value, register
 from tinygraph.graph.attributes import require
-from tinygraph.graph.explanation import Explanation, one
+from tinygraph.graph.explanation import element_at
 from tinygraph.ops.elementwise.cast import require_numeric
 from tinygraph.ops.samples import normal
 
@@ -68,7 +68,7 @@ class DropoutMask(Op):
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         chance = "0, left out" if y[index] == 0 else f"{float(y[index]):.4g}, kept"
-        return Explanation(reads=(one(0, 0),), formula=f"{chance}, as drawn with the key {{0}}")
+        return Explanation(reads=(element_at(0, (), inputs[0]),), formula=f"{chance}, as drawn with the key {{0}}")
 
     def forward(self, key):
         # Two numbers make the key of a cipher, whose words NumPy keeps as they are from version to version: 32 bits for each

@@ -4,21 +4,16 @@ Rules return gradients of the result's shape; the engine sums them over the axes
 """
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Sample, Value, op
-from tinygraph.graph.explanation import Explanation, Terms, broadcast_position, one, product, weighted
+from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Explanation, Sample, Terms, Value, op
+from tinygraph.graph.explanation import element_at, product, weighted
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.floating import floating, wide, widened
 from tinygraph.ops.samples import binary, distinct, normal, off_zero, tensors, unary, unit
-
-
-def _weighted(*weights: float) -> Callable[..., Explanation]:
-    """Return the explanation of a sum of elements, one of each input, times these weights."""
-    return lambda index, y, *inputs: weighted(index, inputs, weights)
 
 
 @op(formula="{x} + {y}", symbol="+", elementwise=True, holomorphic=True, numpy=[np.add], samples=binary())
@@ -39,7 +34,7 @@ def add_vjp(dy, y, x1, x2) -> Any:
     return dy, dy
 
 
-add.explain(_weighted(1, 1))
+add.explain(weighted())
 
 
 @op(formula="{x} - {y}", symbol="-", elementwise=True, holomorphic=True, numpy=[np.subtract], samples=binary())
@@ -60,7 +55,7 @@ def subtract_vjp(dy, y, x1, x2) -> Any:
     return dy, lambda: -dy
 
 
-subtract.explain(_weighted(1, -1))
+subtract.explain(weighted(1, -1))
 
 
 @op(formula="{x} · {y}", symbol="*", elementwise=True, holomorphic=True, numpy=[np.multiply], samples=binary())
@@ -81,11 +76,7 @@ def multiply_vjp(dy, y, x1, x2) -> Any:
     return lambda: dy * x2, lambda: dy * x1
 
 
-@multiply.explain
-def multiply_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
-    return product(index, x1, x2)
-
-
+multiply.explain(product)
 NUMPY_FUNCTIONS[np.square] = lambda x: multiply(x, x)
 
 
@@ -116,7 +107,7 @@ def divide_vjp(dy, y, x1, x2) -> Any:
 
 @divide.explain
 def divide_explain(index: tuple[int, ...], y, x1, x2) -> Explanation:
-    top, bottom = one(0, broadcast_position(index, x1.shape)), one(1, broadcast_position(index, x2.shape))
+    top, bottom = element_at(0, index, x1), element_at(1, index, x2)
     with np.errstate(divide="ignore"):
         share = np.divide(1.0, x2.reshape(-1)[bottom[1]], dtype=np.float64)
     return Explanation((Terms((top,), share),), (bottom,), "" if share == 1 else "divided by {0}")
@@ -140,7 +131,7 @@ def negative_vjp(dy, y, x):
     return -dy
 
 
-negative.explain(_weighted(-1))
+negative.explain(weighted(-1))
 
 
 @op(formula="|{x}|", tex=r"\left|{x}\right|", elementwise=True, numpy=[np.abs], samples=unary(off_zero))
@@ -198,7 +189,7 @@ def identity_vjp(dy, y, x):
     return dy
 
 
-identity.explain(_weighted(1))
+identity.explain(weighted())
 
 
 @op(
@@ -232,9 +223,7 @@ def add_all_vjp(dy, y, *x) -> Any:
     return (dy,) * len(x)
 
 
-@add_all.explain
-def add_all_explain(index: tuple[int, ...], y, *x) -> Explanation:
-    return weighted(index, x, (1,) * len(x))
+add_all.explain(weighted())
 
 
 def _apart(rng: np.random.Generator) -> Iterable[Sample]:

@@ -5,8 +5,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, DTypeError
-from tinygraph.graph import NUMPY_FUNCTIONS, Array, Op, Sample, Shape, numeric_dtype, op, register
-from tinygraph.graph.explanation import Explanation, weighted
+from tinygraph.graph import NUMPY_FUNCTIONS, Array, Explanation, Op, Sample, Shape, op, register
+from tinygraph.graph.arrays import numeric_dtype
+from tinygraph.graph.explanation import weighted
 from tinygraph.ops.elementwise.arithmetic import flat
 from tinygraph.ops.samples import each, normal, unary
 
@@ -47,7 +48,7 @@ class Cast(Op):
     samples = each(normal, ((2, 3), {"dtype": "float64"}))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        return weighted(index, inputs, (1,))
+        return weighted()(index, y, *inputs)
 
 
 cast = Cast.function

@@ -11,19 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
-from tinygraph.graph import (
-    NUMPY_FUNCTIONS,
-    SHARED,
-    TOTAL,
-    Each,
-    Op,
-    Sample,
-    SampleInputs,
-    Shape,
-    Value,
-    extent,
-    register,
-)
+from tinygraph.graph import NUMPY_FUNCTIONS, SHARED, TOTAL, Each, Op, Sample, SampleInputs, Shape, extent, register
 from tinygraph.ops.axes import normalized_axis
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
@@ -192,7 +180,7 @@ class ScatterAdd(Adding):
         return result
 
     def vjp(self, dy, y, x, indices) -> Any:
-        return gather(dy, indices, self.axis), None
+        return Gather(self.axis)(dy, indices), None
 
     def batch(self, use):
         """Samples among the other axes of ``x``, or in the positions too: the result is then a sum over samples."""
@@ -279,13 +267,13 @@ class GatherElements(ByPositions):
         return x[_elements(indices, self.axis)]
 
     def vjp(self, dy, y, x, indices) -> Any:
-        return scatter_add_elements(dy, indices, x.shape, self.axis), None
+        return ScatterAddElements(x.shape, self.axis)(dy, indices), None
 
     def batch(self, use):
         return use.outside_axis()
 
 
-def require_fitting(op: Op, inputs: Sequence[Value], shape: Shape, axis: int) -> None:
+def require_fitting(op: Op, inputs: Sequence[Any], shape: Shape, axis: int) -> None:
     """Refuse positions whose sizes do not lie within a shape, but along ``axis``."""
     sizes = tuple(inputs[1].shape)
     fits = len(sizes) == len(shape) and all(sizes[i] <= size for i, size in enumerate(shape) if i != axis)
@@ -328,17 +316,14 @@ class ScatterAddElements(Adding):
         return self.added(x, _elements(indices, self.axis))
 
     def vjp(self, dy, y, x, indices) -> Any:
-        return gather_elements(dy, indices, self.axis), None
+        return GatherElements(self.axis)(dy, indices), None
 
     def batch(self, use):
         state = use.outside_axis()
         return use.sized(state.axis) if state is not None and self.to[state.axis] == use.count else None
 
 
-gather = Gather.function
 scatter_add = ScatterAdd.function
-gather_elements = GatherElements.function
-scatter_add_elements = ScatterAddElements.function
 
 
 def add_along(x, places: Mapping[int, Any], shape: Shape):
@@ -350,7 +335,7 @@ def add_along(x, places: Mapping[int, Any], shape: Shape):
 
 def _take(x, indices, axis: int | None = None):
     """Slices as NumPy's own function takes them: of all elements where no axis is named."""
-    return gather(reshape(x, -1), indices, 0) if axis is None else gather(x, indices, axis)
+    return Gather(0)(reshape(x, -1), indices) if axis is None else Gather(axis)(x, indices)
 
 
 def _take_along_axis(x, indices, axis: int):
@@ -358,7 +343,7 @@ def _take_along_axis(x, indices, axis: int):
     sizes = list(x.shape)
     sizes[axis] = np.shape(indices)[axis]
     same = math.prod(sizes) == math.prod(np.shape(indices))
-    return gather_elements(x, indices if same else broadcast_to(indices, tuple(sizes)), axis)
+    return GatherElements(axis)(x, indices if same else broadcast_to(indices, tuple(sizes)))
 
 
 NUMPY_FUNCTIONS[np.take] = _take

@@ -71,7 +71,7 @@ class GatherNd(_ByCoordinates):
         return np.array(x[self.index(indices)])
 
     def vjp(self, dy, y, x, indices) -> Any:
-        return scatter_add_nd(dy, indices, x.shape, self.batch_dims), None
+        return ScatterAddNd(x.shape, self.batch_dims)(dy, indices), None
 
     def batch(self, use):
         return use.each() if self.batch_dims else None
@@ -110,11 +110,7 @@ class ScatterAddNd(Adding, _ByCoordinates):
         return self.added(x, self.index(indices))
 
     def vjp(self, dy, y, x, indices) -> Any:
-        return gather_nd(dy, indices, self.batch_dims), None
+        return GatherNd(self.batch_dims)(dy, indices), None
 
     def batch(self, use):
         return use.sized(0) if self.batch_dims and use.axis() == 0 else None
-
-
-gather_nd = GatherNd.function
-scatter_add_nd = ScatterAddNd.function

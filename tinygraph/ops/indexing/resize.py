@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
 from tinygraph.graph import Op, Shape, register
+from tinygraph.graph.attributes import require
 from tinygraph.ops.floating import floating
 from tinygraph.ops.indexing.gather import scatter_add
 from tinygraph.ops.samples import each, normal
@@ -62,13 +62,12 @@ class Resize(Op):
     )
 
     def check_attributes(self) -> None:
-        if (self.size is None) == (self.scale is None):
-            found = f"size={self.size!r} and scale={self.scale!r}"
-            raise AttributeValueError(f"resize: give either size or scale; found {found}")
+        found = f"size={self.size!r} and scale={self.scale!r}"
+        require((self.size is None) != (self.scale is None), self, f"give either size or scale; found {found}")
         given = self.scale if self.size is None else self.size
         numbers = given if isinstance(given, tuple) else (given,)
-        if not all(number is not None and 0 < number < math.inf for number in numbers):
-            raise AttributeValueError(f"resize: size and scale must be positive; found {given}")
+        positive = all(number is not None and 0 < number < math.inf for number in numbers)
+        require(positive, self, f"size and scale must be positive; found {given}")
 
     def shape(self, x) -> Shape:
         return (*x.shape[:2], *(size for size, _, _ in self._steps(x)))

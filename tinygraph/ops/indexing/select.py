@@ -103,7 +103,7 @@ class Getitem(Moving):
         return np.asarray(x[self.index.apply()])
 
     def vjp(self, dy, y, x):
-        return put(dy, self.index, x.shape)
+        return Put(self.index, x.shape)(dy)
 
     def expression(self, *arguments: str) -> str:
         return f"{arguments[0]}[{self.index}]"
@@ -156,8 +156,7 @@ class Put(Op):
         """Return, for each element of a tensor of ``shape``, the position in the result that it is added to."""
         return np.arange(math.prod(self.to)).reshape(self.to)[self.index.apply()]
 
-    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        return summed(self, index, inputs[0].shape, y.shape)
+    explain = summed
 
     def vjp(self, dy, y, x):
         return getitem(dy, self.index)
@@ -219,7 +218,7 @@ class Pad(Op):
         return np.pad(x, self._widths(x), constant_values=np.asarray(self.value).astype(x.dtype))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        element = moved(replace(self, value=0.0), index, [inputs[0].shape])
+        element = moved(replace(self, value=0.0), index, y, *inputs)
         return element if element.terms else Explanation((Terms((), float(y[index])),), reason="padding")
 
     def vjp(self, dy, y, x):
@@ -263,7 +262,7 @@ class Flip(Moving):
         return np.flip(x, self.axis)
 
     def vjp(self, dy, y, x):
-        return flip(dy, self.axis)
+        return self(dy)
 
     def batch(self, use):
         return use.outside_axis()
@@ -311,6 +310,4 @@ NUMPY_FUNCTIONS[np.pad] = _pad_as_numpy
 
 concatenate = Concatenate.function
 getitem = Getitem.function
-put = Put.function
 pad = Pad.function
-flip = Flip.function

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
-from tinygraph.graph import Decision, Edge, Sample, SampleInputs, Shape, Tensor, Value, apply, extent, register
+from tinygraph.graph import Decision, Edge, Sample, SampleInputs, Tensor, Value, apply, extent, register
 from tinygraph.graph.explanation import Explanation
 from tinygraph.ops.activation.activation import sigmoid
 from tinygraph.ops.comparison.comparison import where
@@ -18,7 +18,7 @@ from tinygraph.ops.samples import normal, tensors, unit
 from tinygraph.ops.shape.shape import SameElements, Transpose
 from tinygraph.ops.sums import average
 
-_CROSS_ENTROPY = r"\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a)}_{i})\right]"
+_CROSS_ENTROPY = r"-\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a)}_{i})\right]"
 
 
 # What may stand between a sigmoid and its loss: the same numbers in another shape.
@@ -83,12 +83,6 @@ class Bce(Loss):
         a, y, *z = inputs
         return apply(self, (a, y, *(z or _logits_of(a))))
 
-    def shape(self, a, y, z: Value | None = None) -> Shape:
-        return super().shape(a, y)
-
-    def result_dtype(self, a, y, z: Value | None = None) -> np.dtype[Any]:
-        return super().result_dtype(a, y)
-
     def check(self, a, y, z: Value | None = None) -> None:
         require_probabilities(self, y)
         if z is None and np.any((a < 0) | (a > 1)):
@@ -120,9 +114,6 @@ class Bce(Loss):
         if z is None:
             return of_a, lambda: dy * (log(1 - a) - log(a)) / m
         return of_a, lambda: -(dy * z / m), lambda: dy * (a - y) / m
-
-    def written_tex(self, *inputs) -> str:
-        return f"-{super().written_tex(*inputs)}"
 
 
 @register
@@ -160,6 +151,3 @@ class BceWithLogits(Loss):
         z, labels = inputs
         losses = _cross_entropy_from_logits(wide(z), wide(labels)).reshape(-1)
         return of_elements(losses, z.size, "−[{1} log σ({0}) + (1 − {1}) log(1 − σ({0}))]")
-
-    def written_tex(self, *inputs) -> str:
-        return f"-{super().written_tex(*inputs)}"

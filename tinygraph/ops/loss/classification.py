@@ -9,7 +9,7 @@ import numpy as np
 from tinygraph.errors import DataError, ShapeError
 from tinygraph.graph import Array, Decision, Edge, Op, Sample, SampleInputs, Samples, Shape, Tensor, extent, register
 from tinygraph.graph.attributes import require
-from tinygraph.graph.explanation import Explanation, Terms, one, position
+from tinygraph.graph.explanation import Explanation, Terms, element_at
 from tinygraph.ops.activation.activation import Softmax, log_softmax, softmax
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.elementwise.cast import require_numeric
@@ -176,7 +176,7 @@ class OneHot(Op):
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         *row, label = index
-        cell = one(0, position(row, inputs[0].shape))
+        cell = element_at(0, row, inputs[0])
         whether = "is" if y[index] else "is not"
         reason = f"class {label} {whether} that of the label {{0}}"
         return Explanation((Terms((), 1.0),) if y[index] else (), (cell,), reason)

@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
-from tinygraph.graph import Edge, Op, Sample, Samples, Shape, Tensor, constant, extent, register
+from tinygraph.graph import Edge, Explanation, Op, Sample, Samples, Shape, Tensor, Terms, constant, extent, register
 from tinygraph.graph.attributes import require
-from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import clip
 from tinygraph.ops.elementwise.arithmetic import sign
@@ -31,10 +30,14 @@ def mean_count(x, *shape: int) -> Any:
 
 
 def mean_tex(x, of: str) -> str:
-    """Return the TeX template of a mean over the elements of ``x``; ``of`` is the template for the element i."""
+    """Return the TeX template of a mean over the elements of ``x``; ``of`` is the template for the element i.
+
+    A minus sign in front of ``of`` stands in front of the sum.
+    """
     if math.prod(x.shape) == 1:
         return of.replace("_{i}", "")
-    return r"\frac{1}{{size}} \sum_{i=1}^{{size}} " + of
+    sign = "-" * of.startswith("-")
+    return sign + r"\frac{1}{{size}} \sum_{i=1}^{{size}} " + of.removeprefix(sign)
 
 
 def rows_tex(x, of: str) -> str:
@@ -65,10 +68,12 @@ def require_probabilities(op: Op, labels) -> None:
 class Loss(Op):
     """The base of losses on two tensors of one shape: the result is one number, the mean over the batch.
 
+    Shape and dtype are those of these two; ``bce`` may take its logits as a third.
+
     ``tex`` describes the loss of the element i.
     """
 
-    def shape(self, prediction, target) -> Shape:
+    def shape(self, prediction, target, *others) -> Shape:
         self.require_fitting(prediction, target)
         if 0 in prediction.shape:
             self.refuse((prediction, target), "the batch is empty, and the mean loss of no samples is not defined")

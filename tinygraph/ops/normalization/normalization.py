@@ -20,7 +20,7 @@ from tinygraph.ops.floating import narrowed, widened
 from tinygraph.ops.reduction.reduction import mean
 from tinygraph.ops.samples import each, normal, positive
 from tinygraph.ops.shape.shape import broadcasts_to, reshape
-from tinygraph.ops.statistics.statistics import check_epsilon, moving_sum, standardize, variance
+from tinygraph.ops.statistics.statistics import MovingSum, check_epsilon, standardize, variance
 
 
 def _around_channels(x) -> tuple[int, ...]:
@@ -307,6 +307,6 @@ class LocalResponseNorm(_Channelled):
         require(self.size >= 1, self, f"size must be at least 1; found {self.size}")
 
     def forward(self, x):
-        squares = moving_sum(widened(x) * widened(x), (self.size - 1) // 2, self.size // 2, axis=1)
+        squares = MovingSum((self.size - 1) // 2, self.size // 2, axis=1)(widened(x) * widened(x))
         y = x / (self.bias + self.alpha / self.size * squares) ** self.beta
         return narrowed(y, x)

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Edge, Op, Sample, Shape, register
-from tinygraph.graph.explanation import Explanation, Terms
+from tinygraph.graph import Edge, Explanation, Op, Sample, Shape, Terms, register
+from tinygraph.graph.explanation import extreme_of
 from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
 from tinygraph.ops.floating import countable, widened
-from tinygraph.ops.pooling.pooling import largest_of, norm_of, plane, require_norm
+from tinygraph.ops.pooling.pooling import norm_of, plane, require_norm
 from tinygraph.ops.reduction.extremes import FirstExtreme
 from tinygraph.ops.samples import distinct, each, normal, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, expand_dims
@@ -127,7 +127,7 @@ class GlobalMaxPool(GlobalPooling):
         return x.max(axis=self.over(x), keepdims=self.keepdims)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        return largest_of(self.cells(inputs[0], index), inputs[0])
+        return extreme_of(self.cells(inputs[0], index), inputs[0])
 
     def vjp(self, dy, y, x):
         return gate(self.spread(dy, x), FirstExtreme(self.over(x))(x))

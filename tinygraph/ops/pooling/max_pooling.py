@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Edge, Sample, Shape, Value
-from tinygraph.graph.explanation import Explanation, Terms, chosen, one, position
+from tinygraph.graph import Edge, Explanation, Sample, Shape, Terms, Value
+from tinygraph.graph.explanation import chosen, element_at, extreme_of, one, position
 from tinygraph.ops.floating import widened
-from tinygraph.ops.pooling.pooling import CASES, Pooling, largest_of, plane
+from tinygraph.ops.pooling.pooling import CASES, Pooling, plane
 from tinygraph.ops.samples import distinct, each, normal
 from tinygraph.ops.windows import Windows, element
 
@@ -73,7 +73,7 @@ class MaxPool(MaxPooling):
         return functools.reduce(np.maximum, self.windows(x.shape).views(x, self.lowest(x)))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        return largest_of(self.cells(inputs[0], index), inputs[0])
+        return extreme_of(self.cells(inputs[0], index), inputs[0])
 
     def vjp(self, dy, y, x):
         return self.counterpart(MaxUnpool)(dy, x)
@@ -105,7 +105,7 @@ class MaxUnpool(MaxPooling):
         won, maxima = self.won(inputs[1], index)
         terms = (Terms(((0, won),)),) if len(won) else ()
         if not len(maxima):
-            return Explanation(terms, (one(1, position(index, y.shape)),), "{0} is the maximum of its window")
+            return Explanation(terms, (element_at(1, index, inputs[1]),), "{0} is the maximum of its window")
         reason = "the maximum of some of its windows, not of all"
         if not len(won):
             reason = "not the maximum of its window, which is {0}"

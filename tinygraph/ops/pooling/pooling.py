@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
-from tinygraph.graph import Array, Edge, Op, Sample, Shape
-from tinygraph.graph.explanation import Explanation, Terms, chosen, one
+from tinygraph.graph import Array, Edge, Explanation, Op, Sample, Shape, Terms
+from tinygraph.graph.attributes import require
 from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
@@ -107,13 +106,6 @@ def plane(images, index: Sequence[int]) -> int:
     return index[0] * int(images.shape[1]) + index[1]
 
 
-def largest_of(cells: Array, x: Array) -> Explanation:
-    """Return the explanation of the largest of the elements of ``x`` at some positions."""
-    best, others = chosen(cells, x)
-    reads = ((0, others),) if len(others) else ()
-    return Explanation((Terms((one(0, best),)),), reads, f"the largest of {len(cells)}")
-
-
 def norm_of(cells: Array, p: float) -> Explanation:
     """Return the explanation of the p-norm of the elements of ``x`` at some positions."""
     return Explanation(reads=((0, cells),), formula=f"{p:g}-norm of {len(cells)} elements")
@@ -121,8 +113,7 @@ def norm_of(cells: Array, p: float) -> Explanation:
 
 def require_norm(op: Op, p: float) -> None:
     """Refuse a ``p`` for which there is no norm."""
-    if not 1 <= p < math.inf:
-        raise AttributeValueError(f"{op.name}: p must be at least 1, and finite; found {p}")
+    require(1 <= p < math.inf, op, f"p must be at least 1, and finite; found {p}")
 
 
 @dataclass(frozen=True)

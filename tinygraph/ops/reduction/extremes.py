@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Sample, Shape, register
-from tinygraph.graph.explanation import Explanation, Terms, chosen, members, one, position
+from tinygraph.graph import Explanation, Sample, Shape, register
+from tinygraph.graph.explanation import element_at, extreme_of, members
 from tinygraph.ops.axes import AlongAxes, Axis, normalized_axes, normalized_axis, reduced_shape
 from tinygraph.ops.comparison.comparison import gate
-from tinygraph.ops.indexing.gather import scatter_add_elements
+from tinygraph.ops.indexing.gather import ScatterAddElements
 from tinygraph.ops.reduction.reduction import Reduction
 from tinygraph.ops.samples import distinct, each
 
@@ -27,10 +27,7 @@ class _Extreme(Reduction):
         return super().shape(x)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        cells = members(self, position(index, y.shape), inputs[0].shape)
-        taken, others = chosen(cells, inputs[0], self.name == "max")
-        reason = f"the {'largest' if self.name == 'max' else 'smallest'} of {len(cells)}"
-        return Explanation((Terms((one(0, taken),)),), ((0, others),) if len(others) else (), reason)
+        return extreme_of(members(self, index, y, *inputs), inputs[0], largest=self.name == "max")
 
     def vjp(self, dy, y, x):
         return gate(self.spread(dy, x), FirstExtreme(self.axis, largest=self.name == "max")(x))
@@ -98,7 +95,7 @@ class FirstExtreme(AlongAxes):
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         which = "largest" if self.largest else "smallest"
-        return Explanation(reads=(one(0, position(index, y.shape)),), formula=f"{{0}} is the first {which}")
+        return Explanation(reads=(element_at(0, index, inputs[0]),), formula=f"{{0}} is the first {which}")
 
     def forward(self, x):
         axes = normalized_axes(self, x, self.axis)
@@ -222,7 +219,7 @@ class TopK(_Ranked):
 
     def vjp(self, dy, y, x):
         places = TopKIndices(self.k, self.axis, self.largest)(x)
-        return scatter_add_elements(dy, places, x.shape, self.axis)
+        return ScatterAddElements(x.shape, self.axis)(dy, places)
 
 
 @register

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import MEAN, NUMPY_FUNCTIONS, OPERATIONS, TOTAL, Each, Edge, Part, Sample, Samples, Shape, register
-from tinygraph.graph.explanation import Explanation, Terms, members, one, position, summed
+from tinygraph.graph.explanation import Explanation, Terms, members, one, summed
 from tinygraph.ops.axes import AlongAxes, Axis, floating_dtype, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.elementwise.arithmetic import sign
 from tinygraph.ops.elementwise.trigonometry import along
@@ -87,8 +87,7 @@ class Sum(Reduction):
 
     result_dtype = summed_dtype
 
-    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        return summed(self, index, inputs[0].shape, y.shape)
+    explain = summed
 
     def vjp(self, dy, y, x):
         return self.spread(dy, x)
@@ -118,7 +117,7 @@ class Mean(Reduction):
     result_dtype = floating_dtype
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        return summed(self, index, inputs[0].shape, y.shape, 1 / (self.count(inputs[0]) or 1))
+        return summed(self, index, y, *inputs, weight=1 / (self.count(inputs[0]) or 1))
 
     def vjp(self, dy, y, x):
         # Of nothing there is no mean, and no gradient either: whatever it is divided by.
@@ -157,7 +156,7 @@ class Prod(Reduction):
     result_dtype = summed_dtype
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        cells = members(self, position(index, y.shape), inputs[0].shape)
+        cells = members(self, index, y, *inputs)
         return Explanation((Terms(tuple(one(0, int(cell)) for cell in cells)),))
 
     def vjp(self, dy, y, x):
@@ -225,7 +224,7 @@ class Cumsum(AlongAxes):
         return np.moveaxis(sums[::step], 0, self.axis)
 
     def vjp(self, dy, y, x):
-        return cumsum(dy, self.axis, exclusive=self.exclusive, reverse=not self.reverse)
+        return Cumsum(self.axis, self.exclusive, not self.reverse)(dy)
 
 
 @register
@@ -258,7 +257,7 @@ class LogSumExp(Reduction):
         return result if self.keepdims else result.reshape(self.shape(x))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        cells = members(self, position(index, y.shape), inputs[0].shape)
+        cells = members(self, index, y, *inputs)
         return Explanation(reads=((0, cells),), formula=f"log of the sum of {len(cells)} exponentials")
 
     def vjp(self, dy, y, x):
@@ -328,19 +327,16 @@ class L2Norm(Reduction):
 
 
 sum = Sum.function
-cumsum = Cumsum.function
 mean = Mean.function
-l1_norm = L1Norm.function
-l2_norm = L2Norm.function
 
 
 def _norm_as_numpy(x, ord: Any = None, axis: Axis = None, keepdims: bool = False):
     """The norm as NumPy's own function takes it: of vectors, and of matrices where it is the root of all squares."""
     vectors = isinstance(axis, int) or (axis is None and len(x.shape) == 1)
     if ord is None or (ord == 2 and vectors) or (ord == "fro" and not vectors):
-        return l2_norm(x, axis, keepdims)
+        return L2Norm(axis, keepdims)(x)
     if ord == 1 and vectors:
-        return l1_norm(x, axis, keepdims)
+        return L1Norm(axis, keepdims)(x)
     raise TinygraphError(
         f"numpy.linalg.norm on tensors takes no order {ord!r} here; vectors have 1 and 2, matrices 'fro'"
     )
@@ -348,7 +344,7 @@ def _norm_as_numpy(x, ord: Any = None, axis: Axis = None, keepdims: bool = False
 
 def _cumsum_as_numpy(x, axis: int | None = None):
     """Running sums as NumPy's own function takes them: over all elements where no axis is named."""
-    return cumsum(reshape(x, -1), 0) if axis is None else cumsum(x, axis)
+    return Cumsum(0)(reshape(x, -1)) if axis is None else Cumsum(axis)(x)
 
 
 NUMPY_FUNCTIONS[np.cumsum] = _cumsum_as_numpy

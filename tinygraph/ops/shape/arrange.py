@@ -6,8 +6,8 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError
 from tinygraph.graph import NUMPY_FUNCTIONS, Each, Shape, register
+from tinygraph.graph.attributes import require
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.shape.shape import Moving, reshape
@@ -37,8 +37,7 @@ class Tile(Moving):
     )
 
     def check_attributes(self) -> None:
-        if any(times < 0 for times, _ in self._sizes(())):
-            raise AttributeValueError(f"tile: reps must not be negative; found {self.reps}")
+        require(all(n >= 0 for n, _ in self._sizes(())), self, f"reps must not be negative; found {self.reps}")
 
     def _sizes(self, shape: Shape) -> list[tuple[int, int]]:
         """Return for each axis of the result how often it is repeated, and its size before."""
@@ -90,7 +89,7 @@ class Trilu(Moving):
         return np.triu(x, self.k) if self.upper else np.tril(x, self.k)
 
     def vjp(self, dy, y, x):
-        return trilu(dy, self.k, upper=self.upper)
+        return self(dy)
 
     def batch(self, use):
         return use.states[0] if use.axis() < use.node.ndim - 2 else None
@@ -107,8 +106,7 @@ class _Blocks(Moving):
     mode: Literal["DCR", "CRD"] = "DCR"
 
     def check_attributes(self) -> None:
-        if self.blocksize < 1:
-            raise AttributeValueError(f"{self.name}: blocksize must be at least 1; found {self.blocksize}")
+        require(self.blocksize >= 1, self, f"blocksize must be at least 1; found {self.blocksize}")
 
     def sizes(self, x) -> tuple[int, int, int, int, int]:
         """Return the sizes of images and of blocks, or refuse a tensor without the four axes of images."""
@@ -151,7 +149,7 @@ class DepthToSpace(_Blocks):
         return x.reshape(n, c // (b * b), b, b, h, w).transpose(0, 1, 4, 2, 5, 3).reshape(self.shape(x))
 
     def vjp(self, dy, y, x):
-        return space_to_depth(dy, self.blocksize, mode=self.mode)
+        return SpaceToDepth(self.blocksize, self.mode)(dy)
 
 
 @register
@@ -183,12 +181,7 @@ class SpaceToDepth(_Blocks):
         return apart.transpose(order).reshape(self.shape(x))
 
     def vjp(self, dy, y, x):
-        return depth_to_space(dy, self.blocksize, mode=self.mode)
+        return DepthToSpace(self.blocksize, self.mode)(dy)
 
 
-trilu = Trilu.function
-depth_to_space = DepthToSpace.function
-space_to_depth = SpaceToDepth.function
-
-
-NUMPY_FUNCTIONS[np.tril] = functools.partial(trilu, upper=False)
+NUMPY_FUNCTIONS[np.tril] = functools.partial(Trilu.function, upper=False)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.graph import NUMPY_FUNCTIONS, TOTAL, Each, Op, Shape, register
-from tinygraph.graph.explanation import Explanation, moved, summed
+from tinygraph.graph.explanation import moved, summed
 from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.sums import total
@@ -21,8 +21,7 @@ class Moving(Op):
     moves: ClassVar[bool] = True
     holomorphic: ClassVar[bool] = True
 
-    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        return moved(self, index, [x.shape for x in inputs])
+    explain = moved
 
 
 @dataclass(frozen=True)
@@ -229,8 +228,7 @@ class SumTo(Op):
         """Return, for each element of a tensor of ``shape``, the position in the result that it is added to."""
         return np.broadcast_to(np.arange(math.prod(self.to)).reshape(self.to), shape)
 
-    def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        return summed(self, index, inputs[0].shape, y.shape)
+    explain = summed
 
     def vjp(self, dy, y, x):
         return broadcast_to(dy, x.shape)

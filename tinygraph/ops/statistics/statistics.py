@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Shape, register
+from tinygraph.graph import Explanation, Shape, Terms, register
 from tinygraph.graph.attributes import require
-from tinygraph.graph.explanation import Explanation, Terms, members, one, position
-from tinygraph.ops.axes import AlongAxes, Axis, floating_dtype, normalized_axes, summed_dtype
+from tinygraph.graph.explanation import element_at, line, members
+from tinygraph.ops.axes import AlongAxes, Axis, floating_dtype, summed_dtype
 from tinygraph.ops.elementwise.exponential import sqrt
 from tinygraph.ops.floating import wide, widened
 from tinygraph.ops.reduction.reduction import Reduction, mean
@@ -61,7 +61,7 @@ class Variance(Reduction):
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         (x,), divisor = inputs, self.count(inputs[0]) - self.correction
-        cells = members(self, position(index, y.shape), x.shape)
+        cells = members(self, index, y, x)
         numbers = np.asarray(x, np.float64).reshape(-1)[cells]
         center = float(numbers.mean())
         terms = (numbers - center) ** 2 / divisor
@@ -114,13 +114,11 @@ class Standardize(AlongAxes):
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         (x,) = inputs
-        axes = normalized_axes(self, x, self.axis)
-        along = tuple(slice(None) if axis in axes else i for axis, i in enumerate(index))
-        cells = np.arange(x.size).reshape(x.shape)[along].reshape(-1)
+        cells = line(index, x, self.combined_axes(x))
         numbers = np.asarray(x, np.float64).reshape(-1)[cells]
         deviation = np.sqrt(numbers.var() + self.epsilon)
         formula = f"({{0}} − mean {numbers.mean():.4g}) / deviation {deviation:.4g}, both of {len(cells)} elements"
-        return Explanation(reads=(one(0, position(index, x.shape)), (0, cells)), formula=formula)
+        return Explanation(reads=(element_at(0, index, x), (0, cells)), formula=formula)
 
     def vjp(self, dy, y, x):
         dy, y, x = map(widened, (dy, y, x))
@@ -169,16 +167,13 @@ class MovingSum(AlongAxes):
         return y
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        shape = inputs[0].shape
-        axis = self.axis % len(shape)
-        near = range(max(0, index[axis] - self.before), min(shape[axis], index[axis] + self.after + 1))
-        cells = [position((*index[:axis], i, *index[axis + 1 :]), shape) for i in near]
-        return Explanation((Terms(((0, np.array(cells, np.intp)),)),))
+        (axis,) = self.combined_axes(inputs[0])
+        near = slice(max(0, index[axis] - self.before), index[axis] + self.after + 1)
+        return Explanation((Terms(((0, line(index, inputs[0], [axis], near)),)),))
 
     def vjp(self, dy, y, x):
-        return moving_sum(dy, self.after, self.before, self.axis)
+        return MovingSum(self.after, self.before, self.axis)(dy)
 
 
 variance = Variance.function
 standardize = Standardize.function
-moving_sum = MovingSum.function
