@@ -191,11 +191,8 @@ class OpFunction:
         if missing:
             raise TinygraphError(f"{self.name} takes {counted(self._arity, 'tensor')}; missing: {listing(missing)}")
         if len(args) > len(names):
-            hint = (
-                "; several numbers are given as one tuple"
-                if all(isinstance(x, int) for x in args[self._arity :])
-                else ""
-            )
+            numbers = all(isinstance(x, int) for x in args[self._arity :])
+            hint = "; several numbers are given as one tuple" if numbers else ""
             raise TinygraphError(
                 f"{self.name} takes at most {counted(len(names), 'argument')}; found {len(args)}{hint}"
             )

@@ -26,29 +26,30 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Mask:
-    """An array of booleans that can be compared and hashed."""
+class Positions:
+    """An array of positions along one axis, or of booleans for several (a mask), that can be compared and hashed."""
 
     shape: tuple[int, ...]
     elements: bytes
+    is_mask: bool
+
+    @property
+    def axes(self) -> int:
+        """How many axes it picks along."""
+        return len(self.shape) if self.is_mask else 1
 
     def array(self) -> Any:
-        """Return the mask as an array."""
-        return np.frombuffer(self.elements, bool).reshape(self.shape)
+        """Return the positions as an array."""
+        return np.frombuffer(self.elements, bool if self.is_mask else np.intp).reshape(self.shape)
 
     def __str__(self) -> str:
-        return str(self.array().tolist())
-
-
-class NoPositions(tuple[Any, ...]):
-    """An array of positions without elements, which nested tuples would take for one of another shape: ``None``, shape."""
-
-    def __str__(self) -> str:
-        return f"np.zeros({self[1]}, int)" if 0 in self[1][:-1] else str(for_numpy(self).tolist())
+        # Lists would not show all sizes of an array without elements.
+        kind = "bool" if self.is_mask else "int"
+        return f"np.zeros({self.shape}, {kind})" if 0 in self.shape[:-1] else str(self.array().tolist())
 
 
 class Index(tuple[Any, ...]):
-    """An index: integers, ``Slice``, ``Mask``, ``None``, ``...``, or for positions nested tuples or ``NoPositions``."""
+    """An index: integers, ``Slice``, ``Positions``, ``None``, ``...``."""
 
     @classmethod
     def of(cls, index: Any, operation: str) -> Index:
@@ -83,7 +84,7 @@ class Index(tuple[Any, ...]):
             else:
                 blocks.append(_block(for_numpy(part), shape, axis))
                 places.append(place)
-                axis += len(part.shape) if isinstance(part, Mask) else 1
+                axis += part.axes if isinstance(part, Positions) else 1
         # What arrays pick stands where they stand; in front, where something stands between them.
         together = places[-1] - places[0] < len(places)
         first = sum(place < places[0] for place, _ in sizes) if together else 0
@@ -93,7 +94,7 @@ class Index(tuple[Any, ...]):
     def spread(self, ndim: int) -> list[Any]:
         """Return the parts with a slice for each axis that ``...`` or no part covers."""
         parts = list(self) if any(part is Ellipsis for part in self) else [*self, Ellipsis]
-        taken = sum(len(p.shape) if isinstance(p, Mask) else p is not None and p is not Ellipsis for p in parts)
+        taken = sum(p.axes if isinstance(p, Positions) else p is not None and p is not Ellipsis for p in parts)
         if taken > ndim:
             raise IndexError(f"there are {ndim} axes, and {taken} are indexed")
         at = next(i for i, part in enumerate(parts) if part is Ellipsis)
@@ -104,15 +105,15 @@ class Index(tuple[Any, ...]):
     @property
     def is_basic(self) -> bool:
         """Whether it holds no arrays (NumPy's basic indexing): then the axes keep their order."""
-        return not any(isinstance(part, (tuple, Mask)) for part in self)
+        return not any(isinstance(part, Positions) for part in self)
 
     @property
     def takes_once(self) -> bool:
         """Whether every element is taken at most once: no arrays of positions."""
-        return not any(isinstance(part, tuple) for part in self)
+        return not any(isinstance(part, Positions) and not part.is_mask for part in self)
 
     def __str__(self) -> str:
-        return ", ".join("..." if p is Ellipsis else str(_lists(p) if isinstance(p, tuple) else p) for p in self)
+        return ", ".join("..." if part is Ellipsis else str(part) for part in self)
 
     def keeps_first(self, count: int) -> bool:
         """Whether the index takes the first axis, of size ``count``, as it stands."""
@@ -128,18 +129,19 @@ def _part(part: Any) -> Any:
         if ends[2] == 0:
             raise ValueError("the step of a slice cannot be 0")
         return Slice(*ends)
-    if part is None or part is Ellipsis or isinstance(part, (Slice, Mask, NoPositions)):
+    if part is None or part is Ellipsis or isinstance(part, (Slice, Positions)):
         return part
     if isinstance(part, Tensor) and part.kind != "constant":
         raise TypeError(
             "positions are fixed when a graph is recorded, so a tensor cannot be one; index with its .value"
         )
     array = np.asarray(part)
-    if array.dtype == bool and array.ndim:
-        return Mask(array.shape, array.tobytes())
-    if (array.dtype.kind not in "iu" and array.size) or array.dtype == bool:
+    is_mask = array.dtype == bool and array.ndim > 0
+    if not is_mask and ((array.dtype.kind not in "iu" and array.size) or array.dtype == bool):
         raise TypeError(f"an index holds whole numbers, slices, None, ... or arrays of positions; found {part!r}")
-    return _nested(array.astype(np.intp)) if array.size else NoPositions((None, array.shape))
+    if not array.ndim:
+        return int(array)
+    return Positions(array.shape, array.astype(bool if is_mask else np.intp).tobytes(), is_mask)
 
 
 def _block(part: Any, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
@@ -158,24 +160,9 @@ def _block(part: Any, shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
 def for_numpy(part: Any) -> Any:
     """Return a part of an index as NumPy takes it.
 
-    >>> for_numpy(((0, 2), (1, 1)))
-    array([[0, 2],
-           [1, 1]])
+    >>> for_numpy(Slice(1, None, 2))
+    slice(1, None, 2)
     """
-    if isinstance(part, NoPositions):
-        return np.zeros(part[1], np.intp)
     if isinstance(part, Slice):
         return slice(part.start, part.stop, part.step)
-    if isinstance(part, Mask):
-        return part.array()
-    return np.asarray(part, dtype=np.intp) if isinstance(part, tuple) else part
-
-
-def _nested(array: Any) -> Any:
-    """Return an array as nested tuples."""
-    return int(array) if array.ndim == 0 else tuple(_nested(row) for row in array)
-
-
-def _lists(nested: Any) -> Any:
-    """Return nested tuples as the lists that an index is written with."""
-    return [_lists(part) for part in nested] if type(nested) is tuple else nested
+    return part.array() if isinstance(part, Positions) else part

@@ -107,19 +107,18 @@ def _samples(**attributes: float) -> Samples:
 
 
 class OfDifference(Loss):
-    """The base of these losses: the mean over all elements of a penalty for the difference."""
+    """The base of these losses: the mean over all elements of a penalty for the difference.
+
+    ``penalty(difference)`` returns the penalty of each difference, and ``slope(dy, difference)`` the gradient ``dy`` times
+    its derivative, in operations.
+    """
+
+    penalty: ClassVar[Any]
+    slope: ClassVar[Any]
 
     samples = _samples()
     # How an explanation writes the penalty of one element.
     element: ClassVar[str] = ""
-
-    def penalty(self, difference: Any) -> Any:
-        """Return the penalty of each difference."""
-        raise NotImplementedError
-
-    def slope(self, dy, difference):
-        """Return ``dy`` times the derivative of the penalty, in operations."""
-        raise NotImplementedError
 
     def forward(self, prediction, target):
         difference = wide(prediction) - wide(target)

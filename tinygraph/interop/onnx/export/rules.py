@@ -7,7 +7,7 @@ import numpy as np
 from tinygraph.interop.onnx.batch import Size
 from tinygraph.interop.onnx.export.table import EXPORTS, Export, Step, export_of, one_operator, same_dtype
 from tinygraph.ops.axes import normalized_axes
-from tinygraph.ops.indexing.index import Mask, for_numpy
+from tinygraph.ops.indexing.index import Positions
 from tinygraph.ops.windows import per_axis, sides
 
 # Beyond the end of any axis.
@@ -88,8 +88,8 @@ def _pad(s: Step) -> str:
 def _getitem(s: Step) -> str:
     """Write slices in one node, then positions along one axis, and then the axes that are removed and inserted."""
     index, x = s.op.index, s.x
-    arrays = sum(isinstance(part, tuple) for part in index)
-    if any(isinstance(part, Mask) for part in index) or arrays > 1:
+    arrays = [part for part in index if isinstance(part, Positions)]
+    if len(arrays) > 1 or any(array.is_mask for array in arrays):
         s.fail("an index of booleans, or with several arrays of positions")
     if arrays and any(isinstance(part, int) for part in index):
         s.fail("an index with a number and an array of positions")
@@ -99,8 +99,8 @@ def _getitem(s: Step) -> str:
     for part in index.spread(s.inputs[0].ndim):
         if part is None:
             inserted.append(place)
-        elif isinstance(part, tuple):
-            positions.append((axis, for_numpy(part)))
+        elif isinstance(part, Positions):
+            positions.append((axis, part.array()))
         elif isinstance(part, int):
             spans.append((part, part + 1 if part != -1 else _FAR, axis, 1))
             removed.append(axis)
@@ -109,7 +109,7 @@ def _getitem(s: Step) -> str:
             start = part.start if part.start is not None else (0 if forward else -1)
             stop = part.stop if part.stop is not None else (_FAR if forward else -_FAR)
             spans.append((start, stop, axis, part.step or 1))
-        place += positions[0][1].ndim if isinstance(part, tuple) else not isinstance(part, int)
+        place += positions[0][1].ndim if isinstance(part, Positions) else not isinstance(part, int)
         axis += part is not None
     if spans:
         x = s.node("Slice", x, *(s.integers(column) for column in zip(*spans, strict=True)))
