@@ -44,7 +44,10 @@ def converted(tensor: Tensor, array: Any, caller: FrameType, questions: frozense
     Raises ``TinygraphError`` in a function of NumPy that would compute with the values, unless it is one of ``questions`` or
     a test. Warns if the array is copied into another one before the call ends.
     """
-    function, user = _numpy_function(caller)
+    # The outermost function of NumPy on the stack, if any, and the function that called it.
+    function, user = None, caller
+    while user is not None and _package(user) == "numpy":
+        function, user = user, user.f_back  # type: ignore[assignment]
     if user is not None and _package(user) in _PLOTTING:
         return array
     if function is not None:
@@ -67,14 +70,6 @@ def refuse_in_list(tensor: Tensor, caller: FrameType) -> None:
     place, last, array = _last.scalar
     if place == (id(caller), caller.f_lasti) and last() is tensor and array() is not None:
         raise TinygraphError(f"an array of a list that holds {tensor.describe()} would lose the gradient: {_INSTEAD}")
-
-
-def _numpy_function(caller: FrameType) -> tuple[FrameType | None, FrameType | None]:
-    """Return the outermost function of NumPy on the stack above ``caller``, if any, and the function that called it."""
-    function, frame = None, caller
-    while frame is not None and _package(frame) == "numpy":
-        function, frame = frame, frame.f_back  # type: ignore[assignment]
-    return function, frame
 
 
 def _package(frame: FrameType) -> str:

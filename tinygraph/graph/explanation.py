@@ -95,23 +95,15 @@ def position(index: Sequence[int], shape: Shape) -> int:
     return at
 
 
-def broadcast_position(index: Sequence[int], shape: Shape) -> int:
-    """Return the position of the element that broadcasting repeats to ``index``.
-
-    >>> broadcast_position((5, 1, 2), (1, 4)), broadcast_position((5, 1, 2), ())
-    (2, 0)
-    """
-    own = index[len(index) - len(shape) :]
-    return position([i if size > 1 else 0 for i, size in zip(own, shape, strict=True)], shape)
-
-
 def element_at(place: int, index: Sequence[int], x: Any) -> Cells:
     """Return the element of ``x``, the input at ``place``, that broadcasting repeats to ``index``, as a factor.
 
-    >>> element_at(1, (5, 2), np.zeros((1, 4)))
-    (1, array([2]))
+    >>> element_at(1, (5, 2), np.zeros((1, 4))), element_at(0, (5, 2), 3.0)
+    ((1, array([2])), (0, array([0])))
     """
-    return one(place, broadcast_position(index, np.shape(x)))
+    shape = np.shape(x)
+    own = index[len(index) - len(shape) :]
+    return one(place, position([i if size > 1 else 0 for i, size in zip(own, shape, strict=True)], shape))
 
 
 def line(index: Sequence[int], x: Any, axes: Iterable[int], part: slice = slice(None)) -> Array:

@@ -153,9 +153,7 @@ class Op:
                     f"{cls.name}: an annotation of its attributes means nothing here: {error}"
                 ) from None
             known = ChainMap(*kinds)
-            fields: tuple[dataclasses.Field[Any], ...] = (
-                dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
-            )
+            fields: Any = dataclasses.fields(cls) if dataclasses.is_dataclass(cls) else ()
             cls._annotations = {field.name: known[field.name] for field in fields if field.init}
         return cls._annotations
 

@@ -18,11 +18,11 @@ def normalized_axis(op: Op, x: Any, axis: int, extra: int = 0) -> int:
     return axis % ndim
 
 
-def normalized_axes(op: Op, x: Any, axis: Axis) -> tuple[int, ...]:
-    """Return axes counted from 0 in ascending order; all of them for ``None``."""
+def normalized_axes(op: Op, x: Any, axis: Axis, extra: int = 0) -> tuple[int, ...]:
+    """Return axes counted from 0 in ascending order; all of them for ``None``. ``x`` may get ``extra`` new ones."""
     if axis is None:
         return tuple(range(len(x.shape)))
-    axes = [normalized_axis(op, x, a) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    axes = [normalized_axis(op, x, a, extra) for a in (axis if isinstance(axis, tuple) else (axis,))]
     if len(set(axes)) != len(axes):
         op.refuse([x], f"axis {axis} names an axis twice")
     return tuple(sorted(axes))

@@ -12,7 +12,7 @@ import numpy as np
 
 from tinygraph.errors import DataError
 from tinygraph.graph import NUMPY_FUNCTIONS, SHARED, TOTAL, Each, Op, Sample, SampleInputs, Shape, extent, register
-from tinygraph.ops.axes import normalized_axis
+from tinygraph.ops.axes import AlongAxes, normalized_axis
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape.shape import broadcast_to, reshape
@@ -269,8 +269,7 @@ class GatherElements(ByPositions):
     def vjp(self, dy, y, x, indices) -> Any:
         return ScatterAddElements(x.shape, self.axis)(dy, indices), None
 
-    def batch(self, use):
-        return use.outside_axis()
+    batch = AlongAxes.batch
 
 
 def require_fitting(op: Op, inputs: Sequence[Any], shape: Shape, axis: int) -> None:
@@ -333,11 +332,6 @@ def add_along(x, places: Mapping[int, Any], shape: Shape):
     return x
 
 
-def _take(x, indices, axis: int | None = None):
-    """Slices as NumPy's own function takes them: of all elements where no axis is named."""
-    return Gather(0)(reshape(x, -1), indices) if axis is None else Gather(axis)(x, indices)
-
-
 def _take_along_axis(x, indices, axis: int):
     """Elements as NumPy's own function takes them: positions are repeated along axes of size 1."""
     sizes = list(x.shape)
@@ -346,5 +340,8 @@ def _take_along_axis(x, indices, axis: int):
     return GatherElements(axis)(x, indices if same else broadcast_to(indices, tuple(sizes)))
 
 
-NUMPY_FUNCTIONS[np.take] = _take
+# Slices as NumPy's own function takes them: of all elements where no axis is named.
+NUMPY_FUNCTIONS[np.take] = lambda x, indices, axis=None: Gather(axis or 0)(
+    reshape(x, -1) if axis is None else x, indices
+)
 NUMPY_FUNCTIONS[np.take_along_axis] = _take_along_axis

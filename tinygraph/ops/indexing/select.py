@@ -13,7 +13,7 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.graph import NUMPY_FUNCTIONS, Each, Op, Sample, Shape, Tensor, label, numeric_array, register
 from tinygraph.graph.explanation import Explanation, Terms, moved, summed
-from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis
+from tinygraph.ops.axes import AlongAxes, Axis, normalized_axes, normalized_axis
 from tinygraph.ops.floating import widened
 from tinygraph.ops.indexing.gather import add_along
 from tinygraph.ops.indexing.index import Index
@@ -61,8 +61,7 @@ class Concatenate(Moving):
         parts = [(slice(None),) * axis + (slice(*pair),) for pair in itertools.pairwise([0, *ends])]
         return tuple(functools.partial(getitem, dy, part) for part in parts)
 
-    def batch(self, use):
-        return use.outside_axis()
+    batch = AlongAxes.batch
 
 
 def _index_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -264,8 +263,7 @@ class Flip(Moving):
     def vjp(self, dy, y, x):
         return self(dy)
 
-    def batch(self, use):
-        return use.outside_axis()
+    batch = AlongAxes.batch
 
 
 def split(x, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
@@ -301,13 +299,10 @@ def _split_as_numpy(x, cuts: Any, axis: int = 0) -> list[Any]:
 NUMPY_FUNCTIONS[np.split] = _split_as_numpy
 
 
-def _pad_as_numpy(x, pad_width: Any, mode: Any = "constant", *, constant_values: Any = 0.0):
-    """Padding as NumPy's own function takes it."""
-    return pad(x, pad_width, constant_values, mode)
-
-
-NUMPY_FUNCTIONS[np.pad] = _pad_as_numpy
+# Padding as NumPy's own function takes it.
+NUMPY_FUNCTIONS[np.pad] = lambda x, pad_width, mode="constant", *, constant_values=0.0: Pad(
+    pad_width, constant_values, mode
+)(x)
 
 concatenate = Concatenate.function
 getitem = Getitem.function
-pad = Pad.function

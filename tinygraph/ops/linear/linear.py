@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import AttributeValueError, TinygraphError
+from tinygraph.errors import TinygraphError
 from tinygraph.graph import NUMPY_FUNCTIONS, SHARED, TOTAL, Each, Op, Sample, Shape, Tensor, Tiling, Value, register
+from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
@@ -61,25 +62,20 @@ class Einsum(Op):
     def check_attributes(self) -> None:
         object.__setattr__(self, "equation", self.equation.replace(" ", ""))
         terms, arrow, result = self.equation.partition("->")
+        unread = f"equation {self.equation!r} cannot be read:"
         for term in [*terms.split(","), result]:
-            if not set(term.replace(_DOTS, "", 1)) <= set(string.ascii_letters):
-                self._refuse("terms hold letters, and ... once")
-        letters = result.replace(_DOTS, "")
-        if not set(letters) <= set(terms) or len(set(letters)) < len(letters):
-            self._refuse("each letter of the result stands there once, and in a term")
-        if arrow and _DOTS in terms and _DOTS not in result:
-            self._refuse("the result needs the ... of the terms")
-        if _DOTS in result and _DOTS not in terms:
-            self._refuse("no term has the ... of the result")
-
-    def _refuse(self, why: str) -> None:
-        raise AttributeValueError(f"einsum: equation {self.equation!r} cannot be read: {why}")
+            is_read = set(term.replace(_DOTS, "", 1)) <= set(string.ascii_letters)
+            require(is_read, self, f"{unread} terms hold letters, and ... once")
+        letters, dots = result.replace(_DOTS, ""), _DOTS in terms
+        once = set(letters) <= set(terms) and len(set(letters)) == len(letters)
+        require(once, self, f"{unread} each letter of the result stands there once, and in a term")
+        require(not (arrow and dots) or _DOTS in result, self, f"{unread} the result needs the ... of the terms")
+        require(dots or _DOTS not in result, self, f"{unread} no term has the ... of the result")
 
     def labels(self, *x) -> tuple[tuple[str, ...], str]:
         """Return the letters of each input and of the result, with letters for the axes that ``...`` stands for."""
         count = self.equation.count(",") + 1
-        if count != len(x):
-            raise AttributeValueError(f"einsum: equation {self.equation!r} has {count} terms; found {len(x)} tensors")
+        require(count == len(x), self, f"equation {self.equation!r} has {count} terms; found {len(x)} tensors")
         found = _labels(self.equation, tuple(len(tensor.shape) for tensor in x))
         if found is None:
             self.refuse(x, f"the equation {self.equation!r} names another number of axes")

@@ -37,10 +37,7 @@ class _Channelled(Composite):
     """The base of operations on images and one number for each channel."""
 
     holomorphic: ClassVar[bool] = True
-
-    def check_attributes(self) -> None:
-        if hasattr(self, "epsilon"):
-            check_epsilon(self)
+    check_attributes = check_epsilon
 
     def shape(self, x, *numbers) -> Shape:
         self.check_channels((x, *numbers), x)

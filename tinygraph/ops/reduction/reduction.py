@@ -5,6 +5,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,6 +55,14 @@ class Reduction(AlongAxes):
         """Return, for each element of a tensor of ``shape``, the position in the result that it goes to."""
         kept = reduced_shape(self, np.broadcast_to(0, shape), self.axis, True)
         return np.broadcast_to(np.arange(math.prod(kept)).reshape(kept), shape)
+
+    def on_columns(self, x, function: Callable[[Any], Any]):
+        """Return what a function makes of ``x`` as a matrix, with a column for each result, in the shape of ``x``."""
+        axes = normalized_axes(self, x, self.axis)
+        order = (*axes, *(axis for axis in range(len(x.shape)) if axis not in axes))
+        moved = transpose(x, order)
+        columns = reshape(moved, (self.count(x), math.prod(moved.shape[len(axes) :])))
+        return transpose(reshape(function(columns), moved.shape), tuple(np.argsort(order).tolist()))
 
     def count(self, x) -> int:
         """Return how many elements go into each result."""
@@ -160,13 +169,7 @@ class Prod(Reduction):
         return Explanation((Terms(tuple(one(0, int(cell)) for cell in cells)),))
 
     def vjp(self, dy, y, x):
-        axes = normalized_axes(self, x, self.axis)
-        order = (*axes, *(axis for axis in range(len(x.shape)) if axis not in axes))
-        moved = transpose(x, order)
-        columns = math.prod(moved.shape[len(axes) :])
-        rows = reshape(moved, (self.count(x), columns))
-        gradient = reshape(self.times_others(rows, reshape(dy, (1, columns))), moved.shape)
-        return transpose(gradient, tuple(order.index(axis) for axis in range(len(order))))
+        return self.on_columns(x, lambda columns: self.times_others(columns, reshape(dy, (1, columns.shape[1]))))
 
     def times_others(self, factors, dy):
         """Return for each row of factors the product of all other rows, times ``dy``: halves multiplied, and taken back."""
@@ -265,13 +268,10 @@ class LogSumExp(Reduction):
 
     def shares(self, x):
         """Return softmax over all axes of the sum. ``exp(x - y)`` is that too, until log 2 is rounded away next to 1e16."""
-        axes = normalized_axes(self, x, self.axis)
+        axes, softmax = normalized_axes(self, x, self.axis), OPERATIONS["softmax"]
         if len(axes) == 1:
-            return OPERATIONS["softmax"](x, axis=axes[0])
-        order = (*(axis for axis in range(x.ndim) if axis not in axes), *axes)
-        moved = transpose(x, axes=order)
-        rows = reshape(moved, (*moved.shape[: x.ndim - len(axes)], self.count(x)))
-        return transpose(reshape(OPERATIONS["softmax"](rows), moved.shape), axes=tuple(np.argsort(order).tolist()))
+            return softmax(x, axis=axes[0])
+        return self.on_columns(x, lambda columns: softmax(columns, axis=0))
 
 
 @register
@@ -342,10 +342,6 @@ def _norm_as_numpy(x, ord: Any = None, axis: Axis = None, keepdims: bool = False
     )
 
 
-def _cumsum_as_numpy(x, axis: int | None = None):
-    """Running sums as NumPy's own function takes them: over all elements where no axis is named."""
-    return Cumsum(0)(reshape(x, -1)) if axis is None else Cumsum(axis)(x)
-
-
-NUMPY_FUNCTIONS[np.cumsum] = _cumsum_as_numpy
+# Running sums as NumPy's own function takes them: over all elements where no axis is named.
+NUMPY_FUNCTIONS[np.cumsum] = lambda x, axis=None: Cumsum(0)(reshape(x, -1)) if axis is None else Cumsum(axis)(x)
 NUMPY_FUNCTIONS[np.linalg.norm] = _norm_as_numpy

@@ -3,7 +3,7 @@
 import builtins
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -281,12 +281,9 @@ class ExpandDims(SameElements):
     samples = each(normal, ((2, 3), {"axis": 0}), ((2, 3), {"axis": (1, -1)}), ((), {"axis": 0}))
 
     def shape(self, x) -> Shape:
-        axes = (self.axis,) if isinstance(self.axis, int) else self.axis
-        places = {normalized_axis(self, x, axis, extra=len(axes)) for axis in axes}
-        if len(places) != len(axes):
-            self.refuse([x], f"axis {self.axis} names an axis twice")
-        sizes = iter(x.shape)
-        return tuple(1 if i in places else next(sizes) for i in range(len(x.shape) + len(axes)))
+        extra = 1 if isinstance(self.axis, int) else len(self.axis)
+        places, sizes = normalized_axes(self, x, self.axis, extra), iter(x.shape)
+        return tuple(1 if i in places else next(sizes) for i in range(len(x.shape) + extra))
 
 
 reshape = Reshape.function
@@ -296,9 +293,5 @@ sum_to = SumTo.function
 expand_dims = ExpandDims.function
 
 
-def _swapaxes(a: Any, axis1: int, axis2: int) -> Any:
-    """Record ``numpy.swapaxes`` under the names of its arguments."""
-    return a.swapaxes(axis1, axis2)
-
-
-NUMPY_FUNCTIONS[np.swapaxes] = _swapaxes
+# Under the names that NumPy gives to the arguments.
+NUMPY_FUNCTIONS[np.swapaxes] = lambda a, axis1, axis2: a.swapaxes(axis1, axis2)
