@@ -65,7 +65,10 @@ class RankedOp(Op):
 
     def require_images(self, *inputs) -> None:
         """Refuse inputs that do not have the axes batch, channels and those of an image."""
-        require_images(self, inputs, self.rank)
+        for x, name in zip(inputs, self.parameters, strict=True):
+            if len(x.shape) != self.rank + 2:
+                axes = ", ".join(("batch", "channels", *AXES[self.rank]))
+                self.refuse(inputs, f"{name} must have {self.rank + 2} axes ({axes})")
 
     def check_attributes(self) -> None:
         """Check sizes among the attributes and write equal ones as one number, so that ``2`` equals ``(2, 2)``.
@@ -99,14 +102,6 @@ def _annotation_for(annotation: Any, rank: int) -> Any:
     if origin in (typing.Union, types.UnionType):
         return functools.reduce(operator.or_, (_annotation_for(item, rank) for item in items))
     return annotation
-
-
-def require_images(op: Op, inputs: Sequence[Any], rank: int) -> None:
-    """Refuse inputs that do not have the axes batch, channels and those of an image of a rank."""
-    for x, name in zip(inputs, op.parameters, strict=True):
-        if len(x.shape) != rank + 2:
-            axes = ", ".join(("batch", "channels", *AXES[rank]))
-            op.refuse(inputs, f"{name} must have {rank + 2} axes ({axes})")
 
 
 def per_axis(size: Size, rank: int) -> Sizes:

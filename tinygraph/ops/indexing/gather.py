@@ -212,12 +212,11 @@ class Embedding(Slices):
 
     formula: ClassVar[str] = "{weights}[{ids}]"
     tex: ClassVar[str] = r"\operatorname{embedding}({weights}, {ids})"
-    samples = staticmethod(
-        lambda rng: [
-            Sample(normal(rng, (4, 3)), np.array([[3, 0], [0, 1]])),
-            Sample(normal(rng, (3, 2)), np.array([2, 2])),
-        ]
-    )
+
+    @staticmethod
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        yield Sample(normal(rng, (4, 3)), np.array([[3, 0], [0, 1]]))
+        yield Sample(normal(rng, (3, 2)), np.array([2, 2]))
 
     def shape(self, weights, ids) -> Shape:
         if not weights.shape:
@@ -250,12 +249,11 @@ class GatherElements(ByPositions):
     """
 
     axis: int = 0
-    samples = staticmethod(
-        lambda rng: [
-            Sample(normal(rng, (3, 4)), np.array([[2, 0, 0, 1], [2, -1, 1, 1]])),
-            Sample(normal(rng, (3, 2)), np.array([[1, 1, 0], [0, -1, 1]]), axis=-1),
-        ]
-    )
+
+    @staticmethod
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        yield Sample(normal(rng, (3, 4)), np.array([[2, 0, 0, 1], [2, -1, 1, 1]]))
+        yield Sample(normal(rng, (3, 2)), np.array([[1, 1, 0], [0, -1, 1]]), axis=-1)
 
     def shape(self, x, indices) -> Shape:
         self.require_whole(x, indices)
@@ -296,12 +294,11 @@ class ScatterAddElements(Adding):
 
     to: tuple[int, ...]
     axis: int = 0
-    samples = staticmethod(
-        lambda rng: [
-            Sample(normal(rng, (2, 4)), np.array([[2, 0, 0, 1], [2, -1, 1, 1]]), to=(3, 4)),
-            Sample(normal(rng, (2, 3)), np.array([[1, 1, 0], [0, -1, 1]]), to=(3, 2), axis=-1),
-        ]
-    )
+
+    @staticmethod
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        yield Sample(normal(rng, (2, 4)), np.array([[2, 0, 0, 1], [2, -1, 1, 1]]), to=(3, 4))
+        yield Sample(normal(rng, (2, 3)), np.array([[1, 1, 0], [0, -1, 1]]), to=(3, 2), axis=-1)
 
     def shape(self, x, indices) -> Shape:
         self.require_whole(x, indices)

@@ -5,7 +5,7 @@ channel, those of ``layer_norm`` one for each element of the axes that it goes a
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -43,9 +43,8 @@ class _Channelled(Composite):
         self.check_channels((x, *numbers), x)
         return tuple(x.shape)
 
-    def check_channels(self, inputs: Iterable[Value], x) -> None:
+    def check_channels(self, inputs: Sequence[Value], x) -> None:
         """Refuse an ``x`` without channels, and numbers for another count of them."""
-        inputs = list(inputs)
         if len(x.shape) < 2:
             self.refuse(inputs, "x needs samples in its first axis and channels in its second")
         wanted = (x.shape[1],)
@@ -192,12 +191,11 @@ class LayerNorm(Composite):
     formula: ClassVar[str] = "{scale} · standardize({x}) + {shift}"
     tex: ClassVar[str] = r"\operatorname{LayerNorm}({x}; {scale}, {shift})"
     holomorphic: ClassVar[bool] = True
-    samples = staticmethod(
-        lambda rng: [
-            Sample(normal(rng, (3, 4)), normal(rng, (4,)), normal(rng, (4,))),
-            Sample(normal(rng, (2, 3, 2)), normal(rng, (3, 2)), normal(rng, (2,)), axis=1, epsilon=0.1),
-        ]
-    )
+
+    @staticmethod
+    def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        yield Sample(normal(rng, (3, 4)), normal(rng, (4,)), normal(rng, (4,)))
+        yield Sample(normal(rng, (2, 3, 2)), normal(rng, (3, 2)), normal(rng, (2,)), axis=1, epsilon=0.1)
 
     check_attributes = check_epsilon
 

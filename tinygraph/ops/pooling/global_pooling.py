@@ -18,7 +18,7 @@ from tinygraph.ops.reduction.extremes import FirstExtreme
 from tinygraph.ops.samples import distinct, each, normal, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, expand_dims
 from tinygraph.ops.sums import average, total
-from tinygraph.ops.windows import in_planes, require_images
+from tinygraph.ops.windows import in_planes
 
 # A line, a picture and a volume, with attributes.
 _CASES: list[tuple[Shape, dict[str, Any]]] = [
@@ -102,7 +102,8 @@ class GlobalAvgPool2d(GlobalAvgPool):
     samples = each(normal, ((2, 3, 2, 4), {}))
 
     def shape(self, x) -> Shape:
-        require_images(self, (x,), rank=2)
+        if len(x.shape) != 4:
+            self.refuse((x,), "x must have 4 axes (batch, channels, height, width)")
         return super().shape(x)
 
 
