@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph.tensor import Kind, Tensor
+from tinygraph.graph.tensor import Tensor
 from tinygraph.readers import notebook_view, reader
 
 if TYPE_CHECKING:
@@ -53,28 +53,34 @@ class Graph:
         """The label of each node in the text: its name, made unique, or t1, t2, ..."""
         return MappingProxyType(self.layout.labels)
 
-    @cached_property
+    @property
     def inputs(self) -> Mapping[str, Tensor]:
         """The inputs by name, in order."""
-        return self._of_kind("input")
+        return self._leaves_by_kind["input"]
 
-    @cached_property
+    @property
     def parameters(self) -> Mapping[str, Tensor]:
         """The parameters by name, in order."""
-        return self._of_kind("parameter")
+        return self._leaves_by_kind["parameter"]
 
-    @cached_property
+    @property
     def state(self) -> Mapping[str, Tensor]:
         """The states, which are kept from step to step and not trained, by name, in order."""
-        return self._of_kind("state")
+        return self._leaves_by_kind["state"]
 
-    @cached_property
+    @property
     def leaves(self) -> Mapping[str, Tensor]:
         """All nodes that no operation made, by name, in order."""
-        return MappingProxyType({self.labels[node]: node for node in self.nodes if node.op is None})
+        return self._leaves_by_kind["leaf"]
 
-    def _of_kind(self, kind: Kind) -> Mapping[str, Tensor]:
-        return MappingProxyType({name: leaf for name, leaf in self.leaves.items() if leaf.kind == kind})
+    @cached_property
+    def _leaves_by_kind(self) -> Mapping[str, Mapping[str, Tensor]]:
+        found: dict[str, dict[str, Tensor]] = {"leaf": {}, "input": {}, "parameter": {}, "state": {}}
+        for node in self.nodes:
+            if node.op is None:
+                found["leaf"][self.labels[node]] = node
+                found.setdefault(node.kind, {})[self.labels[node]] = node
+        return {kind: MappingProxyType(leaves) for kind, leaves in found.items()}
 
     def __len__(self) -> int:
         return len(self.nodes)
