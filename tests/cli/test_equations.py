@@ -10,7 +10,7 @@ from tinygraph.model import bundled_models, load_model
 
 def test_equations_are_those_of_the_file(run):
     output = run("equations", "notes_cnn").stdout
-    assert re.search(r"^Z1 +=  ?conv2d\(Inp, K1, padding=1\) \+ B1 +float32 \(1, 8, 8, 8\)$", output, re.MULTILINE)
+    assert re.search(r"^Z1 +=  ?conv2d\(Inp, K1, padding=1\) \+ B1 +float32 \(m, 8, 8, 8\)$", output, re.MULTILINE)
     assert "Backward" not in output
 
 
@@ -18,12 +18,12 @@ def test_backward_equations_are_derived_and_ordered_as_computed(run):
     output = run("equations", "notes_cnn", "--backward").stdout
     forward, backward, update = re.split(r"\nBackward\n|\nUpdate\n", output)
     made = [line.split()[0] for line in backward.splitlines() if line]
-    assert made[:2] == ["dcost", "dZ3"]
+    assert made[:3] == ["m", "dcost", "dZ3"]
     expected = ["dZ3", "df", "dP2", "dC2", "dZ2", "dP1", "dC1", "dZ1"]
     assert [name for name in made if name in expected] == expected
     assert {"dW3", "dB3", "dK2", "dB2", "dK1", "dB1"} <= set(made)
-    assert not {"da", "dInp", "dy", "m"} & set(made)
-    assert re.search(r"^dZ3 += a - y +float32 \(1, 1\)$", backward, re.MULTILINE)
+    assert not {"da", "dInp", "dy"} & set(made)
+    assert re.search(r"^dZ3 += \(a - y\) / m +float32 \(m, 1\)$", backward, re.MULTILINE)
     assert re.search(r"^dW3 += f\.T @ dZ3 +float32", backward, re.MULTILINE)
     assert "Z3" in forward
     assert [line.split()[0] for line in update.splitlines()] == [f"{p}_new" for p in load_model("notes_cnn").parameters]

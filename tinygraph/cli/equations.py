@@ -8,9 +8,10 @@ import click
 from tinygraph.cli import options
 from tinygraph.cli.terminal import say
 from tinygraph.describe.columns import aligned
-from tinygraph.describe.text import lay_out, leaf_note
-from tinygraph.graph import Graph, Tensor, gradients_of
-from tinygraph.model import Model, Recording
+from tinygraph.describe.subject import Subject, subject_of
+from tinygraph.describe.text import leaf_note
+from tinygraph.graph import Tensor
+from tinygraph.model import Model
 from tinygraph.train.optimizers import as_optimizer, update_equations
 
 # A symbol, what it is equal to, and its dtype and shape.
@@ -25,13 +26,12 @@ Row = tuple[str, str, str]
 def equations(load: options.Load, backward: bool, batch_size: int | None) -> None:
     """Print MODEL as equations, with shapes, as it is in training."""
     declared = load(needs_loss="no backward pass" if backward else "")
-    recording = declared.record(batch_size or declared.batch or 1, training=True)
-    forward, new_state = forward_rows(recording)
+    subject = subject_of(declared, batch=batch_size).general
+    forward, new_state = forward_rows(declared, subject)
     sections = {"Forward": [*forward, *([] if backward else new_state)]}
-    if backward and recording.loss is not None:
-        gradients = gradients_of(recording.loss, list(declared.parameters.values()))
-        sections["Backward"] = list(backward_rows(recording, gradients))
-        sections["Update"] = [*update_rows(declared, gradients), *new_state]
+    if backward and subject.backward is not None:
+        sections["Backward"] = list(backward_rows(subject))
+        sections["Update"] = [*update_rows(declared, subject.backward.gradients), *new_state]
     # The columns of all sections are in line.
     lines = iter(aligned([row for rows in sections.values() for row in rows]).splitlines())
     for heading, rows in sections.items():
@@ -40,35 +40,37 @@ def equations(load: options.Load, backward: bool, batch_size: int | None) -> Non
         say("\n".join(next(lines) for _ in rows))
 
 
-def forward_rows(recording: Recording) -> tuple[list[Row], list[Row]]:
+def forward_rows(model: Model, subject: Subject) -> tuple[list[Row], list[Row]]:
     """Return the equations of a model as rows, then those of its state's new values."""
-    new_state = set(recording.new_state.values())
+    new_state = {f"{name}_new" for name in model.state}
     rows: tuple[list[Row], list[Row]] = ([], [])
-    for equation in recording.equations:
-        expression = equation.text.partition("=")[2].strip()
-        row = equation.name, f"= {expression}", f"{equation.node.dtype} {equation.node.shape}"
-        rows[equation.node in new_state].append(row)
+    for item in subject.items:
+        if item.nodes or not item.is_leaf or item.expression != leaf_note(item.node):
+            rows[item.symbol in new_state].append((item.symbol, f"= {item.expression}", _array(subject, item.node)))
     return rows
 
 
-def backward_rows(recording: Recording, gradients: Mapping[Tensor, Tensor]) -> Iterator[Row]:
-    """Yield the nodes of the gradients as equations, in the order in which they are computed.
+def backward_rows(subject: Subject) -> Iterator[Row]:
+    """Yield the rules of the gradients as equations, in the order in which they are computed.
 
-    Among them are intermediate results of forward equations that the gradients need.
+    The first are intermediate results of forward equations that the gradients need.
     """
-    ordered = sorted(gradients.values(), key=lambda gradient: gradient.order)
-    nodes = Graph([*recording.graph.outputs, *ordered]).nodes
-    declared = {equation.node for equation in recording.equations}
-    named = {f"d{recording.loss.name}" if recording.loss is not None else "", *(gradient.name for gradient in ordered)}
-    for line in lay_out(nodes, {*declared, *ordered}).equations:
-        node = line.node
-        if node in declared or node.kind in ("input", "parameter", "state"):
-            continue
-        # A one, such as the m of a batch of one, changes nothing in an equation and so is not written there.
-        if node.kind == "constant" and node.size == 1 and node.value.item() == 1 and line.label not in named:
-            continue
-        right = f"= {line.expression}" if line.expression else leaf_note(node)
-        yield line.label, right, f"{node.dtype} {node.shape}"
+    if subject.larger is not None:
+        yield "m", "the number of samples", ""
+    for item in subject.items:
+        yield from (_row(subject, subject.labels[x], subject.lines[x], x) for x in subject.defined(item))
+    for item in reversed(subject.items):
+        for rule in subject.rules(item):
+            if rule.kind != "sent":
+                yield _row(subject, rule.symbol, rule.expression, rule.node)
+
+
+def _row(subject: Subject, symbol: str, expression: str, node: Tensor) -> Row:
+    return symbol, f"= {expression}", _array(subject, node)
+
+
+def _array(subject: Subject, node: Tensor) -> str:
+    return f"{node.dtype} {subject.shape(node)}"
 
 
 def update_rows(model: Model, gradients: Mapping[Tensor, Tensor]) -> Iterator[Row]:

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tinygraph.describe.numbers import tex_number
-from tinygraph.describe.subject import Item, Rule, Subject
+from tinygraph.describe.rules import Rule
+from tinygraph.describe.subject import Item, Subject
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.tex import Formulas
 from tinygraph.describe.writer import equal_elements
@@ -45,46 +46,31 @@ def line_of(slug: str, formula: Formula, remark: str = "", label: str | None = N
 
 @dataclass(frozen=True)
 class Derivation:
-    """What notes are derived from: ``subject`` is the graph for two samples, and ``numeric`` the graph that has the numbers.
+    """What notes are derived from: ``numeric`` is the graph that has the numbers, ``model`` the model that it belongs to.
 
-    ``larger`` is the graph for three samples: it shows which sizes grow with the number of samples. For a graph that is no
-    model, ``subject`` and ``numeric`` are the same.
+    ``subject`` is the graph whose rules hold for any number of samples; it may be the same.
     """
 
-    subject: Subject
     numeric: Subject
     model: Model | None = None
-    larger: Subject | None = None
+
+    @property
+    def subject(self) -> Subject:
+        return self.numeric.general
 
     @cached_property
     def written(self) -> Formulas:
         """The formulas of the graph, with the number of samples as m."""
-        return Formulas(self.subject, size=self.size)
+        return Formulas(self.subject, size=lambda node, axis: self.subject.size(node, axis, r"\,"))
 
     @cached_property
     def numeric_written(self) -> Formulas:
         """The formulas of the graph that has the numbers, in the symbols of the others."""
         if self.numeric is self.subject:
             return self.written
-        names = {x: self._symbol(node) for node, x in self.numeric_nodes.items() if x in self.numeric.expressions}
+        pairs = self.numeric.like_nodes.items()
+        names = {x: self._symbol(node) for x, node in pairs if x in self.numeric.expressions}
         return Formulas(self.numeric, self.written.symbols, names=names)
-
-    @cached_property
-    def numeric_nodes(self) -> dict[Tensor, Tensor]:
-        """For each node of the graph, that of the graph that has the numbers."""
-        return _counterparts(self.subject, self.numeric)
-
-    @cached_property
-    def _larger_nodes(self) -> dict[Tensor, Tensor]:
-        return {} if self.larger is None else _counterparts(self.subject, self.larger)
-
-    def size(self, node: Tensor, axis: int) -> str:
-        """Write the size of an axis, or with axis -1 a constant number, as a multiple of m if it grows with m."""
-        other = self._larger_nodes.get(node, node)
-        if axis >= 0:
-            return _times_m(node.shape[axis], other.shape[axis])
-        two, three = node.value.item(), other.value.item()
-        return _times_m(two, three) if two != three else ""
 
     @cached_property
     def moves(self) -> set[Tensor]:
@@ -120,12 +106,10 @@ class Derivation:
         written, node = self.written, rule.node
         if node in written.alias or not self.has_line(rule):
             return
-        passed_on = rule.kind == "contribution" and rule.symbol != self.subject.labels[node]
-        if passed_on and not rule.adds and rule.target is not None:
-            left = written.symbols.character(gradient_symbol(self._symbol(rule.target)))
-            if left != written.characters[node]:
-                yield line_of(rule.symbol, written.formula(f"{left} = {written.characters[node]}"))
-        elif node not in done and (node in written.right or not passed_on):
+        if rule.kind == "gradient" and rule.symbol != self.subject.labels[node]:
+            left = self._left(rule, self.subject, written)
+            yield line_of(rule.symbol, written.formula(f"{left.source} = {written.characters[node]}"))
+        elif node not in done and (rule.kind != "sent" or node in self.subject.numbered):
             done.add(node)
             if node.op is None:
                 yield line_of(rule.symbol, written.formula(f"{written.characters[node]} = {_value_of(node)}"))
@@ -140,8 +124,10 @@ class Derivation:
 
     def gradient_symbol(self, rule: Rule) -> Formula:
         """Return the left-hand side of a rule: d and the symbol of its target, rather than what passed the gradient on."""
-        written = self.numeric_written
-        if rule.kind != "contribution" or rule.adds or rule.target is None:
+        return self._left(rule, self.numeric, self.numeric_written)
+
+    def _left(self, rule: Rule, subject: Subject, written: Formulas) -> Formula:
+        if rule.target is None or rule.kind != "gradient" or rule.symbol == subject.labels[rule.node]:
             return written.symbol(written.alias.get(rule.node, rule.node))
         symbol = written.symbols.known[written.characters[rule.target]]
         return written.formula(written.symbols.character(gradient_symbol(symbol)))
@@ -150,20 +136,21 @@ class Derivation:
 def ordered_rules(subject: Subject) -> Iterator[tuple[Item, Rule]]:
     """Yield the rules of the backward pass in the order of the notes, each with its item."""
     for item in reversed(subject.items):
-        yield from ((item, rule) for rule in _in_order(subject.rules(item)))
+        yield from ((item, rule) for rule in _in_order(item, subject.rules(item)))
 
 
-def _in_order(rules: Sequence[Rule]) -> Sequence[Rule]:
-    """Return rules with gradients of parameters first, as lecturers write them, unless an inner step uses a contribution."""
-    contributions = {rule.node for rule in rules if rule.kind == "contribution"}
-    if any(x in contributions for rule in rules if rule.kind == "inner" for x in rule.node.inputs):
+def _in_order(item: Item, rules: Sequence[Rule]) -> Sequence[Rule]:
+    """Return rules with gradients of parameters first, as lecturers write them, unless a step uses what leaves the item."""
+    own = set(item.nodes)
+    leaving = {rule.node for rule in rules if rule.user is not None and rule.target not in own}
+    if any(x in leaving for rule in rules if rule.node not in leaving for x in rule.node.inputs):
         return rules
 
     def place(rule: Rule) -> tuple[bool, int]:
         # A weight or kernel has more axes than its bias, and comes before it.
-        if rule.kind == "contribution" and rule.target is not None and rule.target.kind == "parameter":
+        if rule.node in leaving and rule.target is not None and rule.target.kind == "parameter":
             return True, -rule.target.ndim
-        return rule.kind == "contribution", 1
+        return rule.node in leaving, 1
 
     return sorted(rules, key=place)
 
@@ -171,21 +158,3 @@ def _in_order(rules: Sequence[Rule]) -> Sequence[Rule]:
 def _value_of(node: Tensor) -> str:
     value = equal_elements(node)
     return _ARRAY if value is None else tex_number(value)
-
-
-def _counterparts(subject: Subject, other: Subject) -> dict[Tensor, Tensor]:
-    """Return, for each node of a graph, that of the same graph for another number of samples; none if they do not match."""
-    # Both share the parameters; everything else was recorded in the same order.
-    shared = set(subject.nodes) & set(other.nodes)
-    own, others = ([x for x in each.nodes if x not in shared] for each in (subject, other))
-    if [type(x.op) for x in own] != [type(x.op) for x in others]:
-        return {}
-    return dict(zip(own, others, strict=True)) | {x: x for x in shared}
-
-
-def _times_m(two: Any, three: Any) -> str:
-    """Write a number that is ``two`` for two samples and ``three`` for three."""
-    if two == three or 3 * two != 2 * three:
-        return f"{two:g}" if isinstance(two, float) else str(two)
-    times = two / 2
-    return "m" if times == 1 else rf"{times:g}\,m"

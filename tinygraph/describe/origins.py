@@ -129,7 +129,7 @@ class Origins:
         self.values = subject.values if values is None else values
         self.further: dict[Tensor, None] = {}
         self._numbers = {x for x in subject.nodes if equal_elements(x) is not None}
-        lines = subject.expressions
+        lines = {*subject.expressions, *subject.numbered}
         self._known = {x for x in subject.nodes if x in lines or (x.op is None and x not in self._numbers)}
         inside = {x: text for x, text in subject.layout.texts.items() if x not in self._known}
         ways = {x: symbol.text for x, symbol in subject.numbered.items() if x in self._known}
@@ -141,6 +141,9 @@ class Origins:
     def node(self, label: str) -> Tensor:
         """Return the node with a label. Raises ``TinygraphError`` if there is none."""
         labels = {self.text(node): node for node in self.subject.nodes if node in self._known}
+        if self.subject.backward is not None:
+            gradients = self.subject.backward.gradients
+            labels |= {label: gradients[x] for x, label in self.subject.gradient_labels.items()}
         if label not in labels:
             raise TinygraphError(f"there is no array {label!r}{nearest(label, labels)} (there are {listing(labels)})")
         return labels[label]

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from operator import attrgetter
 from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tinygraph.describe.rules import (
+    Rule,
+    defined_in,
+    gradient_labels_of,
+    is_anonymous,
+    layout_of,
+    named_after,
+    rules_of,
+    uses_of,
+)
+from tinygraph.describe.samples import counted, counterparts, with_m
 from tinygraph.describe.symbols import Symbol, gradient_symbol, symbol_of
-from tinygraph.describe.text import Layout, lay_out, leaf_note
+from tinygraph.describe.text import Layout, lay_out, leaf_note, uniform
 from tinygraph.describe.writer import written_inputs
 from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
 from tinygraph.graph import Array, Backward, Graph, Tensor, backward_of, require_feeds, run, topological
@@ -46,30 +55,14 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One line of the backward pass: ``symbol = expression``.
-
-    ``kind`` is ``"contribution"`` for what comes to the gradient of ``target`` through input ``place`` of ``user``, one of
-    several if ``adds``; ``"sum"`` for the sum of those contributions; ``"inner"`` for a step before them that has a line of its
-    own; and ``"seed"`` for the gradient that the pass starts with.
-    """
-
-    kind: str
-    symbol: str
-    expression: str
-    node: Tensor
-    target: Tensor | None = None
-    user: Tensor | None = None
-    place: int = 0
-    adds: bool = False
-
-
-@dataclass(frozen=True)
 class Subject:
     """A graph to show: its items in topological order, the backward pass through it, and the values of both.
 
     ``backward`` is ``None`` where there is none, and ``without_backward`` says why. ``values`` has the array of every node,
     forward and backward, or nothing where inputs had no values. ``unfinished`` belongs to a model with a mistake in it.
+    ``larger`` is the same model for one more sample: what depends on the number of samples is written with m. ``like`` is
+    the same model for two samples, which has the names and lines of this one; ``fixed`` says that the rules of pictures
+    are those of this number of samples all the same.
     """
 
     title: str
@@ -79,37 +72,30 @@ class Subject:
     values: Mapping[Tensor, Array] = field(default_factory=dict)
     outputs: tuple[Tensor, ...] = ()
     unfinished: Unfinished | None = None
+    larger: Subject | None = None
+    like: Subject | None = None
+    fixed: bool = False
+
+    @property
+    def general(self) -> Subject:
+        """The subject whose rules hold for any number of samples, if that is not fixed, with items at the same places."""
+        return self if self.like is None or self.fixed else self.like
+
+    @property
+    def samples(self) -> int:
+        """How many samples the inputs of a model contain; 0 for a graph without inputs."""
+        return next((item.node.shape[0] for item in self.items if item.node.kind == "input" and item.node.ndim), 0)
 
     @cached_property
     def layout(self) -> Layout:
-        """Forward and backward as text: what has a line of its own, and a label for every node.
+        """Forward and backward as text: what has a line of its own, and a label for every node."""
+        return layout_of(self)
 
-        The gradient of a node that has a line of its own is called d and the label of that node.
-        """
-        kept = {item.node for item in self.items} | set(self.outputs)
-        # The symbols of items, where they are more than what the text of a graph would call their tensors.
-        names = {item.node: item.symbol for item in reversed(self.items) if item.node.name or item.nodes}
-        if self.backward is None:
-            return lay_out(self.nodes, kept, names)
-        gradients = self.backward.gradients
-        for item in self.items:
-            for user, place, contribution in self._leaving(item):
-                kept |= {contribution, user.inputs[place]}
-        kept |= {gradients[node] for node in kept if node in gradients}
-        first, count = lay_out(self.nodes, kept, names), len(kept)
-        with_line = {line.node for line in first.equations}
-        own = {gradients[item.node] for item in self.items if item.node in gradients}
-        for node, gradient in gradients.items():
-            # If the gradient of an unnamed node has a line, the node gets a name, and its gradient one made from that.
-            if gradient in with_line and gradient not in own:
-                kept.add(node)
-                own.add(gradient)
-        labels = (first if len(kept) == count else lay_out(self.nodes, kept, names)).labels
-        gradient_names: dict[Tensor, str] = {}
-        for node in [*(item.node for item in reversed(self.items)), *kept]:
-            if node in gradients:
-                gradient_names.setdefault(gradients[node], f"d{labels[node]}")
-        return lay_out(self.nodes, kept, names | gradient_names)
+    @cached_property
+    def forward_nodes(self) -> list[Tensor]:
+        """The nodes without those of the backward pass, in topological order."""
+        ends = [*self.outputs, *(item.node for item in self.items)]
+        return topological(dict.fromkeys(ends if self.backward is None else [*ends, self.backward.output]))
 
     @cached_property
     def nodes(self) -> list[Tensor]:
@@ -130,23 +116,79 @@ class Subject:
         lines = self.layout.equations
         return {line.node: line.expression or leaf_note(line.node).removeprefix("= ") for line in lines}
 
+    @cached_property
+    def lines(self) -> Mapping[Tensor, str]:
+        """The expressions, and what the elements of a constant are if they are equal."""
+        return {node: uniform(node, text) for node, text in self.expressions.items()}
+
     def inner(self, item: Item) -> tuple[Tensor, ...]:
         """Return the nodes of an item, without the last, that have a line of their own because something else names them."""
         return tuple(node for node in item.nodes if node is not item.node and node in self.expressions)
+
+    def defined(self, item: Item) -> tuple[Tensor, ...]:
+        """Return those inner nodes of an item, and constants that only they need, that rules of the backward pass name."""
+        return self._defined.get(id(item), ())
+
+    @cached_property
+    def _defined(self) -> dict[int, tuple[Tensor, ...]]:
+        return defined_in(self)
 
     def gradient(self, item: Item) -> Tensor | None:
         """Return the gradient of an item, or ``None`` where the pass has none for it."""
         return None if self.backward is None else self.backward.gradients.get(item.node)
 
+    def size(self, node: Tensor, axis: int, times: str = " * ") -> str:
+        """Write the size of an axis, or with axis -1 a constant that is a number, with m if it depends on the samples.
+
+        A constant that does not is written as empty text.
+        """
+        other = self.larger_nodes.get(node, node)
+        return counted(node, other, times) if axis < 0 else with_m(node.shape[axis], other.shape[axis], times)
+
+    @cached_property
+    def larger_nodes(self) -> dict[Tensor, Tensor]:
+        """For the nodes, those of the same model for one more sample."""
+        return {} if self.larger is None else counterparts(self, self.larger)
+
+    @cached_property
+    def like_nodes(self) -> dict[Tensor, Tensor]:
+        """For the nodes, those of the same model for two samples."""
+        return {} if self.like is None else counterparts(self, self.like)
+
+    @cached_property
+    def of_general(self) -> dict[Tensor, Tensor]:
+        """For the nodes of the general subject, those of this one; there may be none, where nothing is summed over samples."""
+        general = self.general
+        return {x: x for x in self.nodes} if general is self else counterparts(general, self)
+
+    def shape(self, node: Tensor) -> str:
+        """Write the shape of a node.
+
+        >>> import tinygraph as tg
+        >>> subject = subject_of(tg.load_model("xor")).general
+        >>> [subject.shape(item.node) for item in subject.items[:2]]
+        ['(m, 2)', '(2, 4)']
+        """
+        sizes = [self.size(node, axis) for axis in range(node.ndim)]
+        return f"({', '.join(sizes)}{',' * (len(sizes) == 1)})"
+
     # Symbols
+
+    @cached_property
+    def named_after(self) -> dict[Tensor, Tensor]:
+        """The tensor that each gradient is named after."""
+        return named_after(self)
 
     @cached_property
     def owners(self) -> dict[Tensor, Tensor]:
         """For each gradient that is called d and a label, the tensor that has the label."""
-        if self.backward is None:
-            return {}
-        labels, gradients = self.labels, self.backward.gradients
-        return {gradient: node for node, gradient in gradients.items() if labels.get(gradient) == f"d{labels[node]}"}
+        labels = self.labels
+        return {gradient: x for gradient, x in self.named_after.items() if labels.get(gradient) == f"d{labels[x]}"}
+
+    @cached_property
+    def gradient_labels(self) -> dict[Tensor, str]:
+        """The symbol of the gradient of each tensor that has a rule: of items, and of what is named inside of them."""
+        return gradient_labels_of(self)
 
     def symbol(self, node: Tensor) -> Symbol:
         """Return the symbol of a node: for a gradient, d and the symbol of the tensor that it is the gradient of."""
@@ -163,13 +205,13 @@ class Subject:
         ['dx(1)', 'dx(2)']
         """
         found: dict[Tensor, Symbol] = {}
-        for (user, place), node in self.backward.contributions.items() if self.backward is not None else ():
-            target = user.inputs[place]
-            uses = self.uses[target]
-            if len(uses) > 1 and node not in self.owners and not node.name and node.op is not None:
-                # By identity: tensors compare element by element.
-                number = next(i for i, (x, at) in enumerate(uses, start=1) if x is user and at == place)
-                found.setdefault(node, gradient_symbol(self.symbol(target), number))
+        if self.backward is None:
+            return found
+        for x, uses in self.uses.items():
+            for number, use in enumerate(uses, start=1):
+                node = self.backward.contributions[use]
+                if len(uses) > 1 and is_anonymous(node, self.owners):
+                    found.setdefault(node, gradient_symbol(self.symbol(x), number))
         return found
 
     # Rules
@@ -177,67 +219,32 @@ class Subject:
     @cached_property
     def uses(self) -> Mapping[Tensor, list[tuple[Tensor, int]]]:
         """The uses of a tensor that pass a gradient back to it, as nodes and places, in the order of the sweep."""
-        found: dict[Tensor, list[tuple[Tensor, int]]] = defaultdict(list)
-        for node, place in self.backward.contributions if self.backward is not None else ():
-            found[node.inputs[place]].append((node, place))
-        return found
+        return uses_of(self, self.layout.same)
 
     def rules(self, item: Item) -> tuple[Rule, ...]:
         """Return the lines of the backward pass that belong to an item, in the order in which they are computed."""
-        return self._rules.get(item.node, ()) if item.nodes or item.is_leaf else ()
+        return self._rules.get(id(item), ())
 
     @cached_property
-    def _rules(self) -> dict[Tensor, tuple[Rule, ...]]:
-        if self.backward is None:
-            return {}
-        gradients = self.backward.gradients
-        forward = set(topological([self.backward.output]))
-        done = {gradients[item.node] for item in self.items if item.node in gradients}
-        return {item.node: tuple(self._rules_of(item, forward, done)) for item in reversed(self.items)}
-
-    def _rules_of(self, item: Item, forward: set[Tensor], done: set[Tensor]) -> Iterator[Rule]:
-        assert self.backward is not None
-        gradients, labels, expressions = self.backward.gradients, self.labels, self.expressions
-        if item.node is self.backward.output:
-            seed = gradients[item.node]
-            yield Rule("seed", labels[seed], expressions.get(seed, labels[seed]), seed, item.node)
-        elif len(self.uses[item.node]) > 1:
-            total = gradients[item.node]
-            yield Rule("sum", labels[total], expressions[total], total, item.node)
-        for user, place, node in self._leaving(item):
-            for inner in _ancestors(node, forward | done):
-                if inner in expressions and expressions[inner] != "1":
-                    yield Rule("inner", labels[inner], expressions[inner], inner)
-                    done.add(inner)
-            target = user.inputs[place]
-            symbol, adds = f"d{labels[target]}", len(self.uses[target]) > 1
-            # A gradient that is passed on unchanged has its line elsewhere, under its own name.
-            unchanged = labels[node] != symbol and (not adds or node in done)
-            expression = labels[node] if unchanged else expressions[node]
-            yield Rule("contribution", symbol, expression, node, target, user, place, adds)
-            done.add(node)
-
-    def _leaving(self, item: Item) -> Iterator[tuple[Tensor, int, Tensor]]:
-        """Yield the contributions that an item passes back to other items: a node of it, the place, and the contribution."""
-        assert self.backward is not None
-        own = set(item.nodes)
-        for node in reversed(item.nodes):
-            for place, x in enumerate(node.inputs):
-                contribution = self.backward.contributions.get((node, place))
-                if contribution is not None and x not in own:
-                    yield node, place, contribution
+    def _rules(self) -> dict[int, tuple[Rule, ...]]:
+        return rules_of(self)
 
 
 # Elements that are not finite are marked on their card, which says more than a warning.
 @np.errstate(all="ignore")
 def subject_of(
-    thing: Any, feeds: Mapping[Any, Any] | None = None, title: str | None = None, batch: int = 1, backward: bool = True
+    thing: Any,
+    feeds: Mapping[Any, Any] | None = None,
+    title: str | None = None,
+    batch: int | None = None,
+    backward: bool = True,
 ) -> Subject:
     """Return a tensor, several, a ``Graph``, a ``Model`` or the ``ModelError`` of a model with a mistake as a subject.
 
-    A model is recorded for the number of samples in ``feeds``, or for ``batch``. With a backward pass it is recorded for
-    training, with the new values of its state. The backward pass is that of the loss for the parameters, or that of the one
-    number that a graph computes for its parameters and values. Raises ``TinygraphError`` for other things, and ``FeedError``.
+    A model is recorded for the number of samples in ``feeds``, or for ``batch``, or for one; ``general`` is the same with
+    rules for any number of samples, unless ``batch`` is given. With a backward pass it is recorded for training, with the
+    new values of its state. The backward pass is that of the loss for the parameters, or that of the one number that a graph
+    computes for its parameters and values. Raises ``TinygraphError`` for other things, and ``FeedError``.
 
     >>> import tinygraph as tg
     >>> subject = subject_of(tg.load_model("notes_cnn"))
@@ -255,27 +262,49 @@ def subject_of(
     if not isinstance(title, (str, NoneType)):
         raise TinygraphError(f"a title is text; found {shown(title)}")
     if isinstance(thing, Model):
-        # The backward pass is that of training; without one, a model is shown as it predicts.
-        samples = thing.batch or samples_in(thing, feeds or {}) or batch
-        recording = thing.record(samples, training=backward and thing.loss is not None)
-        items, ends, loss = equation_items(recording.equations), recording.full_graph.outputs, recording.loss
-        wrt: Sequence[Tensor] = list(thing.parameters.values())
-        title = (thing.title or thing.name) if title is None else title
-        missing = f"the model {thing.name!r} declares no loss"
+        samples = thing.batch or samples_in(thing, feeds or {}) or batch or 1
+        subject = _recorded(thing, samples, title, backward)
+        like = None if thing.batch else _for_two(thing, title, backward)
+        subject = replace(subject, like=like, fixed=batch is not None)
+        if not subject.like_nodes:
+            subject = replace(subject, like=None)
     else:
-        if isinstance(thing, (Tensor, list, tuple)):
-            thing = Graph(thing)
-        if not isinstance(thing, Graph):
-            raise TinygraphError(
-                f"draw and notes take a tensor, a list of tensors, a Graph or a Model; found {type(thing).__name__}"
-            )
-        items, ends = _operations(thing), thing.outputs
-        loss = ends[-1] if len(ends) == 1 and ends[0].size == 1 else None
-        wrt = [x for x in thing.nodes if x.kind in ("parameter", "tensor") and x.dtype.kind == "f"]
-        missing = "there is no single number to take gradients of"
-    found, why = _backward(loss, wrt, missing) if backward else (None, "it was not asked for")
-    subject = Subject(title or "", tuple(items), found, why, outputs=tuple(ends))
+        subject = _of_graph(thing, title, backward)
     return replace(subject, values=values_of(subject, feeds))
+
+
+def _for_two(model: Model, title: str | None, backward: bool) -> Subject | None:
+    """Return a model for two samples, or nothing where it cannot be compared with that for three."""
+    try:
+        two, three = (_recorded(model, count, title, backward) for count in (2, 3))
+    except TinygraphError:
+        return None
+    two = replace(two, larger=three)
+    return two if two.larger_nodes else None
+
+
+def _recorded(model: Model, samples: int, title: str | None, backward: bool) -> Subject:
+    """Return a model for a number of samples. Its backward pass is that of training; without one, it is as it predicts."""
+    recording = model.record(samples, training=backward and model.loss is not None)
+    missing = f"the model {model.name!r} declares no loss"
+    parameters = list(model.parameters.values())
+    found, why = _backward(recording.loss, parameters, missing) if backward else (None, "it was not asked for")
+    title, items = (model.title or model.name) if title is None else title, equation_items(recording.equations)
+    return Subject(title, tuple(items), found, why, outputs=tuple(recording.full_graph.outputs))
+
+
+def _of_graph(thing: Any, title: str | None, backward: bool) -> Subject:
+    graph = Graph(thing) if isinstance(thing, (Tensor, list, tuple)) else thing
+    if not isinstance(graph, Graph):
+        raise TinygraphError(
+            f"draw and notes take a tensor, a list of tensors, a Graph or a Model; found {type(thing).__name__}"
+        )
+    ends = graph.outputs
+    loss = ends[-1] if len(ends) == 1 and ends[0].size == 1 else None
+    wrt = [x for x in graph.nodes if x.kind in ("parameter", "tensor") and x.dtype.kind == "f"]
+    missing = "there is no single number to take gradients of"
+    found, why = _backward(loss, wrt, missing) if backward else (None, "it was not asked for")
+    return Subject(title or "", tuple(_operations(graph)), found, why, outputs=tuple(ends))
 
 
 def _backward(loss: Tensor | None, wrt: Sequence[Tensor], missing: str) -> tuple[Backward | None, str]:
@@ -326,24 +355,17 @@ def _leaf(x: Tensor) -> Item:
 
 
 def _operations(graph: Graph) -> list[Item]:
-    """One item for each operation and leaf; constants that are numbers without a name are written where they are used."""
-    kept = {*graph.outputs, *(node for node in graph.nodes if node.op is not None)}
+    """One item for each operation and leaf; constants that are numbers without a name are written where they are used.
+
+    A factor of one changes nothing, so it has no item, and neither has the product, which repeats the other factor.
+    """
+    layout = lay_out(graph.nodes, graph.outputs, longest=0)
+    kept = set(graph.outputs).union(*(node.inputs for node in graph.nodes if node not in layout.same))
     return [
         Item(line.node, line.label, line.expression or leaf_note(line.node), (line.node,) if line.node.op else ())
-        for line in lay_out(graph.nodes, kept).equations
+        for line in layout.equations
+        if line.node in kept or layout.texts[line.node] != "1"
     ]
-
-
-def _ancestors(node: Tensor, stop: set[Tensor]) -> list[Tensor]:
-    """Return what a node is computed from, up to ``stop``, in topological order."""
-    found: set[Tensor] = set()
-    stack = list(node.inputs)
-    while stack:
-        x = stack.pop()
-        if x not in stop and x not in found:
-            found.add(x)
-            stack.extend(x.inputs)
-    return sorted(found, key=attrgetter("order"))
 
 
 def values_of(subject: Subject, feeds: Mapping[Any, Any] | None) -> dict[Tensor, Array]:

@@ -9,14 +9,13 @@ from typing import Any, TypeAlias
 from tinygraph.describe.numbers import tex_number
 from tinygraph.describe.subject import Subject
 from tinygraph.describe.symbols import LAST, Formula, Symbol, Symbols, gradient_symbol
+from tinygraph.describe.text import LONGEST_SUM
 from tinygraph.describe.writer import BINDING, Binds, Piece, Writer, binding_of, equal_elements, written_inputs
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import Op, Tensor
 
 _SIGNS = {">=": r"\geq", "<=": r"\leq", "==": "=", "!=": r"\neq", "@": r"\,"}
 _TRANSPOSED = "{(x)}^{T}"
-# A sum of more contributions than this is written with a sign for the sum.
-_LONGEST_SUM = 6
 # Attributes that only repeat what the shapes of the arrays or the formula say.
 _REPEATED = frozenset({"to", "output_size", "kernel_size", "dtype", "classes", "keepdims", "equation"})
 _AXES = ("samples", "channels", "rows", "columns")
@@ -173,7 +172,7 @@ class Formulas(Writer):
     def sum(self, node: Tensor, operands: Sequence[Piece]) -> str:
         """Write a sum; a long one of all contributions to a gradient with a sign for the sum."""
         owner, count = self.subject.owners.get(node), len(operands)
-        if owner is not None and count > _LONGEST_SUM:
+        if owner is not None and count > LONGEST_SUM:
             symbol = self.subject.symbol(owner)
             ways = [self.symbols.character(gradient_symbol(symbol, way)) for way in (*range(1, count + 1), "i")]
             if [text for text, _ in operands] == ways[:-1]:

@@ -3,14 +3,16 @@
 import ast
 import itertools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from tinygraph.describe.columns import aligned
 from tinygraph.describe.numbers import number_text
-from tinygraph.describe.writer import Binds, Piece, Writer, equal_elements, written_inputs
+from tinygraph.describe.samples import counted, merged
+from tinygraph.describe.writer import Binds, Piece, Writer, binding_of, equal_elements, spread_out, written_inputs
 from tinygraph.graph import OPERATIONS, Op, Tensor
 
+LONGEST_SUM = 6
 _LONGEST_INLINE = 48
 
 
@@ -25,21 +27,37 @@ class TextLine:
 
 @dataclass(frozen=True)
 class Layout:
-    """A graph as text: its lines, a label for every node, and the text of each node where it is used."""
+    """A graph as text: its lines, a label for every node, and the text of each node where it is used.
+
+    ``same`` maps a node without a line that repeats another one, such as ``x * 1``, to that one.
+    """
 
     equations: list[TextLine]
     labels: dict[Tensor, str]
     texts: dict[Tensor, str]
+    same: dict[Tensor, Tensor]
 
 
 class _Code(Writer):
-    """Expressions as a model file writes them."""
+    """Expressions as a model file writes them. ``larger`` has the nodes of the same graph for one more sample."""
+
+    def __init__(self, larger: Mapping[Tensor, Tensor]) -> None:
+        super().__init__()
+        self.larger = larger
 
     def call(self, node: Tensor, op: Op, operands: Sequence[Piece]) -> Piece:
         """Write the call as the operation itself does."""
-        if op.symbol == "postfix":
-            return op.expression(self.within(operands[0], Binds.ATOM)), Binds.ATOM
-        return op.expression(*[text for text, _ in operands]), Binds.ATOM
+        texts = [self.within(operands[0], Binds.ATOM)] if op.symbol == "postfix" else [text for text, _ in operands]
+        text, other = op.expression(*texts), self.larger.get(node, node).op
+        return text if other is None else merged(text, other.expression(*texts)), Binds.ATOM
+
+    def sum(self, node: Tensor, operands: Sequence[Piece]) -> str:
+        """Write a sum; of many numbered contributions the first and the last."""
+        texts, count = [text for text, _ in operands], len(operands)
+        name = texts[0].removesuffix("(1)")
+        if count > LONGEST_SUM and texts == [f"{name}({i})" for i in range(1, count + 1)]:
+            return f"{texts[0]} + ... + {texts[-1]}"
+        return super().sum(node, operands)
 
 
 def lay_out(
@@ -47,12 +65,20 @@ def lay_out(
     outputs: Iterable[Tensor],
     names: Mapping[Tensor, str] | None = None,
     digits: Callable[[Tensor], str | None] | None = None,
+    *,
+    longest: int = _LONGEST_INLINE,
+    lines: Collection[Tensor] | None = None,
+    inside: Mapping[Tensor, str] | None = None,
+    larger: Mapping[Tensor, Tensor] | None = None,
 ) -> Layout:
     """Return the lines of a graph in its order.
 
     A node without a name that is used once, or is only a leaf rearranged, is written inside the equations that use it if
-    it is short. Other nodes without a name are called t1, t2, ... in their order. Names that several nodes share get a
-    number. ``names`` replace the nodes' own; ``digits`` writes the constants that are numbers, by default to six digits.
+    it is at most ``longest`` characters long. Other nodes without a name are called t1, t2, ... in their order. Names that
+    several nodes share get a number. ``names`` replace the nodes' own; ``digits`` writes the constants that are numbers, by
+    default to six digits. ``lines`` are the results of operations that have a line, if that is known. ``inside`` are names
+    of nodes that need no line for that reason. ``larger`` has the nodes of the same graph for one more sample, by which
+    what depends on the number of samples is written with m.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, name="x")
@@ -60,34 +86,46 @@ def lay_out(
     >>> [f"{line.label} = {line.expression}" for line in lay_out(graph.nodes, graph.outputs).equations]
     ['x = ', 't1 = (x + 1) * sin(x)']
     """
+    larger = larger or {}
     uses = Counter(x for node in nodes for x in written_inputs(node))
-    kept = set(outputs)
     names = {node: node.name for node in nodes if node.name} | dict(names or {})
-    labels = _own_labels(nodes, names)
+    kept = {*outputs, *names}
+    labels = _own_labels(nodes, {**(inside or {}), **names})
     taken = set(labels.values())
     fresh = (name for name in (f"t{i}" for i in itertools.count(1)) if name not in taken)
-    writer = _Code()
-    lines: list[TextLine] = []
+    writer = _Code(larger)
+    written: list[TextLine] = []
+    lined: set[Tensor] = set()
+    same: dict[Tensor, Tensor] = {}
+    spread = spread_out(nodes)
     for node in nodes:
-        number = (digits or _digits)(node)
+        in_samples = counted(node, larger.get(node))
+        number = in_samples or (None if node in spread else (digits or _digits)(node))
         if number is not None:
-            writer.pieces[node] = number, Binds.SIGN if number.startswith("-") else Binds.ATOM
-            shown = node in kept or node in names
+            writer.pieces[node] = number, Binds.SIGN if number.startswith("-") else binding_of(number)
+            shown = node in kept and not in_samples
         elif node.op is None:
             shown = True
         else:
-            text, _ = writer.pieces[node] = writer.expression(node)
-            inline = (uses[node] == 1 or _is_view(node)) and node not in kept and len(text) <= _LONGEST_INLINE
-            shown = node in names or not inline
+            piece = writer.pieces[node] = writer.expression(node)
+            first = next((x for x in node.inputs if writer.pieces.get(x) is piece), node)
+            first = same.get(first, first)
+            inline = node not in kept and (
+                first in lined or (len(piece[0]) <= longest and (uses[node] == 1 or _is_view(node)))
+            )
+            if first in lined and inline:
+                same[node] = first
+            shown = not inline if lines is None else node in lines
         if shown:
             label = labels.get(node) or labels.setdefault(node, next(fresh))
-            lines.append(TextLine(node, label, "" if node.op is None else writer.pieces[node][0]))
+            written.append(TextLine(node, label, "" if node.op is None else writer.pieces[node][0]))
             if number is None:
                 writer.pieces[node] = label, Binds.ATOM
+                lined.add(node)
     for node in nodes:
         if node not in labels:
             labels[node] = next(fresh)
-    return Layout(lines, labels, {node: text for node, (text, _) in writer.pieces.items()})
+    return Layout(written, labels, {node: text for node, (text, _) in writer.pieces.items()}, same)
 
 
 def _own_labels(nodes: Iterable[Tensor], names: Mapping[Tensor, str]) -> dict[Tensor, str]:

@@ -1,6 +1,6 @@
 """The expression of a node, made from those of its inputs. Scripts (code, TeX) say how its parts are written."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, ClassVar, TypeAlias
 
@@ -33,6 +33,26 @@ def equal_elements(node: Tensor) -> Any:
         return None
     first = node.value.flat[0]
     return first if (node.value == first).all() else None
+
+
+def spread_out(nodes: Iterable[Tensor]) -> set[Tensor]:
+    """Return the constants with equal elements whose shape matters to a use, so that a number cannot replace the array.
+
+    >>> import tinygraph as tg
+    >>> ones, x = tg.constant([1.0, 1.0]), tg.tensor([1.0, 2.0])
+    >>> spread_out(tg.Graph(ones * x).nodes) == set(), spread_out(tg.Graph(ones * x.sum()).nodes) == {ones}
+    (True, True)
+    """
+    found: set[Tensor] = set()
+    for node in nodes:
+        for i, x in enumerate(node.inputs):
+            if x.op is None and x.ndim and equal_elements(x) is not None:
+                # Arithmetic spreads a number to the shape of another operand.
+                shape = node.shape if node.op is not None and node.op.symbol in BINDING else x.shape
+                others = [y.shape for j, y in enumerate(node.inputs) if j != i and equal_elements(y) is None]
+                if shape not in others or (node.op is not None and node.op.symbol == "@"):
+                    found.add(x)
+    return found
 
 
 def binding_of(text: str) -> int:
@@ -78,10 +98,12 @@ class Writer:
         left, right = self.pieces[x], self.pieces[y]
         if symbol == "*":
             right = _TRUTHS.get(right[0], right)
-        if symbol == "*" and left[0] == "1":
+        if symbol == "*" and left[0] == "1" and y.shape == node.shape:
             return right
-        if symbol in ("*", "/", "**") and right[0] == "1":
+        if symbol in ("*", "/", "**") and right[0] == "1" and x.shape == node.shape:
             return left
+        if symbol == "**" and right[0] == "0":
+            return "1", Binds.ATOM
         return self.joined(symbol, (x, left), (y, right))
 
     def joined(self, symbol: str, x: tuple[Tensor, Piece], y: tuple[Tensor, Piece]) -> Piece:

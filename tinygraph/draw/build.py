@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from tinygraph.describe.fold import Part, parts_of
 from tinygraph.describe.numbers import number_text
-from tinygraph.describe.subject import Item, Rule, Subject
-from tinygraph.describe.text import attributes_text, composite_called, doc_line, title_of, uniform
+from tinygraph.describe.rules import Rule
+from tinygraph.describe.subject import Item, Subject
+from tinygraph.describe.text import attributes_text, composite_called, doc_line, title_of
 from tinygraph.describe.writer import written_inputs
 from tinygraph.draw.cards import DETAILS, VIEWS, Bead, Card, Drawing, Edge
 from tinygraph.draw.colours import family_rank
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from tinygraph.verify import Report
 
 ERROR = "error"
-_LONGEST_SUM = 40
 Fold = str | Collection[str]
 
 
@@ -47,7 +47,7 @@ def drawing_of(
     >>> from tinygraph.describe.subject import subject_of
     >>> x = tg.tensor(3.0, name="x")
     >>> [(card.symbol, card.gradient, card.rules) for card in drawing_of(subject_of(x * x)).cards]
-    [('x', 'dx', ('dx = x + x',)), ('t1', 'dt1', ('dt1 = 1', 'dx += x', 'dx += x'))]
+    [('x', 'dx', ('dx = x + x',)), ('t1', 'dt1', ('dt1 = 1', 'to dx: x', 'to dx: x'))]
     """
     detail = detail or ("value" if subject.values else "rule")
     for name, value, valid in (("detail", detail, DETAILS), ("view", view, VIEWS)):
@@ -65,7 +65,10 @@ def drawing_of(
     if builder.folded:
         count = len(subject.items)
         caption.append(f'{count:,} cards are folded into {len(builder.parts)}; fold="none" draws each')
-    output = subject.labels[subject.backward.output] if builder.gradients and subject.backward else ""
+    if any(re.search(r"\bm\b", line) for card in cards for line in (*card.inside, *card.rules)) and subject.samples:
+        caption.append(f"m is the number of samples: {subject.samples} here")
+    backward = builder.subject.backward
+    output = builder.labels[backward.output] if builder.gradients and backward else ""
     edges = (*builder.value_lane(), *gradients)
     return Drawing(subject.title, tuple(cards), edges, beads, detail, view, "; ".join(caption), output)
 
@@ -74,9 +77,12 @@ class _Builder:
     """The parts of one drawing, and the card that owns each tensor."""
 
     def __init__(self, subject: Subject, detail: str, view: str, fold: Fold, report: Report | None) -> None:
-        self.subject, self.detail = subject, detail
-        self.labels = subject.labels
+        # Rules are general; shapes and numbers are those of the nodes that correspond, for the number of samples at hand.
+        self.values, self.subject, self.detail = subject.values, subject.general, detail
+        self.numeric = subject.of_general
         self.records = records_by_node(report, Graph(subject.outputs)) if report is not None else {}
+        subject = self.subject
+        self.labels = subject.labels
         self.parts = parts_of(subject.items, fold)
         self.folded = {_id(part) for part in self.parts if len(part.items) > 1}
         self.gradients = view != "forward" and subject.backward is not None
@@ -105,7 +111,7 @@ class _Builder:
                 number += 1
             items = [self.subject.items[i] for i in part.items if i not in self.aliases]
             nodes = [node for item in items for node in item.nodes or (item.node,)]
-            yield judged(card, [record for node in nodes for record in self.records.get(node, ())])
+            yield judged(card, [record for node in nodes for record in self.records.get(self._at_hand(node), ())])
         if found := self.subject.unfinished:
             mistake = Card(ERROR, "error", found.name, found.text.partition(" = ")[2], (), "", note=found.mistake)
             if found.name:
@@ -119,21 +125,24 @@ class _Builder:
         node, alias = item.node, part.last in self.aliases
         computed = [node for i in part.items for node in self.subject.items[i].nodes]
         kept = tuple(
-            f"kept for the backward pass: {self.labels[x]}, {number_text(x.size * x.dtype.itemsize)} bytes"
+            f"kept for the backward pass: {self.labels[x]}, {number_text(self._at_hand(x).size * x.dtype.itemsize)} bytes"
             for x in ([node] if item.is_leaf and not alias else computed)
             if x in self._read_backward
         )
-        card = Card(_id(part), node.kind, item.symbol, item.expression, node.shape, str(node.dtype), kept=kept)
+        card = Card(
+            _id(part), node.kind, item.symbol, item.expression, self._at_hand(node).shape, str(node.dtype), kept=kept
+        )
         card = replace(card, group=self._group(part))
         if alias:
             return card
         gradient = self.subject.gradient(item) if self.gradients else None
-        symbol = "" if gradient is None else self.labels[gradient]
+        symbol = self.subject.gradient_labels.get(node, "") if self.gradients else ""
         value, slope = self._figures(node), self._figures(gradient)
-        shown = self.subject.rules(item) if self.gradients and self.detail != "shape" and len(part.items) == 1 else ()
-        rules = tuple(f"{rule.symbol} {'+=' if rule.adds else '='} {self._right_side(rule)}" for rule in shown)
-        marks = marks_of(value, slope)
-        return replace(card, gradient=symbol, rules=rules, value=value, gradient_value=slope, marks=marks)
+        card = replace(card, gradient=symbol, value=value, gradient_value=slope, marks=marks_of(value, slope))
+        if not self.gradients or self.detail == "shape" or len(part.items) > 1:
+            return card
+        inside = tuple(f"{self.labels[x]} = {self.subject.lines[x]}" for x in self.subject.defined(item))
+        return replace(card, inside=inside, rules=tuple(filter(None, map(self._rule, self.subject.rules(item)))))
 
     def _operation(self, card: Card, item: Item, number: int) -> Card:
         """Return the card of an operation or equation, with a header."""
@@ -161,21 +170,30 @@ class _Builder:
     def _group(self, part: Part) -> str:
         return part.block.rpartition(".")[0] if len(part.items) > 1 else self.subject.items[part.last].group
 
-    def _right_side(self, rule: Rule) -> str:
-        """Return the right side of a rule; of a sum its summands, because their names do not occur in the picture."""
-        backward = self.subject.backward
-        if rule.kind != "sum" or rule.target is None or backward is None:
-            return uniform(rule.node, rule.expression)
-        summands = [self._line(backward.contributions[use]) for use in self.subject.uses[rule.target]]
-        written = " + ".join(summands)
-        return written if len(written) <= _LONGEST_SUM else f"the sum of {len(summands)}"
+    def _rule(self, rule: Rule) -> str:
+        """Return a rule as text; nothing for a summand that is called by its number, whose own line says what it is."""
+        if rule.kind == "sent" and rule.node in self.subject.numbered and rule.expression == self.labels[rule.node]:
+            return ""
+        if rule.target in self._sums_of_folded:
+            return f"{rule.symbol} = the sum of {len(self.subject.uses[rule.target])}"
+        return rule.text
 
-    def _line(self, node: Tensor) -> str:
-        return uniform(node, self.subject.expressions.get(node) or self.labels[node])
+    @cached_property
+    def _sums_of_folded(self) -> set[Tensor]:
+        """The tensors whose gradient is a sum with summands from folded cards, which show no rules."""
+        subject = self.subject
+        hidden = {x for part in self.parts if len(part.items) > 1 for i in part.items for x in subject.items[i].nodes}
+        uses = {x: users for x, users in subject.uses.items() if len(users) > 1}
+        return {x for x, users in uses.items() if any(user in hidden for user, _ in users)}
 
     def _figures(self, node: Tensor | None) -> Figures | None:
-        array = self.subject.values.get(node) if self.detail in ("value", "full") and node is not None else None
+        if node is None or self.detail not in ("value", "full"):
+            return None
+        array = self.values.get(self._at_hand(node))
         return None if array is None else figures_of(array)
+
+    def _at_hand(self, node: Tensor) -> Tensor:
+        return self.numeric.get(node, node)
 
     @cached_property
     def _read_backward(self) -> set[Tensor]:
@@ -186,16 +204,27 @@ class _Builder:
         return {x for node in self.subject.nodes if node not in forward for x in node.inputs if x in forward}
 
     @cached_property
+    def _given(self) -> dict[tuple[Tensor, int], Rule]:
+        """The rule that says what a use of a tensor gives to its gradient."""
+        rules = (rule for item in self.subject.items for rule in self.subject.rules(item))
+        return {(rule.user, rule.place): rule for rule in rules if rule.user is not None}
+
+    @cached_property
     def _bypassed(self) -> dict[Tensor, str]:
-        """A note for each tensor whose gradient is not computed, because a rule gives the gradient of its input directly."""
+        """A note for each tensor that a rule bypasses, because it gives the gradient of the tensor's input directly."""
         backward = self.subject.backward
         notes: dict[Tensor, str] = {}
-        for (node, place), contribution in backward.contributions.items() if backward and self.gradients else ():
+        for (node, place), rule in self._given.items() if backward and self.gradients else ():
             for passed, through in (node.op.shortcuts if node.op else {}).items():
-                if through == place and backward and node.inputs[passed] not in backward.gradients:
-                    expression = self.subject.expressions.get(contribution, self.labels[contribution])
-                    rule = f"d{self.labels[node.inputs[place]]} = {expression}"
-                    notes[node.inputs[passed]] = f"its gradient is not needed: {self.labels[node]} gives {rule} at once"
+                if through == place and backward:
+                    known = node.inputs[passed] in backward.gradients
+                    about = (
+                        f"its gradient is without the part of {self.labels[node]}"
+                        if known
+                        else "its gradient is not needed"
+                    )
+                    given = f"{self.labels[node]} gives {rule.text.removeprefix('to ')} at once"
+                    notes[node.inputs[passed]] = f"{about}: {given}"
         return notes
 
     # Lanes
@@ -220,18 +249,15 @@ class _Builder:
 
     def _used(self, i: int) -> list[Tensor]:
         item = self.subject.items[i]
-        return [item.node] if i in self.aliases else [x for node in item.nodes for x in written_inputs(node)]
+        same = self.subject.layout.same
+        used = [x for node in item.nodes if node not in same for x in written_inputs(node)]
+        return [item.node] if i in self.aliases else [same.get(x, x) for x in used]
 
     def gradient_lane(self) -> tuple[tuple[Bead, ...], list[Edge]]:
         """Return the edges on which gradients return, and a bead where several contributions to one tensor are summed."""
         backward = self.subject.backward
         if backward is None or not self.gradients:
             return (), []
-        contributions: dict[Tensor, list[tuple[Tensor, Tensor]]] = defaultdict(list)
-        for (user, place), contribution in backward.contributions.items():
-            x = user.inputs[place]
-            if user in self.owner and x in self.owner and self.owner[user] != self.owner[x]:
-                contributions[x].append((user, contribution))
         groups = {_id(part): self._group(part) for part in self.parts}
         shown = {self.subject.items[part.last].node for part in self.parts}
         beads: list[Bead] = []
@@ -240,24 +266,24 @@ class _Builder:
         def add(tail: str, head: str, text: str, count: int = 1) -> None:
             edges.append(Edge(f"g{len(edges) + 1}", tail, head, lane="gradient", text=text, count=count))
 
-        for x, uses in contributions.items():
-            gradient = backward.gradients.get(x)
-            symbol = f"d{self.labels[x]}" if gradient is None else self.labels[gradient]
-            target = head = self.owner[x]
+        for x, all_uses in self.subject.uses.items():
+            if x not in self.owner or x not in self.subject.gradient_labels:
+                continue
+            symbol, target = self.subject.gradient_labels[x], self.owner[x]
+            head, uses = target, [use for use in all_uses if self.owner.get(use[0], target) != target]
             if len(uses) > 1 and x in shown:
                 head = f"s{len(beads) + 1}"
-                summands = tuple(f"{self._line(node)} (through {self.labels[user]})" for user, node in uses)
+                summands = tuple(f"{self._given[use].expression} (through {self.labels[use[0]]})" for use in uses)
                 beads.append(Bead(head, target, symbol, summands, groups[target]))
-            sign = "=" if head == target else "+="
             counts = Counter(self.owner[user] for user, _ in uses)
-            for user, node in uses:
-                tail = self.owner[user]
+            for use in uses:
+                tail = self.owner[use[0]]
                 if tail not in self.folded:
-                    add(tail, head, f"{symbol} {sign} {self._line(node)}, {self._sized(node)}")
+                    add(tail, head, f"{self._given[use].text}, {self._sized(backward.contributions[use])}")
                 elif tail in counts:
                     add(tail, head, f"{symbol} {self._named(x)}", counts.pop(tail))
             if head != target:
-                add(head, target, symbol if gradient is None else f"{symbol} {self._named(gradient)}")
+                add(head, target, f"{symbol} {self._named(backward.gradients[x])}")
         return tuple(beads), edges
 
     def _named(self, x: Tensor) -> str:
@@ -267,7 +293,7 @@ class _Builder:
         """Return the dtype and shape of a tensor, and its norm where its value is known."""
         figures = self._figures(x)
         norm = "" if figures is None or figures.norm is None else f", norm {number_text(figures.norm)}"
-        return f"{x.dtype} {x.shape}{norm}"
+        return f"{x.dtype} {self._at_hand(x).shape}{norm}"
 
 
 def _id(part: Part) -> str:

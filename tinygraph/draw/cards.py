@@ -17,8 +17,8 @@ class Card:
 
     ``kind`` is "input", "parameter", "state", "tensor" or "constant" for leaves, "node" for results of operations, "folded", or
     "error" for an equation that could not be recorded. ``title`` and ``attributes`` are the header of a node; ``number``
-    counts nodes from 1. ``expression`` computes the value; for a leaf it is a note. ``group`` is the block instance that
-    the card belongs to, with dots between nested ones.
+    counts nodes from 1. ``expression`` computes the value; for a leaf it is a note. ``inside`` are lines for what it computes
+    on the way and rules name. ``group`` is the block instance that the card belongs to, with dots between nested ones.
 
     ``gradient`` is the symbol of the gradient, empty if there is none, and ``rules`` are the lines of the backward pass of
     this card. ``value`` and ``gradient_value`` are ``None`` if they are not computed. ``kept`` lists the tensors that the
@@ -54,6 +54,7 @@ class Card:
     note: str = ""
     doc: str = ""
     holds: int = 1
+    inside: tuple[str, ...] = ()
 
     @property
     def is_leaf(self) -> bool:
@@ -142,10 +143,14 @@ class Drawing:
             if self.view != "backward" or not card.gradient:
                 made = card.expression if card.is_leaf else f"= {card.expression}"
                 yield card.symbol, made, array, self._figures(card.value)
+            yield from (
+                (f"  {name}", f"= {made}", "", "") for name, _, made in (line.partition(" = ") for line in card.inside)
+            )
+            rules = list(card.rules)
             if card.gradient and self.view != "forward":
-                first, *others = card.rules if self.detail != "shape" and card.rules else ("",)
+                first = rules.pop(0) if rules else ""
                 yield f"  d{self.output}/d{card.symbol}", first, array, self._figures(card.gradient_value)
-                yield from (("", rule, "", "") for rule in others)
+            yield from (("", rule, "", "") for rule in rules)
             said = [card.note, *card.marks, *card.checks, *(card.kept if self.detail == "full" else ())]
             yield from (("", f"  ({line})", "", "") for line in said if line)
 

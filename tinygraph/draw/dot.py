@@ -241,15 +241,18 @@ def _lanes(card: Card, drawing: Drawing) -> list[str]:
         return [_row("v", lines, None, INK)] if card.symbol else []
     if not card.is_leaf:
         lines.append(_font(f"{_shape(card)} {card.dtype}", QUIET))
+    lines += [BREAK.join(_lines(line, VALUE_INK, width)) for line in card.inside]
     shows_value = drawing.shows_values and forward and card.kind != "constant" and card.title != "same as"
     if shows_value:
         lines += _statistics(card.value)
     if shows_value or not card.is_leaf:
         rows.append(_row("" if card.is_leaf else "v", lines, card.value if forward else None, VALUE_INK))
-    if card.gradient:
-        lines = [BREAK.join(_lines(f"d{drawing.output}/d{card.symbol}", GRADIENT_INK, _HEADER_WIDTH))]
+    if card.gradient or card.rules:
+        lines = [BREAK.join(_lines(f"d{drawing.output}/d{card.symbol}", GRADIENT_INK, _HEADER_WIDTH))] * bool(
+            card.gradient
+        )
         lines += [BREAK.join(_lines(rule, GRADIENT_INK, width)) for rule in card.rules]
-        if drawing.shows_values:
+        if drawing.shows_values and card.gradient:
             lines += _statistics(card.gradient_value)
         rows.append(_row(f"{port}g", lines, card.gradient_value, GRADIENT_INK))
     return rows

@@ -45,8 +45,8 @@ class Picture:
       dt1/dx   dx = x + x  float64 ()  6
     t1         = x * x     float64 ()  9
       dt1/dt1  dt1 = 1     float64 ()  1
-               dx += x
-               dx += x
+               to dx: x
+               to dx: x
     """
 
     def __init__(self, drawing: Drawing) -> None:

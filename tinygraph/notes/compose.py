@@ -50,8 +50,7 @@ def document_of(
     """
     model = thing if isinstance(thing, Model) else None
     numeric = subject_of(thing, feeds, title)
-    equations = numeric if model is None else subject_of(model, None, title, batch=2)
-    derivation = Derivation(equations, numeric, model, None if model is None else subject_of(model, batch=3))
+    derivation = Derivation(numeric, model)
     sections = [section for section in _sections(derivation) if section.blocks]
     figure = blocks.Section("picture", "The picture", (_figure(thing, feeds, title),))
     place = next((i for i, section in enumerate(sections) if section.slug == "symbols"), len(sections))
@@ -62,7 +61,7 @@ def document_of(
         samples = others or {"": feeds}
         stepper = blocks.Stepper(lambda: _walk(derivation, _scenes(derivation, samples), thing, feeds))
         sections.insert(1, blocks.Section("steps", "Step through it", (stepper,)))
-    return blocks.Document(equations.title or "Notes of a graph", tuple(_with_ids(sections)), numeric)
+    return blocks.Document(numeric.title or "Notes of a graph", tuple(_with_ids(sections)), numeric)
 
 
 def _sections(derivation: Derivation) -> Iterator[blocks.Section]:

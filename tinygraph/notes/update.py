@@ -122,5 +122,4 @@ def _setting_numbers(optimizer: Optimizer) -> dict[float, str]:
 
 def samples_in_words(subject: Subject) -> str:
     """Return in words how many samples the inputs of a model contain."""
-    count = next((item.node.shape[0] for item in subject.items if item.node.kind == "input" and item.node.ndim), 1)
-    return "this sample" if count == 1 else f"these {count} samples"
+    return "this sample" if subject.samples < 2 else f"these {subject.samples} samples"

@@ -212,12 +212,12 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], picture: str = "", 
     >>> from tinygraph.describe.derive import Derivation
     >>> from tinygraph.describe.subject import subject_of
     >>> subject = subject_of(tg.tensor(3.0, name="x") * 2)
-    >>> walk = walk_of(Derivation(subject, subject), [Scene("", False, subject.values)])
+    >>> walk = walk_of(Derivation(subject), [Scene("", False, subject.values)])
     >>> [(step.phase, [line.formula.text for line in step.lines]) for step in walk.steps]
     [('forward', ['t1 = x * 2']), ('backward', ['dt1 = 1']), ('backward', ['dx = 2'])]
     """
     numeric = derivation.numeric
-    pairs = derivation.numeric_nodes
+    pairs = numeric.of_general
     items = derivation.subject.items
     cards = {id(items[i]): f"n{part.last + 1}" for part in parts_of(numeric.items) for i in part.items}
     numbers = Numbering()
@@ -229,8 +229,10 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], picture: str = "", 
     for _, same in itertools.groupby(found, key=lambda each: (each[0], id(each[1]), id(each[2]))):
         lines_of_step = list(same)
         phase, item, node, _ = lines_of_step[0]
+        if node not in pairs:
+            continue
         own = tuple(replace(line, ids=statements_of(line.formula.text, texts)) for *_, line in lines_of_step)
-        steps.append(Step(phase, own, numbers[pairs.get(node, node)], cards[id(item)]))
+        steps.append(Step(phase, own, numbers[pairs[node]], cards[id(item)]))
     for item in numeric.items:
         numbers[item.node]
     grids, kept = _grids(derivation, scenes, numbers, steps)
