@@ -28,7 +28,8 @@ def node(operator, inputs, output, **attributes):
     return helper.make_node(operator, inputs.split(), [output], **attributes)
 
 
-KERNELS = RNG.integers(-127, 128, (3, 2, 3, 3))
+# Seven bits: on processors without VNNI, onnxruntime adds two products of eight bits in a 16-bit sum, which saturates.
+KERNELS = RNG.integers(-63, 64, (3, 2, 3, 3))
 ARRAYS = [
     tensor("s", 0.02, np.float32),
     tensor("z", 120, np.uint8),
