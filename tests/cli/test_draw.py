@@ -50,3 +50,18 @@ def test_the_name_of_a_model_is_no_way_out_of_the_folder():
     assert file_name("../../etc/passwd") == "etc_passwd"
     assert file_name("..") == "model"
     assert file_name("ŷ net") == "ŷ_net"
+
+
+def test_a_batch_of_samples_is_drawn_with_its_numbers(run, fails):
+    text = run("draw", "xor", "--sample", "0", "--batch-size", "4", "--format", "text").stdout
+    assert "float32 (4, 2)" in text
+    assert "the data have 2 samples from sample 2 on; 4 are to be drawn" in fails(
+        "draw", "xor", "--sample", "2", "--batch-size", "4"
+    )
+
+
+def test_the_size_from_which_on_heat_maps_are_drawn_is_an_option(run):
+    for size in ("0", "9"):
+        run("draw", "xor", "--sample", "1", "--numbers", size, "-o", f"{size}.gv")
+    assert "green above" in Path("0.gv").read_text()
+    assert "green above" not in Path("9.gv").read_text()

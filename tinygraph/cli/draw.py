@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from tinygraph.cli import options
 from tinygraph.cli.terminal import say
+from tinygraph.draw.figures import MOST_NUMBERS
 from tinygraph.draw.picture import Picture
 from tinygraph.draw.picture import draw as make_picture
 from tinygraph.draw.render import format_of
-from tinygraph.errors import ModelError, RenderError
+from tinygraph.errors import DataError, ModelError, RenderError
+from tinygraph.model import Model
 from tinygraph.notes.notes import samples_of
 
 
@@ -20,6 +23,7 @@ from tinygraph.notes.notes import samples_of
 @options.onnx_options()
 @options.data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
 @click.option("--sample", type=click.IntRange(min=0), help="Which sample, from 0, gives the numbers.")
+@options.batch_option(1, "How many samples the picture is for; with --sample, as many from that one on.")
 @options.weights_option("Weights of a training.")
 @click.option("--detail", metavar="shape|rule|value|full", help="How much a card says.")
 @click.option(
@@ -27,6 +31,13 @@ from tinygraph.notes.notes import samples_of
 )
 @click.option(
     "--fold", metavar="auto|none|all|BLOCK,...", default="auto", show_default=True, help="What shares a card."
+)
+@click.option(
+    "--numbers",
+    type=click.IntRange(min=0),
+    default=MOST_NUMBERS,
+    show_default=True,
+    help="Up to how many elements an array is written as numbers; larger ones are heat maps.",
 )
 @click.option("--format", "form", metavar="text", help="Print the picture as text, and write no file.")
 @options.ops_option
@@ -36,10 +47,12 @@ def draw(
     onnx: dict[str, Any],
     data: str | None,
     sample: int | None,
+    batch_size: int | None,
     weights: Path | None,
     detail: str | None,
     view: str,
     fold: str,
+    numbers: int,
     form: str | None,
 ) -> None:
     """Draw MODEL: a card for each equation, values going down, gradients coming back up.
@@ -61,11 +74,25 @@ def draw(
             except RenderError as fault:
                 say(f"note: {fault}", error=True)
         raise
-    first = sample or 0
-    named = data is not None or sample is not None
-    feeds = samples_of(drawn, data, first, 1)[f"sample {first}"] if named else None
+    feeds = None if data is None and sample is None else _batch(drawn, data, sample or 0, batch_size)
     folded = fold if fold in ("auto", "none", "all") else fold.split(",")
-    _finish(make_picture(drawn, feeds=feeds, detail=detail, view=view, fold=folded), out, drawn.name, form)
+    shown: dict[str, Any] = {
+        "detail": detail,
+        "view": view,
+        "fold": folded,
+        "numbers": numbers,
+        "batch_size": batch_size,
+    }
+    _finish(make_picture(drawn, feeds=feeds, **shown), out, drawn.name, form)
+
+
+def _batch(model: Model, data: str | None, first: int, batch_size: int | None) -> dict[str, Any]:
+    """Return as many samples of the data as are drawn together, from ``first`` on."""
+    count = batch_size or model.batch or 1
+    samples = list(samples_of(model, data, first, count).values())
+    if len(samples) < count:
+        raise DataError(f"the data have {len(samples)} samples from sample {first} on; {count} are to be drawn")
+    return {name: np.concatenate([sample[name] for sample in samples]) for name in samples[0]}
 
 
 def _finish(picture: Picture, out: Path | None, name: str, form: str | None) -> None:

@@ -26,8 +26,8 @@ class Number:
     note: str = ""
 
 
-def number_text(value: Any) -> str:
-    """Return a number with four digits; a boolean is 1 or 0.
+def number_text(value: Any, digits: int = 4) -> str:
+    """Return a number with four digits, or as many as are wanted; a boolean is 1 or 0.
 
     >>> number_text(0.123456), number_text(np.int64(1184)), number_text(-0.0), number_text(True), number_text(3 - 2j)
     ('0.1235', '1184', '0', '1', '3-2j')
@@ -36,7 +36,7 @@ def number_text(value: Any) -> str:
     """
     if isinstance(value, (bool, np.bool_, int, np.integer)):
         return str(int(value))
-    return f"{value + 0.0:.4g}"
+    return f"{value + 0.0:.{digits}g}"
 
 
 def tex_number(number: Any) -> str:

@@ -24,7 +24,7 @@ from tinygraph.describe.samples import counted, counterparts, with_m
 from tinygraph.describe.symbols import Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.text import Layout, lay_out, leaf_note, uniform
 from tinygraph.describe.writer import written_inputs
-from tinygraph.errors import GradientError, ModelError, RuleError, TinygraphError
+from tinygraph.errors import FeedError, GradientError, ModelError, RuleError, TinygraphError
 from tinygraph.graph import Array, Backward, Graph, Tensor, backward_of, require_feeds, run, topological
 from tinygraph.graph.attributes import shown
 from tinygraph.model.model import Model
@@ -262,12 +262,17 @@ def subject_of(
     if not isinstance(title, (str, NoneType)):
         raise TinygraphError(f"a title is text; found {shown(title)}")
     if isinstance(thing, Model):
-        samples = thing.batch or samples_in(thing, feeds or {}) or batch or 1
+        given = samples_in(thing, feeds or {})
+        if given is not None and batch not in (None, given):
+            raise FeedError(f"the batch size is {batch}, but the feeds hold {given} samples; leave one of them out")
+        samples = (thing.batch or given or 1) if batch is None else batch
         subject = _recorded(thing, samples, title, backward)
         like = None if thing.batch else _for_two(thing, title, backward)
         subject = replace(subject, like=like, fixed=batch is not None)
         if not subject.like_nodes:
             subject = replace(subject, like=None)
+    elif batch is not None:
+        raise TinygraphError("a batch size is for models: a graph has the sizes that it was recorded with")
     else:
         subject = _of_graph(thing, title, backward)
     return replace(subject, values=values_of(subject, feeds))

@@ -18,7 +18,7 @@ from tinygraph.describe.text import attributes_text, composite_called, doc_line,
 from tinygraph.describe.writer import written_inputs
 from tinygraph.draw.cards import DETAILS, VIEWS, Bead, Card, Drawing, Edge
 from tinygraph.draw.colours import family_rank
-from tinygraph.draw.figures import Figures, figures_of, marks_of
+from tinygraph.draw.figures import MOST_NUMBERS, Figures, figures_of, marks_of
 from tinygraph.draw.verdicts import judged, records_by_node
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph import OPERATIONS, Graph, Tensor
@@ -37,11 +37,12 @@ def drawing_of(
     fold: Fold = "auto",
     edit: Callable[[Card], Card] | None = None,
     report: Report | None = None,
+    numbers: int = MOST_NUMBERS,
 ) -> Drawing:
     """Return the drawing of a subject. The id of a card is ``n`` and the number, from 1, of the last item that it shows.
 
-    Raises ``TinygraphError`` for an unknown ``detail``, ``view`` or ``fold``, for an ``edit`` that does not return a card,
-    and for a ``report`` of another graph. See ``tg.draw``.
+    Raises ``TinygraphError`` for an unknown ``detail``, ``view`` or ``fold``, for ``numbers`` below 0, for an ``edit``
+    that does not return a card, and for a ``report`` of another graph. See ``tg.draw``.
 
     >>> import tinygraph as tg
     >>> from tinygraph.describe.subject import subject_of
@@ -53,7 +54,9 @@ def drawing_of(
     for name, value, valid in (("detail", detail, DETAILS), ("view", view, VIEWS)):
         if value not in valid:
             raise TinygraphError(f"{name} must be one of {listing(valid)}; found {value!r}{nearest(str(value), valid)}")
-    builder = _Builder(subject, detail, view, fold, report)
+    if isinstance(numbers, bool) or not isinstance(numbers, int) or numbers < 0:
+        raise TinygraphError(f"numbers says how many elements are written, 0 or more; found {numbers!r}")
+    builder = _Builder(subject, detail, view, fold, report, numbers)
     cards = [edit(card) if edit else card for card in builder.cards()]
     for card in cards:
         if not isinstance(card, Card):
@@ -76,9 +79,11 @@ def drawing_of(
 class _Builder:
     """The parts of one drawing, and the card that owns each tensor."""
 
-    def __init__(self, subject: Subject, detail: str, view: str, fold: Fold, report: Report | None) -> None:
+    def __init__(
+        self, subject: Subject, detail: str, view: str, fold: Fold, report: Report | None, numbers: int
+    ) -> None:
         # Rules are general; shapes and numbers are those of the nodes that correspond, for the number of samples at hand.
-        self.values, self.subject, self.detail = subject.values, subject.general, detail
+        self.values, self.subject, self.detail, self.numbers = subject.values, subject.general, detail, numbers
         self.numeric = subject.of_general
         self.records = records_by_node(report, Graph(subject.outputs)) if report is not None else {}
         subject = self.subject
@@ -190,7 +195,7 @@ class _Builder:
         if node is None or self.detail not in ("value", "full"):
             return None
         array = self.values.get(self._at_hand(node))
-        return None if array is None else figures_of(array)
+        return None if array is None else figures_of(array, self.numbers)
 
     def _at_hand(self, node: Tensor) -> Tensor:
         return self.numeric.get(node, node)

@@ -21,6 +21,8 @@ BREAK = '<br align="left"/>'
 _LANE_WIDTH, _HEADER_WIDTH, _LEAF_WIDTH = 56, 40, 44
 # How many points of width or height each of several heat maps takes, about.
 _MAP = 32
+# The most columns of numbers that stand next to the text; more are written below it.
+_MOST_BESIDE = 5
 
 
 def dot_source(drawing: Drawing) -> str:
@@ -264,7 +266,7 @@ def _statistics(figures: Figures | None) -> list[str]:
     elif figures.size == 1:
         lines = [f"= {figures.line}"]
     else:
-        lines = [figures.line, figures.heat.caption] if figures.heat else [figures.not_finite]
+        lines = [figures.line, figures.heat.caption] if figures.heat else [figures.not_finite, figures.note]
     return [_font(line, QUIET) for line in lines if line]
 
 
@@ -274,9 +276,9 @@ def _row(port: str, lines: Sequence[str], figures: Figures | None, ink: str) -> 
     numbers = _numbers(figures, ink)
     if numbers and lines:
         # A table of its own, so that the port is as wide as the card and arrows may come from either side.
-        content = _table(
-            [f'<td align="left" balign="left">{content}</td><td width="8"></td><td>{numbers}</td>'], spacing=0
-        )
+        said, shown = f'<td align="left" balign="left">{content}</td>', f"<td>{numbers}</td>"
+        below = figures is not None and max(map(len, figures.numbers), default=0) > _MOST_BESIDE
+        content = _table([said, shown] if below else [f'{said}<td width="8"></td>{shown}'], spacing=0)
     elif numbers:
         content = numbers
     return f'<tr><td{port} align="left" balign="left">{content}</td></tr>'
@@ -288,7 +290,11 @@ def _numbers(figures: Figures | None, ink: str) -> str:
         return ""
     if figures.heat is not None:
         return _maps(figures.heat)
-    rows = ("".join(f'<td align="right">{_font(cell, ink)}</td>' for cell in row) for row in figures.numbers)
+    rows = (
+        "".join(f'<td align="right">{_font(cell, ink)}</td>' if cell else '<td width="8"></td>' for cell in row)
+        or '<td height="4"></td>'
+        for row in figures.numbers
+    )
     return _table(rows, padding=1)
 
 

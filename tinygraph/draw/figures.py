@@ -1,10 +1,10 @@
-"""What a card shows of an array: its numbers or a heat map, a few statistics, and warnings.
+"""What a card shows of an array: its numbers or, of a larger one, a heat map; a few statistics, and warnings.
 
 Heat maps are small grids of colours, in which each cell is one number or the mean of a block of numbers.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -12,7 +12,9 @@ import numpy as np
 from tinygraph.describe.numbers import number_text
 from tinygraph.graph import Array
 
-MOST_ROWS = 3
+# The most elements that are written as numbers unless another limit is given: an image of 4x4 in two channels. From how many
+# on they have three digits in place of four, and how many of a row are written in one line.
+MOST_NUMBERS, MOST_IN_FULL, IN_A_LINE = 32, 9, 8
 VANISHING, EXPLODING = 1e-7, 1e4
 # A level of colour, or what is no finite number: "nan", "inf" and "-inf".
 Cell: TypeAlias = int | str
@@ -43,8 +45,10 @@ class Heat:
 
 @dataclass(frozen=True)
 class Figures:
-    """What a card shows of one array: ``numbers``, its rows, up to 3x3; of larger arrays ``heat``, a heat map.
+    """What a card shows of one array: ``numbers``, its rows; of larger arrays ``heat``, a heat map.
 
+    The matrices of several channels stand side by side with an empty cell between them, or below each other with an empty
+    row between them. ``note`` says where the rows are not those of the array.
     ``min``, ``mean``, ``max``, ``norm`` (the Euclidean one) and ``largest`` (in magnitude) are those of the finite elements,
     ``None`` where there are none; ``nans`` and ``infinities`` count the others.
     """
@@ -60,6 +64,7 @@ class Figures:
     nans: int = 0
     infinities: int = 0
     numbers: tuple[tuple[str, ...], ...] = ()
+    note: str = ""
     heat: Heat | None = None
 
     @property
@@ -83,32 +88,51 @@ class Figures:
         return f"{' and '.join(counts)} of {self.size:,}" if counts else ""
 
 
-def figures_of(array: Array) -> Figures:
-    """Return what a card shows of an array.
+def figures_of(array: Array, most: int = MOST_NUMBERS) -> Figures:
+    """Return what a card shows of an array; up to ``most`` elements are written as numbers.
 
     >>> figures_of(np.array([[1.02, -0.25], [-3.45, 2.2]])).numbers
     (('1.02', '-0.25'), ('-3.45', '2.2'))
     >>> figures_of(np.array([1.0, np.nan, np.inf])).not_finite
     '1 NaN and 1 infinite of 3'
+    >>> figures_of(np.arange(8.0).reshape(2, 2, 2)).numbers
+    (('0', '1', '', '4', '5'), ('2', '3', '', '6', '7'))
     """
     plain = _real(array)
     finite = plain[np.isfinite(plain)]
     # Scaled, so that neither the sum nor the squares overflow.
     scaled, unit = _scaled(finite)
-    statistics: dict[str, float] = {}
+    shown = Figures(array.shape, str(array.dtype), array.size)
     if finite.size:
         mean, norm = scaled.mean() * unit, np.sqrt((scaled * scaled).sum()) * unit
-        found = map(float, (finite.min(), mean, finite.max(), norm, np.abs(finite).max()))
-        statistics = dict(zip(("min", "mean", "max", "norm", "largest"), found, strict=True))
-    is_matrix = array.size == math.prod(array.shape[-2:])
-    written_out = array.size == 1 or (is_matrix and array.size > 0 and max(array.shape[-2:]) <= MOST_ROWS)
-    rows = array.reshape(-1, array.shape[-1] if array.ndim else 1).tolist() if written_out else []
-    numbers = tuple(tuple(map(number_text, row)) for row in rows)
+        low, mean, high, norm, largest = map(float, (finite.min(), mean, finite.max(), norm, np.abs(finite).max()))
+        shown = replace(shown, min=low, mean=mean, max=high, norm=norm, largest=largest)
+    written_out = array.size == 1 or 0 < array.size <= most
+    numbers, note = _rows(array) if written_out else ((), "")
     heat = None if written_out or not array.size else heat_of(array)
-    nans, infinities, dtype = int(np.isnan(plain).sum()), int(np.isinf(plain).sum()), str(array.dtype)
-    return Figures(
-        array.shape, dtype, array.size, **statistics, nans=nans, infinities=infinities, numbers=numbers, heat=heat
-    )
+    nans, infinities = int(np.isnan(plain).sum()), int(np.isinf(plain).sum())
+    return replace(shown, nans=nans, infinities=infinities, numbers=numbers, note=note, heat=heat)
+
+
+def _rows(array: Array) -> tuple[tuple[tuple[str, ...], ...], str]:
+    """Return the numbers of an array in rows, and a note where these are not the array's own."""
+    digits = 4 if array.size <= MOST_IN_FULL else 3
+    rows, columns = (1, 1, *array.shape)[-2:]
+    if array.size == max(array.shape, default=1) and (array.size > IN_A_LINE or (rows == 1 and array.ndim > 1)):
+        # A vector, or a number for each channel.
+        texts = tuple(number_text(x, digits) for x in array.reshape(-1).tolist())
+        note = f"written in lines of {IN_A_LINE}" if len(texts) > IN_A_LINE else ""
+        return tuple(texts[i : i + IN_A_LINE] for i in range(0, len(texts), IN_A_LINE)), note
+    maps = [
+        [[number_text(x, digits) for x in row] for row in part] for part in array.reshape(-1, rows, columns).tolist()
+    ]
+    beside = max(1, IN_A_LINE // columns)
+    numbers: list[tuple[str, ...]] = []
+    for first in range(0, len(maps), beside):
+        numbers += [()] * bool(first)
+        lines = zip(*maps[first : first + beside], strict=True)
+        numbers += [tuple(cell for row in line for cell in ("", *row))[1:] for line in lines]
+    return tuple(numbers), ""
 
 
 def marks_of(value: Figures | None, gradient: Figures | None) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from tinygraph.describe.subject import subject_of
 from tinygraph.draw.build import Fold, drawing_of
 from tinygraph.draw.cards import Card, Drawing
 from tinygraph.draw.dot import dot_source
+from tinygraph.draw.figures import MOST_NUMBERS
 from tinygraph.draw.render import accessible, format_of, render
 from tinygraph.errors import RenderError
 from tinygraph.files import as_path, write_whole
@@ -104,12 +105,15 @@ def draw(
     fold: Fold = "auto",
     edit: Callable[[Card], Card] | None = None,
     report: Report | None = None,
+    numbers: int = MOST_NUMBERS,
+    batch_size: int | None = None,
 ) -> Picture:
     """Draw a tensor, several, a ``Graph`` or a ``Model``, and write the picture to ``path`` if that is given.
 
     There is a card for each operation, or for each equation of a model. Values go down, an edge for each use of a tensor;
     gradients return upwards from the card whose rule computes them, and beads sum several gradients of one tensor. ``feeds``
-    are values of inputs, as in ``tg.run``; without them, a model is drawn for a batch of one.
+    are values of inputs, as in ``tg.run``; without them, a model is drawn for a batch of one, or of ``batch_size`` samples.
+    Arrays of up to ``numbers`` elements are written as numbers, larger ones are drawn as heat maps.
 
     ``detail`` is "shape", "rule" (with the lines of the backward pass), "value" (with numbers; the default if there are
     any) or "full" (also with the tensors kept for the backward pass, and a check of each rule). ``view`` is "forward",
@@ -123,10 +127,10 @@ def draw(
     >>> draw(x * x)
     <Picture: 2 cards, 5 edges>
     """
-    subject, note = subject_of(thing, feeds, title), ""
+    subject, note = subject_of(thing, feeds, title, batch_size), ""
     if detail == "full" and report is None and view != "forward" and subject.backward is not None:
         report, note = _checked(thing, feeds, len(subject.items))
-    drawing = drawing_of(subject, detail, view, fold, edit, report)
+    drawing = drawing_of(subject, detail, view, fold, edit, report, numbers)
     if note:
         drawing = replace(drawing, caption="; ".join(filter(None, [drawing.caption, note])))
     picture = Picture(drawing)
