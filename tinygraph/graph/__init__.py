@@ -15,7 +15,7 @@ To understand how everything works, read these files in this order:
 The other files serve these, and may be read when they are met:
 
 - ``protocols.py``, ``conversion.py``: how a tensor behaves like an array of NumPy.
-- ``registry.py``: the table of operations.
+- ``registry.py``: the table of operations. ``named.py``: tensors by name, such as parameters.
 - ``attributes.py``, ``batch.py``, ``explanation.py``, ``record.py``: types and checks of what an operation declares.
 - ``arrays.py``, ``budget.py``: arrays that users give, the cost of opening a file.
 

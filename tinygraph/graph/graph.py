@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.errors import TinygraphError
+from tinygraph.graph.named import NamedTensors
 from tinygraph.graph.tensor import Tensor
 from tinygraph.readers import notebook_view, reader
 
@@ -80,7 +81,7 @@ class Graph:
             if node.op is None:
                 found["leaf"][self.labels[node]] = node
                 found.setdefault(node.kind, {})[self.labels[node]] = node
-        return {kind: MappingProxyType(leaves) for kind, leaves in found.items()}
+        return {kind: NamedTensors(leaves) for kind, leaves in found.items()}
 
     def __len__(self) -> int:
         return len(self.nodes)

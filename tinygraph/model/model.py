@@ -14,6 +14,7 @@ from tinygraph.files import as_path, open_plain
 from tinygraph.graph import Array, Graph, Tensor
 from tinygraph.graph.attributes import integer
 from tinygraph.graph.budget import current, opening
+from tinygraph.graph.named import NamedTensors
 from tinygraph.graph.tensor import input as declare_input
 from tinygraph.model.declaration import Declaration, Input, declare
 from tinygraph.model.recorder import Recording, record
@@ -156,12 +157,12 @@ class Model:
     @property
     def parameters(self) -> Mapping[str, Tensor]:
         """The parameters by name, in the order of their declaration; those of blocks follow, as ``R1.K1``."""
-        return MappingProxyType(self._variables.of_kind("parameter"))
+        return NamedTensors(self._variables.of_kind("parameter"))
 
     @property
     def state(self) -> Mapping[str, Tensor]:
         """The state by name, in the order of its declaration; that of blocks follows, as ``R1.mean``."""
-        return MappingProxyType(self._variables.of_kind("state"))
+        return NamedTensors(self._variables.of_kind("state"))
 
     @property
     def seed(self) -> int:

@@ -18,9 +18,9 @@ from tinygraph.errors import DataError, UnknownNameError, listing, nearest
 from tinygraph.files import as_path
 from tinygraph.graph import Array
 from tinygraph.graph.attributes import integer
-from tinygraph.model.values import is_one_hot
 from tinygraph.train.archive import unpacked
 from tinygraph.train.feeds import as_model, check_finite, feeds_of, type_name
+from tinygraph.train.samples import classes_of, count_text, of_each, sample_count, samples_view
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -32,7 +32,7 @@ PartName: TypeAlias = Literal["train", "test", "all"]
 THE_SAME = "the samples to learn from"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Data:
     """Samples and labels in two parts, ``train`` and ``test``, each a pair ``(x, y)``; ``test`` may be ``None``.
 
@@ -58,6 +58,15 @@ class Data:
             if not (isinstance(part, (tuple, list)) and len(part) == 2) and not (name == "test" and part is None):
                 raise DataError(f"{name} of the data {self.name!r} must be a pair (x, y); found {type(part).__name__}")
 
+    def __repr__(self) -> str:
+        tested = "" if self.test is None else f", {count_text(self.test[1])} to test on"
+        return f"<Data {self.name}: {count_text(self.train[1])} to learn from{tested}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: shapes and numbers of every array, and the first samples if they are images."""
+        parts = {"train": self.train, **({} if self.test is None else {"test": self.test})}
+        return samples_view(": ".join(filter(None, [self.name, self.description])), parts, self.split)
+
     def part(self, which: PartName) -> tuple[Any, Any, Array | None]:
         """Return ``x`` and ``y`` of one part or of all, and the samples' indices in the source, ``None`` for 0, 1, 2...
 
@@ -78,7 +87,7 @@ class Data:
         if which == "train" or self.test is None or self.split == THE_SAME:
             return *self.train, learned
         order = slice(None) if learned is None else np.argsort(np.concatenate([learned, self.drawn]))
-        x, y = (_of_each(lambda *ab: np.concatenate(ab)[order], *pair) for pair in zip(self.train, test, strict=True))
+        x, y = (of_each(lambda *ab: np.concatenate(ab)[order], *pair) for pair in zip(self.train, test, strict=True))
         return x, y, None
 
 
@@ -97,22 +106,6 @@ def as_data(model: Model, data: DataSource | None) -> Data:
         return Data("data", data)
     found = "nothing, and the model's [training] names none" if data is None else type_name(data)
     raise DataError(f"data must be a Data, a pair (x, y), or a name or path for load_data; found {found}")
-
-
-def sample_count(samples: Any) -> int:
-    """Return how many samples there are, in an array or in a dict of arrays by the names of inputs.
-
-    >>> sample_count({"image": np.zeros((3, 8, 8)), "size": np.zeros((3,))})
-    3
-    """
-    return len(next(iter(samples.values())) if isinstance(samples, Mapping) else samples)
-
-
-def _of_each(function: Callable[..., Any], *samples: Any) -> Any:
-    """Return ``function`` of the samples: of arrays, or in a dict for each input of dicts of arrays."""
-    if isinstance(samples[0], Mapping):
-        return {name: function(*(arrays[name] for arrays in samples)) for name in samples[0]}
-    return function(*samples)
 
 
 def load_data(source: str | PathLike[str], model: Model | None = None, seed: int = 0) -> Data:
@@ -210,11 +203,11 @@ def divided(name: str, x: Any, y: Any, description: str, seed: int, strata: Arra
     if sample_count(x) < 5:
         return Data(name, (x, y), (x, y), description, THE_SAME)
     labels = list(y.values()) if isinstance(y, Mapping) else [y]
-    classes = next((array for array in labels if _classes(array) is not None), labels[0])
+    classes = next((array for array in labels if classes_of(array) is not None), labels[0])
     test, by_class = drawn_for_test(classes if strata is None else strata, seed)
     train = np.delete(np.arange(sample_count(x)), test)
     split = f"one in five{' of each class' if by_class else ''}, drawn with seed {seed}"
-    learn_from, test_on = ((_of_each(take, x), _of_each(take, y)) for take in map(itemgetter, (train, test)))
+    learn_from, test_on = ((of_each(take, x), of_each(take, y)) for take in map(itemgetter, (train, test)))
     return Data(name, learn_from, test_on, description, split, test)
 
 
@@ -228,24 +221,10 @@ def drawn_for_test(y: Array, seed: int) -> tuple[Array, bool]:
     (array([1, 8]), True)
     """
     order = np.random.default_rng(seed).permutation(len(y))
-    classes = _classes(y)
+    classes = classes_of(y)
     if classes is not None:
         order = order[np.argsort(classes[order], kind="stable")]
     return np.sort(order[4::5]), classes is not None
-
-
-def _classes(y: Array) -> Array | None:
-    """Return the class of each sample, counted from 0, or ``None`` for labels that are not classes."""
-    rows = y.reshape(len(y), -1) if y.size else y
-    if not y.size or y.dtype.kind not in "biuf" or not np.array_equal(rows, np.rint(rows)):
-        return None
-    if rows.shape[1] > 1:
-        if not is_one_hot(rows):
-            return None
-        rows = rows.argmax(axis=1)
-    _, classes = np.unique(rows, return_inverse=True)
-    classes = classes.reshape(len(y))
-    return classes if 2 * (classes.max() + 1) <= len(y) else None
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import io
 from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
 
+from tinygraph.describe import html
 from tinygraph.describe.columns import aligned
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.files import as_path, write_whole
@@ -53,6 +54,18 @@ class History(list[Row]):
     def __str__(self) -> str:
         rows = [[_cell(*cell) for cell in zip(COLUMNS, astuple(row), strict=True)] for row in self]
         return aligned([COLUMNS, *rows])
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the curves, and a table of about ten epochs."""
+        rows = [[_cell(*cell) for cell in zip(COLUMNS, astuple(row), strict=True)] for row in self]
+        first, series = self[0].epoch if self else 1, {}
+        for column in ("loss", "accuracy"):
+            names = {"training": column, "test": f"test_{column}"}
+            series[column] = {label: [getattr(row, name) for row in self] for label, name in names.items()}
+        every = {*range(0, len(self), -(-len(self) // (html.SHORT - 1)) or 1), *([len(self) - 1] if self else [])}
+        listed = html.table(COLUMNS, rows, first=every, most=len(every), all_in="print(history)")
+        curves = [html.curve(column, first, lines) for column, lines in series.items()]
+        return html.view(html.pictures(curves), listed)
 
     def __repr__(self) -> str:
         return f"<History of {len(self)} epoch{'' if len(self) == 1 else 's'}>"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from tinygraph.describe import html
 from tinygraph.errors import DataError
 from tinygraph.graph import Array, Decision, Tensor, numeric_array, topological
 
@@ -109,6 +110,12 @@ class Metrics:
     def __str__(self) -> str:
         accuracy = "" if self.accuracy is None else f", accuracy {self.accuracy:.4f}"
         return f"loss {self.loss:.4f}{accuracy}, {self.count} sample{'' if self.count == 1 else 's'}"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of one row."""
+        accuracy = "-" if self.accuracy is None else f"{self.accuracy:.4f}"
+        row = (f"{self.loss:.4f}", accuracy, f"{self.count:,}")
+        return html.view(html.table(("loss", "accuracy", "samples"), [row]))
 
 
 class RunningMeans:

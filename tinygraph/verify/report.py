@@ -3,11 +3,13 @@
 import math
 from dataclasses import dataclass
 
+from tinygraph.describe import html
 from tinygraph.describe.columns import aligned
 from tinygraph.verify.numeric import Point, worst
 
 # The text in the column of operations for gradients by backpropagation through the graph.
 WHOLE = "whole graph"
+HEADER = ("node", "operation", "input", "checked", "error", "kinks", "verdict")
 
 
 @dataclass(frozen=True)
@@ -137,8 +139,7 @@ class Report:
         return sum(record.kinks for record in self.records)
 
     def __str__(self) -> str:
-        header = ("node", "operation", "input", "checked", "error", "kinks", "verdict")
-        rows = [header, *(record.row() for record in self.records)]
+        rows = [HEADER, *(record.row() for record in self.records)]
         first, *lines = aligned(rows, longest=(999, 999)).splitlines()
         table = [first]
         for record, line in zip(self.records, lines, strict=True):
@@ -147,6 +148,12 @@ class Report:
 
     def __repr__(self) -> str:
         return f"<Report: {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table, in which failures come before what is left out of a long one."""
+        notes = {i: " ".join(record.explanation()).strip() for i, record in enumerate(self.records)}
+        rows, bad = [record.row() for record in self.records], [i for i, r in enumerate(self.records) if not r.ok]
+        return html.view(html.table(HEADER, rows, self.summary(), notes=notes, bad=bad, all_in="print(report)"))
 
     def summary(self) -> str:
         """Return the last line of the table."""

@@ -9,9 +9,9 @@ import numpy as np
 
 from tinygraph.engines.engine import Values
 from tinygraph.engines.plan.compiled import Compiled
-from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
+from tinygraph.engines.plan.schedule import Schedule, described, schedule_of, schedule_view
 from tinygraph.engines.plan.threads import thread_count
-from tinygraph.errors import AttributeValueError, TinygraphError
+from tinygraph.errors import AttributeValueError, TinygraphError, counted
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, run
 from tinygraph.graph.attributes import integer
 from tinygraph.model.values import samples_in
@@ -119,6 +119,14 @@ class BySize(Generic[Recorded]):
         """
         return described(self.schedule)
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the schedule as a table."""
+        return schedule_view(self.schedule)
+
+    def __repr__(self) -> str:
+        what, threads = type(self).__name__, self._own[1].threads
+        return f"<{what}: {counted(len(self.schedule.steps), 'step')}, batch {self.batch_size}, threads {threads}>"
+
 
 class Plan(BySize[Graph]):
     """A compiled graph; made by ``tg.compile``. Call it with feeds, as ``tg.run``.
@@ -178,6 +186,3 @@ class Plan(BySize[Graph]):
 
     def __reduce__(self) -> Any:
         raise TinygraphError("a plan holds memory and threads of this process; copy the model and compile again")
-
-    def __repr__(self) -> str:
-        return f"<Plan: {len(self.schedule.steps)} steps, batch {self.batch_size}, threads {self._own[1].threads}>"

@@ -3,10 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from tinygraph.describe import html
 from tinygraph.describe.columns import aligned
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.node import Node
 from tinygraph.engines.plan.tiles import operations
+from tinygraph.errors import counted
 from tinygraph.graph import Tensor
 
 
@@ -104,10 +106,28 @@ def _names(node: Node, labels: Mapping[Tensor, str]) -> tuple[str, ...]:
 
 def described(schedule: Schedule) -> str:
     """Return a schedule as text: a line for each step, then totals."""
+    return "\n".join([aligned(_rows(schedule)), "", *_totals(schedule)])
+
+
+def schedule_view(schedule: Schedule) -> str:
+    """Return a schedule as HTML: totals, and a table of its steps; of a long one that was profiled, of the slowest.
+
+    >>> import tinygraph as tg
+    >>> "batch: 4 samples" in schedule_view(tg.compile(tg.load_model("xor"), batch_size=4).schedule)
+    True
+    """
+    head, *rows = _rows(schedule)
+    slowest = sorted(range(len(rows)), key=lambda i: -(schedule.steps[i].seconds or 0) * schedule.steps[i].times)
+    timed = [i for i in slowest if schedule.steps[i].seconds is not None]
+    totals, caption = _totals(schedule), counted(len(rows), "step")
+    most = html.MOST_ROWS - len(totals)
+    listed = html.table(head, rows, caption, first=timed, most=most, all_in="print(plan.describe())")
+    return html.view(listed, *map(html.paragraph, totals))
+
+
+def _rows(schedule: Schedule) -> list[list[str]]:
     rows = [["", "phase", "operation", "computes", "shape", "buffer", "bytes", "", "us"], *map(_row, schedule.steps)]
-    if all(step.seconds is None for step in schedule.steps):
-        rows = [row[:-1] for row in rows]
-    return "\n".join([aligned(rows), "", *_totals(schedule)])
+    return rows if any(step.seconds is not None for step in schedule.steps) else [row[:-1] for row in rows]
 
 
 def _row(step: Step) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.describe import html
 from tinygraph.verify.certificate import gradients, rules, values
 from tinygraph.verify.certificate.candidate import NOT_ASKED, WRONG, Candidate, Check, Line, candidate_for
 from tinygraph.verify.certificate.propose import refusal
@@ -112,6 +113,18 @@ class Certificate:
 
     def __repr__(self) -> str:
         return f"<Certificate: {self.summary()}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the checks, with an example and a hint below those that failed."""
+        notes = {i: "; ".join(line.explanation()) for i, line in enumerate(self.lines)}
+        rows, bad = (
+            [(x.check, x.verdict, x.figure) for x in self.lines],
+            [i for i, x in enumerate(self.lines) if not x.ok],
+        )
+        head, all_in = ("check", "verdict", "found"), "print(certificate)"
+        listed = html.table(head, rows, self.summary(), notes=notes, bad=bad, most=30, all_in=all_in)
+        tried = f"It has no samples; tried were: {', '.join(self.samples)}" if self.proposed and self.samples else ""
+        return html.view(html.paragraph(tried) if tried else "", listed)
 
 
 def certify(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certificate:
