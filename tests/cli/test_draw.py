@@ -30,6 +30,15 @@ def test_a_picture_is_named_after_its_model(run):
     assert run("draw", "xor").stdout == "wrote xor.svg\n"
 
 
+def test_a_picture_for_paper_is_a_pdf_and_one_with_pixels_a_png(run, fails):
+    if not render.renderers():
+        pytest.skip("no renderer is installed")
+    assert run("draw", "xor", "--pages", "a4").stdout == "wrote xor.pdf\n"
+    assert run("draw", "xor", "--dpi", "50", "--width", "5cm", "--direction", "right").stdout == "wrote xor.png\n"
+    assert run("draw", "lenet5", "--pages", "a5", "-o", "x.png").stdout.startswith("wrote x-1.png\nwrote x-2.png\n")
+    assert "found 'a9'" in fails("draw", "xor", "--pages", "a9")
+
+
 def test_without_a_renderer_draw_leaves_the_gv_and_names_both_fixes(fails, monkeypatch):
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "pygraphviz", None)

@@ -9,6 +9,7 @@ import numpy as np
 from tinygraph.cli import options
 from tinygraph.cli.terminal import say
 from tinygraph.draw.figures import MOST_NUMBERS
+from tinygraph.draw.paper import Paper
 from tinygraph.draw.picture import Picture
 from tinygraph.draw.picture import draw as make_picture
 from tinygraph.draw.render import format_of
@@ -19,7 +20,10 @@ from tinygraph.notes.notes import samples_of
 
 @click.command
 @click.argument("model")
-@options.out_option("FILE", "File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg]")
+@options.out_option(
+    "FILE",
+    "File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg; .pdf with --pages]",
+)
 @options.onnx_options()
 @options.data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
 @click.option("--sample", type=click.IntRange(min=0), help="Which sample, from 0, gives the numbers.")
@@ -39,6 +43,12 @@ from tinygraph.notes.notes import samples_of
     show_default=True,
     help="Up to how many elements an array is written as numbers; larger ones are heat maps.",
 )
+@click.option("--direction", metavar="down|right", help="Where values go.  [default: down]")
+@click.option("--width", metavar="LENGTH", help="Width of the picture, such as 16cm, 6in or 800px.")
+@click.option("--dpi", type=float, help="Pixels in an inch of a .png.  [default: 96]")
+@click.option(
+    "--pages", metavar="a4|a3|a5|letter|SIZE", help="Break it into pages that can be read; SIZE is like 160x90mm."
+)
 @click.option("--format", "form", metavar="text", help="Print the picture as text, and write no file.")
 @options.ops_option
 def draw(
@@ -54,6 +64,7 @@ def draw(
     fold: str,
     numbers: int,
     form: str | None,
+    **paper: Any,
 ) -> None:
     """Draw MODEL: a card for each equation, values going down, gradients coming back up.
 
@@ -65,12 +76,13 @@ def draw(
         raise click.UsageError(f"--format text prints the picture and writes no file; leave out -o {str(out)!r}")
     if out is not None:
         format_of(out)
+    Paper().changed(**paper)
     try:
         drawn = options.opened(model, onnx, weights=weights)
     except ModelError as error:
         if error.recorded is not None:
             try:
-                _finish(make_picture(error, view=view), out, Path(model).stem, form)
+                _finish(make_picture(error, view=view, **paper), out, Path(model).stem, form)
             except RenderError as fault:
                 say(f"note: {fault}", error=True)
         raise
@@ -82,6 +94,7 @@ def draw(
         "fold": folded,
         "numbers": numbers,
         "batch_size": batch_size,
+        **paper,
     }
     _finish(make_picture(drawn, feeds=feeds, **shown), out, drawn.name, form)
 
@@ -100,6 +113,6 @@ def _finish(picture: Picture, out: Path | None, name: str, form: str | None) -> 
     if form == "text":
         say(str(picture))
         return
-    path = out or Path(f"{options.file_name(name)}.svg")
-    picture.render(path)
-    say(f"wrote {path}")
+    suffix = "pdf" if picture.paper.page else "png" if picture.paper.dpi else "svg"
+    for path in picture.save(out or Path(f"{options.file_name(name)}.{suffix}")):
+        say(f"wrote {path}")

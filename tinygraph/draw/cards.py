@@ -15,10 +15,11 @@ VIEWS = ("forward", "backward", "both")
 class Card:
     """A leaf, an operation or, in a model, an equation. A folded card stands for several; ``holds`` is their number.
 
-    ``kind`` is "input", "parameter", "state", "tensor" or "constant" for leaves, "node" for results of operations, "folded", or
-    "error" for an equation that could not be recorded. ``title`` and ``attributes`` are the header of a node; ``number``
-    counts nodes from 1. ``expression`` computes the value; for a leaf it is a note. ``inside`` are lines for what it computes
-    on the way and rules name. ``group`` is the block instance that the card belongs to, with dots between nested ones.
+    ``kind`` is "input", "parameter", "state", "tensor" or "constant" for leaves, "node" for results of operations, "folded",
+    "error" for an equation that could not be recorded, or "link" for a card in another column or on another page. ``title``
+    and ``attributes`` are the header of a node; ``number`` counts nodes from 1. ``expression`` computes the value; for a leaf
+    it is a note. ``inside`` are lines for what it computes on the way and rules name. ``group`` is the block instance that
+    the card belongs to, with dots between nested ones.
 
     ``gradient`` is the symbol of the gradient, empty if there is none, and ``rules`` are the lines of the backward pass of
     this card. ``value`` and ``gradient_value`` are ``None`` if they are not computed. ``kept`` lists the tensors that the
@@ -75,7 +76,8 @@ class Edge:
     In the lane ``"value"`` an edge goes from the card of the tensor to the card that uses it: ``place`` is the position,
     from 1, among the operands of that card, and ``repeated`` says that the same tensor is used there more than once. In
     the lane ``"gradient"`` it goes from the card whose rule computes a contribution to the card of the tensor. ``count`` is
-    the number of uses that a folded card draws as one edge.
+    the number of uses that a folded card draws as one edge. The lane ``"order"`` is not seen: it puts the head ``place``
+    ranks below the tail.
     """
 
     id: str

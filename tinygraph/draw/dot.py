@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tinygraph.describe.numbers import number_text
@@ -25,11 +25,17 @@ _MAP = 32
 _MOST_BESIDE = 5
 
 
-def dot_source(drawing: Drawing) -> str:
+def dot_source(
+    drawing: Drawing,
+    direction: str = "down",
+    columns: Sequence[Drawing] = (),
+    settings: Mapping[str, str] | None = None,
+) -> str:
     """Return a drawing as DOT. The same drawing gives the same text.
 
     Edges of both lanes are written from the upper card to the lower one, so that gradients do not turn the order of the
-    cards around; the arrows of gradients point up.
+    cards around; the arrows of gradients point up. ``columns`` are drawn side by side, instead of the cards of ``drawing``,
+    which then gives the title and the legend. ``settings`` are further attributes of the graph.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, name="x")
@@ -37,22 +43,50 @@ def dot_source(drawing: Drawing) -> str:
     >>> source.count("n1 -> n2"), source.count("s1 -> n2"), source.count("n1 -> s1")
     (2, 2, 1)
     """
-    graph = _sheet(drawing)
-    stacks = _stacks(drawing)
+    import graphviz
+
+    graph = _sheet(direction, settings or {})
+    heading = _heading(drawing, direction, 45, BREAK) if columns else _heading(drawing, direction, 70, "<br/>")
+    look = {"label": f"<{heading}>", "fontsize": "14", "tooltip": tooltip(drawing.title or "a graph")}
+    if not columns:
+        graph.attr("graph", labelloc="t", **look)
+        _draw(graph, drawing, direction == "right")
+    # Graphviz lays out each cluster on its own, as a cell of a table. The first row has the heading, which would be as wide
+    # in each column if it were the label of the graph, and empty cells.
+    cells = [graphviz.Digraph(f"cluster_cell{number}") for number in range(2 * len(columns))]
+    for number, (cell, column) in enumerate(zip(cells[len(columns) :], columns, strict=True)):
+        if number:
+            cells[number].node(f"cell{number}", label="", style="invis", width="0.01", height="0.01")
+        else:
+            cells[number].node("heading", **look)
+        _draw(cell, column, prefix=f"column{number}_")
+    for cell in cells:
+        cell.attr(style="invis")
+        graph.subgraph(cell)
+    return str(graph.source)
+
+
+def _draw(graph: Digraph, drawing: Drawing, right: bool = False, prefix: str = "") -> None:
+    """Add cards, beads and edges to a graph; ``prefix`` begins the names of the clusters."""
+    stacks = stacks_of(drawing) if not right else {}
     stack_of = {card.id: f"{head}_side" for head, cards in stacks.items() for card in cards}
     groups: dict[str, Digraph] = {"": graph}
     for card in drawing.cards:
         if card.id not in stack_of:
-            _draw_card(_group(groups, card.group), drawing, card, stacks.get(card.id, ()))
+            _draw_card(_group(groups, card.group, prefix), drawing, card, stacks.get(card.id, ()))
     for bead in drawing.beads:
-        _draw_bead(_group(groups, bead.group), bead)
+        _draw_bead(_group(groups, bead.group, prefix), bead)
     for path in sorted(groups, key=lambda path: path.count("."), reverse=True):
         if path:
             groups[path.rpartition(".")[0]].subgraph(groups[path])
     symbols = {card.id: card.symbol for card in drawing.cards} | {bead.id: "the sum" for bead in drawing.beads}
     neighbours = {(edge.tail, edge.head) for edge in drawing.edges if edge.lane == "value"}
     rows = {card.id for card in drawing.cards if card.gradient and not card.is_leaf}
+    spine = _spine(drawing)
     for edge in drawing.edges:
+        if edge.lane == "order":
+            graph.edge(edge.tail, edge.head, style="invis", minlen=str(edge.place))
+            continue
         words = f"{edge.text} from {symbols[edge.tail]} to {symbols[edge.head]}"
         options = {"id": edge.id, "class": edge.lane, "tooltip": tooltip(words)}
         if edge.count > 1:
@@ -60,36 +94,58 @@ def dot_source(drawing: Drawing) -> str:
             angle = "60" if edge.lane == "value" else "-38"
             options |= {"headlabel": f"{edge.count} uses", "labelangle": angle, "labeldistance": "2.8"}
         if edge.lane == "value":
+            options["weight"] = "10" if edge.id in spine else "1"
             _draw_value(graph, edge, options, stack_of, drawing.view)
         else:
-            far = {edge.tail, edge.head} <= rows and (edge.head, edge.tail) not in neighbours
+            far = not right and {edge.tail, edge.head} <= rows and (edge.head, edge.tail) not in neighbours
             _draw_gradient(graph, edge, options, stack_of, far)
-    return str(graph.source)
 
 
-def _sheet(drawing: Drawing) -> Digraph:
+def _spine(drawing: Drawing) -> set[str]:
+    """Return the edges that are kept short and straight: from each card to the first user that passes a gradient back to it.
+
+    Otherwise a card is in the middle above all its users, and a network with statistics at its side drifts across the page.
+    """
+    cards = {card.id: card for card in drawing.cards}
+    any_gradient = any(card.gradient for card in drawing.cards)
+    spine: dict[str, str] = {}
+    for edge in drawing.edges:
+        if edge.lane == "value" and not (cards[edge.tail].is_leaf and cards[edge.tail].kind != "link"):
+            if not any_gradient or (cards[edge.tail].gradient and cards[edge.head].gradient):
+                spine.setdefault(edge.tail, edge.id)
+    return set(spine.values())
+
+
+def _sheet(direction: str, settings: Mapping[str, str]) -> Digraph:
     import graphviz
 
     graph = graphviz.Digraph("tinygraph")
-    graph.attr("graph", rankdir="TB", bgcolor=PAPER, nodesep="0.3", ranksep="0.35", fontname=FONT, fontcolor=INK)
+    rankdir = {"down": "TB", "right": "LR"}[direction]
+    graph.attr("graph", rankdir=rankdir, bgcolor=PAPER, nodesep="0.3", ranksep="0.35", fontname=FONT, fontcolor=INK)
     graph.attr("node", shape="plain", fontname=FONT, fontsize="11", fontcolor=INK)
-    graph.attr("edge", color=VALUE_LANE, fontname=FONT, fontsize="9", fontcolor=QUIET, arrowsize="0.7", penwidth="1.3")
+    graph.attr("edge", color=VALUE_LANE, fontname=FONT, fontsize="10", fontcolor=QUIET, arrowsize="0.7", penwidth="1.3")
     # A plain label would take a rank of its own, and dot would then lose the order of the cards in one rank.
     graph.attr("edge", labeldistance="1.8", labelangle="-30")
-    lines = [f"<b>{line}</b>" for line in map(text, wrapped(drawing.title, 70))] if drawing.title else []
-    lines += [f'<font point-size="10">{text(line)}</font>' for line in wrapped(drawing.caption, 100) if drawing.caption]
-    lines.append(f'<font point-size="10">{_legend(drawing)}</font>')
-    title = tooltip(drawing.title or "a graph")
-    graph.attr("graph", label=f"<{'<br/>'.join(lines)}>", labelloc="t", fontsize="14", tooltip=title)
+    if settings:
+        graph.attr("graph", **settings)
     return graph
 
 
-def _legend(drawing: Drawing) -> str:
+def _heading(drawing: Drawing, direction: str, width: int, end: str) -> str:
+    """Return the title, the caption and the legend."""
+    lines = [f"<b>{line}</b>" for line in map(text, wrapped(drawing.title, width))] if drawing.title else []
+    small = wrapped(drawing.caption, width + 30) if drawing.caption else []
+    lines += [f'<font point-size="10">{line}</font>' for line in [*map(text, small), *_legend(drawing, direction)]]
+    return end.join([*lines, ""] if end == BREAK else lines)
+
+
+def _legend(drawing: Drawing, direction: str) -> list[str]:
+    down, up = ("down", "up") if direction == "down" else ("to the right", "to the left")
     cards = drawing.cards
     figures = [f for card in cards for f in (card.value, card.gradient_value) if f is not None and f.heat]
-    gradients = f"gradients: vermilion, dashed, up, of {text(drawing.output)}" if drawing.output else ""
+    gradients = f"gradients: vermilion, dashed, {up}, of {text(drawing.output)}" if drawing.output else ""
     entries = {
-        f'<font color="{VALUE_INK}">values: blue, solid, down</font>': drawing.view != "backward",
+        f'<font color="{VALUE_INK}">values: blue, solid, {down}</font>': drawing.view != "backward",
         f'<font color="{GRADIENT_INK}">{gradients}</font>': drawing.output,
         "+ sums what comes back": drawing.beads,
         "cells: purple below 0, white 0, green above": figures,
@@ -98,22 +154,29 @@ def _legend(drawing: Drawing) -> str:
         "red: what could not be recorded": any(card.kind == "error" for card in cards),
     }
     shown = [entry for entry, present in entries.items() if present]
-    return "<br/>".join("; ".join(shown[i : i + 2]) for i in range(0, len(shown), 2)) or " "
+    return ["; ".join(shown[i : i + 2]) for i in range(0, len(shown), 2)] or [" "]
 
 
-def _group(groups: dict[str, Digraph], path: str) -> Digraph:
+def _group(groups: dict[str, Digraph], path: str, prefix: str) -> Digraph:
     """Return the cluster of a block instance; it and its parents are made at first use."""
     import graphviz
 
     if path not in groups:
-        _group(groups, path.rpartition(".")[0])
-        groups[path] = graphviz.Digraph(f"cluster_{len(groups)}")
-        look = {"labeljust": "l", "style": "rounded", "color": LINE, "bgcolor": colours.BLOCK, "fontsize": "11"}
+        _group(groups, path.rpartition(".")[0], prefix)
+        groups[path] = graphviz.Digraph(f"cluster_{prefix}{len(groups)}")
+        look = {
+            "labeljust": "l",
+            "style": "rounded",
+            "color": LINE,
+            "bgcolor": colours.BLOCK,
+            "fontsize": "11",
+            "margin": "8",
+        }
         groups[path].attr(label=f"<{text(path)}>", **look)
     return groups[path]
 
 
-def _stacks(drawing: Drawing) -> dict[str, list[Card]]:
+def stacks_of(drawing: Drawing) -> dict[str, list[Card]]:
     """Return, for each card, the leaves that stand at its side: they are used only there, with something else.
 
     A parameter always stands there; other leaves only if the card also uses what operations made.
@@ -157,7 +220,6 @@ def _draw_bead(graph: Digraph, bead: Bead) -> None:
 
 
 def _draw_value(graph: Digraph, edge: Edge, options: dict[str, str], stack_of: dict[str, str], view: str) -> None:
-    options["weight"] = "2"
     if edge.repeated:
         options["headlabel"] = str(edge.place)
     if view == "backward":
@@ -178,7 +240,8 @@ def _draw_gradient(graph: Digraph, edge: Edge, options: dict[str, str], stack_of
     else:
         # An edge that passes other cards leaves and arrives at the side; dot would lead it to the corners.
         upper, lower = (f"{edge.head}:g:e", f"{edge.tail}:g:e") if far else (edge.head, edge.tail)
-        options["dir"] = "back"
+        # Heavy enough that a bead is not on one rank with a card of a frame.
+        options |= {"dir": "back", "weight": "3"}
     graph.edge(upper, lower, **options)
 
 
@@ -187,6 +250,10 @@ def _draw_gradient(graph: Digraph, edge: Edge, options: dict[str, str], stack_of
 
 def _card_label(card: Card, drawing: Drawing) -> str:
     """Return a card as a table: a header, a row for each lane, and rows for notes, warnings and verdicts."""
+    if card.kind == "link":
+        look = f'style="rounded" border="1" cellborder="0" cellspacing="0" cellpadding="3" color="{QUIET}"'
+        where = f'<td port="{card.id}g">{_small([card.expression], QUIET)}</td>'
+        return f'<table {look}><tr><td port="{card.id}v"><b>{text(card.symbol)}</b></td>{where}</tr></table>'
     rows = [_leaf_header(card) if card.is_leaf else _header(card), *_lanes(card, drawing), *_remarks(card)]
     verdict = "error" if card.kind == "error" else card.verdict
     border, line = (2, colours.VERDICTS[verdict][1]) if verdict else (0, colours.LINE)
@@ -204,6 +271,8 @@ def _card_text(card: Card) -> str:
     """Return a card in one line, for a tooltip."""
     if card.kind == "error":
         return f"{card.symbol} = {card.expression}: {card.note}" if card.symbol else card.note
+    if card.kind == "link":
+        return f"{card.symbol} {card.expression}"
     parts = [f"{card.symbol} {card.kind if card.is_leaf else f'= {card.expression}'}, {card.dtype} {card.shape}"]
     for name, figures in (("value", card.value), ("gradient", card.gradient_value)):
         if figures is not None and figures.norm is not None:

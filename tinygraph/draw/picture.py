@@ -17,7 +17,8 @@ from tinygraph.draw.build import Fold, drawing_of
 from tinygraph.draw.cards import Card, Drawing
 from tinygraph.draw.dot import dot_source
 from tinygraph.draw.figures import MOST_NUMBERS
-from tinygraph.draw.render import accessible, format_of, render
+from tinygraph.draw.paper import FONT, SMALLEST, Paper, measured, pages_of
+from tinygraph.draw.render import accessible, format_of, joined, render
 from tinygraph.errors import RenderError
 from tinygraph.files import as_path, write_whole
 from tinygraph.graph import Graph, Tensor
@@ -50,38 +51,85 @@ class Picture:
                to dx: x
     """
 
-    def __init__(self, drawing: Drawing) -> None:
+    def __init__(self, drawing: Drawing, paper: Paper | None = None) -> None:
         self.drawing = drawing
+        self.paper = paper or Paper()
 
     @cached_property
     def dot(self) -> str:
         """The picture in DOT; the same picture gives the same text."""
-        return dot_source(self.drawing)
+        return dot_source(self.drawing, self.paper.direction)
 
     def svg(self, prefix: str | None = None) -> str:
         """Return the picture as SVG text. Raises ``RenderError`` if no renderer is installed.
 
         All ids in it begin with ``prefix``, so that one page can contain several pictures. Without one they begin with a
-        checksum of the content: the same picture has the same ids.
+        checksum of the content: the same picture has the same ids. Pages are for files: this is the picture as one sheet.
         """
-        prefix = f"p{zlib.crc32(self.dot.encode()):08x}-" if prefix is None else prefix
-        return accessible(render(self.dot, "svg").decode("utf-8"), self.drawing, prefix)
+        return self._svg(self._sized("svg", self.paper), self.drawing, prefix)
+
+    def png(self) -> bytes:
+        """Return the picture as PNG. Raises ``RenderError`` if no renderer is installed."""
+        return render(self._sized("png", self.paper), "png")
 
     def render(self, path: str | os.PathLike[str]) -> Path:
-        """Write the picture to a file, in the format of its suffix (.gv, .svg, .png, .pdf), and return its path.
+        """Write the picture to a file and return its path, or that of the first page; see ``save``."""
+        return self.save(path)[0]
 
-        Raises ``RenderError`` for another suffix or a folder that cannot be written to. If no renderer is installed, a
-        ``.gv`` file is written instead, and the error explains how to install one.
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        width: str | None = None,
+        dpi: float | None = None,
+        pages: str | None = None,
+    ) -> list[Path]:
+        """Write the picture to a file, in the format of its suffix (.gv, .svg, .png, .pdf), and return the paths of all files.
+
+        ``width``, ``dpi`` and ``pages`` are explained in ``tg.draw``. Several pages are one PDF (joined by the package pypdf),
+        or numbered files. Raises ``RenderError`` for another suffix or a folder that cannot be written to. If no renderer is
+        installed, a ``.gv`` file is written instead, and the error explains how to install one.
         """
         path = as_path(path)
-        format, content = format_of(path), self.dot.encode("utf-8")
+        format, paper = format_of(path), self.paper.changed(None, width, dpi, pages)
+        if format == "gv" and paper.page:
+            raise RenderError(f"pages are laid out for .svg, .png and .pdf; found {str(path)!r}")
+        if paper.dpi and format != "png":
+            raise RenderError(f"dpi is for .png, the only format with pixels; found {str(path)!r}")
         try:
-            if format != "gv":
-                content = self.svg().encode("utf-8") if format == "svg" else render(self.dot, format)
+            files = self._files(path, format, paper)
         except RenderError as fault:
-            kept = _write(path.with_suffix(".gv"), content)
+            kept = _write(path.with_suffix(".gv"), self.dot.encode("utf-8"))
             raise RenderError(f"wrote {str(kept)!r} instead of {str(path)!r}: {fault}") from None
-        return _write(path, content)
+        return [_write(file, content) for file, content in files.items()]
+
+    def _files(self, path: Path, format: str, paper: Paper) -> dict[Path, bytes]:
+        if format == "gv":
+            return {path: self._sized(format, paper).encode("utf-8")}
+        sheets = [(self._sized(format, paper), self.drawing)]
+        if paper.page:
+            pages = pages_of(self.drawing, paper.page, lambda dot: measured(render(dot, "plain").decode("utf-8")))
+            sheets = [(page.dot, page.drawing) for page in pages]
+            if (small := FONT * min(page.scale for page in pages)) < SMALLEST:
+                why = "a card does not fit on a page of this size; show less on it, or take larger pages"
+                warnings.warn(f"text is {small:.1f} points high where it should be {SMALLEST:g}: {why}", stacklevel=3)
+        if format == "svg":
+            made = [self._svg(dot, drawing).encode("utf-8") for dot, drawing in sheets]
+        else:
+            made = [render(dot, format) for dot, _ in sheets]
+        if format == "pdf" and (whole := joined(made)) is not None:
+            return {path: whole}
+        if len(made) == 1:
+            return {path: made[0]}
+        return {path.with_stem(f"{path.stem}-{page}"): content for page, content in enumerate(made, start=1)}
+
+    def _sized(self, format: str, paper: Paper) -> str:
+        settings = paper.settings(format)
+        return dot_source(self.drawing, paper.direction, (), settings) if settings else self.dot
+
+    def _svg(self, dot: str, drawing: Drawing, prefix: str | None = None) -> str:
+        prefix = f"p{zlib.crc32(dot.encode()):08x}-" if prefix is None else prefix
+        return accessible(render(dot, "svg").decode("utf-8"), drawing, prefix)
 
     def __str__(self) -> str:
         return str(self.drawing)
@@ -107,6 +155,10 @@ def draw(
     report: Report | None = None,
     numbers: int = MOST_NUMBERS,
     batch_size: int | None = None,
+    direction: str | None = None,
+    width: str | None = None,
+    dpi: float | None = None,
+    pages: str | None = None,
 ) -> Picture:
     """Draw a tensor, several, a ``Graph`` or a ``Model``, and write the picture to ``path`` if that is given.
 
@@ -119,21 +171,27 @@ def draw(
     any) or "full" (also with the tensors kept for the backward pass, and a check of each rule). ``view`` is "forward",
     "backward" or "both". ``fold`` is "auto" (above 60 cards), "none", "all" or a list of block instances. ``edit`` may
     change each card. ``report``, the result of ``tg.check`` for the same thing, gives each card its verdict. If a model is
-    not valid, ``thing`` may be the ``ModelError``: the equations before the mistake are drawn. Suffixes of ``path`` are .gv,
-    .svg, .png and .pdf. Raises ``RenderError``, ``FeedError``, and ``TinygraphError`` for anything that cannot be drawn.
+    not valid, ``thing`` may be the ``ModelError``: the equations before the mistake are drawn.
+
+    Suffixes of ``path`` are .gv, .svg, .png and .pdf. ``direction`` is "down" or "right". ``width``, such as "16cm", makes
+    the picture that wide. ``dpi`` is the number of pixels in an inch of a PNG, by default 96. ``pages``, "a4", "a3", "a5",
+    "letter" or a size such as "160x90mm", breaks the picture into columns and pages on which text is at least 7 points high.
+
+    Raises ``RenderError``, ``FeedError``, and ``TinygraphError`` for anything that cannot be drawn.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, name="x")
     >>> draw(x * x)
     <Picture: 2 cards, 5 edges>
     """
+    paper = Paper().changed(direction, width, dpi, pages)
     subject, note = subject_of(thing, feeds, title, batch_size), ""
     if detail == "full" and report is None and view != "forward" and subject.backward is not None:
         report, note = _checked(thing, feeds, len(subject.items))
     drawing = drawing_of(subject, detail, view, fold, edit, report, numbers)
     if note:
         drawing = replace(drawing, caption="; ".join(filter(None, [drawing.caption, note])))
-    picture = Picture(drawing)
+    picture = Picture(drawing, paper)
     if path is not None:
         picture.render(path)
     return picture
@@ -168,7 +226,7 @@ def _shown(text: str, picture: Callable[[], Picture | None], include: Any, exclu
         if drawn is not None and PNG in wanted and (include or len(drawn.drawing.cards) <= MOST_IN_PNG):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                bundle[PNG] = b64encode(render(drawn.dot, "png")).decode("ascii")
+                bundle[PNG] = b64encode(drawn.png()).decode("ascii")
     except Exception as error:
         bundle[TEXT] += f"\n({error})"
     return {kind: bundle[kind] for kind in wanted if kind in bundle}

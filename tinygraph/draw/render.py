@@ -3,6 +3,7 @@
 import contextlib
 import html
 import importlib.util
+import io
 import os
 import re
 import shutil
@@ -87,12 +88,12 @@ def renderers() -> tuple[Renderer, ...]:
 
 
 def render(dot: str, format: str) -> bytes:
-    """Return DOT rendered as ``"svg"``, ``"png"`` or ``"pdf"`` by the first renderer that can.
+    """Return DOT rendered as ``"svg"``, ``"png"`` or ``"pdf"``, or laid out as ``"plain"``, by the first renderer that can.
 
     Raises ``RenderError`` if none is installed or each of them fails. A layout that takes too long is not tried again, because
     it is the same with each renderer. Warns where a PNG had to be made smaller.
     """
-    if format not in FORMATS[1:]:
+    if format not in (*FORMATS[1:], "plain"):
         raise RenderError(f"pictures are rendered as {listing(FORMATS[1:])}; found {format!r}")
     installed = renderers()
     if not installed:
@@ -110,6 +111,21 @@ def render(dot: str, format: str) -> bytes:
                 warnings.warn(f"{'; '.join(faults)}; {renderer.name} rendered the picture instead", stacklevel=2)
             return picture
     raise RenderError(f"the picture could not be rendered as {format}: {'; '.join(faults)}")
+
+
+def joined(pages: Sequence[bytes]) -> bytes | None:
+    """Return PDF files of one page as one file, or ``None`` if the package pypdf is missing, which joins them."""
+    if len(pages) == 1:
+        return pages[0]
+    if not importlib.util.find_spec("pypdf"):
+        return None
+    import pypdf
+
+    writer, content = pypdf.PdfWriter(), io.BytesIO()
+    for page in pages:
+        writer.append(io.BytesIO(page))
+    writer.write(content)
+    return content.getvalue()
 
 
 def format_of(path: Path) -> str:
