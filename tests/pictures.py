@@ -127,6 +127,7 @@ def pictures() -> Mapping[str, Callable[[], Picture]]:
     made["residual_folded"] = lambda: draw(tg.load_model("residual"), fold="all")
     made["xor_full"] = lambda: draw(tg.load_model("xor"), detail="full", view="both")
     made["xor_forward"] = lambda: draw(tg.load_model("xor"), detail="shape", view="forward")
+    made["xor_right"] = lambda: draw(tg.load_model("xor"), detail="shape", direction="right")
     return made
 
 

@@ -32,7 +32,7 @@ _MARKS = {"nan": "#000000", "inf": "#FFD700", "-inf": "#FFD700"}
 
 @dataclass(frozen=True)
 class Heat:
-    """The maps of one array: one for each channel that is shown. ``caption`` says which channels and cells are left out.
+    """The maps of one array: ``caption`` says how many are left out, and how many elements share a cell.
 
     A map is rows of cells. A cell is a level from -8 to 8, or ``"nan"``, ``"inf"`` or ``"-inf"``. Level 8 stands for
     ``scale``; level 0 stands for exact zeros only.
@@ -162,20 +162,21 @@ def marks_of(value: Figures | None, gradient: Figures | None) -> tuple[str, ...]
 
 
 def heat_of(array: Array) -> Heat:
-    """Return the heat map of an array. Axes of length 1 are dropped; all axes but the last two are channels.
+    """Return the heat map of an array. Axes of length 1 are dropped; there is a map for each place in all but the last two,
+    such as a channel of an image or one of a kernel.
 
     >>> heat = heat_of(np.array([[0.0, 1.0, -2.0, 0.01]]))
     >>> heat.maps, heat.scale, heat.caption
     ((((0, 4, -8, 1),),), 2.0, '')
     >>> heat_of(np.zeros((1, 16, 14, 14))).caption
-    '8 of 16 channels, each cell the mean of 2x2'
+    '8 of 16 maps, each cell the mean of 2x2'
     """
     sizes = [1, 1, *(size for size in array.shape if size != 1)]
     maps = _real(array).reshape(-1, *sizes[-2:])
     count = len(maps)
     shown, block = _in_blocks(_scaled(maps)[0][:MOST_MAPS], _SINGLE_SIDE if count == 1 else _SEVERAL_SIDE)
     scaled, scale = _scaled(shown)
-    notes = [f"{len(shown)} of {count} channels"] if count > len(shown) else [f"{count} channels"] if count > 1 else []
+    notes = [f"{len(shown)} of {count} maps"] if count > len(shown) else [f"{count} maps"] if count > 1 else []
     if block != (1, 1):
         notes.append(f"each cell the mean of {'x'.join(str(n) for n in block[len(block) - min(maps.shape[1], 2) :])}")
     levels = tuple(tuple(tuple(_level(cell) for cell in row) for row in part) for part in scaled.tolist())
