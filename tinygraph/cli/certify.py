@@ -14,11 +14,10 @@ from tinygraph.errors import TinygraphError
 from tinygraph.graph import operations
 
 
-@click.command
+@options.command
 @click.argument("names", nargs=-1, required=True, metavar="[FILE.py] [NAME]...")
 @click.option("--json", "as_json", is_flag=True, help="Print the certificates as JSON.")
 @options.seed_option
-@options.ops_option
 def certify(names: tuple[str, ...], as_json: bool, seed: int | None) -> int:
     """Certify the operations in a Python file, or those called NAME: gradients, shapes, kinks, dtypes, NaN, and more.
 

@@ -14,7 +14,7 @@ from tinygraph.draw.render import format_of
 from tinygraph.train.data import samples_of
 
 
-@click.command
+@options.command
 @options.model_options
 @options.data_option("Data to check on: a built-in set or a file with x and y.  [default: random values]")
 @options.batch_option(2, "How many samples to check on.")
@@ -26,7 +26,6 @@ from tinygraph.train.data import samples_of
     type=options.new_file,
     help="Draw the model there, each card with its verdict (.gv, .svg, .png, .pdf).",
 )
-@options.ops_option
 def check(load: options.Load, data: str | None, batch_size: int | None, seed: int | None, picture: Path | None) -> int:
     """Check every gradient of MODEL against numeric derivatives, rule by rule and then all together.
 

@@ -18,13 +18,12 @@ from tinygraph.model import Model
 from tinygraph.notes.notes import samples_of
 
 
-@click.command
-@click.argument("model")
+@options.command
 @options.out_option(
     "FILE",
     "File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg; .pdf with --pages]",
 )
-@options.onnx_options()
+@options.model_options
 @options.data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
 @click.option("--sample", type=click.IntRange(min=0), help="Which sample, from 0, gives the numbers.")
 @options.batch_option(1, "How many samples the picture is for; with --sample, as many from that one on.")
@@ -50,11 +49,9 @@ from tinygraph.notes.notes import samples_of
     "--pages", metavar="a4|a3|a5|letter|SIZE", help="Break it into pages that can be read; SIZE is like 160x90mm."
 )
 @click.option("--format", "form", metavar="text", help="Print the picture as text, and write no file.")
-@options.ops_option
 def draw(
-    model: str,
+    load: options.Load,
     out: Path | None,
-    onnx: dict[str, Any],
     data: str | None,
     sample: int | None,
     batch_size: int | None,
@@ -78,11 +75,11 @@ def draw(
         format_of(out)
     Paper().changed(**paper)
     try:
-        drawn = options.opened(model, onnx, weights=weights)
+        drawn = load(weights=weights)
     except ModelError as error:
         if error.recorded is not None:
             try:
-                _finish(make_picture(error, view=view, **paper), out, Path(model).stem, form)
+                _finish(make_picture(error, view=view, **paper), out, Path(error.file or "model").stem, form)
             except RenderError as fault:
                 say(f"note: {fault}", error=True)
         raise

@@ -18,11 +18,10 @@ from tinygraph.train.optimizers import as_optimizer, update_equations
 Row = tuple[str, str, str]
 
 
-@click.command
+@options.command
 @click.option("--backward", is_flag=True, help="Derive the equations of the backward pass and of the update too.")
 @options.model_options
 @options.batch_option(1)
-@options.ops_option
 def equations(load: options.Load, backward: bool, batch_size: int | None) -> None:
     """Print MODEL as equations, with shapes, as it is in training."""
     declared = load(needs_loss="no backward pass" if backward else "")

@@ -10,14 +10,13 @@ from tinygraph.cli.terminal import say
 from tinygraph.errors import TinygraphError
 
 
-@click.command
+@options.command
 @click.argument("model")
 @options.out_option("FILE.onnx", "File to write.  [default: NAME.onnx]")
 @options.weights_option("Weights of a training.  [default: initial values]")
 @click.option("--loss", is_flag=True, help="Write the loss too, as a second output, with the labels as inputs.")
 @options.onnx_options(loss="--loss-name")
 @options.force_option
-@options.ops_option
 def export(model: str, out: Path | None, weights: Path | None, loss: bool, onnx: dict[str, Any], force: bool) -> None:
     """Write MODEL, with its weights, as an ONNX file: what it computes in prediction, for any number of samples."""
     written = options.opened(model, onnx, weights=weights)

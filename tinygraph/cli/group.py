@@ -19,6 +19,14 @@ from tinygraph.synonyms import called_here
 WRONG_RULE, MISTAKE, INTERRUPTED, UNREAD = 1, 2, 130, 141
 
 
+@contextlib.contextmanager
+def _until_no_one_reads() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise click.exceptions.Exit(UNREAD) from None
+
+
 class Commands(click.Group):
     """A group of commands whose users never see a traceback for a mistake of their own.
 
@@ -76,23 +84,9 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(self.table.items()))
 
-    def make_context(self, *args: Any, **extra: Any) -> click.Context:
-        """Read the command line; ``--help`` already writes here."""
-        with _until_no_one_reads():
-            return super().make_context(*args, **extra)
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command."""
-        with _until_no_one_reads():
-            return super().invoke(ctx)
-
-
-@contextlib.contextmanager
-def _until_no_one_reads() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise click.exceptions.Exit(UNREAD) from None
+    # ``--help`` writes while the command line is read, and a command while it runs.
+    make_context = _until_no_one_reads()(click.Group.make_context)
+    invoke = _until_no_one_reads()(click.Group.invoke)
 
 
 def _option_here(error: click.NoSuchOption) -> str:

@@ -10,7 +10,7 @@ from tinygraph.notes.notes import format_of, samples_of
 from tinygraph.notes.notes import notes as derive_notes
 
 
-@click.command
+@options.command
 @options.out_option(
     "FILE", "File to write; its suffix (.html, .md, .tex, .txt) says which format.  [default: NAME_notes.html]"
 )
@@ -21,7 +21,6 @@ from tinygraph.notes.notes import notes as derive_notes
 @options.model_options
 @options.data_option("Data that the worked sample is from.  [default: what the model says]")
 @click.option("--sample", type=click.IntRange(min=0), default=0, show_default=True, help="Which sample to work.")
-@options.ops_option
 def notes(
     load: options.Load, out: Path | None, format: str | None, weights: Path | None, data: str | None, sample: int
 ) -> None:

@@ -12,16 +12,15 @@ import numpy as np
 from tinygraph.cli import options
 from tinygraph.cli.terminal import say
 from tinygraph.describe.columns import aligned
-from tinygraph.describe.text import leaf_note
+from tinygraph.describe.text import right_side
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import Graph, Op, Sample, Tensor, apply, gradients_of, input, operation, operations
 from tinygraph.graph.attributes import describe
 from tinygraph.ops import FAMILIES
 
 
-@click.command
+@options.command
 @click.argument("name", required=False)
-@options.ops_option
 def ops(name: str | None) -> None:
     """List the operations, or explain the one called NAME: formula, gradient, attributes, example."""
     if name is None:
@@ -160,7 +159,7 @@ def gradient_lines(op: type[Op]) -> list[str]:
         if line.node is y:
             forward = line.expression or ""
         elif line.expression or line.node.kind == "constant":
-            lines.append(f"{line.label} {f'= {line.expression}' if line.expression else leaf_note(line.node)}")
+            lines.append(f"{line.label} {right_side(line)}")
     lines += [f"d{x.name}: none" for x in inputs if x not in gradients]
     shapes = ", ".join(f"{x.name} {x.shape}" for x in inputs)
     return [*lines, f"where {y.name} = {forward}, {shapes}"]

@@ -140,7 +140,7 @@ def onnx_options(loss: str = "--loss") -> Callable[[Command], Command]:
     return decorate
 
 
-# ---- models and data
+# ---- models
 
 
 def model_options(command: Command) -> Command:
@@ -189,16 +189,6 @@ def opened(
     return declared
 
 
-def data_of(model: models.Model, given: str | None) -> str:
-    """Return the data of a command: what ``--data`` says, or what the model names."""
-    from tinygraph.train.data import data_of
-
-    source = given or data_of(model)
-    if source is None:
-        raise DataError(f"model {model.name!r} does not name data; give --data")
-    return source
-
-
 # ---- operations of the user's own
 
 
@@ -207,8 +197,8 @@ def _import_all(context: click.Context, option: click.Parameter, paths: tuple[Pa
         import_operations(path, "--ops: ")
 
 
-ops_option = click.option(
-    "--ops",
+_OPS = click.Option(
+    ["--ops"],
     metavar="FILE.py",
     type=file_path,
     multiple=True,
@@ -217,6 +207,13 @@ ops_option = click.option(
     callback=_import_all,
     help="Run a Python file that registers operations of your own. May be given more than once.",
 )
+
+
+def command(function: Callable[..., Any]) -> click.Command:
+    """Make a command that also has the option ``--ops``, the last one in its help."""
+    made = click.command(function)
+    made.params.append(_OPS)
+    return made
 
 
 def import_operations(path: Path, option: str = "") -> None:

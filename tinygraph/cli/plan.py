@@ -13,13 +13,12 @@ from tinygraph.model import Model
 from tinygraph.train.optimizers import as_optimizer
 
 
-@click.command
+@options.command
 @options.model_options
 @options.batch_option(32)
 @click.option("--threads", type=click.IntRange(min=1), help="Threads at most.  [default: one for each CPU]")
 @click.option("--inference", is_flag=True, help="Show the computation of the output alone, not a training step.")
 @click.option("--profile", is_flag=True, help="Run it on random samples and show the median time of each step.")
-@options.ops_option
 def plan(load: options.Load, batch_size: int | None, threads: int | None, inference: bool, profile: bool) -> None:
     """Show the schedule of MODEL, compiled for a batch: what each step computes, where in memory, in which tiles.
 

@@ -21,12 +21,12 @@ from tinygraph.graph import Array
 from tinygraph.model import Model
 from tinygraph.model.values import samples_in
 from tinygraph.train import load_data, read_arrays
-from tinygraph.train.data import PartName, names_in_files, sample_count
+from tinygraph.train.data import PartName, names_in_files, required_data, sample_count
 from tinygraph.train.feeds import check_finite
 from tinygraph.train.metrics import DecisionRule, decision_rule, labels_of
 
 
-@click.command
+@options.command
 @options.weights_option("Weights of a training.  [default: those of the model's own file]")
 @options.data_option("A file with x, and y where there are labels, or a built-in set.  [default: what the model says]")
 @click.option(
@@ -38,7 +38,6 @@ from tinygraph.train.metrics import DecisionRule, decision_rule, labels_of
 )
 @click.option("--out", metavar="FILE.npz|.csv", type=options.new_file, help="File to write all outputs to.")
 @options.model_options
-@options.ops_option
 def predict(load: options.Load, weights: Path | None, data: str | None, part: PartName, out: Path | None) -> None:
     """Compute the outputs of MODEL on data, with the weights of a training.
 
@@ -50,7 +49,7 @@ def predict(load: options.Load, weights: Path | None, data: str | None, part: Pa
     trained = load(weights=weights)
     if weights is None and not trained.weighted:
         raise click.UsageError(f"model {trained.name!r} comes without weights; give --weights")
-    source = options.data_of(trained, data)
+    source = required_data(trained, data)
     if out is not None and out.exists() and Path(source).exists() and out.samefile(source):
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
     x, y, numbers, which = samples(trained, source, part)

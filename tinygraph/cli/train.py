@@ -20,7 +20,7 @@ from tinygraph.errors import RenderError, TinygraphError, printable
 from tinygraph.files import lock, remove_stale
 from tinygraph.model import Model
 from tinygraph.train import Data, History, Progress, TrainingInterrupted
-from tinygraph.train.data import THE_SAME, sample_count
+from tinygraph.train.data import THE_SAME, required_data, sample_count
 from tinygraph.train.metrics import labels_of
 from tinygraph.train.optimizers import as_optimizer
 
@@ -28,7 +28,7 @@ from tinygraph.train.optimizers import as_optimizer
 RESULTS = ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "graph.gv")
 
 
-@click.command
+@options.command
 @options.data_option("Data to learn from: a built-in set, or a file with x and y.  [default: what the model says]")
 @options.model_options
 @click.option("--epochs", type=click.IntRange(min=1), help="How often each sample is seen.")
@@ -40,7 +40,6 @@ RESULTS = ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "grap
     "--out", metavar="FOLDER", type=options.file_path, help="Where to write.  [default: a new folder, runs/NAME]"
 )
 @options.force_option
-@options.ops_option
 def train(
     load: options.Load,
     data: str | None,
@@ -59,7 +58,7 @@ def train(
     Ctrl-C stops early and keeps what was learned so far; so do SIGTERM, SIGHUP, a closed pipe, and an error in training.
     """
     learner = load(seed=seed, needs_loss="nothing to train on")
-    material = training.load_data(options.data_of(learner, data), learner)
+    material = training.load_data(required_data(learner, data), learner)
     moves = as_optimizer(learner, optimizer, learning_rate)
     folder = click.get_current_context().with_resource(run_folder(out, learner.name, force))
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size

@@ -144,9 +144,7 @@ def samples_of(model: Model, data: str | None = None, first: int = 0, count: int
     >>> samples_of(tg.load_model("xor"), first=1, count=1)
     {'sample 1': {'x': array([[0., 1.]], dtype=float32), 'y': array([[1.]], dtype=float32)}}
     """
-    source = data or sources.data_of(model)
-    if source is None:
-        raise DataError(f"model {model.name!r} does not name data; give --data")
+    source = sources.required_data(model, data)
     arrays = sources.samples_of(model, source)
     size = min(len(array) for array in arrays.values())
     if not 0 <= first < size:

@@ -181,6 +181,19 @@ def data_of(model: Model) -> str | None:
     return str(file) if name.endswith(".npz") or os.path.isfile(file) else name
 
 
+def required_data(model: Model, given: str | None) -> str:
+    """Return the data that are ``given``, or those that the model names; raise ``DataError`` where there are none.
+
+    >>> import tinygraph as tg
+    >>> required_data(tg.load_model("xor"), None), required_data(tg.load_model("xor"), "mine.npz")
+    ('xor', 'mine.npz')
+    """
+    source = given or data_of(model)
+    if source is None:
+        raise DataError(f"model {model.name!r} does not name data; give --data")
+    return source
+
+
 def samples_of(model: Model, source: str) -> dict[str, Array]:
     """Return all samples of data, in the order of their source, by the names of the model's inputs, as ``feeds_of`` does.
 
