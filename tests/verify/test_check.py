@@ -14,6 +14,7 @@ import tinygraph as tg
 from tests.tools import liars
 from tinygraph.verify import Record, Report, check
 from tinygraph.verify.nodes import completed
+from tinygraph.verify.numeric import Point
 
 
 def rng() -> np.random.Generator:
@@ -148,6 +149,12 @@ def test_kinks_are_counted_and_are_no_failure() -> None:
     assert (relu.kinks, len(relu.points), relu.verdict) == (2, 5, "ok")
     assert [point.index for point in relu.points if point.kink] == [(1,), (3,)]
     assert f"{report.kinks} comparisons at kinks left out" in str(report)
+
+
+def test_a_single_kink_is_counted_in_the_singular() -> None:
+    points = (Point((0,), 0.0, 0.5, 0.0, kink=True), Point((1,), 1.0, 1.0, 0.0, kink=False))
+    report = Report((Record("y", "relu", "x", 2, 1e-7, points),), (), 1e-7)
+    assert str(report).endswith("; 1 comparison at a kink left out")
 
 
 def test_where_everything_is_a_kink_nothing_is_called_right() -> None:

@@ -39,6 +39,17 @@ def number_text(value: Any, digits: int = 4) -> str:
     return f"{value + 0.0:.{digits}g}"
 
 
+def short(x: Array) -> str:
+    """Return an array as a line of text; a large one by its shape.
+
+    >>> short(np.array([0.5, 1.0])), short(np.ones((40, 30)))
+    ('[0.5, 1]', 'an array (40, 30)')
+    """
+    if x.size > 9:
+        return f"an array {x.shape}"
+    return np.array2string(x, separator=", ", formatter={"float_kind": lambda v: f"{v:.4g}"}).replace("\n", "")
+
+
 def tex_number(number: Any) -> str:
     r"""Return a number in TeX: one that is written as text already, or another with six digits.
 

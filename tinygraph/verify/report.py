@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from tinygraph.describe import html
 from tinygraph.describe.columns import aligned
+from tinygraph.errors import counted
 from tinygraph.verify.numeric import Point, worst
 
 # The text in the column of operations for gradients by backpropagation through the graph.
@@ -160,7 +161,8 @@ class Report:
         what, records = ("all gradients", self.whole) if self.whole else ("all rules", self.nodes)
         worst = max(records, key=lambda record: record.error, default=None)
         failed = f"; {len(self.failures)} of {len(self.records)} checks failed" if self.failures else ""
-        kinks = f"; {self.kinks} comparisons at kinks left out" if self.kinks else ""
+        where = "a kink" if self.kinks == 1 else "kinks"
+        kinks = f"; {counted(self.kinks, 'comparison')} at {where} left out" if self.kinks else ""
         if worst is None:
             return "no gradients to check"
         not_finite = next(filter(None, (record.not_finite for record in self.records)), "")

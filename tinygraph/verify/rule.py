@@ -2,14 +2,15 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from tinygraph.graph import Array, Tensor, apply, gradients_of
+from tinygraph.graph import Array, Op, Tensor, apply, gradients_of
 from tinygraph.verify.hints import hint
 from tinygraph.verify.nodes import input_name, is_given
-from tinygraph.verify.numeric import Derivative, Point, Slope, compare, derivative
+from tinygraph.verify.numeric import Derivative, Point, compare, derivative
 from tinygraph.verify.report import Record
 
 # All elements of inputs up to this size are compared; of larger ones so many elements, and random directions.
@@ -34,19 +35,17 @@ class Finding:
 
 
 class LocalRule:
-    """The gradient rule of a node, recorded again on leaves of its own, so that nothing else takes part.
+    """The gradient rule of an operation, recorded on leaves of its own, so that nothing else takes part.
 
-    A tensor that the node uses twice becomes two leaves here: each place has its own gradient. ``cotangent`` is the
+    A tensor that a node uses twice becomes two leaves here: each place has its own gradient. ``cotangent`` is the
     gradient of the result that the rule is given; it is set to 0 where the result is not finite and so has no derivative.
     Numeric derivatives are measured once and remembered.
     """
 
-    def __init__(self, node: Tensor, cotangent: Array) -> None:
-        assert node.op is not None
-        self.op = node.op
-        self.values = [x.value for x in node.inputs]
-        self._leaves = [Tensor("tensor", value=value) for value in self.values]
-        self._node = apply(node.op, self._leaves)
+    def __init__(self, op: Op, values: Sequence[Array], cotangent: Array) -> None:
+        self.op, self.values = op, values
+        self._leaves = [Tensor("tensor", value=value) for value in values]
+        self._node = apply(op, self._leaves)
         self.y: Array = self._node.value
         self.cotangent: Array = np.where(np.isfinite(self.y), cotangent, 0.0)
         self._slopes: dict[tuple[int, bytes], Derivative] = {}
@@ -63,17 +62,13 @@ class LocalRule:
         returned = returned if isinstance(returned, (tuple, list)) else (returned,)
         return [gradient() if callable(gradient) else gradient for gradient in returned]
 
-    def slope(self, place: int) -> Slope:
-        """Return the function that measures the derivative for one input along a direction."""
-
-        def measure(direction: Array) -> Derivative:
-            key = (place, direction.tobytes())
-            if key not in self._slopes:
-                x, function = self.values[place], self.forward(place)
-                self._slopes[key] = derivative(function, x, direction, self.cotangent, self.op.holomorphic)
-            return self._slopes[key]
-
-        return measure
+    def slope(self, place: int, direction: Array) -> Derivative:
+        """Return the numeric derivative for one input along a direction."""
+        key = (place, direction.tobytes())
+        if key not in self._slopes:
+            x, function = self.values[place], self.forward(place)
+            self._slopes[key] = derivative(function, x, direction, self.cotangent, self.op.holomorphic)
+        return self._slopes[key]
 
     def forward(self, place: int) -> Callable[[Array], Array]:
         """Return the forward computation as a function of one input; it raises for values that the operation refuses."""
@@ -92,7 +87,7 @@ class LocalRule:
         except Exception as error:
             return Finding(place, np.empty(0), message=f"{type(error).__name__}: {error}")
         directions = DIRECTIONS if gradient.size > ELEMENTS else 0
-        points = compare(gradient, self.slope(place), rng, tolerance, ELEMENTS, directions)
+        points = compare(gradient, partial(self.slope, place), rng, tolerance, ELEMENTS, directions)
         return Finding(place, gradient, points, tolerance=tolerance)
 
 
@@ -111,7 +106,8 @@ def check_node(
     places = differentiable_places(node)
     if node.op is None or not places:
         return []
-    rule = None if fault else LocalRule(node, rng.standard_normal(node.shape))
+    values = [x.value for x in node.inputs]
+    rule = None if fault else LocalRule(node.op, values, rng.standard_normal(node.shape))
     findings = [rule.find(place, rng, tolerance) if rule else Finding(place, np.empty(0)) for place in places]
     records = []
     for place, finding in zip(places, findings, strict=True):

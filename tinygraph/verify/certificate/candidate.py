@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from tinygraph.describe.numbers import short
 from tinygraph.errors import TinygraphError, listing
 from tinygraph.graph import Array, Op, Sample, Tensor, apply, compute, grad
 from tinygraph.graph.attributes import integer
@@ -120,9 +121,9 @@ class Case:
         """Return the result for tensors, as a node."""
         return apply(self.op, inputs)
 
-    def leaves(self) -> list[Tensor]:
-        """Return the inputs as new tensors."""
-        return [Tensor("tensor", value=x) for x in self.inputs]
+    def leaves(self, inputs: Sequence[Array] | None = None) -> list[Tensor]:
+        """Return the inputs, or those given, as new tensors."""
+        return [Tensor("tensor", value=x) for x in (self.inputs if inputs is None else inputs)]
 
     @functools.cached_property
     def y(self) -> Array:
@@ -132,10 +133,9 @@ class Case:
     @functools.cached_property
     def rule(self) -> LocalRule:
         """The rule, as backpropagation calls it."""
-        node = self.record(self.leaves())
-        rng = np.random.default_rng(self.seed + self.number)
+        shape, rng = self.y.shape, np.random.default_rng(self.seed + self.number)
         # Of few digits, so that an example shows all of them.
-        return LocalRule(node, np.ones(node.shape) if self.ones else rng.standard_normal(node.shape).round(3))
+        return LocalRule(self.op, self.inputs, np.ones(shape) if self.ones else rng.standard_normal(shape).round(3))
 
     def find(self, place: int) -> Finding:
         """Compare the gradient of one input with numeric derivatives."""
@@ -148,7 +148,7 @@ class Case:
 
     def gradients(self, inputs: Sequence[Array], dy: Array) -> list[Array]:
         """Return the gradients of all floating inputs, by backpropagation; zeros where no gradient flows."""
-        leaves = [Tensor("tensor", value=x) for x in inputs]
+        leaves = self.leaves(inputs)
         wanted = [x for x in leaves if x.dtype.kind == "f"]
         return [dx.value for dx in grad(self.record(leaves), wanted, cotangent=dy, unreached="zeros")]
 
@@ -168,14 +168,10 @@ class Case:
 
     def parts(self) -> Iterator[Case]:
         """Yield the case with its inputs cut to fewer elements, the smallest first, where the operation takes that."""
-        cuts = {tuple(x.shape for x in self.inputs): self.inputs}
-        for size in range(1, 5):
-            for axes in (1, 2, 99):
-                inputs = self.cut(size, axes)
-                cuts.setdefault(tuple(x.shape for x in inputs), inputs)
-        elements = sum(x.size for x in self.inputs)
-        for inputs in sorted(cuts.values(), key=lambda inputs: sum(x.size for x in inputs)):
-            if sum(x.size for x in inputs) < elements:
+        cuts = [self.cut(size, axes) for size in range(1, 5) for axes in (1, 2, 99)]
+        different = {tuple(x.shape for x in inputs): inputs for inputs in cuts}
+        for inputs in sorted(different.values(), key=_elements):
+            if _elements(inputs) < _elements(self.inputs):
                 yield self.with_inputs(inputs)
 
     def in_smallest_part(self, look: Callable[[Case], Found]) -> Found | None:
@@ -193,15 +189,8 @@ class Case:
         return self.op.expression(*map(short, self.inputs if arrays is None else arrays))
 
 
-def short(x: Array) -> str:
-    """Return an array as a line of text; a large one by its shape.
-
-    >>> short(np.array([0.5, 1.0])), short(np.ones((40, 30)))
-    ('[0.5, 1]', 'an array (40, 30)')
-    """
-    if x.size > 9:
-        return f"an array {x.shape}"
-    return np.array2string(x, separator=", ", formatter={"float_kind": lambda v: f"{v:.4g}"}).replace("\n", "")
+def _elements(inputs: Sequence[Array]) -> int:
+    return sum(x.size for x in inputs)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +211,7 @@ class Candidate:
 
     def smallest_first(self) -> list[Case]:
         """Return the cases, those with few elements first: a mistake is shown in the first that has it."""
-        return sorted(self.cases, key=lambda case: sum(x.size for x in case.inputs))
+        return sorted(self.cases, key=lambda case: _elements(case.inputs))
 
 
 # A check looks at a candidate and says what it found, in one line or several.

@@ -5,23 +5,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeAlias
 
 import numpy as np
 
+from tinygraph.describe.numbers import short
 from tinygraph.graph import Array, Shape
-from tinygraph.verify.certificate.candidate import (
-    NOT_ASKED,
-    OK,
-    WRONG,
-    Answer,
-    Candidate,
-    Case,
-    Line,
-    Mistake,
-    for_each,
-    short,
-)
+from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line, Mistake, for_each
 from tinygraph.verify.hints import cause_of, hint
 from tinygraph.verify.numeric import Function, Index, central_difference, derivative, disagree, one_sided, unit, worst
 from tinygraph.verify.rule import Finding
@@ -30,7 +19,7 @@ RULE_FAILED = "the rule failed"
 STEPS = tuple(10.0**-power for power in range(1, 13))
 _FALLEN = 1e-5
 # A case, what was found for one of its inputs, and for all of them.
-Compared: TypeAlias = tuple[Case, Finding, Sequence[Finding]]
+Compared = tuple[Case, Finding, Sequence[Finding]]
 _NOT_INTENDED = (
     "forward runs on inputs like these, which the rule is not made for: refuse them in a shape rule, or give the "
     "operation samples of its own"
@@ -363,7 +352,7 @@ def _slopes_near(case: Case, place: int, direction: Array, output: Index, near: 
     "{count} agree",
     "none; edges=[...] would pin the choice at a kink down",
 )
-def stated_edges(case: Case) -> Answer:
+def stated_edges(case: Case) -> Mistake | float:
     """Compare the gradients that the operation's ``edges`` state with those that its rule gives there."""
     stated = case.op.edges[case.number - 1].gradients
     found = case.gradients(case.inputs, np.ones(case.y.shape))

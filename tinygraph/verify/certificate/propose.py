@@ -4,7 +4,7 @@ After them each attribute gets its other values: a rule may be right for one of 
 """
 
 import contextlib
-import dataclasses
+import inspect
 import itertools
 import typing
 from collections.abc import Callable, Iterator, Sequence
@@ -147,10 +147,10 @@ def _mattering(op: type[Op], sample: Sample) -> set[int]:
 
 def _varied(op: type[Op], found: Sequence[Sample]) -> Iterator[Sample]:
     """Yield a sample for each other value of an attribute: the first on which it gives another result."""
-    for field in _fields(op) if found else ():
-        given = found[0].attributes.get(field.name, field.default)
-        for value in _other_values(given, op.attribute_annotations()[field.name]):
-            changed = ((Sample(*old.inputs, **{**old.attributes, field.name: value}), old) for old in found)
+    for name, argument in inspect.signature(op).parameters.items() if found else ():
+        given = found[0].attributes.get(name, argument.default)
+        for value in _other_values(given, op.attribute_annotations()[name]):
+            changed = ((Sample(*old.inputs, **{**old.attributes, name: value}), old) for old in found)
             yield from itertools.islice((sample for sample, old in changed if _differs(op, sample, old)), 1)
 
 
@@ -188,19 +188,11 @@ def _plainness(shapes: tuple[Shape, ...]) -> tuple[bool, int, int]:
     return most == 0, most // 3, len(set(shapes))
 
 
-def _fields(op: type[Op]) -> list[dataclasses.Field[Any]]:
-    """Return the attributes that a call may set."""
-    return [field for field in dataclasses.fields(op) if field.init] if dataclasses.is_dataclass(op) else []
-
-
 def _attributes(op: type[Op]) -> list[dict[str, Any]]:
     """Return values for the attributes that have no default, of the kinds that their annotations name."""
     annotations = op.attribute_annotations()
-    wanted = {
-        field.name: _values(annotations[field.name])
-        for field in _fields(op)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
+    arguments = inspect.signature(op).parameters.items()
+    wanted = {name: _values(annotations[name]) for name, argument in arguments if argument.default is argument.empty}
     return [dict(zip(wanted, values, strict=True)) for values in itertools.product(*wanted.values())]
 
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from tinygraph.describe.numbers import short
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import Array, Shape, Tensor, grad
-from tinygraph.verify.certificate.candidate import Answer, Candidate, Case, Line, Mistake, for_each, short
+from tinygraph.verify.certificate.candidate import Answer, Candidate, Case, Line, Mistake, for_each
 from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, contributions, derivative, worst
 from tinygraph.verify.rule import Finding
 
@@ -116,12 +117,8 @@ def shortcuts(candidate: Candidate) -> Iterator[Line]:
         yield from _shortcuts(candidate)
 
 
-def _recorded_cases(candidate: Candidate) -> list[Case]:
-    return [] if candidate.op.opaque_vjp else candidate.differentiable()[:3]
-
-
 @for_each(
-    _recorded_cases,
+    lambda candidate: [] if candidate.op.opaque_vjp else candidate.differentiable()[:3],
     "worst error {worst:.1e}",
     lambda candidate: "the rule is opaque" if candidate.op.opaque_vjp else "no gradient flows",
 )
