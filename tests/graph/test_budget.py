@@ -162,9 +162,9 @@ WORK = {
 def test_the_work_of_an_operation_is_known_from_shapes(name):
     (function, *shapes), work = WORK[name][0](), WORK[name][1]
     with opening(size=0) as budget:
-        before = budget.left["steps of computation"]
+        before = budget.spent["steps of computation"]
         function(*[np.ones(shape) for shape in shapes])
-        assert before - budget.left["steps of computation"] == work
+        assert budget.spent["steps of computation"] - before == work
 
 
 def test_values_drawn_in_pieces_are_those_drawn_at_once():

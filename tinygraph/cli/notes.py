@@ -6,8 +6,8 @@ import click
 
 from tinygraph.cli import options
 from tinygraph.cli.terminal import say
-from tinygraph.notes.notes import format_of, samples_of
 from tinygraph.notes.notes import notes as derive_notes
+from tinygraph.notes.notes import samples_of
 
 
 @options.command
@@ -28,8 +28,6 @@ def notes(
 
     The equations of the backward pass are derived from the model's own graph. A model without data has no numbers.
     """
-    if out is not None:
-        format_of(out, format)
     declared = load(weights=weights)
     samples = samples_of(declared, data, sample) if data or declared.training.data else None
     path = out or Path(f"{options.file_name(declared.name)}_notes.{format or 'html'}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
@@ -44,12 +45,8 @@ class Budget:
     """
 
     def __init__(self, size: float) -> None:
-        self.factor = _factor()
-        self.left = {
-            what: math.inf if size == math.inf else int((base + each * size) * self.factor)
-            for what, (base, each) in _LIMITS.items()
-        }
-        self.limits = dict(self.left)
+        self.size, self.factor = size, _factor()
+        self.spent: Counter[str] = Counter()
         self._files: set[tuple[int, int]] = set()
 
     def allow(self, file: os.stat_result) -> None:
@@ -58,17 +55,19 @@ class Budget:
         if known in self._files or not stat.S_ISREG(file.st_mode):
             return
         self._files.add(known)
-        for what, (_, each) in _LIMITS.items():
-            more = int(each * size * self.factor)
-            self.left[what] += more
-            self.limits[what] += more
+        self.size += size
+
+    def limit(self, what: str) -> float:
+        """Return how much of ``what`` the files may take in all."""
+        base, each = _LIMITS[what]
+        return math.inf if self.size == math.inf else int((base + each * self.size) * self.factor)
 
     def spend(self, what: str, amount: int) -> None:
         """Charge an amount of ``what``, or raise ``BudgetError`` if less is left."""
-        self.left[what] -= amount
-        if self.left[what] < 0:
+        self.spent[what] += amount
+        if self.spent[what] > self.limit(what):
             raise BudgetError(
-                f"opening this file would take more than {self.limits[what]:,} {what}; if you trust it, set the "
+                f"opening this file would take more than {self.limit(what):,} {what}; if you trust it, set the "
                 f"environment variable {VARIABLE}=10 to allow ten times as much"
             )
 

@@ -54,9 +54,8 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
             raise ValueError(f"{member.filename!r} has a damaged header: {_reason(error)}") from None
         if dtype.hasobject:
             raise ValueError("it holds Python objects; expected arrays of numbers")
-        size = math.prod(shape) * dtype.itemsize
-        if size != member.file_size - stream.tell():
-            held = member.file_size - stream.tell()
+        size, held = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+        if size != held:
             raise ValueError(f"{member.filename!r} of shape {shape} needs {size:,} bytes and holds {held:,}")
         data = stream.read()
     flat = np.frombuffer(bytearray(data), dtype) if data else np.empty(math.prod(shape), dtype)

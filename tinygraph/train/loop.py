@@ -49,9 +49,6 @@ class Progress:
     row: Row | None = None
 
 
-Callback: TypeAlias = Callable[[Progress], object]
-
-
 class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C during ``fit``. The parameters are those after the last complete step; ``history`` has the complete epochs.
 
@@ -83,7 +80,7 @@ def fit(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
-    callback: Callback | None = None,
+    callback: Callable[[Progress], object] | None = None,
     compiled: bool = True,
 ) -> History:
     """Train ``model`` in place and return the history of its epochs. Settings that are ``None`` are the model's ``[training]``.

@@ -136,10 +136,7 @@ class RunningMeans:
         """Add the means of a batch of ``count`` samples."""
         self.count += count
         self._loss += loss * count
-        if accuracy is None or self._accuracy is None:
-            self._accuracy = None
-        else:
-            self._accuracy += accuracy * count
+        self._accuracy = None if accuracy is None or self._accuracy is None else self._accuracy + accuracy * count
 
     @property
     def metrics(self) -> Metrics:

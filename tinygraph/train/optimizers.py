@@ -126,10 +126,8 @@ class Adam(Optimizer):
     def __post_init__(self) -> None:
         _check_ranges(self, positive=("learning_rate", "epsilon"), fractions=("beta1", "beta2"))
 
-    @property
-    def state_names(self) -> tuple[str, ...]:
-        """The running means ``m`` and ``v``, and the step count ``t``."""
-        return ("m", "v", "t")
+    # The running means, and the step count.
+    state_names = ("m", "v", "t")
 
     def initial_state(self, parameter: Value) -> tuple[Array, ...]:
         """Return ``(m, v, t)``: zeros in the parameter's shape and dtype, twice, and the integer 0."""

@@ -85,7 +85,9 @@ class RecordedStep:
         self.updates, self.rate = record_updates(optimizer, gradients, model.declaration.dtype)
         moved = [node for update in self.updates for node in (update.new, *update.new_state)]
         self.graph = Graph([output, loss, *moved, *new_state.values()])
-        self.model_state = [model.state[name] for name in new_state]
+        # What a step changes, each with its new value; the optimizer's state is not a tensor.
+        self._moved = [(update.parameter, update.new) for update in self.updates]
+        self._moved += [(model.state[name], new) for name, new in new_state.items()]
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
         bound = self.bound(feeds, state)
@@ -106,17 +108,10 @@ class RecordedStep:
                 needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
                 before = topological([*self.graph.outputs[:2], *needed, *self.recording.new_state.values()])
                 raise NotFiniteError(sentence, moving=node not in set(before))
-        output, loss, *moved = results
-        arrays = iter(moved)
-        changed: list[tuple[Tensor, Array]] = []
-        new_state: OptimizerState = {}
-        for update in self.updates:
-            changed.append((update.parameter, next(arrays)))
-            new_state[update.name] = tuple(np.array(next(arrays)) for _ in update.new_state)
-        changed += zip(self.model_state, arrays, strict=True)
-        state.update(new_state)
-        assign_all(changed)
-        return np.array(output), float(loss)
+        found = dict(zip(self.graph.outputs, results, strict=True))
+        state.update({update.name: tuple(np.array(found[x]) for x in update.new_state) for update in self.updates})
+        assign_all([(tensor, found[new]) for tensor, new in self._moved])
+        return np.array(results[0]), float(results[1])
 
     def bound(
         self, feeds: Mapping[str, Array], state: OptimizerState, optimizer: Optimizer | None = None

@@ -2,8 +2,8 @@
 
 ``check`` compares the rules of a graph, a model or an operation with numeric derivatives; ``certify`` checks everything
 about one operation, and ``check_op`` does so in a test. In reading order: ``numeric`` measures a slope and
-compares a gradient with it, ``rule`` does so for one node, ``hints`` names the likely slip, ``report`` prints what was
-found, ``checker`` puts these together for a graph. The folder ``certificate`` is built on them.
+compares a gradient with it, ``hints`` names the likely slip, ``report`` prints what was found, ``checker`` puts these
+together for one node, and then for a graph. The folder ``certificate`` is built on them.
 """
 
 from tinygraph.verify.certificate import Certificate, certify, check_op

@@ -1,30 +1,140 @@
-"""``check``: every gradient rule of a graph, a model or an operation, against numeric derivatives."""
+"""``check``: every gradient rule of a graph, a model or an operation, against numeric derivatives.
+
+The first part checks the rule of one node, alone, at the values that reach the node.
+"""
 
 import math
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, TinygraphError
 from tinygraph.graph import Array, Graph, Op, Tensor, apply, bind, gradients_of, require_feeds, run, topological
-from tinygraph.graph.attributes import conform
+from tinygraph.graph.attributes import conform, integer
 from tinygraph.graph.registry import operation as operation_called
 from tinygraph.model.values import samples_in
-from tinygraph.verify.nodes import completed, doubled, equation_labels, in_double, is_given, not_finite, widened
-from tinygraph.verify.numeric import EPSILON, Slope, compare, derivative
+from tinygraph.verify.hints import hint
+from tinygraph.verify.nodes import completed, doubled_call, equation_labels, in_double, input_name, is_given, not_finite
+from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, derivative
 from tinygraph.verify.report import WHOLE, Record, Report
-from tinygraph.verify.rule import check_node
 
 Feeds = Mapping[str | Tensor, Any]
 
-# Of each leaf, so many elements and random directions are compared.
+# All elements of a node's inputs up to this size are compared; of larger ones so many elements, and random directions.
+ELEMENTS = 100
+# Of each leaf of a graph, so many elements are compared, and random directions.
+LEAF_ELEMENTS = 5
 DIRECTIONS = 3
-ELEMENTS = 5
 # A gradient that is 0, such as that of a bias before a normalization, is a sum of terms as large as those of the other
 # gradients. Their rounding remains: so many times that of the largest gradient.
 ROUNDINGS = 64
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The gradient that a rule gives for one input, and how it compares; or a message that says why it gives none."""
+
+    place: int
+    gradient: Array
+    points: tuple[Point, ...] = ()
+    message: str = ""
+    tolerance: float = 0.0
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the rule gave no gradient, or one with an error above ``tolerance``."""
+        return bool(self.message) or any(point.error > self.tolerance for point in self.points)
+
+
+class LocalRule:
+    """The gradient rule of an operation, recorded on leaves of its own, so that nothing else takes part.
+
+    A tensor that a node uses twice becomes two leaves here: each place has its own gradient. ``cotangent`` is the
+    gradient of the result that the rule is given; it is set to 0 where the result is not finite and so has no derivative.
+    Numeric derivatives are measured once and remembered.
+    """
+
+    def __init__(self, op: Op, values: Sequence[Array], cotangent: Array) -> None:
+        self.op, self.values = op, values
+        self._leaves = [Tensor("tensor", value=value) for value in values]
+        self._node = apply(op, self._leaves)
+        self.y: Array = self._node.value
+        self.cotangent: Array = np.where(np.isfinite(self.y), cotangent, 0.0)
+        self._slopes: dict[tuple[int, bytes], Derivative] = {}
+
+    def gradient(self, place: int, cotangent: Array | None = None) -> Array:
+        """Return the gradient of one input as backpropagation gets it from the rule: zeros where the rule returns None."""
+        leaf = self._leaves[place]
+        found = gradients_of(self._node, [leaf], self.cotangent if cotangent is None else cotangent).get(leaf)
+        return np.zeros(leaf.shape) if found is None else np.asarray(found.value)
+
+    def raw(self, dy: Array, y: Array, *values: Array) -> list[Any]:
+        """Return what the rule returns for arrays, unchecked; gradients that it returns as functions are computed."""
+        returned = self.op.vjp(dy, y, *values)
+        returned = returned if isinstance(returned, (tuple, list)) else (returned,)
+        return [gradient() if callable(gradient) else gradient for gradient in returned]
+
+    def slope(self, place: int, direction: Array) -> Derivative:
+        """Return the numeric derivative for one input along a direction."""
+        key = (place, direction.tobytes())
+        if key not in self._slopes:
+            x, function = self.values[place], self.forward(place)
+            self._slopes[key] = derivative(function, x, direction, self.cotangent, self.op.holomorphic)
+        return self._slopes[key]
+
+    def forward(self, place: int) -> Callable[[Array], Array]:
+        """Return the forward computation as a function of one input; it raises for values that the operation refuses."""
+
+        def forward(x: Array) -> Array:
+            values = [*self.values[:place], x, *self.values[place + 1 :]]
+            self.op.check(*values)
+            return np.asarray(self.op.forward(*values))
+
+        return forward
+
+    def find(self, place: int, rng: np.random.Generator, tolerance: float) -> Finding:
+        """Compare the gradient of one input with numeric derivatives; whatever the rule raises is a finding about it."""
+        try:
+            gradient = self.gradient(place)
+        except Exception as error:
+            return Finding(place, np.empty(0), message=f"{type(error).__name__}: {error}")
+        directions = DIRECTIONS if gradient.size > ELEMENTS else 0
+        points = compare(gradient, partial(self.slope, place), rng, tolerance, ELEMENTS, directions)
+        return Finding(place, gradient, points, tolerance=tolerance)
+
+
+def differentiable_places(node: Tensor) -> list[int]:
+    """Return which inputs get a gradient from a node's rule; not those whose gradient the rule gives to another input."""
+    if node.op is None or node.dtype.kind != "f":
+        return []
+    bypassed = node.op.bypassed(len(node.inputs))
+    return [i for i, x in enumerate(node.inputs) if x.dtype.kind == "f" and not is_given(x) and i not in bypassed]
+
+
+def check_node(
+    node: Tensor, name: str, input_labels: Sequence[str], rng: np.random.Generator, tolerance: float, fault: str = ""
+) -> list[Record]:
+    """Return a record for each floating input of a node whose value is in float64; with a ``fault``, nothing is compared."""
+    places = differentiable_places(node)
+    if node.op is None or not places:
+        return []
+    values = [x.value for x in node.inputs]
+    rule = None if fault else LocalRule(node.op, values, rng.standard_normal(node.shape))
+    findings = [rule.find(place, rng, tolerance) if rule else Finding(place, np.empty(0)) for place in places]
+    records = []
+    for place, finding in zip(places, findings, strict=True):
+        called, tensor, size = input_name(node.op, place), input_labels[place], node.inputs[place].size
+        both = f"{called} = {tensor}" if tensor and tensor != called else called
+        cause = hint(rule, finding, findings) if rule and finding.wrong else ""
+        found = finding.points, cause, finding.message, fault
+        records.append(Record(name, node.op.name, both, size, tolerance, *found))
+    return records
+
+
+# ---- a graph, a model, an operation
 
 
 @np.errstate(all="ignore")
@@ -55,11 +165,9 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     >>> check(tg.matmul).ok
     True
     """
-    if conform("check", "seed", seed, int) < 0:
-        raise AttributeValueError(f"check: seed must be at least 0; found {seed}")
     if not 0 < conform("check", "tolerance", tolerance, float) < math.inf:
         raise AttributeValueError(f"check: tolerance must be positive and finite; found {tolerance}")
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(integer("check: seed", seed, least=0))
     if is_operation(thing):
         if feeds:
             raise TinygraphError("check: an operation is checked on its own samples, not on feeds")
@@ -123,7 +231,7 @@ def _check_gradients(
     records = []
     for leaf, label in leaves.items():
         slope = _slope(double, twins[leaf], cotangent)
-        points = compare(gradients[twins[leaf]], slope, rng, tolerance, ELEMENTS, DIRECTIONS, rounding)
+        points = compare(gradients[twins[leaf]], slope, rng, tolerance, LEAF_ELEMENTS, DIRECTIONS, rounding)
         name = f"{leaf.kind} {label}"
         record = Record(f"d{label}", WHOLE, name, leaf.size, tolerance, points, position=positions[leaf])
         records.append(replace(record, points=(), fault=fault) if fault and not record.ok else record)
@@ -157,8 +265,8 @@ def _check_rule(op: type[Op], rng: np.random.Generator, tolerance: float) -> Rep
         )
     nodes: list[Record] = []
     for number, sample in enumerate(op.samples(rng), start=1):
-        leaves = [Tensor("tensor", value=doubled(value)) for value in sample.inputs]
-        node = apply(widened(op(**sample.attributes)), leaves)
+        made, inputs = doubled_call(op, sample)
+        node = apply(made, [Tensor("tensor", value=x) for x in inputs])
         name = ", ".join([f"sample {number}", *(f"{key}={value!r}" for key, value in sample.attributes.items())])
         nodes += check_node(node, name, [str(x.shape) for x in node.inputs], rng, tolerance)
     return Report(tuple(nodes), (), tolerance)

@@ -15,7 +15,7 @@ from tinygraph.verify.nodes import input_name
 from tinygraph.verify.numeric import Point, contributions, unit
 
 if TYPE_CHECKING:
-    from tinygraph.verify.rule import Finding, LocalRule
+    from tinygraph.verify.checker import Finding, LocalRule
 
 
 def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.graph import Array, Graph, Op, Tensor, all_finite, apply
+from tinygraph.graph import Array, Graph, Op, Sample, Tensor, all_finite, apply
 
 
 def input_name(op: Op, place: int) -> str:
@@ -79,6 +79,17 @@ def widened(op: Op) -> Op:
     except TypeError:
         floating = False
     return dataclasses.replace(op, dtype="float64") if floating else op  # type: ignore[type-var]
+
+
+def doubled_call(op: type[Op], sample: Sample) -> tuple[Op, list[Array]]:
+    """Return the operation and the inputs of a sample's call, in float64.
+
+    >>> import tinygraph as tg
+    >>> op, inputs = doubled_call(tg.cast.op, tg.Sample(np.ones(2, "float32"), dtype="float32"))
+    >>> op.dtype, inputs[0].dtype
+    ('float64', dtype('float64'))
+    """
+    return widened(op(**sample.attributes)), [doubled(value) for value in sample.inputs]
 
 
 # ---- values that are not finite: there a check can say nothing about a rule

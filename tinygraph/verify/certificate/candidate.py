@@ -15,9 +15,8 @@ from tinygraph.errors import TinygraphError, listing
 from tinygraph.graph import Array, Op, Sample, Tensor, apply, compute, grad
 from tinygraph.graph.attributes import integer
 from tinygraph.verify.certificate.propose import proposed_samples
-from tinygraph.verify.checker import operation_class
-from tinygraph.verify.nodes import doubled, input_name, widened
-from tinygraph.verify.rule import Finding, LocalRule, differentiable_places
+from tinygraph.verify.checker import Finding, LocalRule, differentiable_places, operation_class
+from tinygraph.verify.nodes import doubled_call, input_name
 
 Found = TypeVar("Found")
 OK, WRONG, NOT_ASKED = "ok", "wrong", "-"
@@ -72,8 +71,7 @@ class Case:
         self, op: type[Op], sample: Sample, number: int = 1, seed: int = 0, tolerance: float = 1e-7, ones: bool = False
     ) -> None:
         self.sample, self.number, self.seed, self.tolerance, self.ones = sample, number, seed, tolerance, ones
-        self.op = widened(op(**sample.attributes))
-        self.inputs: list[Array] = [doubled(value) for value in sample.inputs]
+        self.op, self.inputs = doubled_call(op, sample)
 
     @property
     def name(self) -> str:
@@ -117,10 +115,6 @@ class Case:
         others = list(self.inputs if inputs is None else inputs)
         return lambda x: self.compute([*others[:place], x, *others[place + 1 :]])
 
-    def record(self, inputs: Sequence[Any]) -> Tensor:
-        """Return the result for tensors, as a node."""
-        return apply(self.op, inputs)
-
     def leaves(self, inputs: Sequence[Array] | None = None) -> list[Tensor]:
         """Return the inputs, or those given, as new tensors."""
         return [Tensor("tensor", value=x) for x in (self.inputs if inputs is None else inputs)]
@@ -144,13 +138,13 @@ class Case:
     @functools.cached_property
     def places(self) -> list[int]:
         """Which inputs get a gradient; none where the result is not floating."""
-        return differentiable_places(self.record(self.leaves()))
+        return differentiable_places(apply(self.op, self.leaves()))
 
     def gradients(self, inputs: Sequence[Array], dy: Array) -> list[Array]:
         """Return the gradients of all floating inputs, by backpropagation; zeros where no gradient flows."""
         leaves = self.leaves(inputs)
         wanted = [x for x in leaves if x.dtype.kind == "f"]
-        return [dx.value for dx in grad(self.record(leaves), wanted, cotangent=dy, unreached="zeros")]
+        return [dx.value for dx in grad(apply(self.op, leaves), wanted, cotangent=dy, unreached="zeros")]
 
     def results(self, inputs: Sequence[Array], dy: Array) -> list[Array]:
         """Return everything that is computed from inputs: the result, and the gradients where there are any."""

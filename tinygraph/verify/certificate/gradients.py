@@ -11,9 +11,9 @@ import numpy as np
 from tinygraph.describe.numbers import short
 from tinygraph.graph import Array, Shape
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line, Mistake, for_each
+from tinygraph.verify.checker import Finding
 from tinygraph.verify.hints import cause_of, hint
 from tinygraph.verify.numeric import Function, Index, central_difference, derivative, disagree, one_sided, unit, worst
-from tinygraph.verify.rule import Finding
 
 RULE_FAILED = "the rule failed"
 STEPS = tuple(10.0**-power for power in range(1, 13))
@@ -143,9 +143,8 @@ def step_errors(case: Case, place: int) -> list[float]:
             # An infinity, such as that of a mask, is on both sides and has no part in a slope.
             numeric[number] = (dy * slopes)[np.isfinite(case.y)].sum()
     size = np.maximum(abs(rule), abs(numeric))
-    errors: list[float] = np.nan_to_num(
-        abs(rule - numeric) / np.where(size == 0, 1.0, size), nan=1.0, posinf=1.0
-    ).tolist()
+    difference = abs(rule - numeric) / np.where(size == 0, 1.0, size)
+    errors: list[float] = np.nan_to_num(difference, nan=1.0, posinf=1.0).tolist()
     return errors
 
 

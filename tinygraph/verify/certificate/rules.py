@@ -10,10 +10,10 @@ import numpy as np
 
 from tinygraph.describe.numbers import short
 from tinygraph.errors import TinygraphError
-from tinygraph.graph import Array, Shape, Tensor, grad
+from tinygraph.graph import Array, Shape, Tensor, apply, grad
 from tinygraph.verify.certificate.candidate import Answer, Candidate, Case, Line, Mistake, for_each
+from tinygraph.verify.checker import Finding
 from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, contributions, derivative, worst
-from tinygraph.verify.rule import Finding
 
 DIVISION = "a division by zero, or 0 times infinity, in the rule"
 _LINEAR = 1e-9
@@ -90,7 +90,7 @@ def used_twice(case: Case) -> Answer:
 def _compared_twice(case: Case, inputs: list[Array]) -> Point | None:
     value = inputs[case.floating[0]]
     x = Tensor("tensor", value=value)
-    y = case.record([x if place in case.floating else Tensor("tensor", value=v) for place, v in enumerate(inputs)])
+    y = apply(case.op, [x if place in case.floating else Tensor("tensor", value=v) for place, v in enumerate(inputs)])
     dy = case.cotangent(y.value)
     (dx,) = grad(y, [x], cotangent=dy, unreached="zeros")
 
@@ -169,7 +169,7 @@ def _weighted_sum(case: Case, leaves: list[Tensor]) -> Tensor:
 def _weighted_gradients(case: Case, leaves: list[Tensor]) -> list[Tensor]:
     *inputs, dy = leaves
     wanted = [x for x in inputs if x.dtype.kind == "f"]
-    first = grad(case.record(inputs), wanted, cotangent=dy, unreached="zeros")
+    first = grad(apply(case.op, inputs), wanted, cotangent=dy, unreached="zeros")
     return [dx * case.cotangent(dx.value, 3 + number) for number, dx in enumerate(first)]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import TinygraphError
-from tinygraph.graph import OPERATIONS, Array, Graph, Tensor, call_rule, grad
+from tinygraph.graph import OPERATIONS, Array, Graph, Tensor, apply, call_rule, grad
 from tinygraph.graph.tensor import input as declare
 from tinygraph.model.parse import Call, Statement, evaluate_expression, parse_expression
 from tinygraph.readers import reader
@@ -239,7 +239,7 @@ def plan(case: Case) -> Answer:
 def draws(candidate: Candidate) -> Iterator[Line]:
     """Draw the operation on the smallest sample."""
     case = candidate.smallest_first()[0]
-    picture = reader("draw")(case.record(case.leaves()))
+    picture = reader("draw")(apply(case.op, case.leaves()))
     if candidate.op.name in picture.dot + str(picture) or candidate.op.symbol:
         yield Line("draws", OK, f"{len(picture.drawing.cards)} cards")
     else:
@@ -249,7 +249,7 @@ def draws(candidate: Candidate) -> Iterator[Line]:
 def prints(candidate: Candidate) -> Iterator[Line]:
     """Print the operation as an equation, with the names of its inputs."""
     case = candidate.smallest_first()[0]
-    y = case.record(_inputs(case))
+    y = apply(case.op, _inputs(case))
     equation = next(line for line in Graph(y).layout.equations if line.node is y)
     advice = "" if candidate.op.formula else '; formula="...", with {x} for the input x, would say more'
     yield Line("prints", OK, (equation.expression or "") + advice)
