@@ -1,10 +1,9 @@
 """``tinygraph ops``: the operations, in a table or one at a time."""
 
-import dataclasses
 import inspect
+import itertools
 import re
 from collections.abc import Iterable
-from typing import Any
 
 import click
 import numpy as np
@@ -32,9 +31,8 @@ def ops(name: str | None) -> None:
 def print_table(operations: list[type[Op]]) -> None:
     """Print operations by family, with the columns of all families in line."""
     families = by_family(operations)
-    rows = [
-        (call(op), op.readable_formula(), ", ".join(attribute_texts(op))) for ops in families.values() for op in ops
-    ]
+    ordered = itertools.chain.from_iterable(families.values())
+    rows = [(call(op), op.readable_formula(), ", ".join(attribute_texts(op))) for op in ordered]
     lines = iter(aligned([("operation", "formula", "attributes"), *rows], longest=(99, 999)).splitlines())
     say(next(lines))
     for family, members in families.items():
@@ -66,11 +64,10 @@ def print_operation(op: type[Op]) -> None:
     """Print everything about one operation."""
     summary, example = explanation(op)
     say(f"{call(op)}   ({op.family})", bold=True)
-    kinds = [describe(annotation) for annotation in op.attribute_annotations().values()]
-    defaults = [text.partition("=") for text in attribute_texts(op)]
+    kinds = op.attribute_annotations()
     attributes = [
-        f"{name}: {kind}" + (f", default {default}" if given else "")
-        for kind, (name, given, default) in zip(kinds, defaults, strict=True)
+        f"{a.name}: {describe(kinds[a.name])}" + ("" if a.default is a.empty else f", default {a.default!r}")
+        for a in attributes_of(op)
     ]
     sections = {
         "formula": [op.readable_formula() or "not given"],
@@ -108,9 +105,20 @@ def call(op: type[Op]) -> str:
     ('matmul(x, y)', 'concatenate([x, ...])', 'avg_pool2d(x, window)')
     """
     tensors = [f"[{op.parameters[0]}, ...]"] if op.variadic else op.parameters
-    fields: tuple[dataclasses.Field[Any], ...] = dataclasses.fields(op)  # type: ignore[arg-type]
-    required = [field for field in fields if field.init and field.default is dataclasses.MISSING]
-    return f"{op.name}({', '.join([*tensors, *(f'{f.name}=...' if f.kw_only else f.name for f in required)])})"
+    required = [a for a in attributes_of(op) if a.default is a.empty]
+    names = [f"{a.name}=..." if a.kind is a.KEYWORD_ONLY else a.name for a in required]
+    return f"{op.name}({', '.join([*tensors, *names])})"
+
+
+def attributes_of(op: type[Op]) -> list[inspect.Parameter]:
+    """Return the attributes that a call may set, in the order in which the class declares them.
+
+    >>> import tinygraph as tg
+    >>> [attribute.name for attribute in attributes_of(tg.leaky_relu.op)]
+    ['slope']
+    """
+    known = inspect.signature(op).parameters
+    return [known[name] for name in op.attribute_annotations()]
 
 
 def attribute_texts(op: type[Op]) -> list[str]:
@@ -120,11 +128,7 @@ def attribute_texts(op: type[Op]) -> list[str]:
     >>> attribute_texts(tg.avg_pool2d.op)[:2]
     ['window', 'stride=None']
     """
-    defaults = {field.name: field.default for field in dataclasses.fields(op)}  # type: ignore[arg-type]
-    return [
-        name if defaults[name] is dataclasses.MISSING else f"{name}={defaults[name]!r}"
-        for name in op.attribute_annotations()
-    ]
+    return [a.name if a.default is a.empty else f"{a.name}={a.default!r}" for a in attributes_of(op)]
 
 
 # ---- an operation's gradient rule as equations: what it records on tensors that have only shapes
@@ -188,7 +192,7 @@ def first_sample(op: type[Op]) -> Sample | None:
     """Return the first sample of an operation; without samples, small matrices if its attributes allow."""
     if op.samples is not None:
         return next(iter(op.samples(np.random.default_rng(0))), None)
-    required = [field for field in dataclasses.fields(op) if field.default is dataclasses.MISSING]  # type: ignore[arg-type]
+    required = [a for a in attributes_of(op) if a.default is a.empty]
     return None if required or op.variadic else Sample(*[np.ones((2, 3)) for _ in op.parameters])
 
 

@@ -149,14 +149,10 @@ class Outputs:
     def _decided(self) -> dict[str, Array]:
         """Return decisions and labels, where there are any: 1 or 0 for each element, or the number of the class."""
         found: dict[str, Array] = {}
-        threshold = self.rule.threshold if self.rule else None
-        if threshold is not None:
-            found["predicted"] = np.greater(self.values, threshold).astype(int)
-        elif self.rule is not None:
-            found["predicted"] = self.values.argmax(axis=-1)
+        if self.rule is not None:
+            found["predicted"] = self.rule.decisions(self.values)
         if self.labels is not None:
-            classes = self.rule is not None and threshold is None and self.labels.ndim == self.values.ndim
-            found["label"] = self.labels.argmax(axis=-1) if classes else self.labels
+            found["label"] = self.rule.classes(self.labels, self.values) if self.rule else self.labels
         return found
 
     def shown(self) -> list[list[str]]:

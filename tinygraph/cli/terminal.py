@@ -69,15 +69,10 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
         yield plain_report
         return
     from rich.console import Console
-    from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.fields[numbers]}"),
-        TimeRemainingColumn(),
-    )
+    columns = "{task.description}", BarColumn(), "{task.fields[numbers]}", TimeRemainingColumn()
     # Only this function draws it: another thread would disturb interruptions.
     bar = Bar(*columns, console=Console(highlight=False), transient=True, auto_refresh=False)
     task = bar.add_task("starting", total=None, numbers="")

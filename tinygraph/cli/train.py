@@ -68,9 +68,8 @@ def train(
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
     lost: list[OSError] = []
     with contextlib.ExitStack() as until_saved:
-        history, stop = learn(
-            partial(training.fit, learner, material, moves, epochs, batch_size, seed), lost, until_saved
-        )
+        fit = partial(training.fit, learner, material, moves, epochs, batch_size, seed)
+        history, stop = learn(fit, lost, until_saved)
         save(learner, history, folder)
         interruption.note_results(printable(str(folder)))
     finish(learner, material, history, folder, lost)
@@ -171,11 +170,10 @@ def verdict(model: Model, data: Data) -> str:
     which = "training" if data.test is None else "test"
     if metrics.accuracy is None:
         return f"{which} loss {metrics.loss:.6g}"
-    labels = labels_of(model, (data.test or data.train)[1])
+    accuracy, labels = f"{which} accuracy {metrics.accuracy:.4f}", labels_of(model, (data.test or data.train)[1])
     if labels is None:
-        return f"{which} accuracy {metrics.accuracy:.4f}"
-    baseline = training.majority_class_baseline(labels)
-    return f"{which} accuracy {metrics.accuracy:.4f} (always the most frequent class: {baseline:.4f})"
+        return accuracy
+    return f"{accuracy} (always the most frequent class: {training.majority_class_baseline(labels):.4f})"
 
 
 # ---- the folder of a training
@@ -198,10 +196,8 @@ def run_folder(out: Path | None, name: str, force: bool) -> Iterator[Path]:
             continue
         with _locked(prepared_folder(folder)) as alone:
             if not alone and (out is not None or force):
-                raise TinygraphError(
-                    f"another training writes to the output folder {str(folder)!r}; wait for its end, or name another folder"
-                    " with --out"
-                )
+                busy = f"another training writes to the output folder {str(folder)!r}"
+                raise TinygraphError(f"{busy}; wait for its end, or name another folder with --out")
             if alone and (force or not _has_results(folder)):
                 yield folder
                 return

@@ -144,10 +144,8 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
     if name.endswith(".npz") or os.path.isfile(name):
         return _from_file(Path(name), model, seed)
     hint = "; it is a folder" if Path(name).is_dir() else nearest(name, BUILT_IN)
-    raise UnknownNameError(
-        f"no data set is called {name!r}{hint} "
-        f"(built in are {listing(BUILT_IN)}; anything else is the path of an .npz file)"
-    )
+    known = f"built in are {listing(BUILT_IN)}; anything else is the path of an .npz file"
+    raise UnknownNameError(f"no data set is called {name!r}{hint} ({known})")
 
 
 def check_data(model: Model, x: Any, y: Any = None) -> None:

@@ -67,10 +67,8 @@ def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str
         return {names[0]: (what, value)}
     for name in value:
         if name not in names:
-            raise DataError(
-                f"{what} holds {name!r}, which the model does not take{nearest(str(name), names)} "
-                f"(it takes {listing(names)})"
-            )
+            hint = nearest(str(name), names)
+            raise DataError(f"{what} holds {name!r}, which the model does not take{hint} (it takes {listing(names)})")
     missing = [name for name in names if name not in value]
     if missing:
         raise DataError(f"{what} lacks {listing(missing)}; the model takes {listing(names)}")

@@ -6,7 +6,7 @@ from os import PathLike
 
 from tinygraph.describe import html
 from tinygraph.describe.columns import aligned
-from tinygraph.errors import RenderError, TinygraphError
+from tinygraph.errors import RenderError, TinygraphError, counted
 from tinygraph.files import as_path, write_whole
 
 
@@ -68,7 +68,7 @@ class History(list[Row]):
         return html.view(html.pictures(curves), listed)
 
     def __repr__(self) -> str:
-        return f"<History of {len(self)} epoch{'' if len(self) == 1 else 's'}>"
+        return f"<History of {counted(len(self), 'epoch')}>"
 
     def save_csv(self, path: str | PathLike[str]) -> None:
         """Write the rows as comma-separated values below a line of column names; ``None`` is an empty cell.
@@ -83,9 +83,8 @@ class History(list[Row]):
         epoch,loss,accuracy,test_loss,test_accuracy,seconds
         1,0.5,,0.25,,1.5
         """
-        lines = [
-            ",".join("" if cell is None else str(cell) for cell in cells) for cells in (COLUMNS, *map(astuple, self))
-        ]
+        rows = (COLUMNS, *map(astuple, self))
+        lines = [",".join("" if cell is None else str(cell) for cell in row) for row in rows]
         try:
             write_whole(path, "\n".join([*lines, ""]).encode("utf-8"))
         except OSError as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from tinygraph.engines.predict import in_parts
-from tinygraph.errors import TinygraphError, TrainingError
+from tinygraph.errors import TinygraphError, TrainingError, counted
 from tinygraph.graph import MEAN, Array, Each, run
 from tinygraph.graph.attributes import integer
 from tinygraph.interruption import raise_if_interrupted
@@ -58,7 +58,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
     def __init__(self, history: History) -> None:
         self.history = history
-        super().__init__(f"training was interrupted after {len(history)} epoch{'' if len(history) == 1 else 's'}")
+        super().__init__(f"training was interrupted after {counted(len(history), 'epoch')}")
 
 
 class TrainingDiverged(TrainingError):
@@ -143,8 +143,7 @@ def fit(
                 report(step)
             tested = None if test is None else _metrics(model, test, model.batch or EVALUATION_BATCH, compiled)
             mean, seconds = means.metrics, time.perf_counter() - start
-            test_loss = None if tested is None else tested.loss
-            test_accuracy = None if tested is None else tested.accuracy
+            test_loss, test_accuracy = (tested.loss, tested.accuracy) if tested else (None, None)
             history.append(Row(epoch, mean.loss, mean.accuracy, test_loss, test_accuracy, seconds))
             report(step, history[-1])
     except KeyboardInterrupt:
@@ -170,10 +169,9 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
     for name, tensor in {**model.parameters, **model.state}.items():
         count = int(np.isnan(tensor.value).sum())
         if count:
-            raise TrainingError(
-                f"{tensor.kind} {name!r} of model {model.name!r} holds NaN in {count} of {tensor.size} elements, so every "
-                "result would be NaN or meaningless; load other weights, or train again with a lower learning rate"
-            )
+            found = f"{tensor.kind} {name!r} of model {model.name!r} holds NaN in {count} of {tensor.size} elements"
+            advice = "load other weights, or train again with a lower learning rate"
+            raise TrainingError(f"{found}, so every result would be NaN or meaningless; {advice}")
     size = integer("batch_size", model.batch or batch_size)
     return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
 

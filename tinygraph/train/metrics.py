@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.describe import html
-from tinygraph.errors import DataError
+from tinygraph.errors import DataError, counted
 from tinygraph.graph import Array, Decision, Tensor, numeric_array, topological
 
 if TYPE_CHECKING:
@@ -33,12 +33,18 @@ class DecisionRule:
     threshold: float | None = None
     labels: str | None = None
 
+    def decisions(self, output: Array) -> Array:
+        """Return 1 or 0 for each element, or the class of each row."""
+        return output.argmax(axis=-1) if self.threshold is None else np.greater(output, self.threshold).astype(int)
+
+    def classes(self, labels: Array, output: Array) -> Array:
+        """Return labels as class numbers where they are one-hot rows, for an output of classes; all others unchanged."""
+        return labels.argmax(axis=-1) if self.threshold is None and labels.ndim == output.ndim else labels
+
     def right(self, output: Array, labels: Array) -> npt.NDArray[np.bool_]:
         """Return which decisions are right: one for each element, or for each row of classes."""
-        if self.threshold is not None:
-            return np.asarray((output > self.threshold) == (labels > 0.5))
-        classes = labels.argmax(axis=-1) if labels.ndim == output.ndim else labels
-        return np.asarray(output.argmax(axis=-1) == classes)
+        expected = self.classes(labels, output) if self.threshold is None else labels > 0.5
+        return np.asarray(self.decisions(output) == expected)
 
 
 def classifying_losses(recording: Recording) -> Iterator[tuple[Tensor, Decision]]:
@@ -109,7 +115,7 @@ class Metrics:
 
     def __str__(self) -> str:
         accuracy = "" if self.accuracy is None else f", accuracy {self.accuracy:.4f}"
-        return f"loss {self.loss:.4f}{accuracy}, {self.count} sample{'' if self.count == 1 else 's'}"
+        return f"loss {self.loss:.4f}{accuracy}, {counted(self.count, 'sample')}"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a table of one row."""

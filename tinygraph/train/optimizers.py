@@ -185,10 +185,8 @@ def as_optimizer(model: Model, optimizer: Any, learning_rate: float | None = Non
     settings = model.training
     name = settings.optimizer if optimizer is None else optimizer
     if not isinstance(name, str):
-        raise TinygraphError(
-            f"optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; "
-            f"found {type_name(optimizer)}"
-        )
+        wanted = "an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'"
+        raise TinygraphError(f"optimizer must be {wanted}; found {type_name(optimizer)}")
     if name != settings.optimizer:
         return make_optimizer(name, learning_rate)
     return make_optimizer(name, settings.learning_rate if learning_rate is None else learning_rate, settings.momentum)
@@ -212,12 +210,9 @@ def update_equations(model: Any, optimizer: Optimizer) -> str:
     if not hasattr(model, "parameters") or not hasattr(optimizer, "initial_state"):
         found = f"{type(model).__name__} and {type(optimizer).__name__}"
         raise TinygraphError(f"update_equations takes a model and an optimizer, such as SGD(0.1); found {found}")
-    outputs: list[Tensor] = []
-    for name, parameter in model.parameters.items():
-        gradient = declare_input(f"d{name}", parameter.shape, parameter.dtype)
-        update = record_update(optimizer, name, parameter, gradient)
-        outputs += [update.new, *update.new_state]
-    lines = Graph(outputs).layout.equations
+    gradients = {name: declare_input(f"d{name}", x.shape, x.dtype) for name, x in model.parameters.items()}
+    updates = [record_update(optimizer, name, model.parameters[name], dx) for name, dx in gradients.items()]
+    lines = Graph([node for update in updates for node in (update.new, *update.new_state)]).layout.equations
     return aligned([(line.label, f"= {line.expression}") for line in lines if line.expression])
 
 
@@ -248,26 +243,20 @@ def record_update(
     symbols = getattr(optimizer, "state_names", ())
     if len(symbols) != len(arrays):
         symbols = tuple(f"s{i}" for i in range(1, len(arrays) + 1))
-    state = tuple(
-        declare_input(f"{symbol}_{name}", np.shape(array), np.asarray(array).dtype)
-        for symbol, array in zip(symbols, arrays, strict=True)
-    )
+    named = zip(symbols, map(np.asarray, arrays), strict=True)
+    state = tuple(declare_input(f"{symbol}_{name}", array.shape, array.dtype) for symbol, array in named)
     new, new_state = optimizer.update(parameter, gradient, state)
     who = type(optimizer).__name__
     if len(new_state) != len(state):
-        raise AttributeValueError(
-            f"{who}: update returned {len(new_state)} states; initial_state returned {len(state)}"
-        )
+        counts = f"update returned {len(new_state)} states; initial_state returned {len(state)}"
+        raise AttributeValueError(f"{who}: {counts}")
     for before, after in zip((parameter, *state), (new, *new_state), strict=True):
+        what = f"{who}: update of {before.describe()}"
         if not isinstance(after, Tensor):
-            raise AttributeValueError(
-                f"{who}: update of {before.describe()} returned {type(after).__name__} where it was given tensors; "
-                "write it with operators and operations"
-            )
+            found = f"{type(after).__name__} where it was given tensors"
+            raise AttributeValueError(f"{what} returned {found}; write it with operators and operations")
         if after.shape != before.shape or after.dtype != before.dtype:
-            raise AttributeValueError(
-                f"{who}: update of {before.describe()} of {before.dtype} returned {after.dtype} {after.shape}"
-            )
+            raise AttributeValueError(f"{what} of {before.dtype} returned {after.dtype} {after.shape}")
         if after.name is None and after.op is not None:
             after.name = f"{before.name or name}_new"
     return Update(name, parameter, gradient, new, state, tuple(new_state))
@@ -338,10 +327,8 @@ def check_settings(optimizer: Optimizer, parameter: Tensor) -> None:
             found = float(dtype.type(value))
         lost = name == "learning_rate" and value and not found
         if lost or (math.isfinite(value) and not math.isfinite(found)):
-            raise AttributeValueError(
-                f"{type(optimizer).__name__}: {name} {value:g} is {found:g} in {dtype}, "
-                f"the dtype of the parameter {parameter.name!r}"
-            )
+            where = f"in {dtype}, the dtype of the parameter {parameter.name!r}"
+            raise AttributeValueError(f"{type(optimizer).__name__}: {name} {value:g} is {found:g} {where}")
 
 
 def _check_ranges(optimizer: Optimizer, positive: Sequence[str] = (), fractions: Sequence[str] = ()) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.plan import BySize
 from tinygraph.engines.plan.threads import thread_count
-from tinygraph.errors import FeedError, TinygraphError, TrainingError, unknown
+from tinygraph.errors import FeedError, TinygraphError, TrainingError, counted, unknown
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, gradients_of, require_feeds, run, topological
 from tinygraph.graph.attributes import integer
 from tinygraph.graph.tensor import input as declare_input
@@ -123,10 +123,9 @@ class RecordedStep:
         for update in self.updates:
             found = state.get(update.name) if isinstance(state, dict) else None
             if type(found) is not tuple or len(found) != len(update.state):
-                raise TrainingError(
-                    f"the state is not one of {self.optimizer}: for the parameter {update.name!r} it holds "
-                    f"{len(update.state)} arrays; make it with initial_state(model, optimizer)"
-                )
+                wanted = f"for the parameter {update.name!r} it holds {len(update.state)} arrays"
+                advice = "make it with initial_state(model, optimizer)"
+                raise TrainingError(f"the state is not one of {self.optimizer}: {wanted}; {advice}")
             bound.update(zip(update.state, found, strict=True))
         if self.rate is not None:
             bound[self.rate] = np.array(rate_of(optimizer or self.optimizer), self.rate.dtype)
@@ -206,9 +205,8 @@ class CompiledStep(BySize[RecordedStep]):
     def learning_rate(self, rate: float) -> None:
         recorded = self._own[0]
         if recorded.rate is None:
-            raise TrainingError(
-                f"the learning rate of {self.optimizer} is fixed; compile a step with another optimizer"
-            )
+            fixed = f"the learning rate of {self.optimizer} is fixed"
+            raise TrainingError(f"{fixed}; compile a step with another optimizer")
         self._optimizer = checked_rate(self.optimizer, rate, [update.parameter for update in recorded.updates])
 
     def __reduce__(self) -> Any:
@@ -311,7 +309,7 @@ def first_not_finite(graph: Graph, recording: Recording, feeds: Mapping[str | Te
     node = next(iter(became or bad))
     value = bad[node]
     wrong = value[~np.isfinite(value)]
-    amount = f"{wrong[0]} in {wrong.size} of {value.size} element{'' if value.size == 1 else 's'}"
+    amount = f"{wrong[0]} in {wrong.size} of {counted(value.size, 'element')}"
     if node.op is None:
         where = f"the {node.kind} {graph.labels[node]!r} itself: {amount}"
     else:

@@ -4,7 +4,7 @@ The first part checks the rule of one node, alone, at the values that reach the 
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -116,22 +116,19 @@ def differentiable_places(node: Tensor) -> list[int]:
 
 def check_node(
     node: Tensor, name: str, input_labels: Sequence[str], rng: np.random.Generator, tolerance: float, fault: str = ""
-) -> list[Record]:
-    """Return a record for each floating input of a node whose value is in float64; with a ``fault``, nothing is compared."""
+) -> Iterator[Record]:
+    """Yield a record for each floating input of a node whose value is in float64; with a ``fault``, nothing is compared."""
     places = differentiable_places(node)
     if node.op is None or not places:
-        return []
+        return
     values = [x.value for x in node.inputs]
     rule = None if fault else LocalRule(node.op, values, rng.standard_normal(node.shape))
     findings = [rule.find(place, rng, tolerance) if rule else Finding(place, np.empty(0)) for place in places]
-    records = []
     for place, finding in zip(places, findings, strict=True):
         called, tensor, size = input_name(node.op, place), input_labels[place], node.inputs[place].size
         both = f"{called} = {tensor}" if tensor and tensor != called else called
         cause = hint(rule, finding, findings) if rule and finding.wrong else ""
-        found = finding.points, cause, finding.message, fault
-        records.append(Record(name, node.op.name, both, size, tolerance, *found))
-    return records
+        yield Record(name, node.op.name, both, size, tolerance, finding.points, cause, finding.message, fault)
 
 
 # ---- a graph, a model, an operation
@@ -188,13 +185,10 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
 
 
 def _graph_of(thing: Any, feeds: Feeds) -> Graph:
-    if isinstance(thing, Graph):
-        return thing
-    if isinstance(thing, Tensor):
-        return Graph(thing)
     if hasattr(thing, "record") and not isinstance(thing, type):
-        graph: Graph = thing.record(thing.batch or samples_in(thing, feeds) or 2, training=True).full_graph
-        return graph
+        thing = thing.record(thing.batch or samples_in(thing, feeds) or 2, training=True).full_graph
+    if isinstance(thing, (Graph, Tensor)):
+        return thing if isinstance(thing, Graph) else Graph(thing)
     found = type(thing).__name__
     if isinstance(thing, str):
         found = f"{thing!r}; load_model({thing!r}) would make a model of a name"
@@ -203,8 +197,8 @@ def _graph_of(thing: Any, feeds: Feeds) -> Graph:
 
 def _check_gradients(
     graph: Graph, twins: Mapping[Tensor, Tensor], rng: np.random.Generator, tolerance: float, fault: str = ""
-) -> list[Record]:
-    """Return a record for each floating leaf that the differentiated outputs depend on.
+) -> Iterator[Record]:
+    """Yield a record for each floating leaf that the differentiated outputs depend on.
 
     ``twins`` are the nodes of ``graph`` computed in float64. Differentiated is the last output that is one number, or
     else all outputs with random cotangents. A ``fault`` says what was not finite: then gradients that do not agree are
@@ -214,7 +208,7 @@ def _check_gradients(
     needed = set(topological(differentiated(graph)))
     leaves = {x: label for label, x in graph.leaves.items() if x in needed and x.dtype.kind == "f" and not is_given(x)}
     if not leaves:
-        return []
+        return
     weights = [np.ones(y.shape) if y.size == 1 else rng.standard_normal(y.shape) for y in outputs]
     gradients: dict[Tensor, Array] = {twins[leaf]: np.zeros(leaf.shape) for leaf in leaves}
     try:
@@ -222,27 +216,25 @@ def _check_gradients(
             for leaf, gradient in gradients_of(y, list(gradients), weight).items():
                 gradients[leaf] = gradients[leaf] + gradient.value
     except Exception as error:
-        message = f"{type(error).__name__}: {error}"
-        return [Record("", WHOLE, "every leaf", 0, tolerance, message=message)]
+        yield Record("", WHOLE, "every leaf", 0, tolerance, message=f"{type(error).__name__}: {error}")
+        return
     largest = max(float(abs(gradient).max(initial=0.0)) for gradient in gradients.values())
     rounding = ROUNDINGS * EPSILON * largest if np.isfinite(largest) else 0.0
     positions = {node: position for position, node in enumerate(graph.nodes)}
     double, cotangent = Graph(outputs), np.concatenate([weight.ravel() for weight in weights])
-    records = []
     for leaf, label in leaves.items():
-        slope = _slope(double, twins[leaf], cotangent)
-        points = compare(gradients[twins[leaf]], slope, rng, tolerance, LEAF_ELEMENTS, DIRECTIONS, rounding)
+        slope = _slope(double, twins[leaf], cotangent, rounding)
+        points = compare(gradients[twins[leaf]], slope, rng, tolerance, LEAF_ELEMENTS, DIRECTIONS)
         name = f"{leaf.kind} {label}"
         record = Record(f"d{label}", WHOLE, name, leaf.size, tolerance, points, position=positions[leaf])
-        records.append(replace(record, points=(), fault=fault) if fault and not record.ok else record)
-    return records
+        yield replace(record, points=(), fault=fault) if fault and not record.ok else record
 
 
-def _slope(graph: Graph, leaf: Tensor, cotangent: Array) -> Slope:
+def _slope(graph: Graph, leaf: Tensor, cotangent: Array, rounding: float) -> Slope:
     def outputs(x: Array) -> Array:
         return np.concatenate([value.ravel() for value in run(graph, {leaf: x})])
 
-    return lambda direction: derivative(outputs, leaf.value, direction, cotangent)
+    return lambda direction: derivative(outputs, leaf.value, direction, cotangent, rounding=rounding)
 
 
 def differentiated(graph: Graph) -> list[Tensor]:
@@ -260,9 +252,8 @@ def differentiated(graph: Graph) -> list[Tensor]:
 def _check_rule(op: type[Op], rng: np.random.Generator, tolerance: float) -> Report:
     """Check the gradient rule of an operation on its own samples."""
     if op.samples is None:
-        raise TinygraphError(
-            f"{op.name} has no samples to check it on; give it samples, or certify it: tg.certify finds inputs for it"
-        )
+        advice = "give it samples, or certify it: tg.certify finds inputs for it"
+        raise TinygraphError(f"{op.name} has no samples to check it on; {advice}")
     nodes: list[Record] = []
     for number, sample in enumerate(op.samples(rng), start=1):
         made, inputs = doubled_call(op, sample)
@@ -287,8 +278,7 @@ def operation_class(operation: Any) -> type[Op]:
     if isinstance(operation, str):
         operation = operation_called(operation)
     if not is_operation(operation):
-        raise TinygraphError(
-            f"an operation is needed, such as tg.relu, its name or its class; found {type(operation).__name__}"
-        )
+        found = type(operation).__name__
+        raise TinygraphError(f"an operation is needed, such as tg.relu, its name or its class; found {found}")
     op: type[Op] = getattr(operation, "op", operation)
     return op

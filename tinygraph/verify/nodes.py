@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.errors import counted
 from tinygraph.graph import Array, Graph, Op, Sample, Tensor, all_finite, apply
 
 
@@ -118,9 +119,9 @@ def not_finite(nodes: Iterable[Tensor], labels: Mapping[Tensor, str]) -> dict[Te
 
 def is_given(node: Tensor) -> bool:
     """Whether nothing is differentiated with respect to a leaf: it is a constant, or a mask of infinities kept as state."""
-    return node.kind == "constant" or (
-        node.kind == "state" and node.dtype.kind == "f" and bool(np.isinf(node.value).any())
-    )
+    if node.kind == "state" and node.dtype.kind == "f":
+        return bool(np.isinf(node.value).any())
+    return node.kind == "constant"
 
 
 def _is_intended(node: Tensor) -> bool:
@@ -134,7 +135,7 @@ def _is_intended(node: Tensor) -> bool:
 
 def _sentence(node: Tensor, label: str) -> str:
     wrong = node.value[~np.isfinite(node.value)]
-    amount = f"{wrong[0]} in {wrong.size} of {node.size} element{'' if node.size == 1 else 's'}"
+    amount = f"{wrong[0]} in {wrong.size} of {counted(node.size, 'element')}"
     return f"{label} holds {amount}" if node.op is None else f"{node.op.name} in {label} gave {amount}"
 
 

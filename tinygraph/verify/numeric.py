@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -39,12 +39,13 @@ class Derivative:
 
 
 def derivative(
-    function: Function, x: Array, direction: Array, cotangent: Array, holomorphic: bool = False
+    function: Function, x: Array, direction: Array, cotangent: Array, holomorphic: bool = False, rounding: float = 0.0
 ) -> Derivative:
     """Return the slope of ``sum(cotangent * function(x))`` along ``direction``, an array of the shape of ``x``.
 
     At the edge of a domain, where steps to one side raise an error or are not finite, the slope of the other side counts.
-    Outputs that are not finite at ``x`` are left out. Source of the complex step: Squire and Trapp, 1998
+    Outputs that are not finite at ``x`` are left out. The error of the slope is at least ``rounding``, the rounding error of
+    the sums that make the gradient with which it is compared. Source of the complex step: Squire and Trapp, 1998
     (SIAM Review 40, 110-112); of the extrapolation: Richardson, 1911, with the error estimate of Ridders, 1982.
 
     >>> x = np.array([0.5, 2.0])
@@ -57,12 +58,13 @@ def derivative(
     with np.errstate(all="ignore"):
         exact = _complex_step(function, x, direction, cotangent) if holomorphic else None
         if exact is not None:
-            return exact
+            return replace(exact, error=max(exact.error, rounding))
         ray = _Ray(function, x, direction, cotangent)
         best, right, left = _extrapolated(ray)
         known = [side for side in (right, left) if side.known]
         kink = disagree(right, left) or not known or not all(side.trusted for side in known)
-        return Derivative(best.value, max(best.error, _hidden_by_rounding(ray.weights * ray.here, x)), kink)
+        hidden = _hidden_by_rounding(ray.weights * ray.here, x)
+        return Derivative(best.value, max(best.error, hidden, rounding), kink)
 
 
 def _complex_step(function: Function, x: Array, direction: Array, cotangent: Array) -> Derivative | None:
@@ -266,28 +268,21 @@ def worst(points: Iterable[Point]) -> Point | None:
 
 
 def compare(
-    gradient: Array,
-    slope: Slope,
-    rng: np.random.Generator,
-    tolerance: float,
-    elements: int,
-    directions: int,
-    rounding: float = 0.0,
+    gradient: Array, slope: Slope, rng: np.random.Generator, tolerance: float, elements: int, directions: int
 ) -> tuple[Point, ...]:
     """Compare a gradient with numeric slopes at ``elements`` of its elements, drawn at random, and along ``directions``.
 
     The relative error is the difference divided by the larger of the two numbers. That divisor is at least a thousandth
     of the gradient's largest element, and large enough that a difference passes which is within the error of the numeric
-    derivative, or within ``rounding``, the rounding error of the sums that make the gradient. There is no size below
-    which everything passes. A kink has the error 0. Where only random directions fail, a wrong element is searched for
-    and compared too.
+    derivative. There is no size below which everything passes. A kink has the error 0. Where only random directions fail,
+    a wrong element is searched for and compared too.
 
     >>> x = np.array([1.0, 2.0])
     >>> points = compare(3 * x, lambda d: Derivative(float(2 * x @ d), 0.0), np.random.default_rng(0), 1e-7, 2, 0)
     >>> print(points[1], round(points[1].error, 3))
     at [1]: rule 6, numeric 4 0.333
     """
-    comparison = _Comparison(gradient, slope, tolerance, rounding)
+    comparison = _Comparison(gradient, slope, tolerance)
     chosen = np.sort(rng.choice(gradient.size, min(elements, gradient.size), replace=False))
     points = [comparison.at(flat) for flat in chosen]
     wrong = any(point.error > tolerance for point in points)
@@ -302,7 +297,6 @@ class _Comparison:
     gradient: Array
     slope: Slope
     tolerance: float
-    rounding: float
 
     def at(self, flat: int) -> Point:
         """Compare one element, given by its place in row-major order."""
@@ -334,6 +328,6 @@ class _Comparison:
         elif not math.isfinite(difference):
             error = math.inf
         else:
-            unknown = max(numeric.error, self.rounding) / self.tolerance
+            unknown = numeric.error / self.tolerance
             error = difference / max(abs(rule), abs(numeric.value), SMALLEST_SCALE * scale, unknown)
         return Point(index, rule, numeric.value, error, numeric.kink)

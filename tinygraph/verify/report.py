@@ -140,12 +140,10 @@ class Report:
         return sum(record.kinks for record in self.records)
 
     def __str__(self) -> str:
-        rows = [HEADER, *(record.row() for record in self.records)]
-        first, *lines = aligned(rows, longest=(999, 999)).splitlines()
-        table = [first]
+        table, *lines = aligned([HEADER, *map(Record.row, self.records)], longest=(999, 999)).splitlines()
         for record, line in zip(self.records, lines, strict=True):
-            table += [line, *record.explanation()]
-        return "\n".join([*table, self.summary()])
+            table = "\n".join([table, line, *record.explanation()])
+        return f"{table}\n{self.summary()}"
 
     def __repr__(self) -> str:
         return f"<Report: {self.summary()}>"

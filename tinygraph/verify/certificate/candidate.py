@@ -81,10 +81,8 @@ class Case:
         >>> Case(tg.sum.op, Sample(np.ones((2, 3)), axis=1)).name
         'sample 1: x (2, 3), axis=1'
         """
-        inputs = [
-            f"{self.input_name(place)} {x.shape}" + ("" if place in self.floating else f" {x.dtype}")
-            for place, x in enumerate(self.inputs)
-        ]
+        kinds = [f"{x.shape}" if x.dtype.kind == "f" else f"{x.shape} {x.dtype}" for x in self.inputs]
+        inputs = [f"{self.input_name(place)} {kind}" for place, kind in enumerate(kinds)]
         attributes = [f"{name}={value!r}" for name, value in self.sample.attributes.items()]
         return f"sample {self.number}: {', '.join([*inputs, *attributes])}"
 
@@ -156,9 +154,8 @@ class Case:
 
     def cut(self, size: int, axes: int) -> list[Array]:
         """Return the inputs cut to one element along the first axes, and to ``size`` along the last ``axes`` axes."""
-        return [
-            np.array(x[(slice(0, 1),) * (x.ndim - axes) + (slice(0, size),) * min(axes, x.ndim)]) for x in self.inputs
-        ]
+        kept = [(slice(1),) * (x.ndim - axes) + (slice(size),) * min(axes, x.ndim) for x in self.inputs]
+        return [np.array(x[part]) for x, part in zip(self.inputs, kept, strict=True)]
 
     def parts(self) -> Iterator[Case]:
         """Yield the case with its inputs cut to fewer elements, the smallest first, where the operation takes that."""

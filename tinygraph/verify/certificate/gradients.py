@@ -86,10 +86,8 @@ def _unused_attribute(right: Sequence[Case], wrong: Sequence[Compared]) -> str:
         for name in found:
             alike = next((other for other in slipped if {**other, name: None} == {**found, name: None}), found)
             if all(other[name] != found[name] for other in [alike, *slipped]):
-                return (
-                    f"right with {name}={found[name]!r}, wrong with {name}={alike[name]!r}: "
-                    f"the rule does not use {name} as forward does"
-                )
+                values = f"right with {name}={found[name]!r}, wrong with {name}={alike[name]!r}"
+                return f"{values}: the rule does not use {name} as forward does"
     return ""
 
 
@@ -192,8 +190,7 @@ def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
     name = "kinks and ties"
     found: list[_Place] = []
     for case in candidate.differentiable():
-        for inputs in _tied_inputs(case):
-            tied = case.with_inputs(inputs)
+        for tied in _tied(case):
             found += _places_of(tied)
             wrong = _first_wrong(found)
             if wrong:
@@ -213,14 +210,14 @@ def _first_wrong(places: list[_Place]) -> _Place | None:
     return next((place for place in places if not place.chosen), None)
 
 
-def _tied_inputs(case: Case) -> Iterator[list[Array]]:
-    """Yield inputs at which kinks and ties are likely."""
+def _tied(case: Case) -> Iterator[Case]:
+    """Yield the case at inputs where kinks and ties are likely."""
     numbers = [v for v in case.op.attributes().values() if isinstance(v, (int, float)) and not isinstance(v, bool)]
     if sum(case.inputs[place].size for place in case.floating) > 200:
         return
     for level in dict.fromkeys([0.0, 1.0, *(float(v) for v in numbers), *(-float(v) for v in numbers)]):
-        yield case.each_floating(partial(np.full_like, fill_value=level))
-    yield case.each_floating(np.round)
+        yield case.with_inputs(case.each_floating(partial(np.full_like, fill_value=level)))
+    yield case.with_inputs(case.each_floating(np.round))
 
 
 def _places_of(case: Case) -> list[_Place]:

@@ -59,10 +59,9 @@ def refusal(op: type[Op]) -> str:
 def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     """Return samples on which forward runs, the plainest first, drawn in the first way in which there are any."""
     count = len(op.parameters) + op.variadic
-    floating: list[tuple[Draw, ...]] = [(_off_zero,) * count, (_between_0_and_1,) * count]
-    integers: list[tuple[Draw, ...]] = [
-        tuple(_integers if other == place else _off_zero for other in range(count)) for place in reversed(range(count))
-    ]
+    plain: tuple[Draw, ...] = (_off_zero,) * count
+    floating = [plain, (_between_0_and_1,) * count]
+    integers = [(*plain[:place], _integers, *plain[place + 1 :]) for place in reversed(range(count))]
     for ways, accepted in ((floating, _finite), (integers, _finite), (floating, _somewhere_finite)):
         found: list[Sample] = []
         for shapes, attributes in itertools.islice(_calls(op), _TRIES):

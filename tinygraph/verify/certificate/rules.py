@@ -1,10 +1,7 @@
 """Further checks of a gradient rule: linearity, second derivatives, one tensor used twice; and those at special numbers."""
 
 import contextlib
-import functools
-import operator
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import numpy as np
 
@@ -71,11 +68,8 @@ def _each_gradient(case: Case, ask: Callable[[Case, int], tuple[str, str]]) -> A
 @for_each(Candidate.differentiable, "both gradients of f(x, x) add up", "no two inputs are alike")
 def used_twice(case: Case) -> Answer:
     """Give one tensor to all floating inputs: its gradient is the derivative of ``f(x, x)``."""
-    if (
-        case.op.bypassed(len(case.inputs))
-        or len(case.floating) < 2
-        or len({case.inputs[place].shape for place in case.floating}) > 1
-    ):
+    shapes = [case.inputs[place].shape for place in case.floating]
+    if case.op.bypassed(len(case.inputs)) or len(shapes) < 2 or len(set(shapes)) > 1:
         return None
     inputs = case.each_floating(lambda x: case.inputs[case.floating[0]])
     try:
@@ -154,16 +148,13 @@ def _slope_of_gradients(case: Case, leaves: list[Tensor], leaf: Tensor, rounding
         again = [Tensor("tensor", value=moved if x is leaf else x.value) for x in leaves]
         return np.asarray(_weighted_sum(case, again).value)
 
-    def slope(direction: Array) -> Derivative:
-        found = derivative(first, leaf.value, direction, np.ones(()))
-        return replace(found, error=max(found.error, hidden))
-
-    return slope
+    return lambda direction: derivative(first, leaf.value, direction, np.ones(()), rounding=hidden)
 
 
 def _weighted_sum(case: Case, leaves: list[Tensor]) -> Tensor:
     """Return the first gradients for all floating inputs, times random numbers and added up."""
-    return functools.reduce(operator.add, [term.sum() for term in _weighted_gradients(case, leaves)])
+    first, *others = [term.sum() for term in _weighted_gradients(case, leaves)]
+    return sum(others, start=first)
 
 
 def _weighted_gradients(case: Case, leaves: list[Tensor]) -> list[Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import TinygraphError
+from tinygraph.errors import TinygraphError, counted
 from tinygraph.graph import OPERATIONS, Array, Graph, Tensor, apply, call_rule, grad
 from tinygraph.graph.tensor import input as declare
 from tinygraph.model.parse import Call, Statement, evaluate_expression, parse_expression
@@ -19,9 +19,7 @@ _EXACT = 1e-12
 _SINGLE = 1e-3
 
 
-@for_each(
-    Candidate.smallest_first, lambda agreed: f"forward agrees in {len(agreed)} sample{'' if len(agreed) == 1 else 's'}"
-)
+@for_each(Candidate.smallest_first, lambda agreed: f"forward agrees in {counted(len(agreed), 'sample')}")
 def shape_rule(case: Case) -> Answer:
     """Compare the shape and dtype that the operation promises with those of what it computes."""
     shape, dtype = case.op.infer(*case.inputs)
@@ -154,9 +152,8 @@ def _fault(case: Case) -> str:
         return ""
     if all(x.size for x in case.inputs):
         findings = map(case.find, case.places)
-        return next(
-            (f"its gradient {worst(finding.points)}" for finding in findings if finding.points and finding.wrong), ""
-        )
+        wrong = (f"its gradient {worst(finding.points)}" for finding in findings if finding.points and finding.wrong)
+        return next(wrong, "")
     shapes = [dx.shape for dx in case.gradients(case.inputs, case.cotangent(case.y))]
     right = shapes == [case.inputs[place].shape for place in case.floating]
     return "" if right else f"its gradients have the shapes {shapes}"
