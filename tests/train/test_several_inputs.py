@@ -112,7 +112,7 @@ def test_a_test_set_of_its_own(model):
         ),
         ({"y": None}, "an array called 'y' is missing"),
         ({"size": np.zeros((39, 2))}, r"x\['image'\] has 40, x\['size'\] has 39"),
-        ({"size": np.zeros((40, 3))}, r"x\['size'\] has shape \(40, 3\)"),
+        ({"size": np.zeros((40, 3))}, r"x\['size'\]: the model's input 'size' takes \(m, 2\); found shape \(40, 3\)"),
         ({"size": np.full((40, 2), np.inf)}, "size is not finite in 80 of 80"),
         ({"image_test": np.zeros((5, 6))}, "'image_test', 'size_test' and 'y_test' go together"),
     ],
