@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
+from tests.tools.models import exercise_text
 from tinygraph.draw import Picture, draw
 from tinygraph.model import bundled_models
 from tinygraph.notes.notes import samples_of
@@ -124,6 +125,7 @@ def pictures() -> Mapping[str, Callable[[], Picture]]:
         made[name] = lambda name=name: draw(tg.load_model(name))  # type: ignore[misc]
     for name in ("xor", "notes_cnn"):
         made[f"{name}_values"] = lambda name=name: with_values(name)  # type: ignore[misc]
+    made["exercise"] = lambda: draw(tg.Model.from_toml(exercise_text()))
     made["residual_folded"] = lambda: draw(tg.load_model("residual"), fold="all")
     made["xor_full"] = lambda: draw(tg.load_model("xor"), detail="full", view="both")
     made["xor_forward"] = lambda: draw(tg.load_model("xor"), detail="shape", view="forward")

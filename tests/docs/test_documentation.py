@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 import tinygraph as tg
 from tinygraph.cli import main
+from tinygraph.draw.render import renderers
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -57,14 +58,23 @@ def test_examples_of_page_run(page, registry):
     assert doctest.DocTestRunner(optionflags=flags).run(examples).failed == 0
 
 
-def test_a_command_in_the_readme_prints_what_stands_below_it():
-    commands = re.findall(
-        r"^```console\n\$ tinygraph (.*)\n(.*?)^```$", README.read_text(encoding="utf-8"), re.M | re.S
-    )
-    assert commands
-    for command, shown in commands:
+def blocks_of(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```$", page.read_text(encoding="utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page, "console")], ids=lambda page: page.name)
+def test_a_command_prints_what_stands_below_it(page, tmp_path, monkeypatch):
+    """The models of a page are files in the folder where its commands run."""
+    monkeypatch.chdir(tmp_path)
+    for text in blocks_of(page, "toml"):
+        if name := re.match(r"# (\w+\.toml)\n", text):
+            Path(name[1]).write_text(text, encoding="utf-8")
+    for block in blocks_of(page, "console"):
+        command, shown = re.fullmatch(r"\$ tinygraph (.*?)\n(.*)", block, re.S).groups()
+        if command.startswith("draw") and "text" not in command and not renderers():
+            continue
         printed = CliRunner().invoke(main, shlex.split(command)).output
-        assert all(part in printed for part in shown.split("...\n"))
+        assert all(part in printed for part in shown.split("...\n")), printed
 
 
 def test_the_readme_lists_every_command_in_the_order_of_the_help():

@@ -30,8 +30,9 @@ def test_a_picture_of_the_docs_is_the_one_made_now(name):
     assert said(pictures()[name]().svg()) == said(kept)
 
 
-def test_the_page_shows_every_picture():
-    shown = re.findall(r"!\[.+\]\(pictures/(\w+)\.svg\)", (DOCS / "pictures.md").read_text(encoding="utf-8"))
+def test_the_pages_show_every_picture():
+    text = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("pictures.md", "exercise.md"))
+    shown = re.findall(r"!\[.+\]\(pictures/(\w+)\.svg\)", text)
     assert sorted(shown) == sorted(pictures())
     assert sorted(path.stem for path in (DOCS / "pictures").iterdir()) == sorted(pictures())
 

@@ -18,7 +18,7 @@ from tinygraph.errors import TinygraphError
 from tinygraph.graph.tensor import Tensor
 from tinygraph.notes.compose import document_of
 from tinygraph.notes.document import Stepper
-from tinygraph.notes.notes import samples_of
+from tinygraph.notes.notes import MOST_RANDOM, samples_of
 from tinygraph.notes.stepper.walk import Numbering, Table, Walk, table_of
 
 # What a test registers is forgotten after it.
@@ -80,7 +80,21 @@ def test_products_of_a_kernel_gradient_are_counted_and_shown() -> None:
     # A 3x3 kernel on 8x8 pixels: at its right column, one column of the 64 windows looks at the padding.
     assert lines[0].endswith("the sum of 56 products")
     assert lines[1].startswith("  Inp[0,0,0,1] · dZ1[0,0,0,0] = ")
-    assert lines[-1] == "  and 48 more"
+    assert lines[-1] == "  and 40 more"
+
+
+def test_factors_are_written_in_numbers_and_terms_up_to_a_limit() -> None:
+    x, W = tg.tensor([[1.0, -2.0, 3.0]], name="x"), tg.tensor([[0.5], [4.0], [-1.0]], name="W")
+    notes = tg.notes((x @ W).sum())
+    assert notes.explain("t1", 0, 0).splitlines()[1:] == [
+        "  x[0,0] · W[0,0] = 1 · 0.5 = 0.5",
+        "  x[0,1] · W[1,0] = (-2) · 4 = -8",
+        "  x[0,2] · W[2,0] = 3 · (-1) = -3",
+    ]
+    assert notes.explain("t1", 0, 0, terms=2).splitlines()[-1] == "  and 1 more"
+    assert tg.notes((3.0 - x).sum()).explain("t1", 0, 1).splitlines()[-1] == "  -x[0,1] = -(-2) = 2"
+    with pytest.raises(tg.AttributeValueError, match="terms must be a whole number of at least 1; found 0"):
+        notes.explain("t1", 0, 0, terms=0)
 
 
 def test_a_gate_says_why_it_is_open_or_blocked() -> None:
@@ -119,7 +133,7 @@ def test_names_and_places_that_there_are_not() -> None:
         explained("dK1", 0, 0, 3, 0)
     with pytest.raises(TinygraphError, match="no element"):
         explained("dK1", 0)
-    inp = tg.input("x", (2,))
+    inp = tg.input("x", (MOST_RANDOM // 2 + 1,))
     with pytest.raises(TinygraphError, match="contain no numbers"):
         tg.notes(tg.relu(inp)).explain("t1", 0)
 
@@ -159,7 +173,7 @@ def test_a_rule_for_plain_arrays_is_told_by_giving_it_ones() -> None:
     notes = tg.notes((thirds(x) * tg.tensor([1.0, 5.0], name="w")).sum())
     first, *rest = notes.explain("dx", 1).splitlines()
     assert first.startswith("dx[1] = 1.667")
-    assert rest[0] == "  0.3333 · dt1[1] = 1.667"
+    assert rest[0] == "  0.3333 · dt1[1] = 0.3333 · 5 = 1.667"
 
 
 def test_an_element_that_an_opaque_rule_gives_nothing_is_told_by_no_others() -> None:
@@ -216,7 +230,7 @@ def test_an_operation_may_say_itself_how_an_element_is_made() -> None:
     x = tg.tensor([-1.0, 3.0], name="x")
     notes = tg.notes(doubled_relu(x).sum())
     assert notes.explain("t1", 0).splitlines() == ["t1[0] = 0", "  x[0] = -1 is not above 0"]
-    assert notes.explain("t1", 1).splitlines() == ["t1[1] = 6", "  2 · x[1] = 6", "  x[1] = 3 is above 0"]
+    assert notes.explain("t1", 1).splitlines() == ["t1[1] = 6", "  2 · x[1] = 2 · 3 = 6", "  x[1] = 3 is above 0"]
 
 
 def test_an_explanation_may_ask_for_attributes_and_for_nothing_else() -> None:
@@ -339,7 +353,34 @@ def test_large_arrays_are_told_in_part_and_that_is_said() -> None:
 def test_graphs_without_numbers_have_no_stepper() -> None:
     document = document_of(tg.relu(tg.input("x", (2,))).sum())
     assert "steps" not in [section.slug for section in document.sections]
-    assert "Step through" not in tg.notes(tg.relu(tg.input("x", (2,))).sum()).markdown()
+
+
+def test_without_a_sample_or_data_the_numbers_are_random_and_the_notes_say_so() -> None:
+    parameters = {"W": {"shape": [3, 1], "init": "he_normal"}}
+    equations = "a = sigmoid(x @ W)\ncost = bce(a, y)"
+    model = tg.Model({"x": [3], "y": [1]}, parameters, equations, "a", "cost")
+    sentence = "The inputs are random numbers, from seed 3: no sample and no data are given."
+    notes = tg.notes(model, seed=3)
+    assert sentence in notes.text()
+    steps = next(section for section in notes.document.sections if section.slug == "steps")
+    assert steps.blocks[0].remark == sentence
+    assert steps.blocks[0].walk.scenes[0].sample == "random numbers from seed 3"
+    first, again, other = (tg.notes(model, seed=seed).text() for seed in (3, 3, 4))
+    assert first == again != other.replace("seed 4", "seed 3")
+    # A graph with inputs is one more thing without numbers of its own.
+    assert "from seed 0" in tg.notes(tg.relu(tg.input("x", (2,))).sum()).text()
+    assert "random" not in tg.notes(tg.tensor(2.0, name="x") * 3.0).text()
+
+
+def test_the_numbers_are_those_of_the_sample_before_those_of_the_data() -> None:
+    tables = {"inputs": {"x": [2], "y": [1]}, "equations": "a = x @ W\ncost = mse(a, y)", "output": "a", "loss": "cost"}
+    sample = {"x": [[1, 2], [3, 4]], "y": [[1], [0]]}
+    model = tg.Model(parameters={"W": {"value": [[1], [10]]}}, training={"data": "xor"}, sample=sample, **tables)
+    notes = tg.notes(model)
+    assert notes.explain("a", 1, 0).splitlines()[0] == "a[1,0] = 43, the sum of 2 products"
+    assert "random" not in notes.text()
+    steps = next(section for section in notes.document.sections if section.slug == "steps")
+    assert {scene.sample for scene in steps.blocks[0].walk.scenes} == {"the model's sample"}
 
 
 def test_paper_has_no_stepper() -> None:

@@ -1,10 +1,19 @@
 """Small models for tests, and what tests read of them."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 
 import tinygraph as tg
 
+EXERCISE = Path(__file__).parents[2] / "docs" / "exercise.md"
 X = np.arange(8, dtype=np.float32).reshape(2, 4) / 4 - 1
+
+
+def exercise_text():
+    """The model file of the page of the documentation on an exercise by hand."""
+    return re.findall(r"^```toml\n(.*?)^```$", EXERCISE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
 
 
 def net(equations, parameters=None, inputs=None, output="a", **options):

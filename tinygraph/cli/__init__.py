@@ -10,6 +10,7 @@ COMMANDS = {
     "train": "Train a model on data.",
     "predict": "Compute outputs with trained weights.",
     "equations": "Print a model's equations, forward and backward.",
+    "explain": "Explain where one number of a model comes from.",
     "draw": "Draw a model.",
     "notes": "Derive the lecture notes of a model.",
     "check": "Check every gradient of a model.",

@@ -16,8 +16,14 @@ from tinygraph.train.data import samples_of
 
 @options.command
 @options.model_options
-@options.data_option("Data to check on: a built-in set or a file with x and y.  [default: random values]")
-@options.batch_option(2, "How many samples to check on.")
+@options.data_option(
+    "Data to check on: a built-in set or a file with x and y.  [default: the model's [sample], or random values]"
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, options.MOST_SAMPLES),
+    help="How many samples to check on.  [default: those of [sample], or 2]",
+)
 @options.seed_option
 @click.option(
     "--draw",
@@ -34,11 +40,13 @@ def check(load: options.Load, data: str | None, batch_size: int | None, seed: in
     if picture is not None:
         format_of(picture)
     checked = load(seed=seed)
-    batch_size = batch_size or checked.batch or 2
-    thing: Any = checked.record(batch_size, training=True).full_graph
+    count = batch_size or checked.batch or 2
+    thing: Any = checked.record(count, training=True).full_graph
     feeds: Any = None
     if data:
-        thing, feeds = checked, {name: array[:batch_size] for name, array in samples_of(checked, data).items()}
+        thing, feeds = checked, {name: array[:count] for name, array in samples_of(checked, data).items()}
+    elif batch_size is None and checked.sample:
+        thing, feeds = checked, checked.sample
     report = verify.check(thing, feeds, seed=seed or 0)
     say(str(report))
     if picture is not None:

@@ -24,10 +24,8 @@ from tinygraph.notes.notes import samples_of
     "File to write; its suffix (.gv, .svg, .png, .pdf) says which format.  [default: NAME.svg; .pdf with --pages]",
 )
 @options.model_options
-@options.data_option("Data whose sample gives the numbers.  [default: none, or what the model says with --sample]")
-@click.option("--sample", type=click.IntRange(min=0), help="Which sample, from 0, gives the numbers.")
+@options.numbers_options("the model's [sample], or none; with --sample, what the model says")
 @options.batch_option(1, "How many samples the picture is for; with --sample, as many from that one on.")
-@options.weights_option("Weights of a training.")
 @click.option("--detail", metavar="shape|rule|value|full", help="How much a card says.")
 @click.option(
     "--view", metavar="forward|backward|both", default="both", show_default=True, help="Which lanes are drawn."
@@ -48,6 +46,7 @@ from tinygraph.notes.notes import samples_of
 @click.option(
     "--pages", metavar="a4|a3|a5|letter|SIZE", help="Break it into pages that can be read; SIZE is like 160x90mm."
 )
+@click.option("--only", metavar="NAME", help="Draw the tensor or gradient of this name, with what leads to it.")
 @click.option("--format", "form", metavar="text", help="Print the picture as text, and write no file.")
 def draw(
     load: options.Load,
@@ -60,6 +59,7 @@ def draw(
     view: str,
     fold: str,
     numbers: int,
+    only: str | None,
     form: str | None,
     **paper: Any,
 ) -> None:
@@ -91,6 +91,7 @@ def draw(
         "fold": folded,
         "numbers": numbers,
         "batch_size": batch_size,
+        "only": only,
         **paper,
     }
     _finish(make_picture(drawn, feeds=feeds, **shown), out, drawn.name, form)

@@ -22,6 +22,8 @@ from tinygraph.readers import reader
 
 # Opens the model of a command, with a seed or weights.
 Load = Callable[..., models.Model]
+# Values of inputs, by the names of samples.
+Samples = Mapping[str, Mapping[Any, Any]]
 Command = TypeVar("Command", bound=Callable[..., Any])
 # Sizes of arrays must fit into 64 bits, and these are multiplied by others.
 MOST_SAMPLES = 2**31 - 1
@@ -187,6 +189,34 @@ def opened(
     if weights is not None:
         declared.load(weights)
     return declared
+
+
+def numbers_options(data: str) -> Callable[[Command], Command]:
+    """Return the options ``--data``, ``--sample`` and ``--weights``; ``data`` is what is shown where no data are named."""
+
+    def decorate(command: Command) -> Command:
+        sample = click.option("--sample", type=click.IntRange(min=0), help="Which sample of the data, from 0.")
+        named = data_option(f"Data whose sample is shown in numbers.  [default: {data}]")
+        return named(sample(weights_option("Weights of a training.  [default: initial values]")(command)))
+
+    return decorate
+
+
+def samples_named(model: models.Model, data: str | None, sample: int | None, count: int = 1) -> Samples | None:
+    """Return the samples of a model that ``--data`` and ``--sample`` name, ``count`` from the first on, or ``None``."""
+    from tinygraph.notes.notes import samples_of
+
+    return None if data is None and sample is None else samples_of(model, data, sample or 0, count)
+
+
+def feeds_for(model: models.Model, data: str | None, sample: int | None) -> tuple[Mapping[Any, Any] | None, str]:
+    """Return the values of the sample that ``--data`` and ``--sample`` name, or else an example and a sentence about it."""
+    from tinygraph.notes.notes import example_of
+
+    samples, remark = samples_named(model, data, sample), ""
+    if samples is None:
+        samples, remark = example_of(model)
+    return (next(iter(samples.values())) if samples else None), remark
 
 
 # ---- operations of the user's own

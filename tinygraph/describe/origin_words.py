@@ -8,11 +8,15 @@ from tinygraph.describe.numbers import number_text
 from tinygraph.describe.origins import PLACEHOLDER, Origin, Origins, Part
 from tinygraph.graph import Tensor
 
+# The most terms of a sum that are written, unless another number is given.
+MOST_TERMS = 16
 _GIVEN = {"input": "an input", "tensor": "a value"}
 
 
-def origin_text(origins: Origins, origin: Origin, most: int = 8) -> str:
+def origin_text(origins: Origins, origin: Origin, most: int = MOST_TERMS) -> str:
     """Return an origin in words: the number, how many terms it is the sum of, the first of them, and what was decided.
+
+    A product is written with the numbers of its factors, one negative in parentheses.
 
     >>> import tinygraph as tg
     >>> from tinygraph.describe.subject import subject_of
@@ -20,8 +24,8 @@ def origin_text(origins: Origins, origin: Origin, most: int = 8) -> str:
     >>> origins = Origins(subject_of((x.T @ x).sum()))
     >>> print(origin_text(origins, origins.of(origins.node("t2"), (0, 1))))
     t2[0,1] = 14, the sum of 2 products
-      t1[0,0] · x[0,1] = 2
-      t1[0,1] · x[1,1] = 12
+      t1[0,0] · x[0,1] = 1 · 2 = 2
+      t1[0,1] · x[1,1] = 3 · 4 = 12
     """
     node = origin.node
     number, sort = number_text(origins.values[node].reshape(-1)[origin.at]), ""
@@ -74,8 +78,14 @@ def _term(origins: Origins, part: Part, t: int) -> str:
     cells = [element(origins, x, int(c[t])) for x, c in zip(part.nodes, part.cells, strict=True)]
     if part.text:
         return PLACEHOLDER.sub(lambda match: cells[int(match[1])], part.text)
-    weight = [] if abs(part.weight[t]) == 1 and cells else [number_text(part.weight[t])]
-    return ("-" if part.weight[t] == -1 and cells else "") + " · ".join([*weight, *cells])
+    one = abs(part.weight[t]) == 1 and cells
+    weight = [] if one else [number_text(part.weight[t])]
+    sign = "-" if part.weight[t] == -1 and cells else ""
+    numbers = [number_text(origins.values[x].reshape(-1)[c[t]]) for x, c in zip(part.nodes, part.cells, strict=True)]
+    factors = [f"({number})" if number.startswith("-") else number for number in [*weight, *numbers]]
+    shown = part.values is None and (len(factors) > 1 or (sign and factors[0].startswith("(")))
+    product = f" = {sign}{' · '.join(factors)}" if shown else ""
+    return sign + " · ".join([*weight, *cells]) + product
 
 
 def _filled(origins: Origins, text: str, origin: Origin) -> str:

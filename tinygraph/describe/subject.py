@@ -59,7 +59,8 @@ class Subject:
     """A graph to show: its items in topological order, the backward pass through it, and the values of both.
 
     ``backward`` is ``None`` where there is none, and ``without_backward`` says why. ``values`` has the array of every node,
-    forward and backward, or nothing where inputs had no values. ``unfinished`` belongs to a model with a mistake in it.
+    forward and backward, or nothing where inputs had no values; ``weighted`` says that the parameters were given, not drawn.
+    ``unfinished`` belongs to a model with a mistake in it.
     ``larger`` is the same model for one more sample: what depends on the number of samples is written with m. ``like`` is
     the same model for two samples, which has the names and lines of this one; ``fixed`` says that the rules of pictures
     are those of this number of samples all the same.
@@ -75,6 +76,7 @@ class Subject:
     larger: Subject | None = None
     like: Subject | None = None
     fixed: bool = False
+    weighted: bool = False
 
     @property
     def general(self) -> Subject:
@@ -295,7 +297,8 @@ def _recorded(model: Model, samples: int, title: str | None, backward: bool) -> 
     parameters = list(model.parameters.values())
     found, why = _backward(recording.loss, parameters, missing) if backward else (None, "it was not asked for")
     title, items = (model.title or model.name) if title is None else title, equation_items(recording.equations)
-    return Subject(title, tuple(items), found, why, outputs=tuple(recording.full_graph.outputs))
+    ends = tuple(recording.full_graph.outputs)
+    return Subject(title, tuple(items), found, why, outputs=ends, weighted=model.weighted)
 
 
 def _of_graph(thing: Any, title: str | None, backward: bool) -> Subject:
@@ -304,6 +307,8 @@ def _of_graph(thing: Any, title: str | None, backward: bool) -> Subject:
         raise TinygraphError(
             f"draw and notes take a tensor, a list of tensors, a Graph or a Model; found {type(thing).__name__}"
         )
+    if not graph.outputs:
+        raise TinygraphError("draw and notes need at least one tensor; found none, an empty list or graph")
     ends = graph.outputs
     loss = ends[-1] if len(ends) == 1 and ends[0].size == 1 else None
     wrt = [x for x in graph.nodes if x.kind in ("parameter", "tensor") and x.dtype.kind == "f"]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tinygraph.describe.fold import Part, parts_of
 from tinygraph.describe.numbers import number_text
+from tinygraph.describe.part import part_of
 from tinygraph.describe.rules import Rule
 from tinygraph.describe.subject import Item, Subject
 from tinygraph.describe.text import attributes_text, composite_called, doc_line, title_of
@@ -38,11 +39,12 @@ def drawing_of(
     edit: Callable[[Card], Card] | None = None,
     report: Report | None = None,
     numbers: int = MOST_NUMBERS,
+    only: str | None = None,
 ) -> Drawing:
     """Return the drawing of a subject. The id of a card is ``n`` and the number, from 1, of the last item that it shows.
 
-    Raises ``TinygraphError`` for an unknown ``detail``, ``view`` or ``fold``, for ``numbers`` below 0, for an ``edit``
-    that does not return a card, and for a ``report`` of another graph. See ``tg.draw``.
+    Raises ``TinygraphError`` for an unknown ``detail``, ``view``, ``fold`` or ``only``, for ``numbers`` below 0, for an
+    ``edit`` that does not return a card, and for a ``report`` of another graph. See ``tg.draw``.
 
     >>> import tinygraph as tg
     >>> from tinygraph.describe.subject import subject_of
@@ -56,17 +58,18 @@ def drawing_of(
             raise TinygraphError(f"{name} must be one of {listing(valid)}; found {value!r}{nearest(str(value), valid)}")
     if isinstance(numbers, bool) or not isinstance(numbers, int) or numbers < 0:
         raise TinygraphError(f"numbers says how many elements are written, 0 or more; found {numbers!r}")
-    builder = _Builder(subject, detail, view, fold, report, numbers)
+    builder = _Builder(subject, detail, view, fold, report, numbers, only)
     cards = [edit(card) if edit else card for card in builder.cards()]
     for card in cards:
         if not isinstance(card, Card):
             raise TinygraphError(f"edit must return a Card; found {type(card).__name__}")
     beads, gradients = builder.gradient_lane()
     caption = [report.summary()] if report is not None else []
-    if subject.unfinished is not None:
+    caption += [] if only is None else [f"only what leads to {only}"]
+    if builder.subject.unfinished is not None:
         caption.append("drawn as far as the model is valid, for the batch that was tried first")
     if builder.folded:
-        count = len(subject.items)
+        count = len(builder.subject.items)
         caption.append(f'{count:,} cards are folded into {len(builder.parts)}; fold="none" draws each')
     if any(re.search(r"\bm\b", line) for card in cards for line in (*card.inside, *card.rules)) and subject.samples:
         caption.append(f"m is the number of samples: {subject.samples} here")
@@ -80,13 +83,20 @@ class _Builder:
     """The parts of one drawing, and the card that owns each tensor."""
 
     def __init__(
-        self, subject: Subject, detail: str, view: str, fold: Fold, report: Report | None, numbers: int
+        self,
+        subject: Subject,
+        detail: str,
+        view: str,
+        fold: Fold,
+        report: Report | None,
+        numbers: int,
+        only: str | None,
     ) -> None:
         # Rules are general; shapes and numbers are those of the nodes that correspond, for the number of samples at hand.
         self.values, self.subject, self.detail, self.numbers = subject.values, subject.general, detail, numbers
         self.numeric = subject.of_general
         self.records = records_by_node(report, Graph(subject.outputs)) if report is not None else {}
-        subject = self.subject
+        subject = self.subject = self.subject if only is None else part_of(self.subject, only)
         self.labels = subject.labels
         self.parts = parts_of(subject.items, fold)
         self.folded = {_id(part) for part in self.parts if len(part.items) > 1}
@@ -192,9 +202,12 @@ class _Builder:
         return {x for x, users in uses.items() if any(user in hidden for user, _ in users)}
 
     def _figures(self, node: Tensor | None) -> Figures | None:
-        if node is None or self.detail not in ("value", "full"):
+        if node is None:
             return None
-        array = self.values.get(self._at_hand(node))
+        array = self.values.get(self._at_hand(node)) if self.detail in ("value", "full") else None
+        if array is None and self.subject.weighted and self.detail != "shape" and node.op is None and node.has_value:
+            # Nothing is computed without values of the inputs, but parameters that were given have theirs.
+            array = node.value
         return None if array is None else figures_of(array, self.numbers)
 
     def _at_hand(self, node: Tensor) -> Tensor:

@@ -157,6 +157,6 @@ class Drawing:
             yield from (("", f"  ({line})", "", "") for line in said if line)
 
     def _figures(self, figures: Figures | None) -> str:
-        if not self.shows_values:
-            return ""
-        return "not computed" if figures is None else figures.line
+        if figures is None:
+            return "not computed" if self.shows_values else ""
+        return figures.line

@@ -82,7 +82,8 @@ def _lanes(card: Card, drawing: Drawing) -> list[str]:
     if not card.is_leaf:
         lines.append(_font(f"{_shape(card)} {card.dtype}", QUIET))
     lines += [BREAK.join(_lines(line, VALUE_INK, width)) for line in card.inside]
-    shows_value = drawing.shows_values and forward and card.kind != "constant" and card.title != "same as"
+    shows_value = drawing.shows_values or card.value is not None
+    shows_value = shows_value and forward and card.kind != "constant" and card.title != "same as"
     if shows_value:
         lines += _statistics(card.value)
     if shows_value or not card.is_leaf:

@@ -22,6 +22,7 @@ from tinygraph.draw.render import accessible, format_of, joined, render
 from tinygraph.errors import RenderError
 from tinygraph.files import as_path, write_whole
 from tinygraph.graph import Graph, Tensor
+from tinygraph.model.model import Model
 
 if TYPE_CHECKING:
     from tinygraph.verify import Report
@@ -159,13 +160,16 @@ def draw(
     width: str | None = None,
     dpi: float | None = None,
     pages: str | None = None,
+    only: str | None = None,
 ) -> Picture:
     """Draw a tensor, several, a ``Graph`` or a ``Model``, and write the picture to ``path`` if that is given.
 
     There is a card for each operation, or for each equation of a model. Values go down, an edge for each use of a tensor;
     gradients return upwards from the card whose rule computes them, and beads sum several gradients of one tensor. ``feeds``
-    are values of inputs, as in ``tg.run``; without them, a model is drawn for a batch of one, or of ``batch_size`` samples.
-    Arrays of up to ``numbers`` elements are written as numbers, larger ones are drawn as heat maps.
+    are values of inputs, as in ``tg.run``. Without them, a model is drawn with its own ``sample`` or, if it has none or
+    ``batch_size`` is given, for a batch of one or of that size, with the numbers of its parameters if these were given or
+    loaded. Arrays of up to ``numbers`` elements are written as numbers, larger ones are drawn as heat maps. ``only`` is the
+    name of a tensor or of a gradient: it is drawn with what leads to it.
 
     ``detail`` is "shape", "rule" (with the lines of the backward pass), "value" (with numbers; the default if there are
     any) or "full" (also with the tensors kept for the backward pass, and a check of each rule). ``view`` is "forward",
@@ -185,10 +189,12 @@ def draw(
     <Picture: 2 cards, 5 edges>
     """
     paper = Paper().changed(direction, width, dpi, pages)
+    if feeds is None and batch_size is None and isinstance(thing, Model):
+        feeds = thing.sample or None
     subject, note = subject_of(thing, feeds, title, batch_size), ""
     if detail == "full" and report is None and view != "forward" and subject.backward is not None:
         report, note = _checked(thing, feeds, len(subject.items))
-    drawing = drawing_of(subject, detail, view, fold, edit, report, numbers)
+    drawing = drawing_of(subject, detail, view, fold, edit, report, numbers, only)
     if note:
         drawing = replace(drawing, caption="; ".join(filter(None, [drawing.caption, note])))
     picture = Picture(drawing, paper)

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, ShapeError
-from tinygraph.graph import OPERATIONS, check_size, is_operation
+from tinygraph.graph import OPERATIONS, Array, check_size, is_operation
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.registry import load_operations
+from tinygraph.model.given import array_in, sample_in
 from tinygraph.model.parse import Statement, Text, parse_equations, parse_expression
 from tinygraph.model.toml import Source, Table
 from tinygraph.model.variables import INITIALIZERS, STATE_INITIALIZERS
@@ -23,7 +24,7 @@ from tinygraph.model.variables import INITIALIZERS, STATE_INITIALIZERS
 _LEAST_BATCH = 3
 _TABLES = (
     *("name", "title", "dtype", "batch", "weights"),
-    *("inputs", "parameters", "state", "blocks", "model", "training"),
+    *("inputs", "parameters", "state", "blocks", "model", "training", "sample"),
 )
 
 Kind = Literal["parameter", "state"]
@@ -52,10 +53,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Variable:
-    """A declared parameter or state: its sizes (numbers, or statements such as ``f.shape[1]``) and its initializer.
+    """A declared parameter or state: its sizes (numbers, or statements such as ``f.shape[1]``) and its initializer or value.
 
     A state is not trained; ``next`` is the expression of its value after a training step, ``None`` if it never changes.
-    ``path`` is its key in the model file.
+    ``path`` is its key in the model file. Where there is a ``value``, ``init`` is empty.
     """
 
     kind: Kind
@@ -65,6 +66,7 @@ class Variable:
     path: tuple[str, ...]
     dtype: np.dtype[Any] | None = None
     next: Statement | None = None
+    value: Array | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,10 @@ class Training:
 
 @dataclass(frozen=True)
 class Declaration:
-    """A declared model. ``batch`` is the only batch size that it accepts, and ``weights`` the file of its weights."""
+    """A declared model. ``batch`` is the only batch size that it accepts, and ``weights`` the file of its weights.
+
+    ``sample`` has values for its inputs, with their batch axis, or is empty.
+    """
 
     name: str
     title: str
@@ -130,6 +135,7 @@ class Declaration:
     source: Source
     batch: int | None = None
     weights: str | None = None
+    sample: Mapping[str, Array] = field(default_factory=dict, compare=False)
 
     @cached_property
     def has_modes(self) -> bool:
@@ -196,7 +202,8 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     for block in blocks:
         if block in OPERATIONS:
             table.fail(f"block {block!r} has the name of an operation", block)
-    return Declaration(name, title, dtype, inputs, main, loss, blocks, training, source, batch, weights)
+    sample = sample_in(file.table("sample", {}), inputs, batch)
+    return Declaration(name, title, dtype, inputs, main, loss, blocks, training, source, batch, weights, sample)
 
 
 def _input(inputs: Table, name: str, dtype: np.dtype[Any]) -> Input:
@@ -250,13 +257,21 @@ def _variable(tables: Table, name: str, kind: Kind) -> Variable:
         # A list of sizes was probably meant as the shape.
         sizes = list(spec) if _is_list(spec, _is_size) else [8]
         example = "glorot_uniform" if len(sizes) > 1 else "zeros"
-        tables.fail(f'{what} needs a table such as {{ shape = {sizes}, init = "{example}" }}', name)
-    table = tables.table(name)
-    if spec.get("init") is None or spec.get("shape") is None:
-        table.check_keys((*keys, *sorted({option for each in initializers.values() for option in each.options})))
-    shape = table.value("shape", lambda s: _is_list(s, _is_size_or_text), f"{what} needs a shape, a list of sizes")
-    init = table.choice("init", initializers, f"{what} needs init,")
-    table.check_keys((*keys, *initializers[init].options))
+        tables.fail(f'{what} needs a table: {{ shape = {sizes}, init = "{example}" }}, or {{ value = ... }}', name)
+    table, value, init = tables.table(name), None, spec.get("init")
+    known = {option for each in initializers.values() for option in each.options}
+    if "value" in spec and (init is None or isinstance(spec["value"], (list, tuple, np.ndarray)) or init != "constant"):
+        if init is not None:
+            table.fail(f"{what} has a value and init = {init!r}: leave one of them out", "value")
+        value = array_in(table, "value", what, infinities=state and spec.get("next") is None)
+        keys, known = (*keys, "value"), set()
+    if init is None or spec.get("shape") is None:
+        table.check_keys((*keys, *sorted(known)))
+    shape = None if value is None else value.shape
+    needs = f"{what} needs a shape, a list of sizes" + ("" if "shape" in spec else ", or a value")
+    shape = table.value("shape", lambda s: _is_list(s, _is_size_or_text), needs, shape)
+    init = "" if value is not None else table.choice("init", initializers, f"{what} needs init,")
+    table.check_keys((*keys, *(initializers[init].options if init else ())))
     options = {key: value for key, value in spec.items() if key not in keys}
     for key in options:
         table.value(key, lambda n: is_number(n) and abs(n) < 1e300, f"{what}: {key} must be a finite number")
@@ -266,7 +281,7 @@ def _variable(tables: Table, name: str, kind: Kind) -> Variable:
 
     parts = tuple(parsed(size, "size", "a size") if isinstance(size, str) else int(size) for size in shape)
     if not state:
-        return Variable(kind, parts, init, options, table.path)
+        return Variable(kind, parts, init, options, table.path, value=value)
     dtype = table.dtype("int64") if init == "seed" or spec.get("dtype") is not None else None
     following = spec.get("next")
     if init == "seed" and dtype != np.int64:
@@ -274,7 +289,7 @@ def _variable(tables: Table, name: str, kind: Kind) -> Variable:
     if following is not None and not isinstance(following, str):
         table.fail(f"{what}: next must be the expression of its value after a step, a text")
     statement = None if following is None else parsed(following, name, "an expression")
-    return Variable(kind, parts, init, options, table.path, dtype, statement)
+    return Variable(kind, parts, init, options, table.path, dtype, statement, value)
 
 
 def _equations(inputs: tuple[str, ...], tables: Table, table: Table, attributes: dict[str, int | float]) -> Equations:

@@ -47,14 +47,16 @@ class Model:
     """A model declared as equations, with its parameters.
 
     The arguments are the tables of a model file. ``inputs`` gives shapes without the batch; ``parameters`` gives shapes
-    and initializers; a size is a number or a text such as ``"f.shape[1]"``. ``equations`` are parsed, never executed, and
-    may call registered operations and the ``blocks``; ``output`` and ``loss`` name tensors. ``state`` declares tensors that
-    are kept but not trained, with the expression of their ``next`` value. ``dtype`` is that of the parameters. Raises
-    ``ModelError`` with line, column and equation.
+    and initializers, or values, as in ``{"b": {"value": [0.5, 1]}}``; a size is a number or a text such as
+    ``"f.shape[1]"``. ``equations`` are parsed, never executed, and may call registered operations and the ``blocks``;
+    ``output`` and ``loss`` name tensors. ``state`` declares tensors that are kept but not trained, with the expression of
+    their ``next`` value. ``sample`` gives values of inputs, with or without a batch axis, for pictures, notes and checks.
+    ``dtype`` is that of the parameters. Raises ``ModelError`` with line, column and equation.
 
     Its attributes are ``name``, ``title`` (one line about it, or an empty text), ``output`` and ``loss`` (the names of the
     tensors; ``loss`` may be ``None``), ``batch`` (the only batch size that it accepts, or ``None`` if it accepts any),
-    ``training`` (the default settings of training) and ``has_modes`` (whether training differs from prediction: an operation
+    ``training`` (the default settings of training), ``sample`` (the values that the declaration gives for inputs, by name, with
+    their batch axis; empty where it gives none) and ``has_modes`` (whether training differs from prediction: an operation
     depends on the mode, or a state changes).
 
     >>> import numpy as np
@@ -91,13 +93,14 @@ class Model:
         state: Mapping[str, Any] | None = None,
         blocks: Mapping[str, Any] | None = None,
         training: Mapping[str, Any] | None = None,
+        sample: Mapping[str, Any] | None = None,
         dtype: str = "float32",
         seed: int | None = None,
     ) -> None:
         tables: dict[str, Any] = {"name": name, "title": title, "dtype": dtype}
         tables |= {"inputs": inputs, "parameters": parameters, "state": state or {}, "blocks": blocks or {}}
         tables["model"] = {"equations": equations, "output": output, "loss": False if loss is None else loss}
-        tables["training"] = training or {}
+        tables |= {"training": training or {}, "sample": sample or {}}
         self._build(declare(tables, Source()), None, seed)
 
     @classmethod
@@ -129,7 +132,7 @@ class Model:
         self.declaration, self.path = declaration, path
         self.name, self.title, self.training = declaration.name, declaration.title, declaration.training
         self.output, self.loss, self.batch = declaration.main.output, declaration.loss, declaration.batch
-        self.has_modes = declaration.has_modes
+        self.has_modes, self.sample = declaration.has_modes, MappingProxyType(dict(declaration.sample))
         weights = None if declaration.weights is None else Path(path or "").parent / declaration.weights
         if weights is not None and (budget := current()) is not None:
             with contextlib.suppress(OSError):
@@ -144,7 +147,7 @@ class Model:
         self._variables.sort(list(declaration.main.variables))
         needed = self.declaration.needed_for(self.output)
         self.features = tuple(name for name in self.inputs if name in needed)
-        self.weighted = values is not None or declaration.weights is not None
+        self.weighted = values is not None or declaration.weights is not None or self._variables.are_given
         self.labels = tuple(name for name in self.inputs if name not in needed)
         if weights is not None and values is None:
             self.load(weights)
@@ -307,6 +310,7 @@ class Model:
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read parameters and state from a safetensors file of this model. After a ``WeightsError`` they are unchanged."""
         load_weights(path, self._variables.tensors, self.name, fixed=self._variables.constant_state())
+        self.weighted = True
 
     def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
         """Write the model, with its weights, as an ONNX file; see ``tg.to_onnx``."""

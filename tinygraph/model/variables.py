@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.errors import BudgetError
-from tinygraph.graph import Array, Kind, Shape, Tensor, check_size
+from tinygraph.errors import BudgetError, DTypeError
+from tinygraph.graph import Array, Kind, Shape, Tensor, cast_array, check_size
 from tinygraph.graph.budget import charge
 from tinygraph.model.parse import Statement, evaluate_expression
 from tinygraph.model.toml import Source
@@ -53,6 +53,12 @@ class Variables:
             self.source.fail(f"the shape of {variable.kind} {name!r} depends on the batch size", *variable.path)
         return self.tensors[full]
 
+    @property
+    def are_given(self) -> bool:
+        """Whether the declaration gives the value of every parameter, and there is one."""
+        values = [variable.value for variable in self.declared.values() if variable.kind == "parameter"]
+        return bool(values) and all(value is not None for value in values)
+
     def of_kind(self, kind: Kind) -> dict[str, Tensor]:
         """Return the parameters, or the state."""
         return {name: tensor for name, tensor in self.tensors.items() if tensor.kind == kind}
@@ -62,7 +68,7 @@ class Variables:
         return {name for name, variable in self.declared.items() if variable.kind == "state" and variable.next is None}
 
     def initialize(self, seed: int) -> None:
-        """Draw all values again, from another seed."""
+        """Draw all values again, from another seed; those that the model file gives are as it gives them."""
         self.seed = seed
         for name, tensor in self.tensors.items():
             tensor.value = self._value(name, tensor.shape, self.declared[name])
@@ -73,16 +79,22 @@ class Variables:
         self.tensors = first | self.tensors
 
     def _value(self, name: str, shape: tuple[int, ...], variable: Variable, given: Any = None) -> Any:
-        """Return the value of a variable, given or drawn; its memory is taken from the budget first."""
+        """Return the value of a variable, ``given``, declared or drawn; its memory is taken from the budget first."""
         dtype, what = variable.dtype or self.dtype, f"{variable.kind} {name!r}"
+        if variable.value is not None and variable.value.shape != shape:
+            found = f"{what} has the shape {shape}, and a value of shape {variable.value.shape}"
+            hint = '; init = "constant" fills a shape with one number' if not variable.value.ndim else ""
+            self.source.fail(found + hint, *variable.path, "value")
         try:
             check_size(shape, dtype, what)
             charge("bytes of values", math.prod(shape) * dtype.itemsize)
             # Drawn values need no copy, which would double the memory.
             if given is not None:
                 return np.array(given)
+            if variable.value is not None:
+                return cast_array(variable.value, dtype, "its value").copy()
             return initial_value(name, shape, variable.init, variable.options, self.seed, dtype)
-        except (BudgetError, MemoryError, ValueError, OverflowError) as error:
+        except (BudgetError, DTypeError, MemoryError, ValueError, OverflowError) as error:
             self.source.fail(f"{what} of shape {shape} cannot be made: {error}", *variable.path)
 
     def _shape(self, scope: Scope, full: str, name: str, variable: Variable) -> tuple[int, ...]:

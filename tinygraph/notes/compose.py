@@ -34,12 +34,13 @@ def document_of(
     feeds: Mapping[Any, Any] | None = None,
     title: str | None = None,
     others: Mapping[str, Mapping[Any, Any] | None] | None = None,
+    remark: str = "",
 ) -> blocks.Document:
     """Return the derived notes of a tensor, several, a ``Graph`` or a ``Model`` as plain data.
 
     Equations of a model are written for m samples; numbers are those of ``feeds``, without which a model has none.
-    ``others`` are samples by name, from which a reader of the stepper can choose; the first is that of ``feeds``. Raises
-    ``TinygraphError`` for other things, and ``FeedError``.
+    ``others`` are samples by name, from which a reader of the stepper can choose; the first is that of ``feeds``. ``remark``
+    says what the numbers are, if they are not data. Raises ``TinygraphError`` for other things, and ``FeedError``.
 
     >>> import tinygraph as tg
     >>> document = document_of(tg.load_model("notes_cnn"))
@@ -51,7 +52,7 @@ def document_of(
     model = thing if isinstance(thing, Model) else None
     numeric = subject_of(thing, feeds, title)
     derivation = Derivation(numeric, model)
-    sections = [section for section in _sections(derivation) if section.blocks]
+    sections = [section for section in _sections(derivation, remark) if section.blocks]
     figure = blocks.Section("picture", "The picture", (_figure(thing, feeds, title),))
     place = next((i for i, section in enumerate(sections) if section.slug == "symbols"), len(sections))
     sections.insert(place + 1, figure)
@@ -59,12 +60,12 @@ def document_of(
     real = all(node.dtype.kind != "c" for node in numeric.nodes)
     if numeric.values and real and any(item.nodes for item in numeric.items):
         samples = others or {"": feeds}
-        stepper = blocks.Stepper(lambda: _walk(derivation, _scenes(derivation, samples), thing, feeds))
+        stepper = blocks.Stepper(lambda: _walk(derivation, _scenes(derivation, samples), thing, feeds), remark)
         sections.insert(1, blocks.Section("steps", "Step through it", (stepper,)))
     return blocks.Document(numeric.title or "Notes of a graph", tuple(_with_ids(sections)), numeric)
 
 
-def _sections(derivation: Derivation) -> Iterator[blocks.Section]:
+def _sections(derivation: Derivation, remark: str) -> Iterator[blocks.Section]:
     """Yield the sections in order; some may be empty."""
     forward, loss = _forward(derivation)
     backward = _backward(derivation)
@@ -74,7 +75,7 @@ def _sections(derivation: Derivation) -> Iterator[blocks.Section]:
     yield blocks.Section("backward", "Backward propagation", backward)
     yield blocks.Section("update", "Update", (*update(derivation), *_state(derivation)))
     yield blocks.Section("symbols", "Symbols and shapes", (_symbols(derivation),))
-    yield blocks.Section("numbers", "Worked numbers", _numbers(derivation))
+    yield blocks.Section("numbers", "Worked numbers", _numbers(derivation, remark))
     yield blocks.Section("step", "Before and after one update", before_and_after(derivation))
     if len(derivation.subject.items) <= MOST_WORKED:
         lines = tuple(line for block in backward if isinstance(block, blocks.Equations) for line in block.lines)
@@ -172,7 +173,7 @@ def _symbols(derivation: Derivation) -> blocks.Block:
     return blocks.Table("Every symbol, what makes it, and its shape", head, tuple(rows))
 
 
-def _numbers(derivation: Derivation) -> tuple[blocks.Block, ...]:
+def _numbers(derivation: Derivation, remark: str) -> tuple[blocks.Block, ...]:
     """Return the values and gradients of the sample in numbers."""
     numeric, written = derivation.numeric, derivation.numeric_written
     values = numeric.values
@@ -183,6 +184,8 @@ def _numbers(derivation: Derivation) -> tuple[blocks.Block, ...]:
     if derivation.model is not None:
         words = f"Values and gradients of {samples_in_words(numeric)}, with the parameters before the update, in four digits."
         found.append(blocks.Paragraph((words,)))
+    if remark:
+        found.append(blocks.Paragraph((remark,)))
     values_of = tuple(number_of(written.symbol(x), values[x]) for x in dict.fromkeys(forward))
     found.append(blocks.Numbers("Values, forward", values_of))
     gradients: dict[Formula, Tensor] = {}

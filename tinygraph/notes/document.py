@@ -79,9 +79,13 @@ class Figure:
 
 @dataclass(frozen=True, eq=False)
 class Stepper:
-    """The part of the HTML page that a reader steps through; ``make`` returns its data. Other formats leave it out."""
+    """The part of the HTML page that a reader steps through; ``make`` returns its data. Other formats leave it out.
+
+    ``remark`` says where its numbers come from, if that needs to be said.
+    """
 
     make: Callable[[], Walk]
+    remark: str = ""
 
     @cached_property
     def walk(self) -> Walk:

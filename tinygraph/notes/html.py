@@ -98,7 +98,8 @@ def _block(block: blocks.Block) -> str:
             items = "\n".join(f"<li>{_task(task, solved)}</li>" for task in tasks)
             return f'<h3>{_text(heading)}</h3>\n<ol class="tasks" start="{first}">\n{items}\n</ol>'
         case blocks.Stepper():
-            return stepper.stepper_html(block.walk, lambda line: _line(line, linked=False))
+            remark = f"<p>{_text(block.remark)}</p>\n" if block.remark else ""
+            return remark + stepper.stepper_html(block.walk, lambda line: _line(line, linked=False))
         case blocks.Figure(svg, text, why):
             if svg:
                 return f'<figure class="picture" tabindex="0">{stepper.with_width(svg)}</figure>'

@@ -5,10 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tinygraph.describe.origin_words import origin_text
+from numpy.random import default_rng
+
+from tinygraph.describe.origin_words import MOST_TERMS, origin_text
 from tinygraph.describe.origins import Origins
 from tinygraph.errors import DataError, FeedError, RenderError, TinygraphError, listing, nearest
 from tinygraph.files import as_path, write_whole
+from tinygraph.graph import Graph, Tensor
+from tinygraph.graph.attributes import integer
 from tinygraph.model.model import Model
 from tinygraph.notes.compose import document_of
 from tinygraph.notes.document import Document
@@ -17,7 +21,12 @@ from tinygraph.notes.latex import latex_text
 from tinygraph.notes.markdown import markdown_text
 from tinygraph.notes.text import plain_text
 from tinygraph.train import data as sources
+from tinygraph.verify.nodes import completed
 
+# Of a graph with more numbers, the values are not computed for random inputs.
+MOST_RANDOM = 4_000_000
+# The samples that a reader of the page can choose from.
+MOST_SAMPLES = 4
 _WRITERS = {"html": html_text, "md": markdown_text, "tex": latex_text, "txt": plain_text}
 
 
@@ -52,25 +61,26 @@ class Notes:
         """Return plain text."""
         return plain_text(self.document)
 
-    def explain(self, name: str, *index: int) -> str:
+    def explain(self, name: str, *index: int, terms: int = MOST_TERMS) -> str:
         """Return in words where one number comes from: the terms that make it, and what decided between them.
 
-        ``name`` is that of a value or a gradient, and ``index`` the place of the element. A click on the number on the HTML
-        page gives the same answer. Raises ``TinygraphError`` for an unknown name or element, and for notes without numbers.
+        ``name`` is that of a value or a gradient, and ``index`` the place of the element. Of a sum of more than ``terms``
+        the first ones are written. A click on the number on the HTML page gives the same answer. Raises ``TinygraphError``
+        for an unknown name or element, and for notes without numbers, and ``AttributeValueError`` for fewer terms than 1.
 
         >>> import tinygraph as tg
         >>> print(tg.notes(tg.load_model("notes_cnn")).explain("P1", 0, 0, 1, 1))
         P1[0,0,1,1] = 0.4481, the sum of 4 terms
-          0.25 · C1[0,0,2,2] = 0.09252
-          0.25 · C1[0,0,2,3] = 0.1664
-          0.25 · C1[0,0,3,2] = 0.1753
-          0.25 · C1[0,0,3,3] = 0.01389
+          0.25 · C1[0,0,2,2] = 0.25 · 0.3701 = 0.09252
+          0.25 · C1[0,0,2,3] = 0.25 · 0.6657 = 0.1664
+          0.25 · C1[0,0,3,2] = 0.25 · 0.7012 = 0.1753
+          0.25 · C1[0,0,3,3] = 0.25 · 0.05555 = 0.01389
         """
-        subject = self.document.subject
+        subject, most = self.document.subject, integer("terms", terms)
         if not subject.values:
             raise TinygraphError("these notes contain no numbers; give feeds, or a sample of the model's data")
         origins = Origins(subject)
-        return origin_text(origins, origins.of(origins.node(name), index))
+        return origin_text(origins, origins.of(origins.node(name), index), most)
 
     def write(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write the notes to a file and return its path; without ``format`` the suffix names the format.
@@ -101,14 +111,16 @@ def notes(
     samples: Mapping[str, Mapping[Any, Any]] | None = None,
     format: str | None = None,
     title: str | None = None,
+    seed: int = 0,
 ) -> Notes:
     """Derive the lecture notes of a tensor, several, a ``Graph`` or a ``Model``, and write them to ``path`` if it is given.
 
     They contain the equations of the forward pass, those of the backward pass as the gradient nodes of the graph define them,
-    the update, symbols and shapes, the picture, and worked numbers. The numbers of a model are those of ``feeds``, or of the
-    first sample of the data that it names. ``samples`` are feeds by name: the reader of the HTML page can step through each of
-    them, and everything else shows the first. Suffixes are .html, .md, .tex and .txt; ``format`` overrides them. Raises
-    ``RenderError``, ``FeedError``, and ``TinygraphError`` for other things.
+    the update, symbols and shapes, the picture, and worked numbers. The numbers are those of ``feeds``, or of the ``sample``
+    of a model, or of the first samples of the data that it names, or else of random inputs from ``seed``, and the notes then
+    say so. ``samples`` are feeds by name: the reader of the HTML page can step through each of them, and everything else
+    shows the first. Suffixes are .html, .md, .tex and .txt; ``format`` overrides them. Raises ``RenderError``, ``FeedError``,
+    and ``TinygraphError`` for other things.
 
     >>> import tinygraph as tg
     >>> lines = notes(tg.load_model("notes_cnn")).text().splitlines()
@@ -118,8 +130,9 @@ def notes(
     """
     if path is not None:
         format_of(as_path(path), format)
-    if feeds is None and samples is None and isinstance(thing, Model) and thing.training.data is not None:
-        samples = samples_of(thing)
+    remark = ""
+    if feeds is None and samples is None:
+        samples, remark = example_of(thing, seed)
     if samples is not None and not (
         isinstance(samples, Mapping) and all(isinstance(s, Mapping) for s in samples.values())
     ):
@@ -128,13 +141,42 @@ def notes(
         )
     if samples:
         feeds = next(iter(samples.values()))
-    made = Notes(document_of(thing, feeds, title, samples))
+    made = Notes(document_of(thing, feeds, title, samples, remark))
     if path is not None:
         made.write(path, format)
     return made
 
 
-def samples_of(model: Model, data: str | None = None, first: int = 0, count: int = 4) -> dict[str, dict[str, Any]]:
+def example_of(thing: Any, seed: int = 0) -> tuple[dict[str, Mapping[Any, Any]] | None, str]:
+    """Return feeds by name for a thing of which nobody gives any, and a sentence about them if they are random.
+
+    They are a model's own sample, the first of its data, or random values that the operations accept. There are none for a
+    thing that needs none, or is so large that computing it would take long.
+
+    >>> import tinygraph as tg
+    >>> example_of(tg.relu(tg.input("x", (2,))))[1]
+    'The inputs are random numbers, from seed 0: no sample and no data are given.'
+    """
+    if isinstance(thing, Model) and thing.sample:
+        return {"the model's sample": thing.sample}, ""
+    if isinstance(thing, Model) and thing.training.data is not None:
+        return dict(samples_of(thing)), ""
+    if isinstance(thing, Model):
+        graph = thing.record(thing.batch or 1, training=thing.loss is not None).full_graph
+    elif isinstance(thing, (Tensor, list, tuple)):
+        graph = Graph(thing)
+    else:
+        graph = thing
+    if not isinstance(graph, Graph) or sum(node.size for node in graph.nodes) > MOST_RANDOM:
+        return None, ""
+    drawn = completed(graph, {name: x.value for name, x in graph.inputs.items() if x.has_value}, default_rng(seed))
+    sentence = f"The inputs are random numbers, from seed {seed}: no sample and no data are given."
+    return ({f"random numbers from seed {seed}": drawn}, sentence) if drawn else (None, "")
+
+
+def samples_of(
+    model: Model, data: str | None = None, first: int = 0, count: int = MOST_SAMPLES
+) -> dict[str, dict[str, Any]]:
     """Return samples of a data set, by default of the model's own, by name: ``count`` in its order from ``first`` on.
 
     Each sample has arrays by the names of the model's inputs. Raises ``DataError`` for a sample that does not exist, and for a

@@ -146,8 +146,9 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     A model is checked as it is in training, with the new values of its state, because its gradients are taken there.
     An operation, such as ``tg.conv2d`` or its class, is checked on each of its own samples; ``tg.check_op`` checks more.
 
-    ``feeds`` are as in ``tg.run``; inputs without one, and those of a model, get random values drawn from ``seed``
-    (a batch of 2 where nothing says how many). An error is relative, and ``tolerance`` is the largest that passes.
+    ``feeds`` are as in ``tg.run``, by default the ``sample`` of a model; inputs without a value get a random one drawn
+    from ``seed`` (a batch of 2 where nothing says how many). An error is relative, and ``tolerance`` is the largest that
+    passes.
     Rules that raise are findings; a forward computation that raises ends the check, as does ``FeedError``. Where values
     or gradients are not finite, the verdict is ``not finite`` whatever the rule, and the report is not ok.
 
@@ -169,7 +170,7 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
         if feeds:
             raise TinygraphError("check: an operation is checked on its own samples, not on feeds")
         return _check_rule(operation_class(thing), rng, tolerance)
-    feeds = {} if feeds is None else feeds
+    feeds = getattr(thing, "sample", {}) if feeds is None else feeds
     require_feeds(feeds)
     graph = _graph_of(thing, feeds)
     twins = in_double(graph, bind(graph, completed(graph, feeds, rng)))
