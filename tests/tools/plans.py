@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.engines.plan.node import in_order
+from tinygraph.graph import topological
 from tinygraph.graph.op import evaluate
 
 
@@ -39,7 +39,7 @@ BATCH = 70
 def compute(outputs, feeds):
     """Return the values of a plan's nodes by the operations' ordinary rules: what a pass must not change."""
     values = {}
-    for node in in_order(outputs):
+    for node in topological(outputs):
         if node.op is not None:
             values[node] = evaluate(node.op, [values[x] for x in node.inputs], node.shape, node.dtype)
         elif node.leaf in feeds:

@@ -8,11 +8,11 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tinygraph.engines.plan import Plan
-from tinygraph.engines.plan.node import Node, in_order, nodes_of
+from tinygraph.engines.plan.node import Node, nodes_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.engines.plan.tiles import analyse
 from tinygraph.errors import DataError, ModelError
-from tinygraph.graph import Array, Each, Graph, Tiling, run
+from tinygraph.graph import Array, Each, Graph, Tiling, run, topological
 from tinygraph.model.model import MOST_RECORDINGS, Model
 from tinygraph.model.values import batched_inputs, counts_text, warn_unscaled
 
@@ -94,7 +94,7 @@ def in_parts(
     outputs, *fewer = map(nodes_of, graphs)
     samples = {leaf: 0 for name, leaf in graphs[0].inputs.items() if name in batched_inputs(model)}
     found = analyse(outputs, samples, total)
-    if found is None or not all(map(partial(_alike, in_order(outputs), found), map(in_order, fewer), sizes[1:])):
+    if found is None or not all(map(partial(_alike, topological(outputs), found), map(topological, fewer), sizes[1:])):
         return None
     return [found[output] for output in outputs]
 

@@ -6,7 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from functools import cached_property
 from operator import attrgetter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph.named import NamedTensors
@@ -15,6 +15,9 @@ from tinygraph.readers import notebook_view, reader
 
 if TYPE_CHECKING:
     from tinygraph.describe.text import Layout
+
+# A tensor, or a node of an engine: it has ``inputs`` and, as ``order``, a number that is larger than theirs.
+Node = TypeVar("Node", bound=Any)
 
 
 class Graph:
@@ -110,7 +113,7 @@ def tensors_of(given: Any, why: str) -> tuple[Tensor, ...]:
     return several
 
 
-def topological(outputs: Iterable[Tensor], known: Container[Tensor] = ()) -> list[Tensor]:
+def topological(outputs: Iterable[Node], known: Container[Node] = ()) -> list[Node]:
     """Return every node that ``outputs`` depend on, inputs before what uses them, without ``known`` ones and their inputs.
 
     No recursion, and time that grows with the number of nodes and edges.

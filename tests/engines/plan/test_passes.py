@@ -9,13 +9,20 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinygraph as tg
 from tests.tools.plans import compute
 from tinygraph.engines.plan.compiled import Compiled, tile_sizes
-from tinygraph.engines.plan.gates import gate_by_result, pool_before_relu
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.memory import Arena, reshaped
-from tinygraph.engines.plan.node import in_order, nodes_of
-from tinygraph.engines.plan.passes import fold_constants, prepared, share_common, simplify
+from tinygraph.engines.plan.node import nodes_of
+from tinygraph.engines.plan.passes import (
+    fold_constants,
+    gate_by_result,
+    pool_before_relu,
+    prepared,
+    share_common,
+    simplify,
+)
 from tinygraph.engines.plan.program import Layout
 from tinygraph.engines.plan.tiles import analyse, split
+from tinygraph.graph import topological
 from tinygraph.graph.batch import AFTER, SHARED, TOTAL, Each
 
 PASSES = [
@@ -45,7 +52,7 @@ def network(count=4):
 
 
 def operations(outputs):
-    return [node.op.name for node in in_order(outputs) if node.op is not None]
+    return [node.op.name for node in topological(outputs) if node.op is not None]
 
 
 @pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
@@ -60,9 +67,9 @@ def test_a_pass_keeps_the_numbers(one):
 def test_a_pass_leaves_its_input_alone(one):
     graph, _ = network()
     before = nodes_of(graph)
-    nodes = [(node, node.op, node.inputs, node.tensors) for node in in_order(before)]
+    nodes = [(node, node.op, node.inputs, node.tensors) for node in topological(before)]
     one(before)
-    assert [(node, node.op, node.inputs, node.tensors) for node in in_order(before)] == nodes
+    assert [(node, node.op, node.inputs, node.tensors) for node in topological(before)] == nodes
 
 
 def test_patches_are_shared_by_a_convolution_and_its_kernel_gradient():

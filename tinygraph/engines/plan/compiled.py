@@ -10,8 +10,7 @@ from types import EllipsisType
 
 import numpy as np
 
-from tinygraph.engines.engine import Values
-from tinygraph.engines.plan.node import Node
+from tinygraph.engines.plan.node import Node, Values
 from tinygraph.engines.plan.passes import prepared
 from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
 from tinygraph.engines.plan.threads import Held, blas_on_one_thread, run_all

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinygraph.graph import Array, Graph, Op, Shape, Tensor
+from tinygraph.graph import Array, Graph, Op, Shape, Tensor, topological
 from tinygraph.graph.arrays import Shaped
+
+# The values of inputs, and of parameters and states where others than their own are to be used.
+Values: TypeAlias = Mapping[Tensor, Array]
 
 # Nodes are numbered as they are made, like tensors, so that inputs come before what uses them.
 _clock = itertools.count()
@@ -79,26 +81,11 @@ def remade(node: Node, inputs: tuple[Node, ...]) -> Node:
     return Node(node.shape, node.dtype, node.op, inputs, node.value, node.leaf, node.tensors)
 
 
-def in_order(outputs: Iterable[Node], given: Collection[Node] = ()) -> list[Node]:
-    """Return every node that ``outputs`` depend on, inputs first, without what only ``given`` nodes depend on."""
-    seen = set(outputs)
-    stack = list(seen)
-    while stack:
-        node = stack.pop()
-        if node in given:
-            continue
-        for x in node.inputs:
-            if x not in seen:
-                seen.add(x)
-                stack.append(x)
-    return sorted(seen, key=attrgetter("order"))
-
-
 def users(outputs: Iterable[Node]) -> dict[Node, list[Node]]:
     """Return the nodes that use each node; an output counts as one of its own users."""
     outputs = list(outputs)
     found: dict[Node, list[Node]] = {}
-    for node in in_order(outputs):
+    for node in topological(outputs):
         found.setdefault(node, [])
         for x in dict.fromkeys(node.inputs):
             found[x].append(node)
@@ -114,7 +101,7 @@ def rewrite(outputs: Sequence[Node], rule: Rule) -> list[Node]:
     numbers have the order of the old ones, and a node that a rule adds stands where it was added.
     """
     new: dict[Node, Node] = {}
-    for node in in_order(outputs):
+    for node in topological(outputs):
         new[node] = rule(node, tuple(new[x] for x in node.inputs))
     return [new[output] for output in outputs]
 

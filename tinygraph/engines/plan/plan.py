@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from tinygraph.engines.engine import Values
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of, schedule_view
 from tinygraph.engines.plan.threads import thread_count
@@ -155,7 +154,7 @@ class Plan(BySize[Graph]):
         feeds = {} if feeds is None else feeds
         count = None if self._model is None else samples_in(self._model, feeds)
         graph, compiled = self._for(count or self.batch_size)
-        values: Values = bind(graph, feeds)
+        values = bind(graph, feeds)
         # A constant is part of the compiled program. If another value is fed for it, plain evaluation is used.
         if any(leaf.kind == "constant" for leaf in values):
             return run(graph, feeds)

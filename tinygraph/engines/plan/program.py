@@ -11,12 +11,11 @@ from types import EllipsisType, MappingProxyType
 
 import numpy as np
 
-from tinygraph.engines.engine import Values
 from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
 from tinygraph.engines.plan.kernels.base import ordinary
 from tinygraph.engines.plan.memory import ALIGNMENT, Arena, memory_order, reshaped, strides_in
-from tinygraph.engines.plan.node import Node, in_order, is_a
-from tinygraph.graph import Array, Op
+from tinygraph.engines.plan.node import Node, Values, is_a
+from tinygraph.graph import Array, Op, topological
 from tinygraph.ops.shape.shape import BroadcastTo, SameElements, Transpose
 
 SamplesAxis = Callable[[Node], int | None]
@@ -52,9 +51,9 @@ class Layout:
         rows: Mapping[Node, Node] = MappingProxyType({}),
     ) -> None:
         self.given, self.rows = given, rows
-        nodes = [node for node in in_order(outputs, given) if node.value is None and node not in given]
+        missing = topological([node for node in outputs if node not in given], given)
         # Leaves are filled before anything is computed, so they take their places first.
-        self.nodes = sorted(nodes, key=lambda node: node.op is not None)
+        self.nodes = sorted((x for x in missing if x.value is None), key=lambda node: node.op is not None)
         self.arena = Arena()
         self.places: dict[Node, Place] = {}
         # The index of each node's last reader; outputs are read after all.

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from tinygraph.engines.plan.kernels.rows import RowConvolution, RowKernelGradient, RowSpread
-from tinygraph.engines.plan.node import Node, constant, in_order, make
-from tinygraph.graph import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use
+from tinygraph.engines.plan.node import Node, constant, make
+from tinygraph.graph import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use, topological
 from tinygraph.ops.elementwise.arithmetic import multiply
 from tinygraph.ops.linear.linear import Matmul
 
@@ -42,7 +42,7 @@ def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> 
     (False, True)
     """
     found: dict[Node, Tiling] = {}
-    for node in in_order(outputs):
+    for node in topological(outputs):
         tiling = _tiling(node, found, samples, count)
         if tiling is None:
             return None
@@ -97,7 +97,7 @@ class Split:
         axes: dict[Node, int] = {}
         rows: dict[Node, Node] = {}
         wanted = (*self.each, *self.totals)
-        for node in in_order(wanted):
+        for node in topological(wanted):
             tiling, shape = self.found[node], node.shape
             if tiling.state is SHARED:
                 new[node] = node
@@ -120,7 +120,7 @@ class Split:
 
 def split(outputs: Sequence[Node], found: Mapping[Node, Tiling], count: int) -> Split:
     """Return a graph whose nodes are tiled as in ``found``, cut along its batch of ``count``."""
-    nodes = in_order(outputs)
+    nodes = topological(outputs)
     shared = {node for node in nodes if found[node].state is SHARED}
     reaching = [node for node in nodes if node not in shared] + list(outputs)
     needed = {x for node in reaching for x in (*node.inputs, node) if x in shared and x.value is None}
