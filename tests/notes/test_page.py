@@ -1,8 +1,6 @@
-"""The page of the derived notes in a real browser: Debian's Chromium, driven by Playwright; skipped where either is missing."""
+"""The page of the derived notes in a real browser."""
 
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,70 +9,16 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.tools.browser import Visit, number, write
 from tinygraph.describe.subject import subject_of
 from tinygraph.notes.notes import samples_of
 
-BROWSER = next(
-    (found for name in ("chromium", "chromium-browser", "google-chrome") if (found := shutil.which(name))), None
-)
-# Where the browser belongs to the machine, as in the project's own check, its absence is a failure.
-WANTED = bool(os.environ.get("TINYGRAPH_BROWSER"))
 HOSTILE = "</script><img src=x onerror=alert(1)>"
-
-
-def playwright() -> Any:
-    if WANTED:
-        import playwright.sync_api as found
-    else:
-        found = pytest.importorskip("playwright.sync_api")
-    if BROWSER is None and not WANTED:
-        pytest.skip("no Chromium is installed")
-    return found
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with playwright().sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tg.load_model("notes_cnn"), tmp_path_factory.mktemp("page") / "notes.html")
-
-
-def write(thing: Any, path: Path) -> Path:
-    tg.notes(thing, path)
-    return path
-
-
-class Visit:
-    """A page that was opened, with all that it complained of and asked for."""
-
-    def __init__(self, browser: Any, path: Path, hash: str = "", **options: Any) -> None:
-        self.context = browser.new_context(viewport={"width": 1400, "height": 1000}, reduced_motion="reduce", **options)
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-        self.page.goto(path.as_uri() + hash)
-
-    def text(self, selector: str) -> str:
-        return str(self.page.inner_text(selector))
-
-    def step(self) -> int:
-        return int(re.match(r"\d+", self.text("#stepper .place"))[0])  # type: ignore[index]
-
-    def cell(self, name: str, *index: int) -> Any:
-        return self.page.locator(f'#stepper td[title^="{name}[{",".join(map(str, index))}] ="]').first
-
-    def close(self) -> None:
-        self.context.close()
 
 
 @pytest.fixture
@@ -85,10 +29,6 @@ def visit(chromium: Any, file: Path) -> Iterator[Visit]:
     assert [url for url in found.asked if not url.startswith("file:")] == []
     assert len(found.asked) == 1
     found.close()
-
-
-def number(text: str) -> float:
-    return float(text.replace("−", "-").replace(",", ""))
 
 
 def test_buttons_keys_and_slider_step_through_forward_and_backward(visit: Visit) -> None:

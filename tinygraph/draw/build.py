@@ -284,7 +284,7 @@ class _Builder:
         def add(tail: str, head: str, text: str, count: int = 1) -> None:
             edges.append(Edge(f"g{len(edges) + 1}", tail, head, lane="gradient", text=text, count=count))
 
-        for x, all_uses in self.subject.uses.items():
+        for x, all_uses in list(self.subject.uses.items()):
             if x not in self.owner or x not in self.subject.gradient_labels:
                 continue
             symbol, target = self.subject.gradient_labels[x], self.owner[x]

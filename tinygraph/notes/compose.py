@@ -14,11 +14,12 @@ from tinygraph.describe.subject import Subject, subject_of, values_of
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.tex import Formulas
 from tinygraph.describe.writer import written_inputs
-from tinygraph.draw.picture import draw
+from tinygraph.draw.picture import Picture, draw
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.graph import Tensor, topological
 from tinygraph.model.model import Model
 from tinygraph.notes import document as blocks
+from tinygraph.notes.stepper.picture import with_room
 from tinygraph.notes.stepper.walk import Scene, Walk, walk_of
 from tinygraph.notes.update import before_and_after, moved, samples_in_words, update
 
@@ -270,8 +271,8 @@ def _scenes(derivation: Derivation, samples: Mapping[str, Mapping[Any, Any] | No
 
 
 def _walk(derivation: Derivation, scenes: Iterable[Scene], thing: Any, feeds: Mapping[Any, Any] | None) -> Walk:
-    """Return the data of the stepper. Its picture shows rules and no numbers, which the page shows next to it."""
-    picture = draw(thing, title="", feeds=feeds, detail="rule")
+    """Return the data of the stepper. Its picture has room for the numbers of the sample that the reader chooses."""
+    picture = Picture(with_room(draw(thing, title="", feeds=feeds, detail="rule").drawing))
     try:
         return walk_of(derivation, scenes, picture.svg("step-"), picture.drawing.edges)
     except RenderError:

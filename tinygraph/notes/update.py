@@ -73,13 +73,21 @@ def _update_lines(written: Formulas, optimizer: Optimizer, parameter: Tensor) ->
 
 def moved(derivation: Derivation, values: Mapping[Tensor, Array]) -> dict[Tensor, Array]:
     """Return the parameters after one update, given the values of all nodes before it; nothing if there is no update."""
-    optimizer, backward = optimizer_of(derivation), derivation.numeric.backward
+    optimizer = optimizer_of(derivation)
     found: dict[Tensor, Array] = {}
-    if optimizer is not None and backward is not None and values:
-        for parameter in _parameters(derivation):
-            before, gradient = values[parameter], values[backward.gradients[parameter]]
-            found[parameter] = np.asarray(optimizer.update(before, gradient, optimizer.initial_state(before))[0])
+    if optimizer is not None and values:
+        for gradient, parameter in updates(derivation).items():
+            before, slope = values[parameter], values[gradient]
+            found[parameter] = np.asarray(optimizer.update(before, slope, optimizer.initial_state(before))[0])
     return found
+
+
+def updates(derivation: Derivation) -> dict[Tensor, Tensor]:
+    """Return the parameter that the update changes by each gradient, in the graph that has the numbers."""
+    backward = derivation.numeric.backward
+    if backward is None or optimizer_of(derivation) is None:
+        return {}
+    return {backward.gradients[parameter]: parameter for parameter in _parameters(derivation)}
 
 
 def before_and_after(derivation: Derivation) -> tuple[Block, ...]:

@@ -152,13 +152,28 @@ function uses(array, at, scene) {
   const partial = found.filter((use) => use.partial).map((use) => ARRAYS[use.array].name).join(", ");
   const more = partial ? ` Of ${partial} the page tells in part.` : "";
   const used = found.filter((use) => use.count);
-  if (!used.length) return element("p", { class: "uses" }, `${partial ? "No number that the page explains" : "No number on this page"} is made from it.${more}`);
+  const further = furtherUse(array, at, scene);
+  if (!used.length) return element("p", { class: "uses" }, further || `${partial ? "No number that the page explains" : "No number on this page"} is made from it.`, more);
   const line = element("p", { class: "uses" }, "It goes on to ");
   used.forEach(({ array: user, cells, count }, i) => {
     line.append(i ? "; " : "");
     cells.forEach((cell, k) => line.append(k ? ", " : "", cellButton(user, cell)));
     if (count > cells.length) line.append(` and ${count - cells.length} more of ${ARRAYS[user].name}`);
   });
-  line.append(`.${more}`);
+  line.append(`.${more} `, further);
   return line;
+}
+
+// What uses a number without being an element of an array of this page: the update, the next step of training, the backward pass.
+function furtherUse(array, at, scene) {
+  const line = element("span"), parameter = DATA.updates[array];
+  if (parameter !== undefined) {
+    const { sample, updated } = DATA.scenes[scene], after = updated ? -1 : DATA.scenes.findIndex((each) => each.sample === sample && each.updated);
+    line.append("The update uses it: ", cellButton(parameter, at));
+    if (after >= 0 && !state.hides(array)) line.append(` goes from ${numberText(parameter, at, scene)} to ${numberText(parameter, at, after)}`);
+    line.append(".");
+  } else if (ARRAYS[array].role === "gradient" && !ARRAYS[array].tables.length) line.append("Every gradient has it as a factor.");
+  else if (DATA.state.includes(array)) line.append("The next step of training begins with it.");
+  else if (DATA.output === array) line.append("It is what the backward pass differentiates.");
+  return line.childNodes.length ? line : "";
 }

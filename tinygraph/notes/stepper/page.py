@@ -16,7 +16,7 @@ from tinygraph.describe.derive import Line
 from tinygraph.describe.symbols import shown
 from tinygraph.notes.stepper.walk import Grid, Walk, encoded
 
-_SCRIPTS = ("data.js", "grids.js", "origins.js", "predict.js", "stepper.js")
+_SCRIPTS = ("data.js", "grids.js", "origins.js", "predict.js", "map.js", "stepper.js")
 
 
 def stepper_html(walk: Walk, line: Callable[[Line], str]) -> str:
@@ -75,6 +75,10 @@ def _data(walk: Walk, line: Callable[[Line], str]) -> dict[str, Any]:
         ],
         "arrays": [_array(grid) for grid in walk.grids],
         "scenes": [{"sample": scene.sample, "updated": scene.updated} for scene in walk.scenes],
+        "cards": {id: {"value": value, "gradient": slope} for id, (value, slope) in walk.cards.items()},
+        "updates": walk.updates,
+        "state": walk.state,
+        "output": walk.output,
         "edges": {e.id: {"tail": e.tail, "head": e.head, "lane": e.lane} for e in walk.edges},
     }
 

@@ -2,7 +2,6 @@
 
 const root = document.getElementById("stepper");
 const board = root.querySelector(".board");
-const map = root.querySelector(".map");
 const state = {
   step: 0,
   scene: 0,
@@ -42,7 +41,7 @@ const nextButton = move("Next ▶", "One step on (right arrow)", () => state.ste
 const firstBackward = STEPS.findIndex((step) => step.phase === "backward");
 
 const bar = element("div", { class: "bar", role: "group", "aria-label": "Steps" },
-  backButton, nextButton, slider, place,
+  slider, backButton, nextButton, place,
   move("Forward pass", "To the first step (Home)", () => 0),
   firstBackward < 0 ? null : move("Backward pass", "To the first step of the backward pass", () => firstBackward));
 const choices = element("div", { class: "bar choices" },
@@ -134,46 +133,6 @@ function placeOfFocus() {
   if (held.matches("td")) return { place: `${inside} td[data-at="${at}"]`, instead: `${inside} td[tabindex="0"]` };
   if (held.matches("select")) return { place: `${inside} select`, instead: `${inside} select` };
   return { place: `${inside} [data-row="${row}"][data-column="${column}"]`, instead: `${inside} [data-part]` };
-}
-
-function drawMap(step) {
-  const svg = map.querySelector("svg");
-  if (!svg) return;
-  const reached = new Map();
-  STEPS.forEach((each, i) => { if (i <= state.step) reached.set(`${each.phase} ${each.card}`, i); });
-  for (const card of svg.querySelectorAll("g.card")) {
-    const id = card.id.replace("step-", "");
-    const isLeaf = !STEPS.some((each) => each.card === id && each.phase === "forward");
-    const done = isLeaf || reached.has(`forward ${id}`) || !STEPS.some((each) => each.card === id);
-    card.classList.toggle("todo", !done);
-    card.classList.toggle("passed", reached.has(`backward ${id}`));
-    card.classList.toggle("now", id === step.card);
-  }
-  for (const edge of svg.querySelectorAll("g.edge")) {
-    const data = DATA.edges[edge.id.replace("step-", "")];
-    if (data) edge.classList.toggle("todo", data.lane === "gradient" ? !passed(data.tail, reached) : svg.getElementById(`step-${data.tail}`)?.classList.contains("todo") ?? false);
-  }
-  ring(svg, svg.getElementById(`step-${step.card}`), step.phase);
-}
-
-// Whether a gradient has set out from a card; from a bead, once it has from all that meet there.
-function passed(tail, reached) {
-  if (!tail.startsWith("s")) return reached.has(`backward ${tail}`);
-  const into = Object.keys(DATA.edges).filter((id) => DATA.edges[id].head === tail);
-  return into.every((id) => reached.has(`backward ${DATA.edges[id].tail}`));
-}
-
-function ring(svg, card, phase) {
-  svg.querySelector(".ring")?.remove();
-  if (!card || !card.getBBox) return;
-  const box = card.getBBox();
-  const made = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-  const sizes = { x: box.x - 4, y: box.y - 4, width: box.width + 8, height: box.height + 8, rx: 5, class: `ring ${phase}` };
-  for (const [name, value] of Object.entries(sizes)) made.setAttribute(name, value);
-  card.parentNode.append(made);
-  const middle = made.getBoundingClientRect(), frame = map.getBoundingClientRect();
-  const by = { top: middle.top + middle.height / 2 - frame.top - frame.height / 2, left: middle.left + middle.width / 2 - frame.left - frame.width / 2 };
-  map.scrollBy({ ...by, behavior: still.matches ? "auto" : "smooth" });
 }
 
 // Moving

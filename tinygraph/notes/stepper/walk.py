@@ -22,6 +22,7 @@ from tinygraph.describe.origins import Origin, Origins, Part
 from tinygraph.describe.symbols import Formula
 from tinygraph.draw.cards import Edge
 from tinygraph.graph import Array, Tensor
+from tinygraph.notes.update import updates
 
 # Elements of one array on the page, elements in all whose origin it explains, and scenes.
 MOST_VALUES, MOST_EXPLAINED, MOST_SCENES = 16384, 24576, 8
@@ -196,13 +197,22 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """All of the page's data. ``picture`` is SVG, empty without a renderer, and ``edges`` are those of its drawing."""
+    """All of the page's data. ``picture`` is SVG, empty without a renderer, and ``edges`` are those of its drawing.
+
+    Arrays are given by their numbers: ``cards`` has those that a card shows, its value and its gradient, and ``updates`` has
+    the parameter for each gradient that the update uses. ``state`` are the new values of the model's state, and ``output`` is
+    what is differentiated.
+    """
 
     steps: tuple[Step, ...]
     grids: tuple[Grid, ...]
     scenes: tuple[Scene, ...]
     picture: str
     edges: tuple[Edge, ...]
+    cards: Mapping[str, tuple[int, int | None]]
+    updates: Mapping[int, int]
+    state: tuple[int, ...]
+    output: int | None
 
 
 def walk_of(derivation: Derivation, scenes: Iterable[Scene], picture: str = "", edges: tuple[Edge, ...] = ()) -> Walk:
@@ -219,7 +229,8 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], picture: str = "", 
     numeric = derivation.numeric
     pairs = numeric.of_general
     items = derivation.subject.items
-    cards = {id(items[i]): f"n{part.last + 1}" for part in parts_of(numeric.items) for i in part.items}
+    parts = parts_of(numeric.items)
+    cards = {id(items[i]): f"n{part.last + 1}" for part in parts for i in part.items}
     numbers = Numbering()
     phases = {"forward": derivation.forward_lines(), "backward": derivation.backward_lines()}
     found = [(phase, *line) for phase, lines in phases.items() for line in lines]
@@ -235,8 +246,16 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], picture: str = "", 
         steps.append(Step(phase, own, numbers[pairs[node]], cards[id(item)]))
     for item in numeric.items:
         numbers[item.node]
+    shown: dict[str, tuple[int, int | None]] = {}
+    for part in parts:
+        item = numeric.items[part.last]
+        gradient = numeric.gradient(item)
+        shown[f"n{part.last + 1}"] = numbers[item.node], None if gradient is None else numbers[gradient]
+    updated = {numbers[gradient]: numbers[parameter] for gradient, parameter in updates(derivation).items()}
+    state = tuple(numbers[pairs.get(node, node)] for node in derivation.moves)
+    output = None if numeric.backward is None else numbers[numeric.backward.output]
     grids, kept = _grids(derivation, scenes, numbers, steps)
-    return Walk(tuple(steps), grids, kept, picture, edges)
+    return Walk(tuple(steps), grids, kept, picture, edges, shown, updated, state, output)
 
 
 def _grids(
