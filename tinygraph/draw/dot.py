@@ -95,18 +95,18 @@ def _draw(graph: Digraph, drawing: Drawing, right: bool = False, prefix: str = "
 
 
 def _spine(drawing: Drawing) -> set[str]:
-    """Return the edges that are kept short and straight: from each card to the first user that passes a gradient back to it.
+    """Return the edges that are kept short and straight: from each card to the first user that passes a gradient back.
 
     Otherwise a card is in the middle above all its users, and a network with statistics at its side drifts across the page.
     """
     cards = {card.id: card for card in drawing.cards}
-    any_gradient = any(card.gradient for card in drawing.cards)
-    spine: dict[str, str] = {}
+    main: dict[str, Edge] = {}
     for edge in drawing.edges:
-        if edge.lane == "value" and not (cards[edge.tail].is_leaf and cards[edge.tail].kind != "link"):
-            if not any_gradient or (cards[edge.tail].gradient and cards[edge.head].gradient):
-                spine.setdefault(edge.tail, edge.id)
-    return set(spine.values())
+        if edge.lane == "value" and (not cards[edge.tail].is_leaf or cards[edge.tail].kind == "link"):
+            before = main.setdefault(edge.tail, edge)
+            if cards[edge.head].gradient and not cards[before.head].gradient:
+                main[edge.tail] = edge
+    return {edge.id for edge in main.values()}
 
 
 def _sheet(direction: str, settings: Mapping[str, str]) -> Digraph:
