@@ -90,7 +90,7 @@ def test_a_bundled_model_is_readable_on_a4(name, tmp_path):
 @pytest.mark.parametrize("seed", range(2))
 def test_pages_of_any_network_are_readable(seed):
     drawing = draw(random_network(seed)).drawing
-    pages = pages_of(drawing, SHEETS["a5"], laid_out)
+    pages = pages_of(drawing, Paper(page=SHEETS["a5"]), laid_out)
     assert len(pages) > 1
     assert min(page.scale for page in pages) * FONT >= SMALLEST
     assert len({page.scale for page in pages}) == 1
@@ -100,13 +100,13 @@ def test_pages_of_any_network_are_readable(seed):
 
 def test_many_cards_without_arrows_between_them_share_pages():
     leaves = [tg.tensor(float(i), name=f"x{i}") for i in range(30)]
-    pages = pages_of(draw([tg.tanh(leaf) for leaf in leaves]).drawing, SHEETS["a4"], laid_out)
+    pages = pages_of(draw([tg.tanh(leaf) for leaf in leaves]).drawing, Paper(page=SHEETS["a4"]), laid_out)
     assert len(pages) == 1
     assert pages[0].scale * FONT >= SMALLEST
 
 
 def test_a_small_picture_is_one_page_with_text_of_the_usual_size(square):
-    page, *others = pages_of(draw(square).drawing, SHEETS["a4"], laid_out)
+    page, *others = pages_of(draw(square).drawing, Paper(page=SHEETS["a4"]), laid_out)
     assert not others
     assert page.scale == 1
     assert "link" not in {card.kind for card in page.drawing.cards}

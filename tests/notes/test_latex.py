@@ -3,11 +3,13 @@
 import re
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.tools.pictures import renderer
 from tinygraph.notes.latex import literal
 
 LATEX = shutil.which("pdflatex")
@@ -80,3 +82,25 @@ def test_latex_is_an_article_of_balanced_parts():
     bare = re.sub(r"\\[{}]", "", text)
     assert bare.count("{") == bare.count("}")
     assert r"\tag{B10}" in text
+
+
+def test_the_picture_is_in_files_next_to_the_article(tmp_path):
+    renderer("dot")
+    notes = tg.notes(tg.load_model("residual"), tmp_path / "a b_#.tex")
+    *pages, article = notes.written
+    assert article == tmp_path / "a b_#.tex"
+    assert [page.name for page in pages] == [f"a_b__picture-{i}.pdf" for i in range(1, len(pages) + 1)]
+    assert re.findall(r"\\includegraphics\{(.*?)\}", article.read_text(encoding="utf-8")) == [
+        page.name for page in pages
+    ]
+    sizes = [re.search(rb"/MediaBox \[\s*0 0 ([\d.]+) ([\d.]+)", page.read_bytes()) for page in pages]
+    # The text of the article is 160 mm wide and 247 mm high, and a heading is above the picture.
+    assert all(float(size[1]) <= 455 and float(size[2]) <= 660 for size in sizes)
+
+
+def test_without_a_renderer_the_article_says_why_it_has_no_picture(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+    notes = tg.notes(tg.load_model("xor"), tmp_path / "notes.tex")
+    assert notes.written == [tmp_path / "notes.tex"]
+    assert "The picture is left out: no renderer is installed" in (tmp_path / "notes.tex").read_text(encoding="utf-8")

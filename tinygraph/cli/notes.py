@@ -37,5 +37,5 @@ def notes(
     declared = load(weights=weights, seed=seed)
     samples = options.samples_named(declared, data, sample, MOST_SAMPLES)
     path = out or Path(f"{options.file_name(declared.name)}_notes.{format or 'html'}")
-    derive_notes(declared, path, samples=samples, format=format, seed=seed or 0)
-    say(f"wrote {path}")
+    for file in derive_notes(declared, path, samples=samples, format=format, seed=seed or 0).written:
+        say(f"wrote {file}")

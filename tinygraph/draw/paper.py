@@ -34,12 +34,16 @@ Measure = Callable[[str], tuple[Boxes, tuple[float, float]]]
 
 @dataclass(frozen=True)
 class Paper:
-    """How large a picture is and where it goes: its ``width`` and the size of a ``page`` in points, and dots in an inch."""
+    """How large a picture is and where it goes: its ``width`` and the size of a ``page`` in points, and dots in an inch.
+
+    On a ``tight`` page nothing surrounds the picture and the page is not turned: it is part of another document.
+    """
 
     direction: str = "down"
     width: float | None = None
     dpi: float | None = None
     page: tuple[float, float] | None = None
+    tight: bool = False
 
     def changed(self, direction: str | None, width: str | None, dpi: float | None, pages: str | None) -> Paper:
         """Return the paper with what is given; see ``tg.draw``. Raises ``RenderError`` for what cannot be understood.
@@ -67,6 +71,16 @@ class Paper:
         if made.page and made.width:
             raise RenderError("pages have a width of their own; leave out pages or width")
         return made
+
+    @property
+    def size(self) -> tuple[float, float]:
+        """The width and height of a page; A4 where none is given."""
+        return self.page or SHEETS["a4"]
+
+    @property
+    def margin(self) -> float:
+        """What stays free around a page."""
+        return 0.0 if self.tight else min(MARGIN, min(self.size) / 15)
 
     def settings(self, format: str) -> dict[str, str]:
         """Return the attributes of the graph that give a picture of one sheet its size.
@@ -121,7 +135,7 @@ class Page:
     scale: float
 
 
-def pages_of(drawing: Drawing, size: tuple[float, float], measure: Measure) -> list[Page]:
+def pages_of(drawing: Drawing, paper: Paper, measure: Measure, format: str = "svg") -> list[Page]:
     """Return the pages of a drawing: columns of cards, side by side, with links where an arrow leaves its column.
 
     Cards keep their order. A page is turned where fewer pages are then needed. Text is at least 7 points high, except on a
@@ -134,16 +148,17 @@ def pages_of(drawing: Drawing, size: tuple[float, float], measure: Measure) -> l
         smallest = min(page.scale for page in pages)
         return smallest < SMALLEST / FONT, len(pages), -smallest
 
-    for sheet in (size, size[::-1]):
-        found.append(_pages(drawing, sheet, sizes, measure))
+    for _ in range(1 if paper.tight else 2):
+        found.append(_pages(drawing, paper, sizes, measure, format))
+        paper = replace(paper, page=paper.size[::-1])
         if worse(found[-1]) < (False, 2):
             break
     return min(found, key=worse)
 
 
-def _pages(drawing: Drawing, size: tuple[float, float], sizes: Sizes, measure: Measure) -> list[Page]:
-    """Return the pages of one format. A page may turn out larger than it was estimated; then its columns are made smaller."""
-    room = [(side - 2 * _margin(size)) * FONT / SMALLEST for side in size]
+def _pages(drawing: Drawing, paper: Paper, sizes: Sizes, measure: Measure, format: str) -> list[Page]:
+    """Return the pages of one format. A page may turn out larger than estimated; then its columns are made smaller."""
+    room = [(side - 2 * paper.margin) * FONT / SMALLEST for side in paper.size]
     width, height, across = room[0], room[1] - 3 * _LINK, room[0]
     fits = all(w <= room[0] and h <= room[1] for w, h in sizes.values())
     for _ in range(_ATTEMPTS if fits else 1):
@@ -167,13 +182,9 @@ def _pages(drawing: Drawing, size: tuple[float, float], sizes: Sizes, measure: M
     # All pages have one size of text, except those with a card that is too large.
     common = min((scale for scale in scales if scale >= SMALLEST / FONT), default=1.0)
     return [
-        _page_of(page, own, size, box, min(scale, common))
+        _page_of(page, own, paper, box, min(scale, common), format)
         for page, own, box, scale in zip(shown, parts, boxes, scales, strict=True)
     ]
-
-
-def _margin(size: tuple[float, float]) -> float:
-    return min(MARGIN, min(size) / 15)
 
 
 def _packed(columns: Sequence[Drawing]) -> dict[str, str]:
@@ -182,12 +193,17 @@ def _packed(columns: Sequence[Drawing]) -> dict[str, str]:
 
 
 def _page_of(
-    drawing: Drawing, columns: Sequence[Drawing], size: tuple[float, float], box: tuple[float, float], scale: float
+    drawing: Drawing, columns: Sequence[Drawing], paper: Paper, box: tuple[float, float], scale: float, format: str
 ) -> Page:
-    # In the middle of the page, from its top on: Graphviz counts from below, in the picture's own points.
-    middle = box[1] - (size[1] / 2 - _margin(size)) / scale
-    view = f"{size[0]:g},{size[1]:g},{scale:.4f},{box[0] / 2:.1f},{middle:.1f}"
-    dot = dot_source(drawing, "down", columns, _packed(columns) | {"viewport": view})
+    settings = _packed(columns) | paper.settings(format)
+    if paper.tight:
+        settings["size"] = f"{scale * box[0] / 72:.4f},{scale * box[1] / 72:.4f}"
+    else:
+        # In the middle of the page, from its top on: Graphviz counts from below, in the picture's own points.
+        width, height = paper.size
+        middle = box[1] - (height / 2 - paper.margin) / scale
+        settings["viewport"] = f"{width:g},{height:g},{scale:.4f},{box[0] / 2:.1f},{middle:.1f}"
+    dot = dot_source(drawing, "down", columns, settings)
     return Page(dot, replace(drawing, cards=tuple(card for column in columns for card in column.cards)), scale)
 
 

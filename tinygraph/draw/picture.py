@@ -105,24 +105,26 @@ class Picture:
         return [_write(file, content) for file, content in files.items()]
 
     def _files(self, path: Path, format: str, paper: Paper) -> dict[Path, bytes]:
+        sheets = self._sheets(format, paper)
+        whole = joined(sheets) if format == "pdf" else None
+        if whole is not None or len(sheets) == 1:
+            return {path: whole or sheets[0]}
+        return {path.with_stem(f"{path.stem}-{page}"): sheet for page, sheet in enumerate(sheets, start=1)}
+
+    def _sheets(self, format: str, paper: Paper) -> list[bytes]:
+        """Return the picture in one piece, or each of its pages."""
         if format == "gv":
-            return {path: self._sized(format, paper).encode("utf-8")}
+            return [self._sized(format, paper).encode("utf-8")]
         sheets = [(self._sized(format, paper), self.drawing)]
         if paper.page:
-            pages = pages_of(self.drawing, paper.page, lambda dot: measured(render(dot, "plain").decode("utf-8")))
+            pages = pages_of(self.drawing, paper, lambda dot: measured(render(dot, "plain").decode("utf-8")), format)
             sheets = [(page.dot, page.drawing) for page in pages]
             if (small := FONT * min(page.scale for page in pages)) < SMALLEST:
                 why = "a card does not fit on a page of this size; show less on it, or take larger pages"
-                warnings.warn(f"text is {small:.1f} points high where it should be {SMALLEST:g}: {why}", stacklevel=3)
+                warnings.warn(f"text is {small:.1f} points high where it should be {SMALLEST:g}: {why}", stacklevel=4)
         if format == "svg":
-            made = [self._svg(dot, drawing).encode("utf-8") for dot, drawing in sheets]
-        else:
-            made = [render(dot, format) for dot, _ in sheets]
-        if format == "pdf" and (whole := joined(made)) is not None:
-            return {path: whole}
-        if len(made) == 1:
-            return {path: made[0]}
-        return {path.with_stem(f"{path.stem}-{page}"): content for page, content in enumerate(made, start=1)}
+            return [self._svg(dot, drawing).encode("utf-8") for dot, drawing in sheets]
+        return [render(dot, format) for dot, _ in sheets]
 
     def _sized(self, format: str, paper: Paper) -> str:
         settings = paper.settings(format)
@@ -131,6 +133,13 @@ class Picture:
     def _svg(self, dot: str, drawing: Drawing, prefix: str | None = None) -> str:
         prefix = f"p{zlib.crc32(dot.encode()):08x}-" if prefix is None else prefix
         return accessible(render(dot, "svg").decode("utf-8"), drawing, prefix)
+
+    def for_document(self, size: str) -> list[bytes]:
+        """Return the picture as PDF files that fit on pages of this size, such as "16x22cm", of another document.
+
+        Raises ``RenderError`` if no renderer is installed.
+        """
+        return self._sheets("pdf", replace(Paper().changed(None, None, None, size), tight=True))
 
     def __str__(self) -> str:
         return str(self.drawing)

@@ -282,11 +282,12 @@ def _walk(derivation: Derivation, scenes: Iterable[Scene], thing: Any, feeds: Ma
 def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> blocks.Figure:
     picture = draw(thing, title=title, feeds=feeds)
     try:
-        return blocks.Figure(picture.svg(), str(picture))
+        svg, why = picture.svg(), ""
     except RenderError as error:
-        return blocks.Figure("", str(picture), str(error))
+        svg, why = "", str(error)
     except TinygraphError as error:
         return blocks.Figure("", "", str(error))
+    return blocks.Figure(svg, str(picture), why, lambda: draw(thing, title="", feeds=feeds, detail="rule"))
 
 
 def grouped(found: Iterable[tuple[str, Line]]) -> Iterator[blocks.Equations]:

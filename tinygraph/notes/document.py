@@ -12,6 +12,7 @@ from tinygraph.describe.numbers import Number
 from tinygraph.describe.symbols import Formula
 
 if TYPE_CHECKING:
+    from tinygraph.draw.picture import Picture
     from tinygraph.notes.stepper.walk import Walk
 
 Words: TypeAlias = tuple[str | Formula, ...]
@@ -70,11 +71,15 @@ class Tasks:
 
 @dataclass(frozen=True)
 class Figure:
-    """The picture of the graph: SVG, or text and why there is no SVG."""
+    """The picture of the graph: SVG, or text and why there is no SVG. For paper, ``make`` draws it without numbers, and
+    ``files`` are the names of its pages.
+    """
 
     svg: str
     text: str
     why: str = ""
+    make: Callable[[], Picture] | None = field(default=None, repr=False, compare=False)
+    files: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -41,7 +41,7 @@ _LONG, _WIDE = 60, 80
 
 
 def latex_text(document: blocks.Document) -> str:
-    """Return the document as LaTeX. The picture is left out: it needs packages for graphics.
+    """Return the document as LaTeX. The picture is in files of its own, which its figure names, or left out.
 
     >>> import tinygraph as tg
     >>> from tinygraph.notes.compose import document_of
@@ -92,6 +92,10 @@ def _block(block: blocks.Block) -> Iterator[str]:
             for number in numbers:
                 note = f": {literal(number.note)}" if number.note else ""
                 yield f"${_math(number.symbol)}$ of shape {literal(number.shape)}{note}\n{_matrix(number)}"
+        case blocks.Figure(files=files, why=why):
+            yield from (rf"\begin{{center}}\includegraphics{{{file}}}\end{{center}}" for file in files)
+            if why and not files:
+                yield f"The picture is left out: {literal(why)}.\n"
         case blocks.Tasks(heading, tasks, first, solved):
             yield _heading("subsection", heading)
             yield rf"\begin{{enumerate}} \raggedright \setcounter{{enumi}}{{{first - 1}}}"

@@ -1,7 +1,9 @@
 """Notes: a derived document that can be written as HTML, Markdown, LaTeX or plain text."""
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from tinygraph.graph import Graph, Tensor
 from tinygraph.graph.attributes import integer
 from tinygraph.model.model import Model
 from tinygraph.notes.compose import document_of
-from tinygraph.notes.document import Document
+from tinygraph.notes.document import Block, Document, Figure
 from tinygraph.notes.html import html_text
 from tinygraph.notes.latex import latex_text
 from tinygraph.notes.markdown import markdown_text
@@ -28,12 +30,14 @@ MOST_RANDOM = 4_000_000
 # The samples that a reader of the page can choose from.
 MOST_SAMPLES = 4
 _WRITERS = {"html": html_text, "md": markdown_text, "tex": latex_text, "txt": plain_text}
+# The largest picture on a page of the LaTeX article, below a heading.
+TEXT_AREA = "160x225mm"
 
 
 class Notes:
     """Derived notes. A notebook displays them; ``write`` writes them to a file.
 
-    ``document`` is the record from which all formats are written.
+    ``document`` is the record from which all formats are written, ``written`` the files of the last ``write``.
 
     >>> import tinygraph as tg
     >>> x = tg.tensor(3.0, name="x")
@@ -44,6 +48,7 @@ class Notes:
 
     def __init__(self, document: Document) -> None:
         self.document = document
+        self.written: list[Path] = []
 
     def html(self) -> str:
         """Return one self-contained HTML page. Raises ``RenderError`` where the package latex2mathml is missing."""
@@ -85,14 +90,20 @@ class Notes:
     def write(self, path: str | os.PathLike[str], format: str | None = None) -> Path:
         """Write the notes to a file and return its path; without ``format`` the suffix names the format.
 
-        Formats are html, md, tex and txt. Raises ``RenderError`` for others, and if the file cannot be written.
+        Formats are html, md, tex and txt. Next to LaTeX, the picture is written as PDF, one file for each page. Raises
+        ``RenderError`` for other formats, and if a file cannot be written.
         """
         path = as_path(path)
-        content = _WRITERS[format_of(path, format)](self.document).encode("utf-8")
-        try:
-            write_whole(path, content)
-        except OSError as error:
-            raise RenderError(f"{str(path)!r} cannot be written: {error.strerror or error}") from None
+        format, document, files = format_of(path, format), self.document, dict[Path, bytes]()
+        if format == "tex":
+            document, files = _with_files(document, path)
+        files[path] = _WRITERS[format](document).encode("utf-8")
+        for file, content in files.items():
+            try:
+                write_whole(file, content)
+            except OSError as error:
+                raise RenderError(f"{str(file)!r} cannot be written: {error.strerror or error}") from None
+        self.written = list(files)
         return path
 
     def __repr__(self) -> str:
@@ -101,6 +112,27 @@ class Notes:
     __str__ = text
     # What a notebook shows.
     _repr_markdown_ = markdown
+
+
+def _with_files(document: Document, path: Path) -> tuple[Document, dict[Path, bytes]]:
+    """Return a document whose picture is in files next to ``path``, and these files."""
+    files: dict[Path, bytes] = {}
+
+    def placed(block: Block) -> Block:
+        if not isinstance(block, Figure) or block.make is None:
+            return block
+        try:
+            pages = block.make().for_document(TEXT_AREA)
+        except RenderError as error:
+            return replace(block, why=str(error))
+        # LaTeX reads some characters of a name in its own way.
+        stem = re.sub(r"[^A-Za-z0-9-]+", "_", path.stem)
+        names = [f"{stem}_picture{f'-{page}' if len(pages) > 1 else ''}.pdf" for page in range(1, len(pages) + 1)]
+        files.update(zip(map(path.with_name, names), pages, strict=True))
+        return replace(block, files=tuple(names))
+
+    sections = (replace(part, blocks=tuple(map(placed, part.blocks))) for part in document.sections)
+    return replace(document, sections=tuple(sections)), files
 
 
 def notes(
