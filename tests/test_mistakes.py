@@ -2,6 +2,7 @@
 
 import os
 import re
+import traceback
 
 import numpy as np
 import pytest
@@ -120,6 +121,61 @@ def test_a_mistake_is_explained(phrase):
     with pytest.raises(tg.TinygraphError, match=re.escape(phrase)) as caught:
         SAYS[phrase]()
     assert len(str(caught.value)) < 500
+    assert chained(caught.value) is None
+
+
+def chained(error):
+    """Return the error that Python would print above another one."""
+    return error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+LABELS = {"x": np.zeros((4, 2)), "y": np.full((4, 1), 7)}
+ONE_MISTAKE = {
+    "shapes in an equation": lambda: model("a = x @ (W * 1)[:2]"),
+    "axis in an equation": lambda: model("a = softmax(x * W, axis=7)"),
+    "attribute in an equation": lambda: model("a = softmax(x * W, axs=1)"),
+    "division in an equation": lambda: model("a = x * W * (1 / 0)"),
+    "values that do not broadcast": lambda: VECTOR + np.ones(3),
+    "an index": lambda: VECTOR[5],
+    "labels for a plan": lambda: tg.compile(XOR, batch_size=4)(LABELS),
+    "labels for a step": lambda: XOR.compile_step("sgd", batch_size=4)(LABELS),
+    "labels for fit": lambda: tg.fit(XOR, (LABELS["x"], LABELS["y"])),
+    "labels for evaluate": lambda: tg.evaluate(XOR, (LABELS["x"], LABELS["y"])),
+    "an initial value": lambda: model(init="constant(1e99)"),
+}
+
+
+@pytest.mark.parametrize("name", ONE_MISTAKE)
+def test_one_mistake_is_one_message(name):
+    with pytest.raises(tg.TinygraphError) as caught:
+        ONE_MISTAKE[name]()
+    assert chained(caught.value) is None
+
+
+def test_an_error_in_the_code_of_the_user_is_kept_once(registry):
+    @tg.op
+    def slip(x):
+        return x[:, 99]
+
+    slip.vjp(lambda dy, y, x: {}["oops"])
+
+    @tg.op
+    def square(x):
+        return x * x
+
+    square.vjp(lambda dy, y, x: {}["oops"])
+    tries = {
+        IndexError: [lambda: slip(X), lambda: slip(np.ones((2, 2))), lambda: model("a = slip(x * W)")],
+        KeyError: [lambda: square(VECTOR).sum().backward()],
+    }
+    for kind, calls in tries.items():
+        for call in calls:
+            with pytest.raises(tg.TinygraphError) as caught:
+                call()
+            assert type(caught.value.__cause__) is kind
+            assert chained(caught.value.__cause__) is None
+            lines = traceback.extract_tb(caught.value.__cause__.__traceback__)
+            assert lines[-1].filename == __file__
 
 
 FILE = """

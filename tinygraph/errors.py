@@ -5,7 +5,9 @@ Messages are short and safe to print, whatever the file or the argument they quo
 
 import difflib
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from tinygraph.synonyms import called_here
@@ -21,7 +23,66 @@ _UNPRINTABLE = re.compile(
 _LONGEST_MESSAGE, _LONGEST_WORD, _LONGEST_EQUATION = 480, 80, 120
 
 
-class TinygraphError(Exception):
+class ShortTraceback(BaseException):
+    """An exception whose traceback shows the user's own lines in IPython and Jupyter, and none of tinygraph's.
+
+    ``%xmode Verbose`` shows all lines. Plain Python prints every exception in full.
+
+    >>> issubclass(TinygraphError, ShortTraceback)
+    True
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """Return the traceback as lines, as IPython asks for it."""
+        shell = sys.modules["IPython"].get_ipython()
+        show, chain = shell.InteractiveTB, [*_chain(self)]
+        tracebacks = [error.__traceback__ for error in chain]
+        short = show.mode != "Verbose" and _without_ours(self.__traceback__)
+        try:
+            for error in chain if short else ():
+                error.__traceback__ = _without_ours(error.__traceback__)
+            lines: list[str] = show.structured_traceback(
+                type(self), self, self.__traceback__, tb_offset=0 if short else 1
+            )
+        finally:
+            for error, traceback in zip(chain, tracebacks, strict=True):
+                error.__traceback__ = traceback
+        return lines
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+
+
+def _without_ours(traceback: TracebackType | None) -> TracebackType | None:
+    """Return a traceback without the lines of this package and of IPython."""
+    found = []
+    while traceback is not None:
+        if traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] not in ("tinygraph", "IPython"):
+            found.append(traceback)
+        traceback = traceback.tb_next
+    short = None
+    for part in reversed(found):
+        short = TracebackType(short, part.tb_frame, part.tb_lasti, part.tb_lineno)
+    return short
+
+
+def users_own(error: BaseException | None) -> BaseException | None:
+    """Return the error in code of the user that led to ``error``, to be chained, or ``None``: messages of our own say it all.
+
+    >>> users_own(ShapeError("x (2, 3) and y (4, 5) do not fit"))
+    """
+    while isinstance(error, TinygraphError):
+        error = error.__cause__
+    traceback = None if error is None else _without_ours(error.__traceback__)
+    while traceback is not None and traceback.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "numpy":
+        traceback = traceback.tb_next
+    return None if traceback is None else error
+
+
+class TinygraphError(ShortTraceback, Exception):
     """The base of all errors: ``except tg.TinygraphError`` catches every mistake that tinygraph reports.
 
     A message is one line of at most a few hundred characters, without control characters.

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from tinygraph.errors import DTypeError, OperationError, RuleError, ShapeError
+from tinygraph.errors import DTypeError, OperationError, RuleError, ShapeError, users_own
 from tinygraph.graph.apply import apply, call, evaluate
 from tinygraph.graph.attributes import conform
 from tinygraph.graph.batch import BatchRule, Use
@@ -255,7 +255,7 @@ class Op:
         """Raise the ``ShapeError`` that names the operation, its inputs and their shapes."""
         names = self.parameters if not self.variadic else [f"{self.parameters[-1]}[{i}]" for i in range(len(inputs))]
         given = ", ".join(f"{label(x, name)} {tuple(x.shape)}" for name, x in zip(names, inputs, strict=False))
-        raise ShapeError(f"{self.name}: {given}: {why}")
+        raise ShapeError(f"{self.name}: {given}: {why}") from None
 
     def attributes(self) -> dict[str, Any]:
         """Return the attributes by name, in their order."""
@@ -350,5 +350,5 @@ def _probe(op: Op, operands: Sequence[tuple[Shape, np.dtype[Any]]]) -> tuple[Sha
         raise OperationError(
             f"{error}; forward was run on ones of shapes {shapes} to find the shape of its result: "
             "give the operation a shape rule if it cannot run on them"
-        ) from error
+        ) from users_own(error)
     return result.shape, result.dtype

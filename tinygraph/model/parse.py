@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from operator import add, and_, eq, floordiv, ge, gt, invert, le, lt, matmul, mul, ne, neg, or_, pow, sub, truediv, xor
 from typing import Any, NoReturn, Protocol
 
-from tinygraph.errors import DataError, ModelError, TinygraphError, excerpt
+from tinygraph.errors import DataError, ModelError, TinygraphError, excerpt, users_own
 from tinygraph.graph import Tensor, is_operation
 from tinygraph.model.toml import Source
 
@@ -106,9 +106,9 @@ class Statement:
         called = (node.func for node in ast.walk(self.value) if isinstance(node, ast.Call))
         return {function.id for function in called if isinstance(function, ast.Name)}
 
-    def fail(self, message: str, node: ast.AST | None = None) -> NoReturn:
-        """Raise the error at a part of the equation."""
-        raise self.text.error_at(message, node or self.value)
+    def fail(self, message: str, node: ast.AST | None = None, cause: BaseException | None = None) -> NoReturn:
+        """Raise the error at a part of the equation; ``cause`` is an error in code of the user."""
+        raise self.text.error_at(message, node or self.value) from cause
 
 
 def parse_equations(text: Text) -> list[Statement]:
@@ -271,7 +271,7 @@ class _Evaluator:
         except (ModelError, DataError):
             raise
         except (TinygraphError, ArithmeticError, TypeError, ValueError, IndexError) as error:
-            self.statement.fail(str(error), node)
+            self.statement.fail(str(error), node, users_own(error))
 
     def _constant(self, node: ast.Constant) -> Any:
         if isinstance(node.value, (bytes, complex)):

@@ -52,7 +52,7 @@ class Source:
 
     def fail(self, message: str, *path: str) -> NoReturn:
         """Raise a ``ModelError`` at the key ``path``, or at the nearest table that contains it."""
-        raise ModelError(message, file=self.file, line=self.line(*path))
+        raise ModelError(message, file=self.file, line=self.line(*path)) from None
 
     @cached_property
     def table_lines(self) -> dict[tuple[str, ...], int]:

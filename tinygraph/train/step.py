@@ -233,10 +233,12 @@ class CompiledStep(BySize[RecordedStep]):
         except NotFiniteError:
             raise
         except TinygraphError:
-            # Plain evaluation decides: errors name the shapes of the batch, not of a tile, and may occur in tiles only.
-            with np.errstate(all="ignore"):
-                return recorded.finish(run(recorded.graph, bound), bound, state)
-        return done[0]
+            pass
+        if done:
+            return done[0]
+        # Plain evaluation decides: errors name the shapes of the batch, not of a tile, and may occur in tiles only.
+        with np.errstate(all="ignore"):
+            return recorded.finish(run(recorded.graph, bound), bound, state)
 
     def _known(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         require_feeds(feeds, self.model.inputs)

@@ -162,10 +162,11 @@ class Plan(BySize[Graph]):
         try:
             compiled.run(values, lambda arrays: results.extend(np.array(array, order="C") for array in arrays))
         except TinygraphError:
-            # Errors name the shapes of the batch, not of a tile, and the batch may be accepted where a tile is refused.
-            return run(graph, feeds)
+            # Plain evaluation decides below: errors name the shapes of the batch, not of a tile, and the batch may be accepted
+            # where a tile is refused.
+            results = []
         # Where numbers are not finite, the operations' own rules say which of them are not.
-        if not all(map(all_finite, results)):
+        if not results or not all(map(all_finite, results)):
             return run(graph, feeds)
         return tuple(results)
 

@@ -155,7 +155,7 @@ class Node:
 
     def fail(self, why: str) -> NoReturn:
         """Raise the error that names the file and the node."""
-        raise OnnxError(f"{self.file}: {self.describe()}: {why}")
+        raise OnnxError(f"{self.file}: {self.describe()}: {why}") from None
 
 
 def with_branches(nodes: Iterable[Any]) -> Iterator[Any]:

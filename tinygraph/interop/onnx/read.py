@@ -74,7 +74,7 @@ class File:
 
     def fail(self, why: str) -> NoReturn:
         """Raise the error that names the file."""
-        raise OnnxError(f"{self.name}: {why}")
+        raise OnnxError(f"{self.name}: {why}") from None
 
     def dtype_of(self, value: Any) -> np.dtype[Any]:
         """Return the dtype of an input or output of the graph, or fail for one that is not a tensor of numbers."""
