@@ -20,7 +20,6 @@ HEAVY = {
     "matplotlib",
     "onnx",
     "pygraphviz",
-    "rich",
     "safetensors",
     "scipy",
     "threadpoolctl",

@@ -14,7 +14,7 @@ from tinygraph.describe.columns import aligned
 from tinygraph.draw import render
 from tinygraph.errors import RenderError
 
-PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "latex2mathml", "onnx", "safetensors", "click", "rich")
+PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "latex2mathml", "onnx", "safetensors", "click")
 # What a missing package is for.
 USES = {
     "matplotlib": "to draw learning curves",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
@@ -13,6 +12,9 @@ from typing import IO, TYPE_CHECKING
 import click
 
 from tinygraph.errors import printable
+
+if TYPE_CHECKING:
+    from tinygraph.train.progress import Progress
 
 
 def say(text: str = "", bold: bool = False, error: bool = False) -> None:
@@ -52,86 +54,30 @@ def styled() -> bool:
     return sys.stdout is not None and sys.stdout.isatty() and not plain
 
 
-# ---- how training shows its progress: a bar in a terminal, plain lines elsewhere
-
-if TYPE_CHECKING:
-    from tinygraph.train import Progress, Row
-
-MOST_LINES = 20
-# In seconds, between two drawings of the bar.
-INTERVAL = 0.1
-
-
 @contextmanager
 def reporter() -> Iterator[Callable[[Progress], None]]:
-    """Yield a callback for ``fit`` that shows progress on standard output."""
+    """Yield a callback for ``fit`` that shows progress on standard output: lines alone where that is no terminal."""
     if not styled():
         yield plain_report
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+    from tinygraph.train.progress import ProgressLine
 
-    columns = "{task.description}", BarColumn(), "{task.fields[numbers]}", TimeRemainingColumn()
-    # Only this function draws it: another thread would disturb interruptions.
-    bar = Bar(*columns, console=Console(highlight=False), transient=True, auto_refresh=False)
-    task = bar.add_task("starting", total=None, numbers="")
-    drawn = -INTERVAL
+    show = ProgressLine(sys.stdout, every_epoch=True)
 
     def report(progress: Progress) -> None:
-        nonlocal drawn
-        accuracy = "" if progress.accuracy is None else f"  accuracy {progress.accuracy:.4f}"
-        bar.update(
-            task,
-            description=f"epoch {progress.epoch}/{progress.epochs}",
-            total=progress.epochs * progress.steps,
-            completed=(progress.epoch - 1) * progress.steps + progress.step,
-            numbers=f"loss {loss_text(progress.loss)}{accuracy}",
-        )
         with writing(sys.stdout):
-            if progress.row is not None and shown(progress):
-                bar.console.print(line(progress.row, progress.epochs), markup=False, soft_wrap=True)
-            if time.monotonic() - drawn > INTERVAL:
-                bar.start()
-                bar.refresh()
-                drawn = time.monotonic()
+            show(progress)
 
     try:
         yield report
     finally:
         with contextlib.suppress(OSError):
-            bar.stop()
+            show.end()
 
 
 def plain_report(progress: Progress) -> None:
     """Print a line after an epoch; about twenty in all."""
+    from tinygraph.train.progress import line, shown
+
     if progress.row is not None and shown(progress):
         say(line(progress.row, progress.epochs))
-
-
-def shown(progress: Progress) -> bool:
-    """Whether the epoch is one of those that get a line: the first, the last, and some between."""
-    every = -(-progress.epochs // MOST_LINES)
-    return progress.epoch in (1, progress.epochs) or progress.epoch % every == 0
-
-
-def line(row: Row, epochs: int) -> str:
-    """Return an epoch in one line, short enough for 80 columns.
-
-    >>> from tinygraph.train import Row
-    >>> line(Row(3, 0.25, 0.9, 0.5, 0.75, seconds=1.5), epochs=15)
-    'epoch  3/15   loss 0.2500, test 0.5000   accuracy 0.9000, test 0.7500'
-    """
-    loss = f"loss {loss_text(row.loss)}" + ("" if row.test_loss is None else f", test {loss_text(row.test_loss)}")
-    accuracy = "" if row.accuracy is None else f"   accuracy {row.accuracy:.4f}"
-    tested = "" if row.test_accuracy is None else f", test {row.test_accuracy:.4f}"
-    return f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}   {loss}{accuracy}{tested}"
-
-
-def loss_text(loss: float) -> str:
-    """Return a loss in few characters, however large it is.
-
-    >>> loss_text(0.25), loss_text(1e9)
-    ('0.2500', '1e+09')
-    """
-    return f"{loss:.4f}" if abs(loss) < 100 else f"{loss:.4g}"

@@ -67,8 +67,9 @@ def train(
     say(f"\ndata {material.name}: {sample_count(material.train[0])} samples to learn from{tested_on(material)}")
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
     lost: list[OSError] = []
+    # The command shows the progress itself, on standard output.
+    fit = partial(training.fit, learner, material, moves, epochs, batch_size, seed, progress=False)
     with contextlib.ExitStack() as until_saved:
-        fit = partial(training.fit, learner, material, moves, epochs, batch_size, seed)
         history, stop = learn(fit, lost, until_saved)
         save(learner, history, folder)
         interruption.note_results(printable(str(folder)))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from tinygraph.engines.predict import in_parts
-from tinygraph.errors import TinygraphError, TrainingError, counted
+from tinygraph.errors import ShortTraceback, TinygraphError, TrainingError, counted
 from tinygraph.graph import MEAN, Array, Each, run
 from tinygraph.graph.attributes import integer
 from tinygraph.interruption import raise_if_interrupted
@@ -20,6 +19,7 @@ from tinygraph.train.feeds import as_model, feeds_of, type_name
 from tinygraph.train.history import History, Row
 from tinygraph.train.metrics import DecisionRule, Metrics, RunningMeans, decision_rule
 from tinygraph.train.optimizers import Optimizer, as_optimizer
+from tinygraph.train.progress import Progress, progress_line
 from tinygraph.train.step import NotFiniteError, Step, initial_state, training_step
 
 if TYPE_CHECKING:
@@ -29,27 +29,7 @@ Feeds: TypeAlias = Mapping[str, Array]
 EVALUATION_BATCH = 256
 
 
-@dataclass(frozen=True)
-class Progress:
-    """The progress of a training: ``fit`` calls its callback with it after each step, and with ``row`` after each epoch.
-
-    ``epoch`` counts from 1, and so does ``step`` in each epoch. ``loss`` and ``accuracy`` (0 to 1, or ``None``) are means
-    over the epoch so far.
-
-    >>> Progress(epoch=1, epochs=5, step=3, steps=45, loss=0.6, accuracy=0.7).row is None
-    True
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    steps: int
-    loss: float
-    accuracy: float | None
-    row: Row | None = None
-
-
-class TrainingInterrupted(KeyboardInterrupt):
+class TrainingInterrupted(ShortTraceback, KeyboardInterrupt):
     """Ctrl-C during ``fit``. The parameters are those after the last complete step; ``history`` has the complete epochs.
 
     >>> issubclass(TrainingInterrupted, KeyboardInterrupt)
@@ -82,6 +62,7 @@ def fit(
     seed: int | None = None,
     callback: Callable[[Progress], object] | None = None,
     compiled: bool = True,
+    progress: bool | None = None,
 ) -> History:
     """Train ``model`` in place and return the history of its epochs. Settings that are ``None`` are the model's ``[training]``.
 
@@ -92,6 +73,7 @@ def fit(
     current parameters and the model's current state, with a new optimizer's state. The same parameters, state, data,
     settings and seed give the same bits on the same machine with the same number of threads (see ``tg.compile``).
     ``callback`` is called with a ``Progress``. ``compiled=False`` uses plain evaluation: slower, equal to rounding.
+    ``progress`` shows a line that is updated; by default only in a notebook, or where the error stream is a terminal.
 
     Raises ``DataError`` (see ``check_data``), ``AttributeValueError`` for settings out of range, and
     ``TrainingDiverged``, a ``TrainingError``, which names the first node whose value is not finite; the parameters then
@@ -107,6 +89,7 @@ def fit(
     settings = as_model("fit", model).training
     if callback is not None and not callable(callback):
         raise TinygraphError(f"callback must be a function of one Progress; found {type_name(callback)}")
+    show = progress_line(progress)
     data = as_data(model, data_of(model) if data is None else data)
     optimizer = as_optimizer(model, optimizer)
     epochs = integer("epochs", settings.epochs if epochs is None else epochs)
@@ -121,9 +104,12 @@ def fit(
     state, rule, history = initial_state(model, optimizer), decision_rule(model.record(size)), History()
 
     def report(step: int, row: Row | None = None) -> None:
+        so_far = means.metrics
+        state = Progress(epoch, epochs, step, -(-count // size), so_far.loss, so_far.accuracy, row)
+        if show is not None:
+            show(state)
         if callback is not None:
-            so_far = means.metrics
-            callback(Progress(epoch, epochs, step, -(-count // size), so_far.loss, so_far.accuracy, row))
+            callback(state)
         raise_if_interrupted()
 
     try:
@@ -148,6 +134,9 @@ def fit(
             report(step, history[-1])
     except KeyboardInterrupt:
         raise TrainingInterrupted(history) from None
+    finally:
+        if show is not None:
+            show.end()
     return history
 
 
