@@ -140,10 +140,9 @@ class Report:
         return sum(record.kinks for record in self.records)
 
     def __str__(self) -> str:
-        table, *lines = aligned([HEADER, *map(Record.row, self.records)], longest=(999, 999)).splitlines()
-        for record, line in zip(self.records, lines, strict=True):
-            table = "\n".join([table, line, *record.explanation()])
-        return f"{table}\n{self.summary()}"
+        header, *lines = aligned([HEADER, *map(Record.row, self.records)], longest=(999, 999)).splitlines()
+        rows = ("\n".join([line, *record.explanation()]) for record, line in zip(self.records, lines, strict=True))
+        return "\n".join([header, *rows, self.summary()])
 
     def __repr__(self) -> str:
         return f"<Report: {self.summary()}>"

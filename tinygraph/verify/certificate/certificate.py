@@ -117,10 +117,8 @@ class Certificate:
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a table of the checks, with an example and a hint below those that failed."""
         notes = {i: "; ".join(line.explanation()) for i, line in enumerate(self.lines)}
-        rows, bad = (
-            [(x.check, x.verdict, x.figure) for x in self.lines],
-            [i for i, x in enumerate(self.lines) if not x.ok],
-        )
+        rows = [(x.check, x.verdict, x.figure) for x in self.lines]
+        bad = [i for i, x in enumerate(self.lines) if not x.ok]
         head, all_in = ("check", "verdict", "found"), "print(certificate)"
         listed = html.table(head, rows, self.summary(), notes=notes, bad=bad, most=30, all_in=all_in)
         tried = f"It has no samples; tried were: {', '.join(self.samples)}" if self.proposed and self.samples else ""
