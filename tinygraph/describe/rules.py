@@ -202,8 +202,10 @@ class _Rules:
         results: dict[int, list[Rule]] = defaultdict(list)
         for x, symbol in subject.gradient_labels.items():
             for rule in self._of(x, symbol):
-                item = self.items[x] if rule.user is None else self.items.get(rule.user, self.items[x])
-                results[id(item)].append(rule)
+                user = x if rule.user is None else rule.user
+                # A power with the exponent zero is written as 1 and belongs to no item.
+                if user in self.items or rule.kind == "gradient":
+                    results[id(self.items.get(user, self.items[x]))].append(rule)
         self.own = {
             rule.node for rules in results.values() for rule in rules if rule.symbol == subject.labels[rule.node]
         }

@@ -18,13 +18,17 @@ _NUMBER = re.compile(r"(?<![\w.])(\d+(?:\.\d+)?(?:e[+-]?\d+)?)(?![\w.])")
 def with_m(two: Any, three: Any, times: str = " * ") -> str:
     r"""Write a number that is ``two`` for two samples and ``three`` for three.
 
-    >>> with_m(7, 7), with_m(2, 3), with_m(8, 12), with_m(1, 2), with_m(0.5, 1 / 3), with_m(8, 12, r"\,")
-    ('7', 'm', '4 * m', 'm - 1', '1 / m', '4\\,m')
+    >>> with_m(7, 7), with_m(2, 3), with_m(8, 12), with_m(1, 2), with_m(8, 12, r"\,")
+    ('7', 'm', '4 * m', 'm - 1', '4\\,m')
+    >>> with_m(0.5, 1 / 3), with_m(1.5, 1.0), with_m(1 / 6, 1 / 9)
+    ('1 / m', '3 / m', '1 / (3 * m)')
     """
     if two == three:
         return f"{two:g}" if isinstance(two, float) else str(two)
     if abs(2 * two - 3 * three) < 1e-6 * abs(two):
-        return f"{2 * two:g} / m"
+        one = 1 / (2 * two)
+        whole = abs(one - round(one)) < 1e-6 * abs(one)
+        return f"{2 * two:g} / m" if not whole or abs(one) < 1.5 else f"1 / ({one:g}{times}m)"
     factor = three - two
     rest = two - 2 * factor
     many = "m" if factor == 1 else f"{factor:g}{times}m"

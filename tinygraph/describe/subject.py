@@ -121,7 +121,11 @@ class Subject:
     @cached_property
     def lines(self) -> Mapping[Tensor, str]:
         """The expressions, and what the elements of a constant are if they are equal."""
-        return {node: uniform(node, text) for node, text in self.expressions.items()}
+        return {node: self._line(node, text) for node, text in self.expressions.items()}
+
+    def _line(self, node: Tensor, text: str) -> str:
+        in_samples = self.size(node, -1) if node.kind == "constant" else ""
+        return f"{in_samples}{' everywhere' * (node.size > 1)}" if in_samples else uniform(node, text)
 
     def inner(self, item: Item) -> tuple[Tensor, ...]:
         """Return the nodes of an item, without the last, that have a line of their own because something else names them."""

@@ -89,7 +89,8 @@ def lay_out(
     larger = larger or {}
     uses = Counter(x for node in nodes for x in written_inputs(node))
     names = {node: node.name for node in nodes if node.name} | dict(names or {})
-    kept = {*outputs, *names}
+    ends = set(outputs)
+    kept = {*ends, *names}
     labels = _own_labels(nodes, {**(inside or {}), **names})
     taken = set(labels.values())
     fresh = (name for name in (f"t{i}" for i in itertools.count(1)) if name not in taken)
@@ -100,10 +101,11 @@ def lay_out(
     spread = spread_out(nodes)
     for node in nodes:
         in_samples = counted(node, larger.get(node))
-        number = in_samples or (None if node in spread else (digits or _digits)(node))
+        number = None if node in spread else in_samples or (digits or _digits)(node)
         if number is not None:
             writer.pieces[node] = number, Binds.SIGN if number.startswith("-") else binding_of(number)
-            shown = node in kept and not in_samples
+            # A constant called m needs no line where m is the number of samples.
+            shown = node in (ends if in_samples else kept)
         elif node.op is None:
             shown = True
         else:
@@ -184,7 +186,7 @@ def uniform(node: Tensor, expression: str) -> str:
     value = equal_elements(node)
     if value is None or node.size < 2 or expression != leaf_note(node):
         return expression
-    return f"{number_text(value)} everywhere"
+    return f"{value + 0.0:.6g} everywhere" if node.dtype.kind == "f" else f"{number_text(value)} everywhere"
 
 
 def attributes_text(op: Op) -> str:

@@ -25,10 +25,14 @@ def written_inputs(node: Tensor) -> tuple[Tensor, ...]:
 def equal_elements(node: Tensor) -> Any:
     """Return the number that every element of a constant is, or ``None`` where they differ or it is no constant.
 
+    A power with the exponent zero, which derivatives of powers contain, is the constant 1.
+
     >>> import tinygraph as tg
     >>> equal_elements(tg.constant([2.0, 2.0])).item(), equal_elements(tg.constant([1.0, 2.0]))
     (2.0, None)
     """
+    if node.op is not None and node.op.symbol == "**" and node.inputs[1].kind == "constant":
+        return node.dtype.type(1) if node.size and not node.inputs[1].value.any() else None
     if node.kind != "constant" or not node.size:
         return None
     first = node.value.flat[0]
@@ -46,7 +50,7 @@ def spread_out(nodes: Iterable[Tensor]) -> set[Tensor]:
     found: set[Tensor] = set()
     for node in nodes:
         for i, x in enumerate(node.inputs):
-            if x.op is None and x.ndim and equal_elements(x) is not None:
+            if x.ndim and equal_elements(x) is not None:
                 # Arithmetic spreads a number to the shape of another operand.
                 shape = node.shape if node.op is not None and node.op.symbol in BINDING else x.shape
                 others = [y.shape for j, y in enumerate(node.inputs) if j != i and equal_elements(y) is None]
@@ -88,7 +92,8 @@ class Writer:
         if op.symbol == "same":
             return operands[0]
         if op.symbol == "neg":
-            return f"-{self.within(operands[0], self.negated)}", Binds.SIGN
+            needed = Binds.ATOM if operands[0][0].startswith("-") else self.negated
+            return f"-{self.within(operands[0], needed)}", Binds.SIGN
         if op.symbol == "+" and len(operands) > 2:
             return self.sum(node, operands), Binds.SUM
         return self.call(node, op, operands)
@@ -102,8 +107,6 @@ class Writer:
             return right
         if symbol in ("*", "/", "**") and right[0] == "1" and x.shape == node.shape:
             return left
-        if symbol == "**" and right[0] == "0":
-            return "1", Binds.ATOM
         return self.joined(symbol, (x, left), (y, right))
 
     def joined(self, symbol: str, x: tuple[Tensor, Piece], y: tuple[Tensor, Piece]) -> Piece:

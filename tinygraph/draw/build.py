@@ -71,7 +71,8 @@ def drawing_of(
     if builder.folded:
         count = len(builder.subject.items)
         caption.append(f'{count:,} cards are folded into {len(builder.parts)}; fold="none" draws each')
-    if any(re.search(r"\bm\b", line) for card in cards for line in (*card.inside, *card.rules)) and subject.samples:
+    lines = (line for card in cards for line in (*card.inside, *card.rules))
+    if builder.subject.larger is not None and any(re.search(r"\bm\b", line) for line in lines):
         caption.append(f"m is the number of samples: {subject.samples} here")
     backward = builder.subject.backward
     output = builder.labels[backward.output] if builder.gradients and backward else ""
