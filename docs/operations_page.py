@@ -174,7 +174,7 @@ def subject_of_sample(op: type[Op], sample: Sample) -> Subject:
 
 def typeset(subject: Subject) -> str:
     """Return the formula of an operation and those of its rule in TeX, each on a line of its own."""
-    derivation = Derivation(subject, subject)
+    derivation = Derivation(subject)
     lines = [line for _, _, line in derivation.forward_lines()]
     if subject.backward is not None:
         lines += [line for _, node, line in derivation.backward_lines() if node.op is not None]
