@@ -200,8 +200,9 @@ class _Rules:
         self.seen = set(subject.forward_nodes)
         self.items = owners_of(subject)
         results: dict[int, list[Rule]] = defaultdict(list)
-        for x, symbol in subject.gradient_labels.items():
-            for rule in self._of(x, symbol):
+        # In the order in which gradients arrive.
+        for x in dict.fromkeys([self.backward.output, *subject.uses]):
+            for rule in self._of(x) if x in subject.gradient_labels else ():
                 user = x if rule.user is None else rule.user
                 # A power with the exponent zero is written as 1 and belongs to no item.
                 if user in self.items or rule.kind == "gradient":
@@ -211,9 +212,10 @@ class _Rules:
         }
         self.found = {id(item): tuple(self._in_order(results[id(item)])) for item in reversed(subject.items)}
 
-    def _of(self, x: Tensor, symbol: str) -> Iterator[Rule]:
+    def _of(self, x: Tensor) -> Iterator[Rule]:
         """Yield the rule of the gradient of a tensor, and what the summands are."""
-        labels, uses, node = self.subject.labels, self.subject.uses[x], self.backward.gradients[x]
+        symbol, labels, uses = self.subject.gradient_labels[x], self.subject.labels, self.subject.uses[x]
+        node = self.backward.gradients[x]
         text = self.subject.lines[node] if symbol == labels[node] else labels[node]
         user, place = uses[0] if len(uses) == 1 and x is not self.backward.output else (None, 0)
         yield Rule("gradient", symbol, text, node, x, user, place)
