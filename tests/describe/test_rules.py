@@ -56,7 +56,7 @@ def test_the_rules_of_a_random_model_are_complete_and_right(seed):
     assert {card.symbol for card in drawing.cards if card.gradient} == set(gradients)
     check(lines_of(drawing), forward | {"m": count}, named(drawing, gradients))
     rows = list(backward_rows(subject.general))
-    equations = [(symbol, text.removeprefix("= ")) for symbol, text, _ in rows]
+    equations = [(symbol, text.removeprefix("= ")) for symbol, text, *_ in rows]
     assert equations.pop(0) == ("m", "the number of samples")
     assert sorted(equations) == sorted(lines_of(drawing))
     fixed = drawing_of(subject_of(model, feeds, batch=count))
@@ -143,6 +143,12 @@ def test_a_gradient_that_is_passed_on_is_a_summand_by_its_name():
     assert cards["W"].rules == ("dW = h2.T @ dt3 + h1.T @ dt1",)
     notes = {line.formula.text for line in document_of(model).lines()}
     assert {"t1 = h1 W", "dt1 = dh2 * (1 - t2^2)", "dh1 = dh2 + dh1(2)"} <= notes
+
+
+def test_the_rule_of_a_gradient_comes_before_what_is_made_of_it():
+    lines = "h = tanh(x @ V)\ng = h + tanh(h @ W)\na = g @ W + g + h\ncost = mse(a, y)"
+    _, cards = cards_of(lines, V=(2, 2), W=(2, 2))
+    assert cards["g"].rules[:2] == ("dg = da + da @ W.T", "to dh: dg")
 
 
 def test_a_tensor_whose_gradient_is_that_of_another_has_a_rule_that_says_so():

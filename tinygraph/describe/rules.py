@@ -225,7 +225,7 @@ class _Rules:
 
     def _in_order(self, rules: Sequence[Rule]) -> Iterator[Rule]:
         """Yield the rules of an item in the order of computation, each after the arrays that only it and later rules name."""
-        for rule in sorted(rules, key=lambda rule: rule.node.order):
+        for rule in sorted(rules, key=lambda rule: (rule.node.order, rule.user is not None)):
             for x in self._new(rule.node):
                 if (
                     x in self.subject.lines
