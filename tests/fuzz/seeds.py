@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 import tinygraph as tg
+from tests.tools.models import exercise_text
 from tinygraph.model import bundled_models
 
 # Operations of many families in one model, so that the attributes of all of them are mutated.
@@ -74,7 +75,7 @@ def seeds(kind: str) -> tuple[bytes, ...]:
 
 
 def _toml() -> list[bytes]:
-    return [MANY.encode(), *(path.read_bytes() for path in bundled_models().values())]
+    return [MANY.encode(), exercise_text().encode(), *(path.read_bytes() for path in bundled_models().values())]
 
 
 def weighed() -> tg.Model:

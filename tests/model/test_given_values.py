@@ -117,12 +117,14 @@ def test_values_in_python_may_be_arrays_and_are_copied():
 def test_the_written_tables_are_read_back():
     tables = {
         "inputs": {"x": {"shape": [2]}, "y": {"shape": [], "dtype": "int64"}},
-        "parameters": {"W": {"value": [[0.1, -1e-9], [2, 3]]}},
-        "model": {"equations": "a = x @ W\ncost = cross_entropy(a, y)", "output": "a", "loss": "cost"},
-        "sample": {"x": [[0.1, 2], [3, 4]], "y": [0, 1]},
+        "parameters": {"W": {"value": np.array([[0.1, -1e-9], [2, 3]], np.float32)}},
+        "state": {"mask": {"value": np.array([0, -np.inf])}},
+        "model": {"equations": "a = x @ W + mask\ncost = cross_entropy(a, y)", "output": "a", "loss": "cost"},
+        "sample": {"x": [[0.1, 2], [3, 4]], "y": np.array([0, 1])},
     }
     first, second = tg.Model.from_tables(tables, {}), tg.Model.from_toml(model_text(tables))
     assert_array_equal(first.parameters["W"].value, second.parameters["W"].value)
+    assert_array_equal(second.state["mask"].value, [0, -np.inf])
     for name in ("x", "y"):
         assert_array_equal(first.sample[name], second.sample[name])
 

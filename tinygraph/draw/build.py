@@ -206,7 +206,7 @@ class _Builder:
         if node is None:
             return None
         array = self.values.get(self._at_hand(node)) if self.detail in ("value", "full") else None
-        if array is None and self.subject.weighted and self.detail != "shape" and node.op is None and node.has_value:
+        if not self.values and self.subject.weighted and self.detail != "shape" and node.op is None and node.has_value:
             # Nothing is computed without values of the inputs, but parameters that were given have theirs.
             array = node.value
         return None if array is None else figures_of(array, self.numbers)

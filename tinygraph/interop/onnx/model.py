@@ -291,7 +291,9 @@ def _line(key: str, value: Any) -> str:
 
 
 def _value(value: Any) -> str:
-    """Return a value in one line. JSON is TOML, except for tables and for characters that cannot be printed."""
+    """Return a value in one line. JSON is TOML, except for tables, infinity, and characters that cannot be printed."""
+    if isinstance(value, np.ndarray):
+        return json.dumps(value.tolist()).replace("Infinity", "inf")
     if isinstance(value, Mapping):
         return "{ " + ", ".join(f"{key} = {_value(item)}" for key, item in value.items()) + " }"
     return json.dumps("".join(filter(str.isprintable, value)) if isinstance(value, str) else value, ensure_ascii=False)
