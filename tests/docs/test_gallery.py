@@ -15,8 +15,11 @@ NUMBER = re.compile(r"-?\d+(\.\d+)?(e[-+]?\d+)?")
 
 
 def said(svg):
-    """The ids, classes and texts of an SVG, and no coordinates; numbers differ between machines in their last digits."""
-    tree = ElementTree.fromstring(svg)
+    """The ids, classes and texts of an SVG, and no coordinates; numbers differ between machines in their last digits.
+
+    So does the prefix of ids, which is made from all of the picture.
+    """
+    tree = ElementTree.fromstring(re.sub(r"(?<=[\"#])p[0-9a-f]{8}-", "", svg))
     groups = [(element.get("id"), element.get("class")) for element in tree.iter() if element.tag.endswith("}g")]
     lines = [NUMBER.sub("#", "".join(element.itertext())) for element in tree.iter() if element.tag.endswith("}text")]
     return sorted(map(str, groups)), sorted(lines)
