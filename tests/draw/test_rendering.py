@@ -231,6 +231,15 @@ def test_a_notebook_gets_the_types_that_it_asks_for_and_no_other_is_rendered(
         assert made == [kind.removeprefix("image/").removesuffix("+xml") for kind in types if "image" in kind]
 
 
+def test_a_picture_that_is_higher_than_a_screen_scrolls_in_a_notebook():
+    renderer("dot")
+    high = load_model("notes_cnn")._repr_mimebundle_(exclude=["image/png"])
+    assert list(high) == ["text/plain", "text/html", "image/svg+xml"]
+    frame = ElementTree.fromstring(high["text/html"])
+    assert "height: 640px; overflow: auto" in frame.get("style")
+    assert high["image/svg+xml"].partition("<svg")[2] in high["text/html"]
+
+
 def test_a_large_picture_is_a_png_only_on_request(monkeypatch):
     monkeypatch.setattr(sys.modules["tinygraph.draw.picture"], "render", lambda dot, format: SVG)
     x = tg.tensor(0.5, name="x")

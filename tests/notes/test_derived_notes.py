@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import html
 import importlib.util
 import re
 import xml.etree.ElementTree as ET
@@ -458,7 +459,17 @@ def test_other_things_than_graphs_are_refused():
         tg.notes("notes_cnn")
 
 
-def test_notebook_shows_the_notes_as_markdown(cnn):
+def test_notebook_shows_the_notes_as_a_page_in_a_frame_or_as_markdown(cnn, monkeypatch):
+    page = html.unescape(re.search('<iframe sandbox [^>]* srcdoc="([^"]*)"></iframe>', cnn._repr_html_())[1])
+    assert page.count("<math") > 50
+    assert "<script" not in page
+    # A link in a frame without an address of its own leads away from the page.
+    assert 'href="about:srcdoc#backward"' in page
+    assert 'href="#' not in page
+    assert not re.search(r'(src|href)="(?!about:srcdoc#|data:)', page)
+    assert len(cnn._repr_html_()) < 600_000
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert cnn._repr_html_() is None
     assert cnn._repr_markdown_() == cnn.markdown()
     assert repr(cnn) == f"<Notes of {cnn.document.title}: {len(list(cnn.document.lines()))} equations>"
 

@@ -25,18 +25,19 @@ SHORT = 12
 _MOST_POINTS = 150
 _COLOURS = ("#2f81d6", "#d97706", "#2e9e5b")
 _NUMBER = re.compile(r"[+-]?(\d[\d,]*\.?\d*(e[+-]?\d+)?|inf|nan)( ?[A-Za-z%]{1,2})?|-?|")
+# More specific than the rules of Jupyter, which put every cell to the right.
 _STYLE = """<style>
 .tg-view { max-width: 100%; overflow-x: auto; line-height: 1.35; font-size: 13px; margin: .3em 0; }
-.tg-view table { border-collapse: collapse; table-layout: auto; margin: .3em 0; width: auto; font-size: inherit; }
+.tg-view.tg-view table { border-collapse: collapse; table-layout: auto; margin: .3em 0; width: auto; font-size: inherit; }
 .tg-view caption { caption-side: top; text-align: left; font-weight: 600; padding: 0 .7em .3em; color: inherit; }
 .tg-view table, .tg-view th { color: inherit; }
-.tg-view tr, .tg-view tr:hover { background: none; }
-.tg-view tr.bad { background: rgba(220, 60, 60, .16); }
-.tg-view th, .tg-view td { text-align: left; padding: .1em .7em; border: 0; vertical-align: baseline; white-space: nowrap; }
-.tg-view tr.gap td { border-top: 1px dotted rgba(128, 128, 128, .8); }
-.tg-view thead th { border-bottom: 1px solid rgba(128, 128, 128, .5); font-weight: 600; }
-.tg-view .n { text-align: right; font-variant-numeric: tabular-nums; }
-.tg-view p, .tg-view td.note { margin: 0; padding: .1em .7em; opacity: .75; white-space: normal; }
+.tg-view.tg-view table tr.bad { background: rgba(220, 60, 60, .16); }
+.tg-view.tg-view table th, .tg-view.tg-view table td { text-align: left; padding: .1em .7em; border: 0; }
+.tg-view th, .tg-view td { vertical-align: baseline; white-space: nowrap; }
+.tg-view.tg-view table tr.gap td { border-top: 1px dotted rgba(128, 128, 128, .8); }
+.tg-view.tg-view table thead th { border-bottom: 1px solid rgba(128, 128, 128, .5); font-weight: 600; }
+.tg-view.tg-view table .n { text-align: right; font-variant-numeric: tabular-nums; }
+.tg-view.tg-view p, .tg-view.tg-view table td.note { margin: 0; padding: .1em .7em; opacity: .75; white-space: normal; }
 .tg-view .pictures { display: flex; flex-wrap: wrap; gap: .3em 1.2em; }
 .tg-view figure { margin: 0; text-align: center; font-size: 12px; }
 .tg-view svg text { fill: currentColor; font-size: 11px; }
@@ -203,6 +204,30 @@ def image(pixels: Array, caption: str = "") -> str:
     source = base64.b64encode(png).decode("ascii")
     below = f"<figcaption>{text(caption)}</figcaption>" if caption else ""
     return f'<figure><img src="data:image/png;base64,{source}" alt="{text(caption)}"/>{below}</figure>'
+
+
+def scrolled(content: str, label: str) -> str:
+    """Return content in a frame that is as high as a screen, scrolls, and can be made higher with the mouse.
+
+    >>> scrolled("<svg></svg>", "a picture")[:48]
+    '<div role="region" aria-label="a picture" tabind'
+    """
+    style = "height: 640px; overflow: auto; resize: vertical; border: 1px solid rgba(128, 128, 128, .5)"
+    return f'<div role="region" aria-label="{text(label)}" tabindex="0" style="{style}">{content}</div>'
+
+
+def framed(page: str, label: str, note: str) -> str:
+    """Return a complete HTML page in a frame that is as high as a screen and keeps its style to itself, below a note.
+
+    >>> framed("<!doctype html><p>&lt;", "a page", "notes")[-66:]
+    'border: 0" srcdoc="<!doctype html><p>&amp;lt;"></iframe></div></div>'
+    """
+    # Addresses in a frame are relative to the page around it.
+    source = page.replace('href="#', 'href="about:srcdoc#').replace("&", "&amp;").replace('"', "&quot;")
+    # No script of the page runs, and it cannot act on the notebook.
+    style = "display: block; width: 100%; height: 100%; border: 0"
+    frame = f'<iframe sandbox title="{text(label)}" style="{style}" srcdoc="{source}"></iframe>'
+    return view(paragraph(note), scrolled(frame, label))
 
 
 def number(value: float) -> str:

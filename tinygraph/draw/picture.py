@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 import zlib
 from base64 import b64encode
@@ -12,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tinygraph.describe.html import scrolled
 from tinygraph.describe.subject import subject_of
 from tinygraph.draw.build import Fold, drawing_of
 from tinygraph.draw.cards import Card, Drawing
@@ -32,7 +34,9 @@ MOST_CHECKED, MOST_SHOWN = 200, 20_000
 # The most cards of a picture of which a notebook keeps a PNG too, unless it asks for one: above that it takes long and much
 # room. A PNG of 14 cards has 400 kB.
 MOST_IN_PNG = 30
-TEXT, SVG, PNG = "text/plain", "image/svg+xml", "image/png"
+# A picture that is higher than this, in points, scrolls in a notebook.
+HIGHEST = 640.0
+TEXT, HTML, SVG, PNG = "text/plain", "text/html", "image/svg+xml", "image/png"
 
 
 class Picture:
@@ -229,15 +233,20 @@ def notebook_view(thing: Any, text: str, include: Any = None, exclude: Any = Non
 
 
 def _shown(text: str, picture: Callable[[], Picture | None], include: Any, exclude: Any) -> dict[str, str]:
-    """Return the wanted ones of text, SVG and PNG; if there is no picture, the text says why."""
-    wanted = [
-        kind for kind in (TEXT, SVG, PNG) if kind in (include or (TEXT, SVG, PNG)) and kind not in (exclude or ())
-    ]
+    """Return the wanted ones of text, SVG, HTML and PNG; if there is no picture, the text says why.
+
+    The HTML is there if the picture is higher than a screen: a frame in which it scrolls, which notebooks prefer to the SVG.
+    """
+    kinds = (TEXT, HTML, SVG, PNG)
+    wanted = [kind for kind in kinds if kind in (include or kinds) and kind not in (exclude or ())]
     bundle = {TEXT: text}
     try:
         drawn = picture() if {SVG, PNG} & set(wanted) else None
         if drawn is not None and SVG in wanted:
-            bundle[SVG] = drawn.svg()
+            bundle[SVG] = svg = drawn.svg()
+            height = re.search(r'<svg[^>]*? height="([\d.]+)pt"', svg)
+            if height and float(height[1]) > HIGHEST:
+                bundle[HTML] = scrolled(svg[svg.find("<svg") :], "picture of the graph")
         if drawn is not None and PNG in wanted and (include or len(drawn.drawing.cards) <= MOST_IN_PNG):
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")

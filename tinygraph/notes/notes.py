@@ -9,6 +9,7 @@ from typing import Any
 
 from numpy.random import default_rng
 
+from tinygraph.describe.html import framed
 from tinygraph.describe.origin_words import MOST_TERMS, origin_text
 from tinygraph.describe.origins import Origins
 from tinygraph.errors import DataError, FeedError, RenderError, TinygraphError, listing, nearest
@@ -110,8 +111,17 @@ class Notes:
         return f"<Notes of {self.document.title}: {sum(1 for _ in self.document.lines())} equations>"
 
     __str__ = text
-    # What a notebook shows.
+    # What a notebook shows where there is no HTML, and what becomes of it in print.
     _repr_markdown_ = markdown
+
+    def _repr_html_(self) -> str | None:
+        """Return what a notebook shows: the page in a frame, without the steps, which take long to find; ``write`` has them."""
+        try:
+            page = html_text(replace(self.document, sections=self.document.printed))
+        except RenderError:
+            return None
+        more = 'notes.write("notes.html") writes this page, with steps to click through'
+        return framed(page, self.document.title, f"{repr(self)[1:-1]}; {more}")
 
 
 def _with_files(document: Document, path: Path) -> tuple[Document, dict[Path, bytes]]:
