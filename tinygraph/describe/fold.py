@@ -1,23 +1,39 @@
-"""Folding: which items share a card. Blocks, and runs of operations where there are still too many."""
+"""Folding: which items share a card. Blocks, equal equations that follow each other, and runs where there are still too many."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate
 
+import numpy as np
+
 from tinygraph.describe.subject import Item
+from tinygraph.describe.text import attributes_text
 from tinygraph.errors import TinygraphError, listing, nearest
-from tinygraph.graph import Tensor
+from tinygraph.graph import Array, Tensor
 
 MOST_CARDS = 60
-_RUNS = 40
+# How many runs there are, how many leaves keep a card of their own, and from how many cards on no more detail is looked for.
+_RUNS, _MOST_LEAVES, _ENOUGH = 40, 20, 8
+# What repeats itself: how many times at least, in a picture with room for all cards and in another one, and how many cards at
+# most come again and again.
+_MANY_TIMES, _LEAST_TIMES, _LONGEST_PERIOD = 10, 3, 200
 
 
 @dataclass(frozen=True)
 class Part:
-    """The items, by their numbers, that one card represents, and their block instance, if they are one."""
+    """The items, by their numbers, that one card represents.
+
+    ``block`` is their block instance, if they are one. Equal equations follow each other ``times`` times; ``first`` and ``final``
+    are then the blocks at both ends, if they are blocks.
+    """
 
     items: tuple[int, ...]
     block: str = ""
+    times: int = 1
+    first: str = ""
+    final: str = ""
 
     @property
     def last(self) -> int:
@@ -28,25 +44,31 @@ class Part:
 def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> list[Part]:
     """Return the parts of a picture in topological order.
 
-    ``fold`` is ``"none"``, ``"all"`` (each block is one card), names of block instances, or ``"auto"``. With ``"auto"``,
-    nothing is folded up to 60 cards; above, blocks are folded, and if that is not enough, runs of operations. Raises
-    ``TinygraphError`` for the name of something that is no block.
+    ``fold`` is ``"none"``, ``"all"`` (each block is one card), names of block instances, or ``"auto"``. With ``"auto"``, up to
+    60 cards nothing is folded but equal equations that follow each other, ten or more. Above, blocks are folded, the innermost
+    alone if that is enough; then equal equations or blocks that follow each other, and then runs of operations. Inputs and
+    weights that several equations use keep cards of their own. Raises ``TinygraphError`` for the name of something that is
+    no block.
     """
-    single = [Part((i,)) for i in range(len(items))]
-    if fold == "none" or (fold == "auto" and len(items) <= MOST_CARDS):
-        return single
-    if fold in ("auto", "all"):
-        parts = _blocks(items, {item.group.partition(".")[0] for item in items if item.group})
-        return _runs(items, parts) if fold == "auto" and len(parts) > MOST_CARDS else parts
-    if isinstance(fold, str) or not isinstance(fold, Collection):
+    if fold == "none":
+        return [Part((i,)) for i in range(len(items))]
+    folding = _Folding(items)
+    if fold == "auto":
+        return folding.automatic() if len(items) > MOST_CARDS else folding.without_many()
+    if fold != "all" and (isinstance(fold, str) or not isinstance(fold, Collection)):
         raise TinygraphError(f"fold must be 'auto', 'none', 'all' or a list of blocks; found {fold!r}")
     known = dict.fromkeys(part for item in items if item.group for part in _with_parents(item.group))
-    for name in fold:
+    for name in () if fold == "all" else fold:
         if name not in known:
             raise TinygraphError(
                 f"there is no block {name!r} to fold{nearest(str(name), known)} (blocks: {listing(known)})"
             )
-    return _blocks(items, fold)
+    folded = {name for name in known if "." not in name} if fold == "all" else set(fold)
+
+    def block_of(group: str) -> str:
+        return next((name for name in _with_parents(group) if name in folded), "") if group else ""
+
+    return folding.parts(folding.in_blocks(block_of), lambda leaf, readers: block_of(items[leaf].group))
 
 
 def _with_parents(group: str) -> list[str]:
@@ -54,57 +76,206 @@ def _with_parents(group: str) -> list[str]:
     return list(accumulate(group.split("."), lambda outer, inner: f"{outer}.{inner}"))
 
 
-def _blocks(items: Sequence[Item], folded: Collection[str]) -> list[Part]:
-    """Return parts in the order of their last items; each block instance in ``folded`` is one part."""
-    members: dict[str | int, list[int]] = {}
-    for i, item in enumerate(items):
-        block = next((name for name in _with_parents(item.group) if name in folded), None) if item.group else None
-        members.setdefault(i if block is None else block, []).append(i)
-    parts = [Part(tuple(found), block if isinstance(block, str) else "") for block, found in members.items()]
-    return sorted(parts, key=lambda part: part.last)
+@dataclass(frozen=True)
+class _Run:
+    """Equations that follow each other, by their places among all equations, and what is known of them; see ``Part``."""
+
+    start: int
+    stop: int
+    block: str = ""
+    times: int = 1
+    first: str = ""
+    final: str = ""
 
 
-def _runs(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
-    """Return parts in about forty runs, cut where few tensors go from one to the next."""
-    ordered = _leaves_before_their_use(items, parts)
-    crossing = _crossing(items, ordered)
-    length = len(ordered) / _RUNS
-    cuts = [0]
-    for k in range(1, _RUNS):
-        first = max(cuts[-1] + 1, int(length * (k - 0.3)))
-        around = range(first, max(first + 1, int(length * (k + 0.3))))
-        cut = min(around, key=lambda cut: (crossing[cut], abs(cut - length * k)))
-        # A card shows its last item, which should be an operation: a parameter belongs to what uses it.
-        while cut > cuts[-1] and not items[ordered[cut - 1].last].nodes:
-            cut -= 1
-        if cut > cuts[-1]:
-            cuts.append(cut)
-    runs = [ordered[a:b] for a, b in zip(cuts, [*cuts[1:], len(ordered)], strict=True)]
-    return [run[0] if len(run) == 1 else Part(tuple(i for part in run for i in part.items)) for run in runs]
+class _Folding:
+    """The items of one picture: equations in their order, and leaves with the equations that read them."""
+
+    def __init__(self, items: Sequence[Item]) -> None:
+        self.items = items
+        seen: set[Tensor] = set()
+        self.equations, self.leaves = list[int](), list[int]()
+        for i, item in enumerate(items):
+            # A second name of a tensor is an equation too.
+            (self.equations if item.nodes or item.node in seen else self.leaves).append(i)
+            seen.add(item.node)
+        self.readers: dict[Tensor, list[int]] = defaultdict(list)
+        for place, i in enumerate(self.equations):
+            for x in dict.fromkeys(x for node in items[i].nodes for x in node.inputs):
+                self.readers[x].append(place)
+
+    @cached_property
+    def signatures(self) -> list[int]:
+        """A number for each equation; equal equations have the same."""
+        found: dict[object, int] = {}
+        return [found.setdefault(_signature(self.items[i]), len(found)) for i in self.equations]
+
+    def automatic(self) -> list[Part]:
+        """Return the parts that are folded where nothing else is asked for."""
+        depth = max((item.group.count(".") + 1 for item in self.items if item.group), default=0)
+        levels = [self.in_blocks(lambda group, d=d: _prefix(group, d)) for d in range(depth, -1, -1)]  # type: ignore[misc]
+        fits = (parts for runs in levels[:depth] if len(parts := self.kept(runs)) <= MOST_CARDS)
+        found, coarsest = next(fits, []), levels[max(0, depth - 1)]
+        # Blocks that repeat themselves, the outermost first, where blocks alone are too many or show too little.
+        for runs in reversed(levels[:depth] or levels):
+            if len(found) >= _ENOUGH:
+                return found
+            repeated = self.repeated(runs)
+            coarsest = repeated if runs is coarsest else coarsest
+            parts = self.kept(repeated)
+            if len(found) <= len(parts) <= MOST_CARDS:
+                found = parts
+        return found or self.kept(self.cut(coarsest))
+
+    def without_many(self) -> list[Part]:
+        """Return the parts in which only what repeats itself many times is folded."""
+        return self.kept(self._joined(self.in_blocks(lambda group: ""), _MANY_TIMES))
+
+    # Runs of equations
+
+    def in_blocks(self, block_of: Callable[[str], str]) -> list[_Run]:
+        """Return runs of equations of the same block, and the others one by one.
+
+        A block whose equations do not follow each other has several runs: as one card it would be before and after others.
+        """
+        runs: list[_Run] = []
+        for place, i in enumerate(self.equations):
+            block = block_of(self.items[i].group)
+            if block and runs and runs[-1].block == block:
+                runs[-1] = replace(runs[-1], stop=place + 1)
+            else:
+                runs.append(_Run(place, place + 1, block))
+        return runs
+
+    def repeated(self, runs: list[_Run]) -> list[_Run]:
+        """Return runs in which those that repeat themselves are one, the shortest repetitions first."""
+        before = 0
+        while len(runs) != before and len(self.kept(runs)) > MOST_CARDS:
+            before, runs = len(runs), self._joined(runs, _LEAST_TIMES)
+        return runs
+
+    def _joined(self, runs: list[_Run], least: int) -> list[_Run]:
+        keys = [(run.times, bool(run.block), *self.signatures[run.start : run.stop]) for run in runs]
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        found, done = list[_Run](), 0
+        for place, period, times in _repetitions(np.array([numbers[key] for key in keys]), least):
+            first, final = runs[place], runs[place + period * times - 1]
+            ends = (first.block, final.block) if first.block and period == 1 else ("", "")
+            found += [*runs[done:place], _Run(first.start, final.stop, "", times, *ends)]
+            done = place + period * times
+        return found + runs[done:]
+
+    def cut(self, runs: list[_Run]) -> list[_Run]:
+        """Return about forty runs, cut where few tensors go from one to the next."""
+        crossing = self._crossing(runs)
+        length = max(1, len(runs) / _RUNS)
+        cuts = [0]
+        for k in range(1, _RUNS):
+            first = max(cuts[-1] + 1, int(length * (k - 0.3)))
+            around = range(first, min(len(runs), max(first + 1, int(length * (k + 0.3)))))
+            if around:
+                cuts.append(min(around, key=lambda cut: (crossing[cut], abs(cut - length * k))))
+        pairs = zip(cuts, [*cuts[1:], len(runs)], strict=True)
+        return [runs[a] if b == a + 1 else _Run(runs[a].start, runs[b - 1].stop) for a, b in pairs]
+
+    def _crossing(self, runs: Sequence[_Run]) -> list[int]:
+        """Return, for each cut before a run, how many tensors made before it are used after it."""
+        run_of = [k for k, run in enumerate(runs) for _ in range(run.start, run.stop)]
+        change = [0] * (len(runs) + 1)
+        for place, i in enumerate(self.equations):
+            for node in self.items[i].nodes:
+                if readers := self.readers.get(node):
+                    change[run_of[place] + 1] += 1
+                    change[run_of[readers[-1]] + 1] -= 1
+        return list(accumulate(change))
+
+    # Leaves
+
+    def kept(self, runs: Sequence[_Run]) -> list[Part]:
+        """Return the parts of runs. A weight is part of the run whose one equation uses it; the other leaves are kept.
+
+        Of very many leaves only those are kept that most runs use, inputs first.
+        """
+        run_of = [k for k, run in enumerate(runs) for _ in range(run.start, run.stop)]
+
+        def is_own(leaf: int, readers: Sequence[int], least: int = 1) -> bool:
+            item, users = self.items[leaf], {run_of[place] for place in readers}
+            if len(users) != 1 or item.node.kind in ("input", "tensor"):
+                return False
+            run = runs[min(users)]
+            inside = bool(run.block) and f"{item.group}.".startswith(f"{run.block}.")
+            return inside or (len(readers) == 1 and run.stop - run.start >= least)
+
+        # A card of its own for the weight of an equation that is alone on its card, if there is room.
+        parts = self.parts(runs, lambda leaf, readers: is_own(leaf, readers, 2))
+        if len(parts) <= MOST_CARDS:
+            return parts
+
+        def rank(leaf: int) -> tuple[bool, int, int]:
+            item = self.items[leaf]
+            return item.node.kind != "input", -len({run_of[p] for p in self.readers[item.node]}), leaf
+
+        others = [leaf for leaf in self.leaves if not is_own(leaf, self.readers[self.items[leaf].node])]
+        cards = set(sorted(others, key=rank)[:_MOST_LEAVES])
+        return self.parts(runs, lambda leaf, readers: leaf not in cards and len(readers) > 0)
+
+    def parts(self, runs: Sequence[_Run], belongs: Callable[[int, Sequence[int]], object]) -> list[Part]:
+        """Return the parts of runs. A leaf that ``belongs`` there is part of the run that reads it first, others are alone."""
+        run_of = [k for k, run in enumerate(runs) for _ in range(run.start, run.stop)]
+        members = [[*self.equations[run.start : run.stop]] for run in runs]
+        alone: list[Part] = []
+        for leaf in self.leaves:
+            readers = self.readers[self.items[leaf].node]
+            if readers and belongs(leaf, readers):
+                members[run_of[readers[0]]].append(leaf)
+            else:
+                alone.append(Part((leaf,)))
+        found = [
+            Part(tuple(sorted(own)), run.block, run.times, run.first, run.final)
+            for own, run in zip(members, runs, strict=True)
+        ]
+        return sorted([*found, *alone], key=lambda part: part.last)
 
 
-def _leaves_before_their_use(items: Sequence[Item], parts: Sequence[Part]) -> list[Part]:
-    """Return the parts with each leaf directly before the part that uses it first."""
-    first = {x: part.last for part in reversed(parts) for x in _read(items, part)}
-
-    def place(part: Part) -> tuple[int, bool]:
-        item = items[part.last]
-        return (part.last, True) if item.nodes else (first.get(item.node, part.last), False)
-
-    return sorted(parts, key=place)
+def _prefix(group: str, depth: int) -> str:
+    """Return the first ``depth`` names of a block instance, or nothing where it is not that deep."""
+    names = group.split(".")
+    return ".".join(names[:depth]) if group and depth and len(names) >= depth else ""
 
 
-def _crossing(items: Sequence[Item], ordered: Sequence[Part]) -> list[int]:
-    """Return, for each cut before a part, how many tensors made before it are used after it."""
-    made = {items[i].node: place for place, part in enumerate(ordered) for i in part.items}
-    last_use = {x: place for place, part in enumerate(ordered) for x in _read(items, part) if x in made}
-    change = [0] * (len(ordered) + 1)
-    for x, place in last_use.items():
-        change[made[x] + 1] += 1
-        change[place + 1] -= 1
-    return list(accumulate(change))
+def _signature(item: Item) -> tuple[object, ...]:
+    """Return what an equation has in common with equal ones: operations, attributes and shapes, but no names and indices."""
+    places = {node: place for place, node in enumerate(item.nodes)}
+    return tuple(
+        (
+            (node.op.name, attributes_text(node.op)) if node.op else "",
+            node.shape,
+            *(places.get(x, (x.kind, x.shape)) for x in node.inputs),
+        )
+        for node in item.nodes
+    )
 
 
-def _read(items: Sequence[Item], part: Part) -> list[Tensor]:
-    """Return what the nodes of a part read."""
-    return [x for i in part.items for node in items[i].nodes for x in node.inputs]
+def _repetitions(numbers: Array, least: int) -> Iterator[tuple[int, int, int]]:
+    """Yield what repeats itself in a sequence: the place, the length of what comes again, and how many times it is there.
+
+    >>> list(_repetitions(np.array([7, 1, 2, 1, 2, 1, 2, 5, 5, 5]), 3))
+    [(1, 2, 3), (7, 1, 3)]
+    """
+    count = len(numbers)
+    longest = min(_LONGEST_PERIOD, count // least)
+    # For each period and place, how many numbers from there on are equal to those a period later.
+    equal = np.zeros((longest, count), np.int32)
+    for period in range(1, longest + 1):
+        ends = np.flatnonzero(np.append(numbers[:-period] != numbers[period:], True))
+        places = np.arange(count - period)
+        equal[period - 1, : count - period] = ends[np.searchsorted(ends, places)] - places
+    place, periods = 0, np.arange(1, longest + 1)
+    while place < count:
+        times = equal[:, place] // periods + 1
+        shortest = int(np.argmax(times >= least)) if longest else 0
+        if longest and times[shortest] >= least:
+            yield place, shortest + 1, int(times[shortest])
+            place += (shortest + 1) * int(times[shortest])
+        else:
+            place += 1

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tinygraph.verify import Report
 
 ERROR = "error"
+# The most equations that a folded card writes out, with their rules.
+_MOST_WRITTEN = 2
 Fold = str | Collection[str]
 
 
@@ -155,10 +157,12 @@ class _Builder:
         symbol = self.subject.gradient_labels.get(node, "") if self.gradients else ""
         value, slope = self._figures(node), self._figures(gradient)
         card = replace(card, gradient=symbol, value=value, gradient_value=slope, marks=marks_of(value, slope))
-        if not self.gradients or self.detail == "shape" or len(part.items) > 1:
+        shown = [item] if len(part.items) == 1 else self._unit(part)
+        if not self.gradients or self.detail == "shape" or len(shown) > _MOST_WRITTEN:
             return card
-        inside = tuple(f"{self.labels[x]} = {self.subject.lines[x]}" for x in self.subject.defined(item))
-        return replace(card, inside=inside, rules=tuple(filter(None, map(self._rule, self.subject.rules(item)))))
+        inside = tuple(f"{self.labels[x]} = {self.subject.lines[x]}" for item in shown for x in self.subject.defined(item))
+        rules = [self._rule(rule) for item in reversed(shown) for rule in self.subject.rules(item)]
+        return replace(card, inside=inside, rules=tuple(filter(None, rules)))
 
     def _operation(self, card: Card, item: Item, number: int) -> Card:
         """Return the card of an operation or equation, with a header."""
@@ -172,16 +176,27 @@ class _Builder:
 
     def _folded(self, card: Card, part: Part) -> Card:
         """Return the card of several items, with a header that says what they are."""
-        items = [self.subject.items[i] for i in part.items]
-        counts = Counter(name for item in items for name in _operations(item))
-        parameters = sum(item.node.size for item in items if item.is_leaf and item.node.kind == "parameter")
-        sizes = f"{counts.total():,} operations" + (f", {parameters:,} parameters" if parameters else "")
+        items, unit = [self.subject.items[i] for i in part.items], self._unit(part)
         computed = [item.symbol for item in items if item.nodes] or [items[-1].symbol]
-        title = part.block or (f"{computed[0]} … {computed[-1]}" if len(computed) > 1 else computed[0])
+        ends = (part.first, part.final) if part.first else (computed[0], computed[-1])
+        title = part.block or (" … ".join(ends) if len(computed) > 1 else computed[0])
+        card = replace(card, kind="folded", title=title, holds=len(items), times=part.times)
+        counts = Counter(name for item in unit for name in _operations(item))
+        attributes = f"x {part.times}" if part.times > 1 else f"{counts.total():,} operations" if len(unit) > 1 else ""
+        if len(unit) <= _MOST_WRITTEN:
+            *others, last = unit
+            lines = "; ".join(f"{item.symbol} = {item.expression}" for item in others)
+            return replace(card, expression=last.expression + f", where {lines}" * bool(lines), attributes=attributes)
         names = [f"{name} x{count}" if count > 1 else name for name, count in counts.most_common(6)]
         rest = len(counts) - len(names)
         called = ", ".join(names + [f"{rest} more"] * bool(rest))
-        return replace(card, kind="folded", expression=called, title=title, attributes=sizes, holds=len(items))
+        each = f"each time {called}" if part.times > 1 else called
+        return replace(card, expression=each, attributes=attributes)
+
+    def _unit(self, part: Part) -> list[Item]:
+        """Return the equations of a part; of those that repeat themselves, the last ones."""
+        equations = [self.subject.items[i] for i in part.items if self.subject.items[i].nodes or i in self.aliases]
+        return equations[-(len(equations) // part.times) :]
 
     def _group(self, part: Part) -> str:
         return part.block.rpartition(".")[0] if len(part.items) > 1 else self.subject.items[part.last].group

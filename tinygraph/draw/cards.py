@@ -13,7 +13,8 @@ VIEWS = ("forward", "backward", "both")
 
 @dataclass(frozen=True)
 class Card:
-    """A leaf, an operation or, in a model, an equation. A folded card stands for several; ``holds`` is their number.
+    """A leaf, an operation or, in a model, an equation. A folded card stands for several; ``holds`` is their number,
+    and ``times`` how many times its equations repeat themselves.
 
     ``kind`` is "input", "parameter", "state", "tensor" or "constant" for leaves, "node" for results of operations, "folded",
     "error" for an equation that could not be recorded, or "link" for a card in another column or on another page. ``title``
@@ -55,6 +56,7 @@ class Card:
     note: str = ""
     doc: str = ""
     holds: int = 1
+    times: int = 1
     inside: tuple[str, ...] = ()
 
     @property
