@@ -245,8 +245,8 @@ def test_a_large_picture_is_a_png_only_on_request(monkeypatch):
     x = tg.tensor(0.5, name="x")
     for _ in range(40):
         x = tg.tanh(x)
-    assert list(draw(x)._repr_mimebundle_()) == ["text/plain", "image/svg+xml"]
-    assert list(draw(x)._repr_mimebundle_(include=["image/png"])) == ["image/png"]
+    assert list(draw(x, fold="none")._repr_mimebundle_()) == ["text/plain", "image/svg+xml"]
+    assert list(draw(x, fold="none")._repr_mimebundle_(include=["image/png"])) == ["image/png"]
 
 
 def test_a_notebook_gets_text_where_nothing_renders(square, monkeypatch):

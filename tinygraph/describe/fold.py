@@ -1,4 +1,4 @@
-"""Folding: which items share a card. Blocks, equal equations that follow each other, and runs where there are still too many."""
+"""Folding: which items share a card. Blocks, equal equations that follow each other, and runs if there are still too many."""
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -13,7 +13,8 @@ from tinygraph.describe.text import attributes_text
 from tinygraph.errors import TinygraphError, listing, nearest
 from tinygraph.graph import Array, Tensor
 
-MOST_CARDS = 60
+# Above so many cards, long chains of equal equations are folded; above so many, all that can be is folded.
+FEW_CARDS, MOST_CARDS = 30, 60
 # How many runs there are, how many leaves keep a card of their own, and from how many cards on no more detail is looked for.
 _RUNS, _MOST_LEAVES, _ENOUGH = 40, 20, 8
 # What repeats itself: how many times at least, in a picture with room for all cards and in another one, and how many cards at
@@ -25,8 +26,8 @@ _MANY_TIMES, _LEAST_TIMES, _LONGEST_PERIOD = 10, 3, 200
 class Part:
     """The items, by their numbers, that one card represents.
 
-    ``block`` is their block instance, if they are one. Equal equations follow each other ``times`` times; ``first`` and ``final``
-    are then the blocks at both ends, if they are blocks.
+    ``block`` is their block instance, if they are one. Equal equations follow each other ``times`` times; ``first`` and
+    ``final`` are then the blocks at both ends, if they are blocks.
     """
 
     items: tuple[int, ...]
@@ -44,17 +45,17 @@ class Part:
 def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> list[Part]:
     """Return the parts of a picture in topological order.
 
-    ``fold`` is ``"none"``, ``"all"`` (each block is one card), names of block instances, or ``"auto"``. With ``"auto"``, up to
-    60 cards nothing is folded but equal equations that follow each other, ten or more. Above, blocks are folded, the innermost
-    alone if that is enough; then equal equations or blocks that follow each other, and then runs of operations. Inputs and
-    weights that several equations use keep cards of their own. Raises ``TinygraphError`` for the name of something that is
-    no block.
+    ``fold`` is ``"none"``, ``"all"`` (each block is one card), names of block instances, or ``"auto"``. With ``"auto"``,
+    nothing is folded up to 30 cards, and up to 60 only the steps of long chains, ten or more equal equations that each use
+    the one before. Above, blocks are folded, the innermost alone if that is enough; then equal equations or blocks that follow
+    each other, and then runs of operations. Inputs and weights that several equations use keep cards of their own. Raises
+    ``TinygraphError`` for the name of something that is no block.
     """
-    if fold == "none":
+    if fold == "none" or (fold == "auto" and len(items) <= FEW_CARDS):
         return [Part((i,)) for i in range(len(items))]
     folding = _Folding(items)
     if fold == "auto":
-        return folding.automatic() if len(items) > MOST_CARDS else folding.without_many()
+        return folding.automatic() if len(items) > MOST_CARDS else folding.without_chains()
     if fold != "all" and (isinstance(fold, str) or not isinstance(fold, Collection)):
         raise TinygraphError(f"fold must be 'auto', 'none', 'all' or a list of blocks; found {fold!r}")
     known = dict.fromkeys(part for item in items if item.group for part in _with_parents(item.group))
@@ -127,9 +128,11 @@ class _Folding:
                 found = parts
         return found or self.kept(self.cut(coarsest))
 
-    def without_many(self) -> list[Part]:
-        """Return the parts in which only what repeats itself many times is folded."""
-        return self.kept(self._joined(self.in_blocks(lambda group: ""), _MANY_TIMES))
+    def without_chains(self) -> list[Part]:
+        """Return the parts in which only long chains are folded, if these are most of the picture."""
+        alone = self.in_blocks(lambda group: "")
+        parts = self.kept(self._joined(alone, _MANY_TIMES))
+        return parts if 2 * len(parts) <= len(self.items) else self.kept(alone)
 
     # Runs of equations
 
@@ -160,10 +163,18 @@ class _Folding:
         found, done = list[_Run](), 0
         for place, period, times in _repetitions(np.array([numbers[key] for key in keys]), least):
             first, final = runs[place], runs[place + period * times - 1]
+            if least == _MANY_TIMES and not self._is_chain(runs[place : place + 2 * period]):
+                continue
             ends = (first.block, final.block) if first.block and period == 1 else ("", "")
             found += [*runs[done:place], _Run(first.start, final.stop, "", times, *ends)]
             done = place + period * times
         return found + runs[done:]
+
+    def _is_chain(self, steps: Sequence[_Run]) -> bool:
+        """Whether the second half of some runs reads what the first half makes."""
+        start, middle, stop = steps[0].start, steps[len(steps) // 2].start, steps[-1].stop
+        made = {node for i in self.equations[start:middle] for node in self.items[i].nodes}
+        return any(x in made for i in self.equations[middle:stop] for node in self.items[i].nodes for x in node.inputs)
 
     def cut(self, runs: list[_Run]) -> list[_Run]:
         """Return about forty runs, cut where few tensors go from one to the next."""
@@ -243,6 +254,11 @@ def _prefix(group: str, depth: int) -> str:
     return ".".join(names[:depth]) if group and depth and len(names) >= depth else ""
 
 
+def _number(x: Tensor) -> object:
+    """Return the number that a constant is; a sum of powers does not repeat itself."""
+    return x.value.item() if x.kind == "constant" and x.size == 1 else None
+
+
 def _signature(item: Item) -> tuple[object, ...]:
     """Return what an equation has in common with equal ones: operations, attributes and shapes, but no names and indices."""
     places = {node: place for place, node in enumerate(item.nodes)}
@@ -250,7 +266,7 @@ def _signature(item: Item) -> tuple[object, ...]:
         (
             (node.op.name, attributes_text(node.op)) if node.op else "",
             node.shape,
-            *(places.get(x, (x.kind, x.shape)) for x in node.inputs),
+            *(places.get(x, (x.kind in ("parameter", "state"), x.shape, _number(x))) for x in node.inputs),
         )
         for node in item.nodes
     )

@@ -150,7 +150,7 @@ class _Builder:
         card = Card(
             _id(part), node.kind, item.symbol, item.expression, self._at_hand(node).shape, str(node.dtype), kept=kept
         )
-        card = replace(card, group=self._group(part))
+        card = self._counted(replace(card, group=self._group(part)), part)
         if alias:
             return card
         gradient = self.subject.gradient(item) if self.gradients else None
@@ -160,9 +160,23 @@ class _Builder:
         shown = [item] if len(part.items) == 1 else self._unit(part)
         if not self.gradients or self.detail == "shape" or len(shown) > _MOST_WRITTEN:
             return card
-        inside = tuple(f"{self.labels[x]} = {self.subject.lines[x]}" for item in shown for x in self.subject.defined(item))
+        inside = tuple(
+            f"{self.labels[x]} = {self.subject.lines[x]}" for item in shown for x in self.subject.defined(item)
+        )
         rules = [self._rule(rule) for item in reversed(shown) for rule in self.subject.rules(item)]
         return replace(card, inside=inside, rules=tuple(filter(None, rules)))
+
+    def _counted(self, card: Card, part: Part) -> Card:
+        """Return a card with its parameters, those of them that get no gradient, and the products of the forward pass."""
+        items = [self.subject.items[i] for i in part.items if i not in self.aliases]
+        used = {x for item in items for node in (*item.nodes, item.node) for x in (node, *node.inputs)}
+        parameters = [x for x in used if x.kind == "parameter"]
+        backward = self.subject.backward
+        frozen = [x for x in parameters if backward is not None and x not in backward.gradients]
+        nodes = [self._at_hand(node) for item in items for node in item.nodes]
+        products = sum(node.op.multiply_adds(*node.inputs) for node in nodes if node.op is not None)
+        sizes = [sum(x.size for x in each) for each in (parameters, frozen)]
+        return replace(card, parameters=sizes[0], frozen=sizes[1], multiply_adds=products)
 
     def _operation(self, card: Card, item: Item, number: int) -> Card:
         """Return the card of an operation or equation, with a header."""
@@ -205,7 +219,7 @@ class _Builder:
         """Return a rule as text; nothing for a summand that is called by its number, whose own line says what it is."""
         if rule.kind == "sent" and rule.node in self.subject.numbered and rule.expression == self.labels[rule.node]:
             return ""
-        if rule.target in self._sums_of_folded:
+        if rule.kind == "gradient" and rule.target in self._sums_of_folded:
             return f"{rule.symbol} = the sum of {len(self.subject.uses[rule.target])}"
         return rule.text
 

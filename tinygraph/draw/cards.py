@@ -14,7 +14,8 @@ VIEWS = ("forward", "backward", "both")
 @dataclass(frozen=True)
 class Card:
     """A leaf, an operation or, in a model, an equation. A folded card stands for several; ``holds`` is their number,
-    and ``times`` how many times its equations repeat themselves.
+    and ``times`` how many times its equations repeat themselves. ``parameters`` counts the elements of the parameters that its
+    equations use, ``frozen`` those to which no gradient comes, and ``multiply_adds`` the products that the forward pass sums.
 
     ``kind`` is "input", "parameter", "state", "tensor" or "constant" for leaves, "node" for results of operations, "folded",
     "error" for an equation that could not be recorded, or "link" for a card in another column or on another page. ``title``
@@ -57,6 +58,9 @@ class Card:
     doc: str = ""
     holds: int = 1
     times: int = 1
+    parameters: int = 0
+    frozen: int = 0
+    multiply_adds: int = 0
     inside: tuple[str, ...] = ()
 
     @property
@@ -65,10 +69,25 @@ class Card:
         return self.kind not in ("node", "folded", "error")
 
     @property
+    def counts(self) -> str:
+        """How many parameters and multiply-adds there are, or nothing.
+
+        >>> Card("n1", "parameter", "W", "parameter", (2, 8), "float32", parameters=16, frozen=16).counts
+        '16 parameters, frozen'
+        """
+        some = "frozen" if self.frozen == self.parameters else f"{self.frozen:,} of them frozen"
+        said = [_counted(self.parameters, "parameter"), some if self.frozen else ""]
+        return ", ".join(filter(None, [*said, _counted(self.multiply_adds, "multiply-add")]))
+
+    @property
     def classes(self) -> str:
         """The classes of the card in an SVG: its kind, warnings and verdict."""
         names = ["card", self.kind, *["marked"] * bool(self.marks), self.verdict.replace(" ", "-")]
         return " ".join(filter(None, names))
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}" if count else ""
 
 
 @dataclass(frozen=True)
@@ -145,7 +164,7 @@ class Drawing:
         for card in self.cards:
             array = f"{card.dtype} {card.shape}" if card.dtype else ""
             if self.view != "backward" or not card.gradient:
-                made = card.expression if card.is_leaf else f"= {card.expression}"
+                made = card.expression + ", frozen" * bool(card.frozen) if card.is_leaf else f"= {card.expression}"
                 yield card.symbol, made, array, self._figures(card.value)
             yield from (
                 (f"  {name}", f"= {made}", "", "") for name, _, made in (line.partition(" = ") for line in card.inside)

@@ -73,6 +73,7 @@ def _draw(graph: Digraph, drawing: Drawing, right: bool = False, prefix: str = "
         if path:
             groups[path.rpartition(".")[0]].subgraph(groups[path])
     symbols = {card.id: card.symbol for card in drawing.cards} | {bead.id: "the sum" for bead in drawing.beads}
+    times = {card.id: {card.times} for card in drawing.cards} | {bead.id: set() for bead in drawing.beads}
     neighbours = {(edge.tail, edge.head) for edge in drawing.edges if edge.lane == "value"}
     rows = {card.id for card in drawing.cards if card.gradient and not card.is_leaf}
     spine = _spine(drawing)
@@ -82,7 +83,8 @@ def _draw(graph: Digraph, drawing: Drawing, right: bool = False, prefix: str = "
             continue
         words = f"{edge.text} from {symbols[edge.tail]} to {symbols[edge.head]}"
         options = {"id": edge.id, "class": edge.lane, "tooltip": tooltip(words)}
-        if edge.count > 1:
+        # What repeats itself says how many times it does.
+        if edge.count > 1 and edge.count not in times[edge.tail] | times[edge.head]:
             # To the left of an arrow down, to the right of an arrow up.
             angle = "60" if edge.lane == "value" else "-38"
             options |= {"headlabel": f"{edge.count} uses", "labelangle": angle, "labeldistance": "2.8"}

@@ -60,7 +60,7 @@ def _header(card: Card) -> str:
 def _leaf_header(card: Card) -> str:
     shade = colours.tint(colours.PARAMETER) if card.kind == "parameter" else PAPER
     symbol = f"<b>{'<br/>'.join(map(text, wrapped(card.symbol, _HEADER_WIDTH)))}</b>"
-    rest = f"{_small([_shape(card)], QUIET)}<br/>{_small([f'{card.kind}, {card.dtype}'], QUIET)}"
+    rest = f"{_small([_shape(card)], QUIET)}<br/>{_small([f'{card.counts or card.kind}, {card.dtype}'], QUIET)}"
     if card.kind == "constant" and card.expression.startswith("="):
         rest = text(card.expression)
     return f'<tr><td port="{card.id}v" bgcolor="{shade}">{symbol} {rest}</td></tr>'
@@ -80,7 +80,8 @@ def _lanes(card: Card, drawing: Drawing) -> list[str]:
     if card.kind == "error":
         return [_row("v", lines, None, INK)] if card.symbol else []
     if not card.is_leaf:
-        lines.append(_font(f"{_shape(card)} {card.dtype}", QUIET))
+        said = f"{_shape(card)} {card.dtype}" + f", {card.counts}" * bool(card.counts)
+        lines.append(BREAK.join(_lines(said, QUIET)))
     lines += [BREAK.join(_lines(line, VALUE_INK, width)) for line in card.inside]
     shows_value = drawing.shows_values or card.value is not None
     shows_value = shows_value and forward and card.kind != "constant" and card.title != "same as"

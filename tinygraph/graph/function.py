@@ -152,6 +152,21 @@ class OpFunction:
         """
         return self._give("sample_inputs", draw)
 
+    def multiply_adds(self, rule: Rule) -> Rule:
+        """Say how many products the forward computation sums, by a function of the inputs' shapes; use as a decorator.
+
+        >>> import tinygraph as tg
+        >>> @tg.op
+        ... def gram(x):
+        ...     return x.T @ x
+        >>> @gram.multiply_adds
+        ... def gram_multiply_adds(x):
+        ...     return x.size * x.shape[1]
+        >>> tg.draw(gram(tg.tensor([[1.0, 2.0, 3.0]], name="x"))).drawing.cards[-1].counts
+        '9 multiply-adds'
+        """
+        return self._give("multiply_adds", rule)
+
     def _give(self, method: str, function: Rule) -> Rule:
         """Make a function a method of the operation, with the attributes that it names as keyword-only arguments."""
         wanted = [p.name for p in inspect.signature(function).parameters.values() if p.kind == p.KEYWORD_ONLY]

@@ -61,7 +61,7 @@ class Op:
     - ``sample_inputs(rng, *inputs)``: random values that the operation accepts, for the check of a graph.
     - ``explain(index, y, *inputs)``: how one element of the result is made, for the page that explains every number.
     - ``written_tex(*inputs)``, ``combined_axes(*inputs)``, ``remark(y, *inputs)``: how lecture notes write the operation.
-    - ``work(*inputs)``: how many steps ``forward`` takes.
+    - ``multiply_adds(*inputs)``: how many products ``forward`` sums; ``work(*inputs)``: how many steps it takes.
 
     Class attributes:
 
@@ -226,12 +226,24 @@ class Op:
                 return 0
         return math.prod(self.shape(*inputs)) if self.has_shape_rule else 0
 
+    def multiply_adds(self, *inputs: Any) -> int:
+        """Return how many products of elements the forward computation sums, from shapes; most operations sum none.
+
+        Pictures show it on cards.
+
+        >>> import tinygraph as tg
+        >>> tg.operation("matmul").op().multiply_adds(np.ones((2, 3)), np.ones((3, 5)))
+        30
+        """
+        return 0
+
     def work(self, *inputs: Any) -> int:
         """Return how many steps the forward computation takes, from shapes: multiply-adds, or elements read and written.
 
         It is charged before anything is computed while a file is opened; see ``tinygraph.graph.budget``.
         """
-        return sum(math.prod(getattr(x, "shape", ())) for x in inputs) + self.result_size(*inputs)
+        moved = sum(math.prod(getattr(x, "shape", ())) for x in inputs) + self.result_size(*inputs)
+        return self.multiply_adds(*inputs) or moved
 
     def infer(self, *inputs: Any) -> tuple[Shape, np.dtype[Any]]:
         """Return the shape and dtype of the result without computing it, where a rule says so."""

@@ -105,7 +105,7 @@ class Convolve(Convolution):
             self.refuse((x, k), f"{k.shape[0]} kernels do not divide into {self.groups} groups")
         return (x.shape[0], k.shape[0], *self.window_count((x, k), x.shape, k.shape))
 
-    def work(self, x, k) -> int:
+    def multiply_adds(self, x, k) -> int:
         return self.result_size(x, k) * int(math.prod(k.shape[1:]))
 
     def forward(self, x, k):
@@ -173,8 +173,11 @@ class ConvolveTransposed(Convolution):
         sizes = {reach - 1 - pixels for reach, pair in ends for pixels in pair}
         return f"padded by {sizes.pop()}" if set(windows.stride) == {1} and len(sizes) == 1 and self.groups == 1 else ""
 
+    def multiply_adds(self, x, k) -> int:
+        return int(math.prod((*x.shape, *k.shape[1:])))
+
     def work(self, x, k) -> int:
-        return int(math.prod((*x.shape, *k.shape[1:]))) + self.result_size(x, k)
+        return self.multiply_adds(x, k) + self.result_size(x, k)
 
     def forward(self, x, k):
         x, k = widened(x), widened(k)
@@ -225,7 +228,7 @@ class KernelGradient(Convolution):
             self.refuse((x, dy), f"a kernel of {self.kernel_size} does not have {tuple(dy.shape[2:])} windows over x")
         return (dy.shape[1], x.shape[1] // self.groups, *self.kernel_size)
 
-    def work(self, x, dy) -> int:
+    def multiply_adds(self, x, dy) -> int:
         return self.result_size(x, dy) * int(x.shape[0] * math.prod(dy.shape[2:]))
 
     def forward(self, x, dy):

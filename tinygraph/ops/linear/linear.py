@@ -85,8 +85,11 @@ class Einsum(Op):
         sizes = self._sizes(*x)
         return tuple(sizes[letter] for letter in self.labels(*x)[1])
 
-    def work(self, *x) -> int:
+    def multiply_adds(self, *x) -> int:
         # One sum over all letters at once: never less than the best order of products takes.
+        return math.prod(self._sizes(*x).values()) * (len(x) - 1)
+
+    def work(self, *x) -> int:
         return math.prod(self._sizes(*x).values()) + len(x) ** 3
 
     def _sizes(self, *x) -> dict[str, int]:
@@ -258,7 +261,7 @@ class Matmul(Op):
         columns = right[-1:] if len(y.shape) > 1 else ()
         return (*batch, *rows, *columns)
 
-    def work(self, x, y) -> int:
+    def multiply_adds(self, x, y) -> int:
         return self.result_size(x, y) * int(x.shape[-1])
 
     def forward(self, x, y):
