@@ -145,6 +145,11 @@ def test_a_gradient_that_is_passed_on_is_a_summand_by_its_name():
     assert {"t1 = h1 W", "dt1 = dh2 * (1 - t2^2)", "dh1 = dh2 + dh1(2)"} <= notes
 
 
+def test_a_model_with_a_tensor_called_m_has_rules_for_its_number_of_samples():
+    _, cards = cards_of("m = x @ W\na = sigmoid(m)\ncost = mse(a, y)", W=(2, 2))
+    assert cards["cost"].rules == ("dcost = 1", "da = 2 * (a - y) / 2")
+
+
 def test_the_rule_of_a_gradient_comes_before_what_is_made_of_it():
     lines = "h = tanh(x @ V)\ng = h + tanh(h @ W)\na = g @ W + g + h\ncost = mse(a, y)"
     _, cards = cards_of(lines, V=(2, 2), W=(2, 2))

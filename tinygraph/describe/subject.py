@@ -273,7 +273,9 @@ def subject_of(
             raise FeedError(f"the batch size is {batch}, but the feeds hold {given} samples; leave one of them out")
         samples = (thing.batch or given or 1) if batch is None else batch
         subject = _recorded(thing, samples, title, backward)
-        like = None if thing.batch else _for_two(thing, title, backward)
+        # Where m is a tensor of the model, the number of samples has no letter and stays a number.
+        is_general = not thing.batch and all(item.symbol != "m" for item in subject.items)
+        like = _for_two(thing, title, backward) if is_general else None
         subject = replace(subject, like=like, fixed=batch is not None)
         if not subject.like_nodes:
             subject = replace(subject, like=None)
