@@ -104,3 +104,11 @@ def test_without_a_renderer_the_article_says_why_it_has_no_picture(tmp_path, mon
     notes = tg.notes(tg.load_model("xor"), tmp_path / "notes.tex")
     assert notes.written == [tmp_path / "notes.tex"]
     assert "The picture is left out: no renderer is installed" in (tmp_path / "notes.tex").read_text(encoding="utf-8")
+
+
+def test_no_page_ends_before_the_second_or_the_last_question() -> None:
+    text = tg.notes(tg.load_model("xor"), worksheet=True).tex()
+    questions = re.findall(r"\\(together|apart)\\item", text.partition("Work out the numbers")[0])
+    assert questions == ["together"] * 2 + ["apart"] * 5 + ["together"]
+    assert r"\newpage" not in text
+    assert tg.notes(tg.load_model("xor"), worksheet=True, solution=True).tex().count(r"\newpage") == 1

@@ -20,6 +20,14 @@ from tinygraph.notes.notes import notes as derive_notes
 @options.model_options
 @options.numbers_options("the model's [sample], what the model says, or random numbers")
 @options.seed_option
+@click.option("--worksheet", is_flag=True, help="Write the worksheet alone.")
+@click.option("--solution", is_flag=True, help="Write the solution of the worksheet alone, or after it.")
+@click.option(
+    "--variant",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Other numbers, drawn from N; each sheet has this number.",
+)
 def notes(
     load: options.Load,
     out: Path | None,
@@ -28,14 +36,30 @@ def notes(
     data: str | None,
     sample: int | None,
     seed: int | None,
+    worksheet: bool,
+    solution: bool,
+    variant: int | None,
 ) -> None:
     """Write the lecture notes of MODEL: its equations forward and backward, the update, and one sample in numbers.
 
     The equations of the backward pass are derived from the model's own graph. For a model without [sample] and data, the
-    inputs are random numbers, and the notes say so.
+    inputs are random numbers, and the notes say so. --worksheet writes the questions for students, and --solution the
+    answers; with both, each is on pages of its own. --variant gives each student other numbers.
     """
     declared = load(weights=weights, seed=seed)
     samples = options.samples_named(declared, data, sample, MOST_SAMPLES)
-    path = out or Path(f"{options.file_name(declared.name)}_notes.{format or 'html'}")
-    for file in derive_notes(declared, path, samples=samples, format=format, seed=seed or 0).written:
+    what = "worksheet" if worksheet else "solution" if solution else "notes"
+    number = "" if variant is None else f"_variant_{variant}"
+    path = out or Path(f"{options.file_name(declared.name)}_{what}{number}.{format or 'html'}")
+    made = derive_notes(
+        declared,
+        path,
+        samples=samples,
+        format=format,
+        seed=seed or 0,
+        worksheet=worksheet,
+        solution=solution,
+        variant=variant,
+    )
+    for file in made.written:
         say(f"wrote {file}")

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
 from typing import Any
@@ -66,6 +66,35 @@ def document_of(
     return blocks.Document(numeric.title or "Notes of a graph", tuple(_with_ids(sections)), numeric)
 
 
+def sheets_of(
+    thing: Any,
+    feeds: Mapping[Any, Any] | None = None,
+    title: str | None = None,
+    label: str = "",
+    wanted: Collection[str] = ("worksheet", "solution"),
+) -> blocks.Document:
+    """Return the worksheet, the solution, or both, without the notes. ``label`` is printed on each, such as "variant 3".
+
+    Raises ``TinygraphError`` for a thing without a worksheet: one without a backward pass, or with too many equations.
+
+    >>> import tinygraph as tg
+    >>> [section.title for section in sheets_of(tg.load_model("xor"), label="variant 3").sections]
+    ['Worksheet, variant 3', 'Solution of the worksheet, variant 3']
+    """
+    numeric = subject_of(thing, feeds, title)
+    derivation = Derivation(numeric, thing if isinstance(thing, Model) else None)
+    if len(derivation.subject.items) > MOST_WORKED:
+        count = len(derivation.subject.items)
+        raise TinygraphError(f"a worksheet is made of at most {MOST_WORKED} equations and inputs; this has {count}")
+    forward, loss = _forward(derivation)
+    given = [line for block in (*forward, *loss) if isinstance(block, blocks.Equations) for line in block.lines]
+    found = _sheets(derivation, _backward(derivation), label, (blocks.Equations(tuple(given), "The model"),))
+    sections = tuple(section for section in found if section.slug in wanted and section.blocks)
+    if not sections:
+        raise TinygraphError(f"there is no worksheet without a backward pass: {derivation.subject.without_backward}")
+    return blocks.Document(numeric.title or "A graph", tuple(_with_ids(sections)), numeric)
+
+
 def _sections(derivation: Derivation, remark: str) -> Iterator[blocks.Section]:
     """Yield the sections in order; some may be empty."""
     forward, loss = _forward(derivation)
@@ -79,11 +108,24 @@ def _sections(derivation: Derivation, remark: str) -> Iterator[blocks.Section]:
     yield blocks.Section("numbers", "Worked numbers", _numbers(derivation, remark))
     yield blocks.Section("step", "Before and after one update", before_and_after(derivation))
     if len(derivation.subject.items) <= MOST_WORKED:
-        lines = tuple(line for block in backward if isinstance(block, blocks.Equations) for line in block.lines)
-        tasks = _worksheet(derivation.numeric, derivation.numeric_written, lines)
-        yield blocks.Section("worksheet", "Worksheet", tasks)
-        solved = tuple(replace(block, solved=True) for block in tasks if isinstance(block, blocks.Tasks))
-        yield blocks.Section("solution", "Solution of the worksheet", solved)
+        yield from _sheets(derivation, backward)
+
+
+def _sheets(
+    derivation: Derivation, backward: Iterable[blocks.Block], label: str = "", given: tuple[blocks.Block, ...] = ()
+) -> Iterator[blocks.Section]:
+    """Yield the worksheet, which begins with what is ``given``, and its solution."""
+    lines = tuple(line for block in backward if isinstance(block, blocks.Equations) for line in block.lines)
+    tasks = _worksheet(derivation.numeric, derivation.numeric_written, lines)
+    after = f", {label}" if label else ""
+    head = blocks.Paragraph(("Name and date: ______________________",))
+    yield blocks.Section("worksheet", f"Worksheet{after}", (head, *given, *tasks) if tasks else ())
+    solved = tuple(replace(block, tasks=tuple(map(_solved, block.tasks)), solved=True) for block in tasks)
+    yield blocks.Section("solution", f"Solution of the worksheet{after}", solved)
+
+
+def _solved(task: blocks.Task) -> blocks.Task:
+    return replace(task, given=(*task.rule, *task.given))
 
 
 def _reading(derivation: Derivation) -> tuple[blocks.Block, ...]:
@@ -199,17 +241,17 @@ def _numbers(derivation: Derivation, remark: str) -> tuple[blocks.Block, ...]:
     return tuple(found)
 
 
-def _worksheet(numeric: Subject, written: Formulas, lines: Sequence[Line]) -> tuple[blocks.Block, ...]:
+def _worksheet(numeric: Subject, written: Formulas, lines: Sequence[Line]) -> tuple[blocks.Tasks, ...]:
     """Return the questions: one for every line of the backward pass, and those with few numbers."""
     rules: list[blocks.Task] = []
     for line in lines:
         left, _, right = line.formula.source.partition(" = ")
-        rules.append(blocks.Task((), *(Formula(source, line.formula.symbols) for source in (left, right))))
+        symbols = line.formula.symbols
+        rules.append(blocks.Task((), Formula(left, symbols), Formula(right, symbols)))
     if not rules:
         return ()
     sums = tuple(_sums(numeric, written, {task.left.source for task in rules}))[:MOST_TASKS]
     return (
-        blocks.Paragraph(("Name and date: ______________________",)),
         blocks.Tasks("Complete the rules of the backward pass", tuple(rules)),
         *([blocks.Tasks("Work out the numbers", sums, len(rules) + 1)] if sums else []),
     )
@@ -226,11 +268,13 @@ def _sums(numeric: Subject, written: Formulas, lefts: set[str]) -> Iterator[bloc
         given = _operands(node, written, numeric)
         sizes = [numeric.values[x].size for x in (node, *given)]
         if given and max(sizes) <= MOST_ELEMENTS:
-            words: list[str | Formula] = [written.equation(node)]
+            words: list[str | Formula] = []
             for i, x in enumerate(given):
-                words += [" and " if i else " with ", matrix(number_of(written.symbol(x), numeric.values[x]))]
+                words += [" and " if i else "with ", matrix(number_of(written.symbol(x), numeric.values[x]))]
             left = written.formula(written.characters[node])
-            yield blocks.Task(tuple(words), left, number_of(left, numeric.values[node]))
+            # The rule is asked for above, so only the solution shows it.
+            rule = (written.equation(node), " ")
+            yield blocks.Task(tuple(words), left, number_of(left, numeric.values[node]), rule)
 
 
 def matrix(number: Number) -> Formula:

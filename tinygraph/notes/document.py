@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tinygraph.notes.stepper.walk import Walk
 
 Words: TypeAlias = tuple[str | Formula, ...]
+# The sections that are printed on pages of their own.
+SHEETS = frozenset({"worksheet", "solution"})
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,12 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Task:
-    """A question of the worksheet: what is given, the left-hand side to complete, and the answer to it."""
+    """A question of the worksheet: what is given, the left-hand side to complete, the answer, and the rule that gives it."""
 
     given: Words
     left: Formula
     answer: Formula | Number
+    rule: Words = ()
 
 
 @dataclass(frozen=True)
@@ -117,6 +120,11 @@ class Document:
     title: str
     sections: tuple[Section, ...]
     subject: Any = field(default=None, repr=False)
+
+    @property
+    def is_sheet(self) -> bool:
+        """Whether it contains only a worksheet, its solution, or both."""
+        return {section.slug for section in self.sections} <= SHEETS
 
     @property
     def printed(self) -> tuple[Section, ...]:

@@ -17,7 +17,7 @@ _SUBTITLE = (
 # Nothing may be fetched, whatever the page contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 # Sections whose equations belong to the backward pass.
-_GRADIENT_LANE = frozenset({"backward", "update", "worksheet", "solution"})
+_GRADIENT_LANE = frozenset({"backward", "update"})
 
 
 def html_text(document: blocks.Document) -> str:
@@ -40,7 +40,10 @@ def html_text(document: blocks.Document) -> str:
         style += stepper.part_of_page("stepper/stepper.css")
         policy += f"; script-src {stepper.script_policy()}"
         script = f"<script>{stepper.script()}</script>\n"
-    links = "".join(f'<li><a href="#{s.slug}">{_text(s.title)}</a></li>' for s in document.sections)
+    subtitle, links = "", ""
+    if not document.is_sheet:
+        subtitle = f'<p class="subtitle">{_SUBTITLE}</p>\n'
+        links = _contents(document)
     sections = "\n".join(_section(section) for section in document.sections)
     return f"""<!doctype html>
 <html lang="en">
@@ -57,15 +60,18 @@ def html_text(document: blocks.Document) -> str:
 <a class="skip" href="#notes">Skip to the notes</a>
 <header>
 <h1>{_text(document.title)}</h1>
-<p class="subtitle">{_SUBTITLE}</p>
-<nav aria-label="Contents"><ul>{links}</ul></nav>
-</header>
+{subtitle}{links}</header>
 <main id="notes" tabindex="-1">
 {sections}
 </main>
 {script}</body>
 </html>
 """
+
+
+def _contents(document: blocks.Document) -> str:
+    links = "".join(f'<li><a href="#{s.slug}">{_text(s.title)}</a></li>' for s in document.sections)
+    return f'<nav aria-label="Contents"><ul>{links}</ul></nav>\n'
 
 
 def _text(text: str) -> str:

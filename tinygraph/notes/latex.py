@@ -28,6 +28,9 @@ _OPENING = r"""% Made by tinygraph. Compile it with pdflatex, lualatex or xelate
 \setlength{\LTleft}{0pt}
 \renewcommand{\arraystretch}{1.15}
 \newcommand{\airy}{\setlength{\tabcolsep}{4pt}\renewcommand{\arraystretch}{1.3}}
+% No page ends before the second or the last question of a list, so that none is alone on a page.
+\newcommand{\together}{\csname @itempenalty\endcsname=10000\relax}
+\newcommand{\apart}{\csname @itempenalty\endcsname=-51\relax}
 \newcommand{\remark}[1]{\qquad\text{\small(#1)}}
 % A formula, made smaller where it is wider than the page.
 \newsavebox{\formula}
@@ -52,7 +55,8 @@ def latex_text(document: blocks.Document) -> str:
     for section in document.printed:
         body = [part for block in section.blocks for part in _block(block)]
         if body:
-            parts.append(r"\newpage" if section.slug in ("worksheet", "solution") else "")
+            # On pages of its own, unless nothing comes before it.
+            parts.append(r"\newpage" if section.slug in blocks.SHEETS and section is not document.sections[0] else "")
             parts += [_heading("section", section.title), *body]
     return "\n".join(part for part in [*parts, r"\end{document}"] if part) + "\n"
 
@@ -99,7 +103,9 @@ def _block(block: blocks.Block) -> Iterator[str]:
         case blocks.Tasks(heading, tasks, first, solved):
             yield _heading("subsection", heading)
             yield rf"\begin{{enumerate}} \raggedright \setcounter{{enumi}}{{{first - 1}}}"
-            yield from (_task(task, solved) for task in tasks)
+            yield r"\postdisplaypenalty=10000\relax"
+            for i, task in enumerate(tasks):
+                yield (r"\together" if i in (0, 1, len(tasks) - 1) else r"\apart") + _task(task, solved)
             yield r"\end{enumerate}"
 
 

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,13 @@ from tinygraph.files import as_path, write_whole
 from tinygraph.graph import Graph, Tensor
 from tinygraph.graph.attributes import integer
 from tinygraph.model.model import Model
-from tinygraph.notes.compose import document_of
+from tinygraph.notes.compose import document_of, sheets_of
 from tinygraph.notes.document import Block, Document, Figure
 from tinygraph.notes.html import html_text
 from tinygraph.notes.latex import latex_text
 from tinygraph.notes.markdown import markdown_text
 from tinygraph.notes.text import plain_text
+from tinygraph.notes.variants import drawn_again, other_inputs
 from tinygraph.train import data as sources
 from tinygraph.verify.nodes import completed
 
@@ -154,6 +156,9 @@ def notes(
     format: str | None = None,
     title: str | None = None,
     seed: int = 0,
+    worksheet: bool = False,
+    solution: bool = False,
+    variant: int | None = None,
 ) -> Notes:
     """Derive the lecture notes of a tensor, several, a ``Graph`` or a ``Model``, and write them to ``path`` if it is given.
 
@@ -161,8 +166,11 @@ def notes(
     the update, symbols and shapes, the picture, and worked numbers. The numbers are those of ``feeds``, or of the ``sample``
     of a model, or of the first samples of the data that it names, or else of random inputs from ``seed``, and the notes then
     say so. ``samples`` are feeds by name: the reader of the HTML page can step through each of them, and everything else
-    shows the first. Suffixes are .html, .md, .tex and .txt; ``format`` overrides them. Raises ``RenderError``, ``FeedError``,
-    and ``TinygraphError`` for other things.
+    shows the first. Suffixes are .html, .md, .tex and .txt; ``format`` overrides them.
+
+    ``worksheet`` and ``solution`` leave only the worksheet, its solution, or both. ``variant`` is the number of a variant of a
+    model, which is printed on each sheet: its random parameters and, unless ``feeds`` or ``samples`` are given, its inputs are
+    other numbers, drawn from it. Raises ``RenderError``, ``FeedError``, and ``TinygraphError`` for other things.
 
     >>> import tinygraph as tg
     >>> lines = notes(tg.load_model("notes_cnn")).text().splitlines()
@@ -172,7 +180,14 @@ def notes(
     """
     if path is not None:
         format_of(as_path(path), format)
-    remark = ""
+    remark, label = "", ""
+    if variant is not None:
+        if not isinstance(thing, Model):
+            raise TinygraphError(f"only a Model has variants; found {type(thing).__name__}")
+        variant, label = integer("variant", variant, least=0), f"variant {variant}"
+        thing, title = drawn_again(thing, variant), f"{title or thing.title or thing.name}, {label}"
+        if feeds is None and samples is None:
+            samples = other_inputs(thing, variant, partial(_random, thing))
     if feeds is None and samples is None:
         samples, remark = example_of(thing, seed)
     if samples is not None and not (
@@ -183,10 +198,18 @@ def notes(
         )
     if samples:
         feeds = next(iter(samples.values()))
-    made = Notes(document_of(thing, feeds, title, samples, remark))
+    wanted = [name for name, asked in (("worksheet", worksheet), ("solution", solution)) if asked]
+    made = Notes(
+        sheets_of(thing, feeds, title, label, wanted) if wanted else document_of(thing, feeds, title, samples, remark)
+    )
     if path is not None:
         made.write(path, format)
     return made
+
+
+def _random(model: Model, seed: int) -> Mapping[Any, Any]:
+    samples, _ = example_of(model, seed)
+    return next(iter(samples.values())) if samples else {}
 
 
 def example_of(thing: Any, seed: int = 0) -> tuple[dict[str, Mapping[Any, Any]] | None, str]:
@@ -204,7 +227,9 @@ def example_of(thing: Any, seed: int = 0) -> tuple[dict[str, Mapping[Any, Any]] 
     if isinstance(thing, Model) and thing.training.data is not None:
         return dict(samples_of(thing)), ""
     if isinstance(thing, Model):
-        graph = thing.record(thing.batch or 1, training=thing.loss is not None).full_graph
+        recording = thing.record(thing.batch or 1, training=thing.loss is not None)
+        # An equation may read inputs that neither output nor loss depends on.
+        graph = Graph([*recording.full_graph.outputs, *(equation.node for equation in recording.equations)])
     elif isinstance(thing, (Tensor, list, tuple)):
         graph = Graph(thing)
     else:
