@@ -138,12 +138,12 @@ class Picture:
         prefix = f"p{zlib.crc32(dot.encode()):08x}-" if prefix is None else prefix
         return accessible(render(dot, "svg").decode("utf-8"), drawing, prefix)
 
-    def for_document(self, size: str) -> list[bytes]:
-        """Return the picture as PDF files that fit on pages of this size, such as "16x22cm", of another document.
+    def for_document(self, size: str, format: str = "pdf") -> list[bytes]:
+        """Return the picture as PDF or SVG files that fit on pages of this size, such as "16x22cm", of another document.
 
         Raises ``RenderError`` if no renderer is installed.
         """
-        return self._sheets("pdf", replace(Paper().changed(None, None, None, size), tight=True))
+        return self._sheets(format, replace(Paper().changed(None, None, None, size), tight=True))
 
     def __str__(self) -> str:
         return str(self.drawing)

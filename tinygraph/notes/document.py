@@ -74,8 +74,9 @@ class Tasks:
 
 @dataclass(frozen=True)
 class Figure:
-    """The picture of the graph: SVG, or text and why there is no SVG. For paper, ``make`` draws it without numbers, and
-    ``files`` are the names of its pages.
+    """The picture of the graph: SVG, or text and why there is no SVG.
+
+    For paper, ``make`` draws it without numbers, and ``files`` are the names of its pages next to LaTeX.
     """
 
     svg: str

@@ -1,12 +1,15 @@
 """Derived notes as one HTML file: no network, no framework, formulas in MathML. Only the stepper needs its script."""
 
+import contextlib
 import html
 import importlib.util
 import re
+import warnings
 
 from tinygraph.describe.derive import Line
 from tinygraph.describe.numbers import Number
 from tinygraph.describe.symbols import Formula, shown
+from tinygraph.draw.paper import FONT, SMALLEST
 from tinygraph.errors import RenderError
 from tinygraph.notes import document as blocks
 from tinygraph.notes.stepper import page as stepper
@@ -16,6 +19,8 @@ _SUBTITLE = (
 )
 # Nothing may be fetched, whatever the page contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+# What a sheet of A4 has room for in most browsers, in points, with a heading.
+_SHEET = 510, 680
 # Sections whose equations belong to the backward pass.
 _GRADIENT_LANE = frozenset({"backward", "update"})
 
@@ -108,10 +113,30 @@ def _block(block: blocks.Block) -> str:
             return remark + stepper.stepper_html(block.walk, lambda line: _line(line, linked=False))
         case blocks.Figure(svg, text, why):
             if svg:
-                return f'<figure class="picture" tabindex="0">{stepper.with_width(svg)}</figure>'
+                sheets = [
+                    f'<figure class="picture sheet">{stepper.with_width(sheet)}</figure>' for sheet in _sheets(block)
+                ]
+                kind = "picture screen" if sheets else "picture"
+                return "\n".join([f'<figure class="{kind}" tabindex="0">{stepper.with_width(svg)}</figure>', *sheets])
             caption = f"<figcaption>The picture is shown as text: {_text(why)}.</figcaption>" if why else ""
             body = "\n".join(map(_text, text.splitlines()))
             return f'<figure class="picture"><pre>{body}</pre>{caption}</figure>'
+
+
+def _sheets(figure: blocks.Figure) -> list[str]:
+    """Return the pages on which a picture is printed whose text would be too small on a single one."""
+    size = re.search(r'<svg[^>]*? width="([\d.]+)pt"\s+height="([\d.]+)pt"', figure.svg)
+    scale = min(of / float(side) for of, side in zip(_SHEET, size.groups(), strict=True)) if size else 1.0
+    if figure.make is None or scale * FONT >= SMALLEST:
+        return []
+    with contextlib.suppress(RenderError), warnings.catch_warnings():
+        # A card that is too large for a page is smaller there, as it would be on a single page.
+        warnings.simplefilter("ignore")
+        return [
+            sheet.decode("utf-8")
+            for sheet in figure.make().for_document("x".join(f"{side}pt" for side in _SHEET), "svg")
+        ]
+    return []
 
 
 def _line(line: Line, linked: bool = True) -> str:
