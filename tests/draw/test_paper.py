@@ -69,6 +69,21 @@ def test_columns_have_every_card_once_and_a_link_at_each_end_of_an_arrow_between
     assert bool(crossing) == any(card.kind == "link" for card in columns[0].cards)
 
 
+def test_a_tensor_that_many_columns_use_has_one_link_which_names_some():
+    w, y = tg.tensor(2.0, name="w"), tg.tensor(1.0, name="x")
+    for _ in range(20):
+        y = y * w
+    drawing = draw(y).drawing
+    nodes = [card.id for card in drawing.cards if not card.is_leaf]
+    places = {id: i // 2 for i, id in enumerate(nodes)}
+    places |= {card.id: 0 for card in drawing.cards if card.is_leaf}
+    places |= {bead.id: 0 for bead in drawing.beads}
+    columns = columns_of(drawing, places, (), {i: 1 + i // 2 for i in range(10)})
+    (link,) = (card for card in columns[0].cards if card.kind == "link" and card.symbol == "w")
+    assert link.expression == "to 3, 4; 5, 6, 7, 8 (page 2); 9, 10, 11, 12 (page 3); …"
+    assert [card.expression for card in columns[9].cards if card.symbol == "w"] == ["tensor (page 1)"]
+
+
 # ---- Pages
 
 

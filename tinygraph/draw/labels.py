@@ -21,7 +21,7 @@ def card_label(card: Card, drawing: Drawing) -> str:
     """Return a card as a table: a header, a row for each lane, and rows for notes, warnings and verdicts."""
     if card.kind == "link":
         look = f'style="rounded" border="1" cellborder="0" cellspacing="0" cellpadding="3" color="{QUIET}"'
-        where = f'<td port="{card.id}g">{_small([card.expression], QUIET)}</td>'
+        where = f'<td port="{card.id}g">{_small(wrapped(card.expression, _LEAF_WIDTH), QUIET)}</td>'
         return f'<table {look}><tr><td port="{card.id}v"><b>{text(card.symbol)}</b></td>{where}</tr></table>'
     rows = [_leaf_header(card) if card.is_leaf else _header(card), *_lanes(card, drawing), *_remarks(card)]
     verdict = "error" if card.kind == "error" else card.verdict

@@ -22,6 +22,8 @@ FONT, SMALLEST = 10.0, 7.0
 # The distance of columns, of the ranks of a column, and the height of a link, about; the frame of a block is as high as a link.
 _GAP, _RANKS, _LINK = 24.0, 25.0, 30.0
 _ATTEMPTS = 5
+# The most pages that a link names.
+_MOST_PAGES = 3
 _NODE = re.compile(r'^node "?([\w-]+)"? ([-\d.e+]+) [-\d.e+]+ ([-\d.e+]+) ([-\d.e+]+) ', re.MULTILINE)
 
 # A node's left and right side and its height, by its name; and the width and the height of the picture.
@@ -345,37 +347,39 @@ def columns_of(
     """
     cards = {card.id: card for card in drawing.cards}
     targets = {bead.id: bead.target for bead in drawing.beads}
-    users: dict[tuple[str, int], list[Card]] = defaultdict(list)
-    ends: list[tuple[Edge, str, int, int]] = []
+    # For each card with arrows to other columns, the cards there by column; and for each arrow, where it begins and ends.
+    users: dict[str, dict[int, list[Card]]] = defaultdict(lambda: defaultdict(list))
+    ends: list[tuple[Edge, str, int]] = []
     for edge in drawing.edges:
         # Both lanes run between the card of a tensor and a later card that uses it.
         x = edge.tail if edge.lane == "value" else targets.get(edge.head, edge.head)
         other = edge.head if edge.lane == "value" else edge.tail
-        here, there = places[x], places[other]
-        ends.append((edge, x, here, there))
-        if here != there:
-            users[x, there].append(cards[other])
+        ends.append((edge, x, places[other]))
+        if places[x] != places[other]:
+            users[x][places[other]].append(cards[other])
     first, last = defaultdict(list), defaultdict(list)
-    for (x, there), found in users.items():
+    for x, found in users.items():
         card, here = cards[x], places[x]
-        link = replace(Card("", "link", card.symbol, "", (), ""), gradient=card.gradient)
-        origin = card.kind if card.is_leaf else f"from {_called(card)}"
-        numbers = ", ".join(dict.fromkeys(map(_called, found)))
-        last[here].append(replace(link, id=f"{x}to{there}", expression=f"to {numbers}{_on(pages, here, there)}"))
-        first[there].append(replace(link, id=f"{x}in{there}", expression=f"{origin}{_on(pages, there, here)}"))
-    edges = defaultdict(list)
+        link = replace(Card(f"{x}out", "link", card.symbol, "", (), ""), gradient=card.gradient)
+        last[here].append(replace(link, expression=f"to {_listed(found, pages, here)}"))
+        for there in found:
+            origin = card.kind if card.is_leaf else f"from {_called(card)}"
+            at = f" (page {pages[here]})" if pages and pages[here] != pages[there] else ""
+            first[there].append(replace(link, id=f"{x}in{there}", expression=f"{origin}{at}"))
+    edges: dict[int, list[Edge]] = defaultdict(list)
     drawn = set()
-    for edge, x, here, there in ends:
+    for edge, x, there in ends:
+        here, value = places[x], edge.lane == "value"
         if here == there:
             edges[here].append(edge)
             continue
-        out, into = f"{x}to{there}", f"{x}in{there}"
-        value = edge.lane == "value"
+        out, into = f"{x}out", f"{x}in{there}"
         edges[there].append(replace(edge, tail=into) if value else replace(edge, head=into))
-        near = replace(edge, head=out, repeated=False) if value else replace(edge, tail=out)
+        near = replace(edge, id=f"{edge.id}out", count=1, repeated=False)
+        near = replace(near, head=out) if value else replace(near, tail=out)
         if (near.tail, near.head) not in drawn:
             drawn.add((near.tail, near.head))
-            edges[here].append(replace(near, id=f"{edge.id}to{there}", count=1))
+            edges[here].append(near)
     for upper, lower, ranks in below:
         edges[places[upper]].append(Edge(f"below_{lower}", upper, lower, ranks, lane="order"))
     made = []
@@ -391,5 +395,17 @@ def _called(card: Card) -> str:
     return str(card.number) if card.number else card.title or card.symbol
 
 
-def _on(pages: Mapping[int, int] | None, here: int, there: int) -> str:
-    return f" (page {pages[there]})" if pages and pages[here] != pages[there] else ""
+def _listed(users: Mapping[int, Sequence[Card]], pages: Mapping[int, int] | None, here: int) -> str:
+    """Return the numbers of cards, with their pages where they are on others."""
+    by_page: dict[int, list[str]] = defaultdict(list)
+    for column, cards in users.items():
+        by_page[pages[column] if pages else 0] += map(_called, cards)
+    own = pages[here] if pages else 0
+    return "; ".join(
+        ", ".join(_few(list(dict.fromkeys(names)))) + (f" (page {page})" if page != own else "")
+        for page, names in list(by_page.items())[:_MOST_PAGES]
+    ) + ("; …" if len(by_page) > _MOST_PAGES else "")
+
+
+def _few(names: list[str]) -> list[str]:
+    return names if len(names) < 6 else [*names[:3], "…", names[-1]]
