@@ -11,7 +11,8 @@ import pytest
 import tinygraph as tg
 from tests.tools.pictures import SVG, renderer
 from tinygraph.draw import draw
-from tinygraph.draw.paper import FONT, SHEETS, SMALLEST, Paper, columns_of, measured, pages_of
+from tinygraph.draw.pages import columns_of, measured, pages_of
+from tinygraph.draw.paper import FONT, SHEETS, SMALLEST, Paper
 from tinygraph.model import load_model
 
 

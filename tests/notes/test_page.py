@@ -439,7 +439,7 @@ def test_without_a_script_the_document_the_picture_and_the_tables_remain(chromiu
     assert not page.locator("#stepper").is_visible()
     assert "needs JavaScript" in visit.text("#steps")
     assert page.locator("#backward .equation math").count() >= 16
-    assert page.locator("#picture svg").is_visible()
+    assert page.locator("#picture .screen svg").is_visible()
     assert page.locator("#numbers table").first.is_visible()
     assert page.locator("#solution").is_visible()
     visit.close()
@@ -477,7 +477,7 @@ def test_a_wide_picture_scrolls_and_stays_readable(chromium: Any, tmp_path: Path
     y = tg.tensor([1.0, -2.0], name="x")
     y = sum((tg.tanh(y * float(i)) for i in range(2, 15)), start=y).sum()
     visit = Visit(chromium, write(y, tmp_path / "wide.html"), "#step=9")
-    for svg, least in ((".map svg", 0.75), (".picture svg", 0.5)):
+    for svg, least in ((".map svg", 0.75), (".picture.screen svg", 0.5)):
         natural = float(visit.page.get_attribute(svg, "width").removesuffix("pt")) * 4 / 3
         assert natural > 1200
         assert visit.page.locator(svg).bounding_box()["width"] >= least * natural - 1

@@ -19,7 +19,8 @@ from tinygraph.draw.build import Fold, drawing_of
 from tinygraph.draw.cards import Card, Drawing
 from tinygraph.draw.dot import dot_source
 from tinygraph.draw.figures import MOST_NUMBERS
-from tinygraph.draw.paper import FONT, SMALLEST, Paper, measured, pages_of
+from tinygraph.draw.pages import measured, pages_of
+from tinygraph.draw.paper import FONT, SMALLEST, Paper
 from tinygraph.draw.render import accessible, format_of, joined, render
 from tinygraph.errors import RenderError
 from tinygraph.files import as_path, write_whole
