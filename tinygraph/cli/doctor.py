@@ -14,10 +14,11 @@ from tinygraph.describe.columns import aligned
 from tinygraph.draw import render
 from tinygraph.errors import RenderError
 
-PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "latex2mathml", "onnx", "safetensors", "click")
+PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "pypdf", "latex2mathml", "onnx", "safetensors", "click")
 # What a missing package is for.
 USES = {
     "matplotlib": "to draw learning curves",
+    "pypdf": "to write the pages of a picture as one PDF",
     "latex2mathml": "to write notes as HTML",
     "onnx": "to read and write ONNX files",
     "graphviz": "graphviz is a dependency and missing",
