@@ -36,6 +36,12 @@ def write_operations(app):
     write_page(pathlib.Path(app.srcdir))
 
 
+def write_live_page(app, error):
+    """Write the page of the notes that readers of the documentation step through."""
+    if error is None and app.builder.format == "html":
+        tinygraph.notes(tinygraph.load_model("notes_cnn"), pathlib.Path(app.outdir) / "notes_cnn.html")
+
+
 def inline_formula(translator, node):
     """Write a formula as MathML, which browsers show without a script and without a network."""
     translator.body.append(mathml(node.astext()))
@@ -51,3 +57,4 @@ def displayed_formula(translator, node):
 def setup(app):
     app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
     app.connect("builder-inited", write_operations)
+    app.connect("build-finished", write_live_page)

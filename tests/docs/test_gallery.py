@@ -37,7 +37,7 @@ def test_the_pages_show_every_picture():
     text = "".join((DOCS / page).read_text(encoding="utf-8") for page in ("pictures.md", "exercise.md"))
     shown = re.findall(r"!\[.+\]\(pictures/(\w+)\.svg\)", text)
     assert sorted(shown) == sorted(pictures())
-    assert sorted(path.stem for path in (DOCS / "pictures").iterdir()) == sorted(pictures())
+    assert sorted(path.stem for path in (DOCS / "pictures").glob("*.svg")) == sorted(pictures())
 
 
 def test_every_bundled_model_has_a_picture():
@@ -51,3 +51,11 @@ def test_the_command_writes_what_is_asked_for(tmp_path, monkeypatch, capsys):
     assert sorted(path.name for path in folder.iterdir()) == ["mistake.gv", "square.gv"]
     assert "square.gv" in capsys.readouterr().out
     assert "gv" in FORMATS
+
+
+def test_the_screenshot_of_the_page_is_small_and_shown():
+    file = DOCS / "pictures" / "page.png"
+    assert file.stat().st_size < 100_000
+    assert all(
+        "pictures/page.png" in (DOCS / page).read_text(encoding="utf-8") for page in ("../README.md", "derived.md")
+    )

@@ -46,6 +46,12 @@ def test_pages_need_no_network_and_their_formulas_are_mathml(tmp_path):
     scripts = "".join(script.read_text(encoding="utf-8") for script in site.rglob("*.js"))
     assert not re.search(r"cdn\.|unpkg\.com|jsdelivr", scripts)
 
+    live = (site / "notes_cnn.html").read_text(encoding="utf-8")
+    assert 'id="stepper-data"' in live
+    assert all(
+        'href="notes_cnn.html"' in (site / page).read_text(encoding="utf-8") for page in ("index.html", "derived.html")
+    )
+
     inline, displayed = ((site / page).read_text(encoding="utf-8") for page in ("derived.html", "operations.html"))
     assert "<mi>&#x003B1;</mi></mrow></math>, <math" in inline
     assert displayed.count('<div class="formula"><math') > 300
