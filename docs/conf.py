@@ -10,6 +10,7 @@ from tinygraph.describe.symbols import mathml
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+from notebook_pages import write_pages
 from operations_page import write_page
 
 project = "tinygraph"
@@ -42,6 +43,11 @@ def write_live_page(app, error):
         tinygraph.notes(tinygraph.load_model("notes_cnn"), pathlib.Path(app.outdir) / "notes_cnn.html")
 
 
+def write_notebooks(app):
+    """Run the notebooks and write their pages."""
+    write_pages(pathlib.Path(app.srcdir))
+
+
 def inline_formula(translator, node):
     """Write a formula as MathML, which browsers show without a script and without a network."""
     translator.body.append(mathml(node.astext()))
@@ -58,3 +64,4 @@ def setup(app):
     app.add_html_math_renderer("mathml", (inline_formula, None), (displayed_formula, None))
     app.connect("builder-inited", write_operations)
     app.connect("build-finished", write_live_page)
+    app.connect("builder-inited", write_notebooks)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-for package in ("sphinx", "myst_parser", "furo", "latex2mathml"):
+for package in ("sphinx", "myst_parser", "furo", "latex2mathml", "nbclient"):
     pytest.importorskip(package)
 
 ROOT = Path(__file__).parents[2]
@@ -22,7 +22,9 @@ FETCHED = re.compile(
 def built(folder):
     """Build the pages from a copy, since the page of operations is written beside its sources, and return their folder."""
     shutil.copytree(
-        ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("_build", "operations", "operations.md")
+        ROOT / "docs",
+        folder / "docs",
+        ignore=shutil.ignore_patterns("_build", "operations", "operations.md"),
     )
     for name in ("models", "CHANGELOG.md"):
         (folder / name).symlink_to(ROOT / name)
@@ -55,4 +57,7 @@ def test_pages_need_no_network_and_their_formulas_are_mathml(tmp_path):
     inline, displayed = ((site / page).read_text(encoding="utf-8") for page in ("derived.html", "operations.html"))
     assert "<mi>&#x003B1;</mi></mrow></math>, <math" in inline
     assert displayed.count('<div class="formula"><math') > 300
+    lesson = (site / "notebooks" / "lesson.html").read_text(encoding="utf-8")
+    assert lesson.count('class="tg-view"') >= 5
+    assert "<iframe sandbox" in lesson
     assert not [formula for formula in re.findall(r"<math.*?</math>", displayed, re.S) if "\\" in formula]
