@@ -18,10 +18,9 @@ from tinygraph.describe.subject import Subject, subject_of, values_of
 from tinygraph.draw import Card, Picture
 from tinygraph.draw.build import drawing_of
 from tinygraph.errors import RenderError
-from tinygraph.graph.attributes import describe
+from tinygraph.graph.attributes import Sample, describe
 from tinygraph.graph.backprop import backward_of
 from tinygraph.graph.op import Op
-from tinygraph.graph.record import Sample
 
 INTRODUCTION = """\
 # Operations

@@ -30,7 +30,7 @@ MODULES.update(
     operations="tinygraph.ops",
     lay_out="tinygraph.describe.text",
     equations_text="tinygraph.describe.text",
-    aligned="tinygraph.describe.columns",
+    aligned="tinygraph.describe.text",
     tensors_view="tinygraph.describe.html",
     draw="tinygraph.draw.picture",
     notebook_view="tinygraph.draw.picture",

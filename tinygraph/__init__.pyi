@@ -27,6 +27,9 @@ from tinygraph.errors import UnknownNameError as UnknownNameError
 from tinygraph.errors import ValueUnavailable as ValueUnavailable
 from tinygraph.errors import WeightsError as WeightsError
 from tinygraph.graph.apply import apply as apply
+from tinygraph.graph.attributes import Decision as Decision
+from tinygraph.graph.attributes import Edge as Edge
+from tinygraph.graph.attributes import Sample as Sample
 from tinygraph.graph.backprop import grad as grad
 from tinygraph.graph.batch import MEAN as MEAN
 from tinygraph.graph.batch import TOTAL as TOTAL
@@ -40,9 +43,6 @@ from tinygraph.graph.function import op as op
 from tinygraph.graph.function import register as register
 from tinygraph.graph.graph import Graph as Graph
 from tinygraph.graph.op import Op as Op
-from tinygraph.graph.record import Decision as Decision
-from tinygraph.graph.record import Edge as Edge
-from tinygraph.graph.record import Sample as Sample
 from tinygraph.graph.registry import operation as operation
 from tinygraph.graph.registry import operations as operations
 from tinygraph.graph.run import run as run

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 import tinygraph as tg
+from tinygraph.graph.attributes import Sample
 from tinygraph.graph.backprop import call_rule
-from tinygraph.graph.record import Sample
 
 from . import values
 from .problem import Arrays, Problem, overflows, veiled

@@ -5,21 +5,21 @@ import click
 from tinygraph import __version__
 from tinygraph.cli.group import Commands
 
-# The commands with their short help, in the order in which a user needs them.
+# The commands, each with its module and its short help, in the order in which a user needs them.
 COMMANDS = {
-    "train": "Train a model on data.",
-    "predict": "Compute outputs with trained weights.",
-    "equations": "Print a model's equations, forward and backward.",
-    "explain": "Explain where one number of a model comes from.",
-    "draw": "Draw a model.",
-    "notes": "Derive the lecture notes of a model.",
-    "check": "Check every gradient of a model.",
-    "certify": "Prove that an operation is right.",
-    "import": "Write an ONNX file as a model file and weights.",
-    "export": "Write a model as an ONNX file.",
-    "plan": "Show how a model is computed: steps, memory, times.",
-    "ops": "List the operations, or explain one.",
-    "doctor": "Say what is installed and what is missing.",
+    "train": ("train", "Train a model on data."),
+    "predict": ("predict", "Compute outputs with trained weights."),
+    "equations": ("equations", "Print a model's equations, forward and backward."),
+    "explain": ("explain", "Explain where one number of a model comes from."),
+    "draw": ("draw", "Draw a model."),
+    "notes": ("notes", "Derive the lecture notes of a model."),
+    "check": ("proof", "Check every gradient of a model."),
+    "certify": ("proof", "Prove that an operation is right."),
+    "import": ("onnx", "Write an ONNX file as a model file and weights."),
+    "export": ("onnx", "Write a model as an ONNX file."),
+    "plan": ("plan", "Show how a model is computed: steps, memory, times."),
+    "ops": ("ops", "List the operations, or explain one."),
+    "doctor": ("doctor", "Say what is installed and what is missing."),
 }
 
 

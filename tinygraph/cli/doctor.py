@@ -10,7 +10,7 @@ import numpy as np
 
 from tinygraph import __version__
 from tinygraph.cli.terminal import say
-from tinygraph.describe.columns import aligned
+from tinygraph.describe.text import aligned
 from tinygraph.draw import render
 from tinygraph.errors import RenderError
 

@@ -9,11 +9,10 @@ import numpy as np
 
 from tinygraph.cli import options
 from tinygraph.cli.terminal import say
-from tinygraph.describe.columns import aligned
 from tinygraph.describe.numbers import number_of, number_text
 from tinygraph.describe.subject import Subject, subject_of
 from tinygraph.describe.symbols import Formula
-from tinygraph.describe.text import leaf_note
+from tinygraph.describe.text import aligned, leaf_note
 from tinygraph.graph import Array, Tensor
 from tinygraph.model import Model
 from tinygraph.train.optimizers import as_optimizer, update_equations

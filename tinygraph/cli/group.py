@@ -32,10 +32,10 @@ class Commands(click.Group):
 
     Errors of tinygraph and of the operating system, and options that do not fit, end in ``error: ...`` and code 2; a signal
     ends in code 128 + its number, and a reader that closes the pipe, as ``head`` does, in 141 without a message.
-    ``table`` has the names of the commands with their short help; the module of a command is imported when it is named.
+    ``table`` has the module and the short help of each command; the module is imported when the command is named.
     """
 
-    def __init__(self, *args: Any, table: Mapping[str, str], **settings: Any) -> None:
+    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str]], **settings: Any) -> None:
         super().__init__(*args, **settings)
         self.table = table
         # Click looks here for names that are near a misspelled one; commands are imported by ``get_command`` alone.
@@ -76,13 +76,14 @@ class Commands(click.Group):
         if name not in self.table:
             return None
         function = f"{name}_" if keyword.iskeyword(name) else name
-        command: click.Command = getattr(importlib.import_module(f"tinygraph.cli.{function}"), function)
+        module = importlib.import_module(f"tinygraph.cli.{self.table[name][0]}")
+        command: click.Command = getattr(module, function)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the short help of every command without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(self.table.items()))
+            formatter.write_dl([(name, help) for name, (_, help) in self.table.items()])
 
     # ``--help`` writes while the command line is read, and a command while it runs.
     make_context = _until_no_one_reads()(click.Group.make_context)

@@ -10,8 +10,7 @@ import numpy as np
 
 from tinygraph.cli import options
 from tinygraph.cli.terminal import say
-from tinygraph.describe.columns import aligned
-from tinygraph.describe.text import right_side
+from tinygraph.describe.text import aligned, right_side
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import Graph, Op, Sample, Tensor, apply, gradients_of, input, operation, operations
 from tinygraph.graph.attributes import describe

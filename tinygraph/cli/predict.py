@@ -13,8 +13,8 @@ import numpy as np
 
 from tinygraph.cli import options
 from tinygraph.cli.terminal import say
-from tinygraph.describe.columns import aligned
 from tinygraph.describe.numbers import number_text
+from tinygraph.describe.text import aligned
 from tinygraph.errors import DataError
 from tinygraph.files import write_whole
 from tinygraph.graph import Array

@@ -25,8 +25,7 @@ from tinygraph.describe.symbols import Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.text import Layout, lay_out, leaf_note, uniform
 from tinygraph.describe.writer import written_inputs
 from tinygraph.errors import FeedError, GradientError, ModelError, RuleError, TinygraphError
-from tinygraph.graph import Array, Backward, Graph, Tensor, backward_of, require_feeds, run, topological
-from tinygraph.graph.attributes import shown
+from tinygraph.graph import Array, Backward, Graph, Tensor, backward_of, require_feeds, run, shown, topological
 from tinygraph.model.model import Model
 from tinygraph.model.values import samples_in
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tinygraph.describe.columns import aligned
+from tinygraph.describe.text import aligned
 from tinygraph.draw.figures import Figures
 
 DETAILS = ("shape", "rule", "value", "full")

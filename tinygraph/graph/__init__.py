@@ -15,23 +15,24 @@ To understand how everything works, read these files in this order:
 The other files serve these, and may be read when they are met:
 
 - ``protocols.py``, ``conversion.py``: how a tensor behaves like an array of NumPy.
-- ``registry.py``: the table of operations. ``named.py``: tensors by name, such as parameters.
-- ``attributes.py``, ``batch.py``, ``explanation.py``, ``record.py``: types and checks of what an operation declares.
+- ``registry.py``: the table of operations.
+- ``attributes.py``, ``batch.py``, ``explanation.py``: types and checks of what an operation declares.
 - ``arrays.py``, ``budget.py``: arrays that users give, the cost of opening a file.
 
 Other rooms import these names from here.
 """
 
 from tinygraph.graph.apply import apply, composites_as_nodes, compute, computing_in, evaluate
-from tinygraph.graph.arrays import MOST_AXES, Array, all_finite, cast_array, check_size, extent, numeric_array
+from tinygraph.graph.arrays import MOST_AXES, Array, Shaped, all_finite, cast_array, check_size, extent, numeric_array
+from tinygraph.graph.attributes import Decision, Edge, Sample, SampleInputs, Samples, conform, integer, require, shown
 from tinygraph.graph.backprop import Backward, OpaqueGradient, backward_of, call_rule, grad, gradients_of
 from tinygraph.graph.batch import AFTER, MEAN, SHARED, TOTAL, BatchRule, Each, Part, Tiling, Use
+from tinygraph.graph.budget import charge, current, opening
 from tinygraph.graph.composite import Composite
-from tinygraph.graph.explanation import Explanation, Terms
+from tinygraph.graph.explanation import Explanation, Terms, element_at, extreme_of, members
 from tinygraph.graph.function import OpFunction, op, register
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.op import Op, Shape, Value, label
-from tinygraph.graph.record import Decision, Edge, Sample, SampleInputs, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, is_operation, operation, operation_hint, operations
 from tinygraph.graph.run import bind, require_feeds, run
 from tinygraph.graph.tensor import Kind, Tensor, constant, input

@@ -10,10 +10,9 @@ from typing import Any, TypedDict, TypeVar, Unpack, dataclass_transform, overloa
 
 from tinygraph.errors import AttributeValueError, OperationError, TinygraphError, counted, listing, unknown
 from tinygraph.graph.apply import apply, call, compute
-from tinygraph.graph.attributes import shown
+from tinygraph.graph.attributes import Decision, Edge, Samples, shown
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.op import NO_SHAPE_RULE, Op
-from tinygraph.graph.record import Decision, Edge, Samples
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
 from tinygraph.graph.tensor import Tensor
 from tinygraph.readers import MODULES

@@ -15,10 +15,9 @@ import numpy as np
 
 from tinygraph.errors import DTypeError, OperationError, RuleError, ShapeError, users_own
 from tinygraph.graph.apply import apply, call, evaluate
-from tinygraph.graph.attributes import conform
+from tinygraph.graph.attributes import Decision, Edge, SampleInputs, conform
 from tinygraph.graph.batch import BatchRule, Use
 from tinygraph.graph.explanation import Explanation, element_at
-from tinygraph.graph.record import Decision, Edge, SampleInputs
 
 Shape: TypeAlias = tuple[int, ...]
 # An array or a tensor: forwards are given arrays, and rules are written once for both.

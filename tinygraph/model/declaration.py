@@ -12,8 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, ShapeError
-from tinygraph.graph import OPERATIONS, Array, check_size, is_operation
-from tinygraph.graph.attributes import conform
+from tinygraph.graph import OPERATIONS, Array, check_size, conform, is_operation
 from tinygraph.graph.registry import load_operations
 from tinygraph.model.given import array_in, sample_in
 from tinygraph.model.parse import Statement, Text, parse_equations, parse_expression

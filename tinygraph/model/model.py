@@ -11,10 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from tinygraph.errors import DataError, ModelError, TinygraphError, UnknownNameError, WeightsError, listing, nearest
 from tinygraph.files import as_path, open_plain
-from tinygraph.graph import Array, Graph, Tensor
-from tinygraph.graph.attributes import integer
-from tinygraph.graph.budget import current, opening
-from tinygraph.graph.named import NamedTensors
+from tinygraph.graph import Array, Graph, Tensor, current, integer, opening
+from tinygraph.graph.graph import NamedTensors
 from tinygraph.graph.tensor import input as declare_input
 from tinygraph.model.declaration import Declaration, Input, declare
 from tinygraph.model.recorder import Recording, record

@@ -12,8 +12,7 @@ from functools import cached_property
 from typing import Any
 
 from tinygraph.errors import ModelError, listing, nearest
-from tinygraph.graph import OPERATIONS, Graph, Op, OpFunction, Tensor, computing_in, is_operation, operation_hint
-from tinygraph.graph.attributes import shown
+from tinygraph.graph import OPERATIONS, Graph, Op, OpFunction, Tensor, computing_in, is_operation, operation_hint, shown
 from tinygraph.graph.graph import topological
 from tinygraph.model.declaration import Declaration, Equations, dependency_path, is_number
 from tinygraph.model.parse import Call, Statement, evaluate_expression

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tinygraph.errors import BudgetError, DTypeError
-from tinygraph.graph import Array, Kind, Shape, Tensor, cast_array, check_size
-from tinygraph.graph.budget import charge
+from tinygraph.graph import Array, Kind, Shape, Tensor, cast_array, charge, check_size
 from tinygraph.model.parse import Statement, evaluate_expression
 from tinygraph.model.toml import Source
 

@@ -15,8 +15,7 @@ from tinygraph.describe.origin_words import MOST_TERMS, origin_text
 from tinygraph.describe.origins import Origins
 from tinygraph.errors import DataError, FeedError, RenderError, TinygraphError, listing, nearest
 from tinygraph.files import as_path, write_whole
-from tinygraph.graph import Graph, Tensor
-from tinygraph.graph.attributes import integer
+from tinygraph.graph import Graph, Tensor, integer
 from tinygraph.model.model import Model
 from tinygraph.notes.compose import document_of, sheets_of
 from tinygraph.notes.document import Block, Document, Figure

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from tinygraph.describe.columns import aligned
 from tinygraph.describe.symbols import Formula, shown
+from tinygraph.describe.text import aligned
 from tinygraph.notes import document as blocks
 
 

@@ -1,24 +1,127 @@
-"""Sums and means of arrays, with the error of pairwise summation along any axis. float16 is added up in float32.
+"""Sums along axes, and what they need: axes, and numbers in which sums do not lose precision.
 
-NumPy adds in pairs along an axis that lies contiguously in memory, and row after row along any other. There the error
-grows with the number of rows: a float32 cannot count beyond 2**24. Rows are added here in blocks, and the blocks in
-blocks. Source: Higham, *The Accuracy of Floating Point Summation*, 1993.
+Axes are counted as NumPy counts them, with errors that name the operation. Functions of real numbers take integers as floating
+point, and float16 is added up in float32. Sums and means have the error of pairwise summation along any axis: NumPy adds in
+pairs along an axis that lies contiguously in memory, and row after row along any other. There the error grows with the number
+of rows: a float32 cannot count beyond 2**24. Rows are added here in blocks, and the blocks in blocks. Source: Higham, *The
+Accuracy of Floating Point Summation*, 1993.
 """
 
+import functools
 import math
 from typing import Any
 
 import numpy as np
 
-from tinygraph.ops.axes import Axis
-from tinygraph.ops.floating import wide, widened
+from tinygraph.graph import OPERATIONS, Op, Shape
 
+Axis = int | tuple[int, ...] | None
+# The integers up to here are float16 numbers.
+_EXACT = 2048
 # How many rows are added one after the other.
 _BLOCK = 16
 # Rows are joined to rows of about this many elements, for NumPy takes its time for each row.
 _LONG = 1024
 # Sums of no more elements than this are left to NumPy.
 FEW = 64
+
+
+def normalized_axis(op: Op, x: Any, axis: int, extra: int = 0) -> int:
+    """Return ``axis`` counted from 0, or refuse one that ``x`` (with ``extra`` new axes) does not have."""
+    ndim = len(x.shape) + extra
+    if not -ndim <= axis < ndim:
+        op.refuse([x], f"axis {axis} is out of range for {ndim} axes")
+    return axis % ndim
+
+
+def normalized_axes(op: Op, x: Any, axis: Axis, extra: int = 0) -> tuple[int, ...]:
+    """Return axes counted from 0 in ascending order; all of them for ``None``. ``x`` may get ``extra`` new ones."""
+    if axis is None:
+        return tuple(range(len(x.shape)))
+    axes = [normalized_axis(op, x, a, extra) for a in (axis if isinstance(axis, tuple) else (axis,))]
+    if len(set(axes)) != len(axes):
+        op.refuse([x], f"axis {axis} names an axis twice")
+    return tuple(sorted(axes))
+
+
+def floating_dtype(op: Op, x: Any, *others: Any) -> np.dtype[Any]:
+    """The rule ``result_dtype`` of operations on real numbers: integers become floating point."""
+    return np.result_type(x.dtype, 0.0)
+
+
+def summed_dtype(op: Op, x: Any) -> np.dtype[Any]:
+    """The rule ``result_dtype`` of sums: NumPy adds small integers in large ones."""
+    return _summed(x.dtype)
+
+
+@functools.cache
+def _summed(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    return np.sum(np.zeros((), dtype)).dtype  # type: ignore[no-any-return]
+
+
+class AlongAxes(Op):
+    """The base of operations that combine elements along ``axis``, one axis or several, and keep the shape."""
+
+    axis: Any
+
+    def shape(self, x) -> Shape:
+        self.combined_axes(x)
+        return tuple(x.shape)
+
+    def combined_axes(self, x) -> tuple[int, ...]:
+        return normalized_axes(self, x, self.axis)
+
+    def reduced_shape(self, x, keepdims: bool) -> Shape:
+        """Return the shape that is left when the axes are reduced."""
+        axes = self.combined_axes(x)
+        if keepdims:
+            return tuple(1 if i in axes else size for i, size in enumerate(x.shape))
+        return tuple(size for i, size in enumerate(x.shape) if i not in axes)
+
+    def batch(self, use):
+        return use.outside_axis()
+
+
+def floating(x) -> Any:
+    """Return ``x`` as floating point numbers, float64 for integers: small integers would wrap or lose precision.
+
+    >>> floating(np.uint8([200])) - 201
+    array([-1.])
+    """
+    x = np.asarray(x)
+    return x if x.dtype.kind in "fc" else x.astype(np.result_type(x.dtype, 0.0))
+
+
+def widened(x) -> Any:
+    """Return a float16 array or tensor as float32, in which it is squared and added up, and any other unchanged.
+
+    >>> widened(np.float16([300])) ** 2
+    array([90000.], dtype=float32)
+    """
+    return OPERATIONS["cast"](x, "float32") if x.dtype.char == "e" else x
+
+
+def narrowed(y, x) -> Any:
+    """Return what was computed from ``widened(x)`` in the dtype of ``x``."""
+    return OPERATIONS["cast"](y, "float16") if x.dtype.char == "e" else y
+
+
+def wide(x) -> Any:
+    """Return an array as floating point numbers of at least 32 bits.
+
+    >>> wide(np.float16([1])).dtype, wide(np.uint8([1])).dtype
+    (dtype('float32'), dtype('float64'))
+    """
+    return widened(floating(x))
+
+
+def countable(count: int, x) -> Any:
+    """Return a count to divide ``x`` by, in float32 where the float16 of ``x`` does not hold it.
+
+    >>> countable(3, np.float16([1])), countable(100_000, np.float16([1]))
+    (3, np.float32(100000.0))
+    """
+    return np.float32(count) if x.dtype.char == "e" and count > _EXACT else count
 
 
 def total(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:

@@ -18,8 +18,7 @@ from typing import Any, ClassVar, Literal, TypeAlias, TypeVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph import Array, Explanation, Op, Terms, register
-from tinygraph.graph.budget import charge
+from tinygraph.graph import Array, Explanation, Op, Terms, charge, register
 
 Sizes: TypeAlias = tuple[int, ...]
 # The pixels of padding before and after an axis of an image.

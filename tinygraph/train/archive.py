@@ -11,8 +11,7 @@ from numpy.lib import format as npy
 
 from tinygraph.errors import DataError
 from tinygraph.files import open_plain
-from tinygraph.graph import MOST_AXES, Array
-from tinygraph.graph.budget import opening
+from tinygraph.graph import MOST_AXES, Array, opening
 
 _ARCHIVE, _SINGLE = b"PK", b"\x93NUMPY"
 # The compressions of numpy.savez and numpy.savez_compressed; other decoders may allocate gigabytes at once.

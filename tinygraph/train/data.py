@@ -16,8 +16,7 @@ import numpy as np
 
 from tinygraph.errors import DataError, UnknownNameError, listing, nearest
 from tinygraph.files import as_path
-from tinygraph.graph import Array
-from tinygraph.graph.attributes import integer
+from tinygraph.graph import Array, integer
 from tinygraph.train.archive import unpacked
 from tinygraph.train.feeds import as_model, check_finite, feeds_of, type_name
 from tinygraph.train.samples import classes_of, count_text, of_each, sample_count, samples_view

@@ -5,7 +5,7 @@ from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
 
 from tinygraph.describe import html
-from tinygraph.describe.columns import aligned
+from tinygraph.describe.text import aligned
 from tinygraph.errors import RenderError, TinygraphError, counted
 from tinygraph.files import as_path, write_whole
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from tinygraph.engines.predict import in_parts
 from tinygraph.errors import ShortTraceback, TinygraphError, TrainingError, counted
-from tinygraph.graph import MEAN, Array, Each, run
-from tinygraph.graph.attributes import integer
+from tinygraph.graph import MEAN, Array, Each, integer, run
 from tinygraph.interruption import raise_if_interrupted
 from tinygraph.train.data import Data, DataSource, as_data, data_of, sample_count
 from tinygraph.train.feeds import as_model, feeds_of, type_name

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from tinygraph.describe.columns import aligned
+from tinygraph.describe.text import aligned
 from tinygraph.errors import AttributeValueError, TinygraphError, UnknownNameError, listing, nearest
-from tinygraph.graph import Array, Graph, Tensor, Value
-from tinygraph.graph.attributes import conform
+from tinygraph.graph import Array, Graph, Tensor, Value, conform
 from tinygraph.graph.tensor import input as declare_input
 from tinygraph.ops.elementwise.cast import cast
 from tinygraph.ops.elementwise.exponential import sqrt

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 from tinygraph.describe import html
-from tinygraph.describe.columns import aligned
+from tinygraph.describe.text import aligned
 from tinygraph.errors import counted
 from tinygraph.verify.numeric import Point, worst
 

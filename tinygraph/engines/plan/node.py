@@ -9,8 +9,7 @@ from typing import Any, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
-from tinygraph.graph import Array, Graph, Op, Shape, Tensor, topological
-from tinygraph.graph.arrays import Shaped
+from tinygraph.graph import Array, Graph, Op, Shape, Shaped, Tensor, topological
 
 # The values of inputs, and of parameters and states where others than their own are to be used.
 Values: TypeAlias = Mapping[Tensor, Array]

@@ -11,8 +11,7 @@ from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of, schedule_view
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import AttributeValueError, TinygraphError, counted
-from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, run
-from tinygraph.graph.attributes import integer
+from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, integer, run
 from tinygraph.model.values import samples_in
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tinygraph.describe import html
-from tinygraph.describe.columns import aligned
+from tinygraph.describe.text import aligned
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.node import Node
 from tinygraph.engines.plan.tiles import operations

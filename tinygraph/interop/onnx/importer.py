@@ -11,8 +11,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from tinygraph.errors import BudgetError, OnnxError, TinygraphError, listing, nearest
-from tinygraph.graph import Array, Tensor, composites_as_nodes
-from tinygraph.graph.budget import charge
+from tinygraph.graph import Array, Tensor, charge, composites_as_nodes
 from tinygraph.interop.onnx.inner import definition, is_known, names_read, schema_of
 from tinygraph.interop.onnx.node import MOST_STEPS, Node, Value, how_to_fix
 from tinygraph.interop.onnx.operators import OPERATORS

@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from tinygraph.errors import BudgetError, ModelError, OnnxError, TinygraphError, listing, nearest, unknown
-from tinygraph.graph import Array, Tensor, cast_array, numeric_array, operation, operations
-from tinygraph.graph.budget import opening
+from tinygraph.graph import Array, Tensor, cast_array, numeric_array, opening, operation, operations
 from tinygraph.interop.onnx.equations import Equations, equations_for_any
 from tinygraph.interop.onnx.importer import Importer, nodes_of
 from tinygraph.interop.onnx.inner import names_read

@@ -11,8 +11,7 @@ from typing import Any, NoReturn, TypeAlias
 import numpy as np
 
 from tinygraph.errors import OnnxError
-from tinygraph.graph import MOST_AXES, Array, Graph, Tensor
-from tinygraph.graph.budget import charge
+from tinygraph.graph import MOST_AXES, Array, Graph, Tensor, charge
 from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, MOST_PLACES, REAL, array_of, dtype_of, package
 
 # The input or result of a node: a tensor that is recorded, an array that is known already, or nothing if it is left out.

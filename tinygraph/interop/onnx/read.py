@@ -12,8 +12,7 @@ import numpy as np
 
 from tinygraph.errors import OnnxError, listing
 from tinygraph.files import as_path, open_plain
-from tinygraph.graph import Array
-from tinygraph.graph.budget import charge
+from tinygraph.graph import Array, charge
 from tinygraph.interop.onnx.node import with_branches
 from tinygraph.interop.onnx.roles import Roles
 from tinygraph.interop.onnx.tensors import Fail, array_of, dtype_of, package

@@ -14,8 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from tinygraph.errors import OnnxError
-from tinygraph.graph import Array
-from tinygraph.graph.budget import current
+from tinygraph.graph import Array, current
 
 PRODUCER = "tinygraph"
 # The prefix, in such a file, of results that have no name in the model.

@@ -8,14 +8,12 @@ import numpy as np
 
 from tinygraph.graph import Edge, Explanation, Op, Sample, Terms, op, register
 from tinygraph.graph.explanation import element_at, line
-from tinygraph.ops.axes import AlongAxes, floating_dtype
 from tinygraph.ops.comparison.comparison import clip, gate, where
 from tinygraph.ops.elementwise.arithmetic import abs
 from tinygraph.ops.elementwise.exponential import exp, normal_cdf, normal_pdf, smooth
-from tinygraph.ops.floating import floating, narrowed, wide
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
-from tinygraph.ops.sums import total
+from tinygraph.ops.sums import AlongAxes, floating, floating_dtype, narrowed, total, wide
 
 
 @op(

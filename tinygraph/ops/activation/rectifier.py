@@ -4,12 +4,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Array, Edge, Op, Sample, Shape, op, register
-from tinygraph.graph.attributes import require
+from tinygraph.graph import Array, Edge, Op, Sample, Shape, op, register, require
 from tinygraph.ops.comparison.comparison import Clip, gate, minimum, where
 from tinygraph.ops.elementwise.exponential import exp
-from tinygraph.ops.floating import floating, narrowed, wide
 from tinygraph.ops.samples import each, off_zero, tensors, unary
+from tinygraph.ops.sums import floating, narrowed, wide
 
 
 class _ExponentialUnit(Op):

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DTypeError
-from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Explanation, Op, Sample, Terms, op, register
-from tinygraph.graph.attributes import require
+from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Explanation, Op, Sample, Terms, op, register, require
 from tinygraph.graph.explanation import element_at, product, weighted
 from tinygraph.ops.samples import apart, distinct, each, normal, tensors, truth, unary
 

@@ -16,8 +16,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.graph import TOTAL, Explanation, Sample, Shape
-from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
+from tinygraph.ops.sums import widened
 from tinygraph.ops.windows import Padding, RankedOp, Size, Sizes, Windows, image_size, per_axis, sum_of_products
 
 # Shapes of images and kernels, and attributes, on which the three are tested, by the rank of the images.

@@ -6,9 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Composite, Explanation, Op, Sample, Shape, Value, register
-from tinygraph.graph.attributes import require
-from tinygraph.graph.explanation import element_at
+from tinygraph.graph import Composite, Explanation, Op, Sample, Shape, Value, element_at, register, require
 from tinygraph.ops.elementwise.cast import require_numeric
 from tinygraph.ops.samples import normal
 

@@ -12,8 +12,8 @@ import numpy as np
 from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Explanation, Sample, Terms, Value, op
 from tinygraph.graph.explanation import element_at, product, weighted
 from tinygraph.ops.comparison.comparison import gate, where
-from tinygraph.ops.floating import floating, wide, widened
 from tinygraph.ops.samples import binary, distinct, normal, off_zero, tensors, unary, unit
+from tinygraph.ops.sums import floating, wide, widened
 
 
 @op(formula="{x} + {y}", symbol="+", elementwise=True, holomorphic=True, numpy=[np.add], samples=binary())

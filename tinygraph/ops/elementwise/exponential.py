@@ -13,8 +13,8 @@ import numpy as np
 from tinygraph.errors import AttributeValueError
 from tinygraph.graph import Edge, OpFunction, Sample, op
 from tinygraph.ops.comparison.comparison import where
-from tinygraph.ops.floating import floating
 from tinygraph.ops.samples import Draw, binary, normal, positive, unary
+from tinygraph.ops.sums import floating
 
 
 def smooth(

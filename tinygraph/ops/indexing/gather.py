@@ -12,10 +12,9 @@ import numpy as np
 
 from tinygraph.errors import DataError
 from tinygraph.graph import NUMPY_FUNCTIONS, SHARED, TOTAL, Each, Op, Sample, SampleInputs, Shape, extent, register
-from tinygraph.ops.axes import AlongAxes, normalized_axis
-from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape.shape import broadcast_to, reshape
+from tinygraph.ops.sums import AlongAxes, normalized_axis, widened
 
 
 @dataclass(frozen=True)

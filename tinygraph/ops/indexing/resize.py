@@ -8,11 +8,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.graph import Op, Shape, register
-from tinygraph.graph.attributes import require
-from tinygraph.ops.floating import floating
+from tinygraph.graph import Op, Shape, register, require
 from tinygraph.ops.indexing.gather import scatter_add
 from tinygraph.ops.samples import each, normal
+from tinygraph.ops.sums import floating
 
 _ROUNDING: dict[str, Callable[[Any], Any]] = {
     "round_prefer_floor": lambda at: np.ceil(at - 0.5),

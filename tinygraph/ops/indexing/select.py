@@ -13,12 +13,11 @@ import numpy as np
 from tinygraph.errors import ShapeError
 from tinygraph.graph import NUMPY_FUNCTIONS, Each, Op, Sample, Shape, Tensor, label, numeric_array, register
 from tinygraph.graph.explanation import Explanation, Terms, moved, summed
-from tinygraph.ops.axes import AlongAxes, Axis, normalized_axes, normalized_axis
-from tinygraph.ops.floating import widened
 from tinygraph.ops.indexing.gather import add_along
 from tinygraph.ops.indexing.index import Index
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.shape.shape import Moving
+from tinygraph.ops.sums import AlongAxes, Axis, normalized_axes, normalized_axis, widened
 
 
 def _concatenate_samples(rng: np.random.Generator) -> Iterable[Sample]:

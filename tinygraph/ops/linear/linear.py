@@ -13,10 +13,9 @@ from tinygraph.errors import TinygraphError
 from tinygraph.graph import NUMPY_FUNCTIONS, SHARED, TOTAL, Each, Op, Sample, Shape, Tensor, Tiling, Value, register
 from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms
-from tinygraph.ops.floating import widened
 from tinygraph.ops.samples import normal
 from tinygraph.ops.shape.shape import Transpose, expand_dims, reshape, sum_to, transpose
-from tinygraph.ops.sums import total
+from tinygraph.ops.sums import total, widened
 
 _DOTS = "..."
 

@@ -6,17 +6,15 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
-from tinygraph.graph import Decision, Edge, Sample, SampleInputs, Tensor, Value, apply, extent, register
-from tinygraph.graph.explanation import Explanation
+from tinygraph.graph import Decision, Edge, Explanation, Sample, SampleInputs, Tensor, Value, apply, extent, register
 from tinygraph.ops.activation.activation import sigmoid
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import identity
 from tinygraph.ops.elementwise.exponential import log
-from tinygraph.ops.floating import wide
 from tinygraph.ops.loss.loss import Loss, mean_count, of_elements, require_probabilities
 from tinygraph.ops.samples import normal, tensors, unit
 from tinygraph.ops.shape.shape import SameElements, Transpose
-from tinygraph.ops.sums import average
+from tinygraph.ops.sums import average, wide
 
 _CROSS_ENTROPY = r"-\left[{(y)}_{i} \log {(a)}_{i} + (1 - {(y)}_{i}) \log(1 - {(a)}_{i})\right]"
 

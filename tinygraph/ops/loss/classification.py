@@ -14,11 +14,10 @@ from tinygraph.ops.activation.activation import Softmax, log_softmax, softmax
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.elementwise.cast import require_numeric
 from tinygraph.ops.elementwise.exponential import log
-from tinygraph.ops.floating import wide
 from tinygraph.ops.loss.loss import Loss, mean_count, of_elements, require_probabilities, rows_tex, share
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import Draw, distinct, normal, tensors, unit
-from tinygraph.ops.sums import average, total
+from tinygraph.ops.sums import average, total, wide
 
 
 def require_classes(op: Op, labels, classes: int) -> None:

@@ -12,12 +12,10 @@ import numpy as np
 from tinygraph.errors import DataError
 from tinygraph.graph import Edge, Explanation, Op, Sample, Samples, Shape, Tensor, Terms, constant, extent, register
 from tinygraph.graph.attributes import require
-from tinygraph.ops.axes import floating_dtype
 from tinygraph.ops.comparison.comparison import clip
 from tinygraph.ops.elementwise.arithmetic import sign
-from tinygraph.ops.floating import countable, wide
 from tinygraph.ops.samples import distinct, normal, tensors
-from tinygraph.ops.sums import average
+from tinygraph.ops.sums import average, countable, floating_dtype, wide
 
 
 def mean_count(x, *shape: int) -> Any:

@@ -11,16 +11,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Composite, Sample, Shape, Value, register
-from tinygraph.graph.attributes import require
-from tinygraph.ops.axes import normalized_axis
+from tinygraph.graph import Composite, Sample, Shape, Value, register, require
 from tinygraph.ops.elementwise.arithmetic import identity
 from tinygraph.ops.elementwise.exponential import sqrt
-from tinygraph.ops.floating import narrowed, widened
 from tinygraph.ops.reduction.reduction import mean
 from tinygraph.ops.samples import each, normal, positive
 from tinygraph.ops.shape.shape import broadcasts_to, reshape
 from tinygraph.ops.statistics.statistics import MovingSum, check_epsilon, standardize, variance
+from tinygraph.ops.sums import narrowed, normalized_axis, widened
 
 
 def _around_channels(x) -> tuple[int, ...]:

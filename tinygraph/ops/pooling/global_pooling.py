@@ -7,17 +7,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Edge, Explanation, Op, Sample, Shape, Terms, register
-from tinygraph.graph.explanation import extreme_of
-from tinygraph.ops.axes import floating_dtype
+from tinygraph.graph import Edge, Explanation, Op, Sample, Shape, Terms, extreme_of, register
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
-from tinygraph.ops.floating import countable, widened
 from tinygraph.ops.pooling.pooling import norm_of, plane, require_norm
 from tinygraph.ops.reduction.extremes import FirstExtreme
 from tinygraph.ops.samples import distinct, each, normal, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, expand_dims
-from tinygraph.ops.sums import average, total
+from tinygraph.ops.sums import average, countable, floating_dtype, total, widened
 from tinygraph.ops.windows import in_planes
 
 # A line, a picture and a volume, with attributes.

@@ -10,9 +10,9 @@ import numpy as np
 
 from tinygraph.graph import Edge, Explanation, Sample, Shape, Terms, Value
 from tinygraph.graph.explanation import chosen, element_at, extreme_of, one, position
-from tinygraph.ops.floating import widened
 from tinygraph.ops.pooling.pooling import CASES, Pooling, plane
 from tinygraph.ops.samples import distinct, each, normal
+from tinygraph.ops.sums import widened
 from tinygraph.ops.windows import Windows, element
 
 

@@ -11,13 +11,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Array, Edge, Explanation, Op, Sample, Shape, Terms
-from tinygraph.graph.attributes import require
-from tinygraph.ops.axes import floating_dtype
+from tinygraph.graph import Array, Edge, Explanation, Op, Sample, Shape, Terms, require
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.arithmetic import abs, sign
-from tinygraph.ops.floating import wide, widened
 from tinygraph.ops.samples import each, normal, off_zero
+from tinygraph.ops.sums import floating_dtype, wide, widened
 from tinygraph.ops.windows import Padding, RankedOp, Size, Windows, element, in_planes, per_axis, pixels_in, sides
 
 # Shapes of images and attributes of pools on which they are tested, by the rank of the images.

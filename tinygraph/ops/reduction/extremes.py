@@ -9,20 +9,19 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Explanation, Sample, Shape, register
-from tinygraph.graph.explanation import element_at, extreme_of, members
-from tinygraph.ops.axes import AlongAxes, Axis, normalized_axes, normalized_axis, reduced_shape
+from tinygraph.graph import Explanation, Sample, Shape, element_at, extreme_of, members, register
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.indexing.gather import ScatterAddElements
 from tinygraph.ops.reduction.reduction import Reduction
 from tinygraph.ops.samples import distinct, each
+from tinygraph.ops.sums import AlongAxes, Axis, normalized_axes, normalized_axis
 
 
 class _Extreme(Reduction):
     """Largest or smallest: the gradient goes to the first such element in row-major order."""
 
     def shape(self, x) -> Shape:
-        if self.count(x) == 0 and 0 not in reduced_shape(self, x, self.axis, False):
+        if self.count(x) == 0 and 0 not in self.reduced_shape(x, False):
             self.refuse([x], f"the {self.name} of no elements is not defined")
         return super().shape(x)
 

@@ -14,14 +14,12 @@ import numpy as np
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import MEAN, NUMPY_FUNCTIONS, OPERATIONS, TOTAL, Each, Edge, Part, Sample, Samples, Shape, register
 from tinygraph.graph.explanation import Explanation, Terms, members, one, summed
-from tinygraph.ops.axes import AlongAxes, Axis, floating_dtype, normalized_axes, reduced_shape, summed_dtype
 from tinygraph.ops.elementwise.arithmetic import sign
 from tinygraph.ops.elementwise.trigonometry import along
-from tinygraph.ops.floating import countable, wide, widened
 from tinygraph.ops.indexing.select import concatenate
 from tinygraph.ops.samples import Draw, distinct, each, normal, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, reshape, transpose
-from tinygraph.ops.sums import average, total
+from tinygraph.ops.sums import AlongAxes, Axis, average, countable, floating_dtype, summed_dtype, total, wide, widened
 
 
 def _over_axes(draw: Draw) -> Samples:
@@ -45,20 +43,20 @@ class Reduction(AlongAxes):
     samples = _over_axes(distinct)
 
     def shape(self, x) -> Shape:
-        return reduced_shape(self, x, self.axis, self.keepdims)
+        return self.reduced_shape(x, self.keepdims)
 
     def spread(self, reduced, x):
         """Return a reduced tensor repeated over the axes that ``x`` was reduced along."""
-        return broadcast_to(reshape(reduced, reduced_shape(self, x, self.axis, True)), x.shape)
+        return broadcast_to(reshape(reduced, self.reduced_shape(x, True)), x.shape)
 
     def owners(self, shape: Shape):
         """Return, for each element of a tensor of ``shape``, the position in the result that it goes to."""
-        kept = reduced_shape(self, np.broadcast_to(0, shape), self.axis, True)
+        kept = self.reduced_shape(np.broadcast_to(0, shape), True)
         return np.broadcast_to(np.arange(math.prod(kept)).reshape(kept), shape)
 
     def on_columns(self, x, function: Callable[[Any], Any]):
         """Return what a function makes of ``x`` as a matrix, with a column for each result, in the shape of ``x``."""
-        axes = normalized_axes(self, x, self.axis)
+        axes = self.combined_axes(x)
         order = (*axes, *(axis for axis in range(len(x.shape)) if axis not in axes))
         moved = transpose(x, order)
         columns = reshape(moved, (self.count(x), math.prod(moved.shape[len(axes) :])))
@@ -66,10 +64,10 @@ class Reduction(AlongAxes):
 
     def count(self, x) -> int:
         """Return how many elements go into each result."""
-        return math.prod(x.shape[axis] for axis in normalized_axes(self, x, self.axis))
+        return math.prod(x.shape[axis] for axis in self.combined_axes(x))
 
     def batch(self, use):
-        axis, axes = use.axis(), normalized_axes(self, use.inputs[0], self.axis)
+        axis, axes = use.axis(), self.combined_axes(use.inputs[0])
         if axis in axes:
             return self.over_samples
         return Each(axis if self.keepdims else axis - len([i for i in axes if i < axis]))
@@ -250,7 +248,7 @@ class LogSumExp(Reduction):
     result_dtype = floating_dtype
 
     def forward(self, x):
-        axes, x = normalized_axes(self, x, self.axis), wide(x)
+        axes, x = self.combined_axes(x), wide(x)
         if not self.count(x):
             return np.full(self.shape(x), -np.inf, self.result_dtype(x))
         largest = x.max(axis=axes, keepdims=True)
@@ -268,7 +266,7 @@ class LogSumExp(Reduction):
 
     def shares(self, x):
         """Return softmax over all axes of the sum. ``exp(x - y)`` is that too, until log 2 is rounded away next to 1e16."""
-        axes, softmax = normalized_axes(self, x, self.axis), OPERATIONS["softmax"]
+        axes, softmax = self.combined_axes(x), OPERATIONS["softmax"]
         if len(axes) == 1:
             return softmax(x, axis=axes[0])
         return self.on_columns(x, lambda columns: softmax(columns, axis=0))

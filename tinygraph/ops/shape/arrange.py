@@ -6,8 +6,7 @@ from typing import ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.graph import NUMPY_FUNCTIONS, Each, Shape, register
-from tinygraph.graph.attributes import require
+from tinygraph.graph import NUMPY_FUNCTIONS, Each, Shape, register, require
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.shape.shape import Moving, reshape

@@ -9,9 +9,8 @@ import numpy as np
 
 from tinygraph.graph import NUMPY_FUNCTIONS, TOTAL, Each, Op, Shape, register
 from tinygraph.graph.explanation import moved, summed
-from tinygraph.ops.axes import Axis, normalized_axes, normalized_axis, summed_dtype
 from tinygraph.ops.samples import each, normal
-from tinygraph.ops.sums import total
+from tinygraph.ops.sums import Axis, normalized_axes, normalized_axis, summed_dtype, total
 
 
 @dataclass(frozen=True)

@@ -5,15 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Explanation, Shape, Terms, register
-from tinygraph.graph.attributes import require
+from tinygraph.graph import Explanation, Shape, Terms, register, require
 from tinygraph.graph.explanation import element_at, line, members
-from tinygraph.ops.axes import AlongAxes, Axis, floating_dtype, summed_dtype
 from tinygraph.ops.elementwise.exponential import sqrt
-from tinygraph.ops.floating import wide, widened
 from tinygraph.ops.reduction.reduction import Reduction, mean
 from tinygraph.ops.samples import each, normal
-from tinygraph.ops.sums import average, total
+from tinygraph.ops.sums import AlongAxes, Axis, average, floating_dtype, summed_dtype, total, wide, widened
 
 
 def check_epsilon(op: Any) -> None:

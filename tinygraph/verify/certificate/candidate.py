@@ -12,8 +12,7 @@ import numpy as np
 
 from tinygraph.describe.numbers import short
 from tinygraph.errors import TinygraphError, listing
-from tinygraph.graph import Array, Op, Sample, Tensor, apply, compute, grad
-from tinygraph.graph.attributes import integer
+from tinygraph.graph import Array, Op, Sample, Tensor, apply, compute, grad, integer
 from tinygraph.verify.certificate.propose import proposed_samples
 from tinygraph.verify.checker import Finding, LocalRule, differentiable_places, operation_class
 from tinygraph.verify.nodes import doubled_call, input_name

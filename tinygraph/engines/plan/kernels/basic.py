@@ -10,7 +10,6 @@ from tinygraph.engines.plan.memory import reshaped
 from tinygraph.graph import Array, Shape
 from tinygraph.ops.activation import activation
 from tinygraph.ops.activation.activation import Softmax, relu, sigmoid
-from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.comparison import comparison
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.elementwise import arithmetic, exponential
@@ -21,6 +20,7 @@ from tinygraph.ops.loss.binary import Bce, BceWithLogits
 from tinygraph.ops.loss.classification import CrossEntropy
 from tinygraph.ops.reduction.reduction import Sum
 from tinygraph.ops.shape.shape import BroadcastTo, ExpandDims, Flatten, Reshape, Squeeze, SumTo, Transpose
+from tinygraph.ops.sums import normalized_axes
 
 # Operations that are the ufunc of NumPy with the same name.
 _UFUNCS = {

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +21,6 @@ class MaxUnpoolGivenMaxima(Op):
     """``max_unpool2d(dy, x)``, given ``y``, the pool of ``x``: the first element of a window that equals ``y`` gets ``dy``."""
 
     of: MaxUnpool2d
-    formula: ClassVar[str] = "{dy} where {x} is the first in its window equal to {y}"
 
     def shape(self, dy: Value, x: Value, y: Value) -> Shape:
         return self.of.shape(dy, x)
@@ -42,7 +41,6 @@ class AvgUnpoolProduct(Op):
 
     of: AvgUnpool2d
     product: Op
-    formula: ClassVar[str] = "{dy} shared out · {factor}"
 
     def shape(self, dy: Value, factor: Value) -> Shape:
         return self.of.shape(dy)

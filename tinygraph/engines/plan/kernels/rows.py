@@ -10,7 +10,6 @@ Shapes: images ``(N, C, H, W)``, kernels ``(F, C, kh, kw)``, row patches ``(padd
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar
 
 import numpy as np
 
@@ -46,7 +45,6 @@ class ByRows(Op):
     """What the operations share: the windows."""
 
     windows: Windows
-    holomorphic: ClassVar[bool] = True
 
     def stacks(self, patches: Array) -> Array:
         """Return the windows of each row, ``(rows, kh * kw * C, columns * N)``, of row patches."""
@@ -55,7 +53,6 @@ class ByRows(Op):
         return stacked(flat, self.windows.count[0], self.windows.kernel[0], self.windows.stride[0])
 
 
-@dataclass(frozen=True)
 class CopiedByRows(ByRows):
     """What the operations share that copy their inputs into an array of zeros."""
 
@@ -63,8 +60,7 @@ class CopiedByRows(ByRows):
         """Return the views that are copied, each with the view of ``out`` that it is copied to."""
         raise NotImplementedError
 
-    def copied(self, *inputs: Array) -> Array:
-        """Return the result."""
+    def forward(self, *inputs: Value) -> Value:
         out = np.zeros(self.shape(*inputs), inputs[0].dtype)
         for source, target in self.copies(out, *inputs):
             target[...] = source
@@ -79,15 +75,11 @@ class RowPatches(CopiedByRows):
     """
 
     ones: bool = False
-    formula: ClassVar[str] = "rows of {x}"
 
     def shape(self, x: Value) -> Shape:
         height, kw, columns = self.windows.padded[0], self.windows.kernel[1], self.windows.count[1]
         inner = (1, 1 + kw * x.shape[1]) if self.ones else (kw, x.shape[1])
         return (height, *inner, columns, x.shape[0])
-
-    def forward(self, x: Value) -> Value:
-        return self.copied(x)
 
     def copies(self, out: Array, *inputs: Array) -> list[tuple[Array, Array]]:
         (x,), patches = inputs, out
@@ -104,21 +96,15 @@ class RowPatches(CopiedByRows):
         return Each(4) if use.axis(0) == 0 else None
 
 
-@dataclass(frozen=True)
 class RowMatrix(CopiedByRows):
     """A kernel ``(F, C, kh, kw)`` and a bias ``(F, 1, 1)`` as a matrix for row patches with ones: ``(F, kh * (1 + kw * C))``.
 
     The bias stands before the first row of the kernel, and zeros before the others.
     """
 
-    formula: ClassVar[str] = "[{b} {k}]"
-
     def shape(self, k: Value, b: Value) -> Shape:
         f, c, kh, kw = k.shape
         return (f, kh * (1 + kw * c))
-
-    def forward(self, k: Value, b: Value) -> Value:
-        return self.copied(k, b)
 
     def copies(self, out: Array, *inputs: Array) -> list[tuple[Array, Array]]:
         k, b = inputs
@@ -127,11 +113,8 @@ class RowMatrix(CopiedByRows):
         return [(k.transpose(0, 2, 3, 1), rows[:, :, 1:].reshape(f, kh, kw, c)), (b.reshape(f), rows[:, 0, 0])]
 
 
-@dataclass(frozen=True)
 class RowConvolution(ByRows):
     """The convolution of row patches with a kernel given as a matrix ``(F, kh * kw * C)``: ``(N, F, rows, columns)``."""
-
-    formula: ClassVar[str] = "{matrix} {patches}"
 
     def shape(self, matrix: Value, patches: Value) -> Shape:
         return (patches.shape[4], matrix.shape[0], *self.windows.count)
@@ -145,11 +128,8 @@ class RowConvolution(ByRows):
         return Each(0) if use.axis(1) == 4 else None
 
 
-@dataclass(frozen=True)
 class RowKernelGradient(ByRows):
     """The gradient of a convolution for its kernel, as a matrix ``(F, kh * kw * C)``."""
-
-    formula: ClassVar[str] = "{dy} {patches}ᵀ"
 
     def shape(self, patches: Value, dy: Value) -> Shape:
         return (dy.shape[1], self.windows.kernel[0] * patches.shape[1] * patches.shape[2])
@@ -162,15 +142,12 @@ class RowKernelGradient(ByRows):
         return TOTAL if use.states == (Each(4), Each(0)) else None
 
 
-@dataclass(frozen=True)
 class RowSpread(ByRows):
     """What each row of pixels gets from the windows above and below: ``(H, kw, C, columns, N)``.
 
     ``matrix (kw * C, kh * F)`` is the kernel with its rows in reverse. The plan computes one product for each row of pixels,
     with zeros around the rows of ``dy (N, F, rows, columns)``, and between them where the stride leaves some out.
     """
-
-    formula: ClassVar[str] = "{matrix} {dy}"
 
     def shape(self, matrix: Value, dy: Value) -> Shape:
         kw = self.windows.kernel[1]
@@ -198,11 +175,8 @@ class RowSpread(ByRows):
         return Each(4) if use.axis(1) == 0 else None
 
 
-@dataclass(frozen=True)
 class ColumnOverlay(ByRows):
     """The sum over the columns of the kernel, each shifted to the pixels below it: ``(N, C, H, W)``."""
-
-    formula: ClassVar[str] = "overlay({spread})"
 
     def shape(self, spread: Value) -> Shape:
         return (spread.shape[4], spread.shape[2], *self.windows.image)

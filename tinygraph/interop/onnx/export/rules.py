@@ -6,8 +6,8 @@ import numpy as np
 
 from tinygraph.interop.onnx.batch import Size
 from tinygraph.interop.onnx.export.table import EXPORTS, Export, Step, export_of, one_operator, same_dtype
-from tinygraph.ops.axes import normalized_axes
 from tinygraph.ops.indexing.index import Positions
+from tinygraph.ops.sums import normalized_axes
 from tinygraph.ops.windows import per_axis, sides
 
 # Beyond the end of any axis.

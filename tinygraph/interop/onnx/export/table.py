@@ -17,7 +17,7 @@ from tinygraph.interop.onnx.operators.pairs import ATTRIBUTES, BINARY, LOGICAL, 
 from tinygraph.interop.onnx.operators.table import ops
 from tinygraph.interop.onnx.roles import unused
 from tinygraph.interop.onnx.tensors import NUMBERS, UNNAMED, package, proto_of
-from tinygraph.ops.axes import normalized_axes
+from tinygraph.ops.sums import normalized_axes
 
 # An array of more elements is written each time.
 _SMALL = 64
