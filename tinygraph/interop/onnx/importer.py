@@ -13,9 +13,8 @@ import numpy as np
 from tinygraph.errors import BudgetError, OnnxError, TinygraphError, listing, nearest
 from tinygraph.graph import Array, Tensor, charge, composites_as_nodes
 from tinygraph.interop.onnx.inner import definition, is_known, names_read, schema_of
-from tinygraph.interop.onnx.node import MOST_STEPS, Node, Value, how_to_fix
+from tinygraph.interop.onnx.node import MOST_STEPS, Node, Value, how_to_fix, ops
 from tinygraph.interop.onnx.operators import OPERATORS
-from tinygraph.interop.onnx.operators.table import ops
 from tinygraph.interop.onnx.read import File
 from tinygraph.interop.onnx.roles import COMPARISONS, Reader
 from tinygraph.interop.onnx.tensors import PRODUCER, REAL, UNNAMED, array_of, package

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph import Tensor
-from tinygraph.interop.onnx.node import Node, Value, with_branches
-from tinygraph.interop.onnx.operators.table import OPERATORS, operator
+from tinygraph.interop.onnx.node import OPERATORS, Node, Value, operator, with_branches
 from tinygraph.interop.onnx.tensors import NUMBERS, package
 
 _BRANCHES = ("then_branch", "else_branch")

@@ -13,8 +13,8 @@ import numpy as np
 from tinygraph.errors import OnnxError, nearest
 from tinygraph.graph import Graph, Tensor
 from tinygraph.interop.onnx.batch import Size
+from tinygraph.interop.onnx.node import ops
 from tinygraph.interop.onnx.operators.pairs import ATTRIBUTES, BINARY, LOGICAL, REDUCTIONS, UNARY, VARIADIC, Attributes
-from tinygraph.interop.onnx.operators.table import ops
 from tinygraph.interop.onnx.roles import unused
 from tinygraph.interop.onnx.tensors import NUMBERS, UNNAMED, package, proto_of
 from tinygraph.ops.sums import normalized_axes

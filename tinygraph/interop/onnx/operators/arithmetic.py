@@ -4,9 +4,8 @@ import math
 
 import numpy as np
 
-from tinygraph.interop.onnx.node import Node, is_constant
+from tinygraph.interop.onnx.node import OPERATORS, Node, Operator, Rule, is_constant, operator, ops
 from tinygraph.interop.onnx.operators.pairs import ATTRIBUTES, BINARY, LOGICAL, REDUCTIONS, UNARY, VARIADIC, Attributes
-from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, Rule, operator, ops
 
 # Before this operator set, a second operand was broadcast only where an attribute said so, and along which axis.
 _BROADCAST_BY_AXIS = 7

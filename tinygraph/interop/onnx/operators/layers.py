@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.interop.onnx.node import MOST_STEPS, Node, is_constant
-from tinygraph.interop.onnx.operators.table import Rule, operator, ops
+from tinygraph.interop.onnx.node import MOST_STEPS, Node, Rule, is_constant, operator, ops
 
 _ACTIVATIONS = {name: getattr(ops, name.lower()) for name in ("Relu", "Sigmoid", "Softplus", "Softsign", "Tanh")}
 # The activations of each network by default, and how many gates it has.

@@ -5,8 +5,7 @@ Their rounding stops every gradient; a real number that is read from integers ha
 
 import numpy as np
 
-from tinygraph.interop.onnx.node import Node
-from tinygraph.interop.onnx.operators.table import operator, ops
+from tinygraph.interop.onnx.node import Node, operator, ops
 from tinygraph.interop.onnx.operators.windows import conv
 
 

@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from tinygraph.interop.onnx.node import Node, is_constant
-from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, operator, ops
+from tinygraph.interop.onnx.node import OPERATORS, Node, Operator, is_constant, operator, ops
 
 # Exporters write ends beyond this for the end of an axis.
 _FAR = 2**31 - 1

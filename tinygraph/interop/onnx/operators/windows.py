@@ -4,9 +4,8 @@ import math
 from typing import Any
 
 from tinygraph.errors import listing
-from tinygraph.interop.onnx.node import Node
+from tinygraph.interop.onnx.node import OPERATORS, Node, Operator, operator, ops
 from tinygraph.interop.onnx.operators.shaping import widened
-from tinygraph.interop.onnx.operators.table import OPERATORS, Operator, operator, ops
 
 # ONNX's coordinates; PyTorch's differ from the first only where the result has a single pixel.
 _COORDINATES = ("half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel")
