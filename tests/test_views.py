@@ -90,6 +90,7 @@ def test_a_plan_that_was_profiled_shows_its_slowest_steps():
     shown = re.findall(r'<tr><td class="n">(\d+)</td>', plan._repr_html_())
     slowest = max(plan.schedule.steps, key=lambda step: step.seconds)
     assert str(slowest.number) in shown
+    assert plan.schedule._repr_html_() == plan._repr_html_()
 
 
 def test_tensors_by_name_can_be_read_and_not_changed():

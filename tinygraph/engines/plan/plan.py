@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from tinygraph.engines.plan.compiled import Compiled
-from tinygraph.engines.plan.schedule import Schedule, described, schedule_of, schedule_view
+from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import AttributeValueError, TinygraphError, counted
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, integer, run
@@ -119,7 +119,7 @@ class BySize(Generic[Recorded]):
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the schedule as a table."""
-        return schedule_view(self.schedule)
+        return self.schedule._repr_html_()
 
     def __repr__(self) -> str:
         what, threads = type(self).__name__, self._own[1].threads

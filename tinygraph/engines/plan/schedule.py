@@ -63,6 +63,10 @@ class Schedule:
     nbytes: int
     plain_nbytes: int
 
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: a table of the steps, and totals."""
+        return schedule_view(self)
+
 
 def schedule_of(compiled: Compiled, seconds: Sequence[Sequence[float]] | None = None) -> Schedule:
     """Return the record of a compiled graph, with the times of a profile if there was one."""
