@@ -97,7 +97,8 @@ def lay_out(
     written: list[TextLine] = []
     lined: set[Tensor] = set()
     same: dict[Tensor, Tensor] = {}
-    spread = spread_out(nodes)
+    # Whoever passes ``digits`` knows which constants a number may replace.
+    spread = spread_out(nodes) if digits is None else set[Tensor]()
     for node in nodes:
         in_samples = counted(node, larger.get(node))
         number = None if node in spread else in_samples or (digits or _digits)(node)
