@@ -107,12 +107,13 @@ _value = _named(
     lambda value: value is not None and not isinstance(value, (str, dict)),
 )
 _LOSS = "The loss of an .onnx file, which names none: an operation, or one of its outputs."
+_OUTPUT = "Which output of an .onnx file; given again, it shows others too.  [default: the first]"
 _SIZE = "A size that an .onnx file leaves open, by its name or place, such as x.2.  May be given more than once."
 _VALUE = "A value that an input of an .onnx file always has.  May be given more than once."
 _DTYPE = "What float16 and float32 in an .onnx file are read as."
 # Arguments of ``from_onnx``, each with its option: the flag, what is given, its type, and the help.
 _ONNX: dict[str, tuple[str, str | None, Any, str]] = {
-    "output": ("--output", "NAME", not_empty, "Which output of an .onnx file.  [default: the first]"),
+    "output": ("--output", "NAME", not_empty, _OUTPUT),
     "loss": ("--loss", "NAME", not_empty, _LOSS),
     "sizes": ("--size", "NAME=NUMBER", _size, _SIZE),
     "values": ("--value", "NAME=VALUE", _value, _VALUE),
@@ -130,11 +131,13 @@ def onnx_options(loss: str = "--loss") -> Callable[[Command], Command]:
         @functools.wraps(command)
         def wrapped(*args: Any, **given: Any) -> Any:
             onnx = {name: given.pop(f"onnx_{name}") for name in _ONNX}
-            onnx = {name: dict(value) if isinstance(value, tuple) else value for name, value in onnx.items() if value}
+            onnx = {
+                name: dict(onnx[name]) if name in ("sizes", "values") else onnx[name] for name in onnx if onnx[name]
+            }
             return command(*args, onnx=onnx, **given)
 
         for name, (flag, metavar, kind, text) in reversed(_ONNX.items()):
-            flag, multiple = loss if name == "loss" else flag, name in ("sizes", "values")
+            flag, multiple = loss if name == "loss" else flag, name in ("output", "sizes", "values")
             option = click.option(flag, f"onnx_{name}", metavar=metavar, type=kind, multiple=multiple, help=text)
             wrapped = option(wrapped)
         return wrapped  # type: ignore[return-value]

@@ -62,7 +62,7 @@ class Subject:
     ``unfinished`` belongs to a model with a mistake in it.
     ``larger`` is the same model for one more sample: what depends on the number of samples is written with m. ``like`` is
     the same model for two samples, which has the names and lines of this one; ``fixed`` says that the rules of pictures
-    are those of this number of samples all the same.
+    are those of this number of samples all the same. ``originals`` are what symbols are called in the model's own file.
     """
 
     title: str
@@ -76,6 +76,7 @@ class Subject:
     like: Subject | None = None
     fixed: bool = False
     weighted: bool = False
+    originals: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def general(self) -> Subject:
@@ -301,9 +302,10 @@ def _recorded(model: Model, samples: int, title: str | None, backward: bool) -> 
     missing = f"the model {model.name!r} declares no loss"
     parameters = list(model.parameters.values())
     found, why = _backward(recording.loss, parameters, missing) if backward else (None, "it was not asked for")
-    title, items = (model.title or model.name) if title is None else title, equation_items(recording.equations)
-    ends = tuple(recording.full_graph.outputs)
-    return Subject(title, tuple(items), found, why, outputs=ends, weighted=model.weighted)
+    title, declared = (model.title or model.name) if title is None else title, model.declaration
+    items, ends = equation_items(recording.equations, declared.groups), tuple(recording.full_graph.outputs)
+    subject = Subject(title, tuple(items), found, why, outputs=ends, weighted=model.weighted)
+    return replace(subject, originals=declared.names)
 
 
 def _of_graph(thing: Any, title: str | None, backward: bool) -> Subject:
@@ -350,14 +352,17 @@ def _unfinished(error: ModelError, title: str | None) -> Subject:
     return Subject(title, tuple(items), None, "the model is not valid", {}, ends, found)
 
 
-def equation_items(equations: Iterable[Equation]) -> list[Item]:
-    """Return the equations of a recording as items, each leaf before the first equation that uses it."""
+def equation_items(equations: Iterable[Equation], groups: Mapping[str, str] | None = None) -> list[Item]:
+    """Return the equations of a recording as items, each leaf before the first equation that uses it.
+
+    ``groups`` are the groups of leaves that are in no block.
+    """
     items: list[Item] = []
     known: set[Tensor] = set()
     for equation in equations:
         for x in (*(x for node in equation.nodes for x in written_inputs(node)), equation.node):
             if x.op is None and x.kind != "constant" and x not in known:
-                items.append(_leaf(x))
+                items.append(_leaf(x, groups or {}))
                 known.add(x)
         text = " ".join(equation.text.partition("=")[2].split())
         items.append(Item(equation.node, equation.name, text, equation.nodes, equation.block))
@@ -365,8 +370,9 @@ def equation_items(equations: Iterable[Equation]) -> list[Item]:
     return items
 
 
-def _leaf(x: Tensor) -> Item:
-    return Item(x, x.name or "", leaf_note(x), group=(x.name or "").rpartition(".")[0])
+def _leaf(x: Tensor, groups: Mapping[str, str] | None = None) -> Item:
+    name = x.name or ""
+    return Item(x, name, leaf_note(x), group=name.rpartition(".")[0] or (groups or {}).get(name, ""))
 
 
 def _operations(graph: Graph) -> list[Item]:

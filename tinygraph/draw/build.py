@@ -150,7 +150,8 @@ class _Builder:
         card = Card(
             _id(part), node.kind, item.symbol, item.expression, self._at_hand(node).shape, str(node.dtype), kept=kept
         )
-        card = self._counted(replace(card, group=self._group(part)), part)
+        original = self.subject.originals.get(item.symbol, "")
+        card = self._counted(replace(card, group=self._group(part), original=original), part)
         if alias:
             return card
         gradient = self.subject.gradient(item) if self.gradients else None
@@ -213,7 +214,11 @@ class _Builder:
         return equations[-(len(equations) // part.times) :]
 
     def _group(self, part: Part) -> str:
-        return part.block.rpartition(".")[0] if len(part.items) > 1 else self.subject.items[part.last].group
+        if part.block and len(part.items) > 1:
+            return part.block.rpartition(".")[0]
+        groups = [self.subject.items[i].group.split(".") for i in part.items]
+        common = itertools.takewhile(lambda names: len(set(names)) == 1, zip(*groups, strict=False))
+        return ".".join(names[0] for names in common)
 
     def _rule(self, rule: Rule) -> str:
         """Return a rule as text; nothing for a summand that is called by its number, whose own line says what it is."""

@@ -16,6 +16,7 @@ class Card:
     """A leaf, an operation or, in a model, an equation. A folded card stands for several; ``holds`` is their number,
     and ``times`` how many times its equations repeat themselves. ``parameters`` counts the elements of the parameters that its
     equations use, ``frozen`` those to which no gradient comes, and ``multiply_adds`` the products that the forward pass sums.
+    ``original`` is the name in the file that a model was made from, where it is another one.
 
     ``kind`` is "input", "parameter", "state", "tensor" or "constant" for leaves, "node" for results of operations, "folded",
     "error" for an equation that could not be recorded, or "link" for a card in another column or on another page. ``title``
@@ -61,6 +62,7 @@ class Card:
     parameters: int = 0
     frozen: int = 0
     multiply_adds: int = 0
+    original: str = ""
     inside: tuple[str, ...] = ()
 
     @property
@@ -174,7 +176,13 @@ class Drawing:
                 first = rules.pop(0) if rules else ""
                 yield f"  d{self.output}/d{card.symbol}", first, array, self._figures(card.gradient_value)
             yield from (("", rule, "", "") for rule in rules)
-            said = [card.note, *card.marks, *card.checks, *(card.kept if self.detail == "full" else ())]
+            said = [
+                f"in the file: {card.original}" * bool(card.original),
+                card.note,
+                *card.marks,
+                *card.checks,
+                *(card.kept if self.detail == "full" else ()),
+            ]
             yield from (("", f"  ({line})", "", "") for line in said if line)
 
     def _figures(self, figures: Figures | None) -> str:

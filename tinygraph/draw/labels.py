@@ -164,7 +164,8 @@ def _fixed(height: int, width: int) -> str:
 
 def _remarks(card: Card) -> list[str]:
     """Return the rows below the lanes: the note, warnings, checks, and what is kept for the backward pass."""
-    rows = [(card.note, colours.WRONG if card.kind == "error" else PAPER)] if card.note else []
+    rows = [(f"in the file: {card.original}", PAPER)] if card.original else []
+    rows += [(card.note, colours.WRONG if card.kind == "error" else PAPER)] if card.note else []
     rows += [(mark, colours.WARNING) for mark in card.marks]
     rows += [(line, colours.VERDICTS[card.verdict][0] if card.verdict else PAPER) for line in card.checks]
     rows += [(line, PAPER) for line in card.kept]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -24,6 +24,7 @@ _LEAST_BATCH = 3
 _TABLES = (
     *("name", "title", "dtype", "batch", "weights"),
     *("inputs", "parameters", "state", "blocks", "model", "training", "sample"),
+    *("names", "groups"),
 )
 
 Kind = Literal["parameter", "state"]
@@ -120,7 +121,9 @@ class Training:
 class Declaration:
     """A declared model. ``batch`` is the only batch size that it accepts, and ``weights`` the file of its weights.
 
-    ``sample`` has values for its inputs, with their batch axis, or is empty.
+    ``sample`` has values for its inputs, with their batch axis, or is empty. ``names`` are what tensors are called in the file
+    that a model was made from, and ``groups`` the modules, with dots between nested ones, in which equations and variables
+    are.
     """
 
     name: str
@@ -135,6 +138,8 @@ class Declaration:
     batch: int | None = None
     weights: str | None = None
     sample: Mapping[str, Array] = field(default_factory=dict, compare=False)
+    names: Mapping[str, str] = field(default_factory=dict)
+    groups: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def has_modes(self) -> bool:
@@ -202,7 +207,14 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
         if block in OPERATIONS:
             table.fail(f"block {block!r} has the name of an operation", block)
     sample = sample_in(file.table("sample", {}), inputs, batch)
-    return Declaration(name, title, dtype, inputs, main, loss, blocks, training, source, batch, weights, sample)
+    texts = [_texts(file.table(key, {}), [*inputs, *main.variables, *main.statements]) for key in ("names", "groups")]
+    return Declaration(name, title, dtype, inputs, main, loss, blocks, training, source, batch, weights, sample, *texts)
+
+
+def _texts(table: Table, known: Sequence[str]) -> dict[str, str]:
+    """Return the texts of a table, each for an input, a variable or an equation of the model."""
+    table.check_keys(known)
+    return {name: table.text(name) for name in table.entries}
 
 
 def _input(inputs: Table, name: str, dtype: np.dtype[Any]) -> Input:

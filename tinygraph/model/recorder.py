@@ -235,7 +235,8 @@ class Recorder:
             text = statement.written(name, scope.written_names(statement))
         except RecursionError:
             statement.fail("the expression is nested too deeply")
-        self.done.append(Equation(name, text, statement.line, value, block=scope.prefix.rstrip(".")))
+        block = scope.prefix.rstrip(".") or self.declaration.groups.get(name, "")
+        self.done.append(Equation(name, text, statement.line, value, block=block))
 
     def _named(self, scope: Scope, name: str, role: str) -> Tensor:
         """Return the output or the loss."""

@@ -18,7 +18,9 @@ def array(name, *shape):
 
 
 def node(operator, inputs, output, name, scopes=(), **attributes):
-    made = helper.make_node(operator, inputs.split(), [output], name, **attributes)
+    made = helper.make_node(
+        operator, inputs.split() if isinstance(inputs, str) else inputs, [output], name, **attributes
+    )
     if scopes:
         made.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=str(["", *scopes]))
     return made
@@ -169,3 +171,43 @@ def test_what_is_true_of_an_array_makes_it_no_weight(opened):
     model = opened(nodes, [array("w", 16, 3), mask, zero, far])
     assert (list(model.parameters), [state.dtype.name for state in model.state.values()]) == (["w"], ["bool"])
     assert model.predict(np.ones((1, 1, 4, 4)))[0, 1] == -9
+
+
+def test_names_of_a_file_that_are_no_names_in_equations_stand_on_the_cards(tmp_path):
+    """And other outputs than the first can be drawn."""
+    nodes = [node("Relu", ["输入"], "输出:0", ""), node("Tanh", ["输出:0"], "features/f:0", "")]
+    sides = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ("m", 3)) for n in ("输入", "输出:0", "features/f:0")]
+    graph = helper.make_graph(nodes, "main_graph", sides[:1], sides[1:], [])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), tmp_path / "net.onnx")
+    both = tg.from_onnx(tmp_path / "net.onnx", output=["输出:0", "features/f:0"])
+    assert both.predict(np.float32([[-1, 0, 1]])).tolist() == [[0, 0, 1]]
+    cards = tg.draw(both).drawing.cards
+    assert [card.original for card in cards] == ["输入", "输出:0", "features/f:0"]
+    assert "in the file: 输出:0" in str(tg.draw(tg.from_onnx(tmp_path / "net.onnx")))
+    assert "in the file: 输出:0" in tg.draw(both).dot
+    with pytest.raises(tg.OnnxError, match="it has no output '输出:1'"):
+        tg.from_onnx(tmp_path / "net.onnx", output=["输出:0", "输出:1"])
+
+
+def test_equations_are_in_the_modules_of_the_file_and_fold_with_them(opened):
+    nodes, arrays, x = [], [], "x"
+    for i in range(24):
+        first, second, name = (
+            f"/net/net.{i}/a/Conv_output_0",
+            f"/net/net.{i}/Relu_output_0",
+            f"/net/net.{i}/Add_output_0",
+        )
+        nodes += [node("Conv", [x, f"net.{i}.a.weight"], first, f"/net/net.{i}/a/Conv", pads=[1] * 4)]
+        nodes += [
+            node("Relu", [first], second, f"/net/net.{i}/Relu"),
+            node("Add", [second, x], name, f"/net/net.{i}/Add"),
+        ]
+        arrays, x = [*arrays, array(f"net.{i}.a.weight", 1, 1, 3, 3)], name
+    nodes.append(node("Flatten", [x], "y", "/Flatten"))
+    model = opened(nodes, arrays, y=("m", 16))
+    cards = tg.draw(model).drawing.cards
+    assert [card.title for card in cards[1:-1]] == [f"net.{i}" for i in range(24)]
+    assert {(card.holds, card.parameters, card.group) for card in cards[1:-1]} == {(4, 9, "net")}
+    assert [card.title for card in tg.draw(model, fold=["net"]).drawing.cards[1:-1]] == ["net"]
+    # A module with one value has no frame of its own.
+    assert {card.group for card in tg.draw(model, fold="none").drawing.cards} == {"", *(f"net.{i}" for i in range(24))}

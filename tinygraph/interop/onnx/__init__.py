@@ -11,7 +11,7 @@ they are needed.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy.typing as npt
@@ -27,7 +27,7 @@ __all__ = ["Backend", "from_onnx", "to_onnx"]
 def from_onnx(
     path: str | os.PathLike[str],
     *,
-    output: str | None = None,
+    output: str | Sequence[str] | None = None,
     loss: str | None = None,
     sizes: Mapping[str, int] | None = None,
     values: Mapping[str, npt.ArrayLike] | None = None,
@@ -35,7 +35,8 @@ def from_onnx(
 ) -> Model:
     """Return the model in an ONNX file: equations and parameters like any other, with the weights of the file.
 
-    ``output`` names one of the graph's outputs, by default the first. ``loss`` makes the model trainable: it names an output
+    ``output`` names one of the graph's outputs, by default the first, or several: the model's is the first of them, and the
+    others are computed by its equations too, so that they can be drawn. ``loss`` makes the model trainable: it names an output
     of the graph that is one number, or an operation such as ``"mse"``, which is added after the output and takes labels
     ``y``. ``sizes`` gives sizes for those that the file only names, by these names or by the place of an axis,
     ``sizes={"x.2": 224}``; the first axis of the inputs, where it has no size, is the batch. ``values`` fixes inputs,

@@ -43,6 +43,7 @@ class Equations(Template):
         )
         self.outputs, self.inputs, self.next = dict[str, str](), dict[str, str](), dict[str, str]()
         self.parameters, self.state = dict[str, Array](), dict[str, Array]()
+        self.originals, self.groups = dict[str, str](), dict[str, str]()
         graphs = [Graph(list(recording.outputs.values())) for recording in recordings]
         # The texts of constants that are numbers, for those of the first recording and for their copies.
         known, self.numbers = set(graphs[0].nodes), _numbers(graphs[0])
@@ -70,8 +71,15 @@ class Equations(Template):
         if isinstance(last.op, Softmax):
             last.inputs[0].name = self.logits = last.inputs[0].name or self.names.new("logits")
         graph = Graph(self.results)
-        lines = lay_out(graph.nodes, graph.outputs, digits=self.numbers.get).equations
-        self.text = "\n".join(f"{e.label} = {e.expression}" for e in lines if e.expression)
+        lines = [e for e in lay_out(graph.nodes, graph.outputs, digits=self.numbers.get).equations if e.expression]
+        self.text = "\n".join(f"{e.label} = {e.expression}" for e in lines)
+        # A tensor without a name belongs to the module of the next one that has one.
+        for line, following in itertools.pairwise(reversed(lines)):
+            if following.label not in self.groups and not following.node.name and line.label in self.groups:
+                self.groups[following.label] = self.groups[line.label]
+        self.originals |= {
+            label: name for name, label in (*self.inputs.items(), *self.outputs.items()) if name != label
+        }
 
     def leaf(self, nodes: Sequence[Tensor]) -> Tensor:
         """Return an input with the name that it has in the equations, and keep the array of a weight."""
@@ -81,6 +89,7 @@ class Equations(Template):
         if weight is not None and weight.reader is not None:
             label = self.labels.of_weight(name, weight.reader, weight.copied)
         label = self.names.new(label)
+        self._describe(label, name, "" if weight is None or weight.reader is None else weight.reader.value)
         copy = Tensor("input", None, (), None, leaf.shape, leaf.dtype, label)
         self.leaves[copy] = name
         if leaf.kind == "input":
@@ -131,7 +140,17 @@ class Equations(Template):
             if not op.index:
                 return self.copies[node.inputs[0]]
         name = self.imported.names.get(node)
-        return self.copy(node, op, self.names.new(self.labels.of(*name)) if name else None)
+        label = self.names.new(self.labels.of(*name)) if name else None
+        if name and label:
+            self._describe(label, "" if name[1] else name[0], name[0])
+        return self.copy(node, op, label)
+
+    def _describe(self, label: str, name: str, value: str) -> None:
+        """Keep the name of the file where it has letters that the label has not, and the module that computes a value."""
+        if not name.isascii():
+            self.originals[label] = name
+        if group := self.labels.module(value):
+            self.groups[label] = group
 
 
 def _without_ends(op: Getitem, nodes: Sequence[Tensor]) -> Getitem:

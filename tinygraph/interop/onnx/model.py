@@ -5,7 +5,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
@@ -76,7 +76,7 @@ class _Opening:
     """A file that is opened, with the options of ``from_onnx``."""
 
     file: File
-    output: str | None = None
+    output: str | Sequence[str] | None = None
     loss: str | None = None
     sizes: Mapping[str, int] | None = None
     values: Mapping[str, Any] | None = None
@@ -86,11 +86,13 @@ class _Opening:
         """Return the model as tables and values."""
         file, outputs = self.file, [value.name for value in self.file.proto.graph.output]
         own, own_loss = file.metadata.get(OUTPUT, ""), file.metadata.get(LOSS, "")
-        chosen = self.output or (own if own in outputs else outputs[0])
-        if chosen not in outputs:
-            file.fail(unknown("it", "output", chosen, outputs))
+        given = [self.output] if isinstance(self.output, str) else list(self.output or ())
+        chosen, *others = given or [own if own in outputs else outputs[0]]
+        for name in (chosen, *others):
+            if name not in outputs:
+                file.fail(unknown("it", "output", name, outputs))
         loss = self.loss or (own_loss if self.output is None and own_loss in outputs else None)
-        wanted = list(dict.fromkeys([chosen, loss] if loss is not None and loss in outputs else [chosen]))
+        wanted = list(dict.fromkeys([chosen, *others, *([loss] if loss is not None and loss in outputs else [])]))
         nodes = nodes_of(file, wanted)
         self.dtype = None if self.dtype is None else np.dtype(self.dtype)
         fixed = self.fixed_values()
@@ -214,6 +216,8 @@ class _Opening:
             "state": {name: _declaration(array, dtype) for name, array in equations.state.items()},
             "model": {"equations": equations.text},
             "training": {} if batch is None else {"batch_size": batch},
+            "names": equations.originals,
+            "groups": equations.groups,
         }
         for name, label in equations.inputs.items():
             shape, kind = shapes[name], self.dtype_of(name).name

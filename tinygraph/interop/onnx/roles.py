@@ -289,6 +289,8 @@ class Labels:
     def __init__(self, graph: Any, recorded: Iterable[str]) -> None:
         self._outputs = {value.name for value in graph.output}
         self._places = {name: place for node in graph.node for name, place in _places(node)}
+        modules = {place.module for place in self._places.values()}
+        self._around = {path for module in modules for path in _around(module)}
         self._counts = Counter(self._places[name].module for name in recorded if name in self._places)
 
     def of(self, name: str, inner: str = "") -> str:
@@ -299,6 +301,11 @@ class Labels:
         if inner:
             return f"{place.module or place.what}.{inner}"
         return place.module if place.module and self._counts[place.module] == 1 else f"{place.module}.{place.what}"
+
+    def module(self, name: str) -> str:
+        """Return the module that contains a value; of one that is this value and nothing else, the one around it."""
+        module = self._places[name].module if name in self._places else ""
+        return module if self._counts[module] != 1 or module in self._around else module.rpartition(".")[0]
 
     def of_weight(self, name: str, reader: Reader, copied: bool = False) -> str:
         """Return the label of a weight: its name, or one from the node that reads it where the name is not its own.
@@ -312,6 +319,12 @@ class Labels:
         # What a node adds is a bias.
         own = OPERATORS[reader.operator].weights.get(reader.place, "bias" if reader.operator == "Add" else "weight")
         return f"{module}.{own}"
+
+
+def _around(module: str) -> Iterator[str]:
+    """Yield the modules around a module, the nearest first."""
+    while module := module.rpartition(".")[0]:
+        yield module
 
 
 class Reader(NamedTuple):
