@@ -55,6 +55,9 @@ class Visit:
         self.page.on("dialog", lambda dialog: self.said.append(dialog.message))
         self.page.on("request", lambda request: self.asked.append(request.url))
         self.page.goto(path.as_uri() + hash)
+        if options.get("java_script_enabled", True):
+            # The data of the page are unpacked after it was loaded.
+            self.page.wait_for_function("window.tinygraph || !document.getElementById('stepper')")
 
     def text(self, selector: str) -> str:
         return str(self.page.inner_text(selector))

@@ -42,15 +42,18 @@ class Part:
         return self.items[-1]
 
 
-def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> list[Part]:
+def parts_of(items: Sequence[Item], fold: str | Collection[str] | Sequence[Part] = "auto") -> list[Part]:
     """Return the parts of a picture in topological order.
 
     ``fold`` is ``"none"``, ``"all"`` (each block is one card), names of block instances, or ``"auto"``. With ``"auto"``,
     nothing is folded up to 30 cards, and up to 60 only the steps of long chains, ten or more equal equations that each use
     the one before. Above, blocks are folded, the innermost alone if that is enough; then equal equations or blocks that follow
-    each other, and then runs of operations. Inputs and weights that several equations use keep cards of their own. Raises
-    ``TinygraphError`` for the name of something that is no block.
+    each other, and then runs of operations. Inputs and weights that several equations use keep cards of their own. Parts are
+    returned as they are; they may be those of some of the items. Raises ``TinygraphError`` for the name of something that is
+    no block.
     """
+    if given := [part for part in fold if isinstance(part, Part)]:
+        return given
     if fold == "none" or (fold == "auto" and len(items) <= FEW_CARDS):
         return [Part((i,)) for i in range(len(items))]
     folding = _Folding(items)
@@ -70,6 +73,37 @@ def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> lis
         return next((name for name in _with_parents(group) if name in folded), "") if group else ""
 
     return folding.parts(folding.in_blocks(block_of), lambda leaf, readers: block_of(items[leaf].group))
+
+
+def parts_within(items: Sequence[Item], part: Part) -> list[Part]:
+    """Return the parts of the picture of what one card represents: more than one, and at most 60.
+
+    >>> import tinygraph as tg
+    >>> from tinygraph.describe.subject import subject_of
+    >>> items = subject_of(tg.load_model("residual")).items
+    >>> block = next(part for part in parts_of(items, "all") if part.block)
+    >>> block.block, [items[inner.last].symbol for inner in parts_within(items, block)][:3]
+    ('R1', ['R1.K1', 'R1.B1', 'R1.Z1'])
+    """
+    if len(part.items) <= MOST_CARDS:
+        return [Part((i,)) for i in part.items]
+    inner = [
+        replace(item, group=item.group.removeprefix(part.block).lstrip("."))
+        for item in map(items.__getitem__, part.items)
+    ]
+    # What repeats itself is shown once for each time, as the automatic way would fold it to one card again.
+    for fold in ("all", "auto"):
+        found = parts_of(inner, fold)
+        if 1 < len(found) <= MOST_CARDS and all(2 * len(each.items) <= len(inner) for each in found):
+            break
+    else:
+        size = -(-len(inner) // _RUNS)
+        found = [Part(tuple(range(i, min(i + size, len(inner))))) for i in range(0, len(inner), size)]
+    prefix = f"{part.block}." if part.block else ""
+    return [
+        replace(each, items=tuple(part.items[i] for i in each.items), block=each.block and prefix + each.block)
+        for each in found
+    ]
 
 
 def _with_parents(group: str) -> list[str]:

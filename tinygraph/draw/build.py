@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ERROR = "error"
 # The most equations that a folded card writes out, with their rules.
 _MOST_WRITTEN = 2
-Fold = str | Collection[str]
+Fold = str | Collection[str] | Sequence[Part]
 
 
 def drawing_of(
@@ -71,7 +71,7 @@ def drawing_of(
     if builder.subject.unfinished is not None:
         caption.append("drawn as far as the model is valid, for the batch that was tried first")
     if builder.folded:
-        count = len(builder.subject.items)
+        count = sum(len(part.items) for part in builder.parts)
         caption.append(f'{count:,} cards are folded into {len(builder.parts)}; fold="none" draws each')
     lines = (line for card in cards for line in (*card.inside, *card.rules))
     if builder.subject.larger is not None and any(re.search(r"\bm\b", line) for line in lines):
@@ -109,6 +109,8 @@ class _Builder:
         # The items that give a second name to a tensor that has a card.
         self.aliases: set[int] = set()
         for i, item in enumerate(subject.items):
+            if i not in ids:
+                continue
             if item.node in self.owner:
                 self.aliases.add(i)
             for node in (*item.nodes, item.node):

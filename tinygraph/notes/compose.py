@@ -14,13 +14,12 @@ from tinygraph.describe.subject import Subject, subject_of, values_of
 from tinygraph.describe.symbols import Formula, Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.tex import Formulas
 from tinygraph.describe.writer import written_inputs
-from tinygraph.draw.picture import Picture, draw
+from tinygraph.draw.picture import draw
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.graph import Tensor, topological
 from tinygraph.model.model import Model
 from tinygraph.notes import document as blocks
-from tinygraph.notes.stepper.picture import with_room
-from tinygraph.notes.stepper.walk import Scene, Walk, walk_of
+from tinygraph.notes.stepper.walk import Scene, walk_of
 from tinygraph.notes.update import before_and_after, moved, samples_in_words, update
 
 # Larger graphs, by their items, get no worked numbers and no worksheet.
@@ -61,7 +60,7 @@ def document_of(
     real = all(node.dtype.kind != "c" for node in numeric.nodes)
     if numeric.values and real and any(item.nodes for item in numeric.items):
         samples = others or {"": feeds}
-        stepper = blocks.Stepper(lambda: _walk(derivation, _scenes(derivation, samples), thing, feeds), remark)
+        stepper = blocks.Stepper(lambda: walk_of(derivation, _scenes(derivation, samples)), remark)
         sections.insert(1, blocks.Section("steps", "Step through it", (stepper,)))
     return blocks.Document(numeric.title or "Notes of a graph", tuple(_with_ids(sections)), numeric)
 
@@ -312,15 +311,6 @@ def _scenes(derivation: Derivation, samples: Mapping[str, Mapping[Any, Any] | No
         yield Scene(name, False, values)
         if after := moved(derivation, values):
             yield Scene(name, True, values_of(numeric, {**(feeds or {}), **after}))
-
-
-def _walk(derivation: Derivation, scenes: Iterable[Scene], thing: Any, feeds: Mapping[Any, Any] | None) -> Walk:
-    """Return the data of the stepper. Its picture has room for the numbers of the sample that the reader chooses."""
-    picture = Picture(with_room(draw(thing, title="", feeds=feeds, detail="rule").drawing))
-    try:
-        return walk_of(derivation, scenes, picture.svg("step-"), picture.drawing.edges)
-    except RenderError:
-        return walk_of(derivation, scenes)
 
 
 def _figure(thing: Any, feeds: Mapping[Any, Any] | None, title: str | None) -> blocks.Figure:

@@ -90,11 +90,12 @@ class Figure:
 class Stepper:
     """The part of the HTML page that a reader steps through; ``make`` returns its data. Other formats leave it out.
 
-    ``remark`` says where its numbers come from, if that needs to be said.
+    ``remark`` says where its numbers come from, if that needs to be said; ``in_text`` that formulas are text.
     """
 
     make: Callable[[], Walk]
     remark: str = ""
+    in_text: bool = False
 
     @cached_property
     def walk(self) -> Walk:

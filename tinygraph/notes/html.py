@@ -5,6 +5,7 @@ import html
 import importlib.util
 import re
 import warnings
+from dataclasses import replace
 
 from tinygraph.describe.derive import Line
 from tinygraph.describe.numbers import Number
@@ -17,6 +18,8 @@ from tinygraph.notes.stepper import page as stepper
 _SUBTITLE = (
     "Lecture notes derived from the graph: forward propagation, and the backward propagation that follows from it."
 )
+# In a document with more equations they are text.
+MOST_FORMULAS = 1000
 # Nothing may be fetched, whatever the page contains.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 # What a sheet of A4 has room for in most browsers, in points, with a heading.
@@ -39,6 +42,8 @@ def html_text(document: blocks.Document) -> str:
             "formulas in HTML need the package latex2mathml: either `pip install latex2mathml`, "
             "or write .md or .tex, which need nothing"
         )
+    if sum(1 for _ in document.lines()) > MOST_FORMULAS:
+        document = replace(document, sections=tuple(map(_in_text, document.sections)))
     style = stepper.part_of_page("document.css")
     policy, script = _POLICY, ""
     if any(isinstance(block, blocks.Stepper) for section in document.sections for block in section.blocks):
@@ -72,6 +77,35 @@ def html_text(document: blocks.Document) -> str:
 {script}</body>
 </html>
 """
+
+
+class _Text(Formula):
+    """A formula that is written as text."""
+
+    def mathml(self, display: bool = False) -> str:
+        return f"<code>{_text(self.text)}</code>"
+
+
+def _as_text(formula: Formula) -> Formula:
+    return _Text(formula.source, formula.symbols)
+
+
+def _line_in_text(line: Line) -> Line:
+    return replace(line, formula=_as_text(line.formula))
+
+
+def _in_text(section: blocks.Section) -> blocks.Section:
+    """Return a section of a very large graph: a browser takes long to lay out thousands of formulas."""
+
+    def changed(block: blocks.Block) -> blocks.Block:
+        if isinstance(block, blocks.Equations):
+            return replace(block, lines=tuple(map(_line_in_text, block.lines)))
+        if isinstance(block, blocks.Table):
+            rows = ((_as_text(cell) if isinstance(cell, Formula) else cell for cell in row) for row in block.rows)
+            return replace(block, rows=tuple(map(tuple, rows)))
+        return replace(block, in_text=True) if isinstance(block, blocks.Stepper) else block
+
+    return replace(section, blocks=tuple(map(changed, section.blocks)))
 
 
 def _contents(document: blocks.Document) -> str:
@@ -110,7 +144,12 @@ def _block(block: blocks.Block) -> str:
             return f'<h3>{_text(heading)}</h3>\n<ol class="tasks" start="{first}">\n{items}\n</ol>'
         case blocks.Stepper():
             remark = f"<p>{_text(block.remark)}</p>\n" if block.remark else ""
-            return remark + stepper.stepper_html(block.walk, lambda line: _line(line, linked=False))
+            written = _as_text if block.in_text else lambda formula: formula
+            return remark + stepper.stepper_html(
+                block.walk,
+                lambda line: _line(replace(line, formula=written(line.formula)), linked=False),
+                lambda symbol: written(symbol).mathml(),
+            )
         case blocks.Figure(svg, text, why):
             if svg:
                 sheets = [

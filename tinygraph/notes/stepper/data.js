@@ -1,6 +1,6 @@
 // The data of the page: arrays in each scene, and where every element comes from.
 
-const DATA = JSON.parse(document.getElementById("stepper-data").textContent);
+const DATA = await unpacked(document.getElementById("stepper-data").textContent);
 const ARRAYS = DATA.arrays;
 const STEPS = DATA.steps;
 // The step that makes an array; leaves have none.
@@ -11,6 +11,11 @@ function bytes(text) {
   const found = new Uint8Array(raw.length);
   for (let i = 0; i < raw.length; i++) found[i] = raw.charCodeAt(i);
   return found.buffer;
+}
+
+async function unpacked(text) {
+  const stream = new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
+  return new Response(stream).json();
 }
 
 const numberCache = new Map();

@@ -5,37 +5,99 @@ const map = document.querySelector("#stepper .map");
 const ROOM = /\u2012+/, MOST_ON_CARD = 64, MOST_MAPS = 8, MAPS_IN_A_ROW = 4, SQUARE = 4;
 const SVG = "http://www.w3.org/2000/svg";
 
-function cardId(card) {
-  return card.id.replace("step-", "");
+function idOf(element) {
+  return element.id.replace("step-", "");
+}
+
+// Views: the picture of the graph, and those of what its folded cards hold
+
+const viewCache = new Map();
+
+// A view with what is found in it: its element, and the card of each item.
+function viewOfGraph(number) {
+  if (!viewCache.has(number)) {
+    const view = DATA.views[number], cardOf = new Map();
+    for (const [id, { items }] of Object.entries(view.cards)) for (const item of items) cardOf.set(item, id);
+    const body = element("div", { class: "view" });
+    if (number) body.append(pathTo(number));
+    if (view.svg) body.insertAdjacentHTML("beforeend", view.svg);
+    else body.append(element("div", { class: "lines" }, ...Object.keys(view.cards).map((id, i) => element("button", { type: "button", class: "card", id: `step-${id}` }, view.lines[i]))));
+    const svg = body.querySelector("svg");
+    // An image has no parts that can be used.
+    svg?.setAttribute("role", "group");
+    for (const card of svg?.querySelectorAll("g.card") ?? []) {
+      const { opens } = view.cards[idOf(card)] ?? {}, name = ARRAYS[DATA.cards[itemOf(card)].value].name;
+      card.setAttribute("role", "button");
+      card.setAttribute("aria-label", opens === undefined ? `The step of ${name}` : `Open ${DATA.views[opens].title}`);
+    }
+    const forward = new Set(STEPS.filter((step) => step.phase === "forward").map((step) => cardOf.get(step.item)));
+    const computed = new Set(STEPS.map((step) => cardOf.get(step.item)));
+    viewCache.set(number, { ...view, cardOf, body, svg, forward, computed });
+  }
+  return viewCache.get(number);
+}
+
+// The last item that a card shows, which its id counts from 1.
+function itemOf(card) {
+  return Number(idOf(card).slice(1)) - 1;
+}
+
+// Links back to the views that contain a view.
+function pathTo(number) {
+  const path = element("p", { class: "path" }, DATA.views[number].title);
+  for (let at = DATA.views[number].parent; at !== null; at = DATA.views[at].parent) {
+    const to = at, back = element("button", { type: "button" }, DATA.views[to].title || "The picture");
+    back.addEventListener("click", () => { open(to); });
+    path.prepend(back, " › ");
+  }
+  return path;
+}
+
+function open(number) {
+  state.view = number;
+  const { cardOf } = viewOfGraph(number), { phase, item } = STEPS[state.step];
+  const own = [...STEPS.keys()].filter((i) => cardOf.has(STEPS[i].item));
+  if (cardOf.has(item) || !own.length) draw();
+  else go(own.find((i) => STEPS[i].phase === phase) ?? own[0]);
+  (map.querySelector(".card[tabindex='0']") ?? map).focus({ preventScroll: true });
 }
 
 function drawMap(step) {
-  const svg = map.querySelector("svg");
-  if (!svg) return;
-  const reached = new Map();
-  STEPS.forEach((each, i) => { if (i <= state.step) reached.set(`${each.phase} ${each.card}`, i); });
-  for (const card of svg.querySelectorAll("g.card")) {
-    const id = cardId(card);
-    const isLeaf = !STEPS.some((each) => each.card === id && each.phase === "forward");
-    const done = isLeaf || reached.has(`forward ${id}`) || !STEPS.some((each) => each.card === id);
-    card.classList.toggle("todo", !done);
+  if (!DATA.views.length) return;
+  // A step elsewhere is shown in the nearest view that has it.
+  while (state.view && !viewOfGraph(state.view).cardOf.has(step.item) && !isLeafView(state.view)) state.view = DATA.views[state.view].parent;
+  const { body, svg, cardOf, forward, computed, edges } = viewOfGraph(state.view);
+  if (body.parentNode !== map) map.replaceChildren(body);
+  const current = cardOf.get(step.item), reached = new Map();
+  STEPS.forEach((each, i) => { if (i <= state.step) reached.set(`${each.phase} ${cardOf.get(each.item)}`, i); });
+  for (const card of body.querySelectorAll(".card")) {
+    const id = idOf(card);
+    card.classList.toggle("todo", forward.has(id) && computed.has(id) && !reached.has(`forward ${id}`));
     card.classList.toggle("passed", reached.has(`backward ${id}`));
-    card.classList.toggle("now", id === step.card);
-    card.setAttribute("tabindex", id === step.card ? 0 : -1);
-    drawNumbers(card, DATA.cards[id]);
+    card.classList.toggle("now", id === current);
+    card.setAttribute("tabindex", id === current ? 0 : -1);
+    if (svg) drawNumbers(card, DATA.cards[itemOf(card)]);
+  }
+  if (!svg) {
+    body.querySelector(".now")?.scrollIntoView({ block: "nearest" });
+    return;
   }
   for (const edge of svg.querySelectorAll("g.edge")) {
-    const data = DATA.edges[edge.id.replace("step-", "")];
-    if (data) edge.classList.toggle("todo", data.lane === "gradient" ? !passed(data.tail, reached) : svg.getElementById(`step-${data.tail}`)?.classList.contains("todo") ?? false);
+    const data = edges[idOf(edge)];
+    if (data) edge.classList.toggle("todo", data.lane === "gradient" ? !passed(data.tail, reached, edges) : svg.getElementById(`step-${data.tail}`)?.classList.contains("todo") ?? false);
   }
-  ring(svg, svg.getElementById(`step-${step.card}`), step.phase);
+  ring(svg, current && svg.getElementById(`step-${current}`), step.phase);
+}
+
+// Whether a view has no step at all, so that no step leads out of it.
+function isLeafView(number) {
+  return !STEPS.some((step) => viewOfGraph(number).cardOf.has(step.item));
 }
 
 // Whether a gradient has set out from a card; from a bead, once it has from all that meet there.
-function passed(tail, reached) {
+function passed(tail, reached, edges) {
   if (!tail.startsWith("s")) return reached.has(`backward ${tail}`);
-  const into = Object.keys(DATA.edges).filter((id) => DATA.edges[id].head === tail);
-  return into.every((id) => reached.has(`backward ${DATA.edges[id].tail}`));
+  return Object.values(edges).filter(({ head }) => head === tail).every((edge) => reached.has(`backward ${edge.tail}`));
 }
 
 function ring(svg, card, phase) {
@@ -134,23 +196,12 @@ function heatOf(array, scene) {
 
 // Cards as buttons
 
-for (const svg of map.querySelectorAll("svg")) {
-  // An image has no parts that can be used.
-  svg.setAttribute("role", "group");
-  for (const card of svg.querySelectorAll("g.card")) {
-    const arrays = DATA.cards[cardId(card)];
-    if (!arrays) continue;
-    card.setAttribute("role", "button");
-    card.setAttribute("aria-label", `The step of ${ARRAYS[arrays.value].name}`);
-  }
-}
-
-// The step of a card in the phase that is shown; a second click goes on to the next one of the card. A leaf shows its numbers.
+// A folded card opens. Others go to their step in the phase that is shown, and from there to their next one; a leaf shows its numbers.
 function goToCard(card) {
-  const id = cardId(card), { value, gradient } = DATA.cards[id] || {};
-  if (value === undefined) return;
-  const { phase } = STEPS[state.step];
-  let own = [...STEPS.keys()].filter((i) => STEPS[i].card === id);
+  const { opens } = viewOfGraph(state.view).cards[idOf(card)] ?? {};
+  if (opens !== undefined) { open(opens); return; }
+  const item = itemOf(card), { value, gradient } = DATA.cards[item], { phase } = STEPS[state.step];
+  let own = [...STEPS.keys()].filter((i) => STEPS[i].item === item);
   if (!own.length && phase === "backward" && STEP_OF.has(gradient)) own = [STEP_OF.get(gradient)];
   if (!own.length) select(value, 0);
   else if (own.includes(state.step)) go(own[(own.indexOf(state.step) + 1) % own.length]);
@@ -158,11 +209,11 @@ function goToCard(card) {
 }
 
 map.addEventListener("click", (event) => {
-  const card = event.target.closest("g.card");
+  const card = event.target.closest(".card");
   if (card) goToCard(card);
 });
 map.addEventListener("keydown", (event) => {
-  const card = event.target.closest("g.card"), cards = [...map.querySelectorAll("g.card")];
+  const card = event.target.closest(".card"), cards = [...map.querySelectorAll(".card")];
   const next = { ArrowUp: -1, ArrowDown: 1 }[event.key];
   if (card && (event.key === "Enter" || event.key === " ")) goToCard(card);
   else if (card && next) cards[cards.indexOf(card) + next]?.focus();

@@ -5,6 +5,7 @@ const board = root.querySelector(".board");
 const state = {
   step: 0,
   scene: 0,
+  view: 0,
   selected: null,
   predict: false,
   hides(array) {

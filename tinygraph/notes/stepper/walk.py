@@ -17,11 +17,10 @@ import numpy as np
 
 from tinygraph.describe.crosswalk import statements_of
 from tinygraph.describe.derive import Derivation, Line
-from tinygraph.describe.fold import parts_of
 from tinygraph.describe.origins import Origin, Origins, Part
 from tinygraph.describe.symbols import Formula
-from tinygraph.draw.cards import Edge
 from tinygraph.graph import Array, Tensor
+from tinygraph.notes.stepper.picture import View, views_of
 from tinygraph.notes.update import updates
 
 # Elements of one array on the page, elements in all whose origin it explains, and scenes.
@@ -187,35 +186,34 @@ class Grid:
 
 @dataclass(frozen=True)
 class Step:
-    """One rule: the phase that it belongs to, its lines, the array that it makes, and the card of the picture."""
+    """One rule: the phase that it belongs to, its lines, the array that it makes, and its item, which is on a card."""
 
     phase: str
     lines: tuple[Line, ...]
     grid: int
-    card: str
+    item: int
 
 
 @dataclass(frozen=True, eq=False)
 class Walk:
-    """All of the page's data. ``picture`` is SVG, empty without a renderer, and ``edges`` are those of its drawing.
+    """All of the page's data. Without a renderer there are no views.
 
-    Arrays are given by their numbers: ``cards`` has those that a card shows, its value and its gradient, and ``updates`` has
-    the parameter for each gradient that the update uses. ``state`` are the new values of the model's state, and ``output`` is
-    what is differentiated.
+    Arrays are given by their numbers: ``cards`` has those that the card of each item shows, its value and its gradient, and
+    ``updates`` has the parameter for each gradient that the update uses. ``state`` are the new values of the model's state,
+    and ``output`` is what is differentiated.
     """
 
     steps: tuple[Step, ...]
     grids: tuple[Grid, ...]
     scenes: tuple[Scene, ...]
-    picture: str
-    edges: tuple[Edge, ...]
-    cards: Mapping[str, tuple[int, int | None]]
+    views: tuple[View, ...]
+    cards: tuple[tuple[int, int | None], ...]
     updates: Mapping[int, int]
     state: tuple[int, ...]
     output: int | None
 
 
-def walk_of(derivation: Derivation, scenes: Iterable[Scene], picture: str = "", edges: tuple[Edge, ...] = ()) -> Walk:
+def walk_of(derivation: Derivation, scenes: Iterable[Scene]) -> Walk:
     """Return the walk through a derivation that has numbers, with as many of the scenes as fit the page.
 
     >>> import tinygraph as tg
@@ -229,8 +227,7 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], picture: str = "", 
     numeric = derivation.numeric
     pairs = numeric.of_general
     items = derivation.subject.items
-    parts = parts_of(numeric.items)
-    cards = {id(items[i]): f"n{part.last + 1}" for part in parts for i in part.items}
+    places = {id(item): i for i, item in enumerate(items)}
     numbers = Numbering()
     phases = {"forward": derivation.forward_lines(), "backward": derivation.backward_lines()}
     found = [(phase, *line) for phase, lines in phases.items() for line in lines]
@@ -243,19 +240,17 @@ def walk_of(derivation: Derivation, scenes: Iterable[Scene], picture: str = "", 
         if node not in pairs:
             continue
         own = tuple(replace(line, ids=statements_of(line.formula.text, texts)) for *_, line in lines_of_step)
-        steps.append(Step(phase, own, numbers[pairs[node]], cards[id(item)]))
+        steps.append(Step(phase, own, numbers[pairs[node]], places[id(item)]))
+    cards: list[tuple[int, int | None]] = []
     for item in numeric.items:
-        numbers[item.node]
-    shown: dict[str, tuple[int, int | None]] = {}
-    for part in parts:
-        item = numeric.items[part.last]
         gradient = numeric.gradient(item)
-        shown[f"n{part.last + 1}"] = numbers[item.node], None if gradient is None else numbers[gradient]
+        cards.append((numbers[item.node], None if gradient is None else numbers[gradient]))
     updated = {numbers[gradient]: numbers[parameter] for gradient, parameter in updates(derivation).items()}
     state = tuple(numbers[pairs.get(node, node)] for node in derivation.moves)
     output = None if numeric.backward is None else numbers[numeric.backward.output]
     grids, kept = _grids(derivation, scenes, numbers, steps)
-    return Walk(tuple(steps), grids, kept, picture, edges, shown, updated, state, output)
+    views = tuple(views_of(numeric))
+    return Walk(tuple(steps), grids, kept, views, tuple(cards), updated, state, output)
 
 
 def _grids(
