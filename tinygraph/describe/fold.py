@@ -52,6 +52,8 @@ def parts_of(items: Sequence[Item], fold: str | Collection[str] | Sequence[Part]
     returned as they are; they may be those of some of the items. Raises ``TinygraphError`` for the name of something that is
     no block.
     """
+    if fold not in ("auto", "none", "all") and (isinstance(fold, str) or not isinstance(fold, Collection)):
+        raise TinygraphError(f"fold must be 'auto', 'none', 'all' or a list of blocks; found {fold!r}")
     if given := [part for part in fold if isinstance(part, Part)]:
         return given
     if fold == "none" or (fold == "auto" and len(items) <= FEW_CARDS):
@@ -59,8 +61,6 @@ def parts_of(items: Sequence[Item], fold: str | Collection[str] | Sequence[Part]
     folding = _Folding(items)
     if fold == "auto":
         return folding.automatic() if len(items) > MOST_CARDS else folding.without_chains()
-    if fold != "all" and (isinstance(fold, str) or not isinstance(fold, Collection)):
-        raise TinygraphError(f"fold must be 'auto', 'none', 'all' or a list of blocks; found {fold!r}")
     known = dict.fromkeys(part for item in items if item.group for part in _with_parents(item.group))
     for name in () if fold == "all" else fold:
         if name not in known:

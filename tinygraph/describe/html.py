@@ -219,8 +219,8 @@ def scrolled(content: str, label: str) -> str:
 def framed(page: str, label: str, note: str) -> str:
     """Return a complete HTML page in a frame that is as high as a screen and keeps its style to itself, below a note.
 
-    >>> framed("<!doctype html><p>&lt;", "a page", "notes")[-66:]
-    'border: 0" srcdoc="<!doctype html><p>&amp;lt;"></iframe></div></div>'
+    >>> framed("<!doctype html><p>&lt;", "a page", "notes").partition("srcdoc=")[2]
+    '"<!doctype html><p>&amp;lt;"></iframe></div></div>'
     """
     # Addresses in a frame are relative to the page around it.
     source = page.replace('href="#', 'href="about:srcdoc#').replace("&", "&amp;").replace('"', "&quot;")
