@@ -175,8 +175,9 @@ def samples_in(model: Model, feeds: Mapping[Any, Any]) -> int | None:
     >>> samples_in(tg.load_model("xor"), {"x": [[0.0, 1.0], [1.0, 1.0]]})
     2
     """
-    require_feeds(feeds, batched_inputs(model))
-    for name, value in [(name, feeds[name]) for name in batched_inputs(model) if name in feeds]:
+    names = batched_inputs(model)
+    require_feeds(feeds, names)
+    for name, value in ((name, feeds[name]) for name in names if name in feeds):
         try:
             shape = (value if isinstance(value, Tensor) else numeric_array(value, f"feed for input {name!r}")).shape
         except (DTypeError, ShapeError) as error:

@@ -85,6 +85,9 @@ class RecordedStep:
         self.updates, self.rate = record_updates(optimizer, gradients, model.declaration.dtype)
         moved = [node for update in self.updates for node in (update.new, *update.new_state)]
         self.graph = Graph([output, loss, *moved, *new_state.values()])
+        # A dict, because every step looks its inputs up.
+        self._inputs = dict(self.graph.inputs)
+        self._fed = [name for name in self._inputs if name in self.recording.tensors]
         # What a step changes, each with its new value; the optimizer's state is not a tensor.
         self._moved = [(update.parameter, update.new) for update in self.updates]
         self._moved += [(model.state[name], new) for name, new in new_state.items()]
@@ -117,9 +120,8 @@ class RecordedStep:
         self, feeds: Mapping[str, Array], state: OptimizerState, optimizer: Optimizer | None = None
     ) -> dict[str | Tensor, Array]:
         """Return the values of all inputs: samples, the optimizer's state, and the learning rate of ``optimizer``."""
-        inputs = self.graph.inputs
-        require_feeds(feeds, [name for name in inputs if name in self.recording.tensors])
-        bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in inputs}
+        require_feeds(feeds, self._fed)
+        bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in self._inputs}
         for update in self.updates:
             found = state.get(update.name) if isinstance(state, dict) else None
             if type(found) is not tuple or len(found) != len(update.state):
@@ -141,7 +143,7 @@ class RecordedStep:
         ['x', 'y', 'learning_rate']
         >>> step.fitting({"x": x})
         """
-        inputs, values = self.graph.inputs, {}
+        inputs, values = self._inputs, dict[Tensor, Array]()
         for key, array in bound.items():
             leaf = inputs[key] if isinstance(key, str) else key
             if array.__class__ is not np.ndarray or array.dtype != leaf.dtype or array.shape != leaf.shape:
