@@ -20,7 +20,7 @@ load_operations()
 
 
 # A longer list of cases is a sweep, and one case in ``SHARE`` is its sample; ``pytest.mark.sweep`` makes a short one a sweep.
-LONG = 60
+LONG = 24
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -2,7 +2,7 @@
 
 import os
 
-SHARE = 4
+SHARE = 8
 
 
 def part(count: int) -> int:

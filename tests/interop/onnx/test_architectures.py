@@ -83,6 +83,7 @@ def test_shapes_are_those_that_onnx_infers(file):
     assert shapes == {name: expected[name] for name in shapes}
 
 
+@pytest.mark.sweep
 def test_draws_folded(model):
     picture = tg.draw(model)
     cards, equations = picture.drawing.cards, model.record(1).equations
@@ -93,6 +94,7 @@ def test_draws_folded(model):
     assert "digraph" in picture.dot
 
 
+@pytest.mark.sweep
 def test_gradients_agree_with_central_differences(model):
     """Along a random direction through the input, and through two of the parameters."""
     rng = np.random.default_rng(0)
