@@ -62,7 +62,7 @@ def _shown(output: Any) -> Iterator[str]:
 
 
 def write_pages(folder: Path) -> None:
-    """Run every notebook of ``notebooks`` in a folder and write its page beside it."""
+    """Run every notebook of ``notebooks`` in a folder and write its page next to it."""
     for path in sorted((folder / "notebooks").glob("*.ipynb")):
         target = path.with_suffix(".md")
         text = f"{page(executed(path))}\nTo run it yourself: {{download}}`{path.name}`.\n"

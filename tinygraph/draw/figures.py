@@ -126,11 +126,11 @@ def _rows(array: Array) -> tuple[tuple[tuple[str, ...], ...], str]:
     maps = [
         [[number_text(x, digits) for x in row] for row in part] for part in array.reshape(-1, rows, columns).tolist()
     ]
-    beside = max(1, IN_A_LINE // columns)
+    abreast = max(1, IN_A_LINE // columns)
     numbers: list[tuple[str, ...]] = []
-    for first in range(0, len(maps), beside):
+    for first in range(0, len(maps), abreast):
         numbers += [()] * bool(first)
-        lines = zip(*maps[first : first + beside], strict=True)
+        lines = zip(*maps[first : first + abreast], strict=True)
         numbers += [tuple(cell for row in line for cell in ("", *row))[1:] for line in lines]
     return tuple(numbers), ""
 
