@@ -112,6 +112,10 @@ SAYS = {
     ),
     "seed must be a whole number of at least 0; found 'a'": lambda: tg.certify("relu", "a"),
     "fold must be 'auto', 'none', 'all' or a list of blocks; found 3": lambda: tg.draw(XOR, fold=3),
+    "there is no block": lambda: tg.draw(XOR, fold=np.array(["a", "b"])),
+    "no tensor is called ['h']": lambda: tg.draw(XOR, only=["h"]),
+    "direction must be one of 'down' and 'right'; found ''": lambda: tg.draw(XOR, direction=""),
+    "progress is True, False, or None for automatic; found array": lambda: tg.fit(XOR, progress=np.array([1, 2])),
     "a title is text; found 3 (int)": lambda: tg.notes(XOR, title=3),
 }
 

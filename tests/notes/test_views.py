@@ -131,3 +131,9 @@ def test_thousands_of_formulas_are_text(monkeypatch: pytest.MonkeyPatch) -> None
     backward = page.partition('<section id="backward"')[2].partition("</section>")[0]
     assert "<code>dt1 = dt2 * cos(t1)</code>" in backward
     assert "<math" not in backward
+
+
+def test_the_caption_says_how_a_folded_card_opens() -> None:
+    svg = views_of(subject_of(chain(70)))[0].svg
+    assert "a click on a folded card opens it" in svg
+    assert "fold=" not in svg

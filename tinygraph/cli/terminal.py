@@ -77,7 +77,7 @@ def reporter() -> Iterator[Callable[[Progress], None]]:
 
 def plain_report(progress: Progress) -> None:
     """Print a line after an epoch; about twenty in all."""
-    from tinygraph.train.progress import line, shown
+    from tinygraph.train.progress import has_line, line
 
-    if progress.row is not None and shown(progress):
+    if progress.row is not None and has_line(progress):
         say(line(progress.row, progress.epochs))

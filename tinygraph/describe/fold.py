@@ -42,20 +42,20 @@ class Part:
         return self.items[-1]
 
 
-def parts_of(items: Sequence[Item], fold: str | Collection[str] | Sequence[Part] = "auto") -> list[Part]:
+def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> list[Part]:
     """Return the parts of a picture in topological order.
 
     ``fold`` is ``"none"``, ``"all"`` (each block is one card), names of block instances, or ``"auto"``. With ``"auto"``,
     nothing is folded up to 30 cards, and up to 60 only the steps of long chains, ten or more equal equations that each use
     the one before. Above, blocks are folded, the innermost alone if that is enough; then equal equations or blocks that follow
-    each other, and then runs of operations. Inputs and weights that several equations use keep cards of their own. Parts are
-    returned as they are; they may be those of some of the items. Raises ``TinygraphError`` for the name of something that is
-    no block.
+    each other, and then runs of operations. Inputs and weights that several equations use keep cards of their own. Raises
+    ``TinygraphError`` for the name of something that is no block.
     """
-    if fold not in ("auto", "none", "all") and (isinstance(fold, str) or not isinstance(fold, Collection)):
+    if isinstance(fold, Collection) and not isinstance(fold, str):
+        # An array of names would be compared element by element.
+        fold = [*fold]
+    elif fold not in ("auto", "none", "all"):
         raise TinygraphError(f"fold must be 'auto', 'none', 'all' or a list of blocks; found {fold!r}")
-    if given := [part for part in fold if isinstance(part, Part)]:
-        return given
     if fold == "none" or (fold == "auto" and len(items) <= FEW_CARDS):
         return [Part((i,)) for i in range(len(items))]
     folding = _Folding(items)

@@ -22,7 +22,7 @@ def part_of(subject: Subject, name: str) -> Subject:
     for item in subject.items:
         tensors.setdefault(item.symbol, item.node)
     owners = {symbol: x for x, symbol in subject.gradient_labels.items()}
-    if name not in tensors and name not in owners:
+    if not isinstance(name, str) or (name not in tensors and name not in owners):
         known = [*tensors, *owners]
         raise TinygraphError(f"no tensor is called {name!r}{nearest(str(name), known)} (there are {listing(known)})")
     backward, rules, defined = None, {}, {}

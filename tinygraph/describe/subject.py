@@ -20,7 +20,7 @@ from tinygraph.describe.rules import (
     rules_of,
     uses_of,
 )
-from tinygraph.describe.samples import counted, counterparts, with_m
+from tinygraph.describe.sizes import counterparts, number_with_m, with_m
 from tinygraph.describe.symbols import Symbol, gradient_symbol, symbol_of
 from tinygraph.describe.text import Layout, lay_out, leaf_note, uniform
 from tinygraph.describe.writer import written_inputs
@@ -149,7 +149,7 @@ class Subject:
         A constant that does not is written as empty text.
         """
         other = self.larger_nodes.get(node, node)
-        return counted(node, other, times) if axis < 0 else with_m(node.shape[axis], other.shape[axis], times)
+        return number_with_m(node, other, times) if axis < 0 else with_m(node.shape[axis], other.shape[axis], times)
 
     @cached_property
     def larger_nodes(self) -> dict[Tensor, Tensor]:

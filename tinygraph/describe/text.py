@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
 from tinygraph.describe.numbers import number_text
-from tinygraph.describe.samples import counted, merged
+from tinygraph.describe.sizes import number_with_m, text_with_m
 from tinygraph.describe.writer import Binds, Piece, Writer, binding_of, equal_elements, spread_out, written_inputs
 from tinygraph.graph import OPERATIONS, Op, Tensor
 
@@ -48,7 +48,7 @@ class _Code(Writer):
         """Write the call as the operation itself does."""
         texts = [self.within(operands[0], Binds.ATOM)] if op.symbol == "postfix" else [text for text, _ in operands]
         text, other = op.expression(*texts), self.larger.get(node, node).op
-        return text if other is None else merged(text, other.expression(*texts)), Binds.ATOM
+        return text if other is None else text_with_m(text, other.expression(*texts)), Binds.ATOM
 
     def sum(self, node: Tensor, operands: Sequence[Piece]) -> str:
         """Write a sum; of many numbered contributions the first and the last."""
@@ -100,7 +100,7 @@ def lay_out(
     # Whoever passes ``digits`` knows which constants a number may replace.
     spread = spread_out(nodes) if digits is None else set[Tensor]()
     for node in nodes:
-        in_samples = counted(node, larger.get(node))
+        in_samples = number_with_m(node, larger.get(node))
         number = None if node in spread else in_samples or (digits or _digits)(node)
         if number is not None:
             writer.pieces[node] = number, Binds.SIGN if number.startswith("-") else binding_of(number)

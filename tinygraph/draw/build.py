@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 ERROR = "error"
 # The most equations that a folded card writes out, with their rules.
 _MOST_WRITTEN = 2
-Fold = str | Collection[str] | Sequence[Part]
+Fold = str | Collection[str]
 
 
 def drawing_of(
@@ -42,8 +42,12 @@ def drawing_of(
     report: Report | None = None,
     numbers: int = MOST_NUMBERS,
     only: str | None = None,
+    parts: Sequence[Part] | None = None,
+    unfold: str = 'fold="none" draws each',
 ) -> Drawing:
     """Return the drawing of a subject. The id of a card is ``n`` and the number, from 1, of the last item that it shows.
+
+    ``parts`` are those to draw in place of the parts that ``fold`` makes, and ``unfold`` says how to see what is folded.
 
     Raises ``TinygraphError`` for an unknown ``detail``, ``view``, ``fold`` or ``only``, for ``numbers`` below 0, for an
     ``edit`` that does not return a card, and for a ``report`` of another graph. See ``tg.draw``.
@@ -60,7 +64,7 @@ def drawing_of(
             raise TinygraphError(f"{name} must be one of {listing(valid)}; found {value!r}{nearest(str(value), valid)}")
     if isinstance(numbers, bool) or not isinstance(numbers, int) or numbers < 0:
         raise TinygraphError(f"numbers says how many elements are written, 0 or more; found {numbers!r}")
-    builder = _Builder(subject, detail, view, fold, report, numbers, only)
+    builder = _Builder(subject, detail, view, fold, report, numbers, only, parts)
     cards = [edit(card) if edit else card for card in builder.cards()]
     for card in cards:
         if not isinstance(card, Card):
@@ -72,7 +76,7 @@ def drawing_of(
         caption.append("drawn as far as the model is valid, for the batch that was tried first")
     if builder.folded:
         count = sum(len(part.items) for part in builder.parts)
-        caption.append(f'{count:,} cards are folded into {len(builder.parts)}; fold="none" draws each')
+        caption.append(f"{count:,} cards are folded into {len(builder.parts)}; {unfold}")
     lines = (line for card in cards for line in (*card.inside, *card.rules))
     if builder.subject.larger is not None and any(re.search(r"\bm\b", line) for line in lines):
         caption.append(f"m is the number of samples: {subject.samples} here")
@@ -94,6 +98,7 @@ class _Builder:
         report: Report | None,
         numbers: int,
         only: str | None,
+        parts: Sequence[Part] | None,
     ) -> None:
         # Rules are general; shapes and numbers are those of the nodes that correspond, for the number of samples at hand.
         self.values, self.subject, self.detail, self.numbers = subject.values, subject.general, detail, numbers
@@ -101,7 +106,7 @@ class _Builder:
         self.records = records_by_node(report, Graph(subject.outputs)) if report is not None else {}
         subject = self.subject = self.subject if only is None else part_of(self.subject, only)
         self.labels = subject.labels
-        self.parts = parts_of(subject.items, fold)
+        self.parts = parts_of(subject.items, fold) if parts is None else parts
         self.folded = {_id(part) for part in self.parts if len(part.items) > 1}
         self.gradients = view != "forward" and subject.backward is not None
         ids = {i: _id(part) for part in self.parts for i in part.items}

@@ -174,13 +174,15 @@ def heat_of(array: Array) -> Heat:
     sizes = [1, 1, *(size for size in array.shape if size != 1)]
     maps = _real(array).reshape(-1, *sizes[-2:])
     count = len(maps)
-    shown, block = _in_blocks(_scaled(maps)[0][:MOST_MAPS], _SINGLE_SIDE if count == 1 else _SEVERAL_SIDE)
+    # Scaled before the means too, so that no sum overflows.
+    maps, unit = _scaled(maps[:MOST_MAPS])
+    shown, block = _in_blocks(maps, _SINGLE_SIDE if count == 1 else _SEVERAL_SIDE)
     scaled, scale = _scaled(shown)
     notes = [f"{len(shown)} of {count} maps"] if count > len(shown) else [f"{count} maps"] if count > 1 else []
     if block != (1, 1):
         notes.append(f"each cell the mean of {'x'.join(str(n) for n in block[len(block) - min(maps.shape[1], 2) :])}")
     levels = tuple(tuple(tuple(_level(cell) for cell in row) for row in part) for part in scaled.tolist())
-    return Heat(levels, scale * _scaled(maps)[1], ", ".join(notes))
+    return Heat(levels, scale * unit, ", ".join(notes))
 
 
 def colour(cell: Cell) -> str:
@@ -216,12 +218,12 @@ def _in_blocks(maps: Array, side: int) -> tuple[Array, tuple[int, int]]:
     block = math.ceil(rows / side), math.ceil(columns / (_ROW_SIDE if rows == 1 else side))
     if block == (1, 1):
         return maps, block
-    counts = np.ones_like(maps)
     with np.errstate(invalid="ignore"):
         for axis, (size, step) in enumerate(zip((rows, columns), block, strict=True), start=1):
             starts = np.arange(0, size, step)
-            maps, counts = np.add.reduceat(maps, starts, axis), np.add.reduceat(counts, starts, axis)
-    return maps / counts, block
+            counts = np.diff(starts, append=size)
+            maps = np.add.reduceat(maps, starts, axis) / (counts[:, None] if axis == 1 else counts)
+    return maps, block
 
 
 def _level(number: float) -> Cell:

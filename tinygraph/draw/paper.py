@@ -40,7 +40,7 @@ class Paper:
         """
         made = replace(
             self,
-            direction=direction or self.direction,
+            direction=self.direction if direction is None else direction,
             width=_lengths(width, "width")[0] if width is not None else self.width,
             dpi=self.dpi if dpi is None else dpi,
             page=_page(pages) if pages is not None else self.page,

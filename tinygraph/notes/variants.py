@@ -34,14 +34,14 @@ def drawn_again(model: Model, seed: int) -> Model:
     other.initialize(seed + 1)
     for name, parameter in made.parameters.items():
         if not np.array_equal(parameter.value, other.parameters[name].value):
-            parameter.value = short(np.asarray(parameter.value))
+            parameter.value = two_digits(np.asarray(parameter.value))
     return made
 
 
-def short(array: Array) -> Array:
+def two_digits(array: Array) -> Array:
     """Return numbers rounded to two digits of the largest, so that they can be worked with by hand.
 
-    >>> short(np.array([0.6123, -0.0456])).tolist(), short(np.array([3, 4])).tolist()
+    >>> two_digits(np.array([0.6123, -0.0456])).tolist(), two_digits(np.array([3, 4])).tolist()
     ([0.61, -0.05], [3, 4])
     """
     largest = np.abs(array[np.isfinite(array)]).max(initial=0.0)
@@ -74,7 +74,7 @@ def _drawn(model: Model, rng: Generator, random: Callable[[int], Mapping[str, An
         return f"sample {i}", {name: array[i : i + 1] for name, array in arrays.items()}
     else:
         first = dict(random(int(rng.integers(1 << 31))))
-        found = {name: short(np.asarray(array)) for name, array in first.items()}
+        found = {name: two_digits(np.asarray(array)) for name, array in first.items()}
     for name, array in found.items():
         if _is_accepted(model, {**first, name: array}):
             first[name] = array
@@ -91,7 +91,7 @@ def _alike(array: Array, rng: Generator) -> Array:
         least, most = least - 2, most + 2
     if (array == np.rint(array)).all():
         return rng.integers(int(least), int(most), array.shape, endpoint=True).astype(array.dtype)
-    return short(rng.uniform(least, most, array.shape)).astype(array.dtype)
+    return two_digits(rng.uniform(least, most, array.shape)).astype(array.dtype)
 
 
 def _is_accepted(model: Model, feeds: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ import shutil
 import sys
 import time
 from dataclasses import dataclass
+from types import NoneType
 from typing import IO, Any
 
 from tinygraph.errors import TinygraphError
@@ -54,7 +55,7 @@ class ProgressLine:
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
-        if progress.row is not None and self._every_epoch and shown(progress):
+        if progress.row is not None and self._every_epoch and has_line(progress):
             self._write(line(progress.row, progress.epochs), "\n")
         elif progress.row is not None and not self._every_epoch and progress.epoch == progress.epochs:
             self._write(f"{line(progress.row, progress.epochs)}   {now - self._began:.1f} s", "\n")
@@ -103,7 +104,7 @@ def progress_line(wanted: bool | None) -> ProgressLine | None:
 
     >>> progress_line(False)
     """
-    if wanted not in (True, False, None):
+    if not isinstance(wanted, (bool, NoneType)):
         raise TinygraphError(f"progress is True, False, or None for automatic; found {wanted!r}")
     notebook = getattr(_ipython(), "kernel", None) is not None
     # Notebooks show what goes to stderr as a warning.
@@ -118,7 +119,7 @@ def _ipython() -> Any:
     return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
 
 
-def shown(progress: Progress) -> bool:
+def has_line(progress: Progress) -> bool:
     """Whether the epoch is one of those that get a line: the first, the last, and some between."""
     every = -(-progress.epochs // MOST_LINES)
     return progress.epoch in (1, progress.epochs) or progress.epoch % every == 0

@@ -3,8 +3,6 @@
 The cards have room for the numbers of the sample that the reader chooses.
 """
 
-import os
-import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,7 +25,6 @@ ROOM = "\u2012" * 7
 MOST_DRAWN, _MOST_OUTSIDE = 2000, 12
 # What an image of a large array covers.
 _IMAGE = ((ROOM, ROOM),) * 3
-_FOLDED = re.compile(r'[\d,]+ cards are folded into \d+; fold="none" draws each')
 
 
 class _Room(Figures):
@@ -98,7 +95,7 @@ def views_of(subject: Subject) -> list[View]:
         first = len(found)
         drawn += sum(len(view.parts) + len(view.outside) for view in level)
         if drawn <= MOST_DRAWN or first == 0:
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
+            with ThreadPoolExecutor() as pool:
                 level = list(pool.map(partial(_drawn, subject), level))
         else:
             level = [replace(view, lines=tuple(_line(subject, part) for part in view.parts)) for view in level]
@@ -141,8 +138,9 @@ def _drawn(subject: Subject, view: View) -> View:
         return replace(card, kind="from outside", rules=(), inside=(), note="") if card.id in outside else card
 
     parts = sorted((*view.parts, *(Part((i,)) for i in view.outside)), key=lambda part: part.last)
-    drawing = with_room(drawing_of(subject, "rule", fold=parts, edit=edited if outside else None))
-    drawing = replace(drawing, title="", caption=_FOLDED.sub("a click on a folded card opens it", drawing.caption))
+    unfold = "a click on a folded card opens it"
+    drawing = drawing_of(subject, "rule", edit=edited if outside else None, parts=parts, unfold=unfold)
+    drawing = replace(with_room(drawing), title="")
     try:
         return replace(view, svg=Picture(drawing).svg("step-"), edges=drawing.edges)
     except RenderError:

@@ -35,10 +35,10 @@ def with_m(two: Any, three: Any, times: str = " * ") -> str:
     return many if not rest else f"{many} {'-' if rest < 0 else '+'} {abs(rest):g}"
 
 
-def merged(two: str, three: str) -> str:
+def text_with_m(two: str, three: str) -> str:
     """Return text for two samples with m where the numbers in the text for three differ.
 
-    >>> merged("reshape(x, (2, 4))", "reshape(x, (3, 4))")
+    >>> text_with_m("reshape(x, (2, 4))", "reshape(x, (3, 4))")
     'reshape(x, (m, 4))'
     """
     parts, others = _NUMBER.split(two), _NUMBER.split(three)
@@ -52,7 +52,7 @@ def _value(text: str) -> int | float:
     return int(text) if text.isdigit() else float(text)
 
 
-def counted(node: Tensor, other: Tensor | None, times: str = " * ") -> str:
+def number_with_m(node: Tensor, other: Tensor | None, times: str = " * ") -> str:
     """Return a constant as a number with m, or nothing where the same constant for three samples, ``other``, is equal."""
     two, three = (None if x is None else equal_elements(x) for x in (node, other))
     return "" if two is None or three is None or two == three else with_m(two.item(), three.item(), times)
