@@ -177,7 +177,10 @@ def samples_in(model: Model, feeds: Mapping[Any, Any]) -> int | None:
     """
     names = batched_inputs(model)
     require_feeds(feeds, names)
-    for name, value in ((name, feeds[name]) for name in names if name in feeds):
+    for name in names:
+        if name not in feeds:
+            continue
+        value = feeds[name]
         try:
             shape = (value if isinstance(value, Tensor) else numeric_array(value, f"feed for input {name!r}")).shape
         except (DTypeError, ShapeError) as error:

@@ -81,6 +81,8 @@ class Compiled:
         self._lanes = [Lane(ranges, cut, tiles, layouts) for ranges in _dealt(self.sizes, threads)] if tiled else []
         totals = self._lanes[0].totals if tiled else {}
         self._after = Executable(Layout(cut.after, given | totals, samples_axis))
+        # The outputs, where the batch is one program.
+        self._whole = [] if tiled else [self._after.array_of(node) for node in self.outputs]
 
     @property
     def phases(self) -> list[Phase]:
@@ -111,19 +113,20 @@ class Compiled:
     def _run(self, values: Values) -> list[Array]:
         self._before.fill(values)
         self._before.run()
+        if not self._lanes:
+            return self._whole
         results = {node: np.empty(node.shape, node.dtype) for node in self._each}
-        if self._lanes:
-            if not self._has_run and len(self._lanes) > 1:
-                # What an operation imports when it first runs, it imports in the caller's thread and no other: a thread
-                # that imports while the process ends, or while another thread imports, can wait for ever.
-                program, samples = self._lanes[0].first_of(self.sizes[0])
-                program.fill(values, samples)
-                program.run()
-            self._has_run = True
-            run_all([partial(lane.run, values, results) for lane in self._lanes])
-            for node, total in self._lanes[0].totals.items():
-                for lane in self._lanes[1:]:
-                    np.add(total, lane.totals[node], total)
+        if not self._has_run and len(self._lanes) > 1:
+            # What an operation imports when it first runs, it imports in the caller's thread and no other: a thread
+            # that imports while the process ends, or while another thread imports, can wait for ever.
+            program, samples = self._lanes[0].first_of(self.sizes[0])
+            program.fill(values, samples)
+            program.run()
+        self._has_run = True
+        run_all([partial(lane.run, values, results) for lane in self._lanes])
+        for node, total in self._lanes[0].totals.items():
+            for lane in self._lanes[1:]:
+                np.add(total, lane.totals[node], total)
         self._after.run()
         return [results[node] if node in results else self._after.array_of(node) for node in self.outputs]
 

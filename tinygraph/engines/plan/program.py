@@ -169,7 +169,8 @@ class Executable:
         """Copy the values of leaves, for some of the samples, to where the program reads them."""
         for leaf, array in self._leaves:
             value = values.get(leaf)
-            np.copyto(array, (leaf.value if value is None else value)[samples])
+            value = leaf.value if value is None else value
+            np.copyto(array, value if samples is ... else value[samples])
         for source, array in self._rows:
             np.copyto(array, source[samples])
 
