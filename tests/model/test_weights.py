@@ -1,7 +1,9 @@
 """Weights on disk: what is written comes back, and whatever else a file holds is refused with nothing changed."""
 
+import copy
 import json
 import os
+import pickle
 import struct
 import zlib
 from pathlib import Path
@@ -451,6 +453,33 @@ def test_saving_to_no_name_is_a_clear_error(tmp_path, monkeypatch, path):
     with pytest.raises(tg.WeightsError, match="is a folder"):
         net().save(path)
     assert not os.listdir(tmp_path)
+
+
+CLASSES = ("cat", "dög", "", "a, b")
+
+
+def test_the_names_of_the_classes_are_kept_in_files_and_copies(saved):
+    path, other = saved
+    model = net()
+    assert model.classes == ()
+    model.classes = CLASSES
+    for same_model in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        assert same_model.classes == CLASSES
+    model.save(path)
+    other.load(path)
+    assert other.classes == CLASSES
+    net().save(path)
+    other.load(path)
+    assert other.classes == ()
+
+
+@pytest.mark.parametrize("text", ["", "10", "null", '{"cat": 0}', "[1, 2]", '["cat", null]', "[" * 100_000, "cat, dog"])
+def test_metadata_that_are_no_names_of_classes_are_ignored(saved, text):
+    path, model = saved
+    model.classes = CLASSES
+    write(path, values(net()), {"classes": text})
+    model.load(path)
+    assert model.classes == ()
 
 
 def test_a_mask_may_hold_infinity(tmp_path):

@@ -54,8 +54,9 @@ class Model:
     Its attributes are ``name``, ``title`` (one line about it, or an empty text), ``output`` and ``loss`` (the names of the
     tensors; ``loss`` may be ``None``), ``batch`` (the only batch size that it accepts, or ``None`` if it accepts any),
     ``training`` (the default settings of training), ``sample`` (the values that the declaration gives for inputs, by name, with
-    their batch axis; empty where it gives none) and ``has_modes`` (whether training differs from prediction: an operation
-    depends on the mode, or a state changes).
+    their batch axis; empty where it gives none), ``has_modes`` (whether training differs from prediction: an operation
+    depends on the mode, or a state changes) and ``classes`` (the names of the classes in the order of their numbers, which
+    ``tg.fit`` takes from its data and the file of the weights keeps; empty where there are none).
 
     >>> import numpy as np
     >>> model = Model(
@@ -145,6 +146,7 @@ class Model:
         self._variables.sort(list(declaration.main.variables))
         needed = self.declaration.needed_for(self.output)
         self.features = tuple(name for name in self.inputs if name in needed)
+        self.classes: tuple[str, ...] = ()
         self.weighted = values is not None or declaration.weights is not None or self._variables.are_given
         self.labels = tuple(name for name in self.inputs if name not in needed)
         if weights is not None and values is None:
@@ -296,18 +298,19 @@ class Model:
         self._variables.initialize(self.seed if seed is None else integer("seed", seed, least=0))
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the parameters and the state to a safetensors file.
+        """Write the parameters, the state and the names of the classes to a safetensors file.
 
         Raises ``WeightsError`` if the file cannot be written or is the model file, and for parameters that are not finite.
         """
         target = as_path(path)
         if self.path is not None and os.path.exists(target) and target.samefile(self.path):
             raise WeightsError(f"{str(path)!r} is the model file itself; weights are written to a file of their own")
-        save_weights(path, self._variables.tensors, self.name, fixed=self._variables.constant_state())
+        save_weights(path, self._variables.tensors, self.name, self._variables.constant_state(), self.classes)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read parameters and state from a safetensors file of this model. After a ``WeightsError`` they are unchanged."""
-        load_weights(path, self._variables.tensors, self.name, fixed=self._variables.constant_state())
+        fixed = self._variables.constant_state()
+        self.classes = load_weights(path, self._variables.tensors, self.name, fixed=fixed)
         self.weighted = True
 
     def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
@@ -315,9 +318,9 @@ class Model:
         reader("to_onnx")(self, path, loss=loss)
 
     def __reduce__(self) -> Any:
-        """Copy and pickle the declaration, the seed, and the values of parameters and state."""
+        """Copy and pickle the declaration, the seed, the values of parameters and state, and the names of the classes."""
         values = {name: tensor.value for name, tensor in self._variables.tensors.items()}
-        return type(self)._of, (self.declaration, self.path, self.seed, values)
+        return type(self)._of, (self.declaration, self.path, self.seed, values), {"classes": self.classes}
 
     def __str__(self) -> str:
         counts = (2, 3, 61) if self.batch is None else (self.batch, self.batch + 1)

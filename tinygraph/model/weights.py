@@ -4,7 +4,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from tinygraph.errors import DTypeError, WeightsError, listing
 from tinygraph.files import as_path, open_plain, write_whole
 from tinygraph.graph import Array, Tensor, cast_array
 
-CHECKSUM = "crc32"
+CHECKSUM, CLASSES = "crc32", "classes"
 # The dtypes of safetensors files in NumPy's notation.
 _DTYPES = {
     **{f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
@@ -24,12 +24,16 @@ _DTYPES = {
 
 
 def save_weights(
-    path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str, fixed: Collection[str] = ()
+    path: str | os.PathLike[str],
+    parameters: Mapping[str, Tensor],
+    model: str,
+    fixed: Collection[str] = (),
+    classes: Sequence[str] = (),
 ) -> None:
     """Write parameters to a safetensors file. An existing file is replaced only when the new one is complete.
 
-    The metadata contain the model's name and a checksum of the data. Raises ``WeightsError`` if the file cannot be
-    written, and for values that ``load_weights`` would refuse.
+    The metadata contain the model's name, a checksum of the data, and the names of the ``classes`` if there are any.
+    Raises ``WeightsError`` if the file cannot be written, and for values that ``load_weights`` would refuse.
     """
     from safetensors.numpy import save
 
@@ -38,6 +42,8 @@ def save_weights(
             raise WeightsError(f"{str(path)!r} was not written: {name!r} holds NaN or infinity")
     header, payload = _divided(save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}))
     header["__metadata__"] = {"model": model, CHECKSUM: _checksum(payload)}
+    if classes:
+        header["__metadata__"][CLASSES] = json.dumps(list(classes))
     text = json.dumps(header, separators=(",", ":")).encode()
     # The payload begins at a multiple of eight bytes.
     text += b" " * (-len(text) % 8)
@@ -59,14 +65,15 @@ def _checksum(payload: memoryview) -> str:
 
 def load_weights(
     path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str, fixed: Collection[str] = ()
-) -> None:
+) -> tuple[str, ...]:
     """Read parameters from a safetensors file into tensors of the same names and shapes, all or none.
 
+    Returns the names of the classes, if the file has any.
     Real numbers are rounded to the model's dtype; integers must fit exactly. Raises ``WeightsError`` for a file that is
     missing, damaged, or of another model. The checksum is compared if the file has one; files of other programs have none.
     Only ``fixed`` ones, such as the mask of an attention, may contain infinity.
     """
-    arrays = _read(path)
+    arrays, metadata = _read(path)
     missing = [name for name in parameters if name not in arrays]
     # Sorted, because the order of the file differs at each reading.
     extra = sorted(name for name in arrays if name not in parameters)
@@ -81,6 +88,16 @@ def load_weights(
             raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers too large for {parameter.dtype}")
     for name, parameter in parameters.items():
         parameter.value = arrays[name]
+    return _classes(metadata)
+
+
+def _classes(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the classes; what other programs call so, if it is no list of texts, is ignored."""
+    try:
+        names = json.loads(metadata.get(CLASSES, "[]"))
+    except (ValueError, RecursionError):
+        return ()
+    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else ()
 
 
 def _usable(array: Array, fixed: bool) -> bool:
@@ -110,7 +127,8 @@ def _array(path: str | os.PathLike[str], name: str, entry: Mapping[str, Any]) ->
     return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array
 
 
-def _read(path: str | os.PathLike[str]) -> dict[str, Array]:
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], Mapping[str, Any]]:
+    """Return the arrays of a file, and its metadata."""
     from safetensors import SafetensorError, deserialize
 
     try:
@@ -122,6 +140,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Array]:
         raise WeightsError(f"{path}: cannot be read: {error.strerror or error}") from None
     except (SafetensorError, ValueError, KeyError, OverflowError, RecursionError) as error:
         raise WeightsError(f"{path}: damaged, or not a safetensors file: {error}") from None
-    if (header.get("__metadata__") or {}).get(CHECKSUM) not in (None, _checksum(payload)):
+    metadata = header.get("__metadata__") or {}
+    if metadata.get(CHECKSUM) not in (None, _checksum(payload)):
         raise WeightsError(f"{path}: damaged: the checksum of its data differs from the one stored in it")
-    return arrays
+    return arrays, metadata

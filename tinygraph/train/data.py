@@ -37,8 +37,8 @@ class Data:
 
     The samples are the first axis of ``x`` and ``y``. For a model with several inputs ``x`` (or ``y``) is a dict of
     arrays by the inputs' names. The arrays are not checked here; see ``check_data``. ``split`` describes how the test
-    samples were chosen; if they were drawn from all samples, ``drawn`` holds their indices in the source. Raises
-    ``DataError`` for anything but pairs.
+    samples were chosen; if they were drawn from all samples, ``drawn`` holds their indices in the source. ``classes`` are
+    the names of the classes, in the order of their numbers. Raises ``DataError`` for anything but pairs.
 
     >>> data = Data("mine", train=(np.zeros((3, 2)), np.array([0, 1, 1])), test=None)
     >>> data.name, data.train[0].shape
@@ -51,6 +51,7 @@ class Data:
     description: str = ""
     split: str = ""
     drawn: Array | None = None
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in (("train", self.train), ("test", self.test)):
