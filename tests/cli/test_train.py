@@ -43,6 +43,17 @@ def test_train_prints_the_model_and_the_result_beside_the_majority(run):
     assert re.search(r"test accuracy 0\.\d{4} \(always the most frequent class: 0\.5000\)", output)
 
 
+def test_frozen_parameters_keep_their_values(run):
+    result = run("train", "xor", "--epochs", 2, "--freeze", "W1", "--freeze", "*2")
+    assert result.exit_code == 0
+    assert re.search(r"W1 +parameter, frozen +float32", result.stdout)
+    trained, drawn = load_model("xor"), load_model("xor")
+    trained.load("runs/xor/weights.safetensors")
+    moved = [name for name, p in drawn.parameters.items() if (p.value != trained.parameters[name].value).any()]
+    assert moved == ["B1"]
+    assert "error: model 'xor' has no parameter 'W9'" in run("train", "xor", "--freeze", "W9").stderr
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_gives_others(run):
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         assert run("train", "xor", "--epochs", 2, "--seed", seed, "--out", name).exit_code == 0

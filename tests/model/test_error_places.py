@@ -187,7 +187,7 @@ def test_a_file_that_cannot_be_read(tmp_path, monkeypatch):
 
     path = tmp_path / "net.toml"
     path.write_text(BASE)
-    monkeypatch.setattr("tinygraph.model.model.open_plain", refuse)
+    monkeypatch.setattr("tinygraph.model.load.open_plain", refuse)
     with pytest.raises(tg.ModelError, match=r"cannot be read: Permission denied") as caught:
         tg.load_model(path)
     assert caught.value.file == str(path)

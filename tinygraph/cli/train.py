@@ -35,6 +35,9 @@ RESULTS = ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "grap
 @click.option("--batch-size", type=click.IntRange(min=1), help="How many samples make a step.")
 @click.option("--learning-rate", type=float, help="How far a step goes.")
 @click.option("--optimizer", metavar="sgd|adam", help="How parameters move.")
+@click.option(
+    "--freeze", metavar="PATTERN", multiple=True, help='Parameters that are kept, as "R1.*"; may be given again.'
+)
 @options.seed_option
 @click.option(
     "--out", metavar="FOLDER", type=options.file_path, help="Where to write.  [default: a new folder, runs/NAME]"
@@ -47,6 +50,7 @@ def train(
     batch_size: int | None,
     learning_rate: float | None,
     optimizer: str | None,
+    freeze: tuple[str, ...],
     seed: int | None,
     out: Path | None,
     force: bool,
@@ -58,6 +62,8 @@ def train(
     Ctrl-C stops early and keeps what was learned so far; so do SIGTERM, SIGHUP, a closed pipe, and an error in training.
     """
     learner = load(seed=seed, needs_loss="nothing to train on")
+    if freeze:
+        learner.freeze(*freeze)
     material = training.load_data(required_data(learner, data), learner)
     moves = as_optimizer(learner, optimizer, learning_rate)
     folder = click.get_current_context().with_resource(run_folder(out, learner.name, force))

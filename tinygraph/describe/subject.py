@@ -300,8 +300,8 @@ def _recorded(model: Model, samples: int, title: str | None, backward: bool) -> 
     """Return a model for a number of samples. Its backward pass is that of training; without one, it is as it predicts."""
     recording = model.record(samples, training=backward and model.loss is not None)
     missing = f"the model {model.name!r} declares no loss"
-    parameters = list(model.parameters.values())
-    found, why = _backward(recording.loss, parameters, missing) if backward else (None, "it was not asked for")
+    moving = list(model.trainable.values())
+    found, why = _backward(recording.loss, moving, missing) if backward else (None, "it was not asked for")
     title, declared = (model.title or model.name) if title is None else title, model.declaration
     items, ends = equation_items(recording.equations, declared.groups), tuple(recording.full_graph.outputs)
     subject = Subject(title, tuple(items), found, why, outputs=ends, weighted=model.weighted)
@@ -328,7 +328,7 @@ def _backward(loss: Tensor | None, wrt: Sequence[Tensor], missing: str) -> tuple
     if loss is None:
         return None, missing
     if not wrt:
-        return None, "there is no parameter to take gradients for"
+        return None, "there is no parameter to take gradients for, or all are frozen"
     try:
         found = backward_of(loss, wrt)
     except (GradientError, RuleError) as error:

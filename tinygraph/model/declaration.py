@@ -56,7 +56,8 @@ class Variable:
     """A declared parameter or state: its sizes (numbers, or statements such as ``f.shape[1]``) and its initializer or value.
 
     A state is not trained; ``next`` is the expression of its value after a training step, ``None`` if it never changes.
-    ``path`` is its key in the model file. Where there is a ``value``, ``init`` is empty.
+    ``path`` is its key in the model file. Where there is a ``value``, ``init`` is empty. A parameter that is not ``trainable``
+    keeps its value in training.
     """
 
     kind: Kind
@@ -67,6 +68,7 @@ class Variable:
     dtype: np.dtype[Any] | None = None
     next: Statement | None = None
     value: Array | None = field(default=None, compare=False)
+    trainable: bool = True
 
 
 @dataclass(frozen=True)
@@ -262,7 +264,7 @@ def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
 def _variable(tables: Table, name: str, kind: Kind) -> Variable:
     state = kind == "state"
     initializers = STATE_INITIALIZERS if state else INITIALIZERS
-    keys = ("shape", "init", "dtype", "next") if state else ("shape", "init")
+    keys = ("shape", "init", "dtype", "next") if state else ("shape", "init", "trainable")
     what, spec = f"{kind} {name!r}", tables.entries[name]
     if not isinstance(spec, Mapping):
         # A list of sizes was probably meant as the shape.
@@ -292,7 +294,8 @@ def _variable(tables: Table, name: str, kind: Kind) -> Variable:
 
     parts = tuple(parsed(size, "size", "a size") if isinstance(size, str) else int(size) for size in shape)
     if not state:
-        return Variable(kind, parts, init, options, table.path, value=value)
+        trained = table.value("trainable", lambda t: isinstance(t, bool), f"{what}: trainable is true or false", True)
+        return Variable(kind, parts, init, options, table.path, value=value, trainable=trained)
     dtype = table.dtype("int64") if init == "seed" or spec.get("dtype") is not None else None
     following = spec.get("next")
     if init == "seed" and dtype != np.int64:

@@ -1,16 +1,16 @@
-"""A declared model with its parameters, recorded as a graph for any batch size; models are found and loaded by file or name."""
+"""A declared model with its parameters, recorded as a graph for any batch size."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
 
-from tinygraph.errors import DataError, ModelError, TinygraphError, UnknownNameError, WeightsError, listing, nearest
-from tinygraph.files import as_path, open_plain
+from tinygraph.errors import DataError, WeightsError, listing
+from tinygraph.files import as_path
 from tinygraph.graph import Array, Graph, Tensor, current, integer, opening
 from tinygraph.graph.graph import NamedTensors
 from tinygraph.graph.tensor import input as declare_input
@@ -18,7 +18,7 @@ from tinygraph.model.declaration import Declaration, Input, declare
 from tinygraph.model.recorder import Recording, record
 from tinygraph.model.toml import Source, read_toml
 from tinygraph.model.values import batch_shape_text, check_names, fitted, leaves_for, shape_in_batches
-from tinygraph.model.variables import Variables
+from tinygraph.model.variables import Variables, names_like
 from tinygraph.model.weights import load_weights, save_weights
 from tinygraph.readers import notebook_view, reader
 
@@ -28,17 +28,6 @@ if TYPE_CHECKING:
     from tinygraph.train.step import CompiledStep
 
 MOST_RECORDINGS = 8
-# Files that may be mistaken for models, and how to read them.
-_NO_MODELS = {
-    ".safetensors": "weights, which model.load(path) reads",
-    ".npz": "arrays, which tg.load_data(path) reads",
-    **dict.fromkeys((".csv", ".npy"), "data; numpy.savez(path, x=..., y=...) writes them as tinygraph reads them"),
-    **dict.fromkeys(
-        (".pt", ".pth", ".h5", ".keras", ".pb", ".tflite"), "a model of another framework; export it as ONNX"
-    ),
-}
-# The readers of files of other formats, see ``tinygraph.readers``.
-_OTHER_FORMATS = {".onnx": "from_onnx"}
 
 
 class Model:
@@ -126,7 +115,12 @@ class Model:
         return model
 
     def _build(
-        self, declaration: Declaration, path: Path | None, seed: int | None, values: Mapping[str, Any] | None = None
+        self,
+        declaration: Declaration,
+        path: Path | None,
+        seed: int | None,
+        values: Mapping[str, Any] | None = None,
+        trainable: Collection[str] | None = None,
     ) -> None:
         self.declaration, self.path = declaration, path
         self.name, self.title, self.training = declaration.name, declaration.title, declaration.training
@@ -144,6 +138,9 @@ class Model:
             for batch in (2, 3) if self.batch is None else (self.batch,):
                 self.record(batch, training)
         self._variables.sort(list(declaration.main.variables))
+        if trainable is not None:
+            self.freeze()
+            self._variables.set_trainable(trainable, True)
         needed = self.declaration.needed_for(self.output)
         self.features = tuple(name for name in self.inputs if name in needed)
         self.classes: tuple[str, ...] = ()
@@ -161,6 +158,42 @@ class Model:
     def parameters(self) -> Mapping[str, Tensor]:
         """The parameters by name, in the order of their declaration; those of blocks follow, as ``R1.K1``."""
         return NamedTensors(self._variables.of_kind("parameter"))
+
+    @property
+    def trainable(self) -> Mapping[str, Tensor]:
+        """The parameters that training moves, by name: those that are not frozen."""
+        return NamedTensors(self._variables.trainable())
+
+    def freeze(self, *patterns: str) -> None:
+        """Keep parameters as they are in training: those whose names fit one of the patterns, or all without a pattern.
+
+        A pattern is a name in which ``*`` stands for any letters, as in ``"encoder.*"``. The training step computes no
+        gradients of frozen parameters, and its optimizer has no state for them. The model's state, such as a running mean,
+        still changes. It holds for trainings and compiled steps that begin later. Raises ``UnknownNameError`` for a pattern
+        that fits no parameter; then nothing has changed.
+
+        >>> import tinygraph as tg
+        >>> model = tg.load_model("residual")
+        >>> model.freeze("R1.*", "K0")
+        >>> list(model.trainable)
+        ['B0', 'W', 'B', 'R2.K1', 'R2.B1', 'R2.K2', 'R2.B2']
+        """
+        self._variables.set_trainable(self._parameters_like(patterns), False)
+
+    def unfreeze(self, *patterns: str) -> None:
+        """Let training move parameters again: those whose names fit one of the patterns, or all; see ``freeze``.
+
+        >>> import tinygraph as tg
+        >>> model = tg.load_model("xor")
+        >>> model.freeze()
+        >>> model.unfreeze("B*")
+        >>> list(model.trainable)
+        ['B1', 'B2']
+        """
+        self._variables.set_trainable(self._parameters_like(patterns), True)
+
+    def _parameters_like(self, patterns: tuple[str, ...]) -> list[str]:
+        return names_like(patterns or "*", self.parameters, f"model {self.name!r}", "parameter")
 
     @property
     def state(self) -> Mapping[str, Tensor]:
@@ -318,22 +351,28 @@ class Model:
         reader("to_onnx")(self, path, loss=loss)
 
     def __reduce__(self) -> Any:
-        """Copy and pickle the declaration, the seed, the values of parameters and state, and the names of the classes."""
+        """Copy and pickle the declaration, the seed, the values, what is frozen, and the names of the classes."""
         values = {name: tensor.value for name, tensor in self._variables.tensors.items()}
-        return type(self)._of, (self.declaration, self.path, self.seed, values), {"classes": self.classes}
+        arguments = (self.declaration, self.path, self.seed, values, tuple(self.trainable))
+        return type(self)._of, arguments, {"classes": self.classes}
 
     def __str__(self) -> str:
         counts = (2, 3, 61) if self.batch is None else (self.batch, self.batch + 1)
         recordings = [self.record(self.batch or count, training=True) for count in counts]
         declared = self.declaration
         rows = [[n, "input", f"{i.dtype} {batch_shape_text(declared, n)}", ""] for n, i in self.inputs.items()]
-        rows += [[name, "parameter", f"{p.dtype} {p.shape}", f"{p.size:,}"] for name, p in self.parameters.items()]
+        trainable = self.trainable
+        for name, p in self.parameters.items():
+            rows.append(
+                [name, "parameter" + ", frozen" * (name not in trainable), f"{p.dtype} {p.shape}", f"{p.size:,}"]
+            )
         rows += [[name, "state", f"{s.dtype} {s.shape}", ""] for name, s in self.state.items()]
         for first, *others in zip(*(recording.equations for recording in recordings), strict=True):
             shape = shape_in_batches({n: e.node.shape for n, e in zip(counts, [first, *others], strict=True)})
             rows.append([first.name, f"= {first.text.partition(' = ')[2]}", f"{first.node.dtype} {shape}", ""])
-        total = sum(p.size for p in self.parameters.values())
-        return str(reader("aligned")([*rows, ["", "", "parameters", f"{total:,}"]]))
+        total, moving = (sum(p.size for p in tensors.values()) for tensors in (self.parameters, trainable))
+        rows += [["", "", "parameters", f"{total:,}"], ["", "", "trainable", f"{moving:,}"]][: 1 + (moving < total)]
+        return str(reader("aligned")(rows))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return what a notebook shows: the picture, or only text if it cannot be rendered."""
@@ -341,53 +380,3 @@ class Model:
 
     def __repr__(self) -> str:
         return f"<Model {self.name}: {listing(self.inputs)} -> {self.output!r}, {len(self.parameters)} parameters>"
-
-
-def bundled_models() -> dict[str, Path]:
-    """Return the files of the models that the package contains, by name."""
-    package = Path(__file__).resolve().parents[1]
-    folder = next((f for f in (package / "models", package.parent / "models") if f.is_dir()), None)
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
-
-
-def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
-    """Return the model that a TOML file declares; bundled models are also found by name.
-
-    ``seed`` draws the parameters, by default the seed of the file. ONNX files, ``.onnx``, are read with their weights.
-    Raises ``ModelError`` with file, line and column, and ``UnknownNameError`` for a name that is neither a file nor a
-    bundled model.
-
-    >>> load_model("notes_cnn").parameters["K1"].shape
-    (8, 1, 3, 3)
-    """
-    if not isinstance(path, (str, os.PathLike)):
-        raise TinygraphError(f"a model is loaded by its file or name; found {type(path).__name__}")
-    file = Path(path)
-    if not os.path.isfile(file):
-        bundled = bundled_models()
-        if str(path) not in bundled:
-            hint = f"{_why_no_file(path) or nearest(file.stem, bundled)} ({listing(bundled)})"
-            raise UnknownNameError(f"no model file {str(path)!r}, and no bundled model of that name{hint}")
-        file = bundled[str(path)]
-    suffix = file.suffix.lower()
-    if suffix in _OTHER_FORMATS:
-        return cast(Model, reader(_OTHER_FORMATS[suffix])(file))
-    if suffix in _NO_MODELS:
-        raise ModelError(f"it is not a model file (.toml, .onnx); it holds {_NO_MODELS[suffix]}", file=str(file))
-    try:
-        with open_plain(file) as stream:
-            text = stream.read().decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
-    except UnicodeDecodeError as error:
-        fault = f"not a text file in UTF-8: the byte at position {error.start:,} cannot be text"
-        raise ModelError(fault, file=str(file)) from None
-    except OSError as error:
-        raise ModelError(f"cannot be read: {error.strerror}", file=str(file)) from None
-    return Model.from_toml(text, file, seed)
-
-
-def _why_no_file(path: str | os.PathLike[str]) -> str:
-    if os.path.isdir(path):
-        return "; it is a folder"
-    if os.path.exists(path):
-        return "; it is not a regular file"
-    return "; it is a link to a file that does not exist" if os.path.islink(path) else ""

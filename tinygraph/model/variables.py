@@ -6,15 +6,16 @@ Each has its own random generator, so that no initial value depends on another p
 from __future__ import annotations
 
 import ast
+import fnmatch
 import math
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.errors import BudgetError, DTypeError
+from tinygraph.errors import BudgetError, DTypeError, UnknownNameError, listing, nearest
 from tinygraph.graph import Array, Kind, Shape, Tensor, cast_array, charge, check_size
 from tinygraph.model.parse import Statement, evaluate_expression
 from tinygraph.model.toml import Source
@@ -62,6 +63,14 @@ class Variables:
         """Return the parameters, or the state."""
         return {name: tensor for name, tensor in self.tensors.items() if tensor.kind == kind}
 
+    def trainable(self) -> dict[str, Tensor]:
+        """Return the parameters that are not frozen."""
+        return {name: x for name, x in self.of_kind("parameter").items() if self.declared[name].trainable}
+
+    def set_trainable(self, names: Iterable[str], trainable: bool) -> None:
+        """Let training move the parameters of these names, or not."""
+        self.declared |= {name: replace(self.declared[name], trainable=trainable) for name in names}
+
     def constant_state(self) -> set[str]:
         """Return the names of the state that never changes, such as a mask."""
         return {name for name, variable in self.declared.items() if variable.kind == "state" and variable.next is None}
@@ -105,6 +114,28 @@ class Variables:
         shape = tuple(size if isinstance(size, int) else _size(scope, name, size) for size in variable.shape)
         being_sized.pop()
         return shape
+
+
+def names_like(patterns: Iterable[str], names: Collection[str], owner: str, kind: str) -> list[str]:
+    """Return the names that one of the patterns fits, in their order. ``*`` stands for any letters, as in names of files.
+
+    Raises ``UnknownNameError`` for a pattern that fits none.
+
+    >>> names_like(["R1.*", "W"], ["W", "R1.K1", "R1.B1", "R2.K1"], "model 'net'", "parameter")
+    ['W', 'R1.K1', 'R1.B1']
+    >>> names_like(["R1"], ["W", "R1.K1"], "model 'net'", "parameter")
+    Traceback (most recent call last):
+    tinygraph.errors.UnknownNameError: model 'net' has no parameter 'R1'; did you mean 'R1.*'? ...
+    """
+    found: set[str] = set()
+    for pattern in patterns:
+        fitting = [name for name in names if isinstance(pattern, str) and fnmatch.fnmatchcase(name, pattern)]
+        if not fitting:
+            blocks = {f"{name.rpartition('.')[0]}.*": None for name in names if "." in name}
+            near = nearest(str(pattern), [*names, *blocks])
+            raise UnknownNameError(f"{owner} has no {kind} {pattern!r}{near} ({kind}s: {listing(names)})")
+        found.update(fitting)
+    return [name for name in names if name in found]
 
 
 def _size(scope: Scope, name: str, statement: Statement) -> int:

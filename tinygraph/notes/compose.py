@@ -199,10 +199,13 @@ def _backward(derivation: Derivation) -> tuple[blocks.Block, ...]:
 def _symbols(derivation: Derivation) -> blocks.Block:
     """Return the table of symbols."""
     rows: list[tuple[str | Formula, ...]] = []
+    backward = derivation.subject.backward
     total = sum(item.node.size for item in derivation.subject.items if item.node.kind == "parameter")
     for item in derivation.subject.items:
         node = item.node
         what = {"tensor": "value"}.get(node.kind, str(node.kind))
+        if node.kind == "parameter" and backward is not None and node not in backward.gradients:
+            what += ", frozen"
         if not item.is_leaf:
             what = ", ".join(x.op.name for x in item.nodes if x.op is not None) or item.expression
         symbol = derivation.written.formula(derivation.written.symbols.character(symbol_of(item.symbol)))

@@ -28,18 +28,18 @@ Step: TypeAlias = Callable[[Mapping[str, Array], OptimizerState], tuple[Array, f
 
 
 def initial_state(model: Model, optimizer: Optimizer | str | None) -> OptimizerState:
-    """Return the optimizer's state of every parameter before the first step, by the parameters' names.
+    """Return the optimizer's state of every trainable parameter before the first step, by the parameters' names.
 
     The optimizer is given as for ``fit``.
 
     >>> from types import SimpleNamespace
     >>> from tinygraph.train.optimizers import SGD
-    >>> model = SimpleNamespace(parameters={"W": np.zeros(2)})
+    >>> model = SimpleNamespace(trainable={"W": np.zeros(2)})
     >>> initial_state(model, SGD(momentum=0.9))
     {'W': (array([0., 0.]),)}
     """
     optimizer = as_optimizer(model, optimizer)
-    return {name: optimizer.initial_state(parameter) for name, parameter in model.parameters.items()}
+    return {name: optimizer.initial_state(parameter) for name, parameter in model.trainable.items()}
 
 
 def training_step(model: Model, optimizer: Optimizer | str | None, batch_size: int) -> Step:
@@ -78,10 +78,12 @@ class RecordedStep:
         output, loss, new_state = self.recording.output, self.recording.loss, self.recording.new_state
         if loss is None:
             raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to train on")
-        found = gradients_of(loss, list(model.parameters.values()))
-        gradients = {name: (p, found[p]) for name, p in model.parameters.items() if p in found}
+        found = gradients_of(loss, list(model.trainable.values()))
+        gradients = {name: (p, found[p]) for name, p in model.trainable.items() if p in found}
         if not gradients:
-            raise TrainingError(f"the loss of the model {model.name!r} depends on no parameter that could be trained")
+            frozen = "; some are frozen: model.unfreeze()" if len(model.trainable) < len(model.parameters) else ""
+            nothing = f"the loss of the model {model.name!r} depends on no parameter that could be trained"
+            raise TrainingError(nothing + frozen)
         self.updates, self.rate = record_updates(optimizer, gradients, model.declaration.dtype)
         moved = [node for update in self.updates for node in (update.new, *update.new_state)]
         self.graph = Graph([output, loss, *moved, *new_state.values()])
