@@ -63,6 +63,7 @@ from tinygraph.train import SGD as SGD
 from tinygraph.train import Adam as Adam
 from tinygraph.train import Data as Data
 from tinygraph.train import History as History
+from tinygraph.train import StopTraining as StopTraining
 from tinygraph.train import TrainingDiverged as TrainingDiverged
 from tinygraph.train import TrainingInterrupted as TrainingInterrupted
 from tinygraph.train import evaluate as evaluate

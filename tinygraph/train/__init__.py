@@ -4,6 +4,7 @@ A training step is one graph: forward pass, loss, gradients, and the optimizer's
 this order: ``optimizers``, ``step``, ``loop``; then ``feeds`` and ``data`` (checked samples), and ``metrics``.
 """
 
+from tinygraph.train.callbacks import StopTraining
 from tinygraph.train.data import Data, check_data, load_data, read_arrays
 from tinygraph.train.history import History, Row
 from tinygraph.train.loop import Progress, TrainingDiverged, TrainingInterrupted, evaluate, fit

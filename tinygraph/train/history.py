@@ -37,6 +37,8 @@ COLUMNS = tuple(f.name for f in fields(Row))
 class History(list[Row]):
     """The list of the rows of a training, one for each complete epoch.
 
+    ``stopped`` says why a callback ended the training before its last epoch; it is empty otherwise.
+
     >>> history = History([Row(1, 0.5, 0.8, 0.4, 0.9, 1.5), Row(2, 0.3, 0.9, 0.3, 0.9, 1.5)])
     >>> len(history), history[-1].loss
     (2, 0.3)
@@ -45,6 +47,8 @@ class History(list[Row]):
     1      0.5000  0.8000    0.4000     0.9000         1.50
     2      0.3000  0.9000    0.3000     0.9000         1.50
     """
+
+    stopped = ""
 
     @property
     def rows(self) -> list[Row]:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 from tinygraph.engines.predict import in_parts
-from tinygraph.errors import ShortTraceback, TinygraphError, TrainingError, counted
+from tinygraph.errors import ShortTraceback, TrainingError, counted
 from tinygraph.graph import MEAN, Array, Each, integer, run
 from tinygraph.interruption import raise_if_interrupted
+from tinygraph.train.callbacks import Callback, StopTraining, as_callbacks, call_all
 from tinygraph.train.data import Data, DataSource, as_data, data_of, sample_count
-from tinygraph.train.feeds import as_model, feeds_of, type_name
+from tinygraph.train.feeds import as_model, feeds_of
 from tinygraph.train.history import History, Row
 from tinygraph.train.metrics import DecisionRule, Metrics, RunningMeans, decision_rule
 from tinygraph.train.optimizers import Optimizer, as_optimizer
@@ -59,7 +61,7 @@ def fit(
     epochs: int | None = None,
     batch_size: int | None = None,
     seed: int | None = None,
-    callback: Callable[[Progress], object] | None = None,
+    callback: Callback | Sequence[Callback] | None = None,
     compiled: bool = True,
     progress: bool | None = None,
 ) -> History:
@@ -71,8 +73,10 @@ def fit(
     ``default_rng([seed, epoch])``, and its last batch may be smaller than ``batch_size``. Training starts from the
     current parameters and the model's current state, with a new optimizer's state. The same parameters, state, data,
     settings and seed give the same bits on the same machine with the same number of threads (see ``tg.compile``).
-    ``callback`` is called with a ``Progress``. ``compiled=False`` uses plain evaluation: slower, equal to rounding.
-    ``progress`` shows a line that is updated; by default only in a notebook, or where the error stream is a terminal.
+    ``callback`` is a function, or a list of several, called with a ``Progress`` after each step and each epoch. It ends the
+    training by raising ``tg.StopTraining``: the history is returned, and its ``stopped`` says why.
+    ``compiled=False`` uses plain evaluation: slower, equal to rounding. ``progress`` shows a line that is updated; by default
+    only in a notebook, or where the error stream is a terminal.
 
     Raises ``DataError`` (see ``check_data``), ``AttributeValueError`` for settings out of range, and
     ``TrainingDiverged``, a ``TrainingError``, which names the first node whose value is not finite; the parameters then
@@ -86,57 +90,91 @@ def fit(
     (100, 1.0)
     """
     settings = as_model("fit", model).training
-    if callback is not None and not callable(callback):
-        raise TinygraphError(f"callback must be a function of one Progress; found {type_name(callback)}")
+    calls = as_callbacks(callback)
     show = progress_line(progress)
     data = as_data(model, data_of(model) if data is None else data)
     optimizer = as_optimizer(model, optimizer)
     epochs = integer("epochs", settings.epochs if epochs is None else epochs)
     size = integer("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size)
     seed = integer("seed", settings.seed if seed is None else seed, least=0)
-    train, test = feeds_of(model, *data.train), _test_feeds(model, data)
-    count = sample_count(train)
-    size = min(size, count)
-    prepare = model.compile_step if compiled else partial(training_step, model)
-    # The last batch may be smaller.
-    steps: dict[int, Step] = {n: prepare(optimizer, n) for n in (size, count % size) if n}
-    state, rule, history = initial_state(model, optimizer), decision_rule(model.record(size)), History()
-
-    def report(step: int, row: Row | None = None) -> None:
-        so_far = means.metrics
-        state = Progress(epoch, epochs, step, -(-count // size), so_far.loss, so_far.accuracy, row)
-        if show is not None:
-            show(state)
-        if callback is not None:
-            callback(state)
-        raise_if_interrupted()
-
+    training = Epochs(model, data, optimizer, epochs, size, seed, compiled)
     try:
-        for epoch in range(1, epochs + 1):
-            start, means = time.perf_counter(), RunningMeans()
-            order = np.random.default_rng([seed, epoch]).permutation(count)
-            for step, feeds in enumerate(batches(train, size, order), start=1):
-                try:
-                    output, loss = steps[sample_count(feeds)](feeds, state)
-                except NotFiniteError as error:
-                    rate = getattr(optimizer, "learning_rate", None)
-                    hint = f"; a learning rate below {rate:g} may help" if rate else ""
-                    if epoch == step == 1 and not error.moving:
-                        hint = "; no parameter has moved yet: look at the size of the data and the initial values"
-                    raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", history) from None
-                means.add(loss, _share(rule, output, feeds), sample_count(feeds))
-                report(step)
-            tested = None if test is None else _metrics(model, test, model.batch or EVALUATION_BATCH, compiled)
-            mean, seconds = means.metrics, time.perf_counter() - start
-            test_loss, test_accuracy = (tested.loss, tested.accuracy) if tested else (None, None)
-            history.append(Row(epoch, mean.loss, mean.accuracy, test_loss, test_accuracy, seconds))
-            report(step, history[-1])
+        for state in training:
+            call_all([show, *calls] if show else calls, state)
+            raise_if_interrupted()
+    except StopTraining as stop:
+        training.history.stopped = str(stop) or "a callback ended the training"
     except KeyboardInterrupt:
-        raise TrainingInterrupted(history) from None
+        raise TrainingInterrupted(training.history) from None
     finally:
         if show is not None:
             show.end()
-    return history
+    return training.history
+
+
+class Epochs:
+    """A training under way: the step, what it changes, and the history of the complete epochs.
+
+    Iteration trains, and yields the ``Progress`` after each step, and after each epoch that with its row.
+
+    >>> from tinygraph.model import load_model
+    >>> from tinygraph.train import load_data
+    >>> model = load_model("xor")
+    >>> training = Epochs(model, load_data("xor"), as_optimizer(model, "sgd"), epochs=2, batch_size=4, seed=0)
+    >>> [(progress.epoch, progress.step, progress.row is None) for progress in training]
+    [(1, 1, True), (1, 1, False), (2, 1, True), (2, 1, False)]
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: Data,
+        optimizer: Optimizer,
+        epochs: int,
+        batch_size: int,
+        seed: int,
+        compiled: bool = True,
+    ) -> None:
+        self.model, self.optimizer, self.epochs, self.seed, self.compiled = model, optimizer, epochs, seed, compiled
+        self.train, self.test = feeds_of(model, *data.train), _test_feeds(model, data)
+        count = sample_count(self.train)
+        self.size = min(batch_size, count)
+        self.state, self.history = initial_state(model, optimizer), History()
+        prepare = model.compile_step if compiled else partial(training_step, model)
+        # The last batch may be smaller.
+        self._steps: dict[int, Step] = {n: prepare(optimizer, n) for n in (self.size, count % self.size) if n}
+        self._rule = decision_rule(model.record(self.size))
+
+    def __iter__(self) -> Iterator[Progress]:
+        for epoch in range(len(self.history) + 1, self.epochs + 1):
+            yield from self._epoch(epoch)
+
+    def _epoch(self, epoch: int) -> Iterator[Progress]:
+        start, means, count = time.perf_counter(), RunningMeans(), sample_count(self.train)
+        order = np.random.default_rng([self.seed, epoch]).permutation(count)
+        for step, feeds in enumerate(batches(self.train, self.size, order), start=1):
+            output, loss = self._moved(feeds, epoch, step)
+            means.add(loss, _share(self._rule, output, feeds), sample_count(feeds))
+            mean = means.metrics
+            so_far = Progress(epoch, self.epochs, step, -(-count // self.size), mean.loss, mean.accuracy)
+            yield so_far
+        size = self.model.batch or EVALUATION_BATCH
+        tested = None if self.test is None else _metrics(self.model, self.test, size, self.compiled)
+        test_loss, test_accuracy = (tested.loss, tested.accuracy) if tested else (None, None)
+        row = Row(epoch, mean.loss, mean.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
+        self.history.append(row)
+        yield replace(so_far, row=row)
+
+    def _moved(self, feeds: Feeds, epoch: int, step: int) -> tuple[Array, float]:
+        """Do a step, and return output and loss from before it. Raises ``TrainingDiverged`` with a hint."""
+        try:
+            return self._steps[sample_count(feeds)](feeds, self.state)
+        except NotFiniteError as error:
+            rate = getattr(self.optimizer, "learning_rate", None)
+            hint = f"; a learning rate below {rate:g} may help" if rate else ""
+            if epoch == step == 1 and not error.moving:
+                hint = "; no parameter has moved yet: look at the size of the data and the initial values"
+            raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", self.history) from None
 
 
 def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH, compiled: bool = True) -> Metrics:
