@@ -7,10 +7,11 @@ import numpy as np
 from tinygraph.engines.plan.kernels import rows
 from tinygraph.engines.plan.kernels.pooling import AvgUnpoolProduct, MaxUnpoolGivenMaxima
 from tinygraph.engines.plan.node import Node, constant, is_a, make, remade, rewrite, users
+from tinygraph.ops.activation.activation import Gelu
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.convolution.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
 from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, subtract
-from tinygraph.ops.elementwise.exponential import sqrt
+from tinygraph.ops.elementwise.exponential import normal_cdf, sqrt
 from tinygraph.ops.indexing.select import Flip
 from tinygraph.ops.pooling.max_pooling import MaxPool, MaxUnpool2d
 from tinygraph.ops.pooling.pooling import AvgUnpool2d
@@ -39,6 +40,9 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
             return remade(node, inputs)
         if is_a(node.op, Convolution):
             return _convolution(node.op, node, inputs)
+        if is_a(node.op, Gelu) and node.op.approximate == "none":
+            # Its gradient needs the same chance.
+            return make(multiply.op(), inputs[0], make(normal_cdf.op(), inputs[0]), tensors=node.tensors)
         if is_a(node.op, Standardize, Variance):
             return _in_parts(node, inputs[0]) or remade(node, inputs)
         if is_a(node.op, add.op):

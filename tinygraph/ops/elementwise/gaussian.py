@@ -1,0 +1,134 @@
+"""The error function and the normal distribution on arrays, by series that NumPy computes for many elements at once.
+
+For ``z >= 0`` the complement is ``erfc(z) = exp(-z²) C(t) / (1 + 2z)`` with ``t = (z - 3) / (z + 3)``, where ``C`` is the
+Chebyshev series of M. M. Shepherd and J. G. Laframboise, *Chebyshev approximation of (1+2x)exp(x²)erfc x in 0 ≤ x < ∞*,
+1981, here written in powers of ``t``. Near zero ``erf(z) = z N(z²)``. Both end where their error falls below the rounding.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from tinygraph.graph import Array
+
+# The coefficients of C and N, by the bytes of a number, from the constant term on.
+_COMPLEMENT = {
+    4: (
+        *(1.2530080563677553, -0.1356210694002736, -0.047562156927520076, 0.1296441143440814, -0.1192752752822409),
+        *(
+            0.06831656777114085,
+            -0.02376357643949504,
+            0.0024991168696069477,
+            0.001875079123772353,
+            -0.0007264536790340485,
+        ),
+        *(-9.254516686923966e-05, 7.731024224076895e-05),
+    ),
+    8: (
+        *(1.2530080582697296, -0.13562110612458117, -0.0475622943534492, 0.1296451587027594, -0.11927366341538638),
+        *(
+            0.0683080273440099,
+            -0.02377051491717134,
+            0.0025293918156939696,
+            0.0018886903449991718,
+            -0.0007798322696543306,
+        ),
+        *(-0.00010515971958448065, 0.0001250993424583729, 4.949196649968345e-06, -2.0100542268525612e-05),
+        *(-7.308281468783614e-07, 3.472370944977168e-06, 3.5576086684080595e-07, -6.166011460398726e-07),
+        *(-1.4047654315428462e-07, 1.0183620603842736e-07, 4.1064013667940355e-08, -1.3312919661038687e-08),
+        *(-8.217595058711455e-09, 9.862533510345587e-10, 8.393734858690877e-10),
+    ),
+}
+_NEAR_ZERO = {
+    4: (
+        *(1.1283791658815026, -0.3761262690358044, 0.11283597463488053, -0.026854328796067244, 0.005189311942686617),
+        *(-0.0008018854992786387, 7.882497110086663e-05),
+    ),
+    8: (
+        *(1.1283791670955126, -0.37612638903183543, 0.1128379167094513, -0.026866170643256995, 0.005223977607269946),
+        *(-0.0008548325982543225, 0.00012055295112667001, -1.4924740785377576e-05, 1.6447471190594618e-06),
+        *(-1.6208829856810202e-07, 1.3721520406351094e-08, -7.798543850549947e-10),
+    ),
+}
+# Beyond this every chance is 0 or 1, and no power overflows.
+_FAR = 50.0
+# So many elements are computed at a time that they stay in the cache from one call of NumPy to the next.
+_BLOCK = 1 << 13
+# What keeps the upper half of the digits of a number, so that its square is exact.
+_UPPER = {4: np.uint32(0xFFFFF000), 8: np.uint64(0xFFFFFFFFF8000000)}
+
+
+def erf_of(x: Array) -> Array:
+    """Return the error function of an array of floating numbers, in its shape and dtype, with a few units in the last place.
+
+    Source: DLMF 7.2; the series are described at the head of this file.
+
+    >>> erf_of(np.array([-np.inf, 0.0, 0.5])).round(6)
+    array([-1.    ,  0.    ,  0.5205])
+    """
+    return _in_blocks(_erf, x)
+
+
+def normal_cdf_of(x: Array) -> Array:
+    """Return the chance that a standard normal number is below each element, also in the tail with a few wrong units.
+
+    Source: DLMF 7.18; the series are described at the head of this file.
+
+    >>> normal_cdf_of(np.array([-6.0, 0.0, np.inf]))
+    array([9.86587645e-10, 5.00000000e-01, 1.00000000e+00])
+    """
+    return _in_blocks(_normal_cdf, x)
+
+
+def normal_pdf_of(x: Array) -> Array:
+    """Return the density of the standard normal distribution at each element.
+
+    Source: DLMF 7.18.
+
+    >>> normal_pdf_of(np.array([0.0, np.inf])).round(6)
+    array([0.398942, 0.      ])
+    """
+    return _in_blocks(lambda block: _bell(block, 0.5) / block.dtype.type(np.sqrt(2 * np.pi)), x)
+
+
+def _erf(x: Array) -> Array:
+    z = np.abs(x)
+    near = z * _polynomial(z * z, _NEAR_ZERO[x.itemsize])
+    return np.copysign(np.where(z < 1, near, 1 - _complement(z, _bell(x, 1.0))), x)
+
+
+def _normal_cdf(x: Array) -> Array:
+    half = _complement(np.abs(x) * x.dtype.type(np.sqrt(0.5)), _bell(x, 0.5)) / 2
+    return np.where(x < 0, half, 1 - half)
+
+
+def _complement(z: Array, bell: Array) -> Array:
+    t = (z - 3) / (z + 3)
+    return bell * _polynomial(t, _COMPLEMENT[z.itemsize]) / (1 + 2 * z)
+
+
+def _bell(x: Array, scale: float) -> Array:
+    """Return ``exp(-scale * x**2)``. The square is cut into an exact part and a small one: its rounding would grow with x²."""
+    upper = (x.view(_UPPER[x.itemsize].dtype) & _UPPER[x.itemsize]).view(x.dtype)
+    return np.exp(-scale * upper * upper) * np.exp(-scale * (x - upper) * (x + upper))
+
+
+def _polynomial(t: Array, coefficients: Sequence[float]) -> Array:
+    """Return a polynomial by Horner's rule, in one array."""
+    value = np.full_like(t, coefficients[-1])
+    for coefficient in coefficients[-2::-1]:
+        np.multiply(value, t, value)
+        np.add(value, t.dtype.type(coefficient), value)
+    return value
+
+
+def _in_blocks(function: Callable[[Array], Array], x: Array) -> Array:
+    """Apply a function of float32 or float64 to the elements of an array in the order of memory."""
+    if x.dtype.kind != "f":
+        raise TypeError("must be real numbers, not complex")
+    order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+    lying = x.transpose(order)
+    flat = np.clip(lying, -_FAR, _FAR).astype(np.float32 if x.dtype.char in "ef" else np.float64).reshape(-1)
+    for start in range(0, flat.size, _BLOCK):
+        flat[start : start + _BLOCK] = function(flat[start : start + _BLOCK])
+    return flat.astype(x.dtype, copy=False).reshape(lying.shape).transpose(np.argsort(order))
