@@ -35,6 +35,10 @@ from tinygraph.graph.batch import MEAN as MEAN
 from tinygraph.graph.batch import TOTAL as TOTAL
 from tinygraph.graph.batch import Each as Each
 from tinygraph.graph.composite import Composite as Composite
+from tinygraph.graph.derivatives import hessian as hessian
+from tinygraph.graph.derivatives import hvp as hvp
+from tinygraph.graph.derivatives import jacobian as jacobian
+from tinygraph.graph.derivatives import value_and_grad as value_and_grad
 from tinygraph.graph.explanation import Explanation as Explanation
 from tinygraph.graph.explanation import Terms as Terms
 from tinygraph.graph.function import OpFunction as OpFunction

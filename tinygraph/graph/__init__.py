@@ -11,6 +11,7 @@ To understand how everything works, read these files in this order:
 6. ``run.py``: the values of a graph, node by node: the meaning that every engine must reproduce.
 7. ``backprop.py``: the reverse sweep, which adds gradient nodes and calls the gradient rules.
 8. ``composite.py``: operations made of other operations.
+9. ``derivatives.py``: Jacobians, Hessians and their products with vectors, from reverse sweeps.
 
 The other files serve these, and may be read when they are met:
 
