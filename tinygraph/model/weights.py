@@ -14,6 +14,8 @@ from tinygraph.files import as_path, open_plain, write_whole
 from tinygraph.graph import Array, Tensor, cast_array
 
 CHECKSUM, CLASSES = "crc32", "classes"
+# In the metadata of a checkpoint, which holds weights and, under names with a slash, what a training continues from.
+CHECKPOINT = "checkpoint"
 # The dtypes of safetensors files in NumPy's notation.
 _DTYPES = {
     **{f"F{bits}": f"<f{bits // 8}" for bits in (16, 32, 64)},
@@ -35,15 +37,27 @@ def save_weights(
     The metadata contain the model's name, a checksum of the data, and the names of the ``classes`` if there are any.
     Raises ``WeightsError`` if the file cannot be written, and for values that ``load_weights`` would refuse.
     """
-    from safetensors.numpy import save
-
     for name, parameter in parameters.items():
         if not _usable(np.asarray(parameter.value), name in fixed):
             raise WeightsError(f"{str(path)!r} was not written: {name!r} holds NaN or infinity")
-    header, payload = _divided(save({name: np.asarray(p.value, order="C") for name, p in parameters.items()}))
-    header["__metadata__"] = {"model": model, CHECKSUM: _checksum(payload)}
-    if classes:
-        header["__metadata__"][CLASSES] = json.dumps(list(classes))
+    write_arrays(path, {name: p.value for name, p in parameters.items()}, described(model, classes))
+
+
+def described(model: str, classes: Sequence[str] = ()) -> dict[str, str]:
+    """Return the metadata of weights: the model's name, and the names of the classes if there are any.
+
+    >>> described("net", ("cat", "dog"))
+    {'model': 'net', 'classes': '["cat", "dog"]'}
+    """
+    return {"model": model} | ({CLASSES: json.dumps(list(classes))} if classes else {})
+
+
+def write_arrays(path: str | os.PathLike[str], arrays: Mapping[str, Any], metadata: Mapping[str, str]) -> None:
+    """Write arrays to a safetensors file, with ``metadata`` and a checksum; see ``write_whole``. Raises ``WeightsError``."""
+    from safetensors.numpy import save
+
+    header, payload = _divided(save({name: np.asarray(array, order="C") for name, array in arrays.items()}))
+    header["__metadata__"] = {**metadata, CHECKSUM: _checksum(payload)}
     text = json.dumps(header, separators=(",", ":")).encode()
     # The payload begins at a multiple of eight bytes.
     text += b" " * (-len(text) % 8)
@@ -68,12 +82,14 @@ def load_weights(
 ) -> tuple[str, ...]:
     """Read parameters from a safetensors file into tensors of the same names and shapes, all or none.
 
-    Returns the names of the classes, if the file has any.
-    Real numbers are rounded to the model's dtype; integers must fit exactly. Raises ``WeightsError`` for a file that is
-    missing, damaged, or of another model. The checksum is compared if the file has one; files of other programs have none.
-    Only ``fixed`` ones, such as the mask of an attention, may contain infinity.
+    Returns the names of the classes, if the file has any. Real numbers are rounded to the model's dtype; integers must fit
+    exactly. Raises ``WeightsError`` for a file that is missing, damaged, or of another model. The checksum is compared if
+    the file has one; files of other programs have none. Of a checkpoint the weights are read. Only ``fixed`` ones, such as
+    the mask of an attention, may contain infinity.
     """
-    arrays, metadata = _read(path)
+    arrays, metadata = read_arrays(path)
+    if CHECKPOINT in metadata:
+        arrays = {name: array for name, array in arrays.items() if "/" not in name}
     missing = [name for name in parameters if name not in arrays]
     # Sorted, because the order of the file differs at each reading.
     extra = sorted(name for name in arrays if name not in parameters)
@@ -127,8 +143,8 @@ def _array(path: str | os.PathLike[str], name: str, entry: Mapping[str, Any]) ->
     return (array.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else array
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Array], Mapping[str, Any]]:
-    """Return the arrays of a file, and its metadata."""
+def read_arrays(path: str | os.PathLike[str]) -> tuple[dict[str, Array], Mapping[str, Any]]:
+    """Return the arrays of a safetensors file by name, and its metadata. Raises ``WeightsError`` for a damaged file."""
     from safetensors import SafetensorError, deserialize
 
     try:
