@@ -31,6 +31,7 @@ MODULES.update(
     lay_out="tinygraph.describe.text",
     equations_text="tinygraph.describe.text",
     aligned="tinygraph.describe.text",
+    model_text="tinygraph.describe.text",
     tensors_view="tinygraph.describe.html",
     draw="tinygraph.draw.picture",
     notebook_view="tinygraph.draw.picture",

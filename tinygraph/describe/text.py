@@ -10,6 +10,8 @@ from tinygraph.describe.numbers import number_text
 from tinygraph.describe.sizes import number_with_m, text_with_m
 from tinygraph.describe.writer import Binds, Piece, Writer, binding_of, equal_elements, spread_out, written_inputs
 from tinygraph.graph import OPERATIONS, Op, Tensor
+from tinygraph.model import Model
+from tinygraph.model.values import batch_shape_text, shape_in_batches
 
 LONGEST_SUM = 6
 _LONGEST_INLINE = 48
@@ -263,3 +265,38 @@ def aligned(rows: Sequence[Sequence[str]], right: bool = False, longest: tuple[i
                 widths[i] = max(widths[i], len(cell))
     place = str.rjust if right else str.ljust
     return "\n".join("  ".join(map(place, row, widths)).rstrip() for row in rows)
+
+
+def model_text(model: Model) -> str:
+    """Return the inputs, parameters, state and equations of a model with their shapes, and how many parameters it has.
+
+    >>> import tinygraph as tg
+    >>> model = tg.load_model("xor")
+    >>> model.freeze("W1")
+    >>> print(model_text(model))
+    x     input                float32 (m, 2)
+    y     input                float32 (m, 1)
+    W1    parameter, frozen    float32 (2, 4)  8
+    B1    parameter            float32 (4,)    4
+    W2    parameter            float32 (4, 1)  4
+    B2    parameter            float32 (1,)    1
+    h     = tanh(x @ W1 + B1)  float32 (m, 4)
+    Z     = h @ W2 + B2        float32 (m, 1)
+    a     = sigmoid(Z)         float32 (m, 1)
+    cost  = bce(a, y)          float32 ()
+                               parameters      17
+                               trainable       9
+    """
+    counts, trainable = (2, 3, 61) if model.batch is None else (model.batch, model.batch + 1), model.trainable
+    recordings = [model.record(model.batch or count, training=True) for count in counts]
+    rows = [[n, "input", f"{i.dtype} {batch_shape_text(model.declaration, n)}", ""] for n, i in model.inputs.items()]
+    for name, x in model.parameters.items():
+        kind = "parameter" if name in trainable else "parameter, frozen"
+        rows.append([name, kind, f"{x.dtype} {x.shape}", f"{x.size:,}"])
+    rows += [[name, "state", f"{x.dtype} {x.shape}", ""] for name, x in model.state.items()]
+    for first, *others in zip(*(recording.equations for recording in recordings), strict=True):
+        shape = shape_in_batches({n: e.node.shape for n, e in zip(counts, [first, *others], strict=True)})
+        rows.append([first.name, f"= {first.text.partition(' = ')[2]}", f"{first.node.dtype} {shape}", ""])
+    total, moving = (sum(x.size for x in tensors.values()) for tensors in (model.parameters, trainable))
+    rows += [["", "", "parameters", f"{total:,}"], ["", "", "trainable", f"{moving:,}"]][: 1 + (moving < total)]
+    return aligned(rows)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -17,7 +17,7 @@ from tinygraph.graph.tensor import input as declare_input
 from tinygraph.model.declaration import Declaration, Input, declare
 from tinygraph.model.recorder import Recording, record
 from tinygraph.model.toml import Source, read_toml
-from tinygraph.model.values import batch_shape_text, check_names, fitted, leaves_for, shape_in_batches
+from tinygraph.model.values import check_names, fitted, leaves_for
 from tinygraph.model.variables import Variables, names_like
 from tinygraph.model.weights import load_weights, save_weights
 from tinygraph.readers import notebook_view, reader
@@ -340,11 +340,34 @@ class Model:
             raise WeightsError(f"{str(path)!r} is the model file itself; weights are written to a file of their own")
         save_weights(path, self._variables.tensors, self.name, self._variables.constant_state(), self.classes)
 
-    def load(self, path: str | os.PathLike[str]) -> None:
-        """Read parameters and state from a safetensors file of this model. After a ``WeightsError`` they are unchanged."""
+    def load(
+        self,
+        path: str | os.PathLike[str],
+        only: str | Iterable[str] | None = None,
+        skip: str | Iterable[str] = (),
+        rename: Mapping[str, str] | None = None,
+    ) -> list[str]:
+        """Read parameters and state from a safetensors file, and return their names. After an error they are unchanged.
+
+        The file has the names and shapes of this model, or of a part of it: ``only`` the names that fit a pattern or one
+        of several, such as ``"encoder.*"``, without those to ``skip``; the file may then contain more. ``rename`` has the
+        model's name for names of the file, as ``{"fc.W": "W", "enc.*": "encoder.*"}``, in which ``*`` stands for the same
+        letters; the first that fits decides. The names of the classes come with a complete model. Raises ``WeightsError``,
+        and ``UnknownNameError`` for a pattern that fits no name.
+
+        >>> import tempfile, tinygraph as tg
+        >>> model, other = tg.load_model("xor"), tg.load_model("xor", seed=1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     model.save(f"{folder}/xor.safetensors")
+        ...     other.load(f"{folder}/xor.safetensors", skip="*2")
+        ['W1', 'B1']
+        """
         fixed = self._variables.constant_state()
-        self.classes = load_weights(path, self._variables.tensors, self.name, fixed=fixed)
-        self.weighted = True
+        loaded, classes = load_weights(path, self._variables.tensors, self.name, fixed, only, skip, rename)
+        if only is None and not skip:
+            self.classes = classes
+        self.weighted = self.weighted or self.parameters.keys() <= set(loaded)
+        return loaded
 
     def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
         """Write the model, with its weights, as an ONNX file; see ``tg.to_onnx``."""
@@ -357,22 +380,7 @@ class Model:
         return type(self)._of, arguments, {"classes": self.classes}
 
     def __str__(self) -> str:
-        counts = (2, 3, 61) if self.batch is None else (self.batch, self.batch + 1)
-        recordings = [self.record(self.batch or count, training=True) for count in counts]
-        declared = self.declaration
-        rows = [[n, "input", f"{i.dtype} {batch_shape_text(declared, n)}", ""] for n, i in self.inputs.items()]
-        trainable = self.trainable
-        for name, p in self.parameters.items():
-            rows.append(
-                [name, "parameter" + ", frozen" * (name not in trainable), f"{p.dtype} {p.shape}", f"{p.size:,}"]
-            )
-        rows += [[name, "state", f"{s.dtype} {s.shape}", ""] for name, s in self.state.items()]
-        for first, *others in zip(*(recording.equations for recording in recordings), strict=True):
-            shape = shape_in_batches({n: e.node.shape for n, e in zip(counts, [first, *others], strict=True)})
-            rows.append([first.name, f"= {first.text.partition(' = ')[2]}", f"{first.node.dtype} {shape}", ""])
-        total, moving = (sum(p.size for p in tensors.values()) for tensors in (self.parameters, trainable))
-        rows += [["", "", "parameters", f"{total:,}"], ["", "", "trainable", f"{moving:,}"]][: 1 + (moving < total)]
-        return str(reader("aligned")(rows))
+        return str(reader("model_text")(self))
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
         """Return what a notebook shows: the picture, or only text if it cannot be rendered."""

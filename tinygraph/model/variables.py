@@ -116,8 +116,8 @@ class Variables:
         return shape
 
 
-def names_like(patterns: Iterable[str], names: Collection[str], owner: str, kind: str) -> list[str]:
-    """Return the names that one of the patterns fits, in their order. ``*`` stands for any letters, as in names of files.
+def names_like(patterns: str | Iterable[str], names: Collection[str], owner: str, kind: str) -> list[str]:
+    """Return the names that a pattern, or one of several, fits, in their order. ``*`` stands for any letters.
 
     Raises ``UnknownNameError`` for a pattern that fits none.
 
@@ -128,12 +128,12 @@ def names_like(patterns: Iterable[str], names: Collection[str], owner: str, kind
     tinygraph.errors.UnknownNameError: model 'net' has no parameter 'R1'; did you mean 'R1.*'? ...
     """
     found: set[str] = set()
-    for pattern in patterns:
+    for pattern in [patterns] if isinstance(patterns, str) or not isinstance(patterns, Iterable) else patterns:
         fitting = [name for name in names if isinstance(pattern, str) and fnmatch.fnmatchcase(name, pattern)]
         if not fitting:
-            blocks = {f"{name.rpartition('.')[0]}.*": None for name in names if "." in name}
-            near = nearest(str(pattern), [*names, *blocks])
-            raise UnknownNameError(f"{owner} has no {kind} {pattern!r}{near} ({kind}s: {listing(names)})")
+            is_block = any(name.startswith(f"{pattern}.") for name in names)
+            near = f"; did you mean '{pattern}.*'?" if is_block else nearest(str(pattern), names)
+            raise UnknownNameError(f"{owner} has no {kind} {pattern!r}{near} (names: {listing(names)})")
         found.update(fitting)
     return [name for name in names if name in found]
 

@@ -2,16 +2,20 @@
 
 import json
 import os
+import re
 import struct
 import zlib
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import chain, zip_longest
 from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import DTypeError, WeightsError, listing
+from tinygraph.errors import DTypeError, UnknownNameError, WeightsError, listing, unknown
 from tinygraph.files import as_path, open_plain, write_whole
 from tinygraph.graph import Array, Tensor, cast_array
+from tinygraph.model.variables import names_like
 
 CHECKSUM, CLASSES = "crc32", "classes"
 # In the metadata of a checkpoint, which holds weights and, under names with a slash, what a training continues from.
@@ -78,33 +82,77 @@ def _checksum(payload: memoryview) -> str:
 
 
 def load_weights(
-    path: str | os.PathLike[str], parameters: Mapping[str, Tensor], model: str, fixed: Collection[str] = ()
-) -> tuple[str, ...]:
+    path: str | os.PathLike[str],
+    parameters: Mapping[str, Tensor],
+    model: str,
+    fixed: Collection[str] = (),
+    only: str | Iterable[str] | None = None,
+    skip: str | Iterable[str] = (),
+    rename: Mapping[str, str] | None = None,
+) -> tuple[list[str], tuple[str, ...]]:
     """Read parameters from a safetensors file into tensors of the same names and shapes, all or none.
 
-    Returns the names of the classes, if the file has any. Real numbers are rounded to the model's dtype; integers must fit
-    exactly. Raises ``WeightsError`` for a file that is missing, damaged, or of another model. The checksum is compared if
-    the file has one; files of other programs have none. Of a checkpoint the weights are read. Only ``fixed`` ones, such as
-    the mask of an attention, may contain infinity.
+    Returns the names of what was read, and the names of the classes, if all was read and the file has any. ``only`` and
+    ``skip`` are patterns of the names to read, next to which the file may contain more; ``rename`` is that of ``renamed``.
+    Real numbers are rounded to the model's dtype; integers must fit exactly. Raises ``WeightsError`` for a file that is
+    missing, damaged, or of another model. The checksum is compared if the file has one; files of other programs have none.
+    Of a checkpoint the weights are read. Only ``fixed`` ones, such as the mask of an attention, may contain infinity.
     """
+    owner, every = f"model {model!r}", only is None and not skip
+    left_out = names_like(skip, parameters, owner, "parameter or state")
+    chosen = parameters if only is None else names_like(only, parameters, owner, "parameter or state")
+    parameters = {name: parameters[name] for name in chosen if name not in left_out}
+    if not parameters and not every:
+        raise WeightsError(f"nothing is left to load into {owner}: all that only names is skipped")
     arrays, metadata = read_arrays(path)
     if CHECKPOINT in metadata:
         arrays = {name: array for name, array in arrays.items() if "/" not in name}
+    arrays = renamed(arrays, rename or {}, str(path))
     missing = [name for name in parameters if name not in arrays]
     # Sorted, because the order of the file differs at each reading.
     extra = sorted(name for name in arrays if name not in parameters)
     other = f"{path}: not the weights of model {model!r}"
-    if missing or extra:
-        raise WeightsError(f"{other}: missing {listing(missing)}, not in the model {listing(extra)}")
+    if missing or (extra and every):
+        hint = "; only, skip and rename load what they share" if len(missing) < len(parameters) else ""
+        raise WeightsError(f"{other}: missing {listing(missing)}, not in the model {listing(extra)}{hint}")
     for name, parameter in parameters.items():
         if (found := arrays[name].shape) != parameter.shape:
-            raise WeightsError(f"{other}: {name!r} has shape {found}, the model's {parameter.shape}")
+            advice = f"skip {name!r} to load the others" if len(parameters) > 1 else "skip it"
+            raise WeightsError(f"{other}: {name!r} has shape {found}, the model's {parameter.shape}; {advice}")
         arrays[name] = _cast(arrays[name], parameter.dtype, f"{path}: {name!r} of the model")
         if not _usable(arrays[name], name in fixed):
             raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers too large for {parameter.dtype}")
     for name, parameter in parameters.items():
         parameter.value = arrays[name]
-    return _classes(metadata)
+    return list(parameters), _classes(metadata) if every else ()
+
+
+def renamed(arrays: Mapping[str, Array], rename: Mapping[str, str], path: str) -> dict[str, Array]:
+    """Return arrays by other names: those that an old name fits get the new one. ``*`` stands for the same letters in both.
+
+    The first name that fits decides. Raises ``UnknownNameError`` for an old name that fits no array, and ``WeightsError``
+    for two arrays of one name.
+
+    >>> list(renamed({"fc.W": 1, "enc.1.W": 2, "enc.1.b": 3}, {"fc.W": "W", "enc.*": "R*"}, "w.safetensors"))
+    ['W', 'R1.W', 'R1.b']
+    """
+    if not isinstance(rename, Mapping) or any(not isinstance(new, str) for pair in rename.items() for new in pair):
+        raise WeightsError(f"rename is a mapping of names, such as {{'fc.*': 'head.*'}}; found {rename!r}")
+    targets: dict[str, str] = {}
+    for old, new in rename.items():
+        if old.count("*") != new.count("*"):
+            raise WeightsError(f"rename needs a * in both names or in none; found {old!r} and {new!r}")
+        pattern = re.compile("(.*)".join(map(re.escape, old.split("*"))))
+        fits = {name: fit.groups() for name in arrays if (fit := pattern.fullmatch(name))}
+        if not fits:
+            raise UnknownNameError(unknown(path, "array", old, sorted(arrays)))
+        for name, letters in fits.items():
+            targets.setdefault(name, "".join(chain(*zip_longest(new.split("*"), letters, fillvalue=""))))
+    found = {targets.get(name, name): array for name, array in arrays.items()}
+    if len(found) < len(arrays):
+        twice = Counter(targets.get(name, name) for name in arrays).most_common(1)[0][0]
+        raise WeightsError(f"{path}: two of its arrays would be called {twice!r} after renaming")
+    return found
 
 
 def _classes(metadata: Mapping[str, Any]) -> tuple[str, ...]:
