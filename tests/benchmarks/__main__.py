@@ -9,7 +9,19 @@ from pathlib import Path
 from .peers import OURS, PEERS, installed
 from .process import set_environment
 
-SUITES = ("step", "inference", "job", "recording", "growth", "floor", "memory", "drawing", "page")
+SUITES = (
+    "step",
+    "inference",
+    "job",
+    "recording",
+    "growth",
+    "floor",
+    "memory",
+    "drawing",
+    "page",
+    "further",
+    "set_aside",
+)
 ROUNDS, QUICK_ROUNDS = 15, 2
 SECONDS, QUICK_SECONDS = 0.25, 0.05
 
@@ -34,6 +46,7 @@ def main() -> None:
     set_environment(options.threads)
     from .drawing import measure_drawing
     from .floor import measure_floor
+    from .further import measure_further, measure_set_aside
     from .growth import measure_growth
     from .job import measure_job
     from .measure import Settings
@@ -60,6 +73,8 @@ def main() -> None:
         measure_memory,
         measure_drawing,
         measure_page,
+        measure_further,
+        measure_set_aside,
     )
     results = Results(settings)
     for suite, measure in zip(SUITES, measures, strict=True):

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib import metadata
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any
 
 from .floor import Floor
@@ -17,7 +18,7 @@ from .measure import Measured, Settings, Spread
 from .peers import OURS
 from .targets import FRAMEWORKS, Comparison, compared, comparisons
 
-PACKAGES = ("numpy", "torch", "jax", "jaxlib", "mygrad", "autograd")
+PACKAGES = ("numpy", "torch", "jax", "jaxlib", "mygrad", "autograd", "onnxruntime")
 TITLES = {
     "step": "Training step: forward, backward and update",
     "inference": "Inference",
@@ -26,6 +27,8 @@ TITLES = {
     "memory": "Memory: growth of a training process at its peak",
     "drawing": "Drawing a picture",
     "page": "The page of the derived notes",
+    "further": "Training step of work of every kind",
+    "further_inference": "Inference of work of every kind",
 }
 
 
@@ -170,6 +173,16 @@ def control_line(measured: Iterable[Measured]) -> str:
     )
 
 
+def mean_lines(measured: Iterable[Measured]) -> str:
+    """Return the geometric mean and the least of each framework's figures, as multiples of ours, where there are several."""
+    lines = []
+    for framework in FRAMEWORKS:
+        ratios = [c.ratio for m in measured if (c := compared(m, framework)) is not None]
+        if len(ratios) > 1:
+            lines.append(f"{framework}: geometric mean {geometric_mean(ratios):.2f}x, least {min(ratios):.2f}x")
+    return "\n".join(lines)
+
+
 def growth_table(growth: Iterable[Growth]) -> str:
     """Return the fitted exponents."""
     rows = [["against", "of", "from", "to", "at the largest", "exponent"]]
@@ -197,7 +210,7 @@ def text(results: Results) -> str:
         measured = [m for m in results.measured if m.suite == suite]
         if measured:
             failures = [f"failed at {m.work}: {failure}" for m in measured for failure in m.failures.values()]
-            notes = "\n".join(filter(None, [control_line(measured), *failures]))
+            notes = "\n".join(filter(None, [mean_lines(measured), control_line(measured), *failures]))
             parts += [f"## {title}", summary(measured), details(measured), notes]
     if results.growth:
         parts += ["## Growth: exponents, fitted to the larger half of the sizes", growth_table(results.growth)]

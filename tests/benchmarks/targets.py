@@ -10,7 +10,7 @@ from .peers import OURS
 from .recording import BOTH
 
 # Settings of one framework are told from one another by what follows its name.
-FRAMEWORKS = ("torch", "jax", "mygrad", "autograd", "micrograd")
+FRAMEWORKS = ("torch", "jax", "mygrad", "autograd", "micrograd", "onnxruntime")
 
 # The suite, what the work's name begins with, the framework, and the least ratio of its figure to ours.
 TARGETS = (
@@ -23,6 +23,8 @@ TARGETS = (
     ("job", "", "torch", 3.0),
     ("recording", BOTH, "torch", 1.0),
     ("memory", "", "torch", 1.0),
+    ("further", "", "torch", 0.5),
+    ("further_inference", "", "onnxruntime", 0.4),
 )
 
 

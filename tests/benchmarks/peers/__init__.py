@@ -15,6 +15,7 @@ OURS = "tinygraph"
 PLAIN = "tinygraph plain"
 
 NETWORKS = ("step", "inference")
+FURTHER = ("further", "further_inference")
 
 
 @dataclass(frozen=True)
@@ -29,16 +30,19 @@ class Entry:
 
 
 PEERS = {
-    OURS: Entry("tinygraph_peer", "TinygraphPeer", "tinygraph", (*NETWORKS, "recording", "memory")),
-    PLAIN: Entry("tinygraph_peer", "TinygraphPeer", "tinygraph", NETWORKS, {"compiled": False}),
-    "torch": Entry("torch_peer", "TorchPeer", "torch", (*NETWORKS, "recording", "memory")),
-    "torch channels_last": Entry("torch_peer", "TorchPeer", "torch", (*NETWORKS, "memory"), {"channels_last": True}),
-    "torch.compile": Entry("torch_peer", "TorchPeer", "torch", NETWORKS, {"compiled": True}),
+    OURS: Entry("tinygraph_peer", "TinygraphPeer", "tinygraph", (*NETWORKS, *FURTHER, "recording", "memory")),
+    PLAIN: Entry("tinygraph_peer", "TinygraphPeer", "tinygraph", (*NETWORKS, *FURTHER), {"compiled": False}),
+    "torch": Entry("torch_peer", "TorchPeer", "torch", (*NETWORKS, *FURTHER, "recording", "memory")),
+    "torch channels_last": Entry(
+        "torch_peer", "TorchPeer", "torch", (*NETWORKS, *FURTHER, "memory"), {"channels_last": True}
+    ),
+    "torch.compile": Entry("torch_peer", "TorchPeer", "torch", (*NETWORKS, *FURTHER), {"compiled": True}),
     "torch.compile channels_last": Entry(
         "torch_peer", "TorchPeer", "torch", NETWORKS, {"compiled": True, "channels_last": True}
     ),
     "jax": Entry("jax_peer", "JaxPeer", "jax", NETWORKS),
     "jax channels_last": Entry("jax_peer", "JaxPeer", "jax", NETWORKS, {"channels_last": True}),
+    "onnxruntime": Entry("onnxruntime_peer", "OnnxruntimePeer", "onnxruntime", FURTHER[1:]),
     "mygrad": Entry("mygrad_peer", "MyGradPeer", "mygrad", (*NETWORKS, "recording")),
     "autograd": Entry("autograd_peer", "AutogradPeer", "autograd", (*NETWORKS, "recording")),
     "micrograd style": Entry("micrograd_peer", "MicrogradPeer", "numpy", ("recording",)),

@@ -12,6 +12,7 @@ import numpy as np
 import tinygraph as tg
 from tinygraph.train import initial_state, training_step
 
+from ..further import Network
 from ..workloads import Array, Expression, Sweep, Workload
 
 MODELS = Path(__file__).resolve().parents[3] / "models"
@@ -26,6 +27,14 @@ def declare(workload: Workload, parameters: Mapping[str, Array]) -> tg.Model:
     model = tg.Model(inputs, tables["parameters"], **tables["model"], name=workload.name)
     for name, parameter in model.parameters.items():
         parameter.value = parameters[name].reshape(parameter.shape)
+    return model
+
+
+def with_parameters(network: Network, parameters: Mapping[str, Array]) -> tg.Model:
+    """Return a network of equations as a model with the given parameters."""
+    model = tg.Model(**network.tables(), name="network")
+    for name, parameter in model.parameters.items():
+        parameter.value = parameters[name]
     return model
 
 
@@ -54,6 +63,26 @@ class TinygraphPeer:
             return lambda x: plan({"Inp": x})[0]
         graph = tg.Graph(output)
         return lambda x: tg.run(graph, {"Inp": x})[0]
+
+    def further_training(self, network: Network, parameters: Mapping[str, Array], rate: float) -> Any:
+        """Return a training of a network of equations: a step on a batch by name, and the parameters by name."""
+        model, optimizer = with_parameters(network, parameters), tg.SGD(rate)
+        if self.compiled:
+            compiled = model.compile_step(optimizer, network.batch, self.threads)
+            step = lambda batch: compiled(batch)[1]  # noqa: E731
+        else:
+            recorded, state = training_step(model, optimizer, network.batch), initial_state(model, optimizer)
+            step = lambda batch: recorded(batch, state)[1]  # noqa: E731
+        return step, lambda: {name: parameter.value for name, parameter in model.parameters.items()}
+
+    def further_inference(self, network: Network, parameters: Mapping[str, Array]) -> Any:
+        """Return the function from a batch by name to the output of a network of equations."""
+        output = with_parameters(network, parameters).record(network.batch).output
+        if self.compiled:
+            plan = tg.compile(output, network.batch, self.threads)
+            return lambda batch: plan(batch)[0]
+        graph = tg.Graph(output)
+        return lambda batch: tg.run(graph, batch)[0]
 
     def record(self, expression: Expression, *values: float) -> Sweep:
         """Compute an expression of numbers, and return the function that finds its gradients."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from ..further import Network
 from ..workloads import Array, Expression, Sweep, Workload
+from .torch_words import words
 
 
 class TorchPeer:
@@ -64,6 +66,39 @@ class TorchPeer:
                 return predict(self._laid_out(x)).numpy()
 
         return infer
+
+    def further_training(self, network: Network, parameters: Mapping[str, Array], rate: float) -> Any:
+        """Return a training of a network of equations: a step on a batch by name, and the parameters by name."""
+        weights = {name: self._laid_out(array.copy()).requires_grad_() for name, array in parameters.items()}
+        optimizer = self.torch.optim.SGD(weights.values(), lr=rate, foreach=True)
+        cost = self._finished(self._function(network.text, "cost", [*weights, *network.tables()["inputs"]]))
+
+        def step(batch: Mapping[str, Array]) -> float:
+            optimizer.zero_grad(set_to_none=True)
+            loss = cost(*weights.values(), *map(self._laid_out, batch.values()))
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return step, lambda: {name: weight.detach().numpy() for name, weight in weights.items()}
+
+    def further_inference(self, network: Network, parameters: Mapping[str, Array]) -> Any:
+        """Return the function from a batch by name to the output of a network of equations."""
+        weights = [self._laid_out(array) for array in parameters.values()]
+        out = self._finished(self._function(network.equations, "out", [*parameters, "x", *network.others]))
+
+        def infer(batch: Mapping[str, Array]) -> Array:
+            with self.torch.inference_mode():
+                return out(*weights, *map(self._laid_out, batch.values())).numpy()
+
+        return infer
+
+    def _function(self, equations: str, result: str, arguments: Iterable[str]) -> Callable[..., Any]:
+        """Return equations as a function, as a user of PyTorch would write it."""
+        body = "".join(f"    {line}\n" for line in equations.strip().splitlines())
+        namespace = words(self.torch)
+        exec(f"def network({', '.join(arguments)}):\n{body}    return {result}", namespace)
+        return namespace["network"]
 
     def _finished(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return self.torch.compile(function, dynamic=False) if self.compiled else function

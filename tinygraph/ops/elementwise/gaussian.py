@@ -6,6 +6,7 @@ Chebyshev series of M. M. Shepherd and J. G. Laframboise, *Chebyshev approximati
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ _FAR = 50.0
 # So many elements are computed at a time that they stay in the cache from one call of NumPy to the next.
 _BLOCK = 1 << 13
 # What keeps the upper half of the digits of a number, so that its square is exact.
-_UPPER = {4: np.uint32(0xFFFFF000), 8: np.uint64(0xFFFFFFFFF8000000)}
+_UPPER: dict[int, Any] = {4: np.uint32(0xFFFFF000), 8: np.uint64(0xFFFFFFFFF8000000)}
 
 
 def erf_of(x: Array) -> Array:
@@ -104,13 +105,15 @@ def _normal_cdf(x: Array) -> Array:
 
 def _complement(z: Array, bell: Array) -> Array:
     t = (z - 3) / (z + 3)
-    return bell * _polynomial(t, _COMPLEMENT[z.itemsize]) / (1 + 2 * z)
+    complement: Array = bell * _polynomial(t, _COMPLEMENT[z.itemsize]) / (1 + 2 * z)
+    return complement
 
 
 def _bell(x: Array, scale: float) -> Array:
     """Return ``exp(-scale * x**2)``. The square is cut into an exact part and a small one: its rounding would grow with x²."""
     upper = (x.view(_UPPER[x.itemsize].dtype) & _UPPER[x.itemsize]).view(x.dtype)
-    return np.exp(-scale * upper * upper) * np.exp(-scale * (x - upper) * (x + upper))
+    bell: Array = np.exp(-scale * upper * upper) * np.exp(-scale * (x - upper) * (x + upper))
+    return bell
 
 
 def _polynomial(t: Array, coefficients: Sequence[float]) -> Array:
