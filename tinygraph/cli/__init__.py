@@ -8,6 +8,7 @@ from tinygraph.cli.group import Commands
 # The commands, each with its module and its short help, in the order in which a user needs them.
 COMMANDS = {
     "train": ("train", "Train a model on data."),
+    "evaluate": ("evaluate", "Measure how good trained weights are."),
     "predict": ("predict", "Compute outputs with trained weights."),
     "equations": ("equations", "Print a model's equations, forward and backward."),
     "explain": ("explain", "Explain where one number of a model comes from."),

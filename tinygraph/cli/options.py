@@ -74,6 +74,23 @@ def weights_option(help: str) -> Callable[[Command], Command]:
     return click.option("--weights", metavar="FILE", type=file_path, help=help)
 
 
+part_option = click.option(
+    "--part",
+    type=click.Choice(["test", "train", "all"]),
+    default="test",
+    show_default=True,
+    help="Which samples of labelled data: those that train tests on, those that it learns from, or all.",
+)
+
+
+def trained(load: Load, weights: Path | None) -> models.Model:
+    """Return the model of a command with the weights of a training, or its own. Raises ``UsageError`` if it has none."""
+    model = load(weights=weights)
+    if weights is None and not model.weighted:
+        raise click.UsageError(f"model {model.name!r} comes without weights; give --weights")
+    return model
+
+
 def out_option(metavar: str, help: str) -> Callable[[Command], Command]:
     """Return the option ``-o``, a file to write."""
     return click.option("-o", "--out", metavar=metavar, type=new_file, help=help)

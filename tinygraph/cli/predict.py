@@ -20,7 +20,7 @@ from tinygraph.files import write_whole
 from tinygraph.graph import Array
 from tinygraph.model import Model
 from tinygraph.model.values import samples_in
-from tinygraph.train import load_data, read_arrays
+from tinygraph.train import Data, load_data, read_arrays
 from tinygraph.train.data import PartName, names_in_files, required_data, sample_count
 from tinygraph.train.feeds import check_finite
 from tinygraph.train.metrics import DecisionRule, decision_rule, labels_of
@@ -29,13 +29,7 @@ from tinygraph.train.metrics import DecisionRule, decision_rule, labels_of
 @options.command
 @options.weights_option("Weights of a training.  [default: those of the model's own file]")
 @options.data_option("A file with x, and y where there are labels, or a built-in set.  [default: what the model says]")
-@click.option(
-    "--part",
-    type=click.Choice(["test", "train", "all"]),
-    default="test",
-    show_default=True,
-    help="Which samples of labelled data: those that train tests on, those that it learns from, or all.",
-)
+@options.part_option
 @click.option("--out", metavar="FILE.npz|.csv", type=options.new_file, help="File to write all outputs to.")
 @options.model_options
 def predict(load: options.Load, weights: Path | None, data: str | None, part: PartName, out: Path | None) -> None:
@@ -46,9 +40,7 @@ def predict(load: options.Load, weights: Path | None, data: str | None, part: Pa
     """
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise DataError(f"--out: outputs are written as .npz or .csv; found {str(out)!r}")
-    trained = load(weights=weights)
-    if weights is None and not trained.weighted:
-        raise click.UsageError(f"model {trained.name!r} comes without weights; give --weights")
+    trained = options.trained(load, weights)
     source = required_data(trained, data)
     if out is not None and out.exists() and Path(source).exists() and out.samefile(source):
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
@@ -82,11 +74,27 @@ def write(out: Path | None, arrays: Mapping[str, Array], table: Iterable[list[st
         np.savez(packed, **arrays)  # type: ignore[arg-type]
         content = packed.getvalue()
     else:
-        text = io.StringIO(newline="")
-        csv.writer(text, lineterminator="\n").writerows(table)
-        content = text.getvalue().encode("utf-8")
+        content = csv_bytes(table)
     write_whole(out, content)
     say(f"wrote {out}")
+
+
+def csv_bytes(rows: Iterable[list[str]]) -> bytes:
+    """Return rows as comma-separated values.
+
+    >>> csv_bytes([["sample", "predicted"], ["0", "cat, wild"]])
+    b'sample,predicted\\n0,"cat, wild"\\n'
+    """
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8")
+
+
+def part_text(data: Data, part: PartName) -> str:
+    """Return which samples of data are used, as a line of text."""
+    which = {"test": "to test on", "train": "to learn from", "all": "of both parts"}[part]
+    split = f" ({data.split})" if data.split and part != "all" else ""
+    return f"data {data.name}: the {sample_count(data.part(part)[0])} samples {which}{split}"
 
 
 def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array | None, str]:
@@ -98,10 +106,7 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
     arrays = read_arrays(source, features) if Path(source).is_file() else None
     if arrays is None or all(name in arrays for name in labels):
         data = load_data(source, model)
-        x, y, numbers = data.part(part)
-        which = {"test": "to test on", "train": "to learn from", "all": "of both parts"}[part]
-        split = f" ({data.split})" if data.split and part != "all" else ""
-        return x, y, numbers, f"data {data.name}: the {sample_count(x)} samples {which}{split}"
+        return *data.part(part), part_text(data, part)
     given = dict(zip(model.features, (arrays[name] for name in features), strict=True))
     for (name, array), own in zip(given.items(), features, strict=True):
         check_finite(f"{source}: {own}", model.fitted(name, array))

@@ -6,6 +6,7 @@ this order: ``optimizers``, ``step``, ``loop``; then ``feeds`` and ``data`` (che
 
 from tinygraph.train.callbacks import StopTraining
 from tinygraph.train.data import Data, check_data, load_data, read_arrays
+from tinygraph.train.evaluation import Classification, Evaluation, Regression
 from tinygraph.train.history import History, Row
 from tinygraph.train.loop import Progress, TrainingDiverged, TrainingInterrupted, evaluate, fit
 from tinygraph.train.metrics import Metrics, accuracy, majority_class_baseline

@@ -3,6 +3,7 @@
 import io
 from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
+from typing import Any
 
 from tinygraph.describe import html
 from tinygraph.describe.text import aligned
@@ -103,17 +104,12 @@ class History(list[Row]):
         Traceback (most recent call last):
         tinygraph.errors.RenderError: there is no curve to draw: the history has no complete epoch
         """
-        form = as_path(path).suffix[1:].lower() or "none"
         if not self:
             raise RenderError("there is no curve to draw: the history has no complete epoch")
-        try:
-            from matplotlib.figure import Figure
-        except ImportError:
-            raise RenderError("drawing a curve needs matplotlib: pip install matplotlib") from None
         columns = ["loss", "accuracy"] if self[0].accuracy is not None else ["loss"]
         # Margins in inches: a layout that matplotlib computes would draw everything twice.
         width, height = 1.0 + 4.0 * len(columns), 3.6
-        figure = Figure(figsize=(width, height))
+        figure = figure_of(width, height, "a curve")
         figure.subplots_adjust(
             left=0.8 / width, right=1 - 0.2 / width, bottom=0.55 / height, top=1 - 0.25 / height, wspace=0.25
         )
@@ -127,13 +123,27 @@ class History(list[Row]):
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             axes.legend()
-        drawn = io.BytesIO()
-        try:
-            figure.savefig(drawn, format=form, dpi=120)
-            write_whole(path, drawn.getvalue())
-        except (OSError, ValueError) as error:
-            why = getattr(error, "strerror", None) or error
-            raise RenderError(f"the curve cannot be written to {str(path)!r}: {why}") from None
+        save_figure(figure, path, "the curve")
+
+
+def figure_of(width: float, height: float, what: str) -> Any:
+    """Return an empty figure of matplotlib, sizes in inches. Raises ``RenderError`` where matplotlib is missing."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise RenderError(f"drawing {what} needs matplotlib: pip install matplotlib") from None
+    return Figure(figsize=(width, height))
+
+
+def save_figure(figure: Any, path: str | PathLike[str], what: str) -> None:
+    """Write a figure to a file, whose suffix names the format. Raises ``RenderError`` if it cannot be written."""
+    drawn = io.BytesIO()
+    try:
+        figure.savefig(drawn, format=as_path(path).suffix[1:].lower() or "none", dpi=120)
+        write_whole(path, drawn.getvalue())
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or error
+        raise RenderError(f"{what} cannot be written to {str(path)!r}: {why}") from None
 
 
 def _cell(column: str, value: float | None) -> str:

@@ -15,7 +15,8 @@ from tinygraph.errors import ShortTraceback, TrainingError, counted
 from tinygraph.graph import MEAN, Array, Each, integer, run
 from tinygraph.interruption import raise_if_interrupted
 from tinygraph.train.callbacks import Callback, StopTraining, as_callbacks, call_all
-from tinygraph.train.data import Data, DataSource, as_data, data_of, sample_count
+from tinygraph.train.data import Data, DataSource, PartName, as_data, data_of, sample_count
+from tinygraph.train.evaluation import evaluation_of
 from tinygraph.train.feeds import as_model, feeds_of
 from tinygraph.train.history import History, Row
 from tinygraph.train.metrics import DecisionRule, Metrics, RunningMeans, decision_rule
@@ -136,6 +137,7 @@ class Epochs:
         compiled: bool = True,
     ) -> None:
         self.model, self.optimizer, self.epochs, self.seed, self.compiled = model, optimizer, epochs, seed, compiled
+        model.classes = data.classes
         self.train, self.test = feeds_of(model, *data.train), _test_feeds(model, data)
         count = sample_count(self.train)
         self.size = min(batch_size, count)
@@ -177,19 +179,31 @@ class Epochs:
             raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", self.history) from None
 
 
-def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH, compiled: bool = True) -> Metrics:
-    """Return mean loss, accuracy and number of samples of ``model`` on data: the test part of a ``Data``, or a pair ``(x, y)``.
+def evaluate(
+    model: Model,
+    data: DataSource,
+    batch_size: int = EVALUATION_BATCH,
+    compiled: bool = True,
+    part: PartName = "test",
+) -> Metrics:
+    """Return how good ``model`` is on data: on a ``part`` of a ``Data``, or on a pair ``(x, y)``.
+
+    The ``Metrics`` have the mean loss, the accuracy and the number of samples. For a model that decides they are also a
+    ``Classification``, with the confusion, and with precision, recall and F1 of each class; for one whose output the loss
+    compares with labels of the same shape a ``Regression``, with MAE, RMSE and R2. ``print`` shows all of it, and the worst
+    mistakes.
 
     The model is evaluated as in prediction: dropout does nothing, and batch normalization uses its running statistics.
-    ``data`` is given as for ``fit``; a ``Data`` without a test part is evaluated on its training part. If the loss is a
+    ``data`` is given as for ``fit``; the test part of a ``Data`` without one is its training part. If the loss is a
     mean over samples, batches of ``batch_size`` bound the memory; otherwise all samples are evaluated together, because
     the result would differ. For a model with a fixed batch size the loss is the mean over its batches.
     ``compiled=False`` uses plain evaluation. Raises ``DataError``, and ``TrainingError`` for a model without a loss or with
     a parameter that holds NaN.
 
     >>> from tinygraph.model import load_model
-    >>> evaluate(load_model("xor"), "xor").count
-    4
+    >>> found = evaluate(load_model("xor"), "xor")
+    >>> found.count, found.confusion.sum()
+    (4, np.int64(4))
     """
     data = as_data(as_model("evaluate", model), data)
     for name, tensor in {**model.parameters, **model.state}.items():
@@ -198,8 +212,14 @@ def evaluate(model: Model, data: DataSource, batch_size: int = EVALUATION_BATCH,
             found = f"{tensor.kind} {name!r} of model {model.name!r} holds NaN in {count} of {tensor.size} elements"
             advice = "load other weights, or train again with a lower learning rate"
             raise TrainingError(f"{found}, so every result would be NaN or meaningless; {advice}")
-    size = integer("batch_size", model.batch or batch_size)
-    return _metrics(model, _test_feeds(model, data) or feeds_of(model, *data.train), size, compiled)
+    size, outputs = integer("batch_size", model.batch or batch_size), list[Array]()
+    x, y, numbers = data.part(part)
+    feeds = feeds_of(model, x, y, ("x_test", "y_test") if part == "test" and data.test is not None else ("x", "y"))
+    metrics = _metrics(model, feeds, size, compiled, outputs)
+    if any(output.ndim == 0 for output in outputs) or sum(map(len, outputs)) != metrics.count:
+        # There is no output for each sample.
+        return metrics
+    return evaluation_of(model, metrics, np.concatenate(outputs), feeds, numbers)
 
 
 def batches(feeds: Feeds, batch_size: int, order: Array | None = None) -> Iterator[dict[str, Array]]:
@@ -217,7 +237,10 @@ def _test_feeds(model: Model, data: Data) -> dict[str, Array] | None:
     return None if data.test is None else feeds_of(model, *data.test, ("x_test", "y_test"))
 
 
-def _metrics(model: Model, feeds: Feeds, batch_size: int, compiled: bool) -> Metrics:
+def _metrics(
+    model: Model, feeds: Feeds, batch_size: int, compiled: bool, collected: list[Array] | None = None
+) -> Metrics:
+    """Return the metrics of samples, and add the output of each batch to ``collected``."""
     count = sample_count(feeds)
     if model.batch is None and model.loss is not None and count > batch_size:
         # The loss must be the mean of the losses of batches, and each sample must have its own output.
@@ -234,6 +257,8 @@ def _metrics(model: Model, feeds: Feeds, batch_size: int, compiled: bool) -> Met
         with np.errstate(all="ignore"):
             evaluated = model.plan_for(sample_count(batch)) if compiled else partial(run, recording.graph)
             outputs = evaluated({name: array for name, array in batch.items() if name in known})
+        if collected is not None:
+            collected.append(outputs[0])
         means.add(float(outputs[-1]), _share(decision_rule(recording), outputs[0], batch), sample_count(batch))
     return means.metrics
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,16 @@ import numpy as np
 import numpy.typing as npt
 
 from tinygraph.describe import html
+from tinygraph.describe.symbols import shown
 from tinygraph.errors import DataError, counted
 from tinygraph.graph import Array, Decision, Tensor, numeric_array, topological
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
+
+
+# A longer name of a class is cut where it is shown.
+LONGEST_NAME = 32
 
 
 @dataclass(frozen=True)
@@ -41,10 +46,30 @@ class DecisionRule:
         """Return labels as class numbers where they are one-hot rows, for an output of classes; all others unchanged."""
         return labels.argmax(axis=-1) if self.threshold is None and labels.ndim == output.ndim else labels
 
+    def expected(self, labels: Array, output: Array) -> Array:
+        """Return the decisions that labels say are right: one for each element, or for each row of classes."""
+        return self.classes(labels, output) if self.threshold is None else np.asarray(labels > 0.5)
+
     def right(self, output: Array, labels: Array) -> npt.NDArray[np.bool_]:
         """Return which decisions are right: one for each element, or for each row of classes."""
-        expected = self.classes(labels, output) if self.threshold is None else labels > 0.5
-        return np.asarray(self.decisions(output) == expected)
+        return np.asarray(self.decisions(output) == self.expected(labels, output))
+
+    def probabilities(self, output: Array) -> Array:
+        """Return the probability of each class, of 0 and 1 for an element, in a last axis, float64.
+
+        Numbers that are no probabilities are read as logits.
+        """
+        if self.threshold is not None:
+            ones = (
+                np.clip(output, 0, 1)
+                if self.threshold
+                else 1 / (1 + np.exp(-np.clip(output, -500, 500, dtype=np.float64)))
+            )
+            return np.stack([1 - ones, ones], axis=-1)
+        if (output >= 0).all() and np.allclose(output.sum(axis=-1), 1, atol=1e-3):
+            return output
+        powers = np.exp(output - output.max(axis=-1, keepdims=True), dtype=np.float64)
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
 
 
 def classifying_losses(recording: Recording) -> Iterator[tuple[Tensor, Decision]]:
@@ -72,6 +97,17 @@ def decision_rule(recording: Recording) -> DecisionRule | None:
         thresholds = {node.inputs[place]: at for place, at in decision.thresholds.items() if place < len(node.inputs)}
         return DecisionRule(thresholds.get(output, 0.5) if thresholds else None, labels)
     return None
+
+
+def class_names(classes: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return the names of ``count`` classes as they are shown, without what does not print; without names, the numbers.
+
+    >>> class_names(("cat", "dog"), 2), class_names((), 2)
+    (('cat', 'dog'), ('0', '1'))
+    """
+    if len(classes) != count:
+        return tuple(map(str, range(count)))
+    return tuple(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in map(shown, classes))
 
 
 def labels_of(model: Model, y: Any) -> Any:

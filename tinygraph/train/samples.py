@@ -89,9 +89,14 @@ def _described(array: Array, labels: bool) -> tuple[str, str, str, str]:
     )
 
 
+def are_images(x: Array) -> bool:
+    """Whether samples are images ``(N, C, H, W)`` of one or three channels."""
+    return x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 3 and x.dtype.kind in "biuf"
+
+
 def _images(x: Array, y: Any) -> Iterator[str]:
     """Yield the first samples as pictures, with their labels below, if they are images of one or three channels."""
-    if x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 3 and x.dtype.kind in "biuf":
+    if are_images(x):
         for i in range(min(len(x), 10)):
             label = np.asarray(y[i]) if isinstance(y, (np.ndarray, list)) else np.zeros((0, 0))
             yield html.image(x[i], html.number(label.item()) if label.size == 1 else "")

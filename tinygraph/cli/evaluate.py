@@ -1,0 +1,89 @@
+"""``tinygraph evaluate``: how good a trained model is."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from tinygraph import train as training
+from tinygraph.cli import options
+from tinygraph.cli.predict import csv_bytes, part_text
+from tinygraph.cli.terminal import say
+from tinygraph.errors import RenderError, TinygraphError
+from tinygraph.files import write_whole
+from tinygraph.train.data import PartName, required_data
+from tinygraph.train.evaluation import WORST, Classification, Evaluation
+from tinygraph.train.samples import are_images
+
+RESULTS = (NUMBERS, MISTAKES, PICTURE) = "metrics.json", "mistakes.csv", "mistakes.png"
+# The confusion of more classes would fill a disk.
+MOST_CLASSES = 1000
+
+
+@options.command
+@options.weights_option("Weights of a training.  [default: those of the model's own file]")
+@options.data_option("Labelled data: a built-in set, or a file with x and y.  [default: what the model says]")
+@options.part_option
+@click.option(
+    "--out", metavar="FOLDER", type=options.file_path, help="Write the numbers, the mistakes and a picture of them."
+)
+@options.force_option
+@options.model_options
+def evaluate(
+    load: options.Load, weights: Path | None, data: str | None, part: PartName, out: Path | None, force: bool
+) -> None:
+    """Measure how good MODEL is on labelled data, with the weights of a training.
+
+    Prints loss and accuracy; the confusion, and precision, recall and F1 of each class, or for numbers MAE, RMSE and R2; and
+    the worst mistakes. Data are divided as in train, and the samples to test on are used unless --part says otherwise.
+    --out FOLDER gets metrics.json, mistakes.csv and, for images, mistakes.png.
+    """
+    if out is not None:
+        for name in RESULTS:
+            options.refuse_to_replace(out / name, "--out names another folder", force)
+    model = options.trained(load, weights)
+    material = training.load_data(required_data(model, data), model)
+    metrics = training.evaluate(model, material, part=part)
+    say(f"{part_text(material, part)}\n{metrics}")
+    if out is not None:
+        x = material.part(part)[0]
+        write(metrics, x if isinstance(x, Mapping) else {"x": x}, out)
+
+
+def write(metrics: training.Metrics, samples: Mapping[str, Any], out: Path) -> None:
+    """Write what was measured into a folder, and say which files; of a picture that cannot be drawn, why."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TinygraphError(f"the output folder {str(out)!r} cannot be written to: {error.strerror}") from None
+    numbers: dict[str, Any] = {"loss": metrics.loss, "accuracy": metrics.accuracy, "count": metrics.count}
+    written, note = [NUMBERS], ""
+    if isinstance(metrics, Evaluation):
+        numbers |= {"names": metrics.names, **metrics.values()}
+        if isinstance(metrics, Classification) and len(metrics.names) <= MOST_CLASSES:
+            numbers["confusion"] = metrics.confusion
+        write_whole(out / MISTAKES, csv_bytes(metrics.tables(metrics.count).get(WORST, [])))
+        written.append(MISTAKES)
+        images = [x for x in map(np.asarray, samples.values()) if are_images(x)]
+        # A picture of an earlier evaluation would mislead.
+        (out / PICTURE).unlink(missing_ok=True)
+        if images and len(metrics.mistakes):
+            try:
+                metrics.draw_mistakes(out / PICTURE, images[0])
+                written.append(PICTURE)
+            except RenderError as fault:
+                note = f"\nnote: {fault}"
+    known = json.dumps({name: _plain(value) for name, value in numbers.items()}, indent=1)
+    write_whole(out / NUMBERS, known.encode())
+    say(f"wrote {', '.join(written)} in {out}{note}")
+
+
+def _plain(value: Any) -> Any:
+    """Return arrays as lists, and what JSON does not know, such as NaN, as ``None``."""
+    if isinstance(value, np.ndarray):
+        return [_plain(each) for each in value.tolist()]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
