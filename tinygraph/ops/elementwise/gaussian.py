@@ -53,24 +53,26 @@ _NEAR_ZERO = {
 }
 # Beyond this every chance is 0 or 1, and no power overflows.
 _FAR = 50.0
-# So many elements are computed at a time that they stay in the cache from one call of NumPy to the next.
-_BLOCK = 1 << 13
+# So many bytes are computed at a time that they stay in the cache from one call of NumPy to the next.
+_BLOCK = 1 << 18
 # What keeps the upper half of the digits of a number, so that its square is exact.
 _UPPER: dict[int, Any] = {4: np.uint32(0xFFFFF000), 8: np.uint64(0xFFFFFFFFF8000000)}
 
 
-def erf_of(x: Array) -> Array:
-    """Return the error function of an array of floating numbers, in its shape and dtype, with a few units in the last place.
+def erf_of(x: Array, out: Array | None = None) -> Array:
+    """Return the error function of an array of floating numbers, in its shape and dtype, to a few units in the last place.
+
+    ``out``, for these and the functions below, is an array that lies in memory as ``x`` does, without gaps.
 
     Source: DLMF 7.2; the series are described at the head of this file.
 
     >>> erf_of(np.array([-np.inf, 0.0, 0.5])).round(6)
     array([-1.    ,  0.    ,  0.5205])
     """
-    return _in_blocks(_erf, x)
+    return _in_blocks(_erf, x, out)
 
 
-def normal_cdf_of(x: Array) -> Array:
+def normal_cdf_of(x: Array, out: Array | None = None) -> Array:
     """Return the chance that a standard normal number is below each element, also in the tail with a few wrong units.
 
     Source: DLMF 7.18; the series are described at the head of this file.
@@ -78,10 +80,10 @@ def normal_cdf_of(x: Array) -> Array:
     >>> normal_cdf_of(np.array([-6.0, 0.0, np.inf]))
     array([9.86587645e-10, 5.00000000e-01, 1.00000000e+00])
     """
-    return _in_blocks(_normal_cdf, x)
+    return _in_blocks(_normal_cdf, x, out)
 
 
-def normal_pdf_of(x: Array) -> Array:
+def normal_pdf_of(x: Array, out: Array | None = None) -> Array:
     """Return the density of the standard normal distribution at each element.
 
     Source: DLMF 7.18.
@@ -89,35 +91,62 @@ def normal_pdf_of(x: Array) -> Array:
     >>> normal_pdf_of(np.array([0.0, np.inf])).round(6)
     array([0.398942, 0.      ])
     """
-    return _in_blocks(lambda block: _bell(block, 0.5) / block.dtype.type(np.sqrt(2 * np.pi)), x)
+    return _in_blocks(_normal_pdf, x, out)
+
+
+# The functions below write into few arrays: where they take one that is new for each result, finding memory for it costs more
+# than the arithmetic.
 
 
 def _erf(x: Array) -> Array:
     z = np.abs(x)
-    near = z * _polynomial(z * z, _NEAR_ZERO[x.itemsize])
-    return np.copysign(np.where(z < 1, near, 1 - _complement(z, _bell(x, 1.0))), x)
+    near = _polynomial(z * z, _NEAR_ZERO[x.itemsize])
+    near *= z
+    is_far = z >= 1
+    far = _complement(z, _bell(x, 1.0))
+    np.subtract(1, far, far)
+    return np.copysign(np.where(is_far, far, near), x)
 
 
 def _normal_cdf(x: Array) -> Array:
-    half = _complement(np.abs(x) * x.dtype.type(np.sqrt(0.5)), _bell(x, 0.5)) / 2
-    return np.where(x < 0, half, 1 - half)
+    chance = _complement(np.abs(x) * x.dtype.type(np.sqrt(0.5)), _bell(x, 0.5))
+    chance *= 0.5
+    # Half of the complement for negative x, and 1 minus it for others.
+    np.subtract(x >= 0, chance, chance)
+    return np.abs(chance, out=chance)
+
+
+def _normal_pdf(x: Array) -> Array:
+    density = _bell(x, 0.5)
+    density /= np.sqrt(2 * np.pi)
+    return density
 
 
 def _complement(z: Array, bell: Array) -> Array:
-    t = (z - 3) / (z + 3)
-    complement: Array = bell * _polynomial(t, _COMPLEMENT[z.itemsize]) / (1 + 2 * z)
-    return complement
+    """Return ``erfc(z)``, given ``exp(-z²)``; both arrays are overwritten."""
+    t = z - 3
+    t /= z + 3
+    bell *= _polynomial(t, _COMPLEMENT[z.itemsize])
+    z *= 2
+    z += 1
+    bell /= z
+    return bell
 
 
 def _bell(x: Array, scale: float) -> Array:
     """Return ``exp(-scale * x**2)``. The square is cut into an exact part and a small one: its rounding would grow with x²."""
-    upper = (x.view(_UPPER[x.itemsize].dtype) & _UPPER[x.itemsize]).view(x.dtype)
-    bell: Array = np.exp(-scale * upper * upper) * np.exp(-scale * (x - upper) * (x + upper))
-    return bell
+    upper: Array = (x.view(_UPPER[x.itemsize].dtype) & _UPPER[x.itemsize]).view(x.dtype)
+    rest = x - upper
+    rest *= x + upper
+    for part in (rest, np.square(upper, out=upper)):
+        part *= -scale
+        np.exp(part, part)
+    upper *= rest
+    return upper
 
 
 def _polynomial(t: Array, coefficients: Sequence[float]) -> Array:
-    """Return a polynomial by Horner's rule, in one array."""
+    """Return a polynomial by Horner's rule."""
     value = np.full_like(t, coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         np.multiply(value, t, value)
@@ -125,13 +154,17 @@ def _polynomial(t: Array, coefficients: Sequence[float]) -> Array:
     return value
 
 
-def _in_blocks(function: Callable[[Array], Array], x: Array) -> Array:
-    """Apply a function of float32 or float64 to the elements of an array in the order of memory."""
+def _in_blocks(function: Callable[[Array], Array], x: Array, out: Array | None) -> Array:
+    """Apply a function of float32 or float64 to the elements of an array in the order of memory; ``out`` lies as ``x`` does."""
     if x.dtype.kind != "f":
         raise TypeError("must be real numbers, not complex")
     order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
     lying = x.transpose(order)
-    flat = np.clip(lying, -_FAR, _FAR).astype(np.float32 if x.dtype.char in "ef" else np.float64).reshape(-1)
-    for start in range(0, flat.size, _BLOCK):
-        flat[start : start + _BLOCK] = function(flat[start : start + _BLOCK])
-    return flat.astype(x.dtype, copy=False).reshape(lying.shape).transpose(np.argsort(order))
+    flat = np.ravel(lying)
+    dtype = np.float32 if x.dtype.char in "ef" else np.float64
+    result = np.empty(flat.shape, dtype) if out is None else out.transpose(order).reshape(-1)
+    size = _BLOCK // result.itemsize
+    for start in range(0, flat.size, size):
+        block = slice(start, start + size)
+        result[block] = function(np.clip(flat[block], -_FAR, _FAR, dtype=dtype))
+    return result.astype(x.dtype, copy=False).reshape(lying.shape).transpose(np.argsort(order))

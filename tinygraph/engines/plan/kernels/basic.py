@@ -12,7 +12,7 @@ from tinygraph.ops.activation import activation
 from tinygraph.ops.activation.activation import Softmax, relu, sigmoid
 from tinygraph.ops.comparison import comparison
 from tinygraph.ops.comparison.comparison import gate
-from tinygraph.ops.elementwise import arithmetic, exponential
+from tinygraph.ops.elementwise import arithmetic, exponential, gaussian
 from tinygraph.ops.elementwise.arithmetic import add_all
 from tinygraph.ops.elementwise.cast import Cast
 from tinygraph.ops.linear.linear import Matmul
@@ -90,6 +90,22 @@ def _sigmoid(work: Work) -> Sequence[Call]:
         partial(np.true_divide, one, y, y),
     ]
     return provided(lambda: bool(np.minimum.reduce(x, None) >= least), calls, work)
+
+
+_GAUSSIAN = {
+    exponential.erf.op: gaussian.erf_of,
+    exponential.normal_cdf.op: gaussian.normal_cdf_of,
+    exponential.normal_pdf.op: gaussian.normal_pdf_of,
+}
+
+
+@kernel(*_GAUSSIAN, in_place=True, floats=True)
+def _gaussian(work: Work) -> Sequence[Call]:
+    (x,), out = work.inputs, work.out
+    order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
+    if x.dtype != out.dtype or x.strides != out.strides or not out.transpose(order).flags.c_contiguous:
+        return ordinary(work)
+    return [partial(_GAUSSIAN[type(work.op)], x, out)]
 
 
 @kernel(Reshape, Flatten, Squeeze, ExpandDims)
