@@ -66,6 +66,7 @@ from tinygraph.ops.indexing.select import split as split
 from tinygraph.train import SGD as SGD
 from tinygraph.train import Adam as Adam
 from tinygraph.train import Data as Data
+from tinygraph.train import EarlyStopping as EarlyStopping
 from tinygraph.train import History as History
 from tinygraph.train import StopTraining as StopTraining
 from tinygraph.train import TrainingDiverged as TrainingDiverged

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from tinygraph.errors import TinygraphError
+from tinygraph.errors import AttributeValueError, TinygraphError, TrainingError, counted
+from tinygraph.graph import integer
 from tinygraph.train.feeds import type_name
+from tinygraph.train.history import Best, History
 from tinygraph.train.progress import Progress
 
 Callback: TypeAlias = Callable[[Progress], object]
@@ -27,6 +29,53 @@ class StopTraining(Exception):
     """
 
 
+class EarlyStopping:
+    """A callback that ends the training when ``monitor`` has not improved for ``patience`` epochs.
+
+    ``monitor`` is a column of the history: ``loss``, ``accuracy``, ``test_loss`` or ``test_accuracy``. A loss improves if it
+    falls by more than ``min_delta`` below the best one, an accuracy if it rises by more. With ``restore_best`` the
+    model has the parameters and state of the best epoch when ``fit`` returns, not those of the last. The names are
+    those of Keras. Raises ``AttributeValueError`` for a patience below 1 and a negative ``min_delta``, ``UnknownNameError``
+    for another column, and in the first epoch ``TrainingError`` for one that is not measured.
+
+    >>> import tinygraph as tg
+    >>> history = tg.fit(tg.load_model("xor"), epochs=500, callback=EarlyStopping(patience=3, min_delta=0.01))
+    >>> print(history.stopped)
+    test_loss has not improved for 3 epochs; the best is 0.1043 of epoch 44
+    """
+
+    def __init__(
+        self, patience: int, monitor: str = "test_loss", min_delta: float = 0.0, restore_best: bool = False
+    ) -> None:
+        self.patience = integer("patience", patience)
+        if not 0 <= min_delta < float("inf"):
+            raise AttributeValueError(f"min_delta must not be negative; found {min_delta}")
+        self.monitor, self.min_delta, self.restore_best = monitor, min_delta, restore_best
+        self._best, self._history = self.rule, History()
+
+    @property
+    def rule(self) -> Best:
+        """What finds the best epoch, before the first one."""
+        return Best(self.monitor, self.min_delta)
+
+    def __call__(self, progress: Progress) -> None:
+        """Raise ``StopTraining`` if it is time."""
+        if progress.row is None:
+            return
+        if getattr(progress.row, self.monitor) is None:
+            raise TrainingError(f"early stopping looks at {self.monitor}, which is not measured in this training")
+        new = [progress.row]
+        if progress.history is not self._history:
+            # Another training, perhaps one that continues: all of its epochs count.
+            self._history, self._best, new = progress.history, self.rule, progress.history
+        for row in new:
+            self._best.add(row)
+        best = self._best.row
+        if progress.epoch - (0 if best is None else best.epoch) >= self.patience:
+            found = "" if best is None else f"; the best is {getattr(best, self.monitor):.4g} of epoch {best.epoch}"
+            raise StopTraining(f"{self.monitor} has not improved for {counted(self.patience, 'epoch')}{found}")
+
+
 def as_callbacks(given: Any) -> list[Callback]:
     """Return one callback, several, or ``None`` as a list.
 
@@ -40,13 +89,23 @@ def as_callbacks(given: Any) -> list[Callback]:
     return several
 
 
-def call_all(callbacks: Sequence[Callback], progress: Progress) -> None:
-    """Call every callback. One that ends the training does so after the others have been called."""
-    stops = []
+def restoring(callbacks: Sequence[Callback]) -> EarlyStopping | None:
+    """Return the callback that restores the best epoch, if there is one.
+
+    >>> restoring([print, EarlyStopping(patience=3)])
+    """
+    found = [call for call in callbacks if isinstance(call, EarlyStopping) and call.restore_best]
+    if len(found) > 1:
+        raise TinygraphError(f"one EarlyStopping at most can restore the best epoch; found {len(found)}")
+    return found[0] if found else None
+
+
+def call_all(callbacks: Sequence[Callback], progress: Progress) -> str:
+    """Call every callback, and return why one of them ends the training, or an empty text."""
+    reason = ""
     for callback in callbacks:
         try:
             callback(progress)
         except StopTraining as stop:
-            stops.append(stop)
-    if stops:
-        raise stops[0]
+            reason = reason or str(stop) or "a callback ended the training"
+    return reason

@@ -1,14 +1,18 @@
 """History: the losses and accuracies of every epoch, as a table, a CSV file and a curve."""
 
+from __future__ import annotations
+
 import io
+from collections.abc import Iterable
 from dataclasses import astuple, dataclass, field, fields
 from os import PathLike
 from typing import Any
 
 from tinygraph.describe import html
 from tinygraph.describe.text import aligned
-from tinygraph.errors import RenderError, TinygraphError, counted
+from tinygraph.errors import RenderError, TinygraphError, UnknownNameError, counted, unknown
 from tinygraph.files import as_path, write_whole
+from tinygraph.graph import Array
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,44 @@ class Row:
 # With more epochs, the markers of a curve would overlap.
 MOST_MARKERS = 60
 COLUMNS = tuple(f.name for f in fields(Row))
+MONITORS = COLUMNS[1:-1]
+
+
+class Best:
+    """The best epoch by a column of the history: ``row``, and ``values``, what parameters and state then held.
+
+    A loss is better if it is lower by more than ``min_delta``, an accuracy if it is higher. Before the first epoch, and
+    where the column was not measured, ``row`` is ``None``.
+
+    >>> best = Best("test_loss")
+    >>> for epoch, loss in enumerate([0.5, 0.25, 0.375], start=1):
+    ...     improved = best.add(Row(epoch, 0.5, None, loss, None, 1.5))
+    >>> best.row.epoch, improved
+    (2, False)
+    """
+
+    def __init__(self, monitor: str = "test_loss", min_delta: float = 0.0) -> None:
+        if monitor not in MONITORS:
+            raise UnknownNameError(unknown("a history", "column", monitor, MONITORS))
+        self.monitor, self.min_delta = monitor, min_delta
+        self.row: Row | None = None
+        self.values: dict[str, Array] = {}
+
+    def add(self, row: Row) -> bool:
+        """Note the next epoch, and return whether it is better than all before it."""
+        value, best = (None if x is None else getattr(x, self.monitor) for x in (row, self.row))
+        sign = 1 if self.monitor.endswith("loss") else -1
+        better = value is not None and sign * value < (float("inf") if best is None else sign * best - self.min_delta)
+        if better:
+            self.row = row
+        return better
 
 
 class History(list[Row]):
     """The list of the rows of a training, one for each complete epoch.
 
-    ``stopped`` says why a callback ended the training before its last epoch; it is empty otherwise.
+    ``stopped`` says why a callback ended the training before its last epoch; it is empty otherwise. ``best`` is the best
+    epoch by the loss of the test samples, with the values of parameters and state after it; see ``Best``.
 
     >>> history = History([Row(1, 0.5, 0.8, 0.4, 0.9, 1.5), Row(2, 0.3, 0.9, 0.3, 0.9, 1.5)])
     >>> len(history), history[-1].loss
@@ -50,6 +86,10 @@ class History(list[Row]):
     """
 
     stopped = ""
+
+    def __init__(self, rows: Iterable[Row] = (), best: Best | None = None) -> None:
+        super().__init__(rows)
+        self.best = Best() if best is None else best
 
     @property
     def rows(self) -> list[Row]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import time
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from functools import cached_property, partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -14,15 +17,17 @@ from tinygraph.engines.predict import in_parts
 from tinygraph.errors import ShortTraceback, TrainingError, counted
 from tinygraph.graph import MEAN, Array, Each, integer, run
 from tinygraph.interruption import raise_if_interrupted
-from tinygraph.train.callbacks import Callback, StopTraining, as_callbacks, call_all
+from tinygraph.model.weights import described
+from tinygraph.train.callbacks import Callback, as_callbacks, call_all, restoring
+from tinygraph.train.checkpoint import Checkpoint, CheckpointFile, checkpoint_to_resume
 from tinygraph.train.data import Data, DataSource, PartName, as_data, data_of, sample_count
 from tinygraph.train.evaluation import evaluation_of
 from tinygraph.train.feeds import as_model, feeds_of
-from tinygraph.train.history import History, Row
+from tinygraph.train.history import Best, History, Row
 from tinygraph.train.metrics import DecisionRule, Metrics, RunningMeans, decision_rule
 from tinygraph.train.optimizers import Optimizer, as_optimizer
 from tinygraph.train.progress import Progress, progress_line
-from tinygraph.train.step import NotFiniteError, Step, initial_state, training_step
+from tinygraph.train.step import NotFiniteError, Step, assign_all, initial_state, training_step
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -65,6 +70,8 @@ def fit(
     callback: Callback | Sequence[Callback] | None = None,
     compiled: bool = True,
     progress: bool | None = None,
+    checkpoint: str | PathLike[str] | CheckpointFile | None = None,
+    resume: bool | str | PathLike[str] = False,
 ) -> History:
     """Train ``model`` in place and return the history of its epochs. Settings that are ``None`` are the model's ``[training]``.
 
@@ -75,11 +82,17 @@ def fit(
     current parameters and the model's current state, with a new optimizer's state. The same parameters, state, data,
     settings and seed give the same bits on the same machine with the same number of threads (see ``tg.compile``).
     ``callback`` is a function, or a list of several, called with a ``Progress`` after each step and each epoch. It ends the
-    training by raising ``tg.StopTraining``: the history is returned, and its ``stopped`` says why.
+    training by raising ``tg.StopTraining``, as ``tg.EarlyStopping`` does; the ``stopped`` of the history says why.
     ``compiled=False`` uses plain evaluation: slower, equal to rounding. ``progress`` shows a line that is updated; by default
     only in a notebook, or where the error stream is a terminal.
 
-    Raises ``DataError`` (see ``check_data``), ``AttributeValueError`` for settings out of range, and
+    ``checkpoint`` names a file that is written after each epoch, or each few if they are very short. ``resume=True``
+    continues from it, if it exists, and ``resume=PATH`` from another file: weights and history are then, to the bit and but
+    for the seconds, those of a training that was not interrupted. There may be more ``epochs``; other settings must be the
+    same. Callbacks are called again with the last complete epoch. See ``train.checkpoint`` for the format.
+
+    Raises ``DataError`` (see ``check_data``), ``WeightsError`` for a damaged checkpoint, ``TrainingError`` for
+    one of another model, data or settings, ``AttributeValueError`` for settings out of range, and
     ``TrainingDiverged``, a ``TrainingError``, which names the first node whose value is not finite; the parameters then
     keep the values from before that step. Ctrl-C raises ``TrainingInterrupted``, a ``KeyboardInterrupt``. Both contain
     the history so far.
@@ -91,26 +104,35 @@ def fit(
     (100, 1.0)
     """
     settings = as_model("fit", model).training
-    calls = as_callbacks(callback)
     show = progress_line(progress)
+    calls: list[Callback] = [*filter(None, [show]), *as_callbacks(callback)]
     data = as_data(model, data_of(model) if data is None else data)
     optimizer = as_optimizer(model, optimizer)
     epochs = integer("epochs", settings.epochs if epochs is None else epochs)
     size = integer("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size)
     seed = integer("seed", settings.seed if seed is None else seed, least=0)
-    training = Epochs(model, data, optimizer, epochs, size, seed, compiled)
+    file = CheckpointFile(checkpoint) if isinstance(checkpoint, (str, PathLike)) else checkpoint
+    begun, keeper = checkpoint_to_resume(file, resume), restoring(calls)
+    training = Epochs(model, data, optimizer, epochs, size, seed, compiled, Best() if keeper is None else keeper.rule)
+    history = training.history
+    if begun is not None:
+        training.restore(*begun)
     try:
         for state in training:
-            call_all([show, *calls] if show else calls, state)
+            history.stopped = call_all(calls, state)
+            if file is not None and state.row is not None:
+                file.write(training.checkpoint, at_once=bool(history.stopped) or state.epoch >= epochs)
+            if history.stopped:
+                break
             raise_if_interrupted()
-    except StopTraining as stop:
-        training.history.stopped = str(stop) or "a callback ended the training"
     except KeyboardInterrupt:
-        raise TrainingInterrupted(training.history) from None
+        raise TrainingInterrupted(history) from None
     finally:
         if show is not None:
             show.end()
-    return training.history
+    if keeper is not None and history.best.values:
+        hold(model, history.best.values)
+    return history
 
 
 class Epochs:
@@ -135,19 +157,23 @@ class Epochs:
         batch_size: int,
         seed: int,
         compiled: bool = True,
+        best: Best | None = None,
     ) -> None:
         self.model, self.optimizer, self.epochs, self.seed, self.compiled = model, optimizer, epochs, seed, compiled
         model.classes = data.classes
         self.train, self.test = feeds_of(model, *data.train), _test_feeds(model, data)
         count = sample_count(self.train)
         self.size = min(batch_size, count)
-        self.state, self.history = initial_state(model, optimizer), History()
+        self.state, self.history = initial_state(model, optimizer), History(best=best)
         prepare = model.compile_step if compiled else partial(training_step, model)
         # The last batch may be smaller.
         self._steps: dict[int, Step] = {n: prepare(optimizer, n) for n in (self.size, count % self.size) if n}
         self._rule = decision_rule(model.record(self.size))
 
     def __iter__(self) -> Iterator[Progress]:
+        if self.history:
+            row, steps = self.history[-1], -(-sample_count(self.train) // self.size)
+            yield Progress(row.epoch, self.epochs, steps, steps, row.loss, row.accuracy, row, self.history)
         for epoch in range(len(self.history) + 1, self.epochs + 1):
             yield from self._epoch(epoch)
 
@@ -158,14 +184,50 @@ class Epochs:
             output, loss = self._moved(feeds, epoch, step)
             means.add(loss, _share(self._rule, output, feeds), sample_count(feeds))
             mean = means.metrics
-            so_far = Progress(epoch, self.epochs, step, -(-count // self.size), mean.loss, mean.accuracy)
+            steps = -(-count // self.size)
+            so_far = Progress(epoch, self.epochs, step, steps, mean.loss, mean.accuracy, history=self.history)
             yield so_far
         size = self.model.batch or EVALUATION_BATCH
         tested = None if self.test is None else _metrics(self.model, self.test, size, self.compiled)
         test_loss, test_accuracy = (tested.loss, tested.accuracy) if tested else (None, None)
         row = Row(epoch, mean.loss, mean.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
         self.history.append(row)
+        if self.history.best.add(row):
+            self.history.best.values = held_by(self.model)
         yield replace(so_far, row=row)
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What decides the bits of the weights, and must be the same when a training continues."""
+        first, optimizer, best = next(batches(self.train, self.size)), self.optimizer, self.history.best
+        return {
+            "model": self.model.name,
+            "dtype": str(self.model.declaration.dtype),
+            "equations": [equation.text for equation in self.model.record(self.size).equations],
+            # The default text of an object has its address.
+            "optimizer": type(optimizer).__name__ if type(optimizer).__repr__ is object.__repr__ else repr(optimizer),
+            "batch_size": self.size,
+            "seed": self.seed,
+            "samples": sample_count(self.train),
+            "test_samples": 0 if self.test is None else sample_count(self.test),
+            "first_samples": f"{zlib.crc32(b''.join(first[name].tobytes() for name in sorted(first))):08x}",
+            "best_epoch": f"by {best.monitor}" + (f" and min_delta {best.min_delta:g}" if best.min_delta else ""),
+        }
+
+    def checkpoint(self) -> Checkpoint:
+        """Return what this training continues from; call it after a complete epoch."""
+        metadata, best = described(self.model.name, self.model.classes), self.history.best.values
+        return Checkpoint(held_by(self.model), self.state, best, self.history, self.settings, metadata)
+
+    def restore(self, begun: Checkpoint, path: Path) -> None:
+        """Continue from a checkpoint. Raises ``TrainingError`` if it is of another training; then nothing has changed."""
+        begun.check(self.checkpoint(), path)
+        hold(self.model, begun.values)
+        self.state |= begun.optimizer
+        self.history.extend(begun.history)
+        for row in begun.history:
+            self.history.best.add(row)
+        self.history.best.values = dict(begun.best)
 
     def _moved(self, feeds: Feeds, epoch: int, step: int) -> tuple[Array, float]:
         """Do a step, and return output and loss from before it. Raises ``TrainingDiverged`` with a hint."""
@@ -231,6 +293,16 @@ def batches(feeds: Feeds, batch_size: int, order: Array | None = None) -> Iterat
     for start in range(0, sample_count(feeds), batch_size):
         chosen = slice(start, start + batch_size)
         yield {name: array[chosen if order is None else order[chosen]] for name, array in feeds.items()}
+
+
+def held_by(model: Model) -> dict[str, Array]:
+    """Return the values of parameters and state by name."""
+    return {name: tensor.value for name, tensor in {**model.parameters, **model.state}.items()}
+
+
+def hold(model: Model, values: Mapping[str, Array]) -> None:
+    """Give parameters and state the values that ``held_by`` returned."""
+    assign_all([(tensor, values[name]) for name, tensor in {**model.parameters, **model.state}.items()])
 
 
 def _test_feeds(model: Model, data: Data) -> dict[str, Array] | None:

@@ -6,12 +6,12 @@ import contextlib
 import shutil
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import NoneType
 from typing import IO, Any
 
 from tinygraph.errors import TinygraphError
-from tinygraph.train.history import Row
+from tinygraph.train.history import History, Row
 
 MOST_LINES = 20
 # In seconds, between two updates of the line.
@@ -23,7 +23,7 @@ class Progress:
     """The progress of a training: ``fit`` calls its callback with it after each step, and with ``row`` after each epoch.
 
     ``epoch`` counts from 1, and so does ``step`` in each epoch. ``loss`` and ``accuracy`` (0 to 1, or ``None``) are means
-    over the epoch so far.
+    over the epoch so far. ``history`` has the complete epochs.
 
     >>> Progress(epoch=1, epochs=5, step=3, steps=45, loss=0.6, accuracy=0.7).row is None
     True
@@ -36,6 +36,7 @@ class Progress:
     loss: float
     accuracy: float | None
     row: Row | None = None
+    history: History = field(default_factory=History, repr=False, compare=False)
 
 
 class ProgressLine:
