@@ -169,8 +169,8 @@ def test_samples_that_cannot_be_read_are_refused(content, fails, trained):
 
 
 def test_a_single_array_is_no_npz_file(fails, trained):
-    np.save("x.npy", np.zeros((2, 2)))
-    assert "x.npy: a single array" in fails("predict", "xor", "--weights", trained, "--data", "x.npy")
+    np.save("z.npy", np.zeros((2, 2)))
+    assert "z.npy: a single array" in fails("predict", "xor", "--weights", trained, "--data", "z.npy")
 
 
 def test_outputs_are_written_as_npz_or_csv_only(fails, trained):

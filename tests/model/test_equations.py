@@ -346,8 +346,13 @@ def test_an_input_that_is_whole_as_it_is():
     model = tg.Model({"x": [3], "w": {"shape": [3], "batched": False}}, {}, "y = x * w", "y")
     assert_allclose(model.predict(np.ones((4, 3)), np.array([1, 2, 3])), np.tile([1.0, 2.0, 3.0], (4, 1)))
     assert "w  input    float32 (3,)" in str(model).replace("    input", "  input")
-    with pytest.raises(tg.DataError, match="'w' does not hold samples"):
-        feeds_of(model, {"x": np.ones((2, 3)), "w": np.ones(3)}, None)
+    feeds = feeds_of(model, {"w": np.ones(3), "x": np.ones((2, 3))}, None)
+    assert [(name, len(samples), samples[:1].shape) for name, samples in feeds.items()] == [
+        ("x", 2, (1, 3)),
+        ("w", 2, (3,)),
+    ]
+    with pytest.raises(tg.DataError, match=r"the model's input 'w' takes \(3,\); found shape \(2, 3\)"):
+        feeds_of(model, {"x": np.ones((2, 3)), "w": np.ones((2, 3))}, None)
 
 
 def test_weights_beside_the_file(tmp_path):

@@ -325,8 +325,8 @@ WRONG_TYPES = {
     "optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; found int": lambda: (
         training_step(classification(), 3, 4)
     ),
-    "load_data takes the name of a data set or the path of an .npz file; found 3": lambda: load_data(3),
-    "the path of an .npz file; found b'xor'": lambda: load_data(b"xor"),
+    "load_data takes the name of a data set, or the path of a file or folder; found 3": lambda: load_data(3),
+    "the path of a file or folder; found b'xor'": lambda: load_data(b"xor"),
 }
 
 

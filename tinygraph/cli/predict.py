@@ -20,9 +20,8 @@ from tinygraph.files import write_whole
 from tinygraph.graph import Array
 from tinygraph.model import Model
 from tinygraph.model.values import samples_in
-from tinygraph.train import Data, load_data, read_arrays
-from tinygraph.train.data import PartName, names_in_files, required_data, sample_count
-from tinygraph.train.feeds import check_finite
+from tinygraph.train import Data, load_data
+from tinygraph.train.data import PartName, required_data, sample_count
 from tinygraph.train.metrics import DecisionRule, decision_rule, labels_of
 
 
@@ -102,15 +101,10 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
 
     Data with labels are divided as in training. The numbers are ``None`` where they count from 0. Raises ``DataError``.
     """
-    features, labels = names_in_files(model.features, "x"), names_in_files(model.labels, "y")
-    arrays = read_arrays(source, features) if Path(source).is_file() else None
-    if arrays is None or all(name in arrays for name in labels):
-        data = load_data(source, model)
-        return *data.part(part), part_text(data, part)
-    given = dict(zip(model.features, (arrays[name] for name in features), strict=True))
-    for (name, array), own in zip(given.items(), features, strict=True):
-        check_finite(f"{source}: {own}", model.fitted(name, array))
-    return given, None, None, f"data {Path(source).stem}: all {samples_in(model, given) or 1} samples"
+    data = load_data(source, model, labels=False)
+    if data.train[1] is None and model.labels:
+        return data.train[0], None, None, f"data {data.name}: all {sample_count(data.train[0])} samples"
+    return *data.part(part), part_text(data, part)
 
 
 # ---- the outputs of a model as a table: what is predicted, the label, and the numbers that decide it

@@ -4,9 +4,10 @@ A training step is one graph: forward pass, loss, gradients, and the optimizer's
 this order: ``optimizers``, ``step``, ``loop``; then ``feeds`` and ``data`` (checked samples), and ``metrics``.
 """
 
+from tinygraph.train.archive import read_arrays
 from tinygraph.train.callbacks import EarlyStopping, StopTraining
 from tinygraph.train.checkpoint import Checkpoint
-from tinygraph.train.data import Data, check_data, load_data, read_arrays
+from tinygraph.train.data import Data, check_data, load_data
 from tinygraph.train.evaluation import Classification, Evaluation, Regression
 from tinygraph.train.history import History, Row
 from tinygraph.train.loop import Progress, TrainingDiverged, TrainingInterrupted, evaluate, fit

@@ -1,22 +1,142 @@
-"""Read arrays from ``.npz`` files. Files are not trusted: the sizes that they claim are checked before memory is allocated."""
+"""Read arrays from ``.npz`` and ``.npy`` files. Files are not trusted: sizes are checked before memory is allocated."""
+
+from __future__ import annotations
 
 import math
 import os
 import zipfile
+from collections.abc import Mapping, Sequence
+from os import PathLike
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
 
-from tinygraph.errors import DataError
-from tinygraph.files import open_plain
+from tinygraph.errors import DataError, listing
+from tinygraph.files import as_path, open_plain
 from tinygraph.graph import MOST_AXES, Array, opening
+from tinygraph.train.feeds import check_finite
+from tinygraph.train.lazy import Whole, lazily
+from tinygraph.train.source import Source
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
 
 _ARCHIVE, _SINGLE = b"PK", b"\x93NUMPY"
 # The compressions of numpy.savez and numpy.savez_compressed; other decoders may allocate gigabytes at once.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _HEADERS: dict[tuple[int, int], Any] = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+def read_arrays(path: str | PathLike[str], names: Sequence[str] = ("x",)) -> dict[str, Any]:
+    """Return the arrays of a ``.npz`` file, or of the ``.npy`` files in a folder, by name: ``x``, and others such as ``y``.
+
+    The arrays called ``names``, those of the inputs of a model that has several, must be there. They, ``y``, and arrays with
+    one of these names and ``_test`` have the samples in their first axis and hold finite values of any dtype. Pickled
+    objects, which could run code, are refused. Large ``.npy`` files are not read yet but returned as ``Lazy``. Raises
+    ``DataError``, which names the file, the array and the index.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "mine.npz")
+    >>> np.savez(path, x=np.zeros((3, 2)))
+    >>> {name: array.shape for name, array in read_arrays(path).items()}
+    {'x': (3, 2)}
+    """
+    arrays = _arrays(as_path(path))
+    _require(path, arrays, names)
+    _check(path, arrays, (*names, "y"))
+    return arrays
+
+
+def read_archive(path: Path, model: Model | None) -> Source:
+    """Return the samples and labels of a ``.npz`` file, or of the ``.npy`` files in a folder.
+
+    They are called ``x`` and ``y``, or as the model's inputs, and of several inputs they are dicts. An input without a batch
+    axis may have one array for both parts. ``classes`` are the names of the classes. Raises ``DataError``.
+    """
+    arrays = _arrays(path)
+    features: tuple[str, ...] = ("x",)
+    labels: tuple[str, ...] = ("y",)
+    whole: set[str] = set()
+    if model is not None:
+        features, labels = _names(arrays, model.features, "x"), _names(arrays, model.labels, "y")
+        named = zip((*features, *labels), (*model.features, *model.labels), strict=False)
+        whole = {name for name, own in named if not model.inputs[own].batched}
+    try:
+        _require(path, arrays, labels)
+        unlabelled = ""
+    except DataError as error:
+        unlabelled, labels = str(error), ()
+    _require(path, arrays, features)
+    names = [name for name in (*features, *labels) if name not in whole]
+    if not names:
+        raise DataError(f"{path}: the model has no input that holds samples")
+    _check(path, arrays, names)
+
+    def part(end: str) -> tuple[Any, Any]:
+        counts = {name + end: len(arrays[name + end]) for name in (*features[:1], *labels[:1]) if name not in whole}
+        if len(set(counts.values())) > 1:
+            raise DataError(f"{path}: {' and '.join(f'{name} has {count} samples' for name, count in counts.items())}")
+        found = {name: arrays[name + end] for name in names}
+        found |= {name: Whole(arrays.get(name + end, arrays[name]), len(arrays[names[0] + end])) for name in whole}
+        x, y = ({name: found[name] for name in given} for given in (features, labels))
+        return x if len(x) > 1 else x[features[0]], y if len(y) > 1 else y[labels[0]] if y else None
+
+    tests = [f"{name}_test" for name in names]
+    tested = [name for name in tests if name in arrays]
+    if tested and tested != tests:
+        raise DataError(f"{path}: {listing(tests)} go together; it has {listing(arrays)}")
+    classes = tuple(map(str, arrays.get("classes", ())))
+    description, split = f"from {path.name}", "x_test and y_test of the file" if tested else ""
+    return Source(*part(""), part("_test") if tested else None, classes, description, split, unlabelled)
+
+
+def _names(arrays: Mapping[str, Any], inputs: Sequence[str], one: str) -> tuple[str, ...]:
+    """Return the names that a model's inputs have in a file: their own if there are several, else ``one`` or its own."""
+    return tuple(inputs) if len(inputs) > 1 or (one not in arrays and arrays.keys() & set(inputs)) else (one,)
+
+
+def _require(path: str | PathLike[str], arrays: Mapping[str, Any], names: Sequence[str]) -> None:
+    missing = [name for name in names if name not in arrays]
+    if missing:
+        subject, verb = ("an array", "is") if len(missing) == 1 else ("arrays", "are")
+        where = "folder" if os.path.isdir(path) else "file"
+        raise DataError(
+            f"{path}: {subject} called {listing(missing)} {verb} missing; the {where} has {listing(arrays)}"
+        )
+
+
+def _check(path: str | PathLike[str], arrays: Mapping[str, Any], names: Sequence[str]) -> None:
+    """Refuse arrays without samples, and values that are not finite."""
+    for name in (*names, *(f"{name}_test" for name in names)):
+        array = arrays.get(name)
+        if array is not None and not array.shape:
+            raise DataError(f"{path}: {name} is a single number; expected an array with the samples in its first axis")
+        if isinstance(array, np.ndarray) and array.dtype.kind in "fc":
+            check_finite(f"{path}: {name}", array)
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    return {file.stem: _mapped(file) for file in sorted(path.glob("*.npy"))} if path.is_dir() else unpacked(path)
+
+
+def _mapped(path: Path) -> Any:
+    """Return the array of a ``.npy`` file, as ``Lazy`` if it is large."""
+    try:
+        with open_plain(path) as file:
+            shape, in_columns, dtype = _header(file)
+            size, held = math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - file.tell()
+            if dtype.hasobject:
+                raise ValueError("it holds Python objects; expected arrays of numbers")
+            if size != held:
+                raise ValueError(f"an array of shape {shape} needs {size:,} bytes; it holds {held:,}")
+            if not size:
+                return np.empty(shape, dtype)
+            array = np.memmap(file, dtype, "r", file.tell(), shape, "F" if in_columns else "C")
+    except Exception as error:  # NumPy raises many classes of errors for damaged headers.
+        raise DataError(f"{path}: cannot be read as an .npy file ({_reason(error)})") from None
+    return lazily(array)
 
 
 def unpacked(path: Path) -> dict[str, Array]:

@@ -1,13 +1,10 @@
-"""Samples and labels to train and test on, built in or from a file, and the check that a model can use them."""
+"""Samples and labels to train and test on, built in or from files, and the check that a model can use them."""
 
 from __future__ import annotations
 
-import functools
-import os
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from importlib import resources
-from operator import itemgetter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
@@ -16,10 +13,16 @@ import numpy as np
 
 from tinygraph.errors import DataError, UnknownNameError, listing, nearest
 from tinygraph.files import as_path
-from tinygraph.graph import Array, integer
-from tinygraph.train.archive import unpacked
-from tinygraph.train.feeds import as_model, check_finite, feeds_of, type_name
+from tinygraph.graph import Array, extent, integer
+from tinygraph.train.archive import read_archive
+from tinygraph.train.builtin import BUILT_IN
+from tinygraph.train.feeds import as_model, feeds_of, type_name
+from tinygraph.train.idx import is_idx, read_idx
+from tinygraph.train.images import SUFFIXES, read_images
+from tinygraph.train.lazy import joined, taken
 from tinygraph.train.samples import classes_of, count_text, of_each, sample_count, samples_view
+from tinygraph.train.source import Source, class_numbers, fit_labels
+from tinygraph.train.table import read_table
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -72,7 +75,7 @@ class Data:
 
         Without a test part, it is the training part. All samples are in the order of the source.
 
-        >>> x, y, at = divided("ten", np.arange(10), np.array([0, 1] * 5), "", seed=0).part("test")
+        >>> x, y, at = divided("ten", Source(np.arange(10), np.array([0, 1] * 5)), seed=0).part("test")
         >>> x, at
         (array([1, 8]), array([1, 8]))
         """
@@ -81,13 +84,15 @@ class Data:
         test = self.train if self.test is None else self.test
         learned = None
         if self.drawn is not None:
-            learned = np.delete(np.arange(sample_count(self.train[1]) + len(self.drawn)), self.drawn)
+            learned = np.delete(np.arange(sample_count(self.train[0]) + len(self.drawn)), self.drawn)
         if which == "test":
             return *test, self.drawn
         if which == "train" or self.test is None or self.split == THE_SAME:
             return *self.train, learned
-        order = slice(None) if learned is None else np.argsort(np.concatenate([learned, self.drawn]))
-        x, y = (of_each(lambda *ab: np.concatenate(ab)[order], *pair) for pair in zip(self.train, test, strict=True))
+        x, y = (of_each(joined, *pair) for pair in zip(self.train, test, strict=True))
+        if learned is not None:
+            order = np.argsort(np.concatenate([learned, self.drawn]))
+            x, y = (of_each(partial(taken, chosen=order), samples) for samples in (x, y))
         return x, y, None
 
 
@@ -99,7 +104,10 @@ def as_data(model: Model, data: DataSource | None) -> Data:
     True
     """
     if isinstance(data, Data):
-        return data
+        first, *rest = (
+            (x, fit_labels(model, y, data.classes)) for x, y in [data.train, *([data.test] if data.test else [])]
+        )
+        return replace(data, train=first, test=rest[0] if rest else None) if data.classes else data
     if isinstance(data, (str, PathLike)):
         return load_data(data, model)
     if isinstance(data, tuple) and len(data) == 2:
@@ -108,8 +116,17 @@ def as_data(model: Model, data: DataSource | None) -> Data:
     raise DataError(f"data must be a Data, a pair (x, y), or a name or path for load_data; found {found}")
 
 
-def load_data(source: str | PathLike[str], model: Model | None = None, seed: int = 0) -> Data:
-    """Return a built-in data set by its name, or one from a ``.npz`` file by its path.
+def load_data(
+    source: str | PathLike[str],
+    model: Model | None = None,
+    seed: int = 0,
+    *,
+    label: str | None = None,
+    test_fraction: float | None = None,
+    validation: str | PathLike[str] | None = None,
+    labels: bool = True,
+) -> Data:
+    """Return a built-in data set by its name, or the data in a file or folder by its path.
 
     Built in: ``digits``, 1,797 handwritten digits, ``x`` float32 (N, 1, 8, 8) in 0 to 1 (black pixels in a block of 4
     by 4, divided by 16), ``y`` int64 (N,), 0 to 9; ``digits_odd``, the same with ``y`` float32 (N, 1), 1 for odd;
@@ -117,10 +134,22 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
     float32 (4, 2), ``y`` (4, 1), to train and to test on. Source of the digits: E. Alpaydin and C. Kaynak, *Optical
     Recognition of Handwritten Digits*, UCI Machine Learning Repository, 1998, doi 10.24432/C50P49, CC BY 4.0.
 
-    A file contains ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. For a ``model`` with several inputs
-    it contains an array for each, by the inputs' names, and the test set as ``NAME_test``. Without a test set, one sample in
-    five of each class is drawn for the test with ``seed`` (see ``drawn_for_test``), as from the digits (1,438 and 359); both
-    parts keep the order of the source. Fewer than five samples are used to train and to test.
+    Files and folders:
+
+    - ``.npz``: ``x`` and ``y``, and ``x_test`` and ``y_test`` if it has a test set. For a ``model`` with several inputs an
+      array for each, by the inputs' names, and the test set as ``NAME_test``. ``classes`` may name the classes.
+    - a folder with the same arrays as ``.npy`` files. Large ones are read batch by batch.
+    - a folder of images with a sub-folder for each class, perhaps in ``train`` and ``test`` (or ``val``): float32 (N, channels,
+      height, width) in 0 to 1, resized to the model's input, or without a model to the first image. Needs Pillow.
+    - ``.csv`` with a header: the columns of numbers are ``x``, float64 (N, columns), and the column ``label`` is ``y``; by
+      default the one called as the model's input for labels, or ``label``, ``class``, ``target`` or ``y``.
+    - IDX, the format of MNIST: a folder with ``train-images-idx3-ubyte`` and so on, or a file of images.
+
+    Text labels and folders become classes, numbered in the order of their sorted names, or of the names that ``model`` was
+    trained on, and have the shape that the model's labels have. Samples are tested on ``validation``, another file or folder;
+    or on the test set of the source; or on ``test_fraction`` of each class, drawn with ``seed``, by default one in five (of the
+    digits 1,438 and 359). Both parts keep the order of the source. Fewer than five samples are used to train and to test. What
+    is ``None`` is taken from the model's ``[training]``. With ``labels=False`` data may lack labels; ``y`` is then ``None``.
 
     With ``model``, the data are checked against it; for a file, errors name the arrays and indices of the file. Raises
     ``UnknownNameError`` and ``DataError``.
@@ -132,20 +161,43 @@ def load_data(source: str | PathLike[str], model: Model | None = None, seed: int
     'one in five of each class, drawn with seed 0'
     """
     if not isinstance(source, (str, PathLike)):
-        raise DataError(f"load_data takes the name of a data set or the path of an .npz file; found {source!r}")
-    name, seed = str(as_path(source)), integer("seed", seed, least=0)
+        raise DataError(f"load_data takes the name of a data set, or the path of a file or folder; found {source!r}")
+    seed, fraction = integer("seed", seed, least=0), _fraction(test_fraction)
+    found = _source(source, model, label, labels)
+    if validation is not None:
+        if fraction is not None:
+            raise DataError("samples to test on are given by validation, or drawn by test_fraction; found both")
+        other = _source(validation, model, label, True, found.classes)
+        found = replace(found, test=(other.x, other.y), split=f"all of {Path(validation).name}")
+    name = str(as_path(source))
+    if found.y is None and not labels:
+        # All samples are to be predicted.
+        fraction = 0
+    return divided(name if name in BUILT_IN else Path(name).resolve().stem, found, seed, fraction)
+
+
+def _fraction(given: float | None) -> float | None:
+    if given is not None and not (type(given) in (int, float) and 0 <= given < 1):
+        raise DataError(f"test_fraction is a number from 0 to 1, without 1; found {given!r}")
+    return given
+
+
+def _source(
+    source: str | PathLike[str], model: Model | None, label: str | None, labels: bool, known: tuple[str, ...] = ()
+) -> Source:
+    """Return what a source holds, fitted to a model and checked; classes are numbered as those that are ``known``."""
+    path = as_path(source)
     if model is not None:
         as_model("load_data", model)
-    if name in BUILT_IN:
-        data = BUILT_IN[name](name, seed)
-        if model is not None:
-            check_data(model, *data.train)
-        return data
-    if name.endswith(".npz") or os.path.isfile(name):
-        return _from_file(Path(name), model, seed)
-    hint = "; it is a folder" if Path(name).is_dir() else nearest(name, BUILT_IN)
-    known = f"built in are {listing(BUILT_IN)}; anything else is the path of an .npz file"
-    raise UnknownNameError(f"no data set is called {name!r}{hint} ({known})")
+        known = known or model.classes
+    built_in = str(path) in BUILT_IN
+    found = BUILT_IN[str(path)](str(path)) if built_in else _read(path, model, label)
+    if found.y is None and labels and (model is None or model.labels):
+        raise DataError(found.unlabelled)
+    try:
+        return _fitted(found, model, known)
+    except DataError as error:
+        raise DataError(str(error) if built_in else f"{path}: {error}") from None
 
 
 def check_data(model: Model, x: Any, y: Any = None) -> None:
@@ -176,7 +228,7 @@ def data_of(model: Model) -> str | None:
     if name is None or name in BUILT_IN or model.path is None:
         return name
     file = model.path.parent / name
-    return str(file) if name.endswith(".npz") or os.path.isfile(file) else name
+    return str(file) if file.suffix or file.exists() else name
 
 
 def required_data(model: Model, given: str | None) -> str:
@@ -202,139 +254,107 @@ def samples_of(model: Model, source: str) -> dict[str, Array]:
     return feeds_of(model, *load_data(source, model).part("all")[:2])
 
 
-def divided(name: str, x: Any, y: Any, description: str, seed: int, strata: Array | None = None) -> Data:
-    """Return all samples and labels of a source as ``Data``, with one sample in five drawn for the test.
+def _read(path: Path, model: Model | None, label: str | None) -> Source:
+    """Return what a file or folder holds; its name, or the names in the folder, say which format it has."""
+    if path.suffix.lower() in (".csv", ".tsv"):
+        return read_table(path, model, label)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    if any(map(is_idx, files)):
+        return read_idx(path, model)
+    if path.is_dir() and any(file.suffix == ".npy" for file in files):
+        return read_archive(path, model)
+    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+        return read_images(path, model)
+    if path.name == "x.npy":
+        return read_archive(path.parent, model)
+    if path.suffix == ".npz" or path.is_file():
+        return read_archive(path, model)
+    known = f"built in are {listing(BUILT_IN)}; anything else is the path of a file or folder"
+    raise UnknownNameError(f"no data set is called {str(path)!r}{nearest(str(path), BUILT_IN)} ({known})")
 
-    If the labels, or ``strata`` instead of them, are classes, the samples are drawn class by class.
 
-    >>> data = divided("ten", np.arange(10), np.array([0, 1] * 5), "", seed=0)
+def _fitted(found: Source, model: Model | None, known: tuple[str, ...]) -> Source:
+    """Return a source with its classes numbered, and its labels as the model takes them. Raises ``DataError``."""
+    classes, parts, strata = found.classes, [], found.strata
+    for end, (x, y) in zip(("", "_test"), [(found.x, found.y), *([found.test] if found.test else [])], strict=False):
+        of_text = isinstance(y, np.ndarray) and y.dtype.kind in "US"
+        if of_text or (found.classes and isinstance(y, np.ndarray) and y.dtype.kind in "iu"):
+            if not of_text and not 0 <= y.min() <= y.max() < len(found.classes):
+                raise DataError(
+                    f"y{end} must lie in 0 to {len(found.classes) - 1}, the names in classes; found {extent(y)}"
+                )
+            classes, y = class_numbers(y.astype(str) if of_text else np.array(found.classes)[y], known or classes)
+            strata = strata if end else y.ravel()
+        y = fit_labels(model, y, classes)
+        # Checked before the split, so that errors give the indices of the file.
+        if model is not None:
+            feeds_of(model, x, y, (f"x{end}", f"y{end}"), labels=y is not None)
+        parts.append((x, y))
+    return replace(
+        found, x=parts[0][0], y=parts[0][1], test=parts[1] if found.test else None, classes=classes, strata=strata
+    )
+
+
+def divided(name: str, source: Source, seed: int, fraction: float | None = None) -> Data:
+    """Return a source as ``Data``. Without samples to test on, a ``fraction`` of its samples is drawn, by default one in five.
+
+    If the labels, or the strata of the source, are classes, the samples are drawn class by class.
+
+    >>> data = divided("ten", Source(np.arange(10), np.array([0, 1] * 5)), seed=0)
     >>> data.test[1], data.split
     (array([1, 0]), 'one in five of each class, drawn with seed 0')
     """
-    if sample_count(x) < 5:
-        return Data(name, (x, y), (x, y), description, THE_SAME)
-    labels = list(y.values()) if isinstance(y, Mapping) else [y]
-    classes = next((array for array in labels if classes_of(array) is not None), labels[0])
-    test, by_class = drawn_for_test(classes if strata is None else strata, seed)
-    train = np.delete(np.arange(sample_count(x)), test)
-    split = f"one in five{' of each class' if by_class else ''}, drawn with seed {seed}"
-    learn_from, test_on = ((of_each(take, x), of_each(take, y)) for take in map(itemgetter, (train, test)))
-    return Data(name, learn_from, test_on, description, split, test)
+    x, y, about, classes = source.x, source.y, source.description, source.classes
+    if source.test is not None and fraction is not None:
+        raise DataError(f"test_fraction is for data without a test set; {name!r} has {source.split}")
+    if source.test is not None or fraction == 0:
+        return Data(name, (x, y), source.test, about, source.split, classes=classes)
+    if fraction is None and sample_count(x) < 5:
+        return Data(name, (x, y), (x, y), about, THE_SAME, classes=classes)
+    strata, known, count = source.strata, classes if source.strata is not None else (), sample_count(x)
+    if strata is None:
+        arrays = [a for a in (y.values() if isinstance(y, Mapping) else [y]) if isinstance(a, np.ndarray)]
+        strata = next((array for array in arrays if classes_of(array) is not None), np.full(count, 0.5))
+    test, split = drawn_for_test(strata, seed, fraction, known)
+    train = np.delete(np.arange(count), test)
+    first, second = (tuple(of_each(partial(taken, chosen=part), z) for z in (x, y)) for part in (train, test))
+    return Data(name, (first[0], first[1]), (second[0], second[1]), about, split, test, classes)
 
 
-def drawn_for_test(y: Array, seed: int) -> tuple[Array, bool]:
-    """Return the sorted indices of the samples to test on, a random fifth, and whether they are drawn class by class.
+def drawn_for_test(
+    y: Array, seed: int, fraction: float | None = None, classes: tuple[str, ...] = ()
+) -> tuple[Array, str]:
+    """Return the sorted indices of the samples to test on, a random ``fraction``, and how they are drawn, in words.
 
-    If labels are classes, numbers or one-hot rows, a fifth of each class is drawn, rounded up or down. Labels are
-    classes if they are whole numbers and there are at least twice as many samples as classes.
+    If labels are classes, numbers or one-hot rows, the fraction of each class is drawn, rounded up or down. Labels are
+    classes if they are class numbers of ``classes``, or if they are whole numbers and there are at least twice as many samples
+    as classes. Raises ``DataError`` where no sample is drawn, or none of a class is left.
 
     >>> drawn_for_test(np.repeat([0, 1], 5), seed=0)
-    (array([1, 8]), True)
+    (array([1, 8]), 'one in five of each class, drawn with seed 0')
     """
-    order = np.random.default_rng(seed).permutation(len(y))
-    classes = classes_of(y)
-    if classes is not None:
-        order = order[np.argsort(classes[order], kind="stable")]
-    return np.sort(order[4::5]), classes is not None
-
-
-@functools.cache
-def _digits() -> tuple[Array, Array]:
-    with (resources.files("tinygraph.train") / "digits.npz").open("rb") as file, np.load(file) as arrays:
-        return arrays["x"], arrays["y"]
-
-
-def _built_in_digits(name: str, seed: int) -> Data:
-    pixels, digits = _digits()
-    x = pixels[:, np.newaxis].astype(np.float32) / 16
-    if name.startswith("digits28"):
-        x = np.pad(x.repeat(3, axis=2).repeat(3, axis=3), [(0, 0), (0, 0), (2, 2), (2, 2)])
-    odd = name.endswith("_odd")
-    y = (digits[:, np.newaxis] % 2).astype(np.float32) if odd else digits.astype(np.int64)
-    question = "is it odd?" if odd else "which digit is it?"
-    description = f"Handwritten digits, {x.shape[2]} by {x.shape[3]} (UCI, CC BY 4.0): {question}"
-    # The images for the test are the same for both labels.
-    return divided(name, x, y, description, seed, strata=digits)
-
-
-def _built_in_xor(name: str, seed: int) -> Data:
-    x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
-    y = np.array([[0], [1], [1], [0]], dtype=np.float32)
-    return divided(name, x, y, "Exclusive or: is exactly one of two bits set?", seed)
-
-
-BUILT_IN: Mapping[str, Callable[[str, int], Data]] = {
-    **dict.fromkeys(("digits", "digits_odd", "digits28", "digits28_odd"), _built_in_digits),
-    "xor": _built_in_xor,
-}
-
-
-def read_arrays(path: str | PathLike[str], names: Sequence[str] = ("x",)) -> dict[str, Array]:
-    """Return the arrays of a ``.npz`` file by name: ``x``, and the others that it contains, such as ``y``.
-
-    The arrays called ``names``, those of the inputs of a model that has several, must be there. They, ``y``, and arrays with
-    one of these names and ``_test`` have the samples in their first axis and hold finite values of any dtype. Pickled
-    objects, which could run code, are refused. Raises ``DataError``, which names the file, the array and the index.
-
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp(), "mine.npz")
-    >>> np.savez(path, x=np.zeros((3, 2)))
-    >>> {name: array.shape for name, array in read_arrays(path).items()}
-    {'x': (3, 2)}
-    """
-    arrays = unpacked(as_path(path))
-    _require(path, arrays, names)
-    for name in (*names, "y", *(f"{name}_test" for name in (*names, "y"))):
-        array = arrays.get(name)
-        if array is not None and not array.ndim:
-            raise DataError(f"{path}: {name} is a single number; expected an array with the samples in its first axis")
-        if array is not None and array.dtype.kind in "fc":
-            check_finite(f"{path}: {name}", array)
-    return arrays
-
-
-def _require(path: str | PathLike[str], arrays: Mapping[str, Array], names: Sequence[str]) -> None:
-    missing = [name for name in names if name not in arrays]
-    if missing:
-        subject, verb = ("an array", "is") if len(missing) == 1 else ("arrays", "are")
-        raise DataError(f"{path}: {subject} called {listing(missing)} {verb} missing; the file has {listing(arrays)}")
-
-
-def names_in_files(inputs: Sequence[str], one: str) -> tuple[str, ...]:
-    """Return the names that a model's inputs have in a file: their own if there are several, else ``one``.
-
-    >>> names_in_files(["Inp"], "x"), names_in_files(["image", "size"], "x")
-    (('x',), ('image', 'size'))
-    """
-    return tuple(inputs) if len(inputs) > 1 else (one,)
-
-
-def _from_file(path: Path, model: Model | None, seed: int) -> Data:
-    features = names_in_files(() if model is None else model.features, "x")
-    labels = names_in_files(() if model is None else model.labels, "y")
-    arrays = read_arrays(path, features if labels == ("y",) else (*features, *labels))
-    _require(path, arrays, labels)
-    tests = [f"{name}_test" for name in (*features, *labels)]
-    tested = [name for name in tests if name in arrays]
-    if tested and tested != tests:
-        raise DataError(f"{path}: {listing(tests)} go together; the file has {listing(arrays)}")
-    parts = []
-    for end in ("", "_test") if tests == tested else ("",):
-        # Checked before the split, so that errors give the indices of the file.
-        x, y = (
-            arrays[names[0] + end] if len(names) == 1 else {name: arrays[name + end] for name in names}
-            for names in (features, labels)
-        )
-        if sample_count(x) != sample_count(y):
-            counts = f"{features[0]}{end} has {sample_count(x)} samples and {labels[0]}{end} has {sample_count(y)}"
-            raise DataError(f"{path}: {counts}")
-        if model is not None:
-            try:
-                feeds_of(model, x, y, (f"x{end}", f"y{end}"))
-            except DataError as error:
-                raise DataError(f"{path}: {error}") from None
-        parts.append((x, y))
-    description = f"from {path.name}"
-    if tested:
-        return Data(path.stem, parts[0], parts[1], description, "x_test and y_test of the file")
-    return divided(path.stem, *parts[0], description, seed)
+    order, share = np.random.default_rng(seed).permutation(len(y)), 0.2 if fraction is None else fraction
+    numbers = y if classes else classes_of(y)
+    if numbers is not None:
+        order = order[np.argsort(numbers[order], kind="stable")]
+    # Rounded so that one in five is each fifth sample.
+    upto = np.floor(np.arange(len(y) + 1) * share + 1e-9)
+    test = np.sort(order[np.diff(upto) > 0])
+    if not len(test):
+        raise DataError(f"a test fraction of {share:g} of {len(y)} samples is less than one sample")
+    split, end = "one in five" if fraction is None else f"{share:g}", f", drawn with seed {seed}"
+    if numbers is None:
+        return test, split + end
+    total = np.bincount(numbers, minlength=len(classes))
+    tested = np.bincount(numbers[test], minlength=len(total))
+    for number in np.flatnonzero((total == 1) | ((tested == total) & (total > 0))):
+        name = repr(classes[number]) if classes else f"{number}"
+        if total[number] > 1:
+            raise DataError(f"a test fraction of {share:g} leaves no sample of the class {name} to learn from")
+        if classes:
+            raise DataError(f"the class {name} has one sample; it needs two, one to learn from and one to test on")
+        test = test[numbers[test] != number]
+    missed = (
+        [name for name, of, drawn in zip(classes, total, tested, strict=True) if of and not drawn] if classes else []
+    )
+    return test, f"{split} of each class{f', none of {listing(missed)}' if missed else ''}{end}"

@@ -9,7 +9,11 @@ from tinygraph.errors import DataError, DTypeError, ShapeError, TinygraphError, 
 from tinygraph.graph import Array, cast_array, numeric_array
 from tinygraph.model.model import Model
 from tinygraph.model.values import check_shape, warn_unscaled
+from tinygraph.train.lazy import Lazy, Whole, lazily
 from tinygraph.train.metrics import check_labels
+
+# Of samples that are read in batches, so many are looked at before.
+_FEW = 64
 
 
 def as_model(who: str, model: Any) -> Model:
@@ -34,29 +38,32 @@ def type_name(value: Any) -> str:
     return f"the class {value.__name__} itself" if isinstance(value, type) else type(value).__name__
 
 
-def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y")) -> dict[str, Array]:
-    """Return the arrays for all inputs of ``model`` by name, in its dtypes, or raise the ``DataError`` of ``check_data``.
+def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y"), labels: bool = True) -> dict[str, Any]:
+    """Return the samples for all inputs of ``model`` by name, in its dtypes, or raise the ``DataError`` of ``check_data``.
 
-    ``called`` are the names of ``x`` and ``y`` in errors.
+    Samples are arrays, or ``Lazy``: these are checked and cast when a batch is read. An input without a batch axis is
+    ``Whole``. ``called`` are the names of ``x`` and ``y`` in errors. Without ``labels``, only features are returned.
     """
     given = _by_name(called[0], x, model.features)
-    if model.labels:
+    if model.labels and labels:
         if y is None:
             raise DataError(f"the model's loss needs labels for {listing(model.labels)}, and {called[1]} is None")
         given |= _by_name(called[1], y, model.labels)
-    for name in given:
-        if not model.inputs[name].batched:
-            raise DataError(f"the model's input {name!r} does not hold samples, so data cannot be fed to it in batches")
-    arrays = {name: _fitted(what, array, name, model) for name, (what, array) in given.items()}
+    found = {name: _fitted(what, lazily(value), name, model) for name, (what, value) in given.items()}
+    arrays = {name: array for name, array in found.items() if model.inputs[name].batched}
+    if not arrays:
+        raise DataError(f"no input of the model {model.name!r} holds samples, so data cannot be fed to it in batches")
     counts = {given[name][0]: len(array) for name, array in arrays.items()}
     if len(set(counts.values())) > 1:
-        found = ", ".join(f"{what} has {count}" for what, count in counts.items())
-        raise DataError(f"all arrays need the same number of samples; {found}")
+        different = ", ".join(f"{what} has {count}" for what, count in counts.items())
+        raise DataError(f"all arrays need the same number of samples; {different}")
     count = next(iter(counts.values()))
     if model.batch and count % model.batch:
         model.check_batch(count)
-    check_labels(model.record(), arrays, {name: what for name, (what, _) in given.items()})
-    return arrays
+    read = {name: array for name, array in found.items() if not isinstance(array, Lazy)}
+    check_labels(model.record(), read, {name: what for name, (what, _) in given.items()})
+    # The samples come first: their number is that of the batch.
+    return arrays | {name: Whole(array, count) for name, array in found.items() if name not in arrays}
 
 
 def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str, Any]]:
@@ -75,27 +82,39 @@ def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str
     return {name: (f"{what}[{name!r}]", value[name]) for name in names}
 
 
-def _fitted(what: str, value: Any, name: str, model: Model) -> Array:
-    """Return ``value`` as an array of the shape and dtype of an input. All elements must be finite."""
+def _fitted(what: str, value: Any, name: str, model: Model) -> Any:
+    """Return ``value`` in the shape and dtype of an input, all elements finite; ``Lazy`` ones are checked when read."""
     role, label = f"{what}: the model's input {name!r}", name in model.labels
+    dtype = model.inputs[name].dtype
+
+    def checked(array: Array, places: Array | None = None) -> Array:
+        try:
+            check_finite(what, array, places)
+            cast = cast_array(array, dtype, role)
+        except DTypeError as error:
+            raise DataError(str(error)) from None
+        if places is not None and label:
+            check_labels(model.record(), {name: cast}, {name: what})
+        return cast
+
     try:
-        array = numeric_array(value, what)
+        # Of lazy samples, shape and dtype are known.
+        known = np.broadcast_to(np.zeros((), value.dtype), value.shape) if isinstance(value, Lazy) else value
+        array = numeric_array(np.asarray(known) if isinstance(known, Whole) else known, what)
         if array.dtype.kind == "c":
             raise DataError(f"{what} must hold real numbers; found {array.dtype}")
         if array.size == 0:
             raise DataError(f"{what} is empty: its shape is {array.shape}")
         check_shape(model.declaration, name, array, role, what, label)
-        check_finite(what, array)
-        cast = cast_array(array, model.inputs[name].dtype, role)
     except (DTypeError, ShapeError) as error:
         raise DataError(str(error)) from None
     if not label:
-        warn_unscaled(model.record(), name, array)
-    return cast
+        warn_unscaled(model.record(), name, value[:_FEW] if isinstance(value, Lazy) else array)
+    return value.map(checked, dtype) if isinstance(value, Lazy) else checked(array)
 
 
-def check_finite(what: str, array: Array) -> None:
-    """Raise ``DataError`` with the first index if an array holds NaN or infinity.
+def check_finite(what: str, array: Array, places: Array | None = None) -> None:
+    """Raise ``DataError`` with the first index if an array holds NaN or infinity; ``places`` are those of its samples.
 
     >>> check_finite("x", np.array([[1.0], [np.nan]]))
     Traceback (most recent call last):
@@ -105,5 +124,9 @@ def check_finite(what: str, array: Array) -> None:
     if not finite.all():
         index = tuple(int(i) for i in np.argwhere(~finite)[0])
         bad = int(finite.size - finite.sum())
-        place = f"the first, {array[index]}, at index {index} of shape {array.shape}"
-        raise DataError(f"{what} is not finite in {bad} of {finite.size} elements, {place}")
+        first, shape = array[index], f"of shape {array.shape}"
+        if places is not None:
+            index, shape = (int(places[index[0]]), *index[1:]), "of the data"
+        raise DataError(
+            f"{what} is not finite in {bad} of {finite.size} elements, the first, {first}, at index {index} {shape}"
+        )

@@ -14,7 +14,7 @@ from tinygraph.errors import FeedError, TinygraphError, TrainingError, counted, 
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, gradients_of, require_feeds, run, topological
 from tinygraph.graph.attributes import integer
 from tinygraph.graph.tensor import input as declare_input
-from tinygraph.model.values import samples_in
+from tinygraph.model.values import batched_inputs, samples_in
 from tinygraph.train.feeds import as_model
 from tinygraph.train.optimizers import Optimizer, as_optimizer, checked_rate, rate_of, record_updates
 
@@ -220,7 +220,8 @@ class CompiledStep(BySize[RecordedStep]):
 
     def _compiled(self, count: int | None) -> tuple[RecordedStep, Compiled]:
         recorded = RecordedStep(self.model, self.optimizer, count or 1)
-        samples = [x for name, x in recorded.graph.inputs.items() if name in self.model.inputs]
+        names = batched_inputs(self.model)
+        samples = [x for name, x in recorded.graph.inputs.items() if name in names]
         return recorded, Compiled(recorded.graph, samples, count or 1, self.threads)
 
     def __call__(self, feeds: Mapping[str, Any], state: OptimizerState | None = None) -> tuple[Array, float]:

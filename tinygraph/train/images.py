@@ -1,0 +1,137 @@
+"""Read folders of images, with one sub-folder for each class."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.errors import DataError, listing
+from tinygraph.files import open_plain
+from tinygraph.graph import Array
+from tinygraph.readers import import_module
+from tinygraph.train.lazy import Lazy
+from tinygraph.train.source import Source, feature_of, pixels
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
+    from tinygraph.model.declaration import Input
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
+# Without formats that start other programs, such as EPS.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
+# A small file may claim any size.
+_MOST_PIXELS = 2**26
+# ``PIL.Image.Resampling.BILINEAR``; every pixel of a larger image takes part.
+_BILINEAR = 2
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+# Those to look at during a training come before the last one.
+_TEST_FOLDERS = ("val", "valid", "validation", "test")
+
+
+def read_images(folder: Path, model: Model | None) -> Source:
+    """Return the images in the class folders of a folder, or of ``train`` and ``test`` (or ``val``, ``validation``) in it.
+
+    They have the shape of the model's input; without a model, or for an input that is flat, the size of the first image, in
+    one channel if it is grey and in three otherwise. ``y`` is the class of each, by name. Raises ``DataError``.
+    """
+    wanted = feature_of(model, "images")
+    first, tested = folder, next((name for name in _TEST_FOLDERS if _folders(folder / name)), None)
+    if _folders(folder / "train"):
+        first = folder / "train"
+    files, y = _listed(first, model)
+    form = _form(files[0], wanted)
+    if first == folder or tested is None:
+        return Source(_images(files, form, wanted), y, unlabelled=f"{first}: labels need a folder for each class")
+    others, labels = _listed(folder / tested, model)
+    test = _images(others, form, wanted), labels
+    return Source(_images(files, form, wanted), y, test, split=f"the folder {tested!r}")
+
+
+def _folders(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    hidden = (".", "__")
+    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(hidden))
+
+
+def _files(folder: Path) -> list[str]:
+    """Return the images in a folder and below; hidden files, and files that are no images, are left out."""
+    found: list[str] = []
+    for place, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        images = (name for name in sorted(names) if not name.startswith(".") and name.lower().endswith(SUFFIXES))
+        found += (os.path.join(place, name) for name in images)
+    return found
+
+
+def _listed(folder: Path, model: Model | None) -> tuple[list[str], Array | None]:
+    """Return the files of a folder, and the class of each; without folders for the classes there are no labels."""
+    if folder.is_file():
+        return [str(folder)], None
+    files = {name: _files(folder / name) for name in _folders(folder)}
+    if not files or (model is not None and not model.labels):
+        every = _files(folder)
+        if not every:
+            raise DataError(f"{folder}: it holds no images ({', '.join(SUFFIXES)}), and no other data")
+        return every, None
+    for name, images in files.items():
+        if not images:
+            raise DataError(f"{folder}: the class folder {name!r} holds no image ({', '.join(SUFFIXES)})")
+    if len(files) == 1:
+        raise DataError(f"{folder}: images need at least two class folders; this folder holds only {listing(files)}")
+    return [file for images in files.values() for file in images], np.repeat([*files], [*map(len, files.values())])
+
+
+def _form(file: str, wanted: Input | None) -> tuple[int, int, int]:
+    """Return the channels, height and width of all images, given the first one and the input that they are for."""
+    shape = () if wanted is None else wanted.shape
+    if len(shape) == 2:
+        return 1, *shape
+    if len(shape) == 3 and shape[0] in _MODES:
+        return shape
+    first = _loaded(file)
+    return 1 if first.mode in ("1", "L", "LA") else 3, first.height, first.width
+
+
+def _images(files: list[str], form: tuple[int, int, int], wanted: Input | None) -> Any:
+    channels, height, width = form
+
+    def read(at: Array) -> Array:
+        images = (_loaded(files[i], _MODES[channels]) for i in at)
+        sized = (
+            image.resize((width, height), _BILINEAR) if image.size != (width, height) else image for image in images
+        )
+        array = np.stack([np.asarray(image) for image in sized]).reshape(len(at), height, width, channels)
+        return np.ascontiguousarray(np.moveaxis(array, -1, 1))
+
+    return pixels(Lazy(read, np.arange(len(files)), form, np.uint8), wanted)
+
+
+def _loaded(file: str, mode: str | None = None) -> Any:
+    """Return an image of Pillow, upright and with 8 bits for each number. Raises ``DataError`` that names the file."""
+    try:
+        image_module, operations = import_module("PIL.Image"), import_module("PIL.ImageOps")
+    except ImportError:
+        raise DataError("reading images needs the package Pillow: pip install 'tinygraph-engine[images]'") from None
+    try:
+        with warnings.catch_warnings(action="ignore"), open_plain(file) as stream:
+            image = image_module.open(stream, formats=_FORMATS)
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(f"{image.width} by {image.height} are more than {_MOST_PIXELS:,} pixels")
+            if image.mode == "F":
+                raise ValueError("its pixels are real numbers; expected 8 or 16 bits")
+            image = operations.exif_transpose(image)
+            if image.mode.startswith("I"):
+                image = image_module.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
+            if "transparency" in image.info:
+                image = image.convert("RGBA")
+            return image.convert(mode or image.mode)
+    except image_module.UnidentifiedImageError:
+        raise DataError(f"{file}: it is not an image that can be read ({', '.join(_FORMATS)})") from None
+    except Exception as error:  # Pillow raises almost anything for damaged files.
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise DataError(f"{file}: the image cannot be read ({reason})") from None

@@ -1,0 +1,118 @@
+"""What the files and folders of data hold, before they are divided, and how it is fitted to a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.errors import DataError, listing, nearest
+from tinygraph.graph import Array
+from tinygraph.train.lazy import Lazy, lazily
+from tinygraph.train.metrics import classifying_losses
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
+    from tinygraph.model.declaration import Input
+
+
+@dataclass(frozen=True)
+class Source:
+    """Samples ``x`` and labels ``y`` of a file or folder; ``y`` is ``None`` without labels, or text: the class of each sample.
+
+    ``test`` are samples and labels to test on, if the source has some of its own, and ``split`` says where they are.
+    ``unlabelled`` says why there may be no labels. The test part is drawn from all classes of ``strata``, if not of ``y``.
+    """
+
+    x: Any
+    y: Any
+    test: tuple[Any, Any] | None = None
+    classes: tuple[str, ...] = ()
+    description: str = ""
+    split: str = ""
+    unlabelled: str = ""
+    strata: Array | None = None
+
+
+def feature_of(model: Model | None, what: str) -> Input | None:
+    """Return the one input that ``what``, a format with one array of samples, is for; ``None`` without a model."""
+    if model is not None and len(model.features) != 1:
+        raise DataError(
+            f"{what} give one input, and the model takes {listing(model.features)}; make an .npz file of them"
+        )
+    return None if model is None else model.inputs[model.features[0]]
+
+
+def pixels(images: Lazy, wanted: Input | None) -> Any:
+    """Return bytes in the shape of a model's input, scaled to 0 to 1; an input of integers gets 0 to 255.
+
+    >>> pixels(Lazy(lambda at: np.array([[0, 255]], np.uint8)[at], np.arange(1), (2,), np.uint8), None)
+    array([[0., 1.]], dtype=float32)
+    """
+    dtype = np.dtype(np.float32) if wanted is None else wanted.dtype
+    shape, byte = _sample_shape(images.shape[1:], wanted), images.dtype == np.uint8
+    dtype = dtype if dtype.kind == "f" and byte else images.dtype
+
+    def scaled(array: Array, at: Array) -> Array:
+        array = array.reshape(-1, *shape)
+        return array.astype(dtype) / dtype.type(255) if dtype.kind == "f" and byte else array
+
+    return lazily(images.map(scaled, dtype, shape))
+
+
+def shaped(array: Array, wanted: Input | None) -> Array:
+    """Return samples in the shape of a model's input, if that only adds or removes axes, or splits or joins all of them."""
+    return array.reshape(-1, *_sample_shape(array.shape[1:], wanted))
+
+
+def _sample_shape(found: tuple[int, ...], wanted: Input | None) -> tuple[int, ...]:
+    if wanted is None:
+        return found
+    given, sizes = ([size for size in shape if size != 1] for shape in (found, wanted.shape))
+    flat = math.prod(given) == math.prod(sizes) and min(len(given), len(sizes)) <= 1
+    return wanted.shape if given == sizes or flat else found
+
+
+def class_numbers(labels: Array, known: tuple[str, ...] = ()) -> tuple[tuple[str, ...], Array]:
+    """Return the names of the classes, sorted or those ``known`` before, and the class number of each label.
+
+    >>> class_numbers(np.array(["dog", "cat", "dog"]))
+    (('cat', 'dog'), array([1, 0, 1]))
+    """
+    names, numbers = np.unique(labels.ravel(), return_inverse=True)
+    classes = known or tuple(map(str, names))
+    for name in map(str, names):
+        if name not in classes:
+            raise DataError(f"the class {name!r} is none of {listing(classes)}{nearest(name, classes)}")
+    return classes, np.array([classes.index(name) for name in names])[numbers.reshape(labels.shape)]
+
+
+def fit_labels(model: Model | None, y: Any, classes: tuple[str, ...]) -> Any:
+    """Return class numbers, one for each sample, as the model's loss takes them: numbers, a column of 0 and 1, or one-hot rows.
+
+    Raises ``DataError`` if the data have other classes than the model's output. Anything else is returned unchanged.
+    """
+    if model is None or isinstance(y, Mapping) or len(model.labels) != 1 or y is None:
+        return y
+    wanted = model.inputs[model.labels[0]]
+    several = len(wanted.shape) == 1 and wanted.shape[0] > 1
+    count = wanted.shape[0] if several else _class_count(model)
+    if classes and count and len(classes) != count:
+        found = f"the data have {len(classes)} classes, {listing(classes)}"
+        raise DataError(f"{found}, and the model {model.name!r} has {count}, in its output {model.output!r}")
+    if several and y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0 and y.max() < wanted.shape[0]:
+        return np.eye(wanted.shape[0], dtype=wanted.dtype)[y]
+    return shaped(y, wanted)
+
+
+def _class_count(model: Model) -> int | None:
+    """Return how many classes the loss of a model tells apart, or ``None`` where it is none of classes."""
+    for node, decision in classifying_losses(model.record()):
+        scores = node.inputs[0].shape[1:]
+        if not decision.thresholds:
+            return scores[-1] if scores else None
+        return 2 if math.prod(scores) == 1 else None
+    return None
