@@ -136,7 +136,7 @@ MISTAKES = {
     "empty": ("", "mine.csv:1: expected a header with the names of the columns; found none"),
     "only a header": ("a,label\n", "mine.csv: there is no row below the header"),
     "no numbers": ("a,label\nx,y\n", "mine.csv: no column holds numbers to learn from (columns: 'a' and 'label')"),
-    "no column of labels": ("a,b\n1,2\n", "name the one of the labels (columns: 'a' and 'b')"),
+    "no column of labels": ("a,b\n1,2\n", "name that of the labels (--label, label=) among 'a' and 'b'"),
     "one of a class": ("a,label\n" + "1,x\n" * 5 + "2,y\n", "the class 'y' has one sample; it needs two"),
     "an open quote": ('a,label\n1,"x\n', "mine.csv: it is not a table with values between commas"),
 }

@@ -26,7 +26,7 @@ MOST_CLASSES = 1000
 
 @options.command
 @options.weights_option("Weights of a training.  [default: those of the model's own file]")
-@options.data_option("Labelled data: a built-in set, or a file with x and y.  [default: what the model says]")
+@options.data_option("Labelled data: a built-in set, a file or a folder.  [default: what the model says]", divided=True)
 @options.part_option
 @click.option(
     "--out", metavar="FOLDER", type=options.file_path, help="Write the numbers, the mistakes and a picture of them."

@@ -4,11 +4,13 @@ import contextlib
 import functools
 import importlib.util
 import json
+import os
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,9 +66,24 @@ force_option = click.option("--force", is_flag=True, help="Replace files that ex
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Seed of all random numbers.")
 
 
-def data_option(help: str) -> Callable[[Command], Command]:
-    """Return the option ``--data``."""
-    return click.option("--data", metavar="NAME|FILE.npz", type=not_empty, help=help)
+def data_option(help: str, divided: bool = False) -> Callable[[Command], Command]:
+    """Return the options ``--data`` and ``--label``, and those that say what is tested on where data are ``divided``.
+
+    ``model_options`` puts all of them into the settings of the model's training, which ``load_data`` reads.
+    """
+    options = [
+        click.option("--data", metavar="NAME|FILE|FOLDER", type=not_empty, help=help),
+        click.option("--label", metavar="COLUMN", type=not_empty, help="The column of the labels in a .csv file."),
+        click.option("--test-fraction", type=float, help="How much of the data to test on, drawn at random, as 0.3."),
+        click.option("--validation", metavar="FILE|FOLDER", type=not_empty, help="Data to test on."),
+    ]
+
+    def decorate(command: Command) -> Command:
+        for option in reversed(options if divided else options[:2]):
+            command = option(command)
+        return command
+
+    return decorate
 
 
 def weights_option(help: str) -> Callable[[Command], Command]:
@@ -170,7 +187,13 @@ def model_options(command: Command) -> Command:
 
     @functools.wraps(command)
     def wrapped(*args: Any, model: str, onnx: dict[str, Any], **given: Any) -> Any:
-        return command(*args, load=functools.partial(opened, model, onnx), **given)
+        settings = {name: given.pop(name, None) for name in ("label", "test_fraction", "validation")}
+        paths = {"data": given.get("data"), "validation": settings["validation"]}
+        # Of a path, the folder is that of the user and not of the model.
+        settings |= {
+            name: os.path.abspath(path) if path and os.path.exists(path) else path for name, path in paths.items()
+        }
+        return command(*args, load=functools.partial(opened, model, onnx, settings), **given)
 
     return click.argument("model")(onnx_options()(wrapped))  # type: ignore[return-value]
 
@@ -191,11 +214,17 @@ def refuse_to_replace(path: Path, otherwise: str, force: bool = False) -> None:
 
 
 def opened(
-    model: str, onnx: Mapping[str, Any], seed: int | None = None, weights: Path | None = None, needs_loss: str = ""
+    model: str,
+    onnx: Mapping[str, Any],
+    settings: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    weights: Path | None = None,
+    needs_loss: str = "",
 ) -> models.Model:
     """Return the model of a command; ``onnx`` are the options for an .onnx file, as ``onnx_options`` gives them.
 
-    ``needs_loss`` says what is missing without a loss, where a command needs one.
+    ``settings`` about data replace those of the model. ``needs_loss`` says what is missing without a loss, where a command
+    needs one.
     """
     is_onnx = model.lower().endswith(".onnx")
     if onnx and not is_onnx:
@@ -208,6 +237,10 @@ def opened(
         raise TinygraphError(f"model {declared.name!r} declares no loss, so there is {needs_loss}{hint}")
     if weights is not None:
         declared.load(weights)
+    given: dict[str, Any] = {name: value for name, value in (settings or {}).items() if value is not None}
+    # How the model's own data are divided says nothing about others.
+    division = dict.fromkeys(("test_fraction", "validation")) if given.keys() - {"label"} else {}
+    declared.training = replace(declared.training, **{**division, **given})
     return declared
 
 

@@ -27,7 +27,9 @@ from tinygraph.train.metrics import DecisionRule, decision_rule, labels_of
 
 @options.command
 @options.weights_option("Weights of a training.  [default: those of the model's own file]")
-@options.data_option("A file with x, and y where there are labels, or a built-in set.  [default: what the model says]")
+@options.data_option(
+    "A file, a folder or a built-in set; labels are optional.  [default: what the model says]", divided=True
+)
 @options.part_option
 @click.option("--out", metavar="FILE.npz|.csv", type=options.new_file, help="File to write all outputs to.")
 @options.model_options

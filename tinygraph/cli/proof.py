@@ -21,7 +21,7 @@ from tinygraph.train.data import samples_of
 @options.command
 @options.model_options
 @options.data_option(
-    "Data to check on: a built-in set or a file with x and y.  [default: the model's [sample], or random values]"
+    "Data to check on: a built-in set, a file or a folder.  [default: the model's [sample], or random values]"
 )
 @click.option(
     "--batch-size",

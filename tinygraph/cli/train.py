@@ -29,7 +29,9 @@ RESULTS = ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "grap
 
 
 @options.command
-@options.data_option("Data to learn from: a built-in set, or a file with x and y.  [default: what the model says]")
+@options.data_option(
+    "Data to learn from: a built-in set, a file or a folder.  [default: what the model says]", divided=True
+)
 @options.model_options
 @click.option("--epochs", type=click.IntRange(min=1), help="How often each sample is seen.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="How many samples make a step.")

@@ -104,7 +104,8 @@ class Equations:
 class Training:
     """The ``[training]`` table: how a model is trained by default.
 
-    ``data`` names a built-in data set or a ``.npz`` file, or is ``None``.
+    ``data`` names a built-in data set, a file or a folder, or is ``None``; so are ``validation``, other data to test on, and
+    ``test_fraction``, how much is drawn for the test. ``label`` is the column of the labels in a table.
 
     >>> Training().optimizer, Training().batch_size
     ('sgd', 32)
@@ -117,6 +118,9 @@ class Training:
     optimizer: Literal["sgd", "adam"] = "sgd"
     momentum: float = 0.0
     seed: int = 0
+    label: str | None = None
+    test_fraction: float | None = None
+    validation: str | None = None
 
 
 @dataclass(frozen=True)
@@ -352,12 +356,15 @@ def _training(table: Table, dtype: np.dtype[Any]) -> Training:
     with np.errstate(all="ignore"):
         cast = float(dtype.type(settings.learning_rate))
     rate, momentum, optimizer = settings.learning_rate, settings.momentum, settings.optimizer
+    fraction = settings.test_fraction or 0.0
     positive = {name: getattr(settings, name) for name in ("epochs", "batch_size", "learning_rate")}
     for name, wrong, why in (
         *((name, not 0 < value < math.inf, f"must be positive; found {value}") for name, value in positive.items()),
         ("learning_rate", not 0 < cast < math.inf, f"{rate:g} is {cast:g} in {dtype}, the dtype of the model"),
         ("momentum", not 0 <= momentum < 1, f"must lie in 0 to 1, without 1; found {momentum}"),
         ("seed", settings.seed < 0, f"must not be negative; found {settings.seed}"),
+        ("test_fraction", not 0 <= fraction < 1, f"must lie in 0 to 1, without 1; found {fraction}"),
+        ("test_fraction", fraction and settings.validation, "and validation exclude each other"),
         ("momentum", momentum and optimizer != "sgd", f"is a setting of 'sgd'; optimizer {optimizer!r} takes none"),
     ):
         if wrong:

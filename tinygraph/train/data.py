@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -162,6 +163,11 @@ def load_data(
     """
     if not isinstance(source, (str, PathLike)):
         raise DataError(f"load_data takes the name of a data set, or the path of a file or folder; found {source!r}")
+    settings = None if model is None else as_model("load_data", model).training
+    if settings is not None and model is not None:
+        label = settings.label if label is None else label
+        if test_fraction is None and validation is None and _is_same(source, data_of(model)):
+            test_fraction, validation = settings.test_fraction, _beside(model, settings.validation)
     seed, fraction = integer("seed", seed, least=0), _fraction(test_fraction)
     found = _source(source, model, label, labels)
     if validation is not None:
@@ -187,9 +193,7 @@ def _source(
 ) -> Source:
     """Return what a source holds, fitted to a model and checked; classes are numbered as those that are ``known``."""
     path = as_path(source)
-    if model is not None:
-        as_model("load_data", model)
-        known = known or model.classes
+    known = known or (() if model is None else model.classes)
     built_in = str(path) in BUILT_IN
     found = BUILT_IN[str(path)](str(path)) if built_in else _read(path, model, label)
     if found.y is None and labels and (model is None or model.labels):
@@ -224,11 +228,19 @@ def data_of(model: Model) -> str | None:
     >>> data_of(tg.load_model("notes_cnn"))
     'digits_odd'
     """
-    name = model.training.data
+    return _beside(model, model.training.data)
+
+
+def _beside(model: Model, name: str | None) -> str | None:
+    """Return data that a model file names: a file or folder relative to it, or a name."""
     if name is None or name in BUILT_IN or model.path is None:
         return name
     file = model.path.parent / name
     return str(file) if file.suffix or file.exists() else name
+
+
+def _is_same(source: str | PathLike[str], own: str | None) -> bool:
+    return own is not None and os.path.abspath(source) == os.path.abspath(own)
 
 
 def required_data(model: Model, given: str | None) -> str:

@@ -58,9 +58,11 @@ def read_table(path: Path, model: Model | None, label: str | None) -> Source:
         raise DataError(f"{path}: no column holds numbers to learn from (columns: {listing(names)})")
     x = shaped(np.column_stack([column.as_feature(path) for column in features]), wanted)
     y = None if chosen is None else columns[names.index(chosen)].as_labels(path)
-    why = f"{path}: no column is called {', '.join(LABELS)}: name the one of the labels (columns: {listing(names)})"
+    unnamed = (
+        f"no column is called {', '.join(LABELS)}; name that of the labels (--label, label=) among {listing(names)}"
+    )
     left_out = f", without the text in {listing(left)}" if left else ""
-    return Source(x, y, description=f"from {path.name}{left_out}", unlabelled=why)
+    return Source(x, y, description=f"from {path.name}{left_out}", unlabelled=f"{path}: {unnamed}")
 
 
 class _Column:

@@ -1,0 +1,109 @@
+"""Data of one's own on the command line: every format, its labels, and what is tested on."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+MODEL = """
+name = "flowers"
+[inputs]
+x = [2]
+y = { shape = [], dtype = "int64" }
+[parameters]
+W = { shape = [2, 3], init = "glorot_uniform" }
+[model]
+equations = '''
+z = x @ W
+cost = cross_entropy(z, y)
+'''
+output = "z"
+loss = "cost"
+[training]
+epochs = 1
+"""
+NAMES = ("aster", "rose", "tulip")
+
+
+def rows(count):
+    drawn = np.random.default_rng(count).normal(size=(count, 2))
+    return "".join(f"{a + i % 3:.3f},{b - i % 3:.3f},{NAMES[i % 3]}\n" for i, (a, b) in enumerate(drawn))
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    (tmp_path / "net.toml").write_text(MODEL, encoding="utf-8")
+    (tmp_path / "own").mkdir()
+    own = MODEL + 'data = "all.csv"\nlabel = "species"\nvalidation = "other.csv"\n'
+    (tmp_path / "own" / "net.toml").write_text(own, encoding="utf-8")
+    for name, count in (("flowers.csv", 30), ("other.csv", 9), ("own/all.csv", 18), ("own/other.csv", 6)):
+        (tmp_path / name).write_text(f"width,height,species\n{rows(count)}", encoding="utf-8")
+
+
+def test_a_table_is_trained_on_and_tested_on_a_part_or_on_another_one(run, flowers):
+    def trained(*options, model="net.toml"):
+        result = run("train", model, *options)
+        assert result.exit_code == 0, result.output
+        return re.search(r"^data .*", result.stdout, re.MULTILINE)[0]
+
+    table = ("--data", "flowers.csv", "--label", "species")
+    assert trained(*table) == (
+        "data flowers: 24 samples to learn from, 6 to test on (one in five of each class, drawn with seed 0)"
+    )
+    assert "21 samples to learn from, 9 to test on (0.3 of each class" in trained(*table, "--test-fraction", 0.3)
+    assert trained(*table, "--validation", "other.csv") == (
+        "data flowers: 30 samples to learn from, 9 to test on (all of other.csv)"
+    )
+    # What a model file says about its own data is relative to it, and is not about others.
+    own = "own/net.toml"
+    assert trained(model=own) == "data all: 18 samples to learn from, 6 to test on (all of other.csv)"
+    assert "15 samples to learn from, 3 to test on (0.17 of" in trained("--test-fraction", 0.17, model=own)
+    assert "24 samples to learn from, 6 to test on (one in" in trained("--data", "flowers.csv", model=own)
+
+
+def test_every_command_takes_a_table(run, flowers):
+    table = ("--data", "flowers.csv", "--label", "species")
+    assert run("train", "net.toml", *table, "--out", "run").exit_code == 0
+    weights = ("--weights", "run/weights.safetensors")
+    for command in (
+        *(("draw", "net.toml", "--sample", 7, "-o", "a.gv"), ("notes", "net.toml", "--sample", 7, "-o", "a.md")),
+        *(("check", "net.toml"), ("explain", "net.toml", "z[0,1]", "--sample", 7)),
+        *(("equations", "net.toml", "--values"), ("evaluate", "net.toml", *weights), ("predict", "net.toml", *weights)),
+    ):
+        result = run(*command, *table)
+        assert result.exit_code == 0, result.output
+    # Without labels: all rows, whose columns are those of numbers.
+    Path("new.csv").write_text("width,height\n1,2\n3,4\n", encoding="utf-8")
+    assert "data new: all 2 samples" in run("predict", "net.toml", *weights, "--data", "new.csv").stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "flowers.csv: no column is called label, class, target, y; name that of the labels (--label, label=)"),
+        (("--label", "specie"), "no column is called 'specie'; did you mean 'species'?"),
+        (("--label", "species", "--test-fraction", "1.2"), "a number from 0 to 1, without 1; found 1.2"),
+        (("--label", "species", "--test-fraction", "0.95"), "leaves no sample of the class 'rose' to learn from"),
+        (("--label", "species", "--test-fraction", "0.01"), "0.01 of 30 samples is less than one sample"),
+        (("--label", "species", "--test-fraction", "0.5", "--validation", "other.csv"), "found both"),
+        (("--label", "species", "--validation", "nowhere.csv"), "nowhere.csv: cannot be read"),
+        (("--label", "width"), "the model's input 'x' takes (m, 2)"),
+    ],
+)
+def test_what_is_wrong_is_said(fails, flowers, options, message):
+    assert message in fails("train", "net.toml", "--data", "flowers.csv", *options)
+
+
+def test_classes_are_those_that_the_weights_know(run, fails, flowers):
+    table = ("--data", "flowers.csv", "--label", "species")
+    assert run("train", "net.toml", *table, "--out", "run").exit_code == 0
+    weights = ("--weights", "run/weights.safetensors", "--label", "species")
+    Path("some.csv").write_text("width,height,species\n" + "1,2,tulip\n0,1,rose\n" * 3, encoding="utf-8")
+    result = run("predict", "net.toml", *weights, "--data", "some.csv", "--part", "all", "--out", "o.csv")
+    assert result.exit_code == 0, result.output
+    labels = [line.split(",")[2] for line in Path("o.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    assert labels in (["tulip", "rose"] * 3, ["2", "1"] * 3)
+    Path("some.csv").write_text("width,height,species\n" + "1,2,tulips\n0,1,rose\n" * 3, encoding="utf-8")
+    message = fails("evaluate", "net.toml", *weights, "--data", "some.csv")
+    assert "the class 'tulips' is none of 'aster', 'rose' and 'tulip'; did you mean 'tulip'?" in message
