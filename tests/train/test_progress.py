@@ -7,9 +7,8 @@ from types import SimpleNamespace
 import pytest
 
 import tinygraph as tg
-from tinygraph.train import Progress
 from tinygraph.train.history import Row
-from tinygraph.train.progress import ProgressLine, line, loss_text
+from tinygraph.train.progress import Progress, ProgressLine, line, loss_text
 
 
 class Stream(io.StringIO):
@@ -123,7 +122,7 @@ def test_time_left_is_in_seconds_or_minutes(monkeypatch):
 
 
 def test_lines_of_epochs_fit_into_80_columns():
-    assert line(Row(3, 0.5, None, None, None, 1.234), 10) == "epoch  3/10   loss 0.5000"
+    assert line(Progress(3, 10, 1, 1, 0.5, None, Row(3, 0.5, None, None, None, 1.234))) == "epoch  3/10   loss 0.5000"
     for loss in (0.5, 99.99, 9999.99, 1.234e30, float("nan")):
-        assert len(line(Row(1, loss, 0.5, loss, 0.5, 1.0), 9_999)) <= 79
+        assert len(line(Progress(1, 9_999, 1, 1, loss, 0.5, Row(1, loss, 0.5, loss, 0.5, 1.0)))) <= 79
     assert loss_text(1e30) == "1e+30"

@@ -60,7 +60,7 @@ def write(metrics: training.Metrics, samples: Mapping[str, Any], out: Path) -> N
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise TinygraphError(f"the output folder {str(out)!r} cannot be written to: {error.strerror}") from None
-    numbers: dict[str, Any] = {"loss": metrics.loss, "accuracy": metrics.accuracy, "count": metrics.count}
+    numbers: dict[str, Any] = {"loss": metrics.loss, metrics.measure: metrics.accuracy, "count": metrics.count}
     written, note = [NUMBERS], ""
     if isinstance(metrics, Evaluation):
         numbers |= {"names": metrics.names, **metrics.values()}

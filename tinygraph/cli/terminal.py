@@ -80,4 +80,4 @@ def plain_report(progress: Progress) -> None:
     from tinygraph.train.progress import has_line, line
 
     if progress.row is not None and has_line(progress):
-        say(line(progress.row, progress.epochs))
+        say(line(progress))

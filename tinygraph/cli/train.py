@@ -107,6 +107,7 @@ def learn(
             learned = True
         if progress.row is not None:
             history.rows.append(progress.row)
+            history.measure = progress.history.measure
         with put_off(lost):
             show(progress)
         if lost:
@@ -179,8 +180,11 @@ def verdict(model: Model, data: Data) -> str:
     which = "training" if data.test is None else "test"
     if metrics.accuracy is None:
         return f"{which} loss {metrics.loss:.6g}"
-    accuracy, labels = f"{which} accuracy {metrics.accuracy:.4f}", labels_of(model, (data.test or data.train)[1])
-    if labels is None:
+    accuracy, labels = (
+        f"{which} {metrics.measure} {metrics.accuracy:.4f}",
+        labels_of(model, (data.test or data.train)[1]),
+    )
+    if labels is None or model.metric is not None:
         return accuracy
     return f"{accuracy} (always the most frequent class: {training.majority_class_baseline(labels):.4f})"
 

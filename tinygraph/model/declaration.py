@@ -27,6 +27,9 @@ _TABLES = (
     *("names", "groups"),
 )
 
+# What a history has for each epoch next to the metric.
+_COLUMNS = ("epoch", "loss", "test_loss", "seconds")
+
 Kind = Literal["parameter", "state"]
 
 
@@ -127,6 +130,7 @@ class Training:
 class Declaration:
     """A declared model. ``batch`` is the only batch size that it accepts, and ``weights`` the file of its weights.
 
+    ``metric`` names the equation that says how good the model is, where the loss does not say it by a decision.
     ``sample`` has values for its inputs, with their batch axis, or is empty. ``names`` are what tensors are called in the file
     that a model was made from, and ``groups`` the modules, with dots between nested ones, in which equations and variables
     are.
@@ -146,6 +150,7 @@ class Declaration:
     sample: Mapping[str, Array] = field(default_factory=dict, compare=False)
     names: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
+    metric: str | None = None
 
     @cached_property
     def has_modes(self) -> bool:
@@ -187,7 +192,7 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     file.check_keys(_TABLES)
     dtype = file.dtype("float32", known=("float32", "float64"))
     model = file.table("model")
-    model.check_keys(("equations", "output", "loss"))
+    model.check_keys(("equations", "output", "loss", "metric"))
     declared = file.table("inputs")
     inputs = {declared.name(name, name): _input(declared, name, dtype) for name in declared.entries}
     if not inputs:
@@ -197,6 +202,9 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     name, title = file.text("name", source.stem), file.text("title", "")
     main = _equations(tuple(inputs), file, model, {})
     loss = None if model.entries["loss"] in (False, None) else model.text("loss")
+    metric = None if model.entries.get("metric") is None else model.text("metric")
+    if metric is not None and metric in (loss, *_COLUMNS):
+        model.fail(f"the metric cannot be {metric!r}, which the history of a training has anyway", "metric")
     table = file.table("blocks", {})
     blocks = {table.name(name, name): _block(table, name) for name in table.entries}
     training = _training(file.table("training", {}), dtype)
@@ -213,8 +221,11 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
         if block in OPERATIONS:
             table.fail(f"block {block!r} has the name of an operation", block)
     sample = sample_in(file.table("sample", {}), inputs, batch)
-    texts = [_texts(file.table(key, {}), [*inputs, *main.variables, *main.statements]) for key in ("names", "groups")]
-    return Declaration(name, title, dtype, inputs, main, loss, blocks, training, source, batch, weights, sample, *texts)
+    names, groups = (
+        _texts(file.table(key, {}), [*inputs, *main.variables, *main.statements]) for key in ("names", "groups")
+    )
+    rest = (blocks, training, source, batch, weights, sample, names, groups, metric)
+    return Declaration(name, title, dtype, inputs, main, loss, *rest)
 
 
 def _texts(table: Table, known: Sequence[str]) -> dict[str, str]:

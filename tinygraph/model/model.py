@@ -36,12 +36,13 @@ class Model:
     The arguments are the tables of a model file. ``inputs`` gives shapes without the batch; ``parameters`` gives shapes
     and initializers, or values, as in ``{"b": {"value": [0.5, 1]}}``; a size is a number or a text such as
     ``"f.shape[1]"``. ``equations`` are parsed, never executed, and may call registered operations and the ``blocks``;
-    ``output`` and ``loss`` name tensors. ``state`` declares tensors that are kept but not trained, with the expression of
+    ``output`` and ``loss`` name tensors, ``metric`` an equation whose mean says how good the model is: it replaces the accuracy
+    in histories. ``state`` declares tensors that are kept but not trained, with the expression of
     their ``next`` value. ``sample`` gives values of inputs, with or without a batch axis, for pictures, notes and checks.
     ``dtype`` is that of the parameters. Raises ``ModelError`` with line, column and equation.
 
-    Its attributes are ``name``, ``title`` (one line about it, or an empty text), ``output`` and ``loss`` (the names of the
-    tensors; ``loss`` may be ``None``), ``batch`` (the only batch size that it accepts, or ``None`` if it accepts any),
+    Its attributes are ``name``, ``title`` (one line about it, or an empty text), ``output``, ``loss`` and ``metric`` (the names
+    of the tensors; the last two may be ``None``), ``batch`` (the only batch size that it accepts, ``None`` if it accepts any),
     ``training`` (the default settings of training), ``sample`` (the values that the declaration gives for inputs, by name, with
     their batch axis; empty where it gives none), ``has_modes`` (whether training differs from prediction: an operation
     depends on the mode, or a state changes) and ``classes`` (the names of the classes in the order of their numbers, which
@@ -76,6 +77,7 @@ class Model:
         output: str,
         loss: str | None = None,
         *,
+        metric: str | None = None,
         name: str = "model",
         title: str = "",
         state: Mapping[str, Any] | None = None,
@@ -88,6 +90,7 @@ class Model:
         tables: dict[str, Any] = {"name": name, "title": title, "dtype": dtype}
         tables |= {"inputs": inputs, "parameters": parameters, "state": state or {}, "blocks": blocks or {}}
         tables["model"] = {"equations": equations, "output": output, "loss": False if loss is None else loss}
+        tables["model"]["metric"] = metric
         tables |= {"training": training or {}, "sample": sample or {}}
         self._build(declare(tables, Source()), None, seed)
 
@@ -125,6 +128,7 @@ class Model:
         self.declaration, self.path = declaration, path
         self.name, self.title, self.training = declaration.name, declaration.title, declaration.training
         self.output, self.loss, self.batch = declaration.main.output, declaration.loss, declaration.batch
+        self.metric = declaration.metric
         self.has_modes, self.sample = declaration.has_modes, MappingProxyType(dict(declaration.sample))
         weights = None if declaration.weights is None else Path(path or "").parent / declaration.weights
         if weights is not None and (budget := current()) is not None:
@@ -237,7 +241,7 @@ class Model:
             raise DataError(f"model {self.name!r} is for batches of {self.batch} samples only; found {count}")
 
     def graph(self, batch: int) -> Graph:
-        """Return the graph of output and loss for ``batch`` samples, as in prediction.
+        """Return the graph of output and loss, with the metric between them, for ``batch`` samples, as in prediction.
 
         >>> import tinygraph as tg
         >>> list(tg.load_model("xor").graph(4).inputs)

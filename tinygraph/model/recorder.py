@@ -41,7 +41,7 @@ class Equation:
 
 @dataclass(frozen=True)
 class Recording:
-    """A model recorded for one batch: its graph of output and loss, its equations, and its tensors by name.
+    """A model recorded for one batch: its graph of output, metric and loss, its equations, and its tensors by name.
 
     For ``training``, ``new_state`` contains the value of each state after the step, by the state's name.
     """
@@ -53,10 +53,11 @@ class Recording:
     tensors: Mapping[str, Tensor]
     training: bool = False
     new_state: Mapping[str, Tensor] = field(default_factory=dict)
+    metric: Tensor | None = None
 
     @cached_property
     def full_graph(self) -> Graph:
-        """The graph of the new state, then of output and loss."""
+        """The graph of the new state, then of output, metric and loss."""
         return Graph([*self.new_state.values(), *self.graph.outputs]) if self.new_state else self.graph
 
 
@@ -122,11 +123,12 @@ class Recorder:
         if loss is not None and loss.shape != ():
             message = f"the loss must be one number; {name!r} has shape {loss.shape}"
             self.declaration.source.fail(message, *main.path, "loss")
+        metric = None if self.declaration.metric is None or self.partial else self._metric(scope)
         if not self.partial:
             self._check_all_used()
-        graph = Graph([output] if loss is None or loss is output else [output, loss])
+        graph = Graph([*dict.fromkeys(x for x in (output, metric, loss) if x is not None)])
         tensors = {name: value for name, value in scope.values.items() if isinstance(value, Tensor)}
-        return Recording(graph, output, loss, with_nodes(self.done), tensors, self.training, self.new_state)
+        return Recording(graph, output, loss, with_nodes(self.done), tensors, self.training, self.new_state, metric)
 
     def unfinished(self, error: ModelError) -> Unfinished:
         """Return what was recorded before a mistake."""
@@ -239,12 +241,23 @@ class Recorder:
         self.done.append(Equation(name, text, statement.line, value, block=block))
 
     def _named(self, scope: Scope, name: str, role: str) -> Tensor:
-        """Return the output or the loss."""
+        """Return the output, the loss or the metric."""
         value = scope.values.get(name)
         if not isinstance(value, Tensor) or name in scope.equations.variables:
             message = f"the {role} {name!r} is not defined by an equation{nearest(name, scope.statements)}"
             self.declaration.source.fail(message, *scope.equations.path, role)
         return value
+
+    def _metric(self, scope: Scope) -> Tensor:
+        """Return the metric: one number, or one for each sample."""
+        metric = self._named(scope, str(self.declaration.metric), "metric")
+        samples = {
+            scope.values[name].shape[:1] for name, declared in self.declaration.inputs.items() if declared.batched
+        }
+        if metric.shape != () and (metric.shape[:1] not in samples or metric.size != metric.shape[0]):
+            message = f"the metric must be one number, or one for each sample; {metric.name!r} has shape {metric.shape}"
+            self.declaration.source.fail(message, *scope.equations.path, "metric")
+        return metric
 
     def _check_all_used(self) -> None:
         source = self.declaration.source

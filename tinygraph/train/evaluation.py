@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike
@@ -62,10 +62,9 @@ class Evaluation(Metrics):
             parts.append(f"{caption}\n{aligned(cut, right=True)}")
         return "\n\n".join(parts)
 
-    def _repr_html_(self) -> str:
-        """Return what a notebook shows: the same tables."""
-        tables = [html.table(rows[0], rows[1:], name, all_in="print") for name, rows in self.tables().items()]
-        return super()._repr_html_() + html.view(*tables)
+    def _tables_html(self) -> Iterator[str]:
+        for caption, rows in self.tables().items():
+            yield html.table(rows[0], rows[1:], caption, all_in="print")
 
     def draw_mistakes(self, path: str | PathLike[str], x: Any, most: int = 20) -> None:
         """Draw the images of the worst mistakes into a file; its suffix (``.png``, ``.svg``, ``.pdf``) names the format.

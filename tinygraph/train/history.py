@@ -19,7 +19,8 @@ from tinygraph.graph import Array
 class Row:
     """One epoch: loss and accuracy as means over its batches, then those of the test set after it.
 
-    Accuracies lie in 0 to 1; values that were not measured are ``None``. ``seconds`` is the time of the epoch with its test;
+    Accuracies lie in 0 to 1, unless they are of a metric that the model declares; values that were not measured are ``None``.
+    ``seconds`` is the time of the epoch with its test;
     it is ignored when rows are compared.
 
     >>> Row(1, 0.5, 0.8, 0.4, 0.9, seconds=1.5) == Row(1, 0.5, 0.8, 0.4, 0.9, seconds=2.0)
@@ -74,7 +75,8 @@ class History(list[Row]):
     """The list of the rows of a training, one for each complete epoch.
 
     ``stopped`` says why a callback ended the training before its last epoch; it is empty otherwise. ``best`` is the best
-    epoch by the loss of the test samples, with the values of parameters and state after it; see ``Best``.
+    epoch by the loss of the test samples, with the values of parameters and state after it; see ``Best``. ``measure`` is what
+    its accuracies are called: the name of the metric that the model declares.
 
     >>> history = History([Row(1, 0.5, 0.8, 0.4, 0.9, 1.5), Row(2, 0.3, 0.9, 0.3, 0.9, 1.5)])
     >>> len(history), history[-1].loss
@@ -87,9 +89,14 @@ class History(list[Row]):
 
     stopped = ""
 
-    def __init__(self, rows: Iterable[Row] = (), best: Best | None = None) -> None:
+    def __init__(self, rows: Iterable[Row] = (), best: Best | None = None, measure: str = "accuracy") -> None:
         super().__init__(rows)
-        self.best = Best() if best is None else best
+        self.best, self.measure = Best() if best is None else best, measure
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns; for a model that declares a metric, its name is in place of the accuracy."""
+        return tuple(name.replace("accuracy", self.measure) for name in COLUMNS)
 
     @property
     def rows(self) -> list[Row]:
@@ -98,7 +105,7 @@ class History(list[Row]):
 
     def __str__(self) -> str:
         rows = [[_cell(*cell) for cell in zip(COLUMNS, astuple(row), strict=True)] for row in self]
-        return aligned([COLUMNS, *rows])
+        return aligned([self.columns, *rows])
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: the curves, and a table of about ten epochs."""
@@ -106,9 +113,10 @@ class History(list[Row]):
         first, series = self[0].epoch if self else 1, {}
         for column in ("loss", "accuracy"):
             names = {"training": column, "test": f"test_{column}"}
-            series[column] = {label: [getattr(row, name) for row in self] for label, name in names.items()}
+            shown = column if column == "loss" else self.measure
+            series[shown] = {label: [getattr(row, name) for row in self] for label, name in names.items()}
         every = {*range(0, len(self), -(-len(self) // (html.SHORT - 1)) or 1), *([len(self) - 1] if self else [])}
-        listed = html.table(COLUMNS, rows, first=every, most=len(every), all_in="print(history)")
+        listed = html.table(self.columns, rows, first=every, most=len(every), all_in="print(history)")
         curves = [html.curve(column, first, lines) for column, lines in series.items()]
         return html.view(html.pictures(curves), listed)
 
@@ -128,7 +136,7 @@ class History(list[Row]):
         epoch,loss,accuracy,test_loss,test_accuracy,seconds
         1,0.5,,0.25,,1.5
         """
-        rows = (COLUMNS, *map(astuple, self))
+        rows = (self.columns, *map(astuple, self))
         lines = [",".join("" if cell is None else str(cell) for cell in row) for row in rows]
         try:
             write_whole(path, "\n".join([*lines, ""]).encode("utf-8"))
@@ -159,7 +167,7 @@ class History(list[Row]):
                 if None not in values:
                     marker = "o" if len(self) <= MOST_MARKERS else None
                     axes.plot([row.epoch for row in self], values, marker=marker, markersize=3, label=label)
-            axes.set(xlabel="epoch", ylabel=column)
+            axes.set(xlabel="epoch", ylabel=column if column == "loss" else self.measure)
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             axes.legend()

@@ -164,7 +164,7 @@ class Epochs:
         self.train, self.test = feeds_of(model, *data.train), _test_feeds(model, data)
         count = sample_count(self.train)
         self.size = min(batch_size, count)
-        self.state, self.history = initial_state(model, optimizer), History(best=best)
+        self.state, self.history = initial_state(model, optimizer), History((), best, model.metric or "accuracy")
         prepare = model.compile_step if compiled else partial(training_step, model)
         # The last batch may be smaller.
         self._steps: dict[int, Step] = {n: prepare(optimizer, n) for n in (self.size, count % self.size) if n}
@@ -178,11 +178,12 @@ class Epochs:
             yield from self._epoch(epoch)
 
     def _epoch(self, epoch: int) -> Iterator[Progress]:
-        start, means, count = time.perf_counter(), RunningMeans(), sample_count(self.train)
+        start, means, count = time.perf_counter(), RunningMeans(self.model.metric), sample_count(self.train)
         order = np.random.default_rng([self.seed, epoch]).permutation(count)
         for step, feeds in enumerate(batches(self.train, self.size, order), start=1):
             output, loss = self._moved(feeds, epoch, step)
-            means.add(loss, _share(self._rule, output, feeds), sample_count(feeds))
+            metric = self._steps[sample_count(feeds)].metric
+            means.add(loss, _share(self._rule, output, feeds) if metric is None else metric, sample_count(feeds))
             mean = means.metrics
             steps = -(-count // self.size)
             so_far = Progress(epoch, self.epochs, step, steps, mean.loss, mean.accuracy, history=self.history)
@@ -211,6 +212,7 @@ class Epochs:
             "samples": sample_count(self.train),
             "test_samples": 0 if self.test is None else sample_count(self.test),
             "first_samples": f"{zlib.crc32(b''.join(first[name].tobytes() for name in sorted(first))):08x}",
+            "metric": self.history.measure,
             "best_epoch": f"by {best.monitor}" + (f" and min_delta {best.min_delta:g}" if best.min_delta else ""),
         }
 
@@ -315,11 +317,11 @@ def _metrics(
     """Return the metrics of samples, and add the output of each batch to ``collected``."""
     count = sample_count(feeds)
     if model.batch is None and model.loss is not None and count > batch_size:
-        # The loss must be the mean of the losses of batches, and each sample must have its own output.
-        found = in_parts(model, count, batch_size)
-        if found is None or not isinstance(found[0].state, Each) or found[1].state is not MEAN:
+        # Loss and metric must be means of those of batches, and each sample must have its own output.
+        parts = [tiling.state for tiling in in_parts(model, count, batch_size) or ()]
+        if not parts or not isinstance(parts[0], Each) or any(x is not MEAN and not isinstance(x, Each) for x in parts):
             batch_size = count
-    means = RunningMeans()
+    means = RunningMeans(model.metric)
     for batch in batches(feeds, batch_size):
         raise_if_interrupted()
         recording = model.record(sample_count(batch))
@@ -331,7 +333,10 @@ def _metrics(
             outputs = evaluated({name: array for name, array in batch.items() if name in known})
         if collected is not None:
             collected.append(outputs[0])
-        means.add(float(outputs[-1]), _share(decision_rule(recording), outputs[0], batch), sample_count(batch))
+        found = dict(zip(recording.graph.outputs, outputs, strict=True))
+        share = _share(decision_rule(recording), outputs[0], batch)
+        metric = share if recording.metric is None else float(np.mean(found[recording.metric]))
+        means.add(float(found[recording.loss]), metric, sample_count(batch))
     return means.metrics
 
 

@@ -141,6 +141,8 @@ def check_labels(recording: Recording, arrays: Mapping[str, Array], called: Mapp
 class Metrics:
     """The mean loss, the accuracy in 0 to 1 (``None`` for regression), and the number of samples.
 
+    For a model that declares a metric, the accuracy is the mean of that metric, and ``measure`` is its name.
+
     >>> print(Metrics(loss=0.25, accuracy=0.9, count=359))
     loss 0.2500, accuracy 0.9000, 359 samples
     """
@@ -148,30 +150,34 @@ class Metrics:
     loss: float
     accuracy: float | None
     count: int
+    measure: str = "accuracy"
 
     def __str__(self) -> str:
-        accuracy = "" if self.accuracy is None else f", accuracy {self.accuracy:.4f}"
+        accuracy = "" if self.accuracy is None else f", {self.measure} {self.accuracy:.4f}"
         return f"loss {self.loss:.4f}{accuracy}, {counted(self.count, 'sample')}"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: a table of one row."""
+        """Return what a notebook shows: a table of one row, and those that an evaluation has next to each other."""
         accuracy = "-" if self.accuracy is None else f"{self.accuracy:.4f}"
         row = (f"{self.loss:.4f}", accuracy, f"{self.count:,}")
-        return html.view(html.table(("loss", "accuracy", "samples"), [row]))
+        return html.view(html.table(("loss", self.measure, "samples"), [row]), html.pictures(self._tables_html()))
+
+    def _tables_html(self) -> Iterator[str]:
+        yield from ()
 
 
 class RunningMeans:
-    """Means over batches of loss and accuracy, each batch weighted by its number of samples.
+    """Means over batches of loss and accuracy, or of the ``metric`` of that name, each weighted by its number of samples.
 
     >>> means = RunningMeans()
     >>> means.add(0.5, 1.0, 30)
     >>> means.add(1.5, 0.5, 10)
-    >>> means.metrics
-    Metrics(loss=0.75, accuracy=0.875, count=40)
+    >>> print(means.metrics)
+    loss 0.7500, accuracy 0.8750, 40 samples
     """
 
-    def __init__(self) -> None:
-        self.count, self._loss = 0, 0.0
+    def __init__(self, metric: str | None = None) -> None:
+        self.count, self._loss, self._measure = 0, 0.0, metric or "accuracy"
         self._accuracy: float | None = 0.0
 
     def add(self, loss: float, accuracy: float | None, count: int) -> None:
@@ -184,7 +190,7 @@ class RunningMeans:
     def metrics(self) -> Metrics:
         """The means so far."""
         accuracy = None if self._accuracy is None else self._accuracy / self.count
-        return Metrics(self._loss / self.count, accuracy, self.count)
+        return Metrics(self._loss / self.count, accuracy, self.count, self._measure)
 
 
 def accuracy(output: npt.ArrayLike, labels: npt.ArrayLike, threshold: float | None = None) -> float:

@@ -22,8 +22,8 @@ INTERVAL = 0.1
 class Progress:
     """The progress of a training: ``fit`` calls its callback with it after each step, and with ``row`` after each epoch.
 
-    ``epoch`` counts from 1, and so does ``step`` in each epoch. ``loss`` and ``accuracy`` (0 to 1, or ``None``) are means
-    over the epoch so far. ``history`` has the complete epochs.
+    ``epoch`` counts from 1, and so does ``step`` in each epoch. ``loss`` and ``accuracy`` (0 to 1, or ``None``, or the
+    metric that the model declares) are means over the epoch so far. ``history`` has the complete epochs.
 
     >>> Progress(epoch=1, epochs=5, step=3, steps=45, loss=0.6, accuracy=0.7).row is None
     True
@@ -57,16 +57,16 @@ class ProgressLine:
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.row is not None and self._every_epoch and has_line(progress):
-            self._write(line(progress.row, progress.epochs), "\n")
+            self._write(line(progress), "\n")
         elif progress.row is not None and not self._every_epoch and progress.epoch == progress.epochs:
-            self._write(f"{line(progress.row, progress.epochs)}   {now - self._began:.1f} s", "\n")
+            self._write(f"{line(progress)}   {now - self._began:.1f} s", "\n")
         elif now - self._updated > INTERVAL:
             self._write(self._state(progress, now), "")
             self._updated = now
 
     def _state(self, progress: Progress, now: float) -> str:
         done = ((progress.epoch - 1) * progress.steps + progress.step) / (progress.epochs * progress.steps)
-        accuracy = "" if progress.accuracy is None else f"   accuracy {progress.accuracy:.4f}"
+        accuracy = "" if progress.accuracy is None else f"   {progress.history.measure} {loss_text(progress.accuracy)}"
         place = f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}"
         left = (now - self._began) * (1 - done) / done
         time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
@@ -126,20 +126,24 @@ def has_line(progress: Progress) -> bool:
     return progress.epoch in (1, progress.epochs) or progress.epoch % every == 0
 
 
-def line(row: Row, epochs: int) -> str:
-    """Return an epoch in one line, short enough for 80 columns.
+def line(progress: Progress) -> str:
+    """Return a complete epoch in one line, short enough for 80 columns.
 
-    >>> line(Row(3, 0.25, 0.9, 0.5, 0.75, seconds=1.5), epochs=15)
+    >>> line(Progress(3, 15, 45, 45, 0.25, 0.9, Row(3, 0.25, 0.9, 0.5, 0.75, seconds=1.5)))
     'epoch  3/15   loss 0.2500, test 0.5000   accuracy 0.9000, test 0.7500'
     """
-    loss = f"loss {loss_text(row.loss)}" + ("" if row.test_loss is None else f", test {loss_text(row.test_loss)}")
-    accuracy = "" if row.accuracy is None else f"   accuracy {row.accuracy:.4f}"
-    tested = "" if row.test_accuracy is None else f", test {row.test_accuracy:.4f}"
-    return f"epoch {row.epoch:>{len(str(epochs))}}/{epochs}   {loss}{accuracy}{tested}"
+    text, row = f"epoch {progress.epoch:>{len(str(progress.epochs))}}/{progress.epochs}", progress.row
+    found = (
+        (("loss", row.loss, row.test_loss), (progress.history.measure, row.accuracy, row.test_accuracy)) if row else ()
+    )
+    for name, value, tested in found:
+        text += "" if value is None else f"   {name} {loss_text(value)}"
+        text += "" if tested is None else f", test {loss_text(tested)}"
+    return text
 
 
 def loss_text(loss: float) -> str:
-    """Return a loss in few characters, however large it is.
+    """Return a loss, an accuracy or another metric in few characters, however large it is.
 
     >>> loss_text(0.25), loss_text(1e9)
     ('0.2500', '1e+09')

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -23,8 +23,17 @@ if TYPE_CHECKING:
 
 # The optimizer's state of each parameter, by the parameter's name; a step replaces its entries.
 OptimizerState: TypeAlias = dict[str, tuple[Array, ...]]
-# One step on a batch given by the inputs' names: it changes parameters and state, and returns the output and loss before that.
-Step: TypeAlias = Callable[[Mapping[str, Array], OptimizerState], tuple[Array, float]]
+
+
+class Step(Protocol):
+    """A step on a batch given by the inputs' names: it changes parameters and state, and returns output and loss before that.
+
+    ``metric`` is the mean of the model's metric in the last step, ``None`` for a model without one.
+    """
+
+    metric: float | None
+
+    def __call__(self, feeds: Mapping[str, Array], state: OptimizerState, /) -> tuple[Array, float]: ...
 
 
 def initial_state(model: Model, optimizer: Optimizer | str | None) -> OptimizerState:
@@ -66,8 +75,8 @@ class RecordedStep:
     """A training step as a graph. A call evaluates it node by node.
 
     Its outputs are ``output, loss``, then the new value and the new optimizer's state of each update, then the new values
-    of the model's state. ``rate`` is the input for the learning rate, ``None`` if the optimizer has none or needs it as a
-    number. Raises ``TrainingError`` if there is nothing to train.
+    of the model's state, then the metric if there is one. ``rate`` is the input for the learning rate, ``None`` if the
+    optimizer has none or needs it as a number. Raises ``TrainingError`` if there is nothing to train.
     """
 
     def __init__(self, model: Model, optimizer: Optimizer, batch_size: int) -> None:
@@ -86,7 +95,10 @@ class RecordedStep:
             raise TrainingError(nothing + frozen)
         self.updates, self.rate = record_updates(optimizer, gradients, model.declaration.dtype)
         moved = [node for update in self.updates for node in (update.new, *update.new_state)]
-        self.graph = Graph([output, loss, *moved, *new_state.values()])
+        # The metric is the last, so that it is the last to be blamed for a value that is not finite.
+        measured = [] if self.recording.metric is None else [self.recording.metric]
+        self.graph = Graph([output, loss, *moved, *new_state.values(), *measured])
+        self.metric: float | None = None
         # A dict, because every step looks its inputs up.
         self._inputs = dict(self.graph.inputs)
         self._fed = [name for name in self._inputs if name in self.recording.tensors]
@@ -103,11 +115,13 @@ class RecordedStep:
     def finish(
         self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
     ) -> tuple[Array, float]:
-        """Assign the new values if all are finite, and return output and loss. Raises ``NotFiniteError``."""
-        if not all(map(all_finite, results)):
+        """Assign the new values if all are finite, note the metric, and return output and loss. Raises ``NotFiniteError``."""
+        # Nothing depends on the metric, which may be NaN, as a precision where nothing is found.
+        moving = slice(None if self.recording.metric is None else -1)
+        if not all(map(all_finite, results[moving])):
             # The results may be those of a compiled graph: plain evaluation decides.
             results = run(self.graph, bound)
-            if not all(map(all_finite, results[1:])):
+            if not all(map(all_finite, results[moving][1:])):
                 node, sentence = first_not_finite(self.graph, self.recording, bound)
                 # The nodes that do not depend on the learning rate.
                 needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
@@ -116,6 +130,8 @@ class RecordedStep:
         found = dict(zip(self.graph.outputs, results, strict=True))
         state.update({update.name: tuple(np.array(found[x]) for x in update.new_state) for update in self.updates})
         assign_all([(tensor, found[new]) for tensor, new in self._moved])
+        if self.recording.metric is not None:
+            self.metric = float(np.mean(results[-1]))
         return np.array(results[0]), float(results[1])
 
     def bound(
@@ -161,8 +177,8 @@ class CompiledStep(BySize[RecordedStep]):
     the state of the model and ``state``, the optimizer's, and returns output and loss from before the change. Either all
     change or none. The first batch of another size compiles the step for that size. ``graph`` is the step as a graph: output,
     loss, new values of parameters and optimizer's state, then of the model's state. ``learning_rate`` may be set between
-    steps, without compiling again; the optimizer, model, batch size and threads are fixed. A copy has its own parameters
-    and state.
+    steps, without compiling again; the optimizer, model, batch size and threads are fixed. ``metric`` is the mean of the
+    model's metric in the last step, ``None`` without one. A copy has its own parameters and state.
 
     >>> import tinygraph as tg
     >>> model = tg.load_model("xor")
@@ -177,13 +193,14 @@ class CompiledStep(BySize[RecordedStep]):
     """
 
     # A misspelled setting, step.lr = 0.1, is an error.
-    __slots__ = ("_model", "_optimizer", "state")
+    __slots__ = ("_model", "_optimizer", "metric", "state")
 
     def __init__(
         self, model: Model, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
     ) -> None:
         self._model, self._optimizer = model, as_optimizer(model, optimizer)
         self.state: OptimizerState = initial_state(model, self.optimizer)
+        self.metric: float | None = None
         super().__init__(integer("batch_size", batch_size), thread_count(threads))
 
     @property
@@ -239,11 +256,12 @@ class CompiledStep(BySize[RecordedStep]):
             raise
         except TinygraphError:
             pass
-        if done:
-            return done[0]
-        # Plain evaluation decides: errors name the shapes of the batch, not of a tile, and may occur in tiles only.
-        with np.errstate(all="ignore"):
-            return recorded.finish(run(recorded.graph, bound), bound, state)
+        if not done:
+            # Plain evaluation decides: errors name the shapes of the batch, not of a tile, and may occur in tiles only.
+            with np.errstate(all="ignore"):
+                done.append(recorded.finish(run(recorded.graph, bound), bound, state))
+        self.metric = recorded.metric
+        return done[0]
 
     def _known(self, feeds: Mapping[str, Any]) -> Mapping[str, Any]:
         require_feeds(feeds, self.model.inputs)
