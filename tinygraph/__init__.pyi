@@ -65,9 +65,14 @@ from tinygraph.notes.notes import notes as notes
 from tinygraph.ops.indexing.select import split as split
 from tinygraph.train import SGD as SGD
 from tinygraph.train import Adam as Adam
+from tinygraph.train import AdamW as AdamW
+from tinygraph.train import CosineDecay as CosineDecay
 from tinygraph.train import Data as Data
 from tinygraph.train import EarlyStopping as EarlyStopping
 from tinygraph.train import History as History
+from tinygraph.train import RMSprop as RMSprop
+from tinygraph.train import Schedule as Schedule
+from tinygraph.train import StepDecay as StepDecay
 from tinygraph.train import StopTraining as StopTraining
 from tinygraph.train import TrainingDiverged as TrainingDiverged
 from tinygraph.train import TrainingInterrupted as TrainingInterrupted

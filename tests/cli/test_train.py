@@ -35,7 +35,7 @@ def test_train_prints_the_model_and_the_result_beside_the_majority(run):
     assert re.search(r"W1 +parameter +float32 \(2, 4\) +8\n", output)
     assert re.search(r"a += sigmoid\(Z\) +float32 \(m, 1\)\n", output)
     assert re.search(r"parameters +17\n", output)
-    assert "epochs: 3, batch size: 4, SGD(learning_rate=1.0, momentum=0.0)" in output
+    assert "epochs: 3, batch size: 4, SGD(learning_rate=1.0)" in output
     assert re.search(
         r"^epoch 3/3   loss 0\.\d{4}, test 0\.\d{4}   accuracy 0\.\d{4}, test 0\.\d{4}$", output, re.MULTILINE
     )
@@ -67,15 +67,47 @@ def test_the_options_of_train_are_used(run):
         *("--data", xor_file("four.npz"), "--out", "deep/er"),
     )
     assert result.exit_code == 0
-    assert "Adam(learning_rate=0.5," in result.stdout
+    assert "Adam(learning_rate=0.5)" in result.stdout
     assert "batch size: 2" in result.stdout
     assert "data four: 4 samples to learn from" in result.stdout
     assert Path("deep/er/weights.safetensors").is_file()
 
 
+def test_the_options_of_the_update_are_used(run):
+    result = run(
+        *("train", "xor", "--optimizer", "rmsprop", "--momentum", 0.5, "--weight-decay", 0.01, "--clip-norm", 2),
+        *("--schedule", "cosine", "--warmup", 3, "--epochs", 9),
+    )
+    rate = "CosineDecay(rate=0.01, warmup=3)"
+    assert f"RMSprop(learning_rate={rate}, weight_decay=0.01, clip_norm=2.0, momentum=0.5)" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--optimizer", "adam", "--momentum", "0.9"),
+            "momentum is a setting of 'sgd' and 'rmsprop'; 'adam' takes none",
+        ),
+        (("--schedule", "cos"), "no schedule is called 'cos'; did you mean 'cosine'?"),
+        (
+            ("--schedule", "step", "--warmup", "99", "--epochs", "9"),
+            "99 steps must be shorter than the training, 9 steps",
+        ),
+        (("--clip-norm", "-1"), "SGD: clip_norm must be positive and finite; found -1.0"),
+        (("--weight-decay", "nan"), "SGD: weight_decay must be finite and not negative; found nan"),
+        (("--momentum", "1"), "SGD: momentum must lie in 0 to 1, without 1; found 1.0"),
+    ],
+)
+def test_settings_of_the_update_that_make_no_sense(run, options, message):
+    result = run("train", "xor", *options)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
 def test_another_optimizer_does_not_take_over_the_learning_rate_of_the_models_own(run):
-    assert "Adam(learning_rate=0.001," in run("train", "xor", "--optimizer", "adam", "--epochs", 1).stdout
-    assert "SGD(learning_rate=0.5," in run("train", "xor", "--learning-rate", "0.5", "--epochs", 1).stdout
+    assert "Adam(learning_rate=0.001)" in run("train", "xor", "--optimizer", "adam", "--epochs", 1).stdout
+    assert "SGD(learning_rate=0.5)" in run("train", "xor", "--learning-rate", "0.5", "--epochs", 1).stdout
 
 
 def test_long_trainings_print_about_twenty_lines(run):

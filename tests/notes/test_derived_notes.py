@@ -202,6 +202,21 @@ def test_momentum_and_adam_are_written_with_their_letters():
     assert any("sqrt(" in line and "alpha" in line and "+ epsilon" in line for line in lines)
 
 
+def test_a_schedule_and_clipped_gradients_are_part_of_the_written_update():
+    toml = (ROOT / "models" / "xor.toml").read_text(encoding="utf-8")
+    more = 'optimizer = "adamw"\nschedule = "cosine"\nwarmup = 3\nclip_norm = 1.0'
+    model = tg.Model.from_toml(toml.replace("learning_rate = 1.0", more))
+    lines = [line for slug, line in lines_of(model).items() if slug.startswith("update")]
+    assert lines[0].startswith("alpha = min((t + 1)/3, 1) * (0.001 (1 + cos(")
+    assert lines[1:4] == [
+        "t = t + 1",
+        "norm = sqrt(sum(dW2^2) + sum(dB2^2) + sum(dW1^2) + sum(dB1^2))",
+        "scale = 1/max(norm, 1)",
+    ]
+    assert "m_W2 = beta_1 m_W2 + (1 - beta_1) (scale dW2)" in lines
+    assert any(line.startswith("W2 = W2 - alpha (") and "lambda W2" in line for line in lines)
+
+
 # ---- Documents
 
 

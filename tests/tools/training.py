@@ -10,6 +10,8 @@ from tinygraph.model import Model
 from tinygraph.train import (
     SGD,
     Adam,
+    AdamW,
+    RMSprop,
     update_equations,
 )
 
@@ -70,7 +72,33 @@ OF_PYTORCH = {
         [0.9812240608049967, -0.9900049975012494],
         [0.987196361269956, -0.9900049975012494],
     ],
+    AdamW(0.1): [
+        [0.899000002, -0.8990000005],
+        [0.8048830404754623, -0.8714672967019315],
+        [0.824713859842936, -0.8500078992062395],
+    ],
+    RMSprop(): [
+        [0.900000019999996, -0.9000000049999998],
+        [0.855098702557817, -0.9449013284905645],
+        [0.9425726616071325, -0.9449013284905645],
+    ],
+    RMSprop(0.1, 0.9, momentum=0.5, epsilon=1e-4): [
+        [0.683972107572005, -0.6838222260787177],
+        [0.3786031104709187, -0.6731535593473262],
+        [0.5076971204963333, -0.6678192259816306],
+    ],
 }
+
+
+def torch_optimizer(torch, optimizer, parameters):
+    decay = {"weight_decay": optimizer.weight_decay}
+    if isinstance(optimizer, Adam):
+        betas = (optimizer.beta1, optimizer.beta2)
+        return torch.optim.AdamW(parameters, optimizer.learning_rate, betas, optimizer.epsilon, **decay)
+    if isinstance(optimizer, RMSprop):
+        settings = {"alpha": optimizer.rho, "eps": optimizer.epsilon, "momentum": optimizer.momentum}
+        return torch.optim.RMSprop(parameters, optimizer.learning_rate, **settings)
+    return torch.optim.SGD(parameters, optimizer.learning_rate, optimizer.momentum, **decay)
 
 
 every_optimizer = pytest.mark.parametrize("optimizer", OF_PYTORCH, ids=str)

@@ -158,9 +158,7 @@ def test_the_state_of_another_optimizer_is_refused(state):
         state = initial_state(model, tg.SGD(0.1, momentum=0.9))
     elif isinstance(state, str):
         state = initial_state(load_model("notes_cnn"), Adam(0.1))
-    with pytest.raises(
-        tg.TrainingError, match=r"not one of Adam\(.*\): for the parameter 'W1' it holds 3 arrays; make it"
-    ):
+    with pytest.raises(tg.TrainingError, match=r"not one of Adam\(.*\): for 'W1' it holds 3 arrays; make it"):
         step(FEEDS, state)
     step.state = state
     with pytest.raises(tg.TrainingError, match="not one of Adam"):

@@ -15,6 +15,7 @@ from tests.tools.training import (
     every_optimizer,
     regression,
     samples,
+    torch_optimizer,
 )
 from tinygraph.model import load_model
 from tinygraph.train import (
@@ -25,7 +26,7 @@ from tinygraph.train import (
     make_optimizer,
     training_step,
 )
-from tinygraph.train.optimizers import record_update
+from tinygraph.train.update import record_update
 
 # Three steps of torch.optim (2.13, float64) from [1, -1] with these gradients.
 GRADIENTS = [np.array([0.5, -2.0]), np.array([0.25, 1.0]), np.array([-1.0, 0.0])]
@@ -46,11 +47,7 @@ def test_updates_are_pytorchs_live(optimizer):
     torch = pytest.importorskip("torch")
     theta, state = np.array([1.0, -1.0]), optimizer.initial_state(np.zeros(2))
     peer = torch.tensor(theta, requires_grad=True)
-    if isinstance(optimizer, SGD):
-        of_torch = torch.optim.SGD([peer], lr=optimizer.learning_rate, momentum=optimizer.momentum)
-    else:
-        betas = (optimizer.beta1, optimizer.beta2)
-        of_torch = torch.optim.Adam([peer], lr=optimizer.learning_rate, betas=betas, eps=optimizer.epsilon)
+    of_torch = torch_optimizer(torch, optimizer, [peer])
     for gradient in np.random.default_rng(0).normal(size=(50, 2)):
         theta, state = optimizer.update(theta, gradient, state)
         peer.grad = torch.tensor(gradient)
@@ -140,14 +137,14 @@ BAD_SETTINGS = {
     "SGD: learning_rate must be positive and finite; found -1.0": lambda: SGD(-1.0),
     "SGD: learning_rate must be positive and finite; found inf": lambda: SGD(math.inf),
     "SGD: learning_rate must be positive and finite; found nan": lambda: SGD(math.nan),
-    "SGD: learning_rate must be float; found '0.1' (str)": lambda: SGD("0.1"),
+    "SGD: learning_rate must be float or Schedule; found '0.1' (str)": lambda: SGD("0.1"),
     "SGD: momentum must lie in 0 to 1, without 1; found 1.0": lambda: SGD(0.1, momentum=1),
     "SGD: momentum must lie in 0 to 1, without 1; found -0.5": lambda: SGD(0.1, momentum=-0.5),
     "Adam: learning_rate must be positive": lambda: Adam(0.0),
     "Adam: beta1 must lie in 0 to 1": lambda: Adam(beta1=1.0),
     "Adam: beta2 must lie in 0 to 1": lambda: Adam(beta2=-0.1),
     "Adam: epsilon must be positive": lambda: Adam(epsilon=0.0),
-    "momentum is a setting of 'sgd'; 'adam' takes none": lambda: make_optimizer("adam", momentum=0.9),
+    "momentum is a setting of 'sgd' and 'rmsprop'; 'adam' takes none": lambda: make_optimizer("adam", momentum=0.9),
 }
 
 

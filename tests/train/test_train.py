@@ -308,7 +308,9 @@ def test_optimizers_go_by_name():
         trained("adm")
 
 
-AN_OPTIMIZER = "optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; found "
+AN_OPTIMIZER = (
+    "optimizer must be an optimizer, such as SGD(0.1), or one of the names 'sgd', 'adam', 'adamw' and 'rmsprop'; found "
+)
 WRONG_TYPES = {
     AN_OPTIMIZER + "the class SGD itself": lambda: fit(classification(), samples(4), SGD),
     AN_OPTIMIZER + "float": lambda: fit(classification(), samples(4), 0.1),
@@ -322,9 +324,7 @@ WRONG_TYPES = {
     "check_data takes a model, such as load_model('xor'); found 'xor'": lambda: check_data("xor", *samples(4)),
     "load_data takes a model, such as load_model('xor'); found int": lambda: load_data("xor", 3),
     "training_step takes a model, such as load_model('xor'); found 'xor'": lambda: training_step("xor", SGD(), 4),
-    "optimizer must be an optimizer, such as SGD(0.1), or the name of one, 'sgd' or 'adam'; found int": lambda: (
-        training_step(classification(), 3, 4)
-    ),
+    f"{AN_OPTIMIZER}int": lambda: training_step(classification(), 3, 4),
     "load_data takes the name of a data set, or the path of a file or folder; found 3": lambda: load_data(3),
     "the path of a file or folder; found b'xor'": lambda: load_data(b"xor"),
 }

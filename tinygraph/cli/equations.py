@@ -15,7 +15,8 @@ from tinygraph.describe.symbols import Formula
 from tinygraph.describe.text import aligned, leaf_note
 from tinygraph.graph import Array, Tensor
 from tinygraph.model import Model
-from tinygraph.train.optimizers import as_optimizer, update_equations
+from tinygraph.train.optimizers import as_optimizer
+from tinygraph.train.update import first_update, update_equations
 
 # A symbol, what it is equal to, its dtype and shape, and the tensor, which an update does not have.
 Row = tuple[str, str, str, Tensor | None]
@@ -60,7 +61,7 @@ def equations(
         found = {symbol: numeric.values.get(numeric.of_general.get(node, node)) for symbol, node in nodes.items()}
         numbers = {"m": np.array(numeric.samples)}
         numbers |= {symbol: value for symbol, value in found.items() if value is not None}
-        numbers |= {f"{name}_new": value for name, value in moved(declared, numeric)} if backward else {}
+        numbers |= {f"{name}_new": value for name, value in moved(declared, numeric).items()} if backward else {}
     write(sections, numbers, remark)
 
 
@@ -98,17 +99,15 @@ def number_lines(array: Array) -> Iterator[str]:
             yield f"({number.note})"
 
 
-def moved(model: Model, numeric: Subject) -> Iterator[tuple[str, Array]]:
-    """Yield the new value of each parameter that has a gradient, after the first step of the model's optimizer."""
-    optimizer = as_optimizer(model, None)
-    for name, parameter in model.parameters.items():
-        gradient = None if numeric.backward is None else numeric.backward.gradients.get(parameter)
-        if gradient is not None:
-            before = numeric.values[parameter]
-            yield (
-                name,
-                np.asarray(optimizer.update(before, numeric.values[gradient], optimizer.initial_state(before))[0]),
-            )
+def moved(model: Model, numeric: Subject) -> dict[str, Array]:
+    """Return the new value of each parameter that has a gradient, after the first step of the model's optimizer."""
+    gradients = {} if numeric.backward is None else numeric.backward.gradients
+    pairs = {
+        name: (numeric.values[parameter], numeric.values[gradients[parameter]])
+        for name, parameter in model.parameters.items()
+        if parameter in gradients
+    }
+    return first_update(as_optimizer(model, None), pairs)
 
 
 def forward_rows(model: Model, subject: Subject) -> tuple[list[Row], list[Row]]:

@@ -11,6 +11,7 @@ from tinygraph.engines.plan import compile
 from tinygraph.graph import Array
 from tinygraph.model import Model
 from tinygraph.train.optimizers import as_optimizer
+from tinygraph.train.update import over
 
 
 @options.command
@@ -31,7 +32,9 @@ def plan(load: options.Load, batch_size: int | None, threads: int | None, infere
         compiled: Any = compile(declared.record(batch_size).output, batch_size, threads)
         names = declared.features
     else:
-        compiled = declared.compile_step(as_optimizer(declared, None), batch_size, threads)
+        # The length of a schedule changes no step of the plan.
+        optimizer = over(as_optimizer(declared, None), 10**9)
+        compiled = declared.compile_step(optimizer, batch_size, threads)
         names = tuple(declared.inputs)
     if profile:
         compiled.profile({name: random_samples(declared, name, batch_size) for name in names})

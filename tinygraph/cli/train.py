@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -36,7 +37,12 @@ RESULTS = ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "grap
 @click.option("--epochs", type=click.IntRange(min=1), help="How often each sample is seen.")
 @click.option("--batch-size", type=click.IntRange(min=1), help="How many samples make a step.")
 @click.option("--learning-rate", type=float, help="How far a step goes.")
-@click.option("--optimizer", metavar="sgd|adam", help="How parameters move.")
+@click.option("--optimizer", metavar="sgd|adam|adamw|rmsprop", help="How parameters move.")
+@click.option("--momentum", type=float, help="How much of the last step is kept, for sgd and rmsprop.")
+@click.option("--weight-decay", type=float, help="How fast parameters shrink, times the learning rate.")
+@click.option("--clip-norm", type=float, help="The largest norm of all gradients together.")
+@click.option("--schedule", metavar="constant|step|cosine", help="How the learning rate changes after the warm-up.")
+@click.option("--warmup", metavar="STEPS", type=click.IntRange(min=0), help="Steps in which the learning rate grows.")
 @click.option(
     "--freeze", metavar="PATTERN", multiple=True, help='Parameters that are kept, as "R1.*"; may be given again.'
 )
@@ -50,12 +56,12 @@ def train(
     data: str | None,
     epochs: int | None,
     batch_size: int | None,
-    learning_rate: float | None,
     optimizer: str | None,
     freeze: tuple[str, ...],
     seed: int | None,
     out: Path | None,
     force: bool,
+    **settings: Any,
 ) -> int:
     """Train MODEL and write weights, history, curve and picture.
 
@@ -67,7 +73,7 @@ def train(
     if freeze:
         learner.freeze(*freeze)
     material = training.load_data(required_data(learner, data), learner)
-    moves = as_optimizer(learner, optimizer, learning_rate)
+    moves = as_optimizer(learner, optimizer, **settings)
     folder = click.get_current_context().with_resource(run_folder(out, learner.name, force))
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
     say(" ".join((learner.title or learner.name).split()), bold=True)

@@ -109,6 +109,8 @@ class Training:
 
     ``data`` names a built-in data set, a file or a folder, or is ``None``; so are ``validation``, other data to test on, and
     ``test_fraction``, how much is drawn for the test. ``label`` is the column of the labels in a table.
+    The settings of the optimizer are those of ``tg.train.make_optimizer``: what is ``None`` has the optimizer's default, and
+    ``warmup`` is a number of steps.
 
     >>> Training().optimizer, Training().batch_size
     ('sgd', 32)
@@ -117,9 +119,13 @@ class Training:
     data: str | None = None
     epochs: int = 20
     batch_size: int = 32
-    learning_rate: float = 0.1
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: float | None = None
+    optimizer: Literal["sgd", "adam", "adamw", "rmsprop"] = "sgd"
     momentum: float = 0.0
+    weight_decay: float | None = None
+    clip_norm: float | None = None
+    schedule: Literal["constant", "step", "cosine"] = "constant"
+    warmup: int = 0
     seed: int = 0
     label: str | None = None
     test_fraction: float | None = None
@@ -364,19 +370,23 @@ def _training(table: Table, dtype: np.dtype[Any]) -> Training:
         except AttributeValueError as error:
             table.fail(str(error), name)
     settings = Training(**values)
+    rate, momentum, optimizer = values.get("learning_rate", 0.1), settings.momentum, settings.optimizer
     with np.errstate(all="ignore"):
-        cast = float(dtype.type(settings.learning_rate))
-    rate, momentum, optimizer = settings.learning_rate, settings.momentum, settings.optimizer
+        cast = float(dtype.type(rate))
     fraction = settings.test_fraction or 0.0
-    positive = {name: getattr(settings, name) for name in ("epochs", "batch_size", "learning_rate")}
+    positive = {name: values.get(name, 1) for name in ("epochs", "batch_size", "learning_rate", "clip_norm")}
+    without = f"is a setting of 'sgd' and 'rmsprop'; optimizer {optimizer!r} takes none"
     for name, wrong, why in (
         *((name, not 0 < value < math.inf, f"must be positive; found {value}") for name, value in positive.items()),
         ("learning_rate", not 0 < cast < math.inf, f"{rate:g} is {cast:g} in {dtype}, the dtype of the model"),
         ("momentum", not 0 <= momentum < 1, f"must lie in 0 to 1, without 1; found {momentum}"),
-        ("seed", settings.seed < 0, f"must not be negative; found {settings.seed}"),
         ("test_fraction", not 0 <= fraction < 1, f"must lie in 0 to 1, without 1; found {fraction}"),
         ("test_fraction", fraction and settings.validation, "and validation exclude each other"),
-        ("momentum", momentum and optimizer != "sgd", f"is a setting of 'sgd'; optimizer {optimizer!r} takes none"),
+        *(
+            (name, not 0 <= values.get(name, 0) < math.inf, f"must not be negative; found {values.get(name)}")
+            for name in ("seed", "weight_decay", "warmup")
+        ),
+        ("momentum", momentum and optimizer not in ("sgd", "rmsprop"), without),
     ):
         if wrong:
             table.fail(f"training: {name} {why}", name)

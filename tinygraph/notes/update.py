@@ -1,6 +1,6 @@
 """The update: how the optimizer of a model changes each parameter, as equations and in numbers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -12,15 +12,19 @@ from tinygraph.describe.tex import Formulas
 from tinygraph.graph import Array, Tensor
 from tinygraph.graph.tensor import input as declare_input
 from tinygraph.notes.document import Block, Equations, Paragraph, Table
-from tinygraph.train.optimizers import Optimizer, make_optimizer, record_update
+from tinygraph.train.optimizers import Optimizer, as_optimizer
+from tinygraph.train.schedules import Schedule
+from tinygraph.train.update import STEP_COUNT, first_update, over, record_updates
 
 # The settings of optimizers: how the literature writes them, and what they are. U1 to U6 of the notes have alpha.
 _SETTINGS = {
     "learning_rate": (r"\alpha", "learning rate"),
     "momentum": (r"\mu", "momentum"),
+    "rho": (r"\rho", "decay of the mean square"),
     "beta1": (r"\beta_{1}", "first decay"),
     "beta2": (r"\beta_{2}", "second decay"),
     "epsilon": (r"\varepsilon", "smallest step"),
+    "weight_decay": (r"\lambda", "weight decay"),
 }
 
 
@@ -28,8 +32,7 @@ def optimizer_of(derivation: Derivation) -> Optimizer | None:
     """Return the optimizer that a model with a backward pass names."""
     if derivation.model is None or derivation.subject.backward is None:
         return None
-    settings = derivation.model.training
-    return make_optimizer(settings.optimizer, settings.learning_rate, settings.momentum)
+    return as_optimizer(derivation.model, None)
 
 
 def _parameters(derivation: Derivation) -> list[Tensor]:
@@ -43,43 +46,47 @@ def update(derivation: Derivation) -> tuple[Block, ...]:
     optimizer, written = optimizer_of(derivation), derivation.written
     if optimizer is None:
         return ()
-    lines = [line for parameter in _parameters(derivation) for line in _update_lines(written, optimizer, parameter)]
+    lines = _update_lines(written, optimizer, _parameters(derivation))
     settings = _settings(optimizer)
     words: list[str | Formula] = []
     for i, (name, value) in enumerate(settings, start=1):
         end = "." if i == len(settings) else "; "
         words += [written.formula(_SETTINGS[name][0]), f" = {value:g} is the {_SETTINGS[name][1]}{end}"]
+    if isinstance(getattr(optimizer, "learning_rate", None), Schedule):
+        words = [written.formula("t"), " counts the steps done before. ", *words]
     return (Equations(tuple(lines)), *([Paragraph(tuple(words))] if words else []))
 
 
-def _update_lines(written: Formulas, optimizer: Optimizer, parameter: Tensor) -> Iterator[Line]:
-    name = str(parameter.name)
-    gradient = declare_input(f"d{name}", parameter.shape, parameter.dtype)
-    recorded = record_update(optimizer, name, parameter, gradient)
-    new, old, states = recorded.new, recorded.state, recorded.new_state
-    own = written.symbols.known[written.characters[parameter]]
-    names = {parameter: own, gradient: gradient_symbol(own), new: own}
-    for before, after in zip(old, states, strict=True):
-        label = (before.name or "s").removesuffix(f"_{name}")
-        names[before] = names[after] = Symbol(f"{label}_{own.text}", label, "", own.tex())
-    graph = Subject("", (), outputs=(new, *states))
-    numbers = _setting_numbers(optimizer)
-    made = Formulas(graph, written.symbols, names=names, numbers=numbers, shown={new, *states})
+def _update_lines(written: Formulas, optimizer: Optimizer, parameters: Sequence[Tensor]) -> Iterator[Line]:
+    gradients = {str(x.name): (x, declare_input(f"d{x.name}", x.shape, x.dtype)) for x in parameters}
+    recorded = record_updates(over(optimizer, declare_input("steps", (), "float64")), gradients)
+    names = {x: Symbol("alpha", r"\alpha") for x in recorded.shared if x.name == "learning_rate"}
+    for each in recorded.each:
+        own = written.symbols.known[written.characters[each.parameter]]
+        names |= {each.parameter: own, gradients[each.name][1]: gradient_symbol(own), each.new: own}
+        for before, after in zip(each.state, each.new_state, strict=True):
+            label = (before.name or "s").removesuffix(f"_{each.name}")
+            names[before] = names[after] = Symbol(f"{label}_{own.text}", label, "", own.tex())
+    names |= dict.fromkeys((x for pair in recorded.states.get(STEP_COUNT, ()) for x in pair), Symbol("t", "t"))
+    shown, shared = set(recorded.outputs), set(recorded.shared)
+    graph = Subject("", (), outputs=tuple(recorded.outputs))
+    made = Formulas(graph, written.symbols, names=names, numbers=_setting_numbers(optimizer), shown=shown)
     for node in graph.nodes:
-        if node in {new, *states} and node in made.right:
-            equation, label = f"{made.characters[node]} \\leftarrow {made.right[node]}", graph.labels[node]
+        if node in shown and node in made.right:
+            sign = "=" if node in shared else r"\leftarrow"
+            equation, label = f"{made.characters[node]} {sign} {made.right[node]}", graph.labels[node]
             yield line_of(f"update-{label}", made.formula(equation), label=label)
 
 
 def moved(derivation: Derivation, values: Mapping[Tensor, Array]) -> dict[Tensor, Array]:
     """Return the parameters after one update, given the values of all nodes before it; nothing if there is no update."""
     optimizer = optimizer_of(derivation)
-    found: dict[Tensor, Array] = {}
+    found: dict[Tensor, tuple[Array, Array]] = {}
     if optimizer is not None and values:
         for gradient, parameter in updates(derivation).items():
-            before, slope = values[parameter], values[gradient]
-            found[parameter] = np.asarray(optimizer.update(before, slope, optimizer.initial_state(before))[0])
-    return found
+            found[parameter] = values[parameter], values[gradient]
+        return first_update(optimizer, found)
+    return {}
 
 
 def updates(derivation: Derivation) -> dict[Tensor, Tensor]:
@@ -112,20 +119,27 @@ def before_and_after(derivation: Derivation) -> tuple[Block, ...]:
 
 
 def _settings(optimizer: Optimizer) -> list[tuple[str, float]]:
-    return [(name, value) for name in _SETTINGS if (value := getattr(optimizer, name, 0.0))]
+    found = ((name, getattr(optimizer, name, None)) for name in _SETTINGS)
+    return [(name, value) for name, value in found if value and isinstance(value, float)]
 
 
 def _setting_numbers(optimizer: Optimizer) -> dict[float, str]:
-    """Return how the numbers among an optimizer's settings are written; equal settings stay numbers."""
+    """Return how the numbers among an optimizer's settings are written; equal settings stay numbers.
+
+    So do those of clipping and of a schedule, and the 1 of Adam.
+    """
     found: dict[float, set[str]] = {}
+    schedule = getattr(optimizer, "learning_rate", None)
+    kept = {getattr(optimizer, "clip_norm", None), *(vars(schedule).values() if isinstance(schedule, Schedule) else ())}
+    kept |= {1.0} if hasattr(optimizer, "beta1") else set()
     for name, value in _settings(optimizer):
         pairs = [(value, _SETTINGS[name][0])]
-        if name.startswith("beta"):
+        if name == "rho" or name.startswith("beta"):
             pairs.append((1 - value, rf"\left(1 - {_SETTINGS[name][0]}\right)"))
         for number, text in pairs:
             for seen in {float(number), float(np.float32(number))}:
                 found.setdefault(seen, set()).add(text)
-    return {number: texts.pop() for number, texts in found.items() if len(texts) == 1}
+    return {number: texts.pop() for number, texts in found.items() if len(texts) == 1 and number not in kept}
 
 
 def samples_in_words(subject: Subject) -> str:

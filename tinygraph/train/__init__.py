@@ -1,7 +1,7 @@
 """Training: data, optimizers, the training step, the loop, and metrics.
 
 A training step is one graph: forward pass, loss, gradients, and the optimizer's update, all recorded as operations. Read in
-this order: ``optimizers``, ``step``, ``loop``; then ``feeds`` and ``data`` (checked samples), and ``metrics``.
+this order: ``optimizers``, ``schedules``, ``update``, ``step``, ``loop``; then ``feeds`` and ``data``, and ``metrics``.
 """
 
 from tinygraph.train.archive import read_arrays
@@ -12,5 +12,7 @@ from tinygraph.train.evaluation import Classification, Evaluation, Regression
 from tinygraph.train.history import History, Row
 from tinygraph.train.loop import Progress, TrainingDiverged, TrainingInterrupted, evaluate, fit
 from tinygraph.train.metrics import Metrics, accuracy, majority_class_baseline
-from tinygraph.train.optimizers import SGD, Adam, Optimizer, make_optimizer, update_equations
+from tinygraph.train.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, make_optimizer
+from tinygraph.train.schedules import CosineDecay, Schedule, StepDecay
 from tinygraph.train.step import initial_state, training_step
+from tinygraph.train.update import update_equations

@@ -28,6 +28,7 @@ from tinygraph.train.metrics import DecisionRule, Metrics, RunningMeans, decisio
 from tinygraph.train.optimizers import Optimizer, as_optimizer
 from tinygraph.train.progress import Progress, progress_line
 from tinygraph.train.step import NotFiniteError, Step, assign_all, initial_state, training_step
+from tinygraph.train.update import current_rate, over
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -76,7 +77,8 @@ def fit(
     """Train ``model`` in place and return the history of its epochs. Settings that are ``None`` are the model's ``[training]``.
 
     ``data`` is a ``Data``, a pair ``(x, y)``, the name of a built-in data set, or the path of an ``.npz`` file.
-    ``optimizer`` may be a name, ``"sgd"`` or ``"adam"``; the model's settings apply to the one that the model names.
+    ``optimizer`` may be a name, as for ``tg.train.make_optimizer``; the model's settings apply to the one that it names.
+    The length of a schedule that has none is that of this training.
     Samples are the first axis; dtypes are cast to the model's. Each epoch shuffles the samples with
     ``default_rng([seed, epoch])``, and its last batch may be smaller than ``batch_size``. Training starts from the
     current parameters and the model's current state, with a new optimizer's state. The same parameters, state, data,
@@ -159,11 +161,12 @@ class Epochs:
         compiled: bool = True,
         best: Best | None = None,
     ) -> None:
-        self.model, self.optimizer, self.epochs, self.seed, self.compiled = model, optimizer, epochs, seed, compiled
+        self.model, self.epochs, self.seed, self.compiled = model, epochs, seed, compiled
         model.classes = data.classes
         self.train, self.test = feeds_of(model, *data.train), _test_feeds(model, data)
         count = sample_count(self.train)
         self.size = min(batch_size, count)
+        self.optimizer = optimizer = over(optimizer, epochs * -(-count // self.size))
         self.state, self.history = initial_state(model, optimizer), History((), best, model.metric or "accuracy")
         prepare = model.compile_step if compiled else partial(training_step, model)
         # The last batch may be smaller.
@@ -236,7 +239,7 @@ class Epochs:
         try:
             return self._steps[sample_count(feeds)](feeds, self.state)
         except NotFiniteError as error:
-            rate = getattr(self.optimizer, "learning_rate", None)
+            rate = current_rate(self.optimizer, self.state)
             hint = f"; a learning rate below {rate:g} may help" if rate else ""
             if epoch == step == 1 and not error.moving:
                 hint = "; no parameter has moved yet: look at the size of the data and the initial values"

@@ -16,12 +16,15 @@ from tinygraph.graph.attributes import integer
 from tinygraph.graph.tensor import input as declare_input
 from tinygraph.model.values import batched_inputs, samples_in
 from tinygraph.train.feeds import as_model
-from tinygraph.train.optimizers import Optimizer, as_optimizer, checked_rate, rate_of, record_updates
+from tinygraph.train.optimizers import Optimizer, as_optimizer
+from tinygraph.train.schedules import Schedule
+from tinygraph.train.update import STEP_COUNT, checked_rate, current_rate, rate_of, record_updates
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
 
-# The optimizer's state of each parameter, by the parameter's name; a step replaces its entries.
+# The optimizer's state of each parameter, by the parameter's name, and for a schedule the number of steps; a step replaces
+# its entries.
 OptimizerState: TypeAlias = dict[str, tuple[Array, ...]]
 
 
@@ -39,7 +42,7 @@ class Step(Protocol):
 def initial_state(model: Model, optimizer: Optimizer | str | None) -> OptimizerState:
     """Return the optimizer's state of every trainable parameter before the first step, by the parameters' names.
 
-    The optimizer is given as for ``fit``.
+    The optimizer is given as for ``fit``. With a schedule, the number of steps is an entry of its own.
 
     >>> from types import SimpleNamespace
     >>> from tinygraph.train.optimizers import SGD
@@ -48,7 +51,9 @@ def initial_state(model: Model, optimizer: Optimizer | str | None) -> OptimizerS
     {'W': (array([0., 0.]),)}
     """
     optimizer = as_optimizer(model, optimizer)
-    return {name: optimizer.initial_state(parameter) for name, parameter in model.trainable.items()}
+    state = {name: optimizer.initial_state(parameter) for name, parameter in model.trainable.items()}
+    scheduled = isinstance(getattr(optimizer, "learning_rate", None), Schedule)
+    return state | ({STEP_COUNT: (np.array(0, np.int64),)} if scheduled else {})
 
 
 def training_step(model: Model, optimizer: Optimizer | str | None, batch_size: int) -> Step:
@@ -93,17 +98,17 @@ class RecordedStep:
             frozen = "; some are frozen: model.unfreeze()" if len(model.trainable) < len(model.parameters) else ""
             nothing = f"the loss of the model {model.name!r} depends on no parameter that could be trained"
             raise TrainingError(nothing + frozen)
-        self.updates, self.rate = record_updates(optimizer, gradients, model.declaration.dtype)
-        moved = [node for update in self.updates for node in (update.new, *update.new_state)]
+        self.updates = record_updates(optimizer, gradients, rate_input=True)
+        self.rate = self.updates.rate
         # The metric is the last, so that it is the last to be blamed for a value that is not finite.
         measured = [] if self.recording.metric is None else [self.recording.metric]
-        self.graph = Graph([output, loss, *moved, *new_state.values(), *measured])
+        self.graph = Graph([output, loss, *self.updates.outputs, *new_state.values(), *measured])
         self.metric: float | None = None
         # A dict, because every step looks its inputs up.
         self._inputs = dict(self.graph.inputs)
         self._fed = [name for name in self._inputs if name in self.recording.tensors]
         # What a step changes, each with its new value; the optimizer's state is not a tensor.
-        self._moved = [(update.parameter, update.new) for update in self.updates]
+        self._moved = [(update.parameter, update.new) for update in self.updates.each]
         self._moved += [(model.state[name], new) for name, new in new_state.items()]
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
@@ -124,11 +129,11 @@ class RecordedStep:
             if not all(map(all_finite, results[moving][1:])):
                 node, sentence = first_not_finite(self.graph, self.recording, bound)
                 # The nodes that do not depend on the learning rate.
-                needed = [node for update in self.updates for node in (update.gradient, *update.new_state)]
+                needed = [node for update in self.updates.each for node in (update.gradient, *update.new_state)]
                 before = topological([*self.graph.outputs[:2], *needed, *self.recording.new_state.values()])
                 raise NotFiniteError(sentence, moving=node not in set(before))
         found = dict(zip(self.graph.outputs, results, strict=True))
-        state.update({update.name: tuple(np.array(found[x]) for x in update.new_state) for update in self.updates})
+        state.update({name: tuple(np.array(found[x]) for x in new) for name, (_, new) in self.updates.states.items()})
         assign_all([(tensor, found[new]) for tensor, new in self._moved])
         if self.recording.metric is not None:
             self.metric = float(np.mean(results[-1]))
@@ -140,13 +145,13 @@ class RecordedStep:
         """Return the values of all inputs: samples, the optimizer's state, and the learning rate of ``optimizer``."""
         require_feeds(feeds, self._fed)
         bound: dict[str | Tensor, Array] = {name: x for name, x in feeds.items() if name in self._inputs}
-        for update in self.updates:
-            found = state.get(update.name) if isinstance(state, dict) else None
-            if type(found) is not tuple or len(found) != len(update.state):
-                wanted = f"for the parameter {update.name!r} it holds {len(update.state)} arrays"
+        for name, (leaves, _) in self.updates.states.items():
+            found = state.get(name) if isinstance(state, dict) else None
+            if type(found) is not tuple or len(found) != len(leaves):
+                wanted = f"for {name!r} it holds {counted(len(leaves), 'array')}"
                 advice = "make it with initial_state(model, optimizer)"
                 raise TrainingError(f"the state is not one of {self.optimizer}: {wanted}; {advice}")
-            bound.update(zip(update.state, found, strict=True))
+            bound.update(zip(leaves, found, strict=True))
         if self.rate is not None:
             bound[self.rate] = np.array(rate_of(optimizer or self.optimizer), self.rate.dtype)
         return bound
@@ -189,7 +194,7 @@ class CompiledStep(BySize[RecordedStep]):
     True
     >>> step.learning_rate = 0.1
     >>> step.optimizer
-    SGD(learning_rate=0.1, momentum=0.0)
+    SGD(learning_rate=0.1)
     """
 
     # A misspelled setting, step.lr = 0.1, is an error.
@@ -217,10 +222,10 @@ class CompiledStep(BySize[RecordedStep]):
     def learning_rate(self) -> float | None:
         """The learning rate of the next step; ``None`` for an optimizer without one.
 
-        It may be set. Raises ``AttributeValueError`` for rates that the optimizer refuses, and ``TrainingError`` for a user's
-        optimizer that has no learning rate or needs it as a number.
+        It may be set, unless it follows a schedule. Raises ``AttributeValueError`` for rates that the optimizer refuses, and
+        ``TrainingError`` for an optimizer that has a schedule, has no learning rate or needs it as a number.
         """
-        return rate_of(self.optimizer)
+        return current_rate(self.optimizer, self.state)
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
@@ -228,7 +233,7 @@ class CompiledStep(BySize[RecordedStep]):
         if recorded.rate is None:
             fixed = f"the learning rate of {self.optimizer} is fixed"
             raise TrainingError(f"{fixed}; compile a step with another optimizer")
-        self._optimizer = checked_rate(self.optimizer, rate, [update.parameter for update in recorded.updates])
+        self._optimizer = checked_rate(self.optimizer, rate, [update.parameter for update in recorded.updates.each])
 
     def __reduce__(self) -> Any:
         """Copy and pickle the arguments and the optimizer's state; the copy compiles again."""
