@@ -25,7 +25,7 @@ def trained(tmp_path):
 def test_predict_prints_the_first_rows_and_the_accuracy(run):
     load_model("notes_cnn").save("w.safetensors")
     output = run("predict", "notes_cnn", "--weights", "w.safetensors").stdout
-    assert output.splitlines()[0].split() == ["sample", "a", "predicted", "label"]
+    assert output.splitlines()[0].split() == ["sample", "a", "predicted", "label", "confidence"]
     assert "... and 349 more" in output
     assert re.search(r"^accuracy 0\.\d{4} on 359 samples$", output, re.MULTILINE)
 
@@ -80,7 +80,7 @@ def test_predict_needs_no_labels(run, trained):
     result = run("predict", "xor", "--weights", trained, "--data", "x.npz", "--out", "o.csv")
     assert result.exit_code == 0
     assert "accuracy" not in result.stdout
-    assert result.stdout.splitlines()[0].split() == ["sample", "a", "predicted"]
+    assert result.stdout.splitlines()[0].split() == ["sample", "a", "predicted", "confidence"]
     with open("o.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     output = load_model("xor").predict(np.zeros((3, 2)))
@@ -92,11 +92,11 @@ def test_predict_shows_and_writes_classes_as_columns(run):
     load_model("lenet5").save("w.safetensors")
     result = run("predict", "lenet5", "--weights", "w.safetensors", "--out", "o.csv")
     assert result.exit_code == 0
-    names = ["sample", "predicted", "label", *(f"a[{i}]" for i in range(10))]
+    names = ["sample", "predicted", "label", "confidence", *(f"a[{i}]" for i in range(10))]
     table = result.stdout.splitlines()[:11]
     assert table[0].split() == names
     assert len({len(line) for line in table}) == 1
-    assert all(re.fullmatch(r" +\d+  +\d  +\d(  0\.\d{4}){10}", line) for line in table[1:])
+    assert all(re.fullmatch(r" +\d+  +\d  +\d  +0\.\d{4}(  0\.\d{4}){10}", line) for line in table[1:])
     with open("o.csv", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == names
@@ -105,12 +105,49 @@ def test_predict_shows_and_writes_classes_as_columns(run):
         assert int(row["predicted"]) == np.argmax([float(row[f"a[{i}]"]) for i in range(10)])
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".npz"])
+def test_names_of_classes(run, suffix):
+    model = load_model("lenet5")
+    model.classes = tuple(f"digit {i}" for i in range(10))
+    model.save("w.safetensors")
+    result = run("predict", "lenet5", "--weights", "w.safetensors", "--out", f"o{suffix}")
+    assert "a[digit 0]  a[digit 1]" in result.stdout.splitlines()[0]
+    data = tg.load_data("digits28").test
+    output = model.predict(data[0])
+    assert f"digit {output[0].argmax()}  digit {data[1][0]}  {output[0].max():.4f}" in re.sub("  +", "  ", result.stdout)
+    if suffix == ".npz":
+        with np.load("o.npz") as written:
+            assert tuple(written["classes"]) == model.classes
+            assert written["predicted"].tolist() == output.argmax(axis=1).tolist()
+            assert written["label"].tolist() == data[1].tolist()
+            assert np.array_equal(written["confidence"], output.max(axis=1))
+    else:
+        with open("o.csv", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        assert [row["predicted"] for row in rows] == [f"digit {i}" for i in output.argmax(axis=1)]
+        assert [row["label"] for row in rows] == [f"digit {i}" for i in data[1]]
+        assert np.float32(rows[3]["a[digit 7]"]) == output[3, 7]
+
+
+def test_names_of_two_classes_and_of_several_labels():
+    rule, names = DecisionRule(threshold=0.5), ("no", "yes")
+    assert Outputs("a", np.array([[0.9], [0.2]]), np.array([[1.0], [1.0]]), rule, None, names).shown() == [
+        ["sample", "a", "predicted", "label", "confidence"],
+        ["0", "0.9000", "yes", "yes", "0.9000"],
+        ["1", "0.2000", "no", "yes", "0.8000"],
+    ]
+    assert Outputs("a", np.array([[0.9, 0.2]]), None, rule, None, ("red", "big")).shown() == [
+        ["sample", "predicted", "confidence", "a[red]", "a[big]"],
+        ["0", "1 0", "0.9000 0.8000", "0.9000", "0.2000"],
+    ]
+
+
 def test_labels_in_a_row_of_classes_are_shown_as_the_class():
     outputs = Outputs("a", np.array([[0.1, 0.9], [0.8, 0.2]]), np.eye(2), DecisionRule())
     assert outputs.shown() == [
-        ["sample", "predicted", "label", "a[0]", "a[1]"],
-        ["0", "1", "0", "0.1000", "0.9000"],
-        ["1", "0", "1", "0.8000", "0.2000"],
+        ["sample", "predicted", "label", "confidence", "a[0]", "a[1]"],
+        ["0", "1", "0", "0.9000", "0.1000", "0.9000"],
+        ["1", "0", "1", "0.8000", "0.8000", "0.2000"],
     ]
 
 

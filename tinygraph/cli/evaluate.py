@@ -68,7 +68,7 @@ def write(metrics: training.Metrics, samples: Mapping[str, Any], out: Path) -> N
             numbers["confusion"] = metrics.confusion
         write_whole(out / MISTAKES, csv_bytes(metrics.tables(metrics.count).get(WORST, [])))
         written.append(MISTAKES)
-        images = [x for x in map(np.asarray, samples.values()) if are_images(x)]
+        images = [x for x in samples.values() if are_images(x)]
         # A picture of an earlier evaluation would mislead.
         (out / PICTURE).unlink(missing_ok=True)
         if images and len(metrics.mistakes):

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from tinygraph.model import Model
 from tinygraph.model.values import samples_in
 from tinygraph.train import Data, load_data
 from tinygraph.train.data import PartName, required_data, sample_count
-from tinygraph.train.metrics import DecisionRule, decision_rule, labels_of
+from tinygraph.train.metrics import DecisionRule, class_names, decision_rule, labels_of
 
 
 @options.command
@@ -36,8 +36,9 @@ from tinygraph.train.metrics import DecisionRule, decision_rule, labels_of
 def predict(load: options.Load, weights: Path | None, data: str | None, part: PartName, out: Path | None) -> None:
     """Compute the outputs of MODEL on data, with the weights of a training.
 
-    Prints the first outputs, and the accuracy where there are labels. Labelled data are divided as in train, and the
-    samples to test on are used unless --part says otherwise; of data without labels, all samples are used.
+    Prints the first outputs, what they decide and how surely, and the accuracy where there are labels; --out writes all.
+    Labelled data are divided as in train, and the samples to test on are used unless --part says otherwise; of data without
+    labels, all samples are used.
     """
     if out is not None and out.suffix not in (".npz", ".csv"):
         raise DataError(f"--out: outputs are written as .npz or .csv; found {str(out)!r}")
@@ -56,7 +57,7 @@ def predict(load: options.Load, weights: Path | None, data: str | None, part: Pa
         write(out, {"output": output})
         return
     rule, y = decision_rule(trained.record()), labels_of(trained, y)
-    outputs = Outputs(trained.output, output, y, rule, numbers)
+    outputs = Outputs(trained.output, output, y, rule, numbers, trained.classes)
     say(aligned(outputs.shown(), right=True))
     if count > SHOWN_ROWS:
         say(f"... and {count - SHOWN_ROWS} more")
@@ -127,44 +128,60 @@ class Outputs:
     labels: Array | None = None
     rule: DecisionRule | None = None
     numbers: Array | None = None
+    classes: tuple[str, ...] = ()
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """The outputs and the numbers of their samples, as they are written to ``.npz``."""
-        numbers = np.arange(len(self.values)) if self.numbers is None else self.numbers
-        return {"output": self.values, "sample": numbers}
+        """The outputs, the numbers of their samples, and what was decided, as they are written to ``.npz``."""
+        named = {"classes": np.array(self.classes)} if self.classes else {}
+        return {
+            "output": self.values,
+            "sample": self._samples,
+            **{k: x for k, (x, _) in self._decided(str).items()},
+            **named,
+        }
+
+    @property
+    def _samples(self) -> Array:
+        return np.arange(len(self.values)) if self.numbers is None else self.numbers
 
     def table(self, write: Callable[[Any], str], most: int | None = None) -> Iterator[list[str]]:
         """Yield a row of names and then the cells of each sample, whose numbers ``write`` writes, at most ``most`` of them."""
         shape = self.values.shape[1:]
         single = not shape or shape == (1,)
-        names = [self.name] if single else [f"{self.name}{list(index)}" for index in islice(np.ndindex(shape), most)]
-        decided = self._decided()
+        places = self.classes if shape == (len(self.classes),) else (str(list(at))[1:-1] for at in np.ndindex(shape))
+        names = [self.name] if single else [f"{self.name}[{place}]" for place in islice(places, most)]
+        decided = self._decided(write)
         yield ["sample", *(names + list(decided) if single else list(decided) + names)]
         rows = self.values.reshape(len(self.values), -1)[:, :most]
-        for sample, (place, row) in enumerate(zip(self.arrays["sample"], rows, strict=True)):
+        for sample, (place, row) in enumerate(zip(self._samples, rows, strict=True)):
             numbers = [write(number) for number in row]
-            words = [" ".join(_label(one, write) for one in np.ravel(array[sample])) for array in decided.values()]
+            words = [" ".join(map(cell, np.ravel(array[sample]))) for array, cell in decided.values()]
             yield [str(place), *(numbers + words if single else words + numbers)]
 
-    def _decided(self) -> dict[str, Array]:
-        """Return decisions and labels, where there are any: 1 or 0 for each element, or the number of the class."""
-        found: dict[str, Array] = {}
+    def _decided(self, write: Callable[[Any], str]) -> dict[str, tuple[Array, Callable[[Any], str]]]:
+        """Return decisions, labels and the probabilities of decisions, where there are any, each with what writes one."""
+        found: dict[str, tuple[Array, Callable[[Any], str]]] = {}
+        several = self.rule is not None and self.rule.threshold is not None and self.values[:1].size > 1
+
+        def named(value: Any) -> str:
+            if self.rule is not None and not several and value in range(len(self.classes)):
+                return self.classes[int(value)]
+            return f"{value:.0f}" if float(value).is_integer() else write(value)
+
         if self.rule is not None:
-            found["predicted"] = self.rule.decisions(self.values)
+            found["predicted"] = (self.rule.decisions(self.values), named)
         if self.labels is not None:
-            found["label"] = self.rule.classes(self.labels, self.values) if self.rule else self.labels
+            found["label"] = (self.rule.classes(self.labels, self.values) if self.rule else self.labels, named)
+        if self.rule is not None:
+            found["confidence"] = (self.rule.probabilities(self.values).max(axis=-1), write)
         return found
 
     def shown(self) -> list[list[str]]:
         """Return the first rows to be read: few digits, and not all of very many numbers."""
         write = number_text if self.rule is None else probability
-        return list(islice(self.table(write, SHOWN_NUMBERS), SHOWN_ROWS + 1))
-
-
-def _label(value: Any, write: Callable[[Any], str]) -> str:
-    """Return a class or a decision as an integer, and any other label as ``write`` writes numbers."""
-    return f"{value:.0f}" if float(value).is_integer() else write(value)
+        readable = replace(self, classes=class_names(self.classes, len(self.classes)))
+        return list(islice(readable.table(write, SHOWN_NUMBERS), SHOWN_ROWS + 1))
 
 
 def probability(value: Any) -> str:

@@ -73,8 +73,9 @@ class Evaluation(Metrics):
         without matplotlib, for samples that are no images, and where nothing is wrong.
         """
         head, *rows = self.tables(most).get(WORST, [[]])
+        x = x if hasattr(x, "shape") else np.asarray(x)
         if not rows or not are_images(x):
-            found = f"the samples have shape {np.shape(x)}" if rows else "there is none"
+            found = f"the samples have shape {x.shape}" if rows else "there is none"
             raise RenderError(f"mistakes are drawn for images (N, C, H, W) of one or three channels; {found}")
         down = -(-len(rows) // IN_A_ROW)
         figure = figure_of(1.9 * IN_A_ROW, 2.5 * down, "the mistakes")
@@ -373,11 +374,12 @@ def evaluation_of(
     if rule is not None and rule.labels is not None:
         # One number decides between two classes; among several, each is a class or a label.
         count = 2 if rule.threshold is not None and outputs[:1].size == 1 else outputs.shape[-1]
-        return Classification(expected=feeds[rule.labels], rule=rule, names=class_names(model.classes, count), **known)
+        expected = np.asarray(feeds[rule.labels])
+        return Classification(expected=expected, rule=rule, names=class_names(model.classes, count), **known)
     compared = {x for node in recording.graph.nodes if recording.output in {*node.inputs} for x in node.inputs}
-    for name, array in feeds.items() if rule is None else ():
-        if recording.tensors[name] in compared and array.shape == outputs.shape:
+    for name in feeds if rule is None else ():
+        if recording.tensors[name] in compared and (len(outputs), *model.inputs[name].shape) == outputs.shape:
             places = [list(place) for place in np.ndindex(outputs.shape[1:])]
             names = [f"{model.output}{place}" for place in places] if len(places) > 1 else [model.output]
-            return Regression(expected=array, names=tuple(names), **known)
+            return Regression(expected=np.asarray(feeds[name]), names=tuple(names), **known)
     return metrics

@@ -89,9 +89,9 @@ def _described(array: Array, labels: bool) -> tuple[str, str, str, str]:
     )
 
 
-def are_images(x: Array) -> bool:
-    """Whether samples are images ``(N, C, H, W)`` of one or three channels."""
-    return x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 3 and x.dtype.kind in "biuf"
+def are_images(x: Any) -> bool:
+    """Whether samples, an array or ``Lazy``, are images ``(N, C, H, W)`` of one or three channels."""
+    return len(x.shape) == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 3 and x.dtype.kind in "biuf"
 
 
 def _images(x: Array, y: Any) -> Iterator[str]:
