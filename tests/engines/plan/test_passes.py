@@ -109,19 +109,24 @@ def test_a_bias_is_part_of_the_product_where_nothing_else_needs_the_patches():
     assert "add" in lowered(total, *tg.grad(total, [k]))
 
 
-def test_pictures_alone_are_convolved_by_rows_whatever_their_padding():
+def test_every_convolution_is_computed_by_rows():
     def lowered(conv, rank, **attributes):
-        x, k = tg.input("x", (2, 3, *[6] * rank)), tg.parameter(np.ones((4, 3, *[3] * rank), np.float32), "k")
-        y = conv(x, k, **attributes)
+        x, k = tg.input("x", (2, 3, *[6] * rank)), tg.parameter(np.ones((3, 1, *[3] * rank), np.float32), "k")
+        y = conv(x, k, groups=3, **attributes)
         return set(operations(lower(nodes_of(tg.Graph([y, *tg.grad(y.sum(), [x, k])])))))
 
     fast = {"row_patches", "row_convolution", "row_kernel_gradient", "row_spread", "column_overlay"}
-    for padding in (1, ((2, 0), (0, 1)), "same_lower"):
+    for padding in (1, ((2, 0), (0, 1)), "same_lower", ((0, 3), (0, 0))):
         assert fast <= lowered(tg.conv2d, 2, padding=padding)
     for conv, rank in ((tg.conv1d, 1), (tg.conv3d, 3)):
-        assert not any(name.startswith(("row_", "column_")) for name in lowered(conv, rank))
-    # More padding than rows of the kernel on one side alone is enough to go the ordinary way.
-    assert not fast & lowered(tg.conv2d, 2, padding=((0, 3), (0, 0)))
+        assert fast <= lowered(conv, rank)
+        assert fast <= lowered(conv, rank, dilation=2)
+
+
+def test_nothing_is_copied_for_a_kernel_of_one_pixel():
+    x, k = tg.input("x", (2, 3, 6, 6)), tg.parameter(np.ones((4, 3, 1, 1), np.float32), "k")
+    assert "row_patches" not in operations(lower(nodes_of(tg.Graph(tg.conv2d(x, k)))))
+    assert "row_patches" in operations(lower(nodes_of(tg.Graph(tg.conv2d(x, k, padding=1)))))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Pass: replace operations by those that the plan computes faster, for convolutions, gradients of pools, and statistics."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,7 +10,13 @@ from tinygraph.engines.plan.kernels.pooling import AvgUnpoolProduct, MaxUnpoolGi
 from tinygraph.engines.plan.node import Node, constant, is_a, make, remade, rewrite, users
 from tinygraph.ops.activation.activation import Gelu
 from tinygraph.ops.comparison.comparison import gate
-from tinygraph.ops.convolution.convolution import Conv2d, Conv2dKernelGradient, Convolution, ConvTranspose2d
+from tinygraph.ops.convolution.convolution import (
+    Conv2d,
+    Conv2dKernelGradient,
+    Convolution,
+    Convolve,
+    ConvolveTransposed,
+)
 from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, subtract
 from tinygraph.ops.elementwise.exponential import normal_cdf, sqrt
 from tinygraph.ops.indexing.select import Flip
@@ -18,6 +25,7 @@ from tinygraph.ops.pooling.pooling import AvgUnpool2d
 from tinygraph.ops.reduction.reduction import Mean
 from tinygraph.ops.shape.shape import Reshape, Transpose
 from tinygraph.ops.statistics.statistics import Standardize, Variance
+from tinygraph.ops.windows import Windows
 
 
 def lower(outputs: Sequence[Node]) -> list[Node]:
@@ -31,7 +39,7 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
     >>> from tinygraph.engines.plan.node import nodes_of
     >>> x, k = tg.input("x", (1, 1, 4, 4)), tg.parameter(np.ones((2, 1, 3, 3), np.float32), name="k")
     >>> lower(nodes_of(tg.Graph(tg.conv2d(x, k))))[0].inputs
-    (<reshape float32 (2, 9)>, <row_patches float32 (4, 3, 1, 2, 1)>)
+    (<reshape float32 (1, 2, 9)>, <row_patches float32 (1, 4, 3, 2, 1)>)
     """
     used_by = users(outputs)
 
@@ -62,30 +70,67 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
 
 
 def _convolution(op: Convolution, node: Node, inputs: tuple[Node, ...]) -> Node:
-    """Return a convolution, its transpose or its kernel gradient by rows of windows; unchanged where these do not fit."""
-    (x, y), shape = inputs, node.shape
-    shapes = {
-        Conv2d: (x.shape, y.shape),
-        ConvTranspose2d: (shape, y.shape),
-        Conv2dKernelGradient: (x.shape, shape),
-    }
-    windows = op.windows(*shapes[type(op)]) if type(op) in shapes else None
-    if windows is None or not rows.rows_fit(windows, op.groups):
+    """Return a convolution, its transpose or its kernel gradient by rows of windows. A line is a picture with one row."""
+    if not node.size or not all(x.size for x in inputs):
         return remade(node, inputs)
-    f, c, kh, kw = shape if isinstance(op, Conv2dKernelGradient) else y.shape
-    if isinstance(op, Conv2d):
-        matrix = make(Reshape((f, kh * kw * c)), make(Transpose((0, 2, 3, 1)), y))
-        return make(rows.RowConvolution(windows), matrix, make(rows.RowPatches(windows), x), tensors=node.tensors)
-    if isinstance(op, ConvTranspose2d):
-        # The rows of the kernel in reverse.
-        matrix = make(Reshape((kw * c, kh * f)), make(Transpose((3, 1, 2, 0)), make(Flip(2), y)))
-        return make(rows.ColumnOverlay(windows), make(rows.RowSpread(windows), matrix, x), tensors=node.tensors)
-    matrix = make(rows.RowKernelGradient(windows), make(rows.RowPatches(windows), x), y, tensors=node.tensors)
-    return make(Transpose((0, 3, 1, 2)), make(Reshape((f, kh, kw, c)), matrix))
+    (x, y), shape = inputs, node.shape
+    convolves, transposes = is_a(op, Convolve), is_a(op, ConvolveTransposed)
+    image, k = (x.shape, y.shape) if convolves else (shape, y.shape) if transposes else (x.shape, shape)
+    windows, lines = op.windows(image, k), op.rank == 1
+    if lines:
+        image, k, stride, dilation = (
+            (1, *size) for size in (windows.image, windows.kernel, windows.stride, windows.dilation)
+        )
+        windows = Windows(image, k, stride, dilation, ((0, 0), *windows.padding))
+        x, y = (make(Reshape((*each.shape[:2], 1, each.shape[2])), each) for each in (x, y))
+    result = _picture(op, windows, x, y, node)
+    return make(Reshape(shape), result, tensors=node.tensors) if lines else result
+
+
+def _picture(op: Convolution, windows: Windows, x: Node, y: Node, node: Node) -> Node:
+    """Return the convolution of images with at least two axes; ``node`` is what it computes."""
+    settings = (windows, op.groups)
+    by_rows = rows.RowPatches(*settings)
+    # The axes of a kernel in the order of the rows of a matrix: the copied offsets after the rows, where these are a view.
+    *outer, h, w = range(2, 2 + len(windows.kernel))
+    rows_of_k, offsets = ((h,), (*outer, w)) if by_rows.adjoin else ((), (*outer, h, w))
+    if is_a(op, Convolve):
+        matrix = _reshaped(_moved(y, (0, *rows_of_k, *offsets, 1)), (op.groups, y.shape[0] // op.groups, -1))
+        return make(rows.RowConvolution(*settings), matrix, _patches(by_rows, x), tensors=node.tensors)
+    if is_a(op, ConvolveTransposed):
+        kernel = make(Flip(h), y) if rows_of_k else y
+        kernel = _reshaped(kernel, (op.groups, y.shape[0] // op.groups, *y.shape[1:]))
+        # The groups, the copied offsets and the channels; then the rows in reverse, and the kernels.
+        order = (0, *(axis + 1 for axis in offsets), 2, *(axis + 1 for axis in rows_of_k), 1)
+        inner = math.prod(by_rows.offsets) * y.shape[1]
+        spread = make(rows.RowSpread(*settings), _reshaped(_moved(kernel, order), (op.groups, inner, -1)), x)
+        return make(rows.ColumnOverlay(*settings), spread, tensors=node.tensors)
+    matrix = make(rows.RowKernelGradient(*settings), _patches(by_rows, x), y, tensors=node.tensors)
+    order = (0, *rows_of_k, *offsets, 1)
+    lying = _reshaped(matrix, tuple((y.shape[1], x.shape[1] // op.groups, *windows.kernel)[axis] for axis in order))
+    return _moved(lying, tuple(np.argsort(order)))
+
+
+def _patches(by_rows: rows.RowPatches, x: Node) -> Node:
+    """Return the row patches of images: the images themselves where nothing would be copied twice or padded."""
+    windows, groups = by_rows.windows, by_rows.groups
+    copied = (*windows.kernel[:-2], windows.kernel[-1], *windows.stride[:-2], windows.stride[-1])
+    if groups == 1 and set(copied) == {1} and not windows.has_padding and by_rows.adjoin and len(windows.kernel) == 2:
+        lying = _moved(x, (2, 1, 3, 0))
+        return _reshaped(lying, (1, *lying.shape))
+    return make(by_rows, x)
+
+
+def _moved(x: Node, axes: tuple[int, ...]) -> Node:
+    return make(Transpose(tuple(map(int, axes))), x)
+
+
+def _reshaped(x: Node, shape: tuple[int, ...]) -> Node:
+    return make(Reshape(shape), x)
 
 
 def _with_bias(node: Node, inputs: tuple[Node, ...], used_by: Mapping[Node, list[Node]]) -> Node | None:
-    """Return a convolution and the bias that is added to it as one product, or ``None`` for any other sum.
+    """Return a convolution of pictures and the bias that is added to it as one product, or ``None`` for any other sum.
 
     Where the gradient of the kernel needs the patches, they are left as they are: this product adds ones to them.
     """
@@ -93,15 +138,16 @@ def _with_bias(node: Node, inputs: tuple[Node, ...], used_by: Mapping[Node, list
         conv, b, lowered = node.inputs[place], inputs[1 - place], inputs[place]
         if not (is_a(conv.op, Conv2d) and is_a(lowered.op, rows.RowConvolution) and used_by[conv] == [node]):
             continue
-        x, k = conv.inputs
+        patches, (x, k) = lowered.inputs[1], conv.inputs
         shared = any(is_a(user.op, Conv2dKernelGradient) for user in used_by[x])
-        if not shared and b.shape == (k.shape[0], 1, 1):
+        fits = is_a(patches.op, rows.RowPatches) and patches.op.adjoin and patches.op.groups == 1
+        if fits and not shared and b.shape == (k.shape[0], 1, 1):
             windows = lowered.op.windows
             # The matrix of a lowered convolution is its kernel, transposed and reshaped.
-            kernel, image = lowered.inputs[0].inputs[0].inputs[0], lowered.inputs[1].inputs[0]
-            patches = make(rows.RowPatches(windows, ones=True), image)
+            kernel, image = lowered.inputs[0].inputs[0].inputs[0], patches.inputs[0]
+            with_ones = make(rows.RowPatches(windows, ones=True), image)
             return make(
-                rows.RowConvolution(windows), make(rows.RowMatrix(windows), kernel, b), patches, tensors=node.tensors
+                rows.RowConvolution(windows), make(rows.RowMatrix(windows), kernel, b), with_ones, tensors=node.tensors
             )
     return None
 

@@ -160,7 +160,7 @@ def operations(node: Node) -> int:
     if isinstance(node.op, Matmul):
         return 2 * node.size * node.inputs[0].shape[-1]
     if isinstance(node.op, (RowConvolution, RowSpread)):
-        return 2 * node.size * node.inputs[0].shape[1]
+        return 2 * node.size * node.inputs[0].shape[-1]
     if isinstance(node.op, RowKernelGradient):
         dy = node.inputs[1]
         return 2 * node.size * math.prod(dy.shape) // max(dy.shape[1], 1)
