@@ -149,6 +149,7 @@ class _Folding:
         """Return the parts that are folded where nothing else is asked for."""
         depth = max((item.group.count(".") + 1 for item in self.items if item.group), default=0)
         levels = [self.in_blocks(lambda group, d=d: _prefix(group, d)) for d in range(depth, -1, -1)]  # type: ignore[misc]
+        levels = [*(self._joined(runs, _LEAST_TIMES, chains=True) for runs in levels[:depth]), *levels[depth:]]
         fits = (parts for runs in levels[:depth] if len(parts := self.kept(runs)) <= MOST_CARDS)
         found, coarsest = next(fits, []), levels[max(0, depth - 1)]
         # Blocks that repeat themselves, the outermost first, where blocks alone are too many or show too little.
@@ -165,7 +166,7 @@ class _Folding:
     def without_chains(self) -> list[Part]:
         """Return the parts in which only long chains are folded, if these are most of the picture."""
         alone = self.in_blocks(lambda group: "")
-        parts = self.kept(self._joined(alone, _MANY_TIMES))
+        parts = self.kept(self._joined(alone, _MANY_TIMES, chains=True))
         return parts if 2 * len(parts) <= len(self.items) else self.kept(alone)
 
     # Runs of equations
@@ -191,24 +192,29 @@ class _Folding:
             before, runs = len(runs), self._joined(runs, _LEAST_TIMES)
         return runs
 
-    def _joined(self, runs: list[_Run], least: int) -> list[_Run]:
+    def _joined(self, runs: list[_Run], least: int, chains: bool = False) -> list[_Run]:
+        """Return runs in which equal ones that follow each other are one; with ``chains`` only those of ``_is_chain``."""
         keys = [(run.times, bool(run.block), *self.signatures[run.start : run.stop]) for run in runs]
         numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
         found, done = list[_Run](), 0
         for place, period, times in _repetitions(np.array([numbers[key] for key in keys]), least):
             first, final = runs[place], runs[place + period * times - 1]
-            if least == _MANY_TIMES and not self._is_chain(runs[place : place + 2 * period]):
+            if chains and not self._is_chain(runs[place : place + 2 * period], times >= _MANY_TIMES):
                 continue
             ends = (first.block, final.block) if first.block and period == 1 else ("", "")
             found += [*runs[done:place], _Run(first.start, final.stop, "", times, *ends)]
             done = place + period * times
         return found + runs[done:]
 
-    def _is_chain(self, steps: Sequence[_Run]) -> bool:
-        """Whether the second half of some runs reads what the first half makes."""
+    def _is_chain(self, steps: Sequence[_Run], long: bool) -> bool:
+        """Whether the second half of some runs reads what the first half makes and, unless they are long, the same weights."""
         start, middle, stop = steps[0].start, steps[len(steps) // 2].start, steps[-1].stop
-        made = {node for i in self.equations[start:middle] for node in self.items[i].nodes}
-        return any(x in made for i in self.equations[middle:stop] for node in self.items[i].nodes for x in node.inputs)
+        first, second = (
+            [n for i in self.equations[a:b] for n in self.items[i].nodes] for a, b in ((start, middle), (middle, stop))
+        )
+        read = {x for node in second for x in node.inputs}
+        shared = read.intersection(x for node in first for x in node.inputs if x.kind == "parameter")
+        return not read.isdisjoint(first) and (long or len(shared) > 0)
 
     def cut(self, runs: list[_Run]) -> list[_Run]:
         """Return about forty runs, cut where few tensors go from one to the next."""

@@ -14,7 +14,7 @@ _GREEK_NAMES = (
 _GREEK_LETTERS = dict(zip("αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ", _GREEK_NAMES.split(), strict=True))
 # Blocks with dots, then letters, a number, and after an underscore the subscript.
 _NAME = re.compile(
-    rf"(?:(?P<block>[A-Za-z]\w*(?:\.[A-Za-z]\w*)*)\.)?(?P<letters>[A-Za-z]+|[{''.join(_GREEK_LETTERS)}])"
+    rf"(?:(?P<block>[A-Za-z]\w*(?:\.\w+)*)\.)?(?P<letters>[A-Za-z]+|[{''.join(_GREEK_LETTERS)}])"
     r"(?P<number>\d*)(?:_(?P<below>[A-Za-z0-9]+(?:_[A-Za-z0-9]+)*))?",
     re.ASCII,
 )

@@ -2,6 +2,7 @@
 
 import ast
 import itertools
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -216,7 +217,8 @@ def composite_called(expression: str) -> tuple[type[Op], str] | None:
     name = expression.partition("(")[0]
     if name not in OPERATIONS or not OPERATIONS[name].op.composite:
         return None
-    call = ast.parse(expression, mode="eval").body
+    # The names of what a repeated block computes have numbers, as R.2.f.
+    call = ast.parse(re.sub(r"\.(?=\d+\.)", "._", expression), mode="eval").body
     if not isinstance(call, ast.Call):
         return None
     op = OPERATIONS[name].op

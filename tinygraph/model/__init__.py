@@ -1,7 +1,8 @@
 """Declared models: equations in a file, recorded as a graph.
 
 Read in this order: ``toml`` (a file to tables), ``declaration`` (tables to a declaration), ``parse`` (equations
-to syntax trees, and these to values), ``recorder`` (a declaration to a graph), ``variables``, ``model``, ``load``.
+to syntax trees, and these to values), ``recorder`` (a declaration to a graph), ``scope`` and ``blocks`` (names and
+calls in equations), ``variables``, ``model``, ``load``.
 """
 
 from tinygraph.model.declaration import Input, Training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -16,7 +16,7 @@ from tinygraph.graph import OPERATIONS, Array, check_size, conform, is_operation
 from tinygraph.graph.registry import load_operations
 from tinygraph.model.given import array_in, sample_in
 from tinygraph.model.parse import Statement, Text, parse_equations, parse_expression
-from tinygraph.model.toml import Source, Table
+from tinygraph.model.toml import Source, Table, are_names, is_list, is_number, is_size
 from tinygraph.model.variables import INITIALIZERS, STATE_INITIALIZERS
 
 # An input must at least have room for this many samples.
@@ -81,14 +81,14 @@ class Equations:
     inputs: tuple[str, ...]
     variables: dict[str, Variable]
     text: Text
-    output: str
+    outputs: tuple[str, ...]
     path: tuple[str, ...]
     attributes: dict[str, int | float] = field(default_factory=dict)
 
     @cached_property
     def statements(self) -> dict[str, Statement]:
         """The parsed equations in their order, by the name that each defines. Raises ``ModelError``."""
-        return {statement.target: statement for statement in parse_equations(self.text)}
+        return {name: statement for statement in parse_equations(self.text) for name in statement.targets}
 
     @cached_property
     def reads(self) -> set[str]:
@@ -214,7 +214,7 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     table = file.table("blocks", {})
     blocks = {table.name(name, name): _block(table, name) for name in table.entries}
     training = _training(file.table("training", {}), dtype)
-    batch = file.value("batch", lambda n: n is None or _is_size(n), "batch must be a whole number of at least 1")
+    batch = file.value("batch", lambda n: n is None or is_size(n), "batch must be a whole number of at least 1")
     weights = None if file.entries.get("weights") is None else file.text("weights")
     # A stranger's model must not read other folders.
     if weights in ("", ".", "..") or not set("/\\:\0").isdisjoint(weights or ""):
@@ -224,7 +224,7 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
         _ = equations.statements
     load_operations()
     for block in blocks:
-        if block in OPERATIONS:
+        if block in (*OPERATIONS, "each"):
             table.fail(f"block {block!r} has the name of an operation", block)
     sample = sample_in(file.table("sample", {}), inputs, batch)
     names, groups = (
@@ -247,7 +247,7 @@ def _input(inputs: Table, name: str, dtype: np.dtype[Any]) -> Input:
         table.check_keys(("shape", "dtype", "batched"))
         dtype, sizes = table.dtype(dtype.name), table.entries.get("shape")
         batched = table.value("batched", lambda b: isinstance(b, bool), f"{what}: batched is true or false", True)
-    if not _is_list(sizes, _is_size):
+    if not is_list(sizes, is_size):
         inputs.fail(f"{what} needs a shape, a list of sizes without the batch; found {sizes!r}", name)
     declared = Input(tuple(map(int, sizes)), dtype, batched)
     try:
@@ -257,31 +257,6 @@ def _input(inputs: Table, name: str, dtype: np.dtype[Any]) -> Input:
     return declared
 
 
-def _is_size(size: Any) -> bool:
-    return isinstance(size, (int, np.integer)) and not isinstance(size, bool) and bool(size >= 1)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a number of Python; a boolean is none."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _is_size_or_text(size: Any) -> bool:
-    return isinstance(size, str) or _is_size(size)
-
-
-def _are_numbers(value: Any) -> bool:
-    return isinstance(value, Mapping) and all(map(is_number, value.values()))
-
-
-def _are_names(value: Any) -> bool:
-    return _is_list(value, lambda name: isinstance(name, str)) and len(value) > 0
-
-
-def _is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
-    return isinstance(value, (list, tuple)) and all(map(fits, value))
-
-
 def _variable(tables: Table, name: str, kind: Kind) -> Variable:
     state = kind == "state"
     initializers = STATE_INITIALIZERS if state else INITIALIZERS
@@ -289,7 +264,7 @@ def _variable(tables: Table, name: str, kind: Kind) -> Variable:
     what, spec = f"{kind} {name!r}", tables.entries[name]
     if not isinstance(spec, Mapping):
         # A list of sizes was probably meant as the shape.
-        sizes = list(spec) if _is_list(spec, _is_size) else [8]
+        sizes = list(spec) if is_list(spec, is_size) else [8]
         example = "glorot_uniform" if len(sizes) > 1 else "zeros"
         tables.fail(f'{what} needs a table: {{ shape = {sizes}, init = "{example}" }}, or {{ value = ... }}', name)
     table, value, init = tables.table(name), None, spec.get("init")
@@ -303,7 +278,7 @@ def _variable(tables: Table, name: str, kind: Kind) -> Variable:
         table.check_keys((*keys, *sorted(known)))
     shape = None if value is None else value.shape
     needs = f"{what} needs a shape, a list of sizes" + ("" if "shape" in spec else ", or a value")
-    shape = table.value("shape", lambda s: _is_list(s, _is_size_or_text), needs, shape)
+    shape = table.value("shape", lambda s: is_list(s, lambda n: isinstance(n, str) or is_size(n)), needs, shape)
     init = "" if value is not None else table.choice("init", initializers, f"{what} needs init,")
     table.check_keys((*keys, *(initializers[init].options if init else ())))
     options = {key: value for key, value in spec.items() if key not in keys}
@@ -327,8 +302,13 @@ def _variable(tables: Table, name: str, kind: Kind) -> Variable:
     return Variable(kind, parts, init, options, table.path, dtype, statement, value)
 
 
-def _equations(inputs: tuple[str, ...], tables: Table, table: Table, attributes: dict[str, int | float]) -> Equations:
-    """Return the equations of ``table``, with the parameters and the state that ``tables`` contain."""
+def _equations(
+    inputs: tuple[str, ...], tables: Table, table: Table, attributes: dict[str, int | float], several: bool = False
+) -> Equations:
+    """Return the equations of ``table``, with the parameters and the state that ``tables`` contain.
+
+    The output is a name or, where there may be ``several``, a list of names.
+    """
     taken = dict.fromkeys(inputs, "an input") | dict.fromkeys(attributes, "an attribute")
     variables: dict[str, Variable] = {}
     kinds: dict[str, Kind] = {"parameters": "parameter", "state": "state"}
@@ -341,23 +321,37 @@ def _equations(inputs: tuple[str, ...], tables: Table, table: Table, attributes:
         taken |= dict.fromkeys(made, f"a {kind}")
         variables |= made
     text = Text(table.text("equations"), table.source, *table.source.text_start(*table.path, "equations"))
-    return Equations(inputs, variables, text, table.text("output"), table.path, attributes)
+    output = table.entries.get("output")
+    if several and isinstance(output, (list, tuple)):
+        outputs = tuple(table.value("output", are_names, "output must be a name or a list of names"))
+    else:
+        outputs = (table.text("output"),)
+    return Equations(inputs, variables, text, outputs, table.path, attributes)
 
 
 def _block(blocks: Table, name: str) -> Equations:
     table, what = blocks.table(name), f"block {name!r}"
     table.check_keys(("inputs", "parameters", "state", "attributes", "equations", "output"))
-    inputs = table.value("inputs", _are_names, f"{what} needs inputs, a list of names", [])
+    inputs = table.value("inputs", are_names, f"{what} needs inputs, a list of names", [])
     for place, given in enumerate(inputs):
         table.name(given, "inputs")
         if given in inputs[:place]:
             table.fail(f"{what}: input {given!r} is listed twice", "inputs")
-    attributes = table.value("attributes", _are_numbers, f"{what}: attributes must be numbers by name", {})
+    attributes = table.value(
+        "attributes",
+        lambda a: isinstance(a, Mapping) and is_list([*a.values()], is_number),
+        f"{what}: attributes must be numbers by name",
+        {},
+    )
     for given in attributes:
         table.name(given, "attributes")
         if given in inputs:
             table.fail(f"{given!r} is defined twice: as an input and as an attribute", "attributes")
-    return _equations(tuple(inputs), table, table, dict(attributes))
+        if given in ("times", "shared"):
+            table.fail(
+                f"{given!r} is said in a call, to repeat the block; the attribute needs another name", "attributes"
+            )
+    return _equations(tuple(inputs), table, table, dict(attributes), several=True)
 
 
 def _training(table: Table, dtype: np.dtype[Any]) -> Training:

@@ -127,7 +127,7 @@ class Model:
     ) -> None:
         self.declaration, self.path = declaration, path
         self.name, self.title, self.training = declaration.name, declaration.title, declaration.training
-        self.output, self.loss, self.batch = declaration.main.output, declaration.loss, declaration.batch
+        self.output, self.loss, self.batch = declaration.main.outputs[0], declaration.loss, declaration.batch
         self.metric = declaration.metric
         self.has_modes, self.sample = declaration.has_modes, MappingProxyType(dict(declaration.sample))
         weights = None if declaration.weights is None else Path(path or "").parent / declaration.weights

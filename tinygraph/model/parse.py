@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from operator import add, and_, eq, floordiv, ge, gt, invert, le, lt, matmul, mul, ne, neg, or_, pow, sub, truediv, xor
 from typing import Any, NoReturn, Protocol
 
-from tinygraph.errors import DataError, ModelError, TinygraphError, excerpt, users_own
+from tinygraph.errors import DataError, ModelError, TinygraphError, counted, excerpt, users_own
 from tinygraph.graph import Tensor, is_operation
 from tinygraph.model.toml import Source
 
@@ -67,11 +67,17 @@ def _indentation(row: str) -> int:
 
 @dataclass(frozen=True)
 class Statement:
-    """One equation: the name that it defines and the syntax tree of its right-hand side."""
+    """One equation: the name that it defines, or several, and the syntax tree of its right-hand side."""
 
     target: str
     value: ast.expr
     text: Text
+    others: tuple[str, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All names that it defines."""
+        return self.target, *self.others
 
     @property
     def line(self) -> int:
@@ -123,15 +129,19 @@ def parse_equations(text: Text) -> list[Statement]:
         if node.lineno == last:
             raise text.error_at("one equation to a line", node)
         last = node.end_lineno or node.lineno
-        if not isinstance(node, ast.Assign) or len(node.targets) != 1 or not isinstance(node.targets[0], ast.Name):
-            raise text.error_at("an equation has the form: name = expression", node)
-        name = node.targets[0].id
-        if name in statements:
-            raise text.error(f"{name!r} is defined twice: first in line {statements[name].line}", node.lineno)
-        statements[name] = Statement(name, node.value, text)
+        target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
+        names = [each.id for each in getattr(target, "elts", [target]) if isinstance(each, ast.Name)]
+        if not isinstance(node, ast.Assign) or not names or len(names) < len(getattr(target, "elts", names)):
+            form = "an equation has the form: name = expression"
+            raise text.error_at(_INSTEAD.get(type(node).__name__, form), node)
+        statement = Statement(names[0], node.value, text, tuple(names[1:]))
+        for name in names:
+            if name in statements:
+                raise text.error(f"{name!r} is defined twice: first in line {statements[name].line}", node.lineno)
+            statements[name] = statement
     if not statements:
         raise text.error("there are no equations", 1)
-    return list(statements.values())
+    return list({id(statement): statement for statement in statements.values()}.values())
 
 
 def _syntax(text: Text) -> list[ast.stmt]:
@@ -217,7 +227,9 @@ _INSTEAD = {
     "IfExp": "a choice for each element is where(condition, a, b)",
     "Lambda": "functions of your own are blocks, or operations in a Python file",
     **dict.fromkeys(
-        ("GeneratorExp", "ListComp"), "there are no loops; operations take entire tensors, as in sum(x, axis=1)"
+        ("GeneratorExp", "ListComp", "For", "While"),
+        "there are no loops; operations take entire tensors, as in sum(x, axis=1), and a block is repeated by "
+        "block(x, times=3) or, over the steps of a sequence, by block(each(x), h)",
     ),
 }
 _LARGEST = 10**12
@@ -254,6 +266,18 @@ def evaluate_expression(statement: Statement, resolver: Resolver) -> Any:
         return _Evaluator(statement, resolver).value(statement.value)
     except RecursionError:
         statement.fail("the expression is nested too deeply")
+
+
+def evaluate_equation(statement: Statement, resolver: Resolver) -> tuple[Tensor, ...]:
+    """Return the tensors that an equation computes, one for each name that it defines. Raises ``ModelError``."""
+    value, names = evaluate_expression(statement, resolver), statement.targets
+    tensors = value if type(value) in (tuple, list) else (value,)
+    if not tensors or not all(isinstance(tensor, Tensor) for tensor in tensors):
+        statement.fail("an equation must compute a tensor from inputs or parameters")
+    if len(tensors) != len(names):
+        found = f"{len(tensors)} tensors" if len(tensors) > 1 else "one tensor"
+        statement.fail(f"the right-hand side computes {found}, for {counted(len(names), 'name')}: {', '.join(names)}")
+    return tuple(tensors)
 
 
 class _Evaluator:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import ast
 import itertools
-import math
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from functools import cached_property
 from typing import Any
 
-from tinygraph.errors import ModelError, listing, nearest
-from tinygraph.graph import OPERATIONS, Graph, Op, OpFunction, Tensor, computing_in, is_operation, operation_hint, shown
+from tinygraph.errors import ModelError, nearest
+from tinygraph.graph import OPERATIONS, Graph, OpFunction, Tensor, computing_in
 from tinygraph.graph.graph import topological
-from tinygraph.model.declaration import Declaration, Equations, dependency_path, is_number
-from tinygraph.model.parse import Call, Statement, evaluate_expression
+from tinygraph.model.blocks import call_block
+from tinygraph.model.declaration import Declaration
+from tinygraph.model.parse import Call, Statement, evaluate_equation, evaluate_expression
+from tinygraph.model.scope import Scope
 from tinygraph.model.variables import Variables
-from tinygraph.synonyms import CONSTANTS
-
-_MOST_EQUATIONS = 10_000
 
 
 @dataclass(frozen=True)
@@ -117,9 +113,9 @@ class Recorder:
         main = self.declaration.main
         statements = {name: s for name, s in main.statements.items() if only is None or name in only}
         scope = Scope(self, main, statements, dict(inputs))
-        self._run(scope)
-        output, name = self._named(scope, main.output, "output"), self.declaration.loss
-        loss = None if name is None or self.partial else self._named(scope, name, "loss")
+        self.run(scope)
+        output, name = self.named(scope, main.outputs[0], "output"), self.declaration.loss
+        loss = None if name is None or self.partial else self.named(scope, name, "loss")
         if loss is not None and loss.shape != ():
             message = f"the loss must be one number; {name!r} has shape {loss.shape}"
             self.declaration.source.fail(message, *main.path, "loss")
@@ -162,38 +158,24 @@ class Recorder:
             found["stream"] = next(self.streams)
         return {name: value for name, value in found.items() if name in missing}
 
-    def call_block(self, scope: Scope, call: Call) -> Tensor:
-        """Record a block's equations on the tensors of a call and return its output."""
-        block = self.declaration.blocks[call.name]
-        _check_block_call(scope, call, block)
-        self.called.add(call.name)
-        if len(self.done) > _MOST_EQUATIONS:
-            call.fail(f"the blocks make more than {_MOST_EQUATIONS:,} equations")
-        instance = scope.instance(call.statement.target)
-        for parameter, value, written in zip(block.inputs, call.args, call.node.args, strict=True):
-            if value.name is None and value.op is not None:
-                # An argument that is an expression gets a name, which the block's equations then use.
-                value.name = f"{instance}.{parameter}"
-                self._add(scope, value.name, replace(call.statement, value=written), value)
-        values = dict(zip(block.inputs, call.args, strict=True)) | block.attributes | call.kwargs
-        inner = Scope(self, block, block.statements, values, f"{instance}.", call.name, (scope, *scope.outer))
-        self._run(inner)
-        return self._named(inner, block.output, "output")
+    def call_block(self, scope: Scope, call: Call) -> Tensor | tuple[Tensor, ...]:
+        """Return the outputs of a block."""
+        return call_block(self, scope, call)
 
-    def _run(self, scope: Scope) -> None:
+    def run(self, scope: Scope) -> None:
         """Record the equations of a scope, then the next values of its state."""
         outer = self.current
-        for name, statement in scope.statements.items():
+        # An equation of several names is there once for each of them.
+        for statement in {id(each): each for each in scope.statements.values()}.values():
             before = len(self.done)
             self.current = scope, statement, before
-            if name in scope.values or name in scope.equations.variables:
-                kind = "an input" if name in scope.equations.inputs else f"a {scope.equations.variables[name].kind}"
-                statement.fail(f"{name!r} is defined twice: as {kind} and by an equation")
-            value = evaluate_expression(statement, scope)
-            if not isinstance(value, Tensor):
-                statement.fail("an equation must compute a tensor from inputs or parameters")
-            self._finish(scope, statement, value, before)
-            scope.values[name] = value
+            for name in statement.targets:
+                if name in scope.values or name in scope.equations.variables:
+                    kind = "an input" if name in scope.equations.inputs else f"a {scope.equations.variables[name].kind}"
+                    statement.fail(f"{name!r} is defined twice: as {kind} and by an equation")
+            for name, value in zip(statement.targets, evaluate_equation(statement, scope), strict=True):
+                self._finish(scope, name, statement, value, before)
+                scope.values[name] = value
         self.current = outer
         if self.partial:
             return
@@ -215,13 +197,15 @@ class Recorder:
         if new.name is not None or new.op is None:
             # It is the value of a leaf or of a tensor with another name.
             new = OPERATIONS["identity"](new)
-        new.name = f"{scope.prefix}{name}_new"
-        self.new_state[scope.prefix + name] = new
-        self._add(scope, new.name, statement, new)
+        if scope.owner + name in self.new_state:
+            statement.fail(f"state {name!r} would change several times in a step: repetitions of its block share it")
+        new.name = f"{scope.owner}{name}_new"
+        self.new_state[scope.owner + name] = new
+        self.add(scope, new.name, statement, new)
 
-    def _finish(self, scope: Scope, statement: Statement, value: Tensor, before: int) -> None:
+    def _finish(self, scope: Scope, name: str, statement: Statement, value: Tensor, before: int) -> None:
         """Name the tensor and add the equation. If it only calls a block, the last equation of the block gets its name."""
-        name = scope.prefix + statement.target
+        name = scope.prefix + name
         inner = next((i for i in range(before, len(self.done)) if self.done[i].node is value), None)
         if inner is not None and not any(known is value for known in scope.values.values()):
             value.name = name
@@ -230,17 +214,18 @@ class Recorder:
             return
         if value.op is not None and value.name is None:
             value.name = name
-        self._add(scope, name, statement, value)
+        self.add(scope, name, statement, value)
 
-    def _add(self, scope: Scope, name: str, statement: Statement, value: Tensor) -> None:
+    def add(self, scope: Scope, name: str, statement: Statement, value: Tensor, block: str = "") -> None:
+        """Add an equation, in the block of its scope unless another one is named."""
         try:
             text = statement.written(name, scope.written_names(statement))
         except RecursionError:
             statement.fail("the expression is nested too deeply")
-        block = scope.prefix.rstrip(".") or self.declaration.groups.get(name, "")
+        block = block or scope.prefix.rstrip(".") or self.declaration.groups.get(name, "")
         self.done.append(Equation(name, text, statement.line, value, block=block))
 
-    def _named(self, scope: Scope, name: str, role: str) -> Tensor:
+    def named(self, scope: Scope, name: str, role: str) -> Tensor:
         """Return the output, the loss or the metric."""
         value = scope.values.get(name)
         if not isinstance(value, Tensor) or name in scope.equations.variables:
@@ -250,7 +235,7 @@ class Recorder:
 
     def _metric(self, scope: Scope) -> Tensor:
         """Return the metric: one number, or one for each sample."""
-        metric = self._named(scope, str(self.declaration.metric), "metric")
+        metric = self.named(scope, str(self.declaration.metric), "metric")
         samples = {
             scope.values[name].shape[:1] for name, declared in self.declaration.inputs.items() if declared.batched
         }
@@ -268,113 +253,6 @@ class Recorder:
                 source.fail(f"block {name!r} is never called", "blocks", name)
             for given in sorted(set(block.inputs) - block.reads):
                 source.fail(f"block {name!r}: input {given!r} is never used", *block.path, "inputs")
-
-
-def _check_block_call(scope: Scope, call: Call, block: Equations) -> None:
-    name = f"block {call.name!r}"
-    if any(outer.block == call.name for outer in (scope, *scope.outer)):
-        call.fail(f"{name} calls itself: a cycle")
-    if len(call.args) != len(block.inputs) or not all(isinstance(arg, Tensor) for arg in call.args):
-        found = ", ".join(map(shown, call.args)) or "nothing"
-        tensors = "1 tensor" if len(block.inputs) == 1 else f"{len(block.inputs)} tensors"
-        call.fail(f"{name} takes {tensors}: {listing(block.inputs)}; found {found}")
-    for key, value in call.kwargs.items():
-        if key not in block.attributes:
-            known = f"{nearest(key, block.attributes)} (attributes: {listing(block.attributes)})"
-            call.fail(f"{name} has no attribute {key!r}{known}")
-        if not is_number(value):
-            call.fail(f"{name}: {key} must be a number; found {shown(value)}")
-
-
-@dataclass(eq=False)
-class Scope:
-    """The values of one evaluation of a set of equations. ``prefix`` (``R1.``) comes before the names of its tensors.
-
-    ``outer`` are the scopes around it, the nearest first, and ``calls`` counts the blocks that each equation calls.
-    """
-
-    recorder: Recorder
-    equations: Equations
-    statements: Mapping[str, Statement]
-    values: dict[str, Any]
-    prefix: str = ""
-    block: str = ""
-    outer: tuple[Scope, ...] = ()
-    calls: Counter[str] = field(default_factory=Counter)
-
-    def look_up(self, name: str, statement: Statement, node: ast.AST) -> Any:
-        """Return the meaning of a name: a tensor, a number that is an attribute of the block, or infinity."""
-        recorder, variables, later = self.recorder, self.equations.variables, self.statements
-        if name not in self.values and name in variables:
-            # The sizes of variables may read tensors that a partial recording does not have.
-            self.values[name] = recorder.variables.get(self, name, trusted=recorder.partial)
-        if name in self.values:
-            return self.values[name]
-        if name in later:
-            recorded = recorder.current is not None and recorder.current[1] is statement
-            cycle = dependency_path(name, statement.target, later) if recorded else []
-            if cycle:
-                statement.fail(f"a cycle: {' -> '.join([statement.target, *cycle])}", node)
-            statement.fail(f"{name!r} is used before it is defined, in line {later[name].line}", node)
-        if name in OPERATIONS or name in recorder.declaration.blocks:
-            kind = "a block" if name in recorder.declaration.blocks else "an operation"
-            statement.fail(f"{name!r} is {kind}; call it: {name}(...)", node)
-        if name == "inf":
-            return math.inf
-        hint = f"; write {CONSTANTS[name]}" if name in CONSTANTS else nearest(name, [*self.values, *variables, *later])
-        if any(name in names for s in self.outer for names in (s.values, s.equations.variables, s.statements)):
-            hint = f" in block {self.block!r}, but outside: pass it as an input of the block"
-        statement.fail(f"{name!r} is not defined{hint}", node)
-
-    def call(self, call: Call) -> Any:
-        """Return the result of a block or an operation."""
-        name, blocks = call.name, self.recorder.declaration.blocks
-        if name in blocks:
-            return self.recorder.call_block(self, call)
-        if not is_operation(name):
-            call.fail(f"no operation or block is called {name!r}{operation_hint(name, blocks)}")
-        if name in ("max", "min") and len(call.args) > 1:
-            call.fail(f"{name} reduces one tensor; for two write {name}imum(...), for an axis {name}(x, axis=...)")
-        _check_operands(OPERATIONS[name].op, call)
-        attributes = self.recorder.mode_attributes(OPERATIONS[name], call)
-        result = OPERATIONS[name](*call.args, **call.kwargs, **attributes)
-        # Numbers alone give a number again: it takes the dtype of the tensors that it meets.
-        return result if isinstance(result, Tensor) else result.item()
-
-    def instance(self, target: str) -> str:
-        """Return a name for one more block call in an equation: the equation's own, later ones with a number."""
-        while True:
-            self.calls[target] += 1
-            name = target if self.calls[target] == 1 else f"{target}_{self.calls[target]}"
-            if name == target or name not in self.equations.statements:
-                return self.prefix + name
-
-    def written_names(self, statement: Statement) -> dict[str, str]:
-        """Return how the names in a statement are written outside the block: tensors by full names, attributes as numbers."""
-        if not self.prefix:
-            return {}
-        names = {}
-        for key in statement.names & self.values.keys():
-            value = self.values[key]
-            if not isinstance(value, Tensor):
-                names[key] = repr(value) if value >= 0 else f"({value!r})"
-            elif value.name:
-                names[key] = value.name
-        return names
-
-
-def _check_operands(op: type[Op], call: Call) -> None:
-    """Refuse lists and texts in place of tensors, and operations on numbers alone, whose cost has no bound."""
-    if op.variadic and call.args and isinstance(call.args[0], list):
-        operands = call.args[0]
-    else:
-        named = [call.kwargs[name] for name in op.parameters if name in call.kwargs]
-        operands = [*call.args[: len(op.parameters)], *named]
-    for operand in operands:
-        if not isinstance(operand, (Tensor, int, float)):
-            call.fail(f"{op.name} takes tensors and numbers; found {operand!r}")
-    if operands and not op.elementwise and not any(isinstance(operand, Tensor) for operand in operands):
-        call.fail(f"{op.name} needs a tensor among its inputs")
 
 
 def with_nodes(equations: Iterable[Equation]) -> tuple[Equation, ...]:

@@ -197,6 +197,26 @@ def _parts(dotted: str) -> tuple[str, ...]:
     return tuple(part.strip("\"'") for part in re.findall(_KEY_PART, dotted))
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value is a number; a boolean is none."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def is_size(value: Any) -> bool:
+    """Whether a value is a whole number of at least 1."""
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 1)
+
+
+def is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
+    """Whether a value is a list of items that fit."""
+    return isinstance(value, (list, tuple)) and all(map(fits, value))
+
+
+def are_names(value: Any) -> bool:
+    """Whether a value is a list of texts, and not empty."""
+    return is_list(value, lambda name: isinstance(name, str)) and len(value) > 0
+
+
 def kind_of(value: Any) -> str:
     """Return the type of a TOML value, for an error."""
     names = {bool: "true or false", int: "a number", float: "a number", str: "text", list: "a list", dict: "a table"}

@@ -34,13 +34,15 @@ class Variables:
         self.given = dict(given or {})
         self.tensors: dict[str, Tensor] = {}
         self.declared: dict[str, Variable] = {}
+        # How often each block is repeated that is called so.
+        self.times: dict[str, int] = {}
 
     def get(self, scope: Scope, name: str, trusted: bool) -> Tensor:
         """Return the parameter or state that a scope calls ``name``; it is made at first use.
 
         Unless it is ``trusted``, its sizes are computed again: a shape that changes with the batch is refused.
         """
-        full, variable = scope.prefix + name, scope.equations.variables[name]
+        full, variable = scope.owner + name, scope.equations.variables[name]
         known = self.tensors.get(full)
         if known is not None and trusted:
             return known
@@ -50,7 +52,8 @@ class Variables:
             self.tensors[full] = Tensor(variable.kind, value=value, name=full)
             self.declared[full] = variable
         elif known.shape != shape:
-            self.source.fail(f"the shape of {variable.kind} {name!r} depends on the batch size", *variable.path)
+            cause = "batch size" if scope.owner == scope.prefix else "repetition, although all share it"
+            self.source.fail(f"the shape of {variable.kind} {name!r} depends on the {cause}", *variable.path)
         return self.tensors[full]
 
     @property
