@@ -114,7 +114,9 @@ def test_names_of_classes(run, suffix):
     assert "a[digit 0]  a[digit 1]" in result.stdout.splitlines()[0]
     data = tg.load_data("digits28").test
     output = model.predict(data[0])
-    assert f"digit {output[0].argmax()}  digit {data[1][0]}  {output[0].max():.4f}" in re.sub("  +", "  ", result.stdout)
+    assert f"digit {output[0].argmax()}  digit {data[1][0]}  {output[0].max():.4f}" in re.sub(
+        "  +", "  ", result.stdout
+    )
     if suffix == ".npz":
         with np.load("o.npz") as written:
             assert tuple(written["classes"]) == model.classes

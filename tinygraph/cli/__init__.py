@@ -7,6 +7,7 @@ from tinygraph.cli.group import Commands
 
 # The commands, each with its module and its short help, in the order in which a user needs them.
 COMMANDS = {
+    "new": ("new", "Write a model file to start from."),
     "train": ("train", "Train a model on data."),
     "evaluate": ("evaluate", "Measure how good trained weights are."),
     "predict": ("predict", "Compute outputs with trained weights."),
@@ -34,5 +35,5 @@ def main() -> None:
     MODEL is a TOML or an ONNX file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor,
     residual, notes_cnn_norm.
 
-    Begin with: tinygraph train notes_cnn
+    Begin with: tinygraph train notes_cnn. For a model of your own: tinygraph new NAME
     """
