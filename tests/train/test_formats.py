@@ -3,13 +3,17 @@
 import gzip
 import re
 import struct
+import sys
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
 
 import tinygraph as tg
 from tinygraph.model import Model
-from tinygraph.train import load_data
+from tinygraph.train import images as images_module
+from tinygraph.train import lazy, load_data
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -94,6 +98,278 @@ def test_without_a_model_the_first_image_decides(tmp_path):
         for name in ("a", "b"):
             save_image(tmp_path / name / f"{i}.png", np.zeros((*size, 3)))
     assert load_data(tmp_path).part("all")[0].shape == (8, 3, 6, 5)
+
+
+@pytest.mark.parametrize("tested", ["test", "val", "validation"])
+def test_folders_may_be_divided_by_the_user(tmp_path, tested):
+    images(tmp_path / "train")
+    images(tmp_path / tested, 2, ("cat", "eel"))
+    data = load_data(tmp_path, classifier())
+    assert data.split == f"the folder {tested!r}"
+    assert data.classes == ("cat", "dog", "eel")
+    assert data.test[1].tolist() == [0, 0, 2, 2]
+    images(tmp_path / tested, 1, ("cow",))
+    with pytest.raises(tg.DataError, match="the class 'cow' is none of 'cat', 'dog' and 'eel'"):
+        load_data(tmp_path)
+
+
+def test_images_of_another_folder_are_tested_on(tmp_path):
+    images(tmp_path / "a", 1)
+    images(tmp_path / "b", 2, ("eel", "cat"))
+    data = load_data(tmp_path / "a", classifier(), validation=tmp_path / "b")
+    assert [len(data.train[0]), data.test[1].tolist()] == [3, [0, 0, 2, 2]]
+    assert data.split == "all of b"
+    with pytest.raises(tg.DataError, match="the class 'cat' has one sample; it needs two"):
+        load_data(tmp_path / "a", test_fraction=0.5)
+
+
+def test_a_model_without_labels_needs_no_classes(tmp_path):
+    encoder = Model(
+        {"x": [1, 4, 4]}, {"W": {"shape": [4, 4], "init": "normal"}}, "r = x @ W\ncost = mse(r, x)", "r", "cost"
+    )
+    images(tmp_path, classes=(".",))
+    data = load_data(tmp_path, encoder)
+    assert [len(data.train[0]), data.train[1], len(data.test[0])] == [5, None, 1]
+    assert tg.fit(encoder, data, epochs=1)[0].test_loss is not None
+    assert load_data(tmp_path, classifier(), labels=False).train[1] is None
+    with pytest.raises(tg.DataError, match="labels need a folder for each class"):
+        load_data(tmp_path, classifier())
+
+
+PIXELS = {
+    "sixteen bits": (lambda path: Image.fromarray(np.full((4, 4), 51 << 8, "uint16")).save(path), 51),
+    "black and white": (lambda path: Image.new("1", (4, 4), 1).save(path), 255),
+    "a palette with a transparent colour": (
+        lambda path: Image.new("P", (4, 4), 0).save(path, transparency=b"\0\1"),
+        0,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PIXELS)
+def test_images_of_every_kind_become_bytes(tmp_path, kind):
+    images(tmp_path, classes=("a", "b"))
+    save, value = PIXELS[kind]
+    save(tmp_path / "a" / "0.png")
+    x = load_data(tmp_path, classifier(2)).part("all")[0]
+    np.testing.assert_allclose(x[0] * 255, np.full((1, 4, 4), value), rtol=1e-6)
+
+
+def test_photos_are_upright(tmp_path):
+    images(tmp_path, classes=("a", "b"))
+    exif, array = Image.Exif(), np.arange(16, dtype="uint8").reshape(4, 4)
+    # Taken with the camera upside down.
+    exif[0x0112] = 3
+    Image.fromarray(array).save(tmp_path / "a" / "0.png", exif=exif)
+    x = load_data(tmp_path, classifier(2)).part("all")[0]
+    np.testing.assert_allclose(x[0, 0] * 255, array[::-1, ::-1], rtol=1e-6)
+
+
+def huge(path):
+    """A file of 70 bytes that claims an image of 4 million million pixels."""
+    Image.new("L", (1, 1)).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", 2**21, 2**21)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+
+
+def cut(path):
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (16, 16)).astype("uint8")).save(path)
+    path.write_bytes(path.read_bytes()[:200])
+
+
+BROKEN = {
+    "text": (lambda path: path.write_text("no image"), "0.png: it is not an image that can be read"),
+    "empty": (lambda path: path.write_bytes(b""), "0.png: it is not an image that can be read"),
+    "cut short": (lambda path: cut(path), "0.png: the image cannot be read"),
+    "too large": (huge, "0.png: the image cannot be read ("),
+    "a script for printers": (
+        lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
+        "0.png: it is not an image that can be read",
+    ),
+    "real numbers": (
+        lambda path: Image.fromarray(np.ones((4, 4), "float32")).save(path, "TIFF"),
+        "0.png: the image cannot be read (its pixels are real numbers",
+    ),
+}
+
+
+@pytest.mark.parametrize("place", ["dog", "cat"])
+@pytest.mark.parametrize("kind", BROKEN)
+def test_an_unreadable_image_is_named(tmp_path, kind, place):
+    images(tmp_path, size=(16, 16))
+    write, message = BROKEN[kind]
+    write(tmp_path / place / "0.png")
+    for model in (None, classifier()):
+        with pytest.raises(tg.DataError, match=re.escape(f"{place}/{message}")):
+            load_data(tmp_path, model)
+
+
+def test_folders_that_hold_no_classes(tmp_path):
+    with pytest.raises(tg.DataError, match="it holds no images"):
+        load_data(tmp_path)
+    images(tmp_path, classes=("cat",))
+    with pytest.raises(tg.DataError, match="at least two class folders; this folder holds only 'cat'"):
+        load_data(tmp_path)
+    (tmp_path / "dog").mkdir()
+    with pytest.raises(tg.DataError, match="the class folder 'dog' holds no image"):
+        load_data(tmp_path)
+    images(tmp_path, 1, ("dog",))
+    with pytest.raises(tg.DataError, match="the class 'dog' has one sample"):
+        load_data(tmp_path)
+
+
+OTHER_COUNTS = {
+    "ten": (lambda: classifier(10), 10),
+    "two": (lambda: binary(16), 2),
+    "one-hot": (lambda: classifier(4, labels=[4]), 4),
+}
+
+
+@pytest.mark.parametrize("kind", OTHER_COUNTS)
+def test_another_number_of_classes_than_the_model_has(tmp_path, kind):
+    make, count = OTHER_COUNTS[kind]
+    images(tmp_path)
+    with pytest.raises(tg.DataError, match=rf"3 classes, 'cat', 'dog' and 'eel', and the model 'model' has {count}"):
+        load_data(tmp_path, make())
+
+
+def test_labels_have_the_shape_that_the_loss_takes(tmp_path):
+    images(tmp_path / "three")
+    images(tmp_path / "two", classes=("no", "yes"))
+    one_hot = load_data(tmp_path / "three", classifier(3, labels=[3])).part("all")[1]
+    np.testing.assert_array_equal(one_hot, np.eye(3)[np.repeat([0, 1, 2], 6)])
+    column = load_data(tmp_path / "two", binary(16)).part("all")[1]
+    np.testing.assert_array_equal(column, np.repeat([[0], [1]], 6, axis=0))
+    assert tg.fit(binary(16), load_data(tmp_path / "two", binary(16)), epochs=1)[0].accuracy is not None
+
+
+def test_without_pillow_the_error_says_what_to_install(tmp_path, monkeypatch):
+    images(tmp_path)
+    monkeypatch.setitem(sys.modules, "PIL.Image", None)
+    with pytest.raises(tg.DataError, match=re.escape("pip install 'tinygraph-engine[images]'")):
+        load_data(tmp_path)
+
+
+# ---- larger than the memory
+
+
+def test_large_folders_of_images_are_read_in_batches(tmp_path, monkeypatch):
+    folder, model, read = images(tmp_path, 20), classifier(), []
+    expected = tg.fit(classifier(), load_data(folder, model), epochs=2, batch_size=8)
+    monkeypatch.setattr(lazy, "MOST_IN_MEMORY", 1000)
+    loaded = images_module._loaded
+    monkeypatch.setattr(images_module, "_loaded", lambda *given: read.append(given[0]) or loaded(*given))
+    data = load_data(folder, model)
+    # The shape of the input says how large they are, and the first ones are looked at.
+    assert len(read) <= 64
+    found = tg.fit(model, data, epochs=2, batch_size=8)
+    assert [row.loss for row in found] == [row.loss for row in expected]
+    assert tg.evaluate(model, data).count == 12
+    assert len(data._repr_html_()) < 10_000
+    x = data.part("all")[0]
+    assert isinstance(x, lazy.Lazy)
+    np.testing.assert_allclose(x[-1][0, 0] * 255, np.full(4, 29), rtol=1e-6)
+    save_image(tmp_path / "eel" / "3.png", np.zeros((4, 4)))
+    (tmp_path / "eel" / "3.png").write_text("damaged since")
+    with pytest.raises(tg.DataError, match=re.escape("eel/3.png: it is not an image")):
+        tg.fit(model, data, epochs=1)
+
+
+def large_arrays(folder, count=1000):
+    """4 GB of zeros on a disk that keeps no zeros, and labels for them."""
+    np.lib.format.open_memmap(folder / "x.npy", "w+", "float32", (count, 1, 1024, 1024)).flush()
+    np.save(folder / "y.npy", np.arange(count) % 2)
+    return folder
+
+
+def pooling():
+    return Model(
+        inputs={"x": [1, 1024, 1024], "y": {"shape": [], "dtype": "int64"}},
+        parameters={"W": {"shape": [1, 2], "init": "normal"}},
+        equations="p = mean(x, axis=(2, 3))\nz = p @ W\ncost = cross_entropy(z, y)",
+        output="z",
+        loss="cost",
+    )
+
+
+class Enough(Exception):
+    pass
+
+
+@pytest.mark.parametrize("of_user", [False, True])
+def test_arrays_larger_than_the_memory_are_read_in_batches(tmp_path, of_user):
+    large_arrays(tmp_path)
+    model = pooling()
+
+    def stop(progress):
+        if progress.step == 3:
+            raise Enough
+
+    tracemalloc.start()
+    try:
+        data = (np.load(tmp_path / "x.npy", mmap_mode="r"), np.arange(1000) % 2) if of_user else tmp_path
+        with pytest.raises(Enough):
+            tg.fit(model, data, epochs=1, batch_size=4, callback=stop)
+        few = load_data(tmp_path, model, test_fraction=0.008)
+        assert few.test[0].shape == (8, 1, 1024, 1024)
+        assert tg.evaluate(model, few, batch_size=4).count == 8
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 400e6
+
+
+def test_values_of_large_arrays_are_checked_batch_by_batch(tmp_path, monkeypatch):
+    x, y = np.zeros((40, 2)), np.arange(40)[:, None] % 2
+    x[27, 1] = np.nan
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    with pytest.raises(tg.DataError, match=r"x is not finite in 1 of 80 elements, the first, nan, at index \(27, 1\)"):
+        load_data(tmp_path, binary())
+    monkeypatch.setattr(lazy, "MOST_IN_MEMORY", 100)
+    data = load_data(tmp_path, binary())
+    with pytest.raises(
+        tg.DataError, match=r"x is not finite in 1 of 20 elements, the first, nan, at index \(27, 1\) of"
+    ):
+        tg.fit(binary(), data, epochs=1, batch_size=10)
+    np.save(tmp_path / "x.npy", np.zeros((40, 2)))
+    np.save(tmp_path / "y.npy", y + 5)
+    with pytest.raises(tg.DataError, match="labels 'y.*': bce: labels must lie between 0 and 1"):
+        tg.fit(binary(), tmp_path, epochs=1, batch_size=10)
+    np.save(tmp_path / "x.npy", np.zeros((40, 3)))
+    with pytest.raises(tg.DataError, match=r"the model's input 'x' takes \(m, 2\); found shape \(40, 3\)"):
+        load_data(tmp_path, binary())
+
+
+DAMAGED = {
+    "cut short": (lambda content: content[:-8], "needs 320 bytes; it holds 312"),
+    "an endless claim": (lambda content: content.replace(b"(20, 2)", b"(9**99,)"), "cannot be read as an .npy file"),
+    "objects": (lambda content: content.replace(b"'<f8'", b"'|O' "), "it holds Python objects"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_damaged_npy_files_are_refused(tmp_path, damage):
+    change, message = DAMAGED[damage]
+    np.save(tmp_path / "x.npy", np.zeros((20, 2)))
+    np.save(tmp_path / "y.npy", np.zeros(20))
+    (tmp_path / "x.npy").write_bytes(change((tmp_path / "x.npy").read_bytes()))
+    with pytest.raises(tg.DataError, match=re.escape(message)):
+        load_data(tmp_path)
+
+
+def test_names_of_classes_in_an_archive(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, 2)), y=np.arange(10) % 2, classes=["no", "yes"])
+    data = load_data(tmp_path / "a.npz", binary())
+    assert data.classes == ("no", "yes")
+    assert data.part("all")[1].tolist() == [[0], [1]] * 5
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, 2)), y=np.array(["yes", "no"] * 5))
+    assert load_data(tmp_path / "a.npz").part("all")[1].tolist() == [1, 0] * 5
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, 2)), y=np.arange(10) % 3, classes=["no", "yes"])
+    with pytest.raises(tg.DataError, match="y must lie in 0 to 1, the names in classes; found 0 to 2"):
+        load_data(tmp_path / "a.npz")
 
 
 # ---- tables

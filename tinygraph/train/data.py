@@ -63,13 +63,14 @@ class Data:
                 raise DataError(f"{name} of the data {self.name!r} must be a pair (x, y); found {type(part).__name__}")
 
     def __repr__(self) -> str:
-        tested = "" if self.test is None else f", {count_text(self.test[1])} to test on"
-        return f"<Data {self.name}: {count_text(self.train[1])} to learn from{tested}>"
+        tested = "" if self.test is None else f", {count_text(self.test[0])} to test on"
+        classes = f", {len(self.classes)} classes" if self.classes else ""
+        return f"<Data {self.name}: {count_text(self.train[0])} to learn from{tested}{classes}>"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: shapes and numbers of every array, and the first samples if they are images."""
         parts = {"train": self.train, **({} if self.test is None else {"test": self.test})}
-        return samples_view(": ".join(filter(None, [self.name, self.description])), parts, self.split)
+        return samples_view(": ".join(filter(None, [self.name, self.description])), parts, self.split, self.classes)
 
     def part(self, which: PartName) -> tuple[Any, Any, Array | None]:
         """Return ``x`` and ``y`` of one part or of all, and the samples' indices in the source, ``None`` for 0, 1, 2...

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tinygraph.graph import Array
+from tinygraph.graph import Array, Shaped
 
 # In bytes: arrays up to this size are read at once, so that all their mistakes are found before a training starts.
 MOST_IN_MEMORY = 2**28
 
 
-class Lazy:
+class Lazy(Shaped):
     """Samples of a file or folder that are read batch by batch. An index, a slice or an array of places, gives an array.
 
     ``read`` returns the samples at an array of places in their source, and ``places`` are those of the samples, in order.
@@ -36,6 +35,8 @@ class Lazy:
 
     def __getitem__(self, index: Any) -> Array:
         at = self.places[index]
+        if not at.size:
+            return np.empty((0, *self.shape[1:]), self.dtype)
         return self._read(at) if at.ndim else self._read(at[None])[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
@@ -44,7 +45,7 @@ class Lazy:
     @property
     def nbytes(self) -> int:
         """How many bytes all samples would take."""
-        return math.prod(self.shape) * int(self.dtype.itemsize)
+        return self.size * int(self.dtype.itemsize)
 
     def take(self, chosen: Array) -> Lazy:
         """Return the samples at some indices, which are not read yet."""
@@ -65,7 +66,7 @@ class Whole:
     """
 
     def __init__(self, array: Array, count: int) -> None:
-        self.array, self.count = array, count
+        self.array, self.count, self.shape = array, count, array.shape
 
     def __len__(self) -> int:
         return self.count

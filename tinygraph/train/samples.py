@@ -1,6 +1,6 @@
 """Samples as users give them: how many, which classes, and how a notebook shows them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,10 @@ from tinygraph.describe import html
 from tinygraph.errors import counted
 from tinygraph.graph import Array
 from tinygraph.model.values import is_one_hot
+from tinygraph.train.lazy import Lazy
+
+# How many images a notebook shows.
+_SHOWN = 10
 
 
 def sample_count(samples: Any) -> int:
@@ -53,7 +57,7 @@ def count_text(samples: Any) -> str:
         return "unknown samples"
 
 
-def samples_view(caption: str, parts: Mapping[str, tuple[Any, Any]], split: str) -> str:
+def samples_view(caption: str, parts: Mapping[str, tuple[Any, Any]], split: str, classes: Sequence[str] = ()) -> str:
     """Return what a notebook shows of samples and labels: shapes, numbers, classes, and the first samples if they are images.
 
     >>> "int64 (3,)" in samples_view("mine", {"train": (np.eye(3), np.array([0, 1, 1]))}, "")
@@ -63,12 +67,32 @@ def samples_view(caption: str, parts: Mapping[str, tuple[Any, Any]], split: str)
     images: list[str] = []
     for part, (x, y) in parts.items():
         for role, arrays in (("x", x), ("y", y)):
-            for name, array in (arrays if isinstance(arrays, Mapping) else {role: arrays}).items():
-                rows.append((part, str(name), *_described(_array(array), role == "y")))
-                images += _images(_array(array), y) if role == "x" and not images else []
+            for name, samples in (arrays if isinstance(arrays, Mapping) else {role: arrays}).items():
+                # Of what is read from a file when it is needed, only the first samples are.
+                array = _array(samples[:_SHOWN] if isinstance(samples, Lazy) else samples)
+                described = _described(array, role == "y")
+                if isinstance(samples, Lazy):
+                    described = (f"{samples.dtype} {samples.shape}", "", "", "")
+                rows.append((part, str(name), *described))
+                images += _images(array, y, classes) if role == "x" and not images else []
     head = ("part", "array", "shape", "least", "greatest", "classes")
     below = html.paragraph(f"test: {split}") if split else ""
+    if classes and all(isinstance(y, np.ndarray) for _, y in parts.values()):
+        counts = [class_counts(y, len(classes)) for _, y in parts.values()]
+        below += html.table(
+            ("class", *parts), [(name, *map(str, row)) for name, *row in zip(classes, *counts, strict=True)]
+        )
     return html.view(html.table(head, rows, caption), html.pictures(images), below)
+
+
+def class_counts(y: Any, count: int) -> Array:
+    """Return how many samples each of ``count`` classes has: class numbers, a column of them, or one-hot rows.
+
+    >>> class_counts(np.array([[1.0], [0.0], [1.0]]), 2), class_counts(np.eye(3)[[0, 2]], 3)
+    (array([1, 2]), array([1, 0, 1]))
+    """
+    rows = np.asarray(y).reshape(len(y), -1)
+    return np.bincount(rows.argmax(1) if rows.shape[1] > 1 else rows[:, 0].astype(int), minlength=count)
 
 
 def _array(samples: Any) -> Array:
@@ -94,9 +118,11 @@ def are_images(x: Any) -> bool:
     return len(x.shape) == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 3 and x.dtype.kind in "biuf"
 
 
-def _images(x: Array, y: Any) -> Iterator[str]:
+def _images(x: Array, y: Any, classes: Sequence[str]) -> Iterator[str]:
     """Yield the first samples as pictures, with their labels below, if they are images of one or three channels."""
     if are_images(x):
-        for i in range(min(len(x), 10)):
+        for i in range(min(len(x), _SHOWN)):
             label = np.asarray(y[i]) if isinstance(y, (np.ndarray, list)) else np.zeros((0, 0))
-            yield html.image(x[i], html.number(label.item()) if label.size == 1 else "")
+            named = classes and label.size in (1, len(classes))
+            name = classes[int(label.argmax() if label.size > 1 else label.item())] if named else ""
+            yield html.image(x[i], name or (html.number(label.item()) if label.size == 1 else ""))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +52,7 @@ def pixels(images: Lazy, wanted: Input | None) -> Any:
     array([[0., 1.]], dtype=float32)
     """
     dtype = np.dtype(np.float32) if wanted is None else wanted.dtype
-    shape, byte = _sample_shape(images.shape[1:], wanted), images.dtype == np.uint8
+    shape, byte = sample_shape(images.shape[1:], wanted), images.dtype == np.uint8
     dtype = dtype if dtype.kind == "f" and byte else images.dtype
 
     def scaled(array: Array, at: Array) -> Array:
@@ -63,12 +62,13 @@ def pixels(images: Lazy, wanted: Input | None) -> Any:
     return lazily(images.map(scaled, dtype, shape))
 
 
-def shaped(array: Array, wanted: Input | None) -> Array:
-    """Return samples in the shape of a model's input, if that only adds or removes axes, or splits or joins all of them."""
-    return array.reshape(-1, *_sample_shape(array.shape[1:], wanted))
+def sample_shape(found: tuple[int, ...], wanted: Input | None) -> tuple[int, ...]:
+    """Return the shape of an input if it only adds or removes axes of a sample, or splits or joins all; else that ``found``.
 
-
-def _sample_shape(found: tuple[int, ...], wanted: Input | None) -> tuple[int, ...]:
+    >>> from types import SimpleNamespace
+    >>> [sample_shape(found, SimpleNamespace(shape=(1, 2, 2))) for found in [(4,), (2, 2), (1, 4)]]
+    [(1, 2, 2), (1, 2, 2), (1, 2, 2)]
+    """
     if wanted is None:
         return found
     given, sizes = ([size for size in shape if size != 1] for shape in (found, wanted.shape))
@@ -91,11 +91,11 @@ def class_numbers(labels: Array, known: tuple[str, ...] = ()) -> tuple[tuple[str
 
 
 def fit_labels(model: Model | None, y: Any, classes: tuple[str, ...]) -> Any:
-    """Return class numbers, one for each sample, as the model's loss takes them: numbers, a column of 0 and 1, or one-hot rows.
+    """Return labels, one number for each sample, as the model's loss takes them: numbers, a column, or one-hot rows.
 
-    Raises ``DataError`` if the data have other classes than the model's output. Anything else is returned unchanged.
+    Raises ``DataError`` if the data have other classes than the model's output. Other labels are returned unchanged.
     """
-    if model is None or isinstance(y, Mapping) or len(model.labels) != 1 or y is None:
+    if model is None or len(model.labels) != 1 or not isinstance(y, np.ndarray):
         return y
     wanted = model.inputs[model.labels[0]]
     several = len(wanted.shape) == 1 and wanted.shape[0] > 1
@@ -103,9 +103,9 @@ def fit_labels(model: Model | None, y: Any, classes: tuple[str, ...]) -> Any:
     if classes and count and len(classes) != count:
         found = f"the data have {len(classes)} classes, {listing(classes)}"
         raise DataError(f"{found}, and the model {model.name!r} has {count}, in its output {model.output!r}")
-    if several and y.ndim == 1 and y.dtype.kind in "iu" and y.min() >= 0 and y.max() < wanted.shape[0]:
+    if y.ndim == 1 and several and y.dtype.kind in "iu" and y.min() >= 0 and y.max() < wanted.shape[0]:
         return np.eye(wanted.shape[0], dtype=wanted.dtype)[y]
-    return shaped(y, wanted)
+    return y.reshape(-1, *wanted.shape) if y.ndim == 1 and set(wanted.shape) <= {1} else y
 
 
 def _class_count(model: Model) -> int | None:

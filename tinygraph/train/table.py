@@ -7,6 +7,7 @@ import io
 import itertools
 import math
 import sys
+import warnings
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ import numpy as np
 from tinygraph.errors import DataError, listing, nearest
 from tinygraph.files import open_plain
 from tinygraph.graph import Array
-from tinygraph.train.source import Source, feature_of, shaped
+from tinygraph.train.source import Source, feature_of, sample_shape
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -56,13 +57,15 @@ def read_table(path: Path, model: Model | None, label: str | None) -> Source:
     features, left = [c for c in others if c.numbers], [c.name for c in others if not c.numbers]
     if not features:
         raise DataError(f"{path}: no column holds numbers to learn from (columns: {listing(names)})")
-    x = shaped(np.column_stack([column.as_feature(path) for column in features]), wanted)
+    x = np.column_stack([column.as_feature(path) for column in features])
+    x = x.reshape(-1, *sample_shape(x.shape[1:], wanted))
     y = None if chosen is None else columns[names.index(chosen)].as_labels(path)
     unnamed = (
         f"no column is called {', '.join(LABELS)}; name that of the labels (--label, label=) among {listing(names)}"
     )
-    left_out = f", without the text in {listing(left)}" if left else ""
-    return Source(x, y, description=f"from {path.name}{left_out}", unlabelled=f"{path}: {unnamed}")
+    if left:
+        warnings.warn(f"{path.name}: {listing(left)} hold no numbers and are left out", stacklevel=2)
+    return Source(x, y, description=f"from {path.name}", unlabelled=f"{path}: {unnamed}")
 
 
 class _Column:
