@@ -78,6 +78,7 @@ def test_every_command_takes_a_table(run, flowers):
     assert "data new: all 2 samples" in run("predict", "net.toml", *weights, "--data", "new.csv").stdout
 
 
+@pytest.mark.filterwarnings("ignore:.*the text in 'species' is left out")
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -11,58 +11,14 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.tools.datasets import binary, classifier, images, regression, save_image
 from tinygraph.model import Model
-from tinygraph.train import images as images_module
-from tinygraph.train import lazy, load_data
+from tinygraph.train import load_data
 
 Image = pytest.importorskip("PIL.Image")
 
 
-def classifier(classes=3, shape=(1, 4, 4), labels=None):
-    """A model that tells images apart; ``labels`` declares the input y."""
-    return Model(
-        inputs={"x": list(shape), "y": {"shape": [], "dtype": "int64"} if labels is None else labels},
-        parameters={"W": {"shape": [int(np.prod(shape)), classes], "init": "normal"}},
-        equations="z = flatten(x) @ W\ncost = cross_entropy(z, y)",
-        output="z",
-        loss="cost",
-    )
-
-
-def binary(features=2):
-    return Model(
-        inputs={"x": [features], "y": [1]},
-        parameters={"W": {"shape": [features, 1], "init": "normal"}},
-        equations="a = sigmoid(x @ W)\ncost = bce(a, y)",
-        output="a",
-        loss="cost",
-    )
-
-
-def regression(features=2):
-    return Model(
-        inputs={"x": [features], "price": [1]},
-        parameters={"W": {"shape": [features, 1], "init": "normal"}},
-        equations="p = x @ W\ncost = mse(p, price)",
-        output="p",
-        loss="cost",
-    )
-
-
 # ---- folders of images
-
-
-def save_image(path, array, mode=None):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.asarray(array, "uint8"), mode).save(path) if mode is None else Image.new(mode, (4, 4)).save(path)
-
-
-def images(folder, count=6, classes=("cat", "dog", "eel"), size=(4, 4)):
-    """A folder of images: each has one grey value, 10 times its class and its number added."""
-    for number, name in enumerate(classes):
-        for i in range(count):
-            save_image(folder / name / f"{i}.png", np.full(size, 10 * number + i))
-    return folder
 
 
 def test_folders_of_images_are_classes(tmp_path):
@@ -132,7 +88,7 @@ def test_a_model_without_labels_needs_no_classes(tmp_path):
     assert [len(data.train[0]), data.train[1], len(data.test[0])] == [5, None, 1]
     assert tg.fit(encoder, data, epochs=1)[0].test_loss is not None
     assert load_data(tmp_path, classifier(), labels=False).train[1] is None
-    with pytest.raises(tg.DataError, match="labels need a folder for each class"):
+    with pytest.raises(tg.DataError, match=r"labels need a folder for each class"):
         load_data(tmp_path, classifier())
 
 
@@ -252,112 +208,7 @@ def test_without_pillow_the_error_says_what_to_install(tmp_path, monkeypatch):
         load_data(tmp_path)
 
 
-# ---- larger than the memory
-
-
-def test_large_folders_of_images_are_read_in_batches(tmp_path, monkeypatch):
-    folder, model, read = images(tmp_path, 20), classifier(), []
-    expected = tg.fit(classifier(), load_data(folder, model), epochs=2, batch_size=8)
-    monkeypatch.setattr(lazy, "MOST_IN_MEMORY", 1000)
-    loaded = images_module._loaded
-    monkeypatch.setattr(images_module, "_loaded", lambda *given: read.append(given[0]) or loaded(*given))
-    data = load_data(folder, model)
-    # The shape of the input says how large they are, and the first ones are looked at.
-    assert len(read) <= 64
-    found = tg.fit(model, data, epochs=2, batch_size=8)
-    assert [row.loss for row in found] == [row.loss for row in expected]
-    assert tg.evaluate(model, data).count == 12
-    assert len(data._repr_html_()) < 10_000
-    x = data.part("all")[0]
-    assert isinstance(x, lazy.Lazy)
-    np.testing.assert_allclose(x[-1][0, 0] * 255, np.full(4, 29), rtol=1e-6)
-    save_image(tmp_path / "eel" / "3.png", np.zeros((4, 4)))
-    (tmp_path / "eel" / "3.png").write_text("damaged since")
-    with pytest.raises(tg.DataError, match=re.escape("eel/3.png: it is not an image")):
-        tg.fit(model, data, epochs=1)
-
-
-def large_arrays(folder, count=1000):
-    """4 GB of zeros on a disk that keeps no zeros, and labels for them."""
-    np.lib.format.open_memmap(folder / "x.npy", "w+", "float32", (count, 1, 1024, 1024)).flush()
-    np.save(folder / "y.npy", np.arange(count) % 2)
-    return folder
-
-
-def pooling():
-    return Model(
-        inputs={"x": [1, 1024, 1024], "y": {"shape": [], "dtype": "int64"}},
-        parameters={"W": {"shape": [1, 2], "init": "normal"}},
-        equations="p = mean(x, axis=(2, 3))\nz = p @ W\ncost = cross_entropy(z, y)",
-        output="z",
-        loss="cost",
-    )
-
-
-class Enough(Exception):
-    pass
-
-
-@pytest.mark.parametrize("of_user", [False, True])
-def test_arrays_larger_than_the_memory_are_read_in_batches(tmp_path, of_user):
-    large_arrays(tmp_path)
-    model = pooling()
-
-    def stop(progress):
-        if progress.step == 3:
-            raise Enough
-
-    tracemalloc.start()
-    try:
-        data = (np.load(tmp_path / "x.npy", mmap_mode="r"), np.arange(1000) % 2) if of_user else tmp_path
-        with pytest.raises(Enough):
-            tg.fit(model, data, epochs=1, batch_size=4, callback=stop)
-        few = load_data(tmp_path, model, test_fraction=0.008)
-        assert few.test[0].shape == (8, 1, 1024, 1024)
-        assert tg.evaluate(model, few, batch_size=4).count == 8
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 400e6
-
-
-def test_values_of_large_arrays_are_checked_batch_by_batch(tmp_path, monkeypatch):
-    x, y = np.zeros((40, 2)), np.arange(40)[:, None] % 2
-    x[27, 1] = np.nan
-    np.save(tmp_path / "x.npy", x)
-    np.save(tmp_path / "y.npy", y)
-    with pytest.raises(tg.DataError, match=r"x is not finite in 1 of 80 elements, the first, nan, at index \(27, 1\)"):
-        load_data(tmp_path, binary())
-    monkeypatch.setattr(lazy, "MOST_IN_MEMORY", 100)
-    data = load_data(tmp_path, binary())
-    with pytest.raises(
-        tg.DataError, match=r"x is not finite in 1 of 20 elements, the first, nan, at index \(27, 1\) of"
-    ):
-        tg.fit(binary(), data, epochs=1, batch_size=10)
-    np.save(tmp_path / "x.npy", np.zeros((40, 2)))
-    np.save(tmp_path / "y.npy", y + 5)
-    with pytest.raises(tg.DataError, match="labels 'y.*': bce: labels must lie between 0 and 1"):
-        tg.fit(binary(), tmp_path, epochs=1, batch_size=10)
-    np.save(tmp_path / "x.npy", np.zeros((40, 3)))
-    with pytest.raises(tg.DataError, match=r"the model's input 'x' takes \(m, 2\); found shape \(40, 3\)"):
-        load_data(tmp_path, binary())
-
-
-DAMAGED = {
-    "cut short": (lambda content: content[:-8], "needs 320 bytes; it holds 312"),
-    "an endless claim": (lambda content: content.replace(b"(20, 2)", b"(9**99,)"), "cannot be read as an .npy file"),
-    "objects": (lambda content: content.replace(b"'<f8'", b"'|O' "), "it holds Python objects"),
-}
-
-
-@pytest.mark.parametrize("damage", DAMAGED)
-def test_damaged_npy_files_are_refused(tmp_path, damage):
-    change, message = DAMAGED[damage]
-    np.save(tmp_path / "x.npy", np.zeros((20, 2)))
-    np.save(tmp_path / "y.npy", np.zeros(20))
-    (tmp_path / "x.npy").write_bytes(change((tmp_path / "x.npy").read_bytes()))
-    with pytest.raises(tg.DataError, match=re.escape(message)):
-        load_data(tmp_path)
+# ---- archives
 
 
 def test_names_of_classes_in_an_archive(tmp_path):
@@ -377,7 +228,7 @@ def test_names_of_classes_in_an_archive(tmp_path):
 
 def table(folder, text, name="mine.csv"):
     path = folder / name
-    path.write_text(text, encoding="utf-8")
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
 
 
@@ -402,11 +253,52 @@ def test_two_classes_are_a_column_for_binary_cross_entropy(tmp_path):
     assert tg.fit(binary(), load_data(path), epochs=1)[0].accuracy is not None
 
 
+def test_numbers_stay_numbers(tmp_path):
+    path = table(tmp_path, "a,b,Price\n" + "".join(f"{i},-{i}e-1,{i}.5\n" for i in range(20)))
+    # The column called as the model's input for labels, in any case.
+    data = load_data(path, regression())
+    assert data.classes == ()
+    assert data.part("all")[1].ravel().tolist() == [i + 0.5 for i in range(20)]
+    assert tg.fit(regression(), path, epochs=1)[0].test_loss is not None
+    # Whole numbers are class numbers for a model that takes those.
+    data = load_data(
+        table(tmp_path, "label,a,b\n" + "".join(f"{i % 3},{i},0\n" for i in range(20))), classifier(3, [2])
+    )
+    assert data.train[1].dtype == np.int64
+    with pytest.raises(tg.DataError, match="class numbers must lie in 0 to 1; found 0 to 2"):
+        load_data(tmp_path / "mine.csv", classifier(2, [2]))
+
+
+DIALECTS = {
+    "semicolons": "a;b;label\n1;2;x y\n3;4;z\n",
+    "tabs": "a\tb\tlabel\n1\t2\tx y\n3\t4\tz\n",
+    "quotes": '"a","b","label"\n"1","2","x y"\n"3","4","z"\n',
+    "a mark of Windows, its line ends, and empty lines": "\ufeffa,b,label\r\n1,2,x y\r\n\r\n3,4,z\r\n",
+    "spaces": " a , b , label \n 1 , 2 , x y \n 3 , 4 , z \n",
+    "no last line end": "a,b,label\n1,2,x y\n3,4,z",
+    "the numbers of the rows": ",a,b,label\n0,1,2,x y\n1,3,4,z\n",
+}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_tables_as_other_programs_write_them(tmp_path, dialect):
+    (tmp_path / "mine.csv").write_bytes(DIALECTS[dialect].encode())
+    data = load_data(tmp_path / "mine.csv")
+    assert data.train[0].tolist() == [[1, 2], [3, 4]]
+    assert data.classes == ("x y", "z")
+
+
+def test_columns_of_text_are_left_out_and_named(tmp_path):
+    path = table(tmp_path, "city,a,label\nRome,1,x\n,2,y\n")
+    with pytest.warns(UserWarning, match="mine.csv: the text in 'city' is left out"):
+        assert load_data(path).train[0].tolist() == [[1], [2]]
+
+
 MISTAKES = {
     "text among numbers": ("a,label\n1,x\ntwo,y\n", "mine.csv:3: column 'a' holds numbers; found 'two'"),
     "no value": ("a,label\n1,x\n,y\n", "mine.csv:3: column 'a' has no value; fill it in, or remove the row"),
     "no label": ("a,label\n1,x\n2,?\n", "mine.csv:3: column 'label' has no value"),
-    "fields": ("a,label\n1,x\n2,y,z\n", "mine.csv:3: there are 3 fields, and the header has 2"),
+    "fields": ("a,label\n1,x\n2,y,z\n", "mine.csv:3: found 3 fields; the header has 2"),
     "no header": ("1,2\n3,4\n", "mine.csv:1: expected a header with the names of the columns; found '1' and '2'"),
     "two columns of a name": ("a,a,label\n1,2,3\n", "mine.csv:1: two columns are called 'a'"),
     "empty": ("", "mine.csv:1: expected a header with the names of the columns; found none"),
@@ -414,6 +306,13 @@ MISTAKES = {
     "no numbers": ("a,label\nx,y\n", "mine.csv: no column holds numbers to learn from (columns: 'a' and 'label')"),
     "no column of labels": ("a,b\n1,2\n", "name that of the labels (--label, label=) among 'a' and 'b'"),
     "one of a class": ("a,label\n" + "1,x\n" * 5 + "2,y\n", "the class 'y' has one sample; it needs two"),
+    "infinity": ("a,label\n1,x\ninf,y\n", "mine.csv:3: column 'a' holds numbers; found 'inf'"),
+    "NaN": ("a,label\n1,x\nnan,y\n", "mine.csv:3: column 'a' has no value"),
+    "a line of another length after quoted lines": (
+        'a,label\n1,"x\ny"\n2\n',
+        "mine.csv:4: found 1 field; the header has 2",
+    ),
+    "other letters": (b"a,label\n1,caf\xe9\n", "mine.csv: it is not text in UTF-8"),
     "an open quote": ('a,label\n1,"x\n', "mine.csv: it is not a table with values between commas"),
 }
 
@@ -461,47 +360,108 @@ def test_idx_files_have_their_own_test_set(tmp_path, packed):
     assert len(data.test[0]) == 10
 
 
-# ---- inputs without a batch axis
+DAMAGED_IDX = {
+    "empty": (b"", "it does not begin as one"),
+    "text": (b"no numbers at all", "it does not begin as one"),
+    "half a header": (b"\0\0\x08\x03\0\0\0\x14\0\0", "it does not begin as one"),
+    "short": (
+        b"\0\0\x08\x03\0\0\0\x14\0\0\0\x04\0\0\0\x04" + bytes(319),
+        "an array of shape (20, 4, 4) has 320 bytes; it holds 319",
+    ),
+    "long": (b"\0\0\x08\x03\0\0\0\x14\0\0\0\x04\0\0\0\x04" + bytes(321), "has 320 bytes; it holds more"),
+    "an endless claim": (b"\0\0\x0e\x03" + b"\xff" * 12 + bytes(99), "bytes; it holds "),
+    "no image": (b"\0\0\x08\x03\0\0\0\0\0\0\0\x04\0\0\0\x04", "has 0 bytes; it holds 0"),
+    "labels": (b"\0\0\x08\x01\0\0\0\x02\1\1", "expected images, three axes; found an array of shape (2,)"),
+}
 
 
-def weighted():
-    """A model whose features are scaled by an array that is no sample, and whose loss has weights for the classes."""
-    return Model(
-        inputs={
-            "x": [2],
-            "scale": {"shape": [2], "batched": False},
-            "y": [3],
-            "weights": {"shape": [3], "batched": False},
-        },
-        parameters={"W": {"shape": [2, 3], "init": "normal"}},
-        equations="z = (x * scale) @ W\ncost = cross_entropy(z, y * weights)",
-        output="z",
-        loss="cost",
-    )
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("damage", DAMAGED_IDX)
+def test_damaged_idx_files_are_refused(tmp_path, damage, packed):
+    content, message = DAMAGED_IDX[damage]
+    mnist(tmp_path, packed)
+    path = tmp_path / ("train-images-idx3-ubyte" + (".gz" if packed else ""))
+    path.write_bytes(gzip.compress(content) if packed else content)
+    if packed and damage == "an endless claim":
+        message = "opening this file would take more than"
+    tracemalloc.start()
+    try:
+        with pytest.raises(tg.DataError, match=f"{re.escape(path.name)}: .*{re.escape(message)}"):
+            load_data(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
 
 
-@pytest.mark.parametrize("compiled", [True, False])
-def test_inputs_without_a_batch_axis_are_fed_whole(tmp_path, compiled):
-    rng = np.random.default_rng(0)
-    x, y = rng.normal(size=(23, 2)), np.eye(3)[np.arange(23) % 3]
-    scale, weights = np.array([1.0, 2.0]), np.array([1.0, 0.5, 0.25])
-    plain = Model(
-        inputs={"x": [2], "y": [3]},
-        parameters={"W": {"shape": [2, 3], "init": "normal"}},
-        equations="z = x @ W\ncost = cross_entropy(z, y)",
-        output="z",
-        loss="cost",
-    )
-    model = weighted()
-    part = {"scale": scale, "x": x}, {"weights": weights, "y": y}
-    found = tg.fit(model, part, epochs=3, batch_size=5, compiled=compiled)
-    expected = tg.fit(plain, (x * scale, y * weights), epochs=3, batch_size=5, compiled=compiled)
-    np.testing.assert_allclose([row.loss for row in found], [row.loss for row in expected], rtol=1e-5)
-    np.testing.assert_allclose(model.parameters["W"].value, plain.parameters["W"].value, rtol=1e-4)
-    metrics = tg.evaluate(model, part, batch_size=10, compiled=compiled)
-    assert metrics.count == 23
-    assert metrics.loss == pytest.approx(tg.evaluate(plain, (x * scale, y * weights)).loss, rel=1e-5)
-    np.savez(tmp_path / "mine.npz", x=x, y=y, scale=scale, weights=weights)
-    data = load_data(tmp_path / "mine.npz", weighted())
-    assert len(data.test[0]["x"]) == 4
-    assert tg.fit(weighted(), data, epochs=1, compiled=compiled)[0].test_loss is not None
+def test_a_gzip_file_that_grows_without_end_is_not_unpacked(tmp_path):
+    mnist(tmp_path, True)
+    content = b"\0\0\x08\x03\0\0\0\x14\0\0\0\x04\0\0\0\x04" + bytes(2**27)
+    (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
+    tracemalloc.start()
+    try:
+        with pytest.raises(tg.DataError, match="it holds more"):
+            load_data(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 10e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_idx_files_that_do_not_go_together(tmp_path):
+    folder = mnist(tmp_path, False)
+    data = load_data(folder / "t10k-images-idx3-ubyte", classifier())
+    assert [len(data.train[0]), len(data.test[0])] == [8, 2]
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    assert load_data(folder / "t10k-images-idx3-ubyte", classifier(), labels=False).train[1] is None
+    with pytest.raises(tg.DataError, match="there is no file 't10k-labels-idx1-ubyte' with the labels"):
+        load_data(folder / "t10k-images-idx3-ubyte")
+    with pytest.raises(tg.DataError, match="there is no file 't10k-labels-idx1-ubyte' with the labels"):
+        load_data(folder)
+    idx(folder / "t10k-labels-idx1-ubyte", np.zeros(9, "uint8"))
+    with pytest.raises(tg.DataError, match=r"its shape is \(9,\); expected a label for each of the 10 images"):
+        load_data(folder)
+    idx(folder / "more-images-idx3-ubyte", np.zeros((9, 4, 4), "uint8"))
+    with pytest.raises(tg.DataError, match="expected one file of images to learn from"):
+        load_data(folder)
+
+
+def test_idx_files_of_other_numbers_are_not_scaled(tmp_path):
+    idx(tmp_path / "a-images-idx3-float", np.full((6, 2, 2), 7.5, ">f4"), code=13)
+    idx(tmp_path / "a-labels-idx1-float", np.arange(6, dtype=">i4"), code=12)
+    x, y, _ = load_data(tmp_path).part("all")
+    assert x.tolist() == np.full((6, 1, 2, 2), 7.5).tolist()
+    assert y.tolist() == list(range(6))
+
+
+# ---- what is drawn for the test
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.5, 0.9])
+def test_a_fraction_of_each_class_is_drawn(fraction):
+    digits = load_data("digits", test_fraction=fraction)
+    counts = [np.bincount(part[1]) for part in (digits.train, digits.test)]
+    np.testing.assert_allclose(counts[1], fraction * (counts[0] + counts[1]), atol=1)
+    assert digits.split == f"{fraction:g} of each class, drawn with seed 0"
+    np.testing.assert_array_equal(load_data("digits", test_fraction=0.2).drawn, load_data("digits").drawn)
+
+
+@pytest.mark.parametrize("fraction", [1, -0.1, 1.5, float("nan"), "0.2", True])
+def test_a_fraction_lies_between_0_and_1(fraction):
+    with pytest.raises(tg.DataError, match="test_fraction is a number from 0 to 1, without 1; found"):
+        load_data("digits", test_fraction=fraction)
+
+
+def test_nothing_is_drawn_for_a_fraction_of_0(tmp_path):
+    data = load_data("digits", test_fraction=0)
+    assert [len(data.train[0]), data.test] == [1797, None]
+    np.savez(tmp_path / "own.npz", x=np.zeros(6), y=np.zeros(6), x_test=np.ones(2), y_test=np.ones(2))
+    with pytest.raises(tg.DataError, match="test_fraction is for data without a test set"):
+        load_data(tmp_path / "own.npz", test_fraction=0.5)
+
+
+def test_a_class_without_a_sample_to_test_on_is_named(tmp_path):
+    text = "a,label\n" + "1,common\n" * 17 + "2,rare\n" * 2
+    assert load_data(table(tmp_path, text)).split == "one in five of each class, none of 'rare', drawn with seed 0"
+    # Of classes without names, a single sample is learned from.
+    np.savez(tmp_path / "a.npz", x=np.arange(20), y=np.repeat([0, 7], [19, 1]))
+    for seed in range(9):
+        assert 19 not in load_data(tmp_path / "a.npz", seed=seed).drawn

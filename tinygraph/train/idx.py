@@ -53,6 +53,8 @@ def read_idx(path: Path, model: Model | None) -> Source:
     first, test = _pair(trains[0], model), [_pair(file, model) for file in tests]
     if not test:
         return first
+    if (test[0].y is None) != (first.y is None):
+        raise DataError(test[0].unlabelled if test[0].y is None else first.unlabelled)
     return replace(first, test=(test[0].x, test[0].y), split=f"the file {tests[0].name!r}")
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygraph.errors import DataError, listing, nearest
+from tinygraph.errors import DataError, counted, listing, nearest
 from tinygraph.files import open_plain
 from tinygraph.graph import Array
 from tinygraph.train.source import Source, feature_of, sample_shape
@@ -44,7 +44,7 @@ def read_table(path: Path, model: Model | None, label: str | None) -> Source:
         columns = [_Column(name, [] if name == chosen else None) for name in names]
         for line, row in rows:
             if len(row) != len(names):
-                raise DataError(f"{path}:{line}: there are {len(row)} fields, and the header has {len(names)}")
+                raise DataError(f"{path}:{line}: found {counted(len(row), 'field')}; the header has {len(names)}")
             for column, text in zip(columns, row, strict=True):
                 column.add(line, text.strip())
     except UnicodeDecodeError as error:
@@ -64,7 +64,7 @@ def read_table(path: Path, model: Model | None, label: str | None) -> Source:
         f"no column is called {', '.join(LABELS)}; name that of the labels (--label, label=) among {listing(names)}"
     )
     if left:
-        warnings.warn(f"{path.name}: {listing(left)} hold no numbers and are left out", stacklevel=2)
+        warnings.warn(f"{path.name}: the text in {listing(left)} is left out", stacklevel=2)
     return Source(x, y, description=f"from {path.name}", unlabelled=f"{path}: {unnamed}")
 
 
