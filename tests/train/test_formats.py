@@ -163,13 +163,13 @@ def test_an_unreadable_image_is_named(tmp_path, kind, place):
 
 
 def test_folders_that_hold_no_classes(tmp_path):
-    with pytest.raises(tg.DataError, match="it holds no images"):
+    with pytest.raises(tg.DataError, match="the folder holds no .npy and IDX files, and no images"):
         load_data(tmp_path)
     images(tmp_path, classes=("cat",))
     with pytest.raises(tg.DataError, match="at least two class folders; this folder holds only 'cat'"):
         load_data(tmp_path)
     (tmp_path / "dog").mkdir()
-    with pytest.raises(tg.DataError, match="the class folder 'dog' holds no image"):
+    with pytest.raises(tg.DataError, match="the class folder 'dog' holds no images"):
         load_data(tmp_path)
     images(tmp_path, 1, ("dog",))
     with pytest.raises(tg.DataError, match="the class 'dog' has one sample"):
@@ -302,7 +302,7 @@ MISTAKES = {
     "no header": ("1,2\n3,4\n", "mine.csv:1: expected a header with the names of the columns; found '1' and '2'"),
     "two columns of a name": ("a,a,label\n1,2,3\n", "mine.csv:1: two columns are called 'a'"),
     "empty": ("", "mine.csv:1: expected a header with the names of the columns; found none"),
-    "only a header": ("a,label\n", "mine.csv: there is no row below the header"),
+    "only a header": ("a,label\n", "mine.csv: no column holds numbers to learn from"),
     "no numbers": ("a,label\nx,y\n", "mine.csv: no column holds numbers to learn from (columns: 'a' and 'label')"),
     "no column of labels": ("a,b\n1,2\n", "name that of the labels (--label, label=) among 'a' and 'b'"),
     "one of a class": ("a,label\n" + "1,x\n" * 5 + "2,y\n", "the class 'y' has one sample; it needs two"),
@@ -366,11 +366,11 @@ DAMAGED_IDX = {
     "half a header": (b"\0\0\x08\x03\0\0\0\x14\0\0", "it does not begin as one"),
     "short": (
         b"\0\0\x08\x03\0\0\0\x14\0\0\0\x04\0\0\0\x04" + bytes(319),
-        "an array of shape (20, 4, 4) has 320 bytes; it holds 319",
+        "an array of shape (20, 4, 4) needs 320 bytes and holds 319",
     ),
-    "long": (b"\0\0\x08\x03\0\0\0\x14\0\0\0\x04\0\0\0\x04" + bytes(321), "has 320 bytes; it holds more"),
-    "an endless claim": (b"\0\0\x0e\x03" + b"\xff" * 12 + bytes(99), "bytes; it holds "),
-    "no image": (b"\0\0\x08\x03\0\0\0\0\0\0\0\x04\0\0\0\x04", "has 0 bytes; it holds 0"),
+    "long": (b"\0\0\x08\x03\0\0\0\x14\0\0\0\x04\0\0\0\x04" + bytes(321), "needs 320 bytes and holds 321"),
+    "an endless claim": (b"\0\0\x0e\x03" + b"\xff" * 12 + bytes(99), " bytes and holds "),
+    "no image": (b"\0\0\x08\x03\0\0\0\0\0\0\0\x04\0\0\0\x04", "it holds no numbers"),
     "labels": (b"\0\0\x08\x01\0\0\0\x02\1\1", "expected images, three axes; found an array of shape (2,)"),
 }
 
@@ -399,7 +399,7 @@ def test_a_gzip_file_that_grows_without_end_is_not_unpacked(tmp_path):
     (tmp_path / "train-images-idx3-ubyte.gz").write_bytes(gzip.compress(content))
     tracemalloc.start()
     try:
-        with pytest.raises(tg.DataError, match="it holds more"):
+        with pytest.raises(tg.DataError, match="needs 320 bytes and holds 321"):
             load_data(tmp_path)
         assert tracemalloc.get_traced_memory()[1] < 10e6
     finally:
@@ -420,7 +420,7 @@ def test_idx_files_that_do_not_go_together(tmp_path):
     with pytest.raises(tg.DataError, match=r"its shape is \(9,\); expected a label for each of the 10 images"):
         load_data(folder)
     idx(folder / "more-images-idx3-ubyte", np.zeros((9, 4, 4), "uint8"))
-    with pytest.raises(tg.DataError, match="expected one file of images to learn from"):
+    with pytest.raises(tg.DataError, match="expected a file of images to learn from"):
         load_data(folder)
 
 

@@ -103,7 +103,7 @@ def test_values_of_large_arrays_are_checked_batch_by_batch(tmp_path, monkeypatch
 
 
 DAMAGED = {
-    "cut short": (lambda content: content[:-8], "needs 320 bytes; it holds 312"),
+    "cut short": (lambda content: content[:-8], "needs 320 bytes and holds 312"),
     "an endless claim": (lambda content: content.replace(b"(20, 2)", b"(9**99,)"), "cannot be read as an .npy file"),
     "objects": (lambda content: content.replace(b"'<f8'", b"'|O' "), "it holds Python objects"),
 }

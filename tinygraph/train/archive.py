@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.lib import format as npy
@@ -17,7 +17,7 @@ from tinygraph.errors import DataError, listing
 from tinygraph.files import as_path, open_plain
 from tinygraph.graph import MOST_AXES, Array, opening
 from tinygraph.train.feeds import check_finite
-from tinygraph.train.lazy import Whole, lazily
+from tinygraph.train.lazy import Lazy, lazily
 from tinygraph.train.source import Source
 
 if TYPE_CHECKING:
@@ -56,40 +56,33 @@ def read_archive(path: Path, model: Model | None) -> Source:
     axis may have one array for both parts. ``classes`` are the names of the classes. Raises ``DataError``.
     """
     arrays = _arrays(path)
-    features: tuple[str, ...] = ("x",)
-    labels: tuple[str, ...] = ("y",)
-    whole: set[str] = set()
-    if model is not None:
-        features, labels = _names(arrays, model.features, "x"), _names(arrays, model.labels, "y")
-        named = zip((*features, *labels), (*model.features, *model.labels), strict=False)
-        whole = {name for name, own in named if not model.inputs[own].batched}
+    inputs = [("x",), ("y",)] if model is None else [model.features, model.labels]
+    features, labels = (_names(arrays, *given) for given in zip(inputs, ("x", "y"), strict=True))
+    _require(path, arrays, features)
+    unlabelled = ""
     try:
         _require(path, arrays, labels)
-        unlabelled = ""
     except DataError as error:
         unlabelled, labels = str(error), ()
-    _require(path, arrays, features)
+    own = zip((*features, *labels), (*inputs[0], *inputs[1]), strict=False)
+    whole = {name for name, given in own if model is not None and not model.inputs[given].batched}
     names = [name for name in (*features, *labels) if name not in whole]
-    if not names:
-        raise DataError(f"{path}: the model has no input that holds samples")
     _check(path, arrays, names)
 
     def part(end: str) -> tuple[Any, Any]:
-        counts = {name + end: len(arrays[name + end]) for name in (*features[:1], *labels[:1]) if name not in whole}
-        if len(set(counts.values())) > 1:
-            raise DataError(f"{path}: {' and '.join(f'{name} has {count} samples' for name, count in counts.items())}")
         found = {name: arrays[name + end] for name in names}
-        found |= {name: Whole(arrays.get(name + end, arrays[name]), len(arrays[names[0] + end])) for name in whole}
+        for name in whole:
+            table, count = arrays.get(name + end, arrays[name]), len(arrays[names[0] + end]) if names else 1
+            found[name] = Lazy.of(np.broadcast_to(table, (count, *table.shape)))
         x, y = ({name: found[name] for name in given} for given in (features, labels))
-        return x if len(x) > 1 else x[features[0]], y if len(y) > 1 else y[labels[0]] if y else None
+        return x if len(x) > 1 else x[features[0]], y if len(y) > 1 else next(iter(y.values()), None)
 
     tests = [f"{name}_test" for name in names]
     tested = [name for name in tests if name in arrays]
     if tested and tested != tests:
         raise DataError(f"{path}: {listing(tests)} go together; it has {listing(arrays)}")
-    classes = tuple(map(str, arrays.get("classes", ())))
-    description, split = f"from {path.name}", "x_test and y_test of the file" if tested else ""
-    return Source(*part(""), part("_test") if tested else None, classes, description, split, unlabelled)
+    classes, split = tuple(map(str, arrays.get("classes", ()))), "x_test and y_test of the file" if tested else ""
+    return Source([part(""), *([part("_test")] if tested else [])], classes, split, unlabelled=unlabelled)
 
 
 def _names(arrays: Mapping[str, Any], inputs: Sequence[str], one: str) -> tuple[str, ...]:
@@ -101,10 +94,8 @@ def _require(path: str | PathLike[str], arrays: Mapping[str, Any], names: Sequen
     missing = [name for name in names if name not in arrays]
     if missing:
         subject, verb = ("an array", "is") if len(missing) == 1 else ("arrays", "are")
-        where = "folder" if os.path.isdir(path) else "file"
-        raise DataError(
-            f"{path}: {subject} called {listing(missing)} {verb} missing; the {where} has {listing(arrays)}"
-        )
+        found = f"the {'folder' if os.path.isdir(path) else 'file'} has {listing(arrays)}"
+        raise DataError(f"{path}: {subject} called {listing(missing)} {verb} missing; {found}")
 
 
 def _check(path: str | PathLike[str], arrays: Mapping[str, Any], names: Sequence[str]) -> None:
@@ -126,17 +117,21 @@ def _mapped(path: Path) -> Any:
     try:
         with open_plain(path) as file:
             shape, in_columns, dtype = _header(file)
-            size, held = math.prod(shape) * dtype.itemsize, os.fstat(file.fileno()).st_size - file.tell()
-            if dtype.hasobject:
-                raise ValueError("it holds Python objects; expected arrays of numbers")
-            if size != held:
-                raise ValueError(f"an array of shape {shape} needs {size:,} bytes; it holds {held:,}")
-            if not size:
-                return np.empty(shape, dtype)
-            array = np.memmap(file, dtype, "r", file.tell(), shape, "F" if in_columns else "C")
+            check_claim("an array", shape, dtype, os.fstat(file.fileno()).st_size - file.tell())
+            order: Literal["C", "F"] = "F" if in_columns else "C"
+            empty = 0 in shape or not dtype.itemsize
+            return np.empty(shape, dtype) if empty else lazily(np.memmap(file, dtype, "r", file.tell(), shape, order))
     except Exception as error:  # NumPy raises many classes of errors for damaged headers.
-        raise DataError(f"{path}: cannot be read as an .npy file ({_reason(error)})") from None
-    return lazily(array)
+        raise DataError(f"{path}: cannot be read as an .npy file ({reason(error)})") from None
+
+
+def check_claim(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], held: int) -> None:
+    """Raise ``ValueError`` unless an array that a file claims to hold takes as many bytes as there are."""
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects; expected arrays of numbers")
+    size = math.prod(shape) * dtype.itemsize
+    if size != held:
+        raise ValueError(f"{what} of shape {shape} needs {size:,} bytes and holds {held:,}")
 
 
 def unpacked(path: Path) -> dict[str, Array]:
@@ -153,7 +148,7 @@ def unpacked(path: Path) -> dict[str, Array]:
     except FileNotFoundError:
         raise DataError(f"{path}: there is no such file") from None
     except Exception as error:  # NumPy, zipfile and zlib raise almost anything for damaged and hostile files.
-        raise DataError(f"{path}: cannot be read as an .npz file ({_reason(error)})") from None
+        raise DataError(f"{path}: cannot be read as an .npz file ({reason(error)})") from None
     if start == _SINGLE:
         raise DataError(f"{path}: a single array; expected an .npz file with x and y (numpy.savez(path, x=..., y=...))")
     found = "is not an archive of arrays, as numpy.savez(path, x=..., y=...) writes them" if start else "is empty"
@@ -170,12 +165,8 @@ def _array(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Array:
         except (zipfile.BadZipFile, OSError, RuntimeError):
             raise
         except Exception as error:  # The header is a Python expression: NumPy raises many classes of errors for it.
-            raise ValueError(f"{member.filename!r} has a damaged header: {_reason(error)}") from None
-        if dtype.hasobject:
-            raise ValueError("it holds Python objects; expected arrays of numbers")
-        size, held = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
-        if size != held:
-            raise ValueError(f"{member.filename!r} of shape {shape} needs {size:,} bytes and holds {held:,}")
+            raise ValueError(f"{member.filename!r} has a damaged header: {reason(error)}") from None
+        check_claim(repr(member.filename), shape, dtype, member.file_size - stream.tell())
         data = stream.read()
     flat = np.frombuffer(bytearray(data), dtype) if data else np.empty(math.prod(shape), dtype)
     return flat.reshape(shape, order="F" if in_columns else "C")
@@ -191,5 +182,6 @@ def _header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     return shape, in_columns, dtype
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """Return why a file cannot be read, in the words of the library or of the system."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -26,13 +26,13 @@ def _built_in_digits(name: str) -> Source:
     question = "is it odd?" if odd else "which digit is it?"
     description = f"Handwritten digits, {x.shape[2]} by {x.shape[3]} (UCI, CC BY 4.0): {question}"
     # The images for the test are the same for both labels.
-    return Source(x, y, description=description, strata=digits)
+    return Source([(x, y)], description=description, strata=digits)
 
 
 def _built_in_xor(name: str) -> Source:
     x = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=np.float32)
     y = np.array([[0], [1], [1], [0]], dtype=np.float32)
-    return Source(x, y, description="Exclusive or: is exactly one of two bits set?")
+    return Source([(x, y)], description="Exclusive or: is exactly one of two bits set?")
 
 
 BUILT_IN: Mapping[str, Callable[[str], Source]] = {

@@ -77,7 +77,7 @@ class Data:
 
         Without a test part, it is the training part. All samples are in the order of the source.
 
-        >>> x, y, at = divided("ten", Source(np.arange(10), np.array([0, 1] * 5)), seed=0).part("test")
+        >>> x, y, at = divided("ten", Source([(np.arange(10), np.array([0, 1] * 5))]), seed=0).part("test")
         >>> x, at
         (array([1, 8]), array([1, 8]))
         """
@@ -106,10 +106,8 @@ def as_data(model: Model, data: DataSource | None) -> Data:
     True
     """
     if isinstance(data, Data):
-        first, *rest = (
-            (x, fit_labels(model, y, data.classes)) for x, y in [data.train, *([data.test] if data.test else [])]
-        )
-        return replace(data, train=first, test=rest[0] if rest else None) if data.classes else data
+        parts = [part and (part[0], fit_labels(model, part[1], data.classes)) for part in (data.train, data.test)]
+        return replace(data, train=parts[0] or data.train, test=parts[1]) if data.classes else data
     if isinstance(data, (str, PathLike)):
         return load_data(data, model)
     if isinstance(data, tuple) and len(data) == 2:
@@ -164,29 +162,24 @@ def load_data(
     """
     if not isinstance(source, (str, PathLike)):
         raise DataError(f"load_data takes the name of a data set, or the path of a file or folder; found {source!r}")
-    settings = None if model is None else as_model("load_data", model).training
-    if settings is not None and model is not None:
-        label = settings.label if label is None else label
-        if test_fraction is None and validation is None and _is_same(source, data_of(model)):
+    if model is not None:
+        settings = as_model("load_data", model).training
+        label, own = label or settings.label, data_of(model)
+        if test_fraction is None and validation is None and own and os.path.abspath(source) == os.path.abspath(own):
             test_fraction, validation = settings.test_fraction, _beside(model, settings.validation)
-    seed, fraction = integer("seed", seed, least=0), _fraction(test_fraction)
-    found = _source(source, model, label, labels)
+    if test_fraction is not None and not (type(test_fraction) in (int, float) and 0 <= test_fraction < 1):
+        raise DataError(f"test_fraction is a number from 0 to 1, without 1; found {test_fraction!r}")
+    seed, found = integer("seed", seed, least=0), _source(source, model, label, labels)
     if validation is not None:
-        if fraction is not None:
+        if test_fraction is not None:
             raise DataError("samples to test on are given by validation, or drawn by test_fraction; found both")
         other = _source(validation, model, label, True, found.classes)
-        found = replace(found, test=(other.x, other.y), split=f"all of {Path(validation).name}")
-    name = str(as_path(source))
-    if found.y is None and not labels:
+        found = replace(found, parts=[found.parts[0], other.parts[0]], split=f"all of {Path(validation).name}")
+    if found.parts[0][1] is None and not labels:
         # All samples are to be predicted.
-        fraction = 0
-    return divided(name if name in BUILT_IN else Path(name).resolve().stem, found, seed, fraction)
-
-
-def _fraction(given: float | None) -> float | None:
-    if given is not None and not (type(given) in (int, float) and 0 <= given < 1):
-        raise DataError(f"test_fraction is a number from 0 to 1, without 1; found {given!r}")
-    return given
+        test_fraction = 0
+    name = str(as_path(source))
+    return divided(name if name in BUILT_IN else Path(name).resolve().stem, found, seed, test_fraction)
 
 
 def _source(
@@ -194,13 +187,12 @@ def _source(
 ) -> Source:
     """Return what a source holds, fitted to a model and checked; classes are numbered as those that are ``known``."""
     path = as_path(source)
-    known = known or (() if model is None else model.classes)
     built_in = str(path) in BUILT_IN
     found = BUILT_IN[str(path)](str(path)) if built_in else _read(path, model, label)
-    if found.y is None and labels and (model is None or model.labels):
+    if found.parts[0][1] is None and labels and (model is None or model.labels):
         raise DataError(found.unlabelled)
     try:
-        return _fitted(found, model, known)
+        return _fitted(found, model, known or (() if model is None else model.classes))
     except DataError as error:
         raise DataError(str(error) if built_in else f"{path}: {error}") from None
 
@@ -240,10 +232,6 @@ def _beside(model: Model, name: str | None) -> str | None:
     return str(file) if file.suffix or file.exists() else name
 
 
-def _is_same(source: str | PathLike[str], own: str | None) -> bool:
-    return own is not None and os.path.abspath(source) == os.path.abspath(own)
-
-
 def required_data(model: Model, given: str | None) -> str:
     """Return the data that are ``given``, or those that the model names; raise ``DataError`` where there are none.
 
@@ -274,12 +262,10 @@ def _read(path: Path, model: Model | None, label: str | None) -> Source:
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     if any(map(is_idx, files)):
         return read_idx(path, model)
-    if path.is_dir() and any(file.suffix == ".npy" for file in files):
-        return read_archive(path, model)
+    if path.name == "x.npy" or (path.is_dir() and any(file.suffix == ".npy" for file in files)):
+        return read_archive(path if path.is_dir() else path.parent, model)
     if path.is_dir() or path.suffix.lower() in SUFFIXES:
         return read_images(path, model)
-    if path.name == "x.npy":
-        return read_archive(path.parent, model)
     if path.suffix == ".npz" or path.is_file():
         return read_archive(path, model)
     known = f"built in are {listing(BUILT_IN)}; anything else is the path of a file or folder"
@@ -288,24 +274,22 @@ def _read(path: Path, model: Model | None, label: str | None) -> Source:
 
 def _fitted(found: Source, model: Model | None, known: tuple[str, ...]) -> Source:
     """Return a source with its classes numbered, and its labels as the model takes them. Raises ``DataError``."""
-    classes, parts, strata = found.classes, [], found.strata
-    for end, (x, y) in zip(("", "_test"), [(found.x, found.y), *([found.test] if found.test else [])], strict=False):
-        of_text = isinstance(y, np.ndarray) and y.dtype.kind in "US"
-        if of_text or (found.classes and isinstance(y, np.ndarray) and y.dtype.kind in "iu"):
-            if not of_text and not 0 <= y.min() <= y.max() < len(found.classes):
-                raise DataError(
-                    f"y{end} must lie in 0 to {len(found.classes) - 1}, the names in classes; found {extent(y)}"
-                )
-            classes, y = class_numbers(y.astype(str) if of_text else np.array(found.classes)[y], known or classes)
+    classes, parts, strata, names = found.classes, [], found.strata, np.array(found.classes)
+    for end, (x, y) in zip(("", "_test"), found.parts, strict=False):
+        kind = y.dtype.kind if isinstance(y, np.ndarray) else ""
+        if kind in ("U", "S") or (kind in ("i", "u") and found.classes):
+            if kind in ("i", "u") and not 0 <= y.min() <= y.max() < len(names):
+                raise DataError(f"y{end} must lie in 0 to {len(names) - 1}, the names in classes; found {extent(y)}")
+            classes, y = class_numbers(y.astype(str) if kind in ("U", "S") else names[y], known or classes)
             strata = strata if end else y.ravel()
         y = fit_labels(model, y, classes)
         # Checked before the split, so that errors give the indices of the file.
+        if y is not None and sample_count(x) != sample_count(y):
+            raise DataError(f"x{end} has {sample_count(x)} samples and y{end} has {sample_count(y)}")
         if model is not None:
             feeds_of(model, x, y, (f"x{end}", f"y{end}"), labels=y is not None)
         parts.append((x, y))
-    return replace(
-        found, x=parts[0][0], y=parts[0][1], test=parts[1] if found.test else None, classes=classes, strata=strata
-    )
+    return replace(found, parts=parts, classes=classes, strata=strata)
 
 
 def divided(name: str, source: Source, seed: int, fraction: float | None = None) -> Data:
@@ -313,25 +297,26 @@ def divided(name: str, source: Source, seed: int, fraction: float | None = None)
 
     If the labels, or the strata of the source, are classes, the samples are drawn class by class.
 
-    >>> data = divided("ten", Source(np.arange(10), np.array([0, 1] * 5)), seed=0)
+    >>> data = divided("ten", Source([(np.arange(10), np.array([0, 1] * 5))]), seed=0)
     >>> data.test[1], data.split
     (array([1, 0]), 'one in five of each class, drawn with seed 0')
     """
-    x, y, about, classes = source.x, source.y, source.description, source.classes
-    if source.test is not None and fraction is not None:
+    (x, y), *others = source.parts
+    if others and fraction is not None:
         raise DataError(f"test_fraction is for data without a test set; {name!r} has {source.split}")
-    if source.test is not None or fraction == 0:
-        return Data(name, (x, y), source.test, about, source.split, classes=classes)
-    if fraction is None and sample_count(x) < 5:
-        return Data(name, (x, y), (x, y), about, THE_SAME, classes=classes)
-    strata, known, count = source.strata, classes if source.strata is not None else (), sample_count(x)
+    if others or fraction == 0:
+        return Data(name, (x, y), others[0] if others else None, source.description, source.split, None, source.classes)
+    count = sample_count(x)
+    if fraction is None and count < 5:
+        return Data(name, (x, y), (x, y), source.description, THE_SAME, None, source.classes)
+    strata, known = source.strata, source.classes if source.strata is not None else ()
     if strata is None:
         arrays = [a for a in (y.values() if isinstance(y, Mapping) else [y]) if isinstance(a, np.ndarray)]
         strata = next((array for array in arrays if classes_of(array) is not None), np.full(count, 0.5))
     test, split = drawn_for_test(strata, seed, fraction, known)
-    train = np.delete(np.arange(count), test)
-    first, second = (tuple(of_each(partial(taken, chosen=part), z) for z in (x, y)) for part in (train, test))
-    return Data(name, (first[0], first[1]), (second[0], second[1]), about, split, test, classes)
+    halves = [partial(taken, chosen=part) for part in (np.delete(np.arange(count), test), test)]
+    learn_from, test_on = ((of_each(half, x), of_each(half, y)) for half in halves)
+    return Data(name, learn_from, test_on, source.description, split, test, source.classes)
 
 
 def drawn_for_test(
@@ -367,7 +352,5 @@ def drawn_for_test(
         if classes:
             raise DataError(f"the class {name} has one sample; it needs two, one to learn from and one to test on")
         test = test[numbers[test] != number]
-    missed = (
-        [name for name, of, drawn in zip(classes, total, tested, strict=True) if of and not drawn] if classes else []
-    )
+    missed = [name for name, of, drawn in zip(classes, total, tested, strict=False) if of and not drawn]
     return test, f"{split} of each class{f', none of {listing(missed)}' if missed else ''}{end}"

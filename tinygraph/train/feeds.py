@@ -9,7 +9,7 @@ from tinygraph.errors import DataError, DTypeError, ShapeError, TinygraphError, 
 from tinygraph.graph import Array, cast_array, numeric_array
 from tinygraph.model.model import Model
 from tinygraph.model.values import check_shape, warn_unscaled
-from tinygraph.train.lazy import Lazy, Whole, lazily
+from tinygraph.train.lazy import Lazy, lazily
 from tinygraph.train.metrics import check_labels
 
 # Of samples that are read in batches, so many are looked at before.
@@ -42,14 +42,18 @@ def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y"),
     """Return the samples for all inputs of ``model`` by name, in its dtypes, or raise the ``DataError`` of ``check_data``.
 
     Samples are arrays, or ``Lazy``: these are checked and cast when a batch is read. An input without a batch axis is
-    ``Whole``. ``called`` are the names of ``x`` and ``y`` in errors. Without ``labels``, only features are returned.
+    ``Lazy`` too, and every batch gets all of it. ``called`` are the names of ``x`` and ``y`` in errors. Without ``labels``,
+    only features are returned.
     """
     given = _by_name(called[0], x, model.features)
     if model.labels and labels:
         if y is None:
             raise DataError(f"the model's loss needs labels for {listing(model.labels)}, and {called[1]} is None")
         given |= _by_name(called[1], y, model.labels)
-    found = {name: _fitted(what, lazily(value), name, model) for name, (what, value) in given.items()}
+    # Data hold an input without a batch axis once for each sample.
+    alone = {name for name in given if not model.inputs[name].batched and isinstance(given[name][1], Lazy)}
+    values = {name: value[0] if name in alone else lazily(value) for name, (_, value) in given.items()}
+    found = {name: _fitted(given[name][0], value, name, model) for name, value in values.items()}
     arrays = {name: array for name, array in found.items() if model.inputs[name].batched}
     if not arrays:
         raise DataError(f"no input of the model {model.name!r} holds samples, so data cannot be fed to it in batches")
@@ -63,7 +67,12 @@ def feeds_of(model: Model, x: Any, y: Any, called: tuple[str, str] = ("x", "y"),
     read = {name: array for name, array in found.items() if not isinstance(array, Lazy)}
     check_labels(model.record(), read, {name: what for name, (what, _) in given.items()})
     # The samples come first: their number is that of the batch.
-    return arrays | {name: Whole(array, count) for name, array in found.items() if name not in arrays}
+    others = {name: array for name, array in found.items() if name not in arrays}
+    return arrays | {name: _whole(array, count) for name, array in others.items()}
+
+
+def _whole(array: Array, count: int) -> Lazy:
+    return Lazy(lambda at: array, np.arange(count), array.shape, array.dtype)
 
 
 def _by_name(what: str, value: Any, names: Sequence[str]) -> dict[str, tuple[str, Any]]:
@@ -100,7 +109,7 @@ def _fitted(what: str, value: Any, name: str, model: Model) -> Any:
     try:
         # Of lazy samples, shape and dtype are known.
         known = np.broadcast_to(np.zeros((), value.dtype), value.shape) if isinstance(value, Lazy) else value
-        array = numeric_array(np.asarray(known) if isinstance(known, Whole) else known, what)
+        array = numeric_array(known, what)
         if array.dtype.kind == "c":
             raise DataError(f"{what} must hold real numbers; found {array.dtype}")
         if array.size == 0:
@@ -110,7 +119,7 @@ def _fitted(what: str, value: Any, name: str, model: Model) -> Any:
         raise DataError(str(error)) from None
     if not label:
         warn_unscaled(model.record(), name, value[:_FEW] if isinstance(value, Lazy) else array)
-    return value.map(checked, dtype) if isinstance(value, Lazy) else checked(array)
+    return value.map(checked, dtype, value.sample) if isinstance(value, Lazy) else checked(array)
 
 
 def check_finite(what: str, array: Array, places: Array | None = None) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from tinygraph.errors import DataError, listing
 from tinygraph.files import open_plain
 from tinygraph.graph import Array
 from tinygraph.readers import import_module
+from tinygraph.train.archive import reason
 from tinygraph.train.lazy import Lazy
 from tinygraph.train.source import Source, feature_of, pixels
 
@@ -39,51 +40,41 @@ def read_images(folder: Path, model: Model | None) -> Source:
     one channel if it is grey and in three otherwise. ``y`` is the class of each, by name. Raises ``DataError``.
     """
     wanted = feature_of(model, "images")
-    first, tested = folder, next((name for name in _TEST_FOLDERS if _folders(folder / name)), None)
-    if _folders(folder / "train"):
-        first = folder / "train"
-    files, y = _listed(first, model)
-    form = _form(files[0], wanted)
-    if first == folder or tested is None:
-        return Source(_images(files, form, wanted), y, unlabelled=f"{first}: labels need a folder for each class")
-    others, labels = _listed(folder / tested, model)
-    test = _images(others, form, wanted), labels
-    return Source(_images(files, form, wanted), y, test, split=f"the folder {tested!r}")
+    tested = next((name for name in _TEST_FOLDERS if _folders(folder / name)), None)
+    places = [folder / "train"] if _folders(folder / "train") else [folder]
+    places += [folder / tested] if tested and places != [folder] else []
+    listed = [_listed(place, model) for place in places]
+    form = _form(listed[0][0][0], wanted)
+    parts = [(_images(files, form, wanted), labels) for files, labels in listed]
+    return Source(parts, split=f"the folder {tested!r}", unlabelled=f"{places[0]}: labels need a folder for each class")
 
 
-def _folders(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    hidden = (".", "__")
-    return sorted(entry.name for entry in os.scandir(folder) if entry.is_dir() and not entry.name.startswith(hidden))
+def _folders(folder: Path) -> list[Path]:
+    """Return the folders in a folder that are not hidden."""
+    found = (path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else ()
+    return sorted(path for path in found if not path.name.startswith((".", "__")))
 
 
 def _files(folder: Path) -> list[str]:
     """Return the images in a folder and below; hidden files, and files that are no images, are left out."""
-    found: list[str] = []
-    for place, below, names in os.walk(folder):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        images = (name for name in sorted(names) if not name.startswith(".") and name.lower().endswith(SUFFIXES))
-        found += (os.path.join(place, name) for name in images)
-    return found
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
+    return [str(path) for path in sorted(found) if "." not in {part[0] for part in path.relative_to(folder).parts}]
 
 
 def _listed(folder: Path, model: Model | None) -> tuple[list[str], Array | None]:
     """Return the files of a folder, and the class of each; without folders for the classes there are no labels."""
-    if folder.is_file():
-        return [str(folder)], None
-    files = {name: _files(folder / name) for name in _folders(folder)}
-    if not files or (model is not None and not model.labels):
-        every = _files(folder)
-        if not every:
-            raise DataError(f"{folder}: it holds no images ({', '.join(SUFFIXES)}), and no other data")
-        return every, None
+    classes = _folders(folder)
+    plain = not classes or (model is not None and not model.labels)
+    files = {path.name: _files(path) for path in ([folder] if plain else classes)}
     for name, images in files.items():
-        if not images:
-            raise DataError(f"{folder}: the class folder {name!r} holds no image ({', '.join(SUFFIXES)})")
+        if not images and folder.is_dir():
+            where = "the folder holds no .npy and IDX files, and" if plain else f"the class folder {name!r} holds"
+            raise DataError(f"{folder}: {where} no images ({', '.join(SUFFIXES)})")
+    if plain:
+        return files[folder.name] or [str(folder)], None
     if len(files) == 1:
         raise DataError(f"{folder}: images need at least two class folders; this folder holds only {listing(files)}")
-    return [file for images in files.values() for file in images], np.repeat([*files], [*map(len, files.values())])
+    return [*chain(*files.values())], np.repeat([*files], [*map(len, files.values())])
 
 
 def _form(file: str, wanted: Input | None) -> tuple[int, int, int]:
@@ -101,18 +92,14 @@ def _images(files: list[str], form: tuple[int, int, int], wanted: Input | None) 
     channels, height, width = form
 
     def read(at: Array) -> Array:
-        images = (_loaded(files[i], _MODES[channels]) for i in at)
-        sized = (
-            image.resize((width, height), _BILINEAR) if image.size != (width, height) else image for image in images
-        )
-        array = np.stack([np.asarray(image) for image in sized]).reshape(len(at), height, width, channels)
-        return np.ascontiguousarray(np.moveaxis(array, -1, 1))
+        array = np.stack([_loaded(files[i], _MODES[channels], (width, height)) for i in at])
+        return np.ascontiguousarray(np.moveaxis(array.reshape(len(at), height, width, channels), -1, 1))
 
     return pixels(Lazy(read, np.arange(len(files)), form, np.uint8), wanted)
 
 
-def _loaded(file: str, mode: str | None = None) -> Any:
-    """Return an image of Pillow, upright and with 8 bits for each number. Raises ``DataError`` that names the file."""
+def _loaded(file: str, mode: str | None = None, size: tuple[int, int] | None = None) -> Any:
+    """Return an image of Pillow, upright, with 8 bits for each number, in a mode and size. Errors name the file."""
     try:
         image_module, operations = import_module("PIL.Image"), import_module("PIL.ImageOps")
     except ImportError:
@@ -129,9 +116,8 @@ def _loaded(file: str, mode: str | None = None) -> Any:
                 image = image_module.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
             if "transparency" in image.info:
                 image = image.convert("RGBA")
-            return image.convert(mode or image.mode)
+            return image.convert(mode or image.mode).resize(size or image.size, _BILINEAR)
     except image_module.UnidentifiedImageError:
         raise DataError(f"{file}: it is not an image that can be read ({', '.join(_FORMATS)})") from None
     except Exception as error:  # Pillow raises almost anything for damaged files.
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataError(f"{file}: the image cannot be read ({reason})") from None
+        raise DataError(f"{file}: the image cannot be read ({reason(error)})") from None

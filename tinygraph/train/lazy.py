@@ -22,13 +22,18 @@ class Lazy(Shaped):
     >>> squares = Lazy(lambda at: at**2, np.arange(1000), (), "int64")
     >>> squares.shape, squares[2:4], squares.take(np.array([30, 20]))[:]
     ((1000,), array([4, 9]), array([900, 400]))
-    >>> squares.map(lambda array, at: array / 2, "float64")[:2]
+    >>> squares.map(lambda array, at: array / 2, "float64", ())[:2]
     array([0. , 0.5])
     """
 
     def __init__(self, read: Callable[[Array], Array], places: Array, sample: tuple[int, ...], dtype: Any) -> None:
-        self._read, self.places, self.dtype = read, places, np.dtype(dtype)
+        self._read, self.places, self.sample, self.dtype = read, places, sample, np.dtype(dtype)
         self.shape = (len(places), *sample)
+
+    @staticmethod
+    def of(array: Array) -> Lazy:
+        """Return the samples of an array, perhaps one that lies in a file (``np.memmap``)."""
+        return Lazy(lambda at: np.asarray(array[at]), np.arange(len(array)), array.shape[1:], array.dtype)
 
     def __len__(self) -> int:
         return len(self.places)
@@ -36,51 +41,19 @@ class Lazy(Shaped):
     def __getitem__(self, index: Any) -> Array:
         at = self.places[index]
         if not at.size:
-            return np.empty((0, *self.shape[1:]), self.dtype)
+            return np.empty((0, *self.sample), self.dtype)
         return self._read(at) if at.ndim else self._read(at[None])[0]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.asarray(self[:], dtype)
 
-    @property
-    def nbytes(self) -> int:
-        """How many bytes all samples would take."""
-        return self.size * int(self.dtype.itemsize)
-
     def take(self, chosen: Array) -> Lazy:
         """Return the samples at some indices, which are not read yet."""
-        return Lazy(self._read, self.places[chosen], self.shape[1:], self.dtype)
+        return Lazy(self._read, self.places[chosen], self.sample, self.dtype)
 
-    def map(self, function: Callable[[Array, Array], Array], dtype: Any, sample: tuple[int, ...] | None = None) -> Lazy:
+    def map(self, function: Callable[[Array, Array], Array], dtype: Any, sample: tuple[int, ...]) -> Lazy:
         """Return ``function`` of the samples and their places in the source, computed when they are read."""
-        shape = self.shape[1:] if sample is None else sample
-        return Lazy(lambda at: function(self._read(at), at), self.places, shape, dtype)
-
-
-class Whole:
-    """An array that is no samples: an input without a batch axis, which every batch of ``count`` samples gets whole.
-
-    >>> table = Whole(np.eye(2), count=100)
-    >>> len(table), table[:10].shape
-    (100, (2, 2))
-    """
-
-    def __init__(self, array: Array, count: int) -> None:
-        self.array, self.count, self.shape = array, count, array.shape
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getitem__(self, index: Any) -> Array:
-        return self.array
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        return np.asarray(self.array, dtype)
-
-
-def deferred(array: Array) -> Lazy:
-    """Return the samples of an array, perhaps one that lies in a file (``np.memmap``), as ``Lazy``."""
-    return Lazy(lambda at: np.asarray(array[at]), np.arange(len(array)), array.shape[1:], array.dtype)
+        return Lazy(lambda at: function(self._read(at), at), self.places, sample, dtype)
 
 
 def lazily(samples: Any) -> Any:
@@ -89,15 +62,13 @@ def lazily(samples: Any) -> Any:
     >>> lazily(Lazy(lambda at: at, np.arange(3), (), "int64"))
     array([0, 1, 2])
     """
-    if isinstance(samples, np.memmap) and samples.ndim:
-        samples = deferred(samples)
-    return samples[:] if isinstance(samples, Lazy) and samples.nbytes <= MOST_IN_MEMORY else samples
+    samples = Lazy.of(samples) if isinstance(samples, np.memmap) and samples.ndim else samples
+    few = isinstance(samples, Lazy) and samples.size * samples.dtype.itemsize <= MOST_IN_MEMORY
+    return samples[:] if few else samples
 
 
 def taken(samples: Any, chosen: Array) -> Any:
     """Return the samples at some indices, without reading them if they are lazy."""
-    if isinstance(samples, Whole):
-        return Whole(samples.array, len(chosen))
     return samples.take(chosen) if isinstance(samples, Lazy) else None if samples is None else samples[chosen]
 
 
@@ -107,8 +78,6 @@ def joined(first: Any, second: Any) -> Any:
     >>> joined(np.arange(2), Lazy(lambda at: at, np.arange(9), (), "int64").take(np.array([7, 8])))[:]
     array([0, 1, 7, 8])
     """
-    if isinstance(first, Whole):
-        return Whole(first.array, len(first) + len(second))
     if not isinstance(first, Lazy) and not isinstance(second, Lazy):
         return None if first is None or second is None else np.concatenate([first, second])
 

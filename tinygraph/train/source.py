@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,18 +21,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """Samples ``x`` and labels ``y`` of a file or folder; ``y`` is ``None`` without labels, or text: the class of each sample.
+    """Pairs of samples and labels in a file or folder: those to learn from, and those to test on if it has its own.
 
-    ``test`` are samples and labels to test on, if the source has some of its own, and ``split`` says where they are.
-    ``unlabelled`` says why there may be no labels. The test part is drawn from all classes of ``strata``, if not of ``y``.
+    Labels are ``None`` where there are none, which ``unlabelled`` explains, or text: the class of each sample. ``split`` says
+    where the second part is. Without one, it is drawn from all classes of the labels, or of ``strata``.
     """
 
-    x: Any
-    y: Any
-    test: tuple[Any, Any] | None = None
+    parts: Sequence[tuple[Any, Any]]
     classes: tuple[str, ...] = ()
-    description: str = ""
     split: str = ""
+    description: str = ""
     unlabelled: str = ""
     strata: Array | None = None
 
@@ -39,27 +38,24 @@ class Source:
 def feature_of(model: Model | None, what: str) -> Input | None:
     """Return the one input that ``what``, a format with one array of samples, is for; ``None`` without a model."""
     if model is not None and len(model.features) != 1:
-        raise DataError(
-            f"{what} give one input, and the model takes {listing(model.features)}; make an .npz file of them"
-        )
+        raise DataError(f"{what} give one input; the model takes {listing(model.features)}: make an .npz file of them")
     return None if model is None else model.inputs[model.features[0]]
 
 
 def pixels(images: Lazy, wanted: Input | None) -> Any:
     """Return bytes in the shape of a model's input, scaled to 0 to 1; an input of integers gets 0 to 255.
 
-    >>> pixels(Lazy(lambda at: np.array([[0, 255]], np.uint8)[at], np.arange(1), (2,), np.uint8), None)
+    >>> pixels(Lazy.of(np.array([[0, 255]], np.uint8)), None)
     array([[0., 1.]], dtype=float32)
     """
     dtype = np.dtype(np.float32) if wanted is None else wanted.dtype
-    shape, byte = sample_shape(images.shape[1:], wanted), images.dtype == np.uint8
-    dtype = dtype if dtype.kind == "f" and byte else images.dtype
+    shape, scaled = sample_shape(images.sample, wanted), images.dtype == np.uint8 and dtype.kind == "f"
 
-    def scaled(array: Array, at: Array) -> Array:
+    def fitted(array: Array, at: Array) -> Array:
         array = array.reshape(-1, *shape)
-        return array.astype(dtype) / dtype.type(255) if dtype.kind == "f" and byte else array
+        return array.astype(dtype) / dtype.type(255) if scaled else array
 
-    return lazily(images.map(scaled, dtype, shape))
+    return lazily(images.map(fitted, dtype if scaled else images.dtype, shape))
 
 
 def sample_shape(found: tuple[int, ...], wanted: Input | None) -> tuple[int, ...]:
