@@ -252,7 +252,7 @@ def test_unknown_name_offers_the_nearest():
 
 def test_folder_is_no_file(tmp_path):
     (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(tg.DataError, match="the folder holds no .npy and IDX files, and no images"):
+    with pytest.raises(tg.DataError, match=r"the folder holds no \.npy and IDX files, and no images"):
         load_data(tmp_path / "folder.npz")
 
 

@@ -163,7 +163,7 @@ def test_an_unreadable_image_is_named(tmp_path, kind, place):
 
 
 def test_folders_that_hold_no_classes(tmp_path):
-    with pytest.raises(tg.DataError, match="the folder holds no .npy and IDX files, and no images"):
+    with pytest.raises(tg.DataError, match=r"the folder holds no \.npy and IDX files, and no images"):
         load_data(tmp_path)
     images(tmp_path, classes=("cat",))
     with pytest.raises(tg.DataError, match="at least two class folders; this folder holds only 'cat'"):
