@@ -1,5 +1,7 @@
 """How good a model is: every number of ``evaluate`` against one that is counted sample by sample."""
 
+import copy
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
@@ -7,8 +9,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 import tinygraph as tg
 from tests.tools.training import dense, samples
 from tinygraph.model import load_model
-from tinygraph.train import Data, Metrics, evaluate
-from tinygraph.train.evaluation import Classification, Regression
+from tinygraph.train import Data, Evaluation, Metrics, evaluate
+from tinygraph.train.evaluation import classification
 from tinygraph.train.metrics import DecisionRule
 
 K = 4
@@ -28,7 +30,7 @@ def counted(expected, decided, classes):
 
 
 def assert_counted(found, expected, decided, classes):
-    for values, wanted in zip(found.values().values(), counted(expected, decided, classes), strict=True):
+    for values, wanted in zip(found.values.values(), counted(expected, decided, classes), strict=True):
         assert_allclose(values, wanted, rtol=1e-15)
 
 
@@ -45,7 +47,7 @@ def test_the_numbers_of_classes(one_hot):
     found = evaluate(model, (x, np.eye(K)[y] if one_hot else y))
     decided = model.predict(x).argmax(axis=1)
     assert set(decided) == set(range(K))
-    assert isinstance(found, Classification)
+    assert isinstance(found, Evaluation)
     assert found.accuracy == pytest.approx(np.mean(decided == y))
     assert_counted(found, y, decided, range(K))
     matrix = np.zeros((K, K), int)
@@ -72,7 +74,7 @@ def test_the_worst_mistakes_have_the_largest_loss(equations):
     p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     loss, decided = -np.log(p[np.arange(40), y]), p.argmax(axis=1)
     order = [i for i in np.argsort(-loss) if decided[i] != y[i]]
-    assert found.mistakes.tolist() == order
+    assert found.order.tolist() == order
     head, *rows = found.tables(most=3)["worst mistakes"]
     assert head == ["sample", "true", "predicted", "confidence"]
     assert rows == [[str(i), str(y[i]), str(decided[i]), f"{p[i].max():.4f}"] for i in order[:3]]
@@ -104,12 +106,12 @@ def test_several_labels_of_a_sample():
     found, decided = evaluate(model, (x, y)), model.predict(x) > 0.5
     for k in range(3):
         each = counted(y[:, k], decided[:, k], (1,))[:, 0]
-        assert_allclose([values[k] for values in found.values().values()], each)
+        assert_allclose([values[k] for values in found.values.values()], each)
         pairs = [(int(e), int(d)) for e, d in zip(y[:, k], decided[:, k], strict=True)]
         assert found.confusion[k].tolist() == [[pairs.count((e, d)) for d in (0, 1)] for e in (0, 1)]
     assert "confusion" not in str(found)
     rows = found.tables(most=99)["worst mistakes"]
-    assert rows[0] == ["sample", "label", "true", "predicted", "confidence"]
+    assert rows[0] == ["sample", "output", "true", "predicted", "confidence"]
     wrong = {(str(i), str(k)) for i, k in np.argwhere(decided != y)}
     assert {tuple(row[:2]) for row in rows[1:]} == wrong
 
@@ -126,17 +128,16 @@ def test_a_decision_for_each_place_of_a_sequence():
     found, decided = evaluate(model, (x, y)), model.predict(x).argmax(axis=2)
     assert_counted(found, y.ravel(), decided.ravel(), range(K))
     rows = found.tables(most=99)["worst mistakes"]
-    assert rows[0][:2] == ["sample", "place"]
+    assert rows[0][:2] == ["sample", "output"]
     assert {(int(s), int(p)) for s, p, *_ in rows[1:]} == {(i, j) for i, j in np.argwhere(decided != y)}
-    assert len(found.mistakes) == np.sum(decided != y)
+    assert len(found.order) == np.sum(decided != y)
 
 
 def test_averages_leave_out_what_is_not_a_number():
     output = np.eye(3)[[0, 0, 1, 0]]
-    found = Classification(
-        0.0, 0.5, 4, outputs=output, expected=np.array([0, 0, 1, 1]), names=("a", "b", "c"), rule=DecisionRule()
-    )
-    rows = {row[0]: row[1:] for row in found.tables()["for each class"][1:]}
+    labels, metrics = np.array([0, 0, 1, 1]), Metrics(0.0, 0.5, 4)
+    found = classification(metrics, output, labels, DecisionRule(), ("a", "b", "c"), np.arange(4))
+    rows = {row[0]: row[1:] for row in found.tables()[""][1:]}
     assert rows["c"] == ["-", "-", "-", "0"]
     assert rows["macro avg"] == [f"{(2 / 3 + 1) / 2:.4f}", f"{(1 + 1 / 2) / 2:.4f}", f"{(4 / 5 + 2 / 3) / 2:.4f}", "4"]
     assert rows["weighted avg"] == rows["macro avg"]
@@ -146,15 +147,8 @@ def test_many_classes_are_shown_as_pairs():
     count, rng = 60, np.random.default_rng(6)
     y = rng.integers(0, count, 400)
     decided = np.where(rng.random(400) < 0.7, y, (y + 1) % count)
-    found = Classification(
-        0.0,
-        0.7,
-        400,
-        outputs=np.eye(count)[decided],
-        expected=y,
-        names=tuple(map(str, range(count))),
-        rule=DecisionRule(),
-    )
+    names, metrics = tuple(map(str, range(count))), Metrics(0.0, 0.7, 400)
+    found = classification(metrics, np.eye(count)[decided], y, DecisionRule(), names, np.arange(400))
     tables = found.tables()
     head, *rows = tables["most often confused"]
     assert head == ["true", "predicted", "samples"]
@@ -188,9 +182,9 @@ def test_numbers_are_those_of_the_source():
     model, data = load_model("notes_cnn_norm"), tg.load_data("digits")
     found = {part: evaluate(model, data, part=part) for part in ("test", "train", "all")}
     assert [found[part].count for part in found] == [359, 1438, 1797]
-    assert found["test"].tables()["worst mistakes"][1][0] == str(data.drawn[found["test"].mistakes[0]])
+    assert found["test"].tables()["worst mistakes"][1][0] == str(data.drawn[found["test"].order[0]])
     y = data.part("all")[1]
-    worst = found["all"].mistakes[0]
+    worst = found["all"].order[0]
     assert found["all"].tables()["worst mistakes"][1][:2] == [str(worst), str(y[worst])]
     with pytest.raises(tg.DataError, match="'train', 'test' and 'all'; found 'rest'"):
         evaluate(model, data, part="rest")
@@ -208,7 +202,7 @@ def test_the_errors_of_numbers(shape):
     x, y = samples(20)[0], np.random.default_rng(7).normal(size=(20, *shape))
     y.reshape(20, -1)[:, -1] = 2.5 if size > 1 else y.reshape(20, -1)[:, -1]
     found = evaluate(model, (x, y))
-    assert isinstance(found, Regression)
+    assert isinstance(found, Evaluation)
     p, y = model.predict(x).reshape(20, -1), y.reshape(20, -1)
     for k in range(size):
         errors = p[:, k] - y[:, k]
@@ -218,11 +212,13 @@ def test_the_errors_of_numbers(shape):
             assert np.isnan(found.r2[k])
         else:
             assert found.r2[k] == pytest.approx(1 - np.sum(errors**2) / np.sum((y[:, k] - y[:, k].mean()) ** 2))
-    assert found.mistakes.tolist() == sorted(range(20), key=lambda i: -np.abs(p - y)[i].max())
-    rows = found.tables()["errors"]
+    assert found.order.tolist() == sorted(range(20), key=lambda i: -np.abs(p - y)[i].max())
+    rows = found.tables()[""]
     assert rows[0] == ["", "mae", "rmse", "r2"]
     assert rows[1][0] == {1: "p", 2: "p[0]", 4: "p[0, 0]"}[size]
     assert (rows[-1][0] == "mean") == (size > 1)
+    at = found.order[0]
+    assert found.mistakes["error"][0] == pytest.approx((p - y)[at][np.abs(p - y)[at].argmax()])
 
 
 def test_a_perfect_prediction_and_an_autoencoder():
@@ -273,6 +269,14 @@ def test_there_may_be_nothing_to_draw():
 
 
 def test_a_notebook_shows_the_tables():
-    view = evaluate(load_model("notes_cnn_norm"), "digits")._repr_html_()
+    found = evaluate(load_model("notes_cnn_norm"), "digits")
+    view = found._repr_html_()
     assert view.count("<table>") == 4
     assert "<script" not in view
+
+
+def test_values_are_attributes_also_of_copies():
+    found = copy.deepcopy(evaluate(load_model("xor"), "xor"))
+    assert found.recall is found.values["recall"]
+    with pytest.raises(AttributeError, match="no 'recal'; its values are 'precision', 'recall', 'f1' and 'support'"):
+        _ = found.recal

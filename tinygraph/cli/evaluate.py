@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,11 @@ from tinygraph.cli.predict import csv_bytes, part_text
 from tinygraph.cli.terminal import say
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.files import write_whole
+from tinygraph.train import Evaluation
 from tinygraph.train.data import PartName, required_data
-from tinygraph.train.evaluation import WORST, Classification, Evaluation
 from tinygraph.train.samples import are_images
 
 RESULTS = (NUMBERS, MISTAKES, PICTURE) = "metrics.json", "mistakes.csv", "mistakes.png"
-# The confusion of more classes would fill a disk.
-MOST_CLASSES = 1000
 
 
 @options.command
@@ -42,19 +40,18 @@ def evaluate(
     the worst mistakes. Data are divided as in train, and the samples to test on are used unless --part says otherwise.
     --out FOLDER gets metrics.json, mistakes.csv and, for images, mistakes.png.
     """
-    if out is not None:
-        for name in RESULTS:
-            options.refuse_to_replace(out / name, "--out names another folder", force)
+    for path in [out / name for name in RESULTS] if out is not None else ():
+        options.refuse_to_replace(path, "--out names another folder", force)
     model = options.trained(load, weights)
     material = training.load_data(required_data(model, data), model)
     metrics = training.evaluate(model, material, part=part)
     say(f"{part_text(material, part)}\n{metrics}")
     if out is not None:
         x = material.part(part)[0]
-        write(metrics, x if isinstance(x, Mapping) else {"x": x}, out)
+        write(metrics, [*x.values()] if isinstance(x, Mapping) else [x], out)
 
 
-def write(metrics: training.Metrics, samples: Mapping[str, Any], out: Path) -> None:
+def write(metrics: training.Metrics, inputs: Sequence[Any], out: Path) -> None:
     """Write what was measured into a folder, and say which files; of a picture that cannot be drawn, why."""
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -62,23 +59,23 @@ def write(metrics: training.Metrics, samples: Mapping[str, Any], out: Path) -> N
         raise TinygraphError(f"the output folder {str(out)!r} cannot be written to: {error.strerror}") from None
     numbers: dict[str, Any] = {"loss": metrics.loss, metrics.measure: metrics.accuracy, "count": metrics.count}
     written, note = [NUMBERS], ""
+    # A picture of an earlier evaluation would mislead.
+    (out / PICTURE).unlink(missing_ok=True)
     if isinstance(metrics, Evaluation):
-        numbers |= {"names": metrics.names, **metrics.values()}
-        if isinstance(metrics, Classification) and len(metrics.names) <= MOST_CLASSES:
-            numbers["confusion"] = metrics.confusion
-        write_whole(out / MISTAKES, csv_bytes(metrics.tables(metrics.count).get(WORST, [])))
+        numbers |= {"names": metrics.names, **metrics.values}
+        numbers |= {} if metrics.confusion is None else {"confusion": metrics.confusion}
+        rows = zip(*(column.astype(str).tolist() for column in metrics.mistakes.values()), strict=True)
+        write_whole(out / MISTAKES, csv_bytes([[*metrics.mistakes], *map(list, rows)]))
         written.append(MISTAKES)
-        images = [x for x in samples.values() if are_images(x)]
-        # A picture of an earlier evaluation would mislead.
-        (out / PICTURE).unlink(missing_ok=True)
-        if images and len(metrics.mistakes):
+        images = [x for x in inputs if are_images(x)]
+        if images and len(metrics.order):
             try:
                 metrics.draw_mistakes(out / PICTURE, images[0])
                 written.append(PICTURE)
             except RenderError as fault:
                 note = f"\nnote: {fault}"
-    known = json.dumps({name: _plain(value) for name, value in numbers.items()}, indent=1)
-    write_whole(out / NUMBERS, known.encode())
+    known = {name: _plain(value) for name, value in numbers.items()}
+    write_whole(out / NUMBERS, json.dumps(known, indent=1).encode())
     say(f"wrote {', '.join(written)} in {out}{note}")
 
 

@@ -8,7 +8,7 @@ from tinygraph.train.archive import read_arrays
 from tinygraph.train.callbacks import EarlyStopping, StopTraining
 from tinygraph.train.checkpoint import Checkpoint
 from tinygraph.train.data import Data, check_data, load_data
-from tinygraph.train.evaluation import Classification, Evaluation, Regression
+from tinygraph.train.evaluation import Evaluation
 from tinygraph.train.history import History, Row
 from tinygraph.train.loop import Progress, TrainingDiverged, TrainingInterrupted, evaluate, fit
 from tinygraph.train.metrics import Metrics, accuracy, majority_class_baseline

@@ -255,10 +255,9 @@ def evaluate(
 ) -> Metrics:
     """Return how good ``model`` is on data: on a ``part`` of a ``Data``, or on a pair ``(x, y)``.
 
-    The ``Metrics`` have the mean loss, the accuracy and the number of samples. For a model that decides they are also a
-    ``Classification``, with the confusion, and with precision, recall and F1 of each class; for one whose output the loss
-    compares with labels of the same shape a ``Regression``, with MAE, RMSE and R2. ``print`` shows all of it, and the worst
-    mistakes.
+    The ``Metrics`` have the mean loss, the accuracy and the number of samples. If the outputs can be compared with labels,
+    they are an ``Evaluation``: with the confusion, and precision, recall and F1 of each class, or with MAE, RMSE and R2.
+    ``print`` shows all of it, and the worst mistakes.
 
     The model is evaluated as in prediction: dropout does nothing, and batch normalization uses its running statistics.
     ``data`` is given as for ``fit``; the test part of a ``Data`` without one is its training part. If the loss is a
