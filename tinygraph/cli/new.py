@@ -13,32 +13,18 @@ from tinygraph.model import bundled_models
 
 # What stands above each table, by the table; the first is for the name.
 COMMENTS = {
-    "": """
-        The name is also that of the folder of results. The title is for pictures and notes.
-    """,
-    "inputs": """
-        What is given: for each input the shape of one sample. The batch axis comes before it.
-        A class number is { shape = [], dtype = "int64" }, an answer yes or no is [1].
-    """,
-    "parameters": """
-        What is learned: its shape, in numbers or as sizes of tensors, as in "f.shape[1]"; and how the first values are
-        drawn: zeros, ones, normal, he_normal, glorot_uniform and others. With trainable = false they are kept.
-    """,
-    "state": """
-        What is kept from step to step and not learned, with the expression of its next value.
-    """,
-    "blocks": """
-        A block is a part of the model that is declared once and called like an operation.
-    """,
-    "model": """
-        The equations, from the inputs to the output and the loss. Each line defines a tensor; @ is the matrix product.
-        "tinygraph ops" lists the operations. The output is what "predict" computes, the loss what training makes small.
-        For a loss of your own, metric = "NAME" names an equation that says how good the model is.
-    """,
-    "training": """
-        How "tinygraph train" trains. Its options replace these settings. The data are a built-in set (digits, digits_odd,
-        digits28, digits28_odd, xor), or a file or folder: images in a folder for each class, .csv, .npz, IDX.
-    """,
+    "": "The name is also that of the folder of results. The title is for pictures and notes.",
+    "inputs": """What is given: for each input the shape of one sample. The batch axis comes before it.
+A class number is { shape = [], dtype = "int64" }, an answer yes or no is [1].""",
+    "parameters": """What is learned: its shape, in numbers or as sizes of tensors, as in "f.shape[1]"; and how the first
+values are drawn: zeros, ones, normal, he_normal, glorot_uniform and others. With trainable = false they are kept.""",
+    "state": "What is kept from step to step and not learned, with the expression of its next value.",
+    "blocks": "A block is a part of the model that is declared once and called like an operation.",
+    "model": """The equations, from the inputs to the output and the loss. Each line defines a tensor; @ is the matrix product.
+"tinygraph ops" lists the operations. The output is what "predict" computes, the loss what training makes small.
+For a loss of your own, metric = "NAME" names an equation that says how good the model is.""",
+    "training": """How "tinygraph train" trains. Its options replace these settings. The data are a built-in set (digits,
+digits_odd, digits28, digits28_odd, xor), or a file or folder: images in a folder for each class, .csv, .npz, IDX.""",
 }
 
 
@@ -100,7 +86,7 @@ def commented(text: str, name: str, source: str) -> str:
         table = re.match(r"\[(\w+)|name = ", line)
         comment = left.pop(table[1] or "", None) if table else None
         if table and comment:
-            words = [f"# {each.strip()}" for each in comment.strip().splitlines()]
+            words = [f"# {each}" for each in comment.splitlines()]
             # A comment of the bundled model on a table comes after the general one.
             place = max(i for i, each in enumerate(lines, 1) if not each.startswith("#")) if table[1] else len(lines)
             lines[place:place] = words if table[1] else ["", *words]
