@@ -27,7 +27,7 @@ from tests.interruptions import (
 from tests.tools.commands import model_text
 from tinygraph import interruption
 from tinygraph.cli import main
-from tinygraph.cli.train import run_folder
+from tinygraph.cli.runs import run_folder
 from tinygraph.model import load_model
 
 PROGRAM = [sys.executable, "-m", "tinygraph"]
@@ -214,7 +214,10 @@ def test_a_signal_keeps_what_was_learned(tmp_path, name):
     process.send_signal(getattr(signal, name))
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (128 + getattr(signal, name), b"")
-    assert re.search(rb"training was interrupted after \d+ epochs?; what was learned so far is kept\n$", output)
+    assert re.search(
+        rb"training was interrupted after \d+ epochs?; what was learned so far is kept, and --resume continues\n$",
+        output,
+    )
     assert kept(tmp_path / "o")
 
 
@@ -375,8 +378,11 @@ def test_two_trainings_do_not_share_a_folder(tmp_path):
         "error: another training writes to the output folder 'o'; wait for its end, or name another folder with --out\n"
     )
     # The lock is gone with the process.
-    with run_folder(tmp_path / "o", "xor", force=False) as folder:
+    with run_folder(tmp_path / "o", "xor", force=True) as folder:
         assert folder == tmp_path / "o"
+    # What it left is a result.
+    with pytest.raises(tg.TinygraphError, match=r"checkpoint\.safetensors' exists and is not replaced"):
+        run_folder(tmp_path / "o", "xor", force=False).__enter__()
 
 
 def test_trainings_at_once_choose_folders_of_their_own(tmp_path, monkeypatch):

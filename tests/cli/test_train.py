@@ -15,6 +15,8 @@ import tinygraph as tg
 from tests.tools.commands import OWN, PROGRAM, xor_file
 from tinygraph.model import bundled_models, load_model
 
+WRITTEN = ("checkpoint.safetensors", "weights.safetensors", "best.safetensors", "history.csv")
+
 
 def test_train_writes_weights_history_curve_and_picture(run):
     result = run("train", "xor", "--epochs", 3)
@@ -130,7 +132,7 @@ def test_training_needs_no_renderer_and_no_matplotlib(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     result = run("train", "xor", "--epochs", 1)
     assert result.exit_code == 0
-    assert {path.name for path in Path("runs/xor").iterdir()} == {"weights.safetensors", "history.csv", "graph.gv"}
+    assert {path.name for path in Path("runs/xor").iterdir()} == {*WRITTEN, "graph.gv"}
     notes = [line for line in result.stdout.splitlines() if line.startswith("note: ")]
     assert len(notes) == 2
     assert "matplotlib" in notes[0]
@@ -141,14 +143,14 @@ def test_training_needs_no_renderer_and_no_matplotlib(run, monkeypatch):
 def test_files_of_an_earlier_run_do_not_pass_for_those_of_this_one(run, monkeypatch):
     folder = Path("runs/xor")
     folder.mkdir(parents=True)
-    for name in ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "graph.gv", "notes.txt"):
+    for name in (*WRITTEN, "curve.png", "graph.svg", "graph.gv", "notes.txt"):
         (folder / name).write_text("earlier")
     monkeypatch.setenv("PATH", "")
     monkeypatch.setitem(sys.modules, "pygraphviz", None)
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert run("train", "xor", "--epochs", 1, "--out", folder, "--force").exit_code == 0
     left = {path.name: path.read_bytes() == b"earlier" for path in folder.iterdir()}
-    assert left == {"weights.safetensors": False, "history.csv": False, "graph.gv": False, "notes.txt": True}
+    assert left == {**dict.fromkeys(WRITTEN, False), "graph.gv": False, "notes.txt": True}
 
 
 def test_a_training_leaves_the_results_of_another(run, fails):
@@ -157,7 +159,9 @@ def test_a_training_leaves_the_results_of_another(run, fails):
     assert len({Path(f"runs/xor{n}/history.csv").read_text() for n in ("", "_2")}) == 2  # their times differ
     before = Path("runs/xor/weights.safetensors").read_bytes()
     message = fails("train", "xor", "--epochs", 2, "--out", "runs/xor")
-    assert "weights.safetensors' exists and is not replaced: --out names another folder, or --force replaces" in message
+    assert (
+        "checkpoint.safetensors' exists and is not replaced: --out names another folder, or --force replaces" in message
+    )
     assert Path("runs/xor/weights.safetensors").read_bytes() == before
     assert run("train", "xor", "--epochs", 2, "--out", "runs/xor", "--force").exit_code == 0
     assert Path("runs/xor/weights.safetensors").read_bytes() != before

@@ -1,10 +1,8 @@
 """``tinygraph train``: from equations and data to weights, a history, a curve and a picture."""
 
 import contextlib
-import itertools
-import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,18 +13,18 @@ from tinygraph import interruption
 from tinygraph import train as training
 from tinygraph.cli import options
 from tinygraph.cli.group import INTERRUPTED
+from tinygraph.cli.runs import BEST, CHECKPOINT, HISTORY, WEIGHTS, remove_results, resumable, run_folder
 from tinygraph.cli.terminal import reporter, say
 from tinygraph.draw.picture import draw
-from tinygraph.errors import RenderError, TinygraphError, printable
-from tinygraph.files import lock, remove_stale
+from tinygraph.errors import RenderError, TinygraphError, counted, printable
 from tinygraph.model import Model
-from tinygraph.train import Data, History, Progress, TrainingInterrupted
+from tinygraph.train import Checkpoint, Data, EarlyStopping, History, Progress, TrainingInterrupted
+from tinygraph.train.callbacks import Callback
+from tinygraph.train.checkpoint import CheckpointFile
 from tinygraph.train.data import THE_SAME, required_data, sample_count
+from tinygraph.train.loop import held_by, hold
 from tinygraph.train.metrics import labels_of
 from tinygraph.train.optimizers import as_optimizer
-
-# What a training writes into its folder; without a renderer there is graph.gv in place of graph.svg.
-RESULTS = ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "graph.gv")
 
 
 @options.command
@@ -47,9 +45,11 @@ RESULTS = ("weights.safetensors", "history.csv", "curve.png", "graph.svg", "grap
     "--freeze", metavar="PATTERN", multiple=True, help='Parameters that are kept, as "R1.*"; may be given again.'
 )
 @options.seed_option
+@options.weights_option("Weights to start from.  [default: initial values]")
 @click.option(
-    "--out", metavar="FOLDER", type=options.file_path, help="Where to write.  [default: a new folder, runs/NAME]"
+    "--early-stopping", type=click.IntRange(min=1), metavar="N", help="Stop after N epochs without a better test loss."
 )
+@resumable
 @options.force_option
 def train(
     load: options.Load,
@@ -59,37 +59,62 @@ def train(
     optimizer: str | None,
     freeze: tuple[str, ...],
     seed: int | None,
+    weights: Path | None,
+    early_stopping: int | None,
     out: Path | None,
     force: bool,
+    resume: bool,
+    begun: Checkpoint | None,
+    chosen: str,
     **settings: Any,
 ) -> int:
-    """Train MODEL and write weights, history, curve and picture.
+    """Train MODEL and write weights, those of the best epoch, history, curve and picture.
 
     The results of an earlier training are kept: without --out, those of this one go into runs/NAME_2, and so on.
 
     Ctrl-C stops early and keeps what was learned so far; so do SIGTERM, SIGHUP, a closed pipe, and an error in training.
+    After these, and after a crash, --resume continues with the epoch after the last complete one, and with the same result
+    as without the interruption. Options that are not given are those of the training that it continues.
     """
-    learner = load(seed=seed, needs_loss="nothing to train on")
+    learner = load(seed=seed, weights=None if begun else weights, needs_loss="nothing to train on")
     if freeze:
         learner.freeze(*freeze)
     material = training.load_data(required_data(learner, data), learner)
     moves = as_optimizer(learner, optimizer, **settings)
-    folder = click.get_current_context().with_resource(run_folder(out, learner.name, force))
+    if early_stopping and material.test is None:
+        raise TinygraphError(
+            f"--early-stopping looks at the test loss, and the data {material.name!r} have no test samples"
+        )
+    folder = click.get_current_context().with_resource(run_folder(out, learner.name, force or begun is not None))
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
     say(" ".join((learner.title or learner.name).split()), bold=True)
     say(str(learner))
     say(f"\ndata {material.name}: {sample_count(material.train[0])} samples to learn from{tested_on(material)}")
-    say(f"epochs: {epochs}, batch size: {batch_size}, {moves}\n")
+    say(f"epochs: {epochs}, batch size: {batch_size}, {moves}")
+    if resume:
+        done = (
+            f"after {counted(len(begun.history), 'epoch')}"
+            if begun
+            else "from the beginning: there is no checkpoint yet"
+        )
+        say(f"continues in {folder} {done}")
+    say()
     lost: list[OSError] = []
+    file = CheckpointFile(folder / CHECKPOINT, {"options": chosen})
     # The command shows the progress itself, on standard output.
-    fit = partial(training.fit, learner, material, moves, epochs, batch_size, seed, progress=False)
+    fit = partial(training.fit, learner, material, moves, epochs, batch_size, seed, progress=False, checkpoint=file)
+    calls: list[Callback] = [EarlyStopping(early_stopping)] if early_stopping else []
+    if begun is None:
+        calls.append(partial(clear_before_the_first_checkpoint, folder))
     with contextlib.ExitStack() as until_saved:
-        history, stop = learn(fit, lost, until_saved)
-        save(learner, history, folder)
+        history, stop = learn(partial(fit, resume=begun is not None), calls, lost, until_saved)
+        has_checkpoint = file.written or begun is not None
+        save(learner, history, folder, has_checkpoint)
         interruption.note_results(printable(str(folder)))
-    finish(learner, material, history, folder, lost)
+    complete = begun is not None and stop is None and len(history) == len(begun.history)
+    finish(learner, material, history, folder, lost, "the training was complete already" if complete else "")
     if isinstance(stop, TrainingInterrupted) and not lost:
-        say(f"{stop}; what was learned so far is kept")
+        say(f"{stop}; what was learned so far is kept{', and --resume continues' if has_checkpoint else ''}")
         return INTERRUPTED
     for fault in (*lost, *([stop] if stop else [])):
         raise fault
@@ -97,23 +122,20 @@ def train(
 
 
 def learn(
-    fit: Callable[..., History], lost: list[OSError], until_saved: contextlib.ExitStack
+    fit: Callable[..., History], calls: Sequence[Callback], lost: list[OSError], until_saved: contextlib.ExitStack
 ) -> tuple[History, BaseException | None]:
     """Train; return the history, and the error that ended the training early.
 
     From the first step on a signal waits ``until_saved``. When standard output is lost, the training ends and ``lost``
     gets the error. Raises an error that came before the first step.
     """
-    history, learned = History(), False
+    history: History | None = None
 
     def report(progress: Progress) -> None:
-        nonlocal learned
-        if not learned:
+        nonlocal history
+        if history is None:
             until_saved.enter_context(interruption.held())
-            learned = True
-        if progress.row is not None:
-            history.rows.append(progress.row)
-            history.measure = progress.history.measure
+            history = progress.history
         with put_off(lost):
             show(progress)
         if lost:
@@ -121,12 +143,18 @@ def learn(
 
     with reporter() as show:
         try:
-            fit(callback=report)
+            return fit(callback=[report, *calls]), None
         except (Exception, KeyboardInterrupt) as stop:
-            if not learned:
+            if history is None:
                 raise
             return history, stop
-    return history, None
+
+
+def clear_before_the_first_checkpoint(folder: Path, progress: Progress) -> None:
+    """Remove the results of an earlier training at the end of the first epoch."""
+    if progress.row is not None and progress.epoch == 1:
+        with contextlib.suppress(OSError):
+            remove_results(folder)
 
 
 @contextlib.contextmanager
@@ -147,17 +175,22 @@ def tested_on(data: Data) -> str:
     return f", {sample_count(data.test[0])} to test on ({data.split})"
 
 
-def save(model: Model, history: History, folder: Path) -> None:
+def save(model: Model, history: History, folder: Path, has_checkpoint: bool) -> None:
     """Write what was learned. If that is impossible, as on a full disk, write it to a temporary folder and raise an error."""
 
     def write(place: Path) -> None:
-        model.save(place / "weights.safetensors")
-        history.save_csv(place / "history.csv")
+        model.save(place / WEIGHTS)
+        history.save_csv(place / HISTORY)
+        if history.best.values:
+            last = held_by(model)
+            hold(model, history.best.values)
+            try:
+                model.save(place / BEST)
+            finally:
+                hold(model, last)
 
     try:
-        # Weights of one training next to the history or picture of another would mislead.
-        for name in RESULTS[1:]:
-            (folder / name).unlink(missing_ok=True)
+        remove_results(folder, but=(WEIGHTS, CHECKPOINT) if has_checkpoint else (WEIGHTS,))
         write(folder)
     except (TinygraphError, OSError) as fault:
         rescue = Path(tempfile.mkdtemp(prefix=f"{folder.name}_"))
@@ -165,11 +198,13 @@ def save(model: Model, history: History, folder: Path) -> None:
         raise TinygraphError(f"{fault}; what was learned is kept in {str(rescue)!r}") from None
 
 
-def finish(model: Model, data: Data, history: History, folder: Path, lost: list[OSError]) -> None:
+def finish(model: Model, data: Data, history: History, folder: Path, lost: list[OSError], remark: str = "") -> None:
     """Measure what was learned, draw it, and say where everything is."""
     with put_off(lost):
         say(f"\n{verdict(model, data)}")
-    written, notes = ["weights.safetensors", "history.csv"], []
+        for line in filter(None, [best_epoch(history), history.stopped, remark]):
+            say(line)
+    written, notes = [WEIGHTS, *([BEST] if history.best.values else []), HISTORY], []
     for name, make in (("curve.png", history.curve), ("graph.svg", draw(model).render)):
         try:
             make(folder / name)
@@ -178,6 +213,12 @@ def finish(model: Model, data: Data, history: History, folder: Path, lost: list[
             notes.append(f"note: {fault}")
     with put_off(lost):
         say("\n".join([f"wrote {', '.join(written)} in {folder}", *notes]))
+
+
+def best_epoch(history: History) -> str:
+    """Return a line about the best epoch, or an empty text if no test samples say which it is."""
+    best = history.best.row
+    return "" if best is None else f"best epoch: {best.epoch} of {len(history)}, with test loss {best.test_loss:.4g}"
 
 
 def verdict(model: Model, data: Data) -> str:
@@ -193,74 +234,3 @@ def verdict(model: Model, data: Data) -> str:
     if labels is None or model.metric is not None:
         return accuracy
     return f"{accuracy} (always the most frequent class: {training.majority_class_baseline(labels):.4f})"
-
-
-# ---- the folder of a training
-
-
-@contextlib.contextmanager
-def run_folder(out: Path | None, name: str, force: bool) -> Iterator[Path]:
-    """Make the folder of a training: ``out``, or the first of ``runs/NAME``, ``runs/NAME_2``, ... without results.
-
-    Until the block ends, no other training uses it. Raises ``TinygraphError`` where ``out`` holds results that may not be
-    replaced, where no file can be written, and where another training is using ``out``.
-    """
-    first = out or Path("runs") / options.file_name(name)
-    if out is not None and not force:
-        _refuse_to_replace_results(out)
-    others = (first.with_name(f"{first.name}_{number}") for number in itertools.count(2))
-    for folder in itertools.chain([first], others):
-        remove_stale(folder)
-        if out is None and not force and _has_results(folder):
-            continue
-        with _locked(prepared_folder(folder)) as alone:
-            if not alone and (out is not None or force):
-                busy = f"another training writes to the output folder {str(folder)!r}"
-                raise TinygraphError(f"{busy}; wait for its end, or name another folder with --out")
-            if alone and (force or not _has_results(folder)):
-                yield folder
-                return
-            if out is not None:
-                _refuse_to_replace_results(out)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[bool]:
-    """Hold the lock of a folder, and say whether this process got it. The lock ends with the process, however it ends."""
-    # Windows opens no folders; there the lock is a file that the system removes with its process.
-    of_windows = getattr(os, "O_TEMPORARY", 0)
-    try:
-        if of_windows:
-            descriptor = os.open(folder / "training.lock", os.O_CREAT | os.O_EXCL | of_windows)
-        else:
-            descriptor = os.open(folder, os.O_RDONLY)
-    except FileExistsError:
-        yield False
-        return
-    try:
-        yield lock(descriptor) is not False
-    finally:
-        os.close(descriptor)
-
-
-def _has_results(folder: Path) -> bool:
-    return any(os.path.lexists(folder / result) for result in RESULTS)
-
-
-def _refuse_to_replace_results(folder: Path) -> None:
-    for result in RESULTS:
-        options.refuse_to_replace(folder / result, "--out names another folder")
-
-
-def prepared_folder(folder: Path) -> Path:
-    """Make a folder, with its parents, and find out whether files can be written in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        why = "it is a file" if folder.is_file() else error.strerror
-        raise TinygraphError(f"the output folder {str(folder)!r} cannot be written to: {why}") from None
-    for result in RESULTS:
-        options.writable(folder / result)
-    return folder

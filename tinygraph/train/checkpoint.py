@@ -112,7 +112,7 @@ class CheckpointFile:
     """The file to which a training writes its checkpoints, and ``metadata`` that are noted in them.
 
     After a short epoch nothing is written where writing would take more than a tenth of the time. If the file cannot be
-    written, that is a warning, and the training goes on.
+    written, that is a warning, and the training goes on. ``written`` says whether it has been written.
 
     >>> CheckpointFile("/nowhere/run.safetensors")
     Traceback (most recent call last):
@@ -120,7 +120,7 @@ class CheckpointFile:
     """
 
     def __init__(self, path: str | PathLike[str], metadata: Mapping[str, str] | None = None) -> None:
-        self.path, self.metadata, self._rest = as_path(path), metadata or {}, 0.0
+        self.path, self.metadata, self.written, self._rest = as_path(path), metadata or {}, False, 0.0
         try:
             check_writable(self.path)
         except OSError as error:
@@ -134,6 +134,7 @@ class CheckpointFile:
         try:
             checkpoint = now()
             replace(checkpoint, metadata={**checkpoint.metadata, **self.metadata}).save(self.path)
+            self.written = True
         except WeightsError as error:
             warnings.warn(f"{error}; the training goes on without a checkpoint", stacklevel=2)
         end = time.monotonic()

@@ -1,0 +1,156 @@
+"""The folder of a training: which one it is, what it holds, and how a training continues there."""
+
+import contextlib
+import functools
+import glob
+import itertools
+import json
+import os
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import click
+from click.core import ParameterSource
+
+from tinygraph.cli import options
+from tinygraph.errors import TinygraphError
+from tinygraph.files import lock, remove_stale
+from tinygraph.train import Checkpoint
+
+CHECKPOINT, WEIGHTS, BEST, HISTORY = "checkpoint.safetensors", "weights.safetensors", "best.safetensors", "history.csv"
+# What a training writes into its folder; without a renderer there is graph.gv in place of graph.svg.
+RESULTS = (CHECKPOINT, WEIGHTS, BEST, HISTORY, "curve.png", "graph.svg", "graph.gv")
+
+
+def resumable(command: Callable[..., int]) -> Callable[..., int]:
+    """Add ``--out`` and ``--resume``; an option that is not given has the value of the training that is continued.
+
+    The command gets ``begun``, the checkpoint to continue from or ``None``, and ``chosen``, the options that the next
+    checkpoint notes, as JSON.
+    """
+
+    @functools.wraps(command)
+    def wrapped(load: options.Load, out: Path | None, resume: bool, **given: Any) -> int:
+        context = click.get_current_context()
+        given_here = {
+            name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        }
+        chosen = {name: context.params[name] for name in context.params if name in given_here and _is_noted(name)}
+        if resume:
+            out = out or _latest(load().name)
+        path = Path(out or "", CHECKPOINT)
+        begun = Checkpoint.load(path) if resume and out is not None and path.exists() else None
+        noted = {} if begun is None else _noted(begun, path)
+        for parameter in context.command.params:
+            name = parameter.name or ""
+            if name in noted and name not in chosen and _is_noted(name):
+                chosen[name] = parameter.type_cast_value(context, noted[name])
+        if any(context.params[name] != value for name, value in chosen.items()):
+            # The model is loaded with options too, so all begins again.
+            context.params |= chosen
+            return cast(Callable[..., int], context.command.callback)(**context.params)
+        return command(load, out=out, resume=resume, begun=begun, chosen=json.dumps(chosen, default=str), **given)
+
+    place = click.option(
+        "--out", metavar="FOLDER", type=options.file_path, help="Where to write.  [default: a new folder, runs/NAME]"
+    )
+    on = click.option("--resume", is_flag=True, help="Continue the training in --out, or else the latest one of MODEL.")
+    return place(on(wrapped))
+
+
+def _is_noted(name: str) -> bool:
+    """Whether a checkpoint notes this option: one that says how to train, and not which model or where."""
+    return name not in ("model", "out", "resume", "force") and not name.startswith("onnx_")
+
+
+def _latest(name: str) -> Path | None:
+    """Return the folder below ``runs`` with the latest checkpoint of a model, if there is one."""
+    name = options.file_name(name)
+    found = [path for path in Path("runs").glob(f"{glob.escape(name)}*/{CHECKPOINT}") if path.is_file()]
+    own = [path for path in found if re.fullmatch(rf"{re.escape(name)}(_\d+)?", path.parent.name)]
+    return max(own, key=lambda path: path.stat().st_mtime).parent if own else None
+
+
+def _noted(begun: Checkpoint, path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(begun.metadata.get("options", "{}")))
+    except (ValueError, TypeError):
+        raise TinygraphError(f"{path}: damaged checkpoint: its options are not a JSON object") from None
+
+
+def remove_results(folder: Path, but: tuple[str, ...] = ()) -> None:
+    """Remove what an earlier training left: weights of one next to the history of another would mislead."""
+    for name in RESULTS:
+        if name not in but:
+            (folder / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def run_folder(out: Path | None, name: str, force: bool) -> Iterator[Path]:
+    """Make the folder of a training: ``out``, or the first of ``runs/NAME``, ``runs/NAME_2``, ... without results.
+
+    Until the block ends, no other training uses it. Raises ``TinygraphError`` where ``out`` holds results that may not be
+    replaced, where no file can be written, and where another training is using ``out``.
+    """
+    first = out or Path("runs") / options.file_name(name)
+    if out is not None and not force:
+        _refuse_to_replace_results(out)
+    others = (first.with_name(f"{first.name}_{number}") for number in itertools.count(2))
+    for folder in itertools.chain([first], others):
+        remove_stale(folder)
+        if out is None and not force and _has_results(folder):
+            continue
+        with _locked(prepared_folder(folder)) as alone:
+            if not alone and (out is not None or force):
+                busy = f"another training writes to the output folder {str(folder)!r}"
+                raise TinygraphError(f"{busy}; wait for its end, or name another folder with --out")
+            if alone and (force or not _has_results(folder)):
+                yield folder
+                return
+            if out is not None:
+                _refuse_to_replace_results(out)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[bool]:
+    """Hold the lock of a folder, and say whether this process got it. The lock ends with the process, however it ends."""
+    # Windows opens no folders; there the lock is a file that the system removes with its process.
+    of_windows = getattr(os, "O_TEMPORARY", 0)
+    try:
+        if of_windows:
+            descriptor = os.open(folder / "training.lock", os.O_CREAT | os.O_EXCL | of_windows)
+        else:
+            descriptor = os.open(folder, os.O_RDONLY)
+    except FileExistsError:
+        yield False
+        return
+    try:
+        yield lock(descriptor) is not False
+    finally:
+        os.close(descriptor)
+
+
+def _has_results(folder: Path) -> bool:
+    return any(os.path.lexists(folder / result) for result in RESULTS)
+
+
+def _refuse_to_replace_results(folder: Path) -> None:
+    for result in RESULTS:
+        options.refuse_to_replace(folder / result, "--out names another folder")
+
+
+def prepared_folder(folder: Path) -> Path:
+    """Make a folder, with its parents, and find out whether files can be written in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = "it is a file" if folder.is_file() else error.strerror
+        raise TinygraphError(f"the output folder {str(folder)!r} cannot be written to: {why}") from None
+    for result in RESULTS:
+        options.writable(folder / result)
+    return folder
