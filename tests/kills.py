@@ -24,14 +24,24 @@ from tests.interruptions import PROGRAM, faults_of_files
 
 # With dropout and batch normalization in notes_cnn_norm, and epochs that are shorter than writing a file in xor.
 TRAININGS = {
-    "momentum": ["notes_cnn_norm", "--data", "digits.npz", "--epochs", "12"],
-    "Adam": ["notes_cnn_norm", "--data", "digits.npz", "--epochs", "9", "--optimizer", "adam", "--seed", "7"],
-    "SGD": ["notes_cnn", "--data", "odd.npz", "--epochs", "10", "--batch-size", "50"],
-    "early stopping": ["notes_cnn", "--data", "odd.npz", "--learning-rate", "0.5", "--early-stopping", "6"],
-    "short epochs": ["xor", "--optimizer", "adam", "--learning-rate", "0.05", "--epochs", "1500"],
+    "momentum": ["notes_cnn_norm", "--data", "digits.npz", "--epochs", "60"],
+    "Adam": ["notes_cnn_norm", "--data", "digits.npz", "--epochs", "60", "--optimizer", "adam", "--seed", "7"],
+    "SGD": ["notes_cnn", "--data", "odd.npz", "--epochs", "300", "--batch-size", "50"],
+    "early stopping": [
+        "notes_cnn",
+        "--data",
+        "odd.npz",
+        "--epochs",
+        "900",
+        "--learning-rate",
+        "0.5",
+        "--early-stopping",
+        "150",
+    ],
+    "short epochs": ["xor", "--optimizer", "adam", "--learning-rate", "0.05", "--epochs", "2000"],
 }
 # A training that is killed more often than this may complete.
-MOST = 12
+MOST = 8
 SAME = ("weights.safetensors", "best.safetensors", "curve.png", "graph.svg")
 
 
@@ -103,7 +113,8 @@ class Kills:
             try:
                 if kills == most:
                     raise ChildProcessError
-                process.wait(self.random.uniform(0, self.seconds[name]))
+                # What is left takes less time.
+                process.wait(self.random.uniform(0, self.seconds[name] / (2 if kills else 1)))
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.communicate()
