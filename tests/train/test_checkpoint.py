@@ -93,7 +93,7 @@ def test_the_file_is_plain(path):
     assert names == held | optimizer | {f"best/{name}" for name in held} | {f"history/{column}" for column in columns}
     assert (metadata["checkpoint"], metadata["epoch"], metadata["model"]) == ("1", "3", "notes_cnn_norm")
     settings = json.loads(metadata["settings"])
-    assert (settings["seed"], settings["batch_size"], settings["samples"]) == (5, 32, 80)
+    assert (settings["seed"], settings["batch_size"], settings["samples"]) == (5, 32, [80, 40])
 
 
 def test_the_weights_of_a_checkpoint_are_weights(path):
@@ -115,7 +115,7 @@ def test_an_optimizer_of_ones_own_continues(path):
     expected = fit(whole, DATA, Counting(), epochs=3)
     fit(model, DATA, Counting(), epochs=1, checkpoint=path)
     assert fit(model, DATA, Counting(), epochs=3, checkpoint=path, resume=True) == expected
-    assert [int(x) for x in Checkpoint.load(path).optimizer["W"]] == [3 * place for place in range(11)]
+    assert [int(Checkpoint.load(path).arrays[f"optimizer/W/{place}"]) for place in (0, 9, 10)] == [0, 27, 30]
 
 
 # What does not fit
@@ -129,14 +129,14 @@ CHANGES = {
     "batch size is 5 there and 4 here": {"batch_size": 4},
     "seed is 0 there and 3 here": {"seed": 3},
     r"optimizer is SGD\(.*\) there and Adam\(.*\) here": {"optimizer": Adam()},
-    r"optimizer is SGD\(learning_rate=0.1, .* there and SGD\(learning_rate=0.2, ": {"optimizer": SGD(0.2)},
+    r"optimizer is SGD\(learning_rate=0.1.*\) there and SGD\(learning_rate=0.2": {"optimizer": SGD(0.2)},
     "samples is 20 there and 10 here": {"data": Data("fewer", samples(10), samples(8, 1))},
-    "test samples is 8 there and 0 here": {"data": samples(20)},
+    "samples is 8 there and None here": {"data": samples(20)},
     "first samples is .{8} there and .{8} here": {"data": Data("others", samples(20, seed=5), samples(8, 1))},
     r"equations is p = sigmoid\(z\) there and p = clip\(z, 0, 1\) here": changed(output="p = clip(z, 0, 1)"),
     r"equations is z = x @ W \+ b there and z = x @ W \* 1 \+ b here": changed("z = x @ W * 1 + b"),
-    "model is model there and other here": changed(name="other"),
-    "dtype is float64 there and float32 here": changed(dtype="float32"),
+    "model is model in float64 there and other in float64 here": changed(name="other"),
+    "model is model in float64 there and model in float32 here": changed(dtype="float32"),
     "best epoch is by test_loss there and by loss and min_delta 0.5 here": {
         "callback": tg.EarlyStopping(3, "loss", 0.5, restore_best=True)
     },
@@ -177,11 +177,11 @@ def spoiled(path, how):
     else:
         from tinygraph.model.weights import write_arrays
 
-        arrays = {"history": {}, "optimizer": {"optimizer/W/x": np.ones(3)}}[how]
-        write_arrays(path, checkpoint.tensors | arrays, checkpoint.metadata)
+        arrays = {"no history": {}, "history": {"history/epoch": np.ones(2), "history/loss": np.ones(3)}}[how]
+        write_arrays(path, checkpoint.arrays | arrays, checkpoint.metadata)
 
 
-@pytest.mark.parametrize("how", ["cut", "empty", "a byte", "weights", "settings", "history", "optimizer"])
+@pytest.mark.parametrize("how", ["cut", "empty", "a byte", "weights", "settings", "no history", "history"])
 def test_a_damaged_checkpoint_is_named(path, how):
     fit(classification(), DATA, epochs=2, checkpoint=path)
     spoiled(path, how)

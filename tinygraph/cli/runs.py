@@ -4,7 +4,6 @@ import contextlib
 import functools
 import glob
 import itertools
-import json
 import os
 import re
 import tempfile
@@ -23,36 +22,36 @@ from tinygraph.train import Checkpoint
 CHECKPOINT, WEIGHTS, BEST, HISTORY = "checkpoint.safetensors", "weights.safetensors", "best.safetensors", "history.csv"
 # What a training writes into its folder; without a renderer there is graph.gv in place of graph.svg.
 RESULTS = (CHECKPOINT, WEIGHTS, BEST, HISTORY, "curve.png", "graph.svg", "graph.gv")
+# Options that a checkpoint does not note: those that say which model and where.
+_NOT_NOTED = re.compile("model|out|resume|force|onnx_.*")
 
 
 def resumable(command: Callable[..., int]) -> Callable[..., int]:
     """Add ``--out`` and ``--resume``; an option that is not given has the value of the training that is continued.
 
     The command gets ``begun``, the checkpoint to continue from or ``None``, and ``chosen``, the options that the next
-    checkpoint notes, as JSON.
+    checkpoint notes.
     """
 
     @functools.wraps(command)
     def wrapped(load: options.Load, out: Path | None, resume: bool, **given: Any) -> int:
         context = click.get_current_context()
-        given_here = {
-            name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        }
-        chosen = {name: context.params[name] for name in context.params if name in given_here and _is_noted(name)}
+        chosen = {name: value for name, value in context.params.items() if not _NOT_NOTED.fullmatch(name)}
+        chosen = {n: x for n, x in chosen.items() if context.get_parameter_source(n) is ParameterSource.COMMANDLINE}
         if resume:
             out = out or _latest(load().name)
         path = Path(out or "", CHECKPOINT)
         begun = Checkpoint.load(path) if resume and out is not None and path.exists() else None
-        noted = {} if begun is None else _noted(begun, path)
+        noted = {} if begun is None else begun.settings.get("options", {})
         for parameter in context.command.params:
-            name = parameter.name or ""
-            if name in noted and name not in chosen and _is_noted(name):
+            if (name := parameter.name or "") in noted and name not in chosen and not _NOT_NOTED.fullmatch(name):
                 chosen[name] = parameter.type_cast_value(context, noted[name])
-        if any(context.params[name] != value for name, value in chosen.items()):
+        if noted and CHECKPOINT not in context.meta:
             # The model is loaded with options too, so all begins again.
+            context.meta[CHECKPOINT] = path
             context.params |= chosen
             return cast(Callable[..., int], context.command.callback)(**context.params)
-        return command(load, out=out, resume=resume, begun=begun, chosen=json.dumps(chosen, default=str), **given)
+        return command(load, out=out, resume=resume, begun=begun, chosen=chosen, **given)
 
     place = click.option(
         "--out", metavar="FOLDER", type=options.file_path, help="Where to write.  [default: a new folder, runs/NAME]"
@@ -61,24 +60,12 @@ def resumable(command: Callable[..., int]) -> Callable[..., int]:
     return place(on(wrapped))
 
 
-def _is_noted(name: str) -> bool:
-    """Whether a checkpoint notes this option: one that says how to train, and not which model or where."""
-    return name not in ("model", "out", "resume", "force") and not name.startswith("onnx_")
-
-
 def _latest(name: str) -> Path | None:
     """Return the folder below ``runs`` with the latest checkpoint of a model, if there is one."""
     name = options.file_name(name)
     found = [path for path in Path("runs").glob(f"{glob.escape(name)}*/{CHECKPOINT}") if path.is_file()]
     own = [path for path in found if re.fullmatch(rf"{re.escape(name)}(_\d+)?", path.parent.name)]
     return max(own, key=lambda path: path.stat().st_mtime).parent if own else None
-
-
-def _noted(begun: Checkpoint, path: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads(begun.metadata.get("options", "{}")))
-    except (ValueError, TypeError):
-        raise TinygraphError(f"{path}: damaged checkpoint: its options are not a JSON object") from None
 
 
 def remove_results(folder: Path, but: tuple[str, ...] = ()) -> None:

@@ -65,7 +65,7 @@ def train(
     force: bool,
     resume: bool,
     begun: Checkpoint | None,
-    chosen: str,
+    chosen: dict[str, Any],
     **settings: Any,
 ) -> int:
     """Train MODEL and write weights, those of the best epoch, history, curve and picture.
@@ -82,9 +82,7 @@ def train(
     material = training.load_data(required_data(learner, data), learner)
     moves = as_optimizer(learner, optimizer, **settings)
     if early_stopping and material.test is None:
-        raise TinygraphError(
-            f"--early-stopping looks at the test loss, and the data {material.name!r} have no test samples"
-        )
+        raise TinygraphError("--early-stopping looks at the loss of test samples, and the data have none")
     folder = click.get_current_context().with_resource(run_folder(out, learner.name, force or begun is not None))
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
     say(" ".join((learner.title or learner.name).split()), bold=True)
@@ -92,15 +90,11 @@ def train(
     say(f"\ndata {material.name}: {sample_count(material.train[0])} samples to learn from{tested_on(material)}")
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}")
     if resume:
-        done = (
-            f"after {counted(len(begun.history), 'epoch')}"
-            if begun
-            else "from the beginning: there is no checkpoint yet"
-        )
+        done = "from the beginning" if begun is None else f"after {counted(len(begun.history), 'epoch')}"
         say(f"continues in {folder} {done}")
     say()
     lost: list[OSError] = []
-    file = CheckpointFile(folder / CHECKPOINT, {"options": chosen})
+    file = CheckpointFile(folder / CHECKPOINT, options=chosen)
     # The command shows the progress itself, on standard output.
     fit = partial(training.fit, learner, material, moves, epochs, batch_size, seed, progress=False, checkpoint=file)
     calls: list[Callback] = [EarlyStopping(early_stopping)] if early_stopping else []
@@ -178,16 +172,14 @@ def tested_on(data: Data) -> str:
 def save(model: Model, history: History, folder: Path, has_checkpoint: bool) -> None:
     """Write what was learned. If that is impossible, as on a full disk, write it to a temporary folder and raise an error."""
 
+    held = {BEST: history.best.values, WEIGHTS: held_by(model)}
+
     def write(place: Path) -> None:
-        model.save(place / WEIGHTS)
+        for name, values in held.items():
+            if values:
+                hold(model, values)
+                model.save(place / name)
         history.save_csv(place / HISTORY)
-        if history.best.values:
-            last = held_by(model)
-            hold(model, history.best.values)
-            try:
-                model.save(place / BEST)
-            finally:
-                hold(model, last)
 
     try:
         remove_results(folder, but=(WEIGHTS, CHECKPOINT) if has_checkpoint else (WEIGHTS,))
@@ -202,7 +194,9 @@ def finish(model: Model, data: Data, history: History, folder: Path, lost: list[
     """Measure what was learned, draw it, and say where everything is."""
     with put_off(lost):
         say(f"\n{verdict(model, data)}")
-        for line in filter(None, [best_epoch(history), history.stopped, remark]):
+        if best := history.best.row:
+            say(f"best epoch: {best.epoch} of {len(history)}, with test loss {best.test_loss:.4g}")
+        for line in filter(None, [history.stopped, remark]):
             say(line)
     written, notes = [WEIGHTS, *([BEST] if history.best.values else []), HISTORY], []
     for name, make in (("curve.png", history.curve), ("graph.svg", draw(model).render)):
@@ -213,12 +207,6 @@ def finish(model: Model, data: Data, history: History, folder: Path, lost: list[
             notes.append(f"note: {fault}")
     with put_off(lost):
         say("\n".join([f"wrote {', '.join(written)} in {folder}", *notes]))
-
-
-def best_epoch(history: History) -> str:
-    """Return a line about the best epoch, or an empty text if no test samples say which it is."""
-    best = history.best.row
-    return "" if best is None else f"best epoch: {best.epoch} of {len(history)}, with test loss {best.test_loss:.4g}"
 
 
 def verdict(model: Model, data: Data) -> str:

@@ -34,8 +34,8 @@ class EarlyStopping:
 
     ``monitor`` is a column of the history: ``loss``, ``accuracy``, ``test_loss`` or ``test_accuracy``. A loss improves if it
     falls by more than ``min_delta`` below the best one, an accuracy if it rises by more. With ``restore_best`` the
-    model has the parameters and state of the best epoch when ``fit`` returns, not those of the last. The names are
-    those of Keras. Raises ``AttributeValueError`` for a patience below 1 and a negative ``min_delta``, ``UnknownNameError``
+    model has the parameters and state of the best epoch when ``fit`` returns, not those of the last; of several callbacks,
+    the first with it decides which epoch that is. The names are those of Keras. Raises ``AttributeValueError`` for a patience below 1 and a negative ``min_delta``, ``UnknownNameError``
     for another column, and in the first epoch ``TrainingError`` for one that is not measured.
 
     >>> import tinygraph as tg
@@ -87,17 +87,6 @@ def as_callbacks(given: Any) -> list[Callback]:
         if not callable(one) or isinstance(one, type):
             raise TinygraphError(f"callback must be a function of one Progress; found {type_name(one)}")
     return several
-
-
-def restoring(callbacks: Sequence[Callback]) -> EarlyStopping | None:
-    """Return the callback that restores the best epoch, if there is one.
-
-    >>> restoring([print, EarlyStopping(patience=3)])
-    """
-    found = [call for call in callbacks if isinstance(call, EarlyStopping) and call.restore_best]
-    if len(found) > 1:
-        raise TinygraphError(f"one EarlyStopping at most can restore the best epoch; found {len(found)}")
-    return found[0] if found else None
 
 
 def call_all(callbacks: Sequence[Callback], progress: Progress) -> str:

@@ -18,7 +18,7 @@ from tinygraph.errors import ShortTraceback, TrainingError, counted
 from tinygraph.graph import MEAN, Array, Each, integer, run
 from tinygraph.interruption import raise_if_interrupted
 from tinygraph.model.weights import described
-from tinygraph.train.callbacks import Callback, as_callbacks, call_all, restoring
+from tinygraph.train.callbacks import Callback, EarlyStopping, as_callbacks, call_all
 from tinygraph.train.checkpoint import Checkpoint, CheckpointFile, checkpoint_to_resume
 from tinygraph.train.data import Data, DataSource, PartName, as_data, data_of, sample_count
 from tinygraph.train.evaluation import evaluation_of
@@ -114,8 +114,9 @@ def fit(
     size = integer("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size)
     seed = integer("seed", settings.seed if seed is None else seed, least=0)
     file = CheckpointFile(checkpoint) if isinstance(checkpoint, (str, PathLike)) else checkpoint
-    begun, keeper = checkpoint_to_resume(file, resume), restoring(calls)
-    training = Epochs(model, data, optimizer, epochs, size, seed, compiled, Best() if keeper is None else keeper.rule)
+    keeper = next((call for call in calls if isinstance(call, EarlyStopping) and call.restore_best), None)
+    begun, best = checkpoint_to_resume(file, resume), Best() if keeper is None else keeper.rule
+    training = Epochs(model, data, optimizer, epochs, size, seed, compiled, best)
     history = training.history
     if begun is not None:
         training.restore(*begun)
@@ -132,8 +133,8 @@ def fit(
     finally:
         if show is not None:
             show.end()
-    if keeper is not None and history.best.values:
-        hold(model, history.best.values)
+    if keeper is not None and best.values:
+        hold(model, best.values)
     return history
 
 
@@ -205,34 +206,36 @@ class Epochs:
         """What decides the bits of the weights, and must be the same when a training continues."""
         first, optimizer, best = next(batches(self.train, self.size)), self.optimizer, self.history.best
         return {
-            "model": self.model.name,
-            "dtype": str(self.model.declaration.dtype),
+            "model": f"{self.model.name} in {self.model.declaration.dtype}",
             "equations": [equation.text for equation in self.model.record(self.size).equations],
+            "metric": self.history.measure,
             # The default text of an object has its address.
             "optimizer": type(optimizer).__name__ if type(optimizer).__repr__ is object.__repr__ else repr(optimizer),
             "batch_size": self.size,
             "seed": self.seed,
-            "samples": sample_count(self.train),
-            "test_samples": 0 if self.test is None else sample_count(self.test),
+            "samples": [sample_count(feeds) for feeds in (self.train, self.test) if feeds is not None],
             "first_samples": f"{zlib.crc32(b''.join(first[name].tobytes() for name in sorted(first))):08x}",
-            "metric": self.history.measure,
             "best_epoch": f"by {best.monitor}" + (f" and min_delta {best.min_delta:g}" if best.min_delta else ""),
         }
 
     def checkpoint(self) -> Checkpoint:
         """Return what this training continues from; call it after a complete epoch."""
-        metadata, best = described(self.model.name, self.model.classes), self.history.best.values
-        return Checkpoint(held_by(self.model), self.state, best, self.history, self.settings, metadata)
+        arrays = held_by(self.model) | {f"best/{name}": array for name, array in self.history.best.values.items()}
+        for name, state in self.state.items():
+            arrays |= {f"optimizer/{name}/{place}": array for place, array in enumerate(state)}
+        return Checkpoint(arrays, self.history, self.settings, described(self.model.name, self.model.classes))
 
     def restore(self, begun: Checkpoint, path: Path) -> None:
         """Continue from a checkpoint. Raises ``TrainingError`` if it is of another training; then nothing has changed."""
         begun.check(self.checkpoint(), path)
-        hold(self.model, begun.values)
-        self.state |= begun.optimizer
-        self.history.extend(begun.history)
+        hold(self.model, begun.arrays)
+        for name, state in self.state.items():
+            self.state[name] = tuple(begun.arrays[f"optimizer/{name}/{place}"] for place in range(len(state)))
         for row in begun.history:
             self.history.best.add(row)
-        self.history.best.values = dict(begun.best)
+        self.history.extend(begun.history)
+        best = {name.removeprefix("best/"): array for name, array in begun.arrays.items() if name.startswith("best/")}
+        self.history.best.values = best
 
     def _moved(self, feeds: Feeds, epoch: int, step: int) -> tuple[Array, float]:
         """Do a step, and return output and loss from before it. Raises ``TrainingDiverged`` with a hint."""
