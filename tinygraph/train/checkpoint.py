@@ -79,7 +79,7 @@ class Checkpoint:
         """Raise ``TrainingError`` if the training at ``now`` cannot continue from this checkpoint, read from ``path``."""
         pairs: dict[str, tuple[Any, ...]] = {name: (self.settings.get(name), x) for name, x in now.settings.items()}
         forms = [{name: f"{x.dtype} {x.shape}" for name, x in side.arrays.items()} for side in (self, now)]
-        names = [name for name in forms[0] | forms[1] if not name.startswith("best/")]
+        names = [name for name in sorted(forms[0] | forms[1]) if not name.startswith("best/")]
         pairs |= {f"the tensor {name!r}": (forms[0].get(name), forms[1].get(name)) for name in names}
         for what, (before, found) in pairs.items():
             if isinstance(before, list) and isinstance(found, list):
