@@ -172,13 +172,14 @@ def tested_on(data: Data) -> str:
 def save(model: Model, history: History, folder: Path, has_checkpoint: bool) -> None:
     """Write what was learned. If that is impossible, as on a full disk, write it to a temporary folder and raise an error."""
 
-    held = {BEST: history.best.values, WEIGHTS: held_by(model)}
+    held = {WEIGHTS: held_by(model), BEST: history.best.values}
 
     def write(place: Path) -> None:
         for name, values in held.items():
             if values:
                 hold(model, values)
                 model.save(place / name)
+        hold(model, held[WEIGHTS])
         history.save_csv(place / HISTORY)
 
     try:
