@@ -4,15 +4,17 @@ import gc
 import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import EllipsisType
 
 import numpy as np
 
+from tinygraph.engines.plan.memory import memory_order, strides_in
 from tinygraph.engines.plan.node import Node, Values
 from tinygraph.engines.plan.passes import prepared
 from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
+from tinygraph.engines.plan.stages import Stage, stages
 from tinygraph.engines.plan.threads import Held, blas_on_one_thread, run_all
 from tinygraph.engines.plan.tiles import Split, Tile, analyse, split, tile_sizes
 from tinygraph.graph import Array, Each, Graph, Tensor
@@ -44,63 +46,45 @@ class Phase:
 class Compiled:
     """A graph compiled for ``count`` samples; ``samples`` are the leaves whose first axis is the batch.
 
-    A batch that can be cut is computed in tiles, between what is computed before and after them. Each thread has a lane of
-    tiles. Sizes alone decide which tile is on which lane and in which order sums are taken, so the bits are the same each time.
     ``run`` may be called from any thread; calls wait for one another.
     """
 
     def __init__(self, graph: Graph, samples: Sequence[Tensor], count: int, threads: int) -> None:
         self.graph, self.count = graph, count
-        self._lock, self._has_run = Lock(), False
+        self._lock = Lock()
         with _no_collection:
-            self._build(samples, threads)
-
-    def _build(self, samples: Sequence[Tensor], threads: int) -> None:
-        self.outputs, self.spared = prepared(self.graph)
-        found = analyse(self.outputs, dict.fromkeys(samples, 0), self.count)
-        self.mixes_samples = found is None
-        self.sizes = [self.count] if found is None else tile_sizes(found, self.count, threads)
-        tiled = found is not None and len(self.sizes) > 1
-        self.threads = threads if tiled else 1
-
-        def samples_axis(node: Node) -> int | None:
-            if found is None:
-                return 0 if node.ndim == 4 and node.shape[0] == self.count and node.op is not None else None
-            state = found[node].state
-            return state.axis if isinstance(state, Each) else None
-
-        outputs = tuple(self.outputs)
-        cut = split(outputs, found, self.count) if found and tiled else Split({}, self.count, outputs, (), (), outputs)
-        self._each = cut.each
-        self._before = Executable(Layout(cut.before, {}, samples_axis))
-        given = {node: self._before.array_of(node) for node in cut.before}
-        tiles = {size: cut.tile(size) for size in set(self.sizes)} if tiled else {}
-        layouts = {
-            size: Layout(tuple(tile.outputs.values()), given, tile.axes.get, tile.rows) for size, tile in tiles.items()
-        }
-        self._lanes = [Lane(ranges, cut, tiles, layouts) for ranges in _dealt(self.sizes, threads)] if tiled else []
-        totals = self._lanes[0].totals if tiled else {}
-        self._after = Executable(Layout(cut.after, given | totals, samples_axis))
-        # The outputs, where the batch is one program.
-        self._whole = [] if tiled else [self._after.array_of(node) for node in self.outputs]
+            self.outputs, self.spared = prepared(graph)
+            axes = dict.fromkeys(samples, 0)
+            found = stages(self.outputs, axes, count)
+            self.mixes_samples = found is None
+            self._stages = [(stage, Tiled(stage, count, threads)) for stage in found or ()]
+            if not any(len(tiled.sizes) > 1 for _, tiled in self._stages) and len(self._stages) != 1:
+                outputs = tuple(dict.fromkeys(self.outputs))
+                whole = Stage(outputs, outputs, {}, axes)
+                self._stages = [(whole, Tiled(whole, count, threads, mixes=True))]
+            # Stages run one after another, so the lane of a thread has the same memory in all of them.
+            memory = [
+                aligned_bytes(max(sizes))
+                for sizes in itertools.zip_longest(*(tiled.arenas for _, tiled in self._stages), fillvalue=0)
+            ]
+            for _, tiled in self._stages:
+                tiled.build(memory)
+        self._memory = sum(block.nbytes for block in memory)
+        self.sizes = max((tiled.sizes for _, tiled in self._stages), key=len)
+        self.threads = max(tiled.threads for _, tiled in self._stages)
 
     @property
     def phases(self) -> list[Phase]:
-        """What runs before the tiles, the tiles by their size, and what runs after them; or the batch as one program."""
-        if not self._lanes:
-            return [Phase("whole", 1, self.count, self._before)]
-        tiles = [
-            Phase("tile", times, size, *next(lane.first_of(size) for lane in self._lanes if size in lane.programs))
-            for size, times in sorted(Counter(self.sizes).items(), reverse=True)
-        ]
-        before, after = (Phase(n, 1, self.count, p) for n, p in (("before", self._before), ("after", self._after)))
-        return [before, *tiles, after]
+        """The phases of all stages, in order; with the number of the stage where there are several."""
+        if len(self._stages) == 1:
+            return self._stages[0][1].phases
+        found = [(i, phase) for i, (_, tiled) in enumerate(self._stages, 1) for phase in tiled.phases]
+        return [replace(phase, name=f"{phase.name} {i}") for i, phase in found]
 
     @property
     def nbytes(self) -> int:
         """How much memory it holds, on all lanes together."""
-        ends = (self._before, self._after) if self._lanes else (self._before,)
-        return sum(end.nbytes + end.layout.arena.size for end in ends) + sum(lane.nbytes for lane in self._lanes)
+        return self._memory + sum(tiled.nbytes for _, tiled in self._stages)
 
     def run(self, values: Values, use: Callable[[list[Array]], object]) -> None:
         """Compute the outputs for the values of leaves and call ``use`` with them.
@@ -111,11 +95,105 @@ class Compiled:
             use(self._run(values))
 
     def _run(self, values: Values) -> list[Array]:
+        known: dict[Node, Array] = {}
+        for stage, tiled in self._stages:
+            known.update(zip(stage.originals, tiled.run(values), strict=True))
+            if stage.leaves:
+                values = {**values, **{leaf: known[node] for node, leaf in stage.leaves.items()}}
+        return [known[node] for node in self.outputs]
+
+    def profile(self, values: Values, repeats: int) -> list[list[float]]:
+        """Return the median seconds of every action of each phase, one thread working alone."""
+        runs: list[list[list[float]]] = []
+        with self._lock.own, blas_on_one_thread, np.errstate(all="ignore"):
+            for _ in range(repeats):
+                fed, seconds = dict(values), list[list[float]]()
+                for stage, tiled in self._stages:
+                    seconds += [phase.program.timed(fed, phase.timed_on) for phase in tiled.phases]
+                    found = dict(zip(stage.originals, tiled.run(fed), strict=True)) if stage.leaves else {}
+                    fed |= {leaf: found[node] for node, leaf in stage.leaves.items()}
+                runs.append(seconds)
+        return [np.median(phase, axis=0).tolist() for phase in zip(*runs, strict=True)]
+
+
+class Tiled:
+    """A stage in tiles, between what is computed before and after them.
+
+    Each thread has a lane of tiles. Sizes alone decide which tile is on which lane and in which order sums are taken, so the
+    bits are the same each time. A stage that ``mixes`` samples is one program.
+    """
+
+    def __init__(self, stage: Stage, count: int, threads: int, mixes: bool = False) -> None:
+        self.outputs, self._has_run = stage.outputs, False
+        found = None if mixes else analyse(self.outputs, stage.samples, count)
+        self.sizes = [count] if found is None else tile_sizes(found, count, threads)
+        tiled = found is not None and len(self.sizes) > 1
+        self.threads = threads if tiled else 1
+
+        def samples_axis(node: Node) -> int | None:
+            if found is None:
+                return 0 if node.ndim == 4 and node.shape[0] == count and node.op is not None else None
+            state = found[node].state
+            return state.axis if isinstance(state, Each) else None
+
+        outputs = self.outputs
+        cut = split(outputs, found, count) if found and tiled else Split({}, count, outputs, (), (), outputs)
+        self._each = cut.each
+        # What later stages read is kept; it lies as in the tiles.
+        kept = {output for original, output in zip(stage.originals, outputs, strict=True) if original in stage.leaves}
+        self._kept = {node: _lying(node, samples_axis(node)) for node in cut.each if node in kept}
+        self._before = Executable(Layout(cut.before, {}, samples_axis))
+        given = {node: self._before.array_of(node) for node in cut.before}
+        self._tiles = {size: cut.tile(size) for size in set(self.sizes)} if tiled else {}
+        self._layouts = {
+            size: Layout(tuple(tile.outputs.values()), given, tile.axes.get, tile.rows)
+            for size, tile in self._tiles.items()
+        }
+        self._ranges = _dealt(self.sizes, threads) if tiled else []
+        self._cut, self._given, self._axis, self._count = cut, given, samples_axis, count
+
+    @property
+    def arenas(self) -> list[int]:
+        """How many bytes each lane needs for its tiles."""
+        return [
+            max(self._layouts[samples.stop - samples.start].arena.size for samples in ranges) for ranges in self._ranges
+        ]
+
+    def build(self, memory: Sequence[Array]) -> None:
+        """Make the programs, with memory for each lane."""
+        lanes = zip(self._ranges, memory, strict=False)
+        self._lanes = [Lane(ranges, self._cut, self._tiles, self._layouts, own) for ranges, own in lanes]
+        totals = self._lanes[0].totals if self._lanes else {}
+        self._after = Executable(Layout(self._cut.after, self._given | totals, self._axis))
+        # The outputs, where the batch is one program.
+        self._whole = [] if self._lanes else [self._after.array_of(node) for node in self.outputs]
+
+    @property
+    def phases(self) -> list[Phase]:
+        """What runs before the tiles, the tiles by their size, and what runs after them; or the batch as one program."""
+        if not self._lanes:
+            return [Phase("whole", 1, self._count, self._before)]
+        tiles = [
+            Phase("tile", times, size, *next(lane.first_of(size) for lane in self._lanes if size in lane.programs))
+            for size, times in sorted(Counter(self.sizes).items(), reverse=True)
+        ]
+        before, after = (Phase(n, 1, self._count, p) for n, p in (("before", self._before), ("after", self._after)))
+        return [before, *tiles, after]
+
+    @property
+    def nbytes(self) -> int:
+        """How much memory it holds, without that of the tiles, which stages share."""
+        ends = (self._before, self._after) if self._lanes else (self._before,)
+        own = sum(end.nbytes + end.layout.arena.size for end in ends) + sum(lane.nbytes for lane in self._lanes)
+        return own + sum(array.nbytes for array in self._kept.values())
+
+    def run(self, values: Values) -> list[Array]:
+        """Return the outputs for the values of leaves."""
         self._before.fill(values)
         self._before.run()
         if not self._lanes:
             return self._whole
-        results = {node: np.empty(node.shape, node.dtype) for node in self._each}
+        results = {n: self._kept[n] if n in self._kept else np.empty(n.shape, n.dtype) for n in self._each}
         if not self._has_run and len(self._lanes) > 1:
             # What an operation imports when it first runs, it imports in the caller's thread and no other: a thread
             # that imports while the process ends, or while another thread imports, can wait for ever.
@@ -130,23 +208,27 @@ class Compiled:
         self._after.run()
         return [results[node] if node in results else self._after.array_of(node) for node in self.outputs]
 
-    def profile(self, values: Values, repeats: int) -> list[list[float]]:
-        """Return the median seconds of every action of each phase, one thread working alone."""
-        with self._lock.own, blas_on_one_thread, np.errstate(all="ignore"):
-            runs = [[phase.program.timed(values, phase.timed_on) for phase in self.phases] for _ in range(repeats)]
-        return [np.median(phase, axis=0).tolist() for phase in zip(*runs, strict=True)]
+
+def _lying(node: Node, samples_axis: int | None) -> Array:
+    """Return memory for a node of the whole batch, its axes in the order of a tile's."""
+    strides = strides_in(memory_order(node.shape, samples_axis), node.shape, node.dtype.itemsize)
+    return np.ndarray(node.shape, node.dtype, np.empty(max(node.nbytes, 1), np.uint8), 0, strides)
 
 
 class Lane:
     """What one thread computes: its tiles, as ranges of samples, and its own sums over them."""
 
     def __init__(
-        self, ranges: Sequence[slice], cut: Split, tiles: Mapping[int, Tile], layouts: Mapping[int, Layout]
+        self,
+        ranges: Sequence[slice],
+        cut: Split,
+        tiles: Mapping[int, Tile],
+        layouts: Mapping[int, Layout],
+        memory: Array,
     ) -> None:
         self.ranges = ranges
         self.totals = {node: np.empty(node.shape, node.dtype) for node in cut.totals}
         sizes = {samples.stop - samples.start for samples in ranges}
-        memory = aligned_bytes(max(layouts[size].arena.size for size in sizes))
         # The program for each size of tile, its parts of outputs with the axis of the samples, and its totals.
         self.programs: dict[int, tuple[Executable, list[tuple[Node, int, Array]], list[tuple[Array, Array]]]] = {}
         for size in sizes:
@@ -155,7 +237,7 @@ class Lane:
             totals = [(program.arrays[outputs[node]], total) for node, total in self.totals.items()]
             self.programs[size] = program, parts, totals
         own = sum(program.nbytes for program, _, _ in self.programs.values())
-        self.nbytes = memory.nbytes + own + sum(total.nbytes for total in self.totals.values())
+        self.nbytes = own + sum(total.nbytes for total in self.totals.values())
 
     def first_of(self, size: int) -> tuple[Executable, slice]:
         """Return the program for tiles of a size and the samples of the first of them."""

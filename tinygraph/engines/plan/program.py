@@ -50,7 +50,7 @@ class Layout:
         samples_axis: SamplesAxis,
         rows: Mapping[Node, Node] = MappingProxyType({}),
     ) -> None:
-        self.given, self.rows = given, rows
+        self.given, self.rows, self.samples_axis = given, rows, samples_axis
         missing = topological([node for node in outputs if node not in given], given)
         # Leaves are filled before anything is computed, so they take their places first.
         self.nodes = sorted((x for x in missing if x.value is None), key=lambda node: node.op is not None)
@@ -149,7 +149,12 @@ class Executable:
                 self.actions.append((node, calls))
         self.nbytes += scratch.nbytes
         self._calls = [call for _, calls in self.actions for call in calls]
-        self._leaves = [(node.leaf, self.arrays[node]) for node in layout.nodes if node.leaf is not None]
+        # Each leaf with the axes before its samples.
+        self._leaves = [
+            (node.leaf, self.arrays[node], (slice(None),) * (layout.samples_axis(node) or 0))
+            for node in layout.nodes
+            if node.leaf is not None
+        ]
         self._rows = [
             (self.array_of(source), self.arrays[node]) for node, source in layout.rows.items() if node in self.arrays
         ]
@@ -167,10 +172,10 @@ class Executable:
 
     def fill(self, values: Values, samples: slice | EllipsisType = ...) -> None:
         """Copy the values of leaves, for some of the samples, to where the program reads them."""
-        for leaf, array in self._leaves:
+        for leaf, array, before in self._leaves:
             value = values.get(leaf)
             value = leaf.value if value is None else value
-            np.copyto(array, value if samples is ... else value[samples])
+            np.copyto(array, value if samples is ... else value[(*before, samples)])
         for source, array in self._rows:
             np.copyto(array, source[samples])
 

@@ -43,14 +43,15 @@ def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> 
     """
     found: dict[Node, Tiling] = {}
     for node in topological(outputs):
-        tiling = _tiling(node, found, samples, count)
+        tiling = tiling_of(node, found, samples, count)
         if tiling is None:
             return None
         found[node] = tiling
     return found
 
 
-def _tiling(node: Node, found: Mapping[Node, Tiling], samples: Mapping[Any, int], count: int) -> Tiling | None:
+def tiling_of(node: Node, found: Mapping[Node, Tiling], samples: Mapping[Any, int], count: int) -> Tiling | None:
+    """Return how a node is tiled, given how its inputs are, or ``None`` where it cannot be."""
     if node.op is None:
         return Tiling(Each(samples[node.leaf]) if node.leaf in samples else SHARED)
     states = tuple(found[x].state for x in node.inputs)
