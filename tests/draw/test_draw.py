@@ -354,3 +354,20 @@ def test_very_long_text_is_broken_and_cut():
 def test_tooltips_are_never_markup():
     assert not tooltip("<b>").startswith("<<")
     assert "&amp;lt;" in tooltip("&lt;")
+
+
+def test_cards_name_the_classes_that_a_model_knows():
+    model = tg.load_model("notes_cnn_norm")
+    x, y = tg.load_data("digits").test
+    feeds = {"Inp": x[:2], "y": y[:2]}
+    assert not any(card.note for card in tg.draw(model, feeds=feeds).drawing.cards)
+    model.classes = tuple(f"digit {i}" for i in range(10))
+    notes = {card.symbol: card.note for card in tg.draw(model, feeds=feeds).drawing.cards if card.note}
+    a = tg.run(model.record(2, training=True).graph, feeds)[0]
+    assert notes == {
+        "a": ", ".join(f"digit {row.argmax()} ({row.max():.2f})" for row in a),
+        "y": ", ".join(f"digit {i}" for i in y[:2]),
+    }
+    assert not any(card.note for card in tg.draw(model).drawing.cards)
+    model.classes = ("one", "two")
+    assert "one" not in str([card.note for card in tg.draw(model, feeds=feeds).drawing.cards])

@@ -26,6 +26,7 @@ from tinygraph.errors import RenderError
 from tinygraph.files import as_path, write_whole
 from tinygraph.graph import Graph, Tensor
 from tinygraph.model.model import Model
+from tinygraph.train.metrics import class_words
 
 if TYPE_CHECKING:
     from tinygraph.verify import Report
@@ -209,6 +210,10 @@ def draw(
     if detail == "full" and report is None and view != "forward" and subject.backward is not None:
         report, note = _checked(thing, feeds, len(subject.items))
     drawing = drawing_of(subject, detail, view, fold, edit, report, numbers, only)
+    if isinstance(thing, Model) and subject.values:
+        words = class_words(thing, {x.name or "": value for x, value in subject.values.items()})
+        cards = (replace(card, note=card.note or words.get(card.symbol, "")) for card in drawing.cards)
+        drawing = replace(drawing, cards=tuple(cards))
     if note:
         drawing = replace(drawing, caption="; ".join(filter(None, [drawing.caption, note])))
     picture = Picture(drawing, paper)

@@ -110,6 +110,30 @@ def class_names(classes: Sequence[str], count: int) -> tuple[str, ...]:
     return tuple(name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…" for name in map(shown, classes))
 
 
+def class_words(model: Model, values: Mapping[str, Array]) -> dict[str, str]:
+    """Return what the output decides and what the labels say, in names of classes, by the names of these two tensors.
+
+    ``values`` are arrays of a few samples by the names of tensors. Nothing for a model that does not know its classes.
+
+    >>> import tinygraph as tg
+    >>> model = tg.load_model("xor")
+    >>> model.classes = ("same", "other")
+    >>> class_words(model, {"a": np.array([[0.75]]), "y": np.array([[0.0]])})
+    {'a': 'other (0.75)', 'y': 'same'}
+    """
+    rule, output = decision_rule(model.record()) if model.classes else None, values.get(model.output)
+    if rule is None or output is None or (rule.threshold is not None and output[:1].size > 1):
+        return {}
+    probabilities = rule.probabilities(output)
+    names, found = dict(enumerate(class_names(model.classes, probabilities.shape[-1]))), {}
+    decided = zip(rule.decisions(output).ravel(), probabilities.max(axis=-1).ravel(), strict=True)
+    found[model.output] = ", ".join(f"{names[i]} ({p:.2f})" for i, p in decided)
+    if rule.labels is not None and rule.labels in values:
+        expected = rule.expected(values[rule.labels], output).ravel()
+        found[rule.labels] = ", ".join(names.get(int(i), "-") for i in expected)
+    return found
+
+
 def labels_of(model: Model, y: Any) -> Any:
     """Return the labels that say which decisions are right; of several inputs for labels, those of the output."""
     rule = decision_rule(model.record())
