@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-KINDS = ("toml", "safetensors", "npz", "onnx", "operators")
+from tests.fuzz.seeds import DATA
+
+KINDS = ("toml", "safetensors", *DATA, "onnx", "operators")
 MOST_SECONDS, MOST_BYTES, MOST_CHARACTERS = 5.0, 500 * 10**6, 700
 # By the clock on the wall, after which a process is ended; other processes may keep the processors busy.
 _PATIENCE = 120.0

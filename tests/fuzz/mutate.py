@@ -26,7 +26,10 @@ def mutated(kind: str, seed: int, index: int) -> bytes:
     rng = random.Random(f"{kind}:{seed}:{index}")
     data = rng.choice(seeds(kind))
     rounds = rng.choice((1, 1, 1, 1, 2, 3, 6))
-    structural = {"toml": _toml, "safetensors": _safetensors, "npz": _npz}.get(kind, _onnx)
+    structural = {
+        **{"toml": _toml, "safetensors": _safetensors, "npz": _npz, "csv": _toml},
+        **dict.fromkeys(("npy", "idx", "png"), _bytes),
+    }.get(kind, _onnx)
     for _ in range(rounds):
         change = structural if rng.random() < 0.75 else _bytes
         try:

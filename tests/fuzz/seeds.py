@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gzip
 import io
 import tempfile
 import warnings
@@ -35,9 +36,9 @@ count = { shape = [], init = "zeros", dtype = "float64", next = "count + 1" }
 
 [blocks.twice]
 inputs = ["p"]
-attributes = { times = 2 }
+attributes = { factor = 2 }
 equations = '''
-q = gelu(p) * times + s
+q = gelu(p) * factor + s
 r = q + p.T.T
 '''
 output = "r"
@@ -58,7 +59,7 @@ h = flat @ W + b * count
 k = one_hot(argmax(h, -1), 5)
 t = where(h > 0, h, 0.1 * h) + clip(h, -1, 1) ** 2
 o = concatenate([t, k * 1.0, softmax(h)], axis=1)
-a = twice(o, times=3) + mean(v) + sum(E, axis=0, keepdims=True)[0, 0] + mean(g)
+a = twice(o, factor=3) + mean(v) + sum(E, axis=0, keepdims=True)[0, 0] + mean(g)
 z = sum(reshape(a, (-1, 3, 5)), axis=1)
 cost = cross_entropy(z, y)
 '''
@@ -67,10 +68,15 @@ loss = "cost"
 """
 
 
+# The kinds of data.
+DATA = ("npz", "npy", "csv", "idx", "png")
+
+
 @functools.cache
 def seeds(kind: str) -> tuple[bytes, ...]:
     """Return the valid files of a kind; those of ``operators`` are ONNX models of one operator each."""
-    makers = {"toml": _toml, "safetensors": _safetensors, "npz": _npz, "onnx": _onnx, "operators": _operators}
+    makers = {"toml": _toml, "safetensors": _safetensors, "onnx": _onnx, "operators": _operators}
+    makers |= {"npz": _npz, "npy": _npy, "csv": _csv, "idx": _idx, "png": _images}
     return tuple(makers[kind]())
 
 
@@ -103,6 +109,41 @@ def _npz() -> list[bytes]:
             stream = io.BytesIO()
             write(stream, **arrays)
             files.append(stream.getvalue())
+    return files
+
+
+def _npy() -> list[bytes]:
+    files = []
+    for array in (np.arange(40, dtype=np.float32).reshape(10, 4), np.asfortranarray(np.ones((3, 2), ">i2"))):
+        stream = io.BytesIO()
+        np.save(stream, array)
+        files.append(stream.getvalue())
+    return files
+
+
+def _csv() -> list[bytes]:
+    rows = "\n".join(f"{i},{i / 7:.4f},-{i}e-3,{'one' if i % 3 else 'two'}" for i in range(12))
+    table = f"width,height,depth,label\n{rows}\n"
+    return [table.encode(), table.replace(",", ";").replace("\n", "\r\n").encode("utf-8-sig")]
+
+
+def _idx() -> list[bytes]:
+    header = b"\0\0\x08\x03" + np.array([6, 4, 4], ">u4").tobytes()
+    return [header + bytes(range(96)), gzip.compress(header + bytes(range(96)))]
+
+
+def _images() -> list[bytes]:
+    """Images of all formats; what a file is called does not decide which it has."""
+    from PIL import Image
+
+    files = []
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 7, 3)).astype("uint8")
+    for form in ("PNG", "JPEG", "BMP", "GIF", "TIFF", "PPM"):
+        for mode in ("RGB", "L", "P"):
+            stream = io.BytesIO()
+            if (form, mode) not in (("JPEG", "P"), ("PPM", "P")):
+                Image.fromarray(pixels).convert(mode).save(stream, form)
+                files.append(stream.getvalue())
     return files
 
 

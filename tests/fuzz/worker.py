@@ -16,7 +16,7 @@ from typing import Any
 
 import tinygraph as tg
 from tests.fuzz.mutate import mutated
-from tests.fuzz.seeds import seeds, weighed
+from tests.fuzz.seeds import DATA, seeds, weighed
 
 # Memory that the process may ask for beyond what it has, in bytes: what asks for more gets a MemoryError, a finding.
 ROOM = 1 << 30
@@ -24,11 +24,12 @@ ROOM = 1 << 30
 
 def opened(kind: str, data: bytes, folder: Path) -> str:
     """Open a file of a kind; return ``loaded`` or, for an error of the package, its message."""
-    path = folder / f"file.{'onnx' if kind == 'operators' else kind}"
+    names = {"operators": "file.onnx", "npy": "x.npy", "idx": "train-images-idx3-ubyte"}
+    path = folder / names.get(kind, f"file.{kind}")
     path.write_bytes(data)
     try:
-        if kind == "npz":
-            tg.load_data(path)
+        if kind in DATA:
+            tg.load_data(path, labels=kind == "npz")
         elif kind == "safetensors":
             weighed().load(path)
         else:

@@ -121,11 +121,11 @@ def test_photos_are_upright(tmp_path):
     np.testing.assert_allclose(x[0, 0] * 255, array[::-1, ::-1], rtol=1e-6)
 
 
-def huge(path):
-    """A file of 70 bytes that claims an image of 4 million million pixels."""
+def claim(path, size):
+    """Write a file of 70 bytes that claims to be an image of many pixels."""
     Image.new("L", (1, 1)).save(path)
     content = bytearray(path.read_bytes())
-    content[16:24] = struct.pack(">II", 2**21, 2**21)
+    content[16:24] = struct.pack(">II", size, size)
     content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
     path.write_bytes(content)
 
@@ -139,7 +139,14 @@ BROKEN = {
     "text": (lambda path: path.write_text("no image"), "0.png: it is not an image that can be read"),
     "empty": (lambda path: path.write_bytes(b""), "0.png: it is not an image that can be read"),
     "cut short": (lambda path: cut(path), "0.png: the image cannot be read"),
-    "too large": (huge, "0.png: the image cannot be read ("),
+    "too large": (
+        lambda path: claim(path, 2**13),
+        "0.png: the image cannot be read (opening this file would take more",
+    ),
+    "far too large": (
+        lambda path: claim(path, 2**21),
+        "0.png: the image cannot be read (Image size (4398046511104 pixels)",
+    ),
     "a script for printers": (
         lambda path: path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"),
         "0.png: it is not an image that can be read",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from itertools import chain
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 
 from tinygraph.errors import DataError, listing
 from tinygraph.files import open_plain
-from tinygraph.graph import Array
+from tinygraph.graph import Array, opening
 from tinygraph.readers import import_module
 from tinygraph.train.archive import reason
 from tinygraph.train.lazy import Lazy
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm")
 # Without formats that start other programs, such as EPS.
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")
-# A small file may claim any size.
-_MOST_PIXELS = 2**26
+# What a pixel takes in memory while it is read and converted. A small file may claim any number of pixels.
+_BYTES = 6
 # ``PIL.Image.Resampling.BILINEAR``; every pixel of a larger image takes part.
 _BILINEAR = 2
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
@@ -105,18 +106,22 @@ def _loaded(file: str, mode: str | None = None, size: tuple[int, int] | None = N
     except ImportError:
         raise DataError("reading images needs the package Pillow: pip install 'tinygraph-engine[images]'") from None
     try:
-        with warnings.catch_warnings(action="ignore"), open_plain(file) as stream:
+        with (
+            warnings.catch_warnings(action="ignore"),
+            open_plain(file) as stream,
+            opening(os.fstat(stream.fileno()).st_size) as budget,
+        ):
             image = image_module.open(stream, formats=_FORMATS)
-            if image.width * image.height > _MOST_PIXELS:
-                raise ValueError(f"{image.width} by {image.height} are more than {_MOST_PIXELS:,} pixels")
+            budget.spend("bytes of values", _BYTES * image.width * image.height)
             if image.mode == "F":
                 raise ValueError("its pixels are real numbers; expected 8 or 16 bits")
-            image = operations.exif_transpose(image)
+            operations.exif_transpose(image, in_place=True)
             if image.mode.startswith("I"):
                 image = image_module.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
             if "transparency" in image.info:
                 image = image.convert("RGBA")
-            return image.convert(mode or image.mode).resize(size or image.size, _BILINEAR)
+            image = image.convert(mode) if mode and mode != image.mode else image
+            return image.resize(size or image.size, _BILINEAR)
     except image_module.UnidentifiedImageError:
         raise DataError(f"{file}: it is not an image that can be read ({', '.join(_FORMATS)})") from None
     except Exception as error:  # Pillow raises almost anything for damaged files.
