@@ -230,6 +230,14 @@ def test_names_of_classes_in_an_archive(tmp_path):
         load_data(tmp_path / "a.npz")
 
 
+def test_numbers_may_be_names_of_classes(tmp_path):
+    images(tmp_path / "folders", classes=("10", "9", "8"))
+    np.savez(tmp_path / "numbers.npz", x=np.zeros((4, 1, 4, 4)), y=np.array([8, 9, 10, 9]))
+    data = load_data(tmp_path / "folders", classifier(), validation=tmp_path / "numbers.npz")
+    assert data.classes == ("10", "8", "9")
+    assert data.test[1].tolist() == [1, 2, 0, 2]
+
+
 # ---- tables
 
 

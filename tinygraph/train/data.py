@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -278,12 +277,9 @@ def _fitted(found: Source, model: Model | None, known: tuple[str, ...]) -> Sourc
     classes, parts, strata, names = found.classes, [], found.strata, np.array(found.classes)
     for end, (x, y) in zip(("", "_test"), found.parts, strict=False):
         kind = y.dtype.kind if isinstance(y, np.ndarray) else ""
-        if kind in ("i", "u") and known and not names.size:
-            # Folders may be called 0, 1, 2.
-            if set(map(str, np.unique(y))) <= set(known):
-                y, kind = y.astype(str), "U"
-            else:
-                warnings.warn(f"y{end} holds numbers, read as places in the classes {listing(known)}", stacklevel=2)
+        # Folders may be called 0, 1, 2; other numbers are places among the classes that are known.
+        if kind in ("i", "u") and not names.size and set(map(str, np.unique(y))) <= set(known):
+            y, kind = y.astype(str), "U"
         if kind in ("U", "S") or (kind in ("i", "u") and found.classes):
             if kind in ("i", "u") and not 0 <= y.min() <= y.max() < len(names):
                 raise DataError(f"y{end} must lie in 0 to {len(names) - 1}, the names in classes; found {extent(y)}")
