@@ -117,7 +117,22 @@ def test_text_and_a_file_at_once_are_refused(fails):
 
 
 def test_an_onnx_file_is_called_one(fails):
-    assert fails("export", "xor", "-o", "x.txt") == "error: an ONNX file ends in .onnx; found 'x.txt'"
+    message = "error: an ONNX file ends in .onnx, and a model file in .toml; found 'x.txt'"
+    assert fails("export", "xor", "-o", "x.txt") == message
+
+
+def test_a_model_is_written_as_a_model_file_with_its_values(run, fails):
+    model = load_model("xor", seed=1)
+    model.save("w.safetensors")
+    assert run("export", "xor", "--weights", "w.safetensors", "-o", "trained.toml").exit_code == 0
+    assert (load_model("trained.toml").parameters["W1"].value == model.parameters["W1"].value).all()
+    assert "exists and is not replaced" in fails("export", "xor", "-o", "trained.toml")
+    assert run("export", "lenet5", "-o", "plain.toml").exit_code == 0
+    model = load_model("lenet5", seed=1)
+    model.save("w.safetensors")
+    assert "model.save(path) writes the values" in fails(
+        "export", "lenet5", "--weights", "w.safetensors", "-o", "large.toml"
+    )
 
 
 def test_export_replaces_no_file_unless_forced(run, fails):

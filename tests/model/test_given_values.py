@@ -9,7 +9,7 @@ from numpy.testing import assert_array_equal
 
 import tinygraph as tg
 from tests.tools.models import net
-from tinygraph.interop.onnx.model import model_text
+from tinygraph.model.writer import toml_text
 
 IMAGE = "[[[1, 2, 0, 1], [0, 1, 3, 1], [2, 0, 1, 0], [1, 1, 0, 2]]]"
 TEXT = f"""
@@ -122,7 +122,7 @@ def test_the_written_tables_are_read_back():
         "model": {"equations": "a = x @ W + mask\ncost = cross_entropy(a, y)", "output": "a", "loss": "cost"},
         "sample": {"x": [[0.1, 2], [3, 4]], "y": np.array([0, 1])},
     }
-    first, second = tg.Model.from_tables(tables, {}), tg.Model.from_toml(model_text(tables))
+    first, second = tg.Model.from_tables(tables, {}), tg.Model.from_toml(toml_text(tables))
     assert_array_equal(first.parameters["W"].value, second.parameters["W"].value)
     assert_array_equal(second.state["mask"].value, [0, -np.inf])
     for name in ("x", "y"):

@@ -9,9 +9,10 @@ from tinygraph.cli import options
 from tinygraph.cli.terminal import say
 from tinygraph.errors import TinygraphError
 from tinygraph.files import write_whole
-from tinygraph.interop.onnx.model import declared_in, model_text
+from tinygraph.interop.onnx.model import declared_in
 from tinygraph.interruption import held
 from tinygraph.model import Model
+from tinygraph.model.writer import toml_text
 
 
 @click.command("import")
@@ -32,7 +33,7 @@ def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> 
         options.refuse_to_replace(written, "-o names another file", force)
     declared = declared_in(file, **onnx)
     model = Model.from_tables(declared.tables, declared.values)
-    text = model_text({**declared.tables, "weights": weights.name})
+    text = toml_text({**declared.tables, "weights": weights.name})
     with held():
         # The weights of one model next to the equations of another would mislead.
         model.save(weights)
@@ -50,11 +51,17 @@ def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> 
 @options.onnx_options(loss="--loss-name")
 @options.force_option
 def export(model: str, out: Path | None, weights: Path | None, loss: bool, onnx: dict[str, Any], force: bool) -> None:
-    """Write MODEL, with its weights, as an ONNX file: what it computes in prediction, for any number of samples."""
+    """Write MODEL, with its weights, as an ONNX file: what it computes in prediction, for any number of samples.
+
+    With -o FILE.toml it is written as a model file, with the values of --weights in it.
+    """
     written = options.opened(model, onnx, weights=weights)
     path = out or Path(f"{options.file_name(written.name)}.onnx")
-    if path.suffix.lower() != ".onnx":
-        raise TinygraphError(f"an ONNX file ends in .onnx; found {str(path)!r}")
+    if path.suffix.lower() not in (".onnx", ".toml"):
+        raise TinygraphError(f"an ONNX file ends in .onnx, and a model file in .toml; found {str(path)!r}")
     options.refuse_to_replace(path, "-o names another file", force)
-    written.to_onnx(path, loss=loss or "loss" in onnx)
+    if path.suffix.lower() == ".toml":
+        write_whole(path, written.to_toml(values=weights is not None).encode("utf-8"))
+    else:
+        written.to_onnx(path, loss=loss or "loss" in onnx)
     say(f"wrote {path}")

@@ -47,9 +47,9 @@ def parts_of(items: Sequence[Item], fold: str | Collection[str] = "auto") -> lis
 
     ``fold`` is ``"none"``, ``"all"`` (each block is one card), names of block instances, or ``"auto"``. With ``"auto"``,
     nothing is folded up to 30 cards, and up to 60 only the steps of long chains, ten or more equal equations that each use
-    the one before. Above, blocks are folded, the innermost alone if that is enough; then equal equations or blocks that follow
-    each other, and then runs of operations. Inputs and weights that several equations use keep cards of their own. Raises
-    ``TinygraphError`` for the name of something that is no block.
+    the one before. Above, blocks are folded, the innermost alone if that is enough, and chains of them, three or more if they
+    share weights; then equal equations or blocks that follow each other, and then runs of operations. Inputs and weights that
+    several equations use keep cards of their own. Raises ``TinygraphError`` for the name of something that is no block.
     """
     if isinstance(fold, Collection) and not isinstance(fold, str):
         # An array of names would be compared element by element.

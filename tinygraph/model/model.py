@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -20,6 +20,7 @@ from tinygraph.model.toml import Source, read_toml
 from tinygraph.model.values import check_names, fitted, leaves_for
 from tinygraph.model.variables import Variables, names_like
 from tinygraph.model.weights import load_weights, save_weights
+from tinygraph.model.writer import text_of
 from tinygraph.readers import notebook_view, reader
 
 if TYPE_CHECKING:
@@ -118,12 +119,7 @@ class Model:
         return model
 
     def _build(
-        self,
-        declaration: Declaration,
-        path: Path | None,
-        seed: int | None,
-        values: Mapping[str, Any] | None = None,
-        trainable: Collection[str] | None = None,
+        self, declaration: Declaration, path: Path | None, seed: int | None, values: Any = None, trainable: Any = None
     ) -> None:
         self.declaration, self.path = declaration, path
         self.name, self.title, self.training = declaration.name, declaration.title, declaration.training
@@ -171,10 +167,9 @@ class Model:
     def freeze(self, *patterns: str) -> None:
         """Keep parameters as they are in training: those whose names fit one of the patterns, or all without a pattern.
 
-        A pattern is a name in which ``*`` stands for any letters, as in ``"encoder.*"``. The training step computes no
-        gradients of frozen parameters, and its optimizer has no state for them. The model's state, such as a running mean,
-        still changes. It holds for trainings and compiled steps that begin later. Raises ``UnknownNameError`` for a pattern
-        that fits no parameter; then nothing has changed.
+        In a pattern ``*`` stands for any letters, as in ``"encoder.*"``. Training steps compute no gradients of frozen
+        parameters; the model's state, such as a running mean, still changes. It holds for trainings and compiled steps that
+        begin later. Raises ``UnknownNameError`` for a pattern that fits no parameter; then nothing has changed.
 
         >>> import tinygraph as tg
         >>> model = tg.load_model("residual")
@@ -353,11 +348,10 @@ class Model:
     ) -> list[str]:
         """Read parameters and state from a safetensors file, and return their names. After an error they are unchanged.
 
-        The file has the names and shapes of this model, or of a part of it: ``only`` the names that fit a pattern or one
-        of several, such as ``"encoder.*"``, without those to ``skip``; the file may then contain more. ``rename`` has the
-        model's name for names of the file, as ``{"fc.W": "W", "enc.*": "encoder.*"}``, in which ``*`` stands for the same
-        letters; the first that fits decides. The names of the classes come with a complete model. Raises ``WeightsError``,
-        and ``UnknownNameError`` for a pattern that fits no name.
+        The file has the names and shapes of this model, or of a part: ``only`` the names that fit a pattern or one of several,
+        such as ``"encoder.*"``, without those to ``skip``; the file may then contain more. ``rename`` has the model's name for
+        names of the file, as ``{"fc.W": "W", "enc.*": "encoder.*"}``; the first that fits decides. The names of the classes
+        come with a complete model. Raises ``WeightsError``, and ``UnknownNameError`` for a pattern that fits no name.
 
         >>> import tempfile, tinygraph as tg
         >>> model, other = tg.load_model("xor"), tg.load_model("xor", seed=1)
@@ -372,6 +366,18 @@ class Model:
             self.classes = classes
         self.weighted = self.weighted or self.parameters.keys() <= set(loaded)
         return loaded
+
+    def to_toml(self, values: bool = False) -> str:
+        """Return the text of a model file for this model, which ``Model.from_toml`` reads back.
+
+        A parameter of a block is frozen there if it is in all calls. With ``values``, current values are written in place of
+        initializers. Raises ``ModelError`` for those that are not finite, too many, or different for the calls of a block.
+
+        >>> import tinygraph as tg
+        >>> Model.from_toml(tg.load_model("xor").to_toml()).parameters["W1"].shape
+        (2, 4)
+        """
+        return text_of(self, values)
 
     def to_onnx(self, path: str | os.PathLike[str], *, loss: bool = False) -> None:
         """Write the model, with its weights, as an ONNX file; see ``tg.to_onnx``."""

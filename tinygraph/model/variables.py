@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.errors import BudgetError, DTypeError, UnknownNameError, listing, nearest
+from tinygraph.errors import BudgetError, DTypeError, ModelError, UnknownNameError, listing, nearest
 from tinygraph.graph import Array, Kind, Shape, Tensor, cast_array, charge, check_size
 from tinygraph.model.parse import Statement, evaluate_expression
 from tinygraph.model.toml import Source
@@ -73,6 +73,24 @@ class Variables:
     def set_trainable(self, names: Iterable[str], trainable: bool) -> None:
         """Let training move the parameters of these names, or not."""
         self.declared |= {name: replace(self.declared[name], trainable=trainable) for name in names}
+
+    def current(self, values: bool) -> dict[tuple[str, ...], Variable]:
+        """Return the declared variables by their places in the file: frozen if all of a place are, with ``values`` on request.
+
+        Raises ``ModelError`` for values that a file cannot have: not finite, or different ones for the calls of a block.
+        """
+        found: dict[tuple[str, ...], Variable] = {}
+        for name, variable in self.declared.items():
+            value: Any = self.tensors[name].value if values else variable.value
+            known = found.get(variable.path, replace(variable, value=value))
+            constant = variable.kind == "state" and variable.next is None
+            if values and (np.isnan(value) if constant else ~np.isfinite(value)).any():
+                raise ModelError(f"{variable.kind} {name!r} holds NaN or infinity, which a model file cannot have")
+            if values and not np.array_equal(value, np.asarray(known.value)):
+                why = "a file holds one for all calls of its block; model.save(path) writes the values of each"
+                raise ModelError(f"{variable.kind} {name!r} has a value of its own: {why}")
+            found[variable.path] = replace(known, trainable=known.trainable or variable.trainable)
+        return found
 
     def constant_state(self) -> set[str]:
         """Return the names of the state that never changes, such as a mask."""

@@ -113,7 +113,7 @@ def load_weights(
     extra = sorted(name for name in arrays if name not in parameters)
     other = f"{path}: not the weights of model {model!r}"
     if missing or (extra and every):
-        hint = "; only, skip and rename load what they share" if len(missing) < len(parameters) else ""
+        hint = "; only, skip and rename load what they share" if 2 * len(missing) <= len(parameters) else ""
         raise WeightsError(f"{other}: missing {listing(missing)}, not in the model {listing(extra)}{hint}")
     for name, parameter in parameters.items():
         if (found := arrays[name].shape) != parameter.shape:
