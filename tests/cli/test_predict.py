@@ -11,6 +11,7 @@ import tinygraph as tg
 from tests.tools.commands import xor_file
 from tinygraph.cli.predict import Outputs
 from tinygraph.model import load_model
+from tinygraph.train import lazy
 from tinygraph.train.metrics import DecisionRule
 
 
@@ -129,6 +130,21 @@ def test_names_of_classes(run, suffix):
         assert [row["predicted"] for row in rows] == [f"digit {i}" for i in output.argmax(axis=1)]
         assert [row["label"] for row in rows] == [f"digit {i}" for i in data[1]]
         assert np.float32(rows[3]["a[digit 7]"]) == output[3, 7]
+
+
+def test_data_larger_than_the_memory_are_read_batch_by_batch(run, monkeypatch):
+    model, read = load_model("lenet5"), []
+    model.save("w.safetensors")
+    x = np.random.default_rng(0).random((600, 1, 28, 28), "float32")
+    Path("data").mkdir()
+    np.save("data/x.npy", x)
+    taken = lazy.Lazy.__getitem__
+    monkeypatch.setattr(lazy, "MOST_IN_MEMORY", 1000)
+    monkeypatch.setattr(lazy.Lazy, "__getitem__", lambda self, at: read.append(taken(self, at)) or read[-1])
+    assert run("predict", "lenet5", "--weights", "w.safetensors", "--data", "data", "--out", "o.npz").exit_code == 0
+    assert max(map(len, read)) <= 256
+    with np.load("o.npz") as written:
+        np.testing.assert_allclose(written["output"], model.predict(x), rtol=1e-5)
 
 
 def test_names_of_two_classes_and_of_several_labels():

@@ -15,13 +15,16 @@ from tinygraph.cli import options
 from tinygraph.cli.terminal import say
 from tinygraph.describe.numbers import number_text
 from tinygraph.describe.text import aligned
+from tinygraph.engines.predict import in_parts
 from tinygraph.errors import DataError
 from tinygraph.files import write_whole
-from tinygraph.graph import Array
+from tinygraph.graph import Array, Each
 from tinygraph.model import Model
-from tinygraph.model.values import samples_in
 from tinygraph.train import Data, load_data
 from tinygraph.train.data import PartName, required_data, sample_count
+from tinygraph.train.feeds import feeds_of
+from tinygraph.train.lazy import Lazy
+from tinygraph.train.loop import EVALUATION_BATCH, batches
 from tinygraph.train.metrics import DecisionRule, class_names, decision_rule, labels_of
 
 
@@ -47,8 +50,8 @@ def predict(load: options.Load, weights: Path | None, data: str | None, part: Pa
     if out is not None and out.exists() and Path(source).exists() and out.samefile(source):
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
     x, y, numbers, which = samples(trained, source, part)
-    output = trained.predict(x)
-    count = (samples_in(trained, x) or 1) if isinstance(x, dict) else len(x)
+    feeds = feeds_of(trained, x, None, labels=False)
+    output, count = outputs_of(trained, feeds), sample_count(feeds)
     if output.shape[:1] != (count,):
         if out is not None and out.suffix == ".csv":
             shape = f"{trained.output} has shape {output.shape}"
@@ -65,6 +68,16 @@ def predict(load: options.Load, weights: Path | None, data: str | None, part: Pa
     if rule is not None and y is not None:
         say(f"accuracy {rule.right(output, y).mean():.4f} on {count} samples")
     write(out, outputs.arrays, outputs.table(str))
+
+
+def outputs_of(model: Model, feeds: Mapping[str, Any]) -> Array:
+    """Return the outputs; those of samples that are read when they are needed a batch at a time, if they are independent."""
+    count = sample_count(feeds)
+    if any(isinstance(x, Lazy) for x in feeds.values()) and count > EVALUATION_BATCH and model.batch is None:
+        parts = in_parts(model, count, EVALUATION_BATCH, "output")
+        if parts is not None and parts[0].state == Each(0):
+            return np.concatenate([model.predict(batch) for batch in batches(feeds, EVALUATION_BATCH)])
+    return model.predict({name: np.asarray(x) for name, x in feeds.items()})
 
 
 def write(out: Path | None, arrays: Mapping[str, Array], table: Iterable[list[str]] = ()) -> None:
