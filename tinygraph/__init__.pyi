@@ -98,6 +98,7 @@ silu: OpFunction
 softmax: OpFunction
 softplus: OpFunction
 softsign: OpFunction
+stop_gradient: OpFunction
 tanh: OpFunction
 celu: OpFunction
 elu: OpFunction
@@ -193,8 +194,8 @@ einsum: OpFunction
 matmul: OpFunction
 bce: OpFunction
 bce_with_logits: OpFunction
-cross_entropy: OpFunction
 hinge: OpFunction
+cross_entropy: OpFunction
 kl_divergence: OpFunction
 nll: OpFunction
 one_hot: OpFunction

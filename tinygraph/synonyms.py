@@ -41,6 +41,7 @@ _ELSEWHERE = {
     "greater_equal": "ge gte greaterorequal",
     "hard_swish": "hard_silu",
     "identity": "noop linear_activation",
+    "stop_gradient": "detach",
     "kl_divergence": "kl_div kullback_leibler",
     "l1": "mae mean_absolute_error",
     "l2_norm": "norm vector_norm",

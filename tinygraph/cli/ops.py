@@ -143,6 +143,8 @@ def gradient_lines(op: type[Op]) -> list[str]:
     ['dx = dy * (x > 0)', 'where y = relu(x), x (3, 4)']
     """
     sample = first_sample(op)
+    if op.stops_gradient:
+        return ["none: no gradient flows, on purpose"]
     if op.vjp is Op.vjp:
         # A result of integers or booleans needs no rule.
         if sample is not None and op(**sample.attributes)(*sample.inputs).dtype.kind not in "fc":

@@ -72,6 +72,7 @@ class Op:
     - ``samples``: inputs to test it on; ``edges``: the gradients that it chooses at kinks and ties.
     - ``decision``: for losses, how an output is read as a decision; see ``tg.Decision``.
     - ``shortcuts``: places whose gradient another input carries, see ``ops/loss/binary.py``; ``shortcut_samples`` show it.
+    - ``stops_gradient``: it has no rule, and no gradient flows: in differentiation, and for checks, the result is a constant.
     - ``helper``: it has no name in ``tinygraph``, only ``tg.operation(name)``.
 
     An operation that is made of others is a ``Composite``.
@@ -101,6 +102,7 @@ class Op:
     reshapes: ClassVar[bool] = False
     composite: ClassVar[bool] = False
     helper: ClassVar[bool] = False
+    stops_gradient: ClassVar[bool] = False
     conditions: ClassVar[tuple[int, ...]] = ()
     shortcuts: ClassVar[dict[int, int]] = {}
     samples: ClassVar[Any] = None
@@ -173,6 +175,8 @@ class Op:
 
     def vjp(self, dy: Value, y: Value, /, *inputs: Value) -> Any:
         """Return the gradients of the inputs, given the gradient ``dy`` of the result ``y``."""
+        if self.stops_gradient:
+            return (None,) * len(inputs)
         raise RuleError(f"{self.name} has no gradient rule; add vjp(self, dy, y, ...), or @{self.name}.vjp")
 
     def explain(self, index: tuple[int, ...], y: Value, /, *inputs: Value) -> Explanation | None:
@@ -197,7 +201,9 @@ class Op:
         return use.elementwise() if self.elementwise else None
 
     def bypassed(self, count: int) -> tuple[int, ...]:
-        """Return the places of inputs whose gradient another one of ``count`` inputs carries; see ``shortcuts``."""
+        """Return the places of inputs whose gradient another one of ``count`` carries, see ``shortcuts``, or that get none."""
+        if self.stops_gradient:
+            return tuple(range(count))
         return tuple(place for place, carrier in self.shortcuts.items() if carrier < count)
 
     def combined_axes(self, *inputs: Any) -> Shape:

@@ -155,7 +155,8 @@ def classification(
     expected, decided = rule.expected(labels, outputs).ravel(), rule.decisions(outputs).ravel()
     probabilities, each = rule.probabilities(outputs).reshape(expected.size, -1), expected.size // len(outputs)
     # Other labels stand for samples that are to be ignored.
-    known = np.flatnonzero((expected >= 0) & (expected < probabilities.shape[1]))
+    counts = True if rule.ignored is None else expected != rule.ignored
+    known = np.flatnonzero((expected >= 0) & (expected < probabilities.shape[1]) & counts)
     expected, several = expected.astype(int), rule.threshold is not None and len(names) == each > 1
     true, found, column = expected[known], decided[known], known % each
     wrong = known[true != found]

@@ -26,7 +26,7 @@ LONGEST_NAME = 32
 class DecisionRule:
     """How an output is read as a decision: above ``threshold``, or, without one, the class with the largest number.
 
-    ``labels`` names the input that says which decisions are right.
+    ``labels`` names the input that says which decisions are right; those whose label is the class ``ignored`` do not count.
 
     >>> DecisionRule(threshold=0.5).right(np.array([[0.9], [0.2]]), np.array([[1.0], [1.0]]))
     array([[ True],
@@ -37,6 +37,7 @@ class DecisionRule:
 
     threshold: float | None = None
     labels: str | None = None
+    ignored: int | None = None
 
     def decisions(self, output: Array) -> Array:
         """Return 1 or 0 for each element, or the class of each row."""
@@ -51,8 +52,9 @@ class DecisionRule:
         return self.classes(labels, output) if self.threshold is None else np.asarray(labels > 0.5)
 
     def right(self, output: Array, labels: Array) -> npt.NDArray[np.bool_]:
-        """Return which decisions are right: one for each element, or for each row of classes."""
-        return np.asarray(self.decisions(output) == self.expected(labels, output))
+        """Return which decisions are right: one for each element, or for each row of classes, of those that count."""
+        right = np.asarray(self.decisions(output) == self.expected(labels, output))
+        return right if self.ignored is None else right[labels != self.ignored]
 
     def probabilities(self, output: Array) -> Array:
         """Return the probability of each class, of 0 and 1 for an element, in a last axis, float64.
@@ -95,7 +97,8 @@ def decision_rule(recording: Recording) -> DecisionRule | None:
         inputs = [x.name for x in topological([node.inputs[decision.labels]]) if x.kind == "input"]
         labels = inputs[0] if len(inputs) == 1 else None
         thresholds = {node.inputs[place]: at for place, at in decision.thresholds.items() if place < len(node.inputs)}
-        return DecisionRule(thresholds.get(output, 0.5) if thresholds else None, labels)
+        ignored = getattr(node.op, "ignore_index", None)
+        return DecisionRule(thresholds.get(output, 0.5) if thresholds else None, labels, ignored)
     return None
 
 

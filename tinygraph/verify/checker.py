@@ -206,8 +206,10 @@ def _check_gradients(
     not called wrong.
     """
     outputs = [twins[y] for y in differentiated(graph)]
-    needed = set(topological(differentiated(graph)))
-    leaves = {x: label for label, x in graph.leaves.items() if x in needed and x.dtype.kind == "f" and not is_given(x)}
+    needed = set(topological(outputs))
+    leaves = {
+        x: label for label, x in graph.leaves.items() if twins[x] in needed and x.dtype.kind == "f" and not is_given(x)
+    }
     if not leaves:
         return
     weights = [np.ones(y.shape) if y.size == 1 else rng.standard_normal(y.shape) for y in outputs]

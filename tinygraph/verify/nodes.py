@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import counted
-from tinygraph.graph import Array, Graph, Op, Sample, Tensor, all_finite, apply
+from tinygraph.graph import Array, Graph, Op, Sample, Tensor, all_finite, apply, constant
 
 
 def input_name(op: Op, place: int) -> str:
@@ -47,7 +47,8 @@ def equation_labels(graph: Graph) -> tuple[dict[Tensor, str], dict[Tensor, str]]
 def in_double(graph: Graph, values: Mapping[Tensor, Any]) -> dict[Tensor, Tensor]:
     """Return, for each node of a graph, its twin in the same graph computed in float64.
 
-    ``values`` gives leaves their values; the others keep their own. Whole numbers and booleans stay what they are.
+    ``values`` gives leaves their values; the others keep their own. Whole numbers and booleans stay what they are. Where a
+    gradient stops on purpose, the twin is a constant.
 
     >>> import tinygraph as tg
     >>> x = tg.input("x", (2,), dtype="float32")
@@ -63,6 +64,8 @@ def in_double(graph: Graph, values: Mapping[Tensor, Any]) -> dict[Tensor, Tensor
             twins[node] = Tensor(kind, value=doubled(node.value if given is None else given), name=node.name)
         else:
             twins[node] = apply(widened(node.op), [twins[x] for x in node.inputs])
+            if node.op.stops_gradient:
+                twins[node] = constant(twins[node].value)
             twins[node].name = node.name
     return twins
 

@@ -12,7 +12,7 @@ from tinygraph.errors import TinygraphError
 from tinygraph.graph import Graph, Op, evaluate, topological
 from tinygraph.ops.activation.activation import relu
 from tinygraph.ops.comparison.comparison import gate, greater
-from tinygraph.ops.elementwise.arithmetic import divide, identity, multiply
+from tinygraph.ops.elementwise.arithmetic import divide, identity, multiply, stop_gradient
 from tinygraph.ops.elementwise.cast import Cast
 from tinygraph.ops.pooling.max_pooling import MaxPool, MaxPool2d, MaxUnpool, MaxUnpool2d
 from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements, SumTo, Transpose
@@ -87,7 +87,7 @@ def _simplified(node: Node, inputs: tuple[Node, ...]) -> Node:
 
 def _handed_on(op: Op | None, inputs: tuple[Node, ...]) -> list[Node]:
     """Return the inputs whose values an operation hands on unchanged if they have the shape and dtype of its result."""
-    if is_a(op, identity.op, Cast, BroadcastTo, SumTo):
+    if is_a(op, identity.op, stop_gradient.op, Cast, BroadcastTo, SumTo):
         return [inputs[0]]
     if is_a(op, SameElements):
         return [inputs[0], *(inputs[0].inputs if is_a(inputs[0].op, SameElements) else ())]

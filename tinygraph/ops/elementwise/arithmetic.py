@@ -5,11 +5,11 @@ Rules return gradients of the result's shape; the engine sums them over the axes
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Explanation, Sample, Terms, Value, op
+from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Explanation, Op, Sample, Terms, Value, op, register
 from tinygraph.graph.explanation import element_at, product, weighted
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.samples import binary, distinct, normal, off_zero, tensors, unary, unit
@@ -190,6 +190,31 @@ def identity_vjp(dy, y, x):
 
 
 identity.explain(weighted())
+
+
+@register
+class StopGradient(Op):
+    """The tensor unchanged, through which no gradient flows: in differentiation it counts as a constant.
+
+    Source: ``lax.stop_gradient`` of JAX, ``detach`` of PyTorch. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> x = tg.tensor(3.0, name="x")
+    >>> (dx,) = tg.grad(x * tg.stop_gradient(x), [x])
+    >>> dx.value
+    array(3.)
+    """
+
+    formula: ClassVar[str] = "stop_gradient({x})"
+    elementwise: ClassVar[bool] = True
+    stops_gradient: ClassVar[bool] = True
+    samples = staticmethod(unary())
+
+    def forward(self, x):
+        return x
+
+
+stop_gradient = StopGradient.function
 
 
 @op(

@@ -1,23 +1,25 @@
-"""Losses for classes and distributions: cross-entropy of logits, nll and kl_divergence of logarithms, hinge for signs."""
+"""Losses for classes and distributions: cross-entropy of logits, nll and kl_divergence of logarithms."""
 
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 
 from tinygraph.errors import DataError, ShapeError
-from tinygraph.graph import Array, Decision, Edge, Op, Sample, SampleInputs, Samples, Shape, Tensor, extent, register
+from tinygraph.graph import Array, Decision, Op, Sample, SampleInputs, Samples, Shape, Tensor, extent, register
 from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms, element_at
 from tinygraph.ops.activation.activation import Softmax, log_softmax, softmax
 from tinygraph.ops.comparison.comparison import gate
-from tinygraph.ops.elementwise.cast import require_numeric
+from tinygraph.ops.elementwise.cast import cast, require_numeric
 from tinygraph.ops.elementwise.exponential import log
 from tinygraph.ops.loss.loss import Loss, mean_count, of_elements, require_probabilities, rows_tex, share
 from tinygraph.ops.reduction.reduction import sum
-from tinygraph.ops.samples import Draw, distinct, normal, tensors, unit
-from tinygraph.ops.sums import average, total, wide
+from tinygraph.ops.samples import Draw, normal, tensors, unit
+from tinygraph.ops.shape.shape import expand_dims
+from tinygraph.ops.sums import average, total, wide, widened
 
 
 def require_classes(op: Op, labels, classes: int) -> None:
@@ -26,14 +28,20 @@ def require_classes(op: Op, labels, classes: int) -> None:
         raise DataError(f"{op.name}: class numbers must lie in 0 to {classes - 1}; found {extent(labels)}")
 
 
-def _labelled(draw: Draw) -> Samples:
-    """Samples with class numbers and with probabilities as labels."""
+def _labelled(draw: Draw, **attributes: Any) -> Samples:
+    """Samples with class numbers and with probabilities as labels; some with weights, ignored labels and these attributes."""
 
     def samples(rng: np.random.Generator) -> Iterable[Sample]:
+        weight = (0.5, 2.0, 1.25)
         for labels in (np.array([0, 2, 1, 2]), np.array([[0, 2], [1, 1]])):
             shape = (*labels.shape, 3)
             yield Sample(draw(rng, shape), labels)
             yield Sample(draw(rng, shape), unit(rng, shape))
+            yield Sample(draw(rng, shape), labels, weight=weight, ignore_index=1, **attributes)
+            yield Sample(draw(rng, shape), unit(rng, shape), weight=weight, **attributes)
+        yield Sample(draw(rng, (3, 3)), np.array([2, -1, 0]), ignore_index=-1)
+        if attributes:
+            yield Sample(draw(rng, (3, 3)), np.array([2, 1, 0]), **attributes)
 
     return samples
 
@@ -55,15 +63,43 @@ class ClassLoss(Loss):
         return None if use.axis() == use.inputs[0].ndim - 1 else use.mean()
 
 
+@dataclass(frozen=True)
 class LabelLoss(ClassLoss):
     """The base of losses whose labels are class numbers, or probabilities for each class.
 
-    ``tex`` describes the logarithms of the probabilities.
+    ``weight`` has a number for each class, by which its terms are multiplied. Class numbers that are ``ignore_index`` do not
+    count. With either, the mean over class numbers is the sum divided by that of the weights of those that count; the mean
+    over rows of probabilities divides by their number. ``tex`` describes the logarithms of the probabilities.
     """
 
+    weight: tuple[float, ...] | None = None
+    ignore_index: int | None = None
     decision: ClassVar[Decision] = Decision()
 
+    def check_attributes(self) -> None:
+        wrong = [w for w in self.weight or () if not 0 <= w < math.inf]
+        require(not wrong, self, f"the weights of classes must be finite and not negative; found {wrong}")
+
+    @property
+    def smoothing(self) -> float:
+        """The share of every label that is spread evenly over the classes."""
+        return 0.0
+
+    def which_count(self, labels) -> Any:
+        """Return which class numbers count; ``None`` where all do. A label's dtype may be too small for ``ignore_index``."""
+        return None if self.ignore_index is None else cast(labels, "int64") != self.ignore_index
+
+    def batch(self, use):
+        scores, labels = use.inputs
+        weighted = self.weight is not None or self.ignore_index is not None
+        return None if weighted and labels.ndim < scores.ndim else super().batch(use)
+
     def require_fitting(self, scores, labels) -> None:
+        if self.weight is not None and len(self.weight) != scores.shape[-1]:
+            found = f"found {len(self.weight)} weights for {scores.shape[-1]} classes"
+            self.refuse((scores, labels), f"there must be a weight for each class; {found}")
+        if self.ignore_index is not None and len(labels.shape) == len(scores.shape):
+            self.refuse((scores, labels), "ignore_index is one of the class numbers, and the labels are probabilities")
         shape = tuple(scores.shape)
         one_each = tuple(labels.shape) == shape[:-1]
         if not (labels.dtype.kind in "iu" and one_each) and (tuple(labels.shape) != shape or labels.dtype.kind == "c"):
@@ -77,8 +113,13 @@ class LabelLoss(ClassLoss):
     def check(self, scores, labels) -> None:
         if labels.ndim == len(scores.shape):
             require_probabilities(self, labels)
-        else:
-            require_classes(self, labels, scores.shape[-1])
+            return
+        chosen = labels if self.ignore_index is None else labels[self.which_count(labels)]
+        require_classes(self, chosen, scores.shape[-1])
+        if labels.size and not chosen.size:
+            raise DataError(f"{self.name}: every label is the ignored {self.ignore_index}, so there is no mean")
+        if self.weight is not None and not np.asarray(self.weight)[chosen].any():
+            raise DataError(f"{self.name}: the weights of all labels are 0, so there is no mean")
 
     def sample_inputs(self, rng: np.random.Generator, scores, labels) -> SampleInputs:
         if labels.dtype.kind in "iu":
@@ -87,11 +128,53 @@ class LabelLoss(ClassLoss):
 
     def mean_of_chosen(self, logs, labels) -> Any:
         """Return minus the mean of the logarithms that the labels choose."""
+        smooth, weight = self.smoothing, np.asarray(1.0 if self.weight is None else self.weight, logs.dtype)
         if labels.ndim == logs.ndim:
-            return -average(total(labels * logs, axis=-1))
-        return -average(np.take_along_axis(logs, labels[..., None], axis=-1))
+            shares = labels if not smooth else labels * (1 - smooth) + smooth / logs.shape[-1]
+            return -average(total(shares * (logs if self.weight is None else logs * weight), axis=-1))
+        if self.weight is None and self.ignore_index is None and not smooth:
+            return -average(np.take_along_axis(logs, labels[..., None], axis=-1))
+        counts = np.ones(labels.shape, bool) if self.ignore_index is None else self.which_count(labels)
+        # The rows that count: what the others hold does not matter, were it NaN.
+        logs, labels = logs[counts], labels[counts]
+        weights = np.broadcast_to(weight, logs.shape[-1:])[labels]
+        terms = (1 - smooth) * weights * np.take_along_axis(logs, labels[..., None], axis=-1)[..., 0]
+        if smooth:
+            terms = terms + smooth / logs.shape[-1] * total(logs * weight, axis=-1)
+        return -total(terms) / total(weights)
+
+    def shares(self, logs, labels) -> tuple[Any, Any]:
+        """Return how much each logarithm counts in the sum, and the divisor of the mean."""
+        m, shares, counts = mean_count(logs, *logs.shape[:-1]), labels, None
+        dtype = widened(logs).dtype.name
+        if len(labels.shape) < len(logs.shape):
+            counts = self.which_count(labels)
+            if counts is not None:
+                labels = labels * counts
+            shares = one_hot(labels, logs.shape[-1], dtype)
+            if self.weight is not None or counts is not None:
+                m = sum(self.weighted(shares, counts))
+        if self.smoothing:
+            shares = shares * (1 - self.smoothing) + self.smoothing / logs.shape[-1]
+        return self.weighted(shares, counts), m
+
+    def weighted(self, shares, counts) -> Any:
+        """Return shares times the weights of the classes, and 0 for rows that do not count."""
+        if self.weight is not None:
+            shares = shares * np.asarray(self.weight, shares.dtype)
+        return shares if counts is None else gate(shares, expand_dims(counts, -1))
+
+    def of_probabilities(self, dy, logs, m) -> Any:
+        """Return the gradient of labels that are probabilities."""
+        if self.weight is not None:
+            logs = logs * np.asarray(self.weight, logs.dtype)
+        if self.smoothing:
+            logs = logs * (1 - self.smoothing)
+        return -(dy * logs / m)
 
     def written_tex(self, *inputs) -> str:
+        if self.written_attributes():
+            return ""
         scores, labels = inputs
         if len(labels.shape) == len(scores.shape):
             return "-" + rows_tex(scores, rf"\sum_{{k}} {{(labels)}}_{{ik}} {self.tex}_{{ik}}")
@@ -105,33 +188,61 @@ class CrossEntropy(LabelLoss):
 
     ``logits (..., K)``, before any softmax; ``labels`` are class numbers ``(...)`` of an integer dtype, or probabilities
     ``(..., K)`` such as one-hot rows. The gradient for one-hot rows is ``(softmax(logits) - labels)/m``.
-    Source: Bishop, *Pattern Recognition and Machine Learning*, 2006, (4.108). Raises ``ShapeError``, and ``DataError`` for
-    class numbers outside 0..K-1 or probabilities outside 0..1.
+
+    As in PyTorch: ``weight``, K numbers, multiplies the terms of each class, and class numbers that are ``ignore_index`` do
+    not count; the mean over class numbers is then the sum divided by that of the weights of the labels that count.
+    ``label_smoothing`` (0 to 1) spreads this share of each label evenly over the classes.
+
+    Source: Bishop, *Pattern Recognition and Machine Learning*, 2006, (4.108); smoothing: Szegedy et al., *Rethinking the
+    Inception Architecture*, 2015 (arXiv:1512.00567), 7. Raises ``ShapeError``, ``AttributeValueError``, and ``DataError`` for
+    class numbers outside 0..K-1, probabilities outside 0..1, and where no label counts.
 
     >>> import tinygraph as tg
     >>> tg.cross_entropy(np.zeros((2, 4)), np.array([0, 3])).round(4)
     np.float64(1.3863)
+    >>> tg.cross_entropy([[2.0, 0.0], [0.0, 0.0]], [0, -1], weight=[1, 5], ignore_index=-1, label_smoothing=0.1).round(4)
+    np.float64(0.6523)
     """
 
+    label_smoothing: float = 0.0
     formula: ClassVar[str] = "−mean(log softmax({logits})[{labels}])"
     tex: ClassVar[str] = r"\log \operatorname{softmax}({logits})"
     takes: ClassVar[tuple[str, str]] = ("logits and applies softmax itself", "pass the logits themselves")
-    samples = _labelled(normal)
+    samples = _labelled(normal, label_smoothing=0.2)
+
+    @property
+    def smoothing(self) -> float:
+        return self.label_smoothing
+
+    def check_attributes(self) -> None:
+        super().check_attributes()
+        within = 0 <= self.label_smoothing <= 1
+        require(within, self, f"label_smoothing must lie in 0 to 1; found {self.label_smoothing}")
 
     def forward(self, logits, labels):
         return self.mean_of_chosen(log_softmax(wide(logits)), labels)
 
     def vjp(self, dy, cost, logits, labels) -> Any:
-        m = mean_count(logits, *logits.shape[:-1])
-        if len(labels.shape) < len(logits.shape):
-            hits = one_hot(labels, logits.shape[-1], logits.dtype.name)
-            return lambda: dy * (softmax(logits) - hits) / m, None
-        weight = sum(labels, axis=-1, keepdims=True)
-        return lambda: dy * (softmax(logits) * weight - labels) / m, lambda: -(dy * log_softmax(logits) / m)
+        shares, m = self.shares(logits, labels)
+
+        def of_logits():
+            chance = softmax(logits)
+            if len(labels.shape) == len(logits.shape) or self.weight is not None or self.ignore_index is not None:
+                chance = chance * sum(shares, axis=-1, keepdims=True)
+            return dy * (chance - shares) / m
+
+        return of_logits, lambda: self.of_probabilities(dy, log_softmax(logits), m)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         logits, labels = inputs
         logs = log_softmax(wide(logits)).reshape(-1)
+        if self.written_attributes():
+            shares, m = self.shares(logits, labels)
+            cells = np.flatnonzero(shares)
+            places = cells if labels.ndim == logits.ndim else cells // logits.shape[-1]
+            values = -(shares.reshape(-1) * logs)[cells] / m
+            text = f"−share of {{1}} · log softmax({{0}}) / {float(m):.4g}"
+            return Explanation((Terms(((0, cells), (1, places)), values=values, text=text),))
         if labels.ndim == logits.ndim:
             text = "−{1} · log softmax({0})"
             return of_elements(-labels.reshape(-1) * logs, logits.size // logits.shape[-1], text)
@@ -196,42 +307,6 @@ class OneHot(Op):
 one_hot = OneHot.function
 
 
-@register
-class Hinge(Loss):
-    """Mean hinge loss ``max(0, 1 - labels · scores)`` over all elements, for labels that are -1 or 1: a scalar.
-
-    Labels have no gradient; at a margin of 1 exactly the gradient is 0. Source: Cortes and Vapnik, *Support-Vector
-    Networks*, 1995. Raises ``ShapeError`` for shapes that differ, and ``DataError`` for other labels.
-
-    >>> import tinygraph as tg
-    >>> tg.hinge(np.array([0.5, -2.0]), np.array([1, -1]))
-    array(0.25)
-    """
-
-    formula: ClassVar[str] = "mean(max(0, 1 − {labels} · {scores}))"
-    tex: ClassVar[str] = r"\max\left(0, 1 - {(labels)}_{i} {(scores)}_{i}\right)"
-    samples = staticmethod(
-        lambda rng: [Sample(8 * distinct(rng, shape), rng.choice([-1, 1], shape)) for shape in [(3, 2), (5,)]]
-    )
-    decision: ClassVar[Decision] = Decision(thresholds={0: 0.0})
-    edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, -1.0], np.array([1, 1])), [0.0, -0.5]),)
-
-    def check(self, scores, labels) -> None:
-        wrong = labels[(labels != 1) & (labels != -1)]
-        if wrong.size:
-            raise DataError(f"hinge: labels must be -1 or 1; found {wrong[0]}")
-
-    def sample_inputs(self, rng: np.random.Generator, scores, labels) -> SampleInputs:
-        return None, rng.choice([-1, 1], labels.shape)
-
-    def forward(self, scores, labels):
-        margins = np.maximum(0, 1 - labels * wide(scores))
-        return average(margins)
-
-    def vjp(self, dy, cost, scores, labels) -> Any:
-        return -gate(dy * labels, labels * scores < 1) / mean_count(scores, *scores.shape), None
-
-
 def _log_probabilities(rng: np.random.Generator, shape: Shape) -> Array:
     return np.asarray(log_softmax(normal(rng, shape)))
 
@@ -241,8 +316,9 @@ class Nll(LabelLoss):
     """Negative log-likelihood: cross-entropy from logarithms of probabilities ``logs (..., K)``, averaged over the batch.
 
     ``labels`` are class numbers ``(...)`` of an integer dtype, or probabilities ``(..., K)``; ``nll(log_softmax(z), y)`` is
-    ``cross_entropy(z, y)``. Source: Bishop, *Pattern Recognition and Machine Learning*, 2006, (4.108). Raises ``ShapeError``,
-    and ``DataError`` for class numbers outside 0..K-1 or probabilities outside 0..1.
+    ``cross_entropy(z, y)``, which also explains ``weight`` and ``ignore_index``. Source: Bishop, *Pattern Recognition and
+    Machine Learning*, 2006, (4.108). Raises ``ShapeError``, ``AttributeValueError``, and ``DataError`` for class numbers
+    outside 0..K-1 or probabilities outside 0..1, and where no label counts.
 
     >>> import tinygraph as tg
     >>> tg.nll(np.log(np.array([[0.5, 0.5], [0.25, 0.75]])), np.array([0, 0])).round(4)
@@ -257,10 +333,8 @@ class Nll(LabelLoss):
         return self.mean_of_chosen(wide(logs), labels)
 
     def vjp(self, dy, cost, logs, labels) -> Any:
-        m = mean_count(logs, *logs.shape[:-1])
-        if len(labels.shape) < len(logs.shape):
-            return -(dy * one_hot(labels, logs.shape[-1], logs.dtype.name) / m), None
-        return lambda: -(dy * labels / m), lambda: -(dy * logs / m)
+        shares, m = self.shares(logs, labels)
+        return lambda: -(dy * shares / m), lambda: self.of_probabilities(dy, logs, m)
 
 
 @register

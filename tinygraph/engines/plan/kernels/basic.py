@@ -208,6 +208,8 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
 
     The large terms come first: added last, they would round the small one away.
     """
+    if work.op.pos_weight is not None:
+        return ordinary(work)
     if isinstance(work.op, BceWithLogits):
         z, y = work.inputs
     elif len(work.inputs) == 3:
@@ -248,7 +250,7 @@ def _softmax(work: Work) -> Sequence[Call]:
 def _cross_entropy(work: Work) -> Sequence[Call]:
     """The mean of log(sum(exp(s))) - s[label], s = z - max(z), for class numbers."""
     (z, labels), out = work.inputs, work.out
-    if z.ndim != 2 or labels.ndim != 1:
+    if z.ndim != 2 or labels.ndim != 1 or work.op != CrossEntropy():
         return ordinary(work)
     shifted = work.scratch.take(z.shape, z.dtype, like=z)
     largest, total = (work.scratch.take((z.shape[0], 1), z.dtype) for _ in range(2))

@@ -202,29 +202,39 @@ EXPORTS |= {name: one_operator(operator, attributes) for operator, (name, attrib
 EXPORTS |= {
     "cast": lambda s: s.writer.cast(s.x, s.tensor.dtype),
     "where": lambda s: s.node("Where", s.cast(0, bool), s.cast(1, s.tensor.dtype), s.cast(2, s.tensor.dtype)),
+    "stop_gradient": lambda s: s.node("Identity", s.x),
     "log_softmax": one_operator("LogSoftmax", {"axis": ("axis", -1)}),
     "matmul": _same_dtype("MatMul"),
     "softmax": one_operator("Softmax", {"axis": ("axis", -1)}),
 }
 
 
-def _cross_entropy(logs: Tensor, labels: Tensor) -> Any:
+def _cross_entropy(op: Any, logs: Tensor, labels: Tensor) -> Any:
     """Return the mean of minus the log-probability at the label; for probabilities, of the sum of -p log q."""
+    if op.written_attributes():
+        shares, divisor = op.shares(logs, labels)
+        terms = ops.where(shares > 0, shares * logs, 0.0)
+        # A number of rows is that of the graph at hand, a sum of weights that of the batch.
+        return -ops.mean(ops.sum(terms, axis=-1)) if divisor.kind == "constant" else -ops.sum(terms) / divisor
     if labels.dtype.kind in "iu":
         return -ops.mean(ops.gather_elements(logs, ops.expand_dims(ops.cast(labels, "int64"), -1), axis=-1))
     return -ops.mean(ops.sum(logs * labels, axis=-1))
 
 
-def _bce_with_logits(z: Tensor, y: Tensor) -> Any:
+def _bce_with_logits(op: Any, z: Tensor, y: Tensor) -> Any:
     """Return the mean of softplus(z) - z y, with softplus as max(z, 0) + log(1 + exp(-|z|)), which overflows for no z."""
-    return ops.mean(ops.relu(z) + ops.log(ops.exp(-abs(z)) + 1.0) - z * y)
+    rest = ops.log(ops.exp(-abs(z)) + 1.0)
+    if op.pos_weight is None:
+        return ops.mean(ops.relu(z) + rest - z * y)
+    return ops.mean((1.0 - y) * z + (1.0 + (op.positive(z) - 1.0) * y) * (rest + ops.relu(-z)))
 
 
 def _bce(op: Any, a: Tensor, y: Tensor, z: Tensor | None = None) -> Any:
     """Return the mean cross-entropy, from the logits where the loss has them."""
     if z is not None:
-        return _bce_with_logits(z, y)
-    return -ops.mean(y * ops.log(a) + (1.0 - y) * ops.log(1.0 - a))
+        return _bce_with_logits(op, z, y)
+    ones = y if op.pos_weight is None else op.positive(a) * y
+    return -ops.mean(ones * ops.log(a) + (1.0 - y) * ops.log(1.0 - a))
 
 
 def _huber(x: Tensor, y: Tensor, width: float) -> Any:
@@ -257,8 +267,8 @@ def _variance(op: Any, x: Tensor) -> Any:
 # Operations as formulas of others, given the operation, for its attributes, and the inputs.
 FORMULAS: dict[str, Callable[..., Tensor]] = {
     "bce": _bce,
-    "bce_with_logits": lambda op, z, y: _bce_with_logits(z, y),
-    "cross_entropy": lambda op, z, y: _cross_entropy(ops.log_softmax(z), y),
+    "bce_with_logits": _bce_with_logits,
+    "cross_entropy": lambda op, z, y: _cross_entropy(op, ops.log_softmax(z), y),
     "embedding": lambda op, weights, ids: ops.gather(weights, ids, axis=0),
     "expm1": lambda op, x: ops.exp(x) - 1.0,
     "hard_tanh": lambda op, x: ops.clip(x, op.low, op.high),
@@ -270,7 +280,7 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "log1p": lambda op, x: ops.log(x + 1.0),
     "log_sigmoid": lambda op, x: -ops.softplus(-x),
     "mse": lambda op, x, y: ops.mean((x - y) * (x - y)),
-    "nll": lambda op, logs, y: _cross_entropy(logs, y),
+    "nll": _cross_entropy,
     "not_equal": lambda op, x, y: ops.logical_not(ops.equal(x, y)),
     "relu6": lambda op, x: ops.clip(x, 0.0, 6.0),
     "silu": lambda op, x: x * ops.sigmoid(x),
