@@ -64,8 +64,12 @@ def blocks_of(page, language):
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page, "console")], ids=lambda page: page.name)
 def test_a_command_prints_what_stands_below_it(page, tmp_path, monkeypatch):
-    """The models of a page are files in the folder where its commands run."""
+    """The models of a page are files in the folder where its commands run, and a script of the page makes the data."""
     monkeypatch.chdir(tmp_path)
+    for script in blocks_of(page, "python"):
+        if script.startswith("# make_data.py\n"):
+            pytest.importorskip("PIL")
+            exec(script, {})
     for text in blocks_of(page, "toml"):
         if name := re.match(r"# (\w+\.toml)\n", text):
             Path(name[1]).write_text(text, encoding="utf-8")
