@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 import tinygraph as tg
+from tests.tools.models import files_of_page
 from tinygraph.cli import main
 from tinygraph.draw.render import renderers
 
@@ -66,13 +67,11 @@ def blocks_of(page, language):
 def test_a_command_prints_what_stands_below_it(page, tmp_path, monkeypatch):
     """The models of a page are files in the folder where its commands run, and a script of the page makes the data."""
     monkeypatch.chdir(tmp_path)
-    for script in blocks_of(page, "python"):
-        if script.startswith("# make_data.py\n"):
+    for name, text in files_of_page(page).items():
+        Path(name).write_text(text, encoding="utf-8")
+        if name == "make_data.py":
             pytest.importorskip("PIL")
-            exec(script, {})
-    for text in blocks_of(page, "toml"):
-        if name := re.match(r"# (\w+\.toml)\n", text):
-            Path(name[1]).write_text(text, encoding="utf-8")
+            exec(text, {})
     for block in blocks_of(page, "console"):
         command, shown = re.fullmatch(r"\$ tinygraph (.*?)\n(.*)", block, re.S).groups()
         if command.startswith("draw") and "text" not in command and not renderers():

@@ -7,13 +7,21 @@ import numpy as np
 
 import tinygraph as tg
 
-EXERCISE = Path(__file__).parents[2] / "docs" / "exercise.md"
+DOCS = Path(__file__).parents[2] / "docs"
 X = np.arange(8, dtype=np.float32).reshape(2, 4) / 4 - 1
+
+
+def files_of_page(name):
+    """The texts of a page of the documentation that begin with the name of a file, by that name."""
+    page = (DOCS / name).read_text(encoding="utf-8")
+    return {
+        text[2 : text.index("\n")]: text for text in re.findall(r"^```\w+\n(# \w+\.\w+\n.*?)^```$", page, re.M | re.S)
+    }
 
 
 def exercise_text():
     """The model file of the page of the documentation on an exercise by hand."""
-    return re.findall(r"^```toml\n(.*?)^```$", EXERCISE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+    return files_of_page("exercise.md")["exercise.toml"]
 
 
 def net(equations, parameters=None, inputs=None, output="a", **options):
