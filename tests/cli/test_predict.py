@@ -9,6 +9,7 @@ import pytest
 
 import tinygraph as tg
 from tests.tools.commands import xor_file
+from tests.tools.datasets import classifier, images
 from tinygraph.cli.predict import Outputs
 from tinygraph.model import load_model
 from tinygraph.train import lazy
@@ -130,6 +131,20 @@ def test_names_of_classes(run, suffix):
         assert [row["predicted"] for row in rows] == [f"digit {i}" for i in output.argmax(axis=1)]
         assert [row["label"] for row in rows] == [f"digit {i}" for i in data[1]]
         assert np.float32(rows[3]["a[digit 7]"]) == output[3, 7]
+
+
+def test_images_are_called_by_their_files(run):
+    pytest.importorskip("PIL")
+    model = classifier()
+    model.classes = ("cat", "dog", "eel")
+    model.save("w.safetensors")
+    Path("net.toml").write_text(model.to_toml(), encoding="utf-8")
+    images(Path("new"), 2, classes=(".",))
+    output = run("predict", "net.toml", "--weights", "w.safetensors", "--data", "new", "--out", "o.csv").stdout
+    assert [line.split()[0] for line in output.splitlines()[:3]] == ["sample", "0.png", "1.png"]
+    assert "data new: all 2 samples" in output
+    with open("o.csv", encoding="utf-8") as file:
+        assert [row["sample"] for row in csv.DictReader(file)] == ["0.png", "1.png"]
 
 
 def test_data_larger_than_the_memory_are_read_batch_by_batch(run, monkeypatch):

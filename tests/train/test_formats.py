@@ -37,6 +37,23 @@ def test_folders_of_images_are_classes(tmp_path):
     assert data.split == "one in five of each class, drawn with seed 0"
 
 
+def test_images_have_the_names_of_their_files(tmp_path):
+    images(tmp_path)
+    data = load_data(tmp_path)
+    every = [f"{name}/{i}.png" for name in ("cat", "dog", "eel") for i in range(6)]
+    assert data.part("all")[2].tolist() == every
+    for part in ("train", "test"):
+        x, y, names = data.part(part)
+        at = [every.index(name) for name in names]
+        assert y.tolist() == [i // 6 for i in at]
+        np.testing.assert_allclose(x[:, 0, 0, 0] * 255, [10 * (i // 6) + i % 6 for i in at], rtol=1e-6)
+    assert sorted([*data.part("train")[2], *data.part("test")[2]]) == every
+    images(tmp_path / "new", 2)
+    other = load_data(tmp_path / "new", validation=tmp_path / "new").part("test")[2]
+    assert other.tolist() == [f"{name}/{i}.png" for name in ("cat", "dog", "eel") for i in range(2)]
+    assert load_data(tmp_path / "cat" / "3.png", classifier(), labels=False).part("train")[2].tolist() == ["3.png"]
+
+
 @pytest.mark.parametrize(("shape", "mode"), [((1, 4, 4), "L"), ((3, 4, 4), "RGB"), ((4, 4), "L"), ((1, 7, 5), "L")])
 def test_images_are_converted_to_the_models_input(tmp_path, shape, mode):
     for name in ("a", "b"):

@@ -113,13 +113,13 @@ def part_text(data: Data, part: PartName) -> str:
 
 
 def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array | None, str]:
-    """Return samples that fit the model, their labels if there are any, their numbers in the source, and which they are.
+    """Return samples that fit the model, their labels if there are any, their names or numbers in the source, and which.
 
     Data with labels are divided as in training. The numbers are ``None`` where they count from 0. Raises ``DataError``.
     """
     data = load_data(source, model, labels=False)
     if data.train[1] is None and model.labels:
-        return data.train[0], None, None, f"data {data.name}: all {sample_count(data.train[0])} samples"
+        return *data.part("train"), f"data {data.name}: all {sample_count(data.train[0])} samples"
     return *data.part(part), part_text(data, part)
 
 

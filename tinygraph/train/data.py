@@ -42,7 +42,8 @@ class Data:
     The samples are the first axis of ``x`` and ``y``. For a model with several inputs ``x`` (or ``y``) is a dict of
     arrays by the inputs' names. The arrays are not checked here; see ``check_data``. ``split`` describes how the test
     samples were chosen; if they were drawn from all samples, ``drawn`` holds their indices in the source. ``classes`` are
-    the names of the classes, in the order of their numbers. Raises ``DataError`` for anything but pairs.
+    the names of the classes, in the order of their numbers, and ``names`` those of the samples in both parts, such as files.
+    Raises ``DataError`` for anything but pairs.
 
     >>> data = Data("mine", train=(np.zeros((3, 2)), np.array([0, 1, 1])), test=None)
     >>> data.name, data.train[0].shape
@@ -56,6 +57,7 @@ class Data:
     split: str = ""
     drawn: Array | None = None
     classes: tuple[str, ...] = ()
+    names: tuple[Array, ...] = ()
 
     def __post_init__(self) -> None:
         for name, part in (("train", self.train), ("test", self.test)):
@@ -73,7 +75,7 @@ class Data:
         return samples_view(": ".join(filter(None, [self.name, self.description])), parts, self.split, self.classes)
 
     def part(self, which: PartName) -> tuple[Any, Any, Array | None]:
-        """Return ``x`` and ``y`` of one part or of all, and the samples' indices in the source, ``None`` for 0, 1, 2...
+        """Return ``x`` and ``y`` of one part or of all, and the samples' names or indices in the source, ``None`` for 0, 1...
 
         Without a test part, it is the training part. All samples are in the order of the source.
 
@@ -88,14 +90,15 @@ class Data:
         if self.drawn is not None:
             learned = np.delete(np.arange(sample_count(self.train[0]) + len(self.drawn)), self.drawn)
         if which == "test":
-            return *test, self.drawn
+            return *test, self.names[-1] if self.names else self.drawn
         if which == "train" or self.test is None or self.split == THE_SAME:
-            return *self.train, learned
+            return *self.train, self.names[0] if self.names else learned
         x, y = (of_each(joined, *pair) for pair in zip(self.train, test, strict=True))
+        names = np.concatenate(self.names) if self.names else None
         if learned is not None:
             order = np.argsort(np.concatenate([learned, self.drawn]))
-            x, y = (of_each(partial(taken, chosen=order), samples) for samples in (x, y))
-        return x, y, None
+            x, y, names = (of_each(partial(taken, chosen=order), samples) for samples in (x, y, names))
+        return x, y, names
 
 
 def as_data(model: Model, data: DataSource | None) -> Data:
@@ -174,7 +177,9 @@ def load_data(
         if test_fraction is not None:
             raise DataError("samples to test on are given by validation, or drawn by test_fraction; found both")
         other = _source(validation, model, label, True, found.classes)
-        found = replace(found, parts=[found.parts[0], other.parts[0]], split=f"all of {Path(validation).name}")
+        names = [found.names[0], other.names[0]] if found.names and other.names else []
+        split = f"all of {Path(validation).name}"
+        found = replace(found, parts=[found.parts[0], other.parts[0]], split=split, names=names)
     if found.parts[0][1] is None and not labels:
         # All samples are to be predicted.
         test_fraction = 0
@@ -307,11 +312,12 @@ def divided(name: str, source: Source, seed: int, fraction: float | None = None)
     (x, y), *others = source.parts
     if others and fraction is not None:
         raise DataError(f"test_fraction is for data without a test set; {name!r} has {source.split}")
+    about, names = source.description, tuple(source.names)
     if others or fraction == 0:
-        return Data(name, (x, y), others[0] if others else None, source.description, source.split, None, source.classes)
+        return Data(name, (x, y), others[0] if others else None, about, source.split, None, source.classes, names)
     count = sample_count(x)
     if fraction is None and count < 5:
-        return Data(name, (x, y), (x, y), source.description, THE_SAME, None, source.classes)
+        return Data(name, (x, y), (x, y), about, THE_SAME, None, source.classes, names)
     strata, known = source.strata, source.classes if source.strata is not None else ()
     if strata is None:
         arrays = [a for a in (y.values() if isinstance(y, Mapping) else [y]) if isinstance(a, np.ndarray)]
@@ -319,7 +325,8 @@ def divided(name: str, source: Source, seed: int, fraction: float | None = None)
     test, split = drawn_for_test(strata, seed, fraction, known)
     halves = [partial(taken, chosen=part) for part in (np.delete(np.arange(count), test), test)]
     learn_from, test_on = ((of_each(half, x), of_each(half, y)) for half in halves)
-    return Data(name, learn_from, test_on, source.description, split, test, source.classes)
+    names = tuple(half(all_names) for all_names in names for half in halves)
+    return Data(name, learn_from, test_on, about, split, test, source.classes, names)
 
 
 def drawn_for_test(

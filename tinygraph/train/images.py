@@ -47,7 +47,13 @@ def read_images(folder: Path, model: Model | None) -> Source:
     listed = [_listed(place, model) for place in places]
     form = _form(listed[0][0][0], wanted)
     parts = [(_images(files, form, wanted), labels) for files, labels in listed]
-    return Source(parts, split=f"the folder {tested!r}", unlabelled=f"{places[0]}: labels need a folder for each class")
+    names = [np.array([_name(file, place) for file in files]) for (files, _), place in zip(listed, places, strict=True)]
+    why = f"{places[0]}: labels need a folder for each class"
+    return Source(parts, split=f"the folder {tested!r}", unlabelled=why, names=names)
+
+
+def _name(file: str, folder: Path) -> str:
+    return Path(file).name if Path(file) == folder else Path(file).relative_to(folder).as_posix()
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -24,7 +24,8 @@ class Source:
     """Pairs of samples and labels in a file or folder: those to learn from, and those to test on if it has its own.
 
     Labels are ``None`` where there are none, which ``unlabelled`` explains, or text: the class of each sample. ``split`` says
-    where the second part is. Without one, it is drawn from all classes of the labels, or of ``strata``.
+    where the second part is. Without one, it is drawn from all classes of the labels, or of ``strata``. ``names`` are those of
+    the samples of each part, if they have names.
     """
 
     parts: Sequence[tuple[Any, Any]]
@@ -33,6 +34,7 @@ class Source:
     description: str = ""
     unlabelled: str = ""
     strata: Array | None = None
+    names: Sequence[Array] = ()
 
 
 def feature_of(model: Model | None, what: str) -> Input | None:
