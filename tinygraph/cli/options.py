@@ -18,7 +18,7 @@ import click
 
 from tinygraph import model as models
 from tinygraph.cli.terminal import say
-from tinygraph.errors import DataError, TinygraphError
+from tinygraph.errors import DataError, TinygraphError, listing
 from tinygraph.files import check_writable
 from tinygraph.readers import reader
 
@@ -106,6 +106,25 @@ def trained(load: Load, weights: Path | None) -> models.Model:
     if weights is None and not model.weighted:
         raise click.UsageError(f"model {model.name!r} comes without weights; give --weights")
     return model
+
+
+def part_options(command: Command) -> Command:
+    """Add the options to load a part of the weights; the command gets those given as ``part``, arguments of ``load``."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, only: Any, skip: Any, rename: tuple[str, ...], **given: Any) -> Any:
+        if wrong := [text for text in rename if "=" not in text]:
+            raise click.BadParameter(f"another name is given as OLD=NEW; found {wrong[0]!r}", param_hint="'--rename'")
+        part = {"only": only, "skip": skip, "rename": dict(text.split("=", 1) for text in rename)}
+        return command(*args, part={name: value for name, value in part.items() if value}, **given)
+
+    for name, metavar, text in (
+        ("--rename", "OLD=NEW", "What a name in --weights is called in MODEL, as enc.*=R1.*; may be given again."),
+        ("--skip", "PATTERN", "Parameters that are not loaded from --weights; may be given again."),
+        ("--only", "PATTERN", "Parameters that are loaded from --weights, the others not; may be given again."),
+    ):
+        wrapped = click.option(name, metavar=metavar, multiple=True, help=text)(wrapped)
+    return wrapped  # type: ignore[return-value]
 
 
 def out_option(metavar: str, help: str) -> Callable[[Command], Command]:
@@ -220,11 +239,12 @@ def opened(
     seed: int | None = None,
     weights: Path | None = None,
     needs_loss: str = "",
+    part: Mapping[str, Any] | None = None,
 ) -> models.Model:
     """Return the model of a command; ``onnx`` are the options for an .onnx file, as ``onnx_options`` gives them.
 
     ``settings`` about data replace those of the model. ``needs_loss`` says what is missing without a loss, where a command
-    needs one.
+    needs one. ``part`` are the options of ``part_options``.
     """
     is_onnx = model.lower().endswith(".onnx")
     if onnx and not is_onnx:
@@ -235,8 +255,11 @@ def opened(
     if needs_loss and declared.loss is None:
         hint = "; name one with --loss" if is_onnx else ""
         raise TinygraphError(f"model {declared.name!r} declares no loss, so there is {needs_loss}{hint}")
-    if weights is not None:
-        declared.load(weights)
+    if part and weights is None:
+        raise DataError(f"{' and '.join(f'--{name}' for name in part)}: there are no --weights to load")
+    loaded = [] if weights is None else declared.load(weights, **(part or {}))
+    if part:
+        say(f"loaded {listing(loaded)} from {weights}")
     given: dict[str, Any] = {name: value for name, value in (settings or {}).items() if value is not None}
     # How the model's own data are divided says nothing about others.
     division = dict.fromkeys(("test_fraction", "validation")) if given.keys() - {"label"} else {}

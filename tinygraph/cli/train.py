@@ -46,6 +46,7 @@ from tinygraph.train.optimizers import as_optimizer
 )
 @options.seed_option
 @options.weights_option("Weights to start from.  [default: initial values]")
+@options.part_options
 @click.option(
     "--early-stopping", type=click.IntRange(min=1), metavar="N", help="Stop after N epochs without a better test loss."
 )
@@ -60,6 +61,7 @@ def train(
     freeze: tuple[str, ...],
     seed: int | None,
     weights: Path | None,
+    part: dict[str, Any],
     early_stopping: int | None,
     out: Path | None,
     force: bool,
@@ -76,7 +78,8 @@ def train(
     After these, and after a crash, --resume continues with the epoch after the last complete one, and with the same result
     as without the interruption. Options that are not given are those of the training that it continues.
     """
-    learner = load(seed=seed, weights=None if begun else weights, needs_loss="nothing to train on")
+    start: dict[str, Any] = {} if begun else {"weights": weights, "part": part}
+    learner = load(seed=seed, needs_loss="nothing to train on", **start)
     if freeze:
         learner.freeze(*freeze)
     material = training.load_data(required_data(learner, data), learner)

@@ -24,7 +24,7 @@ _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 def text_of(model: Model, values: bool) -> str:
     """Return the text of a model file for a model; see ``Model.to_toml``."""
     declared, variables = model.declaration, model._variables
-    training = replace(declared.training, seed=model.seed)
+    training = replace(model.training, seed=model.seed)
     weights = None if values else declared.weights
     text = toml_text(tables_of(replace(declared, training=training, weights=weights), variables.current(values)))
     most = Budget(0).limit("characters")
