@@ -252,7 +252,8 @@ def test_the_picture_of_the_mistakes(tmp_path):
     model.classes = tuple(f"${i}$" for i in range(10))
     evaluate(model, data).draw_mistakes(tmp_path / "worst.png", data.test[0])
     assert (tmp_path / "worst.png").read_bytes().startswith(b"\x89PNG")
-    evaluate(model, data).draw_mistakes(tmp_path / "worst.svg", data.test[0].repeat(3, axis=1), most=1)
+    colours = data.test[0].repeat(3, axis=1)
+    evaluate(model, data).draw_mistakes(tmp_path / "worst.svg", colours, colours[..., :5], most=1)
     assert b"<svg" in (tmp_path / "worst.svg").read_bytes()
     with pytest.raises(tg.RenderError, match=r"cannot be written to .*: Format 'mp9' is not supported"):
         evaluate(model, data).draw_mistakes(tmp_path / "worst.mp9", data.test[0])
@@ -260,7 +261,7 @@ def test_the_picture_of_the_mistakes(tmp_path):
 
 def test_there_may_be_nothing_to_draw():
     model, (x, y) = classifier(), (samples(10)[0], np.zeros(10, int))
-    with pytest.raises(tg.RenderError, match=r"images \(N, C, H, W\).*; the samples have shape \(10, 3\)"):
+    with pytest.raises(tg.RenderError, match=r"images \(N, C, H, W\).*; found shape \(10, 3\)"):
         evaluate(model, (x, y)).draw_mistakes("none.png", x)
     right = model.predict(x).argmax(axis=1)
     with pytest.raises(tg.RenderError, match="there is none"):

@@ -67,10 +67,10 @@ def write(metrics: training.Metrics, inputs: Sequence[Any], out: Path) -> None:
         rows = zip(*(column.astype(str).tolist() for column in metrics.mistakes.values()), strict=True)
         write_whole(out / MISTAKES, csv_bytes([[*metrics.mistakes], *map(list, rows)]))
         written.append(MISTAKES)
-        images = [x for x in inputs if are_images(x)]
+        images = [x for x in inputs if are_images(x) and x.shape[:3] == inputs[0].shape[:3]]
         if images and len(metrics.order):
             try:
-                metrics.draw_mistakes(out / PICTURE, images[0])
+                metrics.draw_mistakes(out / PICTURE, *images)
                 written.append(PICTURE)
             except RenderError as fault:
                 note = f"\nnote: {fault}"

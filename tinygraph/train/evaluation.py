@@ -124,22 +124,24 @@ class Evaluation(Metrics):
         for caption, rows in self.tables().items():
             yield html.table(rows[0], rows[1:], caption, all_in="print")
 
-    def draw_mistakes(self, path: str | PathLike[str], x: Any, most: int = 20) -> None:
+    def draw_mistakes(self, path: str | PathLike[str], *inputs: Any, most: int = 20) -> None:
         """Draw the images of the worst mistakes into a file; its suffix (``.png``, ``.svg``, ``.pdf``) names the format.
 
-        ``x`` holds the samples that were evaluated, images ``(N, C, H, W)`` of one or three channels. Raises ``RenderError``
-        without matplotlib, for samples that are no images, and where nothing is wrong.
+        ``inputs`` hold the samples that were evaluated, images ``(N, C, H, W)`` of one or three channels; those of several
+        inputs are drawn side by side. Raises ``RenderError`` without matplotlib, for samples that are no images, and where
+        nothing is wrong.
         """
-        x, count = x if hasattr(x, "shape") else np.asarray(x), min(most, len(self.order))
-        if not count or not are_images(x):
-            found = f"the samples have shape {x.shape}" if count else "there is none"
+        samples = [x if hasattr(x, "shape") else np.asarray(x) for x in inputs]
+        count, shapes = min(most, len(self.order)), {x.shape[:3] for x in samples}
+        if not count or len(shapes) != 1 or not all(map(are_images, samples)):
+            found = f"found shape {', '.join(str(x.shape) for x in samples)}" if count else "there is none"
             raise RenderError(f"mistakes are drawn for images (N, C, H, W) of one or three channels; {found}")
         down = -(-count // IN_A_ROW)
         figure = figure_of(1.9 * IN_A_ROW, 2.5 * down, "the mistakes")
         for place, axes in enumerate(figure.subplots(down, IN_A_ROW, squeeze=False).flat):
             axes.axis("off")
             if place < count:
-                pixels = np.asarray(x[self.order[place]], np.float64)
+                pixels = np.concatenate([x[self.order[place]] for x in samples], axis=-1, dtype=np.float64)
                 levels = (pixels - pixels.min()) / (np.ptp(pixels) or 1.0)
                 axes.imshow(levels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)
                 words = "\n".join(f"{name} {_cell(column[place])}" for name, column in self.mistakes.items())
@@ -254,12 +256,12 @@ def _mean(values: Array, weights: Array) -> float:
 
 
 def _cell(value: Any) -> str:
-    """Return a text, a count, or a number in four digits, after the point where it has them there.
+    """Return a text, a count, or a number: with four digits after the point, or six in all where that says more.
 
-    >>> _cell("cat"), _cell(np.int64(3)), _cell(0.5), _cell(123.456), _cell(1e-5), _cell(float("nan"))
-    ('cat', '3', '0.5000', '123.5', '1e-05', '-')
+    >>> _cell("cat"), _cell(np.int64(3)), _cell(0.5), _cell(123.4567), _cell(1e-5), _cell(float("nan"))
+    ('cat', '3', '0.5000', '123.457', '1e-05', '-')
     """
     if not isinstance(value, (float, np.floating)):
         return str(value)
     plain = value == 0 or 1e-3 <= abs(float(value)) < 10
-    return "-" if np.isnan(value) else f"{value:.4f}" if plain else number_text(value)
+    return "-" if np.isnan(value) else f"{value:.4f}" if plain else number_text(value, 6)

@@ -13,6 +13,7 @@ from tinygraph.describe import html
 from tinygraph.describe.symbols import shown
 from tinygraph.errors import DataError, counted
 from tinygraph.graph import Array, Decision, Tensor, numeric_array, topological
+from tinygraph.train.progress import loss_text
 
 if TYPE_CHECKING:
     from tinygraph.model import Model, Recording
@@ -180,8 +181,8 @@ class Metrics:
     measure: str = "accuracy"
 
     def __str__(self) -> str:
-        accuracy = "" if self.accuracy is None else f", {self.measure} {self.accuracy:.4f}"
-        return f"loss {self.loss:.4f}{accuracy}, {counted(self.count, 'sample')}"
+        accuracy = "" if self.accuracy is None else f", {self.measure} {loss_text(self.accuracy)}"
+        return f"loss {loss_text(self.loss)}{accuracy}, {counted(self.count, 'sample')}"
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: a table of one row, and those that an evaluation has next to each other."""
