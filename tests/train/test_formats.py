@@ -82,7 +82,7 @@ def test_folders_may_be_divided_by_the_user(tmp_path, tested):
     assert data.classes == ("cat", "dog", "eel")
     assert data.test[1].tolist() == [0, 0, 2, 2]
     images(tmp_path / tested, 1, ("cow",))
-    with pytest.raises(tg.DataError, match="the class 'cow' is none of 'cat', 'dog' and 'eel'"):
+    with pytest.raises(tg.DataError, match=f"{tmp_path}: the class 'cow' is none of 'cat', 'dog' and 'eel'"):
         load_data(tmp_path)
 
 
@@ -196,8 +196,10 @@ def test_folders_that_hold_no_classes(tmp_path):
     with pytest.raises(tg.DataError, match="the class folder 'dog' holds no images"):
         load_data(tmp_path)
     images(tmp_path, 1, ("dog",))
-    with pytest.raises(tg.DataError, match="the class 'dog' has one sample"):
+    with pytest.raises(tg.DataError, match="the class 'dog' has one sample; it needs two, or a test_fraction of 0"):
         load_data(tmp_path)
+    data = load_data(tmp_path, test_fraction=0)
+    assert [len(data.train[0]), data.test, data.split] == [7, None, ""]
 
 
 OTHER_COUNTS = {

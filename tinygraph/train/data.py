@@ -193,13 +193,14 @@ def _source(
     """Return what a source holds, fitted to a model and checked; classes are numbered as those that are ``known``."""
     path = as_path(source)
     built_in = str(path) in BUILT_IN
-    found = BUILT_IN[str(path)](str(path)) if built_in else _read(path, model, label)
-    if found.parts[0][1] is None and labels and (model is None or model.labels):
-        raise DataError(found.unlabelled)
     try:
+        found = BUILT_IN[str(path)](str(path)) if built_in else _read(path, model, label)
+        if found.parts[0][1] is None and labels and (model is None or model.labels):
+            raise DataError(found.unlabelled)
         return _fitted(found, model, known or (() if model is None else model.classes))
     except DataError as error:
-        raise DataError(str(error) if built_in else f"{path}: {error}") from None
+        named = built_in or str(error).startswith(str(path))
+        raise DataError(str(error) if named else f"{path}: {error}") from None
 
 
 def check_data(model: Model, x: Any, y: Any = None) -> None:
@@ -279,16 +280,17 @@ def _read(path: Path, model: Model | None, label: str | None) -> Source:
 
 def _fitted(found: Source, model: Model | None, known: tuple[str, ...]) -> Source:
     """Return a source with its classes numbered, and its labels as the model takes them. Raises ``DataError``."""
-    classes, parts, strata, names = found.classes, [], found.strata, np.array(found.classes)
+    classes, parts, strata = found.classes, [], found.strata
     for end, (x, y) in zip(("", "_test"), found.parts, strict=False):
-        kind = y.dtype.kind if isinstance(y, np.ndarray) else ""
-        # Folders may be called 0, 1, 2; other numbers are places among the classes that are known.
-        if kind in ("i", "u") and not names.size and set(map(str, np.unique(y))) <= set(known):
-            y, kind = y.astype(str), "U"
-        if kind in ("U", "S") or (kind in ("i", "u") and found.classes):
-            if kind in ("i", "u") and not 0 <= y.min() <= y.max() < len(names):
+        kind, names = y.dtype.kind if isinstance(y, np.ndarray) else "", found.classes
+        if kind in ("U", "S") or (kind in ("i", "u") and not names and set(map(str, np.unique(y))) <= {*known}):
+            # Folders may be called 0, 1, 2; other numbers are places among the classes that are known.
+            each, places = np.unique(y.astype(str), return_inverse=True)
+            names, y = tuple(map(str, each)), places.reshape(y.shape)
+        if names and y is not None and y.dtype.kind in "iu":
+            if not 0 <= y.min() <= y.max() < len(names):
                 raise DataError(f"y{end} must lie in 0 to {len(names) - 1}, the names in classes; found {extent(y)}")
-            classes, y = class_numbers(y.astype(str) if kind in ("U", "S") else names[y], known or classes)
+            classes, y = class_numbers(names, y, known or classes)
             strata = strata if end else y.ravel()
         y = fit_labels(model, y, classes)
         # Checked before the split, so that errors give the indices of the file.
@@ -314,7 +316,8 @@ def divided(name: str, source: Source, seed: int, fraction: float | None = None)
         raise DataError(f"test_fraction is for data without a test set; {name!r} has {source.split}")
     about, names = source.description, tuple(source.names)
     if others or fraction == 0:
-        return Data(name, (x, y), others[0] if others else None, about, source.split, None, source.classes, names)
+        second, split = (others[0], source.split) if others else (None, "")
+        return Data(name, (x, y), second, about, split, None, source.classes, names)
     count = sample_count(x)
     if fraction is None and count < 5:
         return Data(name, (x, y), (x, y), about, THE_SAME, None, source.classes, names)
@@ -360,7 +363,7 @@ def drawn_for_test(
         if total[number] > 1:
             raise DataError(f"a test fraction of {share:g} leaves no sample of the class {name} to learn from")
         if classes:
-            raise DataError(f"the class {name} has one sample; it needs two, one to learn from and one to test on")
+            raise DataError(f"the class {name} has one sample; it needs two, or a test_fraction of 0")
         test = test[numbers[test] != number]
     missed = [name for name, of, drawn in zip(classes, total, tested, strict=False) if of and not drawn]
     return test, f"{split} of each class{f', none of {listing(missed)}' if missed else ''}{end}"

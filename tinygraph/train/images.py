@@ -16,7 +16,7 @@ from tinygraph.graph import Array, opening
 from tinygraph.readers import import_module
 from tinygraph.train.archive import reason
 from tinygraph.train.lazy import Lazy
-from tinygraph.train.source import Source, feature_of, pixels
+from tinygraph.train.source import Source, class_numbers, feature_of, pixels
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
@@ -38,18 +38,22 @@ def read_images(folder: Path, model: Model | None) -> Source:
     """Return the images in the class folders of a folder, or of ``train`` and ``test`` (or ``val``, ``validation``) in it.
 
     They have the shape of the model's input; without a model, or for an input that is flat, the size of the first image, in
-    one channel if it is grey and in three otherwise. ``y`` is the class of each, by name. Raises ``DataError``.
+    one channel if it is grey and in three otherwise. Raises ``DataError``.
     """
     wanted = feature_of(model, "images")
     tested = next((name for name in _TEST_FOLDERS if _folders(folder / name)), None)
     places = [folder / "train"] if _folders(folder / "train") else [folder]
     places += [folder / tested] if tested and places != [folder] else []
     listed = [_listed(place, model) for place in places]
-    form = _form(listed[0][0][0], wanted)
-    parts = [(_images(files, form, wanted), labels) for files, labels in listed]
-    names = [np.array([_name(file, place) for file in files]) for (files, _), place in zip(listed, places, strict=True)]
+    form, classes, parts, names = _form(next(chain(*listed[0].values())), wanted), tuple[str, ...](), [], []
+    for place, files in zip(places, listed, strict=True):
+        every, y = [*chain(*files.values())], None
+        if "" not in files:
+            classes, y = class_numbers([*files], np.repeat(range(len(files)), [*map(len, files.values())]), classes)
+        parts.append((_images(every, form, wanted), y))
+        names.append(np.array([_name(file, place) for file in every]))
     why = f"{places[0]}: labels need a folder for each class"
-    return Source(parts, split=f"the folder {tested!r}", unlabelled=why, names=names)
+    return Source(parts, classes, f"the folder {tested!r}", unlabelled=why, names=names)
 
 
 def _name(file: str, folder: Path) -> str:
@@ -68,20 +72,19 @@ def _files(folder: Path) -> list[str]:
     return [str(path) for path in sorted(found) if "." not in {part[0] for part in path.relative_to(folder).parts}]
 
 
-def _listed(folder: Path, model: Model | None) -> tuple[list[str], Array | None]:
-    """Return the files of a folder, and the class of each; without folders for the classes there are no labels."""
-    classes = _folders(folder)
-    plain = not classes or (model is not None and not model.labels)
-    files = {path.name: _files(path) for path in ([folder] if plain else classes)}
+def _listed(folder: Path, model: Model | None) -> dict[str, list[str]]:
+    """Return the files of each class; those of the class ``""`` if there are no folders, or the model takes no labels."""
+    if folder.is_file():
+        return {"": [str(folder)]}
+    classes = _folders(folder) if model is None or model.labels else []
+    files = {path.name: _files(path) for path in classes} or {"": _files(folder)}
     for name, images in files.items():
-        if not images and folder.is_dir():
-            where = "the folder holds no .npy and IDX files, and" if plain else f"the class folder {name!r} holds"
+        if not images:
+            where = f"the class folder {name!r} holds" if name else "the folder holds no .npy and IDX files, and"
             raise DataError(f"{folder}: {where} no images ({', '.join(SUFFIXES)})")
-    if plain:
-        return files[folder.name] or [str(folder)], None
-    if len(files) == 1:
+    if len(files) == 1 and classes:
         raise DataError(f"{folder}: images need at least two class folders; this folder holds only {listing(files)}")
-    return [*chain(*files.values())], np.repeat([*files], [*map(len, files.values())])
+    return files
 
 
 def _form(file: str, wanted: Input | None) -> tuple[int, int, int]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Source:
     """Pairs of samples and labels in a file or folder: those to learn from, and those to test on if it has its own.
 
-    Labels are ``None`` where there are none, which ``unlabelled`` explains, or text: the class of each sample. ``split`` says
+    Labels are ``None`` where there are none, which ``unlabelled`` explains, or may be text: the class of each. ``split`` says
     where the second part is. Without one, it is drawn from all classes of the labels, or of ``strata``. ``names`` are those of
     the samples of each part, if they have names.
     """
@@ -74,18 +74,18 @@ def sample_shape(found: tuple[int, ...], wanted: Input | None) -> tuple[int, ...
     return wanted.shape if given == sizes or flat else found
 
 
-def class_numbers(labels: Array, known: tuple[str, ...] = ()) -> tuple[tuple[str, ...], Array]:
-    """Return the names of the classes, sorted or those ``known`` before, and the class number of each label.
+def class_numbers(names: Sequence[str], labels: Array, known: Sequence[str] = ()) -> tuple[tuple[str, ...], Array]:
+    """Return the names of the classes and the numbers of ``labels`` among them: of places in ``names``, or in ``known`` ones.
 
-    >>> class_numbers(np.array(["dog", "cat", "dog"]))
-    (('cat', 'dog'), array([1, 0, 1]))
+    >>> class_numbers(["cat", "dog"], np.array([1, 0, 1]), known=["ant", "cat", "dog"])
+    (('ant', 'cat', 'dog'), array([2, 1, 2]))
     """
-    names, numbers = np.unique(labels.ravel(), return_inverse=True)
-    classes = known or tuple(map(str, names))
-    for name in map(str, names):
+    classes = tuple(known or names)
+    for name in (names[place] for place in np.unique(labels)):
         if name not in classes:
             raise DataError(f"the class {name!r} is none of {listing(classes)}{nearest(name, classes)}")
-    return classes, np.array([classes.index(name) for name in names])[numbers.reshape(labels.shape)]
+    places = {name: place for place, name in enumerate(classes)}
+    return classes, np.array([places.get(name, -1) for name in names])[labels]
 
 
 def fit_labels(model: Model | None, y: Any, classes: tuple[str, ...]) -> Any:

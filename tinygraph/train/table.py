@@ -31,8 +31,8 @@ def read_table(path: Path, model: Model | None, label: str | None) -> Source:
     """Return the columns of numbers as ``x``, float64 (rows, columns), and the column called ``label`` as ``y``.
 
     Without ``label`` it is the one called as the model's input for labels, or else ``label``, ``class``, ``target`` or ``y``.
-    Whole numbers become int64, others float64, and text is left as the class of each sample. Columns of text, and those
-    without a name, are left out. Raises ``DataError`` with line and column.
+    Text becomes classes; whole numbers become int64, others float64. Columns of text, and those without a name, are left
+    out. Raises ``DataError`` with line and column.
     """
     rows, values, texts = _rows(path), array("d"), list[str]()
     # The first cell of each column that is no number, with its line.
@@ -61,15 +61,18 @@ def read_table(path: Path, model: Model | None, label: str | None) -> Source:
         _refuse(path, *other[at], names[at])
     if left:
         warnings.warn(f"{path.name}: the text in {listing(left)} is left out", stacklevel=2)
-    x, y = columns[features].T, None
-    if chosen is not None:
-        y = np.array(texts) if chosen in other else columns[chosen]
-        y = y.astype(np.int64) if y.dtype == float and (np.rint(y) == y).all() and abs(y).max() < 2**53 else y
+    x, y = columns[features].T, None if chosen is None else columns[chosen]
+    classes = sorted({*texts}) if chosen in other else []
+    if classes:
+        places = {name: place for place, name in enumerate(classes)}
+        y = np.array([places[text] for text in texts])
+    elif y is not None and (np.rint(y) == y).all() and abs(y).max() < 2**53:
+        y = y.astype(np.int64)
     x = x.reshape(-1, *sample_shape(x.shape[1:], feature_of(model, "the columns of a table")))
     unnamed = (
         f"no column is called {', '.join(LABELS)}; name that of the labels (--label, label=) among {listing(names)}"
     )
-    return Source([(x, y)], unlabelled=f"{path}: {unnamed}")
+    return Source([(x, y)], tuple(classes), unlabelled=f"{path}: {unnamed}")
 
 
 def _refuse(path: Path, line: int, text: str, column: str, missing_only: bool = False) -> None:
