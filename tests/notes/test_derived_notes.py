@@ -522,3 +522,10 @@ def test_a_constant_of_the_backward_pass_has_a_line_and_its_numbers():
 def test_arrays_without_elements_have_notes_too():
     empty = tg.tensor(np.zeros((2, 0, 3)), name="x")
     assert "it has no elements" in tg.notes((tg.relu(empty) * 2.0).sum()).text()
+
+
+def test_samples_are_called_by_their_class():
+    model = tg.load_model("notes_cnn")
+    model.classes = ("even", "odd")
+    labels = tg.load_data("digits_odd").part("all")[1][:3, 0]
+    assert list(samples_of(model, count=3)) == [f"sample {i}, {model.classes[int(y)]}" for i, y in enumerate(labels)]

@@ -25,6 +25,7 @@ from tinygraph.notes.markdown import markdown_text
 from tinygraph.notes.text import plain_text
 from tinygraph.notes.variants import drawn_again, other_inputs
 from tinygraph.train import data as sources
+from tinygraph.train.metrics import class_words
 from tinygraph.verify.nodes import completed
 
 # Of a graph with more numbers, the values are not computed for random inputs.
@@ -245,8 +246,8 @@ def samples_of(
 ) -> dict[str, dict[str, Any]]:
     """Return samples of a data set, by default of the model's own, by name: ``count`` in its order from ``first`` on.
 
-    Each sample has arrays by the names of the model's inputs. Raises ``DataError`` for a sample that does not exist, and for a
-    model without data.
+    Each sample has arrays by the names of the model's inputs. Its name says its class, if the model knows its classes.
+    Raises ``DataError`` for a sample that does not exist, and for a model without data.
 
     >>> import tinygraph as tg
     >>> samples_of(tg.load_model("xor"), first=1, count=1)
@@ -257,8 +258,12 @@ def samples_of(
     size = min(len(array) for array in arrays.values())
     if not 0 <= first < size:
         raise DataError(f"{source} has the samples 0 to {size - 1}; found {first}")
-    shown = range(first, min(first + count, size))
-    return {f"sample {i}": {name: array[i : i + 1] for name, array in arrays.items()} for i in shown}
+    found: dict[str, dict[str, Any]] = {}
+    for i in range(first, min(first + count, size)):
+        sample = {name: array[i : i + 1] for name, array in arrays.items()}
+        words = class_words(model, {**sample, model.output: model.predict(sample)}) if model.classes else {}
+        found[", ".join([f"sample {i}", *(words[name] for name in words if name != model.output)])] = sample
+    return found
 
 
 def format_of(path: Path, format: str | None = None) -> str:

@@ -137,7 +137,9 @@ class Evaluation(Metrics):
             found = f"found shape {', '.join(str(x.shape) for x in samples)}" if count else "there is none"
             raise RenderError(f"mistakes are drawn for images (N, C, H, W) of one or three channels; {found}")
         down = -(-count // IN_A_ROW)
-        figure = figure_of(1.9 * IN_A_ROW, 2.5 * down, "the mistakes")
+        # In inches, with room for the words above each image.
+        height = 0.7 + 1.8 * min(samples[0].shape[2] / sum(x.shape[3] for x in samples), 3)
+        figure = figure_of(1.9 * IN_A_ROW, height * down, "the mistakes")
         for place, axes in enumerate(figure.subplots(down, IN_A_ROW, squeeze=False).flat):
             axes.axis("off")
             if place < count:
