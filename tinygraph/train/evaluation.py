@@ -138,7 +138,7 @@ class Evaluation(Metrics):
             raise RenderError(f"mistakes are drawn for images (N, C, H, W) of one or three channels; {found}")
         down = -(-count // IN_A_ROW)
         # In inches, with room for the words above each image.
-        height = 0.7 + 1.8 * min(samples[0].shape[2] / sum(x.shape[3] for x in samples), 3)
+        height = 0.8 + 1.8 * min(samples[0].shape[2] / sum(x.shape[3] for x in samples), 3)
         figure = figure_of(1.9 * IN_A_ROW, height * down, "the mistakes")
         for place, axes in enumerate(figure.subplots(down, IN_A_ROW, squeeze=False).flat):
             axes.axis("off")
@@ -146,8 +146,9 @@ class Evaluation(Metrics):
                 pixels = np.concatenate([x[self.order[place]] for x in samples], axis=-1, dtype=np.float64)
                 levels = (pixels - pixels.min()) / (np.ptp(pixels) or 1.0)
                 axes.imshow(levels.transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1)
-                words = "\n".join(f"{name} {_cell(column[place])}" for name, column in self.mistakes.items())
-                axes.set_title(words.replace("$", r"\$"), fontsize=8)
+                # Of a long path, the end says most.
+                words = [f"{name} {_cell(column[place])[-24:]}" for name, column in self.mistakes.items()]
+                axes.set_title("\n".join(words).replace("$", r"\$"), fontsize=8)
         figure.tight_layout()
         save_figure(figure, path, "the picture of the mistakes")
 
