@@ -79,9 +79,8 @@ SAYS = {
     "'digits' is not a value; write \"digits\", with quotes": lambda: tg.Model.from_toml("data = digits"),
     "a value is missing": lambda: tg.Model.from_toml("data =\nx = 3"),
     "a model file is text; found bytes": lambda: tg.Model.from_toml(b"x = 1"),
-    "numpy.dot cannot be recorded on tensors; write tg.matmul": lambda: np.dot(VECTOR, VECTOR),
-    "numpy.std cannot be recorded on tensors; write sqrt(variance(x))": lambda: np.std(VECTOR),
-    "numpy.sort cannot be recorded on tensors; write it with operations": lambda: np.sort(VECTOR),
+    "numpy.dot on tensors takes no option 'out'": lambda: np.dot(VECTOR, VECTOR, out=np.zeros(())),
+    "numpy.median cannot be recorded on tensors; write it with operations": lambda: np.median(VECTOR),
     "one number or boolean is needed here; found a tensor of shape (2,)": lambda: float(VECTOR),
     "where chooses element by element": lambda: VECTOR > 0 or VECTOR < 1,
     "model 'xor' has no input 'q' (inputs: 'x' and 'y')": lambda: XOR.predict({"q": [[0.0, 1.0]]}),
@@ -335,8 +334,8 @@ def test_a_mark_of_byte_order_is_no_mistake():
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("argmax", "write tg.argmax"),
-        ("dot", "write tg.matmul"),
+        ("logsumexp", "write tg.logsumexp"),
+        ("mm", "write tg.matmul"),
         ("numpy", "in .value"),
         ("banana", "no attribute 'banana'"),
     ],

@@ -146,11 +146,16 @@ negative: OpFunction
 sign: OpFunction
 subtract: OpFunction
 cast: OpFunction
+cbrt: OpFunction
 erf: OpFunction
 exp: OpFunction
+exp2: OpFunction
 expm1: OpFunction
 log: OpFunction
+log10: OpFunction
 log1p: OpFunction
+log2: OpFunction
+logaddexp: OpFunction
 normal_cdf: OpFunction
 normal_pdf: OpFunction
 power: OpFunction
@@ -169,6 +174,7 @@ acosh: OpFunction
 asin: OpFunction
 asinh: OpFunction
 atan: OpFunction
+atan2: OpFunction
 atanh: OpFunction
 cos: OpFunction
 cosh: OpFunction
@@ -190,6 +196,7 @@ flip: OpFunction
 getitem: OpFunction
 pad: OpFunction
 put: OpFunction
+stack: OpFunction
 einsum: OpFunction
 matmul: OpFunction
 bce: OpFunction
@@ -229,10 +236,13 @@ avg_pool3d: OpFunction
 avg_unpool1d: OpFunction
 avg_unpool2d: OpFunction
 avg_unpool3d: OpFunction
+cumprod: OpFunction
 cumsum: OpFunction
+diff: OpFunction
 prod: OpFunction
 argmax: OpFunction
 argmin: OpFunction
+sort: OpFunction
 top_k: OpFunction
 top_k_indices: OpFunction
 l1_norm: OpFunction
@@ -255,4 +265,5 @@ sum_to: OpFunction
 transpose: OpFunction
 moving_sum: OpFunction
 standardize: OpFunction
+std: OpFunction
 variance: OpFunction

@@ -260,12 +260,6 @@ def test_bits_of_numbers_are_refused(x):
             call()
 
 
-def test_floor_division_and_remainder_are_refused(x):
-    for combine in (operator.floordiv, operator.mod):
-        with pytest.raises((TypeError, tg.UnknownNameError)):
-            combine(x, 2)
-
-
 def test_operators_with_strangers_raise_type_errors(x):
     for stranger in ("text", None, object(), {"a": 1}):
         with pytest.raises(TypeError):
@@ -278,7 +272,7 @@ def test_axes_are_swapped_by_method_and_by_function():
     x = tg.tensor(np.arange(24.0).reshape(2, 3, 4))
     for y in (x.swapaxes(0, -1), np.swapaxes(x, 0, -1), np.swapaxes(x, axis1=-1, axis2=0)):
         assert_array_equal(y.value, x.value.swapaxes(0, -1))
-    with pytest.raises(tg.ShapeError, match="swapaxes: axis 3 is out of range for 3 axes"):
+    with pytest.raises(tg.AttributeValueError, match=r"numpy.swapaxes on tensors: .*axis 3 is out of bounds"):
         x.swapaxes(0, 3)
 
 
@@ -287,17 +281,17 @@ def test_axes_are_swapped_by_method_and_by_function():
 
 @pytest.mark.parametrize(
     "call",
-    [np.linalg.inv, np.sort, np.cumprod, np.fft.fft, np.median, lambda x: np.diff(x), np.sinc, np.cbrt],
-    ids=["inv", "sort", "cumprod", "fft", "median", "diff", "sinc", "cbrt"],
+    [np.linalg.inv, np.fft.fft, np.median, lambda x: np.gradient(x), np.frexp],
+    ids=["inv", "fft", "median", "gradient", "frexp"],
 )
 def test_a_function_without_operation_is_an_error(call, x):
     with pytest.raises(tg.UnknownNameError):
         call(x)
 
 
-@pytest.mark.parametrize("function", [np.cbrt, np.sort, np.linalg.inv, np.arctan2], ids=name_of)
+@pytest.mark.parametrize("function", [np.frexp, np.median, np.linalg.inv, np.nextafter], ids=name_of)
 def test_the_error_names_the_function(function, x):
-    arguments = (x, x) if function is np.arctan2 else (x,)
+    arguments = (x, x) if function is np.nextafter else (x,)
     with pytest.raises(tg.UnknownNameError, match=name_of(function)):
         function(*arguments)
 
@@ -334,8 +328,7 @@ def test_methods_of_ufuncs_are_refused_by_name(method, call, x):
         ("end_values", lambda x: np.pad(x, 1, end_values=1.0)),
         ("mode", lambda x: np.take(x, [0], mode="clip")),
         ("dtype", lambda x: np.cumsum(x, 0, dtype="float32")),
-        ("order", lambda x: np.linalg.norm(x, 3)),
-        ("decimals", lambda x: np.round(x, decimals=1)),
+        ("ord 3", lambda x: np.linalg.norm(x, 3)),
     ],
 )
 def test_options_that_no_operation_has_are_refused_by_name(option, call, x):

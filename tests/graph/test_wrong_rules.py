@@ -108,9 +108,9 @@ def test_a_rule_that_names_an_unknown_attribute_is_refused():
 
 
 def test_a_rule_that_uses_an_unknown_numpy_function_says_so_when_recorded():
-    mine = squared(lambda dy, y, x: dy * np.cbrt(x))
+    mine = squared(lambda dy, y, x: dy * np.unwrap(x))
     x = tg.tensor(3.0)
-    with pytest.raises(tg.UnknownNameError, match="cbrt"):
+    with pytest.raises(tg.UnknownNameError, match="unwrap"):
         tg.grad(mine(x), [x])
 
 

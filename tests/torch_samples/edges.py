@@ -40,13 +40,9 @@ def rounded_quotient(x: Inputs) -> bool:
 SIGN = ("the sign of NaN is NaN, as in NumPy; 0 in PyTorch", not_a_number)
 SMOOTH = ("the second slope at 0 is either side's", zero)
 TIED = ("the gradient of a tie goes to the first; half to each in PyTorch", tied)
-FILLED = ("the larger of NaN and a number is NaN; the number in PyTorch's fmax and fmin", not_a_number)
 QUOTIENT = ("a quotient that rounding makes whole", rounded_quotient)
 EDGES: dict[str, tuple[str, Callable[[Inputs], bool]]] = {
     "div floor_rounding": QUOTIENT,
-    "floor_divide": QUOTIENT,
-    "fmax": FILLED,
-    "fmin": FILLED,
     "fmod": QUOTIENT,
     "max binary": TIED,
     "maximum": TIED,

@@ -31,7 +31,7 @@ from tinygraph.graph.batch import AFTER, MEAN, SHARED, TOTAL, BatchRule, Each, P
 from tinygraph.graph.budget import charge, current, opening
 from tinygraph.graph.composite import Composite
 from tinygraph.graph.explanation import Explanation, Terms, element_at, extreme_of, members
-from tinygraph.graph.function import OpFunction, op, register
+from tinygraph.graph.function import OpFunction, composite, op, register
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.op import Op, Shape, Value, label
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, is_operation, operation, operation_hint, operations

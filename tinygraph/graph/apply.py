@@ -7,10 +7,10 @@ checks what it returns.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from contextlib import AbstractContextManager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SCALARS = (bool, int, float, complex)
 # NumPy's scalars of these types are results as they are. They are looked for first, which saves time in long expressions.
 FLOATS = frozenset({np.float64, np.float32})
-_as_nodes: ContextVar[bool] = ContextVar("composites_as_nodes", default=False)
+_as_nodes: ContextVar[Container[str]] = ContextVar("composites_as_nodes", default=())
 _real: ContextVar[np.dtype[Any] | None] = ContextVar("computing_in", default=None)
 
 
@@ -34,7 +34,7 @@ def call(op: Op, inputs: Sequence[Any]) -> Any:
     """Record ``op`` when an input is a tensor; compute it when all are arrays."""
     for x in inputs:
         if x.__class__ is Tensor:
-            return apply(op, inputs) if op.composite and _as_nodes.get() else op.compose(*inputs)
+            return apply(op, inputs) if op.composite and op.name in _as_nodes.get() else op.compose(*inputs)
     return compute(op, inputs)
 
 
@@ -105,7 +105,7 @@ def evaluate(op: Op, values: Sequence[Any], shape: Shape | None, dtype: np.dtype
     try:
         if op.has_check:
             op.check(*values)
-        value = op.forward(*values)
+        value = (cast(Any, op).parts if op.composite else op.forward)(*values)
     except TinygraphError:
         raise
     except Exception as error:
@@ -168,8 +168,8 @@ def _weak(op: Op, number: Any, dtypes: Sequence[Any]) -> Any:
         raise DTypeError(f"{op.name}: the number {number} is out of range for {np.result_type(*dtypes)}") from None
 
 
-def composites_as_nodes() -> AbstractContextManager[bool]:
-    """Within this context a composite is recorded as one node, as ONNX has one operator for ``layer_norm``.
+def composites_as_nodes(names: Container[str] = OPERATIONS) -> AbstractContextManager[Container[str]]:
+    """Within this context a composite of these names is recorded as one node, as ONNX has one operator for ``layer_norm``.
 
     >>> import tinygraph as tg
     >>> x = tg.input("x", (2, 3))
@@ -177,7 +177,7 @@ def composites_as_nodes() -> AbstractContextManager[bool]:
     ...     print(tg.Graph(tg.layer_norm(x, np.ones(3), np.zeros(3))).outputs[0].op.name)
     layer_norm
     """
-    return setting(_as_nodes, True)
+    return setting(_as_nodes, names)
 
 
 def computing_in(dtype: np.dtype[Any]) -> AbstractContextManager[np.dtype[Any] | None]:

@@ -47,9 +47,7 @@ def numeric_array(value: Any, what: str) -> Array:
     if isinstance(value, np.ma.MaskedArray):
         raise DTypeError(f"{what}: a masked array would lose its mask; fill it first")
     if isinstance(value, (list, tuple)) and _holds_tensors(value):
-        raise DTypeError(
-            f"{what}: a list of tensors would lose what they were made from; join them with tg.concatenate"
-        )
+        raise DTypeError(f"{what}: a list of tensors would lose what they were made from; join them with tg.stack")
     try:
         array = np.asarray(value)
     except ValueError as error:

@@ -37,20 +37,24 @@ class Composite(Op):
     def compose(self, *inputs: Any) -> Tensor:
         """Record the parts on tensors and return the result: always a new node, also where ``forward`` returns an input.
 
-        Errors of the parts begin with the name of the composite. Raises ``OperationError`` if ``forward`` returns no tensor.
+        Raises ``OperationError`` if ``forward`` returns no tensor.
         """
         operands = as_tensors(self, inputs)
         if self.has_shape_rule:
             self.shape(*operands)
-        try:
-            y = self.forward(*operands)
-        except (ShapeError, DTypeError, AttributeValueError, OperationError) as error:
-            raise type(error)(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from None
+        y = self.parts(*operands)
         if not isinstance(y, Tensor):
             raise OperationError(
                 f"{self.name}: forward returned {type(y).__name__} for tensors; write it with operators and operations"
             )
         return OPERATIONS["identity"](y) if any(y is x for x in operands) else y
+
+    def parts(self, *inputs: Any) -> Any:
+        """Return what ``forward`` makes of tensors or arrays; errors of the parts begin with the name of the composite."""
+        try:
+            return self.forward(*inputs)
+        except (ShapeError, DTypeError, AttributeValueError, OperationError) as error:
+            raise type(error)(f"{self.name}: {str(error).removeprefix(f'{self.name}: ')}") from None
 
     @staticmethod
     def named(part: Any, x: Any, suffix: str) -> Any:

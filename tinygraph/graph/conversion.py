@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _PLOTTING = ("matplotlib", "mpl_toolkits")
 _STORES = dis.opmap["STORE_SUBSCR"]
 _INSTEAD = (
-    "join tensors with tg.concatenate, write the computation with operations, or use .value where no gradient is needed"
+    "join tensors with tg.stack or tg.concatenate, compute with operations, or use .value where no gradient is needed"
 )
 
 

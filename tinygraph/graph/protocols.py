@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
-from tinygraph.errors import DTypeError, ShapeError, TinygraphError, UnknownNameError
+from tinygraph.errors import AttributeValueError, DTypeError, ShapeError, TinygraphError, UnknownNameError, users_own
 from tinygraph.graph.arrays import Shaped
 from tinygraph.graph.conversion import converted, refuse_in_list
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, load_operations
@@ -19,11 +20,19 @@ from tinygraph.synonyms import FORMULAS, called_here
 if TYPE_CHECKING:
     from tinygraph.graph.tensor import Tensor
 
+
+def _of_numpy(names: str) -> frozenset[Callable[..., Any]]:
+    return frozenset(getattr(np, name) for name in names.split())
+
+
 # Functions of NumPy that ask about values: they record nothing, and return plain arrays.
-_QUESTIONS: frozenset[Callable[..., Any]] = frozenset(
-    {np.allclose, np.array_equal, np.isclose, np.isfinite, np.isinf, np.isnan, np.array_repr, np.array_str}
+_QUESTIONS = _of_numpy(
+    "all allclose any argpartition argsort argwhere array_equal array_equiv array_repr array_str count_nonzero flatnonzero "
+    "isclose isfinite isin isinf isnan isneginf isposinf lexsort nanargmax nanargmin nonzero searchsorted signbit"
 )
 _QUESTION_NAMES = frozenset(question.__name__ for question in _QUESTIONS)
+# What needs only the shape and the dtype of a tensor.
+_OF_SHAPES = _of_numpy("shape ndim size zeros_like ones_like empty_like iscomplexobj isrealobj result_type")
 # Called with a tensor, every operation returns one.
 OPERATIONS = cast("dict[str, Callable[..., Tensor]]", _TABLE)
 
@@ -33,11 +42,6 @@ _ATTRIBUTES = {
     "detach": "; write x.detach()",
     **dict.fromkeys(("requires_grad", "zero_grad", "grad_fn"), "; gradients are computed by tg.grad, or .backward()"),
 }
-
-# What needs only the shape and the dtype of a tensor.
-_OF_SHAPES: frozenset[Callable[..., Any]] = frozenset(
-    {np.shape, np.ndim, np.size, np.zeros_like, np.ones_like, np.full_like, np.empty_like}
-)
 
 Axis = int | tuple[int, ...] | None
 Method = Callable[[Any, Any], "Tensor"]
@@ -51,6 +55,11 @@ def _unary(name: str) -> Callable[[Any], Tensor]:
 def _binary(name: str) -> tuple[Method, Method]:
     """Return the methods of an operator on two operands: the tensor on the left, and on the right."""
     return lambda x, y: OPERATIONS[name](x, y), lambda x, y: OPERATIONS[name](y, x)
+
+
+def _methods(names: str) -> Iterator[Any]:
+    """Yield the methods that call NumPy's functions of these names, which record the tensor."""
+    return map(functools.partialmethod, (getattr(np, name) for name in names.split()))
 
 
 def _logical(name: str, sign: str) -> tuple[Method, Method]:
@@ -103,6 +112,8 @@ class Protocols(Shaped):
     __truediv__, __rtruediv__ = _binary("divide")
     __pow__, __rpow__ = _binary("power")
     __matmul__, __rmatmul__ = _binary("matmul")
+    __mod__, __rmod__ = _binary("mod")
+    __floordiv__, __rfloordiv__ = (lambda x, y: np.floor_divide(x, y)), (lambda x, y: np.floor_divide(y, x))
     # Python itself reverses a comparison: x < y is tried as y > x.
     __lt__, __gt__ = _binary("less")[0], _binary("greater")[0]
     __le__, __ge__ = _binary("less_equal")[0], _binary("greater_equal")[0]
@@ -193,18 +204,16 @@ class Protocols(Shaped):
         one_tuple = len(axes) == 1 and not isinstance(axes[0], int)
         return OPERATIONS["transpose"](self, (axes[0] if one_tuple else axes) or None)
 
-    def swapaxes(self, first: int, second: int) -> Tensor:
-        """Return the transpose that exchanges two axes; raises ``ShapeError`` for one that is not there."""
-        axes = list(range(self.ndim))
-        for axis in (first, second):
-            if not -self.ndim <= axis < self.ndim:
-                raise ShapeError(f"swapaxes: axis {axis} is out of range for {self.ndim} axes")
-        axes[first], axes[second] = axes[second], axes[first]
-        return OPERATIONS["transpose"](self, tuple(axes))
+    def astype(self, dtype: Any) -> Tensor:
+        """Return the numbers in another dtype; see ``tg.cast``."""
+        return OPERATIONS["cast"](self, np.dtype(dtype).name)
 
-    def squeeze(self, axis: Axis = None) -> Tensor:
-        """See ``tg.squeeze``."""
-        return OPERATIONS["squeeze"](self, axis)
+    # Other methods of NumPy's arrays, and functions of one tensor that PyTorch has as methods too.
+    all, any, argmax, argmin, argsort, clip, conj, copy = _methods("all any argmax argmin argsort clip conj copy")
+    cumprod, cumsum, diagonal, dot, nonzero, prod, ptp = _methods("cumprod cumsum diagonal dot nonzero prod ptp")
+    ravel, repeat, squeeze, std, swapaxes, take, var = _methods("ravel repeat squeeze std swapaxes take var")
+    round, trace, abs, ceil, floor, sign, square, sqrt = _methods("round trace abs ceil floor sign square sqrt")
+    exp, log, sin, cos, tan, tanh, matmul = _methods("exp log sin cos tan tanh matmul")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
         array = np.array(self.value, dtype=dtype, copy=copy)
@@ -231,22 +240,57 @@ class Protocols(Shaped):
         return function(*inputs)
 
     def __array_function__(self, function: Callable[..., Any], types: Any, args: Any, kwargs: Any) -> Any:
-        if function in _OF_SHAPES and args:
-            # An array of the tensor's shape and dtype that takes no memory.
-            like = np.broadcast_to(np.zeros((), args[0].dtype), args[0].shape)
-            return function(like, *args[1:], **kwargs)
-        if function in _QUESTIONS:
-            return function(*map(_plain, args), **{name: _plain(value) for name, value in kwargs.items()})
+        for functions, plain in ((_OF_SHAPES, _like), (_QUESTIONS, _plain)):
+            if function in functions:
+                return function(*map(plain, args), **{name: plain(value) for name, value in kwargs.items()})
         record = _operation_for(function)
-        if not args:
-            # NumPy calls its first arguments a, x, arr, ...
-            first = next(iter(inspect.signature(function).parameters))
-            args, kwargs = (kwargs[first],), {name: value for name, value in kwargs.items() if name != first}
-        return record(*args, **kwargs)
+        try:
+            return _recorded(function, record, args, kwargs)
+        except TinygraphError:
+            raise
+        except (ValueError, TypeError, LookupError) as error:
+            raise AttributeValueError(f"numpy.{function.__name__} on tensors: {error}") from users_own(error)
 
 
 def _plain(x: Any) -> Any:
     return x.value if isinstance(x, Protocols) else x
+
+
+def _like(x: Any) -> Any:
+    """Return an array of a tensor's shape and dtype that takes no memory."""
+    return np.broadcast_to(np.zeros((), x.dtype), x.shape) if isinstance(x, Protocols) else x
+
+
+@functools.cache
+def _signature(function: Callable[..., Any]) -> inspect.Signature:
+    return inspect.signature(function)
+
+
+def _recorded(function: Callable[..., Any], record: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    """Call what records a function of NumPy, with the arguments that both have; another one may only have its default value.
+
+    Arguments are matched by name. A required one that has another name here, such as ``x`` or ``to``, is matched by its place.
+    """
+    ours, bound = _signature(record).parameters, _signature(function).bind(*args, **kwargs)
+    if any(p.kind == p.VAR_KEYWORD for p in ours.values()):
+        return record(*bound.args, **bound.kwargs)
+    theirs = bound.signature.parameters
+    required = [name for name, p in ours.items() if p.default is p.empty]
+    positional: list[Any] = []
+    named: dict[str, Any] = {}
+    for place, (name, value) in enumerate(bound.arguments.items()):
+        here = required[place] if name not in ours and place < len(required) and required[place] not in theirs else name
+        if theirs[name].kind == inspect.Parameter.VAR_POSITIONAL:
+            positional += value
+        elif theirs[name].kind == inspect.Parameter.VAR_KEYWORD:
+            named |= value
+        elif here in ours and ours[here].kind == inspect.Parameter.VAR_POSITIONAL:
+            positional.append(value)
+        elif here in ours or value is not theirs[name].default:
+            named[here] = value
+    for name in set(named) - set(ours):
+        raise TinygraphError(f"numpy.{function.__name__} on tensors takes no option {name!r}")
+    return record(*positional, **named)
 
 
 def attribute_hint(name: str) -> str:

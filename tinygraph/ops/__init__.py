@@ -17,3 +17,4 @@ for family in FAMILIES:
     package = importlib.import_module(f"{__name__}.{family}")
     for module in pkgutil.iter_modules(package.__path__):
         importlib.import_module(f"{package.__name__}.{module.name}")
+importlib.import_module(f"{__name__}.numpy_functions")

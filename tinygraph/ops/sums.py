@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.errors import ShapeError
 from tinygraph.graph import OPERATIONS, Op, Shape
 
 Axis = int | tuple[int, ...] | None
@@ -32,6 +33,17 @@ def normalized_axis(op: Op, x: Any, axis: int, extra: int = 0) -> int:
     if not -ndim <= axis < ndim:
         op.refuse([x], f"axis {axis} is out of range for {ndim} axes")
     return axis % ndim
+
+
+def size_along(name: str, x: Any, axis: int) -> int:
+    """Return the size of ``x`` along ``axis``, or raise ``ShapeError`` in the name of an operation for one that is not there.
+
+    >>> size_along("roll", np.zeros((2, 3)), -1)
+    3
+    """
+    if not -len(x.shape) <= axis < len(x.shape):
+        raise ShapeError(f"{name}: axis {axis} is out of range for {len(x.shape)} axes")
+    return int(x.shape[axis])
 
 
 def normalized_axes(op: Op, x: Any, axis: Axis, extra: int = 0) -> tuple[int, ...]:

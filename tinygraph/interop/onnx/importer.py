@@ -10,7 +10,7 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from tinygraph.errors import BudgetError, OnnxError, TinygraphError, listing, nearest
+from tinygraph.errors import BudgetError, OnnxError, TinygraphError, ValueUnavailable, listing, nearest
 from tinygraph.graph import Array, Tensor, charge, composites_as_nodes
 from tinygraph.interop.onnx.inner import definition, is_known, names_read, schema_of
 from tinygraph.interop.onnx.node import MOST_STEPS, Node, Value, how_to_fix, ops
@@ -321,7 +321,7 @@ class Importer:
             hint, inputs = how_to_fix(operands, OPERATORS[node.op_type].constants)
             where = "" if isinstance(error, OnnxError) else f"{self.file.name}: {node.describe()}: "
             why = str(error)
-            if not isinstance(error, TinygraphError):
+            if isinstance(error, ValueUnavailable) or not isinstance(error, TinygraphError):
                 why = "it must be known when the file is opened" if hint else f"its inputs do not fit: {error}"
             raise UnknownInputError(f"{where}{why}{hint}", inputs) from None
 

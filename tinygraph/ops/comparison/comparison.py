@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DTypeError
-from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Explanation, Op, Sample, Terms, op, register, require
+from tinygraph.graph import Edge, Explanation, Op, Sample, Terms, op, register, require
 from tinygraph.graph.explanation import element_at, product, weighted
 from tinygraph.ops.samples import apart, distinct, each, normal, tensors, truth, unary
 
@@ -92,14 +92,6 @@ class Clip(Op):
 
 
 clip = Clip.function
-
-
-def _clip_as_numpy(x: Any, a_min: Any = None, a_max: Any = None, *, min: Any = None, max: Any = None) -> Any:
-    """Call ``clip`` with NumPy's names for its limits."""
-    return clip(x, min if a_min is None else a_min, max if a_max is None else a_max)
-
-
-NUMPY_FUNCTIONS[np.clip] = _clip_as_numpy
 
 
 @op(formula="{x} > {y}", symbol=">", elementwise=True, numpy=[np.greater], samples=apart)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import NUMPY_FUNCTIONS, Edge, Explanation, Op, Sample, Terms, Value, op, register
+from tinygraph.graph import Edge, Explanation, Op, Sample, Terms, Value, op, register
 from tinygraph.graph.explanation import element_at, product, weighted
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.samples import binary, distinct, normal, off_zero, tensors, unary, unit
@@ -77,7 +77,6 @@ def multiply_vjp(dy, y, x1, x2) -> Any:
 
 
 multiply.explain(product)
-NUMPY_FUNCTIONS[np.square] = lambda x: multiply(x, x)
 
 
 @op(

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, DTypeError
-from tinygraph.graph import NUMPY_FUNCTIONS, Array, Explanation, Op, Sample, Shape, op, register
+from tinygraph.graph import Array, Explanation, Op, Sample, Shape, op, register
 from tinygraph.graph.arrays import numeric_dtype
 from tinygraph.graph.explanation import weighted
 from tinygraph.ops.elementwise.arithmetic import flat
@@ -90,7 +90,7 @@ def ceil(x):
     return np.ceil(x)
 
 
-@_rounding("trunc({x})", r"\operatorname{trunc}({x})", np.trunc)
+@_rounding("trunc({x})", r"\operatorname{trunc}({x})", np.trunc, np.fix)
 def trunc(x):
     """``x`` without the digits after its decimal point; its gradient is 0 everywhere.
 
@@ -144,6 +144,3 @@ def mod(x, y, *, fmod: bool = False):
 @mod.vjp
 def mod_vjp(dy, y, x1, x2) -> Any:
     return dy, lambda: -(dy * round((x1 - y) / x2))
-
-
-NUMPY_FUNCTIONS[np.fmod] = lambda x, y: mod(x, y, fmod=True)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from tinygraph.errors import AttributeValueError
-from tinygraph.graph import Edge, OpFunction, Sample, op
+from tinygraph.graph import OPERATIONS, Edge, OpFunction, Sample, op
 from tinygraph.ops.comparison.comparison import where
 from tinygraph.ops.elementwise.gaussian import erf_of, normal_cdf_of, normal_pdf_of
-from tinygraph.ops.samples import Draw, binary, normal, positive, unary
+from tinygraph.ops.samples import Draw, binary, normal, off_zero, positive, unary
 from tinygraph.ops.sums import floating
 
 
@@ -121,6 +121,32 @@ def log(dy, y, x):
     return dy / x
 
 
+@smooth(np.log2, formula="log₂({x})", tex=r"\log_{2}({x})", draw=positive)
+def log2(dy, y, x):
+    """Logarithm to the base 2; minus infinity at 0, NaN below.
+
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.log2(np.array([1.0, 8.0]))
+    array([0., 3.])
+    """
+    return dy / (x * math.log(2))
+
+
+@smooth(np.log10, formula="log₁₀({x})", tex=r"\log_{10}({x})", draw=positive)
+def log10(dy, y, x):
+    """Logarithm to the base 10; minus infinity at 0, NaN below.
+
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.log10(np.array([1.0, 1000.0]))
+    array([0., 3.])
+    """
+    return dy / (x * math.log(10))
+
+
 @smooth(np.log1p, formula="log(1 + {x})", tex=r"\log(1 + {x})", draw=positive)
 def log1p(dy, y, x):
     """Natural logarithm of ``1 + x``, exact for small ``x``.
@@ -132,6 +158,19 @@ def log1p(dy, y, x):
     array([0.e+00, 1.e-12])
     """
     return dy / (1 + x)
+
+
+@smooth(np.exp2, formula="2 ^ {x}", tex="2^{{x}}")
+def exp2(dy, y, x):
+    """2 to the power of each element.
+
+    Source: DLMF 4.2 and 4.7. Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.exp2(np.array([0.0, 3.0]))
+    array([1., 8.])
+    """
+    return dy * y * math.log(2)
 
 
 @smooth(np.expm1, formula="exp({x}) - 1", tex=r"\exp({x}) - 1")
@@ -158,6 +197,41 @@ def sqrt(dy, y, x):
     array([2., 3.])
     """
     return dy / (2 * y)
+
+
+@smooth(np.cbrt, formula="∛{x}", tex=r"\sqrt[3]{{x}}", draw=off_zero)
+def cbrt(dy, y, x):
+    """Cube root, also of negative numbers; its slope is infinite at 0.
+
+    Source: DLMF 4.2 (powers). Raises ``DTypeError`` for anything but numbers.
+
+    >>> import tinygraph as tg
+    >>> tg.cbrt(np.array([-8.0, 27.0]))
+    array([-2.,  3.])
+    """
+    return dy / (3 * y * y)
+
+
+_tie = [Edge(Sample([1e16], [1e16]), [0.5], [0.5])]
+
+
+@op(formula="log(exp({x}) + exp({y}))", elementwise=True, numpy=[np.logaddexp], samples=binary(), edges=_tie)
+def logaddexp(x, y):
+    """Logarithm of a sum of two exponentials, without overflow; its gradients are ``sigmoid(x - y)`` and ``sigmoid(y - x)``.
+
+    Source: NumPy's ``logaddexp``. Raises ``ShapeError`` for shapes that do not broadcast.
+
+    >>> import tinygraph as tg
+    >>> tg.logaddexp(np.array([0.0, 1e4]), np.array([0.0, 1e4])).round(4)
+    array([6.93100000e-01, 1.00006931e+04])
+    """
+    return np.logaddexp(x, y)
+
+
+@logaddexp.vjp
+def logaddexp_vjp(dy, y, x1, x2) -> Any:
+    sigmoid = OPERATIONS["sigmoid"]
+    return lambda: dy * sigmoid(x1 - x2), lambda: dy * sigmoid(x2 - x1)
 
 
 @op(formula="erf({x})", tex=r"\operatorname{erf}({x})", elementwise=True, samples=unary())

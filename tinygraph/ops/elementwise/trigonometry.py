@@ -96,6 +96,29 @@ def hypot_vjp(dy, y, x1, x2) -> Any:
     return lambda: along(dy, y, x1), lambda: along(dy, y, x2)
 
 
+_corner = [Edge(Sample([0.0, 0.0], [0.0, -2.0]), [0.0, -0.5], [0.0, 0.0])]
+
+
+@op(formula="atan2({y}, {x})", elementwise=True, numpy=[np.arctan2], samples=binary(off_zero, off_zero), edges=_corner)
+def atan2(y, x):
+    """The angle, from -π to π, of the point with the ordinate ``y`` and the abscissa ``x``; its gradient at 0, 0 is 0.
+
+    Source: NumPy's ``arctan2``; DLMF 4.23. Raises ``ShapeError`` for shapes that do not broadcast.
+
+    >>> import tinygraph as tg
+    >>> tg.atan2(np.array([1.0, 0.0]), np.array([1.0, -2.0])).round(4)
+    array([0.7854, 3.1416])
+    """
+    return np.arctan2(y, x)
+
+
+@atan2.vjp
+def atan2_vjp(dangle, angle, y, x) -> Any:
+    length = hypot(y, x)
+    length = where(length == 0, 1.0, length)
+    return lambda: dangle * (x / length) / length, lambda: -(dangle * (y / length) / length)
+
+
 @smooth(np.reciprocal, formula="1 / {x}", tex=r"\frac{1}{{x}}", draw=off_zero)
 def reciprocal(dy, y, x):
     """One divided by each element.

@@ -3,7 +3,6 @@
 Positions are whole numbers, from the end where they are negative; they have no gradient.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -11,9 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.errors import DataError
-from tinygraph.graph import NUMPY_FUNCTIONS, SHARED, TOTAL, Each, Op, Sample, SampleInputs, Shape, extent, register
+from tinygraph.graph import SHARED, TOTAL, Each, Op, Sample, SampleInputs, Shape, extent, register
 from tinygraph.ops.samples import normal
-from tinygraph.ops.shape.shape import broadcast_to, reshape
 from tinygraph.ops.sums import AlongAxes, normalized_axis, widened
 
 
@@ -326,18 +324,3 @@ def add_along(x, places: Mapping[int, Any], shape: Shape):
     for axis, indices in places.items():
         x = scatter_add(x, indices, shape[axis], axis)
     return x
-
-
-def _take_along_axis(x, indices, axis: int):
-    """Elements as NumPy's own function takes them: positions are repeated along axes of size 1."""
-    sizes = list(x.shape)
-    sizes[axis] = np.shape(indices)[axis]
-    same = math.prod(sizes) == math.prod(np.shape(indices))
-    return GatherElements(axis)(x, indices if same else broadcast_to(indices, tuple(sizes)))
-
-
-# Slices as NumPy's own function takes them: of all elements where no axis is named.
-NUMPY_FUNCTIONS[np.take] = lambda x, indices, axis=None: Gather(axis or 0)(
-    reshape(x, -1) if axis is None else x, indices
-)
-NUMPY_FUNCTIONS[np.take_along_axis] = _take_along_axis

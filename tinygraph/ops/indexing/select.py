@@ -11,18 +11,24 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tinygraph.errors import ShapeError
-from tinygraph.graph import NUMPY_FUNCTIONS, Each, Op, Sample, Shape, Tensor, label, numeric_array, register
+from tinygraph.graph import Each, Op, Sample, Shape, Tensor, composite, label, numeric_array, register
 from tinygraph.graph.explanation import Explanation, Terms, moved, summed
 from tinygraph.ops.indexing.gather import add_along
 from tinygraph.ops.indexing.index import Index
 from tinygraph.ops.samples import each, normal
-from tinygraph.ops.shape.shape import Moving
+from tinygraph.ops.shape.shape import Moving, expand_dims
 from tinygraph.ops.sums import AlongAxes, Axis, normalized_axes, normalized_axis, widened
 
 
 def _concatenate_samples(rng: np.random.Generator) -> Iterable[Sample]:
     yield Sample(normal(rng, (2, 3)), normal(rng, (1, 3)))
     yield Sample(normal(rng, (2, 1)), normal(rng, (2, 3)), normal(rng, (2, 2)), axis=-1)
+
+
+def _stack_samples(rng: np.random.Generator) -> Iterable[Sample]:
+    yield Sample(normal(rng, (2, 3)), normal(rng, (2, 3)), normal(rng, (2, 3)))
+    yield Sample(normal(rng, (2, 3)), normal(rng, (2, 3)), axis=-1)
+    yield Sample(normal(rng, ()), normal(rng, ()))
 
 
 @register(numpy=[np.concatenate])
@@ -61,6 +67,20 @@ class Concatenate(Moving):
         return tuple(functools.partial(getitem, dy, part) for part in parts)
 
     batch = AlongAxes.batch
+
+
+@composite(formula="stack({x})", holomorphic=True, numpy=[np.stack], samples=_stack_samples)
+def stack(*x, axis: int = 0):
+    """Tensors of one shape joined along a new ``axis`` of the result.
+
+    Source: NumPy's ``stack``. Raises ``ShapeError`` for other shapes and for an axis that the result does not have.
+
+    >>> import tinygraph as tg
+    >>> tg.stack([np.array([1.0, 2.0]), np.array([3.0, 4.0])], axis=1)
+    array([[1., 3.],
+           [2., 4.]])
+    """
+    return concatenate([expand_dims(part, axis) for part in x], axis=axis)
 
 
 def _index_samples(rng: np.random.Generator) -> Iterable[Sample]:
@@ -172,7 +192,8 @@ class Pad(Op):
     """The tensor with ``value`` around it; ``pad_width`` is NumPy's: a number, a pair, or a pair for each axis.
 
     The other modes put copies of elements around it, which send their gradients back: ``"edge"`` those at the ends,
-    ``"reflect"`` mirrored ones, with the end as the mirror, and ``"wrap"`` those of the other end.
+    ``"reflect"`` mirrored ones, with the end as the mirror, ``"symmetric"`` with the end mirrored too, and ``"wrap"`` those of
+    the other end.
 
     Source: NumPy's ``pad``. Raises ``ShapeError`` and ``AttributeValueError`` for what does not fit the shape.
 
@@ -183,7 +204,7 @@ class Pad(Op):
 
     pad_width: int | tuple[int, int] | tuple[tuple[int, int], ...]
     value: float = 0.0
-    mode: Literal["constant", "edge", "reflect", "wrap"] = "constant"
+    mode: Literal["constant", "edge", "reflect", "symmetric", "wrap"] = "constant"
     formula: ClassVar[str] = "pad({x})"
     tex: ClassVar[str] = r"\operatorname{pad}({x})"
     holomorphic: ClassVar[bool] = True
@@ -195,6 +216,7 @@ class Pad(Op):
         ((3, 2), {"pad_width": ((2, 1), (0, 0)), "mode": "reflect"}),
         ((2, 3), {"pad_width": 2, "mode": "edge"}),
         ((3,), {"pad_width": (1, 4), "mode": "wrap"}),
+        ((3,), {"pad_width": (2, 4), "mode": "symmetric"}),
     )
 
     def _widths(self, x) -> list[tuple[int, int]]:
@@ -289,19 +311,6 @@ def split(x, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     before = (slice(None),) * axis
     return tuple(getitem(x, (*before, slice(*pair))) for pair in itertools.pairwise(ends))
 
-
-def _split_as_numpy(x, cuts: Any, axis: int = 0) -> list[Any]:
-    """Splitting as NumPy's own function takes it: a number of parts, or the places to cut at."""
-    return list(split(x, cuts if isinstance(cuts, int) else np.diff([0, *cuts, x.shape[axis]]).tolist(), axis))
-
-
-NUMPY_FUNCTIONS[np.split] = _split_as_numpy
-
-
-# Padding as NumPy's own function takes it.
-NUMPY_FUNCTIONS[np.pad] = lambda x, pad_width, mode="constant", *, constant_values=0.0: Pad(
-    pad_width, constant_values, mode
-)(x)
 
 concatenate = Concatenate.function
 getitem = Getitem.function

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import TinygraphError
-from tinygraph.graph import NUMPY_FUNCTIONS, SHARED, TOTAL, Each, Op, Sample, Shape, Tensor, Tiling, Value, register
+from tinygraph.graph import SHARED, TOTAL, Each, Op, Sample, Shape, Tensor, Tiling, Value, register
 from tinygraph.graph.attributes import require
 from tinygraph.graph.explanation import Explanation, Terms
 from tinygraph.ops.samples import normal
@@ -201,16 +200,6 @@ def _labels(equation: str, ranks: tuple[int, ...]) -> tuple[tuple[str, ...], str
 einsum = Einsum.function
 
 
-def _as_numpy(equation: Any, *x, optimize: Any = False):
-    """Sums of products as NumPy's own function takes them: the equation first. The order of products is chosen in any case."""
-    if not isinstance(equation, str):
-        raise TinygraphError("numpy.einsum on tensors takes the equation first, as a text")
-    return einsum(list(x), equation)
-
-
-NUMPY_FUNCTIONS[np.einsum] = _as_numpy
-
-
 def _matmul_samples(rng: np.random.Generator) -> Iterable[Sample]:
     shapes: list[tuple[Shape, Shape]] = [
         ((2, 3), (3, 4)),
@@ -225,7 +214,7 @@ def _matmul_samples(rng: np.random.Generator) -> Iterable[Sample]:
         yield Sample(normal(rng, left), normal(rng, right))
 
 
-@register(numpy=[np.matmul])
+@register(numpy=[np.matmul, np.linalg.matmul])
 class Matmul(Op):
     """Matrix product ``x @ y`` by NumPy's rules: vectors are rows or columns, leading axes are batches and broadcast.
 

@@ -9,12 +9,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Explanation, Sample, Shape, element_at, extreme_of, members, register
+from tinygraph.graph import Explanation, Sample, Shape, composite, element_at, extreme_of, members, register
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.indexing.gather import ScatterAddElements
+from tinygraph.ops.indexing.select import Flip
 from tinygraph.ops.reduction.reduction import Reduction
 from tinygraph.ops.samples import distinct, each
-from tinygraph.ops.sums import AlongAxes, Axis, normalized_axes, normalized_axis
+from tinygraph.ops.sums import AlongAxes, Axis, normalized_axes, normalized_axis, size_along
 
 
 class _Extreme(Reduction):
@@ -219,6 +220,20 @@ class TopK(_Ranked):
     def vjp(self, dy, y, x):
         places = TopKIndices(self.k, self.axis, self.largest)(x)
         return ScatterAddElements(x.shape, self.axis)(dy, places)
+
+
+@composite(formula="{x} in ascending order", samples=each(distinct, ((3, 4), {}), ((2, 3, 2), {"axis": 1})))
+def sort(x, *, axis: int = -1):
+    """Elements in ascending order along ``axis``, NaN last; each gets its own gradient back.
+
+    Source: NumPy's ``sort``. Raises ``ShapeError`` for an axis that is not there.
+
+    >>> import tinygraph as tg
+    >>> tg.sort(np.array([[3.0, 1.0], [2.0, 5.0]]))
+    array([[1., 3.],
+           [2., 5.]])
+    """
+    return Flip(axis)(TopK(size_along("sort", x, axis), axis)(x))
 
 
 @register

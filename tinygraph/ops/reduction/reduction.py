@@ -1,4 +1,4 @@
-"""Sums over axes and their relatives: sum, mean, prod, running sums, logsumexp and norms.
+"""Sums over axes and their relatives: sum, mean, prod, logsumexp and norms.
 
 ``axis`` and ``keepdims`` are NumPy's.
 """
@@ -11,13 +11,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.errors import TinygraphError
-from tinygraph.graph import MEAN, NUMPY_FUNCTIONS, OPERATIONS, TOTAL, Each, Edge, Part, Sample, Samples, Shape, register
+from tinygraph.graph import MEAN, OPERATIONS, TOTAL, Each, Edge, Part, Sample, Samples, Shape, register
 from tinygraph.graph.explanation import Explanation, Terms, members, one, summed
 from tinygraph.ops.elementwise.arithmetic import sign
 from tinygraph.ops.elementwise.trigonometry import along
 from tinygraph.ops.indexing.select import concatenate
-from tinygraph.ops.samples import Draw, distinct, each, normal, off_zero
+from tinygraph.ops.samples import Draw, distinct, each, off_zero
 from tinygraph.ops.shape.shape import broadcast_to, reshape, transpose
 from tinygraph.ops.sums import AlongAxes, Axis, average, countable, floating_dtype, summed_dtype, total, wide, widened
 
@@ -184,51 +183,6 @@ class Prod(Reduction):
 
 
 @register
-class Cumsum(AlongAxes):
-    """Running sums along ``axis``: each element becomes the sum of those up to it.
-
-    ``exclusive`` leaves the element itself out, so that the first sum is 0; ``reverse`` begins at the end. The gradient is the
-    running sum the other way.
-
-    Source: NumPy's ``cumsum``; ONNX's ``CumSum`` for the options. Raises ``ShapeError`` for an axis that is not there.
-
-    >>> import tinygraph as tg
-    >>> tg.cumsum(np.array([1.0, 2.0, 4.0]), 0), tg.cumsum(np.array([1.0, 2.0, 4.0]), 0, exclusive=True, reverse=True)
-    (array([1., 3., 7.]), array([6., 4., 0.]))
-    """
-
-    axis: int
-    exclusive: bool = False
-    reverse: bool = False
-    formula: ClassVar[str] = "cumsum({x})"
-    tex: ClassVar[str] = r"\operatorname{cumsum}({x})"
-    holomorphic: ClassVar[bool] = True
-    samples = each(
-        normal,
-        ((3, 4), {"axis": 1}),
-        ((2, 3, 2), {"axis": -2, "exclusive": True}),
-        ((4,), {"axis": 0, "reverse": True}),
-        ((4, 2), {"axis": 0, "exclusive": True, "reverse": True}),
-    )
-
-    result_dtype = summed_dtype
-
-    def forward(self, x):
-        step = -1 if self.reverse else 1
-        summands = np.moveaxis(x, self.axis, 0)[::step]
-        # One after the other, float32 would stop counting at 2**24.
-        sums = np.zeros(summands.shape, np.float64 if x.dtype.kind == "f" and x.itemsize < 8 else self.result_dtype(x))
-        if self.exclusive:
-            np.cumsum(summands[:-1], axis=0, out=sums[1:])
-        else:
-            np.cumsum(summands, axis=0, out=sums)
-        return np.moveaxis(sums[::step], 0, self.axis)
-
-    def vjp(self, dy, y, x):
-        return Cumsum(self.axis, self.exclusive, not self.reverse)(dy)
-
-
-@register
 class LogSumExp(Reduction):
     """Logarithm of the sum of exponentials over ``axis``, without overflow; its gradient is the softmax.
 
@@ -326,20 +280,3 @@ class L2Norm(Reduction):
 
 sum = Sum.function
 mean = Mean.function
-
-
-def _norm_as_numpy(x, ord: Any = None, axis: Axis = None, keepdims: bool = False):
-    """The norm as NumPy's own function takes it: of vectors, and of matrices where it is the root of all squares."""
-    vectors = isinstance(axis, int) or (axis is None and len(x.shape) == 1)
-    if ord is None or (ord == 2 and vectors) or (ord == "fro" and not vectors):
-        return L2Norm(axis, keepdims)(x)
-    if ord == 1 and vectors:
-        return L1Norm(axis, keepdims)(x)
-    raise TinygraphError(
-        f"numpy.linalg.norm on tensors takes no order {ord!r} here; vectors have 1 and 2, matrices 'fro'"
-    )
-
-
-# Running sums as NumPy's own function takes them: over all elements where no axis is named.
-NUMPY_FUNCTIONS[np.cumsum] = lambda x, axis=None: Cumsum(0)(reshape(x, -1)) if axis is None else Cumsum(axis)(x)
-NUMPY_FUNCTIONS[np.linalg.norm] = _norm_as_numpy

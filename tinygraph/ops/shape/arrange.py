@@ -1,12 +1,11 @@
 """Repeating, cutting triangles, and moving blocks between space and channels: each one's gradient is the move back."""
 
-import functools
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
 
-from tinygraph.graph import NUMPY_FUNCTIONS, Each, Shape, register, require
+from tinygraph.graph import Each, Shape, register, require
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.shape.shape import Moving, reshape
@@ -181,6 +180,3 @@ class SpaceToDepth(_Blocks):
 
     def vjp(self, dy, y, x):
         return DepthToSpace(self.blocksize, self.mode)(dy)
-
-
-NUMPY_FUNCTIONS[np.tril] = functools.partial(Trilu.function, upper=False)

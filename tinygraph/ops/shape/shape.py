@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from tinygraph.graph import NUMPY_FUNCTIONS, TOTAL, Each, Op, Shape, register
+from tinygraph.graph import TOTAL, Each, Op, Shape, register
 from tinygraph.graph.explanation import moved, summed
 from tinygraph.ops.samples import each, normal
 from tinygraph.ops.sums import Axis, normalized_axes, normalized_axis, summed_dtype, total
@@ -290,7 +290,3 @@ transpose = Transpose.function
 broadcast_to = BroadcastTo.function
 sum_to = SumTo.function
 expand_dims = ExpandDims.function
-
-
-# Under the names that NumPy gives to the arguments.
-NUMPY_FUNCTIONS[np.swapaxes] = lambda a, axis1, axis2: a.swapaxes(axis1, axis2)

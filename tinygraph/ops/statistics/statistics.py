@@ -5,12 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from tinygraph.graph import Explanation, Shape, Terms, register, require
+from tinygraph.graph import Explanation, Shape, Terms, composite, register, require
 from tinygraph.graph.explanation import element_at, line, members
 from tinygraph.ops.elementwise.exponential import sqrt
-from tinygraph.ops.reduction.reduction import Reduction, mean
+from tinygraph.ops.reduction.reduction import L2Norm, Reduction, mean
 from tinygraph.ops.samples import each, normal
-from tinygraph.ops.sums import AlongAxes, Axis, average, floating_dtype, summed_dtype, total, wide, widened
+from tinygraph.ops.sums import AlongAxes, Axis, average, floating_dtype, narrowed, summed_dtype, total, wide, widened
 
 
 def check_epsilon(op: Any) -> None:
@@ -170,6 +170,23 @@ class MovingSum(AlongAxes):
 
     def vjp(self, dy, y, x):
         return MovingSum(self.after, self.before, self.axis)(dy)
+
+
+@composite(formula="√variance({x})", tex=r"\operatorname{std}({x})", holomorphic=True, samples=Variance.samples)
+def std(x, *, axis: Axis = None, keepdims: bool = False, correction: int = 0):
+    """Standard deviation over ``axis`` (all axes by default), the root of ``tg.variance``; of equal numbers its gradient is 0.
+
+    ``correction=1`` divides by ``n - 1``; NaN of nothing. It is the Euclidean length of the distances from the mean, scaled.
+    Source: NumPy's ``std``. Raises ``ShapeError`` as ``variance`` does.
+
+    >>> import tinygraph as tg
+    >>> tg.std(np.array([[1.0, 3.0], [2.0, 6.0]]), axis=1)
+    array([1., 2.])
+    """
+    over, full = Variance(axis, keepdims, correction), widened(x)
+    over.shape(x)
+    length = L2Norm(axis, keepdims)(full - mean(full, axis=axis, keepdims=True))
+    return narrowed(length / (math.sqrt(over.count(x) - correction) or math.nan), x)
 
 
 variance = Variance.function

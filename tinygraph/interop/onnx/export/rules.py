@@ -76,6 +76,8 @@ def _flip(s: Step) -> str:
 
 @export_of("pad")
 def _pad(s: Step) -> str:
+    if s.op.mode == "symmetric":
+        s.fail("padding that mirrors the ends too (symmetric)")
     width, ndim = s.op.pad_width, s.inputs[0].ndim
     width = (width, width) if isinstance(width, int) else width
     pairs: Any = [width] * ndim if all(isinstance(part, int) for part in width) else list(width)

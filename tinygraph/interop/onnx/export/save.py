@@ -48,7 +48,7 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
     metadata |= {"loss": str(model.loss)} if loss else {}
 
     def graph(count: int) -> Graph:
-        with composites_as_nodes():
+        with composites_as_nodes(EXPORTS):
             recording = model.record_again(count, partial=not loss)
         named = [recording.output, recording.loss if loss and recording.loss is not recording.output else None]
         return Graph([tensor for tensor in named if tensor is not None])
