@@ -123,6 +123,26 @@ def test_every_convolution_is_computed_by_rows():
         assert fast <= lowered(conv, rank, dilation=2)
 
 
+@pytest.mark.parametrize("count", [3, 130])
+def test_the_gradient_of_a_matrix_that_stacks_are_multiplied_by_is_one_product(count):
+    x, rng = tg.input("x", (count, 5, 6), dtype="float64"), np.random.default_rng(0)
+    W = tg.parameter(rng.normal(size=(6, 4)), name="W")
+    y = tg.tanh(x @ W)
+    graph = [y, *tg.grad(tg.sum(y * y), [x, W])]
+    plan = tg.compile(graph, count)
+    names = [step.operation for step in plan.schedule.steps]
+    assert "summed_product" in names
+    assert "sum_to" not in names
+    feeds = {"x": rng.normal(size=x.shape)}
+    for found, expected in zip(plan(feeds), tg.run(graph, feeds), strict=True):
+        assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+    # What reads the products themselves keeps them.
+    products = x.transpose(0, 2, 1) @ y
+    both = [products, tg.sum(products, axis=0), tg.operation("sum_to")(products, (6, 4))]
+    for found, expected in zip(tg.compile(both, count)(feeds), tg.run(both, feeds), strict=True):
+        assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
+
+
 def test_nothing_is_copied_for_a_kernel_of_one_pixel():
     x, k = tg.input("x", (2, 3, 6, 6)), tg.parameter(np.ones((4, 3, 1, 1), np.float32), "k")
     assert "row_patches" not in operations(lower(nodes_of(tg.Graph(tg.conv2d(x, k)))))

@@ -7,6 +7,7 @@ import numpy as np
 
 from tinygraph.engines.plan.kernels import rows
 from tinygraph.engines.plan.kernels.pooling import AvgUnpoolProduct, MaxUnpoolGivenMaxima
+from tinygraph.engines.plan.kernels.products import SummedProduct
 from tinygraph.engines.plan.node import Node, constant, is_a, make, remade, rewrite, users
 from tinygraph.ops.activation.activation import Gelu
 from tinygraph.ops.comparison.comparison import gate
@@ -20,10 +21,11 @@ from tinygraph.ops.convolution.convolution import (
 from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, subtract
 from tinygraph.ops.elementwise.exponential import normal_cdf, sqrt
 from tinygraph.ops.indexing.select import Flip
+from tinygraph.ops.linear.linear import Matmul
 from tinygraph.ops.pooling.max_pooling import MaxPool, MaxUnpool2d
 from tinygraph.ops.pooling.pooling import AvgUnpool2d
 from tinygraph.ops.reduction.reduction import Mean
-from tinygraph.ops.shape.shape import Reshape, Transpose
+from tinygraph.ops.shape.shape import Reshape, SumTo, Transpose
 from tinygraph.ops.statistics.statistics import Standardize, Variance
 from tinygraph.ops.windows import Windows
 
@@ -55,6 +57,8 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
             return _in_parts(node, inputs[0]) or remade(node, inputs)
         if is_a(node.op, add.op):
             return _with_bias(node, inputs, used_by) or remade(node, inputs)
+        if is_a(node.op, SumTo):
+            return _summed_product(node, inputs[0], used_by) or remade(node, inputs)
         if is_a(node.op, MaxUnpool2d):
             dy, x = inputs
             maxima = make(node.op.counterpart(MaxPool), x)
@@ -150,6 +154,17 @@ def _with_bias(node: Node, inputs: tuple[Node, ...], used_by: Mapping[Node, list
                 rows.RowConvolution(windows), make(rows.RowMatrix(windows), kernel, b), with_ones, tensors=node.tensors
             )
     return None
+
+
+def _summed_product(node: Node, products: Node, used_by: Mapping[Node, list[Node]]) -> Node | None:
+    """Return the sum of a stack of products ``xᵀ dy``, which nothing else reads, as one product; ``None`` for other sums."""
+    if not is_a(products.op, Matmul) or used_by[node.inputs[0]] != [node] or products.shape[-2:] != node.shape:
+        return None
+    x, dy = products.inputs
+    swapped = (*range(x.ndim - 2), x.ndim - 1, x.ndim - 2)
+    if x.ndim < 3 or not is_a(x.op, Transpose) or x.op.axes != swapped or x.shape[:-2] != dy.shape[:-2]:
+        return None
+    return make(SummedProduct(), x.inputs[0], dy, tensors=products.tensors + node.tensors)
 
 
 def _in_parts(node: Node, x: Node) -> Node | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.engines.plan.kernels.products import SummedProduct
 from tinygraph.engines.plan.kernels.rows import RowConvolution, RowKernelGradient, RowSpread
 from tinygraph.engines.plan.node import Node, constant, make
 from tinygraph.graph import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use, topological
@@ -160,6 +161,8 @@ def operations(node: Node) -> int:
     """
     if isinstance(node.op, Matmul):
         return 2 * node.size * node.inputs[0].shape[-1]
+    if isinstance(node.op, SummedProduct):
+        return 2 * node.size * node.inputs[0].size // max(node.shape[0], 1)
     if isinstance(node.op, (RowConvolution, RowSpread)):
         return 2 * node.size * node.inputs[0].shape[-1]
     if isinstance(node.op, RowKernelGradient):

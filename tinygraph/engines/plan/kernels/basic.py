@@ -1,4 +1,4 @@
-"""Kernels of operations that are a few calls of NumPy: elementwise ones, moves of elements, products, sums, and losses."""
+"""Kernels of operations that are a few calls of NumPy: elementwise ones, moves of elements, sums, and losses."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -15,7 +15,6 @@ from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.elementwise import arithmetic, exponential, gaussian
 from tinygraph.ops.elementwise.arithmetic import add_all
 from tinygraph.ops.elementwise.cast import Cast
-from tinygraph.ops.linear.linear import Matmul
 from tinygraph.ops.loss.binary import Bce, BceWithLogits
 from tinygraph.ops.loss.classification import CrossEntropy
 from tinygraph.ops.reduction.reduction import Sum
@@ -130,17 +129,6 @@ def _copy(work: Work) -> Sequence[Call]:
     if isinstance(work.op, Transpose):
         x = work.op.forward(x)
     return [partial(np.copyto, work.out, x)]
-
-
-@kernel(Matmul)
-def _matmul(work: Work) -> Sequence[Call]:
-    """The product, or its transpose if the rows of the transpose are contiguous in memory."""
-    (x, y), out = work.inputs, work.out
-    if x.ndim == y.ndim == 2 and x.shape[1] == 1:
-        return [partial(np.multiply, x, y, out)]
-    if out.ndim == 2 and x.ndim == y.ndim == 2 and not out.flags.c_contiguous and out.T.flags.c_contiguous:
-        return [partial(np.matmul, y.T, x.T, out.T)]
-    return [partial(np.matmul, x, y, out)] if out.ndim else ordinary(work)
 
 
 @kernel(Sum, SumTo)
