@@ -54,25 +54,26 @@ _NEAR_ZERO = {
 # Beyond this every chance is 0 or 1, and no power overflows.
 _FAR = 50.0
 # So many bytes are computed at a time that they stay in the cache from one call of NumPy to the next.
-_BLOCK = 1 << 18
+_BLOCK = 1 << 17
 # What keeps the upper half of the digits of a number, so that its square is exact.
 _UPPER: dict[int, Any] = {4: np.uint32(0xFFFFF000), 8: np.uint64(0xFFFFFFFFF8000000)}
 
 
-def erf_of(x: Array, out: Array | None = None) -> Array:
+def erf_of(x: Array, out: Array | None = None, scratch: Sequence[Array] | None = None) -> Array:
     """Return the error function of an array of floating numbers, in its shape and dtype, to a few units in the last place.
 
-    ``out``, for these and the functions below, is an array that lies in memory as ``x`` does, without gaps.
+    ``out``, for this and the functions below, is an array that lies in memory as ``x`` does, without gaps, and ``scratch`` what
+    ``scratch_for`` returns.
 
     Source: DLMF 7.2; the series are described at the head of this file.
 
     >>> erf_of(np.array([-np.inf, 0.0, 0.5])).round(6)
     array([-1.    ,  0.    ,  0.5205])
     """
-    return _in_blocks(_erf, x, out)
+    return _in_blocks(_erf, x, out, scratch)
 
 
-def normal_cdf_of(x: Array, out: Array | None = None) -> Array:
+def normal_cdf_of(x: Array, out: Array | None = None, scratch: Sequence[Array] | None = None) -> Array:
     """Return the chance that a standard normal number is below each element, also in the tail with a few wrong units.
 
     Source: DLMF 7.18; the series are described at the head of this file.
@@ -80,10 +81,10 @@ def normal_cdf_of(x: Array, out: Array | None = None) -> Array:
     >>> normal_cdf_of(np.array([-6.0, 0.0, np.inf]))
     array([9.86587645e-10, 5.00000000e-01, 1.00000000e+00])
     """
-    return _in_blocks(_normal_cdf, x, out)
+    return _in_blocks(_normal_cdf, x, out, scratch)
 
 
-def normal_pdf_of(x: Array, out: Array | None = None) -> Array:
+def normal_pdf_of(x: Array, out: Array | None = None, scratch: Sequence[Array] | None = None) -> Array:
     """Return the density of the standard normal distribution at each element.
 
     Source: DLMF 7.18.
@@ -91,80 +92,101 @@ def normal_pdf_of(x: Array, out: Array | None = None) -> Array:
     >>> normal_pdf_of(np.array([0.0, np.inf])).round(6)
     array([0.398942, 0.      ])
     """
-    return _in_blocks(_normal_pdf, x, out)
+    return _in_blocks(_normal_pdf, x, out, scratch)
 
 
-# The functions below write into few arrays: where they take one that is new for each result, finding memory for it costs more
-# than the arithmetic.
+# The functions below compute in five arrays: finding memory for each result costs more than the arithmetic. The first holds
+# ``x``, and is kept; the second gets the result.
 
 
-def _erf(x: Array) -> Array:
-    z = np.abs(x)
-    near = _polynomial(z * z, _NEAR_ZERO[x.itemsize])
-    near *= z
-    is_far = z >= 1
-    far = _complement(z, _bell(x, 1.0))
-    np.subtract(1, far, far)
-    return np.copysign(np.where(is_far, far, near), x)
+def _erf(x: Array, result: Array, z: Array, first: Array, second: Array) -> None:
+    np.abs(x, z)
+    _bell(x, 1.0, result, first, second)
+    _complement(z, result, first, second)
+    np.subtract(1, result, result)
+    np.abs(x, z)
+    np.square(z, first)
+    _polynomial(first, _NEAR_ZERO[x.itemsize], second)
+    second *= z
+    np.copyto(result, second, where=z < 1)
+    np.copysign(result, x, result)
 
 
-def _normal_cdf(x: Array) -> Array:
-    chance = _complement(np.abs(x) * x.dtype.type(np.sqrt(0.5)), _bell(x, 0.5))
-    chance *= 0.5
+def _normal_cdf(x: Array, result: Array, z: Array, first: Array, second: Array) -> None:
+    np.abs(x, z)
+    z *= np.sqrt(0.5)
+    _bell(x, 0.5, result, first, second)
+    _complement(z, result, first, second)
+    result *= 0.5
     # Half of the complement for negative x, and 1 minus it for others.
-    np.subtract(x >= 0, chance, chance)
-    return np.abs(chance, out=chance)
+    np.subtract(x >= 0, result, result)
+    np.abs(result, result)
 
 
-def _normal_pdf(x: Array) -> Array:
-    density = _bell(x, 0.5)
-    density /= np.sqrt(2 * np.pi)
-    return density
+def _normal_pdf(x: Array, result: Array, z: Array, first: Array, second: Array) -> None:
+    _bell(x, 0.5, result, first, second)
+    result /= np.sqrt(2 * np.pi)
 
 
-def _complement(z: Array, bell: Array) -> Array:
-    """Return ``erfc(z)``, given ``exp(-z²)``; both arrays are overwritten."""
-    t = z - 3
-    t /= z + 3
-    bell *= _polynomial(t, _COMPLEMENT[z.itemsize])
+def _complement(z: Array, bell: Array, t: Array, value: Array) -> None:
+    """Put ``erfc(z)`` into ``bell``, which holds ``exp(-z²)``; all four are overwritten."""
+    np.subtract(z, 3, t)
+    np.add(z, 3, value)
+    t /= value
+    bell *= _polynomial(t, _COMPLEMENT[z.itemsize], value)
     z *= 2
     z += 1
     bell /= z
-    return bell
 
 
-def _bell(x: Array, scale: float) -> Array:
-    """Return ``exp(-scale * x**2)``. The square is cut into an exact part and a small one: its rounding would grow with x²."""
-    upper: Array = (x.view(_UPPER[x.itemsize].dtype) & _UPPER[x.itemsize]).view(x.dtype)
-    rest = x - upper
-    rest *= x + upper
-    for part in (rest, np.square(upper, out=upper)):
+def _bell(x: Array, scale: float, bell: Array, rest: Array, spare: Array) -> None:
+    """Put ``exp(-scale * x**2)`` into ``bell``. The square has an exact part and a small one: its rounding would grow."""
+    upper = _UPPER[x.itemsize]
+    np.bitwise_and(x.view(upper.dtype), upper, bell.view(upper.dtype))
+    np.subtract(x, bell, rest)
+    # (x - upper) (x + upper) = rest (2 upper + rest).
+    np.add(bell, bell, spare)
+    spare += rest
+    rest *= spare
+    for part in (rest, np.square(bell, bell)):
         part *= -scale
         np.exp(part, part)
-    upper *= rest
-    return upper
+    bell *= rest
 
 
-def _polynomial(t: Array, coefficients: Sequence[float]) -> Array:
-    """Return a polynomial by Horner's rule."""
-    value = np.full_like(t, coefficients[-1])
+def _polynomial(t: Array, coefficients: Sequence[float], value: Array) -> Array:
+    """Return a polynomial by Horner's rule, in ``value``."""
+    value.fill(coefficients[-1])
     for coefficient in coefficients[-2::-1]:
         np.multiply(value, t, value)
         np.add(value, t.dtype.type(coefficient), value)
     return value
 
 
-def _in_blocks(function: Callable[[Array], Array], x: Array, out: Array | None) -> Array:
-    """Apply a function of float32 or float64 to the elements of an array in the order of memory; ``out`` lies as ``x`` does."""
+def scratch_for(x: Array) -> list[Array]:
+    """Return the arrays in which the functions of an array are computed, a block at a time.
+
+    >>> [array.shape for array in scratch_for(np.zeros(100, np.float32))]
+    [(100,), (100,), (100,), (100,), (100,)]
+    """
+    dtype = np.dtype(np.float32 if x.dtype.char in "ef" else np.float64)
+    return [np.empty(min(x.size, _BLOCK // dtype.itemsize), dtype) for _ in range(5)]
+
+
+def _in_blocks(function: Callable[..., None], x: Array, out: Array | None, scratch: Sequence[Array] | None) -> Array:
+    """Apply a function of float32 or float64 to the elements of an array in the order of memory."""
     if x.dtype.kind != "f":
         raise TypeError("must be real numbers, not complex")
     order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
     lying = x.transpose(order)
     flat = np.ravel(lying)
-    dtype = np.float32 if x.dtype.char in "ef" else np.float64
-    result = np.empty(flat.shape, dtype) if out is None else out.transpose(order).reshape(-1)
-    size = _BLOCK // result.itemsize
+    scratch = scratch_for(x) if scratch is None else scratch
+    result = np.empty(flat.shape, x.dtype) if out is None else out.transpose(order).reshape(-1)
+    size = max(scratch[0].size, 1)
     for start in range(0, flat.size, size):
         block = slice(start, start + size)
-        result[block] = function(np.clip(flat[block], -_FAR, _FAR, dtype=dtype))
-    return result.astype(x.dtype, copy=False).reshape(lying.shape).transpose(np.argsort(order))
+        number, found, *rest = (array[: flat[block].size] for array in scratch)
+        np.clip(flat[block], -_FAR, _FAR, number)
+        function(number, found, *rest)
+        result[block] = found
+    return result.reshape(lying.shape).transpose(np.argsort(order))

@@ -104,7 +104,9 @@ def _gaussian(work: Work) -> Sequence[Call]:
     order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
     if x.dtype != out.dtype or x.strides != out.strides or not out.transpose(order).flags.c_contiguous:
         return ordinary(work)
-    return [partial(_GAUSSIAN[type(work.op)], x, out)]
+    size = gaussian.scratch_for(x)[0].size
+    scratch = [work.scratch.take((size,), x.dtype) for _ in range(5)]
+    return [partial(_GAUSSIAN[type(work.op)], x, out, scratch)]
 
 
 @kernel(Reshape, Flatten, Squeeze, ExpandDims)
