@@ -16,7 +16,7 @@ from tinygraph.graph import OPERATIONS, Array, check_size, conform, is_operation
 from tinygraph.graph.registry import load_operations
 from tinygraph.model.given import array_in, sample_in
 from tinygraph.model.parse import Statement, Text, parse_equations, parse_expression
-from tinygraph.model.toml import Source, Table, are_names, is_list, is_number, is_size
+from tinygraph.model.toml import Source, Table, are_names, copied, is_list, is_number, is_size
 from tinygraph.model.variables import INITIALIZERS, STATE_INITIALIZERS
 
 # An input must at least have room for this many samples.
@@ -139,7 +139,7 @@ class Declaration:
     ``metric`` names the equation that says how good the model is, where the loss does not say it by a decision.
     ``sample`` has values for its inputs, with their batch axis, or is empty. ``names`` are what tensors are called in the file
     that a model was made from, and ``groups`` the modules, with dots between nested ones, in which equations and variables
-    are.
+    are. ``tables`` are those that it was made from.
     """
 
     name: str
@@ -157,6 +157,7 @@ class Declaration:
     names: Mapping[str, str] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     metric: str | None = None
+    tables: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def has_modes(self) -> bool:
@@ -230,7 +231,7 @@ def declare(tables: Mapping[str, Any], source: Source) -> Declaration:
     names, groups = (
         _texts(file.table(key, {}), [*inputs, *main.variables, *main.statements]) for key in ("names", "groups")
     )
-    rest = (blocks, training, source, batch, weights, sample, names, groups, metric)
+    rest = (blocks, training, source, batch, weights, sample, names, groups, metric, copied(tables))
     return Declaration(name, title, dtype, inputs, main, loss, *rest)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import keyword
 import re
 import tomllib
@@ -215,6 +216,11 @@ def is_list(value: Any, fits: Callable[[Any], bool]) -> bool:
 def are_names(value: Any) -> bool:
     """Whether a value is a list of texts, and not empty."""
     return is_list(value, lambda name: isinstance(name, str)) and len(value) > 0
+
+
+def copied(tables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of tables and all that is in them."""
+    return {key: copied(item) if isinstance(item, Mapping) else copy.deepcopy(item) for key, item in tables.items()}
 
 
 def kind_of(value: Any) -> str:

@@ -1,32 +1,43 @@
-"""A declaration as the text of a model file: its tables, and these as TOML."""
+"""A model as the text of a model file: the tables of its declaration, as they are now, as TOML."""
 
 from __future__ import annotations
 
 import re
 import textwrap
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.errors import ModelError
 from tinygraph.graph.budget import Budget
-from tinygraph.model.declaration import Declaration, Equations, Input, Training, Variable
-from tinygraph.model.parse import Statement
+from tinygraph.model.toml import copied
 
 if TYPE_CHECKING:
     from tinygraph.model.model import Model
 
+_DEFAULTS = [("title", ""), ("dtype", "float32")]
 _ESCAPES = {'"': '\\"', "\\": "\\\\", "\n": "\\n", "\t": "\\t"}
 
 
 def text_of(model: Model, values: bool) -> str:
     """Return the text of a model file for a model; see ``Model.to_toml``."""
-    declared, variables = model.declaration, model._variables
-    training = replace(model.training, seed=model.seed)
-    weights = None if values else declared.weights
-    text = toml_text(tables_of(replace(declared, training=training, weights=weights), variables.current(values)))
+    declared, tables = model.declaration, copied(model.declaration.tables)
+    settings, before = asdict(model.training) | {"seed": model.seed}, asdict(declared.training)
+    training = {**tables.get("training", {}), **{name: x for name, x in settings.items() if x != before[name]}}
+    tables |= {"training": training, "name": declared.name, "weights": None if values else declared.weights}
+    tables["model"]["loss"] = declared.loss or False
+    for path, variable in model._variables.current(values).items():
+        table = tables
+        for key in path[:-1]:
+            table = table[key]
+        kept = {key: x for key, x in table[path[-1]].items() if key in ("dtype", "next") or not values}
+        given = {"value": variable.value} if values else {}
+        table[path[-1]] = given | kept | {"trainable": False}
+        if variable.trainable:
+            del table[path[-1]]["trainable"]
+    text = toml_text({key: item for key, item in tables.items() if (key, item) not in _DEFAULTS})
     most = Budget(0).limit("characters")
     if len(text) > most:
         found = f"the text has {len(text):,} characters, and a model file may have {most:,}"
@@ -34,81 +45,8 @@ def text_of(model: Model, values: bool) -> str:
     return text
 
 
-def tables_of(declaration: Declaration, current: Mapping[tuple[str, ...], Variable]) -> dict[str, Any]:
-    """Return the tables of a model file for a declaration; ``current`` are its variables by their places in the file.
-
-    >>> import tinygraph as tg
-    >>> model = tg.load_model("xor")
-    >>> tables_of(model.declaration, {v.path: v for v in model.declaration.main.variables.values()})["inputs"]
-    {'x': (2,), 'y': (1,)}
-    """
-    main, settings, default = declaration.main, asdict(declaration.training), asdict(Training())
-    tables = {
-        "name": declaration.name,
-        "title": declaration.title,
-        "dtype": "" if declaration.dtype == np.float32 else declaration.dtype.name,
-        "batch": declaration.batch,
-        "weights": declaration.weights,
-        "inputs": {name: _input(each, declaration.dtype) for name, each in declaration.inputs.items()},
-        **_variables(main, current),
-        "blocks": {name: _block(block, current) for name, block in declaration.blocks.items()},
-        "model": {
-            "equations": _dedented(main),
-            "output": main.outputs[0],
-            "loss": declaration.loss or False,
-            **({"metric": declaration.metric} if declaration.metric else {}),
-        },
-        "training": {name: value for name, value in settings.items() if value != default[name]},
-        "sample": declaration.sample,
-        "names": declaration.names,
-        "groups": declaration.groups,
-    }
-    return {key: value for key, value in tables.items() if value or key == "name"}
-
-
-def _input(declared: Input, dtype: np.dtype[Any]) -> Any:
-    table: dict[str, Any] = {} if declared.dtype == dtype else {"dtype": declared.dtype.name}
-    table |= {} if declared.batched else {"batched": False}
-    return {"shape": declared.shape, **table} if table else declared.shape
-
-
-def _block(block: Equations, current: Mapping[tuple[str, ...], Variable]) -> dict[str, Any]:
-    outputs = block.outputs if len(block.outputs) > 1 else block.outputs[0]
-    table = {"attributes": block.attributes} if block.attributes else {}
-    return {
-        "inputs": block.inputs,
-        **table,
-        "equations": _dedented(block),
-        "output": outputs,
-        **_variables(block, current),
-    }
-
-
-def _dedented(equations: Equations) -> str:
-    return textwrap.dedent(equations.text.text.replace("\r\n", "\n")).strip("\n")
-
-
-def _variables(equations: Equations, current: Mapping[tuple[str, ...], Variable]) -> dict[str, dict[str, Any]]:
-    found: dict[str, dict[str, Any]] = {}
-    for name, variable in equations.variables.items():
-        kind = "state" if variable.kind == "state" else "parameters"
-        found.setdefault(kind, {})[name] = _variable(current[variable.path])
-    return found
-
-
-def _variable(variable: Variable) -> dict[str, Any]:
-    if variable.value is None:
-        sizes = [size.text.text if isinstance(size, Statement) else size for size in variable.shape]
-        table = {"shape": sizes, "init": variable.init, **variable.options}
-    else:
-        table = {"value": variable.value}
-    table |= {"dtype": variable.dtype.name} if variable.dtype else {}
-    table |= {"next": variable.next.text.text} if variable.next else {}
-    return table | ({} if variable.trainable else {"trainable": False})
-
-
 def toml_text(tables: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
-    """Return the tables of a model file as its text.
+    """Return the tables of a model file as its text, without keys whose value is ``None``.
 
     >>> print(toml_text({"name": "net", "inputs": {"x": {"shape": [2]}}, "model": {"equations": "a = relu(x)"}}))
     name = "net"
@@ -128,7 +66,7 @@ def toml_text(tables: Mapping[str, Any], path: tuple[str, ...] = ()) -> str:
         is_block = path[:1] == ("blocks",) and (len(path) == 1 or key in ("parameters", "state"))
         if isinstance(value, Mapping) and (not path or is_block):
             parts += [toml_text(value, (*path, key))] * bool(value)
-        else:
+        elif value is not None:
             rows.append(f"{_key(key)} = {_equations(value) if key == 'equations' else _value(value)}")
     header = [f"[{'.'.join(map(_key, path))}]"] if rows and path else []
     return "\n".join(["\n".join([*header, *rows]) + "\n"] * bool(rows) + parts)
@@ -140,6 +78,7 @@ def _key(key: str) -> str:
 
 def _equations(text: str) -> str:
     """Return equations in lines of their own, without escapes, if that is possible."""
+    text = textwrap.dedent(text.replace("\r\n", "\n")).strip("\n")
     plain = all(c.isprintable() or c in "\n\t" for c in text) and "'''" not in text
     return f"'''\n{text}\n'''" if plain else _string(text)
 
