@@ -222,7 +222,7 @@ IN_FILE = [
     ("double(h)", "double * h", "'double' is a block; call it: double(...)"),
     ('"normal"', '"normal", std = -1', "std must not be negative; found -1"),
     ('"normal"', '"uniform", low = 2, high = 1', "low must not be above high; found 2 and 1"),
-    ('"normal"', '"he_normal", std = 3', "has no key 'std' (keys: 'shape' and 'init')"),
+    ('"normal"', '"he_normal", std = 3', "has no key 'std' (keys: 'shape', 'init' and 'trainable')"),
     ("x = [3]", 'x = { shape = [3], dtype = "double" }', "here it is called 'float64'"),
     ("x = [3]", 'x = { shape = [3], dtype = "int" }', "here it is called 'int64'"),
 ]
