@@ -288,8 +288,8 @@ def test_what_is_no_path_of_a_file_is_refused(function, path, tmp_path, monkeypa
     ("name", "says"),
     [
         ("w.safetensors", "holds weights, which model.load(path) reads"),
-        ("d.npz", "holds arrays, which tg.load_data(path) reads"),
-        ("d.CSV", "holds data; numpy.savez"),
+        ("d.npz", "holds data, which tg.load_data(path) reads"),
+        ("d.CSV", "holds data, which tg.load_data(path) reads"),
         ("m.pth", "holds a model of another framework; export it as ONNX"),
     ],
 )

@@ -108,3 +108,24 @@ def test_classes_are_those_that_the_weights_know(run, fails, flowers):
     Path("some.csv").write_text("width,height,species\n" + "1,2,tulips\n0,1,rose\n" * 3, encoding="utf-8")
     message = fails("evaluate", "net.toml", *weights, "--data", "some.csv")
     assert "the class 'tulips' is none of 'aster', 'rose' and 'tulip'; did you mean 'tulip'?" in message
+
+
+def test_every_command_takes_inputs_that_are_no_samples(run, tmp_path):
+    text = MODEL.replace("x = [2]", "x = [2]\nscale = { shape = [2], batched = false }").replace(
+        "x @ W", "(x * scale) @ W"
+    )
+    (tmp_path / "net.toml").write_text(text, encoding="utf-8")
+    x, y = np.random.default_rng(0).normal(size=(20, 2)), np.arange(20) % 3
+    np.savez(tmp_path / "own.npz", x=x, y=y, scale=[1.0, 2.0])
+    np.savez(tmp_path / "new.npz", x=x, scale=[1.0, 2.0])
+    data = ("--data", "own.npz")
+    assert run("train", "net.toml", *data, "--out", "run").exit_code == 0
+    weights = ("--weights", "run/weights.safetensors")
+    for command in (
+        *(("draw", "net.toml", "--sample", 7, "-o", "a.gv"), ("notes", "net.toml", "--sample", 7, "-o", "a.md")),
+        *(("check", "net.toml"), ("explain", "net.toml", "z[0,1]", "--sample", 7)),
+        *(("equations", "net.toml", "--values"), ("evaluate", "net.toml", *weights), ("predict", "net.toml", *weights)),
+    ):
+        result = run(*command, *data)
+        assert result.exit_code == 0, result.output
+    assert "data new: all 20 samples" in run("predict", "net.toml", *weights, "--data", "new.npz").stdout

@@ -303,6 +303,20 @@ def test_numbers_stay_numbers(tmp_path):
         load_data(tmp_path / "mine.csv", classifier(2, [2]))
 
 
+def test_text_is_no_number(tmp_path):
+    rows = "".join(f"{i},{i},{i}.5\n" for i in range(9))
+    with pytest.raises(tg.DataError, match=r"mine.csv:11: column 'price' holds numbers; found '12,5'"):
+        load_data(table(tmp_path, f'a,b,price\n{rows}1,2,"12,5"\n'), regression())
+    names = "".join(f"{i},{i},{'abc'[i % 3]}\n" for i in range(9))
+    with pytest.raises(
+        tg.DataError, match="3 classes, 'a', 'b' and 'c', and the model 'model' takes numbers as labels"
+    ):
+        load_data(table(tmp_path, f"a,b,price\n{names}"), regression())
+    # Two classes are the numbers 0 and 1.
+    data = load_data(table(tmp_path, f"a,b,price\n{names.replace('c', 'a')}"), regression())
+    assert data.part("all")[1].ravel().tolist() == [0, 1, 0] * 3
+
+
 DIALECTS = {
     "semicolons": "a;b;label\n1;2;x y\n3;4;z\n",
     "tabs": "a\tb\tlabel\n1\t2\tx y\n3\t4\tz\n",

@@ -14,13 +14,14 @@ from tinygraph.describe.text import aligned
 from tinygraph.draw import render
 from tinygraph.errors import RenderError
 
-PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "pypdf", "latex2mathml", "onnx", "safetensors", "click")
+PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "pypdf", "latex2mathml", "onnx", "pillow", "safetensors", "click")
 # What a missing package is for.
 USES = {
     "matplotlib": "to draw learning curves",
     "pypdf": "to write the pages of a picture as one PDF",
     "latex2mathml": "to write notes as HTML",
     "onnx": "to read and write ONNX files",
+    "pillow": "to read images as data",
     "graphviz": "graphviz is a dependency and missing",
     "safetensors": "safetensors is a dependency and missing",
 }

@@ -14,8 +14,7 @@ from tinygraph.readers import reader
 # Files that may be mistaken for models, and how to read them.
 _NO_MODELS = {
     ".safetensors": "weights, which model.load(path) reads",
-    ".npz": "arrays, which tg.load_data(path) reads",
-    **dict.fromkeys((".csv", ".npy"), "data; numpy.savez(path, x=..., y=...) writes them as tinygraph reads them"),
+    **dict.fromkeys((".npz", ".csv", ".npy"), "data, which tg.load_data(path) reads"),
     **dict.fromkeys(
         (".pt", ".pth", ".h5", ".keras", ".pb", ".tflite"), "a model of another framework; export it as ONNX"
     ),

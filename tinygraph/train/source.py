@@ -98,9 +98,11 @@ def fit_labels(model: Model | None, y: Any, classes: tuple[str, ...]) -> Any:
     wanted = model.inputs[model.labels[0]]
     several = len(wanted.shape) == 1 and wanted.shape[0] > 1
     count = wanted.shape[0] if several else _class_count(model)
+    found = f"the data have {len(classes)} classes, {listing(classes)}, and the model {model.name!r}"
     if classes and count and len(classes) != count:
-        found = f"the data have {len(classes)} classes, {listing(classes)}"
-        raise DataError(f"{found}, and the model {model.name!r} has {count}, in its output {model.output!r}")
+        raise DataError(f"{found} has {count}, in its output {model.output!r}")
+    if len(classes) > 2 and count is None and wanted.dtype.kind == "f":
+        raise DataError(f"{found} takes numbers as labels, not classes")
     if y.ndim == 1 and several and y.dtype.kind in "iu" and y.min() >= 0 and y.max() < wanted.shape[0]:
         return np.eye(wanted.shape[0], dtype=wanted.dtype)[y]
     return y.reshape(-1, *wanted.shape) if y.ndim == 1 and set(wanted.shape) <= {1} else y

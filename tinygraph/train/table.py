@@ -62,6 +62,10 @@ def read_table(path: Path, model: Model | None, label: str | None) -> Source:
     if left:
         warnings.warn(f"{path.name}: the text in {listing(left)} is left out", stacklevel=2)
     x, y = columns[features].T, None if chosen is None else columns[chosen]
+    if chosen in other and not np.isnan(columns[chosen]).all() and model is not None:
+        # Among numbers, text is a mistake rather than a class, unless the model takes class numbers.
+        if all(model.inputs[name].dtype.kind == "f" for name in model.labels):
+            _refuse(path, *other[chosen], names[chosen])
     classes = sorted({*texts}) if chosen in other else []
     if classes:
         places = {name: place for place, name in enumerate(classes)}
