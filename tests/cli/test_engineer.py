@@ -102,4 +102,4 @@ def test_one_picture_without_a_label(work):
     result = work(
         "predict", "pictures.toml", "--weights", "runs/pictures/weights.safetensors", "--data", "pictures/eight/01.png"
     )
-    assert re.search(r"^ +0 +eight ", result.stdout, re.MULTILINE)
+    assert re.search(r"^01\.png +eight ", result.stdout, re.MULTILINE)
