@@ -68,6 +68,41 @@ loss = "cost"
 """
 
 
+REPEATED = """
+[inputs]
+x = [6, 4]
+
+[parameters]
+h0 = { shape = [1, 3], init = "zeros", trainable = false }
+
+[blocks.cell]
+inputs = ["x", "h"]
+equations = "n = tanh(x @ W + h @ U)"
+output = ["n", "n"]
+
+[blocks.cell.parameters]
+W = { shape = ["x.shape[1]", "h.shape[1]"], init = "he_normal" }
+U = { shape = ["h.shape[1]", "h.shape[1]"], init = "he_normal" }
+
+[blocks.layer]
+inputs = ["p", "q"]
+attributes = { by = 2 }
+equations = "r = tanh(p @ V * by + q)"
+output = "r"
+parameters = { V = { shape = ["p.shape[1]", 3], init = "ones" } }
+
+[model]
+equations = '''
+h, s = cell(each(x * 2), h0)
+g, t = cell(each(s), h)
+a = layer(g, h, times=5, by=3)
+b = layer(a, h, times=2 * 2, shared=True) + mean(t)
+'''
+output = "b"
+loss = false
+"""
+
+
 # The kinds of data.
 DATA = ("npz", "npy", "csv", "idx", "png")
 
@@ -81,7 +116,12 @@ def seeds(kind: str) -> tuple[bytes, ...]:
 
 
 def _toml() -> list[bytes]:
-    return [MANY.encode(), exercise_text().encode(), *(path.read_bytes() for path in bundled_models().values())]
+    return [
+        MANY.encode(),
+        REPEATED.encode(),
+        exercise_text().encode(),
+        *(path.read_bytes() for path in bundled_models().values()),
+    ]
 
 
 def weighed() -> tg.Model:

@@ -234,6 +234,13 @@ def test_a_sequence_that_is_an_expression_gets_a_name():
     assert [e.text for e in model.record(2).equations][:2] == ["h.x = x * 2", "h.1.x = h.x[:, 0]"]
 
 
+def test_the_text_of_a_step_names_the_sequence_inside_a_block_too():
+    inner = {"inputs": ["h"], "equations": "x = h * 2\nk, s = cell(each(h), x[:, 0, :3])\nq = k + 1", "output": "q"}
+    model = net("a = inner(x)", inputs={"x": [5, 4]}, blocks={"inner": inner, "cell": CELL})
+    texts = [e.text for e in model.record(2).equations]
+    assert texts[:3] == ["a.x = x * 2", "a.k.h = a.x[:, 0, :3]", "a.k.1.x = x[:, 0]"]
+
+
 def test_several_sequences_and_layers_of_recurrence():
     both = {"inputs": ["p", "q", "h"], "equations": "r = h + p * q", "output": "r"}
     model = net(

@@ -41,6 +41,8 @@ def call_block(recorder: Recorder, scope: Scope, call: Call) -> Tensor | tuple[T
         known = recorder.variables.times.setdefault(one.instance, times)
         if known != times:
             call.fail(f"how often block {call.name!r} is repeated depends on the batch size")
+        if len(recorder.done) + times * len(block.statements) > _MOST_EQUATIONS:
+            call.fail(_TOO_MANY)
         outputs = one.repeat(times, shared)
     return outputs if len(outputs) > 1 else outputs[0]
 
@@ -58,8 +60,6 @@ def _repetitions(call: Call) -> tuple[int | None, bool]:
         call.fail(f"{what}: times must be a whole number of at least 1; found {shown(times)}")
     if shared is not None and (times is None or not isinstance(shared, bool)):
         call.fail(f"{what}: shared is True or False, for a block that is repeated; found {shown(shared)}")
-    if times is not None and times > _MOST_EQUATIONS:
-        call.fail(_TOO_MANY)
     return times, any(isinstance(arg, Each) for arg in call.args) if shared is None else shared
 
 
@@ -94,17 +94,9 @@ class _Calls:
         if len(self.recorder.done) > _MOST_EQUATIONS:
             self.call.fail(_TOO_MANY)
         values = dict(zip(self.block.inputs, args, strict=True)) | self.block.attributes | self.call.kwargs
-        outer, owner = (self.scope, *self.scope.outer), self.owner + "." + number * (not shared)
-        inner = Scope(
-            self.recorder,
-            self.block,
-            self.block.statements,
-            values,
-            f"{self.instance}.{number}",
-            owner,
-            self.call.name,
-            outer,
-        )
+        prefix, owner = f"{self.instance}.{number}", f"{self.owner}.{'' if shared else number}"
+        outer = (self.scope, *self.scope.outer)
+        inner = Scope(self.recorder, self.block, self.block.statements, values, prefix, owner, self.call.name, outer)
         self.recorder.run(inner)
         return tuple(self.recorder.named(inner, name, "output") for name in self.block.outputs)
 
@@ -112,17 +104,14 @@ class _Calls:
         """Record the block several times, and return its outputs of the last time and, stacked, those left over."""
         args = self.named(self.call.args)
         places = [i for i, arg in enumerate(args) if not isinstance(self.call.args[i], Each)]
-        stacks: list[list[Tensor]] = [[] for _ in self.block.outputs[len(places) :]]
-        carried: tuple[Tensor, ...] = ()
+        outputs: list[tuple[Tensor, ...]] = []
         for number in range(1, times + 1):
             step = [x if i in places else self._step(i, x, number) for i, x in enumerate(args)]
-            outputs = self.record(step, f"{number}.", shared)
-            carried = outputs[: len(places)]
-            for place, x in zip(places, carried, strict=False):
+            outputs.append(self.record(step, f"{number}.", shared))
+            for place, x in zip(places, outputs[-1], strict=False):
                 args[place] = x
-            for stack, x in zip(stacks, outputs[len(places) :], strict=True):
-                stack.append(x)
-        return (*carried, *map(self._stacked, self.block.outputs[len(places) :], stacks))
+        left_over = range(len(places), len(self.block.outputs))
+        return (*outputs[-1][: len(places)], *(self._stacked(i, [each[i] for each in outputs]) for i in left_over))
 
     def named(self, args: Sequence[Tensor | Each]) -> list[Tensor]:
         """Return the tensors of a call. One that is an expression gets a name, which the block's equations then use."""
@@ -135,10 +124,10 @@ class _Calls:
             tensors.append(x)
         return tensors
 
-    def _stacked(self, output: str, steps: Sequence[Tensor]) -> Tensor:
+    def _stacked(self, place: int, steps: Sequence[Tensor]) -> Tensor:
         """Return an output of all repetitions along a second axis, and add its equation."""
         stack: Tensor = OPERATIONS["concatenate"]([OPERATIONS["expand_dims"](x, 1) for x in steps], axis=1)
-        stack.name = f"{self.instance}.{output}"
+        stack.name = f"{self.instance}.{self.block.outputs[place]}"
         listed: list[ast.expr] = [ast.Name(str(x.name)) for x in steps]
         listed[1:-1] = [ast.Constant(...)] if len(steps) > 2 else []
         self._add(stack, ast.Call(ast.Name("concatenate"), [ast.List(listed)], [ast.keyword("axis", ast.Constant(1))]))
@@ -152,7 +141,8 @@ class _Calls:
         """Return one step of a sequence, and add its equation."""
         step = x[:, number - 1]
         step.name = f"{self.instance}.{number}.{self.block.inputs[place]}"
-        sequence = ast.Name(x.name or f"each({self.block.inputs[place]})")
+        given = self.call.node.args[place].args[0]  # type: ignore[attr-defined]
+        sequence = given if isinstance(given, ast.Name) else ast.Name(str(x.name))
         written = ast.Subscript(sequence, ast.Tuple([ast.Slice(), ast.Constant(number - 1)]))
         self._add(step, written, f"{self.instance}.{number}")
         return step
