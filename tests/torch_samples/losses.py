@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 import tinygraph as tg
 
 from .compare import Call, need
@@ -17,9 +19,16 @@ def loss(function: Call) -> Call:
     def call(
         x: Any, y: Any, *, reduction: str = "mean", weight: Any = None, pos_weight: Any = None, **settings: Any
     ) -> Any:
+        if pos_weight is not None:
+            need(bool((as_array(pos_weight) >= 0).all()), "negative weights")
+            settings["pos_weight"] = as_array(pos_weight)
         return times_count(function(x, y, **settings), reduction, x.size)
 
     return call
+
+
+def as_array(x: Any) -> Any:
+    return x.value if isinstance(x, tg.Tensor) else x
 
 
 def smooth_l1(x: Any, y: Any, beta: float = 1.0) -> Any:
@@ -27,7 +36,7 @@ def smooth_l1(x: Any, y: Any, beta: float = 1.0) -> Any:
     return tg.smooth_l1(x, y, beta=beta) if beta else tg.l1(x, y)
 
 
-def times_count(mean: Any, reduction: str, count: int) -> Any:
+def times_count(mean: Any, reduction: str, count: Any) -> Any:
     need(reduction != "none", "the losses of single elements")
     return mean * count if reduction == "sum" else mean
 
@@ -48,10 +57,19 @@ def of_classes(function: Call) -> Call:
         reduction: str = "mean",
         label_smoothing: float = 0.0,
     ) -> Any:
-        rows = classes_last(x)
-        labels = y.reshape(-1) if y.dtype.kind == "i" else classes_last(y)
+        rows, numbers = classes_last(x), y.dtype.kind == "i"
+        labels = y.reshape(-1) if numbers else classes_last(y)
         need(bool(rows.shape[0]), "a mean of nothing")
-        return times_count(function(rows, labels), reduction, rows.shape[0])
+        need(weight is None or bool((as_array(weight) >= 0).all()), "negative weights")
+        settings = {"weight": None if weight is None else as_array(weight), "label_smoothing": label_smoothing}
+        settings = {name: value for name, value in settings.items() if value is not None and np.any(value)}
+        count: Any = rows.shape[0]
+        if numbers:
+            settings["ignore_index"] = ignore_index
+            kept = as_array(labels)[as_array(labels) != ignore_index]
+            need(bool(kept.size), "a mean of nothing")
+            count = kept.size if weight is None else as_array(weight)[kept].sum()
+        return times_count(function(rows, labels, **settings), reduction, count)
 
     return call
 

@@ -276,20 +276,17 @@ ACTIVATIONS = {
 LOSSES = {
     "nn.functional.binary_cross_entropy": Row(7, losses.loss(tg.bce), {"weight": "weights of elements"}),
     "nn.functional.binary_cross_entropy_with_logits": Row(
-        7, losses.loss(tg.bce_with_logits), {"weight": "weights of elements", "pos_weight": "weights of elements"}
+        9, losses.loss(tg.bce_with_logits), {"weight": "weights of elements"}
     ),
     "nn.functional.cross_entropy": Row(
-        12,
+        13,
         losses.of_classes(tg.cross_entropy),
-        {"weight": "weights of elements", "label_smoothing": "smooth labels", "ignore_index": "labels to ignore"},
     ),
     "nn.functional.huber_loss": Row(6, losses.loss(tg.huber)),
     "nn.functional.kl_div": Row(12, losses.divergence),
     "nn.functional.l1_loss": Row(5, losses.loss(tg.l1)),
     "nn.functional.mse_loss": Row(5, losses.loss(tg.mse)),
-    "nn.functional.nll_loss": Row(
-        6, losses.of_classes(tg.nll), {"weight": "weights of elements", "ignore_index": "labels to ignore"}
-    ),
+    "nn.functional.nll_loss": Row(21, losses.of_classes(tg.nll)),
     "nn.functional.smooth_l1_loss": Row(7, losses.loss(losses.smooth_l1)),
     "nn.functional.soft_margin_loss": Row(5, losses.loss(lambda x, y: tg.mean(tg.softplus(-y * x)))),
 }
