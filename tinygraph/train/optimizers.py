@@ -83,15 +83,15 @@ class Descent(Optimizer):
     def __repr__(self) -> str:
         return call_of(self, always="learning_rate")
 
+    def initial_state(self, parameter: Value) -> tuple[Array, ...]:
+        """Return zeros in the parameter's shape and dtype, for each of the ``state_names``."""
+        return tuple(np.zeros(parameter.shape, parameter.dtype) for _ in self.state_names)
+
     def moved(self, parameter: Value, step: Value) -> Value:
         """Return the parameter after a step against ``step``, with the decay of the weights."""
         if self.weight_decay:
             step = step + self.weight_decay * parameter
         return parameter - self.learning_rate * step
-
-
-def _zeros(parameter: Value, count: int) -> tuple[Array, ...]:
-    return tuple(np.zeros(parameter.shape, parameter.dtype) for _ in range(count))
 
 
 @dataclass(frozen=True, repr=False)
@@ -118,10 +118,6 @@ class SGD(Descent):
     def state_names(self) -> tuple[str, ...]:
         """``v`` with momentum, none without."""
         return ("v",) if self.momentum else ()
-
-    def initial_state(self, parameter: Value) -> tuple[Array, ...]:
-        """Return ``(v,)``, zeros in the parameter's shape and dtype; ``()`` without momentum."""
-        return _zeros(parameter, len(self.state_names))
 
     def update(self, parameter: Value, gradient: Value, state: State) -> tuple[Value, State]:
         """Return the new parameter, and the new state ``(v,)`` or ``()``."""
@@ -163,7 +159,7 @@ class Adam(Descent):
 
     def initial_state(self, parameter: Value) -> tuple[Array, ...]:
         """Return ``(m, v, t)``: zeros in the parameter's shape and dtype, twice, and the integer 0."""
-        return *_zeros(parameter, 2), np.array(0, dtype=np.int64)
+        return *super().initial_state(parameter)[:2], np.array(0, dtype=np.int64)
 
     def update(self, parameter: Value, gradient: Value, state: State) -> tuple[Value, State]:
         """Return the new parameter and the new state ``(m, v, t)``."""
@@ -219,10 +215,6 @@ class RMSprop(Descent):
     def state_names(self) -> tuple[str, ...]:
         """``v``, and ``b`` with momentum."""
         return ("v", "b") if self.momentum else ("v",)
-
-    def initial_state(self, parameter: Value) -> tuple[Array, ...]:
-        """Return ``(v,)`` or ``(v, b)``, zeros in the parameter's shape and dtype."""
-        return _zeros(parameter, len(self.state_names))
 
     def update(self, parameter: Value, gradient: Value, state: State) -> tuple[Value, State]:
         """Return the new parameter, and the new state ``(v,)`` or ``(v, b)``."""

@@ -92,6 +92,11 @@ class BinaryLoss(Loss):
     def batch(self, use):
         return None if isinstance(self.pos_weight, tuple) and use.axis() == use.inputs[0].ndim - 1 else use.mean()
 
+    @property
+    def weighing(self) -> str:
+        """What an explanation writes in front of the term of the label 1."""
+        return "" if self.pos_weight is None else "weight · "
+
     def positive(self, x) -> Any:
         """Return the weight of the terms of the label 1, in the dtype of ``x``."""
         return np.asarray(self.pos_weight, x.dtype)
@@ -114,21 +119,11 @@ class BinaryLoss(Loss):
         """Return minus the slope of the loss of each element in its label."""
         return z if self.pos_weight is None else z + (self.positive(z) - 1) * log_sigmoid(z)
 
-    @property
-    def prefix(self) -> str:
-        """The weight of the label 1 in front of its term, as text."""
-        if isinstance(self.pos_weight, float):
-            return f"{self.pos_weight:g} · "
-        return "" if self.pos_weight is None else "weight · "
-
     def written_tex(self, *inputs) -> str:
-        if self.pos_weight is None:
-            return super().written_tex(*inputs)
-        return (
-            ""
-            if isinstance(self.pos_weight, tuple)
-            else mean_tex(inputs[0], self.tex.replace("[{(y", r"[{pos_weight} \, {(y"))
-        )
+        if isinstance(self.pos_weight, tuple):
+            return ""
+        weighed = self.tex if self.pos_weight is None else self.tex.replace("[{(y", r"[{pos_weight} \, {(y")
+        return mean_tex(inputs[0], weighed)
 
 
 @register
@@ -191,7 +186,7 @@ class Bce(BinaryLoss):
         return -((of_ones if self.pos_weight is None else of_ones * self.positive(a)) + of_zeros)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
-        text = f"−[{self.prefix}{{1}} log {{0}} + (1 − {{1}}) log(1 − {{0}})]"
+        text = f"−[{self.weighing}{{1}} log {{0}} + (1 − {{1}}) log(1 − {{0}})]"
         return of_elements(self.losses(*inputs).reshape(-1), inputs[0].size, text)
 
     def vjp(self, dy, cost, a, y, z: Value | None = None) -> Any:
@@ -238,7 +233,7 @@ class BceWithLogits(BinaryLoss):
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         z, labels = inputs
-        text = f"−[{self.prefix}{{1}} log σ({{0}}) + (1 − {{1}}) log(1 − σ({{0}}))]"
+        text = f"−[{self.weighing}{{1}} log σ({{0}}) + (1 − {{1}}) log(1 − σ({{0}}))]"
         return of_elements(self.from_logits(wide(z), wide(labels)).reshape(-1), z.size, text)
 
 
