@@ -319,4 +319,4 @@ def test_a_branch_behind_stop_gradient_is_not_trained():
         tg.fit(model, (x, x[:, :1]), tg.SGD(0.01), epochs=1, compiled=compiled)
     assert_array_equal(model.parameters["V"].value, before["V"])
     assert (model.parameters["W"].value != before["W"]).all()
-    assert "stop_gradient" in tg.notes(model).text()
+    assert "stopgradient(x V)" in tg.notes(model).text()

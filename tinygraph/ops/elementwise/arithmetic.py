@@ -205,6 +205,7 @@ class StopGradient(Op):
     """
 
     formula: ClassVar[str] = "stop_gradient({x})"
+    tex: ClassVar[str] = r"\operatorname{stopgradient}({x})"
     elementwise: ClassVar[bool] = True
     stops_gradient: ClassVar[bool] = True
     samples = staticmethod(unary())
