@@ -8,6 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
 from tests.tools.plans import compute
+from tinygraph.engines.plan import channels
 from tinygraph.engines.plan.compiled import Compiled, tile_sizes
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.memory import Arena, reshaped
@@ -28,6 +29,7 @@ from tinygraph.graph.batch import AFTER, SHARED, TOTAL, Each
 PASSES = [
     fold_constants,
     simplify,
+    channels.into_kernels,
     pool_before_relu,
     gate_by_result,
     lower,
@@ -55,7 +57,9 @@ def operations(outputs):
     return [node.op.name for node in topological(outputs) if node.op is not None]
 
 
-@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
+@pytest.mark.parametrize(
+    "one", PASSES, ids=["fold", "simplify", "into_kernels", "pool_before_relu", "gate", "lower", "common"]
+)
 def test_a_pass_keeps_the_numbers(one):
     graph, feeds = network()
     before = nodes_of(graph)
@@ -63,7 +67,9 @@ def test_a_pass_keeps_the_numbers(one):
         assert_allclose(new, old, rtol=1e-12, atol=1e-14)
 
 
-@pytest.mark.parametrize("one", PASSES, ids=["fold", "simplify", "pool_before_relu", "gate", "lower", "common"])
+@pytest.mark.parametrize(
+    "one", PASSES, ids=["fold", "simplify", "into_kernels", "pool_before_relu", "gate", "lower", "common"]
+)
 def test_a_pass_leaves_its_input_alone(one):
     graph, _ = network()
     before = nodes_of(graph)
@@ -121,6 +127,38 @@ def test_every_convolution_is_computed_by_rows():
     for conv, rank in ((tg.conv1d, 1), (tg.conv3d, 3)):
         assert fast <= lowered(conv, rank)
         assert fast <= lowered(conv, rank, dilation=2)
+
+
+AFFINE = {
+    "batch norm": lambda z, s, t: tg.batch_norm(z, s, t, t, s),
+    "bias": lambda z, s, t: z + tg.reshape(s, (3, 1, 1)),
+    "all four": lambda z, s, t: (
+        (tg.reshape(t, (3, 1, 1)) * (z - tg.reshape(s, (1, 3, 1, 1))) + 1.5) / tg.reshape(s, (3, 1, 1))
+    ),
+    "numbers from the left": lambda z, s, t: tg.reshape(s, (3, 1, 1)) + tg.reshape(t, (3, 1, 1)) * z,
+    "what is subtracted from": lambda z, s, t: tg.reshape(s, (3, 1, 1)) - z,
+    "divided by": lambda z, s, t: tg.reshape(s, (3, 1, 1)) / (z * z + 1),
+    "read twice": lambda z, s, t: z * tg.reshape(s, (3, 1, 1)) + z,
+    "a row": lambda z, s, t: z * tg.constant(np.arange(10.0)),
+    "another number for each sample": lambda z, s, t: z * tg.mean(z, axis=(1, 2, 3), keepdims=True),
+}
+
+
+@pytest.mark.parametrize("count", [3, 130])
+@pytest.mark.parametrize("case", AFFINE)
+def test_numbers_for_channels_go_into_kernels(case, count, monkeypatch):
+    monkeypatch.setattr(channels, "_LEAST_SIZE", 0)
+    rng = np.random.default_rng(0)
+    x = tg.input("x", (count, 2, 9, 12), dtype="float64")
+    k, s, t = (
+        tg.parameter(rng.random(shape) + 0.5, name=n) for n, shape in (("k", (3, 2, 3, 3)), ("s", (3,)), ("t", (3,)))
+    )
+    y = tg.relu(AFFINE[case](tg.conv2d(x, k, padding=(1, 0)), s, t))
+    plan, feeds = tg.compile(y, count), {"x": rng.normal(size=x.shape)}
+    assert_allclose(plan(feeds)[0], tg.run(y, feeds)[0], rtol=1e-10, atol=1e-12)
+    names = [step.operation for step in plan.schedule.steps if len(step.shape) == 4 and step.shape[:2] == (count, 3)]
+    if case in ("batch norm", "bias", "all four", "numbers from the left"):
+        assert set(names) <= {"row_convolution", "relu"}
 
 
 @pytest.mark.parametrize("count", [3, 130])

@@ -1,0 +1,84 @@
+"""Pass: numbers for each channel that a convolution is multiplied by, or that are added to it, go into its kernel and its bias.
+
+Batch normalization in prediction is such numbers. The kernel is small, so four passes over the image become one. Done where
+nothing else reads what lies between, so never in a step, where gradients read it. Exact but for rounding.
+"""
+
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from tinygraph.engines.plan.node import Node, is_a, make, remade, rewrite, users
+from tinygraph.graph import Op
+from tinygraph.ops.convolution.convolution import Convolve
+from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, negative, subtract
+from tinygraph.ops.shape.shape import Reshape
+
+# For smaller images the operations on numbers for channels cost more than the passes over them.
+_LEAST_SIZE = 1 << 14
+# A convolution, and what is added to it for each channel.
+_Shifted: TypeAlias = tuple[Node, Node | None]
+
+
+def into_kernels(outputs: Sequence[Node]) -> list[Node]:
+    """Return the outputs with factors and summands for each channel of a convolution in its kernel and in one bias.
+
+    >>> import numpy as np
+    >>> import tinygraph as tg
+    >>> from tinygraph.engines.plan.node import nodes_of
+    >>> x, k = tg.input("x", (1, 1, 102, 102)), tg.parameter(np.ones((2, 1, 3, 3), np.float32), name="k")
+    >>> s = tg.parameter(np.ones((2, 1, 1), np.float32), name="s")
+    >>> into_kernels(nodes_of(tg.Graph((tg.conv2d(x, k) - s) / s)))[0].inputs
+    (<conv2d float32 (1, 2, 100, 100)>, <divide float32 (2, 1, 1)>)
+    """
+    used_by = users(outputs)
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
+        for place in (0, 1)[: len(inputs)]:
+            found = None if used_by[node.inputs[place]] != [node] else _shifted(inputs[place])
+            if found is not None and is_a(node.op, add.op, subtract.op, multiply.op, divide.op):
+                return _taken_in(node, found, inputs, place) or remade(node, inputs)
+        return remade(node, inputs)
+
+    return rewrite(outputs, rule)
+
+
+def _shifted(node: Node) -> _Shifted | None:
+    """Return a node as a convolution and a summand for each channel, or ``None`` if it is none."""
+    if node.size < _LEAST_SIZE:
+        return None
+    if is_a(node.op, Convolve):
+        return node, None
+    if is_a(node.op, add.op) and is_a(node.inputs[0].op, Convolve) and _is_for_channels(node.inputs[1], node):
+        return node.inputs[0], node.inputs[1]
+    return None
+
+
+def _is_for_channels(x: Node, image: Node) -> bool:
+    """Whether ``x`` has one number for each channel of images ``(N, C, ...)``, in a shape that is repeated over them."""
+    shape = x.shape[1:] if x.ndim == image.ndim and x.shape[0] == 1 else x.shape
+    return x.dtype == image.dtype and shape == (image.shape[1], *(1,) * (image.ndim - 2))
+
+
+def _taken_in(node: Node, found: _Shifted, inputs: tuple[Node, ...], place: int) -> Node | None:
+    """Return a convolution with a factor or summand taken in, or ``None`` where it is none for each channel."""
+    (conv, shift), other, op = found, inputs[1 - place], node.op
+    if not _is_for_channels(other, conv) or node.shape != conv.shape or (place and is_a(op, subtract.op, divide.op)):
+        return None
+    ones = (1,) * (conv.ndim - 2)
+    other = make(Reshape((conv.shape[1], *ones)), other)
+    if is_a(op, add.op, subtract.op):
+        own = other if is_a(op, add.op) else make(negative.op(), other)
+        shift = own if shift is None else make(_own(op), shift, other)
+    else:
+        x, k = conv.inputs
+        conv = make(_own(conv.op), x, make(_own(op), k, make(Reshape((conv.shape[1], 1, *ones)), other)))
+        shift = None if shift is None else make(_own(op), shift, other)
+    if shift is None:
+        conv.tensors += node.tensors
+        return conv
+    return make(add.op(), conv, shift, tensors=node.tensors)
+
+
+def _own(op: Op | None) -> Op:
+    assert op is not None
+    return op
