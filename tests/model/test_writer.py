@@ -128,6 +128,19 @@ def test_values_come_back_bit_for_bit(dtype):
     assert again.weighted
 
 
+def test_values_of_any_kind_are_written_as_numbers():
+    given = {
+        "a": tg.tensor([1.0, 0.5]),
+        "b": np.float32(3),
+        "c": (1, 2),
+        "d": {"shape": (2,), "init": "constant", "value": 2},
+    }
+    parameters = {name: value if isinstance(value, dict) else {"value": value} for name, value in given.items()}
+    model = net("e = x * a + b * c * d", parameters, {"x": [2]}, "e", sample={"x": tg.tensor([1.0, 2.0])})
+    same(model, tg.Model.from_toml(model.to_toml()))
+    assert "a = { value = [1.0, 0.5] }\nb = { value = 3.0 }\nc = { value = [1, 2] }\n" in model.to_toml()
+
+
 def test_values_of_a_block_that_is_called_once():
     model = net(
         "a, s = cell(each(x), h)", {"h": {"shape": [1, 3], "init": "ones"}}, {"x": [5, 4]}, blocks={"cell": CELL}

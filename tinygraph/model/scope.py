@@ -81,7 +81,7 @@ class Scope:
         name, blocks = call.name, self.recorder.declaration.blocks
         if name in blocks:
             return self.recorder.call_block(self, call)
-        if name == EACH:
+        if name == EACH and not is_operation(name):
             return _each(call)
         if not is_operation(name):
             call.fail(f"no operation or block is called {name!r}{operation_hint(name, blocks)}")

@@ -27,16 +27,15 @@ def text_of(model: Model, values: bool) -> str:
     settings, before = asdict(model.training) | {"seed": model.seed}, asdict(declared.training)
     training = {**tables.get("training", {}), **{name: x for name, x in settings.items() if x != before[name]}}
     tables |= {"training": training, "name": declared.name, "weights": None if values else declared.weights}
-    tables["model"]["loss"] = declared.loss or False
+    tables["model"]["loss"], tables["sample"] = declared.loss or False, declared.sample
     for path, variable in model._variables.current(values).items():
         table = tables
         for key in path[:-1]:
             table = table[key]
-        kept = {key: x for key, x in table[path[-1]].items() if key in ("dtype", "next") or not values}
-        given = {"value": variable.value} if values else {}
-        table[path[-1]] = given | kept | {"trainable": False}
-        if variable.trainable:
-            del table[path[-1]]["trainable"]
+        entry = table[path[-1]] | {"trainable": None if variable.trainable else False}
+        if variable.value is not None:
+            entry = {"value": variable.value} | {key: entry.get(key) for key in ("dtype", "next", "trainable")}
+        table[path[-1]] = entry
     text = toml_text({key: item for key, item in tables.items() if (key, item) not in _DEFAULTS})
     most = Budget(0).limit("characters")
     if len(text) > most:
@@ -86,7 +85,7 @@ def _equations(text: str) -> str:
 def _value(value: Any) -> str:
     """Return a value in one line. Real numbers have as many digits as tell them apart in their dtype."""
     if isinstance(value, Mapping):
-        return "{ " + ", ".join(f"{_key(key)} = {_value(item)}" for key, item in value.items()) + " }"
+        return "{ " + ", ".join(f"{_key(k)} = {_value(item)}" for k, item in value.items() if item is not None) + " }"
     if isinstance(value, (list, tuple)) or np.ndim(value):
         return "[" + ", ".join(map(_value, value)) + "]"
     value = value[()] if isinstance(value, np.ndarray) else value
