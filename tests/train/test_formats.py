@@ -237,6 +237,21 @@ def test_without_pillow_the_error_says_what_to_install(tmp_path, monkeypatch):
 # ---- archives
 
 
+@pytest.mark.parametrize("classes", ["one", [["a", "b"]], ["a", "a"], [0.5, 1.5], [b"a", b"b"]])
+def test_names_of_classes_are_different_texts(tmp_path, classes):
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, 2)), y=np.arange(10) % 2, classes=classes)
+    with pytest.raises(tg.DataError, match=r"a\.npz: classes must hold different names"):
+        load_data(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("y", [np.zeros(0, int), np.zeros(0, "U3")])
+@pytest.mark.parametrize("model", [binary(), classifier(3, [2]), classifier(3, [2], labels=[3])])
+def test_archives_without_samples_are_refused(tmp_path, model, y):
+    np.savez(tmp_path / "a.npz", x=np.zeros((0, 2)), y=y, classes=["a", "b"])
+    with pytest.raises(tg.DataError, match=r"a\.npz: x is empty: its shape is \(0, 2\)"):
+        load_data(tmp_path / "a.npz", model)
+
+
 def test_names_of_classes_in_an_archive(tmp_path):
     np.savez(tmp_path / "a.npz", x=np.zeros((10, 2)), y=np.arange(10) % 2, classes=["no", "yes"])
     data = load_data(tmp_path / "a.npz", binary())
@@ -255,6 +270,14 @@ def test_numbers_may_be_names_of_classes(tmp_path):
     data = load_data(tmp_path / "folders", classifier(), validation=tmp_path / "numbers.npz")
     assert data.classes == ("10", "8", "9")
     assert data.test[1].tolist() == [1, 2, 0, 2]
+
+
+def test_a_folder_may_be_called_as_a_built_in_set(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images(tmp_path / "digits")
+    assert load_data("./digits").classes == ("cat", "dog", "eel")
+    assert load_data("digits").classes == ()
+    assert load_data("digits").name == "digits"
 
 
 # ---- tables

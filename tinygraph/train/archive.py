@@ -81,7 +81,11 @@ def read_archive(path: Path, model: Model | None) -> Source:
     tested = [name for name in tests if name in arrays]
     if tested and tested != tests:
         raise DataError(f"{path}: {listing(tests)} go together; it has {listing(arrays)}")
-    classes, split = tuple(map(str, arrays.get("classes", ()))), "x_test and y_test of the file" if tested else ""
+    called = np.asarray(arrays.get("classes", np.empty(0, "U1")))
+    classes = tuple(map(str, called.flat))
+    if called.dtype.kind not in "Uiu" or called.ndim != 1 or len({*classes}) < len(classes):
+        raise DataError(f"{path}: classes must hold different names, as np.array(['cat', 'dog'])")
+    split = "x_test and y_test of the file" if tested else ""
     return Source([part(""), *([part("_test")] if tested else [])], classes, split, unlabelled=unlabelled)
 
 

@@ -70,7 +70,7 @@ class Data:
         return f"<Data {self.name}: {count_text(self.train[0])} to learn from{tested}{classes}>"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: shapes and numbers of every array, and the first samples if they are images."""
+        """Return what a notebook shows: shapes and numbers of every array, and some samples if they are images."""
         parts = {"train": self.train, **({} if self.test is None else {"test": self.test})}
         return samples_view(": ".join(filter(None, [self.name, self.description])), parts, self.split, self.classes)
 
@@ -183,18 +183,18 @@ def load_data(
     if found.parts[0][1] is None and not labels:
         # All samples are to be predicted.
         test_fraction = 0
-    name = str(as_path(source))
-    return divided(name if name in BUILT_IN else Path(name).resolve().stem, found, seed, test_fraction)
+    place = Path(source).resolve()
+    return divided(place.name if place.is_dir() else place.stem, found, seed, test_fraction)
 
 
 def _source(
     source: str | PathLike[str], model: Model | None, label: str | None, labels: bool, known: tuple[str, ...] = ()
 ) -> Source:
     """Return what a source holds, fitted to a model and checked; classes are numbered as those that are ``known``."""
-    path = as_path(source)
-    built_in = str(path) in BUILT_IN
+    path, name = as_path(source), os.fspath(source)
+    built_in = name in BUILT_IN
     try:
-        found = BUILT_IN[str(path)](str(path)) if built_in else _read(path, model, label)
+        found = BUILT_IN[name](name) if built_in else _read(path, model, label)
         if found.parts[0][1] is None and labels and (model is None or model.labels):
             raise DataError(found.unlabelled)
         return _fitted(found, model, known or (() if model is None else model.classes))
@@ -282,12 +282,12 @@ def _fitted(found: Source, model: Model | None, known: tuple[str, ...]) -> Sourc
     """Return a source with its classes numbered, and its labels as the model takes them. Raises ``DataError``."""
     classes, parts, strata = found.classes, [], found.strata
     for end, (x, y) in zip(("", "_test"), found.parts, strict=False):
-        kind, names = y.dtype.kind if isinstance(y, np.ndarray) else "", found.classes
-        if kind in ("U", "S") or (kind in ("i", "u") and not names and set(map(str, np.unique(y))) <= {*known}):
+        kind, names = y.dtype.kind if isinstance(y, np.ndarray) and y.size else "", found.classes
+        if kind == "U" or (kind in ("i", "u") and not names and set(map(str, np.unique(y))) <= {*known}):
             # Folders may be called 0, 1, 2; other numbers are places among the classes that are known.
             each, places = np.unique(y.astype(str), return_inverse=True)
             names, y = tuple(map(str, each)), places.reshape(y.shape)
-        if names and y is not None and y.dtype.kind in "iu":
+        if names and kind in ("U", "i", "u"):
             if not 0 <= y.min() <= y.max() < len(names):
                 raise DataError(f"y{end} must lie in 0 to {len(names) - 1}, the names in classes; found {extent(y)}")
             classes, y = class_numbers(names, y, known or classes)

@@ -76,7 +76,7 @@ def fit(
 ) -> History:
     """Train ``model`` in place and return the history of its epochs. Settings that are ``None`` are the model's ``[training]``.
 
-    ``data`` is a ``Data``, a pair ``(x, y)``, the name of a built-in data set, or the path of an ``.npz`` file.
+    ``data`` is a ``Data``, a pair ``(x, y)``, the name of a built-in data set, or the path of a file or folder.
     ``optimizer`` may be a name, as for ``tg.train.make_optimizer``; the model's settings apply to the one that it names.
     The length of a schedule that has none is that of this training.
     Samples are the first axis; dtypes are cast to the model's. Each epoch shuffles the samples with

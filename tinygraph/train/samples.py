@@ -58,7 +58,7 @@ def count_text(samples: Any) -> str:
 
 
 def samples_view(caption: str, parts: Mapping[str, tuple[Any, Any]], split: str, classes: Sequence[str] = ()) -> str:
-    """Return what a notebook shows of samples and labels: shapes, numbers, classes, and the first samples if they are images.
+    """Return what a notebook shows of samples and labels: shapes, numbers, classes, and some samples if they are images.
 
     >>> "int64 (3,)" in samples_view("mine", {"train": (np.eye(3), np.array([0, 1, 1]))}, "")
     True
@@ -68,12 +68,10 @@ def samples_view(caption: str, parts: Mapping[str, tuple[Any, Any]], split: str,
     for part, (x, y) in parts.items():
         for role, arrays in (("x", x), ("y", y)):
             for name, samples in (arrays if isinstance(arrays, Mapping) else {role: arrays}).items():
-                # Of what is read from a file when it is needed, only the first samples are.
-                array = _array(samples[:_SHOWN] if isinstance(samples, Lazy) else samples)
-                described = _described(array, role == "y")
-                if isinstance(samples, Lazy):
-                    described = (f"{samples.dtype} {samples.shape}", "", "", "")
-                rows.append((part, str(name), *described))
+                # What is read from a file when it is needed has no least and greatest number yet.
+                array = samples if isinstance(samples, Lazy) else _array(samples)
+                form = f"{array.dtype} {array.shape}"
+                rows.append((part, str(name), form, *_described(array, role == "y")))
                 images += _images(array, y, classes) if role == "x" and not images else []
     head = ("part", "array", "shape", "least", "greatest", "classes")
     below = html.paragraph(f"test: {split}") if split else ""
@@ -103,14 +101,11 @@ def _array(samples: Any) -> Array:
         return np.array([*samples], object)
 
 
-def _described(array: Array, labels: bool) -> tuple[str, str, str, str]:
-    numbers = bool(array.size) and array.dtype.kind in "biuf"
+def _described(array: Any, labels: bool) -> tuple[str, str, str]:
+    if isinstance(array, Lazy) or not array.size or array.dtype.kind not in "biuf":
+        return "", "", ""
     classes = classes_of(array) if labels and array.ndim else None
-    return (
-        f"{array.dtype} {array.shape}",
-        *((html.number(array.min()), html.number(array.max())) if numbers else ("", "")),
-        "" if classes is None else str(classes.max() + 1),
-    )
+    return html.number(array.min()), html.number(array.max()), "" if classes is None else str(classes.max() + 1)
 
 
 def are_images(x: Any) -> bool:
@@ -118,10 +113,11 @@ def are_images(x: Any) -> bool:
     return len(x.shape) == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 3 and x.dtype.kind in "biuf"
 
 
-def _images(x: Array, y: Any, classes: Sequence[str]) -> Iterator[str]:
-    """Yield the first samples as pictures, with their labels below, if they are images of one or three channels."""
+def _images(x: Any, y: Any, classes: Sequence[str]) -> Iterator[str]:
+    """Yield some samples as pictures, with their labels below, if they are images of one or three channels."""
     if are_images(x):
-        for i in range(min(len(x), _SHOWN)):
+        # Not the first ones: images of a folder are in the order of their classes.
+        for i in np.linspace(0, len(x) - 1, min(len(x), _SHOWN)).astype(int):
             label = np.asarray(y[i]) if isinstance(y, (np.ndarray, list)) else np.zeros((0, 0))
             named = classes and label.size in (1, len(classes))
             name = classes[int(label.argmax() if label.size > 1 else label.item())] if named else ""

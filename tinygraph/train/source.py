@@ -93,7 +93,7 @@ def fit_labels(model: Model | None, y: Any, classes: tuple[str, ...]) -> Any:
 
     Raises ``DataError`` if the data have other classes than the model's output. Other labels are returned unchanged.
     """
-    if model is None or len(model.labels) != 1 or not isinstance(y, np.ndarray):
+    if model is None or len(model.labels) != 1 or not isinstance(y, np.ndarray) or not y.size:
         return y
     wanted = model.inputs[model.labels[0]]
     several = len(wanted.shape) == 1 and wanted.shape[0] > 1
