@@ -11,7 +11,7 @@ from tinygraph.engines.plan.node import Node, is_a, make, remade, rewrite, users
 from tinygraph.graph import Op
 from tinygraph.ops.convolution.convolution import Convolve
 from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, negative, subtract
-from tinygraph.ops.shape.shape import Reshape
+from tinygraph.ops.shape.shape import BroadcastTo, Reshape
 
 # For smaller images the operations on numbers for channels cost more than the passes over them.
 _LEAST_SIZE = 1 << 14
@@ -54,7 +54,9 @@ def _shifted(node: Node) -> _Shifted | None:
 
 
 def _is_for_channels(x: Node, image: Node) -> bool:
-    """Whether ``x`` has one number for each channel of images ``(N, C, ...)``, in a shape that is repeated over them."""
+    """Whether ``x`` has one number, or one for each channel of images ``(N, C, ...)``, and is repeated over them."""
+    if x.size == 1 and x.ndim < image.ndim:
+        return x.dtype == image.dtype
     shape = x.shape[1:] if x.ndim == image.ndim and x.shape[0] == 1 else x.shape
     return x.dtype == image.dtype and shape == (image.shape[1], *(1,) * (image.ndim - 2))
 
@@ -65,6 +67,8 @@ def _taken_in(node: Node, found: _Shifted, inputs: tuple[Node, ...], place: int)
     if not _is_for_channels(other, conv) or node.shape != conv.shape or (place and is_a(op, subtract.op, divide.op)):
         return None
     ones = (1,) * (conv.ndim - 2)
+    if other.size == 1:
+        other = make(BroadcastTo((conv.shape[1], *ones)), make(Reshape((1, *ones)), other))
     other = make(Reshape((conv.shape[1], *ones)), other)
     if is_a(op, add.op, subtract.op):
         own = other if is_a(op, add.op) else make(negative.op(), other)
