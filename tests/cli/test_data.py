@@ -129,3 +129,12 @@ def test_every_command_takes_inputs_that_are_no_samples(run, tmp_path):
         result = run(*command, *data)
         assert result.exit_code == 0, result.output
     assert "data new: all 20 samples" in run("predict", "net.toml", *weights, "--data", "new.npz").stdout
+
+
+@pytest.mark.filterwarnings("default:.*is the built-in set")
+def test_a_folder_called_as_a_built_in_set_is_named_by_its_path(run):
+    Path("xor", "one").mkdir(parents=True)
+    result = run("train", "xor", "--epochs", 1)
+    assert result.exit_code == 0
+    assert "note: 'xor' is the built-in set; './xor' is the file or folder of that name" in result.stderr
+    assert "image" in run("train", "xor", "--data", "./xor", "--epochs", 1).stderr

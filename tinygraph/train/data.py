@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -193,6 +194,8 @@ def _source(
     """Return what a source holds, fitted to a model and checked; classes are numbered as those that are ``known``."""
     path, name = as_path(source), os.fspath(source)
     built_in = name in BUILT_IN
+    if built_in and path.exists():
+        warnings.warn(f"{name!r} is the built-in set; './{name}' is the file or folder of that name", stacklevel=2)
     try:
         found = BUILT_IN[name](name) if built_in else _read(path, model, label)
         if found.parts[0][1] is None and labels and (model is None or model.labels):
