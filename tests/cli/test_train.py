@@ -312,3 +312,18 @@ def test_data_that_cannot_be_learned_from_is_refused(arrays, expected, fails):
 def test_a_file_that_holds_no_arrays_is_refused(fails):
     Path("text.npz").write_text("not a zip file")
     assert "text.npz" in fails("train", "xor", "--data", "text.npz")
+
+
+def test_ignored_labels_are_no_most_frequent_class(run):
+    Path("padded.toml").write_text(
+        'inputs = { x = [2], y = { shape = [], dtype = "int64" } }\n'
+        'parameters = { W = { shape = [2, 3], init = "glorot_uniform" } }\n'
+        'model = { equations = "Z = x @ W\\ncost = cross_entropy(Z, y, weight=[1, 2, 5], ignore_index=-1)", '
+        'output = "Z", loss = "cost" }\n',
+        encoding="utf-8",
+    )
+    y = np.array([-1] * 12 + [0, 0, 0, 1])
+    np.savez("padded.npz", x=np.eye(16, 2), y=y, x_test=np.eye(16, 2), y_test=y)
+    result = run("train", "padded.toml", "--data", "padded.npz", "--epochs", 2, "--batch-size", 16)
+    assert result.exit_code == 0
+    assert "(always the most frequent class: 0.7500)" in result.stdout

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 from tinygraph import interruption
 from tinygraph import train as training
@@ -23,7 +24,7 @@ from tinygraph.train.callbacks import Callback
 from tinygraph.train.checkpoint import CheckpointFile
 from tinygraph.train.data import THE_SAME, required_data, sample_count
 from tinygraph.train.loop import held_by, hold
-from tinygraph.train.metrics import labels_of
+from tinygraph.train.metrics import decision_rule, labels_of
 from tinygraph.train.optimizers import as_optimizer
 
 
@@ -219,10 +220,11 @@ def verdict(model: Model, data: Data) -> str:
     which = "training" if data.test is None else "test"
     if metrics.accuracy is None:
         return f"{which} loss {metrics.loss:.6g}"
-    accuracy, labels = (
-        f"{which} {metrics.measure} {metrics.accuracy:.4f}",
-        labels_of(model, (data.test or data.train)[1]),
-    )
+    accuracy, rule = f"{which} {metrics.measure} {metrics.accuracy:.4f}", decision_rule(model.record())
+    labels = labels_of(model, (data.test or data.train)[1])
     if labels is None or model.metric is not None:
         return accuracy
+    if rule is not None and rule.ignored is not None:
+        labels = np.asarray(labels)
+        labels = labels[labels != rule.ignored]
     return f"{accuracy} (always the most frequent class: {training.majority_class_baseline(labels):.4f})"
