@@ -7,7 +7,9 @@ import pytest
 from numpy.testing import assert_array_equal
 
 import tinygraph as tg
+from tests.fuzz.seeds import MANY, REPEATED
 from tests.model.test_repeated_blocks import CELL, LSTM
+from tests.tools.model_mistakes import BASE
 from tests.tools.models import exercise_text, net
 from tinygraph.model import bundled_models, load_model
 from tinygraph.model.writer import toml_text
@@ -96,9 +98,9 @@ def test_bundled_models_come_back(name):
     same(model, tg.Model.from_toml(model.to_toml()))
 
 
-@pytest.mark.parametrize("make", [everything, lambda: tg.Model.from_toml(exercise_text())])
-def test_models_come_back(make):
-    model = make()
+@pytest.mark.parametrize("text", [MANY, REPEATED, BASE, exercise_text(), None])
+def test_models_come_back(text):
+    model = everything() if text is None else tg.Model.from_toml(text)
     again = tg.Model.from_toml(model.to_toml())
     same(model, again)
     for name, declared in model.declaration.main.variables.items():
@@ -126,6 +128,11 @@ def test_values_come_back_bit_for_bit(dtype):
         written = {**again.parameters, **again.state}[name].value
         assert written.tobytes() == tensor.value.tobytes()
     assert again.weighted
+
+
+def test_the_seed_of_random_numbers_is_a_whole_number_in_the_file():
+    model = tg.Model.from_toml(load_model("notes_cnn_norm").to_toml(values=True))
+    assert_array_equal(model.state["chance"].value, load_model("notes_cnn_norm").state["chance"].value)
 
 
 def test_values_of_any_kind_are_written_as_numbers():

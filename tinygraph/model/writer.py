@@ -34,7 +34,8 @@ def text_of(model: Model, values: bool) -> str:
             table = table[key]
         entry = table[path[-1]] | {"trainable": None if variable.trainable else False}
         if variable.value is not None:
-            entry = {"value": variable.value} | {key: entry.get(key) for key in ("dtype", "next", "trainable")}
+            kept = {key: entry.get(key) for key in ("next", "trainable")}
+            entry = {"value": variable.value, "dtype": getattr(variable.dtype, "name", None), **kept}
         table[path[-1]] = entry
     text = toml_text({key: item for key, item in tables.items() if (key, item) not in _DEFAULTS})
     most = Budget(0).limit("characters")
