@@ -26,7 +26,10 @@ from tests.interruptions import PROGRAM, faults_of_files
 TRAININGS = {
     "momentum": ["notes_cnn_norm", "--data", "digits.npz", "--epochs", "60"],
     "Adam": ["notes_cnn_norm", "--data", "digits.npz", "--epochs", "60", "--optimizer", "adam", "--seed", "7"],
-    "SGD": ["notes_cnn", "--data", "odd.npz", "--epochs", "300", "--batch-size", "50"],
+    "schedule": [
+        *("notes_cnn", "--data", "odd.npz", "--epochs", "200", "--batch-size", "50", "--optimizer", "adamw"),
+        *("--schedule", "cosine", "--warmup", "30", "--clip-norm", "1", "--weight-decay", "0.01", "--freeze", "K1"),
+    ],
     "early stopping": [
         "notes_cnn",
         "--data",

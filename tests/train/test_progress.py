@@ -121,6 +121,16 @@ def test_time_left_is_in_seconds_or_minutes(monkeypatch):
     ]
 
 
+def test_the_time_left_does_not_count_epochs_from_before(monkeypatch):
+    clock = iter([0.0, 0.0, 10.0])
+    monkeypatch.setattr("tinygraph.train.progress.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    stream = Stream()
+    show = ProgressLine(stream)
+    show(Progress(6, 10, 2, 2, 0.5, None, Row(6, 0.5, None, None, None, 1.0)))
+    show(Progress(7, 10, 2, 2, 0.5, None))
+    assert [text[-11:] for text in stream.getvalue().split("\r")] == ["   0 s left", "  30 s left"]
+
+
 def test_lines_of_epochs_fit_into_80_columns():
     assert line(Progress(3, 10, 1, 1, 0.5, None, Row(3, 0.5, None, None, None, 1.234))) == "epoch  3/10   loss 0.5000"
     for loss in (0.5, 99.99, 9999.99, 1.234e30, float("nan")):

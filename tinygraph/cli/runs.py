@@ -42,7 +42,8 @@ def resumable(command: Callable[..., int]) -> Callable[..., int]:
             out = out or _latest(load().name)
         path = Path(out or "", CHECKPOINT)
         begun = Checkpoint.load(path) if resume and out is not None and path.exists() else None
-        noted = {} if begun is None else begun.settings.get("options", {})
+        noted = None if begun is None else begun.settings.get("options")
+        noted = noted if isinstance(noted, dict) else {}
         for parameter in context.command.params:
             if (name := parameter.name or "") in noted and name not in chosen and not _NOT_NOTED.fullmatch(name):
                 chosen[name] = parameter.type_cast_value(context, noted[name])

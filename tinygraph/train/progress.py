@@ -53,9 +53,13 @@ class ProgressLine:
     def __init__(self, stream: IO[str], every_epoch: bool = False) -> None:
         self._stream, self._every_epoch = stream, every_epoch
         self._began, self._updated, self._width = time.monotonic(), float("-inf"), 0
+        # The part of a training that continues that was done before.
+        self._before: float | None = None
 
     def __call__(self, progress: Progress) -> None:
         now = time.monotonic()
+        if self._before is None:
+            self._before = 0.0 if progress.row is None else _done(progress)
         if progress.row is not None and self._every_epoch and has_line(progress):
             self._write(line(progress), "\n")
         elif progress.row is not None and not self._every_epoch and progress.epoch == progress.epochs:
@@ -65,10 +69,10 @@ class ProgressLine:
             self._updated = now
 
     def _state(self, progress: Progress, now: float) -> str:
-        done = ((progress.epoch - 1) * progress.steps + progress.step) / (progress.epochs * progress.steps)
+        done = _done(progress)
         accuracy = "" if progress.accuracy is None else f"   {progress.history.measure} {loss_text(progress.accuracy)}"
         place = f"epoch {progress.epoch}/{progress.epochs}, step {progress.step}/{progress.steps}"
-        left = (now - self._began) * (1 - done) / done
+        left = (now - self._began) * (1 - done) / (done - (self._before or 0.0) or 1.0)
         time_left = f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min"
         return f"{place}   loss {loss_text(progress.loss)}{accuracy}   {time_left} left"
 
@@ -118,6 +122,10 @@ def progress_line(wanted: bool | None) -> ProgressLine | None:
 def _ipython() -> Any:
     # Another module of this name may lie in the user's folder.
     return getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+
+
+def _done(progress: Progress) -> float:
+    return ((progress.epoch - 1) * progress.steps + progress.step) / (progress.epochs * progress.steps)
 
 
 def has_line(progress: Progress) -> bool:
