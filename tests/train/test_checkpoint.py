@@ -118,6 +118,22 @@ def test_an_optimizer_of_ones_own_continues(path):
     assert [int(Checkpoint.load(path).arrays[f"optimizer/W/{place}"]) for place in (0, 9, 10)] == [0, 27, 30]
 
 
+def test_arguments_of_the_wrong_type(path):
+    for wrong in ({"checkpoint": 3}, {"checkpoint": path, "resume": 3}):
+        with pytest.raises(tg.TinygraphError, match=r"a file is named by text or a pathlib\.Path; found int"):
+            fit(classification(), DATA, **wrong)
+    for wrong, message in (
+        ({"patience": 0}, "patience must be"),
+        ({"patience": 2, "min_delta": -1}, "min_delta must not be negative; found -1"),
+        ({"patience": 2, "min_delta": float("nan")}, "min_delta must not be negative; found nan"),
+        ({"patience": 2, "monitor": "val_loss"}, "a history has no column 'val_loss'; .*'test_loss'"),
+    ):
+        with pytest.raises(tg.TinygraphError, match=message):
+            tg.EarlyStopping(**wrong)
+    with pytest.raises(tg.TrainingError, match="early stopping looks at test_loss, which is not measured"):
+        fit(classification(), samples(20), callback=tg.EarlyStopping(3))
+
+
 # What does not fit
 
 

@@ -32,12 +32,12 @@ class StopTraining(Exception):
 class EarlyStopping:
     """A callback that ends the training when ``monitor`` has not improved for ``patience`` epochs.
 
-    ``monitor`` is a column of the history: ``loss``, ``accuracy``, ``test_loss`` or ``test_accuracy``. A loss improves if it
-    falls by more than ``min_delta`` below the best one, an accuracy if it rises by more. With ``restore_best`` the
-    model has the parameters and state of the best epoch when ``fit`` returns, not those of the last; of several callbacks,
-    the first with it decides which epoch that is. The names are those of Keras. Raises ``AttributeValueError`` for a
-    patience below 1 and a negative ``min_delta``, ``UnknownNameError`` for another column, and in the first epoch
-    ``TrainingError`` for one that is not measured.
+    ``monitor`` is a column of the history: ``loss``, ``accuracy``, ``test_loss`` or ``test_accuracy``, which is the metric
+    of a model that declares one. A loss improves if it falls by more than ``min_delta`` below the best one, an accuracy or a
+    metric if it rises by more. With ``restore_best`` the model has the parameters and state of the best epoch when
+    ``fit`` returns, not those of the last; of several callbacks, the first with it decides which epoch that is. The
+    names are those of Keras. Raises ``AttributeValueError`` for a patience below 1 and a negative ``min_delta``,
+    ``UnknownNameError`` for another column, and in the first epoch ``TrainingError`` for one that is not measured.
 
     >>> import tinygraph as tg
     >>> history = tg.fit(tg.load_model("xor"), epochs=500, callback=EarlyStopping(patience=3, min_delta=0.01))

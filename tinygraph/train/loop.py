@@ -113,7 +113,7 @@ def fit(
     epochs = integer("epochs", settings.epochs if epochs is None else epochs)
     size = integer("batch_size", model.batch or settings.batch_size if batch_size is None else batch_size)
     seed = integer("seed", settings.seed if seed is None else seed, least=0)
-    file = CheckpointFile(checkpoint) if isinstance(checkpoint, (str, PathLike)) else checkpoint
+    file = checkpoint if checkpoint is None or isinstance(checkpoint, CheckpointFile) else CheckpointFile(checkpoint)
     keeper = next((call for call in calls if isinstance(call, EarlyStopping) and call.restore_best), None)
     begun, best = checkpoint_to_resume(file, resume), Best() if keeper is None else keeper.rule
     training = Epochs(model, data, optimizer, epochs, size, seed, compiled, best)
