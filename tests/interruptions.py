@@ -204,7 +204,7 @@ def whole(path: Path) -> bool:
 
 def faults_of_mixture(folder: Path, earlier: Path) -> list[str]:
     """Return the files of an earlier training that stand next to those of a later one."""
-    old = {path.name for path in folder.iterdir() if _same(path, earlier / path.name)}
+    old = {path.name for path in folder.iterdir() if same(path, earlier / path.name)}
     new = {path.name for path in folder.iterdir() if path.suffix != ".partial"} - old
     # Both trainings draw the same graph.
     return (
@@ -212,7 +212,8 @@ def faults_of_mixture(folder: Path, earlier: Path) -> list[str]:
     )
 
 
-def _same(path: Path, other: Path) -> bool:
+def same(path: Path, other: Path) -> bool:
+    """Whether two files hold the same bytes."""
     return other.is_file() and path.read_bytes() == other.read_bytes()
 
 
