@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -404,12 +405,13 @@ def test_a_model_without_a_loss_is_drawn_as_it_predicts():
     assert not any(card.symbol.endswith("_new") for card in tg.draw(model).drawing.cards)
 
 
-def test_plans_say_that_batch_statistics_are_not_cut_and_cut_the_rest():
-    shown = CliRunner().invoke(main, ["plan", "notes_cnn_norm", "--batch-size", "256", "--threads", "2"]).output
-    assert "not cut into tiles, because an operation mixes samples" in shown
+def test_plans_cut_batch_statistics_into_stages_and_predictions_at_once():
+    shown = CliRunner().invoke(main, ["plan", "notes_cnn_norm", "--batch-size", "4000", "--threads", "2"]).output
+    assert re.search(r"^ *\d+ +tile 2 x\d", shown, re.MULTILINE)
+    assert "tiles: " in shown
     shown = CliRunner().invoke(main, ["plan", "notes_cnn_norm", "--batch-size", "4000", "--inference"]).output
     assert "tiles: " in shown
-    assert "mixes samples" not in shown
+    assert "tile 2" not in shown
 
 
 def test_a_state_is_no_parameter_to_the_engine():
