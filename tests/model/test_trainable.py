@@ -88,6 +88,15 @@ def test_a_copy_has_the_same_parameters_frozen(copied):
     assert list(copied(model).trainable) == ["W1", "b1"]
 
 
+def test_onnx_keeps_what_is_frozen(tmp_path):
+    pytest.importorskip("onnx")
+    model = tg.load_model("residual")
+    model.freeze("R1.*", "W")
+    model.to_onnx(tmp_path / "net.onnx")
+    again = tg.from_onnx(tmp_path / "net.onnx")
+    assert {name.replace("_", ".") for name in again.trainable} == set(model.trainable)
+
+
 def test_what_is_frozen_is_shown():
     model = dense(trainable=False)
     assert "W1    parameter, frozen" in str(model)

@@ -22,7 +22,7 @@ from tinygraph.interop.onnx.tensors import MOST_ELEMENTS, REAL
 from tinygraph.model.model import Model
 
 # The keys of metadata in files that tinygraph wrote.
-NAME, OUTPUT, LOSS, TITLE = (f"tinygraph.{key}" for key in ("name", "output", "loss", "title"))
+NAME, OUTPUT, LOSS, TITLE, FROZEN = (f"tinygraph.{key}" for key in ("name", "output", "loss", "title", "frozen"))
 _Shape: TypeAlias = tuple[int | None, ...]
 _REAL = ("float32", "float64")
 # The names that exporters give to graphs without a name.
@@ -223,6 +223,10 @@ class _Opening:
             batched = bool(shape) and shape[0] == batch
             table = {"shape": list(shape[1:] if batched else shape)} | ({} if kind == dtype else {"dtype": kind})
             tables["inputs"][label] = table if batched else table | {"batched": False}
+        frozen = file.metadata.get(FROZEN, "").split()
+        for leaf, name in equations.leaves.items():
+            if name in frozen and leaf.name in tables["parameters"]:
+                tables["parameters"][leaf.name]["trainable"] = False
         for name, update in equations.next.items():
             tables["state"][name]["next"] = update
         return tables if batch is None else tables | {"batch": batch}

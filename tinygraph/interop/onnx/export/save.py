@@ -46,6 +46,7 @@ def proto_of_model(model: Model, *, loss: bool = False) -> Any:
             raise OnnxError(f"model {model.name!r} was not written as ONNX: {name!r} holds NaN or infinity")
     metadata = {"name": model.name, "title": model.title, "output": model.output}
     metadata |= {"loss": str(model.loss)} if loss else {}
+    metadata["frozen"] = " ".join(name for name in model.parameters if name not in model.trainable)
 
     def graph(count: int) -> Graph:
         with composites_as_nodes(EXPORTS):
