@@ -92,6 +92,7 @@ CALLS = {
         PAIR,
         lambda x, y: np.divmod(x, y)[1],
         lambda x, y: np.divmod(x, y)[0],
+        lambda x, y: divmod(5.3, y)[1],
         lambda x, y: x % y,
         lambda x, y: 2 % y,
     ),
@@ -424,7 +425,7 @@ def test_numbers_in_another_dtype():
     assert y.dtype == np.float32
     assert_array_equal(tg.grad((y * 2).sum(), [x])[0].value, np.full(X.shape, 2.0))
     assert x.astype("int32").dtype == np.int32
-    with pytest.raises(tg.AttributeValueError, match="a dtype of numbers is needed; found 'str'"):
+    with pytest.raises(tg.DTypeError, match="astype: a dtype of numbers is needed; found <class 'str'>"):
         x.astype(str)
 
 
@@ -461,7 +462,6 @@ def test_numbers_in_another_dtype():
         (lambda x: np.stack([x, x[0]]), "stack: concatenate"),
         (lambda x: np.stack([x, x], axis=4), "stack: expand_dims: .* axis 4 is out of range for 3 axes"),
         (lambda x: np.repeat(x, -1), "repeat.*negative"),
-        (lambda x: np.repeat(x, 1.5), "numpy.repeat on tensors"),
         (lambda x: np.roll(x, 1, 7), "numpy.roll on tensors: .*axis 7 is out of bounds"),
         (lambda x: np.split(x, 4), "split"),
         (lambda x: np.cross(x[:, :2], x[:, :2]), "vectors of 3 numbers; found shapes"),

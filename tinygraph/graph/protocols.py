@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import numpy as np
 
 from tinygraph.errors import AttributeValueError, DTypeError, ShapeError, TinygraphError, UnknownNameError, users_own
-from tinygraph.graph.arrays import Shaped
+from tinygraph.graph.arrays import Shaped, numeric_dtype
 from tinygraph.graph.conversion import converted, refuse_in_list
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, load_operations
 from tinygraph.graph.registry import OPERATIONS as _TABLE
@@ -114,6 +114,7 @@ class Protocols(Shaped):
     __matmul__, __rmatmul__ = _binary("matmul")
     __mod__, __rmod__ = _binary("mod")
     __floordiv__, __rfloordiv__ = (lambda x, y: np.floor_divide(x, y)), (lambda x, y: np.floor_divide(y, x))
+    __divmod__, __rdivmod__ = (lambda x, y: np.divmod(x, y)), (lambda x, y: np.divmod(y, x))
     # Python itself reverses a comparison: x < y is tried as y > x.
     __lt__, __gt__ = _binary("less")[0], _binary("greater")[0]
     __le__, __ge__ = _binary("less_equal")[0], _binary("greater_equal")[0]
@@ -206,7 +207,7 @@ class Protocols(Shaped):
 
     def astype(self, dtype: Any) -> Tensor:
         """Return the numbers in another dtype; see ``tg.cast``."""
-        return OPERATIONS["cast"](self, np.dtype(dtype).name)
+        return OPERATIONS["cast"](self, numeric_dtype(dtype, "astype").name)
 
     # Other methods of NumPy's arrays, and functions of one tensor that PyTorch has as methods too.
     all, any, argmax, argmin, argsort, clip, conj, copy = _methods("all any argmax argmin argsort clip conj copy")
@@ -296,11 +297,14 @@ def _recorded(function: Callable[..., Any], record: Callable[..., Any], args: An
 def attribute_hint(name: str) -> str:
     """Return what to write for an attribute that NumPy or another framework has, or an empty string.
 
-    >>> attribute_hint("argmax"), attribute_hint("dot"), attribute_hint("square"), attribute_hint("banana")
-    ('; write tg.argmax(...)', '; write tg.matmul(...)', '; write x ** 2', '')
+    >>> attribute_hint("logsumexp"), attribute_hint("vstack"), attribute_hint("rsqrt"), attribute_hint("banana")
+    ('; write tg.logsumexp(...)', '; write numpy.vstack(...)', '; write 1 / sqrt(x)', '')
     """
     load_operations()
     here = called_here(name, _TABLE)
+    recorded = dict[Any, Any](NUMPY_FUNCTIONS).get(getattr(np, name, None))
+    if recorded not in (None, _TABLE.get(name), here and _TABLE[here]):
+        return f"; write numpy.{name}(...)"
     if here is not None:
         return f"; write tg.operation({here!r})(...)" if _TABLE[here].op.helper else f"; write tg.{here}(...)"
     formula = FORMULAS.get(name.lower())
