@@ -146,7 +146,7 @@ class Epochs:
     >>> from tinygraph.model import load_model
     >>> from tinygraph.train import load_data
     >>> model = load_model("xor")
-    >>> training = Epochs(model, load_data("xor"), as_optimizer(model, "sgd"), epochs=2, batch_size=4, seed=0)
+    >>> training = Epochs(model, load_data("xor"), as_optimizer(model, "sgd"), 2, 4, seed=0, compiled=True, best=Best())
     >>> [(progress.epoch, progress.step, progress.row is None) for progress in training]
     [(1, 1, True), (1, 1, False), (2, 1, True), (2, 1, False)]
     """
@@ -159,14 +159,14 @@ class Epochs:
         epochs: int,
         batch_size: int,
         seed: int,
-        compiled: bool = True,
-        best: Best | None = None,
+        compiled: bool,
+        best: Best,
     ) -> None:
         self.model, self.epochs, self.seed, self.compiled = model, epochs, seed, compiled
         model.classes = data.classes
         self.train, self.test = feeds_of(model, *data.train), _test_feeds(model, data)
         count = sample_count(self.train)
-        self.size = min(batch_size, count)
+        self.size = min(size, count)
         self.optimizer = optimizer = over(optimizer, epochs * -(-count // self.size))
         self.state, self.history = initial_state(model, optimizer), History((), best, model.metric or "accuracy")
         prepare = model.compile_step if compiled else partial(training_step, model)
