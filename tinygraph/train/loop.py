@@ -157,7 +157,7 @@ class Epochs:
         data: Data,
         optimizer: Optimizer,
         epochs: int,
-        batch_size: int,
+        size: int,
         seed: int,
         compiled: bool,
         best: Best,
