@@ -2,7 +2,7 @@
 
 Read in this order: ``toml`` (a file to tables), ``declaration`` (tables to a declaration), ``parse`` (equations
 to syntax trees, and these to values), ``recorder`` (a declaration to a graph), ``scope`` and ``blocks`` (names and
-calls in equations), ``variables``, ``model``, ``load``.
+calls in equations), ``variables``, ``model``, ``load``, ``writer`` (a model to a file).
 """
 
 from tinygraph.model.declaration import Input, Training
