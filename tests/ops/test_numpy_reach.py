@@ -15,6 +15,8 @@ V, W = X[0], Y[1]
 CUBE = np.random.default_rng(0).standard_normal((2, 3, 4))
 METHODS = ("abs", "ceil", "cos", "exp", "floor", "sign", "sin", "square", "tan", "tanh", "round")
 GAP = np.array([0, np.nan, 0])
+# These names of arguments came with NumPy 2.1.
+NEW = np.lib.NumpyVersion(np.__version__) >= "2.1.0"
 PAIR, ONE, MANY = (X, Y), (X,), (CUBE,)
 
 # For each function: the arrays that it is called on, and calls.
@@ -37,11 +39,11 @@ CALLS = {
         *(
             lambda x, y: np.clip(x, -1, 1),
             lambda x, y: np.clip(x, a_min=0, a_max=None),
-            lambda x, y: np.clip(x, max=1.0),
+            *([lambda x, y: np.clip(x, max=1.0)] if NEW else []),
         ),
         *(
             lambda x, y: np.clip(x, y, y + 0.3),
-            lambda x, y: np.clip(x, min=V - 0.1, max=None),
+            *([lambda x, y: np.clip(x, min=V - 0.1, max=None)] if NEW else []),
             lambda x, y: x.clip(-1, 1),
         ),
         lambda x, y: np.clip(a=x, a_min=-1.5, a_max=0.0),
@@ -176,7 +178,7 @@ CALLS = {
     "reshape": (
         ONE,
         lambda x: np.reshape(x, (3, -1)),
-        lambda x: np.reshape(x, shape=6),
+        *([lambda x: np.reshape(x, shape=6)] if NEW else []),
         lambda x: np.reshape(x, 6, order="C"),
     ),
     "resize": (ONE, lambda x: np.resize(x, (4, 2)), lambda x: np.resize(x, 2)),

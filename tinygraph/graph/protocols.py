@@ -272,7 +272,11 @@ def _recorded(function: Callable[..., Any], record: Callable[..., Any], args: An
 
     Arguments are matched by name. A required one that has another name here, such as ``x`` or ``to``, is matched by its place.
     """
-    ours, bound = _signature(record).parameters, _signature(function).bind(*args, **kwargs)
+    try:
+        ours, bound = _signature(record).parameters, _signature(function).bind(*args, **kwargs)
+    except ValueError:
+        # Before version 2.4 some of NumPy's functions have no signature.
+        return record(*args, **kwargs)
     if any(p.kind == p.VAR_KEYWORD for p in ours.values()):
         return record(*bound.args, **bound.kwargs)
     theirs = bound.signature.parameters
