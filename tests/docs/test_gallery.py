@@ -22,6 +22,8 @@ def said(svg):
     tree = ElementTree.fromstring(re.sub(r"(?<=[\"#])p[0-9a-f]{8}-", "", svg))
     groups = [(element.get("id"), element.get("class")) for element in tree.iter() if element.tag.endswith("}g")]
     lines = [NUMBER.sub("#", "".join(element.itertext())) for element in tree.iter() if element.tag.endswith("}text")]
+    # The place of the largest error is shown where the error is more than rounding.
+    lines = [re.sub(r"(relative error #) (?:at \[.*?\] of|for) ", r"\1 of ", line) for line in lines]
     return sorted(map(str, groups)), sorted(lines)
 
 

@@ -185,6 +185,7 @@ def load_data(
         # All samples are to be predicted.
         test_fraction = 0
     place = Path(source).resolve()
+    found = replace(found, description=found.description or f"from {place.name}")
     return divided(place.name if place.is_dir() else place.stem, found, seed, test_fraction)
 
 
