@@ -115,6 +115,33 @@ def test_mistakes_in_unpacking(equations, message, column):
     assert caught.value.column == column
 
 
+def test_the_parts_of_a_tensor_are_unpacked():
+    model = net("i, f, g = split(tanh(x), [1, 1, 2], axis=1)\na = i * f + g")
+    assert_allclose(model.predict(X), np.tanh(X[:, :1]) * np.tanh(X[:, 1:2]) + np.tanh(X[:, 2:]), rtol=1e-5)
+    assert [e.text for e in model.record(2).equations][1] == "f = split(tanh(x), [1, 1, 2], axis=1)[1]"
+    assert "f = t1[:, 1:2]" in tg.notes(model).text()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "split(x)",
+        "split(2, 2)",
+        "split([x], 2)",
+        "split(x, 2, axis='k')",
+        "split(x, 2, z=1)",
+        "relu(split(x, 2, axis=1))",
+    ],
+)
+def test_mistakes_in_splitting(call):
+    with pytest.raises(
+        tg.ModelError, match=r"split takes a tensor and how many parts, .*: a, b = split\(x, 2, axis=1\)"
+    ):
+        net(f"a, b = {call}")
+    with pytest.raises(tg.ModelError, match="the parts 1000000000 do not fill axis 1 of size 4"):
+        net("a, b = split(x, 10 ** 9, axis=1)")
+
+
 @pytest.mark.parametrize("output", [[], [1], ["q", None]])
 def test_the_outputs_of_a_block_are_names(output):
     with pytest.raises(tg.ModelError, match="output must be a name or a list of names; found"):
@@ -212,7 +239,7 @@ def test_a_recurrent_network():
     every = sequence_net("h, s = cell(each(x), h0)", output="s")
     assert_allclose(every.predict(SEQUENCE), np.stack(steps, axis=1), rtol=1e-4)
     assert names(every)[:3] == ["h.1.x", "h.1.n", "h.2.x"]
-    assert every.record(2).equations[-1].text == "s = concatenate([h.1.n, ..., h.5.n], axis=1)"
+    assert every.record(2).equations[-1].text == "s = stack([h.1.n, ..., h.5.n], axis=1)"
 
 
 def test_a_block_for_each_step_alone():

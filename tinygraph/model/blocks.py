@@ -126,11 +126,11 @@ class _Calls:
 
     def _stacked(self, place: int, steps: Sequence[Tensor]) -> Tensor:
         """Return an output of all repetitions along a second axis, and add its equation."""
-        stack: Tensor = OPERATIONS["concatenate"]([OPERATIONS["expand_dims"](x, 1) for x in steps], axis=1)
+        stack: Tensor = OPERATIONS["stack"](steps, axis=1)
         stack.name = f"{self.instance}.{self.block.outputs[place]}"
         listed: list[ast.expr] = [ast.Name(str(x.name)) for x in steps]
         listed[1:-1] = [ast.Constant(...)] if len(steps) > 2 else []
-        self._add(stack, ast.Call(ast.Name("concatenate"), [ast.List(listed)], [ast.keyword("axis", ast.Constant(1))]))
+        self._add(stack, ast.Call(ast.Name("stack"), [ast.List(listed)], [ast.keyword("axis", ast.Constant(1))]))
         return stack
 
     def _add(self, x: Tensor, written: ast.expr, block: str = "") -> None:

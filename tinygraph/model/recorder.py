@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
@@ -173,8 +174,14 @@ class Recorder:
                 if name in scope.values or name in scope.equations.variables:
                     kind = "an input" if name in scope.equations.inputs else f"a {scope.equations.variables[name].kind}"
                     statement.fail(f"{name!r} is defined twice: as {kind} and by an equation")
-            for name, value in zip(statement.targets, evaluate_equation(statement, scope), strict=True):
-                self._finish(scope, name, statement, value, before)
+            for place, value in enumerate(evaluate_equation(statement, scope)):
+                name, part = statement.targets[place], ast.Subscript(statement.value, ast.Constant(place))
+                one = (
+                    replace(statement, value=ast.copy_location(part, statement.value))
+                    if statement.others
+                    else statement
+                )
+                self._finish(scope, name, one, value, before)
                 scope.values[name] = value
         self.current = outer
         if self.partial:

@@ -13,6 +13,7 @@ from tinygraph.errors import listing, nearest
 from tinygraph.graph import OPERATIONS, Op, Tensor, is_operation, operation_hint, shown
 from tinygraph.model.declaration import Equations, dependency_path
 from tinygraph.model.parse import Call, Statement
+from tinygraph.ops.indexing.select import split
 from tinygraph.synonyms import CONSTANTS
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class Scope:
             return self.recorder.call_block(self, call)
         if name == EACH and not is_operation(name):
             return _each(call)
+        if name == "split" and not is_operation(name):
+            return _split(call)
         if not is_operation(name):
             call.fail(f"no operation or block is called {name!r}{operation_hint(name, blocks)}")
         if name in ("max", "min") and len(call.args) > 1:
@@ -122,6 +125,19 @@ def _each(call: Call) -> Each:
             f"each(x) takes one tensor with an axis of steps after the batch; found {listing(map(shown, call.args))}"
         )
     return Each(sequence)
+
+
+def _split(call: Call) -> tuple[Tensor, ...]:
+    """Return the parts of a tensor; the operations return one tensor each."""
+    usage = (
+        "split takes a tensor and how many parts, or their sizes, in an equation of its own: a, b = split(x, 2, axis=1)"
+    )
+    if call.node is not call.statement.value or not call.args or not isinstance(call.args[0], Tensor):
+        call.fail(usage)
+    try:
+        return split(*call.args, **call.kwargs)
+    except TypeError:
+        call.fail(usage)
 
 
 def _check_operands(op: type[Op], call: Call) -> None:

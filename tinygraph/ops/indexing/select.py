@@ -304,8 +304,10 @@ def split(x, parts: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     if not -len(shape) <= axis < len(shape):
         raise ShapeError(f"{given}: axis {axis} is out of range for {len(shape)} axes")
     size, axis = shape[axis], axis % len(shape)
-    sizes = [size // max(parts, 1)] * parts if isinstance(parts, int) else list(parts)
-    if builtins.sum(sizes) != size or any(part < 0 for part in sizes):
+    # A number of parts beyond the size would be a long list.
+    even = parts if isinstance(parts, int) and 0 < parts <= size else 0
+    sizes = [size // max(even, 1)] * even if isinstance(parts, int) else list(parts)
+    if not sizes or builtins.sum(sizes) != size or any(part < 0 for part in sizes):
         raise ShapeError(f"{given}: the parts {parts} do not fill axis {axis} of size {size}")
     ends = np.cumsum([0, *sizes]).tolist()
     before = (slice(None),) * axis
