@@ -215,7 +215,14 @@ def cbrt(dy, y, x):
 _tie = [Edge(Sample([1e16], [1e16]), [0.5], [0.5])]
 
 
-@op(formula="log(exp({x}) + exp({y}))", elementwise=True, numpy=[np.logaddexp], samples=binary(), edges=_tie)
+@op(
+    formula="log(exp({x}) + exp({y}))",
+    tex=r"\log(\exp({x}) + \exp({y}))",
+    elementwise=True,
+    numpy=[np.logaddexp],
+    samples=binary(),
+    edges=_tie,
+)
 def logaddexp(x, y):
     """Logarithm of a sum of two exponentials, without overflow; its gradients are ``sigmoid(x - y)`` and ``sigmoid(y - x)``.
 

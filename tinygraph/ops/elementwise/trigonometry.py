@@ -99,7 +99,14 @@ def hypot_vjp(dy, y, x1, x2) -> Any:
 _corner = [Edge(Sample([0.0, 0.0], [0.0, -2.0]), [0.0, -0.5], [0.0, 0.0])]
 
 
-@op(formula="atan2({y}, {x})", elementwise=True, numpy=[np.arctan2], samples=binary(off_zero, off_zero), edges=_corner)
+@op(
+    formula="atan2({y}, {x})",
+    tex=r"\operatorname{atan2}({y}, {x})",
+    elementwise=True,
+    numpy=[np.arctan2],
+    samples=binary(off_zero, off_zero),
+    edges=_corner,
+)
 def atan2(y, x):
     """The angle, from -π to π, of the point with the ordinate ``y`` and the abscissa ``x``; its gradient at 0, 0 is 0.
 

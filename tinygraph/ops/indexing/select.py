@@ -69,7 +69,9 @@ class Concatenate(Moving):
     batch = AlongAxes.batch
 
 
-@composite(formula="stack({x})", holomorphic=True, numpy=[np.stack], samples=_stack_samples)
+@composite(
+    formula="stack({x})", tex=r"\operatorname{stack}({x})", holomorphic=True, numpy=[np.stack], samples=_stack_samples
+)
 def stack(*x, axis: int = 0):
     """Tensors of one shape joined along a new ``axis`` of the result.
 

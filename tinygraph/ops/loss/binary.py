@@ -26,7 +26,7 @@ from tinygraph.ops.activation.activation import log_sigmoid, sigmoid
 from tinygraph.ops.comparison.comparison import gate, where
 from tinygraph.ops.elementwise.arithmetic import identity
 from tinygraph.ops.elementwise.exponential import log
-from tinygraph.ops.loss.loss import Loss, mean_count, mean_tex, of_elements, require_probabilities
+from tinygraph.ops.loss.loss import Loss, called_tex, mean_count, mean_tex, of_elements, require_probabilities
 from tinygraph.ops.samples import Draw, distinct, normal, unit
 from tinygraph.ops.shape.shape import SameElements, Transpose
 from tinygraph.ops.sums import average, wide
@@ -121,7 +121,7 @@ class BinaryLoss(Loss):
 
     def written_tex(self, *inputs) -> str:
         if isinstance(self.pos_weight, tuple):
-            return ""
+            return called_tex(self)
         weighed = self.tex if self.pos_weight is None else self.tex.replace("[{(y", r"[{pos_weight} \, {(y")
         return mean_tex(inputs[0], weighed)
 

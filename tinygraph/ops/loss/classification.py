@@ -15,7 +15,7 @@ from tinygraph.ops.activation.activation import Softmax, log_softmax, softmax
 from tinygraph.ops.comparison.comparison import gate
 from tinygraph.ops.elementwise.cast import cast, require_numeric
 from tinygraph.ops.elementwise.exponential import log
-from tinygraph.ops.loss.loss import Loss, mean_count, of_elements, require_probabilities, rows_tex, share
+from tinygraph.ops.loss.loss import Loss, called_tex, mean_count, of_elements, require_probabilities, rows_tex, share
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import Draw, normal, tensors, unit
 from tinygraph.ops.shape.shape import expand_dims
@@ -174,7 +174,7 @@ class LabelLoss(ClassLoss):
 
     def written_tex(self, *inputs) -> str:
         if self.written_attributes():
-            return ""
+            return called_tex(self)
         scores, labels = inputs
         if len(labels.shape) == len(scores.shape):
             return "-" + rows_tex(scores, rf"\sum_{{k}} {{(labels)}}_{{ik}} {self.tex}_{{ik}}")

@@ -27,6 +27,18 @@ def mean_count(x, *shape: int) -> Any:
     return constant(count, name="m" if shape and count == shape[0] else None, dtype=dtype)
 
 
+def called_tex(op: Op) -> str:
+    """Return a loss with attributes as a call, for lecture notes.
+
+    >>> import tinygraph as tg
+    >>> called_tex(tg.cross_entropy.op(ignore_index=-1))
+    '\\\\operatorname{cross\\\\_entropy}({logits}, {labels}; \\\\text{ignore\\\\_index=-1})'
+    """
+    attributes = ", ".join(op.written_attributes())
+    inputs = ", ".join(f"{{{name}}}" for name in op.parameters)
+    return rf"\operatorname{{{op.name}}}({inputs}; \text{{{attributes}}})".replace("_", r"\_")
+
+
 def mean_tex(x, of: str) -> str:
     """Return the TeX template of a mean over the elements of ``x``; ``of`` is the template for the element i.
 

@@ -222,7 +222,11 @@ class TopK(_Ranked):
         return ScatterAddElements(x.shape, self.axis)(dy, places)
 
 
-@composite(formula="{x} in ascending order", samples=each(distinct, ((3, 4), {}), ((2, 3, 2), {"axis": 1})))
+@composite(
+    formula="{x} in ascending order",
+    tex=r"\operatorname{sort}({x})",
+    samples=each(distinct, ((3, 4), {}), ((2, 3, 2), {"axis": 1})),
+)
 def sort(x, *, axis: int = -1):
     """Elements in ascending order along ``axis``, NaN last; each gets its own gradient back.
 

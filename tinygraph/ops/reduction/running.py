@@ -58,7 +58,7 @@ class Cumsum(AlongAxes):
 _factors = each(off_zero, ((3, 4), {"axis": 1}), ((5,), {"axis": 0}), ((2, 3, 2), {"axis": -2}))
 
 
-@composite(formula="cumprod({x})", holomorphic=True, samples=_factors)
+@composite(formula="cumprod({x})", tex=r"\operatorname{cumprod}({x})", holomorphic=True, samples=_factors)
 def cumprod(x, *, axis: int):
     """Running products along ``axis``: each element becomes the product of those up to it. Factors may be 0.
 
@@ -81,7 +81,9 @@ def cumprod(x, *, axis: int):
 _in_a_row = each(normal, ((3, 4), {}), ((4, 2), {"axis": 0, "n": 2}), ((3,), {"n": 0}))
 
 
-@composite(formula="differences of {x}", holomorphic=True, numpy=[np.diff], samples=_in_a_row)
+@composite(
+    formula="differences of {x}", tex=r"\operatorname{diff}({x})", holomorphic=True, numpy=[np.diff], samples=_in_a_row
+)
 def diff(x, *, n: int = 1, axis: int = -1):
     """Each element less the one before it along ``axis``, ``n`` times over; of booleans, whether they differ.
 
