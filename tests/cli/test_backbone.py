@@ -95,7 +95,7 @@ def test_all_but_the_head_is_loaded_with_skip(run, old):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (LOAD[:2], "missing 'V', 'features.K' and 'features.B', not in the model"),
+        (LOAD[:2], "the file lacks 'V', 'features.K' and 'features.B', and the model lacks"),
         (("--only", "features.*"), "--only: there are no --weights to load"),
         (("--skip", "V", "--rename", "a=b"), "--skip and --rename: there are no --weights to load"),
         ((*LOAD[:2], "--only", "feature.*"), "has no parameter or state 'feature.*'"),

@@ -145,7 +145,7 @@ def test_export_replaces_no_file_unless_forced(run, fails):
 
 def test_names_of_another_models_weights_are_told_in_order(fails):
     load_model("lenet5").save("w.safetensors")
-    told = fails("predict", "xor", "--weights", "w.safetensors").partition("not in the model ")[2]
+    told = fails("predict", "xor", "--weights", "w.safetensors").partition("the model lacks ")[2]
     assert told == "'B3', 'B5', 'B6', 'B7', 'K1', 'K3', 'W5', 'W6' and 'W7'"
 
 

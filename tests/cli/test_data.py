@@ -75,7 +75,7 @@ def test_every_command_takes_a_table(run, flowers):
         assert result.exit_code == 0, result.output
     # Without labels: all rows, whose columns are those of numbers.
     Path("new.csv").write_text("width,height\n1,2\n3,4\n", encoding="utf-8")
-    assert "data new: all 2 samples" in run("predict", "net.toml", *weights, "--data", "new.csv").stdout
+    assert "data new: 2 samples, without labels" in run("predict", "net.toml", *weights, "--data", "new.csv").stdout
 
 
 @pytest.mark.filterwarnings("ignore:.*the text in 'species' is left out")
@@ -128,7 +128,7 @@ def test_every_command_takes_inputs_that_are_no_samples(run, tmp_path):
     ):
         result = run(*command, *data)
         assert result.exit_code == 0, result.output
-    assert "data new: all 20 samples" in run("predict", "net.toml", *weights, "--data", "new.npz").stdout
+    assert "data new: 20 samples, without labels" in run("predict", "net.toml", *weights, "--data", "new.npz").stdout
 
 
 @pytest.mark.filterwarnings("default:.*is the built-in set")

@@ -87,6 +87,8 @@ def test_numbers_that_json_does_not_know_are_null(run):
 
 def test_what_cannot_be_evaluated(run, fails, digits):
     assert fails("evaluate", "xor") == "error: model 'xor' comes without weights; give --weights"
+    run("train", "xor", "--epochs", 1)
+    assert fails("evaluate", "xor").endswith(f"; give --weights, such as {Path('runs', 'xor', 'weights.safetensors')}")
     np.savez("x.npz", x=np.zeros((3, 1, 8, 8)))
     command = ("evaluate", "notes_cnn_norm", "--weights", digits)
     assert "an array called 'y' is missing; the file has 'x'" in fails(*command, "--data", "x.npz")

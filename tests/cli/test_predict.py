@@ -54,7 +54,7 @@ def test_predict_scores_the_samples_that_train_tests_on(run, trained):
 def test_predict_scores_the_test_samples_of_a_file_that_has_some(run, trained):
     path, _ = labelled("own.npz", x_test=np.ones((3, 2)), y_test=np.ones((3, 1)))
     output = run("predict", "xor", "--weights", trained, "--data", path).stdout
-    assert "data own: the 3 samples to test on (x_test and y_test of the file)\n" in output
+    assert "data own: the 3 samples to test on (its own test arrays)\n" in output
     assert "on 3 samples" in output
 
 
@@ -142,7 +142,7 @@ def test_images_are_called_by_their_files(run):
     images(Path("new"), 2, classes=(".",))
     output = run("predict", "net.toml", "--weights", "w.safetensors", "--data", "new", "--out", "o.csv").stdout
     assert [line.split()[0] for line in output.splitlines()[:3]] == ["sample", "0.png", "1.png"]
-    assert "data new: all 2 samples" in output
+    assert "data new: 2 samples, without labels" in output
     with open("o.csv", encoding="utf-8") as file:
         assert [row["sample"] for row in csv.DictReader(file)] == ["0.png", "1.png"]
 

@@ -114,8 +114,11 @@ def test_another_model_of_the_same_name_is_refused(interrupted, fails):
 def test_without_a_checkpoint_the_training_starts_from_the_beginning(run, fails):
     result = run("train", "xor", "--resume", "--epochs", 3, "--out", "o")
     assert result.exit_code == 0
-    assert "continues in o from the beginning\n" in result.stdout
-    assert "continues in runs/xor from the beginning\n" in run("train", "xor", "--resume", "--epochs", 1).stdout
+    assert "starts in o: there is no checkpoint to continue from\n" in result.stdout
+    assert (
+        "starts in runs/xor: there is no checkpoint to continue from\n"
+        in run("train", "xor", "--resume", "--epochs", 1).stdout
+    )
     # What other trainings left is not replaced.
     Path("o/checkpoint.safetensors").unlink()
     assert "weights.safetensors' exists and is not replaced" in fails("train", "xor", "--resume", "--out", "o")

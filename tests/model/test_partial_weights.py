@@ -95,6 +95,10 @@ def test_two_parameters_that_change_places(tmp_path):
     ("part", "message"),
     [
         ({}, r"'W' has shape \(3, 5\), the model's \(3, 2\); skip 'W' to load the others"),
+        (
+            {"rename": {"W": "R1.g", "R1.g": "W"}},
+            "'W' has shape .*; 'R1.g' has shape .*; skip 'W' and 'R1.g' to load the",
+        ),
         ({"only": "V"}, r"model 'net' has no parameter or state 'V' \(names: 'K', 'W', 'R1.g' and 'R1.mean'\)"),
         ({"only": "R1"}, r"no parameter or state 'R1'; did you mean 'R1.\*'\?"),
         ({"only": 3}, "no parameter or state 3"),
@@ -105,12 +109,15 @@ def test_two_parameters_that_change_places(tmp_path):
         ({"rename": {"R1.*": "R2"}}, r"needs a \* in both names or in none; found 'R1.\*' and 'R2'"),
         (
             {"rename": {"R*.*": "R2*.*"}, "skip": "W"},
-            "missing 'R1.g' and 'R1.mean', not in the model 'R21.g', 'R21.mean'",
+            "the file lacks 'R1.g' and 'R1.mean', and the model lacks 'R21.g' and 'R21.mean'$",
         ),
         ({"rename": {"W": 1}}, "rename is a mapping of names"),
         ({"rename": "W"}, "rename is a mapping of names"),
-        ({"rename": {"W": "V"}}, "missing 'W', not in the model 'V'; only, skip and rename load what they share"),
-        ({"rename": {"R1.*": "R2.*"}, "skip": "W"}, "missing 'R1.g' and 'R1.mean'"),
+        (
+            {"rename": {"W": "V"}},
+            "the file lacks 'W', and the model lacks 'V'; only, skip and rename load what they share",
+        ),
+        ({"rename": {"R1.*": "R2.*"}, "skip": "W"}, "lacks 'R2.g' and 'R2.mean'$"),
     ],
 )
 def test_after_an_error_nothing_has_changed(saved, part, message):

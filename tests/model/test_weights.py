@@ -185,19 +185,23 @@ def test_a_float32_file_is_loaded_into_a_float64_model(saved):
 def test_weights_of_another_model(tmp_path):
     tg.load_model("xor").save(tmp_path / "w")
     model = tg.load_model("notes_cnn")
-    refused(model, tmp_path / "w", r"not the weights of model 'notes_cnn': missing 'K1'.*not in the model 'B2'|W2")
+    refused(
+        model,
+        tmp_path / "w",
+        r"not the weights of model 'notes_cnn': the file lacks 'K1'.*, and the model lacks 'W1' and 'W2'",
+    )
 
 
 def test_a_missing_parameter_is_named(saved):
     path, model = saved
     write(path, {name: v for name, v in values(model).items() if name != "b"})
-    refused(model, path, "missing 'b', not in the model none")
+    refused(model, path, "the file lacks 'b'")
 
 
 def test_a_parameter_too_many_is_named(saved):
     path, model = saved
     write(path, {**values(model), "c": np.ones(2, "f4")})
-    refused(model, path, "missing none, not in the model 'c'")
+    refused(model, path, "model '.*': the model lacks 'c'")
 
 
 @pytest.mark.parametrize("shape", [(3, 2), (6,), (1, 2, 3), (2, 4), ()])

@@ -146,6 +146,9 @@ CHANGES = {
     "seed is 0 there and 3 here": {"seed": 3},
     r"optimizer is SGD\(.*\) there and Adam\(.*\) here": {"optimizer": Adam()},
     r"optimizer is SGD\(learning_rate=0.1.*\) there and SGD\(learning_rate=0.2": {"optimizer": SGD(0.2)},
+    r"optimizer is .* and SGD\(.*CosineDecay\(.*\) here; give the same settings, the number of epochs too": {
+        "optimizer": SGD(tg.CosineDecay(0.1))
+    },
     "samples is 20 there and 10 here": {"data": Data("fewer", samples(10), samples(8, 1))},
     "samples is 8 there and None here": {"data": samples(20)},
     "first samples is .{8} there and .{8} here": {"data": Data("others", samples(20, seed=5), samples(8, 1))},

@@ -80,7 +80,7 @@ def test_predicting_without_labels(model):
     np.savez("two.npz", **given)
     model.save("w.safetensors")
     printed = run("predict", "two.toml", "--weights", "w.safetensors", "--data", "two.npz")
-    assert "all 40 samples" in printed
+    assert "40 samples, without labels" in printed
     given["size"][3, 1] = np.nan
     np.savez("two.npz", **given)
     with pytest.raises(DataError, match="size is not finite in 1 of 80"):

@@ -74,7 +74,7 @@ def data_option(help: str, divided: bool = False) -> Callable[[Command], Command
     options = [
         click.option("--data", metavar="NAME|FILE|FOLDER", type=not_empty, help=help),
         click.option("--label", metavar="COLUMN", type=not_empty, help="The column of the labels in a .csv file."),
-        click.option("--test-fraction", type=float, help="How much of the data to test on, drawn at random, as 0.3."),
+        click.option("--test-fraction", type=float, help="Share of the data to test on, such as 0.3, drawn at random."),
         click.option("--validation", metavar="FILE|FOLDER", type=not_empty, help="Data to test on."),
     ]
 
@@ -96,7 +96,7 @@ part_option = click.option(
     type=click.Choice(["test", "train", "all"]),
     default="test",
     show_default=True,
-    help="Which samples of labelled data: those that train tests on, those that it learns from, or all.",
+    help="Which samples of labelled data: those to test on, those to train on, or all.",
 )
 
 
@@ -104,7 +104,9 @@ def trained(load: Load, weights: Path | None) -> models.Model:
     """Return the model of a command with the weights of a training, or its own. Raises ``UsageError`` if it has none."""
     model = load(weights=weights)
     if weights is None and not model.weighted:
-        raise click.UsageError(f"model {model.name!r} comes without weights; give --weights")
+        path = Path("runs", file_name(model.name), "weights.safetensors")
+        such = f", such as {path}" if path.is_file() else ""
+        raise click.UsageError(f"model {model.name!r} comes without weights; give --weights{such}")
     return model
 
 
@@ -316,8 +318,9 @@ _OPS = click.Option(
 
 
 def command(function: Callable[..., Any]) -> click.Command:
-    """Make a command that also has the option ``--ops``, the last one in its help."""
+    """Make a command that also has the option ``--ops``, the last one in its help, after those for ``.onnx`` files."""
     made = click.command(function)
+    made.params.sort(key=lambda parameter: str(parameter.name).startswith("onnx_"))
     made.params.append(_OPS)
     return made
 

@@ -16,7 +16,7 @@ from tinygraph.cli.terminal import say
 from tinygraph.describe.numbers import number_text
 from tinygraph.describe.text import aligned
 from tinygraph.engines.predict import in_parts
-from tinygraph.errors import DataError
+from tinygraph.errors import DataError, counted
 from tinygraph.files import write_whole
 from tinygraph.graph import Array, Each
 from tinygraph.model import Model
@@ -119,7 +119,9 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
     """
     data = load_data(source, model, labels=False)
     if data.train[1] is None and model.labels:
-        return *data.part("train"), f"data {data.name}: all {sample_count(data.train[0])} samples"
+        return *data.part(
+            "train"
+        ), f"data {data.name}: {counted(sample_count(data.train[0]), 'sample')}, without labels"
     return *data.part(part), part_text(data, part)
 
 

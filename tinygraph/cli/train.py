@@ -33,17 +33,24 @@ from tinygraph.train.optimizers import as_optimizer
     "Data to learn from: a built-in set, a file or a folder.  [default: what the model says]", divided=True
 )
 @options.model_options
-@click.option("--epochs", type=click.IntRange(min=1), help="How often each sample is seen.")
-@click.option("--batch-size", type=click.IntRange(min=1), help="How many samples make a step.")
-@click.option("--learning-rate", type=float, help="How far a step goes.")
-@click.option("--optimizer", metavar="sgd|adam|adamw|rmsprop", help="How parameters move.")
-@click.option("--momentum", type=float, help="How much of the last step is kept, for sgd and rmsprop.")
-@click.option("--weight-decay", type=float, help="How fast parameters shrink, times the learning rate.")
-@click.option("--clip-norm", type=float, help="The largest norm of all gradients together.")
-@click.option("--schedule", metavar="constant|step|cosine", help="How the learning rate changes after the warm-up.")
-@click.option("--warmup", metavar="STEPS", type=click.IntRange(min=0), help="Steps in which the learning rate grows.")
+@click.option("--epochs", type=click.IntRange(min=1), help="Passes over the training data.")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Samples in a step.")
+@click.option("--learning-rate", type=float, help="Step size of the optimizer.")
+@click.option("--optimizer", metavar="sgd|adam|adamw|rmsprop", help="The algorithm that updates the parameters.")
+@click.option("--momentum", type=float, help="Share of the last step that is kept, for sgd and rmsprop.")
 @click.option(
-    "--freeze", metavar="PATTERN", multiple=True, help='Parameters that are kept, as "R1.*"; may be given again.'
+    "--weight-decay", type=float, help="Share of each parameter that a step takes away, times the learning rate."
+)
+@click.option("--clip-norm", type=float, help="Scale the gradients down to this norm, of all together.")
+@click.option("--schedule", metavar="constant|step|cosine", help="How the learning rate changes after the warm-up.")
+@click.option(
+    "--warmup", metavar="STEPS", type=click.IntRange(min=0), help="Steps in which the learning rate grows from zero."
+)
+@click.option(
+    "--freeze",
+    metavar="PATTERN",
+    multiple=True,
+    help='Parameters that are not trained, such as "R1.*"; may be given again.',
 )
 @options.seed_option
 @options.weights_option("Weights to start from.  [default: initial values]")
@@ -94,8 +101,8 @@ def train(
     say(f"\ndata {material.name}: {sample_count(material.train[0])} samples to learn from{tested_on(material)}")
     say(f"epochs: {epochs}, batch size: {batch_size}, {moves}")
     if resume:
-        done = "from the beginning" if begun is None else f"after {counted(len(begun.history), 'epoch')}"
-        say(f"continues in {folder} {done}")
+        after = "" if begun is None else f"continues in {folder} after {counted(len(begun.history), 'epoch')}"
+        say(after or f"starts in {folder}: there is no checkpoint to continue from")
     say()
     lost: list[OSError] = []
     file = CheckpointFile(folder / CHECKPOINT, options=chosen)

@@ -98,7 +98,7 @@ def load_weights(
     missing, damaged, or of another model. The checksum is compared if the file has one; files of other programs have none.
     Of a checkpoint the weights are read. Only ``fixed`` ones, such as the mask of an attention, may contain infinity.
     """
-    owner, every = f"model {model!r}", only is None and not skip
+    owner, every, known = f"model {model!r}", only is None and not skip, set(parameters)
     left_out = names_like(skip, parameters, owner, "parameter or state")
     chosen = parameters if only is None else names_like(only, parameters, owner, "parameter or state")
     parameters = {name: parameters[name] for name in chosen if name not in left_out}
@@ -110,15 +110,19 @@ def load_weights(
     arrays = renamed(arrays, rename or {}, str(path))
     missing = [name for name in parameters if name not in arrays]
     # Sorted, because the order of the file differs at each reading.
-    extra = sorted(name for name in arrays if name not in parameters)
+    extra = sorted(arrays.keys() - known)
     other = f"{path}: not the weights of model {model!r}"
     if missing or (extra and every):
         hint = "; only, skip and rename load what they share" if 2 * len(missing) <= len(parameters) else ""
-        raise WeightsError(f"{other}: missing {listing(missing)}, not in the model {listing(extra)}{hint}")
+        sides = [
+            f"the {where} lacks {listing(names)}" for where, names in (("file", missing), ("model", extra)) if names
+        ]
+        raise WeightsError(f"{other}: {', and '.join(sides)}{hint}")
+    if wrong := [name for name, parameter in parameters.items() if arrays[name].shape != parameter.shape]:
+        shapes = [f"{name!r} has shape {arrays[name].shape}, the model's {parameters[name].shape}" for name in wrong]
+        advice = f"; skip {listing(wrong)} to load the others" if len(wrong) < len(parameters) else ""
+        raise WeightsError(f"{other}: {'; '.join(shapes)}{advice}")
     for name, parameter in parameters.items():
-        if (found := arrays[name].shape) != parameter.shape:
-            advice = f"skip {name!r} to load the others" if len(parameters) > 1 else "skip it"
-            raise WeightsError(f"{other}: {name!r} has shape {found}, the model's {parameter.shape}; {advice}")
         arrays[name] = _cast(arrays[name], parameter.dtype, f"{path}: {name!r} of the model")
         if not _usable(arrays[name], name in fixed):
             raise WeightsError(f"{path}: {name!r} holds NaN, infinity, or numbers too large for {parameter.dtype}")

@@ -85,7 +85,7 @@ def read_archive(path: Path, model: Model | None) -> Source:
     classes = tuple(map(str, called.flat))
     if called.dtype.kind not in "Uiu" or called.ndim != 1 or len({*classes}) < len(classes):
         raise DataError(f"{path}: classes must hold different names, as np.array(['cat', 'dog'])")
-    split = "x_test and y_test of the file" if tested else ""
+    split = "its own test arrays" if tested else ""
     return Source([part(""), *([part("_test")] if tested else [])], classes, split, unlabelled=unlabelled)
 
 

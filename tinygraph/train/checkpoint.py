@@ -86,7 +86,8 @@ class Checkpoint:
                 before, found = next((pair for pair in zip_longest(before, found) if pair[0] != pair[1]), (0, 0))
             if before != found:
                 other = f"{what.replace('_', ' ')} is {before} there and {found} here"
-                advice = "give the same settings, or train again without resuming"
+                epochs = ", the number of epochs too" if "Decay(" in str(found) else ""
+                advice = f"give the same settings{epochs}, or train again without resuming"
                 raise TrainingError(f"{path}: the checkpoint is of another training: {other}; {advice}")
 
 
