@@ -14,11 +14,11 @@ COMMANDS = {
     "equations": ("equations", "Print a model's equations, forward and backward."),
     "explain": ("explain", "Explain where one number of a model comes from."),
     "draw": ("draw", "Draw a model."),
-    "notes": ("notes", "Derive the lecture notes of a model."),
+    "notes": ("notes", "Write the lecture notes of a model."),
     "check": ("proof", "Check every gradient of a model."),
-    "certify": ("proof", "Prove that an operation is right."),
+    "certify": ("proof", "Test operations of your own."),
     "import": ("onnx", "Write an ONNX file as a model file and weights."),
-    "export": ("onnx", "Write a model as an ONNX file."),
+    "export": ("onnx", "Write a model as an ONNX file or a model file."),
     "plan": ("plan", "Show how a model is computed: steps, memory, times."),
     "ops": ("ops", "List the operations, or explain one."),
     "doctor": ("doctor", "Say what is installed and what is missing."),
@@ -35,5 +35,7 @@ def main() -> None:
     MODEL is a TOML or an ONNX file, or the name of a bundled model: notes_cnn, notes_cnn_28, notes_ann, lenet5, xor,
     residual, notes_cnn_norm.
 
-    Begin with: tinygraph train notes_cnn. For a model of your own: tinygraph new NAME
+    \b
+    Begin with:                tinygraph train notes_cnn
+    For a model of your own:   tinygraph new NAME
     """
