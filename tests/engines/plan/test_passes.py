@@ -161,6 +161,34 @@ def test_numbers_for_channels_go_into_kernels(case, count, monkeypatch):
         assert set(names) <= {"row_convolution", "relu"}
 
 
+EXTREME = [
+    (1e-30, 1e-20, 1e30),
+    (1e20, 1e19, 1e-39),
+    (1e38, 1e-10, 10.0),
+    (10.0, 1e-10, 1e38),
+    (1.0, 0.0, np.inf),
+    (1e-20, 1e20, 1e-30),
+    (1.0, np.inf, 1.0),
+]
+
+
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+@pytest.mark.parametrize("divides", [False, True])
+@pytest.mark.parametrize(("kernel", "factor", "pixel"), EXTREME)
+def test_kernels_are_scaled_only_where_nothing_overflows_or_underflows(kernel, factor, pixel, divides, monkeypatch):
+    monkeypatch.setattr(channels, "_LEAST_SIZE", 0)
+    x = tg.input("x", (130, 1, 4, 4))
+    k = tg.parameter(np.array([kernel, -2 * kernel] * 2, np.float32).reshape(1, 1, 2, 2), name="k")
+    s = tg.parameter(np.full((1, 1, 1), 1 / np.float32(factor) if divides else factor, np.float32), name="s")
+    z = tg.conv2d(x, k)
+    y = z / s if divides else z * s
+    # Finite answers to what is not finite, and what keeps small numbers.
+    outputs = [tg.isnan(y), tg.isinf(y), tg.tanh(y), tg.clip(y, -1e-9, 1e-9)]
+    feeds = {"x": np.full(x.shape, pixel, np.float32)}
+    for found, expected in zip(tg.compile(outputs, 130)(feeds), tg.run(outputs, feeds), strict=True):
+        assert_allclose(found, expected, rtol=1e-5, atol=1e-36)
+
+
 @pytest.mark.parametrize("count", [3, 130])
 def test_the_gradient_of_a_matrix_that_stacks_are_multiplied_by_is_one_product(count):
     x, rng = tg.input("x", (count, 5, 6), dtype="float64"), np.random.default_rng(0)

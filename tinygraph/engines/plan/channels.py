@@ -1,22 +1,69 @@
 """Pass: numbers for each channel that a convolution is multiplied by, or that are added to it, go into its kernel and its bias.
 
 Batch normalization in prediction is such numbers. The kernel is small, so four passes over the image become one. Done where
-nothing else reads what lies between, so never in a step, where gradients read it. Exact but for rounding.
+nothing else reads what lies between, so never in a step, where gradients read it. Exact but for rounding: numbers so large or
+small that one order of multiplying could overflow or underflow, and the other not, are refused when the plan runs, and left to
+plain evaluation.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
+
 from tinygraph.engines.plan.node import Node, is_a, make, remade, rewrite, users
-from tinygraph.graph import Op
+from tinygraph.errors import TinygraphError
+from tinygraph.graph import Array, BatchRule, Each, Op, Shape, Use, Value
 from tinygraph.ops.convolution.convolution import Convolve
 from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, negative, subtract
-from tinygraph.ops.shape.shape import BroadcastTo, Reshape
+from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements
 
 # For smaller images the operations on numbers for channels cost more than the passes over them.
 _LEAST_SIZE = 1 << 14
 # A convolution, and what is added to it for each channel.
 _Shifted: TypeAlias = tuple[Node, Node | None]
+
+
+def _require(x: Array, smallest: float, largest: float) -> None:
+    """Raise an error unless ``smallest <= log(x) / log(greatest number of its dtype) <= largest`` where ``x`` is not zero."""
+    size = np.abs(x[x != 0])
+    low, high = (2.0 ** (share * np.finfo(x.dtype).maxexp) for share in (smallest, largest))
+    if size.size and not low <= size.min() <= size.max() <= high:
+        raise TinygraphError("numbers for channels go into kernels only where no product overflows or underflows")
+
+
+class InRange(SameElements):
+    """Images as they are, whose largest element is so near to 1 that no product with a scaled kernel overflows."""
+
+    def shape(self, x: Value) -> Shape:
+        return (*x.shape,)
+
+    def check(self, x: Value) -> None:
+        if x.size:
+            _require(np.fmax(np.max(x, keepdims=True), -np.min(x, keepdims=True)), -0.25, 0.25)
+
+    def batch(self, use: Use) -> BatchRule:
+        return Each(0) if use.axis() == 0 else None
+
+
+@dataclass(frozen=True)
+class ScaledKernel(Op):
+    """A kernel ``(F, C, ...)`` times or divided by a factor for each filter, both so near to 1 that the result is exact."""
+
+    divided: bool
+
+    def shape(self, k: Value, factor: Value) -> Shape:
+        return (*k.shape,)
+
+    def forward(self, k: Value, factor: Value) -> Value:
+        return k / factor if self.divided else k * factor
+
+    def check(self, k: Value, factor: Value) -> None:
+        _require(k, -0.7, 0.2)
+        _require(factor, -0.2, 0.2)
+        if self.divided and not np.all(factor):
+            raise TinygraphError("a kernel is not divided by zero")
 
 
 def into_kernels(outputs: Sequence[Node]) -> list[Node]:
@@ -75,7 +122,9 @@ def _taken_in(node: Node, found: _Shifted, inputs: tuple[Node, ...], place: int)
         shift = own if shift is None else make(_own(op), shift, other)
     else:
         x, k = conv.inputs
-        conv = make(_own(conv.op), x, make(_own(op), k, make(Reshape((conv.shape[1], 1, *ones)), other)))
+        x = x if is_a(x.op, InRange) else make(InRange(), x)
+        factor = make(Reshape((conv.shape[1], 1, *ones)), other)
+        conv = make(_own(conv.op), x, make(ScaledKernel(is_a(op, divide.op)), k, factor))
         shift = None if shift is None else make(_own(op), shift, other)
     if shift is None:
         conv.tensors += node.tensors

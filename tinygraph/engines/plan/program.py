@@ -139,12 +139,13 @@ class Executable:
             self.arrays[node] = out = self._array(node, place, memory)
             if place.root is node:
                 self.nbytes += place.nbytes if place.offset is None else 0
-            if node.op is not None and place.root is node:
+            # A view is only checked.
+            if node.op is not None and (place.root is node or node.op.has_check):
                 scratch.begin()
                 work = Work(node, out, tuple(map(self.array_of, node.inputs)), scratch)
                 kernel = entry(node.op).kernel
-                calls = kernel(work)
-                if kernel is not ordinary and node.op.has_check:
+                calls = kernel(work) if place.root is node else ()
+                if node.op.has_check and not (place.root is node and kernel is ordinary):
                     calls = [partial(node.op.check, *work.inputs), *calls]
                 self.actions.append((node, calls))
         self.nbytes += scratch.nbytes
