@@ -89,7 +89,7 @@ def test_every_command_takes_a_table(run, flowers):
         (("--label", "species", "--test-fraction", "0.01"), "0.01 of 30 samples is less than one sample"),
         (("--label", "species", "--test-fraction", "0.5", "--validation", "other.csv"), "found both"),
         (("--label", "species", "--validation", "nowhere.csv"), "nowhere.csv: cannot be read"),
-        (("--label", "width"), "the model's input 'x' takes (m, 2)"),
+        (("--label", "width"), "the model takes 2 numbers; found 1 column of numbers, 'height'"),
     ],
 )
 def test_what_is_wrong_is_said(fails, flowers, options, message):

@@ -326,6 +326,12 @@ def test_numbers_stay_numbers(tmp_path):
         load_data(tmp_path / "mine.csv", classifier(2, [2]))
 
 
+def test_other_columns_than_the_model_takes_are_named(tmp_path):
+    path = table(tmp_path, "a,b,c,price\n" + "1,2,3,4\n" * 9)
+    with pytest.raises(tg.DataError, match=r"takes 2 numbers; found 3 columns of numbers, 'a', 'b' and 'c'$"):
+        load_data(path, regression())
+
+
 def test_text_is_no_number(tmp_path):
     rows = "".join(f"{i},{i},{i}.5\n" for i in range(9))
     with pytest.raises(tg.DataError, match=r"mine.csv:11: column 'price' holds numbers; found '12,5'"):

@@ -72,7 +72,12 @@ def read_table(path: Path, model: Model | None, label: str | None) -> Source:
         y = np.array([places[text] for text in texts])
     elif y is not None and (np.rint(y) == y).all() and abs(y).max() < 2**53:
         y = y.astype(np.int64)
-    x = x.reshape(-1, *sample_shape(x.shape[1:], feature_of(model, "the columns of a table")))
+    wanted = feature_of(model, "the columns of a table")
+    shape = sample_shape(x.shape[1:], wanted)
+    if wanted is not None and shape != wanted.shape:
+        found = f"{counted(len(features), 'column')} of numbers, {listing(names[at] for at in features)}"
+        raise DataError(f"{path}: the model takes {counted(math.prod(wanted.shape), 'number')}; found {found}")
+    x = x.reshape(-1, *shape)
     unnamed = (
         f"no column is called {', '.join(LABELS)}; name that of the labels (--label, label=) among {listing(names)}"
     )
