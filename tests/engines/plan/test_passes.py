@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
-from tests.tools.plans import compute
+from tests.tools.plans import compute, normal
 from tinygraph.engines.plan import channels
 from tinygraph.engines.plan.compiled import Compiled, tile_sizes
 from tinygraph.engines.plan.lower import lower
@@ -187,6 +187,17 @@ def test_kernels_are_scaled_only_where_nothing_overflows_or_underflows(kernel, f
     feeds = {"x": np.full(x.shape, pixel, np.float32)}
     for found, expected in zip(tg.compile(outputs, 130)(feeds), tg.run(outputs, feeds), strict=True):
         assert_allclose(found, expected, rtol=1e-5, atol=1e-36)
+
+
+def test_a_scaled_convolution_shares_its_patches_with_the_gradient_of_its_kernel(monkeypatch):
+    monkeypatch.setattr(channels, "_LEAST_SIZE", 0)
+    x, k = tg.input("x", (3, 2, 6, 6), "float64"), tg.parameter(normal(4, 2, 3, 3), name="k")
+    y = tg.conv2d(x, k) * tg.constant(np.full((4, 1, 1), 0.5))
+    graph, feeds = [y, *tg.grad(tg.sum(y), [k])], {"x": normal(3, 2, 6, 6, seed=1)}
+    plan = tg.compile(graph, 3)
+    assert [step.operation for step in plan.schedule.steps].count("row_patches") == 1
+    for found, expected in zip(plan(feeds), tg.run(graph, feeds), strict=True):
+        assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [3, 130])

@@ -15,7 +15,7 @@ import numpy as np
 from tinygraph.engines.plan.node import Node, is_a, make, remade, rewrite, users
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import Array, BatchRule, Each, Op, Shape, Use, Value
-from tinygraph.ops.convolution.convolution import Convolve
+from tinygraph.ops.convolution.convolution import Convolve, KernelGradient
 from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, negative, subtract
 from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements
 
@@ -78,12 +78,17 @@ def into_kernels(outputs: Sequence[Node]) -> list[Node]:
     (<conv2d float32 (1, 2, 100, 100)>, <divide float32 (2, 1, 1)>)
     """
     used_by = users(outputs)
+    # The images of the new convolutions, by what they were.
+    images: dict[Node, Node] = {}
 
     def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
         for place in (0, 1)[: len(inputs)]:
             found = None if used_by[node.inputs[place]] != [node] else _shifted(inputs[place])
             if found is not None and is_a(node.op, add.op, subtract.op, multiply.op, divide.op):
-                return _taken_in(node, found, inputs, place) or remade(node, inputs)
+                return _taken_in(node, found, inputs, place, images) or remade(node, inputs)
+        if is_a(node.op, KernelGradient):
+            # It shares its patches with the convolution.
+            inputs = (images.get(inputs[0], inputs[0]), inputs[1])
         return remade(node, inputs)
 
     return rewrite(outputs, rule)
@@ -108,7 +113,9 @@ def _is_for_channels(x: Node, image: Node) -> bool:
     return x.dtype == image.dtype and shape == (image.shape[1], *(1,) * (image.ndim - 2))
 
 
-def _taken_in(node: Node, found: _Shifted, inputs: tuple[Node, ...], place: int) -> Node | None:
+def _taken_in(
+    node: Node, found: _Shifted, inputs: tuple[Node, ...], place: int, images: dict[Node, Node]
+) -> Node | None:
     """Return a convolution with a factor or summand taken in, or ``None`` where it is none for each channel."""
     (conv, shift), other, op = found, inputs[1 - place], node.op
     if not _is_for_channels(other, conv) or node.shape != conv.shape or (place and is_a(op, subtract.op, divide.op)):
@@ -122,7 +129,7 @@ def _taken_in(node: Node, found: _Shifted, inputs: tuple[Node, ...], place: int)
         shift = own if shift is None else make(_own(op), shift, other)
     else:
         x, k = conv.inputs
-        x = x if is_a(x.op, InRange) else make(InRange(), x)
+        x = x if is_a(x.op, InRange) else images.setdefault(x, make(InRange(), x))
         factor = make(Reshape((conv.shape[1], 1, *ones)), other)
         conv = make(_own(conv.op), x, make(ScaledKernel(is_a(op, divide.op)), k, factor))
         shift = None if shift is None else make(_own(op), shift, other)
