@@ -195,7 +195,10 @@ def test_a_scaled_convolution_shares_its_patches_with_the_gradient_of_its_kernel
     y = tg.conv2d(x, k) * tg.constant(np.full((4, 1, 1), 0.5))
     graph, feeds = [y, *tg.grad(tg.sum(y), [k])], {"x": normal(3, 2, 6, 6, seed=1)}
     plan = tg.compile(graph, 3)
+    steps = {step.operation: step for step in plan.schedule.steps}
     assert [step.operation for step in plan.schedule.steps].count("row_patches") == 1
+    # The images are looked at where they lie.
+    assert steps["in_range"].in_place
     for found, expected in zip(plan(feeds), tg.run(graph, feeds), strict=True):
         assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 

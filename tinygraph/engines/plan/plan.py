@@ -172,7 +172,8 @@ class Plan(BySize[Graph]):
     def profile(self, feeds: Mapping[Any, Any] | None = None, repeats: int = 20) -> Plan:
         """Run ``repeats`` times on feeds of the plan's own size and note the median time of each step.
 
-        Raises ``FeedError`` as a call does, and ``AttributeValueError`` for ``repeats`` below 1.
+        Raises ``FeedError`` as a call does, ``AttributeValueError`` for ``repeats`` below 1, and ``TinygraphError`` for numbers
+        so large or small that a call leaves them to plain evaluation.
 
         >>> import tinygraph as tg
         >>> plan = tg.compile(tg.relu(tg.input("x", (2, 3))))

@@ -74,7 +74,8 @@ def schedule_of(compiled: Compiled, seconds: Sequence[Sequence[float]] | None = 
     graph = compiled.graph
     for i, phase in enumerate(compiled.phases):
         for k, (node, _) in enumerate(phase.program.actions):
-            place = phase.program.layout.places[node]
+            places = phase.program.layout.places
+            place = places[node]
             step = Step(
                 number=len(steps) + 1,
                 phase=phase.name,
@@ -84,9 +85,9 @@ def schedule_of(compiled: Compiled, seconds: Sequence[Sequence[float]] | None = 
                 tensors=_names(node, graph.labels),
                 shape=node.shape,
                 dtype=str(node.dtype),
-                buffer=place.offset,
+                buffer=places.get(place.root, place).offset,
                 nbytes=node.nbytes,
-                in_place=place.shares,
+                in_place=place.shares or place.root is not node,
                 fused=len(node.tensors) > 1,
                 operations=operations(node),
                 seconds=None if seconds is None else seconds[i][k],

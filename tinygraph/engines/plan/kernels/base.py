@@ -21,6 +21,7 @@ class Scratch:
     def __init__(self) -> None:
         self._blocks: list[Array] = []
         self._taken = 0
+        self._kept = 0
 
     def begin(self) -> None:
         """Begin another kernel."""
@@ -36,10 +37,22 @@ class Scratch:
         order = range(len(shape)) if like is None else sorted(range(like.ndim), key=lambda i: (-like.strides[i], i))
         return np.ndarray(shape, dtype, block, 0, strides_in(order, shape, dtype.itemsize))
 
+    def zeros(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
+        """Return zeros that this kernel keeps from one run to the next.
+
+        >>> scratch = Scratch()
+        >>> zeros, taken = scratch.zeros((2, 3), np.dtype(np.float32)), scratch.take((5,), np.dtype(np.float64))
+        >>> np.may_share_memory(zeros, taken), scratch.nbytes
+        (False, 64)
+        """
+        array = np.zeros(shape, dtype)
+        self._kept += array.nbytes
+        return array
+
     @property
     def nbytes(self) -> int:
         """How many bytes there are."""
-        return sum(block.nbytes for block in self._blocks)
+        return self._kept + sum(block.nbytes for block in self._blocks)
 
 
 @dataclass(frozen=True)

@@ -318,7 +318,7 @@ def _phases(work: Work, products: Array, dy: Array, out: Array) -> list[Call]:
     phases, count = list(work.op.phases()), dy.shape[-4]
     before = max(0, *(-first for _, _, first in phases))
     after = max(0, *(first + len(pixels) + len(us) - 1 - count for pixels, us, first in phases))
-    zeroed = np.zeros((*dy.shape[:-4], before + count + after, *dy.shape[-3:]), dy.dtype)
+    zeroed = work.scratch.zeros((*dy.shape[:-4], before + count + after, *dy.shape[-3:]), dy.dtype)
     flat = zeroed.reshape(*zeroed.shape[:-2], out.shape[-1])
     calls: list[Call] = [partial(np.copyto, zeroed[..., before : before + count, :, :, :], dy)]
     for pixels, us, first in phases:
