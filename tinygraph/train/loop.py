@@ -209,6 +209,8 @@ class Epochs:
             "model": f"{self.model.name} in {self.model.declaration.dtype}",
             "equations": [equation.text for equation in self.model.record(self.size).equations],
             "metric": self.history.measure,
+            "frozen": ", ".join(name for name in self.model.parameters if name not in self.model.trainable)
+            or "nothing",
             # The default text of an object has its address.
             "optimizer": type(optimizer).__name__ if type(optimizer).__repr__ is object.__repr__ else repr(optimizer),
             "batch_size": self.size,
