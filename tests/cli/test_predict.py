@@ -69,10 +69,12 @@ def test_predict_takes_the_other_samples_when_asked(run, trained, part):
         assert np.array_equal(written["output"], load_model("xor").predict(x[at]))
 
 
-def test_outputs_do_not_replace_the_data(fails, trained):
+@pytest.mark.parametrize("data", [["--data", "twelve.npz"], ["--data", "others.npz", "--validation", "twelve.npz"]])
+def test_outputs_do_not_replace_the_data(fails, trained, data):
     path, _ = labelled("twelve.npz")
+    labelled("others.npz")
     before = Path(path).read_bytes()
-    message = fails("predict", "xor", "--weights", trained, "--data", path, "--out", "./twelve.npz")
+    message = fails("predict", "xor", "--weights", trained, *data, "--out", "./twelve.npz")
     assert "'twelve.npz' holds the data" in message
     assert Path(path).read_bytes() == before
 

@@ -21,7 +21,7 @@ from tinygraph.files import write_whole
 from tinygraph.graph import Array, Each
 from tinygraph.model import Model
 from tinygraph.train import Data, load_data
-from tinygraph.train.data import PartName, required_data, sample_count
+from tinygraph.train.data import PartName, beside, required_data, sample_count
 from tinygraph.train.feeds import feeds_of
 from tinygraph.train.lazy import Lazy
 from tinygraph.train.loop import EVALUATION_BATCH, batches
@@ -47,7 +47,8 @@ def predict(load: options.Load, weights: Path | None, data: str | None, part: Pa
         raise DataError(f"--out: outputs are written as .npz or .csv; found {str(out)!r}")
     trained = options.trained(load, weights)
     source = required_data(trained, data)
-    if out is not None and out.exists() and Path(source).exists() and out.samefile(source):
+    read = [path for path in (source, beside(trained, trained.training.validation)) if path and Path(path).exists()]
+    if out is not None and out.exists() and any(out.samefile(path) for path in read):
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
     x, y, numbers, which = samples(trained, source, part)
     feeds = feeds_of(trained, x, None, labels=False)

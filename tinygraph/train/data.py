@@ -170,7 +170,7 @@ def load_data(
         settings = as_model("load_data", model).training
         label, own = label or settings.label, data_of(model)
         if test_fraction is None and validation is None and own and os.path.abspath(source) == os.path.abspath(own):
-            test_fraction, validation = settings.test_fraction, _beside(model, settings.validation)
+            test_fraction, validation = settings.test_fraction, beside(model, settings.validation)
     if test_fraction is not None and not (type(test_fraction) in (int, float) and 0 <= test_fraction < 1):
         raise DataError(f"test_fraction is a number from 0 to 1, without 1; found {test_fraction!r}")
     seed, found = integer("seed", seed, least=0), _source(source, model, label, labels)
@@ -231,10 +231,10 @@ def data_of(model: Model) -> str | None:
     >>> data_of(tg.load_model("notes_cnn"))
     'digits_odd'
     """
-    return _beside(model, model.training.data)
+    return beside(model, model.training.data)
 
 
-def _beside(model: Model, name: str | None) -> str | None:
+def beside(model: Model, name: str | None) -> str | None:
     """Return data that a model file names: a file or folder relative to it, or a name."""
     if name is None or name in BUILT_IN or model.path is None:
         return name
