@@ -6,6 +6,7 @@ import pytest
 import tinygraph as tg
 from tests.tools.agreement import agrees_with_plain, ballast
 from tests.tools.plans import BATCH, normal, with_gradients
+from tinygraph.engines.plan import tiles
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
 
@@ -108,3 +109,22 @@ def test_inputs_that_are_no_samples():
     weight, fed = ballast(BATCH)
     feeds = fed | {"x": normal(BATCH, 4), "scale": normal(4), "table": normal(3, 4)}
     agrees_with_plain([*with_gradients(y, [x, scale, table]), weight, scale * 2], feeds, BATCH)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("number", [4e37, 2.0**99, 0.25])
+def test_a_mean_of_tiles_overflows_and_is_exact_where_that_of_the_batch_is(number, threads, monkeypatch):
+    monkeypatch.setattr(tiles, "CACHE_BYTES", 1)
+    monkeypatch.setattr(tiles, "LEAST_SAMPLES", 4)
+    monkeypatch.setattr(tiles, "LEAST_SAMPLES_ON_THREADS", 4)
+    monkeypatch.setattr(tiles, "LEAST_SECONDS", 1e-12)
+    x = tg.input("x", (21, 1))
+    mean = tg.mean(-x)
+    feeds = {"x": np.full((21, 1), number, np.float32)}
+    for outputs in ([mean], [tg.tanh(mean * 1e-38), x + mean]):
+        plan = tg.compile(outputs, 21, threads)
+        assert len(plan.schedule.tiles) > 1
+        for found, expected in zip(plan(feeds), tg.run(outputs, feeds), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    signs = {"x": np.resize([1.0, -2.0, 1.0], (21, 1)).astype(np.float32)}
+    assert tg.compile(mean, 21, threads)(signs)[0] == 0

@@ -178,3 +178,10 @@ def test_gradient_of_the_gradients_length():
     penalty = ((dx * dx).sum(axis=1) - 1) ** 2
     weight, fed = ballast(BATCH)
     agrees_with_plain([penalty.mean(), *tg.grad(penalty.mean(), [w]), weight], fed | {"x": normal(BATCH, 4)}, BATCH)
+
+
+def test_classes_of_whole_numbers():
+    x, labels = tg.input("x", (6, 3), "int64"), tg.input("labels", (6,), "int64")
+    loss = tg.cross_entropy(x, labels)
+    feeds = {"x": np.arange(18).reshape(6, 3) * 7 % 11, "labels": np.arange(6) % 3}
+    np.testing.assert_allclose(tg.compile(loss)(feeds)[0], tg.run(loss, feeds)[0], rtol=1e-14)

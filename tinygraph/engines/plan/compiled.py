@@ -17,7 +17,7 @@ from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
 from tinygraph.engines.plan.stages import Stage, stages
 from tinygraph.engines.plan.threads import Held, blas_on_one_thread, run_all
 from tinygraph.engines.plan.tiles import Split, Tile, analyse, split, tile_sizes
-from tinygraph.graph import Array, Each, Graph, Tensor
+from tinygraph.graph import MEAN, Array, Each, Graph, Tensor
 from tinygraph.locks import Lock
 
 
@@ -205,6 +205,8 @@ class Tiled:
         for node, total in self._lanes[0].totals.items():
             for lane in self._lanes[1:]:
                 np.add(total, lane.totals[node], total)
+            if self._cut.found[node].state is MEAN:
+                np.divide(total, self._count, total)
         self._after.run()
         return [results[node] if node in results else self._after.array_of(node) for node in self.outputs]
 

@@ -61,8 +61,11 @@ def tiling_of(node: Node, found: Mapping[Node, Tiling], samples: Mapping[Any, in
     if {TOTAL, MEAN, AFTER} & set(states):
         return None
     tiling = Use(node, states, count).tiling()
-    # A sum in float16 is taken in a wider type; the sums of tiles are rounded to float16 before they are added.
-    return None if tiling is not None and tiling.state in (TOTAL, MEAN) and node.dtype.char == "e" else tiling
+    if tiling is None or tiling.state not in (TOTAL, MEAN):
+        return tiling
+    # A sum in float16 is taken in a wider type; the sums of tiles are rounded to float16 before they are added. A mean that
+    # is rounded to an integer is not the sum of parts.
+    return None if node.dtype.char == "e" or (tiling.state is MEAN and node.dtype.kind not in "fc") else tiling
 
 
 @dataclass(frozen=True)
@@ -114,9 +117,10 @@ class Split:
             new[node] = Node(shape, node.dtype, op, inputs, leaf=node.leaf, tensors=node.tensors)
             if axis is not None:
                 axes[new[node]] = axis
-            if tiling.state is MEAN and size != self.count:
-                share = constant(np.asarray(size / self.count, node.dtype))
-                new[node] = make(multiply.op(), new[node], share, tensors=node.tensors)
+            if tiling.state is MEAN:
+                # A sum, to be divided by the size of the batch at the end: exact, and not finite, where that of the batch is.
+                number = constant(np.asarray(size, node.dtype))
+                new[node] = make(multiply.op(), new[node], number, tensors=node.tensors)
         return Tile({node: new[node] for node in wanted}, axes, {part: x for x, part in rows.items()})
 
 

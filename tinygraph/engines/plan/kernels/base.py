@@ -95,7 +95,8 @@ def kernel(
 
     def chosen(function: Kernel, work: Work) -> Sequence[Call]:
         dtypes = {work.out.dtype, *(x.dtype for x in work.inputs if x.dtype.kind == "f")}
-        fits = len(dtypes) == 1 and work.out.dtype.char in "fd" and work.inputs[0].size and work.out.size
+        first = work.inputs[0]
+        fits = dtypes == {first.dtype} and first.dtype.char in "fd" and first.size and work.out.size
         return function(work) if fits else ordinary(work)
 
     def note(function: Kernel) -> Kernel:
