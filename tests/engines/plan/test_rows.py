@@ -7,6 +7,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 import tinygraph as tg
+from tinygraph.engines.plan.passes import prepared
+from tinygraph.engines.plan.program import lines
+from tinygraph.graph import topological
 
 PADDINGS = (0, 1, 3, ((1, 0), (0, 2)), "same")
 KERNELS = ((3, 3), (1, 1), (2, 3), (1, 4), (5, 1))
@@ -51,6 +54,18 @@ def test_lines_and_volumes(attributes):
     channels = 4 // attributes["groups"]
     assert agrees(tg.conv1d, (4, 13), (6, channels, 3), attributes)
     assert agrees(tg.conv3d, (4, 5, 6, 7), (6, channels, 2, 3, 2), attributes)
+
+
+def test_lines_lie_as_pictures_with_one_row_and_sequences_do_not():
+    x, rng = tg.input("x", (6, 3, 10), dtype="float64"), np.random.default_rng(0)
+    k, W = (tg.parameter(rng.normal(size=shape), name=name) for name, shape in (("k", (3, 3, 3)), ("W", (10, 4))))
+    y = tg.tanh(tg.relu(tg.conv1d(x, k, padding=1) + 1.0) * x)
+    outputs, _ = prepared(tg.Graph(y))
+    assert {node.op.name for node in lines(topological(outputs)) if node.op} >= {"relu", "add", "multiply", "tanh"}
+    assert not lines(topological(prepared(tg.Graph(tg.tanh(x @ W)))[0]))
+    graph, feeds = [y, y @ W, *tg.grad(tg.sum(tg.tanh(y @ W)), [x, k, W])], {"x": rng.normal(size=x.shape)}
+    for found, expected in zip(tg.compile(graph, 6)(feeds), tg.run(graph, feeds), strict=True):
+        assert_allclose(found, expected, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

@@ -61,6 +61,8 @@ def _rounded(nbytes: int) -> int:
 
 # Images (N, C, H, W) lie as rows, channels, columns, samples.
 IMAGE = (2, 1, 3, 0)
+# Lines (N, C, L) lie as pictures with one row do.
+LINE = (1, 2, 0)
 
 
 def memory_order(shape: Shape, samples: int | None) -> tuple[int, ...]:

@@ -13,10 +13,11 @@ import numpy as np
 
 from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
 from tinygraph.engines.plan.kernels.base import ordinary
-from tinygraph.engines.plan.memory import ALIGNMENT, Arena, memory_order, reshaped, strides_in
+from tinygraph.engines.plan.kernels.rows import ByRows
+from tinygraph.engines.plan.memory import ALIGNMENT, LINE, Arena, memory_order, reshaped, strides_in
 from tinygraph.engines.plan.node import Node, Values, is_a
 from tinygraph.graph import Array, Op, topological
-from tinygraph.ops.shape.shape import BroadcastTo, SameElements, Transpose
+from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements, Transpose
 
 SamplesAxis = Callable[[Node], int | None]
 
@@ -54,6 +55,7 @@ class Layout:
         missing = topological([node for node in outputs if node not in given], given)
         # Leaves are filled before anything is computed, so they take their places first.
         self.nodes = sorted((x for x in missing if x.value is None), key=lambda node: node.op is not None)
+        self._lines = lines(self.nodes)
         self.arena = Arena()
         self.places: dict[Node, Place] = {}
         # The index of each node's last reader; outputs are read after all.
@@ -94,7 +96,8 @@ class Layout:
                 if self._can_take_place_of(x, index, node):
                     self._last[x] = -1
                     return replace(self.places[x], root=node, shares=True)
-        strides = strides_in(memory_order(node.shape, samples_axis(node)), node.shape, node.dtype.itemsize)
+        order = LINE if node in self._lines else memory_order(node.shape, samples_axis(node))
+        strides = strides_in(order, node.shape, node.dtype.itemsize)
         zeroed = kernel is not None and kernel.zeroed
         return Place(node, strides, None if zeroed else self.arena.take(node.nbytes), node.nbytes)
 
@@ -106,6 +109,30 @@ class Layout:
         there = [other for other in node.inputs if other in self.places and self.places[other].root is x]
         alike = all((other.shape, self.places[other].strides) == (x.shape, place.strides) for other in there)
         return alike and (x.shape, x.dtype) == (node.shape, node.dtype)
+
+
+def lines(nodes: Sequence[Node]) -> set[Node]:
+    """Return the nodes that hold lines ``(N, C, L)`` with their samples last in memory.
+
+    These are the ones that convolutions by rows read and write as pictures with one row, and what is computed element by
+    element from or for them. Other arrays of three axes, such as sequences of vectors, are multiplied by matrices.
+    """
+    found: set[Node] = set()
+    for node in nodes:
+        for x in (node, *node.inputs) if isinstance(node.op, ByRows) else ():
+            source = x.inputs[0] if x is not node and is_a(x.op, Reshape) else x
+            found |= {source} if source.ndim == 3 and x.ndim == 4 else set()
+        made = is_a(node.op, Reshape) and isinstance(node.inputs[0].op, ByRows)
+        found |= {node} if made and (node.ndim, node.inputs[0].ndim) == (3, 4) else set()
+    alike = [
+        [x for x in (node, *node.inputs) if x.shape == node.shape and x.value is None]
+        for node in nodes
+        if found and node.op is not None and node.op.elementwise and node.ndim == 3
+    ]
+    for group in (*alike, *reversed(alike), *alike):
+        if not found.isdisjoint(group):
+            found.update(group)
+    return found
 
 
 def _viewed(op: Op, node: Node, x: Node, strides: tuple[int, ...]) -> tuple[int, ...] | None:
