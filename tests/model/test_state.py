@@ -347,7 +347,7 @@ def test_weights_without_the_state_are_refused(tmp_path):
 
     model = net()
     save_weights(tmp_path / "w.safetensors", model.parameters, "net")
-    with pytest.raises(tg.WeightsError, match="missing 'mean', 'variance' and 'key'"):
+    with pytest.raises(tg.WeightsError, match="lacks 'mean', 'variance' and 'key'"):
         model.load(tmp_path / "w.safetensors")
 
 

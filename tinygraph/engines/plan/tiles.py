@@ -20,7 +20,7 @@ CACHE_BYTES = 2 << 20
 # they need longer calls than one thread alone.
 LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
 # With less work than this, a thread costs more than it saves.
-LEAST_SECONDS = 2e-3
+LEAST_SECONDS = 1e-3
 
 
 # Rough costs on one thread of today's machines; only their proportions matter.
