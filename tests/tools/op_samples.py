@@ -55,7 +55,7 @@ class Case:
 
     @property
     def has_gradient(self) -> bool:
-        return bool(floating(self.inputs)) and self(self.inputs).dtype.kind == "f"
+        return bool(floating(self.inputs)) and self(self.inputs).dtype.kind == "f" and not self.op.stops_gradient
 
 
 def cases_of(name: str, seed: int = 5) -> list[Case]:

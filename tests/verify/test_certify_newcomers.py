@@ -269,7 +269,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     ),
     "whole division": ((lambda x: x // 2, lambda dy, y, x: dy / 2), {}, ("gradient of x", "forward is flat wherever")),
     "a function that does not record": (
-        (lambda x: np.sort(x, axis=-1), lambda dy, y, x: np.take(dy, np.argsort(x))),
+        (lambda x: x - np.median(x), lambda dy, y, x: dy - np.median(dy)),
         {},
         ("gradient of x", "opaque=True"),
     ),
@@ -337,7 +337,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
         ("gradient of p", "it assumes what is not so here, as that rows add up to 1"),
     ),
     "a method that tensors lack": (
-        (lambda x: x.repeat(2), lambda dy, y, x: dy.copy().reshape(-1, 2).sum(axis=1).reshape(x.shape)),
+        (lambda x: x.repeat(2), lambda dy, y, x: dy.byteswap().byteswap().reshape(-1, 2).sum(axis=1).reshape(x.shape)),
         {},
         ("gradient of x", "a tensor has fewer methods than an array"),
     ),

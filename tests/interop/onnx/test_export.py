@@ -21,7 +21,6 @@ WITHOUT_OPERATOR = {
         "atan2",
         "dropout_mask",
         "first_extreme",
-        "gate",
         "normal_cdf",
         "normal_pdf",
         "put",

@@ -273,6 +273,7 @@ FORMULAS: dict[str, Callable[..., Tensor]] = {
     "embedding": lambda op, weights, ids: ops.gather(weights, ids, axis=0),
     "exp2": lambda op, x: 2.0**x,
     "expm1": lambda op, x: ops.exp(x) - 1.0,
+    "gate": lambda op, x, condition: ops.where(condition, x, 0.0),
     "hard_tanh": lambda op, x: ops.clip(x, op.low, op.high),
     "hinge": lambda op, x, y: ops.mean(ops.relu(1.0 - x * y)),
     "huber": lambda op, x, y: _huber(x, y, op.delta),
