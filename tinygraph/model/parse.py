@@ -131,11 +131,10 @@ def parse_equations(text: Text) -> list[Statement]:
         last = node.end_lineno or node.lineno
         target = node.targets[0] if isinstance(node, ast.Assign) and len(node.targets) == 1 else None
         names = [each.id for each in getattr(target, "elts", [target]) if isinstance(each, ast.Name)]
-        if not isinstance(node, ast.Assign) or not names or len(names) < len(getattr(target, "elts", names)):
+        two = len(names) > 1 and isinstance(getattr(node, "value", None), (ast.Tuple, ast.List))
+        if not isinstance(node, ast.Assign) or two or not names or len(names) < len(getattr(target, "elts", names)):
             form = "an equation has the form: name = expression"
             raise text.error_at(_INSTEAD.get(type(node).__name__, form), node)
-        if len(names) > 1 and isinstance(node.value, (ast.Tuple, ast.List)):
-            raise text.error_at("write an equation for each name", node)
         statement = Statement(names[0], node.value, text, tuple(names[1:]))
         for name in names:
             if name in statements:
