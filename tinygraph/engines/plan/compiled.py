@@ -70,6 +70,8 @@ class Compiled:
             for _, tiled in self._stages:
                 tiled.build(memory)
         self._memory = sum(block.nbytes for block in memory)
+        # One stage, and no output twice.
+        self._is_one = [stage.originals for stage, _ in self._stages] == [tuple(self.outputs)]
         self.sizes = max((tiled.sizes for _, tiled in self._stages), key=len)
         self.threads = max(tiled.threads for _, tiled in self._stages)
 
@@ -95,6 +97,8 @@ class Compiled:
             use(self._run(values))
 
     def _run(self, values: Values) -> list[Array]:
+        if self._is_one:
+            return self._stages[0][1].run(values)
         known: dict[Node, Array] = {}
         for stage, tiled in self._stages:
             known.update(zip(stage.originals, tiled.run(values), strict=True))
