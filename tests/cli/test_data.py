@@ -138,3 +138,9 @@ def test_a_folder_called_as_a_built_in_set_is_named_by_its_path(run):
     assert result.exit_code == 0
     assert "note: 'xor' is the built-in set; './xor' is the file or folder of that name" in result.stderr
     assert "image" in run("train", "xor", "--data", "./xor", "--epochs", 1).stderr
+
+
+def test_the_column_of_the_labels_is_that_of_a_table(run):
+    result = run("train", "xor", "--label", "y", "--epochs", 1)
+    assert result.exit_code == 2
+    assert "label names a column of a table (.csv or .tsv); found 'y' for 'xor'" in result.stderr

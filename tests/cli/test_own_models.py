@@ -134,10 +134,9 @@ def test_a_loss_and_a_metric_of_ones_own(run):
 def test_a_backbone_that_is_loaded_and_frozen(run):
     (images, digits) = tg.load_data("digits").train
     for classes in (10, 3):
-        text = BACKBONE.replace("CLASSES", str(classes))
-        Path(f"net{classes}.toml").write_text(text.replace("trainable = false", "") if classes == 10 else text)
         kept = digits < classes
         np.savez(f"digits{classes}.npz", x=images[kept], y=digits[kept])
+    Path("net3.toml").write_text(BACKBONE.replace("CLASSES", "3"), encoding="utf-8")
     Path("net10.toml").write_text(
         BACKBONE.replace("CLASSES", "10").replace(", trainable = false", ""), encoding="utf-8"
     )

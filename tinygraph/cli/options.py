@@ -21,6 +21,7 @@ from tinygraph.cli.terminal import say
 from tinygraph.errors import DataError, TinygraphError, listing
 from tinygraph.files import check_writable
 from tinygraph.readers import reader
+from tinygraph.train.data import check_label
 
 # Opens the model of a command, with a seed or weights.
 Load = Callable[..., models.Model]
@@ -266,6 +267,7 @@ def opened(
     # How the model's own data are divided says nothing about others.
     division = dict.fromkeys(("test_fraction", "validation")) if given.keys() - {"label"} else {}
     declared.training = replace(declared.training, **{**division, **given})
+    check_label(given.get("label"), declared.training.data, declared.training.validation)
     return declared
 
 

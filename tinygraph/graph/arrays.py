@@ -116,9 +116,11 @@ def cast_array(array: Array, dtype: np.dtype[Any], what: str) -> Array:
         raise DTypeError(f"{what} holds {dtype}; found {array.dtype}")
     with np.errstate(all="ignore"):
         cast = array.astype(dtype)
+        # The squares of large numbers may overflow.
+        finite = all_finite(cast)
     if dtype.kind in "biu":
         _refuse_lost(array, cast, what)
-    elif dtype.kind == "f" and not all_finite(cast) and (over := np.isinf(cast) & np.isfinite(array)).any():
+    elif dtype.kind == "f" and not finite and (over := np.isinf(cast) & np.isfinite(array)).any():
         largest = np.finfo(dtype).max
         raise DTypeError(f"{what} holds {dtype}, which ends at {largest}; found {array[over].flat[0]} ({array.dtype})")
     return cast

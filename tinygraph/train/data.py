@@ -34,6 +34,7 @@ DataSource: TypeAlias = "Data | Part | str | PathLike[str]"
 PartName: TypeAlias = Literal["train", "test", "all"]
 # The ``split`` of a source with too few samples for a test set.
 THE_SAME = "the samples to learn from"
+TABLES = (".csv", ".tsv")
 
 
 @dataclass(frozen=True, repr=False)
@@ -166,6 +167,7 @@ def load_data(
     """
     if not isinstance(source, (str, PathLike)):
         raise DataError(f"load_data takes the name of a data set, or the path of a file or folder; found {source!r}")
+    check_label(label, source, validation)
     if model is not None:
         settings = as_model("load_data", model).training
         label, own = label or settings.label, data_of(model)
@@ -205,6 +207,18 @@ def _source(
     except DataError as error:
         named = built_in or str(error).startswith(str(path))
         raise DataError(str(error) if named else f"{path}: {error}") from None
+
+
+def check_label(label: str | None, *sources: str | PathLike[str] | None) -> None:
+    """Raise ``DataError`` for the name of a column if no source of data is a table.
+
+    >>> check_label("species", "flowers.csv"), check_label(None, "xor")
+    (None, None)
+    """
+    if label is not None and not any(Path(source or "").suffix.lower() in TABLES for source in sources):
+        raise DataError(
+            f"label names a column of a table ({' or '.join(TABLES)}); found {label!r} for {str(sources[0])!r}"
+        )
 
 
 def check_data(model: Model, x: Any, y: Any = None) -> None:
@@ -267,7 +281,7 @@ def samples_of(model: Model, source: str) -> dict[str, Array]:
 
 def _read(path: Path, model: Model | None, label: str | None) -> Source:
     """Return what a file or folder holds; its name, or the names in the folder, say which format it has."""
-    if path.suffix.lower() in (".csv", ".tsv"):
+    if path.suffix.lower() in TABLES:
         return read_table(path, model, label)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     if any(map(is_idx, files)):

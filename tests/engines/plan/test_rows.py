@@ -100,3 +100,11 @@ def test_sums_over_many_rows_need_little_memory():
     plan = tg.compile([*tg.grad(tg.sum(y * y), [k])], 4)
     # One product for each of 2,000 rows, all at once, would take 20 MB; the image and its gradient take 0.5 and 1 MB.
     assert plan.schedule.nbytes < 8e6
+
+
+def test_large_numbers_are_no_reason_for_a_warning():
+    x = tg.input("x", (4,))
+    assert (
+        tg.compile(x * 1.0 + 0.0)({"x": np.full(4, 1e19)})[0].tolist()
+        == tg.run(x * 1.0, {"x": np.full(4, 1e19)})[0].tolist()
+    )

@@ -165,7 +165,9 @@ class Plan(BySize[Graph]):
             # where a tile is refused.
             results = []
         # Where numbers are not finite, the operations' own rules say which of them are not.
-        if not results or not all(map(all_finite, results)):
+        with np.errstate(over="ignore"):
+            finite = all(map(all_finite, results))
+        if not results or not finite:
             return run(graph, feeds)
         return tuple(results)
 

@@ -215,9 +215,9 @@ class RowSpread(ByRows):
         return spread
 
     def phases(self) -> Iterator[tuple[range, range, int]]:
-        """Yield the rows of pixels with the same remainder by the stride, the rows of the reversed kernel that reach them, and
+        """Yield the rows of pixels for each remainder by the stride, the rows of the reversed kernel there, and one more row.
 
-        the row of windows that their first stack begins with; the next row of pixels has the stack that begins a row later.
+        That is the row of windows that the first stack begins with; the next row of pixels has the stack a row later.
         """
         stride, kh, height = self.windows.stride[-2], self.windows.kernel[-2], self.windows.image[-2]
         top = self.windows.padding[-2][0]
