@@ -160,11 +160,9 @@ def all_finite(array: Array) -> bool:
     >>> all_finite(np.array([1.0, 2.0])), all_finite(np.array([1.0, np.nan]))
     (True, False)
     """
-    if array.dtype.kind in "biu":
-        return True
-    if array.dtype.char in "fd" and array.flags.c_contiguous:
+    if array.dtype.char in "fd":
         # The sum of squares takes a fraction of the time. If it is not finite, it may have overflowed: look at the elements.
-        flat = array.ravel()
-        if math.isfinite(np.dot(flat, flat)):
+        flat = array.ravel("K")
+        if math.isfinite(flat.dot(flat)):
             return True
-    return bool(np.isfinite(array).all())
+    return array.dtype.kind in "biu" or bool(np.isfinite(array).all())

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
@@ -104,12 +105,15 @@ class RecordedStep:
         measured = [] if self.recording.metric is None else [self.recording.metric]
         self.graph = Graph([output, loss, *self.updates.outputs, *new_state.values(), *measured])
         self.metric: float | None = None
-        # A dict, because every step looks its inputs up.
         self._inputs = dict(self.graph.inputs)
-        self._fed = [name for name in self._inputs if name in self.recording.tensors]
-        # What a step changes, each with its new value; the optimizer's state is not a tensor.
-        self._moved = [(update.parameter, update.new) for update in self.updates.each]
-        self._moved += [(model.state[name], new) for name, new in new_state.items()]
+        # The inputs of the model by name, and of the optimizer's state by parameter, each with its dtype and shape.
+        self._fed = {name: _typed(x) for name, x in self._inputs.items() if name in self.recording.tensors}
+        self._kept = {name: [*map(_typed, leaves)] for name, (leaves, _) in self.updates.states.items()}
+        place = {node: i for i, node in enumerate(self.graph.outputs)}
+        # What a step changes, with the place of each new value in the outputs.
+        self._states = [(name, [place[x] for x in new]) for name, (_, new) in self.updates.states.items()]
+        self._moved = [(update.parameter, place[update.new]) for update in self.updates.each]
+        self._moved += [(model.state[name], place[new]) for name, new in new_state.items()]
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
         bound = self.bound(feeds, state)
@@ -132,9 +136,8 @@ class RecordedStep:
                 needed = [node for update in self.updates.each for node in (update.gradient, *update.new_state)]
                 before = topological([*self.graph.outputs[:2], *needed, *self.recording.new_state.values()])
                 raise NotFiniteError(sentence, moving=node not in set(before))
-        found = dict(zip(self.graph.outputs, results, strict=True))
-        state.update({name: tuple(np.array(found[x]) for x in new) for name, (_, new) in self.updates.states.items()})
-        assign_all([(tensor, found[new]) for tensor, new in self._moved])
+        states = {name: tuple([np.array(results[i]) for i in places]) for name, places in self._states}
+        assign_all([(tensor, results[i]) for tensor, i in self._moved], partial(state.update, states))
         if self.recording.metric is not None:
             self.metric = float(np.mean(results[-1]))
         return np.array(results[0]), float(results[1])
@@ -156,23 +159,32 @@ class RecordedStep:
             bound[self.rate] = np.array(rate_of(optimizer or self.optimizer), self.rate.dtype)
         return bound
 
-    def fitting(self, bound: Mapping[str | Tensor, Array]) -> dict[Tensor, Array] | None:
-        """Return the arrays by leaf if every one has the leaf's dtype and shape; else ``None``: ``bind`` casts or refuses.
+    def fitting(self, feeds: Any, state: Any, optimizer: Optimizer) -> dict[Tensor, Array] | None:
+        """Return the values of all inputs if every one has its dtype and shape; else ``None``: ``bind`` casts or refuses.
 
         >>> import tinygraph as tg
-        >>> step = RecordedStep(tg.load_model("xor"), tg.SGD(0.5), 4)
+        >>> step, state = RecordedStep(tg.load_model("xor"), tg.SGD(0.5), 4), {"W1": (), "B1": (), "W2": (), "B2": ()}
         >>> x, y = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
-        >>> [leaf.name for leaf in step.fitting({"x": x, "y": y, step.rate: np.array(0.5, "float32")})]
+        >>> [leaf.name for leaf in step.fitting({"x": x, "y": y}, state, tg.SGD(0.1))]
         ['x', 'y', 'learning_rate']
-        >>> step.fitting({"x": x})
+        >>> step.fitting({"x": x}, state, tg.SGD(0.1))
         """
-        inputs, values = self._inputs, dict[Tensor, Array]()
-        for key, array in bound.items():
-            leaf = inputs[key] if isinstance(key, str) else key
-            if array.__class__ is not np.ndarray or array.dtype != leaf.dtype or array.shape != leaf.shape:
+        if not (feeds.__class__ is state.__class__ is dict and feeds.keys() == self._fed.keys()):
+            return None
+        pairs = [(leaf, feeds[name]) for name, leaf in self._fed.items()]
+        for name, leaves in self._kept.items():
+            arrays = state.get(name)
+            if arrays.__class__ is not tuple or len(arrays) != len(leaves):
+                return None
+            pairs += zip(leaves, arrays, strict=True)
+        values = {}
+        for (leaf, dtype, shape), array in pairs:
+            if array.__class__ is not np.ndarray or array.dtype != dtype or array.shape != shape:
                 return None
             values[leaf] = array
-        return values if len(values) == len(inputs) else None
+        if self.rate is not None:
+            values[self.rate] = np.array(rate_of(optimizer), self.rate.dtype)
+        return values
 
 
 class CompiledStep(BySize[RecordedStep]):
@@ -198,7 +210,7 @@ class CompiledStep(BySize[RecordedStep]):
     """
 
     # A misspelled setting, step.lr = 0.1, is an error.
-    __slots__ = ("_model", "_optimizer", "metric", "state")
+    __slots__ = ("_latest", "_model", "_optimizer", "metric", "state")
 
     def __init__(
         self, model: Model, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
@@ -207,6 +219,8 @@ class CompiledStep(BySize[RecordedStep]):
         self.state: OptimizerState = initial_state(model, self.optimizer)
         self.metric: float | None = None
         super().__init__(integer("batch_size", batch_size), thread_count(threads))
+        # The program of the last step: the next batch usually has the same size.
+        self._latest = self._own
 
     @property
     def model(self) -> Model:
@@ -249,14 +263,16 @@ class CompiledStep(BySize[RecordedStep]):
     def __call__(self, feeds: Mapping[str, Any], state: OptimizerState | None = None) -> tuple[Array, float]:
         """Do a step. Raises ``FeedError`` for values that do not fit the inputs, and ``TrainingError`` for the state of another
         optimizer and for any value that is not finite, with the first node that has one; then nothing has changed."""
-        feeds = self._known(feeds)
-        recorded, compiled = self._for(samples_in(self.model, feeds) or self.batch_size)
         state = self.state if state is None else state
-        bound = recorded.bound(feeds, state, self.optimizer)
+        recorded, compiled = self._latest
+        bound: Any = recorded.fitting(feeds, state, self._optimizer)
+        if bound is None:
+            feeds = self._known(feeds)
+            recorded, compiled = self._latest = self._for(samples_in(self.model, feeds) or self.batch_size)
+            bound = bind(recorded.graph, recorded.bound(feeds, state, self.optimizer))
         done: list[tuple[Array, float]] = []
-        values = recorded.fitting(bound) or bind(recorded.graph, bound)
         try:
-            compiled.run(values, lambda results: done.append(recorded.finish(results, bound, state)))
+            compiled.run(bound, lambda results: done.append(recorded.finish(results, bound, state)))
         except NotFiniteError:
             raise
         except TinygraphError:
@@ -283,8 +299,12 @@ class CompiledStep(BySize[RecordedStep]):
         return self
 
 
-def assign_all(changed: Sequence[tuple[Tensor, Array]]) -> None:
-    """Assign new values to tensors: to all of them, also if Ctrl-C interrupts the assignments.
+def _typed(leaf: Tensor) -> tuple[Tensor, np.dtype[Any], tuple[int, ...]]:
+    return leaf, leaf.dtype, leaf.shape
+
+
+def assign_all(changed: Sequence[tuple[Tensor, Array]], also: Callable[[], object] = list) -> None:
+    """Assign new values to tensors, and do what else belongs to it: all of it, also if Ctrl-C interrupts the assignments.
 
     >>> import tinygraph as tg
     >>> W = tg.parameter([1.0], name="W")
@@ -293,9 +313,11 @@ def assign_all(changed: Sequence[tuple[Tensor, Array]]) -> None:
     array([2.])
     """
     try:
+        also()
         for tensor, value in changed:
             tensor.value = value
     except KeyboardInterrupt:
+        also()
         for tensor, value in changed:
             tensor.value = value
         raise

@@ -202,10 +202,11 @@ class Executable:
         """Copy the values of leaves, for some of the samples, to where the program reads them."""
         for leaf, array, before in self._leaves:
             value = values.get(leaf)
-            value = leaf.value if value is None else value
-            np.copyto(array, value if samples is ... else value[(*before, samples)])
+            if value is None:
+                value = leaf.value
+            array[...] = value if samples is ... else value[(*before, samples)]
         for source, array in self._rows:
-            np.copyto(array, source[samples])
+            array[...] = source[samples]
 
     def run(self) -> None:
         """Compute everything."""

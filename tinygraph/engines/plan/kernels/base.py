@@ -37,15 +37,15 @@ class Scratch:
         order = range(len(shape)) if like is None else sorted(range(like.ndim), key=lambda i: (-like.strides[i], i))
         return np.ndarray(shape, dtype, block, 0, strides_in(order, shape, dtype.itemsize))
 
-    def zeros(self, shape: Shape, dtype: np.dtype[Any]) -> Array:
-        """Return zeros that this kernel keeps from one run to the next.
+    def zeros(self, shape: Shape, dtype: np.dtype[Any], like: Array | None = None) -> Array:
+        """Return zeros that this kernel keeps from one run to the next, their axes in memory as those of ``like``.
 
         >>> scratch = Scratch()
         >>> zeros, taken = scratch.zeros((2, 3), np.dtype(np.float32)), scratch.take((5,), np.dtype(np.float64))
         >>> np.may_share_memory(zeros, taken), scratch.nbytes
         (False, 64)
         """
-        array = np.zeros(shape, dtype)
+        array = np.zeros(shape, dtype) if like is None else np.zeros_like(like, dtype, shape=shape)
         self._kept += array.nbytes
         return array
 
@@ -168,5 +168,5 @@ def gated(x: Array, condition: Array, out: Array) -> Call:
 def summing(x: Array, out: Array, axes: int | tuple[int, ...]) -> Call:
     """Return a call that adds up along axes, kept with size 1, with the error of pairwise summation."""
     if x.size <= FEW * out.size or out.dtype.kind not in "fc":
-        return partial(np.add.reduce, x, axis=axes, dtype=out.dtype, out=out, keepdims=True)
+        return partial(np.add.reduce, x, axes, out.dtype, out, True)
     return lambda: np.copyto(out, total(x, axes, keepdims=True))

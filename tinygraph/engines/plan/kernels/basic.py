@@ -39,7 +39,11 @@ def _ufunc(work: Work) -> Sequence[Call]:
     # Of small integers NumPy computes functions such as exp in float16, and operations in float64.
     if work.out.dtype.kind == "f" and work.inputs[0].dtype.kind in "biu":
         return ordinary(work)
-    return [partial(_UFUNCS[type(work.op)], *work.inputs, out=work.out)]
+    ufunc = _UFUNCS[type(work.op)]
+    # A named argument costs as much as the rest of a small call; the extrema take their result by name only.
+    if ufunc in (np.maximum, np.minimum):
+        return [partial(ufunc, *work.inputs, out=work.out)]
+    return [partial(ufunc, *work.inputs, work.out)]
 
 
 @kernel(gate.op, in_place=True)
@@ -61,14 +65,16 @@ def _cast(work: Work) -> Sequence[Call]:
     return [partial(np.copyto, work.out, work.inputs[0], casting="unsafe")]
 
 
-# For more elements than this, clip with two numbers is faster than maximum; for fewer, its wrapper costs more.
-_MANY_TO_CLIP = 4096
+# For more elements than this, clip with two numbers is fastest. For fewer, its wrapper costs more than zeros to compare with.
+_MANY_TO_CLIP = 16384
 
 
 @kernel(relu.op, in_place=True)
 def _relu(work: Work) -> Sequence[Call]:
     (x,), zero = work.inputs, np.zeros((), work.node.dtype)
-    if work.node.dtype.kind == "f" and x.size > _MANY_TO_CLIP:
+    if x.size <= _MANY_TO_CLIP:
+        return [partial(np.maximum, x, work.scratch.zeros(x.shape, x.dtype, like=x), out=work.out)]
+    if work.node.dtype.kind == "f":
         return [partial(np.clip, x, zero, np.asarray(np.inf, zero.dtype), work.out)]
     return [partial(np.maximum, x, zero, out=work.out)]
 
@@ -217,7 +223,7 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
         partial(np.exp, rest, rest),
         partial(np.log1p, rest, rest),
         partial(np.add, term, rest, term),
-        partial(np.add.reduce, term, axis=None, out=out),
+        partial(np.add.reduce, term, None, None, out),
         partial(np.true_divide, out, count, out),
     ]
 
@@ -228,7 +234,7 @@ def _softmax(work: Work) -> Sequence[Call]:
     over = tuple(1 if i == axis % x.ndim else size for i, size in enumerate(x.shape))
     reduced = work.scratch.take(over, y.dtype, like=y)
     return [
-        partial(np.maximum.reduce, x, axis=axis, out=reduced, keepdims=True),
+        partial(np.maximum.reduce, x, axis, None, reduced, True),
         partial(np.subtract, x, reduced, y),
         partial(np.exp, y, y),
         summing(y, reduced, axis),
@@ -250,13 +256,13 @@ def _cross_entropy(work: Work) -> Sequence[Call]:
         largest[:, 0] = shifted[rows, labels]
 
     return [
-        partial(np.maximum.reduce, z, axis=1, out=largest, keepdims=True),
+        partial(np.maximum.reduce, z, 1, None, largest, True),
         partial(np.subtract, z, largest, shifted),
         pick,
         partial(np.exp, shifted, shifted),
         summing(shifted, total, 1),
         partial(np.log, total, total),
         partial(np.subtract, total, largest, total),
-        partial(np.add.reduce, total, axis=None, out=out),
+        partial(np.add.reduce, total, None, None, out),
         partial(np.true_divide, out, count, out),
     ]
