@@ -64,7 +64,7 @@ def test_float16_keeps_what_it_can_hold_in_tails(operation, number, right):
 
 def test_gelu_in_the_tail():
     np.testing.assert_allclose(tg.gelu(np.array([-5.5, -6.0])), [-1.0444259e-07, -5.9195259e-09], rtol=1e-6)
-    np.testing.assert_allclose(tg.gelu(np.float32([-5.5, -6.0])), [-1.0444259e-07, -5.9195259e-09], rtol=2e-7)
+    np.testing.assert_allclose(tg.gelu(np.float32([-5.5, -6.0])), [-1.0444259e-07, -5.9195259e-09], rtol=5e-7)
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")

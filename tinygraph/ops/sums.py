@@ -158,7 +158,8 @@ def total(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     while rest and rest[-1] in axes and (not inner or x.strides[rest[-1]] == x.strides[inner[0]] * x.shape[inner[0]]):
         inner.insert(0, rest.pop())
     y = np.add.reduce(x, axis=tuple(inner), keepdims=True) if inner else x
-    for i in reversed(rest):
+    # From the outermost axis: its rows are the longest.
+    for i in rest:
         if i in axes:
             y = _joined_rows(y, i)
     return y if keepdims else y.reshape(tuple(n for i, n in enumerate(x.shape) if i not in axes))[()]

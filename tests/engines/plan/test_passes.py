@@ -385,3 +385,24 @@ def test_any_tiles_give_the_plain_numbers(sizes, threads, monkeypatch):
     compiled.run(feeds, lambda arrays: results.extend(np.array(array) for array in arrays))
     for found, expected in zip(results, tg.run(graph, feeds), strict=True):
         assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_groups_of_channels_keep_their_axes_apart(groups):
+    model = tg.Model(
+        {"x": [6, 5, 4], "y": [6, 5, 4]},
+        {"g": {"shape": [6], "init": "ones"}, "s": {"shape": [6], "init": "zeros"}},
+        f"Z = relu(x) * 3.0\nout = group_norm(Z, g, s, groups={groups})\ncost = mse(out, y)",
+        output="out",
+        loss="cost",
+    )
+    step = model.compile_step(tg.SGD(0.1), 3, threads=1)
+    shapes = {tuple(made.shape) for made in step.schedule.steps}
+    assert not any(len(shape) == 3 and shape[0] == 3 for shape in shapes)
+    assert any(len(shape) == 5 for shape in shapes)
+    rng = np.random.default_rng(0)
+    feeds = {name: rng.standard_normal((3, 6, 5, 4), np.float32) for name in ("x", "y")}
+    wanted = tg.run(step.graph, {**feeds, **{x: np.float32(0.1) for x in step.graph.inputs if x not in feeds}})
+    output, _ = step(feeds)
+    np.testing.assert_allclose(output, wanted[0], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model.parameters["g"].value, wanted[2], rtol=1e-5)

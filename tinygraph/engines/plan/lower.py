@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from tinygraph.engines.plan.kernels import rows
+from tinygraph.engines.plan.kernels.normal import NormalCdfGivenPdf
 from tinygraph.engines.plan.kernels.pooling import AvgUnpoolProduct, MaxUnpoolGivenMaxima
 from tinygraph.engines.plan.kernels.products import SummedProduct
 from tinygraph.engines.plan.node import Node, constant, is_a, make, remade, rewrite, users
@@ -19,7 +20,7 @@ from tinygraph.ops.convolution.convolution import (
     ConvolveTransposed,
 )
 from tinygraph.ops.elementwise.arithmetic import add, divide, multiply, subtract
-from tinygraph.ops.elementwise.exponential import normal_cdf, sqrt
+from tinygraph.ops.elementwise.exponential import normal_cdf, normal_pdf, sqrt
 from tinygraph.ops.indexing.select import Flip
 from tinygraph.ops.linear.linear import Matmul
 from tinygraph.ops.pooling.max_pooling import MaxPool, MaxUnpool2d
@@ -52,7 +53,12 @@ def lower(outputs: Sequence[Node]) -> list[Node]:
             return _convolution(node.op, node, inputs)
         if is_a(node.op, Gelu) and node.op.approximate == "none":
             # Its gradient needs the same chance.
-            return make(multiply.op(), inputs[0], make(normal_cdf.op(), inputs[0]), tensors=node.tensors)
+            chance = _normal_cdf(node, inputs[0], used_by)
+            return make(multiply.op(), inputs[0], chance, tensors=node.tensors)
+        if is_a(node.op, normal_cdf.op):
+            chance = _normal_cdf(node, inputs[0], used_by)
+            chance.tensors = node.tensors
+            return chance
         if is_a(node.op, Standardize, Variance):
             return _in_parts(node, inputs[0]) or remade(node, inputs)
         if is_a(node.op, add.op):
@@ -131,6 +137,13 @@ def _moved(x: Node, axes: tuple[int, ...]) -> Node:
 
 def _reshaped(x: Node, shape: tuple[int, ...]) -> Node:
     return make(Reshape(shape), x)
+
+
+def _normal_cdf(node: Node, x: Node, used_by: Mapping[Node, list[Node]]) -> Node:
+    """Return the chance below ``x``, made with the density at ``x`` where that is computed too."""
+    if any(is_a(user.op, normal_pdf.op) for user in used_by[node.inputs[0]]):
+        return make(NormalCdfGivenPdf(), x, make(normal_pdf.op(), x))
+    return make(normal_cdf.op(), x)
 
 
 def _with_bias(node: Node, inputs: tuple[Node, ...], used_by: Mapping[Node, list[Node]]) -> Node | None:

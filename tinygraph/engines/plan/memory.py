@@ -63,6 +63,8 @@ def _rounded(nbytes: int) -> int:
 IMAGE = (2, 1, 3, 0)
 # Lines (N, C, L) lie as pictures with one row do.
 LINE = (1, 2, 0)
+# Images with their groups of channels apart (N, G, C/G, H, W) lie as the images do.
+GROUPS = (3, 1, 2, 4, 0)
 
 
 def memory_order(shape: Shape, samples: int | None) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.engines.plan.channels import into_kernels
+from tinygraph.engines.plan.groups import with_axes_apart
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.node import Node, constant, is_a, is_own, make, nodes_of, remade, rewrite, users
 from tinygraph.errors import TinygraphError
@@ -37,7 +38,7 @@ def prepared(graph: Graph) -> tuple[list[Node], list[Node]]:
     ([<relu float32 (2,)>], [])
     """
     outputs, early = share_common(simplify(fold_constants(nodes_of(graph))))
-    outputs, late = share_common(lower(gate_by_result(pool_before_relu(into_kernels(outputs)))))
+    outputs, late = share_common(with_axes_apart(lower(gate_by_result(pool_before_relu(into_kernels(outputs))))))
     return outputs, early + late
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
 from tinygraph.engines.plan.kernels.base import ordinary
 from tinygraph.engines.plan.kernels.rows import ByRows
-from tinygraph.engines.plan.memory import ALIGNMENT, LINE, Arena, memory_order, reshaped, strides_in
+from tinygraph.engines.plan.memory import ALIGNMENT, GROUPS, LINE, Arena, memory_order, reshaped, strides_in
 from tinygraph.engines.plan.node import Node, Values, is_a
 from tinygraph.graph import Array, Op, topological
 from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements, Transpose
@@ -55,7 +55,7 @@ class Layout:
         missing = topological([node for node in outputs if node not in given], given)
         # Leaves are filled before anything is computed, so they take their places first.
         self.nodes = sorted((x for x in missing if x.value is None), key=lambda node: node.op is not None)
-        self._lines = lines(self.nodes)
+        self._orders = dict.fromkeys(lines(self.nodes), LINE) | dict.fromkeys(groups(self.nodes), GROUPS)
         self.arena = Arena()
         self.places: dict[Node, Place] = {}
         # The index of each node's last reader; outputs are read after all.
@@ -96,7 +96,7 @@ class Layout:
                 if self._can_take_place_of(x, index, node):
                     self._last[x] = -1
                     return replace(self.places[x], root=node, shares=True)
-        order = LINE if node in self._lines else memory_order(node.shape, samples_axis(node))
+        order = self._orders.get(node) or memory_order(node.shape, samples_axis(node))
         strides = strides_in(order, node.shape, node.dtype.itemsize)
         zeroed = kernel is not None and kernel.zeroed
         return Place(node, strides, None if zeroed else self.arena.take(node.nbytes), node.nbytes)
@@ -132,6 +132,16 @@ def lines(nodes: Sequence[Node]) -> set[Node]:
     for group in (*alike, *reversed(alike), *alike):
         if not found.isdisjoint(group):
             found.update(group)
+    return found
+
+
+def groups(nodes: Sequence[Node]) -> set[Node]:
+    """Return the nodes ``(N, G, C/G, H, W)`` that the pass ``groups.py`` makes of images, and what is computed of them."""
+    found: set[Node] = set()
+    for node in nodes:
+        begun = is_a(node.op, SameElements) and node.inputs[0].ndim == 4
+        if node.ndim == 5 and (begun or not found.isdisjoint(node.inputs)):
+            found.add(node)
     return found
 
 

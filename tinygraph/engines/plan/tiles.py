@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from tinygraph.engines.plan.kernels.normal import NormalCdfGivenPdf
 from tinygraph.engines.plan.kernels.products import SummedProduct
 from tinygraph.engines.plan.kernels.rows import RowConvolution, RowKernelGradient, RowSpread
 from tinygraph.engines.plan.node import Node, constant, make
 from tinygraph.graph import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use, topological
+from tinygraph.ops.activation.activation import Softmax, log_sigmoid, mish, sigmoid, silu, softplus, tanh
 from tinygraph.ops.elementwise.arithmetic import multiply
+from tinygraph.ops.elementwise.exponential import erf, exp, normal_cdf, normal_pdf
 from tinygraph.ops.linear.linear import Matmul
 
 # The arrays of a tile should fit into the cache of one core.
@@ -26,6 +29,13 @@ LEAST_SECONDS = 1e-3
 # Rough costs on one thread of today's machines; only their proportions matter.
 _SECONDS_PER_ELEMENT = 0.3e-9
 _SECONDS_PER_OPERATION = 1 / 50e9
+# What takes several times as long as a sum.
+_SLOW = {
+    erf.op: 8e-9,
+    normal_cdf.op: 6e-9,
+    **dict.fromkeys((normal_pdf.op, NormalCdfGivenPdf, silu.op, softplus.op, log_sigmoid.op, mish.op), 3e-9),
+    **dict.fromkeys((sigmoid.op, exp.op, tanh.op, Softmax), 1e-9),
+}
 
 
 def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> dict[Node, Tiling] | None:
@@ -177,4 +187,5 @@ def operations(node: Node) -> int:
 
 def _seconds(node: Node) -> float:
     """Return about how long a node takes on one thread, without the cost of calls."""
-    return node.size * _SECONDS_PER_ELEMENT + operations(node) * _SECONDS_PER_OPERATION
+    each = _SECONDS_PER_ELEMENT if node.op is None else _SLOW.get(type(node.op), _SECONDS_PER_ELEMENT)
+    return node.size * each + operations(node) * _SECONDS_PER_OPERATION

@@ -10,7 +10,7 @@ from tinygraph.graph import Edge, Explanation, Op, Sample, Terms, op, register
 from tinygraph.graph.explanation import element_at, line
 from tinygraph.ops.comparison.comparison import clip, gate, where
 from tinygraph.ops.elementwise.arithmetic import abs
-from tinygraph.ops.elementwise.exponential import exp, normal_cdf, normal_pdf, smooth
+from tinygraph.ops.elementwise.exponential import exp, normal_cdf, normal_pdf, one_more, smooth
 from tinygraph.ops.reduction.reduction import sum
 from tinygraph.ops.samples import each, normal, off_zero, unary
 from tinygraph.ops.sums import AlongAxes, floating, floating_dtype, narrowed, total, wide
@@ -123,7 +123,8 @@ def softplus(x):
     >>> tg.softplus(np.array([-1e4, 0.0, 1e4])).round(4)
     array([0.000e+00, 6.931e-01, 1.000e+04])
     """
-    return np.logaddexp(0, floating(x))
+    number = wide(x)
+    return narrowed(one_more(-np.abs(number)) + np.maximum(number, 0), floating(x))
 
 
 @softplus.vjp
@@ -141,7 +142,8 @@ def log_sigmoid(x):
     >>> tg.log_sigmoid(np.array([-1e4, 0.0])).round(4)
     array([-1.000e+04, -6.931e-01])
     """
-    return -np.logaddexp(0, -floating(x))
+    number = wide(x)
+    return narrowed(np.minimum(number, 0) - one_more(-np.abs(number)), floating(x))
 
 
 @log_sigmoid.vjp

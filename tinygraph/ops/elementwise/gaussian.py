@@ -1,8 +1,9 @@
 """The error function and the normal distribution on arrays, by series that NumPy computes for many elements at once.
 
-For ``z >= 0`` the complement is ``erfc(z) = exp(-z²) C(t) / (1 + 2z)`` with ``t = (z - 3) / (z + 3)``, where ``C`` is the
-Chebyshev series of M. M. Shepherd and J. G. Laframboise, *Chebyshev approximation of (1+2x)exp(x²)erfc x in 0 ≤ x < ∞*,
-1981, here written in powers of ``t``. Near zero ``erf(z) = z N(z²)``. Both end where their error falls below the rounding.
+For ``z >= 0`` the complement is ``erfc(z) = exp(-z²) w C(t)``, where ``w = 1/(z + k)`` and ``t``, from -1 to 1, is linear in
+``w``, as in M. M. Shepherd and J. G. Laframboise, *Chebyshev approximation of (1+2x)exp(x²)erfc x in 0 ≤ x < ∞*, 1981. Here
+``C`` is fitted where erfc does not underflow, and written in powers of ``t``. Near zero ``erf(z) = z N(z²)``. Both end where
+their error falls below the rounding.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,32 +13,26 @@ import numpy as np
 
 from tinygraph.graph import Array
 
-# The coefficients of C and N, by the bytes of a number, from the constant term on.
+# By the bytes of a number: k, the largest z, and the coefficients of C from the constant term on.
 _COMPLEMENT = {
     4: (
-        *(1.2530080563677553, -0.1356210694002736, -0.047562156927520076, 0.1296441143440814, -0.1192752752822409),
-        *(
-            0.06831656777114085,
-            -0.02376357643949504,
-            0.0024991168696069477,
-            0.001875079123772353,
-            -0.0007264536790340485,
+        *(2.0, 9.4),
+        (
+            *(1.1509144233302016, 0.6498313806663278, 0.2001463714337769, 0.011055406410962348),
+            *(-0.011853526038652496, -0.0011254052403240576, 0.0011019612120546768, 2.7547617299548553e-05),
+            -9.82434427494491e-05,
         ),
-        *(-9.254516686923966e-05, 7.731024224076895e-05),
     ),
     8: (
-        *(1.2530080582697296, -0.13562110612458117, -0.0475622943534492, 0.1296451587027594, -0.11927366341538638),
-        *(
-            0.0683080273440099,
-            -0.02377051491717134,
-            0.0025293918156939696,
-            0.0018886903449991718,
-            -0.0007798322696543306,
+        *(3.5, 26.6),
+        (
+            *(1.2062146572720787, 0.9883393441093202, 0.6761462747245569, 0.38205869884059146, 0.17378981433790475),
+            *(0.06014554125553881, 0.013582110986849203, 0.0006784592327256673, -0.0007654813144480936),
+            *(-0.00023091918980883128, 1.9291223244727604e-05, 2.3480183478889412e-05, 9.658551834292662e-07),
+            *(-2.248397045050382e-06, -2.2580394246352825e-07, 2.3755421859277315e-07, 2.599369712010173e-08),
+            *(-2.78006696172438e-08, -2.0636032275103236e-09, 3.1548570916153585e-09, 8.393449940266972e-11),
+            -2.386627593501806e-10,
         ),
-        *(-0.00010515971958448065, 0.0001250993424583729, 4.949196649968345e-06, -2.0100542268525612e-05),
-        *(-7.308281468783614e-07, 3.472370944977168e-06, 3.5576086684080595e-07, -6.166011460398726e-07),
-        *(-1.4047654315428462e-07, 1.0183620603842736e-07, 4.1064013667940355e-08, -1.3312919661038687e-08),
-        *(-8.217595058711455e-09, 9.862533510345587e-10, 8.393734858690877e-10),
     ),
 }
 _NEAR_ZERO = {
@@ -51,6 +46,7 @@ _NEAR_ZERO = {
         *(-1.6208829856810202e-07, 1.3721520406351094e-08, -7.798543850549947e-10),
     ),
 }
+_ROOT = float(np.sqrt(2 * np.pi))
 # Beyond this every chance is 0 or 1, and no power overflows.
 _FAR = 50.0
 # So many bytes are computed at a time that they stay in the cache from one call of NumPy to the next.
@@ -73,15 +69,19 @@ def erf_of(x: Array, out: Array | None = None, scratch: Sequence[Array] | None =
     return _in_blocks(_erf, x, out, scratch)
 
 
-def normal_cdf_of(x: Array, out: Array | None = None, scratch: Sequence[Array] | None = None) -> Array:
+def normal_cdf_of(
+    x: Array, out: Array | None = None, scratch: Sequence[Array] | None = None, pdf: Array | None = None
+) -> Array:
     """Return the chance that a standard normal number is below each element, also in the tail with a few wrong units.
+
+    ``pdf`` is what ``normal_pdf_of(x)`` returns, where that is known: it takes about a third of the time.
 
     Source: DLMF 7.18; the series are described at the head of this file.
 
     >>> normal_cdf_of(np.array([-6.0, 0.0, np.inf]))
     array([9.86587645e-10, 5.00000000e-01, 1.00000000e+00])
     """
-    return _in_blocks(_normal_cdf, x, out, scratch)
+    return _in_blocks(_normal_cdf if pdf is None else _normal_cdf_of_bell, x, out, scratch, pdf)
 
 
 def normal_pdf_of(x: Array, out: Array | None = None, scratch: Sequence[Array] | None = None) -> Array:
@@ -113,9 +113,14 @@ def _erf(x: Array, result: Array, z: Array, first: Array, second: Array) -> None
 
 
 def _normal_cdf(x: Array, result: Array, z: Array, first: Array, second: Array) -> None:
+    _bell(x, 0.5, result, first, second)
+    _normal_cdf_of_bell(x, result, z, first, second)
+
+
+def _normal_cdf_of_bell(x: Array, result: Array, z: Array, first: Array, second: Array) -> None:
+    """As ``_normal_cdf``, where ``result`` holds ``exp(-x**2/2)``."""
     np.abs(x, z)
     z *= np.sqrt(0.5)
-    _bell(x, 0.5, result, first, second)
     _complement(z, result, first, second)
     result *= 0.5
     # Half of the complement for negative x, and 1 minus it for others.
@@ -125,18 +130,19 @@ def _normal_cdf(x: Array, result: Array, z: Array, first: Array, second: Array) 
 
 def _normal_pdf(x: Array, result: Array, z: Array, first: Array, second: Array) -> None:
     _bell(x, 0.5, result, first, second)
-    result /= np.sqrt(2 * np.pi)
+    result *= 1 / _ROOT
 
 
 def _complement(z: Array, bell: Array, t: Array, value: Array) -> None:
     """Put ``erfc(z)`` into ``bell``, which holds ``exp(-z²)``; all four are overwritten."""
-    np.subtract(z, 3, t)
-    np.add(z, 3, value)
-    t /= value
-    bell *= _polynomial(t, _COMPLEMENT[z.itemsize], value)
-    z *= 2
-    z += 1
-    bell /= z
+    k, largest, coefficients = _COMPLEMENT[z.itemsize]
+    low, high = 1 / (largest + k), 1 / k
+    z += k
+    np.divide(1, z, z)
+    np.multiply(z, 2 / (high - low), t)
+    t -= (high + low) / (high - low)
+    bell *= _polynomial(t, coefficients, value)
+    bell *= z
 
 
 def _bell(x: Array, scale: float, bell: Array, rest: Array, spare: Array) -> None:
@@ -173,7 +179,13 @@ def scratch_for(x: Array) -> list[Array]:
     return [np.empty(min(x.size, _BLOCK // dtype.itemsize), dtype) for _ in range(5)]
 
 
-def _in_blocks(function: Callable[..., None], x: Array, out: Array | None, scratch: Sequence[Array] | None) -> Array:
+def _in_blocks(
+    function: Callable[..., None],
+    x: Array,
+    out: Array | None,
+    scratch: Sequence[Array] | None,
+    pdf: Array | None = None,
+) -> Array:
     """Apply a function of float32 or float64 to the elements of an array in the order of memory."""
     if x.dtype.kind != "f":
         raise TypeError("must be real numbers, not complex")
@@ -182,11 +194,14 @@ def _in_blocks(function: Callable[..., None], x: Array, out: Array | None, scrat
     flat = np.ravel(lying)
     scratch = scratch_for(x) if scratch is None else scratch
     result = np.empty(flat.shape, x.dtype) if out is None else out.transpose(order).reshape(-1)
+    bell = None if pdf is None else np.ravel(pdf.transpose(order))
     size = max(scratch[0].size, 1)
     for start in range(0, flat.size, size):
         block = slice(start, start + size)
         number, found, *rest = (array[: flat[block].size] for array in scratch)
         np.clip(flat[block], -_FAR, _FAR, number)
+        if bell is not None:
+            np.multiply(bell[block], _ROOT, found)
         function(number, found, *rest)
         result[block] = found
     return result.reshape(lying.shape).transpose(np.argsort(order))

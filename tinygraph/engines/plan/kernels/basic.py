@@ -12,12 +12,13 @@ from tinygraph.ops.activation import activation
 from tinygraph.ops.activation.activation import Softmax, relu, sigmoid
 from tinygraph.ops.comparison import comparison
 from tinygraph.ops.comparison.comparison import gate
-from tinygraph.ops.elementwise import arithmetic, exponential, gaussian
+from tinygraph.ops.elementwise import arithmetic, exponential
 from tinygraph.ops.elementwise.arithmetic import add_all
 from tinygraph.ops.elementwise.cast import Cast
 from tinygraph.ops.loss.binary import Bce, BceWithLogits
 from tinygraph.ops.loss.classification import CrossEntropy
-from tinygraph.ops.reduction.reduction import Sum
+from tinygraph.ops.pooling.global_pooling import GlobalAvgPool, GlobalAvgPool2d
+from tinygraph.ops.reduction.reduction import Mean, Sum
 from tinygraph.ops.shape.shape import BroadcastTo, ExpandDims, Flatten, Reshape, Squeeze, SumTo, Transpose
 from tinygraph.ops.sums import normalized_axes
 
@@ -39,11 +40,34 @@ def _ufunc(work: Work) -> Sequence[Call]:
     # Of small integers NumPy computes functions such as exp in float16, and operations in float64.
     if work.out.dtype.kind == "f" and work.inputs[0].dtype.kind in "biu":
         return ordinary(work)
+    calls: list[Call] = []
+    inputs = [_in_longer_runs(x, work, calls) for x in work.inputs]
     ufunc = _UFUNCS[type(work.op)]
     # A named argument costs as much as the rest of a small call; the extrema take their result by name only.
     if ufunc in (np.maximum, np.minimum):
-        return [partial(ufunc, *work.inputs, out=work.out)]
-    return [partial(ufunc, *work.inputs, work.out)]
+        return [*calls, partial(ufunc, *inputs, out=work.out)]
+    return [*calls, partial(ufunc, *inputs, work.out)]
+
+
+# NumPy takes its time for each run of elements; one of this many is long.
+_LONG_RUN = 256
+
+
+def _in_longer_runs(x: Array, work: Work, calls: list[Call]) -> Array:
+    """Return an input with a number for each sample and channel, repeated along the columns of images.
+
+    Without that the runs in memory would be as long as there are samples in a tile.
+    """
+    out = work.out
+    if x.ndim != out.ndim or x.dtype != out.dtype or out.ndim < 3:
+        return x
+    *_, outer, inner = sorted(range(out.ndim), key=lambda axis: -out.strides[axis])
+    sizes, strides = (out.shape[outer], out.shape[inner]), (x.shape[outer], x.shape[inner])
+    if strides != (1, sizes[1]) or sizes[0] == 1 or not 1 < sizes[1] < _LONG_RUN or 8 * x.size * sizes[0] > out.size:
+        return x
+    repeated = work.scratch.take(tuple(np.where(np.arange(x.ndim) == outer, sizes[0], x.shape).tolist()), x.dtype, out)
+    calls.append(partial(np.copyto, repeated, x))
+    return repeated
 
 
 @kernel(gate.op, in_place=True)
@@ -97,24 +121,6 @@ def _sigmoid(work: Work) -> Sequence[Call]:
     return provided(lambda: bool(np.minimum.reduce(x, None) >= least), calls, work)
 
 
-_GAUSSIAN = {
-    exponential.erf.op: gaussian.erf_of,
-    exponential.normal_cdf.op: gaussian.normal_cdf_of,
-    exponential.normal_pdf.op: gaussian.normal_pdf_of,
-}
-
-
-@kernel(*_GAUSSIAN, in_place=True, floats=True)
-def _gaussian(work: Work) -> Sequence[Call]:
-    (x,), out = work.inputs, work.out
-    order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])
-    if x.dtype != out.dtype or x.strides != out.strides or not out.transpose(order).flags.c_contiguous:
-        return ordinary(work)
-    size = gaussian.scratch_for(x)[0].size
-    scratch = [work.scratch.take((size,), x.dtype) for _ in range(5)]
-    return [partial(_GAUSSIAN[type(work.op)], x, out, scratch)]
-
-
 @kernel(Reshape, Flatten, Squeeze, ExpandDims)
 def _reshape(work: Work) -> Sequence[Call]:
     """Copy between two shapes, through a view of one array in the shape of the other."""
@@ -139,10 +145,18 @@ def _copy(work: Work) -> Sequence[Call]:
     return [partial(np.copyto, work.out, x)]
 
 
+@kernel(Mean, GlobalAvgPool, GlobalAvgPool2d, floats=True)
+def _mean(work: Work) -> Sequence[Call]:
+    calls, count = _sum(work), work.inputs[0].size // work.out.size
+    return [*calls, partial(np.true_divide, work.out, np.asarray(count, work.out.dtype), work.out)]
+
+
 @kernel(Sum, SumTo)
 def _sum(work: Work) -> Sequence[Call]:
     (x,), out = work.inputs, work.out
-    if isinstance(work.op, Sum):
+    if isinstance(work.op, GlobalAvgPool):
+        axes = work.op.over(x)
+    elif isinstance(work.op, (Sum, Mean)):
         axes = normalized_axes(work.op, x, work.op.axis)
     else:
         extra = x.ndim - out.ndim
@@ -150,12 +164,13 @@ def _sum(work: Work) -> Sequence[Call]:
     kept = tuple(1 if i in axes else size for i, size in enumerate(x.shape))
     if not axes:
         return [partial(np.copyto, out.reshape(x.shape), x)]
-    if not out.flags.c_contiguous or out.dtype.char == "e":
+    as_kept = _viewed(out, kept)
+    if as_kept is None or out.dtype.char == "e":
         return ordinary(work)
     by_product = _sum_by_product(work, axes)
     if by_product is not None:
         return by_product
-    return [summing(x, out.reshape(kept), axes)]
+    return [summing(x, as_kept, axes)]
 
 
 # Fewer elements are summed as quickly by NumPy's own reduction.
@@ -170,7 +185,13 @@ def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
     BLAS does the first several times faster than NumPy's reduction. ``None`` if the axes lie in another order.
     """
     x, out = work.inputs[0], work.out
-    if x.size < _MANY_TO_SUM or x.dtype != out.dtype or x.dtype.char not in "fd" or 0 in x.strides:
+    if (
+        not out.flags.c_contiguous
+        or x.size < _MANY_TO_SUM
+        or x.dtype != out.dtype
+        or x.dtype.char not in "fd"
+        or 0 in x.strides
+    ):
         return None
     order = sorted(range(x.ndim), key=lambda i: -x.strides[i])
     lying = x.transpose(order)
