@@ -1,0 +1,63 @@
+"""The operations and their mistakes, read from ``operations/*.toml``, and run in modules of their own."""
+
+import sys
+import tomllib
+import types
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FOLDER = Path(__file__).parent / "operations"
+HEADER = "from typing import ClassVar\n\nimport numpy as np\n\nimport tinygraph as tg\n"
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake: what is wrong, the text that is replaced, by what, and the causes that a hint may name."""
+
+    what: str
+    old: str
+    new: str
+    causes: list[str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """An operation: its source text, and mistakes that change a gradient in ``calls`` or, for ties, in ``ties``."""
+
+    name: str
+    source: str
+    calls: str
+    ties: str
+    mistakes: list[Mistake]
+    file: str
+
+    @property
+    def aside(self) -> bool:
+        """Whether the operation is set aside, which its name alone decides."""
+        return zlib.crc32(self.name.encode()) % 3 == 0
+
+    def mistaken(self, mistake: Mistake) -> str:
+        """Return the source with a mistake in it."""
+        if self.source.count(mistake.old) != 1:
+            raise ValueError(f"{self.name}, {mistake.what!r}: the text is not there exactly once")
+        return self.source.replace(mistake.old, mistake.new)
+
+
+def cases() -> Iterator[Case]:
+    """Read all operations, in the order of the files."""
+    for path in sorted(FOLDER.glob("*.toml")):
+        for name, entry in tomllib.loads(path.read_text(encoding="utf-8")).items():
+            mistakes = []
+            for what, old, new, causes in entry["mistakes"]:
+                mistakes.append(Mistake(what, old.replace("\\n", "\n"), new.replace("\\n", "\n"), causes.split()))
+            yield Case(name, entry["source"].lstrip(), entry["calls"], entry.get("ties", "[]"), mistakes, path.name)
+
+
+def load(name: str, source: str):
+    """Run a source text as a module of its own, and return the operation that it defines."""
+    module = types.ModuleType(f"stranger_{name}")
+    sys.modules[module.__name__] = module
+    exec(compile(HEADER + source, f"<{module.__name__}>", "exec"), module.__dict__)
+    return getattr(module, name)
