@@ -28,6 +28,7 @@ STATED = {
     "dy": r"does not use dy|\bdy twice|without dy|depends on dy|linear in dy|dy is (clipped|changed|forgotten)|clips dy",
     "none": r"returns None|no gradient flows",
     "conjugate": r"conjugat",
+    "constant": r"\.value\b|as a constant|not recorded|records nothing|stop_gradient",
     "epsilon": r"epsilon",
     "float32": r"float32|single precision|precision",
     "zeros": r"\bzeros?\b|returns 0\b|gets no gradient|no gradient",
@@ -50,6 +51,7 @@ LINES = {
     "float32": r"^(float32|precision)$",
     "second": r"^second derivatives$",
     "mutates": r"^inputs unmodified$",
+    "state": r"^determinism$",
 }
 
 # A hint that excludes causes misleads where it excludes the first cause of a mistake.
