@@ -49,11 +49,13 @@ class Compiled:
     ``run`` may be called from any thread; calls wait for one another.
     """
 
-    def __init__(self, graph: Graph, samples: Sequence[Tensor], count: int, threads: int) -> None:
+    def __init__(
+        self, graph: Graph, samples: Sequence[Tensor], count: int, threads: int, kernels: str = "numpy"
+    ) -> None:
         self.graph, self.count = graph, count
         self._lock = Lock()
         with _no_collection:
-            self.outputs, self.spared = prepared(graph)
+            self.outputs, self.spared = prepared(graph, kernels)
             axes = dict.fromkeys(samples, 0)
             found = stages(self.outputs, axes, count)
             self.mixes_samples = found is None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 import numpy as np
 
 from tinygraph.engines.plan.compiled import Compiled
+from tinygraph.engines.plan.kernels.generated import kernel_choice
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import AttributeValueError, TinygraphError, counted
@@ -23,15 +24,20 @@ Recorded = TypeVar("Recorded")
 
 
 def compile(
-    what: Model | Graph | Tensor | Iterable[Tensor], batch_size: int | None = None, threads: int | None = None
+    what: Model | Graph | Tensor | Iterable[Tensor],
+    batch_size: int | None = None,
+    threads: int | None = None,
+    kernels: Literal["numpy", "numba"] | None = None,
 ) -> Plan:
     """Return a plan: a function of feeds that computes what ``tg.run`` computes, several times faster.
 
     ``what`` is a model, a graph, or tensors. Of a model, the output and loss in prediction are compiled, for ``batch_size``
     samples. Of a graph or tensors, the inputs whose first axis has the size ``batch_size`` hold samples; by default it is the
     size that all inputs share. At most ``threads`` threads compute, by default as many as the environment variable
-    ``TINYGRAPH_THREADS`` says, or the number of CPUs. Raises ``AttributeValueError`` if a size or the number of threads is not
-    a positive integer.
+    ``TINYGRAPH_THREADS`` says, or the number of CPUs. ``kernels="numba"`` computes chains of operations by loops that Numba
+    compiles, which needs the extra ``fast``; by default ``TINYGRAPH_KERNELS`` decides, or it is ``"numpy"``. Raises
+    ``AttributeValueError`` if a size or the number of threads is not a positive integer, or for other kernels, and
+    ``TinygraphError`` without Numba.
 
     Results agree with ``tg.run`` to rounding, and are the same bits for the same feeds and number of threads.
 
@@ -46,23 +52,23 @@ def compile(
 
     if batch_size is not None:
         batch_size = integer("batch_size", batch_size)
-    count = thread_count(threads)
+    count, kernels = thread_count(threads), kernel_choice(kernels)
     if isinstance(what, Model):
         if batch_size is None:
             raise AttributeValueError("a model is compiled for a batch_size; give the number of samples")
-        return Plan(what.graph(batch_size), batch_size, count, what)
+        return Plan(what.graph(batch_size), batch_size, count, kernels, what)
     graph = what if isinstance(what, Graph) else Graph(what)
     sizes = {x.shape[0] if x.shape else None for x in graph.inputs.values()}
-    return Plan(graph, sizes.pop() if batch_size is None and len(sizes) == 1 else batch_size, count)
+    return Plan(graph, sizes.pop() if batch_size is None and len(sizes) == 1 else batch_size, count, kernels)
 
 
 class BySize(Generic[Recorded]):
     """A graph that is compiled for each number of samples when it first meets it: the base of plans and training steps."""
 
-    __slots__ = ("_batch_size", "_programs", "_seconds", "_threads")
+    __slots__ = ("_batch_size", "_kernels", "_programs", "_seconds", "_threads")
 
-    def __init__(self, batch_size: int | None, threads: int) -> None:
-        self._batch_size, self._threads = batch_size, threads
+    def __init__(self, batch_size: int | None, threads: int, kernels: str = "numpy") -> None:
+        self._batch_size, self._threads, self._kernels = batch_size, threads, kernels
         self._programs: dict[int | None, tuple[Recorded, Compiled]] = {}
         self._seconds: list[list[float]] | None = None
         self._for(batch_size)
@@ -96,6 +102,11 @@ class BySize(Generic[Recorded]):
     def threads(self) -> int:
         """The largest number of threads that compute."""
         return self._threads
+
+    @property
+    def kernels(self) -> str:
+        """What computes operations: "numpy", or "numba" for chains of them."""
+        return self._kernels
 
     @property
     def schedule(self) -> Schedule:
@@ -139,14 +150,16 @@ class Plan(BySize[Graph]):
     ((4, 1), ())
     """
 
-    def __init__(self, graph: Graph, batch_size: int | None, threads: int, model: Model | None = None) -> None:
+    def __init__(
+        self, graph: Graph, batch_size: int | None, threads: int, kernels: str = "numpy", model: Model | None = None
+    ) -> None:
         self._graph, self._model = graph, model
-        super().__init__(batch_size, threads)
+        super().__init__(batch_size, threads, kernels)
 
     def _compiled(self, count: int | None) -> tuple[Graph, Compiled]:
         graph = self._graph if self._model is None or count == self.batch_size else self._model.graph(count or 1)
         samples = [x for x in graph.inputs.values() if count is not None and x.shape[:1] == (count,)]
-        return graph, Compiled(graph, samples, count or 1, self.threads)
+        return graph, Compiled(graph, samples, count or 1, self.threads, self.kernels)
 
     def __call__(self, feeds: Mapping[Any, Any] | None = None) -> tuple[Array, ...]:
         """Return the values of the outputs, as arrays of the caller's own. Raises ``FeedError`` as ``tg.run`` does."""

@@ -14,7 +14,7 @@ import numpy as np
 from tinygraph.graph import Array
 
 # By the bytes of a number: k, the largest z, and the coefficients of C from the constant term on.
-_COMPLEMENT = {
+COMPLEMENT = {
     4: (
         *(2.0, 9.4),
         (
@@ -135,7 +135,7 @@ def _normal_pdf(x: Array, result: Array, z: Array, first: Array, second: Array) 
 
 def _complement(z: Array, bell: Array, t: Array, value: Array) -> None:
     """Put ``erfc(z)`` into ``bell``, which holds ``exp(-z²)``; all four are overwritten."""
-    k, largest, coefficients = _COMPLEMENT[z.itemsize]
+    k, largest, coefficients = COMPLEMENT[z.itemsize]
     low, high = 1 / (largest + k), 1 / k
     z += k
     np.divide(1, z, z)

@@ -1,0 +1,223 @@
+"""Several elementwise operations as one loop, with a sum or mean over its result where one follows: one pass over memory."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from types import SimpleNamespace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary
+from tinygraph.engines.plan.kernels.generated import call_of
+from tinygraph.engines.plan.kernels.scalars import EXPRESSIONS, POWERS
+from tinygraph.graph import Array, BatchRule, Each, Op, Shape, Tiling, Use, Value, evaluate
+from tinygraph.ops.elementwise.exponential import power
+from tinygraph.ops.reduction.reduction import Mean
+
+# Sums of float64 are taken in parts of this many numbers, so that the error does not grow with each of them.
+_PART = 1024
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation of a chain, and its expression. ``places`` counts through the chain's inputs and the earlier steps."""
+
+    op: Op
+    places: tuple[int, ...]
+    dtype: np.dtype[Any]
+    text: str
+
+
+def expression(op: Op, exponent: float | None = None) -> str | None:
+    """Return the expression of an operation for one element, with ``{0}`` for its first input; ``None`` if it has none.
+
+    >>> import tinygraph as tg
+    >>> expression(tg.add.op()), expression(tg.power.op(), 2.0)
+    ('{0} + {1}', '{0} * {0}')
+    """
+    if type(op) is power.op:
+        return None if exponent is None else POWERS.get(exponent)
+    found = EXPRESSIONS.get(type(op))
+    return found(op) if callable(found) else found
+
+
+@dataclass(frozen=True)
+class Fused(Op):
+    """A chain of elementwise operations; its result is that of the last step."""
+
+    steps: Any
+    elementwise: ClassVar[bool] = True
+
+    def forward(self, *x: Value) -> Value:
+        values = list(x)
+        for step in self.steps:
+            inputs = [values[place] for place in step.places]
+            values.append(evaluate(step.op, inputs, np.broadcast_shapes(*(np.shape(i) for i in inputs)), step.dtype))
+        return values[-1]
+
+    def lines(self, loaded: Sequence[str]) -> tuple[list[str], str]:
+        """Return statements that compute one element from the inputs' elements, and the name of the result."""
+        names, lines = list(loaded), []
+        for number, step in enumerate(self.steps):
+            lines.append(f"t{number} = " + step.text.format(*(names[place] for place in step.places)))
+            names.append(f"t{number}")
+        return lines, names[-1]
+
+
+@dataclass(frozen=True)
+class FusedSum(Op):
+    """A sum or mean, ``reduction``, over the result of a chain."""
+
+    chain: Any
+    reduction: Any
+
+    def full(self, inputs: Sequence[Any]) -> Any:
+        """Return what stands for the result of the chain in rules about shapes."""
+        shape = np.broadcast_shapes(*(x.shape for x in inputs))
+        return SimpleNamespace(shape=shape, ndim=len(shape), size=math.prod(shape), inputs=inputs, value=None)
+
+    def forward(self, *x: Value) -> Value:
+        return self.reduction.forward(self.chain.forward(*x))
+
+    def batch(self, use: Use) -> BatchRule:
+        full = self.full(use.inputs)
+        before = Use(full, use.states, use.count).elementwise()
+        if before is None or not isinstance(before.state, Each):
+            return None
+        reduced = SimpleNamespace(op=self.reduction, inputs=(full,), shape=use.node.shape, ndim=use.node.ndim)
+        after = Use(reduced, (before.state,), use.count).tiling()
+        if after is None:
+            return None
+        smaller = after.for_tile
+        for_tile = None if smaller is None else lambda size: replace(self, reduction=smaller(size))
+        return Tiling(after.state, for_tile, before.sliced)
+
+
+@kernel(Fused, in_place=True)
+def _fused(work: Work) -> Sequence[Call]:
+    if not work.out.size or not all(map(_whole, (*work.inputs, work.out))):
+        return ordinary(work)
+    return [_loops(work.op, work.inputs, work.out, work.out.shape, sums=False)]
+
+
+@kernel(FusedSum)
+def _fused_sum(work: Work) -> Sequence[Call]:
+    (op, out), full = (work.op, work.out), work.op.full(work.inputs)
+    if not full.size or not out.size or not all(map(_whole, work.inputs)):
+        return ordinary(work)
+    axes = op.reduction.combined_axes(full)
+    kept = tuple(1 if i in axes else size for i, size in enumerate(full.shape))
+    sums, result = work.scratch.take(kept, np.dtype(np.float64)), out.reshape(kept)
+
+    def ended():
+        return np.copyto(result, sums, casting="same_kind")
+
+    if isinstance(op.reduction, Mean):
+        count = np.float64(full.size // out.size)
+
+        def ended():
+            return np.divide(sums, count, result, casting="same_kind")
+
+    return [lambda: sums.fill(0), _loops(op.chain, work.inputs, sums, full.shape, sums=True), ended]
+
+
+def _whole(x: Array) -> bool:
+    """Whether the strides of an array are whole numbers of elements."""
+    return all(step % x.itemsize == 0 for step in x.strides)
+
+
+def _loops(chain: Fused, inputs: Sequence[Array], out: Array, shape: Shape, sums: bool) -> Call:
+    """Return the call of loops that compute a chain for each element of ``shape``, and write it or add it to ``out``."""
+    operands = [np.broadcast_to(x, shape) for x in inputs]
+    operands.append(
+        as_strided(
+            out, shape, [s if n == size else 0 for n, s, size in zip(out.shape, out.strides, shape, strict=False)]
+        )
+    )
+    # The order of the loops is that of the memory of the result, or of what is summed.
+    lying = max(operands[:-1], key=lambda x: np.count_nonzero(x.strides)) if sums else out
+    order = sorted(range(len(shape)), key=lambda axis: -abs(lying.strides[axis]))
+    sizes, strides = _collapsed(operands, order)
+    # A result in the place of an input is read and written through one pointer: two would be taken for a possible overlap.
+    names = [f"p{i}" for i in range(len(operands))]
+    place = None if sums else (out.ctypes.data, out.strides)
+    names = [
+        names[-1] if (x.ctypes.data, x.strides) == place else name for x, name in zip(operands, names, strict=False)
+    ]
+    kinds = ["BYTES" if x.dtype.kind == "b" else "NUMBERS" for x in operands[:-1]]
+    kinds.append("SUMS" if sums else "BYTES" if out.dtype.kind == "b" else "NUMBERS")
+    itemsize = max((x.itemsize for x in (*inputs, *[out] * (not sums)) if x.dtype.kind == "f"), default=4)
+    steps = [steps[-1] if steps[-1] in (0, 1) else None for steps in strides]
+    source = _source(chain, names, kinds, steps, len(sizes))
+    numbers = np.array([*sizes, *itertools.chain(*strides)], np.int64)
+    return call_of(source, itemsize, [*operands, numbers])
+
+
+def _collapsed(operands: Sequence[Array], order: Sequence[int]) -> tuple[list[int], list[list[int]]]:
+    """Return the sizes of as few loops as possible, the innermost last, and for each operand its steps in elements."""
+    sizes: list[int] = []
+    strides: list[list[int]] = [[] for _ in operands]
+    for axis in order:
+        size, steps = operands[0].shape[axis], [x.strides[axis] // x.itemsize for x in operands]
+        if size == 1:
+            continue
+        if sizes and all(own[-1] == size * step for own, step in zip(strides, steps, strict=True)):
+            sizes[-1] *= size
+            for own, step in zip(strides, steps, strict=True):
+                own[-1] = step
+            continue
+        sizes.append(size)
+        for own, step in zip(strides, steps, strict=True):
+            own.append(step)
+    return (sizes, strides) if sizes else ([1], [[1] for _ in operands])
+
+
+def _source(chain: Fused, names: Sequence[str], kinds: Sequence[str], steps: Sequence[int | None], loops: int) -> str:
+    """Return the source of a kernel for operands with these steps along the innermost loop; ``None`` is any other step."""
+    count, last = len(names), loops - 1
+    lines = [f"n{axis} = m[{axis}]" for axis in range(loops)]
+    lines += [f"s{i}_{axis} = m[{loops + i * loops + axis}]" for i in range(count) for axis in range(loops)]
+    for axis in range(last):
+        lines.append(f"{'    ' * axis}for i{axis} in range(n{axis}):")
+    outer, inner = "    " * last, "    " * (last + 1)
+    lines += [
+        f"{outer}a{i} = " + (" + ".join(f"i{axis} * s{i}_{axis}" for axis in range(last)) or "U(0)")
+        for i in range(count)
+    ]
+    at = [f"a{i}" if step == 0 else f"a{i} + j" if step else f"a{i} + j * s{i}_{last}" for i, step in enumerate(steps)]
+    loaded = [
+        f"x{i} = {name}[{place}]" + " != 0" * (kind == "BYTES")
+        for i, (name, place, kind) in enumerate(zip(names, at, kinds, strict=False))
+    ]
+    fixed = [line for line, step in zip(loaded[:-1], steps, strict=False) if step == 0]
+    computed, result = chain.lines([f"x{i}" for i in range(count - 1)])
+    each = [line for line, step in zip(loaded[:-1], steps, strict=False) if step != 0] + computed
+    target = f"{names[-1]}[{at[-1]}]"
+    lines += [outer + line for line in fixed]
+    if kinds[-1] == "SUMS" and steps[-1] == 0:
+        part = inner + "    "
+        lines += [
+            f"{outer}j = U(0)",
+            f"{outer}while j < n{last}:",
+            f"{inner}end = min(j + U({_PART}), n{last})",
+            f"{inner}total = 0.0",
+        ]
+        lines += [
+            f"{inner}for j in range(j, end):",
+            *(part + line for line in each),
+            f"{part}total = add(total, np.float64({result}))",
+        ]
+        lines += [f"{inner}{target} += total", f"{inner}j = end"]
+    else:
+        stored = {"SUMS": f"{target} += np.float64({result})", "BYTES": f"{target} = np.uint8({result})"}
+        lines += [f"{outer}for j in range(n{last}):", *(inner + line for line in each)]
+        lines.append(inner + stored.get(kinds[-1], f"{target} = {result}"))
+    arguments = ", ".join(f"p{i}" for i in range(count))
+    signature = f"types.void({', '.join(kinds)}, SIZES)"
+    head = f'@cfunc({signature}, error_model="numpy", cache=True)\ndef kernel({arguments}, m):\n'
+    return head + "".join(f"    {line}\n" for line in lines)
