@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 import tinygraph as tg
 from tinygraph.engines.plan import compiled
@@ -50,6 +51,12 @@ def threads(problem: Problem) -> Arrays:
     return tiles(problem, threads=2)
 
 
+def numba(problem: Problem) -> Arrays:
+    """Return what the plan computes from tiles of at most three samples, with generated kernels."""
+    with tiles_of(LARGEST_TILE):
+        return tg.compile(problem.graph, problem.batch or None, threads=1, kernels="numba")(problem.feeds)
+
+
 ENGINES: dict[str, Engine] = {
     "arrays": on_arrays,
     "recorded": recorded,
@@ -57,6 +64,8 @@ ENGINES: dict[str, Engine] = {
     "tiles": tiles,
     "threads": threads,
 }
+if find_spec("numba") is not None:
+    ENGINES["numba"] = numba
 
 
 @contextmanager

@@ -23,6 +23,7 @@ RESULTS = (NUMBERS, MISTAKES, PICTURE) = "metrics.json", "mistakes.csv", "mistak
 
 
 @options.command
+@options.kernels_option
 @options.weights_option("Weights of a training.  [default: those of the model's own file]")
 @options.data_option("Labelled data: a built-in set, a file or a folder.  [default: what the model says]", divided=True)
 @options.part_option

@@ -18,6 +18,7 @@ import click
 
 from tinygraph import model as models
 from tinygraph.cli.terminal import say
+from tinygraph.engines.plan.kernels.generated import KERNELS, VARIABLE, kernel_choice
 from tinygraph.errors import DataError, TinygraphError, listing
 from tinygraph.files import check_writable
 from tinygraph.readers import reader
@@ -64,6 +65,23 @@ def new_file(text: str) -> Path:
 
 
 force_option = click.option("--force", is_flag=True, help="Replace files that exist.")
+
+
+def _use_kernels(context: click.Context, option: click.Parameter, name: str | None) -> None:
+    """Use kernels for all that the command computes."""
+    if name is not None:
+        restored = {VARIABLE: os.environ.get(VARIABLE, KERNELS[0])}
+        os.environ[VARIABLE] = kernel_choice(name)
+        context.call_on_close(functools.partial(os.environ.update, restored))
+
+
+kernels_option = click.option(
+    "--kernels",
+    type=click.Choice(KERNELS),
+    expose_value=False,
+    callback=_use_kernels,
+    help=f"What computes: NumPy alone, or loops compiled by Numba (the extra fast).  [default: {VARIABLE}, or numpy]",
+)
 seed_option = click.option("--seed", type=click.IntRange(min=0), help="Seed of all random numbers.")
 
 

@@ -29,6 +29,7 @@ from tinygraph.train.metrics import DecisionRule, class_names, decision_rule, la
 
 
 @options.command
+@options.kernels_option
 @options.weights_option("Weights of a training.  [default: those of the model's own file]")
 @options.data_option(
     "A file, a folder or a built-in set; labels are optional.  [default: what the model says]", divided=True

@@ -29,6 +29,7 @@ from tinygraph.train.optimizers import as_optimizer
 
 
 @options.command
+@options.kernels_option
 @options.data_option(
     "Data to learn from: a built-in set, a file or a folder.  [default: what the model says]", divided=True
 )

@@ -8,6 +8,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from tinygraph.engines.plan import Plan
+from tinygraph.engines.plan.kernels.generated import kernel_choice
 from tinygraph.engines.plan.node import Node, nodes_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.engines.plan.tiles import analyse
@@ -16,17 +17,17 @@ from tinygraph.graph import Array, Each, Graph, Tiling, run, topological
 from tinygraph.model.model import MOST_RECORDINGS, Model
 from tinygraph.model.values import batched_inputs, counts_text, warn_unscaled
 
-# The plans of each model, by number of samples, part and number of threads.
-_plans: WeakKeyDictionary[Model, dict[tuple[int, str, int], Plan]] = WeakKeyDictionary()
+# The plans of each model, by number of samples, part, number of threads and kernels.
+_plans: WeakKeyDictionary[Model, dict[tuple[int, str, int, str], Plan]] = WeakKeyDictionary()
 
 
 def plan_for(model: Model, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
     """Return the plan for ``batch`` samples, compiled once; see ``Model.plan_for``."""
     recording, plans = model.record(batch), _plans.setdefault(model, {})
-    key = (batch, of, thread_count())
+    key = (batch, of, thread_count(), kernel_choice())
     if key not in plans:
         graph = recording.graph if of == "graph" else Graph(recording.output)
-        plans[key] = Plan(graph, batch, key[-1])
+        plans[key] = Plan(graph, batch, *key[2:])
         if len(plans) > MOST_RECORDINGS:
             del plans[next(iter(plans))]
     return plans[key]

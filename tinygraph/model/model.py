@@ -296,11 +296,11 @@ class Model:
         return cast("Plan", reader("plan_for")(self, batch, of))
 
     def compile_step(
-        self, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
+        self, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None, kernels: str | None = None
     ) -> CompiledStep:
         """Return a function that does training steps: forward pass, backward pass and update, compiled together.
 
-        ``output, loss = step(feeds)``; see ``CompiledStep``. ``optimizer`` is given as for ``tg.fit``, ``threads`` as for
+        ``output, loss = step(feeds)``; see ``CompiledStep``. ``optimizer`` is given as for ``tg.fit``, the others as for
         ``tg.compile``. Raises ``TrainingError`` for a model without a loss, ``AttributeValueError`` for sizes that are not
         positive integers.
 
@@ -310,7 +310,7 @@ class Model:
         >>> output.shape
         (4, 1)
         """
-        return cast("CompiledStep", reader("CompiledStep")(self, optimizer, batch_size, threads))
+        return cast("CompiledStep", reader("CompiledStep")(self, optimizer, batch_size, threads, kernels))
 
     def _by_name(self, features: tuple[Any, ...]) -> dict[str, Any]:
         if len(features) == 1 and isinstance(features[0], Mapping):

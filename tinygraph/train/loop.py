@@ -73,6 +73,7 @@ def fit(
     progress: bool | None = None,
     checkpoint: str | PathLike[str] | CheckpointFile | None = None,
     resume: bool | str | PathLike[str] = False,
+    kernels: str | None = None,
 ) -> History:
     """Train ``model`` in place and return the history of its epochs. Settings that are ``None`` are the model's ``[training]``.
 
@@ -86,7 +87,7 @@ def fit(
     ``callback`` is a function, or a list of several, called with a ``Progress`` after each step and each epoch. It ends the
     training by raising ``tg.StopTraining``, as ``tg.EarlyStopping`` does; the ``stopped`` of the history says why.
     ``compiled=False`` uses plain evaluation: slower, equal to rounding. ``progress`` shows a line that is updated; by default
-    only in a notebook, or where the error stream is a terminal.
+    only in a notebook, or where the error stream is a terminal. ``kernels`` are those of the steps, as for ``tg.compile``.
 
     ``checkpoint`` names a file that is written after each epoch, or each few if they are very short. ``resume=True``
     continues from it, if it exists, and ``resume=PATH`` from another file: weights and history are then, to the bit and but
@@ -116,7 +117,7 @@ def fit(
     file = checkpoint if checkpoint is None or isinstance(checkpoint, CheckpointFile) else CheckpointFile(checkpoint)
     keeper = next((call for call in calls if isinstance(call, EarlyStopping) and call.restore_best), None)
     begun, best = checkpoint_to_resume(file, resume), Best() if keeper is None else keeper.rule
-    training = Epochs(model, data, optimizer, epochs, size, seed, compiled, best)
+    training = Epochs(model, data, optimizer, epochs, size, seed, compiled, best, kernels)
     history = training.history
     if begun is not None:
         training.restore(*begun)
@@ -161,6 +162,7 @@ class Epochs:
         seed: int,
         compiled: bool,
         best: Best,
+        kernels: str | None = None,
     ) -> None:
         self.model, self.epochs, self.seed, self.compiled = model, epochs, seed, compiled
         model.classes = data.classes
@@ -169,7 +171,7 @@ class Epochs:
         self.size = min(size, count)
         self.optimizer = optimizer = over(optimizer, epochs * -(-count // self.size))
         self.state, self.history = initial_state(model, optimizer), History((), best, model.metric or "accuracy")
-        prepare = model.compile_step if compiled else partial(training_step, model)
+        prepare = partial(model.compile_step, kernels=kernels) if compiled else partial(training_step, model)
         # The last batch may be smaller.
         self._steps: dict[int, Step] = {n: prepare(optimizer, n) for n in (self.size, count % self.size) if n}
         self._rule = decision_rule(model.record(self.size))

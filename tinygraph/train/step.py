@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 import numpy as np
 
 from tinygraph.engines.plan.compiled import Compiled
+from tinygraph.engines.plan.kernels.generated import kernel_choice
 from tinygraph.engines.plan.plan import BySize
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, counted, unknown
@@ -213,12 +214,17 @@ class CompiledStep(BySize[RecordedStep]):
     __slots__ = ("_latest", "_model", "_optimizer", "metric", "state")
 
     def __init__(
-        self, model: Model, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None
+        self,
+        model: Model,
+        optimizer: Optimizer | str | None,
+        batch_size: int,
+        threads: int | None = None,
+        kernels: str | None = None,
     ) -> None:
         self._model, self._optimizer = model, as_optimizer(model, optimizer)
         self.state: OptimizerState = initial_state(model, self.optimizer)
         self.metric: float | None = None
-        super().__init__(integer("batch_size", batch_size), thread_count(threads))
+        super().__init__(integer("batch_size", batch_size), thread_count(threads), kernel_choice(kernels))
         # The program of the last step: the next batch usually has the same size.
         self._latest = self._own
 
@@ -251,14 +257,14 @@ class CompiledStep(BySize[RecordedStep]):
 
     def __reduce__(self) -> Any:
         """Copy and pickle the arguments and the optimizer's state; the copy compiles again."""
-        arguments = (self.model, self.optimizer, self.batch_size, self.threads)
+        arguments = (self.model, self.optimizer, self.batch_size, self.threads, self.kernels)
         return type(self), arguments, (None, {"state": dict(self.state)})
 
     def _compiled(self, count: int | None) -> tuple[RecordedStep, Compiled]:
         recorded = RecordedStep(self.model, self.optimizer, count or 1)
         names = batched_inputs(self.model)
         samples = [x for name, x in recorded.graph.inputs.items() if name in names]
-        return recorded, Compiled(recorded.graph, samples, count or 1, self.threads)
+        return recorded, Compiled(recorded.graph, samples, count or 1, self.threads, self.kernels)
 
     def __call__(self, feeds: Mapping[str, Any], state: OptimizerState | None = None) -> tuple[Array, float]:
         """Do a step. Raises ``FeedError`` for values that do not fit the inputs, and ``TrainingError`` for the state of another

@@ -10,8 +10,8 @@ never written to memory.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tinygraph.engines.plan.kernels.fused import Fused, FusedSum, Step, expression
-from tinygraph.engines.plan.kernels.scalars import ALONE, CHEAP
+from tinygraph.engines.plan.kernels.fused import Fused, FusedSum, Step
+from tinygraph.engines.plan.kernels.scalars import ALONE, CHEAP, POWERS, expression
 from tinygraph.engines.plan.node import Node, is_a, remade, users
 from tinygraph.graph import topological
 from tinygraph.ops.comparison.comparison import logical_and, logical_not, logical_or
@@ -60,22 +60,21 @@ def _text(node: Node) -> str | None:
     if is_a(node.op, power.op):
         exponent = node.inputs[1]
         known = exponent.value is not None and exponent.ndim == 0 and exponent.dtype == node.dtype
-        return expression(node.op, exponent.value.item()) if known else None
+        return POWERS.get(float(exponent.value)) if known else None  # type: ignore[arg-type]
     return None if node.op is None else expression(node.op)
 
 
 def _fits(node: Node) -> bool:
     """Whether a node has an expression, and its numbers are of one dtype, float32 or float64."""
-    if not node.size or _text(node) is None:
+    op = node.op
+    if op is None or not node.size or _text(node) is None:
         return False
-    truths = node.inputs if is_a(node.op, Cast, logical_and.op, logical_or.op, logical_not.op) else ()
-    places = range(len(node.inputs))
-    given = [node.inputs[i].dtype for i in places if i not in node.op.conditions]
-    if all(x.dtype.kind == "b" for x in truths) and truths:
-        return node.dtype.char in "fd?"
-    conditions = [node.inputs[i].dtype.kind for i in node.op.conditions]
-    dtypes = {*given, *[node.dtype] * (node.dtype.kind != "b")}
-    return set(conditions) <= {"b"} and len(dtypes) == 1 and given[0].char in "fd"
+    kinds = [x.dtype.kind for x in node.inputs]
+    if set(kinds) == {"b"}:
+        return is_a(op, Cast, logical_and.op, logical_or.op, logical_not.op) and node.dtype.char in "fd?"
+    dtypes = {x.dtype.char for place, x in enumerate(node.inputs) if place not in op.conditions}
+    numbers = dtypes | ({node.dtype.char} - {"?"})
+    return len(numbers) == 1 and numbers <= {"f", "d"} and all(kinds[place] == "b" for place in op.conditions)
 
 
 def _number(node: Node) -> str:
@@ -124,7 +123,7 @@ def _fused(node: Node, group: set[Node], new: Mapping[Node, Node]) -> Node:
     if _is_sum(node):
         chain.remove(node)
     places = {x: place for place, x in enumerate([*inputs, *chain])}
-    steps = tuple(Step(x.op, tuple(places[y] for y in x.inputs), x.dtype, _text(x)) for x in chain)
+    steps = tuple(Step(x.op, tuple(places[y] for y in x.inputs), x.dtype, _text(x)) for x in chain)  # type: ignore[arg-type]
     op = FusedSum(Fused(steps), node.op) if _is_sum(node) else Fused(steps)
     tensors = tuple(x for each in (*chain, node)[: None if _is_sum(node) else -1] for x in each.tensors)
     return Node(node.shape, node.dtype, op, tuple(new[x] for x in inputs), tensors=tensors)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
@@ -27,7 +27,7 @@ def compile(
     what: Model | Graph | Tensor | Iterable[Tensor],
     batch_size: int | None = None,
     threads: int | None = None,
-    kernels: Literal["numpy", "numba"] | None = None,
+    kernels: str | None = None,
 ) -> Plan:
     """Return a plan: a function of feeds that computes what ``tg.run`` computes, several times faster.
 
@@ -52,14 +52,14 @@ def compile(
 
     if batch_size is not None:
         batch_size = integer("batch_size", batch_size)
-    count, kernels = thread_count(threads), kernel_choice(kernels)
+    count, chosen = thread_count(threads), kernel_choice(kernels)
     if isinstance(what, Model):
         if batch_size is None:
             raise AttributeValueError("a model is compiled for a batch_size; give the number of samples")
-        return Plan(what.graph(batch_size), batch_size, count, kernels, what)
+        return Plan(what.graph(batch_size), batch_size, count, chosen, what)
     graph = what if isinstance(what, Graph) else Graph(what)
     sizes = {x.shape[0] if x.shape else None for x in graph.inputs.values()}
-    return Plan(graph, sizes.pop() if batch_size is None and len(sizes) == 1 else batch_size, count, kernels)
+    return Plan(graph, sizes.pop() if batch_size is None and len(sizes) == 1 else batch_size, count, chosen)
 
 
 class BySize(Generic[Recorded]):

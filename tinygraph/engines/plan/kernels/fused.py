@@ -6,6 +6,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -14,9 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary
 from tinygraph.engines.plan.kernels.generated import call_of
-from tinygraph.engines.plan.kernels.scalars import EXPRESSIONS, POWERS
 from tinygraph.graph import Array, BatchRule, Each, Op, Shape, Tiling, Use, Value, evaluate
-from tinygraph.ops.elementwise.exponential import power
 from tinygraph.ops.reduction.reduction import Mean
 
 # Sums of float64 are taken in parts of this many numbers, so that the error does not grow with each of them.
@@ -31,19 +30,6 @@ class Step:
     places: tuple[int, ...]
     dtype: np.dtype[Any]
     text: str
-
-
-def expression(op: Op, exponent: float | None = None) -> str | None:
-    """Return the expression of an operation for one element, with ``{0}`` for its first input; ``None`` if it has none.
-
-    >>> import tinygraph as tg
-    >>> expression(tg.add.op()), expression(tg.power.op(), 2.0)
-    ('{0} + {1}', '{0} * {0}')
-    """
-    if type(op) is power.op:
-        return None if exponent is None else POWERS.get(exponent)
-    found = EXPRESSIONS.get(type(op))
-    return found(op) if callable(found) else found
 
 
 @dataclass(frozen=True)
@@ -94,8 +80,9 @@ class FusedSum(Op):
         if after is None:
             return None
         smaller = after.for_tile
-        for_tile = None if smaller is None else lambda size: replace(self, reduction=smaller(size))
-        return Tiling(after.state, for_tile, before.sliced)
+        return Tiling(
+            after.state, smaller and (lambda size: replace(self, reduction=smaller(size))), sliced=before.sliced
+        )
 
 
 @kernel(Fused, in_place=True)
@@ -113,17 +100,9 @@ def _fused_sum(work: Work) -> Sequence[Call]:
     axes = op.reduction.combined_axes(full)
     kept = tuple(1 if i in axes else size for i, size in enumerate(full.shape))
     sums, result = work.scratch.take(kept, np.dtype(np.float64)), out.reshape(kept)
-
-    def ended():
-        return np.copyto(result, sums, casting="same_kind")
-
-    if isinstance(op.reduction, Mean):
-        count = np.float64(full.size // out.size)
-
-        def ended():
-            return np.divide(sums, count, result, casting="same_kind")
-
-    return [lambda: sums.fill(0), _loops(op.chain, work.inputs, sums, full.shape, sums=True), ended]
+    count = np.float64(full.size // out.size if isinstance(op.reduction, Mean) else 1)
+    ended = partial(np.divide, sums, count, result, casting="same_kind")
+    return [partial(sums.fill, 0), _loops(op.chain, work.inputs, sums, full.shape, sums=True), ended]
 
 
 def _whole(x: Array) -> bool:
@@ -134,27 +113,23 @@ def _whole(x: Array) -> bool:
 def _loops(chain: Fused, inputs: Sequence[Array], out: Array, shape: Shape, sums: bool) -> Call:
     """Return the call of loops that compute a chain for each element of ``shape``, and write it or add it to ``out``."""
     operands = [np.broadcast_to(x, shape) for x in inputs]
-    operands.append(
-        as_strided(
-            out, shape, [s if n == size else 0 for n, s, size in zip(out.shape, out.strides, shape, strict=False)]
-        )
-    )
+    sizes = zip(out.shape, shape, out.strides, strict=True)
+    operands.append(as_strided(out, shape, [step if kept == size else 0 for kept, size, step in sizes]))
     # The order of the loops is that of the memory of the result, or of what is summed.
     lying = max(operands[:-1], key=lambda x: np.count_nonzero(x.strides)) if sums else out
     order = sorted(range(len(shape)), key=lambda axis: -abs(lying.strides[axis]))
-    sizes, strides = _collapsed(operands, order)
-    # A result in the place of an input is read and written through one pointer: two would be taken for a possible overlap.
+    counts, strides = _collapsed(operands, order)
+    # A result in the place of an input is read and written through one pointer: two would be taken for an overlap.
     names = [f"p{i}" for i in range(len(operands))]
-    place = None if sums else (out.ctypes.data, out.strides)
-    names = [
-        names[-1] if (x.ctypes.data, x.strides) == place else name for x, name in zip(operands, names, strict=False)
-    ]
+    for i, x in enumerate(inputs if not sums else ()):
+        if (x.ctypes.data, x.shape, x.strides) == (out.ctypes.data, out.shape, out.strides):
+            names[i] = names[-1]
     kinds = ["BYTES" if x.dtype.kind == "b" else "NUMBERS" for x in operands[:-1]]
     kinds.append("SUMS" if sums else "BYTES" if out.dtype.kind == "b" else "NUMBERS")
     itemsize = max((x.itemsize for x in (*inputs, *[out] * (not sums)) if x.dtype.kind == "f"), default=4)
     steps = [steps[-1] if steps[-1] in (0, 1) else None for steps in strides]
-    source = _source(chain, names, kinds, steps, len(sizes))
-    numbers = np.array([*sizes, *itertools.chain(*strides)], np.int64)
+    source = _source(chain, names, kinds, steps, len(counts))
+    numbers = np.array([*counts, *itertools.chain(*strides)], np.int64)
     return call_of(source, itemsize, [*operands, numbers])
 
 
@@ -178,46 +153,39 @@ def _collapsed(operands: Sequence[Array], order: Sequence[int]) -> tuple[list[in
 
 
 def _source(chain: Fused, names: Sequence[str], kinds: Sequence[str], steps: Sequence[int | None], loops: int) -> str:
-    """Return the source of a kernel for operands with these steps along the innermost loop; ``None`` is any other step."""
-    count, last = len(names), loops - 1
-    lines = [f"n{axis} = m[{axis}]" for axis in range(loops)]
-    lines += [f"s{i}_{axis} = m[{loops + i * loops + axis}]" for i in range(count) for axis in range(loops)]
+    """Return the source of a kernel for operands with these steps along the innermost loop; ``None`` is any other step.
+
+    The last operand gets the result. ``m`` holds the sizes of the loops and then the steps of each operand, ``a0`` is where the
+    innermost loop begins in the first operand, and ``x0`` the element of it.
+    """
+    last, count = loops - 1, len(names)
+    inputs, target = range(count - 1), count - 1
+    at = [{0: f"a{i}", 1: f"a{i} + j"}.get(step, f"a{i} + j * s{i}_{last}") for i, step in enumerate(steps)]  # type: ignore
+    place = f"{names[target]}[{at[target]}]"
+    load = [f"x{i} = {names[i]}[{at[i]}]" + " != 0" * (kinds[i] == "BYTES") for i in inputs]
+    computed, result = chain.lines([f"x{i}" for i in inputs])
+    computed = [load[i] for i in inputs if steps[i] != 0] + computed
+    lines: list[str] = []
+
+    def add(depth: int, *added: str) -> None:
+        lines.extend("    " * (1 + depth) + line for line in added)
+
+    add(0, *(f"n{axis} = m[{axis}]" for axis in range(loops)))
+    add(0, *(f"s{i}_{axis} = m[{loops + i * loops + axis}]" for i in range(count) for axis in range(loops)))
     for axis in range(last):
-        lines.append(f"{'    ' * axis}for i{axis} in range(n{axis}):")
-    outer, inner = "    " * last, "    " * (last + 1)
-    lines += [
-        f"{outer}a{i} = " + (" + ".join(f"i{axis} * s{i}_{axis}" for axis in range(last)) or "U(0)")
-        for i in range(count)
-    ]
-    at = [f"a{i}" if step == 0 else f"a{i} + j" if step else f"a{i} + j * s{i}_{last}" for i, step in enumerate(steps)]
-    loaded = [
-        f"x{i} = {name}[{place}]" + " != 0" * (kind == "BYTES")
-        for i, (name, place, kind) in enumerate(zip(names, at, kinds, strict=False))
-    ]
-    fixed = [line for line, step in zip(loaded[:-1], steps, strict=False) if step == 0]
-    computed, result = chain.lines([f"x{i}" for i in range(count - 1)])
-    each = [line for line, step in zip(loaded[:-1], steps, strict=False) if step != 0] + computed
-    target = f"{names[-1]}[{at[-1]}]"
-    lines += [outer + line for line in fixed]
-    if kinds[-1] == "SUMS" and steps[-1] == 0:
-        part = inner + "    "
-        lines += [
-            f"{outer}j = U(0)",
-            f"{outer}while j < n{last}:",
-            f"{inner}end = min(j + U({_PART}), n{last})",
-            f"{inner}total = 0.0",
-        ]
-        lines += [
-            f"{inner}for j in range(j, end):",
-            *(part + line for line in each),
-            f"{part}total = add(total, np.float64({result}))",
-        ]
-        lines += [f"{inner}{target} += total", f"{inner}j = end"]
+        add(axis, f"for i{axis} in range(n{axis}):")
+    for i in range(count):
+        add(last, f"a{i} = " + " + ".join(["U(0)", *(f"i{axis} * s{i}_{axis}" for axis in range(last))]))
+    add(last, *(load[i] for i in inputs if steps[i] == 0))
+    if kinds[target] == "SUMS" and steps[target] == 0:
+        add(last, "start = U(0)", f"while start < n{last}:")
+        add(last + 1, f"end, total = min(start + U({_PART}), n{last}), 0.0", "for j in range(start, end):")
+        add(last + 2, *computed, f"total = add(total, np.float64({result}))")
+        add(last + 1, f"{place} += total", "start = end")
     else:
-        stored = {"SUMS": f"{target} += np.float64({result})", "BYTES": f"{target} = np.uint8({result})"}
-        lines += [f"{outer}for j in range(n{last}):", *(inner + line for line in each)]
-        lines.append(inner + stored.get(kinds[-1], f"{target} = {result}"))
-    arguments = ", ".join(f"p{i}" for i in range(count))
-    signature = f"types.void({', '.join(kinds)}, SIZES)"
-    head = f'@cfunc({signature}, error_model="numpy", cache=True)\ndef kernel({arguments}, m):\n'
-    return head + "".join(f"    {line}\n" for line in lines)
+        stored = {"SUMS": f"{place} += np.float64({result})", "BYTES": f"{place} = np.uint8({result})"}
+        add(last, f"for j in range(n{last}):")
+        add(last + 1, *computed, stored.get(kinds[target], f"{place} = {result}"))
+    arguments, types = ", ".join(f"p{i}" for i in range(count)), ", ".join([*kinds, "SIZES"])
+    head = f'@cfunc(types.void({types}), error_model="numpy", cache=True)\ndef kernel({arguments}, m):\n'
+    return head + "\n".join(lines) + "\n"

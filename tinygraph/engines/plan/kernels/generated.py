@@ -19,7 +19,7 @@ from types import ModuleType
 
 from tinygraph.engines.plan.kernels.base import Call
 from tinygraph.engines.plan.kernels.scalars import functions
-from tinygraph.errors import AttributeValueError, TinygraphError, unknown
+from tinygraph.errors import AttributeValueError, TinygraphError
 from tinygraph.graph import Array
 from tinygraph.locks import Lock
 
@@ -49,12 +49,12 @@ def kernel_choice(kernels: str | None = None) -> str:
     >>> kernel_choice("numpy")
     'numpy'
     """
-    where = "" if kernels is not None else f" in the environment variable {VARIABLE}"
+    where = "kernels" if kernels is not None else f"the environment variable {VARIABLE}"
     name = os.environ.get(VARIABLE) or "numpy" if kernels is None else kernels
     if name not in KERNELS:
-        raise AttributeValueError(unknown("tinygraph", f"kind of kernels{where}", name, KERNELS))
+        raise AttributeValueError(f"{where} must be {' or '.join(map(repr, KERNELS))}; found {name!r}")
     if name == "numba" and importlib.util.find_spec("numba") is None:
-        raise TinygraphError(f"kernels='numba'{where} needs the package Numba: pip install 'tinygraph-engine[fast]'")
+        raise TinygraphError(f"{where}: 'numba' needs the package Numba: pip install 'tinygraph-engine[fast]'")
     return name
 
 
@@ -79,13 +79,12 @@ def _compiled(source: str, itemsize: int, count: int) -> Callable[..., None]:
     text = _PRELUDE.format(**types) + functions(itemsize) + source
     path = _file(text)
     try:
-        module = None if path is None else _module(path, text)
-    except (OSError, RuntimeError):
-        # The folder became read-only, or Numba finds no place for its own files.
+        module = None if path is None else _module(path.stem, text, str(path))
+    except Exception:
+        # Numba's own files are damaged, or the folder has become read-only.
         module = None
     if module is None:
-        module = ModuleType("tinygraph_kernel")
-        exec(compile(text.replace("cache=True", "cache=False"), "<kernel>", "exec"), module.__dict__)
+        module = _module("kernel", text.replace("cache=True", "cache=False"), "<kernel>")
     # The call releases Python's lock, so that threads run side by side.
     return ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * count)(module.kernel.address)
 
@@ -106,21 +105,20 @@ def _file(text: str) -> Path | None:
     name = hashlib.sha256("\n".join([text, numba.__version__, processor]).encode()).hexdigest()[:32]
     try:
         path = folder() / f"kernel_{name}.py"
-        if not path.exists():
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(
-                "w", dir=path.parent, suffix=".new", delete=False, encoding="utf-8"
-            ) as file:
-                file.write(text)
-            os.replace(file.name, path)
         # What anybody else may have changed is not run.
-        return path if path.read_text(encoding="utf-8") == text else None
-    except (OSError, RuntimeError, UnicodeDecodeError):
+        if not path.exists() or path.read_bytes() != text.encode():
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".new", delete=False) as file:
+                file.write(text.encode())
+            os.replace(file.name, path)
+    except (OSError, RuntimeError):
         return None
+    return path
 
 
-def _module(path: Path, text: str) -> ModuleType:
-    module = ModuleType(path.stem)
-    module.__file__ = str(path)
-    exec(compile(text, str(path), "exec"), module.__dict__)
+def _module(name: str, text: str, file: str) -> ModuleType:
+    # Numba looks modules up by their names when it reads its files.
+    sys.modules[name] = module = ModuleType(name)
+    module.__file__ = file
+    exec(compile(text, file, "exec"), module.__dict__)
     return module

@@ -69,6 +69,17 @@ ALONE = (
 )
 
 
+def expression(op: Op) -> str | None:
+    """Return the expression of an operation for one element, with ``{0}`` for its first input; ``None`` if it has none.
+
+    >>> import tinygraph as tg
+    >>> expression(tg.add.op()), expression(tg.leaky_relu.op(slope=0.1))
+    ('{0} + {1}', '({0} if {0} > T(0) else T(0.1) * {0})')
+    """
+    found = EXPRESSIONS.get(type(op))
+    return found(op) if callable(found) else found
+
+
 def _clipped(op: comparison.Clip) -> str:
     low = "{0}" if op.low is None else f"(T({op.low!r}) if {{0}} < T({op.low!r}) else {{0}})"
     return low if op.high is None else f"(T({op.high!r}) if {low} > T({op.high!r}) else {low})"
