@@ -17,6 +17,7 @@ LISTED |= {node.target.id for node in STUB.body if isinstance(node, ast.AnnAssig
 HEAVY = {
     "click",
     "graphviz",
+    "jax",
     "matplotlib",
     "onnx",
     "pygraphviz",

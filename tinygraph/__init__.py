@@ -37,7 +37,7 @@ MODULES.update(
     notebook_view="tinygraph.draw.picture",
     plan_for="tinygraph.engines.predict",
     predicted="tinygraph.engines.predict",
-    CompiledStep="tinygraph.train.step",
+    step_on="tinygraph.train.step",
     from_onnx="tinygraph.interop.onnx",
     to_onnx="tinygraph.interop.onnx",
 )

@@ -7,6 +7,8 @@ This is the one list of them: editors and type checkers read it, and so does ``_
 from tinygraph import errors as errors
 from tinygraph import testing as testing
 from tinygraph.draw import draw as draw
+from tinygraph.engines import Engine as Engine
+from tinygraph.engines import engines as engines
 from tinygraph.engines.plan import Plan as Plan
 from tinygraph.engines.plan import compile as compile
 from tinygraph.errors import AttributeValueError as AttributeValueError

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, Unpack, cast
 
 from tinygraph.errors import DataError, WeightsError, listing
 from tinygraph.files import as_path
@@ -24,6 +24,7 @@ from tinygraph.model.writer import text_of
 from tinygraph.readers import notebook_view, reader
 
 if TYPE_CHECKING:
+    from tinygraph.engines import Choice
     from tinygraph.engines.plan import Plan
     from tinygraph.train.optimizers import Optimizer
     from tinygraph.train.step import CompiledStep
@@ -296,21 +297,20 @@ class Model:
         return cast("Plan", reader("plan_for")(self, batch, of))
 
     def compile_step(
-        self, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None, kernels: str | None = None
+        self, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None, **on: Unpack[Choice]
     ) -> CompiledStep:
         """Return a function that does training steps: forward pass, backward pass and update, compiled together.
 
         ``output, loss = step(feeds)``; see ``CompiledStep``. ``optimizer`` is given as for ``tg.fit``, the others as for
-        ``tg.compile``. Raises ``TrainingError`` for a model without a loss, ``AttributeValueError`` for sizes that are not
-        positive integers.
+        ``tg.compile``. With ``engine="xla"`` new values are in the model after ``step.pull()``. Raises ``TrainingError`` for
+        a model without a loss, ``AttributeValueError`` for sizes that are not positive integers.
 
         >>> import tinygraph as tg
         >>> step = tg.load_model("xor").compile_step(tg.SGD(0.5), batch_size=4)
-        >>> output, loss = step({"x": [[0.0, 1.0]] * 4, "y": [[1.0]] * 4})
-        >>> output.shape
+        >>> step({"x": [[0.0, 1.0]] * 4, "y": [[1.0]] * 4})[0].shape
         (4, 1)
         """
-        return cast("CompiledStep", reader("CompiledStep")(self, optimizer, batch_size, threads, kernels))
+        return cast("CompiledStep", reader("step_on")(self, optimizer, batch_size, threads, **on))
 
     def _by_name(self, features: tuple[Any, ...]) -> dict[str, Any]:
         if len(features) == 1 and isinstance(features[0], Mapping):

@@ -100,7 +100,7 @@ def floating(x) -> Any:
     >>> floating(np.uint8([200])) - 201
     array([-1.])
     """
-    x = np.asarray(x)
+    x = x if hasattr(x, "__array_ufunc__") else np.asarray(x)
     return x if x.dtype.kind in "fc" else x.astype(np.result_type(x.dtype, 0.0))
 
 
@@ -143,7 +143,7 @@ def total(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     array([4096., 4096.], dtype=float32)
     """
     x = widened(x)
-    if x.size <= FEW or x.dtype.kind not in "fc":
+    if x.size <= FEW or x.dtype.kind not in "fc" or not isinstance(x, np.ndarray):
         return x.sum(axis=axis, keepdims=keepdims)
     given = range(x.ndim) if axis is None else axis if isinstance(axis, tuple) else (axis,)
     axes = {i % x.ndim for i in given}

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
+from tinygraph.engines import chosen_engine
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.kernels.generated import kernel_choice
 from tinygraph.engines.plan.plan import BySize
@@ -307,6 +308,15 @@ class CompiledStep(BySize[RecordedStep]):
 
 def _typed(leaf: Tensor) -> tuple[Tensor, np.dtype[Any], tuple[int, ...]]:
     return leaf, leaf.dtype, leaf.shape
+
+
+def step_on(model: Model, optimizer: Any, batch_size: int, threads: int | None = None, **on: Any) -> Any:
+    """Return a compiled training step on an engine; see ``Model.compile_step``."""
+    if chosen_engine(**on).package is None:
+        return CompiledStep(model, optimizer, batch_size, threads, on.get("kernels"))
+    from tinygraph.train.device_step import DeviceStep
+
+    return DeviceStep(model, optimizer, batch_size, on.get("devices"), on.get("precision", "full"))
 
 
 def assign_all(changed: Sequence[tuple[Tensor, Array]], also: Callable[[], object] = list) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 import numpy as np
 
+from tinygraph.engines import chosen_engine
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.kernels.generated import kernel_choice
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
@@ -28,6 +30,10 @@ def compile(
     batch_size: int | None = None,
     threads: int | None = None,
     kernels: str | None = None,
+    *,
+    engine: str = "plan",
+    devices: int | None = None,
+    precision: str = "full",
 ) -> Plan:
     """Return a plan: a function of feeds that computes what ``tg.run`` computes, several times faster.
 
@@ -38,6 +44,11 @@ def compile(
     compiles, which needs the extra ``fast``; by default ``TINYGRAPH_KERNELS`` decides, or it is ``"numpy"``. Raises
     ``AttributeValueError`` if a size or the number of threads is not a positive integer, or for other kernels, and
     ``TinygraphError`` without Numba.
+
+    ``engine="xla"`` compiles for ``devices`` of XLA instead (by default all that JAX finds), which share the
+    samples. It computes in the dtypes of the graph. Products of float32 are taken at full ``precision``; ``"fast"`` leaves it
+    to the device, and ``"bfloat16"`` rounds their factors to this type. Raises ``UnknownNameError`` for another engine, and
+    ``TinygraphError`` if its package is not installed or there are fewer devices.
 
     Results agree with ``tg.run`` to rounding, and are the same bits for the same feeds and number of threads.
 
@@ -52,14 +63,20 @@ def compile(
 
     if batch_size is not None:
         batch_size = integer("batch_size", batch_size)
-    count, chosen = thread_count(threads), kernel_choice(kernels)
+    count, chosen = thread_count(threads), chosen_engine(engine, precision, devices, kernels)
+    make: Callable[..., Any] = functools.partial(Plan, kernels=kernel_choice(kernels))
+    if chosen.package is not None:
+        from tinygraph.engines.xla import XlaPlan
+
+        make = functools.partial(XlaPlan, devices=devices, precision=precision)
     if isinstance(what, Model):
         if batch_size is None:
             raise AttributeValueError("a model is compiled for a batch_size; give the number of samples")
-        return Plan(what.graph(batch_size), batch_size, count, chosen, what)
+        return cast(Plan, make(what.graph(batch_size), batch_size, count, model=what))
     graph = what if isinstance(what, Graph) else Graph(what)
     sizes = {x.shape[0] if x.shape else None for x in graph.inputs.values()}
-    return Plan(graph, sizes.pop() if batch_size is None and len(sizes) == 1 else batch_size, count, chosen)
+    size = sizes.pop() if batch_size is None and len(sizes) == 1 else batch_size
+    return cast(Plan, make(graph, size, count))
 
 
 class BySize(Generic[Recorded]):

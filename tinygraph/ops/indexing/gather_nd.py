@@ -68,7 +68,7 @@ class GatherNd(_ByCoordinates):
         return self.picked_shape(x, indices)
 
     def forward(self, x, indices):
-        return np.array(x[self.index(indices)])
+        return x[self.index(indices)]
 
     def vjp(self, dy, y, x, indices) -> Any:
         return ScatterAddNd(x.shape, self.batch_dims)(dy, indices), None

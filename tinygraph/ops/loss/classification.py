@@ -89,6 +89,12 @@ class LabelLoss(ClassLoss):
         """Return which class numbers count; ``None`` where all do. A label's dtype may be too small for ``ignore_index``."""
         return None if self.ignore_index is None else cast(labels, "int64") != self.ignore_index
 
+    @staticmethod
+    def weights_of(labels, counts, weight) -> Any:
+        """Return the weight of the class of each label, 0 for labels that do not count."""
+        chosen = labels[..., None] == np.arange(len(weight))
+        return (chosen if counts is None else chosen & counts[..., None]) @ weight
+
     def batch(self, use):
         scores, labels = use.inputs
         weighted = self.weight is not None or self.ignore_index is not None
@@ -114,11 +120,16 @@ class LabelLoss(ClassLoss):
         if labels.ndim == len(scores.shape):
             require_probabilities(self, labels)
             return
-        chosen = labels if self.ignore_index is None else labels[self.which_count(labels)]
-        require_classes(self, chosen, scores.shape[-1])
-        if labels.size and not chosen.size:
-            raise DataError(f"{self.name}: every label is the ignored {self.ignore_index}, so there is no mean")
-        if self.weight is not None and not np.asarray(self.weight)[chosen].any():
+        counts, classes = self.which_count(labels), scores.shape[-1]
+        if counts is None:
+            require_classes(self, labels, classes)
+        else:
+            if (counts & ((labels < 0) | (labels >= classes))).any():
+                require_classes(self, labels[counts], classes)
+            if labels.size and not counts.any():
+                raise DataError(f"{self.name}: every label is the ignored {self.ignore_index}, so there is no mean")
+            labels = np.where(counts, labels, 0)
+        if self.weight is not None and not self.weights_of(labels, counts, np.asarray(self.weight)).any():
             raise DataError(f"{self.name}: the weights of all labels are 0, so there is no mean")
 
     def sample_inputs(self, rng: np.random.Generator, scores, labels) -> SampleInputs:
@@ -134,14 +145,14 @@ class LabelLoss(ClassLoss):
             return -average(total(shares * (logs if self.weight is None else logs * weight), axis=-1))
         if self.weight is None and self.ignore_index is None and not smooth:
             return -average(np.take_along_axis(logs, labels[..., None], axis=-1))
-        counts = np.ones(labels.shape, bool) if self.ignore_index is None else self.which_count(labels)
-        # The rows that count: what the others hold does not matter, were it NaN.
-        logs, labels = logs[counts], labels[counts]
-        weights = np.broadcast_to(weight, logs.shape[-1:])[labels]
+        counts = self.which_count(labels)
+        labels = labels if counts is None else np.where(counts, labels, 0)
+        weights = self.weights_of(labels, counts, np.broadcast_to(weight, logs.shape[-1:]))
         terms = (1 - smooth) * weights * np.take_along_axis(logs, labels[..., None], axis=-1)[..., 0]
         if smooth:
             terms = terms + smooth / logs.shape[-1] * total(logs * weight, axis=-1)
-        return -total(terms) / total(weights)
+        # What rows hold that do not count does not matter, were it NaN.
+        return -total(terms if counts is None else np.where(counts, terms, 0)) / total(weights)
 
     def shares(self, logs, labels) -> tuple[Any, Any]:
         """Return how much each logarithm counts in the sum, and the divisor of the mean."""

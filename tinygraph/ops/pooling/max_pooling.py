@@ -23,7 +23,7 @@ class MaxPooling(Pooling):
     def winners(self, x) -> tuple[Windows, Value]:
         """Return the windows over ``x`` and, for each, the row-major offset of its first maximum."""
         windows = self.windows(x.shape)
-        winner = np.argmax(windows.views(x, self.lowest(x)), axis=0)
+        winner = np.argmax(np.stack(windows.views(x, self.lowest(x))), axis=0)
         inside = np.stack(windows.views(np.ones(x.shape[2:], bool), False))
         # A winner in the padding: no pixel of the window is larger than what the padding holds.
         is_pixel = np.take_along_axis(inside[:, None, None], winner[None], axis=0)[0]

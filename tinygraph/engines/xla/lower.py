@@ -1,0 +1,146 @@
+"""A graph as one function of JAX: each operation by its entry in the table, or by its own ``forward``, traced.
+
+An operation that cannot be traced is called back: its NumPy ``forward`` runs on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from tinygraph.engines.plan.node import Node
+from tinygraph.engines.plan.tiles import tiling_of
+from tinygraph.engines.xla.array import Traced, Untraceable, explored, lowering, traced
+from tinygraph.engines.xla.table import TABLE, TRANSPOSED
+from tinygraph.graph import Each, Op, Tiling, topological
+from tinygraph.graph.apply import evaluate
+
+Function = Callable[[Mapping[Any, Any]], tuple[list[Any], Any]]
+
+
+class Lowering:
+    """One trace of a graph for ``count`` samples, whose leaves ``samples`` hold them along their first axis.
+
+    ``mesh`` are the devices that share the samples, if any do. ``on_host`` lists the operations that run on the host.
+    """
+
+    def __init__(self, outputs: Sequence[Node], samples: Sequence[Any], count: int, mesh: Any = None) -> None:
+        self.outputs, self.mesh, self.on_host = outputs, mesh, dict[str, str]()
+        self._axes, self._count, self._checks = dict.fromkeys(samples, 0), count, list[Any]()
+
+    def __call__(self, values: Mapping[Any, Any]) -> tuple[list[Any], Any]:
+        """Return the outputs for the values of leaves, and whether every check of values holds."""
+        self._checks, found, states = [], dict[Node, Any](), dict[Node, Tiling]()
+        with lowering(self._called):
+            for node in topological(self.outputs):
+                if node.op is None:
+                    found[node] = node.value if node.leaf is None else values[node.leaf]
+                else:
+                    found[node] = self._node(node, [found[x] for x in node.inputs], states)
+                if all(x in states for x in node.inputs):
+                    tiling = tiling_of(node, states, self._axes, self._count)
+                    if tiling is not None:
+                        states[node] = tiling
+        return [jnp.asarray(found[node]) for node in self.outputs], jnp.all(
+            jnp.stack([jnp.asarray(True), *self._checks])
+        )
+
+    def _node(self, node: Node, inputs: Sequence[Any], states: Mapping[Node, Tiling]) -> Any:
+        op, before = node.op, len(self._checks)
+        assert op is not None
+        try:
+            y = self._lowered(op, inputs)
+            if y.shape == node.shape:
+                return y.astype(node.dtype)
+            why = f"returned shape {y.shape}"
+        except Untraceable as error:
+            why = str(error)
+        del self._checks[before:]
+        self.on_host[getattr(op, "of", op).name] = why
+        y, accepted = self._called_back(node, inputs, states)
+        self._checks.append(jnp.all(accepted))
+        return y
+
+    def _lowered(self, op: Op, inputs: Sequence[Any]) -> Any:
+        """Return an operation's result on arrays of JAX, or raise ``Untraceable``."""
+        if op.has_check:
+            self._explored(lambda: op.check(*map(traced, inputs)))
+        classes = type(op).__mro__
+        entry = next((TABLE[cls] for cls in classes if cls in TABLE), None)
+        place = next((TRANSPOSED[cls] for cls in classes if cls in TRANSPOSED), None)
+        if entry is not None:
+            return entry(op, *map(jnp.asarray, inputs))
+        if place is not None:
+            return self._transposed(op, place, inputs)
+        return self._explored(lambda: op.forward(*map(traced, inputs)))
+
+    def _explored(self, f: Callable[[], Any]) -> Any:
+        y, accepted = explored(f)
+        self._checks += accepted
+        return y
+
+    def _transposed(self, op: Op, place: int, inputs: Sequence[Any]) -> Any:
+        """Return the result of an operation that is linear in one input: the transpose of its own gradient rule."""
+        shape, dtype = op.shape(*inputs), jnp.result_type(op.result_dtype(*inputs), inputs[place].dtype)
+        dtype = np.dtype(np.float32) if dtype == jnp.float16 else dtype
+
+        def rule(dy: Any) -> Any:
+            given = [*map(traced, (dy, *inputs))]
+            gradient = op.vjp(given[0], given[0], *given[1:])
+            gradient = gradient[place] if isinstance(gradient, tuple) else gradient
+            return (gradient() if callable(gradient) else gradient).value.astype(dtype)
+
+        transpose = jax.linear_transpose(rule, jax.ShapeDtypeStruct(shape, dtype))
+        return transpose(jnp.asarray(inputs[place], dtype))[0]
+
+    def _called(self, op: Op, inputs: Sequence[Any]) -> Traced:
+        """Return the result of an operation that is called in the forward or the rule of another."""
+        scalars = (bool, int, float, complex)
+        given = [
+            x if isinstance(x, Traced) or (op.elementwise and isinstance(x, scalars)) else np.asarray(x) for x in inputs
+        ]
+        y = self._lowered(op, [x.value if isinstance(x, Traced) else x for x in given])
+        return Traced(y.astype(op.result_dtype(*given)) if op.has_shape_rule else y)
+
+    def _called_back(self, node: Node, inputs: Sequence[Any], states: Mapping[Node, Tiling]) -> Any:
+        """Return what the plain ``forward`` computes on the host, and whether it accepts its inputs.
+
+        Where each sample is computed alone, every device's samples are computed by themselves.
+        """
+        tiling = tiling_of(node, states, self._axes, self._count) if all(x in states for x in node.inputs) else None
+        whole = PartitionSpec()
+        if self.mesh is None or tiling is None or not isinstance(tiling.state, Each):
+            return partial(_host, node.op, node.shape, node.dtype)(*inputs)
+        share = self._count // self.mesh.shape["batch"]
+        op = node.op if tiling.for_tile is None else tiling.for_tile(share)
+        axis = tiling.state.axis
+        shape = (*node.shape[:axis], share, *node.shape[axis + 1 :])
+        specs = []
+        for place, x in enumerate(node.inputs):
+            state = states[x].state
+            along = state.axis if isinstance(state, Each) else 0 if place in tiling.sliced else None
+            specs.append(whole if along is None else PartitionSpec(*[None] * along, "batch"))
+        outs = PartitionSpec(*[None] * axis, "batch"), PartitionSpec("batch")
+        call = partial(_host, op, shape, node.dtype)
+        return jax.shard_map(call, mesh=self.mesh, in_specs=tuple(specs), out_specs=outs, check_vma=False)(*inputs)
+
+
+def _host(op: Any, shape: Any, dtype: Any, *inputs: Any) -> Any:
+    def call(*arrays: Any) -> tuple[Any, Any]:
+        try:
+            with np.errstate(all="ignore"):
+                y = evaluate(
+                    op, [np.asarray(x).astype(i.dtype) for x, i in zip(arrays, inputs, strict=True)], shape, dtype
+                )
+            return np.asarray(y, dtype), np.ones(1, bool)
+        except Exception:
+            # Plain evaluation of the batch raises it again.
+            return np.zeros(shape, dtype), np.zeros(1, bool)
+
+    return jax.pure_callback(call, (jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct((1,), bool)), *inputs)

@@ -1,0 +1,148 @@
+"""A training step on XLA: parameters and the optimizer's state stay on the devices from step to step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tinygraph.engines.xla import Devices, Program
+from tinygraph.errors import TrainingError
+from tinygraph.graph import Array, Tensor, bind, integer
+from tinygraph.model.values import batched_inputs, samples_in
+from tinygraph.train.optimizers import Optimizer, as_optimizer
+from tinygraph.train.step import OptimizerState, RecordedStep, assign_all, initial_state
+
+if TYPE_CHECKING:
+    from tinygraph.model import Model
+
+# Programs are kept for this many sizes of batch.
+_MOST_SIZES = 4
+
+
+class DeviceStep:
+    """A training step compiled by XLA, made by ``model.compile_step(..., engine="xla")``.
+
+    ``output, loss = step(feeds)`` as for ``CompiledStep``; but new values of parameters and states stay on the devices until
+    ``pull`` gives them to the model and to ``state``. Values that the model or the state got in between are pushed by
+    the next step. Where a value is not finite or is refused, nothing moves, and plain evaluation of the same batch says why.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        optimizer: Optimizer | str | None,
+        batch_size: int,
+        devices: int | None = None,
+        precision: str = "full",
+    ) -> None:
+        self.model, self.optimizer = model, as_optimizer(model, optimizer)
+        self.batch_size, self.precision = integer("batch_size", batch_size), precision
+        self.devices = Devices(devices)
+        self.metric: float | None = None
+        self.state: OptimizerState = initial_state(model, self.optimizer)
+        self._programs: dict[int, tuple[RecordedStep, Program]] = {}
+        # What is on the devices by leaf's name, and the values that it had when host and devices were last alike.
+        self._held, self._known = dict[str, Any](), dict[str, Any]()
+        self._for(self.batch_size)
+
+    def _for(self, count: int) -> tuple[RecordedStep, Program]:
+        if count not in self._programs:
+            recorded = RecordedStep(self.model, self.optimizer, count)
+            names, recording = batched_inputs(self.model), recorded.recording
+            samples = [x for name, x in recorded.graph.inputs.items() if name in names]
+            self._programs[count] = (
+                recorded,
+                Program(
+                    recorded.graph,
+                    samples,
+                    count,
+                    self.devices,
+                    self.precision,
+                    held=_held(recorded),
+                    results=[x for x in (recording.output, recording.loss, recording.metric) if x is not None],
+                    finite=[x for x in recorded.graph.outputs if x not in {recording.output, recording.metric}],
+                ),
+            )
+            if len(self._programs) > _MOST_SIZES:
+                del self._programs[next(size for size in self._programs if size != self.batch_size)]
+        return self._programs[count]
+
+    def __call__(
+        self, feeds: Mapping[str, Any], state: OptimizerState | None = None, count: int | None = None
+    ) -> tuple[Array, float]:
+        """Do a step. In one of several processes ``feeds`` may hold its own rows of a batch of ``count``; see ``rows``."""
+        self.state = self.state if state is None else state
+        given = samples_in(self.model, feeds) or self.batch_size
+        recorded, program = self._for(count or given)
+        held = self.push(program)
+        moved, results, good = program(held, program.put(self._values(recorded, program, feeds)))
+        self._held |= zip(self._keys(program), moved, strict=True)
+        if not good:
+            return self._decided(feeds, given, count or given)
+        self.metric = float(np.mean(results[2])) if len(results) > 2 else None
+        return results[0], float(results[1])
+
+    def _values(self, recorded: RecordedStep, program: Program, feeds: Mapping[str, Any]) -> dict[Tensor, Array]:
+        """Return the values of the leaves that are fed: the batch, and the learning rate."""
+        found = recorded.fitting(feeds, self.state, self.optimizer)
+        if found is not None:
+            return found
+        bound, inputs = recorded.bound(feeds, self.state, self.optimizer), recorded.graph.inputs
+        if self.devices.processes == 1:
+            return bind(recorded.graph, bound)
+        return {inputs[key] if isinstance(key, str) else key: np.asarray(value) for key, value in bound.items()}
+
+    def rows(self, count: int) -> slice:
+        """Return which samples of a batch of ``count`` this process needs; the others are those of other processes."""
+        return self.devices.rows(count)
+
+    def push(self, program: Program | None = None) -> list[Any]:
+        """Bring values that the model or ``state`` got in between to the devices; return all that is held there."""
+        recorded, own = self._for(self.batch_size)
+        for key, value in self._on_host(recorded).items():
+            if key not in self._held or value is not self._known[key]:
+                self._held[key], self._known[key] = own.hold(value), value
+        return [self._held[key] for key in self._keys(program or own)]
+
+    def pull(self) -> OptimizerState:
+        """Give the model and ``state`` the values that are on the devices; return ``state``."""
+        recorded = self._for(self.batch_size)[0]
+        arrays: dict[Any, Array] = {key: np.array(value) for key, value in self._held.items()}
+        for name, places in self.state.items():
+            self.state[name] = tuple(arrays.get((name, i), old) for i, old in enumerate(places))
+        assign_all([(key, array) for key, array in arrays.items() if isinstance(key, Tensor)])
+        self._known = self._on_host(recorded)
+        return self.state
+
+    def _keys(self, program: Program) -> list[Any]:
+        recorded = next(recorded for recorded, known in self._programs.values() if known is program)
+        places = {
+            leaf: (name, i) for name, (leaves, _) in recorded.updates.states.items() for i, leaf in enumerate(leaves)
+        }
+        return [places.get(leaf, leaf) for leaf in program.held]
+
+    def _on_host(self, recorded: RecordedStep) -> dict[Any, Any]:
+        """Return the values of what is held as the model and ``state`` have them: by tensor, or by name and place."""
+        tensors = {leaf: leaf._value for leaf in _held(recorded) if leaf.kind != "input"}
+        return tensors | {(name, i): array for name, arrays in self.state.items() for i, array in enumerate(arrays)}
+
+    def _decided(self, feeds: Mapping[str, Any], given: int, count: int) -> tuple[Array, float]:
+        """Do the step by plain evaluation, which raises the error of whatever is wrong."""
+        self.pull()
+        output, loss = (recorded := RecordedStep(self.model, self.optimizer, given))(feeds, self.state)
+        if given != count:
+            raise TrainingError("a value is not finite, or refused, in the samples of another process")
+        self.metric = recorded.metric
+        return output, loss
+
+
+def _held(recorded: RecordedStep) -> dict[Tensor, Tensor]:
+    """Return the leaves whose values stay on the devices, each with the node of its new value."""
+    kept = {leaf: leaf for leaf in recorded.graph.leaves.values() if leaf.kind in ("parameter", "state")}
+    states = {leaf: new for pair in recorded.updates.states.values() for leaf, new in zip(*pair, strict=True)}
+    moved = {update.parameter: update.new for update in recorded.updates.each}
+    tensors = {name: leaf for name, leaf in recorded.graph.leaves.items() if leaf.kind == "state"}
+    moved |= {tensors[name]: new for name, new in recorded.recording.new_state.items() if name in tensors}
+    return kept | moved | states
