@@ -86,7 +86,7 @@ def judge(check: str, hint: str, causes: list[str], figure: str = "") -> str:
     if any(re.search(STATED[cause], hint) for cause in causes if cause in STATED):
         return "named"
     observed = OBSERVED | {"raises": STATED["raises"]}
-    if any(re.search(observed[cause], f"{figure} {hint}") for cause in causes if cause in observed):
+    if any(re.search(observed[cause], f"{check}: {figure}; {hint}") for cause in causes if cause in observed):
         return "named"
     return "misleading" if any(re.search(words, hint) for words in STATED.values()) else "unknown"
 
