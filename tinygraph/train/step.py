@@ -116,6 +116,9 @@ class RecordedStep:
         self._states = [(name, [place[x] for x in new]) for name, (_, new) in self.updates.states.items()]
         self._moved = [(update.parameter, place[update.new]) for update in self.updates.each]
         self._moved += [(model.state[name], place[new]) for name, new in new_state.items()]
+        kinds = zip(*[(update.new, *update.new_state) for update in self.updates.each], strict=False)
+        # The places of the new values that are computed alike for each parameter.
+        self.alike = [[place[new] for new in row] for row in kinds]
 
     def __call__(self, feeds: Mapping[str, Array], state: OptimizerState) -> tuple[Array, float]:
         bound = self.bound(feeds, state)
@@ -124,12 +127,21 @@ class RecordedStep:
             return self.finish(run(self.graph, bound), bound, state)
 
     def finish(
-        self, results: Sequence[Array], bound: Mapping[str | Tensor, Array], state: OptimizerState
+        self,
+        results: Sequence[Array],
+        bound: Mapping[str | Tensor, Array],
+        state: OptimizerState,
+        covering: Sequence[int] | None = None,
     ) -> tuple[Array, float]:
-        """Assign the new values if all are finite, note the metric, and return output and loss. Raises ``NotFiniteError``."""
+        """Assign the new values if all are finite, note the metric, and return output and loss. Raises ``NotFiniteError``.
+
+        ``covering`` has the places of results that hold the elements of all; further results may do so.
+        """
         # Nothing depends on the metric, which may be NaN, as a precision where nothing is found.
-        moving = slice(None if self.recording.metric is None else -1)
-        if not all(map(all_finite, results[moving])):
+        count = len(self.graph.outputs)
+        metric = None if self.recording.metric is None else count - 1
+        moving = slice(metric)
+        if not all([all_finite(results[i]) for i in covering or range(count) if i != metric]):
             # The results may be those of a compiled graph: plain evaluation decides.
             results = run(self.graph, bound)
             if not all(map(all_finite, results[moving][1:])):
@@ -141,7 +153,7 @@ class RecordedStep:
         states = {name: tuple([np.array(results[i]) for i in places]) for name, places in self._states}
         assign_all([(tensor, results[i]) for tensor, i in self._moved], partial(state.update, states))
         if self.recording.metric is not None:
-            self.metric = float(np.mean(results[-1]))
+            self.metric = float(np.mean(results[count - 1]))
         return np.array(results[0]), float(results[1])
 
     def bound(
@@ -265,7 +277,7 @@ class CompiledStep(BySize[RecordedStep]):
         recorded = RecordedStep(self.model, self.optimizer, count or 1)
         names = batched_inputs(self.model)
         samples = [x for name, x in recorded.graph.inputs.items() if name in names]
-        return recorded, Compiled(recorded.graph, samples, count or 1, self.threads, self.kernels)
+        return recorded, Compiled(recorded.graph, samples, count or 1, self.threads, self.kernels, recorded.alike)
 
     def __call__(self, feeds: Mapping[str, Any], state: OptimizerState | None = None) -> tuple[Array, float]:
         """Do a step. Raises ``FeedError`` for values that do not fit the inputs, and ``TrainingError`` for the state of another
@@ -279,7 +291,7 @@ class CompiledStep(BySize[RecordedStep]):
             bound = bind(recorded.graph, recorded.bound(feeds, state, self.optimizer))
         done: list[tuple[Array, float]] = []
         try:
-            compiled.run(bound, lambda results: done.append(recorded.finish(results, bound, state)))
+            compiled.run(bound, lambda results: done.append(recorded.finish(results, bound, state, compiled.covering)))
         except NotFiniteError:
             raise
         except TinygraphError:

@@ -10,8 +10,9 @@ from types import EllipsisType
 
 import numpy as np
 
+from tinygraph.engines.plan.joined import Part, joined
 from tinygraph.engines.plan.memory import memory_order, strides_in
-from tinygraph.engines.plan.node import Node, Values
+from tinygraph.engines.plan.node import Node, Values, is_a
 from tinygraph.engines.plan.passes import prepared
 from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
 from tinygraph.engines.plan.stages import Stage, stages
@@ -46,23 +47,33 @@ class Phase:
 class Compiled:
     """A graph compiled for ``count`` samples; ``samples`` are the leaves whose first axis is the batch.
 
-    ``run`` may be called from any thread; calls wait for one another.
+    ``alike`` has the places of outputs that are computed alike, see ``joined``. The results of ``run`` are those of the graph,
+    and then joined arrays; ``covering`` has the places of results that hold the elements of all. ``run`` may be called from
+    any thread; calls wait for one another.
     """
 
     def __init__(
-        self, graph: Graph, samples: Sequence[Tensor], count: int, threads: int, kernels: str = "numpy"
+        self,
+        graph: Graph,
+        samples: Sequence[Tensor],
+        count: int,
+        threads: int,
+        kernels: str = "numpy",
+        alike: Sequence[Sequence[int]] = (),
     ) -> None:
         self.graph, self.count = graph, count
         self._lock = Lock()
         with _no_collection:
-            self.outputs, self.spared = prepared(graph, kernels)
+            outputs, self.spared = prepared(graph, kernels)
+            self.outputs = joined(outputs, alike)
+            self.covering = [place for place, node in enumerate(self.outputs) if not is_a(node.op, Part)]
             axes = dict.fromkeys(samples, 0)
             found = stages(self.outputs, axes, count)
             self.mixes_samples = found is None
             self._stages = [(stage, Tiled(stage, count, threads)) for stage in found or ()]
             if not any(len(tiled.sizes) > 1 for _, tiled in self._stages) and len(self._stages) != 1:
-                outputs = tuple(dict.fromkeys(self.outputs))
-                whole = Stage(outputs, outputs, {}, axes)
+                originals = tuple(dict.fromkeys(self.outputs))
+                whole = Stage(originals, originals, {}, axes)
                 self._stages = [(whole, Tiled(whole, count, threads, mixes=True))]
             # Stages run one after another, so the lane of a thread has the same memory in all of them.
             memory = [

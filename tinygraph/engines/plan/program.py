@@ -11,6 +11,7 @@ from types import EllipsisType, MappingProxyType
 
 import numpy as np
 
+from tinygraph.engines.plan.joined import Join, Part
 from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
 from tinygraph.engines.plan.kernels.base import ordinary
 from tinygraph.engines.plan.kernels.rows import ByRows
@@ -27,7 +28,8 @@ class Place:
     """Where a node's elements lie: in the memory of ``root``, with ``strides``.
 
     A root lies at ``offset`` in the arena, or has an array of its own (``None``) if it is given or keeps its zeros.
-    ``shares`` says that it lies where one of its inputs lay.
+    ``shares`` says that it lies where one of its inputs lay. Other nodes begin ``start`` bytes after their root, and are
+    views of it, or parts that are computed there.
     """
 
     root: Node
@@ -35,6 +37,8 @@ class Place:
     offset: int | None = None
     nbytes: int = 0
     shares: bool = False
+    start: int = 0
+    is_view: bool = False
 
 
 class Layout:
@@ -58,6 +62,11 @@ class Layout:
         self._orders = dict.fromkeys(lines(self.nodes), LINE) | dict.fromkeys(groups(self.nodes), GROUPS)
         self.arena = Arena()
         self.places: dict[Node, Place] = {}
+        # Nodes that are computed, or filled, where they lie in a joined array.
+        self._parts: dict[Node, tuple[Node, int]] = {}
+        for node in self.nodes:
+            for x, start in zip(node.inputs, node.op.starts, strict=True) if is_a(node.op, Join) else ():
+                self._parts.setdefault(x, (node, start * node.dtype.itemsize))
         # The index of each node's last reader; outputs are read after all.
         self._last: dict[Node, int] = {}
         for index, node in enumerate(self.nodes):
@@ -76,21 +85,34 @@ class Layout:
         """Return a node's place as a view of its input, if its operation only moves elements and a view is enough."""
         if node.op is None or node.inputs[0].value is not None or not node.size:
             return None
-        x = node.inputs[0]
+        x, start = node.inputs[0], 0
         place = self.places[x] if x in self.places else Place(x, self.given[x].strides)
-        strides = _viewed(node.op, node, x, place.strides)
+        if is_a(node.op, Part) and x in self.places:
+            strides, start = _dense(node), node.op.start * node.dtype.itemsize
+        else:
+            strides = _viewed(node.op, node, x, place.strides)
         if strides is None:
             return None
-        if place.root in self.places and self._last[node] > self._last[place.root]:
-            # The root is kept for the readers of its views.
-            self._last[place.root] = self._last[node]
-            self._ending[self._last[node]].append(place.root)
-        return Place(place.root, strides)
+        self._keep(place.root, node)
+        return Place(place.root, strides, start=place.start + start, is_view=True)
+
+    def _keep(self, root: Node, node: Node) -> None:
+        """Keep a root for the readers of a node that lies in it."""
+        if root in self.places and self._last[node] > self._last[root]:
+            self._last[root] = self._last[node]
+            self._ending[self._last[node]].append(root)
 
     def _own_place(self, index: int, node: Node, samples_axis: SamplesAxis) -> Place:
-        """Return a new place, or that of an input which no later node reads."""
+        """Return a new place, or a part of a joined one, or that of an input which no later node reads."""
+        if node in self.places:
+            return self.places[node]
         self._ending[self._last[node]].append(node)
         kernel = None if node.op is None else entry(node.op)
+        if node in self._parts and not (kernel and kernel.zeroed):
+            whole, start = self._parts[node]
+            self.places[whole] = self._own_place(index, whole, samples_axis)
+            self._keep(whole, node)
+            return Place(whole, _dense(node), start=start)
         if kernel is not None and kernel.in_place:
             for x in dict.fromkeys(node.inputs):
                 if self._can_take_place_of(x, index, node):
@@ -109,6 +131,10 @@ class Layout:
         there = [other for other in node.inputs if other in self.places and self.places[other].root is x]
         alike = all((other.shape, self.places[other].strides) == (x.shape, place.strides) for other in there)
         return alike and (x.shape, x.dtype) == (node.shape, node.dtype)
+
+
+def _dense(node: Node) -> tuple[int, ...]:
+    return strides_in(range(node.ndim), node.shape, node.dtype.itemsize)
 
 
 def lines(nodes: Sequence[Node]) -> set[Node]:
@@ -177,12 +203,12 @@ class Executable:
             if place.root is node:
                 self.nbytes += place.nbytes if place.offset is None else 0
             # A view is only checked.
-            if node.op is not None and (place.root is node or node.op.has_check):
+            if node.op is not None and not (place.is_view and not node.op.has_check):
                 scratch.begin()
                 work = Work(node, out, tuple(map(self.array_of, node.inputs)), scratch)
                 kernel = entry(node.op).kernel
-                calls = kernel(work) if place.root is node else ()
-                if node.op.has_check and not (place.root is node and kernel is ordinary):
+                calls = () if place.is_view else kernel(work)
+                if node.op.has_check and (place.is_view or kernel is not ordinary):
                     calls = [partial(node.op.check, *work.inputs), *calls]
                 self.actions.append((node, calls))
         self.nbytes += scratch.nbytes
@@ -202,11 +228,12 @@ class Executable:
         return self.arrays[node] if node.value is None else node.value
 
     def _array(self, node: Node, place: Place, memory: Array) -> Array:
+        root = self.layout.places.get(place.root)
+        if root is not None and root.offset is not None:
+            return np.ndarray(node.shape, node.dtype, memory, root.offset + place.start, place.strides)
         if place.root is not node:
             return np.lib.stride_tricks.as_strided(self.arrays[place.root], node.shape, place.strides)
-        if place.offset is None:
-            memory = np.zeros(max(place.nbytes, 1), np.uint8)
-        return np.ndarray(node.shape, node.dtype, memory, place.offset or 0, place.strides)
+        return np.ndarray(node.shape, node.dtype, np.zeros(max(place.nbytes, 1), np.uint8), 0, place.strides)
 
     def fill(self, values: Values, samples: slice | EllipsisType = ...) -> None:
         """Copy the values of leaves, for some of the samples, to where the program reads them."""
