@@ -35,5 +35,5 @@ from tinygraph.graph.function import OpFunction, composite, op, register
 from tinygraph.graph.graph import Graph, topological
 from tinygraph.graph.op import Op, Shape, Value, label
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, is_operation, operation, operation_hint, operations
-from tinygraph.graph.run import bind, require_feeds, run
+from tinygraph.graph.run import bind, fitting, require_feeds, run, typed
 from tinygraph.graph.tensor import Kind, Tensor, constant, input

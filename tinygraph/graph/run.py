@@ -14,6 +14,7 @@ from tinygraph.graph.tensor import Tensor
 
 Feeds = Mapping[Any, Any]
 Watcher = Callable[[Tensor, Array], None]
+Typed = tuple[Tensor, np.dtype[Any], tuple[int, ...]]
 
 
 def run(
@@ -73,6 +74,27 @@ def bind(graph: Graph, feeds: Feeds) -> dict[Tensor, Array]:
     if missing:
         raise FeedError(f"no value was fed for {listing(missing)}")
     return bound
+
+
+def fitting(leaves: Iterable[Typed], arrays: Iterable[Any]) -> dict[Tensor, Array] | None:
+    """Return the values of leaves if each is an array of the leaf's dtype and shape; else ``None``: ``bind`` casts or refuses.
+
+    >>> import tinygraph as tg
+    >>> x = tg.input("x", (2,))
+    >>> len(fitting([typed(x)], [np.zeros(2, np.float32)])), fitting([typed(x)], [np.zeros(2)])
+    (1, None)
+    """
+    values = {}
+    for (leaf, dtype, shape), array in zip(leaves, arrays, strict=True):
+        if array.__class__ is not np.ndarray or array.dtype != dtype or array.shape != shape:
+            return None
+        values[leaf] = array
+    return values
+
+
+def typed(leaf: Tensor) -> Typed:
+    """Return a leaf with its dtype and shape, which are then found without asking for them."""
+    return leaf, leaf.dtype, leaf.shape
 
 
 def require_feeds(feeds: Any, names: Iterable[str] = ("x",)) -> None:

@@ -14,7 +14,19 @@ from tinygraph.engines.plan.kernels.generated import kernel_choice
 from tinygraph.engines.plan.plan import BySize
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import FeedError, TinygraphError, TrainingError, counted, unknown
-from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, gradients_of, require_feeds, run, topological
+from tinygraph.graph import (
+    Array,
+    Graph,
+    Tensor,
+    all_finite,
+    bind,
+    fitting,
+    gradients_of,
+    require_feeds,
+    run,
+    topological,
+    typed,
+)
 from tinygraph.graph.attributes import integer
 from tinygraph.graph.tensor import input as declare_input
 from tinygraph.model.values import batched_inputs, samples_in
@@ -108,9 +120,9 @@ class RecordedStep:
         self.graph = Graph([output, loss, *self.updates.outputs, *new_state.values(), *measured])
         self.metric: float | None = None
         self._inputs = dict(self.graph.inputs)
-        # The inputs of the model by name, and of the optimizer's state by parameter, each with its dtype and shape.
-        self._fed = {name: _typed(x) for name, x in self._inputs.items() if name in self.recording.tensors}
-        self._kept = {name: [*map(_typed, leaves)] for name, (leaves, _) in self.updates.states.items()}
+        self._fed = {name: x for name, x in self._inputs.items() if name in self.recording.tensors}
+        kept = [leaf for leaves, _ in self.updates.states.values() for leaf in leaves]
+        self._leaves = [*map(typed, [*self._fed.values(), *kept])]
         place = {node: i for i, node in enumerate(self.graph.outputs)}
         # What a step changes, with the place of each new value in the outputs.
         self._states = [(name, [place[x] for x in new]) for name, (_, new) in self.updates.states.items()]
@@ -141,7 +153,7 @@ class RecordedStep:
         count = len(self.graph.outputs)
         metric = None if self.recording.metric is None else count - 1
         moving = slice(metric)
-        if not all([all_finite(results[i]) for i in covering or range(count) if i != metric]):
+        if not all(map(all_finite, [results[i] for i in covering or range(count) if i != metric])):
             # The results may be those of a compiled graph: plain evaluation decides.
             results = run(self.graph, bound)
             if not all(map(all_finite, results[moving][1:])):
@@ -185,18 +197,14 @@ class RecordedStep:
         """
         if not (feeds.__class__ is state.__class__ is dict and feeds.keys() == self._fed.keys()):
             return None
-        pairs = [(leaf, feeds[name]) for name, leaf in self._fed.items()]
-        for name, leaves in self._kept.items():
-            arrays = state.get(name)
-            if arrays.__class__ is not tuple or len(arrays) != len(leaves):
+        arrays = [feeds[name] for name in self._fed]
+        for name, (leaves, _) in self.updates.states.items():
+            kept = state.get(name)
+            if kept.__class__ is not tuple or len(kept) != len(leaves):
                 return None
-            pairs += zip(leaves, arrays, strict=True)
-        values = {}
-        for (leaf, dtype, shape), array in pairs:
-            if array.__class__ is not np.ndarray or array.dtype != dtype or array.shape != shape:
-                return None
-            values[leaf] = array
-        if self.rate is not None:
+            arrays += kept
+        values = fitting(self._leaves, arrays)
+        if values is not None and self.rate is not None:
             values[self.rate] = np.array(rate_of(optimizer), self.rate.dtype)
         return values
 
@@ -224,7 +232,7 @@ class CompiledStep(BySize[RecordedStep]):
     """
 
     # A misspelled setting, step.lr = 0.1, is an error.
-    __slots__ = ("_latest", "_model", "_optimizer", "metric", "state")
+    __slots__ = ("_model", "_optimizer", "metric", "state")
 
     def __init__(
         self,
@@ -238,8 +246,6 @@ class CompiledStep(BySize[RecordedStep]):
         self.state: OptimizerState = initial_state(model, self.optimizer)
         self.metric: float | None = None
         super().__init__(integer("batch_size", batch_size), thread_count(threads), kernel_choice(kernels))
-        # The program of the last step: the next batch usually has the same size.
-        self._latest = self._own
 
     @property
     def model(self) -> Model:
@@ -287,7 +293,7 @@ class CompiledStep(BySize[RecordedStep]):
         bound: Any = recorded.fitting(feeds, state, self._optimizer)
         if bound is None:
             feeds = self._known(feeds)
-            recorded, compiled = self._latest = self._for(samples_in(self.model, feeds) or self.batch_size)
+            recorded, compiled = self._for(samples_in(self.model, feeds) or self.batch_size)
             bound = bind(recorded.graph, recorded.bound(feeds, state, self.optimizer))
         done: list[tuple[Array, float]] = []
         try:
@@ -316,10 +322,6 @@ class CompiledStep(BySize[RecordedStep]):
         bound = bind(recorded.graph, recorded.bound(self._known(feeds), self.state, self.optimizer))
         self._seconds = compiled.profile(bound, integer("repeats", repeats))
         return self
-
-
-def _typed(leaf: Tensor) -> tuple[Tensor, np.dtype[Any], tuple[int, ...]]:
-    return leaf, leaf.dtype, leaf.shape
 
 
 def step_on(model: Model, optimizer: Any, batch_size: int, threads: int | None = None, **on: Any) -> Any:

@@ -18,7 +18,7 @@ from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
 from tinygraph.engines.plan.stages import Stage, stages
 from tinygraph.engines.plan.threads import Held, blas_on_one_thread, run_all
 from tinygraph.engines.plan.tiles import Split, Tile, analyse, split, tile_sizes
-from tinygraph.graph import MEAN, Array, Each, Graph, Tensor
+from tinygraph.graph import MEAN, Array, Each, Graph, Tensor, typed
 from tinygraph.locks import Lock
 
 
@@ -62,6 +62,8 @@ class Compiled:
         alike: Sequence[Sequence[int]] = (),
     ) -> None:
         self.graph, self.count = graph, count
+        # Every run looks them up.
+        self.inputs = {name: typed(leaf) for name, leaf in graph.inputs.items()}
         self._lock = Lock()
         with _no_collection:
             outputs, self.spared = prepared(graph, kernels)

@@ -14,7 +14,7 @@ from tinygraph.engines.plan.kernels.generated import kernel_choice
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import AttributeValueError, TinygraphError, counted
-from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, integer, run
+from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, fitting, integer, run
 from tinygraph.model.values import samples_in
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def compile(
 class BySize(Generic[Recorded]):
     """A graph that is compiled for each number of samples when it first meets it: the base of plans and training steps."""
 
-    __slots__ = ("_batch_size", "_kernels", "_programs", "_seconds", "_threads")
+    __slots__ = ("_batch_size", "_kernels", "_latest", "_programs", "_seconds", "_threads")
 
     def __init__(self, batch_size: int | None, threads: int, kernels: str = "numpy") -> None:
         self._batch_size, self._threads, self._kernels = batch_size, threads, kernels
@@ -99,7 +99,9 @@ class BySize(Generic[Recorded]):
             self._programs[count] = self._compiled(count)
             if len(self._programs) > _MOST_SIZES:
                 del self._programs[next(size for size in self._programs if size != self.batch_size)]
-        return self._programs[count]
+        # The next batch usually has the same size.
+        self._latest = self._programs[count]
+        return self._latest
 
     @property
     def _own(self) -> tuple[Recorded, Compiled]:
@@ -181,9 +183,13 @@ class Plan(BySize[Graph]):
     def __call__(self, feeds: Mapping[Any, Any] | None = None) -> tuple[Array, ...]:
         """Return the values of the outputs, as arrays of the caller's own. Raises ``FeedError`` as ``tg.run`` does."""
         feeds = {} if feeds is None else feeds
-        count = None if self._model is None else samples_in(self._model, feeds)
-        graph, compiled = self._for(count or self.batch_size)
-        values = bind(graph, feeds)
+        graph, compiled = self._latest
+        known = feeds.__class__ is dict and feeds.keys() == compiled.inputs.keys()
+        values = fitting(compiled.inputs.values(), map(feeds.__getitem__, compiled.inputs)) if known else None
+        if values is None:
+            count = None if self._model is None else samples_in(self._model, feeds)
+            graph, compiled = self._for(count or self.batch_size)
+            values = bind(graph, feeds)
         # A constant is part of the compiled program. If another value is fed for it, plain evaluation is used.
         if any(leaf.kind == "constant" for leaf in values):
             return run(graph, feeds)

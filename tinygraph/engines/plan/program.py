@@ -87,10 +87,9 @@ class Layout:
             return None
         x, start = node.inputs[0], 0
         place = self.places[x] if x in self.places else Place(x, self.given[x].strides)
+        strides = _viewed(node.op, node, x, place.strides)
         if is_a(node.op, Part) and x in self.places:
             strides, start = _dense(node), node.op.start * node.dtype.itemsize
-        else:
-            strides = _viewed(node.op, node, x, place.strides)
         if strides is None:
             return None
         self._keep(place.root, node)

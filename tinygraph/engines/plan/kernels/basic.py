@@ -16,11 +16,11 @@ from tinygraph.ops.elementwise import arithmetic, exponential
 from tinygraph.ops.elementwise.arithmetic import add_all
 from tinygraph.ops.elementwise.cast import Cast
 from tinygraph.ops.loss.binary import Bce, BceWithLogits
-from tinygraph.ops.loss.classification import CrossEntropy
+from tinygraph.ops.loss.classification import CrossEntropy, OneHot
 from tinygraph.ops.pooling.global_pooling import GlobalAvgPool, GlobalAvgPool2d
 from tinygraph.ops.reduction.reduction import Mean, Sum
 from tinygraph.ops.shape.shape import BroadcastTo, ExpandDims, Flatten, Reshape, Squeeze, SumTo, Transpose
-from tinygraph.ops.sums import normalized_axes
+from tinygraph.ops.sums import FEW, normalized_axes
 
 # Operations that are the ufunc of NumPy with the same name.
 _UFUNCS = {
@@ -185,13 +185,9 @@ def _sum_by_product(work: Work, axes: tuple[int, ...]) -> Sequence[Call] | None:
     BLAS does the first several times faster than NumPy's reduction. ``None`` if the axes lie in another order.
     """
     x, out = work.inputs[0], work.out
-    if (
-        not out.flags.c_contiguous
-        or x.size < _MANY_TO_SUM
-        or x.dtype != out.dtype
-        or x.dtype.char not in "fd"
-        or 0 in x.strides
-    ):
+    # NumPy's own reduction is not accurate for many elements in one sum.
+    few = x.size < _MANY_TO_SUM and x.size <= FEW * out.size
+    if few or not out.flags.c_contiguous or x.dtype != out.dtype or x.dtype.char not in "fd" or 0 in x.strides:
         return None
     order = sorted(range(x.ndim), key=lambda i: -x.strides[i])
     lying = x.transpose(order)
@@ -247,6 +243,13 @@ def _bce_from_logits(work: Work) -> Sequence[Call]:
         partial(np.add.reduce, term, None, None, out),
         partial(np.true_divide, out, count, out),
     ]
+
+
+@kernel(OneHot)
+def _one_hot(work: Work) -> Sequence[Call]:
+    labels, classes = work.inputs[0], np.arange(work.op.classes)
+    is_it = work.scratch.take(work.out.shape, np.dtype(bool), like=work.out)
+    return [partial(np.equal, labels[..., None], classes, is_it), partial(np.copyto, work.out, is_it)]
 
 
 @kernel(Softmax, floats=True)
