@@ -141,7 +141,7 @@ class BySize(Generic[Recorded]):
         1  whole  relu       t1        float32 (2, 3)  @0      24     in place
         <BLANKLINE>
         batch: 2 samples, not cut into tiles; threads: 1
-        memory: 64 bytes held; the results of plain evaluation take 24
+        memory: 88 bytes held; the results of plain evaluation take 24
         saved: nothing here would be computed twice
         matrix products: 0 floating-point operations
         """
