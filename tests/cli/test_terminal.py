@@ -18,7 +18,7 @@ from tinygraph import errors
 from tinygraph.cli import main
 from tinygraph.draw.render import renderers
 from tinygraph.errors import excerpt, printable, shortened
-from tinygraph.train.step import NotFiniteError
+from tinygraph.train.diagnosis import NotFiniteError
 
 EVIL = "\x1b[31m\x1b]0;t\x07\r\x9b2J\u202e\x7f\x08\u2028"
 QUOTED = json.dumps(EVIL)

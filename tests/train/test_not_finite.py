@@ -17,7 +17,7 @@ from tinygraph.train import (
     evaluate,
     fit,
 )
-from tinygraph.train.step import first_not_finite
+from tinygraph.train.diagnosis import first_not_finite
 
 
 @pytest.mark.parametrize("compiled", [True, False])

@@ -21,13 +21,14 @@ from tinygraph.model.weights import described
 from tinygraph.train.callbacks import Callback, EarlyStopping, as_callbacks, call_all
 from tinygraph.train.checkpoint import Checkpoint, CheckpointFile, checkpoint_to_resume
 from tinygraph.train.data import Data, DataSource, PartName, as_data, data_of, sample_count
+from tinygraph.train.diagnosis import NotFiniteError
 from tinygraph.train.evaluation import evaluation_of
 from tinygraph.train.feeds import as_model, feeds_of
 from tinygraph.train.history import Best, History, Row
 from tinygraph.train.metrics import DecisionRule, Metrics, RunningMeans, decision_rule
 from tinygraph.train.optimizers import Optimizer, as_optimizer
 from tinygraph.train.progress import Progress, progress_line
-from tinygraph.train.step import NotFiniteError, Step, assign_all, initial_state, training_step
+from tinygraph.train.step import Step, assign_all, initial_state, training_step
 from tinygraph.train.update import current_rate, over
 
 if TYPE_CHECKING:
