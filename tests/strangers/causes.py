@@ -29,6 +29,8 @@ STATED = {
     "none": r"returns None|no gradient flows",
     "conjugate": r"conjugat",
     "constant": r"\.value\b|as a constant|not recorded|records nothing|stop_gradient",
+    "unused": r"does not use \w+ as forward",
+    "digits": r"constant with too few",
     "epsilon": r"epsilon",
     "float32": r"float32|single precision|precision",
     "zeros": r"\bzeros?\b|returns 0\b|gets no gradient|no gradient",
