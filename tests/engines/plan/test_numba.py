@@ -146,3 +146,56 @@ def test_a_step_on_one_element_of_each_kind_of_layout():
         tg.compile(tensors, kernels="numba", threads=1)(feeds), tg.run(tg.Graph(tensors), feeds), strict=True
     ):
         np.testing.assert_allclose(found, wanted, rtol=2e-6)
+
+
+@needs_numba
+@pytest.mark.filterwarnings("ignore:.*encountered:RuntimeWarning")
+@pytest.mark.parametrize(
+    ("name", "pattern"), [("conv2d", "5 float(32|64) (ordinary|infinite)"), ("max_pool2d", "float32 (ties|nan)")]
+)
+def test_windows_agree_with_plain_evaluation(name, pattern):
+    found = compare(Choice((name,), ("numba",), pattern=pattern, listed=False))
+    assert found.comparisons.total() > 5
+    assert not found.new
+
+
+WINDOWS = {
+    "columns and samples as one run": ((3, 4, 6, 5), {"padding": 1}),
+    "stride and dilation": ((9, 2, 11, 10), {"stride": 2, "dilation": 2, "padding": (2, 1)}),
+    "one sample": ((1, 3, 7, 6), {"padding": ((1, 0), (0, 2))}),
+    "more filters than channels": ((4, 2, 5, 5), {}),
+    "a window in the padding": ((2, 2, 4, 4), {"padding": 3}),
+}
+
+
+@needs_numba
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", WINDOWS)
+def test_depthwise_convolutions_and_their_gradients(case, dtype):
+    shape, settings = WINDOWS[case]
+    rng = np.random.default_rng(0)
+    filters = shape[1] * (2 if "filters" in case else 1)
+    x, k = tg.input("x", shape, dtype), tg.input("k", (filters, 1, 3, 3), dtype)
+    y = tg.conv2d(x, k, groups=shape[1], **settings)
+    tensors = [y, *tg.grad(tg.sum(y * y * y), [x, k])]
+    feeds = {"x": rng.standard_normal(shape), "k": rng.standard_normal(k.shape)}
+    plan = tg.compile(tensors, shape[0], kernels="numba", threads=1)
+    assert not any("row" in step.operation for step in plan.schedule.steps)
+    for found, wanted in zip(plan(feeds), tg.run(tg.Graph(tensors), feeds), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5 if dtype == "float32" else 1e-13, atol=1e-4)
+
+
+@needs_numba
+@pytest.mark.parametrize(
+    "window", [{"window": 3, "stride": 2, "padding": 1}, {"window": 2}, {"window": (3, 1), "stride": 1}]
+)
+def test_max_pools_and_their_gradients(window):
+    x = tg.input("x", (3, 2, 7, 6))
+    y = tg.max_pool2d(x, **window)
+    tensors = [y, *tg.grad(tg.sum(y * y), [x])]
+    # Small whole numbers have many ties.
+    values = np.random.default_rng(0).integers(-3, 3, x.shape)
+    for value in (values, np.where(values == 2, np.nan, values)):
+        found, wanted = tg.compile(tensors, 3, kernels="numba")({"x": value}), tg.run(tg.Graph(tensors), {"x": value})
+        for a, b in zip(found, wanted, strict=True):
+            np.testing.assert_array_equal(a, b)

@@ -9,6 +9,7 @@ import numpy as np
 from tinygraph.engines.plan.channels import into_kernels
 from tinygraph.engines.plan.fuse import fuse
 from tinygraph.engines.plan.groups import with_axes_apart
+from tinygraph.engines.plan.kernels.windows import by_windows, is_depthwise, is_max_pool
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.node import Node, constant, is_a, is_own, make, nodes_of, remade, rewrite, users
 from tinygraph.errors import TinygraphError
@@ -40,8 +41,10 @@ def prepared(graph: Graph, kernels: str = "numpy") -> tuple[list[Node], list[Nod
     ([<relu float32 (2,)>], [])
     """
     outputs, early = share_common(simplify(fold_constants(nodes_of(graph))))
-    outputs, late = share_common(with_axes_apart(lower(gate_by_result(pool_before_relu(into_kernels(outputs))))))
-    return fuse(outputs) if kernels == "numba" else outputs, early + late
+    outputs = gate_by_result(pool_before_relu(into_kernels(outputs)))
+    outputs = by_windows(outputs, is_depthwise) if kernels == "numba" else outputs
+    outputs, late = share_common(with_axes_apart(lower(outputs)))
+    return fuse(by_windows(outputs, is_max_pool)) if kernels == "numba" else outputs, early + late
 
 
 def fold_constants(outputs: Sequence[Node]) -> list[Node]:

@@ -11,7 +11,7 @@ from tinygraph.engines.plan.kernels.normal import NormalCdfGivenPdf
 from tinygraph.engines.plan.kernels.products import SummedProduct
 from tinygraph.engines.plan.kernels.rows import RowConvolution, RowKernelGradient, RowSpread
 from tinygraph.engines.plan.node import Node, constant, make
-from tinygraph.graph import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use, topological
+from tinygraph.graph import AFTER, MEAN, SHARED, TOTAL, Each, Op, Tiling, Use, topological
 from tinygraph.ops.activation.activation import Softmax, log_sigmoid, mish, sigmoid, silu, softplus, tanh
 from tinygraph.ops.elementwise.arithmetic import multiply
 from tinygraph.ops.elementwise.exponential import erf, exp, normal_cdf, normal_pdf
@@ -30,7 +30,7 @@ LEAST_SECONDS = 1e-3
 _SECONDS_PER_ELEMENT = 0.3e-9
 _SECONDS_PER_OPERATION = 1 / 50e9
 # What takes several times as long as a sum.
-_SLOW = {
+_SLOW: dict[type[Op], float] = {
     erf.op: 8e-9,
     normal_cdf.op: 6e-9,
     **dict.fromkeys((normal_pdf.op, NormalCdfGivenPdf, silu.op, softplus.op, log_sigmoid.op, mish.op), 3e-9),

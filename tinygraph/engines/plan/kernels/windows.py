@@ -1,0 +1,198 @@
+"""Depthwise convolutions and max-pools of pictures as generated loops over windows, without copies of their pixels.
+
+The loops go over channels, rows of windows and the offsets in a window. For each of these, the pixels at the offset are one
+run, along columns and samples: such runs are read, multiplied and added while they are in the cache. BLAS has little to do
+where each channel has a kernel of its own.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary, provided
+from tinygraph.engines.plan.kernels.generated import call_of
+from tinygraph.engines.plan.kernels.pooling import MaxUnpoolGivenMaxima
+from tinygraph.engines.plan.node import Node, is_a, remade, rewrite
+from tinygraph.graph import Array, BatchRule, Op, Use, Value, all_finite
+from tinygraph.ops.convolution.convolution import Convolution, Convolve, ConvolveTransposed
+from tinygraph.ops.pooling.max_pooling import MaxPool2d
+from tinygraph.ops.windows import Windows
+
+# Numbers have no sign, so a row above the image has a very large number.
+_ROWS = """\
+for f in range(filters):
+    for h in range(rows):
+        for u in range(kh):
+            row = h * stride + u * dilation - padding
+            if row >= height:
+                continue
+            for s in range(spans):
+                v, start = m[U({table}) + U(4) * s], m[U({table}) + U(4) * s + U(1)]
+                count, first = m[U({table}) + U(4) * s + U(2)], m[U({table}) + U(4) * s + U(3)]"""
+
+
+@dataclass(frozen=True)
+class ByWindows(Op):
+    """An operation of windows that is computed by generated loops."""
+
+    of: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.of.name)
+
+    def forward(self, *x: Value) -> Value:
+        return self.of.forward(*x)
+
+    def batch(self, use: Use) -> BatchRule:
+        rule: BatchRule = self.of.batch(use)
+        return rule
+
+
+def by_windows(outputs: Sequence[Node], chosen: Callable[[Node], bool]) -> list[Node]:
+    """Return the outputs with chosen operations of windows, on float32 or float64, computed by generated loops.
+
+    Convolutions are chosen before ``lower`` replaces them, and pools when it has made the operation for their gradient.
+    """
+
+    def rule(node: Node, inputs: tuple[Node, ...]) -> Node:
+        fits = node.dtype.char in "fd" and node.size and all(x.dtype == node.dtype and x.size for x in inputs)
+        if fits and chosen(node):
+            return Node(node.shape, node.dtype, ByWindows(node.op), inputs, tensors=node.tensors)
+        return remade(node, inputs)
+
+    return rewrite(outputs, rule)
+
+
+def is_depthwise(node: Node) -> bool:
+    """Whether a node is a convolution of lines or pictures, its transpose or its kernel gradient, by channel."""
+    if not is_a(node.op, Convolution) or node.op.rank > 2:
+        return False
+    return (node.inputs[1] if is_a(node.op, Convolve, ConvolveTransposed) else node).shape[1] == 1
+
+
+def is_max_pool(node: Node) -> bool:
+    """Whether a node is a max-pool of pictures or its gradient."""
+    return is_a(node.op, MaxPool2d, MaxUnpoolGivenMaxima)
+
+
+@kernel(ByWindows)
+def _by_windows(work: Work) -> Sequence[Call]:
+    op, out = work.op.of, work.out
+    if any(step % x.itemsize for x in (*work.inputs, out) for step in x.strides):
+        return ordinary(work)
+    if isinstance(op, MaxPool2d):
+        (x,) = work.inputs
+        body = ["{y} = {x} if ({x} > {y}) | ({x} != {x}) else {y}"]
+        return [partial(out.fill, -math.inf), _loops(op.windows(x.shape), body, {"x": x}, {"y": out})]
+    if isinstance(op, MaxUnpoolGivenMaxima):
+        dy, x, y = work.inputs
+        taken = work.scratch.take(y.shape, np.dtype(bool), like=y)
+        body = ["hit = ({x} == {y}) & ({taken} == 0)", "{dx} += {dy} if hit else T(0)"]
+        body.append("{taken} = np.uint8(({taken} != 0) | hit)")
+        loops = _loops(op.of.windows(x.shape), body, {"x": x, "dx": out}, {"y": y, "dy": dy, "taken": taken})
+        # A NaN equals nothing: the ordinary rule finds its element.
+        calls: list[Call] = [partial(out.fill, 0), partial(taken.fill, False), loops]
+        return provided(lambda: not math.isnan(np.maximum.reduce(y, axis=None)), calls, work)
+    return _depthwise(op, work)
+
+
+def _depthwise(op: Convolution, work: Work) -> Sequence[Call]:
+    (first, second), out = work.inputs, work.out
+    if isinstance(op, Convolve):
+        x, k, y, body = first, second, out, ["{y} += weight * {x}"]
+    elif isinstance(op, ConvolveTransposed):
+        y, k, x, body = first, second, out, ["{x} += weight * {y}"]
+    else:
+        x, y, body = first, second, ["total = add(total, {x} * {y})"]
+        k = work.scratch.take(out.shape, np.dtype(np.float64))
+    windows, result = op.windows(x.shape, k.shape), k if "total" in body[0] else out
+    if op.rank == 1:
+        # A line is a picture with one row.
+        image, size, stride, dilation = windows.image, windows.kernel, windows.stride, windows.dilation
+        windows = Windows((1, *image), (1, *size), (1, *stride), (1, *dilation), ((0, 0), *windows.padding))
+        x, y, k = (np.expand_dims(array, 2) for array in (x, y, k))
+    calls: list[Call] = [partial(result.fill, 0), _loops(windows, body, {"x": x}, {"y": y}, k[:, 0])]
+    calls += [] if result is out else [partial(np.copyto, out, result, casting="same_kind")]
+    # The rule multiplies the zeros of the padding too: by what is not finite, they are NaN.
+    if isinstance(op, ConvolveTransposed) or not windows.has_padding:
+        return calls
+    if isinstance(op, Convolve):
+        return provided(partial(all_finite, k), calls, work)
+    if any(max(pads) >= reach for pads, reach in zip(windows.padding, windows.reach, strict=True)):
+        # A window lies in the padding.
+        return ordinary(work)
+    return [*calls, *provided(partial(all_finite, out), [], work)]
+
+
+def _loops(
+    windows: Windows,
+    body: Sequence[str],
+    images: Mapping[str, Array],
+    results: Mapping[str, Array],
+    k: Array | None = None,
+) -> Call:
+    """Return the call of loops that do ``body`` for every pixel of every window.
+
+    ``images (N, C, H, W)`` and ``results (N, F, rows, columns)`` are named in the body. ``k (F, kh, kw)`` is the kernel with
+    the ``weight`` of each offset, or in float64 what gets the ``total`` of each.
+    """
+    operands = {**images, **results}
+    (samples, filters, rows, _), channels = next(iter(results.values())).shape, next(iter(images.values())).shape[1]
+    numbers = {"filters": filters, "shared": filters // channels, "rows": rows, "height": windows.image[0]}
+    numbers |= {"kh": windows.kernel[0], "stride": windows.stride[0], "dilation": windows.dilation[0]}
+    numbers |= {"padding": windows.padding[0][0], "spans": len(windows.spans(1)), "samples": samples}
+    along: dict[str, tuple[int, int]] = {}
+    for name, array in operands.items():
+        sample, c, h, w = (step // array.itemsize for step in array.strides)
+        numbers |= {f"{name}_c": c, f"{name}_h": h, f"{name}_w": w}
+        column = w * windows.stride[1] if name in images else w
+        along[name] = column, column if samples == 1 else sample
+    # Columns and samples are one run, or else two loops, with the smaller steps inside.
+    joined = all(column == sample * samples for column, sample in along.values())
+    inside = joined or along[next(iter(results))][0] >= along[next(iter(results))][1]
+    at = {}
+    for name, steps in along.items():
+        outer, inner = steps if inside else steps[::-1]
+        numbers |= {f"{name}_outer": outer, f"{name}_inner": inner}
+        step = "j" if inner == 1 else f"j * {name}_inner"
+        at[name] = f"{name}[{name}_at + {step}]" if joined else f"{name}[{name}_at + i * {name}_outer + {step}]"
+    arrays = list(operands.values())
+    if k is not None:
+        numbers |= dict(zip(("k_f", "k_u", "k_v"), (step // k.itemsize for step in k.strides), strict=True))
+        operands["k"] = k
+    table = [
+        n for v, which, pixels in windows.spans(1) for n in (v, which.start, which.stop - which.start, pixels.start)
+    ]
+    loops = ("U(1)", "count * samples") if joined else ("count", "samples") if inside else ("samples", "count")
+    source = _source(list(numbers), operands, images, [line.format(**at) for line in body], loops)
+    floats = next(x for x in arrays if x.dtype.kind == "f")
+    return call_of(source, floats.itemsize, [*operands.values(), np.array([*numbers.values(), *table], np.int64)])
+
+
+def _source(
+    numbers: Sequence[str],
+    operands: Mapping[str, Array],
+    images: Mapping[str, Array],
+    body: Sequence[str],
+    loops: tuple[str, str],
+) -> str:
+    """Return the source of a kernel. ``m`` holds ``numbers``, and then the windows at each offset along columns."""
+    lines = [f"{name} = m[{i}]" for i, name in enumerate(numbers)]
+    lines += _ROWS.format(table=len(numbers)).splitlines()
+    inside, weight, sums = [], "k[f * k_f + u * k_u + v * k_v]", "total" in body[0]
+    for name in operands:
+        channel, row, column = ("f // shared", "row", "first") if name in images else ("f", "h", "start")
+        if name != "k":
+            inside.append(f"{name}_at = ({channel}) * {name}_c + {row} * {name}_h + {column} * {name}_w")
+    inside += ["total = T(0)" if sums else f"weight = {weight}"] * ("k" in operands)
+    inside += [f"for i in range({loops[0]}):", f"    for j in range({loops[1]}):", *("        " + x for x in body)]
+    inside += [f"{weight} += np.float64(total)"] * sums
+    lines += [" " * 16 + line for line in inside]
+    kinds = {name: "BYTES" if x.dtype.kind == "b" else "NUMBERS" for name, x in operands.items()}
+    kinds |= {"k": "SUMS"} if sums else {}
+    head = f'@cfunc(types.void({", ".join([*kinds.values(), "SIZES"])}), error_model="numpy", cache=True)\n'
+    return head + f"def kernel({', '.join([*operands, 'm'])}):\n" + "".join(f"    {line}\n" for line in lines)
