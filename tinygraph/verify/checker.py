@@ -127,7 +127,7 @@ def check_node(
     for place, finding in zip(places, findings, strict=True):
         called, tensor, size = input_name(node.op, place), input_labels[place], node.inputs[place].size
         both = f"{called} = {tensor}" if tensor and tensor != called else called
-        cause = hint(rule, finding, findings) if rule and finding.wrong else ""
+        cause = hint([(rule, finding, findings)]) if rule and finding.wrong else ""
         yield Record(name, node.op.name, both, size, tolerance, finding.points, cause, finding.message, fault)
 
 

@@ -12,7 +12,7 @@ from tinygraph.describe.numbers import short
 from tinygraph.graph import Array, Shape
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line, Mistake, for_each
 from tinygraph.verify.checker import Finding
-from tinygraph.verify.hints import cause_of, hint
+from tinygraph.verify.hints import PROVEN, UNKNOWN, cause_of, hint
 from tinygraph.verify.numeric import Function, Index, central_difference, derivative, disagree, one_sided, unit, worst
 
 RULE_FAILED = "the rule failed"
@@ -25,7 +25,6 @@ _NOT_INTENDED = (
     "operation samples of its own"
 )
 _ASSUMED = "or it assumes what is not so here, as that rows add up to 1: give the operation samples of its own"
-_NO_USUAL_SLIP = "no usual slip (sign, factor, axis, transpose, inputs swapped); a term may be missing, or too many"
 
 
 def gradients(candidate: Candidate) -> Iterator[Line]:
@@ -53,21 +52,21 @@ def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]
     failing = all(finding.message for _, finding, _ in wrong)
     # A rule that fails is shown on the largest inputs: its author seldom thought of vectors of one element.
     case, finding, _ = max(wrong, key=lambda entry: sum(x.ndim for x in entry[0].inputs)) if failing else wrong[0]
-    cause = next(filter(None, (hint(case.rule, finding, findings) for case, finding, findings in wrong)), "")
+    cause = hint([(case.rule, finding, findings) for case, finding, findings in compared])
     right = [case for case, finding, _ in compared if not finding.wrong]
-    if finding.message:
-        cause = _or_not_intended(cause or cause_of(finding.message), candidate, wrong, right)
-    elif "add up" not in cause:
-        # Where windows do not overlap, which depends on attributes, an assignment is as good as a sum.
-        unknown = f"{_NO_USUAL_SLIP}; {_ASSUMED}" if candidate.proposed and not right else _NO_USUAL_SLIP
-        cause = _unused_attribute(right, wrong) or _or_not_intended(cause or unknown, candidate, wrong, right)
+    if not cause and finding.message:
+        cause = cause_of(finding.message)
+    if candidate.proposed and not cause.endswith(PROVEN):
+        cause = _or_not_intended(cause, wrong, right)
     figure = RULE_FAILED if finding.message else f"worst error {error:.1e}"
     return Line(f"gradient of {name}", WRONG, figure, _example(case, finding), cause, error)
 
 
-def _or_not_intended(cause: str, candidate: Candidate, wrong: Sequence[Compared], right: Sequence[Case]) -> str:
+def _or_not_intended(cause: str, wrong: Sequence[Compared], right: Sequence[Case]) -> str:
     """Add to a hint that the rule may not be made for proposed inputs: in front where it is right for matrices."""
-    if not candidate.proposed or not right or {_shapes(case) for case, _, _ in wrong} & set(map(_shapes, right)):
+    if not right and cause.startswith(UNKNOWN):
+        return f"{cause}; {_ASSUMED}"
+    if not right or {_shapes(case) for case, _, _ in wrong} & set(map(_shapes, right)):
         return cause
     matrices = any(max(map(len, _shapes(case)), default=0) == 2 for case in right)
     return "; or ".join(filter(None, (_NOT_INTENDED, cause) if matrices else (cause, _NOT_INTENDED)))
@@ -75,20 +74,6 @@ def _or_not_intended(cause: str, candidate: Candidate, wrong: Sequence[Compared]
 
 def _shapes(case: Case) -> tuple[Shape, ...]:
     return tuple(x.shape for x in case.inputs)
-
-
-def _unused_attribute(right: Sequence[Case], wrong: Sequence[Compared]) -> str:
-    """Return which attribute a rule does not use, where it is right for one value of it and wrong for all others."""
-    slipped = [case.op.attributes() for case, _, _ in wrong]
-    # Where there are few windows a rule may be right by chance.
-    for case in sorted(right, key=lambda case: -case.y.size):
-        found = case.op.attributes()
-        for name in found:
-            alike = next((other for other in slipped if {**other, name: None} == {**found, name: None}), found)
-            if all(other[name] != found[name] for other in [alike, *slipped]):
-                values = f"right with {name}={found[name]!r}, wrong with {name}={alike[name]!r}"
-                return f"{values}: the rule does not use {name} as forward does"
-    return ""
 
 
 def _example(case: Case, finding: Finding) -> str:

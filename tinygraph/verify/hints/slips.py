@@ -3,60 +3,49 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import itertools
 import math
+import re
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.graph import Array
-from tinygraph.verify.nodes import input_name
+from tinygraph.graph import OPERATIONS, Array
+from tinygraph.verify.hints.trial import Trial, agree
 from tinygraph.verify.numeric import Point, contributions, unit
 
-if TYPE_CHECKING:
-    from tinygraph.verify.checker import Finding, LocalRule
 
+def slip(trials: Sequence[Trial], certain: bool) -> str:
+    """Return the slip that explains the wrong gradients of all trials of one input, or an empty string.
 
-def hint(rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> str:
-    """Return the likely cause of a wrong gradient, or an empty string where none fits.
-
-    ``findings`` are those of all the node's inputs: a gradient may have gone to the wrong one.
+    The ``certain`` ones show in all elements alike; the others are looked for where no edit of the rule was found.
     """
-    case = _Case(rule, finding, findings)
-    for guess in _WITHOUT_GRADIENT if finding.message else _WRONG_GRADIENT:
+    wrong = [trial for trial in trials if trial.finding.wrong]
+    failing = bool(wrong[0].finding.message)
+    alike = [trial for trial in wrong if bool(trial.finding.message) == failing and (failing or trial.wrong)][:6]
+    for guess in _GUESSES[failing, certain]:
         # Guesses run rules and forwards at other values, where these may fail; that means nothing.
         with contextlib.suppress(Exception):
-            text = guess(case)
+            if guess is _factor and len(wrong) < len(trials):
+                # A factor that is missing is missing everywhere.
+                continue
+            texts = [guess(trial) for trial in alike]
+            # A rule that fails for one shape may be right in another.
+            text = _common([*filter(None, texts)] if failing else texts)
             if text:
                 return text
     return ""
 
 
-class _Case:
-    """One wrong gradient, and what the guesses look at: the comparisons of elements, and which of them are wrong."""
-
-    def __init__(self, rule: LocalRule, finding: Finding, findings: Sequence[Finding]) -> None:
-        self.rule, self.finding, self.findings = rule, finding, findings
-        self.place, self.gradient, self.values = finding.place, finding.gradient, rule.values
-        self.arguments = [rule.cotangent, rule.y, *rule.values]
-        self.points = [point for point in finding.points if point.index is not None and not point.kink]
-        self.wrong = [point for point in self.points if point.error > 1e-6]
-
-    def fits(self, candidate: Any) -> bool:
-        """Whether a gradient agrees with the numeric derivatives of all elements that were compared."""
-        if not self.points or np.shape(candidate) != self.gradient.shape:
-            return False
-        return _agree([candidate[point.index] for point in self.points], self.points)
-
-    def name(self, place: int) -> str:
-        """Return what the operation calls an input."""
-        return input_name(self.rule.op, place)
+def _common(texts: Sequence[str]) -> str:
+    """Return what the first text says and all others say too, but for the sizes in it."""
+    said = [{_without_size(part) for part in text.split(", or ")} for text in texts]
+    return ", or ".join(part for part in texts[0].split(", or ") if all(_without_size(part) in each for each in said))
 
 
-def _agree(values: Sequence[Any], points: Sequence[Point]) -> bool:
-    numeric = np.array([point.numeric for point in points])
-    return bool(np.allclose(values, numeric, rtol=1e-5, atol=1e-7 * abs(numeric).max()))
+def _without_size(text: str) -> str:
+    return re.sub(r"(= )\d+$", r"\1", text)
 
 
 def _close(a: float, b: float) -> bool:
@@ -66,7 +55,7 @@ def _close(a: float, b: float) -> bool:
 # ---- rules that give no gradient to compare
 
 
-def _shapes(case: _Case) -> str:
+def _shapes(case: Trial) -> str:
     shapes = [np.shape(gradient) for gradient in case.rule.raw(*case.arguments)]
     expected = [np.shape(value) for value in case.values]
     if len(shapes) != len(expected) or shapes == expected:
@@ -82,7 +71,7 @@ def _shapes(case: _Case) -> str:
     return ""
 
 
-def _operand_transposed(case: _Case) -> str:
+def _operand_transposed(case: Trial) -> str:
     """Recognize a rule that would be right, or would at least give the right shape, if an input were transposed in it."""
     expected, fails = case.values[case.place].shape, bool(case.finding.message)
     with contextlib.suppress(Exception):
@@ -101,21 +90,23 @@ def _operand_transposed(case: _Case) -> str:
     return ""
 
 
-_WITHOUT_GRADIENT = (_shapes, _operand_transposed)
-
-
 # ---- rules that give a wrong gradient
 
 
-def _not_finite(case: _Case) -> str:
+def _not_finite(case: Trial) -> str:
     return "" if np.isfinite(case.gradient).all() else "gives NaN or infinity where forward has a slope"
 
 
-def _nearly_right(case: _Case) -> str:
-    return "right to five digits: a constant with too few of them?" if case.fits(case.gradient) else ""
+def _nearly_right(case: Trial) -> str:
+    if not case.fits(case.gradient):
+        return ""
+    ratios = [point.rule / point.numeric for point in case.points if point.numeric]
+    if np.ptp(ratios) > 1e-8 and max(point.error for point in case.points) < 1e-6:
+        return "right to about seven digits: a part of the rule computes in float32"
+    return "right to five digits: a constant with too few of them?"
 
 
-def _zero(case: _Case) -> str:
+def _zero(case: Trial) -> str:
     if np.any(case.gradient):
         return ""
     returned = case.rule.raw(*case.arguments)
@@ -126,14 +117,19 @@ def _zero(case: _Case) -> str:
     return "returns zero"
 
 
-def _use_of_dy(case: _Case) -> str:
+def _flat(case: Trial) -> str:
+    flat = case.points and all(map(_is_flat, case.points))
+    return "not zero, and forward is flat wherever it was tried" if flat else ""
+
+
+def _use_of_dy(case: Trial) -> str:
     doubled = case.rule.gradient(case.place, 2 * case.rule.cotangent)
     if np.array_equal(doubled, case.gradient):
         return "does not use dy"
     return "uses dy twice in a product" if np.allclose(doubled, 4 * case.gradient, rtol=1e-9, atol=0) else ""
 
 
-def _factor(case: _Case) -> str:
+def _factor(case: Trial) -> str:
     """Recognize a gradient that is a multiple of the right one."""
     largest = max((abs(point.numeric) for point in case.points), default=0.0)
     ratios = [point.rule / point.numeric for point in case.points if abs(point.numeric) > 1e-3 * largest]
@@ -156,13 +152,13 @@ def _factor(case: _Case) -> str:
     return ", or ".join(filter(None, (simple, missing or doubled, root))) or multiple
 
 
-def _swapped(case: _Case) -> str:
+def _swapped(case: Trial) -> str:
     others = [finding for finding in case.findings if finding.place != case.place and case.fits(finding.gradient)]
-    swapped = any(_Case(case.rule, other, ()).fits(case.gradient) for other in others)
+    swapped = any(Trial(case.rule, other, ()).fits(case.gradient) for other in others)
     return "the gradients of its inputs are swapped" if swapped else ""
 
 
-def _transposed(case: _Case) -> str:
+def _transposed(case: Trial) -> str:
     return "transposed" if case.gradient.ndim > 1 and case.fits(case.gradient.swapaxes(-1, -2)) else ""
 
 
@@ -172,7 +168,7 @@ _AXIS_SLIPS: dict[str, Callable[[Array], Array]] = {
 }
 
 
-def _other_axis(case: _Case) -> str:
+def _other_axis(case: Trial) -> str:
     """Recognize a rule that would be right if axes were exchanged in it, or the last one reversed, as for cumulative sums."""
     ranks = {value.ndim for value in [*case.arguments, case.gradient]}
     # Less than a tenth of the elements may be wrong by another mistake.
@@ -186,53 +182,95 @@ def _other_axis(case: _Case) -> str:
     return ""
 
 
-def _shifted(case: _Case) -> str:
+def _shifted(case: Trial) -> str:
     """Recognize a gradient whose elements are one place away from where they belong."""
     for axis, step in itertools.product(range(case.gradient.ndim), (1, -1)):
         shifted = np.roll(case.gradient, step, axis)
         last = 0 if step > 0 else case.gradient.shape[axis] - 1
         inner = [point for point in case.points if point.index and point.index[axis] != last]
         wrong = [point for point in inner if point.error > 1e-6]
-        if 2 * len(wrong) > len(inner) > 2 and _agree([shifted[point.index] for point in inner], inner):
+        both = np.array([(shifted[point.index], point.numeric) for point in inner]).T
+        if 2 * len(wrong) > len(inner) > 2 and agree(*both):
             return f"off by one place along axis {axis}"
     return ""
 
 
-def _assigned(case: _Case) -> str:
+def _other_places(case: Trial) -> str:
+    """Recognize the right numbers in the wrong places, and how they were moved."""
+    gradient = case.gradient
+    if (
+        len(case.points) < gradient.size
+        or gradient.size < 3
+        or not agree(np.sort(gradient, None), np.sort(case.numeric))
+    ):
+        return ""
+    for axis in range(gradient.ndim):
+        if case.fits(np.flip(gradient, axis)):
+            return f"the right numbers in the wrong places: flipped along axis {axis}"
+        steps = [step for step in range(1, gradient.shape[axis]) if case.fits(np.roll(gradient, -step, axis))]
+        if steps:
+            return f"the right numbers in the wrong places: shifted along axis {axis}"
+    return "the right numbers in the wrong places: another order, such as that of the inverse permutation"
+
+
+def _other_rule(case: Trial) -> str:
+    """Recognize the rule of another function: an activation of the package."""
+    for name, function in sorted(OPERATIONS.items()):
+        if function.op.family == "activation" and len(case.values) == len(function.op.parameters) == 1:
+            with contextlib.suppress(Exception):
+                found = function.op().vjp(*case.arguments)
+                if agree(case.at_points(found), case.at_points(case.gradient)):
+                    return f"it is the rule of {name}, and forward is another function"
+    return ""
+
+
+def _assigned(case: Trial) -> str:
     """Recognize a rule that keeps one of the contributions to an element where it should add them up."""
     largest = sorted(case.wrong, key=lambda point: -point.error)[:10]
     if not largest or not all(_keeps_one(case, point) for point in largest):
         return ""
     overlap = hasattr(case.rule.op, "windows") or hasattr(case.rule.op, "window")
-    return f"{'assigned where windows overlap' if overlap else 'one contribution of several'}; gradients add up"
+    kept = "assigned where windows overlap" if overlap else "one contribution of several is kept"
+    return f"{kept}; gradients add up, by += or a sum"
 
 
-def _keeps_one(case: _Case, point: Point) -> bool:
+def _keeps_one(case: Trial, point: Point) -> bool:
     function, direction = case.rule.forward(case.place), unit(case.gradient.shape, point.index or ())
     parts = contributions(function, case.values[case.place], direction, case.rule.cotangent)
     parts = parts[abs(parts) > 1e-6 * abs(parts).max(initial=0.0)]
     return parts.size > 1 and bool(np.isclose(parts, point.rule, rtol=1e-4, atol=0).any())
 
 
-def _argument_order(case: _Case) -> str:
+def _argument_order(case: Trial) -> str:
     """Recognize a rule that takes its arguments in another order than it gets them."""
-    places = range(len(case.arguments))
-    for order in itertools.permutations(places) if len(places) < 5 else ():
-        # In most orders a rule cannot be computed.
-        with contextlib.suppress(Exception):
-            if order != tuple(places) and case.fits(case.rule.raw(*(case.arguments[i] for i in order))[case.place]):
-                names = ", ".join(map(case.name, range(len(case.values))))
-                return f"takes its arguments in another order than the gradient of the result, the result, {names}"
+    names = list(inspect.signature(case.rule.op.vjp).parameters)
+    inputs = [case.name(place) for place in range(len(case.values))]
+    if names[0] == "dy" and names[2 : 2 + len(inputs)] == inputs:
+        return ""
+    first, *orders = itertools.permutations(range(len(case.arguments))) if len(case.arguments) < 6 else [()]
+    if orders and not _in_order(case, first):
+        for order in orders:
+            if _in_order(case, order):
+                return f"takes its arguments in another order than the gradient of the result, the result, {', '.join(inputs)}"
     return ""
 
 
-def _branch(case: _Case) -> str:
+def _in_order(case: Trial, order: Sequence[int]) -> bool:
+    """Whether a rule is right if it gets its arguments in an order."""
+    with contextlib.suppress(Exception):
+        gradients = case.rule.raw(*(case.arguments[i] for i in order))
+        each = [Trial(case.rule, finding) for finding in case.findings]
+        return len(gradients) == len(case.values) and all(other.fits(gradients[other.place]) for other in each)
+    return False
+
+
+def _branch(case: Trial) -> str:
     """Recognize a wrong condition: the gradient is right in some places, and elsewhere wrongly zero or not zero."""
     flat = [_is_flat(point) for point in case.points]
     if len(set(flat)) == 2 and all((point.rule == 0) != _is_flat(point) for point in case.points):
         return "zero where forward is not flat, and not zero where it is: a condition is the wrong way round"
     if len(case.wrong) == len(case.points):
-        return "not zero, and forward is flat wherever it was tried" if flat and all(flat) else ""
+        return ""
     if all(point.rule == 0 for point in case.wrong):
         return "zero where forward is not flat: a condition is wrong"
     if all(map(_is_flat, case.wrong)):
@@ -244,7 +282,7 @@ def _is_flat(point: Point) -> bool:
     return abs(point.numeric) < 1e-9 * max(abs(point.rule), 1e-3)
 
 
-def _signs(case: _Case) -> str:
+def _signs(case: Trial) -> str:
     """Recognize a gradient whose elements have the right sizes, some of them with the wrong sign."""
     sizes = ([abs(point.rule) for point in case.points], [abs(point.numeric) for point in case.points])
     right = np.allclose(*sizes, rtol=1e-5, atol=1e-9)
@@ -252,53 +290,14 @@ def _signs(case: _Case) -> str:
 
 
 # In this order: the first that fits is the hint.
-_WRONG_GRADIENT = (
-    _not_finite,
-    _nearly_right,
-    _zero,
-    _use_of_dy,
-    _factor,
-    _swapped,
-    _transposed,
-    _operand_transposed,
-    _other_axis,
-    _shifted,
-    _assigned,
-    _argument_order,
-    _branch,
-    _signs,
+_CERTAIN = (_not_finite, _nearly_right, _zero, _flat, _use_of_dy, _factor, _swapped, _transposed, _argument_order)
+_LIKELY = (
+    *(_operand_transposed, _other_axis, _shifted, _assigned, _other_places, _other_rule),
+    *(_branch, _signs),
 )
-
-
-# ---- exceptions
-
-_ONE_NUMBER = "the functions of the module math take one number; those of NumPy, such as np.exp, take arrays"
-_OPAQUE = "@name.vjp(opaque=True), or opaque_vjp = True in the class"
-# Words in the message of an exception that a forward or a rule raised, and the usual cause.
-_CAUSES = {
-    "it must return one array": "an operation has one result: make one for each, or put them together into one array",
-    "read-only": "it writes into an array that it was given: np.array(x) makes a copy",
-    "writes into an array cannot be recorded": "mark a rule that writes into arrays as opaque: opaque_vjp = True in the "
-    "class, or @name.vjp(opaque=True)",
-    "truth value of an array": "`if` asks one question about an array; np.where(condition, a, b) asks it of each element",
-    "one number or boolean is needed": "`if` and the functions of the module math take one number; np.where and np.exp, "
-    "for example, take arrays",
-    "Python scalars": _ONE_NUMBER,
-    "must be real number": _ONE_NUMBER,
-    "positional argument": "a rule takes dy, y and each input, in this order: def name_vjp(dy, y, x)",
-    "unexpected keyword argument": "forward and the rule name attributes after a *: def name_vjp(dy, y, x, *, threshold)",
-    "cannot be recorded on tensors": f"a rule that needs such functions of NumPy works on plain arrays: {_OPAQUE}",
-    "a tensor has no attribute": "a tensor has fewer methods than an array: write it with tg's operations, or mark the "
-    "rule as opaque, @name.vjp(opaque=True), and it is given arrays",
-    "broadcast": "the shapes do not fit: keepdims=True keeps an axis that is summed over, tg.expand_dims puts one in",
-    "has no gradient rule": "write one; where it follows from operations, a plain function of them needs none",
+_GUESSES = {
+    (False, True): _CERTAIN,
+    (False, False): _LIKELY,
+    (True, True): (_shapes, _operand_transposed, _argument_order),
+    (True, False): (),
 }
-
-
-def cause_of(message: str) -> str:
-    """Return the usual cause of an exception with this message, or an empty string.
-
-    >>> cause_of("ValueError: output array is read-only")
-    'it writes into an array that it was given: np.array(x) makes a copy'
-    """
-    return next((cause for words, cause in _CAUSES.items() if words in message), "")

@@ -1,0 +1,44 @@
+"""The likely cause of a mistake in a gradient rule, in a sentence."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tinygraph.verify.hints import edits, facts, slips
+from tinygraph.verify.hints.exceptions import cause_of
+from tinygraph.verify.hints.trial import Trial
+
+if TYPE_CHECKING:
+    from tinygraph.verify.checker import Finding, LocalRule
+
+__all__ = ["PROVEN", "UNKNOWN", "cause_of", "hint"]
+
+
+# The end of a hint that was tried on several inputs, and the beginning of one that says what is known alone.
+PROVEN = edits.PROVEN
+UNKNOWN = facts.UNKNOWN
+
+
+@np.errstate(all="ignore")
+def hint(compared: Sequence[tuple[LocalRule, Finding, Sequence[Finding]]]) -> str:
+    """Return the cause of a wrong gradient in words, or what is known of it; an empty string for a rule that fails.
+
+    ``compared`` are the trials of one input: the rule of each case, what was found for the input, and for all inputs.
+    """
+    trials = [Trial(*each) for each in compared]
+    cause = slips.slip(trials, certain=True)
+    # An edited rule may do anything, and so may an operation.
+    with contextlib.suppress(Exception):
+        cause = cause or edits.find(trials)
+    cause = cause or slips.slip(trials, certain=False)
+    unused = facts.unused_attribute(trials)
+    if unused and cause.endswith(PROVEN):
+        # It is said as well if the edit is about the same attribute.
+        return f"{unused}; {cause}" if re.search(rf"\b{unused.split()[2].partition('=')[0]}\b", cause) else cause
+    # Where windows do not overlap, which depends on attributes, an assignment is as good as a sum.
+    return cause if "add up" in cause else unused or cause or facts.known(trials)

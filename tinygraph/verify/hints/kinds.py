@@ -1,0 +1,272 @@
+"""The kinds of edits that a value of a rule is tried with: other numbers, names, axes, functions, places, factors."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tinygraph.verify.hints.spots import Change, Spot, constants_of
+from tinygraph.verify.hints.trial import Trial, evaluated
+
+
+@dataclass(frozen=True)
+class Edit:
+    """What is wrong in words, and the text that should stand for the expression ``{e}``; ``{o}`` is another one.
+
+    The new value is that of the text, or is computed by a function.
+    """
+
+    words: str
+    new: str
+    function: Change | None = None
+    other: tuple[str, Callable[[Trial], Any]] = ("", lambda trial: None)
+
+    def change(self, trial: Trial) -> Change:
+        """Return the change of a value in a trial."""
+        o = self.other[1](trial)
+        return self.function or (lambda value: evaluated(self.new, trial, e=value, o=o))
+
+    def said(self, text: str, e: str) -> str:
+        """Return the words, or the new text, for an expression."""
+        return text.replace("{e}", e).replace("{o}", self.other[0])
+
+
+# Yields the edits of a spot, from its value in one trial.
+Edits = Callable[[Spot, Any, Trial], Iterator[Edit]]
+
+
+def is_real(value: Any) -> bool:
+    """Whether a value is a real number, or an array of such."""
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number or (isinstance(value, (np.ndarray, np.generic)) and value.dtype.kind in "fiu")
+
+
+def is_array(value: Any, kinds: str = "f") -> bool:
+    """Whether a value is an array with axes, of these kinds of numbers."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in kinds and value.ndim > 0
+
+
+def left_out(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Leave a factor out."""
+    if is_real(value) or is_array(value, "b"):
+        yield Edit("a factor too many, {e}", "left out", lambda v: v * 0.0 + 1)
+
+
+def numbers(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Change a number that is written in the rule: an axis, a place, a constant that forward has too."""
+    if isinstance(value, bool) and spot.constant:
+        yield Edit("the wrong way round", str(not value))
+    elif spot.constant:
+        near = [-value, value + 1, value - 1, -1, 0, 1, -2, -3, 2] if isinstance(value, int) else []
+        for number in dict.fromkeys([*near, *constants_of(type(trial.rule.op))]):
+            if number != value:
+                yield Edit("wrong axis" if spot.axis else "another number belongs here", str(number))
+
+
+def names(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Exchange a value for dy, the result, an input, an attribute or a size."""
+    if is_real(value) and not spot.axis:
+        others = [] if spot.constant else trial.named
+        for name in (*others, *(trial.scalars if np.ndim(value) == 0 else ())):
+            if name != spot.text:
+                yield Edit("sign" if spot.text == f"-{name}" else f"{{e}} stands where {name} belongs", name)
+
+
+def conditions(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Turn a condition round, leave it out, or add another one."""
+    if is_array(value, "b") or isinstance(value, np.bool_) or (isinstance(value, bool) and not spot.constant):
+        yield Edit("a condition is the wrong way round", "not {e}", np.logical_not)
+        yield Edit("a condition too many", "left out", lambda value: value | np.True_)
+        for name, limit in itertools.product(trial.named, _limits(trial)):
+            yield Edit("a condition is missing", f"{{e}} & ({name} < {limit})")
+            yield Edit("a condition is missing", f"{{e}} & ({name} > {limit})")
+
+
+def _limits(trial: Trial) -> list[str]:
+    numbers = [f"{number}" for number in constants_of(type(trial.rule.op))]
+    return [*numbers, *(name for name in trial.scalars if name.isidentifier())]
+
+
+_FUNCTIONS = {
+    **{
+        "sum": "mean",
+        "mean": "sum",
+        "sin": "cos",
+        "cos": "sin",
+        "sinh": "cosh",
+        "cosh": "sinh",
+        "max": "min",
+        "min": "max",
+    },
+    **{
+        "maximum": "minimum",
+        "minimum": "maximum",
+        "argmax": "argmin",
+        "argmin": "argmax",
+        "floor": "ceil",
+        "ceil": "floor",
+    },
+    **{
+        "triu": "tril",
+        "tril": "triu",
+        "exp": "expm1 log",
+        "log": "log1p exp",
+        "amax": "amin",
+        "amin": "amax",
+        "std": "var",
+    },
+    **{"var": "std", "sign": "abs", "abs": "sign", "tanh": "cosh sinh", "less": "greater", "greater": "less"},
+    **{"zeros_like": "ones_like", "ones_like": "zeros_like", "fft": "ifft", "ifft": "fft"},
+}
+_REDUCTIONS = {"sum", "mean", "max", "min", "prod", "amax", "amin", "std", "var", "any", "all"}
+_WITH_AXIS = _REDUCTIONS | {
+    *(
+        "softmax",
+        "log_softmax",
+        "logsumexp",
+        "cumsum",
+        "cumprod",
+        "flip",
+        "argmax",
+        "argmin",
+        "sort",
+        "argsort",
+        "roll",
+    ),
+    *("concatenate", "stack", "expand_dims", "repeat", "take_along_axis", "take", "delete", "diff", "norm", "squeeze"),
+}
+
+
+def calls(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Change a call: its function, its axis, the order of its arguments."""
+    if not callable(value):
+        return
+    name = getattr(value, "__name__", "")
+    for other in _FUNCTIONS.get(name, "").split():
+        function = getattr(getattr(value, "__self__", np), other, None) or getattr(np, other)
+        yield Edit(f"{name} for {other}", spot.text.replace(name, other), functools.partial(_instead, function))
+    if value in (range, reversed):
+        yield Edit(
+            "runs along the axis the wrong way round", f"{name} from the other end", lambda f: lambda *a: [*f(*a)][::-1]
+        )
+    elif name in _WITH_AXIS:
+        for axis, keepdims in itertools.product((-1, 0, 1, -2, 2, None), ("", ", keepdims=True", ", keepdims=False")):
+            if not keepdims or name in _REDUCTIONS:
+                yield Edit(
+                    "wrong axis", f"{{e}}(..., axis={axis}{keepdims})", functools.partial(_along, axis, keepdims)
+                )
+    else:
+        yield Edit("arguments in another order", "{e}(b, a)", lambda f: lambda a, b, *c, **k: f(b, a, *c, **k))
+        yield Edit("arguments in another order", "{e}(a, c, b)", lambda f: lambda a, b, c, **k: f(a, c, b, **k))
+
+
+def _instead(function: Any, value: Any) -> Any:
+    return function
+
+
+def _along(axis: int | None, keepdims: str, function: Any) -> Any:
+    named: dict[str, Any] = {"axis": axis} | ({"keepdims": "True" in keepdims} if keepdims else {})
+    return lambda *arguments, **given: function(*arguments, **(given | named))
+
+
+def moves(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Move the elements of an array, or add them up."""
+    if isinstance(value, tuple) and 1 < len(value) < 4:
+        for order in itertools.permutations(range(len(value))):
+            new = f"({', '.join(f'{{e}}[{i}]' for i in order)})"
+            yield Edit("in another order", new)
+    if not is_array(value, "fiu"):
+        return
+    if value.ndim > 1:
+        yield Edit("transposed: {e} stands where {e}.T belongs", "{e}.T", lambda x: x.swapaxes(-1, -2))
+    for axis in dict.fromkeys([-1, 0, *range(value.ndim)]):
+        yield Edit("the wrong way round along an axis", f"np.flip({{e}}, {axis})")
+        for step, words in ((1, "one place"), (-1, "one place"), (2, "two places"), (-2, "two places")):
+            yield Edit(f"off by {words} along axis {axis}", f"np.roll({{e}}, {step}, {axis})")
+        if value.dtype.kind in "iu":
+            yield Edit("the inverse permutation belongs here", f"np.argsort({{e}}, axis={axis})")
+        else:
+            yield from _sums(axis)
+    if value.dtype.kind in "iu":
+        yield Edit("off by one", "{e} - 1")
+        yield Edit("off by one", "{e} + 1")
+    else:
+        yield Edit("a missing sum", "{e}.sum()")
+        yield Edit("a missing mean", "{e}.mean()")
+
+
+def _sums(axis: int) -> Iterator[Edit]:
+    for kept in (", keepdims=True", ""):
+        yield Edit("a missing sum", f"{{e}}.sum(axis={axis}{kept})")
+        yield Edit("a missing mean", f"{{e}}.mean(axis={axis}{kept})")
+    yield Edit("a missing mean, which is subtracted", f"{{e}} - {{e}}.mean(axis={axis}, keepdims=True)")
+    yield Edit("a missing cumulative sum", f"np.cumsum({{e}}, {axis})")
+    yield Edit("a missing cumulative sum from the end", f"np.flip(np.cumsum(np.flip({{e}}, {axis}), {axis}), {axis})")
+    reverse = f"{{e}}.take([-1], {axis}) - {{e}} + np.diff({{e}}, axis={axis}, prepend=0)"
+    yield Edit("a cumulative sum runs along the axis the wrong way round", reverse)
+
+
+def functions(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Apply a function to the elements."""
+    if is_real(value):
+        yield Edit("a missing square of {e}", "{e}**2")
+        yield Edit("a missing root of {e}", "{e}**0.5")
+        yield Edit("divided where it should be multiplied, or the other way round", "1 / {e}")
+        yield Edit("a missing 1 / {e}", "1 / {e}**2")
+        yield Edit("a missing - 1", "({e} - 1)")
+        yield Edit("sign", "-{e}")
+        for new in (
+            "1 - {e}",
+            "1 + {e}",
+            "{e}**3",
+            "abs({e})",
+            "np.sign({e})",
+            "np.exp({e})",
+            "np.exp(-{e})",
+            "np.log({e})",
+        ):
+            yield Edit(f"{new} belongs here", f"({new})")
+
+
+def products(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Multiply by a number that the rule could know, or divide by it: a factor of the chain rule is missing."""
+    for factor in _factors(trial) if is_real(value) else ():
+        yield Edit(f"missing factor {factor}", f"{{e}} * {factor}")
+        yield Edit(f"missing 1/{factor}", f"{{e}} / {factor}")
+
+
+def _factors(trial: Trial) -> Iterator[str]:
+    """Yield texts of simple functions of the arguments, conditions, sizes and attributes."""
+    for x in trial.named:
+        yield from (
+            x,
+            f"{x}**2",
+            f"(1 - {x})",
+            f"(1 + {x})",
+            f"(1 - {x}**2)",
+            f"(1 + {x}**2)",
+            f"np.exp({x})",
+            f"abs({x})",
+        )
+        yield from (f"({x} > 0)", f"({x} < 0)", f"np.sign({x})")
+        for limit in _limits(trial):
+            yield from (f"({x} > {limit})", f"({x} < {limit})", f"(abs({x}) < {limit})", f"(abs({x}) > {limit})")
+    for size in trial.scalars:
+        yield from (size, f"sqrt({size})")
+
+
+# What stands for a value, or is done with it, if the rule computes ``{o}`` as well.
+COMPUTED = (
+    Edit("{e} stands where {o} belongs", "{o} + 0 * {e}"),
+    Edit("missing factor {o}", "{e} * {o}"),
+    Edit("missing 1/{o}", "{e} / {o}"),
+    Edit("the elements at {o} belong here", "{e}[{o}]"),
+    Edit("the inverse permutation of {o} belongs here", "{e}[np.argsort({o})]"),
+    Edit("a missing term, - {o}", "{e} - {o}"),
+    Edit("a missing term, + {o}", "{e} + {o}"),
+)
