@@ -24,7 +24,7 @@ from tinygraph.train import (
     majority_class_baseline,
     training_step,
 )
-from tinygraph.train.loop import batches
+from tinygraph.train.measure import batches
 from tinygraph.train.step import assign_all
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "notes_cnn.npz"

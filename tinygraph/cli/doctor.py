@@ -14,7 +14,10 @@ from tinygraph.describe.text import aligned
 from tinygraph.draw import render
 from tinygraph.errors import RenderError
 
-PACKAGES = ("graphviz", "pygraphviz", "matplotlib", "pypdf", "latex2mathml", "onnx", "pillow", "safetensors", "click")
+PACKAGES = (
+    *("graphviz", "pygraphviz", "matplotlib", "pypdf", "latex2mathml", "onnx", "pillow", "safetensors", "click"),
+    *("jax", "jaxlib"),
+)
 # What a missing package is for.
 USES = {
     "matplotlib": "to draw learning curves",
@@ -22,6 +25,7 @@ USES = {
     "latex2mathml": "to write notes as HTML",
     "onnx": "to read and write ONNX files",
     "pillow": "to read images as data",
+    "jax": "to compute on GPUs, TPUs and several machines",
     "graphviz": "graphviz is a dependency and missing",
     "safetensors": "safetensors is a dependency and missing",
 }

@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import keyword
+import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -17,6 +18,10 @@ from tinygraph.synonyms import called_here
 
 # The last two are those that a shell gives to programs ended by SIGINT and SIGPIPE; see also ``interruption.exit_code``.
 WRONG_RULE, MISTAKE, INTERRUPTED, UNREAD = 1, 2, 130, 141
+# Where the arguments of the program are found in the context of a command.
+ARGUMENTS = "tinygraph.arguments"
+# The variable in which a process that was started next to others finds its place; see ``processes.py``.
+PROCESS = "TINYGRAPH_PROCESS"
 
 
 @contextlib.contextmanager
@@ -85,8 +90,15 @@ class Commands(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, help) for name, (_, help) in self.table.items()])
 
-    # ``--help`` writes while the command line is read, and a command while it runs.
-    make_context = _until_no_one_reads()(click.Group.make_context)
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **extra: Any) -> click.Context:
+        """Read the command line, and keep it."""
+        given = [*args]
+        # ``--help`` writes while the command line is read, and a command while it runs.
+        with _until_no_one_reads():
+            context = super().make_context(info_name, args, *rest, **extra)
+        context.meta[ARGUMENTS] = given
+        return context
+
     invoke = _until_no_one_reads()(click.Group.invoke)
 
 
@@ -113,6 +125,9 @@ def leave(code: int) -> NoReturn:
                 stream.flush()
         except OSError:
             abandon(stream)
+    if PROCESS in os.environ:
+        # Exit handlers of libraries would wait for the other processes.
+        os._exit(interruption.exit_code(code))
     sys.exit(interruption.exit_code(code))
 
 

@@ -24,7 +24,7 @@ from tinygraph.train import Data, load_data
 from tinygraph.train.data import PartName, beside, required_data, sample_count
 from tinygraph.train.feeds import feeds_of
 from tinygraph.train.lazy import Lazy
-from tinygraph.train.loop import EVALUATION_BATCH, batches
+from tinygraph.train.measure import EVALUATION_BATCH, batches
 from tinygraph.train.metrics import DecisionRule, class_names, decision_rule, labels_of
 
 

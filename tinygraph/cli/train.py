@@ -14,9 +14,11 @@ from tinygraph import interruption
 from tinygraph import train as training
 from tinygraph.cli import options
 from tinygraph.cli.group import INTERRUPTED
+from tinygraph.cli.processes import engine_options
 from tinygraph.cli.runs import BEST, CHECKPOINT, HISTORY, WEIGHTS, remove_results, resumable, run_folder
 from tinygraph.cli.terminal import reporter, say
 from tinygraph.draw.picture import draw
+from tinygraph.engines.processes import is_first
 from tinygraph.errors import RenderError, TinygraphError, counted, printable
 from tinygraph.model import Model
 from tinygraph.train import Checkpoint, Data, EarlyStopping, History, Progress, TrainingInterrupted
@@ -26,6 +28,12 @@ from tinygraph.train.data import THE_SAME, required_data, sample_count
 from tinygraph.train.loop import held_by, hold
 from tinygraph.train.metrics import decision_rule, labels_of
 from tinygraph.train.optimizers import as_optimizer
+
+
+def results_folder(load: options.Load, out: Path | None, force: bool, begun: Checkpoint | None, **given: Any) -> Path:
+    """Return the folder for the results of the processes that are started. Process 0 takes it again."""
+    with run_folder(out, load().name, force or begun is not None) as folder:
+        return folder
 
 
 @options.command
@@ -61,6 +69,7 @@ from tinygraph.train.optimizers import as_optimizer
 )
 @resumable
 @options.force_option
+@engine_options(results_folder)
 def train(
     load: options.Load,
     data: str | None,
@@ -77,6 +86,8 @@ def train(
     resume: bool,
     begun: Checkpoint | None,
     chosen: dict[str, Any],
+    engine: str,
+    devices: int | None,
     **settings: Any,
 ) -> int:
     """Train MODEL and write weights, those of the best epoch, history, curve and picture.
@@ -95,7 +106,11 @@ def train(
     moves = as_optimizer(learner, optimizer, **settings)
     if early_stopping and material.test is None:
         raise TinygraphError("--early-stopping looks at the loss of test samples, and the data have none")
-    folder = click.get_current_context().with_resource(run_folder(out, learner.name, force or begun is not None))
+    first = is_first()
+    place = (
+        run_folder(out, learner.name, force or begun is not None) if first else contextlib.nullcontext(out or Path())
+    )
+    folder = click.get_current_context().with_resource(place)
     epochs, batch_size = epochs or learner.training.epochs, batch_size or learner.batch or learner.training.batch_size
     say(" ".join((learner.title or learner.name).split()), bold=True)
     say(str(learner))
@@ -106,14 +121,20 @@ def train(
         say(after or f"starts in {folder}: there is no checkpoint to continue from")
     say()
     lost: list[OSError] = []
-    file = CheckpointFile(folder / CHECKPOINT, options=chosen)
+    file = CheckpointFile(folder / CHECKPOINT, options=chosen) if first else None
     # The command shows the progress itself, on standard output.
     fit = partial(training.fit, learner, material, moves, epochs, batch_size, seed, progress=False, checkpoint=file)
+    fit = partial(fit, resume=begun is not None and folder / CHECKPOINT, engine=engine, devices=devices)
     calls: list[Callback] = [EarlyStopping(early_stopping)] if early_stopping else []
-    if begun is None:
+    if begun is None and first:
         calls.append(partial(clear_before_the_first_checkpoint, folder))
     with contextlib.ExitStack() as until_saved:
-        history, stop = learn(partial(fit, resume=begun is not None), calls, lost, until_saved)
+        history, stop = learn(fit, calls, lost, until_saved)
+        if file is None:
+            # Process 0 writes what all of them learned.
+            if stop is not None:
+                raise stop
+            return 0
         has_checkpoint = file.written or begun is not None
         save(learner, history, folder, has_checkpoint)
         interruption.note_results(printable(str(folder)))

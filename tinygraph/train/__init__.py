@@ -10,7 +10,8 @@ from tinygraph.train.checkpoint import Checkpoint
 from tinygraph.train.data import Data, check_data, load_data
 from tinygraph.train.evaluation import Evaluation
 from tinygraph.train.history import History, Row
-from tinygraph.train.loop import Progress, TrainingDiverged, TrainingInterrupted, evaluate, fit
+from tinygraph.train.loop import Progress, TrainingDiverged, TrainingInterrupted, fit
+from tinygraph.train.measure import evaluate
 from tinygraph.train.metrics import Metrics, accuracy, majority_class_baseline
 from tinygraph.train.optimizers import SGD, Adam, AdamW, Optimizer, RMSprop, make_optimizer
 from tinygraph.train.schedules import CosineDecay, Schedule, StepDecay

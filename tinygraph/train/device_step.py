@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tinygraph.engines.xla import Devices, Program
-from tinygraph.errors import TrainingError
+from tinygraph.engines.xla.export import exported
 from tinygraph.graph import Array, Tensor, bind, integer
 from tinygraph.model.values import batched_inputs, samples_in
+from tinygraph.train.diagnosis import NotFiniteError
 from tinygraph.train.optimizers import Optimizer, as_optimizer
 from tinygraph.train.step import OptimizerState, RecordedStep, assign_all, initial_state
 
@@ -116,6 +118,17 @@ class DeviceStep:
         self._known = self._on_host(recorded)
         return self.state
 
+    def exported(self) -> tuple[bytes, dict[str, Array]]:
+        """Return the step as a file of StableHLO, and by name what it starts from; see ``engines/xla/export.py:exported``."""
+        recorded, program = self._for(self.batch_size)
+        names = {
+            leaf: str(key.name) if isinstance(key, Tensor) else "/".join(("optimizer", *map(str, key)))
+            for leaf, key in zip(program.held, self._keys(program), strict=True)
+        }
+        values = self._on_host(recorded)
+        keys = zip(program.held, self._keys(program), strict=True)
+        return exported(program, names), {names[leaf]: np.asarray(values[key]) for leaf, key in keys}
+
     def _keys(self, program: Program) -> list[Any]:
         recorded = next(recorded for recorded, known in self._programs.values() if known is program)
         places = {
@@ -131,9 +144,11 @@ class DeviceStep:
     def _decided(self, feeds: Mapping[str, Any], given: int, count: int) -> tuple[Array, float]:
         """Do the step by plain evaluation, which raises the error of whatever is wrong."""
         self.pull()
-        output, loss = (recorded := RecordedStep(self.model, self.optimizer, given))(feeds, self.state)
         if given != count:
-            raise TrainingError("a value is not finite, or refused, in the samples of another process")
+            # A step on the rows of this process alone must not move the model.
+            RecordedStep(deepcopy(self.model), self.optimizer, given)(feeds, dict(self.state))
+            raise NotFiniteError("a value is not finite, or refused, in the samples of another process", moving=False)
+        output, loss = (recorded := RecordedStep(self.model, self.optimizer, given))(feeds, self.state)
         self.metric = recorded.metric
         return output, loss
 

@@ -9,33 +9,31 @@ from dataclasses import replace
 from functools import cached_property, partial
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from tinygraph.engines.predict import in_parts
-from tinygraph.errors import ShortTraceback, TrainingError, counted
-from tinygraph.graph import MEAN, Array, Each, integer, run
+from tinygraph.engines.processes import check_same, is_first, leave_together, several, totals
+from tinygraph.errors import AttributeValueError, ShortTraceback, TinygraphError, TrainingError, counted
+from tinygraph.graph import Array, integer
 from tinygraph.interruption import raise_if_interrupted
 from tinygraph.model.weights import described
 from tinygraph.train.callbacks import Callback, EarlyStopping, as_callbacks, call_all
 from tinygraph.train.checkpoint import Checkpoint, CheckpointFile, checkpoint_to_resume
-from tinygraph.train.data import Data, DataSource, PartName, as_data, data_of, sample_count
+from tinygraph.train.data import Data, DataSource, as_data, data_of, sample_count
 from tinygraph.train.diagnosis import NotFiniteError
-from tinygraph.train.evaluation import evaluation_of
 from tinygraph.train.feeds import as_model, feeds_of
 from tinygraph.train.history import Best, History, Row
-from tinygraph.train.metrics import DecisionRule, Metrics, RunningMeans, decision_rule
+from tinygraph.train.measure import EVALUATION_BATCH, Feeds, batches, metrics_of, right_rows
+from tinygraph.train.metrics import RunningMeans, decision_rule
 from tinygraph.train.optimizers import Optimizer, as_optimizer
 from tinygraph.train.progress import Progress, progress_line
-from tinygraph.train.step import Step, assign_all, initial_state, training_step
+from tinygraph.train.step import assign_all, initial_state, training_step
 from tinygraph.train.update import current_rate, over
 
 if TYPE_CHECKING:
+    from tinygraph.engines import Choice
     from tinygraph.model import Model
-
-Feeds: TypeAlias = Mapping[str, Array]
-EVALUATION_BATCH = 256
 
 
 class TrainingInterrupted(ShortTraceback, KeyboardInterrupt):
@@ -75,6 +73,9 @@ def fit(
     checkpoint: str | PathLike[str] | CheckpointFile | None = None,
     resume: bool | str | PathLike[str] = False,
     kernels: str | None = None,
+    engine: str = "plan",
+    devices: int | None = None,
+    precision: str = "full",
 ) -> History:
     """Train ``model`` in place and return the history of its epochs. Settings that are ``None`` are the model's ``[training]``.
 
@@ -89,6 +90,10 @@ def fit(
     training by raising ``tg.StopTraining``, as ``tg.EarlyStopping`` does; the ``stopped`` of the history says why.
     ``compiled=False`` uses plain evaluation: slower, equal to rounding. ``progress`` shows a line that is updated; by default
     only in a notebook, or where the error stream is a terminal. ``kernels`` are those of the steps, as for ``tg.compile``.
+
+    ``engine``, ``devices`` and ``precision`` say what computes the steps, as for ``tg.compile``. After
+    ``jax.distributed.initialize`` in several processes, each of them calls ``fit`` with the same arguments: it reads its own
+    rows of every batch, and process 0 writes the checkpoints. The model holds the values of the devices after each epoch.
 
     ``checkpoint`` names a file that is written after each epoch, or each few if they are very short. ``resume=True``
     continues from it, if it exists, and ``resume=PATH`` from another file: weights and history are then, to the bit and but
@@ -118,10 +123,13 @@ def fit(
     file = checkpoint if checkpoint is None or isinstance(checkpoint, CheckpointFile) else CheckpointFile(checkpoint)
     keeper = next((call for call in calls if isinstance(call, EarlyStopping) and call.restore_best), None)
     begun, best = checkpoint_to_resume(file, resume), Best() if keeper is None else keeper.rule
-    training = Epochs(model, data, optimizer, epochs, size, seed, compiled, best, kernels)
+    on: Choice = {"kernels": kernels, "engine": engine, "devices": devices, "precision": precision}
+    training = Epochs(model, data, optimizer, epochs, size, seed, compiled, best, **on)
     history = training.history
     if begun is not None:
         training.restore(*begun)
+    training.check_same()
+    file = file if is_first() else None
     try:
         for state in training:
             history.stopped = call_all(calls, state)
@@ -130,7 +138,10 @@ def fit(
             if history.stopped:
                 break
             raise_if_interrupted()
+        training.pull()
+        leave_together()
     except KeyboardInterrupt:
+        training.pull()
         raise TrainingInterrupted(history) from None
     finally:
         if show is not None:
@@ -163,8 +174,9 @@ class Epochs:
         seed: int,
         compiled: bool,
         best: Best,
-        kernels: str | None = None,
+        **on: Unpack[Choice],
     ) -> None:
+        self.on_devices = compiled and on.get("engine", "plan") != "plan"
         self.model, self.epochs, self.seed, self.compiled = model, epochs, seed, compiled
         model.classes = data.classes
         self.train, self.test = feeds_of(model, *data.train), _test_feeds(model, data)
@@ -172,9 +184,16 @@ class Epochs:
         self.size = min(size, count)
         self.optimizer = optimizer = over(optimizer, epochs * -(-count // self.size))
         self.state, self.history = initial_state(model, optimizer), History((), best, model.metric or "accuracy")
-        prepare = partial(model.compile_step, kernels=kernels) if compiled else partial(training_step, model)
-        # The last batch may be smaller.
-        self._steps: dict[int, Step] = {n: prepare(optimizer, n) for n in (self.size, count % self.size) if n}
+        prepare = partial(model.compile_step, **on) if compiled else partial(training_step, model)
+        # The last batch may be smaller. A step on devices takes batches of all sizes.
+        sizes = [n for n in (self.size, count % self.size) if n]
+        first: Any = prepare(optimizer, self.size)
+        if self.on_devices and self.size < count and self.size % (shares := len(first.devices.all)):
+            found, more = counted(self.size, "sample"), self.size + -self.size % shares
+            raise AttributeValueError(f"a batch of {found} is not shared equally by {shares} devices; one of {more} is")
+        self._steps: dict[int, Any] = {
+            n: first if n == self.size or self.on_devices else prepare(optimizer, n) for n in sizes
+        }
         self._rule = decision_rule(model.record(self.size))
 
     def __iter__(self) -> Iterator[Progress]:
@@ -187,16 +206,28 @@ class Epochs:
     def _epoch(self, epoch: int) -> Iterator[Progress]:
         start, means, count = time.perf_counter(), RunningMeans(self.model.metric), sample_count(self.train)
         order = np.random.default_rng([self.seed, epoch]).permutation(count)
-        for step, feeds in enumerate(batches(self.train, self.size, order), start=1):
-            output, loss = self._moved(feeds, epoch, step)
-            metric = self._steps[sample_count(feeds)].metric
-            means.add(loss, _share(self._rule, output, feeds) if metric is None else metric, sample_count(feeds))
+        steps, rights = -(-count // self.size), list[tuple[float, int, int]]()
+        for step, chosen in enumerate(np.split(order, range(self.size, count, self.size)), start=1):
+            taking: Any = self._steps[len(chosen)]
+            # Of several processes, each reads its own rows of the batch.
+            own = taking.rows(len(chosen)) if self.on_devices else slice(None)
+            feeds = {name: array[chosen[own]] for name, array in self.train.items()}
+            output, loss = self._moved(feeds, epoch, step, len(chosen))
+            metric = taking.metric
+            if metric is None and (right := right_rows(self._rule, output, feeds, own)) is not None:
+                metric = float(right.mean())
+                rights.append((float(right.sum()), right.size, len(chosen)))
+            means.add(loss, metric, len(chosen))
             mean = means.metrics
-            steps = -(-count // self.size)
             so_far = Progress(epoch, self.epochs, step, steps, mean.loss, mean.accuracy, history=self.history)
             yield so_far
+        self.pull()
+        if rights and self.on_devices and several():
+            right, judged, sizes = np.transpose(rights)
+            right, judged = totals(np.array([right, judged]))
+            mean = replace(mean, accuracy=float((right / judged * sizes).sum() / count))
         size = self.model.batch or EVALUATION_BATCH
-        tested = None if self.test is None else _metrics(self.model, self.test, size, self.compiled)
+        tested = None if self.test is None else metrics_of(self.model, self.test, size, self.compiled)
         test_loss, test_accuracy = (tested.loss, tested.accuracy) if tested else (None, None)
         row = Row(epoch, mean.loss, mean.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
         self.history.append(row)
@@ -223,6 +254,11 @@ class Epochs:
             "best_epoch": f"by {best.monitor}" + (f" and min_delta {best.min_delta:g}" if best.min_delta else ""),
         }
 
+    def check_same(self) -> None:
+        """Raise ``TrainingError`` if processes that train together do not begin with the same."""
+        sums = {name: zlib.crc32(value.tobytes()) for name, value in held_by(self.model).items()}
+        check_same({"epochs": self.epochs, "checkpoint": len(self.history), **self.settings, **sums})
+
     def checkpoint(self) -> Checkpoint:
         """Return what this training continues from; call it after a complete epoch."""
         arrays = held_by(self.model) | {f"best/{name}": array for name, array in self.history.best.values.items()}
@@ -242,69 +278,27 @@ class Epochs:
         best = {name.removeprefix("best/"): array for name, array in begun.arrays.items() if name.startswith("best/")}
         self.history.best.values = best
 
-    def _moved(self, feeds: Feeds, epoch: int, step: int) -> tuple[Array, float]:
+    def _moved(self, feeds: Feeds, epoch: int, step: int, count: int) -> tuple[Array, float]:
         """Do a step, and return output and loss from before it. Raises ``TrainingDiverged`` with a hint."""
         try:
-            return self._steps[sample_count(feeds)](feeds, self.state)
+            output, loss = self._steps[count](feeds, self.state, *([count] if self.on_devices else []))
+            return output, loss
         except NotFiniteError as error:
+            leave_together()
             rate = current_rate(self.optimizer, self.state)
             hint = f"; a learning rate below {rate:g} may help" if rate else ""
             if epoch == step == 1 and not error.moving:
                 hint = "; no parameter has moved yet: look at the size of the data and the initial values"
             raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", self.history) from None
+        except TinygraphError:
+            # A step is refused in all processes or in none.
+            leave_together()
+            raise
 
-
-def evaluate(
-    model: Model,
-    data: DataSource,
-    batch_size: int = EVALUATION_BATCH,
-    compiled: bool = True,
-    part: PartName = "test",
-) -> Metrics:
-    """Return how good ``model`` is on data: on a ``part`` of a ``Data``, or on a pair ``(x, y)``.
-
-    The ``Metrics`` have the mean loss, the accuracy and the number of samples. If the outputs can be compared with labels,
-    they are an ``Evaluation``: with the confusion, and precision, recall and F1 of each class, or with MAE, RMSE and R2.
-    ``print`` shows all of it, and the worst mistakes.
-
-    The model is evaluated as in prediction: dropout does nothing, and batch normalization uses its running statistics.
-    ``data`` is given as for ``fit``; the test part of a ``Data`` without one is its training part. If the loss is a
-    mean over samples, batches of ``batch_size`` bound the memory; otherwise all samples are evaluated together, because
-    the result would differ. For a model with a fixed batch size the loss is the mean over its batches.
-    ``compiled=False`` uses plain evaluation. Raises ``DataError``, and ``TrainingError`` for a model without a loss or with
-    a parameter that holds NaN.
-
-    >>> from tinygraph.model import load_model
-    >>> found = evaluate(load_model("xor"), "xor")
-    >>> found.count, found.confusion.sum()
-    (4, np.int64(4))
-    """
-    data = as_data(as_model("evaluate", model), data)
-    for name, tensor in {**model.parameters, **model.state}.items():
-        count = int(np.isnan(tensor.value).sum())
-        if count:
-            found = f"{tensor.kind} {name!r} of model {model.name!r} holds NaN in {count} of {tensor.size} elements"
-            advice = "load other weights, or train again with a lower learning rate"
-            raise TrainingError(f"{found}, so every result would be NaN or meaningless; {advice}")
-    size, outputs = integer("batch_size", model.batch or batch_size), list[Array]()
-    x, y, numbers = data.part(part)
-    feeds = feeds_of(model, x, y, ("x_test", "y_test") if part == "test" and data.test is not None else ("x", "y"))
-    metrics = _metrics(model, feeds, size, compiled, outputs)
-    if any(output.ndim == 0 for output in outputs) or sum(map(len, outputs)) != metrics.count:
-        # There is no output for each sample.
-        return metrics
-    return evaluation_of(model, metrics, np.concatenate(outputs), feeds, numbers)
-
-
-def batches(feeds: Feeds, batch_size: int, order: Array | None = None) -> Iterator[dict[str, Array]]:
-    """Yield the samples of ``feeds`` in batches, in their own order or in ``order``; the last batch may be smaller.
-
-    >>> [batch["x"].tolist() for batch in batches({"x": np.array([5, 6, 7])}, 2, np.array([2, 0, 1]))]
-    [[7, 5], [6]]
-    """
-    for start in range(0, sample_count(feeds), batch_size):
-        chosen = slice(start, start + batch_size)
-        yield {name: array[chosen if order is None else order[chosen]] for name, array in feeds.items()}
+    def pull(self) -> None:
+        """Give the model the values that a step keeps on devices."""
+        if self.on_devices:
+            self._steps[self.size].pull()
 
 
 def held_by(model: Model) -> dict[str, Array]:
@@ -319,39 +313,3 @@ def hold(model: Model, values: Mapping[str, Array]) -> None:
 
 def _test_feeds(model: Model, data: Data) -> dict[str, Array] | None:
     return None if data.test is None else feeds_of(model, *data.test, ("x_test", "y_test"))
-
-
-def _metrics(
-    model: Model, feeds: Feeds, batch_size: int, compiled: bool, collected: list[Array] | None = None
-) -> Metrics:
-    """Return the metrics of samples, and add the output of each batch to ``collected``."""
-    count = sample_count(feeds)
-    if model.batch is None and model.loss is not None and count > batch_size:
-        # Loss and metric must be means of those of batches, and each sample must have its own output.
-        parts = [tiling.state for tiling in in_parts(model, count, batch_size) or ()]
-        if not parts or not isinstance(parts[0], Each) or any(x is not MEAN and not isinstance(x, Each) for x in parts):
-            batch_size = count
-    means = RunningMeans(model.metric)
-    for batch in batches(feeds, batch_size):
-        raise_if_interrupted()
-        recording = model.record(sample_count(batch))
-        if recording.loss is None:
-            raise TrainingError(f"the model {model.name!r} declares no loss, so there is nothing to evaluate")
-        known = recording.graph.inputs
-        with np.errstate(all="ignore"):
-            evaluated = model.plan_for(sample_count(batch)) if compiled else partial(run, recording.graph)
-            outputs = evaluated({name: array for name, array in batch.items() if name in known})
-        if collected is not None:
-            collected.append(outputs[0])
-        found = dict(zip(recording.graph.outputs, outputs, strict=True))
-        share = _share(decision_rule(recording), outputs[0], batch)
-        metric = share if recording.metric is None else float(np.mean(found[recording.metric]))
-        means.add(float(found[recording.loss]), metric, sample_count(batch))
-    return means.metrics
-
-
-def _share(rule: DecisionRule | None, output: Array, feeds: Feeds) -> float | None:
-    """Return the share of right decisions in a batch, or ``None`` if the output is not a decision."""
-    if rule is None or rule.labels is None:
-        return None
-    return float(rule.right(output, feeds[rule.labels]).mean())

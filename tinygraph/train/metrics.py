@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from tinygraph.describe import html
 from tinygraph.describe.symbols import shown
+from tinygraph.engines.processes import totals
 from tinygraph.errors import DataError, counted
 from tinygraph.graph import Array, Decision, Tensor, numeric_array, topological
 from tinygraph.train.progress import loss_text
@@ -213,6 +214,12 @@ class RunningMeans:
         self.count += count
         self._loss += loss * count
         self._accuracy = None if accuracy is None or self._accuracy is None else self._accuracy + accuracy * count
+
+    def add_others(self) -> None:
+        """Add what the other processes have added: each has its own batches."""
+        unmeasured = self._accuracy is None
+        found = totals(np.array([self.count, self._loss, self._accuracy or 0.0, unmeasured]))
+        self.count, self._loss, self._accuracy = int(found[0]), float(found[1]), None if found[3] else float(found[2])
 
     @property
     def metrics(self) -> Metrics:

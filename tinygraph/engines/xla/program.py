@@ -57,13 +57,13 @@ class Program:
         self.lowering = Lowering(nodes_of(graph), samples, count, devices.mesh(count) if len(devices.all) > 1 else None)
         with computing(precision):
             self._run = jax.jit(
-                self._traced,
+                self.traced,
                 donate_argnums=(0,),
                 in_shardings=([copied] * len(self.held), self.places),
                 out_shardings=([copied] * len(self.held), copied if devices.processes > 1 else None, copied),
             )
 
-    def _traced(self, held: list[Any], fed: list[Any]) -> tuple[list[Any], list[Any], Any]:
+    def traced(self, held: list[Any], fed: list[Any]) -> tuple[list[Any], list[Any], Any]:
         given = {**dict(zip(self.held, held, strict=True)), **dict(zip(self.fed, fed, strict=True))}
         outputs, good = self.lowering(given)
         found = {**given, **dict(zip(self.graph.outputs, outputs, strict=True))}

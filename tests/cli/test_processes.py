@@ -1,0 +1,257 @@
+"""Several processes train one model: the same numbers, nothing lost when one is killed, and clear errors."""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import tinygraph as tg
+from tests.kills import PROGRAM
+from tinygraph.engines.processes import found_place
+
+pytest.importorskip("jax")
+pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes in /proc")
+
+# Dropout and batch normalization: both look at the whole batch.
+MODEL = """
+name = "net"
+dtype = "float64"
+[inputs]
+Inp = [1, 8, 8]
+y = { shape = [], dtype = "int64" }
+[parameters]
+W1 = { shape = [64, 12], init = "he_normal" }
+G = { shape = [12], init = "ones" }
+B = { shape = [12], init = "zeros" }
+W2 = { shape = [12, 10], init = "glorot_uniform" }
+[state]
+M = { shape = [12], init = "zeros", next = "running_mean(M, Z1)" }
+V = { shape = [12], init = "ones", next = "running_variance(V, Z1)" }
+chance = { shape = [], init = "seed", next = "chance + 1" }
+[model]
+equations = '''
+Z1 = flatten(Inp) @ W1
+C1 = relu(batch_norm(Z1, G, B, M, V))
+Z2 = dropout(C1, chance, rate=0.2) @ W2
+a = softmax(Z2)
+cost = cross_entropy(Z2, y)
+'''
+output = "a"
+loss = "cost"
+[training]
+data = "digits.npz"
+epochs = 4
+batch_size = 32
+learning_rate = 0.1
+momentum = 0.9
+"""
+# A process kills itself in the third epoch, once; or no checkpoint can be written.
+HOOKS = """
+import errno, json, os, signal
+from tinygraph.train import checkpoint, loop
+
+checkpoint.SHARE = 0
+index = json.loads(os.environ.get("TINYGRAPH_PROCESS", '{"index": -1}'))["index"]
+epochs, write = loop.Epochs._epoch, checkpoint.write_arrays
+
+def _epoch(self, epoch):
+    for progress in epochs(self, epoch):
+        if str(index) == os.environ.get("VICTIM") and epoch == 3 and progress.step == 2 and not os.path.exists("killed"):
+            open("killed", "x").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield progress
+
+def full(path, *rest):
+    raise checkpoint.WeightsError(f"{path}: {os.strerror(errno.ENOSPC)}")
+
+loop.Epochs._epoch = _epoch
+if "FULL" in os.environ:
+    checkpoint.write_arrays = full
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a model with dropout and batch normalization in float64, and data whose last batch has an odd number."""
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "net.toml").write_text(MODEL, encoding="utf-8")
+    (folder / "hooks.py").write_text(HOOKS, encoding="utf-8")
+    x, y = tg.load_data("digits").train
+    np.savez(folder / "digits.npz", x=x[:83], y=y[:83], x_test=x[100:130], y_test=y[100:130])
+    return folder
+
+
+def command(place, *options):
+    return [
+        *PROGRAM,
+        "train",
+        "net.toml",
+        "--data",
+        "digits.npz",
+        "--ops",
+        "hooks.py",
+        *options,
+    ]
+
+
+def train(place, out, *options, code=0, **variables):
+    """Train to the end, and return what was said on the error stream."""
+    environment = {**os.environ, **variables}
+    done = subprocess.run(
+        command(place, "--out", out, *options), cwd=place, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert "[Gloo]" not in done.stdout
+    return done.stderr
+
+
+def losses(folder):
+    with open(folder / "history.csv", encoding="utf-8") as file:
+        return np.array(
+            [[float(row[name]) for name in ("loss", "accuracy", "test_loss")] for row in csv.DictReader(file)]
+        )
+
+
+def bits(folder):
+    arrays = load_file(folder / "checkpoint.safetensors")
+    return {name: array.tobytes() for name, array in arrays.items() if name != "history/seconds"}
+
+
+XLA, TWO = ("--engine", "xla"), ("--engine", "xla", "--processes", "2")
+
+
+@pytest.fixture(scope="module")
+def two(place):
+    """The folder of a training by two processes that nobody kills."""
+    train(place, "two", *TWO)
+    return place / "two"
+
+
+def test_two_processes_give_the_losses_of_one_and_of_the_plan(place, two):
+    train(place, "one", *XLA)
+    train(place, "plan")
+    np.testing.assert_allclose(losses(two), losses(place / "one"), rtol=1e-12)
+    np.testing.assert_allclose(losses(two), losses(place / "plan"), rtol=1e-12)
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_killed_process_costs_the_epoch_in_progress(place, two, victim):
+    (place / "killed").unlink(missing_ok=True)
+    said = train(place, f"killed_{victim}", *TWO, "--restarts", "1", VICTIM=str(victim))
+    assert f"note: process {victim} of 2 was ended by SIGKILL; restart 1 of 1\n" in said
+    assert (place / "killed").exists()
+    assert bits(place / f"killed_{victim}") == bits(two)
+
+
+def test_without_restarts_the_training_ends_and_continues_on_another_layout(place, two):
+    (place / "killed").unlink(missing_ok=True)
+    said = train(place, "ended", *TWO, code=2, VICTIM="1")
+    ended = Path(place, "killed").stat().st_mtime
+    assert time.time() - ended < 15
+    assert "error: process 1 of 2 was ended by SIGKILL; --resume continues from the last checkpoint" in said
+    copied = [place / "ended_plan", place / "ended_one"]
+    for folder, options in zip(copied, [(), XLA], strict=True):
+        folder.mkdir()
+        (folder / "checkpoint.safetensors").write_bytes((place / "ended" / "checkpoint.safetensors").read_bytes())
+        train(place, folder.name, "--resume", *options)
+        np.testing.assert_allclose(losses(folder), losses(two), rtol=1e-12)
+
+
+def test_a_checkpoint_of_the_plan_continues_in_two_processes(place, two):
+    train(place, "begun", "--epochs", "2")
+    train(place, "begun", "--resume", "--epochs", "4", *TWO)
+    np.testing.assert_allclose(losses(place / "begun"), losses(two), rtol=1e-12)
+
+
+def running(place, out):
+    """Start a long training in two processes, wait for its first checkpoint, and return it with its two processes."""
+    process = subprocess.Popen(
+        command(place, "--out", out, *TWO, "--epochs", "100000"),
+        cwd=place,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    end = time.monotonic() + 90
+    while not (place / out / "checkpoint.safetensors").exists():
+        assert process.poll() is None, process.stderr.read()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    assert len(children) == 2
+    return process, children
+
+
+def gone(children):
+    """Whether the processes have ended, or do so soon."""
+    end = time.monotonic() + 15
+    while any(Path("/proc", child).exists() for child in children):
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_when_the_command_is_killed_its_processes_end(place):
+    process, children = running(place, "orphans")
+    process.kill()
+    process.communicate()
+    assert gone(children)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_keeps_what_was_learned(place, number):
+    process, children = running(place, f"signal_{number}")
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (128 + number, b"")
+    assert gone(children)
+    assert (place / f"signal_{number}" / "weights.safetensors").exists()
+
+
+def test_a_full_disk_is_a_note_and_the_training_goes_on(place, two):
+    said = train(place, "full", *TWO, FULL="1", code=0)
+    assert said.count("No space left on device; the training goes on without a checkpoint") >= 1
+    assert (losses(place / "full") == losses(two)).all()
+
+
+def test_what_does_not_fit_is_one_clear_error(place, fails):
+    assert "--processes is for --engine xla; found --engine plan" in fails("train", "xor", "--processes", 2)
+    assert "--devices is for --engine xla" in fails("train", "xor", "--devices", 2)
+    with_address = fails("train", "xor", "--engine", "xla", "--processes", 2, "--coordinator", "a:1")
+    assert "--coordinator has no meaning with it" in with_address
+    one = ("train", "xor", "--engine", "xla", "--coordinator")
+    assert "missing: --process-id, --process-count" in fails(*one, "a:1")
+    assert "HOST:PORT; found 'a'" in fails(*one, "a", "--process-id", 0, "--process-count", 2)
+    assert "found 2" in fails(*one, "a:1", "--process-id", 2, "--process-count", 2)
+    assert "need --out" in fails(*one, "a:1", "--process-id", 0, "--process-count", 2)
+
+
+def test_a_port_in_use_and_a_batch_smaller_than_the_processes(place):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        options = ("--engine", "xla", "--coordinator", address, "--process-id", "0", "--process-count", "2")
+        assert "cannot listen at port" in train(place, "port", *options, code=2)
+    said = train(place, "small", *TWO, "--batch-size", "1", code=2)
+    assert said == "error: a batch of 1 sample is not shared equally by 2 devices; one of 2 is\n"
+
+
+def test_places_are_found_in_the_variables_of_slurm_and_kubernetes():
+    slurm = {"SLURM_JOB_ID": "5000", "SLURM_NTASKS": "4", "SLURM_PROCID": "2"}
+    for nodes, first in (("n1", "n1"), ("n1,n2", "n1"), ("n[007-010],m", "n007"), ("n[3,5]", "n3")):
+        found = found_place({**slurm, "SLURM_STEP_NODELIST": nodes})
+        assert (found.coordinator, found.index, found.count) == (f"{first}:{61440 + 5000 % 4096}", 2, 4)
+    # One task alone is no group, and what is given comes first.
+    assert found_place({**slurm, "SLURM_STEP_NODELIST": "n1", "SLURM_NTASKS": "1"}) is None
+    pod = {"JOB_COMPLETION_INDEX": "3", "JAX_COORDINATOR_ADDRESS": "train-0.train:4321", "JAX_NUM_PROCESSES": "4"}
+    assert (found_place(pod).index, found_place(pod, index=1).index) == (3, 1)
+    assert found_place({}) is None

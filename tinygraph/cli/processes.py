@@ -1,0 +1,223 @@
+"""Where a command computes: ``--engine``, ``--devices``, and several processes, which are started, watched, started again."""
+
+import functools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tinygraph import interruption
+from tinygraph.cli.group import ARGUMENTS, INTERRUPTED, PROCESS, leave
+from tinygraph.cli.options import Command
+from tinygraph.cli.runs import CHECKPOINT
+from tinygraph.cli.terminal import say, styled
+from tinygraph.engines.processes import LOST, Place, found_place
+from tinygraph.errors import TinygraphError
+
+# In seconds: how long the others may go on after a process has ended, to end with their own message.
+GRACE = 10.0
+_NUMBER, _COUNT = click.IntRange(min=0), click.IntRange(min=1)
+_OPTIONS = (
+    click.option("--engine", metavar="plan|xla", default="plan", help="What computes.  [default: plan]"),
+    click.option("--devices", metavar="N", type=_COUNT, help="Devices of each process, for xla.  [default: all]"),
+    click.option("--processes", metavar="N", type=_COUNT, help="Start so many processes on this machine, for xla."),
+    click.option("--coordinator", metavar="HOST:PORT", help="Address of process 0, for processes on several machines."),
+    click.option("--process-id", metavar="I", type=_NUMBER, help="Number of this process, from 0."),
+    click.option("--process-count", metavar="N", type=_COUNT, help="How many processes there are."),
+)
+_RESTARTS = "Start lost processes again from the last checkpoint, at most so often."
+
+
+def engine_options(folder: Callable[..., Path] | None = None) -> Callable[[Command], Command]:
+    """Return the options that say where a command computes; the command gets ``engine`` and ``devices``.
+
+    With several processes the command runs in each of them, and is watched here. ``folder`` returns the folder of the results
+    from the arguments of a command that can continue, which has the option ``--restarts`` too.
+    """
+    again = click.option("--restarts", metavar="K", type=_NUMBER, default=0, help=_RESTARTS)
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def wrapped(*args: Any, engine: str, devices: int | None, processes: int | None, **given: Any) -> Any:
+            address = [given.pop(name) for name in ("coordinator", "process_id", "process_count")]
+            restarts = given.pop("restarts", 0)
+            if PROCESS in os.environ:
+                enter(Place(**json.loads(os.environ[PROCESS])))
+                return _joined(command, *args, engine=engine, devices=devices, **given)
+            places = _places(engine, devices, processes, *address)
+            if len(places) == 1 and places[0].count == 1 and not restarts:
+                return command(*args, engine=engine, devices=devices, **given)
+            arguments, out = click.get_current_context().meta[ARGUMENTS], given["out"]
+            if folder is None:
+                return watch(places, arguments)
+            if out is None and not places[0].local:
+                raise TinygraphError("processes on several machines need --out, a folder that all of them see")
+            out = out if places[0].index else folder(*args, **given)
+            return watch(places, [*arguments, "--out", str(out)], restarts, out / CHECKPOINT)
+
+        for option in reversed([*_OPTIONS, *([again] if folder else [])]):
+            wrapped = option(wrapped)
+        return wrapped  # type: ignore[return-value]
+
+    return decorate
+
+
+def _places(
+    engine: str,
+    devices: int | None,
+    processes: int | None,
+    coordinator: str | None,
+    index: int | None,
+    count: int | None,
+) -> list[Place]:
+    """Return the places of the processes of this machine."""
+    if engine == "plan":
+        asked = {"--devices": devices, "--processes": processes, "--coordinator": coordinator, "--process-count": count}
+        for flag in (flag for flag, value in asked.items() if value is not None):
+            raise TinygraphError(f"{flag} is for --engine xla; found --engine plan, which computes on this CPU alone")
+        return [Place("", 0, 1, local=True)]
+    if processes and (coordinator or count):
+        raise TinygraphError(
+            "--processes starts all processes on this machine, so --coordinator has no meaning with it"
+        )
+    one = None if processes else found_place(os.environ, coordinator, index, count)
+    if one is not None:
+        return [replace(one, devices=None if devices is None else tuple(range(devices)))]
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    each, total = devices or 1, processes or 1
+    numbers = [tuple(range(i * each, (i + 1) * each)) for i in range(total)]
+    return [Place(address, i, total, numbers[i] if total > 1 else None, local=True) for i in range(total)]
+
+
+def _joined(command: Callable[..., Any], *args: Any, **given: Any) -> Any:
+    """Run a command next to other processes; end with ``LOST`` where it fails as it does when these are gone."""
+    try:
+        return command(*args, **given)
+    except (TinygraphError, OSError, click.ClickException, click.exceptions.Exit):
+        raise
+    except Exception as error:
+        # XLA raises errors of several classes.
+        traceback.print_exc(file=sys.__stderr__)
+        say(f"error: {type(error).__name__}: {str(error).partition(chr(10))[0]}", error=True)
+        leave(LOST)
+
+
+def enter(place: Place) -> None:
+    """Take the place for which this process was started, and end with the process that started it.
+
+    What libraries of C++ print goes into a file: their stack traces would hide the messages of this program.
+    """
+    log = os.open(place.log, os.O_WRONLY | os.O_APPEND)
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        shown = os.dup(log if place.index else stream.fileno())
+        os.dup2(log, stream.fileno())
+        setattr(sys, name, os.fdopen(shown, "w", encoding=stream.encoding, errors=stream.errors))
+
+    def follow() -> None:
+        while os.read(0, 1):
+            pass
+        os._exit(LOST)
+
+    threading.Thread(target=follow, daemon=True).start()
+    if place.count > 1:
+        place.join()
+
+
+def watch(places: Sequence[Place], arguments: Sequence[str], restarts: int = 0, checkpoint: Path = Path()) -> int:
+    """Run the command in a process at each place, and return the exit code of the first.
+
+    When one is lost, the others are ended, and all are started again, at most ``restarts`` times, with ``--resume``.
+    Raises ``TinygraphError`` when there is no restart left.
+    """
+    logs = Path(tempfile.mkdtemp(prefix="tinygraph_"))
+    places = [replace(place, log=str(logs / f"process_{place.index}.log")) for place in places]
+    for used in range(restarts + 1):
+        for place in places:
+            Path(place.log).touch()
+        with interruption.held():
+            lost, code = _attempt(places, arguments)
+        if lost is None:
+            shutil.rmtree(logs)
+            return code
+        if styled():
+            say()
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "failed"
+        what = f"process {lost.index} of {lost.count} {how}"
+        if used < restarts:
+            say(f"note: {what}; restart {used + 1} of {restarts}", error=True)
+        arguments = [*arguments, "--resume"]
+    kept = "; --resume continues from the last checkpoint" if checkpoint.is_file() else ""
+    raise TinygraphError(f"{what}{kept} (what libraries said is in {logs})")
+
+
+def _attempt(places: Sequence[Place], arguments: Sequence[str]) -> tuple[Place | None, int]:
+    """Run all processes once; return the place of one that was lost, or ``None``, and the exit code."""
+    workers: dict[Place, subprocess.Popen[bytes]] = {}
+    interrupted, end = False, float("inf")
+    try:
+        while True:
+            try:
+                for place in places[len(workers) :]:
+                    workers[place] = _started(place, arguments)
+                interruption.raise_if_interrupted()
+                codes = {place: worker.poll() for place, worker in workers.items()}
+                failed = {place: code for place, code in codes.items() if code}
+                lost = {place: code for place, code in failed.items() if code < 0 or code == LOST}
+                if interrupted and (code := codes[places[0]]) is not None:
+                    return None, code
+                if lost and lost == failed:
+                    return next(iter(lost.items()))
+                if failed or codes[places[0]] == 0:
+                    end = min(end, time.monotonic() + GRACE)
+                if time.monotonic() > end or None not in codes.values():
+                    own = [place for place in failed if place not in lost]
+                    return None, _said(own[0], failed[own[0]]) if own else INTERRUPTED if interrupted else 0
+                time.sleep(0.05)
+            except KeyboardInterrupt:
+                # Process 0 keeps what was learned. The others take part in its step, and then wait until they are ended.
+                if interrupted or not workers:
+                    return None, INTERRUPTED
+                interrupted = True
+                if places[0].index:
+                    end = time.monotonic() + GRACE
+                else:
+                    workers[places[0]].send_signal(interruption.exit_code(INTERRUPTED) - 128)
+    finally:
+        for worker in workers.values():
+            worker.kill()
+            worker.wait()
+
+
+def _started(place: Place, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C comes to this process, which decides who gets it.
+    return subprocess.Popen(
+        [sys.executable, "-m", "tinygraph", *arguments],
+        env={**os.environ, PROCESS: json.dumps(asdict(place))},
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+
+
+def _said(place: Place, code: int) -> int:
+    """Say how a process ended that the user does not see, and return its exit code."""
+    if place.index:
+        lines = ["", *Path(place.log).read_text("utf-8", "replace").splitlines()]
+        why = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1]).removeprefix("error: ")
+        say(f"error: process {place.index} of {place.count}: {why}", error=True)
+    return code
