@@ -10,7 +10,7 @@ from pathlib import Path
 
 import tinygraph as tg
 
-from .engines import ENGINES
+from .engines import ALL, ENGINES
 from .known import KNOWN
 from .suite import Choice, Outcome, compare
 
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the options of the command."""
     made = argparse.ArgumentParser(prog="python -m tests.conformance", description=main.__doc__)
     made.add_argument("names", nargs="*", metavar="OPERATION", help="only these operations (default: everything)")
-    made.add_argument("--engine", action="append", choices=ENGINES, help="only this engine; may be repeated")
+    made.add_argument("--engine", action="append", choices=ALL, help="only this engine; may be repeated")
     made.add_argument("--seed", type=int, default=0, help="of the random numbers and graphs (default 0)")
     made.add_argument(
         "--part", type=float, default=1.0, metavar="SHARE", help="of the problems of operations (default 1)"
@@ -65,6 +65,7 @@ def report(outcome: Outcome, seed: int) -> list[str]:
     what = {"operation": "problems of single operations", "graph": "random graphs", "listed:": "listed problems"}
     lines = [f"{outcome.problems[kind]:7d}  {words}" for kind, words in what.items() if outcome.problems[kind]]
     lines += [f"{number:7d}  comparisons of {name}" for name, number in outcome.comparisons.items()]
+    lines += [f"{number:7d}  differences of which it is stated: {reason}" for reason, number in outcome.known.items()]
     differing = len(outcome.new) + outcome.known.total()
     return [*lines, f"{outcome.comparisons.total()} combinations compared (seed {seed}), {differing} differ"]
 

@@ -1,6 +1,6 @@
 """The engines under test, by name. An engine is a function from a problem to the arrays of its outputs.
 
-A further engine takes one line here: ``ENGINES["xla"] = lambda problem: compile_with_xla(problem.graph)(problem.feeds)``.
+``ENGINES`` are compared by default. Those of ``SLOW`` compile for a tenth of a second or more, so they are asked for by name.
 """
 
 from __future__ import annotations
@@ -66,6 +66,15 @@ ENGINES: dict[str, Engine] = {
 }
 if find_spec("numba") is not None:
     ENGINES["numba"] = numba
+
+
+def xla(problem: Problem) -> Arrays:
+    """Return what XLA computes, one program for each problem."""
+    return tg.compile(problem.graph, problem.batch or None, engine="xla")(problem.feeds)
+
+
+SLOW: dict[str, Engine] = {"xla": xla}
+ALL = ENGINES | SLOW
 
 
 @contextmanager

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 
 from . import graphs, listed, operations
 from .agreement import differences
-from .engines import ENGINES, on_arrays, run
-from .known import KNOWN
+from .engines import ALL, ENGINES, on_arrays, run
+from .known import KNOWN, stated
 from .problem import Problem, answer
 
 
@@ -68,17 +68,17 @@ def compare(choice: Choice) -> Outcome:
             outcome.problems[kind] += 1
             wanted = answer(run, problem)
             for name in choice.engines:
-                if ENGINES[name] is on_arrays and problem.on_arrays is None:
+                if ALL[name] is on_arrays and problem.on_arrays is None:
                     continue
                 outcome.comparisons[name] += 1
-                difference = differences(problem, answer(ENGINES[name], problem), wanted)
+                difference = differences(problem, answer(ALL[name], problem), wanted)
                 if difference:
-                    _note(outcome, f"{problem.name}: {name}: {difference}", problem.name)
+                    _note(outcome, f"{problem.name}: {name}: {difference}", problem.name, stated(name, problem))
     return outcome
 
 
-def _note(outcome: Outcome, text: str, name: str) -> None:
-    patterns = [pattern for pattern in KNOWN if re.search(pattern, name)]
+def _note(outcome: Outcome, text: str, name: str, reasons: Sequence[str]) -> None:
+    patterns = [*(pattern for pattern in KNOWN if re.search(pattern, name)), *reasons]
     outcome.known.update(patterns)
     if not patterns:
         outcome.new.append(text)

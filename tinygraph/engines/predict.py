@@ -7,7 +7,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from tinygraph.engines.plan import Plan
+from tinygraph.engines import Choice
+from tinygraph.engines.plan import Plan, compile
 from tinygraph.engines.plan.kernels.generated import kernel_choice
 from tinygraph.engines.plan.node import Node, nodes_of
 from tinygraph.engines.plan.threads import thread_count
@@ -17,23 +18,24 @@ from tinygraph.graph import Array, Each, Graph, Tiling, run, topological
 from tinygraph.model.model import MOST_RECORDINGS, Model
 from tinygraph.model.values import batched_inputs, counts_text, warn_unscaled
 
-# The plans of each model, by number of samples, part, number of threads and kernels.
-_plans: WeakKeyDictionary[Model, dict[tuple[int, str, int, str], Plan]] = WeakKeyDictionary()
+# The plans of each model, by number of samples, part, number of threads and kernels, and the choice of the engine.
+_plans: WeakKeyDictionary[Model, dict[Any, Plan]] = WeakKeyDictionary()
 
 
-def plan_for(model: Model, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
+def plan_for(model: Model, batch: int, of: Literal["output", "graph"], on: Choice) -> Plan:
     """Return the plan for ``batch`` samples, compiled once; see ``Model.plan_for``."""
     recording, plans = model.record(batch), _plans.setdefault(model, {})
-    key = (batch, of, thread_count(), kernel_choice())
+    threads = thread_count()
+    key = (batch, of, threads, kernel_choice(on.get("kernels")), *sorted(on.items(), key=str))
     if key not in plans:
         graph = recording.graph if of == "graph" else Graph(recording.output)
-        plans[key] = Plan(graph, batch, *key[2:])
+        plans[key] = compile(graph, batch, threads, **on)
         if len(plans) > MOST_RECORDINGS:
             del plans[next(iter(plans))]
     return plans[key]
 
 
-def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compiled: bool) -> Array:
+def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compiled: bool, on: Choice) -> Array:
     """Return the outputs for features by name; see ``Model.predict``."""
     arrays = {name: model.fitted(name, value) for name, value in features.items()}
     samples = {name: array for name, array in arrays.items() if model.inputs[name].batched}
@@ -53,7 +55,7 @@ def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compil
     for start in range(0, total, batch_size):
         count = min(batch_size, total - start)
         batch = arrays | {name: array[start : start + count] for name, array in samples.items()}
-        evaluate = model.plan_for(count, "output") if compiled else partial(run, model.record(count).output)
+        evaluate = model.plan_for(count, "output", **on) if compiled else partial(run, model.record(count).output)
         outputs.append(evaluate(batch)[0])
     return outputs[0] if axis is None else np.concatenate(outputs, axis)
 

@@ -16,6 +16,7 @@ import numpy as np
 from tinygraph.errors import DTypeError, GradientError, RuleError, ShapeError, StaleValueError, TinygraphError, counted
 from tinygraph.graph.apply import FLOATS, apply
 from tinygraph.graph.arrays import cast_array, numeric_array
+from tinygraph.graph.batch import BatchRule, Each, Tiling, Use
 from tinygraph.graph.graph import tensors_of, topological
 from tinygraph.graph.op import Op, Shape
 from tinygraph.graph.registry import OPERATIONS
@@ -295,7 +296,7 @@ def call_rule(op: Op, places: Sequence[int], dy: Any, y: Any, *inputs: Any) -> l
 def _fitted(op: Op, place: int, gradient: Any, y: Any, inputs: Sequence[Any]) -> Any:
     """Return a gradient as a tensor or array of the shape and dtype of its input, or raise ``RuleError``."""
     x = inputs[place]
-    if not isinstance(gradient, (Tensor, np.ndarray, np.generic)):
+    if not isinstance(gradient, (Tensor, np.ndarray, np.generic)) and not hasattr(gradient, "__tinygraph_op__"):
         try:
             gradient = numeric_array(gradient, "not numbers")
         except (DTypeError, ShapeError):
@@ -347,6 +348,14 @@ class OpaqueGradient(Op):
 
     def result_dtype(self, *inputs: Any) -> np.dtype[Any]:
         return np.result_type(inputs[2 + self.place].dtype)
+
+    def batch(self, use: Use) -> BatchRule:
+        """Return that each sample is alone, where the operation says so of its result and the input holds samples too."""
+        y, (dy_state, y_state, *states) = use.inputs[1], use.states
+        if y.op != self.of or not all(isinstance(state, Each) for state in (dy_state, y_state, states[self.place])):
+            return None
+        alone = Use(y, tuple(states), use.count).tiling() == Tiling(y_state)
+        return y_state if alone and {dy_state, states[self.place]} == {y_state} else None
 
     def vjp(self, dy: Any, y: Any, *inputs: Any) -> Any:
         raise RuleError(

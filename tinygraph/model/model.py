@@ -208,8 +208,7 @@ class Model:
     def record(self, batch: int | None = None, training: bool = False) -> Recording:
         """Return the model recorded with shapes for ``batch`` samples; for each size and mode it is recorded once.
 
-        Batch normalization, dropout and state differ between prediction and ``training``. Without ``batch``, some size is used
-        that the model accepts.
+        Dropout, batch normalization and state differ in ``training``. Without ``batch``, a size is used that the model accepts.
 
         >>> import tinygraph as tg
         >>> list(tg.load_model("notes_cnn_norm").record(2, training=True).new_state)
@@ -217,6 +216,7 @@ class Model:
         """
         batch = integer("batch", (self.batch or 2) if batch is None else batch)
         key = (batch, bool(training) and self.has_modes)
+        self._variables.settle()
         if key not in self._recordings:
             self._recordings[key] = self.record_again(batch, training=key[1])
             if len(self._recordings) > MOST_RECORDINGS:
@@ -273,28 +273,28 @@ class Model:
         """
         return self.trace(self._by_name(features)).output
 
-    def predict(self, *features: Any, batch_size: int = 256, compiled: bool = True) -> Array:
+    def predict(self, *features: Any, batch_size: int = 256, compiled: bool = True, **on: Unpack[Choice]) -> Array:
         """Return the outputs for arrays of samples, evaluated ``batch_size`` at a time. Raises ``DataError``.
 
         The arrays are given in the order of the inputs that the output depends on, or as one mapping by name. If the output
-        of a sample depends on others or on their number, all are evaluated together, regardless of ``batch_size``. A compiled
-        plan is used or, with ``compiled=False``, plain evaluation: the results are equal to rounding.
+        of a sample depends on others or on their number, all are evaluated together, regardless of ``batch_size``. The
+        engine is chosen as for ``tg.compile``; with ``compiled=False``, plain evaluation gives the same results, to rounding.
 
         >>> import tinygraph as tg
         >>> tg.load_model("xor").predict([[0.0, 1.0], [1.0, 1.0]]).shape
         (2, 1)
         """
         samples = self._by_name(features)
-        return cast(Array, reader("predicted")(self, samples, integer("batch_size", batch_size), compiled))
+        return cast(Array, reader("predicted")(self, samples, integer("batch_size", batch_size), compiled, on))
 
-    def plan_for(self, batch: int, of: Literal["output", "graph"] = "graph") -> Plan:
+    def plan_for(self, batch: int, of: Literal["output", "graph"] = "graph", **on: Unpack[Choice]) -> Plan:
         """Return the plan for ``batch`` samples: of the output, or of the graph of output and loss. It is compiled once.
 
         >>> import tinygraph as tg
         >>> tg.load_model("xor").plan_for(4).batch_size
         4
         """
-        return cast("Plan", reader("plan_for")(self, batch, of))
+        return cast("Plan", reader("plan_for")(self, batch, of, on))
 
     def compile_step(
         self, optimizer: Optimizer | str | None, batch_size: int, threads: int | None = None, **on: Unpack[Choice]

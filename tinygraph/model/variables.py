@@ -32,10 +32,24 @@ class Variables:
         self.source, self.seed, self.dtype = source, seed, dtype
         # Values by name that are used instead of the first drawn ones.
         self.given = dict(given or {})
-        self.tensors: dict[str, Tensor] = {}
+        self._tensors: dict[str, Tensor] = {}
+        # Brings values that a training step keeps on its devices.
+        self.pull: Callable[[], object] | None = None
         self.declared: dict[str, Variable] = {}
         # How often each block is repeated that is called so.
         self.times: dict[str, int] = {}
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """The parameters and state by name."""
+        self.settle()
+        return self._tensors
+
+    def settle(self) -> None:
+        """Get the newest values, where a training step keeps them on its devices."""
+        pull, self.pull = self.pull, None
+        if pull is not None:
+            pull()
 
     def get(self, scope: Scope, name: str, trusted: bool) -> Tensor:
         """Return the parameter or state that a scope calls ``name``; it is made at first use.
@@ -49,7 +63,7 @@ class Variables:
         shape = self._shape(scope, full, name, variable)
         if known is None:
             value = self._value(full, shape, variable, self.given.pop(full, None))
-            self.tensors[full] = Tensor(variable.kind, value=value, name=full)
+            self._tensors[full] = Tensor(variable.kind, value=value, name=full)
             self.declared[full] = variable
         elif known.shape != shape:
             cause = "batch size" if scope.owner == scope.prefix else "repetition, although all share it"
@@ -105,7 +119,7 @@ class Variables:
     def sort(self, names: list[str]) -> None:
         """Put the variables called ``names`` first, in that order."""
         first = {name: self.tensors[name] for name in names if name in self.tensors}
-        self.tensors = first | self.tensors
+        self._tensors = first | self.tensors
 
     def _value(self, name: str, shape: tuple[int, ...], variable: Variable, given: Any = None) -> Any:
         """Return the value of a variable, ``given``, declared or drawn; its memory is taken from the budget first."""

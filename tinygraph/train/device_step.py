@@ -81,6 +81,7 @@ class DeviceStep:
         held = self.push(program)
         moved, results, good = program(held, program.put(self._values(recorded, program, feeds)))
         self._held |= zip(self._keys(program), moved, strict=True)
+        self.model._variables.pull = self.pull
         if not good:
             return self._decided(feeds, given, count or given)
         self.metric = float(np.mean(results[2])) if len(results) > 2 else None
@@ -128,6 +129,11 @@ class DeviceStep:
         values = self._on_host(recorded)
         keys = zip(program.held, self._keys(program), strict=True)
         return exported(program, names), {names[leaf]: np.asarray(values[key]) for leaf, key in keys}
+
+    def lowered(self, feeds: Mapping[str, Any]) -> Any:
+        """Return the program of a step on these feeds as JAX lowers it: ``compile().as_text()`` is its text."""
+        recorded, program = self._for(samples_in(self.model, feeds) or self.batch_size)
+        return program.lowered(self.push(program), program.put(self._values(recorded, program, feeds)))
 
     def _keys(self, program: Program) -> list[Any]:
         recorded = next(recorded for recorded, known in self._programs.values() if known is program)

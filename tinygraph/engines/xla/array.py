@@ -121,7 +121,13 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         kinds = [type(x) if type(x) in (int, float, complex) else getattr(x, "dtype", np.dtype(bool)) for x in inputs]
         chosen = {"signature": (*[None] * len(kinds), options["dtype"])} if "dtype" in options else {}
         *own, result = ufunc.resolve_dtypes((*kinds, *[None] * ufunc.nout), **chosen)
-        value = product(getattr(jnp, name), inputs, own) if name == "matmul" else _call(getattr(jnp, name), inputs, own)
+        f = getattr(jnp, name)
+        if name == "power" and result.kind in "iu":
+            if np.any(np.less(inputs[1], 0)):
+                raise ValueError("integers to negative integer powers are not allowed")
+            f = _whole_power
+        call = product if name == "matmul" else _call
+        value = call(f, inputs, own)
         if out is None:
             return Traced(value.astype(result)) if ufunc.nout == 1 else tuple(map(Traced, value))
         if not isinstance(out[0], Traced):
@@ -254,6 +260,16 @@ def _promoted(args: Sequence[Any]) -> list[Any]:
         return x.astype(dtype) if hasattr(x, "dtype") else x
 
     return list(map(cast, args))
+
+
+def _whole_power(x: Any, y: Any) -> Any:
+    """Return integers to powers, which wrap as those of NumPy do: JAX's own has exponents below 64."""
+
+    def step(_: Any, state: Any) -> Any:
+        x, y, z = state
+        return x * x, y >> 1, jnp.where(y & 1 == 1, z * x, z)
+
+    return jax.lax.fori_loop(0, 8 * y.dtype.itemsize, step, (*jnp.broadcast_arrays(x, y), jnp.ones_like(x * y)))[2]
 
 
 def _call(f: Callable[..., Any], inputs: Sequence[Any], dtypes: Sequence[Any]) -> Any:

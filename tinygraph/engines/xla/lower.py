@@ -5,6 +5,7 @@ An operation that cannot be traced is called back: its NumPy ``forward`` runs on
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -21,7 +22,8 @@ from tinygraph.engines.xla.table import TABLE, TRANSPOSED
 from tinygraph.graph import Each, Op, Tiling, topological
 from tinygraph.graph.apply import evaluate
 
-Function = Callable[[Mapping[Any, Any]], tuple[list[Any], Any]]
+# The operations of which it was said that they run on the host.
+_said: set[str] = set()
 
 
 class Lowering:
@@ -62,7 +64,11 @@ class Lowering:
         except Untraceable as error:
             why = str(error)
         del self._checks[before:]
-        self.on_host[getattr(op, "of", op).name] = why
+        name = getattr(op, "of", op).name
+        self.on_host[name] = why
+        if name not in _said:
+            _said.add(name)
+            warnings.warn(f"{name!r} runs on the host: {why}", stacklevel=2)
         y, accepted = self._called_back(node, inputs, states)
         self._checks.append(jnp.all(accepted))
         return y
@@ -132,15 +138,35 @@ class Lowering:
 
 
 def _host(op: Any, shape: Any, dtype: Any, *inputs: Any) -> Any:
-    def call(*arrays: Any) -> tuple[Any, Any]:
+    """Return what the plain ``forward`` computes, and whether it accepts its inputs.
+
+    Numbers travel as bytes: a thread of JAX's own has no numbers of 64 bits, and would round them.
+    """
+    kinds = [(x.dtype, x.shape) for x in inputs]
+
+    def call(*parts: Any) -> tuple[Any, Any]:
+        arrays = [
+            np.frombuffer(np.asarray(x).tobytes(), kind[0]).reshape(kind[1])
+            for x, kind in zip(parts, kinds, strict=True)
+        ]
+        y = np.zeros(shape, dtype)
         try:
             with np.errstate(all="ignore"):
-                y = evaluate(
-                    op, [np.asarray(x).astype(i.dtype) for x, i in zip(arrays, inputs, strict=True)], shape, dtype
-                )
-            return np.asarray(y, dtype), np.ones(1, bool)
+                y[...] = evaluate(op, arrays, shape, dtype)
         except Exception:
             # Plain evaluation of the batch raises it again.
-            return np.zeros(shape, dtype), np.zeros(1, bool)
+            return _bytes_of(y), np.zeros(1, np.uint8)
+        return _bytes_of(y), np.ones(1, np.uint8)
 
-    return jax.pure_callback(call, (jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct((1,), bool)), *inputs)
+    made = [jax.ShapeDtypeStruct(size, np.uint8) for size in (_bytes_of(np.zeros(shape, dtype)).shape, (1,))]
+    y, accepted = jax.pure_callback(call, tuple(made), *map(_as_bytes, inputs))
+    y = y.astype(bool) if dtype.kind == "b" else jax.lax.bitcast_convert_type(y, dtype)
+    return y.reshape(shape), accepted == 1
+
+
+def _bytes_of(y: Any) -> Any:
+    return y.view(np.uint8) if y.itemsize == 1 else y.reshape(*y.shape, 1).view(np.uint8)
+
+
+def _as_bytes(x: Any) -> Any:
+    return x.astype(np.uint8) if x.dtype.kind == "b" else jax.lax.bitcast_convert_type(jnp.asarray(x), np.uint8)

@@ -51,7 +51,7 @@ class Program:
         self.held = {} if held is None else held
         self._results, self._finite = graph.outputs if results is None else results, finite
         self.fed = [x for x in graph.leaves.values() if x not in self.held and x.kind != "constant"]
-        self._samples = set(samples)
+        self._samples, self._kept = set(samples), dict[Tensor, tuple[Any, Any]]()
         split, copied = devices.split(count), devices.copied(count)
         self.places = [split if x in self._samples else copied for x in self.fed]
         self.lowering = Lowering(nodes_of(graph), samples, count, devices.mesh(count) if len(devices.all) > 1 else None)
@@ -74,10 +74,18 @@ class Program:
         return moved, [found[node] for node in self._results], good
 
     def put(self, values: Mapping[Tensor, Array]) -> list[Any]:
-        """Return the values of the leaves that are fed, on the devices; in one of several processes, its own rows."""
+        """Return the values of the leaves that are fed, on the devices; in one of several processes, its own rows.
+
+        A leaf that is not among ``values`` has its own value, which is put there once.
+        """
         with computing(self.precision):
+            for x, place in zip(self.fed, self.places, strict=True):
+                if x not in values and self._kept.get(x, (None,))[0] is not x._value:
+                    self._kept[x] = x._value, self.devices.put(np.array(x._value), place)
             return [
                 self.devices.put(np.asarray(values[x]), place, x.shape if x in self._samples else None)
+                if x in values
+                else self._kept[x][1]
                 for x, place in zip(self.fed, self.places, strict=True)
             ]
 
@@ -92,10 +100,10 @@ class Program:
             moved, results, good = self._run(list(held), list(fed))
             return moved, [np.array(x) for x in results], bool(good)
 
-    def text(self, held: Sequence[Any], fed: Sequence[Any]) -> str:
-        """Return the compiled program as XLA writes it."""
+    def lowered(self, held: Sequence[Any], fed: Sequence[Any]) -> Any:
+        """Return the program as JAX lowers it, which can be compiled and printed."""
         with computing(self.precision):
-            return str(self._run.lower(list(held), list(fed)).compile().as_text())
+            return self._run.lower(list(held), list(fed))
 
 
 class XlaPlan:
@@ -129,7 +137,7 @@ class XlaPlan:
         values = bind(program.graph, feeds)
         if any(leaf.kind == "constant" for leaf in values):
             return run(program.graph, feeds)
-        _, results, good = program([], program.put({x: values.get(x, x._value) for x in program.fed}))
+        _, results, good = program([], program.put(values))
         if not good or not all(map(all_finite, results)):
             # The operations' own rules say which numbers are not finite, and which error it is.
             return run(program.graph, feeds)
