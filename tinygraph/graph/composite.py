@@ -47,7 +47,9 @@ class Composite(Op):
             raise OperationError(
                 f"{self.name}: forward returned {type(y).__name__} for tensors; write it with operators and operations"
             )
-        return OPERATIONS["identity"](y) if any(y is x for x in operands) else y
+        y = OPERATIONS["identity"](y) if any(y is x for x in operands) else y
+        y.call = (self, operands)
+        return y
 
     def parts(self, *inputs: Any) -> Any:
         """Return what ``forward`` makes of tensors or arrays; errors of the parts begin with the name of the composite."""

@@ -51,6 +51,7 @@ class Tensor(Protocols):
         "_dtype",
         "_shape",
         "_value",
+        "call",
         "changed",
         "grad",
         "inputs",
@@ -68,6 +69,8 @@ class Tensor(Protocols):
     order: int
     # When ``value`` was last assigned, counted as ``order`` is; 0 if never.
     changed: int
+    # The composite whose result it is, and what that was called with; a checker looks at it. Other tensors do not have it.
+    call: tuple[Op, Sequence[Tensor]]
 
     def __init__(
         self,

@@ -3,6 +3,7 @@
 The first part checks the rule of one node, alone, at the values that reach the node.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +17,19 @@ from tinygraph.graph import Array, Graph, Op, Tensor, apply, bind, gradients_of,
 from tinygraph.graph.attributes import conform, integer
 from tinygraph.graph.registry import operation as operation_called
 from tinygraph.model.values import samples_in
-from tinygraph.verify.hints import hint
-from tinygraph.verify.nodes import completed, doubled_call, equation_labels, in_double, input_name, is_given, not_finite
+from tinygraph.verify.hints import VALUE_READ, hint
+from tinygraph.verify.nodes import (
+    completed,
+    doubled,
+    doubled_call,
+    equation_labels,
+    frozen,
+    in_double,
+    input_name,
+    is_given,
+    not_finite,
+    widened,
+)
 from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, derivative
 from tinygraph.verify.report import WHOLE, Record, Report
 
@@ -181,6 +193,9 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
         input_labels = [labels.get(x, "") for x in node.inputs]
         records = check_node(twins[node], owners[node], input_labels, rng, tolerance, faults.get(twins[node], ""))
         nodes += [replace(record, position=position) for record in records]
+        nodes += [
+            replace(record, position=position) for record in _frozen_parts(node, twins, owners[node], rng, tolerance)
+        ]
     fault = next(filter(None, (record.not_finite for record in nodes)), "")
     return Report(tuple(nodes), tuple(_check_gradients(graph, twins, rng, tolerance, fault)), tolerance)
 
@@ -250,6 +265,37 @@ def differentiated(graph: Graph) -> list[Tensor]:
     """
     floating = [y for y in graph.outputs if y.dtype.kind == "f"]
     return [y for y in floating if y.size == 1][-1:] or floating
+
+
+def _frozen_parts(
+    node: Tensor, twins: Mapping[Tensor, Tensor], name: str, rng: np.random.Generator, tolerance: float
+) -> Iterator[Record]:
+    """Yield a record for each input of a composite, whose result ``node`` is, that does not get its gradient.
+
+    Inside of it a value was read, which is a constant for the sweep; in the graph alone it looks like any other.
+    """
+    op, operands = getattr(node, "call", (None, ()))
+    if op is None or not all(x.has_value or x in twins for x in operands):
+        return
+    op, values = widened(op), [twins[x].value if x in twins else doubled(x.value) for x in operands]
+    with contextlib.suppress(Exception):
+        if frozen(op, values):
+            dy = rng.standard_normal(node.shape)
+            gradients = op.vjp(dy, node.value, *values)
+            for place, x in enumerate(values):
+                slope = partial(_slope_of_parts, op, values, place, dy)
+                found = np.zeros(x.shape) if gradients[place] is None else np.asarray(gradients[place])
+                points = compare(found, slope, rng, tolerance, LEAF_ELEMENTS, DIRECTIONS) if x.dtype.kind == "f" else ()
+                if any(point.error > tolerance for point in points):
+                    yield Record(name, op.name, input_name(op, place), x.size, tolerance, points, VALUE_READ)
+
+
+def _slope_of_parts(op: Op, values: Sequence[Array], place: int, dy: Array, direction: Array) -> Derivative:
+    def result(x: Array) -> Array:
+        leaves = [Tensor("tensor", value=x if i == place else value) for i, value in enumerate(values)]
+        return np.asarray(op.forward(*leaves).value)
+
+    return derivative(result, values[place], direction, dy)
 
 
 def _check_rule(op: type[Op], rng: np.random.Generator, tolerance: float) -> Report:

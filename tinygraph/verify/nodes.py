@@ -2,7 +2,7 @@
 
 import dataclasses
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -94,6 +94,27 @@ def doubled_call(op: type[Op], sample: Sample) -> tuple[Op, list[Array]]:
     ('float64', dtype('float64'))
     """
     return widened(op(**sample.attributes)), [doubled(value) for value in sample.inputs]
+
+
+def frozen(op: Op, values: Sequence[Array], kinds: Sequence[str] = ("constant",)) -> bool:
+    """Whether the parts of a composite hold numbers that depend on its inputs, and that gradients take for constants.
+
+    They are leaves of these ``kinds``: "constant" if a value was read, "tensor" if one was detached.
+
+    >>> import tinygraph as tg
+    >>> normed = tg.layer_norm.op()
+    >>> frozen(normed, [np.ones((2, 2)), np.ones(2), np.ones(2)])
+    False
+    """
+
+    def constants(values: Sequence[Array]) -> list[Array]:
+        leaves = [Tensor("tensor", value=value) for value in values]
+        own, made = set(leaves), Graph(op.forward(*leaves)).nodes
+        return [node.value for node in made if node.kind in kinds and node.dtype.kind == "f" and node not in own]
+
+    first = constants(values)
+    second = constants([value * 1.01 + 0.01 if value.dtype.kind == "f" else value for value in values])
+    return len(first) != len(second) or not all(map(np.array_equal, first, second))
 
 
 # ---- values that are not finite: there a check can say nothing about a rule

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tinygraph.describe import html
 from tinygraph.describe.text import aligned
-from tinygraph.errors import counted
+from tinygraph.errors import counted, listing
 from tinygraph.verify.numeric import Point, worst
 
 # The text in the column of operations for gradients by backpropagation through the graph.
@@ -130,6 +130,11 @@ class Report:
         return tuple(record for record in self.records if not record.ok)
 
     @property
+    def wrong(self) -> tuple[str, ...]:
+        """The names of the operations whose rules are wrong, each once."""
+        return tuple(dict.fromkeys(record.op for record in self.nodes if record.verdict in ("wrong", "failed")))
+
+    @property
     def worst(self) -> float:
         """The largest relative error of all."""
         return max((record.error for record in self.records), default=0.0)
@@ -167,4 +172,10 @@ class Report:
             return f"{what}: not finite, as {not_finite}{failed}{kinks}"
         where = worst.input if self.whole else f"{worst.op}, {worst.node}, {worst.input}"
         error = "none to compare" if worst.message else f"worst relative error {worst.error:.1e}"
-        return f"{what}: {error} ({where}){failed}{kinks}"
+        if not self.wrong:
+            return f"{what}: {error} ({where}){failed}{kinks}"
+        found = max((record.error for record in self.nodes if not record.ok), default=math.inf)
+        error = f"worst relative error {found:.1e}" if math.isfinite(found) else error
+        rule = "the rule" if len(self.wrong) == 1 else "the rules"
+        verb = "is" if len(self.wrong) == 1 else "are"
+        return f"{what}: {error}{failed}{kinks}; wrong {verb} {rule} of {listing(self.wrong)}"

@@ -12,16 +12,21 @@ import numpy as np
 from tinygraph.verify.hints import edits, facts, slips
 from tinygraph.verify.hints.exceptions import cause_of
 from tinygraph.verify.hints.trial import Trial
+from tinygraph.verify.nodes import frozen
 
 if TYPE_CHECKING:
     from tinygraph.verify.checker import Finding, LocalRule
 
-__all__ = ["PROVEN", "UNKNOWN", "cause_of", "hint"]
+__all__ = ["PROVEN", "UNKNOWN", "VALUE_READ", "cause_of", "hint"]
 
 
 # The end of a hint that was tried on several inputs, and the beginning of one that says what is known alone.
 PROVEN = edits.PROVEN
 UNKNOWN = facts.UNKNOWN
+VALUE_READ = (
+    "forward reads the value of a tensor (x.value, x.detach(), np.asarray), which is a constant for gradients: write that "
+    "part in operations"
+)
 
 
 @np.errstate(all="ignore")
@@ -31,6 +36,11 @@ def hint(compared: Sequence[tuple[LocalRule, Finding, Sequence[Finding]]]) -> st
     ``compared`` are the trials of one input: the rule of each case, what was found for the input, and for all inputs.
     """
     trials = [Trial(*each) for each in compared]
+    if trials[0].rule.op.composite:
+        # Its rule is the sweep through its parts.
+        return (
+            VALUE_READ if frozen(trials[0].rule.op, trials[0].values, ("constant", "tensor")) else facts.known(trials)
+        )
     cause = slips.slip(trials, certain=True)
     # An edited rule may do anything, and so may an operation.
     with contextlib.suppress(Exception):

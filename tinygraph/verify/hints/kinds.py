@@ -61,6 +61,8 @@ def numbers(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Change a number that is written in the rule: an axis, a place, a constant that forward has too."""
     if isinstance(value, bool) and spot.constant:
         yield Edit("the wrong way round", str(not value))
+    elif isinstance(value, int) and not spot.constant:
+        yield Edit("sign", "-{e}")
     elif spot.constant:
         near = [-value, value + 1, value - 1, -1, 0, 1, -2, -3, 2] if isinstance(value, int) else []
         for number in dict.fromkeys([*near, *constants_of(type(trial.rule.op))]):
@@ -184,13 +186,14 @@ def moves(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
         return
     if value.ndim > 1:
         yield Edit("transposed: {e} stands where {e}.T belongs", "{e}.T", lambda x: x.swapaxes(-1, -2))
-    for axis in dict.fromkeys([-1, 0, *range(value.ndim)]):
+    axes = dict.fromkeys([-1, 0, *range(value.ndim)])
+    if value.dtype.kind in "iu":
+        yield from (Edit("the inverse permutation belongs here", f"np.argsort({{e}}, axis={axis})") for axis in axes)
+    for axis in axes:
         yield Edit("the wrong way round along an axis", f"np.flip({{e}}, {axis})")
         for step, words in ((1, "one place"), (-1, "one place"), (2, "two places"), (-2, "two places")):
             yield Edit(f"off by {words} along axis {axis}", f"np.roll({{e}}, {step}, {axis})")
-        if value.dtype.kind in "iu":
-            yield Edit("the inverse permutation belongs here", f"np.argsort({{e}}, axis={axis})")
-        else:
+        if value.dtype.kind == "f":
             yield from _sums(axis)
     if value.dtype.kind in "iu":
         yield Edit("off by one", "{e} - 1")

@@ -27,8 +27,7 @@ def slip(trials: Sequence[Trial], certain: bool) -> str:
     for guess in _GUESSES[failing, certain]:
         # Guesses run rules and forwards at other values, where these may fail; that means nothing.
         with contextlib.suppress(Exception):
-            if guess is _factor and len(wrong) < len(trials):
-                # A factor that is missing is missing everywhere.
+            if guess in _EVERYWHERE and any(not trial.finding.wrong and trial.gradient.size > 1 for trial in trials):
                 continue
             texts = [guess(trial) for trial in alike]
             # A rule that fails for one shape may be right in another.
@@ -295,6 +294,8 @@ _LIKELY = (
     *(_operand_transposed, _other_axis, _shifted, _assigned, _other_places, _other_rule),
     *(_branch, _signs),
 )
+# Slips that would show in every trial.
+_EVERYWHERE = (_factor, _other_axis, _other_rule)
 _GUESSES = {
     (False, True): _CERTAIN,
     (False, False): _LIKELY,
