@@ -45,6 +45,20 @@ def _summed_product(work: Work) -> Sequence[Call]:
     return ordinary(work) if x is None or dy is None else [partial(np.matmul, x.T, dy, work.out)]
 
 
+# BLAS multiplies a column by a row faster than NumPy's loops as long as the product stays in the cache.
+_MANY_PRODUCTS = 1 << 17
+
+
+def _outer(x: Array, y: Array, out: Array) -> Call:
+    """Return the call for all products of the elements of two vectors."""
+    alike = x.dtype == y.dtype == out.dtype and out.dtype.char in "fd" and out.flags.c_contiguous and out.size
+    if not alike:
+        return partial(np.multiply, x[:, None], y, out)
+    if out.size <= _MANY_PRODUCTS:
+        return partial(np.dot, x[:, None], y[None], out)
+    return partial(np.einsum, "i,j->ij", x, y, out=out)
+
+
 @kernel(Matmul)
 def _matmul(work: Work) -> Sequence[Call]:
     """The product, or its transpose if the rows of the transpose are contiguous in memory; stacks as one matrix."""
@@ -54,7 +68,7 @@ def _matmul(work: Work) -> Sequence[Call]:
         if rows is not None and result is not None:
             return [partial(np.matmul, rows, y, result)]
     if x.ndim == y.ndim == 2 and x.shape[1] == 1:
-        return [partial(np.multiply, x, y, out)]
+        return [_outer(x[:, 0], y[0], out)]
     if out.ndim == 2 and x.ndim == y.ndim == 2 and not out.flags.c_contiguous and out.T.flags.c_contiguous:
         return [partial(np.matmul, y.T, x.T, out.T)]
     return [partial(np.matmul, x, y, out)] if out.ndim else ordinary(work)
