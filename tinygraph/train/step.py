@@ -144,19 +144,20 @@ class RecordedStep:
         results: Sequence[Array],
         bound: Mapping[str | Tensor, Array],
         state: OptimizerState,
-        covering: Sequence[int] | None = None,
+        compiled: Compiled | None = None,
     ) -> tuple[Array, float]:
         """Assign the new values if all are finite, note the metric, and return output and loss. Raises ``NotFiniteError``.
 
-        ``covering`` has the places of results that hold the elements of all; further results may do so.
+        The results may be those of a ``compiled`` graph.
         """
         # Nothing depends on the metric, which may be NaN, as a precision where nothing is found.
         count = len(self.graph.outputs)
         metric = None if self.recording.metric is None else count - 1
         moving = slice(metric)
-        if not all(map(all_finite, [results[i] for i in covering or range(count) if i != metric])):
-            # The results may be those of a compiled graph: plain evaluation decides.
-            results = run(self.graph, bound)
+        places = range(count) if compiled is None else compiled.covering
+        if not all(map(all_finite, [results[i] for i in places if i != metric])):
+            # Plain evaluation decides.
+            results, compiled = run(self.graph, bound), None
             if not all(map(all_finite, results[moving][1:])):
                 node, sentence = first_not_finite(self.graph, self.recording, bound)
                 # The nodes that do not depend on the learning rate.
@@ -165,8 +166,10 @@ class RecordedStep:
                 raise NotFiniteError(sentence, moving=node not in set(before))
         states = {name: tuple([np.array(results[i]) for i in places]) for name, places in self._states}
         assign_all([(tensor, results[i]) for tensor, i in self._moved], partial(state.update, states))
-        if self.recording.metric is not None:
-            self.metric = float(np.mean(results[count - 1]))
+        if compiled is not None:
+            compiled.keep(self._moved)
+        if metric is not None:
+            self.metric = float(np.mean(results[metric]))
         return np.array(results[0]), float(results[1])
 
     def bound(
@@ -298,7 +301,7 @@ class CompiledStep(BySize[RecordedStep]):
             bound = bind(recorded.graph, recorded.bound(feeds, state, self.optimizer))
         done: list[tuple[Array, float]] = []
         try:
-            compiled.run(bound, lambda results: done.append(recorded.finish(results, bound, state, compiled.covering)))
+            compiled.run(bound, lambda results: done.append(recorded.finish(results, bound, state, compiled)))
         except NotFiniteError:
             raise
         except TinygraphError:

@@ -168,6 +168,47 @@ def test_a_value_that_is_not_finite_is_named_and_changes_nothing(optimizer):
     assert all(step.state[name] is state[name] for name in state)
 
 
+def test_new_values_stay_where_the_next_step_reads_them_unless_something_came_between():
+    model, other = tg.load_model("notes_ann"), tg.load_model("notes_ann")
+    step, plain = model.compile_step(tg.SGD(0.1), 1), training_step(other, tg.SGD(0.1), 1)
+    state = initial_state(other, tg.SGD(0.1))
+    program = step._own[1].phases[0].program
+    bad = feeds_of(model, 1) | {"X": np.full((1, 1, 8, 8), np.inf, np.float32)}
+
+    def fail():
+        with pytest.raises(tg.TrainingError, match="not finite"):
+            step(bad)
+
+    def write():
+        for m in (model, other):
+            m.parameters["W1"].value.flags.writeable = True
+            m.parameters["W1"].value[...] = 0.01
+
+    def assign():
+        for m in (model, other):
+            m.parameters["W1"].value = m.parameters["W1"].value * 2
+
+    between = [
+        lambda: None,
+        fail,
+        lambda: step.profile(feeds_of(model, 1), 1),
+        assign,
+        write,
+        lambda: step(feeds_of(model, 3)),
+    ]
+    for i, act in enumerate(between):
+        step(feeds_of(model, 1, i))
+        plain(feeds_of(other, 1, i), state)
+        assert len(program.held) == 6
+        act()
+        if i == 5:
+            training_step(other, tg.SGD(0.1), 3)(feeds_of(other, 3), state)
+        step(feeds_of(model, 1, i + 50))
+        plain(feeds_of(other, 1, i + 50), state)
+        for key, parameter in model.parameters.items():
+            np.testing.assert_allclose(parameter.value, other.parameters[key].value, rtol=1e-4, atol=1e-5)
+
+
 def test_large_updates_are_joined_in_parts(monkeypatch):
     monkeypatch.setattr(module, "_MOST_BYTES", 16 * 4)
     leaves = [tg.input(f"x{i}", (size,)) for i, size in enumerate((2, 40, 7, 8, 3, 1))]

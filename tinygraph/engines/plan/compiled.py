@@ -86,6 +86,7 @@ class Compiled:
                 tiled.build(memory)
         self._memory = sum(block.nbytes for block in memory)
         # One stage, and no output twice.
+        self._in_place: list[Tensor] | None = None
         self._is_one = [stage.originals for stage, _ in self._stages] == [tuple(self.outputs)]
         self.sizes = max((tiled.sizes for _, tiled in self._stages), key=len)
         self.threads = max(tiled.threads for _, tiled in self._stages)
@@ -102,6 +103,16 @@ class Compiled:
     def nbytes(self) -> int:
         """How much memory it holds, on all lanes together."""
         return self._memory + sum(tiled.nbytes for _, tiled in self._stages)
+
+    def keep(self, moved: Sequence[tuple[Tensor, int]]) -> None:
+        """Note which leaves have got results of this run as their values, so that the next run need not copy these again."""
+        program = self._stages[0][1].whole if self._is_one else None
+        if program is None:
+            return
+        if self._in_place is None:
+            results = [program.array_of(node) for node in self.outputs]
+            self._in_place = [leaf for leaf, place in moved if program.in_place(leaf, results[place])]
+        program.held = {leaf: leaf.value for leaf in self._in_place}
 
     def run(self, values: Values, use: Callable[[list[Array]], object]) -> None:
         """Compute the outputs for the values of leaves and call ``use`` with them.
@@ -184,8 +195,9 @@ class Tiled:
         self._lanes = [Lane(ranges, self._cut, self._tiles, self._layouts, own) for ranges, own in lanes]
         totals = self._lanes[0].totals if self._lanes else {}
         self._after = Executable(Layout(self._cut.after, self._given | totals, self._axis))
-        # The outputs, where the batch is one program.
-        self._whole = [] if self._lanes else [self._after.array_of(node) for node in self.outputs]
+        # The program, where the batch is one, and the outputs.
+        self.whole = None if self._lanes else self._before
+        self._results = [] if self._lanes else [self._before.array_of(node) for node in self.outputs]
 
     @property
     def phases(self) -> list[Phase]:
@@ -211,7 +223,7 @@ class Tiled:
         self._before.fill(values)
         self._before.run()
         if not self._lanes:
-            return self._whole
+            return self._results
         results = {n: self._kept[n] if n in self._kept else np.empty(n.shape, n.dtype) for n in self._each}
         if not self._has_run and len(self._lanes) > 1:
             # What an operation imports when it first runs, it imports in the caller's thread and no other: a thread

@@ -17,7 +17,7 @@ from tinygraph.engines.plan.kernels.base import ordinary
 from tinygraph.engines.plan.kernels.rows import ByRows
 from tinygraph.engines.plan.memory import ALIGNMENT, GROUPS, LINE, Arena, memory_order, reshaped, strides_in
 from tinygraph.engines.plan.node import Node, Values, is_a
-from tinygraph.graph import Array, Op, topological
+from tinygraph.graph import Array, Op, Tensor, topological
 from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements, Transpose
 
 SamplesAxis = Callable[[Node], int | None]
@@ -185,11 +185,12 @@ def _viewed(op: Op, node: Node, x: Node, strides: tuple[int, ...]) -> tuple[int,
 class Executable:
     """Calls bound to arrays, in ``memory``, bytes of at least the arena's size, or in memory of its own.
 
-    ``arrays`` holds every node's array; ``actions`` the nodes that are more than a view, each with its calls.
+    ``arrays`` holds every node's array; ``actions`` the nodes that are more than a view, each with its calls. ``held`` are
+    values of leaves that lie in their places already when the next run begins.
     """
 
     def __init__(self, layout: Layout, memory: Array | None = None) -> None:
-        self.layout = layout
+        self.layout, self.held = layout, dict[Tensor, Array]()
         memory = aligned_bytes(layout.arena.size) if memory is None else memory
         self.arrays: dict[Node, Array] = dict(layout.given)
         self.actions: list[tuple[Node, Sequence[Call]]] = []
@@ -236,13 +237,21 @@ class Executable:
 
     def fill(self, values: Values, samples: slice | EllipsisType = ...) -> None:
         """Copy the values of leaves, for some of the samples, to where the program reads them."""
+        held, self.held = self.held, {}
         for leaf, array, before in self._leaves:
             value = values.get(leaf)
             if value is None:
-                value = leaf.value
+                value, there = leaf.value, held.get(leaf)
+                if there is not None and there is value and not there.flags.writeable:
+                    continue
             array[...] = value if samples is ... else value[(*before, samples)]
         for source, array in self._rows:
             array[...] = source[samples]
+
+    def in_place(self, leaf: Tensor, result: Array) -> bool:
+        """Whether a result lies in the place of a leaf: the program computes the leaf's new value there."""
+        there = [(x.ctypes.data, x.strides) for own, x, _ in self._leaves if own is leaf]
+        return (result.ctypes.data, result.strides) in there
 
     def run(self) -> None:
         """Compute everything."""
