@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
 from tests.tools.plans import compute, normal
-from tinygraph.engines.plan import channels
+from tinygraph.engines.plan import channels, compiled
 from tinygraph.engines.plan.compiled import Compiled, tile_sizes
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.memory import Arena, reshaped
@@ -378,11 +378,11 @@ def test_reshaped_agrees_with_numpy(shape, to, order):
 @pytest.mark.parametrize("sizes", [[2, 2, 1], [1] * 5, [3, 2], [5]])
 @pytest.mark.parametrize("threads", [1, 2])
 def test_any_tiles_give_the_plain_numbers(sizes, threads, monkeypatch):
-    monkeypatch.setattr("tinygraph.engines.plan.compiled.tile_sizes", lambda *_: sizes)
+    monkeypatch.setattr(compiled, "tile_sizes", lambda *_: sizes)
     graph, feeds = network(count=5)
     results = []
-    compiled = Compiled(graph, list(feeds), 5, threads)
-    compiled.run(feeds, lambda arrays: results.extend(np.array(array) for array in arrays))
+    program = Compiled(graph, list(feeds), 5, threads)
+    program.run(feeds, lambda arrays: results.extend(np.array(array) for array in arrays))
     for found, expected in zip(results, tg.run(graph, feeds), strict=True):
         assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
 

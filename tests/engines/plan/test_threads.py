@@ -13,6 +13,7 @@ import pytest
 
 import tinygraph as tg
 from tests.tools.agreement import ballast
+from tinygraph.engines.plan import threads as plan_threads
 from tinygraph.engines.plan.threads import Held, run_all
 from tinygraph.locks import Lock, Renewed
 
@@ -199,7 +200,7 @@ def test_ctrl_c_while_jobs_are_waited_for(monkeypatch):
         for future in futures:
             future.result()
 
-    monkeypatch.setattr("tinygraph.engines.plan.threads.wait", wait)
+    monkeypatch.setattr(plan_threads, "wait", wait)
     ended = []
     with pytest.raises(KeyboardInterrupt):
         run_all([lambda: None, lambda: (time.sleep(0.2), ended.append(1))])

@@ -10,7 +10,7 @@ from types import EllipsisType
 
 import numpy as np
 
-from tinygraph.engines.plan.joined import Part, joined
+from tinygraph.engines.plan.joined import Part
 from tinygraph.engines.plan.memory import memory_order, strides_in
 from tinygraph.engines.plan.node import Node, Values, is_a
 from tinygraph.engines.plan.passes import prepared
@@ -66,8 +66,7 @@ class Compiled:
         self.inputs = {name: typed(leaf) for name, leaf in graph.inputs.items()}
         self._lock = Lock()
         with _no_collection:
-            outputs, self.spared = prepared(graph, kernels)
-            self.outputs = joined(outputs, alike)
+            self.outputs, self.spared = prepared(graph, kernels, alike)
             self.covering = [place for place, node in enumerate(self.outputs) if not is_a(node.op, Part)]
             axes = dict.fromkeys(samples, 0)
             found = stages(self.outputs, axes, count)

@@ -111,7 +111,7 @@ def joined(outputs: Sequence[Node], alike: Sequence[Sequence[int]]) -> list[Node
         for row in alike:
             nodes = tuple(outputs[row[i]] for i in members)
             found = union.of(nodes)
-            if found is not None:
+            if found is not None and not isinstance(found.op, Join):
                 whole.append(found)
                 for i, node, start in zip(members, nodes, Join(sizes_of(nodes)).starts, strict=True):
                     new[row[i]] = make(Part(start, node.shape), found, tensors=node.tensors)

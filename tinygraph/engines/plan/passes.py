@@ -9,6 +9,7 @@ import numpy as np
 from tinygraph.engines.plan.channels import into_kernels
 from tinygraph.engines.plan.fuse import fuse
 from tinygraph.engines.plan.groups import with_axes_apart
+from tinygraph.engines.plan.joined import joined
 from tinygraph.engines.plan.kernels.windows import by_windows, is_depthwise, is_max_pool
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.node import Node, constant, is_a, is_own, make, nodes_of, remade, rewrite, users
@@ -25,13 +26,15 @@ from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements, SumTo,
 _MOST_BYTES = 1 << 20
 
 
-def prepared(graph: Graph, kernels: str = "numpy") -> tuple[list[Node], list[Node]]:
+def prepared(
+    graph: Graph, kernels: str = "numpy", alike: Sequence[Sequence[int]] = ()
+) -> tuple[list[Node], list[Node]]:
     """Return a graph's outputs as they are computed, and the nodes that are not computed a second time.
 
     The order matters. Equal nodes are merged first because the gates and ``lower`` ask how many nodes read a node: while there
     are two copies of it, each copy has only some of the readers. They are merged again at the end because ``lower`` makes new
     nodes, and some are equal: a convolution and its kernel gradient share their patches, a pool and its gradient the maxima.
-    With ``kernels="numba"`` chains are fused last.
+    What is ``alike`` is joined when nothing else changes it, and with ``kernels="numba"`` chains are fused last.
     A new pass that only removes nodes belongs next to ``simplify``; one that counts readers after the first merge.
 
     Every pass begins at the outputs, so it leaves out the nodes that no output needs.
@@ -44,6 +47,7 @@ def prepared(graph: Graph, kernels: str = "numpy") -> tuple[list[Node], list[Nod
     outputs = gate_by_result(pool_before_relu(into_kernels(outputs)))
     outputs = by_windows(outputs, is_depthwise) if kernels == "numba" else outputs
     outputs, late = share_common(with_axes_apart(lower(outputs)))
+    outputs = joined(outputs, alike)
     return fuse(by_windows(outputs, is_max_pool)) if kernels == "numba" else outputs, early + late
 
 

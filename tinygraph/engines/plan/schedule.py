@@ -135,12 +135,17 @@ def _rows(schedule: Schedule) -> list[list[str]]:
     return rows if any(step.seconds is not None for step in schedule.steps) else [row[:-1] for row in rows]
 
 
+# More names of tensors than this make a line too long.
+_MOST_NAMES = 8
+
+
 def _row(step: Step) -> list[str]:
+    names = step.tensors
     return [
         str(step.number),
         step.phase if step.times == 1 else f"{step.phase} x{step.times}",
         step.operation,
-        ", ".join(step.tensors),
+        ", ".join(names if len(names) <= _MOST_NAMES else (*names[:3], "...", names[-1])),
         f"{step.dtype} {step.shape}",
         "own" if step.buffer is None else f"@{step.buffer:,}",
         f"{step.nbytes:,}",
