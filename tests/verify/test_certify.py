@@ -453,7 +453,8 @@ def test_an_operation_that_runs_on_nothing_asks_for_samples(registry):
     (failure,) = tg.certify(picky).failures
     assert failure.figure == "forward ran on none that were tried"
     assert failure.example == "x (3, 4): OperationError: picky: forward failed: ValueError: never"
-    assert failure.hint.startswith("samples=lambda rng")
+    assert (failure.verdict, tg.certify(picky).verdict) == ("none", "no inputs")
+    assert failure.hint.startswith("give it inputs that fit together: samples=lambda rng: [tg.Sample(rng.")
 
 
 # ---- the error against the step
@@ -533,7 +534,7 @@ def test_command_certifies_the_rest_where_one_operation_runs_on_nothing(run):
     run("my_ops.py")
     Path("more.py").write_text("import tinygraph as tg\n\n@tg.op\ndef picky(x):\n    raise ValueError('never')\n")
     result = run("my_ops.py", "more.py")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "2 of 3 operations are certified" in result.output
 
 

@@ -9,7 +9,7 @@ import click
 
 from tinygraph import verify
 from tinygraph.cli import options
-from tinygraph.cli.group import WRONG_RULE
+from tinygraph.cli.group import MISTAKE, WRONG_RULE
 from tinygraph.cli.terminal import say
 from tinygraph.draw.picture import draw
 from tinygraph.draw.render import format_of
@@ -66,7 +66,7 @@ def check(load: options.Load, data: str | None, batch_size: int | None, seed: in
 def certify(names: tuple[str, ...], as_json: bool, seed: int | None) -> int:
     """Certify the operations in a Python file, or those called NAME: gradients, shapes, kinks, dtypes, NaN, and more.
 
-    Ends with code 1 if an operation is not right.
+    Ends with code 1 if an operation is not right, and with 2 if no inputs were found to check one on.
     """
     certificates = [verify.certify(name, seed or 0) for name in _chosen(names)]
     right = sum(certificate.ok for certificate in certificates)
@@ -76,7 +76,10 @@ def certify(names: tuple[str, ...], as_json: bool, seed: int | None) -> int:
         say("\n\n".join(map(str, certificates)))
         if len(certificates) > 1:
             say(f"\n{right} of {len(certificates)} operations are certified")
-    return 0 if right == len(certificates) else WRONG_RULE
+    verdicts = {certificate.verdict for certificate in certificates} - {"certified"}
+    if verdicts == {"no inputs"}:
+        return MISTAKE
+    return WRONG_RULE if verdicts else 0
 
 
 def _chosen(names: Sequence[str]) -> list[str]:

@@ -73,17 +73,21 @@ class OpFunction:
         inputs, attributes = self._bind(args, kwargs)
         return call(self.op(**attributes), inputs)
 
-    def vjp(self, rule: Rule | None = None, *, opaque: bool = False) -> Any:
+    def vjp(self, rule: Rule | None = None, *, opaque: bool = False, surrogate: Any = None) -> Any:
         """Give the operation its gradient rule, a function of ``dy, y`` and the inputs; use as a decorator.
 
         A rule may name attributes as keyword-only arguments. ``opaque=True`` is for a rule that needs plain arrays: its
-        gradient is then one node, which cannot be differentiated again.
+        gradient is then one node, which cannot be differentiated again. ``surrogate`` names the function of the inputs whose
+        derivative the rule gives, where that is on purpose not the operation's own: ``lambda x: x``, straight through.
         """
         if rule is None:
-            return lambda later: self.vjp(later, opaque=opaque)
+            return lambda later: self.vjp(later, opaque=opaque, surrogate=surrogate)
         if self.op.composite:
             raise TinygraphError(f"{self.name} is made of operations and has their gradient; a rule needs tg.op")
         self.op.opaque_vjp = opaque
+        self.op.surrogate = None
+        if surrogate is not None:
+            self._give("surrogate", surrogate if inspect.isfunction(surrogate) else lambda *x: surrogate(*x))
         return self._give("vjp", rule)
 
     def explain(self, explanation: Rule) -> Rule:

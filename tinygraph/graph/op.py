@@ -72,6 +72,8 @@ class Op:
     - ``samples``: inputs to test it on; ``edges``: the gradients that it chooses at kinks and ties.
     - ``decision``: for losses, how an output is read as a decision; see ``tg.Decision``.
     - ``shortcuts``: places whose gradient another input carries, see ``ops/loss/binary.py``; ``shortcut_samples`` show it.
+    - ``surrogate``: a function of the inputs, or a method, whose derivative ``vjp`` gives on purpose in place of forward's, as
+      a straight-through estimator does. Checks compare the rule with it.
     - ``stops_gradient``: it has no rule, and no gradient flows: in differentiation, and for checks, the result is a constant.
     - ``helper``: it has no name in ``tinygraph``, only ``tg.operation(name)``.
 
@@ -103,6 +105,7 @@ class Op:
     composite: ClassVar[bool] = False
     helper: ClassVar[bool] = False
     stops_gradient: ClassVar[bool] = False
+    surrogate: ClassVar[Any] = None
     conditions: ClassVar[tuple[int, ...]] = ()
     shortcuts: ClassVar[dict[int, int]] = {}
     samples: ClassVar[Any] = None

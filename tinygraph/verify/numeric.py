@@ -23,6 +23,8 @@ EPSILON = float(np.finfo(np.float64).eps)
 COMPLEX_STEP = 1e-30
 FIRST_STEP = 2.0**-6
 LEVELS = 20
+# Up to the larger number steps are as for the smaller one: differences keep enough digits.
+_PLAIN, _LARGE = 16.0, 1e4
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,16 @@ def _complex_step(function: Function, x: Array, direction: Array, cotangent: Arr
     if result.dtype.kind != "c" or (abs(result.imag) > 1e-20 * np.maximum(abs(result.real), 1)).any():
         return None
     terms = weights * result.imag / COMPLEX_STEP
-    rounding = 32 * EPSILON * float(abs(terms).sum()) + _hidden_by_rounding(weights * result.real, x)
+    # Slopes next to the smallest numbers vanish, times so small a step.
+    least = float(np.finfo(np.float64).tiny) / COMPLEX_STEP
+    rounding = 32 * EPSILON * float(abs(terms).sum()) + _hidden_by_rounding(weights * result.real, x) + least
     return Derivative(float(terms.sum()), rounding)
 
 
 def _hidden_by_rounding(values: Array, x: Array) -> float:
-    """Return the slope that the rounding of values may hide: their last digits, divided by the size of ``x``."""
-    return 32 * EPSILON * float(abs(values).sum()) / (float(abs(x[np.isfinite(x)]).max(initial=0.0)) or 1.0)
+    """Return the slope that the rounding of values may hide: their last digits, divided by the size of ``x``, at most 1."""
+    size = float(abs(x[np.isfinite(x)]).max(initial=0.0)) or 1.0
+    return 32 * EPSILON * float(abs(values).sum()) / min(size, 1.0)
 
 
 def one_sided(
@@ -139,7 +144,7 @@ def disagree(right: Derivative | _Extrapolation, left: Derivative | _Extrapolati
 def _extrapolated(ray: _Ray) -> list[_Extrapolation]:
     """Return the best slope that differences at halved steps lead to, then those from the right and from the left."""
     central, right, left = _Extrapolation(order=2), _Extrapolation(order=1), _Extrapolation(order=1)
-    step = FIRST_STEP * _natural_scale(ray.x, ray.direction)
+    step = _first_step(ray.x, ray.direction)
     for _ in range(LEVELS):
         ahead, back = ray.at(step), ray.at(-step)
         right.add(*ray.slope(ahead, ray.here, step))
@@ -154,6 +159,12 @@ def _extrapolated(ray: _Ray) -> list[_Extrapolation]:
     astray = all(side.trusted and disagree(central, side) for side in both) and not disagree(*both)
     best = min(both if astray else (central, *both), key=lambda extrapolation: extrapolation.error)
     return [best, right, left]
+
+
+def _first_step(x: Array, direction: Array) -> float:
+    """Return the longest step: a part of the natural scale, but not so long next to large numbers that it passes many kinks."""
+    scale = _natural_scale(x, direction)
+    return FIRST_STEP * (scale if scale > _LARGE else min(scale, _PLAIN))
 
 
 def _natural_scale(x: Array, direction: Array) -> float:
@@ -174,6 +185,7 @@ class _Ray:
         self._finite, self._missing = np.isfinite(here), np.isnan(here)
         self.weights = cotangent[self._finite]
         self.here: Array = here[self._finite]
+        self._moved = np.zeros(self.here.shape, bool)
 
     def at(self, t: float) -> Array | None:
         """Return the outputs that are finite at ``x``, at ``x + t * direction``; None outside the domain."""
@@ -189,8 +201,9 @@ class _Ray:
         if above is None or below is None:
             return math.nan, math.nan
         change = above - below
-        # Outputs that did not change were computed alike and carry no rounding into the difference.
-        rounding = EPSILON * float(abs(self.weights * above)[change != 0].sum()) / distance
+        # Outputs that did not change at longer steps either were computed alike and carry no rounding into the difference.
+        self._moved |= change != 0
+        rounding = EPSILON * float(abs(self.weights * above)[self._moved].sum()) / distance
         return float((self.weights * change).sum()) / distance, rounding
 
 

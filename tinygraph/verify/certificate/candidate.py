@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,15 +16,17 @@ from tinygraph.graph import Array, Op, Sample, Tensor, apply, compute, grad, int
 from tinygraph.verify.certificate.propose import proposed_samples
 from tinygraph.verify.checker import Finding, LocalRule, differentiable_places, operation_class
 from tinygraph.verify.nodes import doubled_call, input_name
+from tinygraph.verify.numeric import Point
 
 Found = TypeVar("Found")
-OK, WRONG, NOT_ASKED = "ok", "wrong", "-"
+OK, WRONG, NOT_ASKED, NOT_FOUND = "ok", "wrong", "-", "none"
 
 
 @dataclass(frozen=True)
 class Line:
     """One check: its name, a verdict (``ok``, ``wrong``, or ``-`` where the check does not apply) and a figure.
 
+    The verdict ``none`` says that there were no inputs to check the operation on.
     ``number`` is the figure's number where it has one: an error, or how many. A wrong line has the smallest ``example``
     of the mistake, and a ``hint`` at its cause.
 
@@ -42,7 +44,7 @@ class Line:
     @property
     def ok(self) -> bool:
         """Whether nothing is wrong."""
-        return self.verdict != WRONG
+        return self.verdict in (OK, NOT_ASKED)
 
     def explanation(self) -> list[str]:
         """Return the lines that follow a wrong one."""
@@ -107,10 +109,14 @@ class Case:
         """Return the result for arrays."""
         return np.asarray(compute(self.op, inputs))
 
+    def differentiated(self, inputs: Sequence[Array]) -> Array:
+        """Return what the rule differentiates, for arrays: the result, or that of the surrogate."""
+        return np.asarray(self.op.surrogate(*inputs)) if self.op.surrogate else self.compute(inputs)
+
     def function(self, place: int, inputs: Sequence[Array] | None = None) -> Callable[[Array], Array]:
-        """Return the result as a function of one input; the others are the case's own, or those given."""
+        """Return what is differentiated as a function of one input; the others are the case's own, or those given."""
         others = list(self.inputs if inputs is None else inputs)
-        return lambda x: self.compute([*others[:place], x, *others[place + 1 :]])
+        return lambda x: self.differentiated([*others[:place], x, *others[place + 1 :]])
 
     def leaves(self, inputs: Sequence[Array] | None = None) -> list[Tensor]:
         """Return the inputs, or those given, as new tensors."""
@@ -131,6 +137,12 @@ class Case:
     def find(self, place: int) -> Finding:
         """Compare the gradient of one input with numeric derivatives."""
         return self.rule.find(place, np.random.default_rng([0, 1]), self.tolerance)
+
+    def mistakes(self, finding: Finding, least: float) -> list[Point]:
+        """Return the wrong points of a finding, less those that differ by ``least`` for a ``dy`` of 1: that is rounding."""
+        allowed = least * float(abs(self.rule.cotangent).max(initial=0.0))
+        points = [point for point in finding.points if point.error > self.tolerance]
+        return [point for point in points if not abs(point.rule - point.numeric) <= allowed]
 
     @functools.cached_property
     def places(self) -> list[int]:
@@ -191,6 +203,14 @@ class Candidate:
     cases: tuple[Case, ...]
     proposed: bool = False
 
+    def without_shape_rule(self) -> Candidate:
+        """Return the candidate with shapes found by running forward: what else is wrong shows without a wrong shape rule."""
+        members = {name: getattr(Op, name) for name in ("shape", "result_dtype")}
+        described = {name: getattr(self.op, name) for name in ("name", "family", "__module__")}
+        op = type(self.op.__name__, (self.op,), members | described)
+        cases = [Case(op, case.sample, case.number, case.seed, case.tolerance, case.ones) for case in self.cases]
+        return replace(self, op=op, cases=tuple(cases))
+
     def all_cases(self) -> Sequence[Case]:
         """Return the cases."""
         return self.cases
@@ -219,7 +239,7 @@ def for_each(
 
     ``right`` is the figure where there is none: a function of the errors, or a text with ``{worst}`` for the largest
     error, ``{count}`` for the number of errors and ``{total}`` for that of cases. ``otherwise`` says why the check does
-    not apply, where it applies to no case.
+    not apply, where it applies to no case or the figure is empty.
     """
 
     def decorate(ask: Callable[[Case], Answer]) -> Check:
@@ -235,11 +255,12 @@ def for_each(
                     return
                 if answer is not None:
                     errors.append(answer)
-            if not errors:
-                yield Line(name, NOT_ASKED, otherwise if isinstance(otherwise, str) else otherwise(candidate))
+            figures = {"worst": max(errors, default=0.0), "count": len(errors), "total": len(chosen)}
+            figure = right.format(**figures) if isinstance(right, str) else right(errors)
+            if errors and figure:
+                yield Line(name, OK, figure)
             else:
-                figures = {"worst": max(errors), "count": len(errors), "total": len(chosen)}
-                yield Line(name, OK, right.format(**figures) if isinstance(right, str) else right(errors))
+                yield Line(name, NOT_ASKED, otherwise if isinstance(otherwise, str) else otherwise(candidate))
 
         return check
 

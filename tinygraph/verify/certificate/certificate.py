@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from tinygraph.describe import html
-from tinygraph.verify.certificate import gradients, rules, values
-from tinygraph.verify.certificate.candidate import NOT_ASKED, WRONG, Candidate, Check, Line, candidate_for
-from tinygraph.verify.certificate.propose import refusal
+from tinygraph.verify.certificate import gradients, neighbours, rules, values
+from tinygraph.verify.certificate.candidate import NOT_ASKED, NOT_FOUND, WRONG, Candidate, Check, Line, candidate_for
+from tinygraph.verify.certificate.neighbours import NEXT_TO_SAMPLES
+from tinygraph.verify.certificate.propose import refusal, sample_line
 from tinygraph.verify.hints import cause_of
 
 # In the order of a certificate.
@@ -20,6 +21,9 @@ CHECKS: tuple[Check, ...] = (
     gradients.gradients,
     gradients.error_against_step,
     rules.far_from_zero,
+    neighbours.other_attributes,
+    neighbours.other_sizes,
+    neighbours.other_values,
     rules.zero_gradient_in,
     rules.linear_in_dy,
     gradients.kinks_and_ties,
@@ -59,6 +63,20 @@ class Certificate:
     samples: tuple[str, ...]
     proposed: bool
     seconds: float
+    surrogate: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """What is found, in words.
+
+        ``certified``; ``wrong``; ``right on your samples, wrong next to them``, where only inputs of the certificate's own
+        show a mistake; or ``no inputs``, where none were found on which forward runs: then nothing is known.
+        """
+        if any(line.verdict == NOT_FOUND for line in self.lines):
+            return "no inputs"
+        if all(line.figure == NEXT_TO_SAMPLES for line in self.failures):
+            return NEXT_TO_SAMPLES if self.failures else "certified"
+        return "wrong"
 
     @property
     def ok(self) -> bool:
@@ -87,6 +105,8 @@ class Certificate:
             "operation": self.name,
             "formula": self.formula,
             "ok": self.ok,
+            "verdict": self.verdict,
+            "surrogate": self.surrogate,
             "samples": list(self.samples),
             "proposed": self.proposed,
             "seconds": round(self.seconds, 3),
@@ -97,8 +117,12 @@ class Certificate:
         """Return the last line."""
         asked = [line for line in self.lines if line.verdict != NOT_ASKED]
         if self.ok:
-            return f"{self.name} is certified: {len(asked)} checks passed"
-        return f"{self.name} is not right: {len(self.failures)} of {len(asked)} checks failed"
+            what = f" as a surrogate, with the gradient of {self.surrogate}" if self.surrogate else ""
+            return f"{self.name} is certified{what}: {len(asked)} checks passed"
+        if self.verdict == "no inputs":
+            return f"{self.name} is not checked: I could not find inputs"
+        verdict = self.verdict if self.verdict == NEXT_TO_SAMPLES else "not right"
+        return f"{self.name} is {verdict}: {len(self.failures)} of {len(asked)} checks failed"
 
     def __str__(self) -> str:
         rows = [f"{self.name}: {self.formula}" if self.formula else self.name]
@@ -132,8 +156,9 @@ def certify(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certifica
     derivatives, kinks, second derivatives, dtypes, sizes, NaN, the plan, and more: a line for each, with an example and
     a hint where it fails. ``tolerance`` is the largest relative error of a gradient that passes.
 
-    An operation without samples, whose forward runs on none of the inputs that are tried, is not right. Raises
-    ``TinygraphError`` for something that is not an operation.
+    Without samples inputs are searched for; where forward runs on none that are tried, the certificate says so, and is not
+    ok. An operation whose rule declares a ``surrogate`` is checked against that. Raises ``TinygraphError`` for something
+    that is not an operation.
 
     >>> import tinygraph as tg
     >>> certify("sigmoid").ok
@@ -141,10 +166,14 @@ def certify(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certifica
     """
     began = time.perf_counter()
     candidate = candidate_for(operation, seed, tolerance)
-    lines = tuple(without_echoes(list(checked(candidate, CHECKS if candidate.cases else [_no_inputs]))))
-    names = tuple(case.name for case in candidate.cases)
-    op, seconds = candidate.op, time.perf_counter() - began
-    return Certificate(op.name, op.readable_formula(), lines, names, candidate.proposed, seconds)
+    lines = list(checked(candidate, CHECKS[:1] if candidate.cases else [_no_inputs]))
+    if candidate.cases:
+        rest = candidate if lines[0].ok else candidate.without_shape_rule()
+        lines += checked(rest, CHECKS[1:])
+    op, names = candidate.op, tuple(case.name for case in candidate.cases)
+    surrogate = gradients.surrogate_of(candidate.cases[0]) if op.surrogate and names else ""
+    formula, seconds = op.readable_formula(), time.perf_counter() - began
+    return Certificate(op.name, formula, tuple(without_echoes(lines)), names, candidate.proposed, seconds, surrogate)
 
 
 def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certificate:
@@ -166,14 +195,29 @@ def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certific
 
 def _no_inputs(candidate: Candidate) -> Iterator[Line]:
     tried = refusal(candidate.op) if candidate.proposed else "its samples are an empty list"
-    advice = "samples=lambda rng: [tg.Sample(rng.standard_normal((3, 4)))] gives it inputs on which it runs"
-    yield Line("inputs", WRONG, "forward ran on none that were tried", tried, cause_of(tried) or advice)
+    call = sample_line(candidate.op)
+    advice = (
+        f"give it inputs that fit together: samples=lambda rng: [{call}] in @tg.op, or in a class: {_IN_CLASS}{call}]"
+    )
+    verdict = WRONG if "it must return one array" in tried else NOT_FOUND
+    yield Line("inputs", verdict, "forward ran on none that were tried", tried, cause_of(tried) or advice)
 
 
+_IN_CLASS = "samples = lambda rng: ["
 _UNFINISHED = "not carried through"
 # The checks that fail as well where a gradient is wrong, and where two runs differ.
-_AFTER_WRONG_GRADIENT = ("second derivatives", "size one", "used twice", "plan", "large numbers", "far from zero")
+_NEIGHBOURS = ("other attributes", "other sizes", "other values")
+_AFTER_WRONG_GRADIENT = (
+    *_NEIGHBOURS,
+    "second derivatives",
+    "size one",
+    "used twice",
+    "plan",
+    "large numbers",
+    "far from zero",
+)
 _AFTER_TWO_RUNS_DIFFER = (
+    *_NEIGHBOURS,
     *("error against step", "far from zero", "zero gradient in", "linear in dy", "kinks and ties"),
     *("second derivatives", "float32", "broadcasting", "memory layout", "size one", "used twice", "not a number"),
     "plan",
@@ -191,16 +235,24 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     broken = any(line.figure == gradients.RULE_FAILED for line in wrong)
     unsteady = any(line.check == "determinism" and not line.ok and line.figure != _UNFINISHED for line in lines)
     first = next((line for line in lines if line.figure == _UNFINISHED), None)
+    shapes = any(line.check == "shape rule" and not line.ok for line in lines)
+    limits = any(line.check == "far from zero" and not line.ok for line in lines)
     for line in lines:
         repeats = line.check in _AFTER_WRONG_GRADIENT or line.figure == gradients.WRONG_SLOPE
         reason = ""
-        if line.ok or line in wrong:
+        if line.ok and line.check == "error against step" and wrong:
+            reason = "a gradient is wrong, see above"
+        elif line.ok or line in wrong:
             pass
+        elif shapes and line.check == "model file" and line.example:
+            reason = "the shape rule is wrong, see above"
         elif first is not None and line is not first and (line.figure, line.example) == (_UNFINISHED, first.example):
             reason = f"not carried through, see {first.check}"
+        elif line.check == "other values" and limits:
+            reason = "wrong far from zero, see above"
         elif unsteady and line.check in _AFTER_TWO_RUNS_DIFFER:
             reason = "two runs differ, see determinism"
-        elif wrong and (repeats or (broken and "Error: " in line.example)):
+        elif wrong and (repeats or (broken and line.check != "shape rule" and "Error: " in line.example)):
             reason = f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
         yield Line(line.check, NOT_ASKED, reason) if reason else line
 
@@ -219,4 +271,6 @@ def checked(candidate: Candidate, checks: Iterable[Check]) -> Iterator[Line]:
                 message = f"{type(error).__name__}: {error}"
                 name = check.__name__.replace("_", " ")
                 lines = [Line(name, WRONG, _UNFINISHED, message, cause_of(message))]
+                if "forward was run on ones" in message:
+                    lines = [Line(name, NOT_ASKED, "forward cannot run on ones: in models it needs a shape rule")]
         yield from lines

@@ -9,7 +9,8 @@ from functools import partial
 import numpy as np
 
 from tinygraph.describe.numbers import short
-from tinygraph.graph import Array, Shape
+from tinygraph.graph import Array, Graph, Shape
+from tinygraph.graph.tensor import input as declare
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line, Mistake, for_each
 from tinygraph.verify.checker import Finding
 from tinygraph.verify.hints import PROVEN, UNKNOWN, cause_of, hint
@@ -39,6 +40,15 @@ def gradients(candidate: Candidate) -> Iterator[Line]:
         yield _gradient_line(candidate, name, compared)
     if not found:
         yield Line("gradients", NOT_ASKED, "no gradient flows through this operation")
+
+
+def surrogate_of(case: Case) -> str:
+    """Return what an operation's gradient stands for: the surrogate as an equation, or its name where it does not record."""
+    leaves = [declare(case.input_name(place), x.shape, x.dtype) for place, x in enumerate(case.inputs)]
+    with contextlib.suppress(Exception):
+        y = case.op.surrogate(*leaves)
+        return str(y.name) if y.op is None else str(Graph(y).layout.equations[-1].expression)
+    return str(getattr(case.op.surrogate, "__name__", "its surrogate"))
 
 
 def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]) -> Line:
@@ -182,7 +192,7 @@ def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
                 wrong = tied.in_smallest_part(lambda part: _first_wrong(_places_of(part))) or wrong
                 yield Line(name, WRONG, wrong.figure, str(wrong), wrong.cause if np.isfinite(wrong.rule) else _DIVISION)
                 return
-    sides = ["left", "right", "mean", "a share"]
+    sides = ["left", "right", "mean", "a share", "between"]
     taken = ", ".join(side for side in sides if any(place.chosen == side for place in found))
     figure = f"{len(found)} found, the slope is that of: {taken}" if found else "none found"
     if not candidate.differentiable():
@@ -236,7 +246,9 @@ def _at_element(case: Case, place: int, index: Index) -> Iterator[_Place]:
         rule = float(case.rule.gradient(place, dy)[index])
         right, left = one_sided(function, x, direction, dy)
         if right is not None and left is not None and disagree(right, left, least=1e-6):
-            chosen = _chosen(rule, right.value, left.value, tied)
+            between = min(right.value, left.value) <= rule <= max(right.value, left.value)
+            within = "between" if between and _is_degenerate(x) else ""
+            chosen = _chosen(rule, right.value, left.value, tied) or within
             slopes = f"slopes {left.value:.4g} before and {right.value:.4g} after"
             yield _Place(name, rule, slopes, chosen, _NEITHER, "compare with the branch of forward")
             continue
@@ -257,6 +269,14 @@ def _chosen(rule: float, right: float, left: float, tied: int) -> str:
             return side
     share = (rule - left) / (right - left)
     return "a share" if any(abs(share - 1 / count) <= _TOLERANCE for count in range(3, tied + 1)) else ""
+
+
+def _is_degenerate(x: Array) -> bool:
+    """Whether matrices have equal singular values, or one that is 0: the vectors of these are any, and so is a subgradient."""
+    if x.ndim < 2:
+        return False
+    values = np.linalg.svd(x, compute_uv=False)
+    return bool((abs(np.diff(values, append=0.0)) <= 1e-9 * (1 + values)).any())
 
 
 def _noise(case: Case, place: int, size: float) -> float:

@@ -1,20 +1,26 @@
 """Further checks of a gradient rule: linearity, second derivatives, one tensor used twice; and those at special numbers."""
 
 import contextlib
+import inspect
+import itertools
+import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
 from tinygraph.describe.numbers import short
 from tinygraph.errors import TinygraphError
-from tinygraph.graph import Array, Shape, Tensor, apply, grad
+from tinygraph.graph import Array, Tensor, apply, grad
 from tinygraph.verify.certificate.candidate import Answer, Candidate, Case, Line, Mistake, for_each
+from tinygraph.verify.certificate.neighbours import has_order, is_distribution, is_free
 from tinygraph.verify.checker import Finding
 from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, contributions, derivative, worst
 
 DIVISION = "a division by zero, or 0 times infinity, in the rule"
 _LINEAR = 1e-9
 _SECOND = 1e-6
+_LARGE = 1e6
 
 
 @for_each(Candidate.differentiable, "all zero")
@@ -42,6 +48,9 @@ def _not_linear(case: Case, place: int) -> tuple[str, str]:
     first, second = case.cotangent(case.y, 1), np.ones(case.y.shape)
     parts = 2.5 * case.rule.gradient(place, first) - 1.5 * case.rule.gradient(place, second)
     total = case.rule.gradient(place, 2.5 * first - 1.5 * second)
+    large = case.rule.gradient(place, _LARGE * first) / _LARGE
+    if not np.allclose(large, case.rule.gradient(place, first), rtol=_LINEAR, atol=_LINEAR, equal_nan=True):
+        return f"other digits for dy times {_LARGE:g}", "it limits dy, or adds to it"
     scale = float(abs(parts).max(initial=0.0))
     error = float(abs(total - parts).max(initial=0.0))
     # Where terms cancel, as in the gradient of something with a mean of zero, their rounding remains.
@@ -69,7 +78,12 @@ def _each_gradient(case: Case, ask: Callable[[Case, int], tuple[str, str]]) -> A
 def used_twice(case: Case) -> Answer:
     """Give one tensor to all floating inputs: its gradient is the derivative of ``f(x, x)``."""
     shapes = [case.inputs[place].shape for place in case.floating]
-    if case.op.bypassed(len(case.inputs)) or len(shapes) < 2 or len(set(shapes)) > 1:
+    if (
+        case.op.bypassed(len(case.inputs))
+        or len(shapes) < 2
+        or len(set(shapes)) > 1
+        or any(map(is_distribution, case.inputs))
+    ):
         return None
     inputs = case.each_floating(lambda x: case.inputs[case.floating[0]])
     try:
@@ -166,7 +180,9 @@ def _weighted_gradients(case: Case, leaves: list[Tensor]) -> list[Tensor]:
 
 # ---- special numbers: NaN, far from zero, so large that naive formulas overflow
 
-_LEAST_FAR, _MOST_FAR, _COUNT_FAR = 0.05, 20.0, 24
+_LEAST_FAR, _MOST_FAR, _COUNT_FAR = 0.05, (20.0, 100.0, 1000.0), 24
+# Where forward no longer changes, what remains of a gradient is rounding.
+_SATURATED = 1e-11
 _NAN_HINTS = {
     "invented": "0/0, 0 * infinity, or infinity - infinity on the way",
     "swallowed": "a comparison with NaN is false: write the condition the other way round; np.nan_to_num, np.fmax and "
@@ -174,7 +190,35 @@ _NAN_HINTS = {
 }
 
 
-@for_each(Candidate.smallest_first, "neither invented nor swallowed", "no floating input, or refused")
+_LOSE_NAN = re.compile(
+    r"nan(?!_to_num)|^is(nan|finite)$|linalg|sort|partition|median|quantile|percentile|svd|eigh?|cholesky|lstsq"
+)
+
+
+def _may_lose_nan(case: Case) -> bool:
+    """Whether forward is written with functions that lose NaN by what they are: sorting, LAPACK, or the mean without NaN."""
+    waiting, seen = [inspect.unwrap(type(case.op).forward)], set[Any]()
+    while waiting:
+        function = waiting.pop()
+        code = getattr(function, "__code__", None)
+        if code is None or function in seen or len(seen) > 20:
+            continue
+        seen.add(function)
+        if any(_LOSE_NAN.search(name) for name in code.co_names):
+            return True
+        waiting += [function.__globals__[name] for name in code.co_names if name in function.__globals__]
+        waiting += [cell.cell_contents for cell in function.__closure__ or ()]
+        waiting += [getattr(case.op, name) for name in code.co_names if hasattr(case.op, name)]
+    return False
+
+
+@for_each(
+    Candidate.smallest_first,
+    lambda lost: (
+        "NaN is lost in forward, by sorting, LAPACK or on purpose" if any(lost) else "neither invented nor swallowed"
+    ),
+    "no floating input, or refused",
+)
 def not_a_number(case: Case) -> Answer:
     """Look for NaN that finite inputs gave, and put NaN into one element: results that depend on it are NaN."""
     asked = None
@@ -186,6 +230,8 @@ def not_a_number(case: Case) -> Answer:
             continue
         asked = 0.0
         for fault, example in found.items():
+            if fault == "swallowed" and _may_lose_nan(case):
+                return 1.0
             return Mistake(fault, _smaller_example(case, place, fault) or example, _NAN_HINTS[fault])
     return asked
 
@@ -212,45 +258,50 @@ def _nan_fault(case: Case, place: int) -> dict[str, str]:
 
 
 @for_each(
-    lambda candidate: candidate.differentiable() if candidate.proposed or candidate.op.elementwise else [],
-    f"worst error {{worst:.1e}} at numbers up to {_MOST_FAR:g}",
-    lambda candidate: "outside the domain" if candidate.proposed else "the samples say which numbers are meant",
+    Candidate.differentiable,
+    f"worst error {{worst:.1e}} at numbers up to {_MOST_FAR[-1]:g}",
+    "outside the domain",
 )
 def far_from_zero(case: Case) -> Answer:
-    """Compare gradients with numeric derivatives at numbers from 0.05 to 20 as well: limits and branches lie there.
+    """Compare gradients with numeric derivatives at numbers up to 20, 100 and 1000: limits and branches lie there.
 
-    Samples say which numbers an operation is made for. So this is checked only where there are none, and where each
-    element is computed alone.
+    The numbers are random, of both signs if forward takes that, and the sample's own, multiplied.
     """
-    far = _far(case)
-    if far is None:
-        return None
-    findings = [far.find(place) for place in far.places]
-    wrong = next((finding for finding in findings if finding.wrong), None)
-    if wrong is None:
-        return max((point.error for finding in findings for point in finding.points), default=0.0)
-    cause = "a limit or a branch of forward that the rule does not know, or has elsewhere"
-    point = worst(wrong.points)
-    return Mistake(f"worst error {point.error if point else 0.0:.1e}", _far_example(far, wrong, point), cause)
+    errors = []
+    for far in _far(case):
+        rng = np.random.default_rng([0, 1])
+        findings = [far.rule.find(place, rng, case.tolerance, _COUNT_FAR) for place in far.places]
+        wrong = next((finding for finding in findings if finding.message or far.mistakes(finding, _SATURATED)), None)
+        errors += [point.error for finding in findings for point in finding.points if point.error <= case.tolerance]
+        if wrong is not None:
+            cause = "a limit or a branch of forward that the rule does not know, or has elsewhere"
+            point = worst(wrong.points)
+            return Mistake(f"worst error {point.error if point else 0.0:.1e}", _far_example(far, wrong, point), cause)
+    return max(errors, default=None)
 
 
-def _far(case: Case) -> Case | None:
-    """Return the case at numbers of all sizes at which forward is finite, positive and negative if it can be; or None."""
+def _far(case: Case) -> Iterator[Case]:
+    """Yield the case at numbers of all sizes at which forward is finite."""
     alone = case.op.elementwise
     resized = [np.resize(x, _COUNT_FAR) if alone else x for x in case.inputs]
-    for signs in ([-1.0, 1.0], [1.0]):
+    free = all(is_free(x) or x.dtype.kind != "f" for x in case.inputs) and not has_order(case)
+    largest = max((float(abs(case.inputs[place]).max(initial=0.0)) for place in case.floating), default=0.0) or 1.0
+    for most, signs in itertools.product(_MOST_FAR, ([-1.0, 1.0], [1.0], []) if not alone else ([-1.0, 1.0], [1.0])):
         rng = np.random.default_rng([case.seed, 4])
-        inputs = [_drawn_far(rng, signs, x.shape) if x.dtype.kind == "f" else x for x in resized]
+        inputs = [_drawn_far(rng, signs, most, x) if free and signs and x.dtype.kind == "f" else x for x in resized]
+        if not signs:
+            inputs = [x * most / largest if is_free(x) else x for x in case.inputs]
         # Outside its domain an operation may do anything.
         with contextlib.suppress(Exception):
             finite = np.isfinite(case.compute(inputs))
-            if finite.any() and (alone or finite.all()):
-                return case.with_inputs([x[finite] for x in inputs] if alone else inputs)
-    return None
+            if finite.any() and (finite.all() or (alone and signs)):
+                yield case.with_inputs([x[finite] for x in inputs] if alone and signs else inputs)
 
 
-def _drawn_far(rng: np.random.Generator, signs: list[float], shape: Shape) -> Array:
-    return rng.choice(signs, shape) * 10 ** rng.uniform(np.log10(_LEAST_FAR), np.log10(_MOST_FAR), shape)
+def _drawn_far(rng: np.random.Generator, signs: list[float], most: float, x: Array) -> Array:
+    # Those of several inputs that meet have about one size: a sawtooth has many teeth elsewhere, and no slope to measure.
+    sizes = np.random.default_rng([5, 4]).uniform(np.log10(_LEAST_FAR), np.log10(most / 2), x.shape)
+    return rng.choice(signs, x.shape) * 10**sizes * rng.uniform(0.5, 2.0, x.shape)
 
 
 def _far_example(case: Case, finding: Finding, point: Point | None) -> str:

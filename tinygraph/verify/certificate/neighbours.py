@@ -1,0 +1,285 @@
+"""Inputs next to the samples of an operation, on which its rule must be right as well: other sizes, values, order, attributes.
+
+Samples are a start. Which axes must have the same size is learned by running forward: so each size can be changed, to odd
+ones and to ones above 8 and 20. Where forward refuses an input, or gives numbers that are not finite, nothing is asked.
+"""
+
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tinygraph.graph import Array, Sample, Shape
+from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line
+from tinygraph.verify.certificate.propose import varied
+from tinygraph.verify.certificate.search import Shapes, linked_axes, resized
+from tinygraph.verify.checker import Finding
+from tinygraph.verify.hints import hint
+from tinygraph.verify.numeric import worst
+
+NEXT_TO_SAMPLES = "right on your samples, wrong next to them"
+
+_SIZES = (5, 7, 9, 23)
+_MOST_ELEMENTS = 4_000
+_MOST_CASES = 6
+_SECONDS = 0.4
+_ELEMENTS, _DIRECTIONS = 3, 2
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """An input next to a sample: ``what`` was changed, in words; ``group`` names the change that others share."""
+
+    what: str
+    case: Case
+    group: object = None
+
+
+def other_sizes(candidate: Candidate) -> Iterator[Line]:
+    """Compare gradients at other sizes of every axis: odd ones, some above 8 and above 20, and all of them changed."""
+    yield _line("other sizes", candidate, _sizes)
+
+
+def other_values(candidate: Candidate) -> Iterator[Line]:
+    """Compare gradients at the samples with noise, scaled, with their elements in another order, and their rows."""
+    yield _line("other values", candidate, _values)
+
+
+def other_attributes(candidate: Candidate) -> Iterator[Line]:
+    """Compare gradients for other values of every attribute."""
+    yield _line("other attributes", candidate, _attributes)
+
+
+def _line(name: str, candidate: Candidate, neighbours: Callable[[Candidate], Iterator[Neighbour]]) -> Line:
+    """Compare gradients at neighbours, and return the line: a mistake is shown at the first that has it.
+
+    A rule that fails at all sizes of an axis is not made for others: then the size means something, as the 4 numbers of a
+    box do. One that is right at some sizes and fails at others is wrong.
+    """
+    right: dict[object, list[Neighbour]] = defaultdict(list)
+    failed: dict[object, list[tuple[Neighbour, Finding, str]]] = defaultdict(list)
+    began = time.process_time()
+    for neighbour in neighbours(candidate):
+        found = _fault(neighbour.case)
+        if found is None:
+            right[neighbour.group].append(neighbour)
+        elif found[0].message and neighbour.group is not None:
+            failed[neighbour.group].append((neighbour, *found))
+        else:
+            return _wrong(name, candidate, neighbour, *found, right[neighbour.group])
+        if time.process_time() - began > _SECONDS:
+            break
+    for group, found_there in failed.items():
+        if right[group]:
+            return _wrong(name, candidate, *found_there[0], right[group])
+    tried = sum(map(len, right.values()))
+    return (
+        Line(name, OK, f"right in {tried} of {tried}") if tried else Line(name, NOT_ASKED, "none that forward accepts")
+    )
+
+
+def _wrong(
+    name: str, candidate: Candidate, neighbour: Neighbour, finding: Finding, cause: str, right: Sequence[Neighbour]
+) -> Line:
+    case = neighbour.case
+    compared = finding.message or f"the gradient of {case.input_name(finding.place)} {worst(finding.points)}"
+    shown = case.call() if sum(x.size for x in case.inputs) <= 12 else case.name
+    also = f"; right with {right[0].what}" if right else ""
+    figure = f"wrong with {neighbour.what}" if candidate.proposed else NEXT_TO_SAMPLES
+    return Line(name, WRONG, figure, f"{neighbour.what}: {shown}, {compared}{also}", cause)
+
+
+def _fault(case: Case) -> tuple[Finding, str] | None:
+    """Return the first wrong gradient of a case, compared at a few elements and along random directions, and its cause."""
+    shape = case.op.shape(*case.inputs) if case.op.has_shape_rule else case.y.shape
+    if shape != case.y.shape:
+        text = f"its shape rule says {shape} and forward gives {case.y.shape}"
+        return Finding(0, np.empty(0), message=text), ""
+    rng = np.random.default_rng([0, 1])
+    findings = [case.rule.find(place, rng, case.tolerance, _ELEMENTS, _DIRECTIONS) for place in case.places]
+    wrong = next((finding for finding in findings if finding.wrong), None)
+    return (wrong, hint(case.rule, wrong, findings)) if wrong else None
+
+
+def _accepted(case: Case, sample: Sample) -> Case | None:
+    """Return the case of a sample, if forward accepts it and gives numbers that are finite where the case has such."""
+    with contextlib.suppress(Exception):
+        other = Case(type(case.op), sample, case.number, case.seed, case.tolerance)
+        if other.op.has_shape_rule:
+            other.op.shape(*other.inputs)
+        finite = np.isfinite(other.y)
+        bypassed = other.op.bypassed(len(other.inputs))
+        if (
+            other.y.size
+            and other.places
+            and not bypassed
+            and (finite.all() or not np.isfinite(case.y).all())
+            and finite.any()
+        ):
+            return other
+    return None
+
+
+# ---- other attributes
+
+
+def _attributes(candidate: Candidate) -> Iterator[Neighbour]:
+    seen = {_attributes_of(case) for case in candidate.cases}
+    if candidate.proposed:
+        return
+    for case in _distinct(candidate):
+        for sample in varied(type(case.op), [case.sample]):
+            other = _accepted(case, sample)
+            if other is not None and _attributes_of(other) not in seen:
+                seen.add(_attributes_of(other))
+                changed = {
+                    name: value
+                    for name, value in sample.attributes.items()
+                    if other.op.attributes()[name] != case.op.attributes()[name]
+                }
+                yield Neighbour(", ".join(f"{name}={value!r}" for name, value in changed.items()), other)
+
+
+def _attributes_of(case: Case) -> str:
+    return repr(case.op.attributes())
+
+
+def _distinct(candidate: Candidate) -> list[Case]:
+    """Return a few cases that differ in attributes or in their numbers of axes, those with most elements first."""
+    kinds: dict[object, Case] = {}
+    for case in sorted(candidate.differentiable(), key=lambda case: -sum(x.size for x in case.inputs)):
+        ranks = tuple((x.ndim, x.dtype.kind) for x in case.inputs)
+        kinds.setdefault((_attributes_of(case), ranks), case)
+    return list(kinds.values())[:_MOST_CASES]
+
+
+# ---- other sizes
+
+
+def _sizes(candidate: Candidate) -> Iterator[Neighbour]:
+    cases = _distinct(candidate)
+    if not candidate.proposed:
+        cases += [neighbour.case for neighbour in _attributes(candidate)]
+    for case in cases[:_MOST_CASES]:
+        yield from _sizes_of(case)
+
+
+def _sizes_of(case: Case) -> Iterator[Neighbour]:
+    shapes = tuple(x.shape for x in case.inputs)
+    rng, began = np.random.default_rng([case.seed, 5]), time.process_time()
+
+    def at(tried: Shapes) -> Case | None:
+        if shapes == tried or time.process_time() - began > _SECONDS / 2 or max(map(_size, tried)) > _MOST_ELEMENTS:
+            return None
+        inputs = [redrawn(rng, x, shape) for x, shape in zip(case.inputs, tried, strict=True)]
+        return _accepted(case, Sample(*inputs, **case.sample.attributes))
+
+    # Labels and other whole numbers belong to the rows that they stand next to.
+    tied = [(p, a) for p, x in enumerate(case.inputs) if x.dtype.kind != "f" for a in range(x.ndim)]
+    for axes in linked_axes(shapes, lambda tried: at(tried) is not None, tied):
+        place = min(axes)[0]
+        size = min(shapes[p][a] for p, a in axes)
+        for new in dict.fromkeys((size + 1, size + 2, 2 * size + 1, *_SIZES)):
+            other = at(resized(shapes, axes, size, new))
+            if other is not None:
+                yield Neighbour(f"{case.input_name(place)} {other.inputs[place].shape}", other, (case.number, axes))
+
+
+def _size(shape: Shape) -> int:
+    return int(np.prod(shape))
+
+
+def redrawn(rng: np.random.Generator, x: Array, shape: Shape) -> Array:
+    """Return an array of another shape with elements like those of ``x``: of their kind, in their range, in their order.
+
+    Symmetric matrices stay symmetric and positive, rows that add up to 1 do so again, and sorted elements are sorted.
+    """
+    if not x.size:
+        return np.zeros(shape, x.dtype)
+    y = rng.choice(x.ravel(), shape)
+    if is_free(x):
+        y = y * rng.uniform(0.7, 1.0, shape)
+    if x.dtype.kind == "f" and _is_symmetric(x) and len(shape) > 1 and shape[-1] == shape[-2]:
+        root = rng.standard_normal(shape) / np.sqrt(shape[-1])
+        return root @ root.swapaxes(-1, -2) + np.eye(shape[-1])
+    if _is_sorted(x) or (x.dtype.kind in "iu" and x.ndim and (np.diff(x, axis=-1) >= 0).all()):
+        y = np.sort(y, axis=-1)
+    return y / y.sum(axis=-1, keepdims=True) if is_distribution(x) else y
+
+
+def is_free(x: Array) -> bool:
+    """Whether elements may be numbers of any size: they are not marks such as 0 and 1, and rows do not add up to 1."""
+    marks = x.dtype.kind != "f" or np.isin(x, (-1.0, 0.0, 1.0)).all() or not np.isfinite(x).all()
+    return not marks and not is_distribution(x)
+
+
+def _is_symmetric(x: Array) -> bool:
+    return x.ndim > 1 and x.shape[-1] == x.shape[-2] > 1 and np.allclose(x, x.swapaxes(-1, -2))
+
+
+def has_order(case: Case) -> bool:
+    """Whether one of several inputs is sorted, which then means something: the knots of a curve, for example."""
+    return len(case.floating) > 1 and any(map(_is_sorted, case.inputs))
+
+
+def _is_sorted(x: Array) -> bool:
+    """Whether numbers that are not whole are sorted, as knots and times are."""
+    return x.dtype.kind == "f" and x.ndim > 0 and x.shape[-1] > 2 and bool((np.diff(x, axis=-1) > 0).all())
+
+
+def is_distribution(x: Array) -> bool:
+    sums = x.ndim and x.dtype.kind == "f" and x.shape[-1] > 1 and (x >= 0).all()
+    return bool(sums and np.allclose(x.sum(axis=-1), 1))
+
+
+# ---- other values
+
+_SCALES = (0.1, 3.0)
+
+
+def _values(candidate: Candidate) -> Iterator[Neighbour]:
+    for case in _distinct(candidate):
+        rng = np.random.default_rng([case.seed, 6])
+        for what, inputs in _changed(case, rng):
+            other = _accepted(case, Sample(*inputs, **case.sample.attributes))
+            if other is not None:
+                yield Neighbour(what, other)
+
+
+def _changed(case: Case, rng: np.random.Generator) -> Iterator[tuple[str, list[Array]]]:
+    yield "noise", [_noisy(rng, x, 0.1, has_order(case)) for x in case.inputs]
+    yield "more noise", [_noisy(rng, x, 1.0, has_order(case)) for x in case.inputs]
+    for scale in _SCALES:
+        yield (
+            f"numbers times {scale:g}",
+            [x * scale if is_free(x) else x for x in case.inputs],
+        )
+    for place, x in enumerate(case.inputs):
+        name = case.input_name(place)
+        if x.ndim and len(x) > 1 and not (has_order(case) and _is_sorted(x)):
+            yield f"{name} with its rows in another order", _with(case, place, rng.permutation(x))
+            yield f"{name} from its end", _with(case, place, x[::-1].copy())
+        if x.dtype.kind in "iu" and x.size:
+            yield f"other numbers in {name}", _with(case, place, rng.integers(x.min(), x.max() + 2, x.shape, x.dtype))
+            yield f"equal numbers in {name}", _with(case, place, np.full_like(x, x.flat[-1]))
+        if is_free(x) and len(case.floating) > 1:
+            yield f"{name} times 3", _with(case, place, x * 3)
+
+
+def _with(case: Case, place: int, x: Array) -> list[Array]:
+    return [*case.inputs[:place], x, *case.inputs[place + 1 :]]
+
+
+def _noisy(rng: np.random.Generator, x: Array, size: float, ordered: bool) -> Array:
+    if is_distribution(x):
+        y = x + size * x.mean() * rng.uniform(0, 1, x.shape)
+        return np.asarray(y / y.sum(axis=-1, keepdims=True))
+    if not is_free(x):
+        return x
+    if ordered and _is_sorted(x):
+        return np.sort(x + size * np.diff(x, axis=-1).min() * rng.uniform(-0.5, 0.5, x.shape), axis=-1)
+    scale = float(x.std()) or float(abs(x).mean()) or 1.0
+    return np.asarray(x + size * scale * rng.uniform(-1, 1, x.shape))
