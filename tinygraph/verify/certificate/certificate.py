@@ -20,6 +20,7 @@ CHECKS: tuple[Check, ...] = (
     values.shape_rule,
     gradients.gradients,
     gradients.error_against_step,
+    rules.precision,
     rules.far_from_zero,
     neighbours.other_attributes,
     neighbours.other_sizes,
@@ -45,6 +46,11 @@ CHECKS: tuple[Check, ...] = (
     values.prints,
     values.model_file,
 )
+
+
+_NEIGHBOURS = ("other attributes", "other sizes", "other values")
+# The checks that use inputs which are not the samples.
+_TRIED = (*_NEIGHBOURS, "far from zero")
 
 
 @dataclass(frozen=True)
@@ -74,9 +80,9 @@ class Certificate:
         """
         if any(line.verdict == NOT_FOUND for line in self.lines):
             return "no inputs"
-        if all(line.figure == NEXT_TO_SAMPLES for line in self.failures):
-            return NEXT_TO_SAMPLES if self.failures else "certified"
-        return "wrong"
+        if self.ok:
+            return "certified"
+        return "wrong" if self.proposed or any(line.check not in _TRIED for line in self.failures) else NEXT_TO_SAMPLES
 
     @property
     def ok(self) -> bool:
@@ -206,8 +212,9 @@ def _no_inputs(candidate: Candidate) -> Iterator[Line]:
 _IN_CLASS = "samples = lambda rng: ["
 _UNFINISHED = "not carried through"
 # The checks that fail as well where a gradient is wrong, and where two runs differ.
-_NEIGHBOURS = ("other attributes", "other sizes", "other values")
 _AFTER_WRONG_GRADIENT = (
+    "broadcasting",
+    "precision",
     *_NEIGHBOURS,
     "second derivatives",
     "size one",
@@ -236,7 +243,7 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     unsteady = any(line.check == "determinism" and not line.ok and line.figure != _UNFINISHED for line in lines)
     first = next((line for line in lines if line.figure == _UNFINISHED), None)
     shapes = any(line.check == "shape rule" and not line.ok for line in lines)
-    limits = any(line.check == "far from zero" and not line.ok for line in lines)
+    seen: list[str] = []
     for line in lines:
         repeats = line.check in _AFTER_WRONG_GRADIENT or line.figure == gradients.WRONG_SLOPE
         reason = ""
@@ -248,12 +255,14 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
             reason = "the shape rule is wrong, see above"
         elif first is not None and line is not first and (line.figure, line.example) == (_UNFINISHED, first.example):
             reason = f"not carried through, see {first.check}"
-        elif line.check == "other values" and limits:
-            reason = "wrong far from zero, see above"
+        elif line.check in _NEIGHBOURS and seen:
+            reason = f"see {seen[0]}"
         elif unsteady and line.check in _AFTER_TWO_RUNS_DIFFER:
             reason = "two runs differ, see determinism"
         elif wrong and (repeats or (broken and line.check != "shape rule" and "Error: " in line.example)):
             reason = f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
+        elif line.check in _TRIED:
+            seen.append(line.check)
         yield Line(line.check, NOT_ASKED, reason) if reason else line
 
 

@@ -204,7 +204,7 @@ def redrawn(rng: np.random.Generator, x: Array, shape: Shape) -> Array:
         y = y * rng.uniform(0.7, 1.0, shape)
     if x.dtype.kind == "f" and _is_symmetric(x) and len(shape) > 1 and shape[-1] == shape[-2]:
         root = rng.standard_normal(shape) / np.sqrt(shape[-1])
-        return root @ root.swapaxes(-1, -2) + np.eye(shape[-1])
+        return np.asarray(root @ root.swapaxes(-1, -2) + np.eye(shape[-1]))
     if _is_sorted(x) or (x.dtype.kind in "iu" and x.ndim and (np.diff(x, axis=-1) >= 0).all()):
         y = np.sort(y, axis=-1)
     return y / y.sum(axis=-1, keepdims=True) if is_distribution(x) else y
@@ -280,6 +280,6 @@ def _noisy(rng: np.random.Generator, x: Array, size: float, ordered: bool) -> Ar
     if not is_free(x):
         return x
     if ordered and _is_sorted(x):
-        return np.sort(x + size * np.diff(x, axis=-1).min() * rng.uniform(-0.5, 0.5, x.shape), axis=-1)
+        return np.asarray(np.sort(x + size * np.diff(x, axis=-1).min() * rng.uniform(-0.5, 0.5, x.shape), axis=-1))
     scale = float(x.std()) or float(abs(x).mean()) or 1.0
     return np.asarray(x + size * scale * rng.uniform(-1, 1, x.shape))

@@ -15,12 +15,49 @@ from tinygraph.graph import Array, Tensor, apply, grad
 from tinygraph.verify.certificate.candidate import Answer, Candidate, Case, Line, Mistake, for_each
 from tinygraph.verify.certificate.neighbours import has_order, is_distribution, is_free
 from tinygraph.verify.checker import Finding
-from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, contributions, derivative, worst
+from tinygraph.verify.hints import cause_of, hint
+from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, contributions, derivative, unit, worst
 
 DIVISION = "a division by zero, or 0 times infinity, in the rule"
 _LINEAR = 1e-9
 _SECOND = 1e-6
 _LARGE = 1e6
+# Between these an error is that of single precision.
+_FLOORS = (1e-9, 1e-6)
+_FLOAT32 = "the rule computes in float32, or makes a float32 array on the way"
+_DIGITS = "a constant of the rule has too few digits"
+
+
+@for_each(Candidate.differentiable, "that of float64")
+def precision(case: Case) -> Answer:
+    """Look for an error near 1e-8 where the numeric derivative is good to more digits: there the rule computes in float32."""
+    for place in case.places:
+        finding = case.find(place)
+        cause = in_single(case, finding)
+        if cause:
+            return Mistake("an error floor as in float32", f"{case.name}: {worst(finding.points)}", cause)
+    return 0.0
+
+
+def in_single(case: Case, finding: Finding) -> str:
+    """Return why all elements of a gradient are right to seven digits or so, and not to more; nothing if it is otherwise."""
+    points = [point for point in finding.points if point.index is not None and not point.kink]
+    scale = max((abs(point.numeric) for point in points), default=0.0)
+    if not scale:
+        return ""
+    errors = np.array([point.rule - point.numeric for point in points]) / scale
+    known = (
+        max(case.rule.slope(finding.place, unit(finding.gradient.shape, p.index or ())).error for p in points) / scale
+    )
+    floor = float(abs(errors).max())
+    if not _FLOORS[0] < floor < _FLOORS[1] or known > floor / 100:
+        return ""
+    with contextlib.suppress(Exception):
+        if float(case.rule.rounding(finding.place).max()) > floor * scale / 100:
+            return ""
+    relative = errors * scale / [point.numeric or np.inf for point in points]
+    alike = len(points) > 1 and float(np.ptp(relative)) < 0.1 * float(abs(relative).max())
+    return _DIGITS if alike else _FLOAT32
 
 
 @for_each(Candidate.differentiable, "all zero")
@@ -274,10 +311,22 @@ def far_from_zero(case: Case) -> Answer:
         wrong = next((finding for finding in findings if finding.message or far.mistakes(finding, _SATURATED)), None)
         errors += [point.error for finding in findings for point in finding.points if point.error <= case.tolerance]
         if wrong is not None:
-            cause = "a limit or a branch of forward that the rule does not know, or has elsewhere"
+            cause = cause_of(wrong.message) if wrong.message else _cause_far(far, wrong)
             point = worst(wrong.points)
             return Mistake(f"worst error {point.error if point else 0.0:.1e}", _far_example(far, wrong, point), cause)
     return max(errors, default=None)
+
+
+def _cause_far(far: Case, wrong: Finding) -> str:
+    """Return the cause of a mistake: a limit or a branch, unless the rule is wrong for the same numbers made small, too."""
+    largest = max((float(abs(far.inputs[place]).max(initial=0.0)) for place in far.floating), default=1.0)
+    near = far.with_inputs(far.each_floating(lambda x: x / (largest or 1.0)))
+    findings = [
+        near.rule.find(place, np.random.default_rng([0, 1]), far.tolerance, _COUNT_FAR) for place in near.places
+    ]
+    if any(finding.place == wrong.place and finding.wrong for finding in findings):
+        return next((hint(near.rule, finding, findings) for finding in findings if finding.place == wrong.place), "")
+    return "a limit or a branch of forward that the rule does not know, or has elsewhere"
 
 
 def _far(case: Case) -> Iterator[Case]:

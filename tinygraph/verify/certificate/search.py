@@ -77,7 +77,11 @@ def _climbed(shapes: Shapes, reached: Progress, progress: Callable[[Shapes], Pro
     """Return shapes on which forward runs, by multiplying the sizes of sets of axes until it gets further and further."""
     for _ in range(_ROUNDS):
         least = reached
-        sets = linked_axes(shapes, lambda tried, least=least: progress(tried) >= least)
+
+        def as_far(tried: Shapes, least: Progress = least) -> bool:
+            return progress(tried) >= least
+
+        sets = linked_axes(shapes, as_far)
         tried = [resized(shapes, axes, 1, times) for axes in sets for times in (2, 3, 4)]
         reached, shapes = max(((progress(other), other) for other in tried), default=(least, shapes))
         if reached == RAN:

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from tinygraph.verify.numeric import worst
 _EXACT = 1e-12
 _SINGLE = 1e-3
 _ROUNDING = 1e-9
+_SUMMED = "return the gradient in the shape of the result: it is added up over the axes that were broadcast"
 _NO_CUT = "no axis to cut, or a clear refusal"
 
 
@@ -79,7 +81,25 @@ def broadcasting(case: Case) -> Answer:
         if not _distance(value, right) <= _EXACT:
             cause = "leave elementwise=True out: elements of the result depend on others"
             return Mistake("an element alone gives another number", example, cause)
+    for other in _broadcast(case) if case.places else ():
+        findings = [other.rule.find(place, np.random.default_rng([0, 1]), case.tolerance, 4) for place in other.places]
+        wrong = next((finding for finding in findings if finding.message or other.mistakes(finding, 0.0)), None)
+        if wrong is not None:
+            shapes = ", ".join(str(x.shape) for x in other.inputs)
+            fault = wrong.message or f"the gradient of {case.input_name(wrong.place)} {worst(wrong.points)}"
+            return Mistake("a gradient is wrong where inputs broadcast", f"shapes {shapes}: {fault}", _SUMMED)
     return 0.0
+
+
+def _broadcast(case: Case) -> Iterator[Case]:
+    """Yield the case with one input in fewer elements than the others, along each axis and along all."""
+    full = (3, 4)
+    for place, shape in itertools.product(case.floating if len(case.inputs) > 1 else (), ((4,), (1, 4), (3, 1), ())):
+        shapes = [shape if i == place else full for i in range(len(case.inputs))]
+        # Elements of their own kind, in places of their own.
+        other = case.with_inputs([np.resize(x, each) for x, each in zip(case.inputs, shapes, strict=True)])
+        if np.isfinite(other.y).all():
+            yield other
 
 
 def _reshaped(case: Case) -> Iterator[tuple[str, Array, Array]]:
