@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.describe import html
-from tinygraph.verify.certificate import gradients, neighbours, rules, values
+from tinygraph.verify.certificate import gradients, neighbours, rules, special, values
 from tinygraph.verify.certificate.candidate import NOT_ASKED, NOT_FOUND, WRONG, Candidate, Check, Line, candidate_for
 from tinygraph.verify.certificate.neighbours import NEXT_TO_SAMPLES
 from tinygraph.verify.certificate.propose import refusal, sample_line
@@ -21,7 +21,7 @@ CHECKS: tuple[Check, ...] = (
     gradients.gradients,
     gradients.error_against_step,
     rules.precision,
-    rules.far_from_zero,
+    special.far_from_zero,
     neighbours.other_attributes,
     neighbours.other_sizes,
     neighbours.other_values,
@@ -39,8 +39,8 @@ CHECKS: tuple[Check, ...] = (
     rules.shortcuts,
     values.inputs_unmodified,
     values.determinism,
-    rules.not_a_number,
-    rules.large_numbers,
+    special.not_a_number,
+    special.large_numbers,
     values.plan,
     values.draws,
     values.prints,
@@ -191,7 +191,7 @@ def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certific
 
     >>> import tinygraph as tg
     >>> tg.testing.check_op(tg.tanh)
-    <Certificate: tanh is certified: 21 checks passed>
+    <Certificate: tanh is certified: 24 checks passed>
     """
     certificate = certify(operation, seed, tolerance)
     if not certificate.ok:

@@ -77,7 +77,7 @@ def _line(name: str, candidate: Candidate, neighbours: Callable[[Candidate], Ite
             return _wrong(name, candidate, *found_there[0], right[group])
     tried = sum(map(len, right.values()))
     return (
-        Line(name, OK, f"right in {tried} of {tried}") if tried else Line(name, NOT_ASKED, "none that forward accepts")
+        Line(name, OK, f"right in {tried} of {tried}") if tried else Line(name, NOT_ASKED, "none to try")
     )
 
 
