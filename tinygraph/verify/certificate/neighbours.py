@@ -76,9 +76,7 @@ def _line(name: str, candidate: Candidate, neighbours: Callable[[Candidate], Ite
         if right[group]:
             return _wrong(name, candidate, *found_there[0], right[group])
     tried = sum(map(len, right.values()))
-    return (
-        Line(name, OK, f"right in {tried} of {tried}") if tried else Line(name, NOT_ASKED, "none to try")
-    )
+    return Line(name, OK, f"right in {tried} of {tried}") if tried else Line(name, NOT_ASKED, "none to try")
 
 
 def _wrong(
