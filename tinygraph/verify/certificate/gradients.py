@@ -13,6 +13,7 @@ from tinygraph.describe.numbers import short
 from tinygraph.graph import Array, Graph, Shape
 from tinygraph.graph.tensor import input as declare
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line, Mistake, for_each
+from tinygraph.verify.certificate.rules import in_single
 from tinygraph.verify.checker import Finding
 from tinygraph.verify.hints import PROVEN, UNKNOWN, cause_of, hint
 from tinygraph.verify.numeric import Function, Index, central_difference, derivative, disagree, one_sided, unit, worst
@@ -63,11 +64,12 @@ def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]
     failing = all(finding.message for _, finding, _ in wrong)
     # A rule that fails is shown on the largest inputs: its author seldom thought of vectors of one element.
     case, finding, _ = max(wrong, key=lambda entry: sum(x.ndim for x in entry[0].inputs)) if failing else wrong[0]
-    cause = hint([(case.rule, finding, findings) for case, finding, findings in compared])
+    single = "" if failing else in_single(case, finding)
+    cause = single or hint([(case.rule, finding, findings) for case, finding, findings in compared])
     right = [case for case, finding, _ in compared if not finding.wrong]
     if not cause and finding.message:
         cause = cause_of(finding.message)
-    if candidate.proposed and not cause.endswith(PROVEN):
+    if candidate.proposed and not (single or cause.endswith(PROVEN)):
         cause = _or_not_intended(cause, wrong, right)
     figure = RULE_FAILED if finding.message else f"worst error {error:.1e}"
     return Line(f"gradient of {name}", WRONG, figure, _example(case, finding), cause, error)

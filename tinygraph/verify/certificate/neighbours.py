@@ -16,8 +16,8 @@ from tinygraph.graph import Array, Sample, Shape
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line
 from tinygraph.verify.certificate.propose import varied
 from tinygraph.verify.certificate.search import Shapes, linked_axes, resized
-from tinygraph.verify.checker import Finding
-from tinygraph.verify.hints import hint
+from tinygraph.verify.checker import Finding, LocalRule
+from tinygraph.verify.hints import cause_of, hint
 from tinygraph.verify.numeric import worst
 
 NEXT_TO_SAMPLES = "right on your samples, wrong next to them"
@@ -60,46 +60,54 @@ def _line(name: str, candidate: Candidate, neighbours: Callable[[Candidate], Ite
     box do. One that is right at some sizes and fails at others is wrong.
     """
     right: dict[object, list[Neighbour]] = defaultdict(list)
-    failed: dict[object, list[tuple[Neighbour, Finding, str]]] = defaultdict(list)
+    failed: dict[object, list[tuple[Neighbour, Finding]]] = defaultdict(list)
+    trials = [(case.rule, [case.find(place) for place in case.places]) for case in candidate.differentiable()]
     began = time.process_time()
     for neighbour in neighbours(candidate):
-        found = _fault(neighbour.case)
-        if found is None:
+        findings = _compared(neighbour.case)
+        trials.append((neighbour.case.rule, findings))
+        wrong = next((finding for finding in findings if finding.wrong), None)
+        if wrong is None:
             right[neighbour.group].append(neighbour)
-        elif found[0].message and neighbour.group is not None:
-            failed[neighbour.group].append((neighbour, *found))
+        elif wrong.message and neighbour.group is not None:
+            failed[neighbour.group].append((neighbour, wrong))
         else:
-            return _wrong(name, candidate, neighbour, *found, right[neighbour.group])
+            return _wrong(name, candidate, neighbour, wrong, trials, right[neighbour.group])
         if time.process_time() - began > _SECONDS:
             break
-    for group, found_there in failed.items():
+    for group, found in failed.items():
         if right[group]:
-            return _wrong(name, candidate, *found_there[0], right[group])
+            return _wrong(name, candidate, *found[0], trials, right[group])
     tried = sum(map(len, right.values()))
     return Line(name, OK, f"right in {tried} of {tried}") if tried else Line(name, NOT_ASKED, "none to try")
 
 
 def _wrong(
-    name: str, candidate: Candidate, neighbour: Neighbour, finding: Finding, cause: str, right: Sequence[Neighbour]
+    name: str,
+    candidate: Candidate,
+    neighbour: Neighbour,
+    finding: Finding,
+    trials: Sequence[tuple[LocalRule, Sequence[Finding]]],
+    right: Sequence[Neighbour],
 ) -> Line:
     case = neighbour.case
+    tried = [(rule, found, findings) for rule, findings in trials for found in findings if found.place == finding.place]
+    cause = hint(tried) or cause_of(finding.message)
     compared = finding.message or f"the gradient of {case.input_name(finding.place)} {worst(finding.points)}"
     shown = case.call() if sum(x.size for x in case.inputs) <= 12 else case.name
-    also = f"; right with {right[0].what}" if right else ""
+    also = f"; right with {right[0].what}" if right and neighbour.group is not None else ""
     figure = f"wrong with {neighbour.what}" if candidate.proposed else NEXT_TO_SAMPLES
     return Line(name, WRONG, figure, f"{neighbour.what}: {shown}, {compared}{also}", cause)
 
 
-def _fault(case: Case) -> tuple[Finding, str] | None:
-    """Return the first wrong gradient of a case, compared at a few elements and along random directions, and its cause."""
+def _compared(case: Case) -> list[Finding]:
+    """Return what is found for each gradient of a case, compared at a few elements and along random directions."""
     shape = case.op.shape(*case.inputs) if case.op.has_shape_rule else case.y.shape
     if shape != case.y.shape:
         text = f"its shape rule says {shape} and forward gives {case.y.shape}"
-        return Finding(0, np.empty(0), message=text), ""
+        return [Finding(0, np.empty(0), message=text)]
     rng = np.random.default_rng([0, 1])
-    findings = [case.rule.find(place, rng, case.tolerance, _ELEMENTS, _DIRECTIONS) for place in case.places]
-    wrong = next((finding for finding in findings if finding.wrong), None)
-    return (wrong, hint(case.rule, wrong, findings)) if wrong else None
+    return [case.rule.find(place, rng, case.tolerance, _ELEMENTS, _DIRECTIONS) for place in case.places]
 
 
 def _accepted(case: Case, sample: Sample) -> Case | None:

@@ -129,8 +129,9 @@ def _cause_far(far: Case, wrong: Finding) -> str:
     findings = [
         near.rule.find(place, np.random.default_rng([0, 1]), far.tolerance, _COUNT_FAR) for place in near.places
     ]
-    if any(finding.place == wrong.place and finding.wrong for finding in findings):
-        return next((hint(near.rule, finding, findings) for finding in findings if finding.place == wrong.place), "")
+    alike = next((finding for finding in findings if finding.place == wrong.place and finding.wrong), None)
+    if alike is not None:
+        return hint([(near.rule, alike, findings)])
     return "a limit or a branch of forward that the rule does not know, or has elsewhere"
 
 
