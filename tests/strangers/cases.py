@@ -24,7 +24,10 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Case:
-    """An operation: its source text, and mistakes that change a gradient in ``calls`` or, for ties, in ``ties``."""
+    """An operation: its source text, and mistakes that change a gradient in ``calls`` or, for ties, in ``ties``.
+
+    ``stands_for`` is the function whose derivative the rule gives, where that is not the operation's.
+    """
 
     name: str
     source: str
@@ -32,6 +35,7 @@ class Case:
     ties: str
     mistakes: list[Mistake]
     file: str
+    stands_for: str = ""
 
     @property
     def aside(self) -> bool:
@@ -52,7 +56,15 @@ def cases() -> Iterator[Case]:
             mistakes = []
             for what, old, new, causes in entry["mistakes"]:
                 mistakes.append(Mistake(what, old.replace("\\n", "\n"), new.replace("\\n", "\n"), causes.split()))
-            yield Case(name, entry["source"].lstrip(), entry["calls"], entry.get("ties", "[]"), mistakes, path.name)
+            yield Case(
+                name,
+                entry["source"].lstrip(),
+                entry["calls"],
+                entry.get("ties", "[]"),
+                mistakes,
+                path.name,
+                entry.get("stands_for", ""),
+            )
 
 
 def load(name: str, source: str):

@@ -31,6 +31,7 @@ STATED = {
     "constant": r"\.value\b|as a constant|not recorded|records nothing|stop_gradient",
     "unused": r"does not use \w+ as forward",
     "digits": r"constant with too few",
+    "surrogate": r"surrogate|straight.through|forward is flat",
     "epsilon": r"epsilon",
     "float32": r"float32|single precision|precision",
     "zeros": r"\bzeros?\b|returns 0\b|gets no gradient|no gradient",

@@ -5,6 +5,11 @@ import numpy as np
 import tinygraph as tg
 
 
+def evaluate(text: str):
+    """Evaluate a function that is written in NumPy."""
+    return eval(text, {"np": np})
+
+
 def calls(text: str, seed: int = 0) -> list[tuple[list[np.ndarray], dict]]:
     """Evaluate the calls of a case: ``N`` are normal numbers, ``P`` positive ones, ``U`` shares, ``B`` bits."""
     rng = np.random.default_rng(seed)
