@@ -64,13 +64,13 @@ def details(outcome: Outcome, everything: bool) -> list[str]:
     name, lines = outcome.case.name, []
     if everything or outcome.right.verdict != "ok":
         lines.append(f"{name}: {outcome.right.verdict}, {outcome.right.seconds:.1f} s")
-        lines += [f"    {check}: {figure}; {hint}" for check, figure, hint in outcome.right.lines]
+        lines += [f"    {check}: {figure}; {hint}" for check, figure, hint, _ in outcome.right.lines]
     for found in outcome.mistakes:
         if everything or not found.found or found.hint == "misleading":
             became = found.hint or f"missed ({found.run.verdict})"
             lines.append(f"{name}, {found.mistake.what}: {became}, {found.run.seconds:.1f} s")
             lines += [
-                f"    {check}: {figure}; {hint}" for check, figure, hint in found.run.lines[: 3 if everything else 1]
+                f"    {check}: {figure}; {hint}" for check, figure, hint, _ in found.run.lines[: 3 if everything else 1]
             ]
     return lines
 

@@ -1,11 +1,13 @@
 """The operations and their mistakes, read from ``operations/*.toml``, and run in modules of their own."""
 
+import importlib.util
 import sys
+import tempfile
 import tomllib
-import types
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "operations"
@@ -67,9 +69,17 @@ def cases() -> Iterator[Case]:
             )
 
 
+@cache
+def sources() -> tempfile.TemporaryDirectory[str]:
+    """Return the folder of the files, which is removed when the process that made it ends: make it before forking."""
+    return tempfile.TemporaryDirectory(prefix="strangers")
+
+
 def load(name: str, source: str):
-    """Run a source text as a module of its own, and return the operation that it defines."""
-    module = types.ModuleType(f"stranger_{name}")
-    sys.modules[module.__name__] = module
-    exec(compile(HEADER + source, f"<{module.__name__}>", "exec"), module.__dict__)
+    """Import a source text from a file of its own, as that of a stranger, and return the operation that it defines."""
+    path = Path(tempfile.mkdtemp(dir=sources().name)) / f"stranger_{name}.py"
+    path.write_text(HEADER + source, encoding="utf-8")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     return getattr(module, name)

@@ -91,10 +91,18 @@ def judge(check: str, hint: str, causes: list[str], figure: str = "") -> str:
     observed = OBSERVED | {"raises": STATED["raises"]}
     if any(re.search(observed[cause], f"{check}: {figure}; {hint}") for cause in causes if cause in observed):
         return "named"
-    return "misleading" if any(re.search(words, hint) for words in STATED.values()) else "unknown"
+    words = re.sub(r"`[^`]*`", "", hint)  # Code between backticks holds words such as axis, which state nothing.
+    return "misleading" if any(re.search(pattern, words) for pattern in STATED.values()) else "unknown"
 
 
-def judge_all(lines: list[tuple[str, str, str]], causes: list[str]) -> str:
-    """Judge failing lines, ``(check, figure, hint)``, from the top, as they are read: the first definite statement counts."""
-    verdicts = [judge(check, hint, causes, figure) for check, figure, hint in lines]
+def judge_all(lines: list[tuple[str, str, str, bool | None]], causes: list[str]) -> str:
+    """Judge failing lines from the top, as they are read: the first definite statement counts.
+
+    A line is its check, its figure, its hint, and whether the edit of the rule that the hint names, if any, makes it right. One
+    that does names the cause. One that does not, because it fits only the inputs that were tried, names none.
+    """
+    verdicts = []
+    for check, figure, hint, helps in lines:
+        words = judge(check, hint, causes, figure)
+        verdicts.append({None: words, True: "named", False: "unknown" if words == "named" else "misleading"}[helps])
     return next((verdict for verdict in verdicts if verdict != "unknown"), "unknown")

@@ -10,35 +10,39 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import tinygraph as tg
-from tests.strangers.cases import Case, Mistake, load
+from tests.strangers.cases import Case, Mistake, load, sources
 from tests.strangers.causes import judge_all
+from tests.strangers.edits import helps
 
 SECONDS = 120
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a certificate said: ``ok``, ``wrong``, ``no inputs`` or ``crashed``, and its failing lines (check, figure, hint)."""
+    """What a certificate said: ``ok``, ``wrong``, ``no inputs`` or ``crashed``, and its failing lines.
+
+    A line has its check, its figure, its hint, and whether the edit that the hint names makes the rule right.
+    """
 
     verdict: str
-    lines: list[tuple[str, str, str]]
+    lines: list[tuple[str, str, str, bool | None]]
     seconds: float = 0.0
 
 
-def certified(job: tuple[str, str]) -> Run:
-    """Certify the operation of this name that a source text defines."""
-    name, source = job
+def certified(job: tuple[Case, str]) -> Run:
+    """Certify an operation that a source text defines."""
+    case, source = job
     signal.signal(signal.SIGALRM, _give_up)
     signal.alarm(SECONDS)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
-            certificate = tg.certify(load(name, source))
+            certificate = tg.certify(load(case.name, source))
     except Exception as error:
-        return Run("crashed", [(type(error).__name__, str(error)[:300], "")])
+        return Run("crashed", [(type(error).__name__, str(error)[:300], "", None)])
     finally:
         signal.alarm(0)
-    lines = [(line.check, line.figure, line.hint) for line in certificate.failures]
+    lines = [(line.check, line.figure, line.hint, helps(case, source, line.hint)) for line in certificate.failures]
     verdict = "no inputs" if not certificate.samples else "ok" if certificate.ok else "wrong"
     return Run(verdict, lines, certificate.seconds)
 
@@ -47,9 +51,10 @@ def _give_up(*_):
     raise TimeoutError(f"no certificate after {SECONDS} s")
 
 
-def certify_all(jobs: list[tuple[str, str]], processes: int = 1) -> Iterator[Run]:
+def certify_all(jobs: list[tuple[Case, str]], processes: int = 1) -> Iterator[Run]:
     """Certify many, in their order; every job has a process of its own, so that no registry knows two of a name."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sources()
     with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
         yield from pool.imap(certified, jobs, chunksize=1)
 
@@ -66,7 +71,7 @@ class Found:
 
 def look(mistake: Mistake, run: Run, right: Run) -> Found:
     """Judge the certificate of a mistake. Lines at which the right operation fails as well say nothing about it."""
-    refused = {check for check, _, _ in right.lines}
+    refused = {line[0] for line in right.lines}
     lines = [line for line in run.lines if line[0] not in refused]
     found = run.verdict == "wrong" and bool(lines)
     return Found(mistake, run, found, judge_all(lines, mistake.causes) if found else "")
@@ -83,7 +88,7 @@ class Outcome:
 
 def examine(chosen: list[Case], processes: int = 1) -> Iterator[Outcome]:
     """Certify operations and all their mistakes."""
-    jobs = [(case.name, source) for case in chosen for source in [case.source, *map(case.mistaken, case.mistakes)]]
+    jobs = [(case, source) for case in chosen for source in [case.source, *map(case.mistaken, case.mistakes)]]
     runs = certify_all(jobs, processes)
     for case in chosen:
         right = next(runs)
