@@ -12,7 +12,10 @@ import numpy as np
 from tinygraph import train as training
 from tinygraph.cli import options
 from tinygraph.cli.predict import csv_bytes, part_text
+from tinygraph.cli.processes import engine_options
 from tinygraph.cli.terminal import say
+from tinygraph.engines import Choice
+from tinygraph.engines.processes import is_first
 from tinygraph.errors import RenderError, TinygraphError
 from tinygraph.files import write_whole
 from tinygraph.train import Evaluation
@@ -32,8 +35,15 @@ RESULTS = (NUMBERS, MISTAKES, PICTURE) = "metrics.json", "mistakes.csv", "mistak
 )
 @options.force_option
 @options.model_options
+@engine_options()
 def evaluate(
-    load: options.Load, weights: Path | None, data: str | None, part: PartName, out: Path | None, force: bool
+    load: options.Load,
+    weights: Path | None,
+    data: str | None,
+    part: PartName,
+    out: Path | None,
+    force: bool,
+    on: Choice,
 ) -> None:
     """Measure how good MODEL is on labelled data, with the weights of a training.
 
@@ -45,9 +55,9 @@ def evaluate(
         options.refuse_to_replace(path, "--out names another folder", force)
     model = options.trained(load, weights)
     material = training.load_data(required_data(model, data), model)
-    metrics = training.evaluate(model, material, part=part)
+    metrics = training.evaluate(model, material, part=part, **on)
     say(f"{part_text(material, part)}\n{metrics}")
-    if out is not None:
+    if out is not None and is_first():
         x = material.part(part)[0]
         write(metrics, [*x.values()] if isinstance(x, Mapping) else [x], out)
 

@@ -12,10 +12,13 @@ import click
 import numpy as np
 
 from tinygraph.cli import options
+from tinygraph.cli.processes import engine_options
 from tinygraph.cli.terminal import say
 from tinygraph.describe.numbers import number_text
 from tinygraph.describe.text import aligned
+from tinygraph.engines import Choice
 from tinygraph.engines.predict import in_parts
+from tinygraph.engines.processes import is_first, own_share, several, shared_rows
 from tinygraph.errors import DataError, counted
 from tinygraph.files import write_whole
 from tinygraph.graph import Array, Each
@@ -37,7 +40,10 @@ from tinygraph.train.metrics import DecisionRule, class_names, decision_rule, la
 @options.part_option
 @click.option("--out", metavar="FILE.npz|.csv", type=options.new_file, help="File to write all outputs to.")
 @options.model_options
-def predict(load: options.Load, weights: Path | None, data: str | None, part: PartName, out: Path | None) -> None:
+@engine_options()
+def predict(
+    load: options.Load, weights: Path | None, data: str | None, part: PartName, out: Path | None, on: Choice
+) -> None:
     """Compute the outputs of MODEL on data, with the weights of a training.
 
     Prints the first outputs, what they decide and how surely, and the accuracy where there are labels; --out writes all.
@@ -53,7 +59,7 @@ def predict(load: options.Load, weights: Path | None, data: str | None, part: Pa
         raise DataError(f"--out: {str(out)!r} holds the data; outputs are written to another file")
     x, y, numbers, which = samples(trained, source, part)
     feeds = feeds_of(trained, x, None, labels=False)
-    output, count = outputs_of(trained, feeds), sample_count(feeds)
+    output, count = outputs_of(trained, feeds, on), sample_count(feeds)
     if output.shape[:1] != (count,):
         if out is not None and out.suffix == ".csv":
             shape = f"{trained.output} has shape {output.shape}"
@@ -72,19 +78,26 @@ def predict(load: options.Load, weights: Path | None, data: str | None, part: Pa
     write(out, outputs.arrays, outputs.table(str))
 
 
-def outputs_of(model: Model, feeds: Mapping[str, Any]) -> Array:
-    """Return the outputs; those of samples that are read when they are needed a batch at a time, if they are independent."""
+def outputs_of(model: Model, feeds: Mapping[str, Any], on: Choice) -> Array:
+    """Return the outputs; those of samples that are read when they are needed a batch at a time, if they are independent.
+
+    Of several processes, each computes its share of independent samples.
+    """
     count = sample_count(feeds)
-    if any(isinstance(x, Lazy) for x in feeds.values()) and count > EVALUATION_BATCH and model.batch is None:
-        parts = in_parts(model, count, EVALUATION_BATCH, "output")
+    lazy = any(isinstance(x, Lazy) for x in feeds.values()) and count > EVALUATION_BATCH
+    if (lazy or several()) and count > 1 and model.batch is None:
+        parts = in_parts(model, count, min(EVALUATION_BATCH, count - 1), "output")
         if parts is not None and parts[0].state == Each(0):
-            return np.concatenate([model.predict(batch) for batch in batches(feeds, EVALUATION_BATCH)])
-    return model.predict({name: np.asarray(x) for name, x in feeds.items()})
+            own = own_share(count)
+            order = None if own is None else np.arange(count)[own]
+            outputs = [model.predict(batch, **on) for batch in batches(feeds, EVALUATION_BATCH, order)]
+            return shared_rows(own, np.concatenate(outputs), count)
+    return model.predict({name: np.asarray(x) for name, x in feeds.items()}, **on)
 
 
 def write(out: Path | None, arrays: Mapping[str, Array], table: Iterable[list[str]] = ()) -> None:
     """Write outputs as arrays to ``.npz``, or as a table, numbers in full, to ``.csv``."""
-    if out is None:
+    if out is None or not is_first():
         return
     if out.suffix == ".npz":
         packed = io.BytesIO()

@@ -24,15 +24,18 @@ from tinygraph.cli.group import ARGUMENTS, INTERRUPTED, PROCESS, leave
 from tinygraph.cli.options import Command
 from tinygraph.cli.runs import CHECKPOINT
 from tinygraph.cli.terminal import say, styled
+from tinygraph.engines import chosen_engine
 from tinygraph.engines.processes import LOST, Place, found_place
 from tinygraph.errors import TinygraphError
 
 # In seconds: how long the others may go on after a process has ended, to end with their own message.
 GRACE = 10.0
+_PRECISION = "Precision of products of float32, for xla.  [default: full]"
 _NUMBER, _COUNT = click.IntRange(min=0), click.IntRange(min=1)
 _OPTIONS = (
     click.option("--engine", metavar="plan|xla", default="plan", help="What computes.  [default: plan]"),
     click.option("--devices", metavar="N", type=_COUNT, help="Devices of each process, for xla.  [default: all]"),
+    click.option("--precision", metavar="full|fast|bfloat16", default="full", help=_PRECISION),
     click.option("--processes", metavar="N", type=_COUNT, help="Start so many processes on this machine, for xla."),
     click.option("--coordinator", metavar="HOST:PORT", help="Address of process 0, for processes on several machines."),
     click.option("--process-id", metavar="I", type=_NUMBER, help="Number of this process, from 0."),
@@ -42,7 +45,7 @@ _RESTARTS = "Start lost processes again from the last checkpoint, at most so oft
 
 
 def engine_options(folder: Callable[..., Path] | None = None) -> Callable[[Command], Command]:
-    """Return the options that say where a command computes; the command gets ``engine`` and ``devices``.
+    """Return the options that say where a command computes; the command gets them as ``on``, for ``tg.compile`` and its kin.
 
     With several processes the command runs in each of them, and is watched here. ``folder`` returns the folder of the results
     from the arguments of a command that can continue, which has the option ``--restarts`` too.
@@ -51,15 +54,18 @@ def engine_options(folder: Callable[..., Path] | None = None) -> Callable[[Comma
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
-        def wrapped(*args: Any, engine: str, devices: int | None, processes: int | None, **given: Any) -> Any:
-            address = [given.pop(name) for name in ("coordinator", "process_id", "process_count")]
-            restarts = given.pop("restarts", 0)
+        def wrapped(*args: Any, engine: str, devices: int | None, precision: str, **given: Any) -> Any:
+            address = [given.pop(name) for name in ("processes", "coordinator", "process_id", "process_count")]
+            restarts, on = given.pop("restarts", 0), {"engine": engine, "devices": devices, "precision": precision}
+            chosen_engine(engine, precision)
             if PROCESS in os.environ:
-                enter(Place(**json.loads(os.environ[PROCESS])))
-                return _joined(command, *args, engine=engine, devices=devices, **given)
-            places = _places(engine, devices, processes, *address)
+                place = Place(**json.loads(os.environ[PROCESS]))
+                enter(place)
+                # Several processes use all devices that each of them sees.
+                return _joined(command, *args, on=on if place.count == 1 else on | {"devices": None}, **given)
+            places = _places(engine, devices, *address)
             if len(places) == 1 and places[0].count == 1 and not restarts:
-                return command(*args, engine=engine, devices=devices, **given)
+                return command(*args, on=on, **given)
             arguments, out = click.get_current_context().meta[ARGUMENTS], given["out"]
             if folder is None:
                 return watch(places, arguments)

@@ -23,7 +23,9 @@ CHECKPOINT, WEIGHTS, BEST, HISTORY = "checkpoint.safetensors", "weights.safetens
 # What a training writes into its folder; without a renderer there is graph.gv in place of graph.svg.
 RESULTS = (CHECKPOINT, WEIGHTS, BEST, HISTORY, "curve.png", "graph.svg", "graph.gv")
 # Options that a checkpoint does not note: those that say which model, and where it is trained.
-_NOT_NOTED = re.compile("model|out|resume|force|onnx_.*|engine|devices|processes|coordinator|process_.*|restarts")
+_NOT_NOTED = re.compile(
+    "model|out|resume|force|onnx_.*|engine|devices|precision|processes|coordinator|process_.*|restarts"
+)
 
 
 def resumable(command: Callable[..., int]) -> Callable[..., int]:

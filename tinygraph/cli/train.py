@@ -18,6 +18,7 @@ from tinygraph.cli.processes import engine_options
 from tinygraph.cli.runs import BEST, CHECKPOINT, HISTORY, WEIGHTS, remove_results, resumable, run_folder
 from tinygraph.cli.terminal import reporter, say
 from tinygraph.draw.picture import draw
+from tinygraph.engines import Choice
 from tinygraph.engines.processes import is_first
 from tinygraph.errors import RenderError, TinygraphError, counted, printable
 from tinygraph.model import Model
@@ -86,8 +87,7 @@ def train(
     resume: bool,
     begun: Checkpoint | None,
     chosen: dict[str, Any],
-    engine: str,
-    devices: int | None,
+    on: Choice,
     **settings: Any,
 ) -> int:
     """Train MODEL and write weights, those of the best epoch, history, curve and picture.
@@ -124,7 +124,7 @@ def train(
     file = CheckpointFile(folder / CHECKPOINT, options=chosen) if first else None
     # The command shows the progress itself, on standard output.
     fit = partial(training.fit, learner, material, moves, epochs, batch_size, seed, progress=False, checkpoint=file)
-    fit = partial(fit, resume=begun is not None and folder / CHECKPOINT, engine=engine, devices=devices)
+    fit = partial(fit, resume=begun is not None and folder / CHECKPOINT, **on)
     calls: list[Callback] = [EarlyStopping(early_stopping)] if early_stopping else []
     if begun is None and first:
         calls.append(partial(clear_before_the_first_checkpoint, folder))

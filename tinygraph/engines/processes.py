@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.errors import TinygraphError, TrainingError
+from tinygraph.errors import TinygraphError, TrainingError, counted
 from tinygraph.graph import Array
 
 # In seconds: when a process that is silent counts as dead, and how long all wait for the last one to start.
@@ -70,6 +70,10 @@ class Place:
             shutdown_timeout_seconds=START,
             coordinator_bind_address=self.coordinator if self.local else None,
         )
+        found, wanted = jax.local_device_count(), len(self.devices or ())
+        if found < wanted:
+            hint = f"; JAX_NUM_CPU_DEVICES={wanted} divides a CPU" if jax.default_backend() == "cpu" else ""
+            raise TinygraphError(f"process {self.index} has {counted(found, 'device')}, and is to use {wanted}{hint}")
 
 
 def found_place(

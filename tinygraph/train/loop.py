@@ -176,7 +176,7 @@ class Epochs:
         best: Best,
         **on: Unpack[Choice],
     ) -> None:
-        self.on_devices = compiled and on.get("engine", "plan") != "plan"
+        self.on, self.on_devices = on, compiled and on.get("engine", "plan") != "plan"
         self.model, self.epochs, self.seed, self.compiled = model, epochs, seed, compiled
         model.classes = data.classes
         self.train, self.test = feeds_of(model, *data.train), _test_feeds(model, data)
@@ -227,7 +227,7 @@ class Epochs:
             right, judged = totals(np.array([right, judged]))
             mean = replace(mean, accuracy=float((right / judged * sizes).sum() / count))
         size = self.model.batch or EVALUATION_BATCH
-        tested = None if self.test is None else metrics_of(self.model, self.test, size, self.compiled)
+        tested = None if self.test is None else metrics_of(self.model, self.test, size, self.compiled, self.on)
         test_loss, test_accuracy = (tested.loss, tested.accuracy) if tested else (None, None)
         row = Row(epoch, mean.loss, mean.accuracy, test_loss, test_accuracy, time.perf_counter() - start)
         self.history.append(row)

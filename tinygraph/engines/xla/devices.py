@@ -17,11 +17,11 @@ class Devices:
     """The devices of a run. Each holds all parameters, and its share of the samples.
 
     ``count`` takes the first few, by default all. Raises ``TinygraphError`` where there are not so many, and where several
-    processes run and a part is asked for.
+    processes run and a part is asked for. ``local`` ones are those of this process alone.
     """
 
-    def __init__(self, count: int | None = None) -> None:
-        found = jax.devices()
+    def __init__(self, count: int | None = None, local: bool = False) -> None:
+        found, self.processes = (jax.local_devices(), 1) if local else (jax.devices(), jax.process_count())
         wanted = len(found) if count is None else integer("devices", count)
         if wanted > len(found):
             here = f"XLA finds {counted(len(found), 'device')} of the kind {found[0].platform}"

@@ -107,7 +107,10 @@ class Program:
 
 
 class XlaPlan:
-    """A graph compiled by XLA; made by ``tg.compile(..., engine="xla")``. Call it with feeds, as ``tg.run``."""
+    """A graph compiled by XLA; made by ``tg.compile(..., engine="xla")``. Call it with feeds, as ``tg.run``.
+
+    One of several processes computes on its own devices, whatever the others do.
+    """
 
     def __init__(
         self,
@@ -119,7 +122,7 @@ class XlaPlan:
         precision: str = "full",
     ) -> None:
         self.graph, self.batch_size, self._model = graph, batch_size, model
-        self.devices, self.precision = Devices(devices), precision
+        self.devices, self.precision = Devices(devices, local=True), precision
         self._programs: dict[int | None, Program] = {}
 
     def _for(self, count: int | None) -> Program:
