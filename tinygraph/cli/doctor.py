@@ -2,6 +2,7 @@
 
 import contextlib
 import platform
+from collections import Counter
 from collections.abc import Iterator
 from importlib import metadata
 
@@ -12,7 +13,9 @@ from tinygraph import __version__
 from tinygraph.cli.terminal import say
 from tinygraph.describe.text import aligned
 from tinygraph.draw import render
-from tinygraph.errors import RenderError
+from tinygraph.engines import Engine, engines
+from tinygraph.engines.plan.threads import thread_count
+from tinygraph.errors import RenderError, TinygraphError, counted
 
 PACKAGES = (
     *("graphviz", "pygraphviz", "matplotlib", "pypdf", "latex2mathml", "onnx", "pillow", "safetensors", "click"),
@@ -43,6 +46,7 @@ def doctor() -> None:
     }
     active, formats, faults = rendering()
     rows = found | {"renderer": active, "pictures": ", ".join(formats)}
+    rows |= {f"engine {engine.name}": computes_on(engine) for engine in engines()}
     broken = {name: f"found but does not work: {fault}" for name, fault in faults.items() if name in rows}
     say(aligned([(name, text or "missing") for name, text in (rows | broken).items()]))
     for fix in fixes(rows, formats):
@@ -63,6 +67,19 @@ def blas() -> str:
         return f"BLAS: {found['name']} {found['version']}"
     except (KeyError, TypeError):
         return "BLAS: unknown"
+
+
+def computes_on(engine: Engine) -> str:
+    """Return what an engine computes on, or an empty string if its package is missing."""
+    if not engine.available or engine.package is None:
+        return f"{engine.runs_on}: {thread_count()}" if engine.available else ""
+    from tinygraph.engines.xla import Devices
+
+    try:
+        kinds = Counter(f"{device.platform} ({device.device_kind})" for device in Devices(local=True).all)
+    except TinygraphError as error:
+        return f"found but does not work: {error}"
+    return f"{engine.runs_on}: " + ", ".join(f"{counted(count, 'device')}, {kind}" for kind, count in kinds.items())
 
 
 def rendering() -> tuple[str, list[str], dict[str, str]]:

@@ -70,7 +70,9 @@ class Place:
             shutdown_timeout_seconds=START,
             coordinator_bind_address=self.coordinator if self.local else None,
         )
-        found, wanted = jax.local_device_count(), len(self.devices or ())
+        from tinygraph.engines.xla import Devices
+
+        found, wanted = len(Devices(local=True).all), len(self.devices or ())
         if found < wanted:
             hint = f"; JAX_NUM_CPU_DEVICES={wanted} divides a CPU" if jax.default_backend() == "cpu" else ""
             raise TinygraphError(f"process {self.index} has {counted(found, 'device')}, and is to use {wanted}{hint}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from typing import Any
 
 import jax
@@ -21,16 +22,20 @@ class Devices:
     """
 
     def __init__(self, count: int | None = None, local: bool = False) -> None:
-        found, self.processes = (jax.local_devices(), 1) if local else (jax.devices(), jax.process_count())
+        try:
+            found = jax.local_devices() if local else jax.devices()
+        except (RuntimeError, AssertionError) as error:
+            # JAX asserts that it has found one.
+            why = str(error) or f"JAX_PLATFORMS is {os.environ.get('JAX_PLATFORMS')!r}"
+            raise TinygraphError(f"XLA finds no device: {why}") from None
+        self.processes = 1 if local else jax.process_count()
         wanted = len(found) if count is None else integer("devices", count)
         if wanted > len(found):
             here = f"XLA finds {counted(len(found), 'device')} of the kind {found[0].platform}"
             raise TinygraphError(f"devices={wanted} are asked for, and {here}")
-        if wanted < len(found) and jax.process_count() > 1:
-            raise TinygraphError(
-                f"all {len(found)} devices of {jax.process_count()} processes are used; devices={count}"
-            )
-        self.all, self.processes = found[:wanted], jax.process_count()
+        if wanted < len(found) and self.processes > 1:
+            raise TinygraphError(f"all {len(found)} devices of {self.processes} processes are used; devices={count}")
+        self.all = found[:wanted]
 
     def mesh(self, count: int) -> Mesh:
         """Return the devices in groups that share ``count`` samples equally; those of a group hold the same samples."""
