@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -92,16 +90,20 @@ def times(name: str) -> str:
     return f"{name:14} {shown}  xla / by hand {least['xla'] / least['by hand']:.2f}"
 
 
-def shares(name: str, batch: int = 64) -> str:
-    """Return a line of the operations of a step on each device, and of the messages between devices."""
+def shares(name: str, devices: int, batch: int = 64) -> tuple[float, Counter[str]]:
+    """Return the part of a step's floating-point operations that each device does, and the messages between devices."""
     import tinygraph as tg
     from tests.engines.xla.models import batches
 
-    model = tg.load_model(name)
-    step, feeds = model.compile_step(tg.SGD(0.01, momentum=0.9), batch, engine="xla"), next(batches(model, batch, 1))
-    compiled = step.lowered(feeds).compile()
-    messages = Counter(re.findall(r" (all-\w+|reduce-scatter|collective-permute)(?:-start)?\(", compiled.as_text()))
-    return f"{name} {compiled.cost_analysis()['flops']:.0f} " + " ".join(f"{k}:{n}" for k, n in messages.items())
+    found = []
+    for count in (1, devices):
+        model = tg.load_model(name)
+        step = model.compile_step(tg.SGD(0.01, momentum=0.9), batch, engine="xla", devices=count)
+        found.append(step.lowered(next(batches(model, batch, 1))).compile())
+    one, each = (float(compiled.cost_analysis()["flops"]) for compiled in found)
+    return each / one, Counter(
+        re.findall(r" (all-\w+|reduce-scatter|collective-permute)(?:-start)?\(", found[1].as_text())
+    )
 
 
 def main() -> None:
@@ -110,21 +112,16 @@ def main() -> None:
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--devices", type=int, help="count the operations on so many virtual devices")
     options = parser.parse_args()
+    if options.devices is not None:
+        os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={options.devices}"
     for name in options.models:
         if options.devices is None:
             print(times(name), flush=True)
-            continue
-        lines = []
-        for count in (1, options.devices):
-            flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={count}"}
-            code = f"from tests.benchmarks.xla import shares; print(shares({name!r}))"
-            done = subprocess.run([sys.executable, "-c", code], env=os.environ | flags, capture_output=True, text=True)
-            lines.append(done.stdout.split() or sys.exit(done.stderr))
-        (_, one, *_), (_, each, *messages) = lines
-        print(
-            f"{name:14} {one} on one device, {each} on each of {options.devices}: {float(each) / float(one):.3f};",
-            *messages,
-        )
+        else:
+            part, messages = shares(name, options.devices)
+            print(
+                f"{name:14} each of {options.devices} devices does {part:.3f} of the work; {dict(messages)}", flush=True
+            )
 
 
 if __name__ == "__main__":

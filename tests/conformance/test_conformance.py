@@ -16,7 +16,7 @@ from tests.conformance.__main__ import report, write
 from tests.conformance.agreement import differences
 from tests.conformance.problem import Problem, answer
 from tests.conformance.suite import Choice, Outcome, compare
-from tinygraph.engines.plan import simplify
+from tinygraph.engines.plan import passes
 from tinygraph.ops.activation.activation import Softmax
 from tinygraph.ops.indexing.index import Index
 from tinygraph.ops.indexing.select import Flip
@@ -48,6 +48,24 @@ def test_random_graphs():
 @pytest.mark.parametrize("name", listed.LISTED)
 def test_listed_problems(name):
     assert not differing(part=0, pattern=f"^listed: {name}$")
+
+
+def test_a_part_of_the_problems_on_xla():
+    """One program for each problem takes long, so this is a small part; ``--engine xla`` compares all."""
+    pytest.importorskip("jax")
+    assert not differing(engines=("xla",), part=0.004, listed=False, graphs=range(8))
+
+
+def test_what_is_stated_of_xla_differs_and_nothing_else_is_forgiven():
+    pytest.importorskip("jax")
+    tiny = Problem("tiny", lambda leaves: [leaves[0] * 0.5 > 0], [np.array([1e-310])])
+    nan = Problem("nan", lambda leaves: [tg.abs(leaves[0]) >= 0], [np.array([np.nan])])
+    plain = Problem("plain", lambda leaves: [tg.abs(leaves[0]) * 0.5 > 0], [np.array([1e-30])])
+    for problem, reason in ((tiny, "subnormal"), (nan, "abs"), (plain, None)):
+        wanted = answer(engines.run, problem)
+        assert bool(differences(problem, answer(engines.xla, problem), wanted)) == (reason is not None)
+        assert [text.split("(")[0].split()[0] for text in known.stated("xla", problem)] == ([reason] if reason else [])
+        assert not known.stated("plan", problem)
 
 
 @pytest.mark.parametrize("pattern", known.KNOWN)
@@ -94,7 +112,7 @@ PLANTED = {
     "softmax over a tile": ("softmax", lambda patch: patch.setattr(Softmax, "batch", in_tiles)),
     "every number is one": (
         "hard_swish",
-        lambda patch: patch.setattr(simplify, "_is_one", lambda x: x.value is not None),
+        lambda patch: patch.setattr(passes, "_is_one", lambda x: x.value is not None),
     ),
 }
 

@@ -273,6 +273,13 @@ def _whole_power(x: Any, y: Any) -> Any:
 
 
 def _call(f: Callable[..., Any], inputs: Sequence[Any], dtypes: Sequence[Any]) -> Any:
+    beyond = [
+        type(x) is int and d.kind in "iu" and not np.iinfo(d).min <= x <= np.iinfo(d).max
+        for x, d in zip(inputs, dtypes, strict=True)
+    ]
+    if any(beyond):
+        # Only comparisons accept a number that no element can have.
+        dtypes = [np.dtype(np.float64)] * len(inputs)
     return f(*[jnp.asarray(_bare(x), dtype) for x, dtype in zip(inputs, dtypes, strict=True)])
 
 
