@@ -4,11 +4,12 @@ import argparse
 import json
 import sys
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from tests.strangers.cases import cases
-from tests.strangers.runs import Outcome, examine
+from tests.strangers.cases import Case, cases
+from tests.strangers.runs import Outcome, examine, judged_again, look
 
 BEGIN, END = "<!-- strangers -->\n", "<!-- end of strangers -->"
 
@@ -82,6 +83,20 @@ def write_page(path: Path, text: str) -> None:
     path.write_text(f"{before}{BEGIN}```text\n{text}\n```\n{END}{rest.split(END)[1]}", encoding="utf-8")
 
 
+def saved(paths: list[Path], chosen: list[Case]) -> Iterator[Outcome]:
+    """Judge certificates that were saved once more."""
+    by_name = {case.name: case for case in chosen}
+    for path in paths:
+        for entry in json.loads(path.read_text(encoding="utf-8")):
+            if case := by_name.get(entry["case"]["name"]):
+                found = {found["mistake"]["what"]: found["run"] for found in entry["mistakes"]}
+                pairs = [(mistake, found[mistake.what]) for mistake in case.mistakes if mistake.what in found]
+                right = judged_again(case, case.source, entry["right"])
+                yield Outcome(
+                    case, right, [look(m, judged_again(case, case.mistaken(m), run), right) for m, run in pairs]
+                )
+
+
 def main() -> int:
     """Certify, print what went wrong with those that are not set aside, and the matrix."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -94,13 +109,19 @@ def main() -> int:
     parser.add_argument("--share", type=int, default=1, metavar="N", help="certify every Nth operation")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--page", type=Path, help="write the matrix between the markers of a page")
-    parser.add_argument("--save", type=Path, help="write all verdicts, of those that are not set aside, as JSON")
+    parser.add_argument(
+        "--save", type=Path, metavar="FILE", help="write all certificates, as JSON, those set aside too"
+    )
+    parser.add_argument(
+        "--again", type=Path, action="append", metavar="FILE", help="judge saved certificates, and make none"
+    )
     options = parser.parse_args()
     chosen = [c for c in cases() if (c.name in options.only if options.only else options.set_aside or not c.aside)]
     if not chosen:
         parser.error(f"there is no operation {', '.join(options.only)}")
     outcomes = []
-    for outcome in examine(chosen[:: options.share], options.processes):
+    made = saved(options.again, chosen) if options.again else examine(chosen[:: options.share], options.processes)
+    for outcome in made:
         outcomes.append(outcome)
         if options.only or not outcome.case.aside:
             for line in details(outcome, bool(options.only)):
@@ -110,8 +131,7 @@ def main() -> int:
     if options.page:
         write_page(options.page, text)
     if options.save:
-        kept = [asdict(outcome) for outcome in outcomes if not outcome.case.aside]
-        options.save.write_text(json.dumps(kept, indent=1), encoding="utf-8")
+        options.save.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8")
     return 0
 
 

@@ -1,45 +1,87 @@
 """A hint that names an edit of the rule is tried: does the edit make the gradient right on calls that no certificate saw?"""
 
+import ast
 import re
 import warnings
+from collections.abc import Iterator
+
+import numpy as np
 
 from tests.strangers import truth
 from tests.strangers.cases import HEADER, Case, load
 
-EDIT = re.compile(r"in line (?P<line>\d+), `(?P<old>[^`]+)` should be `(?P<new>[^`]+)`")
+EDIT = re.compile(r"(?:in line (?P<line>\d+)|everywhere in the rule), `(?P<old>[^`]+)` should be `(?P<new>[^`]+)`")
+
+
+class Replaced(ast.NodeTransformer):
+    """Replace an expression by another one, in a line or in the rule, in all places or in the one of a number."""
+
+    def __init__(self, old: str, new: str, line: int | None, only: int | None) -> None:
+        self.old, self.new, self.line, self.only, self.count = old, ast.parse(new, mode="eval").body, line, only, 0
+
+    def visit(self, node: ast.AST) -> ast.AST:
+        here = isinstance(node, ast.expr) and (self.line is None or node.lineno <= self.line <= node.end_lineno)
+        if here and ast.unparse(node) == self.old:
+            self.count += 1
+            if self.only in (None, self.count):
+                return self.new
+        return self.generic_visit(node)
+
+
+def rules(module: ast.Module) -> Iterator[ast.FunctionDef]:
+    """Find the functions that are gradient rules."""
+    for node in ast.walk(module):
+        if isinstance(node, ast.FunctionDef) and node.name.endswith("vjp"):
+            yield node
 
 
 def edited(source: str, hint: str) -> list[str]:
-    """Return the sources that a hint may mean: its edit in each place of its line where the text stands.
+    """Return the sources that a hint may mean: its edit in each place of its line, or everywhere in the rule.
 
-    >>> edited("y = x * x", "in line 6, `x` should be `-x`; then it is right")
-    ['y = -x * x', 'y = (-x) * x', 'y = x * -x', 'y = x * (-x)']
+    >>> edited("y = x*x", "in line 6, `x` should be `-x`; then it is right")
+    ['y = -x * x', 'y = x * -x', 'y = -x * -x']
     """
     found = EDIT.search(hint)
-    lines = source.split("\n")
-    number = int(found["line"]) - HEADER.count("\n") - 1 if found else -1
-    if not 0 <= number < len(lines):
+    text = HEADER + source
+    try:
+        old, new = (ast.unparse(ast.parse(found[part], mode="eval")) for part in ("old", "new"))
+    except SyntaxError:
         return []
-    before, line, after = lines[:number], lines[number], lines[number + 1 :]
-    places = [place.span() for place in re.finditer(re.escape(found["old"]), line)]
-    # The text as it stands, or as the operand that it is.
-    texts = [found["new"], f"({found['new']})"]
-    return ["\n".join([*before, line[:i] + new + line[j:], *after]) for i, j in places for new in texts]
+    versions = []
+    for only in (None,) if found["line"] is None else (1, 2, 3, 4, None):
+        module = ast.parse(text)
+        replaced = Replaced(old, new, int(found["line"]) if found["line"] else None, only)
+        for part in [module] if found["line"] else rules(module):
+            part.body = [replaced.visit(statement) for statement in part.body]
+        if replaced.count >= (only or 1):
+            versions.append(
+                ast.unparse(module).removeprefix(ast.unparse(ast.parse(HEADER))).lstrip()
+                + _named_functions(new, source)
+            )
+    return versions
+
+
+def _named_functions(new: str, source: str) -> str:
+    """Define the NumPy functions that an edit calls by their names alone."""
+    called = {
+        node.func.id
+        for node in ast.walk(ast.parse(new))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+    }
+    return "".join(f"\n{name} = np.{name}" for name in sorted(called) if hasattr(np, name) and name not in source)
 
 
 def helps(case: Case, source: str, hint: str) -> bool | None:
-    """Say whether the edit of a hint makes the gradients of a mistaken source right; ``None`` if it names no edit in a line."""
-    if not EDIT.search(hint):
+    """Say whether the edit of a hint makes the gradients of a mistaken source right; ``None`` if it names none that is code."""
+    found = EDIT.search(hint)
+    if not found or "the gradient" in found[0]:
         return None
     right = load(case.name, case.source)
     calls = truth.calls(case.calls)
     for version in edited(source, hint):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            try:
-                repaired = load(case.name, version)
-            except SyntaxError:
-                continue
+            repaired = load(case.name, version)
             outcomes = [(truth.outcome(right, *call), truth.outcome(repaired, *call)) for call in calls]
         if not any(truth.differs(*pair) for pair in outcomes):
             return True
