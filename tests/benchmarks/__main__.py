@@ -34,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--quick", action="store_true", help="short turns, few rounds, small sizes: to see it work")
     made.add_argument("--threads", type=int, default=2, help="threads of everybody (default 2)")
     made.add_argument("--peers", nargs="+", choices=PEERS, default=PEERS, metavar="PEER", help=", ".join(PEERS))
+    made.add_argument("--kernels", choices=("numpy", "numba"), default="numpy", help="of tinygraph (default numpy)")
     made.add_argument("--json", type=Path, metavar="FILE", help="write all figures there")
     made.add_argument("--plot", type=Path, metavar="FILE.png", help="draw a picture there; needs matplotlib")
     return made
@@ -43,7 +44,7 @@ def main() -> None:
     """Measure what was asked for, and say what came out."""
     options = parser().parse_args()
     # Libraries read their number of threads when they are imported, so this comes before NumPy.
-    set_environment(options.threads)
+    set_environment(options.threads, options.kernels)
     from .drawing import measure_drawing
     from .floor import measure_floor
     from .further import measure_further, measure_set_aside
@@ -59,7 +60,7 @@ def main() -> None:
     chosen = dict.fromkeys([OURS, *options.peers])
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     seconds = QUICK_SECONDS if options.quick else SECONDS
-    settings = Settings(rounds, options.threads, tuple(filter(installed, chosen)), options.quick, seconds)
+    settings = Settings(rounds, options.threads, tuple(filter(installed, chosen)), options.quick, seconds, options.kernels)
     for name in chosen:
         if name not in settings.peers:
             print(f"{name}: not installed")

@@ -28,6 +28,7 @@ class Settings:
     peers: tuple[str, ...]
     quick: bool = False
     seconds: float = 0.25
+    kernels: str = "numpy"
 
 
 @dataclass(frozen=True)

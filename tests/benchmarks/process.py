@@ -79,11 +79,15 @@ def serve(connection: Connection, name: str, threads: int) -> None:
             connection.send((False, f"{type(error).__name__}: {error}"))
 
 
-def set_environment(threads: int) -> None:
-    """Give every process started from now on ``threads`` threads, by all the names that libraries know this under."""
+def set_environment(threads: int, kernels: str = "numpy") -> None:
+    """Give every process started from now on ``threads`` threads, by all the names that libraries know this under.
+
+    Ours computes with ``kernels``.
+    """
     for name in ("OMP", "OPENBLAS", "MKL", "VECLIB", "NUMEXPR"):
         os.environ[f"{name}_NUM_THREADS"] = str(threads)
     os.environ["TINYGRAPH_THREADS"] = str(threads)
+    os.environ["TINYGRAPH_KERNELS"] = kernels
     os.environ["XLA_FLAGS"] = f"--xla_cpu_multi_thread_eigen=true intra_op_parallelism_threads={threads}"
     os.environ["JAX_PLATFORMS"] = "cpu"
     # PyTorch's compiler would keep processes of its own, which are not measured and must not run beside those that are.

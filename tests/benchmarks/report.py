@@ -18,7 +18,7 @@ from .measure import Measured, Settings, Spread
 from .peers import OURS
 from .targets import FRAMEWORKS, Comparison, compared, comparisons
 
-PACKAGES = ("numpy", "torch", "jax", "jaxlib", "mygrad", "autograd", "onnxruntime")
+PACKAGES = ("numpy", "numba", "torch", "jax", "jaxlib", "mygrad", "autograd", "onnxruntime")
 TITLES = {
     "step": "Training step: forward, backward and update",
     "inference": "Inference",

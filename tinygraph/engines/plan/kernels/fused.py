@@ -162,6 +162,8 @@ def _source(chain: Fused, names: Sequence[str], kinds: Sequence[str], steps: Seq
     inputs, target = range(count - 1), count - 1
     at = [{0: f"a{i}", 1: f"a{i} + j"}.get(step, f"a{i} + j * s{i}_{last}") for i, step in enumerate(steps)]  # type: ignore
     place = f"{names[target]}[{at[target]}]"
+    # What is read where the result is written has its index too: LLVM must see that no other element is.
+    at = [at[target] if name == names[target] else own for own, name in zip(at, names, strict=True)]
     load = [f"x{i} = {names[i]}[{at[i]}]" + " != 0" * (kinds[i] == "BYTES") for i in inputs]
     computed, result = chain.lines([f"x{i}" for i in inputs])
     computed = [load[i] for i in inputs if steps[i] != 0] + computed
