@@ -60,7 +60,9 @@ def main() -> None:
     chosen = dict.fromkeys([OURS, *options.peers])
     rounds = options.rounds or (QUICK_ROUNDS if options.quick else ROUNDS)
     seconds = QUICK_SECONDS if options.quick else SECONDS
-    settings = Settings(rounds, options.threads, tuple(filter(installed, chosen)), options.quick, seconds, options.kernels)
+    settings = Settings(
+        rounds, options.threads, tuple(filter(installed, chosen)), options.quick, seconds, options.kernels
+    )
     for name in chosen:
         if name not in settings.peers:
             print(f"{name}: not installed")

@@ -141,6 +141,8 @@ def test_a_step_on_one_element_of_each_kind_of_layout():
     a, b, c = (tg.input(name, value.shape) for name, value in (("a", x), ("b", row), ("c", one)))
     feeds = {"a": x, "b": row, "c": one}
     tensors = [tg.transpose(a) * 2.0 + c, tg.exp(a) + b, tg.sum(a * a + b, axis=0), tg.exp(tg.sum(c)), a * b > c]
+    # The outer axis is summed, and the two others do not lie as one.
+    tensors += [tg.sum(tg.reshape(a, (3, 2, 5)) * tg.reshape(a[:2, 0], (2, 1)), axis=0)]
     tensors += [tg.mean(tg.transpose(a) * c, axis=1, keepdims=True), tg.exp(a[:, ::2]) * c]
     for found, wanted in zip(
         tg.compile(tensors, kernels="numba", threads=1)(feeds), tg.run(tg.Graph(tensors), feeds), strict=True

@@ -10,18 +10,24 @@ never written to memory.
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from tinygraph.engines.plan.kernels.fused import Fused, FusedSum, Step
-from tinygraph.engines.plan.kernels.scalars import ALONE, CHEAP, POWERS, expression
-from tinygraph.engines.plan.node import Node, is_a, remade, users
+from tinygraph.engines.plan.kernels.fused import Fused, FusedSum
+from tinygraph.engines.plan.kernels.scalars import DEAR, POWERS, expression
+from tinygraph.engines.plan.node import Node, is_a, make, remade, rewrite, users
 from tinygraph.graph import topological
+from tinygraph.ops.activation.activation import Softmax
 from tinygraph.ops.comparison.comparison import logical_and, logical_not, logical_or
+from tinygraph.ops.elementwise.arithmetic import divide, subtract
 from tinygraph.ops.elementwise.cast import Cast
-from tinygraph.ops.elementwise.exponential import power
+from tinygraph.ops.elementwise.exponential import exp, power, sqrt
+from tinygraph.ops.pooling.global_pooling import GlobalAvgPool, GlobalAvgPool2d
+from tinygraph.ops.reduction.extremes import Max
 from tinygraph.ops.reduction.reduction import Mean, Sum
 from tinygraph.ops.shape.shape import SumTo
 
 # LLVM computes several elements at once only if few arrays could overlap with the result.
 _MOST_INPUTS, _MOST_STEPS = 7, 40
+# With fewer elements, how an array is repeated does not matter.
+_LARGE = 1 << 14
 
 
 def fuse(outputs: Sequence[Node]) -> list[Node]:
@@ -33,13 +39,14 @@ def fuse(outputs: Sequence[Node]) -> list[Node]:
     >>> fuse(nodes_of(tg.Graph(tg.mean(tg.exp(x * x)))))
     [<fused_sum float32 ()>]
     """
+    outputs = rewrite(outputs, _in_parts)
     used_by = users(outputs)
     # The nodes that are computed together with each node, and itself.
     groups: dict[Node, set[Node]] = {}
     for node in topological(outputs):
         if _fits(node) or _is_sum(node):
             groups[node] = _group(node, groups, used_by)
-    groups = {node: group for node, group in groups.items() if len(group) > 1 or is_a(node.op, Mean, *ALONE)}
+    groups = {node: group for node, group in groups.items() if len(group) > 1 or _is_worth_it(node)}
     needed, waiting = set[Node](), list(outputs)
     while waiting:
         node = waiting.pop()
@@ -55,13 +62,32 @@ def fuse(outputs: Sequence[Node]) -> list[Node]:
     return [new[output] for output in outputs]
 
 
+def _in_parts(node: Node, inputs: tuple[Node, ...]) -> Node:
+    """Return a softmax as its parts, and a pool over images as a mean."""
+    x, op = inputs[0] if inputs else node, node.op
+    if node.dtype.char not in "fd" or x.dtype != node.dtype or not x.size:
+        return remade(node, inputs)
+    if is_a(op, Softmax):
+        powers = make(exp.op(), make(subtract.op(), x, make(Max(op.axis, keepdims=True), x)))
+        return make(divide.op(), powers, make(Sum(op.axis, keepdims=True), powers), tensors=node.tensors)
+    if is_a(op, GlobalAvgPool, GlobalAvgPool2d):
+        return make(Mean(tuple(range(2, x.ndim)), x.ndim == node.ndim), x, tensors=node.tensors)
+    return remade(node, inputs)
+
+
+def _is_worth_it(node: Node) -> bool:
+    """Whether a loop computes one operation alone faster than NumPy, which repeats small arrays slowly."""
+    repeats = not _is_sum(node) and any(1 < x.size < node.size for x in node.inputs)
+    return is_a(node.op, Mean, *DEAR) or (repeats and node.size >= _LARGE)
+
+
 def _text(node: Node) -> str | None:
     """Return the expression of a node for one element, or ``None`` if it has none."""
     if is_a(node.op, power.op):
         exponent = node.inputs[1]
         known = exponent.value is not None and exponent.ndim == 0 and exponent.dtype == node.dtype
         return POWERS.get(float(exponent.value)) if known else None  # type: ignore[arg-type]
-    return None if node.op is None else expression(node.op)
+    return None if node.op is None else expression(node.op, len(node.inputs))
 
 
 def _fits(node: Node) -> bool:
@@ -108,7 +134,7 @@ def _joins(x: Node, node: Node, own: set[Node], used_by: Mapping[Node, list[Node
     if (x.shape != node.shape and not _is_sum(node)) or len({_number(x), _number(node)} - {""}) > 1:
         return False
     large = [y for y in _inputs(own) if y.size == x.size]
-    return len(readers) == 1 or (len(large) <= 1 and all(is_a(y.op, *CHEAP) for y in own))
+    return len(readers) == 1 or (len(large) <= 1 and not any(is_a(y.op, *DEAR, divide.op, sqrt.op) for y in own))
 
 
 def _inputs(group: Iterable[Node]) -> list[Node]:
@@ -123,7 +149,7 @@ def _fused(node: Node, group: set[Node], new: Mapping[Node, Node]) -> Node:
     if _is_sum(node):
         chain.remove(node)
     places = {x: place for place, x in enumerate([*inputs, *chain])}
-    steps = tuple(Step(x.op, tuple(places[y] for y in x.inputs), x.dtype, _text(x)) for x in chain)  # type: ignore[arg-type]
+    steps = tuple((x.op, tuple(places[y] for y in x.inputs), x.dtype, _text(x)) for x in chain)
     op = FusedSum(Fused(steps), node.op) if _is_sum(node) else Fused(steps)
     tensors = tuple(x for each in (*chain, node)[: None if _is_sum(node) else -1] for x in each.tensors)
     return Node(node.shape, node.dtype, op, tuple(new[x] for x in inputs), tensors=tensors)

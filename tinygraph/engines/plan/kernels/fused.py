@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary
-from tinygraph.engines.plan.kernels.generated import call_of
+from tinygraph.engines.plan.kernels.generated import call_of, kernel_source
 from tinygraph.graph import Array, BatchRule, Each, Op, Shape, Tiling, Use, Value, evaluate
 from tinygraph.ops.reduction.reduction import Mean
 
@@ -23,35 +23,32 @@ _PART = 1024
 
 
 @dataclass(frozen=True)
-class Step:
-    """One operation of a chain, and its expression. ``places`` counts through the chain's inputs and the earlier steps."""
-
-    op: Op
-    places: tuple[int, ...]
-    dtype: np.dtype[Any]
-    text: str
-
-
-@dataclass(frozen=True)
 class Fused(Op):
-    """A chain of elementwise operations; its result is that of the last step."""
+    """A chain of elementwise operations; its result is that of the last step.
+
+    Each of ``steps`` is an operation, the places of its inputs, the dtype of its result, and its expression. Places count
+    through the chain's inputs and the earlier steps.
+    """
 
     steps: Any
     elementwise: ClassVar[bool] = True
 
     def forward(self, *x: Value) -> Value:
         values = list(x)
-        for step in self.steps:
-            inputs = [values[place] for place in step.places]
-            values.append(evaluate(step.op, inputs, np.broadcast_shapes(*(np.shape(i) for i in inputs)), step.dtype))
+        for op, places, dtype, _ in self.steps:
+            inputs = [values[place] for place in places]
+            values.append(evaluate(op, inputs, np.broadcast_shapes(*map(np.shape, inputs)), dtype))
         return values[-1]
 
-    def lines(self, loaded: Sequence[str]) -> tuple[list[str], str]:
-        """Return statements that compute one element from the inputs' elements, and the name of the result."""
+    def lines(self, loaded: Sequence[str], ending: str) -> tuple[list[str], str]:
+        """Return statements that compute one element from the inputs' elements, and the name of the result.
+
+        All new names have an ``ending``.
+        """
         names, lines = list(loaded), []
-        for number, step in enumerate(self.steps):
-            lines.append(f"t{number} = " + step.text.format(*(names[place] for place in step.places)))
-            names.append(f"t{number}")
+        for number, (_, places, _, text) in enumerate(self.steps):
+            lines.append(f"t{number}{ending} = " + text.format(*(names[place] for place in places)))
+            names.append(f"t{number}{ending}")
         return lines, names[-1]
 
 
@@ -87,9 +84,11 @@ class FusedSum(Op):
 
 @kernel(Fused, in_place=True)
 def _fused(work: Work) -> Sequence[Call]:
-    if not work.out.size or not all(map(_whole, (*work.inputs, work.out))):
+    out = work.out
+    if not out.size or not all(map(_whole, (*work.inputs, out))):
         return ordinary(work)
-    return [_loops(work.op, work.inputs, work.out, work.out.shape, sums=False)]
+    inputs, calls = _aligned(work, out)
+    return [*calls, _loops(work.op, inputs, out, out.shape, sums=False)]
 
 
 @kernel(FusedSum)
@@ -99,10 +98,34 @@ def _fused_sum(work: Work) -> Sequence[Call]:
         return ordinary(work)
     axes = op.reduction.combined_axes(full)
     kept = tuple(1 if i in axes else size for i, size in enumerate(full.shape))
-    sums, result = work.scratch.take(kept, np.dtype(np.float64)), out.reshape(kept)
+    # The sums lie as what is summed does.
+    inputs, calls = _aligned(work, _largest([np.broadcast_to(x, full.shape) for x in work.inputs]))
+    like = _largest([np.broadcast_to(x, full.shape) for x in inputs])
+    sums, result = work.scratch.take(kept, np.dtype(np.float64), like), out.reshape(kept)
     count = np.float64(full.size // out.size if isinstance(op.reduction, Mean) else 1)
     ended = partial(np.divide, sums, count, result, casting="same_kind")
-    return [partial(sums.fill, 0), _loops(op.chain, work.inputs, sums, full.shape, sums=True), ended]
+    return [*calls, partial(sums.fill, 0), _loops(op.chain, inputs, sums, full.shape, sums=True), ended]
+
+
+def _largest(arrays: Sequence[Array]) -> Array:
+    """Return the array that is repeated along the fewest axes."""
+    return max(arrays, key=lambda x: np.count_nonzero(x.strides))
+
+
+def _aligned(work: Work, like: Array) -> tuple[list[Array], list[Call]]:
+    """Return the inputs, with small ones that lie in another order than ``like`` as copies in its order, and their calls.
+
+    Elements that are apart in memory are read one by one.
+    """
+    inputs, calls = list(work.inputs), list[Call]()
+    inner = min(range(like.ndim), key=lambda axis: (like.shape[axis] == 1, abs(like.strides[axis])), default=0)
+    for place, x in enumerate(inputs):
+        # One element stands for those that it is repeated to.
+        x = x[tuple(slice(None) if step else slice(1) for step in x.strides)][(None,) * (like.ndim - x.ndim)]
+        if x.ndim and x.shape[inner] > 1 and x.strides[inner] != x.itemsize and 4 * x.size <= like.size:
+            inputs[place] = work.scratch.take(x.shape, x.dtype, like)
+            calls.append(partial(np.copyto, inputs[place], x))
+    return inputs, calls
 
 
 def _whole(x: Array) -> bool:
@@ -116,7 +139,7 @@ def _loops(chain: Fused, inputs: Sequence[Array], out: Array, shape: Shape, sums
     sizes = zip(out.shape, shape, out.strides, strict=True)
     operands.append(as_strided(out, shape, [step if kept == size else 0 for kept, size, step in sizes]))
     # The order of the loops is that of the memory of the result, or of what is summed.
-    lying = max(operands[:-1], key=lambda x: np.count_nonzero(x.strides)) if sums else out
+    lying = _largest(operands[:-1]) if sums else out
     order = sorted(range(len(shape)), key=lambda axis: -abs(lying.strides[axis]))
     counts, strides = _collapsed(operands, order)
     # A result in the place of an input is read and written through one pointer: two would be taken for an overlap.
@@ -127,8 +150,8 @@ def _loops(chain: Fused, inputs: Sequence[Array], out: Array, shape: Shape, sums
     kinds = ["BYTES" if x.dtype.kind == "b" else "NUMBERS" for x in operands[:-1]]
     kinds.append("SUMS" if sums else "BYTES" if out.dtype.kind == "b" else "NUMBERS")
     itemsize = max((x.itemsize for x in (*inputs, *[out] * (not sums)) if x.dtype.kind == "f"), default=4)
-    steps = [steps[-1] if steps[-1] in (0, 1) else None for steps in strides]
-    source = _source(chain, names, kinds, steps, len(counts))
+    ends = [own[-2:] for own in strides]
+    source = _source(chain, names, kinds, ends, len(counts))
     numbers = np.array([*counts, *itertools.chain(*strides)], np.int64)
     return call_of(source, itemsize, [*operands, numbers])
 
@@ -152,42 +175,57 @@ def _collapsed(operands: Sequence[Array], order: Sequence[int]) -> tuple[list[in
     return (sizes, strides) if sizes else ([1], [[1] for _ in operands])
 
 
-def _source(chain: Fused, names: Sequence[str], kinds: Sequence[str], steps: Sequence[int | None], loops: int) -> str:
-    """Return the source of a kernel for operands with these steps along the innermost loop; ``None`` is any other step.
+def _source(chain: Fused, names: Sequence[str], kinds: Sequence[str], ends: Sequence[list[int]], loops: int) -> str:
+    """Return the source of a kernel for operands whose steps along the innermost loops are ``ends``.
 
     The last operand gets the result. ``m`` holds the sizes of the loops and then the steps of each operand, ``a0`` is where the
     innermost loop begins in the first operand, and ``x0`` the element of it.
     """
-    last, count = loops - 1, len(names)
-    inputs, target = range(count - 1), count - 1
-    at = [{0: f"a{i}", 1: f"a{i} + j"}.get(step, f"a{i} + j * s{i}_{last}") for i, step in enumerate(steps)]  # type: ignore
-    place = f"{names[target]}[{at[target]}]"
-    # What is read where the result is written has its index too: LLVM must see that no other element is.
-    at = [at[target] if name == names[target] else own for own, name in zip(at, names, strict=True)]
-    load = [f"x{i} = {names[i]}[{at[i]}]" + " != 0" * (kinds[i] == "BYTES") for i in inputs]
-    computed, result = chain.lines([f"x{i}" for i in inputs])
-    computed = [load[i] for i in inputs if steps[i] != 0] + computed
-    lines: list[str] = []
+    target, last = len(names) - 1, loops - 1
+    inputs, operands = range(target), range(target + 1)
+    sums, steps = kinds[target] == "SUMS", [own[-1] for own in ends]
+    within = sums and steps[target] == 0
+    lines = [f"n{axis} = m[{axis}]" for axis in range(loops)]
+    lines += [f"s{i}_{axis} = m[{loops + i * loops + axis}]" for i in operands for axis in range(loops)]
 
     def add(depth: int, *added: str) -> None:
-        lines.extend("    " * (1 + depth) + line for line in added)
+        lines.extend("    " * depth + line for line in added)
 
-    add(0, *(f"n{axis} = m[{axis}]" for axis in range(loops)))
-    add(0, *(f"s{i}_{axis} = m[{loops + i * loops + axis}]" for i in range(count) for axis in range(loops)))
-    for axis in range(last):
+    def element(number: int) -> tuple[list[str], list[str], str, str]:
+        """Return what to do before the innermost loop and in it, the result, and its place, ``number`` elements outside."""
+        starts = [f"a{i}" + f" + U({number}) * s{i}_{last - 1}" * bool(number) for i in operands]
+        at = [starts[i] + {0: "", 1: " + j"}.get(steps[i], f" + j * s{i}_{last}") for i in operands]
+        # What is read where the result is written has its index too: LLVM must see that no other element is.
+        at = [at[target] if name == names[target] else own for own, name in zip(at, names, strict=True)]
+        loads = [f"x{i}_{number} = {names[i]}[{at[i]}]" + " != 0" * (kinds[i] == "BYTES") for i in inputs]
+        computed, result = chain.lines([f"x{i}_{number}" for i in inputs], f"_{number}")
+        each = [loads[i] for i in inputs if steps[i] != 0] + computed
+        return [loads[i] for i in inputs if steps[i] == 0], each, result, f"{names[target]}[{at[target]}]"
+
+    # Where a sum is added to in the innermost loop, four elements of the loop outside are added at once.
+    several = sums and not within and last > 0 and ends[target][0] == 0
+    for axis in range(last - several):
         add(axis, f"for i{axis} in range(n{axis}):")
-    for i in range(count):
-        add(last, f"a{i} = " + " + ".join(["U(0)", *(f"i{axis} * s{i}_{axis}" for axis in range(last))]))
-    add(last, *(load[i] for i in inputs if steps[i] == 0))
-    if kinds[target] == "SUMS" and steps[target] == 0:
-        add(last, "start = U(0)", f"while start < n{last}:")
-        add(last + 1, f"end, total = min(start + U({_PART}), n{last}), 0.0", "for j in range(start, end):")
-        add(last + 2, *computed, f"total = add(total, np.float64({result}))")
-        add(last + 1, f"{place} += total", "start = end")
-    else:
-        stored = {"SUMS": f"{place} += np.float64({result})", "BYTES": f"{place} = np.uint8({result})"}
-        add(last, f"for j in range(n{last}):")
-        add(last + 1, *computed, stored.get(kinds[target], f"{place} = {result}"))
-    arguments, types = ", ".join(f"p{i}" for i in range(count)), ", ".join([*kinds, "SIZES"])
-    head = f'@cfunc(types.void({types}), error_model="numpy", cache=True)\ndef kernel({arguments}, m):\n'
-    return head + "\n".join(lines) + "\n"
+    for width in (4, 1) if several else (1,):
+        if several:
+            whole = f"n{last - 1} // U(4) * U(4)"
+            bounds = f"U(0), {whole}, U(4)" if width == 4 else f"{whole}, n{last - 1}"
+            add(last - 1, f"for i{last - 1} in range({bounds}):")
+        for i in operands:
+            add(last, f"a{i} = " + " + ".join(["U(0)", *(f"i{axis} * s{i}_{axis}" for axis in range(last))]))
+        before, each, results, places = zip(*map(element, range(width)), strict=True)
+        place, computed = places[0], list(itertools.chain(*each))
+        add(last, *itertools.chain(*before))
+        if within:
+            add(last, "start = U(0)", f"while start < n{last}:")
+            add(last + 1, f"end, total = min(start + U({_PART}), n{last}), 0.0", "for j in range(start, end):")
+            add(last + 2, *computed, f"total = add(total, np.float64({results[0]}))")
+            add(last + 1, f"{place} += total", "start = end")
+        else:
+            stored = {
+                "SUMS": f"{place} += np.float64({' + '.join(results)})",
+                "BYTES": f"{place} = np.uint8({results[0]})",
+            }
+            add(last, f"for j in range(n{last}):")
+            add(last + 1, *computed, stored.get(kinds[target], f"{place} = {results[0]}"))
+    return kernel_source({f"p{i}": kinds[i] for i in operands}, lines)

@@ -12,7 +12,7 @@ import importlib.util
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -29,7 +29,7 @@ _PRELUDE = """
 import numpy as np
 from numba import cfunc, njit, types
 
-T, I, U = np.{T}, np.{I}, np.uint64
+T, I, U, inf, nan = np.{T}, np.{I}, np.uint64, np.inf, np.nan
 NUMBERS, BYTES, SIZES = (types.CPointer(x) for x in (types.{T}, types.uint8, types.uint64))
 SUMS = types.CPointer(types.float64)
 helper = njit(forceinline=True, error_model="numpy")
@@ -56,6 +56,18 @@ def kernel_choice(kernels: str | None = None) -> str:
     if name == "numba" and importlib.util.find_spec("numba") is None:
         raise TinygraphError(f"{where}: 'numba' needs the package Numba: pip install 'tinygraph-engine[fast]'")
     return name
+
+
+def kernel_source(kinds: Mapping[str, str], lines: Sequence[str]) -> str:
+    """Return the source of a function of pointers, by name and kind, and of ``m``, which points to sizes.
+
+    >>> print(kernel_source({"x": "NUMBERS"}, ["x[0] = T(m[0])"]))
+    @cfunc(types.void(NUMBERS, SIZES), error_model="numpy", cache=True)
+    def kernel(x, m):
+        x[0] = T(m[0])
+    """
+    head = f'@cfunc(types.void({", ".join([*kinds.values(), "SIZES"])}), error_model="numpy", cache=True)'
+    return "\n".join([head, f"def kernel({', '.join([*kinds, 'm'])}):", *("    " + line for line in lines)])
 
 
 def call_of(source: str, itemsize: int, arrays: Sequence[Array]) -> Call:

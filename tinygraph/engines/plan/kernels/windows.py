@@ -5,6 +5,7 @@ run, along columns and samples: such runs are read, multiplied and added while t
 where each channel has a kernel of its own.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary, provided
-from tinygraph.engines.plan.kernels.generated import call_of
+from tinygraph.engines.plan.kernels.generated import call_of, kernel_source
 from tinygraph.engines.plan.kernels.pooling import MaxUnpoolGivenMaxima
 from tinygraph.engines.plan.node import Node, is_a, remade, rewrite
 from tinygraph.graph import Array, BatchRule, Op, Use, Value, all_finite
@@ -145,54 +146,33 @@ def _loops(
     numbers = {"filters": filters, "shared": filters // channels, "rows": rows, "height": windows.image[0]}
     numbers |= {"kh": windows.kernel[0], "stride": windows.stride[0], "dilation": windows.dilation[0]}
     numbers |= {"padding": windows.padding[0][0], "spans": len(windows.spans(1)), "samples": samples}
-    along: dict[str, tuple[int, int]] = {}
+    joined, inside = True, list[str]()
+    at = {}
     for name, array in operands.items():
         sample, c, h, w = (step // array.itemsize for step in array.strides)
-        numbers |= {f"{name}_c": c, f"{name}_h": h, f"{name}_w": w}
-        column = w * windows.stride[1] if name in images else w
-        along[name] = column, column if samples == 1 else sample
-    # Columns and samples are one run, or else two loops, with the smaller steps inside.
-    joined = all(column == sample * samples for column, sample in along.values())
-    inside = joined or along[next(iter(results))][0] >= along[next(iter(results))][1]
-    at = {}
-    for name, steps in along.items():
-        outer, inner = steps if inside else steps[::-1]
-        numbers |= {f"{name}_outer": outer, f"{name}_inner": inner}
-        step = "j" if inner == 1 else f"j * {name}_inner"
-        at[name] = f"{name}[{name}_at + {step}]" if joined else f"{name}[{name}_at + i * {name}_outer + {step}]"
-    arrays = list(operands.values())
+        step, channel, row, first = w, "f", "h", "start"
+        if name in images:
+            step, channel, row, first = w * windows.stride[1], "(f // shared)", "row", "first"
+        numbers |= {f"{name}_c": c, f"{name}_h": h, f"{name}_w": w, f"{name}_i": step, f"{name}_j": sample}
+        joined &= step == sample * samples or (samples == 1 and step == 1)
+        inside.append(f"{name}_at = {channel} * {name}_c + {row} * {name}_h + {first} * {name}_w")
+        inner = "j" if sample == 1 or samples == 1 else f"j * {name}_j"
+        at[name] = f"{name}[{name}_at + i * {name}_i + {inner}]"
+    # Columns and samples are one run where the memory allows it.
+    numbers |= {"joined": joined}
     if k is not None:
         numbers |= dict(zip(("k_f", "k_u", "k_v"), (step // k.itemsize for step in k.strides), strict=True))
         operands["k"] = k
-    table = [
-        n for v, which, pixels in windows.spans(1) for n in (v, which.start, which.stop - which.start, pixels.start)
+    weight, sums = "k[f * k_f + u * k_u + v * k_v]", "total" in body[0]
+    inside += ["total = T(0)" if sums else f"weight = {weight}"] * (k is not None)
+    inside += [
+        "for i in range(U(1) if joined else count):",
+        "    for j in range(count * samples if joined else samples):",
     ]
-    loops = ("U(1)", "count * samples") if joined else ("count", "samples") if inside else ("samples", "count")
-    source = _source(list(numbers), operands, images, [line.format(**at) for line in body], loops)
-    floats = next(x for x in arrays if x.dtype.kind == "f")
-    return call_of(source, floats.itemsize, [*operands.values(), np.array([*numbers.values(), *table], np.int64)])
-
-
-def _source(
-    numbers: Sequence[str],
-    operands: Mapping[str, Array],
-    images: Mapping[str, Array],
-    body: Sequence[str],
-    loops: tuple[str, str],
-) -> str:
-    """Return the source of a kernel. ``m`` holds ``numbers``, and then the windows at each offset along columns."""
-    lines = [f"{name} = m[{i}]" for i, name in enumerate(numbers)]
-    lines += _ROWS.format(table=len(numbers)).splitlines()
-    inside, weight, sums = [], "k[f * k_f + u * k_u + v * k_v]", "total" in body[0]
-    for name in operands:
-        channel, row, column = ("f // shared", "row", "first") if name in images else ("f", "h", "start")
-        if name != "k":
-            inside.append(f"{name}_at = ({channel}) * {name}_c + {row} * {name}_h + {column} * {name}_w")
-    inside += ["total = T(0)" if sums else f"weight = {weight}"] * ("k" in operands)
-    inside += [f"for i in range({loops[0]}):", f"    for j in range({loops[1]}):", *("        " + x for x in body)]
-    inside += [f"{weight} += np.float64(total)"] * sums
-    lines += [" " * 16 + line for line in inside]
+    inside += ["        " + line.format(**at) for line in body] + [f"{weight} += np.float64(total)"] * sums
+    lines = [f"{name} = m[{i}]" for i, name in enumerate(numbers)] + _ROWS.format(table=len(numbers)).splitlines()
     kinds = {name: "BYTES" if x.dtype.kind == "b" else "NUMBERS" for name, x in operands.items()}
-    kinds |= {"k": "SUMS"} if sums else {}
-    head = f'@cfunc(types.void({", ".join([*kinds.values(), "SIZES"])}), error_model="numpy", cache=True)\n'
-    return head + f"def kernel({', '.join([*operands, 'm'])}):\n" + "".join(f"    {line}\n" for line in lines)
+    source = kernel_source(kinds | {"k": "SUMS"} if sums else kinds, lines + [" " * 16 + line for line in inside])
+    table = [(v, on.start, on.stop - on.start, pixels.start) for v, on, pixels in windows.spans(1)]
+    sizes = np.array([*numbers.values(), *itertools.chain(*table)], np.int64)
+    return call_of(source, max(x.itemsize for x in images.values()), [*operands.values(), sizes])
