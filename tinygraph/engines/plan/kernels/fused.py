@@ -141,7 +141,7 @@ def _loops(chain: Fused, inputs: Sequence[Array], out: Array, shape: Shape, sums
     # The order of the loops is that of the memory of the result, or of what is summed.
     lying = _largest(operands[:-1]) if sums else out
     order = sorted(range(len(shape)), key=lambda axis: -abs(lying.strides[axis]))
-    counts, strides = _collapsed(operands, order)
+    loops = _collapsed(operands, order)
     # A result in the place of an input is read and written through one pointer: two would be taken for an overlap.
     names = [f"p{i}" for i in range(len(operands))]
     for i, x in enumerate(inputs if not sums else ()):
@@ -150,43 +150,35 @@ def _loops(chain: Fused, inputs: Sequence[Array], out: Array, shape: Shape, sums
     kinds = ["BYTES" if x.dtype.kind == "b" else "NUMBERS" for x in operands[:-1]]
     kinds.append("SUMS" if sums else "BYTES" if out.dtype.kind == "b" else "NUMBERS")
     itemsize = max((x.itemsize for x in (*inputs, *[out] * (not sums)) if x.dtype.kind == "f"), default=4)
-    ends = [own[-2:] for own in strides]
-    source = _source(chain, names, kinds, ends, len(counts))
-    numbers = np.array([*counts, *itertools.chain(*strides)], np.int64)
-    return call_of(source, itemsize, [*operands, numbers])
+    source = _source(chain, names, kinds, [steps for _, steps in loops])
+    numbers = [size for size, _ in loops] + [step for _, steps in loops for step in steps]
+    return call_of(source, itemsize, [*operands, np.array(numbers, np.int64)])
 
 
-def _collapsed(operands: Sequence[Array], order: Sequence[int]) -> tuple[list[int], list[list[int]]]:
-    """Return the sizes of as few loops as possible, the innermost last, and for each operand its steps in elements."""
-    sizes: list[int] = []
-    strides: list[list[int]] = [[] for _ in operands]
+def _collapsed(operands: Sequence[Array], order: Sequence[int]) -> list[tuple[int, tuple[int, ...]]]:
+    """Return as few loops as possible, the innermost last: the size of each, and the steps of the operands in elements."""
+    loops: list[tuple[int, tuple[int, ...]]] = []
     for axis in order:
-        size, steps = operands[0].shape[axis], [x.strides[axis] // x.itemsize for x in operands]
-        if size == 1:
-            continue
-        if sizes and all(own[-1] == size * step for own, step in zip(strides, steps, strict=True)):
-            sizes[-1] *= size
-            for own, step in zip(strides, steps, strict=True):
-                own[-1] = step
-            continue
-        sizes.append(size)
-        for own, step in zip(strides, steps, strict=True):
-            own.append(step)
-    return (sizes, strides) if sizes else ([1], [[1] for _ in operands])
+        size, steps = operands[0].shape[axis], tuple(x.strides[axis] // x.itemsize for x in operands)
+        if loops and loops[-1][1] == tuple(size * step for step in steps):
+            size *= loops.pop()[0]
+        if size > 1:
+            loops.append((size, steps))
+    return loops or [(1, (1,) * len(operands))]
 
 
-def _source(chain: Fused, names: Sequence[str], kinds: Sequence[str], ends: Sequence[list[int]], loops: int) -> str:
-    """Return the source of a kernel for operands whose steps along the innermost loops are ``ends``.
+def _source(chain: Fused, names: Sequence[str], kinds: Sequence[str], loops: Sequence[tuple[int, ...]]) -> str:
+    """Return the source of a kernel for ``loops``, each given by the steps of the operands; the last one gets the result.
 
-    The last operand gets the result. ``m`` holds the sizes of the loops and then the steps of each operand, ``a0`` is where the
-    innermost loop begins in the first operand, and ``x0`` the element of it.
+    ``m`` holds the sizes of the loops and then these steps, ``a0`` is where the innermost loop begins in the first operand, and
+    ``x0`` the element of it. The innermost steps are part of the source if they are 0 or 1.
     """
-    target, last = len(names) - 1, loops - 1
-    inputs, operands = range(target), range(target + 1)
-    sums, steps = kinds[target] == "SUMS", [own[-1] for own in ends]
+    target, last, steps = len(names) - 1, len(loops) - 1, loops[-1]
+    inputs, operands, sums = range(target), range(target + 1), kinds[target] == "SUMS"
+    numbers = [f"n{axis}" for axis in range(len(loops))]
+    numbers += [f"s{i}_{axis}" for axis in range(len(loops)) for i in operands]
+    lines = [f"{name} = m[{place}]" for place, name in enumerate(numbers)]
     within = sums and steps[target] == 0
-    lines = [f"n{axis} = m[{axis}]" for axis in range(loops)]
-    lines += [f"s{i}_{axis} = m[{loops + i * loops + axis}]" for i in operands for axis in range(loops)]
 
     def add(depth: int, *added: str) -> None:
         lines.extend("    " * depth + line for line in added)
@@ -203,7 +195,7 @@ def _source(chain: Fused, names: Sequence[str], kinds: Sequence[str], ends: Sequ
         return [loads[i] for i in inputs if steps[i] == 0], each, result, f"{names[target]}[{at[target]}]"
 
     # Where a sum is added to in the innermost loop, four elements of the loop outside are added at once.
-    several = sums and not within and last > 0 and ends[target][0] == 0
+    several = sums and not within and last > 0 and loops[-2][target] == 0
     for axis in range(last - several):
         add(axis, f"for i{axis} in range(n{axis}):")
     for width in (4, 1) if several else (1,):

@@ -70,19 +70,15 @@ def kernel_source(kinds: Mapping[str, str], lines: Sequence[str]) -> str:
     return "\n".join([head, f"def kernel({', '.join([*kinds, 'm'])}):", *("    " + line for line in lines)])
 
 
-def call_of(source: str, itemsize: int, arrays: Sequence[Array]) -> Call:
-    """Return a call of the function ``kernel`` of a source with the addresses of arrays, which it keeps alive."""
-    function = _function(source, itemsize, len(arrays))
-    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
-    return lambda: function(*pointers)
-
-
 _lock = Lock()
 
 
-def _function(source: str, itemsize: int, count: int) -> Callable[..., None]:
+def call_of(source: str, itemsize: int, arrays: Sequence[Array]) -> Call:
+    """Return a call of the function ``kernel`` of a source with the addresses of arrays, which it keeps alive."""
     with _lock.own:
-        return _compiled(source, itemsize, count)
+        function = _compiled(source, itemsize, len(arrays))
+    pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
+    return lambda: function(*pointers)
 
 
 @cache
