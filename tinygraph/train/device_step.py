@@ -10,17 +10,16 @@ import numpy as np
 
 from tinygraph.engines.xla import Devices, Program
 from tinygraph.engines.xla.export import exported
+from tinygraph.engines.xla.program import MOST_SIZES
 from tinygraph.graph import Array, Tensor, bind, integer
 from tinygraph.model.values import batched_inputs, samples_in
 from tinygraph.train.diagnosis import NotFiniteError
 from tinygraph.train.optimizers import Optimizer, as_optimizer
 from tinygraph.train.step import OptimizerState, RecordedStep, assign_all, initial_state
+from tinygraph.train.update import current_rate
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
-
-# Programs are kept for this many sizes of batch.
-_MOST_SIZES = 4
 
 
 class DeviceStep:
@@ -67,7 +66,7 @@ class DeviceStep:
                     finite=[x for x in recorded.graph.outputs if x not in {recording.output, recording.metric}],
                 ),
             )
-            if len(self._programs) > _MOST_SIZES:
+            if len(self._programs) > MOST_SIZES:
                 del self._programs[next(size for size in self._programs if size != self.batch_size)]
         return self._programs[count]
 
@@ -86,6 +85,15 @@ class DeviceStep:
             return self._decided(feeds, given, count or given)
         self.metric = float(np.mean(results[2])) if len(results) > 2 else None
         return results[0], float(results[1])
+
+    @property
+    def learning_rate(self) -> float | None:
+        """The learning rate of the next step, as that of ``CompiledStep``; it may be set."""
+        return current_rate(self.optimizer, self.pull())
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self.optimizer = self._for(self.batch_size)[0].with_rate(self.optimizer, rate)
 
     def _values(self, recorded: RecordedStep, program: Program, feeds: Mapping[str, Any]) -> dict[Tensor, Array]:
         """Return the values of the leaves that are fed: the batch, and the learning rate."""
@@ -118,6 +126,11 @@ class DeviceStep:
         assign_all([(key, array) for key, array in arrays.items() if isinstance(key, Tensor)])
         self._known = self._on_host(recorded)
         return self.state
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle the arguments and the optimizer's state; the copy compiles again."""
+        arguments = (self.model, self.optimizer, self.batch_size, len(self.devices.all), self.precision)
+        return type(self), arguments, {"state": dict(self.pull())}
 
     def exported(self) -> tuple[bytes, dict[str, Array]]:
         """Return the step as a file of StableHLO, and by name what it starts from; see ``engines/xla/export.py:exported``."""

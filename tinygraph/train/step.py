@@ -212,6 +212,12 @@ class RecordedStep:
             values[self.rate] = np.array(rate_of(optimizer), self.rate.dtype)
         return values
 
+    def with_rate(self, optimizer: Optimizer, rate: float) -> Optimizer:
+        """Return the optimizer with another learning rate, for steps from now on. Raises ``TrainingError`` if it is fixed."""
+        if self.rate is None:
+            raise TrainingError(f"the learning rate of {optimizer} is fixed; compile a step with another optimizer")
+        return checked_rate(optimizer, rate, [update.parameter for update in self.updates.each])
+
 
 class CompiledStep(BySize[RecordedStep]):
     """A compiled training step, made by ``Model.compile_step``.
@@ -272,11 +278,7 @@ class CompiledStep(BySize[RecordedStep]):
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
-        recorded = self._own[0]
-        if recorded.rate is None:
-            fixed = f"the learning rate of {self.optimizer} is fixed"
-            raise TrainingError(f"{fixed}; compile a step with another optimizer")
-        self._optimizer = checked_rate(self.optimizer, rate, [update.parameter for update in recorded.updates.each])
+        self._optimizer = self._own[0].with_rate(self.optimizer, rate)
 
     def __reduce__(self) -> Any:
         """Copy and pickle the arguments and the optimizer's state; the copy compiles again."""

@@ -1,5 +1,7 @@
 """Training steps on XLA give what the plan gives."""
 
+import copy
+
 import numpy as np
 import pytest
 
@@ -46,3 +48,90 @@ def test_a_refused_label_is_named_by_plain_evaluation():
     label = next(name for name in model.labels)
     with pytest.raises(tg.DataError, match="found"):
         step(feeds | {label: feeds[label] + 12})
+
+
+def test_the_model_has_the_newest_values_whoever_reads_them():
+    model, twin = model_in("float64", "xor"), model_in("float64", "xor")
+    step, plan, feeds = (
+        model.compile_step("adam", 4, engine="xla"),
+        twin.compile_step("adam", 4),
+        next(batches(model, 4, 1)),
+    )
+    reads = [
+        lambda net: net.parameters["W1"].value,
+        lambda net: net.predict(feeds["x"]),
+        lambda net: net(feeds["x"]).value,
+        lambda net: copy.deepcopy(net).parameters["W2"].value,
+        lambda net: net.predict(feeds["x"], engine="xla" if net is model else "plan"),
+    ]
+    for read in reads:
+        step(feeds), plan(feeds)
+        np.testing.assert_allclose(read(model), read(twin), rtol=1e-12)
+
+
+def test_the_learning_rate_is_set_and_follows_a_schedule():
+    model, twin = model_in("float64", "xor"), model_in("float64", "xor")
+    for optimizer in (tg.SGD(0.5), tg.SGD(tg.StepDecay(0.5, every=2, factor=0.5))):
+        step, plan = model.compile_step(optimizer, 4, engine="xla"), twin.compile_step(optimizer, 4)
+        for feeds in batches(model, 4, 5):
+            assert step(feeds)[1] == pytest.approx(plan(feeds)[1], rel=1e-12)
+            assert step.learning_rate == plan.learning_rate
+        model.predict(feeds["x"])
+        if isinstance(optimizer.learning_rate, float):
+            step.learning_rate = plan.learning_rate = 0.1
+            assert step(feeds)[1] == pytest.approx(plan(feeds)[1], rel=1e-12)
+            assert step(feeds)[1] == pytest.approx(plan(feeds)[1], rel=1e-12)
+        else:
+            with pytest.raises(tg.TrainingError, match="is fixed"):
+                step.learning_rate = 0.1
+
+
+def test_a_copy_of_a_step_has_its_own_parameters_and_state():
+    model, feeds = model_in("float64", "xor"), next(batches(model_in("float64", "xor"), 4, 1))
+    step = model.compile_step("adam", 4, engine="xla")
+    step(feeds)
+    other = copy.deepcopy(step)
+    assert other.model is not model
+    first = other(feeds)[1]
+    assert [other(feeds)[1] < first, step(feeds)[1]] == [True, first]
+
+
+def test_a_training_is_that_of_the_plan():
+    model, twin = model_in("float64", "xor"), model_in("float64", "xor")
+    found = tg.fit(model, "xor", "adam", epochs=3, batch_size=3, engine="xla", progress=False)
+    wanted = tg.fit(twin, "xor", "adam", epochs=3, batch_size=3, progress=False)
+    assert [row.loss for row in found] == pytest.approx([row.loss for row in wanted], rel=1e-12)
+    assert [row.accuracy for row in found] == [row.accuracy for row in wanted]
+
+
+@pytest.mark.parametrize(
+    ("choice", "error"),
+    [
+        ({"engine": "xls"}, "no engine 'xls'; did you mean 'xla'"),
+        ({"engine": "xla", "precision": "half"}, "no precision 'half'"),
+        ({"engine": "xla", "kernels": "numba"}, "those of the plan"),
+        ({"devices": 2}, "devices=2 are chosen with engine='xla'"),
+    ],
+)
+def test_wrong_choices_are_refused(choice, error):
+    model = tg.load_model("xor")
+    for use in (lambda: tg.compile(model, 4, **choice), lambda: model.compile_step("sgd", 4, **choice)):
+        with pytest.raises(tg.TinygraphError, match=error):
+            use()
+
+
+def test_without_jax_the_error_names_the_extra(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not tg.engines()[1].available
+    with pytest.raises(tg.TinygraphError, match=r"needs the package jax: pip install 'tinygraph-engine\[xla\]'"):
+        tg.load_model("xor").compile_step("sgd", 4, engine="xla")
+
+
+def test_a_wrong_batch_is_refused_as_by_the_plan():
+    step = tg.load_model("xor").compile_step("sgd", 4, engine="xla")
+    with pytest.raises(tg.FeedError, match="fed"):
+        step({"x": np.zeros((4, 2))})
+    with pytest.raises(tg.FeedError, match="was fed shape"):
+        step({"x": np.zeros((4, 3)), "y": np.zeros((4, 1))})
+    with pytest.raises(tg.FeedError, match="no sample"):
+        step({"x": np.zeros((0, 2)), "y": np.zeros((0, 1))})

@@ -14,11 +14,16 @@ from tinygraph.engines.plan.node import nodes_of
 from tinygraph.engines.xla.array import bfloat16_products
 from tinygraph.engines.xla.devices import Devices
 from tinygraph.engines.xla.lower import Lowering
+from tinygraph.errors import counted
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, run
 from tinygraph.model.values import samples_in
 
 if TYPE_CHECKING:
     from tinygraph.model import Model
+
+
+# Programs are kept for this many sizes of batch.
+MOST_SIZES = 4
 
 
 @contextlib.contextmanager
@@ -130,6 +135,8 @@ class XlaPlan:
             graph = self.graph if self._model is None or count == self.batch_size else self._model.graph(count or 1)
             samples = [x for x in graph.inputs.values() if count is not None and x.shape[:1] == (count,)]
             self._programs[count] = Program(graph, samples, count or 1, self.devices, self.precision)
+            if len(self._programs) > MOST_SIZES:
+                del self._programs[next(iter(self._programs))]
         return self._programs[count]
 
     def __call__(self, feeds: Mapping[Any, Any] | None = None) -> tuple[Array, ...]:
@@ -145,3 +152,6 @@ class XlaPlan:
             # The operations' own rules say which numbers are not finite, and which error it is.
             return run(program.graph, feeds)
         return tuple(results)
+
+    def __repr__(self) -> str:
+        return f"<XlaPlan: batch {self.batch_size}, {counted(len(self.devices.all), 'device')}>"

@@ -24,10 +24,8 @@ from tinygraph.ops.indexing.gather_nd import ScatterAddNd
 from tinygraph.ops.indexing.select import Put
 from tinygraph.ops.pooling.max_pooling import MaxUnpool
 from tinygraph.ops.pooling.pooling import AvgUnpool
-from tinygraph.ops.reduction.extremes import FirstExtreme
 from tinygraph.ops.reduction.running import Cumsum
 from tinygraph.ops.statistics.statistics import MovingSum
-from tinygraph.ops.sums import normalized_axes
 
 Entry = Callable[..., Any]
 TABLE: dict[type[Op], Entry] = {}
@@ -125,17 +123,6 @@ def _moving_sum(op: MovingSum, x: Any) -> Any:
     along = lambda value, rest: tuple(value if i == op.axis % x.ndim else rest for i in range(x.ndim))  # noqa: E731
     sizes, sides = along(op.before + op.after + 1, 1), along((op.before, op.after), (0, 0))
     return lax.reduce_window(x, np.zeros((), x.dtype), lax.add, sizes, along(1, 1), sides)
-
-
-@entry(FirstExtreme)
-def _first_extreme(op: FirstExtreme, x: Any) -> Any:
-    axes = normalized_axes(op, x, op.axis)
-    moved = jnp.moveaxis(x, axes, range(len(axes)))
-    flat = moved.reshape(math.prod(moved.shape[: len(axes)]), -1) if x.size else moved
-    if x.size:
-        first = (jnp.argmax if op.largest else jnp.argmin)(flat, axis=0)
-        flat = jnp.arange(flat.shape[0])[:, None] == first
-    return jnp.moveaxis(flat.astype(bool).reshape(moved.shape), range(len(axes)), axes)
 
 
 @entry(Cast)

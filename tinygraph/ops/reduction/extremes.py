@@ -104,8 +104,7 @@ class FirstExtreme(AlongAxes):
         flat = moved.reshape(math.prod(moved.shape[: len(axes)]), math.prod(moved.shape[len(axes) :]))
         mask = np.zeros(flat.shape, bool)
         if flat.size:
-            chosen = flat.argmax(axis=0) if self.largest else flat.argmin(axis=0)
-            mask[chosen, np.arange(flat.shape[1])] = True
+            mask = np.arange(len(flat))[:, None] == (flat.argmax(axis=0) if self.largest else flat.argmin(axis=0))
         return np.moveaxis(mask.reshape(moved.shape), front, axes)
 
 
