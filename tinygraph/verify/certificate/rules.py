@@ -130,6 +130,8 @@ def _compared_twice(case: Case, inputs: list[Array]) -> Point | None:
     value = inputs[case.floating[0]]
     x = Tensor("tensor", value=value)
     y = apply(case.op, [x if place in case.floating else Tensor("tensor", value=v) for place, v in enumerate(inputs)])
+    if not np.isfinite(y.value).all():
+        return None
     dy = case.cotangent(y.value)
     (dx,) = grad(y, [x], cotangent=dy, unreached="zeros")
 

@@ -82,7 +82,9 @@ def _climbed(shapes: Shapes, reached: Progress, progress: Callable[[Shapes], Pro
             return progress(tried) >= least
 
         sets = linked_axes(shapes, as_far)
-        tried = [resized(shapes, axes, 1, times) for axes in sets for times in (2, 3, 4)]
+        # Two sets may belong together, where slices of no elements hide it.
+        both = [*sets, *(one | other for one, other in itertools.combinations(sets, 2))]
+        tried = [resized(shapes, axes, 1, times) for axes in both for times in (2, 3, 4)]
         reached, shapes = max(((progress(other), other) for other in tried), default=(least, shapes))
         if reached == RAN:
             return shapes
