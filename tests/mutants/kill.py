@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.verify.certificate import gradients, rules, values
+from tinygraph.verify.certificate import gradients, neighbours, rules, special, values
 from tinygraph.verify.certificate.candidate import Candidate, candidate_for
 from tinygraph.verify.certificate.certificate import checked
 
@@ -19,7 +19,6 @@ from .mistakes import NUDGED, Mutant
 
 # Checks of the certificate that ask a rule, the quick ones first; the comparison with numeric derivatives comes before.
 CHECKS = (
-    rules.far_from_zero,
     rules.zero_gradient_in,
     rules.linear_in_dy,
     gradients.stated_edges,
@@ -30,11 +29,15 @@ CHECKS = (
     values.size_one,
     values.memory_layout,
     values.inputs_unmodified,
-    rules.not_a_number,
-    rules.large_numbers,
+    special.not_a_number,
+    special.large_numbers,
+    special.far_from_zero,
     gradients.kinks_and_ties,
     rules.second_derivatives,
     values.plan,
+    neighbours.other_sizes,
+    neighbours.other_values,
+    neighbours.other_attributes,
 )
 
 # Whether a changed attribute was there to change, since the mutant was put in place.
