@@ -79,7 +79,12 @@ def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     count = len(op.parameters) + op.variadic
     plain: tuple[Draw, ...] = (_off_zero,) * count
     floating = [plain, (_between_0_and_1,) * count]
-    integers = [(*plain[:place], _integers, *plain[place + 1 :]) for place in reversed(range(count))]
+    # Ids stand in one place, the last if that runs, or in two.
+    some = [
+        *((place,) for place in reversed(range(count))),
+        *itertools.combinations(range(count), 2 if count > 2 else 9),
+    ]
+    integers = [tuple(_integers if place in places else plain[place] for place in range(count)) for places in some]
     for ways, accepted in ((floating, _finite), (integers, _finite), (floating, _somewhere_finite)):
         found: list[Sample] = []
         for shapes, attributes in itertools.islice(_calls(op), _TRIES):

@@ -21,6 +21,7 @@ _SIZES = (3, 4, 2)
 _DISTINCT = (3, 4, 2, 5, 6, 7, 8)
 _MOST_RANKS = 800
 _STARTS, _ROUNDS = 10, 4
+_SMALL, _MOST_MIXED = (2, 3, 4, 1, 5), 12
 
 
 def fitting_shapes(
@@ -36,13 +37,16 @@ def fitting_shapes(
     """
     halfway: list[tuple[Progress, Shapes]] = []
     seen: set[tuple[int, ...]] = set()
-    for size, ranks in itertools.product(_SIZES, list(itertools.islice(_ranks(count), _MOST_RANKS))):
-        shapes: Shapes = tuple((size,) * rank for rank in ranks)
-        reached = progress(shapes)
+    every = list(itertools.islice(_ranks(count), _MOST_RANKS))
+    alike = (tuple((size,) * rank for rank in ranks) for size, ranks in itertools.product(_SIZES, every))
+    # Later ones only where no inputs of one size fit.
+    mixed = (shapes for ranks in every[:_MOST_MIXED] if not seen for shapes in _mixed(ranks))
+    for shapes in itertools.chain(alike, mixed):
+        ranks, reached = tuple(map(len, shapes)), progress(shapes)
         if reached == RAN and ranks not in seen and accepted(shapes):
             seen.add(ranks)
             yield _distinct(shapes, progress)
-        elif size == _SIZES[0]:
+        elif len(halfway) < len(every):
             halfway.append((reached, shapes))
     halfway.sort(key=lambda entry: entry[0], reverse=True)
     for reached, shapes in () if seen else halfway[:_STARTS]:
@@ -57,6 +61,18 @@ def _ranks(count: int) -> Iterator[tuple[int, ...]]:
     few = range(1, 6) if count < 3 else range(1, 4) if count < 7 else range(1, 3)
     mixed = sorted(itertools.product(few, repeat=count), key=lambda ranks: (max(ranks), -sum(ranks)))
     yield from dict.fromkeys([*((rank,) * count for rank in (2, 1, 3, 4, 5)), *mixed])
+
+
+def _mixed(ranks: tuple[int, ...]) -> Iterator[Shapes]:
+    """Yield a few hundred shapes: of a few axes each in all small sizes, of more axes the last one of each input.
+
+    >>> len(list(_mixed((2, 2)))), list(_mixed((1, 2)))[1], list(_mixed((2, 3)))[1]
+    (625, ((2,), (2, 3)), ((3, 2), (3, 3, 3)))
+    """
+    few = sum(ranks) <= 4
+    for sizes in itertools.product(_SMALL, repeat=sum(ranks) if few else min(len(ranks), 3)):
+        rest = iter(sizes)
+        yield tuple(tuple(next(rest, 3) if few or axis == rank - 1 else 3 for axis in range(rank)) for rank in ranks)
 
 
 def _distinct(shapes: Shapes, progress: Callable[[Shapes], Progress]) -> Shapes:
