@@ -1,6 +1,7 @@
 """Several processes train one model: the same numbers, nothing lost when one is killed, and clear errors."""
 
 import csv
+import json
 import os
 import signal
 import socket
@@ -46,32 +47,40 @@ cost = cross_entropy(Z2, y)
 output = "a"
 loss = "cost"
 [training]
-data = "digits.npz"
+data = "data"
 epochs = 4
 batch_size = 32
 learning_rate = 0.1
 momentum = 0.9
 """
-# A process kills itself in the third epoch, once; or no checkpoint can be written.
+# A process notes the samples that it reads, kills itself in the third epoch, once, or finds the disk full.
 HOOKS = """
 import errno, json, os, signal
-from tinygraph.train import checkpoint, loop
+from tinygraph.train import checkpoint, lazy, loop
 
-checkpoint.SHARE = 0
+checkpoint.SHARE = lazy.MOST_IN_MEMORY = 0
 index = json.loads(os.environ.get("TINYGRAPH_PROCESS", '{"index": -1}'))["index"]
-epochs, write = loop.Epochs._epoch, checkpoint.write_arrays
+epochs, read, samples = loop.Epochs._epoch, lazy.Lazy.__getitem__, []
 
 def _epoch(self, epoch):
+    samples.clear()
     for progress in epochs(self, epoch):
         if str(index) == os.environ.get("VICTIM") and epoch == 3 and progress.step == 2 and not os.path.exists("killed"):
             open("killed", "x").close()
             os.kill(os.getpid(), signal.SIGKILL)
         yield progress
+    with open(f"read_{index}.json", "w") as file:
+        json.dump(samples, file)
+
+def _read(self, at):
+    if self.shape == (83, 1, 8, 8):
+        samples.extend(self.places[at].tolist())
+    return read(self, at)
 
 def full(path, *rest):
     raise checkpoint.WeightsError(f"{path}: {os.strerror(errno.ENOSPC)}")
 
-loop.Epochs._epoch = _epoch
+loop.Epochs._epoch, lazy.Lazy.__getitem__ = _epoch, _read
 if "FULL" in os.environ:
     checkpoint.write_arrays = full
 """
@@ -84,7 +93,9 @@ def place(tmp_path_factory):
     (folder / "net.toml").write_text(MODEL, encoding="utf-8")
     (folder / "hooks.py").write_text(HOOKS, encoding="utf-8")
     x, y = tg.load_data("digits").train
-    np.savez(folder / "digits.npz", x=x[:83], y=y[:83], x_test=x[100:130], y_test=y[100:130])
+    (folder / "data").mkdir()
+    for name, array in {"x": x[:83], "y": y[:83], "x_test": x[100:130], "y_test": y[100:130]}.items():
+        np.save(folder / "data" / f"{name}.npy", array)
     return folder
 
 
@@ -93,8 +104,6 @@ def command(place, *options):
         *PROGRAM,
         "train",
         "net.toml",
-        "--data",
-        "digits.npz",
         "--ops",
         "hooks.py",
         *options,
@@ -135,6 +144,12 @@ def two(place):
     return place / "two"
 
 
+def test_each_process_reads_its_own_rows_and_all_of_a_batch_that_cannot_be_shared(place, two):
+    first, second = ({*json.loads((place / f"read_{index}.json").read_text())} for index in (0, 1))
+    last = np.random.default_rng([0, 4]).permutation(83)[64:]
+    assert (first | second, first & second) == ({*range(83)}, {*last.tolist()})
+
+
 def test_two_processes_give_the_losses_of_one_and_of_the_plan(place, two):
     train(place, "one", *XLA)
     train(place, "plan")
@@ -142,6 +157,7 @@ def test_two_processes_give_the_losses_of_one_and_of_the_plan(place, two):
     np.testing.assert_allclose(losses(two), losses(place / "plan"), rtol=1e-12)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_killed_process_costs_the_epoch_in_progress(place, two, victim):
     (place / "killed").unlink(missing_ok=True)
@@ -206,6 +222,7 @@ def test_when_the_command_is_killed_its_processes_end(place):
     assert gone(children)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_keeps_what_was_learned(place, number):
     process, children = running(place, f"signal_{number}")
@@ -220,6 +237,41 @@ def test_a_full_disk_is_a_note_and_the_training_goes_on(place, two):
     said = train(place, "full", *TWO, FULL="1", code=0)
     assert said.count("No space left on device; the training goes on without a checkpoint") >= 1
     assert (losses(place / "full") == losses(two)).all()
+
+
+def test_two_processes_evaluate_and_predict_as_one(place, two):
+    found = []
+    for name, options in (("plan", ()), ("two", TWO)):
+        weights = ("--weights", two / "weights.safetensors", *options)
+        for more in (("evaluate",), ("predict", "--out", f"{name}.npz")):
+            done = subprocess.run(
+                [*PROGRAM, more[0], "net.toml", *more[1:], *weights],
+                cwd=place,
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
+            assert done.returncode == 0, done.stderr
+            found.append(done.stdout.replace(f"{name}.npz", ""))
+    assert found[:2] == found[2:]
+    np.testing.assert_allclose(*(np.load(place / f"{name}.npz")["output"] for name in ("plan", "two")), rtol=1e-12)
+
+
+def test_processes_that_do_not_begin_alike_say_in_what(place):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    there = [*XLA, "--coordinator", address, "--process-count", "2", "--out", "alike"]
+    each = [
+        subprocess.Popen(
+            command(place, *there, "--process-id", str(index), "--seed", str(index)), cwd=place, stderr=subprocess.PIPE
+        )
+        for index in (0, 1)
+    ]
+    for index, process in enumerate(each):
+        _, said = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert b"process 1 differs from process 0 in seed; all need the same files" in said, index
 
 
 def test_what_does_not_fit_is_one_clear_error(place, fails):

@@ -55,7 +55,7 @@ def engine_options(folder: Callable[..., Path] | None = None) -> Callable[[Comma
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def wrapped(*args: Any, engine: str, devices: int | None, precision: str, **given: Any) -> Any:
-            address = [given.pop(name) for name in ("processes", "coordinator", "process_id", "process_count")]
+            asked = {name: given.pop(name) for name in ("processes", "coordinator", "process_id", "process_count")}
             restarts, on = given.pop("restarts", 0), {"engine": engine, "devices": devices, "precision": precision}
             chosen_engine(engine, precision)
             if PROCESS in os.environ:
@@ -63,7 +63,7 @@ def engine_options(folder: Callable[..., Path] | None = None) -> Callable[[Comma
                 enter(place)
                 # Several processes use all devices that each of them sees.
                 return _joined(command, *args, on=on if place.count == 1 else on | {"devices": None}, **given)
-            places = _places(engine, devices, *address)
+            places = _places(engine, devices, **asked)
             if len(places) == 1 and places[0].count == 1 and not restarts:
                 return command(*args, on=on, **given)
             arguments, out = click.get_current_context().meta[ARGUMENTS], given["out"]
@@ -81,33 +81,25 @@ def engine_options(folder: Callable[..., Path] | None = None) -> Callable[[Comma
     return decorate
 
 
-def _places(
-    engine: str,
-    devices: int | None,
-    processes: int | None,
-    coordinator: str | None,
-    index: int | None,
-    count: int | None,
-) -> list[Place]:
+def _places(engine: str, devices: int | None, processes: int | None, **address: Any) -> list[Place]:
     """Return the places of the processes of this machine."""
+    asked = {name: value for name, value in {"devices": devices, "processes": processes, **address}.items() if value}
     if engine == "plan":
-        asked = {"--devices": devices, "--processes": processes, "--coordinator": coordinator, "--process-count": count}
-        for flag in (flag for flag, value in asked.items() if value is not None):
+        for name in asked:
+            flag = f"--{name.replace('_', '-')}"
             raise TinygraphError(f"{flag} is for --engine xla; found --engine plan, which computes on this CPU alone")
         return [Place("", 0, 1, local=True)]
-    if processes and (coordinator or count):
-        raise TinygraphError(
-            "--processes starts all processes on this machine, so --coordinator has no meaning with it"
-        )
-    one = None if processes else found_place(os.environ, coordinator, index, count)
+    if processes and any(value is not None for value in address.values()):
+        raise TinygraphError("--processes starts all of them on this machine, so --coordinator has no meaning with it")
+    one = None if processes else found_place(os.environ, *address.values())
     if one is not None:
         return [replace(one, devices=None if devices is None else tuple(range(devices)))]
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        here = f"127.0.0.1:{free.getsockname()[1]}"
     each, total = devices or 1, processes or 1
     numbers = [tuple(range(i * each, (i + 1) * each)) for i in range(total)]
-    return [Place(address, i, total, numbers[i] if total > 1 else None, local=True) for i in range(total)]
+    return [Place(here, i, total, numbers[i] if total > 1 else None, local=True) for i in range(total)]
 
 
 def _joined(command: Callable[..., Any], *args: Any, **given: Any) -> Any:
@@ -117,9 +109,8 @@ def _joined(command: Callable[..., Any], *args: Any, **given: Any) -> Any:
     except (TinygraphError, OSError, click.ClickException, click.exceptions.Exit):
         raise
     except Exception as error:
-        # XLA raises errors of several classes.
-        traceback.print_exc(file=sys.__stderr__)
-        say(f"error: {type(error).__name__}: {str(error).partition(chr(10))[0]}", error=True)
+        # XLA raises errors of several classes. They go into the log: another process may have the cause.
+        print(f"{traceback.format_exc()}error: {type(error).__name__}: {error}", file=sys.__stderr__, flush=True)
         leave(LOST)
 
 
@@ -163,7 +154,7 @@ def watch(places: Sequence[Place], arguments: Sequence[str], restarts: int = 0, 
             return code
         if styled():
             say()
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else "failed"
+        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"failed: {_error_of(lost)}"
         what = f"process {lost.index} of {lost.count} {how}"
         if used < restarts:
             say(f"note: {what}; restart {used + 1} of {restarts}", error=True)
@@ -192,8 +183,10 @@ def _attempt(places: Sequence[Place], arguments: Sequence[str]) -> tuple[Place |
                 if failed or codes[places[0]] == 0:
                     end = min(end, time.monotonic() + GRACE)
                 if time.monotonic() > end or None not in codes.values():
-                    own = [place for place in failed if place not in lost]
-                    return None, _said(own[0], failed[own[0]]) if own else INTERRUPTED if interrupted else 0
+                    place = next((place for place in failed if place not in lost), places[0])
+                    if place.index and place in failed:
+                        say(f"error: process {place.index} of {place.count}: {_error_of(place)}", error=True)
+                    return None, failed.get(place, INTERRUPTED if interrupted else 0)
                 time.sleep(0.05)
             except KeyboardInterrupt:
                 # Process 0 keeps what was learned. The others take part in its step, and then wait until they are ended.
@@ -220,10 +213,7 @@ def _started(place: Place, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
     )
 
 
-def _said(place: Place, code: int) -> int:
-    """Say how a process ended that the user does not see, and return its exit code."""
-    if place.index:
-        lines = ["", *Path(place.log).read_text("utf-8", "replace").splitlines()]
-        why = next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1]).removeprefix("error: ")
-        say(f"error: process {place.index} of {place.count}: {why}", error=True)
-    return code
+def _error_of(place: Place) -> str:
+    """Return the last error that a process wrote into its log, or its last line."""
+    lines = ["", *Path(place.log).read_text("utf-8", "replace").splitlines()]
+    return next((line for line in reversed(lines) if line.startswith("error: ")), lines[-1]).removeprefix("error: ")

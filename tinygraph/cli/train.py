@@ -19,7 +19,7 @@ from tinygraph.cli.runs import BEST, CHECKPOINT, HISTORY, WEIGHTS, remove_result
 from tinygraph.cli.terminal import reporter, say
 from tinygraph.draw.picture import draw
 from tinygraph.engines import Choice
-from tinygraph.engines.processes import is_first
+from tinygraph.engines.processes import is_first, several
 from tinygraph.errors import RenderError, TinygraphError, counted, printable
 from tinygraph.model import Model
 from tinygraph.train import Checkpoint, Data, EarlyStopping, History, Progress, TrainingInterrupted
@@ -131,8 +131,8 @@ def train(
     with contextlib.ExitStack() as until_saved:
         history, stop = learn(fit, calls, lost, until_saved)
         if file is None:
-            # Process 0 writes what all of them learned.
-            if stop is not None:
+            # Process 0 writes what all of them learned, and says why they ended if they left together.
+            if stop is not None and several():
                 raise stop
             return 0
         has_checkpoint = file.written or begun is not None
