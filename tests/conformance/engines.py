@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.util import find_spec
 
 import tinygraph as tg
 from tinygraph.engines.plan import compiled
@@ -51,12 +50,6 @@ def threads(problem: Problem) -> Arrays:
     return tiles(problem, threads=2)
 
 
-def numba(problem: Problem) -> Arrays:
-    """Return what the plan computes from tiles of at most three samples, with generated kernels."""
-    with tiles_of(LARGEST_TILE):
-        return tg.compile(problem.graph, problem.batch or None, threads=1, kernels="numba")(problem.feeds)
-
-
 ENGINES: dict[str, Engine] = {
     "arrays": on_arrays,
     "recorded": recorded,
@@ -64,8 +57,12 @@ ENGINES: dict[str, Engine] = {
     "tiles": tiles,
     "threads": threads,
 }
-if find_spec("numba") is not None:
-    ENGINES["numba"] = numba
+
+
+def numba(problem: Problem) -> Arrays:
+    """Return what the plan computes from tiles of at most three samples, with generated kernels."""
+    with tiles_of(LARGEST_TILE):
+        return tg.compile(problem.graph, problem.batch or None, threads=1, kernels="numba")(problem.feeds)
 
 
 def xla(problem: Problem) -> Arrays:
@@ -73,7 +70,7 @@ def xla(problem: Problem) -> Arrays:
     return tg.compile(problem.graph, problem.batch or None, engine="xla")(problem.feeds)
 
 
-SLOW: dict[str, Engine] = {"xla": xla}
+SLOW: dict[str, Engine] = {"numba": numba, "xla": xla}
 ALL = ENGINES | SLOW
 
 

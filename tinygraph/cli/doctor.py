@@ -19,7 +19,7 @@ from tinygraph.errors import RenderError, TinygraphError, counted
 
 PACKAGES = (
     *("graphviz", "pygraphviz", "matplotlib", "pypdf", "latex2mathml", "onnx", "pillow", "safetensors", "click"),
-    *("jax", "jaxlib"),
+    *("numba", "jax", "jaxlib"),
 )
 # What a missing package is for.
 USES = {
@@ -28,6 +28,7 @@ USES = {
     "latex2mathml": "to write notes as HTML",
     "onnx": "to read and write ONNX files",
     "pillow": "to read images as data",
+    "numba": "to compute with generated kernels",
     "jax": "to compute on GPUs, TPUs and several machines",
     "graphviz": "graphviz is a dependency and missing",
     "safetensors": "safetensors is a dependency and missing",

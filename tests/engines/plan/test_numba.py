@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
+from tests.conformance.engines import tiles_of
 from tests.conformance.suite import Choice, compare
 from tinygraph.engines.plan.fuse import fuse
 from tinygraph.engines.plan.kernels import generated
@@ -55,7 +56,7 @@ def test_kernels_are_chosen_by_argument_and_environment(monkeypatch):
 @pytest.mark.parametrize("name", [None, "numba"])
 def test_without_numba_the_error_names_the_extra(name, monkeypatch):
     monkeypatch.setenv("TINYGRAPH_KERNELS", "numba")
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "numba", None)
     with pytest.raises(tg.TinygraphError, match=r"pip install 'tinygraph-engine\[fast\]'"):
         tg.compile(tg.relu(tg.input("x", (2, 3))), kernels=name)
     assert tg.compile(tg.relu(tg.input("x", (2, 3))), kernels="numpy").kernels == "numpy"
@@ -201,3 +202,16 @@ def test_max_pools_and_their_gradients(window):
         found, wanted = tg.compile(tensors, 3, kernels="numba")({"x": value}), tg.run(tg.Graph(tensors), {"x": value})
         for a, b in zip(found, wanted, strict=True):
             np.testing.assert_array_equal(a, b)
+
+
+@needs_numba
+def test_threads_of_the_plan_run_generated_kernels():
+    x = tg.input("x", (7, 3, 6, 6))
+    y = tg.max_pool2d(tg.gelu(tg.conv2d(x, np.ones((3, 1, 3, 3), np.float32), groups=3)), 2)
+    tensors = [y, tg.mean(tg.standardize(y, axis=(0, 2, 3)) * y)]
+    feeds = {"x": np.random.default_rng(0).standard_normal(x.shape, np.float32)}
+    with tiles_of(2):
+        plan = tg.compile(tensors, 7, threads=2, kernels="numba")
+    assert plan.schedule.threads == 2
+    for found, wanted in zip(plan(feeds), tg.run(tg.Graph(tensors), feeds), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)

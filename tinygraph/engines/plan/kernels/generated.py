@@ -8,7 +8,6 @@ compiled for this process alone.
 
 import ctypes
 import hashlib
-import importlib.util
 import os
 import sys
 import tempfile
@@ -53,8 +52,12 @@ def kernel_choice(kernels: str | None = None) -> str:
     name = os.environ.get(VARIABLE) or "numpy" if kernels is None else kernels
     if name not in KERNELS:
         raise AttributeValueError(f"{where} must be {' or '.join(map(repr, KERNELS))}; found {name!r}")
-    if name == "numba" and importlib.util.find_spec("numba") is None:
-        raise TinygraphError(f"{where}: 'numba' needs the package Numba: pip install 'tinygraph-engine[fast]'")
+    if name == "numba":
+        try:
+            import numba  # noqa: F401
+        except ImportError as error:
+            install = "pip install 'tinygraph-engine[fast]'"
+            raise TinygraphError(f"{where}: 'numba' needs the package Numba: {install} ({error})") from None
     return name
 
 
