@@ -15,7 +15,7 @@ from tinygraph.graph.tensor import input as declare
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line, Mistake, for_each
 from tinygraph.verify.certificate.rules import in_single
 from tinygraph.verify.checker import Finding
-from tinygraph.verify.hints import PROVEN, UNKNOWN, cause_of, hint
+from tinygraph.verify.hints import PROVEN, cause_of, hint
 from tinygraph.verify.numeric import Function, Index, central_difference, derivative, disagree, one_sided, unit, worst
 
 RULE_FAILED = "the rule failed"
@@ -27,7 +27,6 @@ _NOT_INTENDED = (
     "forward runs on inputs like these, which the rule is not made for: refuse them in a shape rule, or give the "
     "operation samples of its own"
 )
-_ASSUMED = "or it assumes what is not so here, as that rows add up to 1: give the operation samples of its own"
 
 
 def gradients(candidate: Candidate) -> Iterator[Line]:
@@ -77,8 +76,6 @@ def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]
 
 def _or_not_intended(cause: str, wrong: Sequence[Compared], right: Sequence[Case]) -> str:
     """Add to a hint that the rule may not be made for proposed inputs: in front where it is right for matrices."""
-    if not right and cause.startswith(UNKNOWN):
-        return f"{cause}; {_ASSUMED}"
     if not right or {_shapes(case) for case, _, _ in wrong} & set(map(_shapes, right)):
         return cause
     matrices = any(max(map(len, _shapes(case)), default=0) == 2 for case in right)

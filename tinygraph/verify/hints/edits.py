@@ -115,7 +115,9 @@ class Search:
 
         It is a simple number, or, ``of_case``, one that is made of sizes and attributes.
         """
-        factor = self._factor(self.trial, number) if is_real(value) else None
+        # Whole numbers count and select, and attributes are what they are called.
+        scaled = is_real(value) and not isinstance(value, int) and (spot.line or np.ndim(value))
+        factor = self._factor(self.trial, number) if scaled else None
         if factor is None or abs(factor - 1) < 1e-6:
             return ""
         for name in names_of(factor, self.trial):

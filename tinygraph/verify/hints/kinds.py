@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -94,54 +95,12 @@ def _limits(trial: Trial) -> list[str]:
     return [*numbers, *(name for name in trial.scalars if name.isidentifier())]
 
 
-_FUNCTIONS = {
-    **{
-        "sum": "mean",
-        "mean": "sum",
-        "sin": "cos",
-        "cos": "sin",
-        "sinh": "cosh",
-        "cosh": "sinh",
-        "max": "min",
-        "min": "max",
-    },
-    **{
-        "maximum": "minimum",
-        "minimum": "maximum",
-        "argmax": "argmin",
-        "argmin": "argmax",
-        "floor": "ceil",
-        "ceil": "floor",
-    },
-    **{
-        "triu": "tril",
-        "tril": "triu",
-        "exp": "expm1 log",
-        "log": "log1p exp",
-        "amax": "amin",
-        "amin": "amax",
-        "std": "var",
-    },
-    **{"var": "std", "sign": "abs", "abs": "sign", "tanh": "cosh sinh", "less": "greater", "greater": "less"},
-    **{"zeros_like": "ones_like", "ones_like": "zeros_like", "fft": "ifft", "ifft": "fft"},
-}
-_REDUCTIONS = {"sum", "mean", "max", "min", "prod", "amax", "amin", "std", "var", "any", "all"}
-_WITH_AXIS = _REDUCTIONS | {
-    *(
-        "softmax",
-        "log_softmax",
-        "logsumexp",
-        "cumsum",
-        "cumprod",
-        "flip",
-        "argmax",
-        "argmin",
-        "sort",
-        "argsort",
-        "roll",
-    ),
-    *("concatenate", "stack", "expand_dims", "repeat", "take_along_axis", "take", "delete", "diff", "norm", "squeeze"),
-}
+# Functions that are taken for one another.
+_LIKE = """sum mean|sin cos|sinh cosh|max min|maximum minimum|argmax argmin|floor ceil|triu tril|exp expm1|exp log|log log1p
+amax amin|std var|sign abs|tanh cosh|less greater|zeros_like ones_like|fft ifft"""
+_REDUCTIONS = "sum mean max min prod amax amin std var any all"
+_WITH_AXIS = f"""{_REDUCTIONS} softmax log_softmax logsumexp cumsum cumprod flip argmax argmin sort argsort roll concatenate
+stack expand_dims repeat take_along_axis take delete diff norm squeeze"""
 
 
 def calls(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
@@ -149,16 +108,17 @@ def calls(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     if not callable(value):
         return
     name = getattr(value, "__name__", "")
-    for other in _FUNCTIONS.get(name, "").split():
+    pairs = [pair.split() for pair in re.split(r"[|\n]", _LIKE)]
+    for other in [each for pair in pairs if name in pair for each in pair if each != name]:
         function = getattr(getattr(value, "__self__", np), other, None) or getattr(np, other)
         yield Edit(f"{name} for {other}", spot.text.replace(name, other), functools.partial(_instead, function))
     if value in (range, reversed):
         yield Edit(
             "runs along the axis the wrong way round", f"{name} from the other end", lambda f: lambda *a: [*f(*a)][::-1]
         )
-    elif name in _WITH_AXIS:
+    elif name in _WITH_AXIS.split():
         for axis, keepdims in itertools.product((-1, 0, 1, -2, 2, None), ("", ", keepdims=True", ", keepdims=False")):
-            if not keepdims or name in _REDUCTIONS:
+            if not keepdims or name in _REDUCTIONS.split():
                 yield Edit(
                     "wrong axis", f"{{e}}(..., axis={axis}{keepdims})", functools.partial(_along, axis, keepdims)
                 )
@@ -194,7 +154,7 @@ def moves(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
         for step, words in ((1, "one place"), (-1, "one place"), (2, "two places"), (-2, "two places")):
             yield Edit(f"off by {words} along axis {axis}", f"np.roll({{e}}, {step}, {axis})")
         if value.dtype.kind == "f":
-            yield from _sums(axis)
+            yield from (Edit(words, new.replace("AXIS", str(axis))) for words, new in _SUMS)
     if value.dtype.kind in "iu":
         yield Edit("off by one", "{e} - 1")
         yield Edit("off by one", "{e} + 1")
@@ -203,37 +163,27 @@ def moves(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
         yield Edit("a missing mean", "{e}.mean()")
 
 
-def _sums(axis: int) -> Iterator[Edit]:
-    for kept in (", keepdims=True", ""):
-        yield Edit("a missing sum", f"{{e}}.sum(axis={axis}{kept})")
-        yield Edit("a missing mean", f"{{e}}.mean(axis={axis}{kept})")
-    yield Edit("a missing mean, which is subtracted", f"{{e}} - {{e}}.mean(axis={axis}, keepdims=True)")
-    yield Edit("a missing cumulative sum", f"np.cumsum({{e}}, {axis})")
-    yield Edit("a missing cumulative sum from the end", f"np.flip(np.cumsum(np.flip({{e}}, {axis}), {axis}), {axis})")
-    reverse = f"{{e}}.take([-1], {axis}) - {{e}} + np.diff({{e}}, axis={axis}, prepend=0)"
-    yield Edit("a cumulative sum runs along the axis the wrong way round", reverse)
+_SUMS = (
+    ("a missing sum", "{e}.sum(axis=AXIS, keepdims=True)"),
+    ("a missing sum", "{e}.sum(axis=AXIS)"),
+    ("a missing mean", "{e}.mean(axis=AXIS, keepdims=True)"),
+    ("a missing mean, which is subtracted", "{e} - {e}.mean(axis=AXIS, keepdims=True)"),
+    ("a missing cumulative sum", "np.cumsum({e}, AXIS)"),
+    ("a missing cumulative sum from the end", "np.flip(np.cumsum(np.flip({e}, AXIS), AXIS), AXIS)"),
+    ("a cumulative sum runs the wrong way round", "{e}.take([-1], AXIS) - {e} + np.diff({e}, axis=AXIS, prepend=0)"),
+)
+_OF_ELEMENTS = (
+    *(("a missing square of {e}", "{e}**2"), ("a missing root of {e}", "{e}**0.5"), ("a missing - 1", "({e} - 1)")),
+    ("divided where it should be multiplied, or the other way round", "1 / {e}"),
+    *(("a missing 1 / {e}", "1 / {e}**2"), ("sign", "-{e}"), ("1 - {e} belongs here", "(1 - {e})")),
+    *(("1 + {e} belongs here", "(1 + {e})"), ("abs({e}) belongs here", "abs({e})")),
+    *((f"{new} belongs here", new) for new in ("{e}**3", "np.sign({e})", "np.exp({e})", "np.exp(-{e})", "np.log({e})")),
+)
 
 
 def functions(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Apply a function to the elements."""
-    if is_real(value):
-        yield Edit("a missing square of {e}", "{e}**2")
-        yield Edit("a missing root of {e}", "{e}**0.5")
-        yield Edit("divided where it should be multiplied, or the other way round", "1 / {e}")
-        yield Edit("a missing 1 / {e}", "1 / {e}**2")
-        yield Edit("a missing - 1", "({e} - 1)")
-        yield Edit("sign", "-{e}")
-        for new in (
-            "1 - {e}",
-            "1 + {e}",
-            "{e}**3",
-            "abs({e})",
-            "np.sign({e})",
-            "np.exp({e})",
-            "np.exp(-{e})",
-            "np.log({e})",
-        ):
-            yield Edit(f"{new} belongs here", f"({new})")
+    yield from (Edit(words, new) for words, new in _OF_ELEMENTS if is_real(value) and (spot.line or np.ndim(value)))
 
 
 def products(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
