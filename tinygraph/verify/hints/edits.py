@@ -25,7 +25,7 @@ from tinygraph.verify.hints.terms import missing_term
 from tinygraph.verify.hints.trial import Trial, agree, names_of
 
 # Seconds of computing for the edits of one gradient.
-SECONDS = 1.5
+SECONDS = 1.2
 _MOST_TRIALS = 8
 PROVEN = " inputs tried"
 # In this order: the first kind with an edit that fits is named. Factors made of sizes, and then what the rule computes, are
@@ -206,7 +206,9 @@ class Search:
     def _sentence(self, words: str, spot: Spot, new: str) -> str:
         where = f"in line {spot.line}" if spot.line else "everywhere in the rule"
         new = new if new == "left out" else f"`{new}`"
-        return f"{words}: {where}, `{spot.text}` should be {new}{self._proof()}"
+        # An edit of a call is shown with the whole call.
+        old = spot.called(*spot.arguments) if spot.arguments is not None and new.endswith(")`") else spot.text
+        return f"{words}: {where}, `{old}` should be {new}{self._proof()}"
 
     def _proof(self) -> str:
         return f"; then the gradient is right on all {1 + len(self.others)}{PROVEN}"

@@ -61,7 +61,7 @@ def _sizes(trials: Sequence[Trial], wrong: Sequence[Trial]) -> Iterator[str]:
         good, bad = ([trial.rule.op.attributes()[name] for trial in some] for some in (right, wrong))
         if not any(value in bad for value in good):
             yield f"right with {name}={good[0]!r}, wrong with {name}={bad[0]!r}"
-    names = {name for name in wrong[0].scalars if ".shape[" in name or ".size" in name} if right else set()
+    names = {name for name in wrong[0].scalars if ".shape[" in name} if right else set()
     for name in sorted(names):
         good = [trial.scalars.get(name, np.nan) for trial in right]
         bad = [trial.scalars.get(name, np.nan) for trial in wrong]

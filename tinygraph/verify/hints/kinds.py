@@ -54,7 +54,7 @@ def is_array(value: Any, kinds: str = "f") -> bool:
 
 def left_out(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Leave a factor out."""
-    if is_real(value) or is_array(value, "b"):
+    if (is_real(value) and not isinstance(value, int)) or is_array(value, "b"):
         yield Edit("a factor too many, {e}", "left out", lambda v: v * 0.0 + 1)
 
 
@@ -83,7 +83,7 @@ def names(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
 def conditions(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Turn a condition round, leave it out, or add another one."""
     if is_array(value, "b") or isinstance(value, np.bool_) or (isinstance(value, bool) and not spot.constant):
-        yield Edit("a condition is the wrong way round", "not {e}", np.logical_not)
+        yield Edit("a condition is the wrong way round", "~{e}" if is_array(value, "b") else "not {e}", np.logical_not)
         yield Edit("a condition too many", "left out", lambda value: value | np.True_)
         for name, limit in itertools.product(trial.named, _limits(trial)):
             yield Edit("a condition is missing", f"{{e}} & ({name} < {limit})")
@@ -92,7 +92,7 @@ def conditions(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
 
 def _limits(trial: Trial) -> list[str]:
     numbers = [f"{number}" for number in constants_of(type(trial.rule.op))]
-    return [*numbers, *(name for name in trial.scalars if name.isidentifier())]
+    return [*numbers, *(name for name in trial.scalars if re.fullmatch(r"(self\.)?\w+", name))]
 
 
 # Functions that are taken for one another.
@@ -105,9 +105,10 @@ stack expand_dims repeat take_along_axis take delete diff norm squeeze"""
 
 def calls(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Change a call: its function, its axis, the order of its arguments."""
-    if not callable(value):
+    if not callable(value) or spot.arguments is None:
         return
-    name = getattr(value, "__name__", "")
+    name, given = getattr(value, "__name__", ""), spot.arguments or ()
+    spot.called(*given)
     pairs = [pair.split() for pair in re.split(r"[|\n]", _LIKE)]
     for other in [each for pair in pairs if name in pair for each in pair if each != name]:
         function = getattr(getattr(value, "__self__", np), other, None) or getattr(np, other)
@@ -117,7 +118,7 @@ def calls(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
             "runs along the axis the wrong way round", f"{name} from the other end", lambda f: lambda *a: [*f(*a)][::-1]
         )
     elif name in _WITH_AXIS.split():
-        for axis, keepdims in itertools.product((-1, 0, 1, -2, 2, None), ("", ", keepdims=True", ", keepdims=False")):
+        for axis, keepdims in itertools.product((-1, 0, 1, -2, 2, None), ("", "True", "False")):
             if not keepdims or name in _REDUCTIONS.split():
                 yield Edit(
                     "wrong axis", f"{{e}}(..., axis={axis}{keepdims})", functools.partial(_along, axis, keepdims)
@@ -132,7 +133,7 @@ def _instead(function: Any, value: Any) -> Any:
 
 
 def _along(axis: int | None, keepdims: str, function: Any) -> Any:
-    named: dict[str, Any] = {"axis": axis} | ({"keepdims": "True" in keepdims} if keepdims else {})
+    named: dict[str, Any] = {"axis": axis} | ({"keepdims": keepdims == "True"} if keepdims else {})
     return lambda *arguments, **given: function(*arguments, **(given | named))
 
 
@@ -145,7 +146,8 @@ def moves(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     if not is_array(value, "fiu"):
         return
     if value.ndim > 1:
-        yield Edit("transposed: {e} stands where {e}.T belongs", "{e}.T", lambda x: x.swapaxes(-1, -2))
+        new = "{e}.T" if value.ndim == 2 else "{e}.swapaxes(-1, -2)"
+        yield Edit("transposed: {e} stands where {e}.T belongs", new)
     axes = dict.fromkeys([-1, 0, *range(value.ndim)])
     if value.dtype.kind in "iu":
         yield from (Edit("the inverse permutation belongs here", f"np.argsort({{e}}, axis={axis})") for axis in axes)
@@ -210,7 +212,7 @@ def _factors(trial: Trial) -> Iterator[str]:
         for limit in _limits(trial):
             yield from (f"({x} > {limit})", f"({x} < {limit})", f"(abs({x}) < {limit})", f"(abs({x}) > {limit})")
     for size in trial.scalars:
-        yield from (size, f"sqrt({size})")
+        yield from (size, f"np.sqrt({size})")
 
 
 # What stands for a value, or is done with it, if the rule computes ``{o}`` as well.

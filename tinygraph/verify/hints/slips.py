@@ -13,6 +13,7 @@ import numpy as np
 
 from tinygraph.graph import OPERATIONS
 from tinygraph.verify.hints.trial import Trial, agree
+from tinygraph.verify.nodes import input_name
 from tinygraph.verify.numeric import Point, contributions, unit
 
 
@@ -204,7 +205,7 @@ def _keeps_one(case: Trial, point: Point) -> bool:
 def _argument_order(case: Trial) -> str:
     """Recognize a rule that takes its arguments in another order than it gets them."""
     names = list(inspect.signature(case.rule.op.vjp).parameters)
-    inputs = [case.name(place) for place in range(len(case.values))]
+    inputs = [input_name(case.rule.op, place) for place in range(len(case.values))]
     if names[0] == "dy" and names[2 : 2 + len(inputs)] == inputs:
         return ""
     first, *orders = itertools.permutations(range(len(case.arguments))) if len(case.arguments) < 6 else [()]

@@ -31,6 +31,13 @@ class Spot:
     constant: bool = False
     axis: bool = False
     closed: bool = True
+    # The arguments of a call, of which the spot is the function.
+    arguments: tuple[str, ...] | None = None
+
+    def called(self, *arguments: str, **named: str) -> str:
+        """Return the text of a call of it; named arguments take the place of those of the same name."""
+        kept = [each for each in arguments if each.partition("=")[0] not in named]
+        return f"{self.text}({', '.join([*kept, *(f'{name}={value}' for name, value in named.items())])})"
 
     @property
     def operand(self) -> str:
@@ -100,6 +107,7 @@ class Rule:
     def _instrumented(self, function: Any, op: type[Op]) -> Any:
         """Return a function with spots, or None where its source is not to be had."""
         try:
+            self._statements.lines = _lines(function)
             tree = self._statements.visit(_source(function))
             called = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)} & {*function.__globals__}
             asked = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)} & {*vars(op)}
@@ -120,7 +128,7 @@ class Rule:
     def _compiled(self, function: Any, tree: ast.FunctionDef) -> Any:
         """Return a function of a tree with spots, with the closure and the defaults of the first one."""
         names, free = [argument.arg for argument in _arguments(tree)], function.__code__.co_freevars
-        tree = _Spots(self.spots).visit(tree)
+        tree = _Spots(self.spots, _lines(function)).visit(tree)
         for name in reversed(names if "self" not in names else names[1:]):
             tree.body.insert(0, ast.parse(f"{name} = {_AT}({len(self.spots)}, {name})").body[0])
             self.spots.append(Spot(name, 0))
@@ -150,20 +158,24 @@ class _Self:
 class _Spots(ast.NodeTransformer):
     """Wraps each expression that is read into ``at(k, expression)``, the outer ones first."""
 
-    def __init__(self, spots: list[Spot]) -> None:
-        self.spots = spots
+    def __init__(self, spots: list[Spot], lines: Sequence[str]) -> None:
+        self.spots, self.lines = spots, lines
         self._axes: set[ast.AST] = set()
+        self._calls: dict[ast.AST, tuple[str, ...]] = {}
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
         if isinstance(node, ast.keyword) and node.arg == "axis":
             self._axes.add(node.value)
         if isinstance(node, ast.Call) and len(node.args) > 1 and ast.unparse(node.func).startswith(("np.", "tg.")):
             self._axes |= {*node.args[1:]}
+        if isinstance(node, ast.Call):
+            self._calls[node.func] = tuple(_text(each, self.lines) for each in (*node.args, *node.keywords))
         if not isinstance(node, ast.expr) or not _is_read(node):
             return super().generic_visit(node)
-        number, constant = len(self.spots), _is_number(node)
-        closed = not isinstance(node, (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda))
-        self.spots.append(Spot(ast.unparse(node), node.lineno, constant, node in self._axes, closed))
+        number, constant, text = len(self.spots), _is_number(node), _text(node, self.lines)
+        open_kinds = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.Tuple)
+        closed = not isinstance(node, open_kinds) or (text.startswith("(") and isinstance(node, ast.Tuple))
+        self.spots.append(Spot(text, node.lineno, constant, node in self._axes, closed, self._calls.get(node)))
         inner: Any = node if constant else super().generic_visit(node)
         return ast.Call(ast.Name(_AT, ast.Load()), [ast.Constant(number), inner], [])
 
@@ -181,37 +193,55 @@ class _Statements(ast.NodeTransformer):
     """Gives one statement that writes into an array another form: ``+=`` for ``=``, ``np.add.at`` or ``-=`` for ``+=``."""
 
     def __init__(self, number: int | None) -> None:
-        self.number = number
+        self.number, self.lines = number, [""]
         self.found: list[tuple[str, str, int]] = []
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         (target, *others) = node.targets
         if others or not isinstance(target, ast.Subscript):
             return node
-        return self._chosen(node, [ast.AugAssign(target, ast.Add(), node.value)])
+        return self._chosen(node, f"{self._said(target)} += {self._said(node.value)}")
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         if not isinstance(node.op, (ast.Add, ast.Sub)):
             return node
-        other = ast.Sub() if isinstance(node.op, ast.Add) else ast.Add()
-        forms: list[ast.stmt] = [ast.AugAssign(node.target, other, node.value)]
-        if isinstance(node.target, ast.Subscript):
-            index = node.target.slice
-            parts = [ast.unparse(part) for part in (index.elts if isinstance(index, ast.Tuple) else [index])]
-            place = f"np.s_[{', '.join(parts)}]"
-            value = f"{'-' * isinstance(node.op, ast.Sub)}({ast.unparse(node.value)})"
-            forms += ast.parse(f"np.add.at({ast.unparse(node.target.value)}, {place}, {value})").body
-        return self._chosen(node, forms)
+        target, value, minus = node.target, self._said(node.value), isinstance(node.op, ast.Sub)
+        forms = [f"{self._said(target)} {'+=' if minus else '-='} {value}"]
+        if isinstance(target, ast.Subscript):
+            index = self._said(target.slice)
+            place = (
+                f"np.s_[{index}]" if ":" in index else f"({index})" if isinstance(target.slice, ast.Tuple) else index
+            )
+            forms.append(f"np.add.at({self._said(target.value)}, {place}, {f'-({value})' if minus else value})")
+        return self._chosen(node, *forms)
 
-    def _chosen(self, node: ast.stmt, forms: list[ast.stmt]) -> ast.AST:
+    def _said(self, node: ast.AST) -> str:
+        return _text(node, self.lines)
+
+    def _chosen(self, node: ast.stmt, *forms: str) -> ast.AST:
         if self.number is None or self.found:
             return node
         self.number -= len(forms)
         if self.number >= 0:
             return node
-        form = ast.fix_missing_locations(ast.copy_location(forms[self.number], node))
-        self.found.append((ast.unparse(node), ast.unparse(form), node.lineno))
-        return form
+        self.found.append((self._said(node), forms[self.number], node.lineno))
+        form = ast.parse(forms[self.number]).body[0]
+        for part in ast.walk(form):
+            # The text of its parts is that of the new form.
+            if isinstance(part, ast.expr):
+                part.lineno, part.end_lineno = node.lineno, node.lineno + 1
+        return ast.copy_location(form, node)
+
+
+def _text(node: Any, lines: Sequence[str]) -> str:
+    """Return an expression as it is written, in one line."""
+    if node.lineno != node.end_lineno or not lines:
+        return ast.unparse(node)
+    return str(lines[node.lineno - 1].encode()[node.col_offset : node.end_col_offset].decode())
+
+
+def _lines(function: Any) -> list[str]:
+    return list(inspect.findsource(function.__code__)[0])
 
 
 def _is_number(node: ast.AST) -> bool:

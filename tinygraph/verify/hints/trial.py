@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import math
 import re
@@ -88,13 +89,15 @@ class Trial:
     def scalars(self) -> dict[str, float]:
         """Numbers of the case that a factor may be made of, by their texts: its numeric attributes, and its sizes."""
         texts = []
-        for name, value in self.rule.op.attributes().items():
+        for attribute, value in self.rule.op.attributes().items():
+            name = f"{self.prefix}{attribute}"
             if isinstance(value, (int, float)) and not isinstance(value, bool):
                 texts += [name, f"{name}**2", f"(1 - {name})", f"(1 + {name})"]
         for place, value in enumerate(self.values):
             x = self.name(place)
             texts += [*(f"{x}.shape[{axis - value.ndim if axis else 0}]" for axis in range(value.ndim)), f"{x}.size"]
-        texts += ["y.size", f"({self.name(self.place)}.size / y.size)"] if self.rule.y.size > 1 else []
+        y = self.signature[1]
+        texts += [f"{y}.size", f"({self.name(self.place)}.size / {y}.size)"] if self.rule.y.size > 1 else []
         found = {text: evaluated(text, self) for text in texts if "[" not in text.partition(".")[0]}
         return {text: value for text, value in found.items() if value}
 
@@ -109,13 +112,24 @@ class Trial:
     @functools.cached_property
     def names(self) -> dict[str, Any]:
         """What names mean in a text about the case."""
-        inputs = {self.name(place): x for place, x in enumerate(self.arguments[2:])}
-        given = {"dy": self.arguments[0], "y": self.arguments[1], "np": np, "sqrt": np.sqrt}
-        return {**given, **inputs, **self.rule.op.attributes()}
+        given = dict(zip(self.signature, self.arguments, strict=True))
+        return {"np": np, "self": self.rule.op, **given, **self.rule.op.attributes()}
+
+    @functools.cached_property
+    def signature(self) -> list[str]:
+        """What the rule calls its arguments: the gradient of the result, the result, and the inputs."""
+        found = [name for name in inspect.getfullargspec(inspect.unwrap(type(self.rule.op).vjp)).args if name != "self"]
+        inputs = [input_name(self.rule.op, place) for place in range(len(self.values))]
+        return found if len(found) == len(self.arguments) else ["dy", "y", *inputs]
+
+    @property
+    def prefix(self) -> str:
+        """What stands in front of an attribute in the rule."""
+        return "self." if "self" in inspect.getfullargspec(inspect.unwrap(type(self.rule.op).vjp)).args else ""
 
     def name(self, place: int) -> str:
-        """Return what the operation calls an input."""
-        return input_name(self.rule.op, place)
+        """Return what the rule calls an input."""
+        return self.signature[2 + place]
 
 
 def agree(values: Array, numeric: Array) -> bool:
@@ -138,7 +152,7 @@ def names_of(factor: float, trial: Trial) -> Iterator[str]:
     """Yield what a factor may be: a simple number, a size or an attribute, their reciprocals and roots; or that number."""
     yield from ("0" for _ in range(abs(factor) < 1e-6))
     yield from (text for number, text in _NUMBERS.items() if math.isclose(number, factor, rel_tol=1e-5))
-    powers = {1.0: "{}", -1.0: "1 / {}", 0.5: "sqrt({})", -0.5: "1 / sqrt({})"}
+    powers = {1.0: "{}", -1.0: "1 / {}", 0.5: "np.sqrt({})", -0.5: "1 / np.sqrt({})"}
     for (name, value), (power, text), sign in itertools.product(trial.scalars.items(), powers.items(), (1, -1)):
         if (value > 0 or abs(power) == 1) and value != 1 and math.isclose(sign * value**power, factor, rel_tol=1e-5):
             yield "-" * (sign < 0) + text.format(name)
