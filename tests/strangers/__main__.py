@@ -107,6 +107,7 @@ def main() -> int:
         "--only", action="append", default=[], metavar="NAME", help="certify it alone, and print everything"
     )
     parser.add_argument("--share", type=int, default=1, metavar="N", help="certify every Nth operation")
+    parser.add_argument("--part", type=int, default=0, metavar="K", help="begin with the Kth of them, counted from 0")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--page", type=Path, help="write the matrix between the markers of a page")
     parser.add_argument(
@@ -120,9 +121,15 @@ def main() -> int:
     if not chosen:
         parser.error(f"there is no operation {', '.join(options.only)}")
     outcomes = []
-    made = saved(options.again, chosen) if options.again else examine(chosen[:: options.share], options.processes)
+    made = (
+        saved(options.again, chosen)
+        if options.again
+        else examine(chosen[options.part :: options.share], options.processes)
+    )
     for outcome in made:
         outcomes.append(outcome)
+        if options.save:
+            options.save.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8")
         if options.only or not outcome.case.aside:
             for line in details(outcome, bool(options.only)):
                 print(line, flush=True)
@@ -130,8 +137,6 @@ def main() -> int:
     print(text)
     if options.page:
         write_page(options.page, text)
-    if options.save:
-        options.save.write_text(json.dumps([asdict(outcome) for outcome in outcomes], indent=1), encoding="utf-8")
     return 0
 
 

@@ -17,6 +17,7 @@ STATED = {
     "order": r"arguments? in another order|order of (its|the) arguments|arguments .*(swapped|exchanged)",
     "broadcast": r"broadcast|add its gradient up|sum(med)? over (those|the) axes",
     "overlap": r"overlap|assigned where|gradients add up",
+    "sum": r"gradients add up|one contribution of several",
     "repeated": r"repeated|np\.add\.at|more than once|several times|gradients add up|accumulat",
     "place": r"place|shift|off by one|flip|permut|revers|wrong way round|rotated|rolled|order of|begins? one|right numbers",
     "condition": r"condition|branch|mask|> or >=|wrong way round",
