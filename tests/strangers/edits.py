@@ -14,18 +14,28 @@ EDIT = re.compile(r"(?:in line (?P<line>\d+)|everywhere in the rule), `(?P<old>[
 
 
 class Replaced(ast.NodeTransformer):
-    """Replace an expression by another one, in a line or in the rule, in all places or in the one of a number."""
+    """Replace an expression or a statement, in a line or in the rule, in all places or in the one of a number."""
 
-    def __init__(self, old: str, new: str, line: int | None, only: int | None) -> None:
-        self.old, self.new, self.line, self.only, self.count = old, ast.parse(new, mode="eval").body, line, only, 0
+    def __init__(self, old: ast.AST, new: ast.AST, line: int | None, only: int | None) -> None:
+        self.old, self.new, self.line, self.only, self.count = ast.unparse(old), new, line, only, 0
 
     def visit(self, node: ast.AST) -> ast.AST:
-        here = isinstance(node, ast.expr) and (self.line is None or node.lineno <= self.line <= node.end_lineno)
+        here = isinstance(node, ast.expr | ast.stmt) and (
+            self.line is None or node.lineno <= self.line <= node.end_lineno
+        )
         if here and ast.unparse(node) == self.old:
             self.count += 1
             if self.only in (None, self.count):
                 return self.new
         return self.generic_visit(node)
+
+
+def parsed(text: str) -> ast.AST:
+    """Return the expression that a text is, or the statement. Raises ``SyntaxError`` if it is neither."""
+    (statement,) = ast.parse(text.strip()).body or [None]
+    if statement is None:
+        raise SyntaxError(text)
+    return statement.value if isinstance(statement, ast.Expr) else statement
 
 
 def rules(module: ast.Module) -> Iterator[ast.FunctionDef]:
@@ -43,10 +53,7 @@ def edited(source: str, hint: str) -> list[str]:
     """
     found = EDIT.search(hint)
     text = HEADER + source
-    try:
-        old, new = (ast.unparse(ast.parse(found[part], mode="eval")) for part in ("old", "new"))
-    except SyntaxError:
-        return []
+    old, new = parsed(found["old"]), parsed(found["new"])
     versions = []
     for only in (None,) if found["line"] is None else (1, 2, 3, 4, None):
         module = ast.parse(text)
@@ -61,13 +68,9 @@ def edited(source: str, hint: str) -> list[str]:
     return versions
 
 
-def _named_functions(new: str, source: str) -> str:
+def _named_functions(new: ast.AST, source: str) -> str:
     """Define the NumPy functions that an edit calls by their names alone."""
-    called = {
-        node.func.id
-        for node in ast.walk(ast.parse(new))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
-    }
+    called = {node.func.id for node in ast.walk(new) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)}
     return "".join(f"\n{name} = np.{name}" for name in sorted(called) if hasattr(np, name) and name not in source)
 
 
@@ -76,9 +79,13 @@ def helps(case: Case, source: str, hint: str) -> bool | None:
     found = EDIT.search(hint)
     if not found or "the gradient" in found[0]:
         return None
+    try:
+        versions = edited(source, hint)
+    except (SyntaxError, ValueError):  # shortened, or in words
+        return None
     right = load(case.name, case.source)
     calls = truth.calls(case.calls)
-    for version in edited(source, hint):
+    for version in versions:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             repaired = load(case.name, version)
