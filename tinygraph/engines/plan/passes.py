@@ -10,7 +10,7 @@ from tinygraph.engines.plan.channels import into_kernels
 from tinygraph.engines.plan.fuse import fuse
 from tinygraph.engines.plan.groups import with_axes_apart
 from tinygraph.engines.plan.joined import joined
-from tinygraph.engines.plan.kernels.windows import by_windows, is_depthwise, is_max_pool
+from tinygraph.engines.plan.kernels.windows import by_windows, is_depthwise, is_overlapping_pool
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.node import Node, constant, is_a, is_own, make, nodes_of, remade, rewrite, users
 from tinygraph.errors import TinygraphError
@@ -48,7 +48,7 @@ def prepared(
     outputs = by_windows(outputs, is_depthwise) if kernels == "numba" else outputs
     outputs, late = share_common(with_axes_apart(lower(outputs)))
     outputs = joined(outputs, alike)
-    return fuse(by_windows(outputs, is_max_pool)) if kernels == "numba" else outputs, early + late
+    return fuse(by_windows(outputs, is_overlapping_pool)) if kernels == "numba" else outputs, early + late
 
 
 def fold_constants(outputs: Sequence[Node]) -> list[Node]:

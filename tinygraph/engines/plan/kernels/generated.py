@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 
@@ -81,7 +81,7 @@ def call_of(source: str, itemsize: int, arrays: Sequence[Array]) -> Call:
     with _lock.own:
         function = _compiled(source, itemsize, len(arrays))
     pointers = [array.ctypes.data_as(ctypes.c_void_p) for array in arrays]
-    return lambda: function(*pointers)
+    return partial(function, *pointers)
 
 
 @cache

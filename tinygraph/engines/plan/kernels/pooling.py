@@ -88,7 +88,7 @@ def _max_pool(work: Work) -> Sequence[Call]:
     return _pool(np.maximum, work, work.op.windows(work.inputs[0].shape), work.op.lowest(work.inputs[0]))
 
 
-def _disjoint(windows: Windows) -> bool:
+def disjoint(windows: Windows) -> bool:
     """Whether windows neither overlap nor have padding, so that each pixel belongs to one window or none.
 
     Dilated windows may be disjoint too, but are not accepted.
@@ -102,7 +102,7 @@ def _avg_unpool(work: Work) -> Sequence[Call]:
     op, dy, out, is_product = work.op, work.inputs[0], work.out, isinstance(work.op, AvgUnpoolProduct)
     unpool = op.of if is_product else op
     windows = unpool.windows(unpool.output_size)
-    if not _disjoint(windows):
+    if not disjoint(windows):
         return ordinary(work)
 
     def write(x: Array, rows: slice) -> Call:
@@ -134,7 +134,7 @@ def _max_unpool(work: Work) -> Sequence[Call]:
     covered = all(k * n == size for k, n, size in zip(windows.kernel, windows.count, windows.image, strict=True))
     taken = work.scratch.take(y.shape, np.dtype(bool), like=y)
     first = work.scratch.take(y.shape, np.dtype(bool), like=y)
-    gradient = None if _disjoint(windows) else work.scratch.take(y.shape, out.dtype, like=y)
+    gradient = None if disjoint(windows) else work.scratch.take(y.shape, out.dtype, like=y)
     # If the windows tile the image, every pixel is written once; otherwise pixels start at zero.
     calls: list[Call] = [] if covered and gradient is None else [partial(out.fill, 0)]
     offsets = [

@@ -16,7 +16,7 @@ import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, kernel, ordinary, provided
 from tinygraph.engines.plan.kernels.generated import call_of, kernel_source
-from tinygraph.engines.plan.kernels.pooling import MaxUnpoolGivenMaxima
+from tinygraph.engines.plan.kernels.pooling import MaxUnpoolGivenMaxima, disjoint
 from tinygraph.engines.plan.node import Node, is_a, remade, rewrite
 from tinygraph.graph import Array, BatchRule, Op, Use, Value, all_finite
 from tinygraph.ops.convolution.convolution import Convolution, Convolve, ConvolveTransposed
@@ -69,15 +69,20 @@ def by_windows(outputs: Sequence[Node], chosen: Callable[[Node], bool]) -> list[
 
 
 def is_depthwise(node: Node) -> bool:
-    """Whether a node is a convolution of lines or pictures, its transpose or its kernel gradient, by channel."""
-    if not is_a(node.op, Convolution) or node.op.rank > 2:
+    """Whether a node is a convolution of lines or pictures, its transpose or its kernel gradient, by channel.
+
+    With one channel alone, all filters read the same pixels, and BLAS is fast.
+    """
+    if not is_a(node.op, Convolution) or node.op.rank > 2 or node.op.groups == 1:
         return False
     return (node.inputs[1] if is_a(node.op, Convolve, ConvolveTransposed) else node).shape[1] == 1
 
 
-def is_max_pool(node: Node) -> bool:
-    """Whether a node is a max-pool of pictures or its gradient."""
-    return is_a(node.op, MaxPool2d, MaxUnpoolGivenMaxima)
+def is_overlapping_pool(node: Node) -> bool:
+    """Whether a node is a max-pool of pictures, or its gradient, whose windows overlap: NumPy is fast for others."""
+    if is_a(node.op, MaxPool2d):
+        return not disjoint(node.op.windows(node.inputs[0].shape))
+    return is_a(node.op, MaxUnpoolGivenMaxima) and not disjoint(node.op.of.windows(node.shape))
 
 
 @kernel(ByWindows)
