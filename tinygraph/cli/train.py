@@ -19,8 +19,8 @@ from tinygraph.cli.runs import BEST, CHECKPOINT, HISTORY, WEIGHTS, remove_result
 from tinygraph.cli.terminal import reporter, say
 from tinygraph.draw.picture import draw
 from tinygraph.engines import Choice
-from tinygraph.engines.processes import is_first, several
-from tinygraph.errors import RenderError, TinygraphError, counted, printable
+from tinygraph.engines.processes import is_first, leave_together, several
+from tinygraph.errors import RenderError, TinygraphError, TrainingError, counted, printable
 from tinygraph.model import Model
 from tinygraph.train import Checkpoint, Data, EarlyStopping, History, Progress, TrainingInterrupted
 from tinygraph.train.callbacks import Callback
@@ -130,6 +130,9 @@ def train(
         calls.append(partial(clear_before_the_first_checkpoint, folder))
     with contextlib.ExitStack() as until_saved:
         history, stop = learn(fit, calls, lost, until_saved)
+        if stop is None or isinstance(stop, TrainingError):
+            # All came to the same end. From here on the others need not wait for process 0.
+            leave_together()
         if file is None:
             # Process 0 writes what all of them learned, and says why they ended if they left together.
             if stop is not None and several():

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from tinygraph.engines.processes import check_same, is_first, leave_together, several, totals
-from tinygraph.errors import AttributeValueError, ShortTraceback, TinygraphError, TrainingError, counted
+from tinygraph.engines.processes import check_same, is_first, several, totals
+from tinygraph.errors import AttributeValueError, ShortTraceback, TrainingError, counted
 from tinygraph.graph import Array, integer
 from tinygraph.interruption import raise_if_interrupted
 from tinygraph.model.weights import described
@@ -128,8 +128,9 @@ def fit(
     history = training.history
     if begun is not None:
         training.restore(*begun)
-    training.check_same()
-    file = file if is_first() else None
+    if training.on_devices and several():
+        training.check_same()
+    file = file if is_first() or not training.on_devices else None
     try:
         for state in training:
             history.stopped = call_all(calls, state)
@@ -139,7 +140,6 @@ def fit(
                 break
             raise_if_interrupted()
         training.pull()
-        leave_together()
     except KeyboardInterrupt:
         training.pull()
         raise TrainingInterrupted(history) from None
@@ -176,7 +176,9 @@ class Epochs:
         best: Best,
         **on: Unpack[Choice],
     ) -> None:
-        self.on, self.on_devices = on, compiled and on.get("engine", "plan") != "plan"
+        self.on, self.on_devices = on, on.get("engine", "plan") != "plan"
+        if self.on_devices and not compiled:
+            raise TrainingError(f"the engine {on['engine']!r} compiles what it runs; found compiled=False")
         self.model, self.epochs, self.seed, self.compiled = model, epochs, seed, compiled
         model.classes = data.classes
         self.train, self.test = feeds_of(model, *data.train), _test_feeds(model, data)
@@ -256,7 +258,7 @@ class Epochs:
 
     def check_same(self) -> None:
         """Raise ``TrainingError`` if processes that train together do not begin with the same."""
-        sums = {name: zlib.crc32(value.tobytes()) for name, value in held_by(self.model).items()}
+        sums = {name: zlib.crc32(np.ascontiguousarray(value).data) for name, value in held_by(self.model).items()}
         check_same({"epochs": self.epochs, "checkpoint": len(self.history), **self.settings, **sums})
 
     def checkpoint(self) -> Checkpoint:
@@ -284,16 +286,11 @@ class Epochs:
             output, loss = self._steps[count](feeds, self.state, *([count] if self.on_devices else []))
             return output, loss
         except NotFiniteError as error:
-            leave_together()
             rate = current_rate(self.optimizer, self.state)
             hint = f"; a learning rate below {rate:g} may help" if rate else ""
             if epoch == step == 1 and not error.moving:
                 hint = "; no parameter has moved yet: look at the size of the data and the initial values"
             raise TrainingDiverged(f"epoch {epoch}, step {step}: {error}{hint}", self.history) from None
-        except TinygraphError:
-            # A step is refused in all processes or in none.
-            leave_together()
-            raise
 
     def pull(self) -> None:
         """Give the model the values that a step keeps on devices."""
