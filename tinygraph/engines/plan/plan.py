@@ -190,22 +190,23 @@ class Plan(BySize[Graph]):
             count = None if self._model is None else samples_in(self._model, feeds)
             graph, compiled = self._for(count or self.batch_size)
             values = bind(graph, feeds)
-        # A constant is part of the compiled program. If another value is fed for it, plain evaluation is used.
-        if any(leaf.kind == "constant" for leaf in values):
-            return run(graph, feeds)
+            # A constant is part of the compiled program. If another value is fed for it, plain evaluation is used.
+            if any(leaf.kind == "constant" for leaf in values):
+                return run(graph, feeds)
         results: list[Array] = []
+
+        def use(arrays: list[Array]) -> None:
+            # Where numbers are not finite, the operations' own rules say which of them are not.
+            if all(map(all_finite, arrays)):
+                results.extend([np.array(array, order="C") for array in arrays])
+
         try:
-            compiled.run(values, lambda arrays: results.extend(np.array(array, order="C") for array in arrays))
+            compiled.run(values, use)
         except TinygraphError:
-            # Plain evaluation decides below: errors name the shapes of the batch, not of a tile, and the batch may be accepted
-            # where a tile is refused.
-            results = []
-        # Where numbers are not finite, the operations' own rules say which of them are not.
-        with np.errstate(over="ignore"):
-            finite = all(map(all_finite, results))
-        if not results or not finite:
-            return run(graph, feeds)
-        return tuple(results)
+            # Plain evaluation decides: errors name the shapes of the batch, not of a tile, and the batch may be accepted where
+            # a tile is refused.
+            results.clear()
+        return tuple(results) if results else run(graph, feeds)
 
     def profile(self, feeds: Mapping[Any, Any] | None = None, repeats: int = 20) -> Plan:
         """Run ``repeats`` times on feeds of the plan's own size and note the median time of each step.

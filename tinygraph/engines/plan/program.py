@@ -78,8 +78,13 @@ class Layout:
             for other in self._ending.pop(index, ()):
                 place = self.places[other]
                 # A place that another node has taken over, or whose views are read later, is given back at another index.
-                if self._last[other] == index and place.offset is not None:
+                if self._last[other] == index and place.offset is not None and not _has_value(other):
                     self.arena.give(place.offset, place.nbytes)
+
+    def lasts(self, node: Node) -> bool:
+        """Whether no other node takes over the place of a node."""
+        place = self.places[node]
+        return place.root is node and self._last[node] >= 0
 
     def _view(self, node: Node) -> Place | None:
         """Return a node's place as a view of its input, if its operation only moves elements and a view is enough."""
@@ -130,6 +135,11 @@ class Layout:
         there = [other for other in node.inputs if other in self.places and self.places[other].root is x]
         alike = all((other.shape, self.places[other].strides) == (x.shape, place.strides) for other in there)
         return alike and (x.shape, x.dtype) == (node.shape, node.dtype)
+
+
+def _has_value(node: Node) -> bool:
+    """Whether a node is a leaf whose value lasts: it need not be filled again if its place was used for nothing else."""
+    return node.leaf is not None and node.leaf.kind in ("parameter", "state")
 
 
 def _dense(node: Node) -> tuple[int, ...]:
@@ -213,9 +223,14 @@ class Executable:
                 self.actions.append((node, calls))
         self.nbytes += scratch.nbytes
         self._calls = [call for _, calls in self.actions for call in calls]
-        # Each leaf with the axes before its samples.
+        # Each leaf with the axes before its samples, and whether it is what its place is used for.
         self._leaves = [
-            (node.leaf, self.arrays[node], (slice(None),) * (layout.samples_axis(node) or 0))
+            (
+                node.leaf,
+                self.arrays[node],
+                (slice(None),) * (layout.samples_axis(node) or 0),
+                _has_value(node) and layout.lasts(node),
+            )
             for node in layout.nodes
             if node.leaf is not None
         ]
@@ -238,19 +253,20 @@ class Executable:
     def fill(self, values: Values, samples: slice | EllipsisType = ...) -> None:
         """Copy the values of leaves, for some of the samples, to where the program reads them."""
         held, self.held = self.held, {}
-        for leaf, array, before in self._leaves:
-            value = values.get(leaf)
-            if value is None:
-                value, there = leaf.value, held.get(leaf)
-                if there is not None and there is value and not there.flags.writeable:
-                    continue
-            array[...] = value if samples is ... else value[(*before, samples)]
+        for leaf, array, before, lasts in self._leaves:
+            fed = values.get(leaf)
+            value = leaf.value if fed is None else fed
+            there = held.get(leaf)
+            if there is None or there is not value or there.flags.writeable:
+                array[...] = value if samples is ... else value[(*before, samples)]
+            if lasts and fed is None:
+                self.held[leaf] = value
         for source, array in self._rows:
             array[...] = source[samples]
 
     def in_place(self, leaf: Tensor, result: Array) -> bool:
         """Whether a result lies in the place of a leaf: the program computes the leaf's new value there."""
-        there = [(x.ctypes.data, x.strides) for own, x, _ in self._leaves if own is leaf]
+        there = [(x.ctypes.data, x.strides) for own, x, *_ in self._leaves if own is leaf]
         return (result.ctypes.data, result.strides) in there
 
     def run(self) -> None:
