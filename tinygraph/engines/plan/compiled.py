@@ -71,11 +71,11 @@ class Compiled:
             axes = dict.fromkeys(samples, 0)
             found = stages(self.outputs, axes, count)
             self.mixes_samples = found is None
-            self._stages = [(stage, Tiled(stage, count, threads)) for stage in found or ()]
+            self._stages = [(stage, Tiled(stage, count, threads, lasting=not alike)) for stage in found or ()]
             if not any(len(tiled.sizes) > 1 for _, tiled in self._stages) and len(self._stages) != 1:
                 originals = tuple(dict.fromkeys(self.outputs))
                 whole = Stage(originals, originals, {}, axes)
-                self._stages = [(whole, Tiled(whole, count, threads, mixes=True))]
+                self._stages = [(whole, Tiled(whole, count, threads, mixes=True, lasting=not alike))]
             # Stages run one after another, so the lane of a thread has the same memory in all of them.
             memory = [
                 aligned_bytes(max(sizes))
@@ -152,7 +152,7 @@ class Tiled:
     bits are the same each time. A stage that ``mixes`` samples is one program.
     """
 
-    def __init__(self, stage: Stage, count: int, threads: int, mixes: bool = False) -> None:
+    def __init__(self, stage: Stage, count: int, threads: int, mixes: bool = False, lasting: bool = False) -> None:
         self.outputs, self._has_run = stage.outputs, False
         found = None if mixes else analyse(self.outputs, stage.samples, count)
         self.sizes = [count] if found is None else tile_sizes(found, count, threads)
@@ -171,7 +171,7 @@ class Tiled:
         # What later stages read is kept; it lies as in the tiles.
         kept = {output for original, output in zip(stage.originals, outputs, strict=True) if original in stage.leaves}
         self._kept = {node: _lying(node, samples_axis(node)) for node in cut.each if node in kept}
-        self._before = Executable(Layout(cut.before, {}, samples_axis))
+        self._before = Executable(Layout(cut.before, {}, samples_axis, lasting=lasting))
         given = {node: self._before.array_of(node) for node in cut.before}
         self._tiles = {size: cut.tile(size) for size in set(self.sizes)} if tiled else {}
         self._layouts = {

@@ -16,7 +16,7 @@ from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
 from tinygraph.engines.plan.kernels.base import ordinary
 from tinygraph.engines.plan.kernels.rows import ByRows
 from tinygraph.engines.plan.memory import ALIGNMENT, GROUPS, LINE, Arena, memory_order, reshaped, strides_in
-from tinygraph.engines.plan.node import Node, Values, is_a
+from tinygraph.engines.plan.node import Node, Values, is_a, is_own
 from tinygraph.graph import Array, Op, Tensor, topological
 from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements, Transpose
 
@@ -45,7 +45,8 @@ class Layout:
     """The memory of a program: planned once, and built for each thread.
 
     ``given`` are nodes whose arrays come from elsewhere, and ``rows`` nodes that hold some rows of one of these.
-    ``samples_axis`` says along which axis of a node the samples are.
+    ``samples_axis`` says along which axis of a node the samples are. If ``lasting``, what is computed from parameters alone
+    has memory of its own, because it is the same in the next run: a kernel as a matrix, or multiplied by a scale.
     """
 
     def __init__(
@@ -54,11 +55,19 @@ class Layout:
         given: Mapping[Node, Array],
         samples_axis: SamplesAxis,
         rows: Mapping[Node, Node] = MappingProxyType({}),
+        lasting: bool = False,
     ) -> None:
         self.given, self.rows, self.samples_axis = given, rows, samples_axis
         missing = topological([node for node in outputs if node not in given], given)
-        # Leaves are filled before anything is computed, so they take their places first.
-        self.nodes = sorted((x for x in missing if x.value is None), key=lambda node: node.op is not None)
+        self.fixed, self._lasting = set[Node](), lasting
+        for node in missing:
+            is_value = node.leaf is not None and node.leaf.kind in ("parameter", "state")
+            is_known = lasting and is_own(node.op) and all(x.value is not None or x in self.fixed for x in node.inputs)
+            self.fixed |= {node} if is_value or is_known else set()
+        # Leaves are filled before anything is computed, so they take their places first, and then what lasts.
+        self.nodes = sorted(
+            (x for x in missing if x.value is None), key=lambda node: (node.op is not None, node not in self.fixed)
+        )
         self._orders = dict.fromkeys(lines(self.nodes), LINE) | dict.fromkeys(groups(self.nodes), GROUPS)
         self.arena = Arena()
         self.places: dict[Node, Place] = {}
@@ -78,7 +87,7 @@ class Layout:
             for other in self._ending.pop(index, ()):
                 place = self.places[other]
                 # A place that another node has taken over, or whose views are read later, is given back at another index.
-                if self._last[other] == index and place.offset is not None and not _has_value(other):
+                if self._last[other] == index and place.offset is not None and other not in self.fixed:
                     self.arena.give(place.offset, place.nbytes)
 
     def lasts(self, node: Node) -> bool:
@@ -130,16 +139,17 @@ class Layout:
     def _can_take_place_of(self, x: Node, index: int, node: Node) -> bool:
         """Whether a node is the last to read ``x``, and every other input that lies there lies as ``x`` does."""
         place = self.places.get(x)
-        if place is None or place.root is not x or place.offset is None or self._last[x] != index:
+        if (
+            (self._lasting and x in self.fixed)
+            or place is None
+            or place.root is not x
+            or place.offset is None
+            or self._last[x] != index
+        ):
             return False
         there = [other for other in node.inputs if other in self.places and self.places[other].root is x]
         alike = all((other.shape, self.places[other].strides) == (x.shape, place.strides) for other in there)
         return alike and (x.shape, x.dtype) == (node.shape, node.dtype)
-
-
-def _has_value(node: Node) -> bool:
-    """Whether a node is a leaf whose value lasts: it need not be filled again if its place was used for nothing else."""
-    return node.leaf is not None and node.leaf.kind in ("parameter", "state")
 
 
 def _dense(node: Node) -> tuple[int, ...]:
@@ -223,13 +233,16 @@ class Executable:
                 self.actions.append((node, calls))
         self.nbytes += scratch.nbytes
         self._calls = [call for _, calls in self.actions for call in calls]
+        # The calls that are left to make where no parameter has changed since the last run.
+        self._others = [call for node, calls in self.actions if node not in layout.fixed for call in calls]
+        self._changed = True
         # Each leaf with the axes before its samples, and whether it is what its place is used for.
         self._leaves = [
             (
                 node.leaf,
                 self.arrays[node],
                 (slice(None),) * (layout.samples_axis(node) or 0),
-                _has_value(node) and layout.lasts(node),
+                node in layout.fixed and layout.lasts(node),
             )
             for node in layout.nodes
             if node.leaf is not None
@@ -258,6 +271,7 @@ class Executable:
             value = leaf.value if fed is None else fed
             there = held.get(leaf)
             if there is None or there is not value or there.flags.writeable:
+                self._changed |= lasts
                 array[...] = value if samples is ... else value[(*before, samples)]
             if lasts and fed is None:
                 self.held[leaf] = value
@@ -270,9 +284,10 @@ class Executable:
         return (result.ctypes.data, result.strides) in there
 
     def run(self) -> None:
-        """Compute everything."""
-        for call in self._calls:
+        """Compute everything that is not known."""
+        for call in self._calls if self._changed else self._others:
             call()
+        self._changed = False
 
     def timed(self, values: Values, samples: slice | EllipsisType) -> list[float]:
         """Compute everything for some of the samples; return how many seconds each action took."""
