@@ -18,7 +18,7 @@ import numpy as np
 
 from tinygraph.engines.plan.kernels.base import Call, Work, kernel
 from tinygraph.engines.plan.node import Node, is_own, make
-from tinygraph.graph import Array, Op, Shape, Value
+from tinygraph.graph import Op, Shape, Value
 
 # Arrays are joined up to so many bytes: larger ones gain nothing, and one by one they stay in the cache.
 _MOST_BYTES = 1 << 18
@@ -26,22 +26,14 @@ _MOST_BYTES = 1 << 18
 _MOST_DEEP = 32
 
 
-@dataclass(frozen=True)
 class Join(Op):
-    """Arrays of ``sizes`` elements, one after the other. The plan lets their elements lie there from the start."""
-
-    sizes: tuple[int, ...]
+    """Arrays one after the other, as one with one axis. The plan lets them lie there from the start."""
 
     def shape(self, *arrays: Value) -> Shape:
-        return (sum(self.sizes),)
+        return (sum(x.size for x in arrays),)
 
     def forward(self, *arrays: Value) -> Value:
         return np.concatenate([x.reshape(-1) for x in arrays])
-
-    @property
-    def starts(self) -> list[int]:
-        """The index of the first element of each array."""
-        return [0, *accumulate(self.sizes[:-1])]
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class Part(Op):
         return self.to
 
     def forward(self, x: Value) -> Value:
-        return x[self.start : self.start + int(np.prod(self.to))].reshape(self.to)
+        return x[self.start : self.start + math.prod(self.to)].reshape(self.to)
 
 
 @dataclass(frozen=True)
@@ -71,25 +63,22 @@ class Spread(Op):
         return np.repeat(x, self.sizes)
 
 
-def _parts(x: Array, sizes: Sequence[int]) -> list[Array]:
-    return np.split(x, np.cumsum(sizes[:-1]))
+def starts_of(arrays: Sequence[Any]) -> list[int]:
+    """Return the place in a joined array where each of some arrays or nodes begins."""
+    return [0, *accumulate(x.size for x in arrays[:-1])]
 
 
 @kernel(Join)
 def _join(work: Work) -> Sequence[Call]:
-    pairs = zip(_parts(work.out, work.op.sizes), work.inputs, strict=True)
-    return [partial(np.copyto, part.reshape(x.shape), x) for part, x in pairs if part.ctypes.data != x.ctypes.data]
+    parts = [work.out[start : start + x.size] for start, x in zip(starts_of(work.inputs), work.inputs, strict=True)]
+    pairs = [(part.reshape(x.shape), x) for part, x in zip(parts, work.inputs, strict=True)]
+    return [partial(np.copyto, part, x) for part, x in pairs if part.ctypes.data != x.ctypes.data]
 
 
 @kernel(Spread)
 def _spread(work: Work) -> Sequence[Call]:
-    pairs = zip(_parts(work.out, work.op.sizes), np.split(work.inputs[0], len(work.op.sizes)), strict=True)
-    return [partial(np.copyto, part, number) for part, number in pairs]
-
-
-@kernel(Part)
-def _part(work: Work) -> Sequence[Call]:
-    return [partial(np.copyto, work.out, work.op.forward(work.inputs[0]))]
+    parts = np.split(work.out, np.cumsum(work.op.sizes[:-1]))
+    return [partial(np.copyto, part, work.inputs[0][i, None]) for i, part in enumerate(parts)]
 
 
 def joined(outputs: Sequence[Node], alike: Sequence[Sequence[int]]) -> list[Node]:
@@ -113,7 +102,7 @@ def joined(outputs: Sequence[Node], alike: Sequence[Sequence[int]]) -> list[Node
             found = union.of(nodes)
             if found is not None and not isinstance(found.op, Join):
                 whole.append(found)
-                for i, node, start in zip(members, nodes, Join(sizes_of(nodes)).starts, strict=True):
+                for i, node, start in zip(members, nodes, starts_of(nodes), strict=True):
                     new[row[i]] = make(Part(start, node.shape), found, tensors=node.tensors)
     return new + whole
 
@@ -156,7 +145,7 @@ class _Union:
             inputs = [x for x in (self._input(row, shapes, depth + 1) for row in rows) if x is not None]
             if len(inputs) == len(nodes[0].inputs) and any(x.shape for x in inputs):
                 return make(op, *inputs, tensors=tensors)
-        return make(Join(sizes_of(nodes)), *nodes, tensors=tensors)
+        return make(Join(), *nodes, tensors=tensors)
 
     def _input(self, nodes: tuple[Node, ...], shapes: tuple[Shape, ...], depth: int) -> Node | None:
         """Return what an operation on nodes of ``shapes`` reads: a number that all share, or one element for each of theirs."""
@@ -170,7 +159,3 @@ def _key(node: Node) -> Any:
     """Return what nodes have in common that are computed by the same calls."""
     attributes = None if node.op is None else repr(node.op.attributes())
     return type(node.op), attributes, node.dtype, *(x.dtype for x in node.inputs)
-
-
-def sizes_of(nodes: Sequence[Node]) -> tuple[int, ...]:
-    return tuple(node.size for node in nodes)

@@ -11,7 +11,7 @@ from types import EllipsisType, MappingProxyType
 
 import numpy as np
 
-from tinygraph.engines.plan.joined import Join, Part
+from tinygraph.engines.plan.joined import Join, Part, starts_of
 from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
 from tinygraph.engines.plan.kernels.base import ordinary
 from tinygraph.engines.plan.kernels.rows import ByRows
@@ -74,7 +74,7 @@ class Layout:
         # Nodes that are computed, or filled, where they lie in a joined array.
         self._parts: dict[Node, tuple[Node, int]] = {}
         for node in self.nodes:
-            for x, start in zip(node.inputs, node.op.starts, strict=True) if is_a(node.op, Join) else ():
+            for x, start in zip(node.inputs, starts_of(node.inputs), strict=True) if is_a(node.op, Join) else ():
                 self._parts.setdefault(x, (node, start * node.dtype.itemsize))
         # The index of each node's last reader; outputs are read after all.
         self._last: dict[Node, int] = {}
