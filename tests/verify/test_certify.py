@@ -454,7 +454,7 @@ def test_an_operation_that_runs_on_nothing_asks_for_samples(registry):
     assert failure.figure == "forward ran on none that were tried"
     assert failure.example == "x (3, 4): OperationError: picky: forward failed: ValueError: never"
     assert (failure.verdict, tg.certify(picky).verdict) == ("none", "no inputs")
-    assert failure.hint.startswith("give it inputs that fit together: samples=lambda rng: [tg.Sample(rng.")
+    assert failure.hint.startswith("@tg.op(samples=lambda rng: [tg.Sample(rng.")
 
 
 # ---- the error against the step

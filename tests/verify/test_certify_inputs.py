@@ -436,3 +436,23 @@ def test_check_does_not_call_the_graph_of_a_surrogate_wrong(reversal):
 
 def test_a_numpy_function_may_be_a_surrogate(registry):
     assert certificate_of(lambda x: np.sign(x), lambda dy, y, x: dy * (1 - np.tanh(x) ** 2), surrogate=np.tanh).ok
+
+
+def test_a_rule_that_tells_axes_apart_by_their_sizes_is_found(registry):
+    def rule(dy, y, x, w, b):
+        return dy @ w.T, x.T @ dy, dy.sum(axis=0 if dy.shape[0] != dy.shape[1] else 1)
+
+    certificate = certificate_of(lambda x, w, b: x @ w + b, rule)
+    assert [(failure.check, failure.figure) for failure in certificate.failures] == [
+        ("other sizes", "wrong with equal sizes")
+    ]
+
+
+def test_sizes_that_inputs_must_have_are_found(registry):
+    def turned(q, v):
+        if q.shape[-1] != 4 or v.shape[-1] != 3:
+            raise tg.ShapeError("turned: 4 numbers and 3 are needed")
+        return q[..., :1] * v + np.cross(q[..., 1:], v)
+
+    tried = proposed_samples(tg.op(turned).op, np.random.default_rng(0))
+    assert {tuple(x.shape[-1] for x in sample.inputs) for sample in tried} == {(4, 3)}

@@ -49,6 +49,8 @@ class Line:
     def explanation(self) -> list[str]:
         """Return the lines that follow a wrong one."""
         texts = [("for example", self.example), ("perhaps", self.hint)]
+        if self.verdict == NOT_FOUND:
+            texts = [("for example", self.example), *(("give it samples", advice) for advice in self.hint.split("; "))]
         return [f"{what}: {text}" for what, text in texts if text and not self.ok]
 
 

@@ -201,15 +201,15 @@ def check_op(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certific
 
 def _no_inputs(candidate: Candidate) -> Iterator[Line]:
     tried = refusal(candidate.op) if candidate.proposed else "its samples are an empty list"
-    call = sample_line(candidate.op)
-    advice = (
-        f"give it inputs that fit together: samples=lambda rng: [{call}] in @tg.op, or in a class: {_IN_CLASS}{call}]"
-    )
-    verdict = WRONG if "it must return one array" in tried else NOT_FOUND
-    yield Line("inputs", verdict, "forward ran on none that were tried", tried, cause_of(tried) or advice)
+    figure = "forward ran on none that were tried"
+    if "it must return one array" in tried:
+        yield Line("inputs", WRONG, figure, tried, cause_of(tried))
+    else:
+        samples = f"lambda rng: [{sample_line(candidate.op)}]"
+        advice = f"@tg.op(samples={samples}) above a function; samples = {samples} in a class"
+        yield Line("inputs", NOT_FOUND, figure, tried, f"{advice}, in shapes that fit together")
 
 
-_IN_CLASS = "samples = lambda rng: ["
 _UNFINISHED = "not carried through"
 # The checks that fail as well where a gradient is wrong, and where two runs differ.
 _AFTER_WRONG_GRADIENT = (

@@ -5,6 +5,7 @@ ones and to ones above 8 and 20. Where forward refuses an input, or gives number
 """
 
 import contextlib
+import itertools
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +25,7 @@ NEXT_TO_SAMPLES = "right on your samples, wrong next to them"
 
 _SIZES = (5, 7, 9, 23)
 _MOST_ELEMENTS = 4_000
-_MOST_CASES = 6
+_MOST_CASES, _MOST_EQUAL = 6, 20
 _SECONDS = 0.4
 _ELEMENTS, _DIRECTIONS = 3, 2
 _SHAPE_RULE = "its shape rule"
@@ -186,9 +187,16 @@ def _sizes_of(case: Case) -> Iterator[Neighbour]:
 
     # Labels and other whole numbers belong to the rows that they stand next to.
     tied = [(p, a) for p, x in enumerate(case.inputs) if x.dtype.kind != "f" for a in range(x.ndim)]
-    for axes in linked_axes(shapes, lambda tried: at(tried) is not None, tied):
+    sets = linked_axes(shapes, lambda tried: at(tried) is not None, tied)
+    smallest = {axes: min(shapes[p][a] for p, a in axes) for axes in sets}
+    # A rule may tell axes apart by their sizes.
+    for axes, model in itertools.islice(itertools.permutations(sets, 2), _MOST_EQUAL):
+        other = at(resized(shapes, axes, smallest[axes], smallest[model]))
+        if other is not None:
+            yield Neighbour("equal sizes", other)
+    for axes in sets:
         place = min(axes)[0]
-        size = min(shapes[p][a] for p, a in axes)
+        size = smallest[axes]
         for new in dict.fromkeys((size + 1, size + 2, 2 * size + 1, *_SIZES)):
             other = at(resized(shapes, axes, size, new))
             if other is not None:

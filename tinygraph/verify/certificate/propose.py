@@ -82,12 +82,12 @@ def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     # Ids stand in one place, the last if that runs, or in two.
     some = [
         *((place,) for place in reversed(range(count))),
-        *itertools.combinations(range(count), 2 if count > 2 else 9),
+        *itertools.combinations(range(count), 2 if 2 < count < 5 else 9),
     ]
     integers = [tuple(_integers if place in places else plain[place] for place in range(count)) for places in some]
     for ways, accepted in ((floating, _finite), (integers, _finite), (floating, _somewhere_finite)):
         found: list[Sample] = []
-        for shapes, attributes in itertools.islice(_calls(op), _TRIES):
+        for shapes, attributes in itertools.islice(_calls(op), _TRIES if count < 5 else _TRIES // 8):
             inputs = ([draw(rng, shape) for draw, shape in zip(draws, shapes, strict=True)] for draws in ways)
             samples = (Sample(*drawn, **attributes) for drawn in inputs)
             found += itertools.islice((sample for sample in samples if accepted(_attempt(op, sample))), 1)
