@@ -37,6 +37,11 @@ helper = njit(forceinline=True, error_model="numpy")
 def add(x, y):
     # Sums may be taken in any order, and in vectors. Nothing else may.
     return x + y
+
+@njit(forceinline=True, fastmath={{"reassoc", "contract"}})
+def add_product(total, x, y):
+    # Rounded once, as in the products of BLAS.
+    return total + x * y
 """
 
 

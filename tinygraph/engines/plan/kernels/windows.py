@@ -109,11 +109,11 @@ def _by_windows(work: Work) -> Sequence[Call]:
 def _depthwise(op: Convolution, work: Work) -> Sequence[Call]:
     (first, second), out = work.inputs, work.out
     if isinstance(op, Convolve):
-        x, k, y, body = first, second, out, ["{y} += weight * {x}"]
+        x, k, y, body = first, second, out, ["{y} = add_product({y}, weight, {x})"]
     elif isinstance(op, ConvolveTransposed):
-        y, k, x, body = first, second, out, ["{x} += weight * {y}"]
+        y, k, x, body = first, second, out, ["{x} = add_product({x}, weight, {y})"]
     else:
-        x, y, body = first, second, ["total = add(total, {x} * {y})"]
+        x, y, body = first, second, ["total = add_product(total, {x}, {y})"]
         k = work.scratch.take(out.shape, np.dtype(np.float64))
     windows, result = op.windows(x.shape, k.shape), k if "total" in body[0] else out
     if op.rank == 1:
