@@ -76,6 +76,8 @@ def test_what_a_user_refuses_is_raised_and_no_parameter_moves():
         (lambda x: x * float(x.sum()), "array of NumPy's"),
         (lambda x: np.add(x, x, out=np.empty(x.shape)), "writes a traced value"),
         (lambda x: np.resize(x[x > 0], x.shape), "depends on values"),
+        (lambda x: [y := np.copy(x), y.sort()][0], "sort"),
+        (lambda x: [y := np.copy(x), np.put(y, [0], 7.0)][0], "in-place|copy"),
     ],
 )
 def test_what_cannot_be_traced_runs_on_the_host(make, why):
@@ -100,3 +102,24 @@ def test_a_write_into_a_view_of_an_input_is_left_to_numpy():
     with pytest.warns(UserWarning, match="may share its memory"):
         (found,) = tg.compile(writes_elsewhere(tg.input("x", (3,), "float64")), engine="xla")({"x": np.ones(3)})
     np.testing.assert_array_equal(found, [18, 2, 2])
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [lambda x, i: x[i], lambda x, i: x[..., i], lambda x, i: np.take(x, i), lambda x, i: np.take_along_axis(x, i, 0)],
+)
+def test_positions_beyond_the_end_are_refused_as_by_numpy(pick):
+    @tg.op
+    def picked(x, i):
+        return pick(x, i)
+
+    @picked.shape
+    def picked_shape(x, i):
+        return tuple(i.shape)
+
+    graph = tg.Graph(picked(tg.input("x", (3,), "float64"), tg.input("i", (2,), "int64")))
+    plan, x = tg.compile(graph, engine="xla"), np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(plan({"x": x, "i": np.array([-3, 2])})[0], [1, 3])
+    for wrong in (3, -4):
+        with pytest.raises(tg.OperationError, match="IndexError"):
+            plan({"x": x, "i": np.array([0, wrong])})

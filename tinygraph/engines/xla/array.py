@@ -28,41 +28,17 @@ _lower: ContextVar[Callable[[Op, Sequence[Any]], Any]] = ContextVar("lower")
 _MOST_PATHS = 32
 # Whether products of float32 round their operands to bfloat16.
 _bfloat16: ContextVar[bool] = ContextVar("bfloat16", default=False)
-# Functions whose result may share memory with their argument.
-_VIEWS = {
-    "reshape",
-    "ravel",
-    "transpose",
-    "swapaxes",
-    "moveaxis",
-    "squeeze",
-    "expand_dims",
-    "broadcast_to",
-    "flip",
-    "split",
-}
+# Whether the operation that is traced has checked its own positions.
+_positions_checked: ContextVar[bool] = ContextVar("positions", default=False)
+# Functions whose result is new; that of others may share memory with an argument, as that of ``reshape``.
+_NEW = {"copy", "zeros_like", "ones_like", "full_like", "empty_like", "where", "concatenate", "stack", "pad", "take"}
+_NEW |= {"take_along_axis", "einsum", "sum", "prod", "mean", "var", "std", "max", "min", "any", "all", "argmax"}
+_NEW |= {"argmin", "cumsum", "sort", "argsort", "clip", "repeat", "tile", "roll"}
 # Functions whose arguments have one dtype in the result.
-_JOINING = {
-    "concatenate",
-    "stack",
-    "vstack",
-    "hstack",
-    "where",
-    "einsum",
-    "dot",
-    "tensordot",
-    "inner",
-    "outer",
-    "append",
-}
-_REDUCTIONS = {
-    "add": "sum",
-    "multiply": "prod",
-    "maximum": "max",
-    "minimum": "min",
-    "logical_and": "all",
-    "logical_or": "any",
-}
+_JOINING = {"concatenate", "stack", "vstack", "hstack", "where", "einsum", "dot", "tensordot", "inner", "outer"}
+# Methods that change their array.
+_CHANGING = {"sort", "partition", "resize", "put"}
+_REDUCTIONS = {"add": "sum", "multiply": "prod", "maximum": "max", "minimum": "min", "logical_and": "all"}
 
 
 class Untraceable(TypeError):
@@ -99,6 +75,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         """Assign elements, or add to them and the like, as ``how`` says."""
         if self.frozen or (self._base is not None and self._base.frozen):
             raise Untraceable("writes into an array that may share its memory")
+        _require_within(index if isinstance(index, tuple) else (index,), self.shape)
         if self._base is not None:
             changed = Traced(self.value)
             changed.write(index, value, how)
@@ -113,7 +90,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         if getattr(np, name, None) is not ufunc or "where" in options or not hasattr(jnp, name):
             raise Untraceable(f"{name} has no counterpart in JAX")
         if method == "at":
-            return inputs[0].write(inputs[1], inputs[2], {"subtract": "subtract", "maximum": "max"}.get(name, name))
+            return inputs[0].write(inputs[1], inputs[2], {"maximum": "max", "minimum": "min"}.get(name, name))
         if method == "reduce" and name in _REDUCTIONS:
             return getattr(np, _REDUCTIONS[name])(inputs[0], **{"axis": 0} | options)
         if method != "__call__":
@@ -140,9 +117,13 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         library = jnp.linalg if func.__module__ == "numpy.linalg" else jnp
         if kwargs.pop("out", None) is not None or not hasattr(library, name):
             raise Untraceable(f"{name} has no counterpart in JAX")
-        views = name in _VIEWS
-        if views and isinstance(args[0], Traced):
-            args[0].freeze()
+        views = name not in _NEW
+        for x in args if views else ():
+            if isinstance(x, Traced):
+                x.freeze()
+        if name in ("take", "take_along_axis") and "mode" not in kwargs:
+            axis = kwargs.get("axis", args[2] if len(args) > 2 else None)
+            _require_positions(args[1], np.size(args[0]) if axis is None else np.shape(args[0])[axis])
         if name in _JOINING:
             skipped = args[:1] if name == "where" else ()
             args = (*skipped, *_promoted(args[len(skipped) :]))
@@ -189,6 +170,7 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
         parts = index if isinstance(index, tuple) else (index,)
         if all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts):
             return Traced(None, self.frozen, self, index)
+        _require_within(parts, self.shape)
         try:
             return Traced(self.value[_index_of(index)])
         except (jax.errors.JAXTypeError, jax.errors.JAXIndexError):
@@ -199,6 +181,8 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def astype(self, dtype: Any, **options: Any) -> Traced:
         """Return the value in another dtype."""
+        if not options.get("copy", True):
+            self.freeze()
         return Traced(self.value.astype(dtype))
 
     def reshape(self, *shape: Any, **options: Any) -> Any:
@@ -211,12 +195,33 @@ class Traced(np.lib.mixins.NDArrayOperatorsMixin):
 
     def __getattr__(self, name: str) -> Any:
         """Return a method of arrays: the function of the same name."""
-        if name.startswith("_") or not hasattr(np.ndarray, name) or not hasattr(np, name):
+        if name.startswith("_") or name in _CHANGING or not hasattr(np.ndarray, name) or not hasattr(np, name):
             raise AttributeError(name)
         return functools.partial(getattr(np, name), self)
 
     def __repr__(self) -> str:
         return f"a value of {self.dtype} {self.shape}"
+
+
+def _require_within(parts: tuple[Any, ...], shape: tuple[int, ...]) -> None:
+    """Ask whether the traced positions in an index lie within their axes, for JAX takes the nearest where they do not."""
+    widths = [getattr(p, "ndim", 1) if _kind(p) == "b" else 0 if p is None or p is Ellipsis else 1 for p in parts]
+    axis = 0
+    for part, width in zip(parts, widths, strict=True):
+        axis += len(shape) - sum(widths) if part is Ellipsis else 0
+        if _kind(part) in "iu":
+            _require_positions(part, shape[axis])
+        axis += width
+
+
+def _require_positions(positions: Any, size: int) -> None:
+    if isinstance(positions, Traced) and not _positions_checked.get():
+        if np.any(np.less(positions, -size) | np.greater_equal(positions, size)):
+            raise IndexError(f"a position lies beyond an axis of size {size}")
+
+
+def _kind(x: Any) -> str:
+    return x.dtype.kind if hasattr(x, "dtype") else "O"
 
 
 def _bare(x: Any) -> Any:
@@ -301,6 +306,11 @@ def product(
 def lowering(lower: Callable[[Op, Sequence[Any]], Any]) -> AbstractContextManager[Any]:
     """Within this context operations on traced values are lowered by this function."""
     return setting(_lower, lower)
+
+
+def positions_checked(already: bool) -> AbstractContextManager[Any]:
+    """Within this context positions in traced arrays are not checked: the package's own operations do it themselves."""
+    return setting(_positions_checked, already)
 
 
 def bfloat16_products(wanted: bool) -> AbstractContextManager[Any]:

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec
 
-from tinygraph.engines.plan.node import Node
+from tinygraph.engines.plan.node import Node, is_own
 from tinygraph.engines.plan.tiles import tiling_of
-from tinygraph.engines.xla.array import Traced, Untraceable, explored, lowering, traced
+from tinygraph.engines.xla.array import Traced, Untraceable, explored, lowering, positions_checked, traced
 from tinygraph.engines.xla.table import TABLE, TRANSPOSED
 from tinygraph.graph import Each, Op, Tiling, topological
 from tinygraph.graph.apply import evaluate
@@ -84,7 +84,8 @@ class Lowering:
             return entry(op, *map(jnp.asarray, inputs))
         if place is not None:
             return self._transposed(op, place, inputs)
-        return self._explored(lambda: op.forward(*map(traced, inputs)))
+        with positions_checked(is_own(getattr(op, "of", op))):
+            return self._explored(lambda: op.forward(*map(traced, inputs)))
 
     def _explored(self, f: Callable[[], Any]) -> Any:
         y, accepted = explored(f)
