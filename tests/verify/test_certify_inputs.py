@@ -456,3 +456,11 @@ def test_sizes_that_inputs_must_have_are_found(registry):
 
     tried = proposed_samples(tg.op(turned).op, np.random.default_rng(0))
     assert {tuple(x.shape[-1] for x in sample.inputs) for sample in tried} == {(4, 3)}
+
+
+def test_five_axes_are_tried_where_any_number_of_axes_fits(registry):
+    def rule(dy, y, x):
+        return dy - dy.mean(axis=-1 if x.ndim < 5 else 2, keepdims=True)
+
+    certificate = certificate_of(lambda x: x - x.mean(axis=-1, keepdims=True), rule)
+    assert [failure.figure for failure in certificate.failures] == ["wrong with x (2, 1, 3, 2, 4)"]

@@ -24,6 +24,7 @@ from tinygraph.verify.numeric import worst
 NEXT_TO_SAMPLES = "right on your samples, wrong next to them"
 
 _SIZES = (5, 7, 9, 23)
+_FIVE_AXES = (2, 1, 3, 2, 4)
 _MOST_ELEMENTS = 4_000
 _MOST_CASES, _MOST_EQUAL = 6, 20
 _SECONDS = 0.4
@@ -171,6 +172,12 @@ def _sizes(candidate: Candidate) -> Iterator[Neighbour]:
     cases = _distinct(candidate)
     if not candidate.proposed:
         cases += [neighbour.case for neighbour in _attributes(candidate)]
+    # What runs on one, two and three axes is made for any number of them.
+    if candidate.proposed and {1, 2, 3} <= {x.ndim for case in cases for x in case.inputs if len(case.inputs) == 1}:
+        x = redrawn(np.random.default_rng([0, 5]), cases[0].inputs[0], _FIVE_AXES)
+        other = _accepted(cases[0], Sample(x, **cases[0].sample.attributes))
+        if other is not None:
+            yield Neighbour(f"{other.input_name(0)} {_FIVE_AXES}", other, _FIVE_AXES)
     for case in cases[:_MOST_CASES]:
         yield from _sizes_of(case)
 
@@ -193,7 +200,7 @@ def _sizes_of(case: Case) -> Iterator[Neighbour]:
     for axes, model in itertools.islice(itertools.permutations(sets, 2), _MOST_EQUAL):
         other = at(resized(shapes, axes, smallest[axes], smallest[model]))
         if other is not None:
-            yield Neighbour("equal sizes", other)
+            yield Neighbour("equal sizes", other, (axes, model))
     for axes in sets:
         place = min(axes)[0]
         size = smallest[axes]
