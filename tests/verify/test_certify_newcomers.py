@@ -265,7 +265,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "digits": (
         (lambda x: np.sin(np.pi * x), lambda dy, y, x: dy * 3.14159 * np.cos(np.pi * x)),
         {},
-        ("gradient of x", "right to five digits"),
+        ("gradient of x", "too few digits"),
     ),
     "whole division": ((lambda x: x // 2, lambda dy, y, x: dy / 2), {}, ("gradient of x", "forward is flat wherever")),
     "a function that does not record": (

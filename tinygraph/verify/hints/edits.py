@@ -10,7 +10,6 @@ import contextlib
 import functools
 import itertools
 import math
-import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -28,6 +27,7 @@ from tinygraph.verify.hints.trial import Trial, agree, names_of
 SECONDS = 1.2
 _MOST_TRIALS = 8
 PROVEN = " inputs tried"
+_SIMPLE = ("0", "-1", "2", "0.5")
 # In this order: the first kind with an edit that fits is named. Factors made of sizes, and then what the rule computes, are
 # tried between them.
 _FIRST: tuple[Edits, ...] = (kinds.left_out, kinds.numbers, kinds.names, kinds.conditions)
@@ -121,7 +121,7 @@ class Search:
         if factor is None or abs(factor - 1) < 1e-6:
             return ""
         for name in names_of(factor, self.trial):
-            if of_case == bool(re.search("[a-z_]{2}|[a-z]\\b", name)):
+            if of_case == (name not in _SIMPLE):
                 with contextlib.suppress(Exception):
                     if self.fits(number, Edit("", f"{{e}} * ({name})").change):
                         return self._sentence(*_factor_words(name, factor, spot, value))

@@ -107,25 +107,29 @@ def calls(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Change a call: its function, its axis, the order of its arguments."""
     if not callable(value) or spot.arguments is None:
         return
-    name, given = getattr(value, "__name__", ""), spot.arguments or ()
-    spot.called(*given)
+    name, given = getattr(value, "__name__", ""), spot.arguments
     pairs = [pair.split() for pair in re.split(r"[|\n]", _LIKE)]
     for other in [each for pair in pairs if name in pair for each in pair if each != name]:
         function = getattr(getattr(value, "__self__", np), other, None) or getattr(np, other)
         yield Edit(f"{name} for {other}", spot.text.replace(name, other), functools.partial(_instead, function))
-    if value in (range, reversed):
-        yield Edit(
-            "runs along the axis the wrong way round", f"{name} from the other end", lambda f: lambda *a: [*f(*a)][::-1]
-        )
+    if value is range:
+        words, whole = "runs along the axis the wrong way round", spot.called(*given)
+        yield Edit(words, f"reversed({whole})", lambda f: lambda *a: [*f(*a)][::-1])
+    elif value is reversed:
+        yield Edit("runs along the axis the wrong way round", f"({', '.join(given)})", lambda f: iter)
     elif name in _WITH_AXIS.split():
         for axis, keepdims in itertools.product((-1, 0, 1, -2, 2, None), ("", "True", "False")):
             if not keepdims or name in _REDUCTIONS.split():
-                yield Edit(
-                    "wrong axis", f"{{e}}(..., axis={axis}{keepdims})", functools.partial(_along, axis, keepdims)
-                )
-    else:
-        yield Edit("arguments in another order", "{e}(b, a)", lambda f: lambda a, b, *c, **k: f(b, a, *c, **k))
-        yield Edit("arguments in another order", "{e}(a, c, b)", lambda f: lambda a, b, c, **k: f(a, c, b, **k))
+                named = {"axis": str(axis)} | ({"keepdims": keepdims} if keepdims else {})
+                yield Edit("wrong axis", spot.called(*given, **named), functools.partial(_along, axis, keepdims))
+    elif len(given) > 1:
+        a, b, *c = given
+        yield Edit(
+            "arguments in another order", spot.called(b, a, *c), lambda f: lambda a, b, *c, **k: f(b, a, *c, **k)
+        )
+        if c:
+            new = spot.called(a, c[0], b, *c[1:])
+            yield Edit("arguments in another order", new, lambda f: lambda a, b, c, **k: f(a, c, b, **k))
 
 
 def _instead(function: Any, value: Any) -> Any:
@@ -172,7 +176,7 @@ _SUMS = (
     ("a missing mean, which is subtracted", "{e} - {e}.mean(axis=AXIS, keepdims=True)"),
     ("a missing cumulative sum", "np.cumsum({e}, AXIS)"),
     ("a missing cumulative sum from the end", "np.flip(np.cumsum(np.flip({e}, AXIS), AXIS), AXIS)"),
-    ("a cumulative sum runs the wrong way round", "{e}.take([-1], AXIS) - {e} + np.diff({e}, axis=AXIS, prepend=0)"),
+    ("runs along the axis the wrong way round", "{e}.take([-1], AXIS) - {e} + np.diff({e}, axis=AXIS, prepend=0)"),
 )
 _OF_ELEMENTS = (
     *(("a missing square of {e}", "{e}**2"), ("a missing root of {e}", "{e}**0.5"), ("a missing - 1", "({e} - 1)")),

@@ -151,9 +151,9 @@ def evaluated(text: str, trial: Trial, **values: Any) -> Any:
 def names_of(factor: float, trial: Trial) -> Iterator[str]:
     """Yield what a factor may be: a simple number, a size or an attribute, their reciprocals and roots; or that number."""
     yield from ("0" for _ in range(abs(factor) < 1e-6))
-    yield from (text for number, text in _NUMBERS.items() if math.isclose(number, factor, rel_tol=1e-5))
     powers = {1.0: "{}", -1.0: "1 / {}", 0.5: "np.sqrt({})", -0.5: "1 / np.sqrt({})"}
     for (name, value), (power, text), sign in itertools.product(trial.scalars.items(), powers.items(), (1, -1)):
         if (value > 0 or abs(power) == 1) and value != 1 and math.isclose(sign * value**power, factor, rel_tol=1e-5):
             yield "-" * (sign < 0) + text.format(name)
+    yield from (text for number, text in _NUMBERS.items() if math.isclose(number, factor, rel_tol=1e-5))
     yield f"{factor:.6g}"
