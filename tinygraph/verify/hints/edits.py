@@ -37,10 +37,6 @@ _LAST: tuple[Edits, ...] = (kinds.products,)
 
 def find(trials: Sequence[Trial]) -> str:
     """Return the edit of a rule that makes its gradient right in all trials, in words, or nothing."""
-    if any(trial.finding.message for trial in trials):
-        # A rule that fails is seldom made for vectors of one element.
-        most = max(trial.rule.y.ndim for trial in trials)
-        trials = [trial for trial in trials if trial.rule.y.ndim == most]
     if not any(trial.finding.wrong and trial.points for trial in trials):
         return ""
     return Search(trials).find()
@@ -53,6 +49,10 @@ class Search:
         wrong = [trial for trial in trials if trial.finding.wrong and trial.points]
         self.trial = max(wrong, key=lambda trial: min(len(trial.wrong), _MOST_TRIALS) - trial.rule.y.size / 1e6)
         others = [*wrong, *(trial for trial in trials if not trial.finding.wrong and trial.points)]
+        if self.trial.finding.message:
+            # A rule that fails is seldom made for all shapes that forward takes.
+            axes = [x.ndim for x in self.trial.values]
+            others = [trial for trial in others if [x.ndim for x in trial.values] == axes]
         self.others = [trial for trial in others if trial is not self.trial][: _MOST_TRIALS - 1] or [
             _redrawn(self.trial)
         ]

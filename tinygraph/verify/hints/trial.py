@@ -83,7 +83,7 @@ class Trial:
             return True
         direction = np.random.default_rng(8).standard_normal(gradient.shape)
         slope, found = self.rule.slope(self.place, direction), float((gradient * direction).sum())
-        return slope.kink or math.isclose(found, slope.value, rel_tol=1e-5, abs_tol=10 * slope.error)
+        return slope.kink or math.isclose(found, slope.value, rel_tol=1e-8, abs_tol=10 * slope.error)
 
     @functools.cached_property
     def scalars(self) -> dict[str, float]:
