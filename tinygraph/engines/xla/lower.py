@@ -82,7 +82,7 @@ class Lowering:
         place = next((TRANSPOSED[cls] for cls in classes if cls in TRANSPOSED), None)
         if entry is not None:
             return entry(op, *map(jnp.asarray, inputs))
-        if place is not None:
+        if place is not None and inputs[place].dtype.kind == "f":
             return self._transposed(op, place, inputs)
         with positions_checked(is_own(getattr(op, "of", op))):
             return self._explored(lambda: op.forward(*map(traced, inputs)))

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from tinygraph.engines.xla.array import product
+from tinygraph.engines.xla.array import Untraceable, product
 from tinygraph.graph import OPERATIONS, Op
 from tinygraph.ops.convolution.convolution import Convolve, ConvolveTransposed, KernelGradient
 from tinygraph.ops.dropout.dropout import DropoutMask
@@ -65,6 +65,8 @@ def real(x: Any) -> Any:
 @entry(Convolve)
 def _convolve(op: Convolve, x: Any, k: Any) -> Any:
     windows = op.windows(x.shape, k.shape)
+    if x.dtype.kind != "f" or k.dtype.kind != "f":
+        raise Untraceable("XLA's convolutions of integers are not those of NumPy")
 
     def convolve(x: Any, k: Any) -> Any:
         return lax.conv_general_dilated(
