@@ -115,8 +115,14 @@ def _philox(key: Any, stream: int, count: int) -> Any:
 @entry(Cumsum)
 def _cumsum(op: Cumsum, x: Any) -> Any:
     summed = x.astype(np.float64 if x.dtype.kind == "f" and x.dtype.itemsize < 8 else op.result_dtype(x))
-    y = lax.cumsum(summed, op.axis % x.ndim, reverse=op.reverse)
-    return y - summed if op.exclusive else y
+    axis = op.axis % x.ndim
+    if op.exclusive and x.shape[axis]:
+        # Not a difference, in which NaN would not leave itself out.
+        zero = jnp.zeros_like(lax.slice_in_dim(summed, 0, 1, axis=axis))
+        first, last = (1, None) if op.reverse else (0, -1)
+        rest = lax.slice_in_dim(summed, first, last, axis=axis)
+        summed = jnp.concatenate([rest, zero] if op.reverse else [zero, rest], axis)
+    return lax.cumsum(summed, axis, reverse=op.reverse)
 
 
 @entry(MovingSum)
