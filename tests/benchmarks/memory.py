@@ -5,8 +5,10 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from .further import BY_NAME, LEARNING_RATE, NETWORKS, Network
 from .measure import Measured, Settings, Spread
 from .networks import BATCHES, label
 from .peers import PEERS
@@ -48,6 +50,8 @@ def train_some(site: Site, name: str, size: int, warm: bool) -> int:
 
 def some_steps(site: Site, name: str, size: int) -> Callable[[], None]:
     """Return the work of training for some steps, with the data and the first weights that it starts from."""
+    if name in BY_NAME:
+        return _some_steps_further(site, replace(BY_NAME[name], batch=size))
     workload = find_workload(name)
     parameters, batches = workload.parameters(), workload.batches(size, BATCHES)
 
@@ -59,14 +63,26 @@ def some_steps(site: Site, name: str, size: int) -> Callable[[], None]:
     return work
 
 
+def _some_steps_further(site: Site, network: Network) -> Callable[[], None]:
+    parameters, batches = network.parameters(), network.batches(BATCHES)
+
+    def work() -> None:
+        step, _ = site.peer.further_training(network, parameters, LEARNING_RATE)
+        for batch in itertools.islice(itertools.cycle(batches), STEPS):
+            step(batch)
+
+    return work
+
+
 def measure_memory(settings: Settings) -> Iterator[Measured]:
     """Yield the peak growth of each network and number of samples: from the import, and from a first small training."""
     if sys.platform != "linux":
         raise PeerError("memory is measured on Linux only")
     for warm, since in ((False, "since import"), (True, "since a first batch 1")):
-        for name, size in CASES:
+        others = [(network.name, network.batch) for network in NETWORKS] if warm else []
+        for name, size in (*CASES, *others):
             if size > 1 or not warm:
-                work = f"{label(name, size)}, {since}"
+                work = f"{name if name in BY_NAME else label(name, size)}, {since}"
                 yield Measured("memory", work, "bytes", peaks(settings, name, size, warm))
 
 
