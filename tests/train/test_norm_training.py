@@ -45,7 +45,8 @@ def small_tiles(monkeypatch):
     """Plans cut batches of any size."""
     for name, value in {"CACHE_BYTES": 1, "LEAST_SAMPLES": 7, "LEAST_SAMPLES_ON_THREADS": 7}.items():
         monkeypatch.setattr(tiles, name, value)
-    monkeypatch.setattr(tiles, "LEAST_SECONDS", 1e-12)
+    for cost in ("START", "WAIT", "MOVE"):
+        monkeypatch.setattr(tiles, cost, 0.0)
 
 
 @pytest.mark.parametrize("threads", [1, 2])

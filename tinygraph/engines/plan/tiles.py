@@ -7,14 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.engines.plan.kernels.normal import NormalCdfGivenPdf
+from tinygraph.engines.plan.kernels.normal import CALLS_IN_BLOCKS
 from tinygraph.engines.plan.kernels.products import SummedProduct
 from tinygraph.engines.plan.kernels.rows import RowConvolution, RowKernelGradient, RowSpread
 from tinygraph.engines.plan.node import Node, constant, make
-from tinygraph.graph import AFTER, MEAN, SHARED, TOTAL, Each, Op, Tiling, Use, topological
-from tinygraph.ops.activation.activation import Softmax, log_sigmoid, mish, sigmoid, silu, softplus, tanh
+from tinygraph.graph import AFTER, MEAN, SHARED, TOTAL, Each, Tiling, Use, topological
 from tinygraph.ops.elementwise.arithmetic import multiply
-from tinygraph.ops.elementwise.exponential import erf, exp, normal_cdf, normal_pdf
 from tinygraph.ops.linear.linear import Matmul
 
 # The arrays of a tile should fit into the cache of one core.
@@ -22,20 +20,13 @@ CACHE_BYTES = 2 << 20
 # With fewer samples, loops cost more than the cache saves. Threads wait for one another between calls (for Python's lock), so
 # they need longer calls than one thread alone.
 LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
-# With less work than this, a thread costs more than it saves.
-LEAST_SECONDS = 1e-3
 
-
-# Rough costs on one thread of today's machines; only their proportions matter.
-_SECONDS_PER_ELEMENT = 0.3e-9
-_SECONDS_PER_OPERATION = 1 / 50e9
-# What takes several times as long as a sum.
-_SLOW: dict[type[Op], float] = {
-    erf.op: 8e-9,
-    normal_cdf.op: 6e-9,
-    **dict.fromkeys((normal_pdf.op, NormalCdfGivenPdf, silu.op, softplus.op, log_sigmoid.op, mish.op), 3e-9),
-    **dict.fromkeys((sigmoid.op, exp.op, tanh.op, Softmax), 1e-9),
-}
+# Rough costs of today's machines, in seconds; only their proportions matter. On one thread:
+_ELEMENT, _OPERATION = 0.3e-9, 1 / 50e9
+# Of each thread beyond the first: its start, the wait for Python's lock around a call of NumPy, and the copy of an element
+# of the batch into or out of its tiles. Chosen so that no network of ``python -m tests.benchmarks --only further`` is slower on
+# two threads than on one.
+START, WAIT, MOVE = 0.3e-3, 5e-6, 1e-9
 
 
 def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> dict[Node, Tiling] | None:
@@ -157,8 +148,7 @@ def tile_sizes(found: Mapping[Node, Tiling], count: int, threads: int) -> list[i
         return [count]
     # About a third of what is computed is alive at a time.
     nbytes = sum(node.nbytes for node in each) / count / 3
-    seconds = sum(_seconds(node) for node in found)
-    lanes = max(1, min(threads, count, int(seconds / LEAST_SECONDS)))
+    lanes = _lanes(found, min(threads, count))
     least = LEAST_SAMPLES if lanes == 1 else LEAST_SAMPLES_ON_THREADS
     largest = max(least, int(CACHE_BYTES / max(nbytes, 1)))
     tiles = lanes * math.ceil(count / lanes / largest)
@@ -185,7 +175,10 @@ def operations(node: Node) -> int:
     return 0
 
 
-def _seconds(node: Node) -> float:
-    """Return about how long a node takes on one thread, without the cost of calls."""
-    each = _SECONDS_PER_ELEMENT if node.op is None else _SLOW.get(type(node.op), _SECONDS_PER_ELEMENT)
-    return node.size * each + operations(node) * _SECONDS_PER_OPERATION
+def _lanes(found: Mapping[Node, Tiling], threads: int) -> int:
+    """Return how many threads are the fastest: each has a share of the work, and waits for the others."""
+    work = sum(node.size * _ELEMENT + operations(node) * _OPERATION for node in found)
+    calls = sum(CALLS_IN_BLOCKS.get(type(node.op), 1) for node in found if node.op is not None)
+    fed = sum(node.size for node, tiling in found.items() if node.op is None and isinstance(tiling.state, Each))
+    each = START + calls * WAIT + fed * MOVE
+    return min(range(1, threads + 1), key=lambda lanes: work / lanes + (lanes - 1) * each)

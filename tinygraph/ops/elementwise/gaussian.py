@@ -49,8 +49,9 @@ _NEAR_ZERO = {
 _ROOT = float(np.sqrt(2 * np.pi))
 # Beyond this every chance is 0 or 1, and no power overflows.
 _FAR = 50.0
-# So many bytes are computed at a time that they stay in the cache from one call of NumPy to the next.
-_BLOCK = 1 << 17
+# So many bytes are computed at a time that they stay in the cache from one call of NumPy to the next. With less than this,
+# calls are so short that threads spend their time waiting for Python's lock.
+_BLOCK = 1 << 19
 # What keeps the upper half of the digits of a number, so that its square is exact.
 _UPPER: dict[int, Any] = {4: np.uint32(0xFFFFF000), 8: np.uint64(0xFFFFFFFFF8000000)}
 

@@ -28,6 +28,8 @@ _FUNCTIONS = {
     exponential.normal_pdf.op: gaussian.normal_pdf_of,
     NormalCdfGivenPdf: gaussian.normal_cdf_of,
 }
+# About as many calls of NumPy are made for each block.
+CALLS_IN_BLOCKS = dict.fromkeys(_FUNCTIONS, 35)
 
 
 @kernel(*_FUNCTIONS, in_place=True, floats=True)
