@@ -86,7 +86,7 @@ def verdicts() -> Picture:
     """Draw what a check finds of a rule that is wrong."""
     x = tg.tensor([0.5, -1.0], name="x")
     y = tg.apply(Cubed(), [tg.tanh(x)]).sum()
-    return draw(y, title="A rule with a slip", report=tg.check(y))
+    return draw(y, title="A rule with a mistake", report=tg.check(y))
 
 
 def mistake() -> Picture:
