@@ -126,6 +126,12 @@ NEAR = {
         lambda dy, y, x, *, share: dy * (1 - share + share * (1 - np.tanh(x) ** 2)),
         lambda rng: [tg.Sample(rng.standard_normal((3, 4)), share=0.5)],
     ),
+    "stacks of matrices": (
+        "other sizes",
+        lambda x: x - x.mean(axis=-2, keepdims=True),
+        lambda dy, y, x: dy - dy.mean(axis=0, keepdims=True),
+        normal((3, 4)),
+    ),
     "a clamp at 50": ("far from zero", lambda x: np.clip(x, -50, 50), lambda dy, y, x: dy, normal((3, 4))),
 }
 
@@ -456,6 +462,39 @@ def test_sizes_that_inputs_must_have_are_found(registry):
 
     tried = proposed_samples(tg.op(turned).op, np.random.default_rng(0))
     assert {tuple(x.shape[-1] for x in sample.inputs) for sample in tried} == {(4, 3)}
+
+
+def test_weights_of_several_gates_are_found_where_one_condition_speaks_of_all(registry):
+    @tg.op
+    def gated(x, h, w, u, b):
+        return np.tanh(sum(np.split(x @ w + h @ u + b, 3, axis=1)))
+
+    @gated.shape
+    def gated_shape(x, h, w, u, b):
+        size = h.shape[1]
+        if (
+            len(x) != len(h)
+            or w.shape != (x.shape[1], 3 * size)
+            or u.shape != (size, 3 * size)
+            or b.shape != (3 * size,)
+        ):
+            raise tg.ShapeError("gated: the sizes do not fit")
+        return h.shape
+
+    tried = proposed_samples(gated.op, np.random.default_rng(0))
+    assert {sample.inputs[4].shape[0] / sample.inputs[1].shape[1] for sample in tried} == {3}
+
+
+def test_a_result_that_is_float64_because_of_integers_says_so(registry):
+    @tg.op(samples=lambda rng: [tg.Sample(rng.standard_normal((4, 3)), rng.integers(0, 3, 4))])
+    def chosen(x, labels):
+        return x[np.arange(len(x)), labels]
+
+    chosen.shape(lambda x, labels: labels.shape)
+    chosen.vjp(lambda dy, y, x, labels: (tg.one_hot(labels, x.shape[1], x.dtype.name) * tg.reshape(dy, (-1, 1)), None))
+    (failure,) = tg.certify(chosen).failures
+    assert (failure.check, failure.figure) == ("float32", "the result is float64")
+    assert failure.hint.endswith("result_dtype can say another")
 
 
 def test_five_axes_are_tried_where_any_number_of_axes_fits(registry):

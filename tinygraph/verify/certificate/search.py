@@ -98,8 +98,15 @@ def _climbed(shapes: Shapes, reached: Progress, progress: Callable[[Shapes], Pro
             return progress(tried) >= least
 
         sets = linked_axes(shapes, as_far)
-        # Two sets may belong together, where slices of no elements hide it.
-        both = [*sets, *(one | other for one, other in itertools.combinations(sets, 2))]
+        # Two sets may belong together, where slices of no elements hide it; or the last axes of several inputs, as those of
+        # the weights and the bias of a cell with gates, where one condition in a shape rule speaks of all of them.
+        last = [{(place, len(shape) - 1)} for place, shape in enumerate(shapes) if shape]
+        groups = (group for size in range(2, len(last) + 1) for group in itertools.combinations(last, size))
+        both = [
+            *sets,
+            *(one | other for one, other in itertools.combinations(sets, 2)),
+            *(set().union(*g) for g in groups),
+        ]
         tried = [resized(shapes, axes, 1, times) for axes in both for times in (2, 3, 4)]
         reached, shapes = max(((progress(other), other) for other in tried), default=(least, shapes))
         if reached == RAN:

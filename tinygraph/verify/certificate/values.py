@@ -44,6 +44,8 @@ def float32(case: Case) -> Answer:
     y = case.compute(inputs)
     if case.y.dtype.kind == "f" and y.dtype != np.float32:
         cause = "a float64 constant or array of its own makes the result float64"
+        if case.op.has_shape_rule and np.asarray(case.op.forward(*inputs)).dtype == np.float32:
+            cause = "its dtype is that of all inputs together, and some are integers: result_dtype can say another"
         return Mistake(f"the result is {y.dtype}", case.name, cause)
     # Numbers that cancel are known to the digits of the numbers that they were made from.
     least = max((float(abs(x).max(initial=0.0)) for x in case.inputs), default=0.0)
