@@ -1,4 +1,7 @@
-"""Locks that are free after a fork: a child process has none of the threads that could release a lock of its parent."""
+"""What threads share: locks that are free after a fork, and results that are kept by key.
+
+A child process has none of the threads that could release a lock of its parent.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,10 @@ import os
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Renewed:
@@ -52,3 +58,29 @@ class Lock(Renewed):
     def renew(self) -> None:
         """Replace the lock: its holder may be a thread of the parent process."""
         self.own = self._kind()
+
+
+class Recent(dict[K, V]):
+    """The newest of what was made for keys, at most ``most``, and what was made for ``always``. Any thread may ask.
+
+    Threads that ask for the same new key at the same time may each make it.
+
+    >>> squares = Recent(2, always=1)
+    >>> [squares.of(i, lambda i=i: i * i) for i in (1, 2, 3)], squares
+    ([1, 4, 9], {1: 1, 3: 9})
+    """
+
+    def __init__(self, most: int, always: K | None = None) -> None:
+        self._most, self._always, self._lock = most, always, Lock()
+        super().__init__()
+
+    def of(self, key: K, make: Callable[[], V]) -> V:
+        """Return what is kept for a key; it is made where there is none."""
+        found = self.get(key)
+        if found is None:
+            found = make()
+            with self._lock.own:
+                self[key] = found
+                if len(self) > self._most:
+                    del self[next(other for other in self if other != self._always)]
+        return found

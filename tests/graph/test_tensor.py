@@ -278,6 +278,19 @@ def test_a_change_in_place_is_an_error_where_it_is_tried():
     assert_array_equal(x.value, [1.0, 2.0])
 
 
+@pytest.mark.parametrize("how", [lambda p: p, copy.copy, lambda p: setattr(p, "value", p.value * 2) or p])
+def test_a_value_cannot_be_made_writable(how):
+    """Plans and devices keep copies of the values of leaves, and look only for new ones."""
+    made = [make(np.ones((2, 3)).T) for make in (tg.tensor, tg.parameter, tg.state)]
+    for name in ("notes_cnn_norm", "notes_ann"):
+        model = tg.load_model(name)
+        made += [*model.parameters.values(), *model.state.values()]
+    for leaf in map(how, made):
+        for array in (leaf.value, np.asarray(leaf)):
+            with pytest.raises(ValueError, match="WRITEABLE"):
+                array.flags.writeable = True
+
+
 def test_a_view_taken_by_asarray_is_protected_or_a_copy():
     x = tg.tensor([1.0, 2.0])
     array = np.asarray(x)

@@ -15,24 +15,22 @@ from tinygraph.engines.plan.threads import thread_count
 from tinygraph.engines.plan.tiles import analyse
 from tinygraph.errors import DataError, ModelError
 from tinygraph.graph import Array, Each, Graph, Tiling, run, topological
+from tinygraph.locks import Recent
 from tinygraph.model.model import MOST_RECORDINGS, Model
 from tinygraph.model.values import batched_inputs, counts_text, warn_unscaled
 
 # The plans of each model, by number of samples, part, number of threads and kernels, and the choice of the engine.
-_plans: WeakKeyDictionary[Model, dict[Any, Plan]] = WeakKeyDictionary()
+_plans: WeakKeyDictionary[Model, Recent[Any, Plan]] = WeakKeyDictionary()
 
 
 def plan_for(model: Model, batch: int, of: Literal["output", "graph"], on: Choice) -> Plan:
     """Return the plan for ``batch`` samples, compiled once; see ``Model.plan_for``."""
-    recording, plans = model.record(batch), _plans.setdefault(model, {})
+    recording, plans = model.record(batch), _plans.setdefault(model, Recent(MOST_RECORDINGS))
     threads = thread_count()
     key = (batch, of, threads, kernel_choice(on.get("kernels")), *sorted(on.items(), key=str))
-    if key not in plans:
-        graph = recording.graph if of == "graph" else Graph(recording.output)
-        plans[key] = compile(graph, batch, threads, **on)
-        if len(plans) > MOST_RECORDINGS:
-            del plans[next(iter(plans))]
-    return plans[key]
+    return plans.of(
+        key, lambda: compile(recording.graph if of == "graph" else Graph(recording.output), batch, threads, **on)
+    )
 
 
 def predicted(model: Model, features: Mapping[str, Any], batch_size: int, compiled: bool, on: Choice) -> Array:

@@ -83,7 +83,7 @@ class Tensor(Protocols):
         name: str | None = None,
     ) -> None:
         if value.__class__ is np.ndarray:
-            value.flags.writeable = False
+            value = _sealed(value, op is None)
         self.kind = kind
         self.op = op
         self.inputs = inputs
@@ -112,8 +112,7 @@ class Tensor(Protocols):
                 "evaluate it with tg.run(tg.Graph(output), feeds)"
             )
         array: Array = np.asarray(value)
-        array.flags.writeable = False
-        self._value = array
+        self._value = array = _sealed(array)
         return array
 
     @value.setter
@@ -129,8 +128,7 @@ class Tensor(Protocols):
             array = cast_array(numeric_array(new, self.describe()), old.dtype, self.describe())
         if array.shape != old.shape:
             raise ShapeError(f"{self.describe()} cannot take a value of shape {array.shape}")
-        self._value = value = np.array(array)
-        value.setflags(write=False)
+        self._value = _sealed(np.array(array))
         self.changed = next(_clock)
 
     @property
@@ -199,6 +197,13 @@ class Tensor(Protocols):
 def now() -> int:
     """Return the time on the clock of ``Tensor.order``: tensors made later have larger numbers."""
     return next(_clock)
+
+
+def _sealed(array: Array, is_leaf: bool = True) -> Array:
+    """Return an array as read-only; for a leaf one that cannot be made writable, as plans look only for new arrays."""
+    array = np.array(array) if is_leaf and array.base is not None else array
+    array.flags.writeable = False
+    return array.view() if is_leaf else array
 
 
 def _leaf(kind: Kind, value: Any, name: str | None, dtype: npt.DTypeLike | None) -> Tensor:

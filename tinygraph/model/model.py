@@ -14,6 +14,7 @@ from tinygraph.files import as_path
 from tinygraph.graph import Array, Graph, Tensor, current, integer, opening
 from tinygraph.graph.graph import NamedTensors
 from tinygraph.graph.tensor import input as declare_input
+from tinygraph.locks import Recent
 from tinygraph.model.declaration import Declaration, Input, declare
 from tinygraph.model.recorder import Recording, record
 from tinygraph.model.toml import Source, read_toml
@@ -133,7 +134,7 @@ class Model:
                 budget.allow(weights.stat())
         first_seed = declaration.training.seed if seed is None else integer("seed", seed, least=0)
         self._variables = Variables(declaration.source, first_seed, declaration.dtype, values)
-        self._recordings: dict[tuple[int, bool], Recording] = {}
+        self._recordings = Recent[tuple[int, bool], Recording](MOST_RECORDINGS)
         # With two samples and with three: a model must work for more than one batch size.
         for training in (False, True):
             for batch in (2, 3) if self.batch is None else (self.batch,):
@@ -217,11 +218,7 @@ class Model:
         batch = integer("batch", (self.batch or 2) if batch is None else batch)
         key = (batch, bool(training) and self.has_modes)
         self._variables.settle()
-        if key not in self._recordings:
-            self._recordings[key] = self.record_again(batch, training=key[1])
-            if len(self._recordings) > MOST_RECORDINGS:
-                del self._recordings[next(iter(self._recordings))]
-        return self._recordings[key]
+        return self._recordings.of(key, lambda: self.record_again(batch, training=key[1]))
 
     def record_again(self, batch: int, *, training: bool = False, partial: bool = False) -> Recording:
         """Return a new recording for ``batch`` samples; a ``partial`` one has no loss."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from tinygraph.engines.xla import Devices, Program
 from tinygraph.engines.xla.export import exported
 from tinygraph.engines.xla.program import MOST_SIZES
 from tinygraph.graph import Array, Tensor, bind, integer
+from tinygraph.locks import Recent
 from tinygraph.model.values import batched_inputs, samples_in
 from tinygraph.train.diagnosis import NotFiniteError
 from tinygraph.train.optimizers import Optimizer, as_optimizer
@@ -43,32 +45,28 @@ class DeviceStep:
         self.devices = Devices(devices)
         self.metric: float | None = None
         self.state: OptimizerState = initial_state(model, self.optimizer)
-        self._programs: dict[int, tuple[RecordedStep, Program]] = {}
+        self._programs = Recent[int, tuple[RecordedStep, Program]](MOST_SIZES, self.batch_size)
         # What is on the devices by leaf's name, and the values that it had when host and devices were last alike.
         self._held, self._known = dict[str, Any](), dict[str, Any]()
         self._for(self.batch_size)
 
     def _for(self, count: int) -> tuple[RecordedStep, Program]:
-        if count not in self._programs:
-            recorded = RecordedStep(self.model, self.optimizer, count)
-            names, recording = batched_inputs(self.model), recorded.recording
-            samples = [x for name, x in recorded.graph.inputs.items() if name in names]
-            self._programs[count] = (
-                recorded,
-                Program(
-                    recorded.graph,
-                    samples,
-                    count,
-                    self.devices,
-                    self.precision,
-                    held=_held(recorded),
-                    results=[x for x in (recording.output, recording.loss, recording.metric) if x is not None],
-                    finite=[x for x in recorded.graph.outputs if x not in {recording.output, recording.metric}],
-                ),
-            )
-            if len(self._programs) > MOST_SIZES:
-                del self._programs[next(size for size in self._programs if size != self.batch_size)]
-        return self._programs[count]
+        return self._programs.of(count, partial(self._compiled, count))
+
+    def _compiled(self, count: int) -> tuple[RecordedStep, Program]:
+        recorded = RecordedStep(self.model, self.optimizer, count)
+        names, recording = batched_inputs(self.model), recorded.recording
+        program = Program(
+            recorded.graph,
+            [x for name, x in recorded.graph.inputs.items() if name in names],
+            count,
+            self.devices,
+            self.precision,
+            held=_held(recorded),
+            results=[x for x in (recording.output, recording.loss, recording.metric) if x is not None],
+            finite=[x for x in recorded.graph.outputs if x not in {recording.output, recording.metric}],
+        )
+        return recorded, program
 
     def __call__(
         self, feeds: Mapping[str, Any], state: OptimizerState | None = None, count: int | None = None

@@ -9,7 +9,6 @@ CHANGES = {
     "nothing": lambda p: None,
     "assigned": lambda p: setattr(p, "value", p.value * 2),
     "assigned the same numbers": lambda p: setattr(p, "value", p.value),
-    "written by force": lambda p: (setattr(p.value.flags, "writeable", True), p.value.__imul__(2)),
 }
 
 

@@ -387,6 +387,23 @@ def test_any_tiles_give_the_plain_numbers(sizes, threads, monkeypatch):
         assert_allclose(found, expected, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("shape", [(), (1,), (7,), (2, 1), (3, 2, 7), (2, 40), (1, 2, 1), (3, 1, 40), (2, 3, 2, 40)])
+@pytest.mark.parametrize("kernels", ["numpy", "numba"])
+def test_statistics_of_groups_meet_arrays_of_any_shape(shape, kernels):
+    if kernels == "numba":
+        pytest.importorskip("numba")
+    x, z = tg.input("x", (3, 4, 5, 4)), tg.input("z", shape)
+    groups = tg.reshape(tg.tanh(x), (3, 2, 40))
+    mean = tg.mean(groups, axis=2, keepdims=True)
+    outputs = [mean * z, tg.broadcast_to(mean, (3, 2, 9)), tg.reshape(groups - mean, (3, 4, 5, 4))]
+    if 7 not in shape:
+        outputs += [groups * z, tg.where(groups > mean, groups, z)]
+    rng = np.random.default_rng(0)
+    feeds = {"x": rng.normal(size=x.shape), "z": rng.normal(size=shape)}
+    for found, wanted in zip(tg.compile(outputs, 3, kernels=kernels)(feeds), tg.run(outputs, feeds), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("groups", [1, 2, 6])
 def test_groups_of_channels_keep_their_axes_apart(groups):
     model = tg.Model(

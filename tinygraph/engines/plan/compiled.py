@@ -21,16 +21,9 @@ from tinygraph.engines.plan.tiles import Split, Tile, analyse, split, tile_sizes
 from tinygraph.graph import MEAN, Array, Each, Graph, Tensor, typed
 from tinygraph.locks import Lock
 
-
-def _stop_collection() -> bool:
-    was_on = gc.isenabled()
-    gc.disable()
-    return was_on
-
-
 # Compiling makes thousands of nodes, and none is garbage. The garbage collector would look through all of them again and
 # again, in a time that grows faster than the graph.
-_no_collection = Held(_stop_collection, lambda was_on: gc.enable() if was_on else None)
+_no_collection = Held(gc.isenabled, lambda was_on: gc.disable(), lambda was_on: gc.enable() if was_on else None)
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ class Compiled:
         # Every run looks them up.
         self.inputs = {name: typed(leaf) for name, leaf in graph.inputs.items()}
         self._lock = Lock()
-        with _no_collection:
+        with _no_collection():
             self.outputs, self.spared = prepared(graph, kernels, alike)
             self.covering = [place for place, node in enumerate(self.outputs) if not is_a(node.op, Part)]
             axes = dict.fromkeys(samples, 0)
@@ -118,7 +111,7 @@ class Compiled:
 
         The arrays belong to the plan, and do not change until ``use`` returns.
         """
-        with self._lock.own, blas_on_one_thread, np.errstate(all="ignore"):
+        with self._lock.own, blas_on_one_thread(), np.errstate(all="ignore"):
             use(self._run(values))
 
     def _run(self, values: Values) -> list[Array]:
@@ -134,7 +127,7 @@ class Compiled:
     def profile(self, values: Values, repeats: int) -> list[list[float]]:
         """Return the median seconds of every action of each phase, one thread working alone."""
         runs: list[list[list[float]]] = []
-        with self._lock.own, blas_on_one_thread, np.errstate(all="ignore"):
+        with self._lock.own, blas_on_one_thread(), np.errstate(all="ignore"):
             for _ in range(repeats):
                 fed, seconds = dict(values), list[list[float]]()
                 for stage, tiled in self._stages:

@@ -5,6 +5,7 @@ back. Images lie as rows, channels, columns, samples, so both are copies into an
 as they are: a reshape is a view, and sums along the last axis are sums along the last three. Exact but for the order of sums.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
@@ -68,7 +69,8 @@ def _continued(node: Node, inputs: tuple[Node, ...], found: _Found) -> tuple[Nod
         return (x, group) if node.ndim == 4 else None
     if isinstance(op, (Mean, Sum)) and op.axis in (-1, 2, (-1,), (2,)) and op.keepdims:
         return make(replace(op, axis=(2, 3, 4)), x), group
-    if node.ndim != 3:
+    # Numbers for each group, of size 1 along the last axis, may be repeated to another size.
+    if node.ndim != 3 or node.shape[-1] not in (1, math.prod(group)):
         return None
     if isinstance(op, (SumTo, BroadcastTo)):
         return make(replace(op, to=_apart(op.to, group)), x), group

@@ -15,6 +15,7 @@ from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import AttributeValueError, TinygraphError, counted
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, fitting, integer, run
+from tinygraph.locks import Recent
 from tinygraph.model.values import samples_in
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ class BySize(Generic[Recorded]):
 
     def __init__(self, batch_size: int | None, threads: int, kernels: str = "numpy") -> None:
         self._batch_size, self._threads, self._kernels = batch_size, threads, kernels
-        self._programs: dict[int | None, tuple[Recorded, Compiled]] = {}
+        self._programs = Recent[int | None, tuple[Recorded, Compiled]](_MOST_SIZES, batch_size)
         self._seconds: list[list[float]] | None = None
         self._for(batch_size)
 
@@ -95,13 +96,9 @@ class BySize(Generic[Recorded]):
         raise NotImplementedError
 
     def _for(self, count: int | None) -> tuple[Recorded, Compiled]:
-        if count not in self._programs:
-            self._programs[count] = self._compiled(count)
-            if len(self._programs) > _MOST_SIZES:
-                del self._programs[next(size for size in self._programs if size != self.batch_size)]
         # The next batch usually has the same size.
-        self._latest = self._programs[count]
-        return self._latest
+        found = self._latest = self._programs.of(count, functools.partial(self._compiled, count))
+        return found
 
     @property
     def _own(self) -> tuple[Recorded, Compiled]:

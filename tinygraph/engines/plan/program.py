@@ -269,8 +269,7 @@ class Executable:
         for leaf, array, before, lasts in self._leaves:
             fed = values.get(leaf)
             value = leaf.value if fed is None else fed
-            there = held.get(leaf)
-            if there is None or there is not value or there.flags.writeable:
+            if held.get(leaf) is not value:
                 self._changed |= lasts
                 array[...] = value if samples is ... else value[(*before, samples)]
             if lasts and fed is None:

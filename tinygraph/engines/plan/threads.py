@@ -2,9 +2,11 @@
 
 import functools
 import os
+import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any, Generic, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -47,43 +49,65 @@ def usable_cpus() -> int:
 class Held(Renewed, Generic[T]):
     """A state of the process that lasts while any thread needs it: the first to enter sets it, the last to leave restores it.
 
-    >>> quiet = Held(lambda: print("taken"), lambda taken: print("given back"))
-    >>> with quiet, quiet:
+    ``look`` returns what to restore, ``take`` sets the state, and ``give_back`` restores it. Ctrl-C at any moment leaves
+    nothing held: a generator that is dropped is closed.
+
+    >>> quiet = Held(lambda: "noise", lambda found: print("without", found), lambda found: print("with", found))
+    >>> with quiet(), quiet():
     ...     pass
-    taken
-    given back
+    without noise
+    with noise
     """
 
-    def __init__(self, take: Callable[[], T], give_back: Callable[[T], object]) -> None:
-        self._take, self._give_back = take, give_back
-        self._lock = Lock()
-        self._holders: list[int] = []
-        self._taken: list[T] = []
+    def __init__(self, look: Callable[[], T], take: Callable[[T], object], give_back: Callable[[T], object]) -> None:
+        self._look, self._take, self._give_back = look, take, give_back
+        # A generator may be dropped at any moment, also while its thread is in here.
+        self._lock = Lock(threading.RLock)
+        self._holders: list[tuple[int, object]] = []
+        self._found: list[T] = []
         super().__init__()
 
     def renew(self) -> None:
         """Forget the threads of the parent process."""
-        self._holders = [thread for thread in self._holders if thread == threading.get_ident()]
-        if not self._holders and self._taken:
-            self._give_back(self._taken.pop())
+        self._holders = [holder for holder in self._holders if holder[0] == threading.get_ident()]
+        self._settle()
 
-    def __enter__(self) -> None:
+    def _settle(self) -> None:
+        if not self._holders and self._found:
+            self._give_back(self._found[0])
+            self._found = []
+
+    def _leave(self, holder: tuple[int, object]) -> None:
         with self._lock.own:
-            if not self._holders:
-                self._taken = [self._take()]
-            self._holders.append(threading.get_ident())
+            self._holders = [other for other in self._holders if other is not holder]
+            self._settle()
 
-    def __exit__(self, *error: object) -> None:
-        with self._lock.own:
-            self._holders.remove(threading.get_ident())
-            if not self._holders:
-                self._give_back(self._taken.pop())
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hold the state while the body of a ``with`` statement runs."""
+        holder = threading.get_ident(), object()
+        try:
+            with self._lock.own:
+                self._holders.append(holder)
+                if not self._found:
+                    self._found = [self._look()]
+                    self._take(self._found[0])
+            yield
+        finally:
+            try:
+                self._leave(holder)
+            except KeyboardInterrupt:
+                self._leave(holder)
+                raise
 
 
-@functools.cache
-def _blas_libraries() -> list[Any]:
-    libraries: list[Any] = ThreadpoolController().select(user_api="blas").lib_controllers
-    return libraries
+@functools.lru_cache(1)
+def _blas_libraries(modules: int) -> list[Any]:
+    """Return the libraries that are loaded; looks again when ``modules``, how many are imported, has changed.
+
+    The import of a module, such as ``scipy.linalg``, may load another library.
+    """
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def _set_threads(counts: Sequence[tuple[Any, int]]) -> None:
@@ -96,16 +120,14 @@ def _set_threads(counts: Sequence[tuple[Any, int]]) -> None:
         getattr(library, "_real_set_num_threads", library.set_num_threads)(count)
 
 
-def _hold_blas() -> list[tuple[Any, int]]:
-    """Hold BLAS to one thread; return the libraries that had more, with how many."""
-    counts = [(library, library.num_threads) for library in _blas_libraries()]
-    several = [(library, count) for library, count in counts if count != 1]
-    _set_threads([(library, 1) for library, _ in several])
-    return several
+def _several() -> list[tuple[Any, int]]:
+    """Return the libraries that have more than one thread, with how many."""
+    libraries = _blas_libraries(len(sys.modules))
+    return [(library, count) for library in libraries if (count := library.num_threads) != 1]
 
 
 # Shared by all plans: a plan that starts while another runs must not take its one thread for the state to restore.
-blas_on_one_thread = Held(_hold_blas, _set_threads)
+blas_on_one_thread = Held(_several, lambda found: _set_threads([(library, 1) for library, _ in found]), _set_threads)
 
 
 @functools.cache

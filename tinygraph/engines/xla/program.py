@@ -16,6 +16,7 @@ from tinygraph.engines.xla.devices import Devices
 from tinygraph.engines.xla.lower import Lowering
 from tinygraph.errors import counted
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, run
+from tinygraph.locks import Recent
 from tinygraph.model.values import samples_in
 
 if TYPE_CHECKING:
@@ -128,16 +129,15 @@ class XlaPlan:
     ) -> None:
         self.graph, self.batch_size, self._model = graph, batch_size, model
         self.devices, self.precision = Devices(devices, local=True), precision
-        self._programs: dict[int | None, Program] = {}
+        self._programs = Recent[int | None, Program](MOST_SIZES)
 
     def _for(self, count: int | None) -> Program:
-        if count not in self._programs:
+        def make() -> Program:
             graph = self.graph if self._model is None or count == self.batch_size else self._model.graph(count or 1)
             samples = [x for x in graph.inputs.values() if count is not None and x.shape[:1] == (count,)]
-            self._programs[count] = Program(graph, samples, count or 1, self.devices, self.precision)
-            if len(self._programs) > MOST_SIZES:
-                del self._programs[next(iter(self._programs))]
-        return self._programs[count]
+            return Program(graph, samples, count or 1, self.devices, self.precision)
+
+        return self._programs.of(count, make)
 
     def __call__(self, feeds: Mapping[Any, Any] | None = None) -> tuple[Array, ...]:
         """Return the values of the outputs, as arrays of the caller's own. Raises ``FeedError`` as ``tg.run`` does."""
