@@ -359,10 +359,10 @@ def unknown(owner: str, kind: str, name: object, names: Iterable[str]) -> str:
 def counted(number: int, noun: str) -> str:
     """Return ``1 input`` or ``2 inputs``.
 
-    >>> counted(1, "input"), counted(2, "input")
-    ('1 input', '2 inputs')
+    >>> counted(1, "input"), counted(2, "class")
+    ('1 input', '2 classes')
     """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number} {noun}{'' if number == 1 else 'es' if noun.endswith('s') else 's'}"
 
 
 def listing(names: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """Open files that contain data, and write files completely or not at all."""
 
 import contextlib
+import difflib
 import errno
 import os
 import re
@@ -39,6 +40,18 @@ def as_path(path: Any) -> Path:
     if any(len(os.fsencode(part)) > 255 for part in Path(name).parts):
         raise TinygraphError(f"the name of a file has at most 255 bytes; found {name!r}")
     return Path(name)
+
+
+def nearest_file(path: Path, *suffixes: str) -> str:
+    """Return ``"; did you mean 'x'?"`` for the name closest to that of a missing file, in its folder, or an empty string.
+
+    >>> nearest_file(Path(__file__).with_name("flies.py"))
+    "; did you mean 'files.py'?"
+    """
+    with contextlib.suppress(OSError):
+        files = [file for file in os.listdir(path.parent) if file.endswith(suffixes or ("",))]
+        return "".join(f"; did you mean {near!r}?" for near in difflib.get_close_matches(path.name, files, 1, 0.8))
+    return ""
 
 
 def open_plain(path: str | os.PathLike[str]) -> BinaryIO:

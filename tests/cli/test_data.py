@@ -82,18 +82,28 @@ def test_every_command_takes_a_table(run, flowers):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "flowers.csv: no column is called label, class, target, y; name that of the labels (--label, label=)"),
+        ((), "flowers.csv: no column is called y, label, class, target; name that of the labels (--label, label=)"),
         (("--label", "specie"), "no column is called 'specie'; did you mean 'species'?"),
         (("--label", "species", "--test-fraction", "1.2"), "a number from 0 to 1, without 1; found 1.2"),
         (("--label", "species", "--test-fraction", "0.95"), "leaves no sample of the class 'rose' to learn from"),
         (("--label", "species", "--test-fraction", "0.01"), "0.01 of 30 samples is less than one sample"),
         (("--label", "species", "--test-fraction", "0.5", "--validation", "other.csv"), "found both"),
-        (("--label", "species", "--validation", "nowhere.csv"), "nowhere.csv: cannot be read"),
+        (("--label", "species", "--validation", "nowhere.csv"), "nowhere.csv: there is no such file"),
         (("--label", "width"), "the model takes 2 numbers; found 1 column of numbers, 'height'"),
     ],
 )
 def test_what_is_wrong_is_said(fails, flowers, options, message):
     assert message in fails("train", "net.toml", "--data", "flowers.csv", *options)
+
+
+@pytest.mark.filterwarnings("ignore:.*the text in 'species' is left out")
+def test_the_column_of_the_labels_may_be_called_as_the_input(fails, flowers):
+    Path("kind.toml").write_text(MODEL.replace("y = {", "kind = {").replace("(z, y)", "(z, kind)"), encoding="utf-8")
+    message = fails("train", "kind.toml", "--data", "flowers.csv")
+    assert "no column is called kind, label, class, target, y; name" in message
+    Path("comma.csv").write_text("width;height;kind\n1;2;rose\n1,5;2;rose\n", encoding="utf-8")
+    assert "found '1,5'; write a decimal point, not a comma" in fails("train", "kind.toml", "--data", "comma.csv")
+    assert "no bundled model of that name; did you mean 'kind.toml'?" in fails("train", "kinds.toml")
 
 
 def test_classes_are_those_that_the_weights_know(run, fails, flowers):

@@ -240,9 +240,10 @@ def test_samples_that_cannot_be_read_are_refused(content, fails, trained):
     )
 
 
-def test_a_single_array_is_no_npz_file(fails, trained):
+def test_a_single_array_holds_samples_without_labels(run, fails, trained):
     np.save("z.npy", np.zeros((2, 2)))
-    assert "z.npy: a single array" in fails("predict", "xor", "--weights", trained, "--data", "z.npy")
+    assert "data z: 2 samples, without labels" in run("predict", "xor", "--weights", trained, "--data", "z.npy").stdout
+    assert "z.npy: a single array" in fails("evaluate", "xor", "--weights", trained, "--data", "z.npy")
 
 
 def test_outputs_are_written_as_npz_or_csv_only(fails, trained):

@@ -87,6 +87,7 @@ def test_an_element_is_explained_by_all_its_terms_in_numbers(run, exercise):
     [
         ("dk[0,0,0,0]", "no array 'dk'; did you mean 'dK'?"),
         ("dK[0,0,0,2]", "no element (0, 0, 0, 2)"),
+        ("dK", "no element (); an element is named by 4 numbers, counted from 0"),
         ("dK[0,0,0,1", "written as dW[2,0]; found 'dK[0,0,0,1'"),
         ("dK[-1]", "written as dW[2,0]"),
     ],

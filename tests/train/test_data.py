@@ -365,8 +365,20 @@ def test_archive_of_other_things_has_no_arrays(tmp_path):
 
 def test_single_array_is_not_enough(tmp_path):
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(tg.DataError, match="a single array; expected an"):
+    with pytest.raises(tg.DataError, match=r"one\.npy: a single array; with labels, a folder has x\.npy and y\.npy"):
         load_data(tmp_path / "one.npy")
+    (tmp_path / "one.npy").rename(tmp_path / "one.npz")
+    with pytest.raises(tg.DataError, match=r"one\.npz: a single array; with labels"):
+        load_data(tmp_path / "one.npz")
+
+
+@pytest.mark.parametrize("name", ["pets.csv", "pets.tsv", "pets.npz", "pets.npy", "pets.png", "pets.gz"])
+def test_a_missing_file_is_missing_whatever_its_format(tmp_path, name):
+    (tmp_path / f"pet{Path(name).suffix}").touch()
+    with pytest.raises(tg.DataError, match=f"{name}: there is no such file; did you mean 'pet{Path(name).suffix}'"):
+        load_data(tmp_path / name, tg.load_model("xor"), labels=False)
+    with pytest.raises(tg.DataError, match=f"birds{Path(name).suffix}: there is no such file$"):
+        load_data(tmp_path / f"birds{Path(name).suffix}")
 
 
 # Checks against a model

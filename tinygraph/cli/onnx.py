@@ -27,7 +27,7 @@ from tinygraph.model.writer import toml_text
 def import_(file: Path, out: Path | None, onnx: dict[str, Any], force: bool) -> None:
     """Write the model in the ONNX FILE as equations, NAME.toml, with its weights in NAME.safetensors.
 
-    The model file is like any other: it can be read, changed, drawn, checked and trained, and needs ONNX no more.
+    The model file is like any other: it can be read, changed, drawn, checked and trained, and no longer needs ONNX.
     """
     path = out or Path(f"{options.file_name(file.stem)}.toml")
     if path.suffix != ".toml":

@@ -155,7 +155,7 @@ def out_option(metavar: str, help: str) -> Callable[[Command], Command]:
 
 def batch_option(default: int, help: str = "How many samples.") -> Callable[[Command], Command]:
     """Return the option ``--batch-size``; ``None`` stands for the one size that a model is for, or the default."""
-    return click.option("--batch-size", type=click.IntRange(1, MOST_SAMPLES), show_default=str(default), help=help)
+    return click.option("--batch-size", type=click.IntRange(1, MOST_SAMPLES), help=f"{help}  [default: {default}]")
 
 
 # ---- options for .onnx files

@@ -133,10 +133,9 @@ def samples(model: Model, source: str, part: PartName) -> tuple[Any, Any, Array 
     Data with labels are divided as in training. The numbers are ``None`` where they count from 0. Raises ``DataError``.
     """
     data = load_data(source, model, labels=False)
-    if data.train[1] is None and model.labels:
-        return *data.part(
-            "train"
-        ), f"data {data.name}: {counted(sample_count(data.train[0]), 'sample')}, without labels"
+    if data.train[1] is None and (model.labels or data.test is None):
+        count = counted(sample_count(data.train[0]), "sample")
+        return *data.part("train"), f"data {data.name}: {count}, without labels"
     return *data.part(part), part_text(data, part)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from tinygraph.describe.numbers import number_text
 from tinygraph.describe.subject import Subject
 from tinygraph.describe.writer import equal_elements, written_inputs
-from tinygraph.errors import TinygraphError, listing, nearest
+from tinygraph.errors import TinygraphError, counted, listing, nearest
 from tinygraph.graph import Array, Op, OpaqueGradient, Tensor, call_rule
 from tinygraph.graph.explanation import Explanation, Terms, position, sources
 
@@ -159,7 +159,8 @@ class Origins:
     def of(self, node: Tensor, index: Sequence[int]) -> Origin:
         """Return how the element of a node at ``index`` is made. Raises ``TinygraphError`` if there is no such element."""
         if len(index) != node.ndim or not all(0 <= i < size for i, size in zip(index, node.shape, strict=True)):
-            raise TinygraphError(f"{self.text(node)} has the shape {node.shape} and no element {tuple(index)}")
+            fault = f"{self.text(node)} has the shape {node.shape} and no element {tuple(index)}"
+            raise TinygraphError(f"{fault}; an element is named by {counted(node.ndim, 'number')}, counted from 0")
         return self.at(node, position(index, node.shape))
 
     def at(self, node: Tensor, at: int) -> Origin:

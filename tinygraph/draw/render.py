@@ -97,7 +97,7 @@ def render(dot: str, format: str) -> bytes:
         raise RenderError(f"pictures are rendered as {listing(FORMATS[1:])}; found {format!r}")
     installed = renderers()
     if not installed:
-        raise RenderError(f"no renderer is installed, so no {format} can be made: {FIXES}")
+        raise RenderError(f"no renderer is installed, so no picture can be made: {FIXES}")
     faults: list[str] = []
     for renderer in installed:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 from tinygraph.errors import ModelError, TinygraphError, UnknownNameError, listing, nearest
-from tinygraph.files import open_plain
+from tinygraph.files import nearest_file, open_plain
 from tinygraph.model.model import Model
 from tinygraph.readers import reader
 
@@ -46,8 +46,9 @@ def load_model(path: str | os.PathLike[str], seed: int | None = None) -> Model:
     if not os.path.isfile(file):
         bundled = bundled_models()
         if str(path) not in bundled:
-            hint = f"{_why_no_file(path) or nearest(file.stem, bundled)} ({listing(bundled)})"
-            raise UnknownNameError(f"no model file {str(path)!r}, and no bundled model of that name{hint}")
+            hint = _why_no_file(path) or nearest_file(file, ".toml", ".onnx") or nearest(file.stem, bundled)
+            missing = f"no model file {str(path)!r}, and no bundled model of that name{hint} ({listing(bundled)})"
+            raise UnknownNameError(missing)
         file = bundled[str(path)]
     suffix = file.suffix.lower()
     if suffix in _OTHER_FORMATS:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tinygraph.model import Model
 
 _ARCHIVE, _SINGLE = b"PK", b"\x93NUMPY"
+_LABELLED = "; with labels, a folder has x.npy and y.npy, or an .npz file x and y (numpy.savez(path, x=..., y=...))"
 # The compressions of numpy.savez and numpy.savez_compressed; other decoders may allocate gigabytes at once.
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _HEADERS: dict[tuple[int, int], Any] = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
@@ -63,7 +64,7 @@ def read_archive(path: Path, model: Model | None) -> Source:
     try:
         _require(path, arrays, labels)
     except DataError as error:
-        unlabelled, labels = str(error), ()
+        unlabelled, labels = f"{path}: a single array{_LABELLED}" if path.suffix == ".npy" else str(error), ()
     own = zip((*features, *labels), (*inputs[0], *inputs[1]), strict=False)
     whole = {name for name, given in own if model is not None and not model.inputs[given].batched}
     names = [name for name in (*features, *labels) if name not in whole]
@@ -113,6 +114,8 @@ def _check(path: str | PathLike[str], arrays: Mapping[str, Any], names: Sequence
 
 
 def _arrays(path: Path) -> dict[str, Any]:
+    if path.suffix == ".npy" and path.is_file():
+        return {"x": _mapped(path)}
     return {file.stem: _mapped(file) for file in sorted(path.glob("*.npy"))} if path.is_dir() else unpacked(path)
 
 
@@ -149,12 +152,10 @@ def unpacked(path: Path) -> dict[str, Array]:
                     members = [m for m in archive.infolist() if m.filename.endswith(".npy")]
                     budget.spend("bytes of values", sum(member.file_size for member in members))
                     return {m.filename.removesuffix(".npy"): _array(archive, m) for m in members}
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
     except Exception as error:  # NumPy, zipfile and zlib raise almost anything for damaged and hostile files.
         raise DataError(f"{path}: cannot be read as an .npz file ({reason(error)})") from None
     if start == _SINGLE:
-        raise DataError(f"{path}: a single array; expected an .npz file with x and y (numpy.savez(path, x=..., y=...))")
+        raise DataError(f"{path}: a single array{_LABELLED}")
     found = "is not an archive of arrays, as numpy.savez(path, x=..., y=...) writes them" if start else "is empty"
     raise DataError(f"{path}: cannot be read as an .npz file (it {found})")
 

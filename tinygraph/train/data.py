@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 
 from tinygraph.errors import DataError, UnknownNameError, listing, nearest
-from tinygraph.files import as_path
+from tinygraph.files import as_path, nearest_file
 from tinygraph.graph import Array, extent, integer
 from tinygraph.train.archive import read_archive
 from tinygraph.train.builtin import BUILT_IN
@@ -281,6 +281,8 @@ def samples_of(model: Model, source: str) -> dict[str, Array]:
 
 def _read(path: Path, model: Model | None, label: str | None) -> Source:
     """Return what a file or folder holds; its name, or the names in the folder, say which format it has."""
+    if path.suffix and not path.exists():
+        raise DataError(f"{path}: there is no such file{nearest_file(path)}")
     if path.suffix.lower() in TABLES:
         return read_table(path, model, label)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -290,7 +292,7 @@ def _read(path: Path, model: Model | None, label: str | None) -> Source:
         return read_archive(path if path.is_dir() else path.parent, model)
     if path.is_dir() or path.suffix.lower() in SUFFIXES:
         return read_images(path, model)
-    if path.suffix == ".npz" or path.is_file():
+    if path.is_file():
         return read_archive(path, model)
     known = f"built in are {listing(BUILT_IN)}; anything else is the path of a file or folder"
     raise UnknownNameError(f"no data set is called {str(path)!r}{nearest(str(path), BUILT_IN)} ({known})")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tinygraph.errors import DataError, listing, nearest
+from tinygraph.errors import DataError, counted, listing, nearest
 from tinygraph.graph import Array
 from tinygraph.train.lazy import Lazy, lazily
 from tinygraph.train.metrics import classifying_losses
@@ -98,7 +98,7 @@ def fit_labels(model: Model | None, y: Any, classes: tuple[str, ...]) -> Any:
     wanted = model.inputs[model.labels[0]]
     several = len(wanted.shape) == 1 and wanted.shape[0] > 1
     count = wanted.shape[0] if several else _class_count(model)
-    found = f"the data have {len(classes)} classes, {listing(classes)}, and the model {model.name!r}"
+    found = f"the data have {counted(len(classes), 'class')}, {listing(classes)}, and the model {model.name!r}"
     if classes and count and len(classes) != count:
         raise DataError(f"{found} has {count}, in its output {model.output!r}")
     if len(classes) > 2 and count is None and wanted.dtype.kind == "f":

@@ -78,10 +78,9 @@ def read_table(path: Path, model: Model | None, label: str | None) -> Source:
         found = f"{counted(len(features), 'column')} of numbers, {listing(names[at] for at in features)}"
         raise DataError(f"{path}: the model takes {counted(math.prod(wanted.shape), 'number')}; found {found}")
     x = x.reshape(-1, *shape)
-    unnamed = (
-        f"no column is called {', '.join(LABELS)}; name that of the labels (--label, label=) among {listing(names)}"
-    )
-    return Source([(x, y)], tuple(classes), unlabelled=f"{path}: {unnamed}")
+    unnamed = f"{path}: no column is called {', '.join(_label_names(model))}"
+    unnamed += f"; name that of the labels (--label, label=) among {listing(names)}"
+    return Source([(x, y)], tuple(classes), unlabelled=unnamed)
 
 
 def _refuse(path: Path, line: int, text: str, column: str, missing_only: bool = False) -> None:
@@ -89,7 +88,8 @@ def _refuse(path: Path, line: int, text: str, column: str, missing_only: bool = 
     if text.lower() in _MISSING:
         raise DataError(f"{path}:{line}: column {column!r} has no value; fill it in, or remove the row")
     if not missing_only:
-        raise DataError(f"{path}:{line}: column {column!r} holds numbers; found {text!r}")
+        comma = "" if math.isnan(_number(text.replace(",", "."))) else "; write a decimal point, not a comma"
+        raise DataError(f"{path}:{line}: column {column!r} holds numbers; found {text!r}{comma}")
 
 
 def _number(text: str) -> float:
@@ -121,6 +121,10 @@ def _label_column(path: Path, names: list[str], model: Model | None, label: str 
         raise DataError(f"{path}: no column is called {label!r}{nearest(label, names)} (columns: {listing(names)})")
     if label is not None or (model is not None and not model.labels):
         return None if label is None else names.index(label)
-    own = () if model is None else model.labels[: len(model.labels) == 1]
     lower = [name.lower() for name in names]
-    return next((lower.index(name.lower()) for name in (*own, *LABELS) if name.lower() in lower), None)
+    return next((lower.index(name.lower()) for name in _label_names(model) if name.lower() in lower), None)
+
+
+def _label_names(model: Model | None) -> tuple[str, ...]:
+    """Return what the column of the labels may be called: as the input of a model with one for labels, or a common name."""
+    return LABELS if model is None or len(model.labels) != 1 else (*dict.fromkeys((*model.labels, *LABELS)),)
