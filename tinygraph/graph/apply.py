@@ -78,7 +78,7 @@ def _record(op: Op, inputs: Sequence[Any]) -> Tensor:
             # It is computed now, or run on ones to find its shape.
             budget.compute(op, inputs)
     if known:
-        value = evaluate(op, values, *_expected(op, inputs))
+        value = evaluate(op, values, *_expected(op, inputs)) if op.has_shape_rule else evaluate(op, values, None)
         return Tensor("constant", None, (), value) if folded else Tensor("node", op, tuple(inputs), value)
     shape, dtype = op.infer(*inputs)
     check_size(shape, dtype, op.name)

@@ -192,13 +192,13 @@ def _check_fresh(node: Tensor) -> None:
 
 def _gradient(node: Tensor, contributions: list[Any], start: int | None, returned: bool) -> Any:
     """Return the sum of a node's contributions, with a name if the sweep, which began at ``start``, records."""
-    first, *others = contributions
-    if len(others) > 1 and (start is not None or first.dtype.char == "e"):
+    total = contributions[0]
+    if len(contributions) > 2 and (start is not None or total.dtype.char == "e"):
         # One node; and float16 is accumulated in float32.
         total = OPERATIONS["add_all"](contributions)
-    else:
-        total = first + others[0] if others else first
-        for contribution in others[1:]:
+    elif len(contributions) > 1:
+        total = total + contributions[1]
+        for contribution in contributions[2:]:
             total += contribution
     if start is not None:
         return _named(node, total, start, returned)

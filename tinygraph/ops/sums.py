@@ -15,6 +15,7 @@ import numpy as np
 
 from tinygraph.errors import ShapeError
 from tinygraph.graph import OPERATIONS, Op, Shape
+from tinygraph.graph.apply import FLOATS
 
 Axis = int | tuple[int, ...] | None
 # The integers up to here are float16 numbers.
@@ -100,6 +101,8 @@ def floating(x) -> Any:
     >>> floating(np.uint8([200])) - 201
     array([-1.])
     """
+    if x.__class__ in FLOATS:
+        return x
     x = x if hasattr(x, "__array_ufunc__") else np.asarray(x)
     return x if x.dtype.kind in "fc" else x.astype(np.result_type(x.dtype, 0.0))
 
