@@ -21,8 +21,9 @@ CACHE_BYTES = 2 << 20
 # they need longer calls than one thread alone.
 LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
 
-# Rough costs of today's machines, in seconds; only their proportions matter. On one thread:
-_ELEMENT, _OPERATION = 0.3e-9, 1 / 50e9
+# Rough costs of today's machines, in seconds; only their proportions matter. On one thread, of an element of a result, of one
+# in a block that stays in the cache, and of a product that is added:
+_ELEMENT, _CACHED, _OPERATION = 0.3e-9, 0.1e-9, 1 / 50e9
 # Of each thread beyond the first: its start, the wait for Python's lock around a call of NumPy, and the copy of an element
 # of the batch into or out of its tiles. Chosen so that no network of ``python -m tests.benchmarks --only further`` is slower on
 # two threads than on one.
@@ -177,8 +178,12 @@ def operations(node: Node) -> int:
 
 def _lanes(found: Mapping[Node, Tiling], threads: int) -> int:
     """Return how many threads are the fastest: each has a share of the work, and waits for the others."""
-    work = sum(node.size * _ELEMENT + operations(node) * _OPERATION for node in found)
+    work = sum(node.size * _element(node) + operations(node) * _OPERATION for node in found)
     calls = sum(CALLS_IN_BLOCKS.get(type(node.op), 1) for node in found if node.op is not None)
     fed = sum(node.size for node, tiling in found.items() if node.op is None and isinstance(tiling.state, Each))
     each = START + calls * WAIT + fed * MOVE
     return min(range(1, threads + 1), key=lambda lanes: work / lanes + (lanes - 1) * each)
+
+
+def _element(node: Node) -> float:
+    return max(_ELEMENT, CALLS_IN_BLOCKS.get(type(node.op), 0) * _CACHED)
