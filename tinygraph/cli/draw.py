@@ -85,16 +85,8 @@ def draw(
         raise
     feeds = None if data is None and sample is None else _batch(drawn, data, sample or 0, batch_size)
     folded = fold if fold in ("auto", "none", "all") else fold.split(",")
-    shown: dict[str, Any] = {
-        "detail": detail,
-        "view": view,
-        "fold": folded,
-        "numbers": numbers,
-        "batch_size": batch_size,
-        "only": only,
-        **paper,
-    }
-    _finish(make_picture(drawn, feeds=feeds, **shown), out, drawn.name, form)
+    shown: dict[str, Any] = {"detail": detail, "view": view, "fold": folded, "numbers": numbers, "only": only, **paper}
+    _finish(make_picture(drawn, feeds=feeds, batch_size=batch_size, **shown), out, drawn.name, form)
 
 
 def _batch(model: Model, data: str | None, first: int, batch_size: int | None) -> dict[str, Any]:

@@ -28,6 +28,9 @@ digits_odd, digits28, digits28_odd, xor), or a file or folder: images in a folde
 }
 
 
+_FROM, _BUNDLED = "The bundled model to start from.", click.Choice([*bundled_models()])
+
+
 def model_path(text: str) -> Path:
     """Return the file of a new model, given its name or path, with or without ``.toml``.
 
@@ -42,14 +45,7 @@ def model_path(text: str) -> Path:
 
 @click.command
 @click.argument("path", metavar="NAME", type=model_path)
-@click.option(
-    "--from",
-    "source",
-    type=click.Choice([*bundled_models()]),
-    default="notes_cnn",
-    show_default=True,
-    help="The bundled model to start from.",
-)
+@click.option("--from", "source", type=_BUNDLED, default="notes_cnn", help=_FROM, show_default=True)
 @options.force_option
 def new(path: Path, source: str, force: bool) -> None:
     """Write a model file to start from.

@@ -1,6 +1,7 @@
 """``tinygraph notes``: the lecture notes of a model."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -51,15 +52,7 @@ def notes(
     what = "worksheet" if worksheet else "solution" if solution else "notes"
     number = "" if variant is None else f"_variant_{variant}"
     path = out or Path(f"{options.file_name(declared.name)}_{what}{number}.{format or 'html'}")
-    made = derive_notes(
-        declared,
-        path,
-        samples=samples,
-        format=format,
-        seed=seed or 0,
-        worksheet=worksheet,
-        solution=solution,
-        variant=variant,
-    )
+    chosen: dict[str, Any] = {"seed": seed or 0, "worksheet": worksheet, "solution": solution, "variant": variant}
+    made = derive_notes(declared, path, samples=samples, format=format, **chosen)
     for file in made.written:
         say(f"wrote {file}")

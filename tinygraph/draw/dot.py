@@ -159,15 +159,8 @@ def _group(groups: dict[str, Digraph], path: str, prefix: str) -> Digraph:
     if path not in groups:
         _group(groups, path.rpartition(".")[0], prefix)
         groups[path] = graphviz.Digraph(f"cluster_{prefix}{len(groups)}")
-        look = {
-            "labeljust": "l",
-            "style": "rounded",
-            "color": LINE,
-            "bgcolor": colours.BLOCK,
-            "fontsize": "11",
-            "margin": "8",
-        }
-        groups[path].attr(label=f"<{text(path)}>", **look)
+        look = {"labeljust": "l", "style": "rounded", "color": LINE, "bgcolor": colours.BLOCK, "margin": "8"}
+        groups[path].attr(label=f"<{text(path)}>", fontsize="11", **look)
     return groups[path]
 
 

@@ -239,10 +239,7 @@ def _places(drawing: Drawing, sizes: Sizes, width: float, height: float) -> tupl
 
 
 def columns_of(
-    drawing: Drawing,
-    places: Mapping[str, int],
-    below: Sequence[Below] = (),
-    pages: Mapping[int, int] | None = None,
+    drawing: Drawing, places: Mapping[str, int], below: Sequence[Below] = (), pages: Mapping[int, int] | None = None
 ) -> list[Drawing]:
     """Return a drawing for each column. An arrow to another column becomes two, each with a link at its end.
 
