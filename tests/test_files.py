@@ -222,3 +222,12 @@ def test_what_names_no_file_is_refused_in_words(entrance, name, tmp_path, monkey
     with pytest.raises(tg.TinygraphError):
         ENTRANCES[entrance](name)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["pets.csv", "pets.tsv", "pets.npz", "pets.npy", "pets.png", "pets.gz"])
+def test_a_missing_file_is_missing_whatever_its_format(tmp_path, name):
+    (tmp_path / f"pet{Path(name).suffix}").touch()
+    with pytest.raises(tg.DataError, match=f"{name}: there is no such file; did you mean 'pet{Path(name).suffix}'"):
+        tg.load_data(tmp_path / name, tg.load_model("xor"), labels=False)
+    with pytest.raises(tg.DataError, match=f"birds{Path(name).suffix}: there is no such file$"):
+        tg.load_data(tmp_path / f"birds{Path(name).suffix}")

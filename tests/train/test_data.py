@@ -372,15 +372,6 @@ def test_single_array_is_not_enough(tmp_path):
         load_data(tmp_path / "one.npz")
 
 
-@pytest.mark.parametrize("name", ["pets.csv", "pets.tsv", "pets.npz", "pets.npy", "pets.png", "pets.gz"])
-def test_a_missing_file_is_missing_whatever_its_format(tmp_path, name):
-    (tmp_path / f"pet{Path(name).suffix}").touch()
-    with pytest.raises(tg.DataError, match=f"{name}: there is no such file; did you mean 'pet{Path(name).suffix}'"):
-        load_data(tmp_path / name, tg.load_model("xor"), labels=False)
-    with pytest.raises(tg.DataError, match=f"birds{Path(name).suffix}: there is no such file$"):
-        load_data(tmp_path / f"birds{Path(name).suffix}")
-
-
 # Checks against a model
 
 
