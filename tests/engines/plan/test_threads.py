@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -292,3 +293,55 @@ def test_libraries_that_are_loaded_after_the_first_run_have_one_thread_too():
     """
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
     assert found == "{1} {1}\n"
+
+
+NESTED = """if True:
+    from dataclasses import dataclass
+    import numpy as np, tinygraph as tg
+    from tests.tools.agreement import ballast
+
+    def plan_of(op, count=66):
+        x = tg.input("x", (count, 4), "float64")
+        weight, feeds = ballast(count)
+        plan = tg.compile([op(x), weight], count, 2)
+        assert plan.schedule.threads == 2
+        return lambda x: plan(feeds | {"x": x})[0]
+
+    @dataclass(frozen=True)
+    class Calling(tg.Op):
+        def shape(self, x):
+            return x.shape
+
+        def batch(self, use):
+            return use.elementwise()
+
+        def forward(self, x):
+            return INNER[len(x) % len(INNER)](np.resize(x, (66, 4)))[: len(x)]
+
+    for several in (1, 2):
+        INNER = [plan_of(tg.tanh) for _ in range(several)]
+        outer, x = plan_of(Calling(), 67), np.random.default_rng(0).normal(size=(67, 4))
+        for _ in range(20):
+            np.testing.assert_allclose(outer(x), np.tanh(x), rtol=1e-12)
+"""
+
+
+def test_tiles_on_threads_may_call_plans_that_use_threads_too():
+    subprocess.run([sys.executable, "-c", NESTED], cwd=Path(__file__).parents[3], timeout=60, check=True)
+
+
+def test_an_error_on_any_thread_is_raised_when_all_that_began_have_ended():
+    for failing in range(3):
+        began, ended = [], []
+
+        def job(number, failing=failing, began=began, ended=ended):
+            began.append(number)
+            time.sleep(0.01)
+            ended.append(number)
+            if number == failing:
+                raise ValueError(number)
+
+        with pytest.raises(ValueError, match=str(failing)):
+            run_all([partial(job, number) for number in range(3)])
+        assert began
+        assert sorted(began) == sorted(ended)

@@ -153,16 +153,17 @@ def run_all(jobs: Sequence[Callable[[], None]]) -> None:
     try:
         futures.extend(_executor(len(others)).submit(job) for job in others)
         first()
+        # What no thread has begun is done here: all may be waiting, and for this one, as where an operation calls a plan.
+        for job, future in zip(others, futures, strict=True):
+            (job if future.cancel() else future.result)()
     finally:
         _wait_for(futures)
-    for future in futures:
-        future.result()
 
 
 def _wait_for(futures: Sequence[Future[None]]) -> None:
-    """Wait until all have ended, also after Ctrl-C: no thread may leave while others write into shared arrays."""
+    """Wait until all that began have ended, also after Ctrl-C: no thread may leave while others write into shared arrays."""
     try:
-        wait(futures)
+        wait([future for future in futures if not future.cancel()])
     except KeyboardInterrupt:
         _wait_for(futures)
         raise
