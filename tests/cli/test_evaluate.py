@@ -93,7 +93,9 @@ def test_what_cannot_be_evaluated(run, fails, digits):
     command = ("evaluate", "notes_cnn_norm", "--weights", digits)
     assert "an array called 'y' is missing; the file has 'x'" in fails(*command, "--data", "x.npz")
     Path("taken").write_text("")
-    assert "error: the output folder 'taken' cannot be written to" in fails(*command, "--out", "taken")
+    refused = run(*command, "--out", "taken")
+    assert refused.stderr.startswith("error: the output folder 'taken' cannot be written to: it is a file")
+    assert (refused.exit_code, refused.stdout) == (2, "")
     Path("free.toml").write_text(model_text().replace('loss = "cost"', "loss = false"), encoding="utf-8")
     load_model("free.toml").save("free.safetensors")
     assert "declares no loss, so there is nothing to evaluate" in fails(

@@ -13,10 +13,11 @@ from tinygraph import train as training
 from tinygraph.cli import options
 from tinygraph.cli.predict import csv_bytes, part_text
 from tinygraph.cli.processes import engine_options
+from tinygraph.cli.runs import prepared_folder
 from tinygraph.cli.terminal import say
 from tinygraph.engines import Choice
 from tinygraph.engines.processes import is_first
-from tinygraph.errors import RenderError, TinygraphError
+from tinygraph.errors import RenderError
 from tinygraph.files import write_whole
 from tinygraph.train import Evaluation
 from tinygraph.train.data import PartName, required_data
@@ -55,6 +56,8 @@ def evaluate(
         options.refuse_to_replace(path, "--out names another folder", force)
     model = options.trained(load, weights)
     material = training.load_data(required_data(model, data), model)
+    if out is not None and is_first():
+        prepared_folder(out, RESULTS)
     metrics = training.evaluate(model, material, part=part, **on)
     say(f"{part_text(material, part)}\n{metrics}")
     if out is not None and is_first():
@@ -64,10 +67,6 @@ def evaluate(
 
 def write(metrics: training.Metrics, inputs: Sequence[Any], out: Path) -> None:
     """Write what was measured into a folder, and say which files; of a picture that cannot be drawn, why."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TinygraphError(f"the output folder {str(out)!r} cannot be written to: {error.strerror}") from None
     numbers: dict[str, Any] = {"loss": metrics.loss, metrics.measure: metrics.accuracy, "count": metrics.count}
     written, note = [NUMBERS], ""
     # A picture of an earlier evaluation would mislead.

@@ -7,7 +7,7 @@ import itertools
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -132,7 +132,7 @@ def _refuse_to_replace_results(folder: Path) -> None:
         options.refuse_to_replace(folder / result, "--out names another folder")
 
 
-def prepared_folder(folder: Path) -> Path:
+def prepared_folder(folder: Path, results: Sequence[str] = RESULTS) -> Path:
     """Make a folder, with its parents, and find out whether files can be written in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -141,6 +141,6 @@ def prepared_folder(folder: Path) -> Path:
     except OSError as error:
         why = "it is a file" if folder.is_file() else error.strerror
         raise TinygraphError(f"the output folder {str(folder)!r} cannot be written to: {why}") from None
-    for result in RESULTS:
+    for result in results:
         options.writable(folder / result)
     return folder
