@@ -397,6 +397,20 @@ def test_a_saturated_softmax_is_right(registry):
 # ---- surrogates
 
 
+def cosine_distance(a, b):
+    return np.mean(1 - (a * b).sum(-1) / np.sqrt((a * a).sum(-1) * (b * b).sum(-1)))
+
+
+def cosine_distance_rule(dy, y, a, b):
+    aa, bb, ab = ((u * v).sum(-1, keepdims=True) for u, v in ((a, a), (b, b), (a, b)))
+    scale = -dy / np.sqrt(aa * bb) * a.shape[-1] / a.size
+    return scale * (b - ab * a / aa), scale * (a - ab * b / bb)
+
+
+def test_terms_that_cancel_where_both_inputs_are_one_are_right(registry):
+    assert certificate_of(cosine_distance, cosine_distance_rule).ok
+
+
 def test_a_straight_through_estimator_is_checked_against_what_it_stands_for(registry):
     def straight(x):
         return np.sign(x)

@@ -140,7 +140,7 @@ def test_a_sweep_that_fails_is_one_record_of_the_whole() -> None:
     report = check(liars.Raises()(tg.tensor([1.0, 2.0])).sum())
     (record,) = report.whole
     assert (record.verdict, record.input) == ("failed", "every leaf")
-    assert report.summary() == "all gradients: none to compare; 2 of 3 checks failed; wrong is the rule of 'raises'"
+    assert report.summary() == "all gradients: none to compare; 2 of 3 checks failed; the rule of 'raises' is wrong"
 
 
 # ---- kinks
@@ -521,7 +521,7 @@ def test_the_numbers_of_a_report() -> None:
     assert report.worst == max(record.error for record in report.failures)
     assert report.records == report.nodes + report.whole
     assert repr(report) == f"<Report: {report.summary()}>"
-    assert report.summary().endswith("2 of 6 checks failed; wrong is the rule of 'transpose_missing'")
+    assert report.summary().endswith("2 of 6 checks failed; the rule of 'transpose_missing' is wrong")
 
 
 def test_nodes_are_named_by_the_equation_that_prints_them() -> None:

@@ -323,7 +323,7 @@ def test_a_value_that_is_read_in_a_composite_is_reported_by_check(registry):
     report = tg.check(frozen_gate(x).sum())
     (record,) = (record for record in report.nodes if not record.ok)
     assert (record.op, record.input, record.hint) == ("frozen_gate", "x", VALUE_READ)
-    assert report.summary().endswith("1 of 4 checks failed; wrong is the rule of 'frozen_gate'")
+    assert report.summary().endswith("1 of 4 checks failed; the rule of 'frozen_gate' is wrong")
     assert tg.certify(frozen_gate).failures[0].hint == VALUE_READ
 
 

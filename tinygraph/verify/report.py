@@ -176,6 +176,5 @@ class Report:
             return f"{what}: {error} ({where}){failed}{kinks}"
         found = max((record.error for record in self.nodes if not record.ok), default=math.inf)
         error = f"worst relative error {found:.1e}" if math.isfinite(found) else error
-        rule = "the rule" if len(self.wrong) == 1 else "the rules"
-        verb = "is" if len(self.wrong) == 1 else "are"
-        return f"{what}: {error}{failed}{kinks}; wrong {verb} {rule} of {listing(self.wrong)}"
+        rule, verb = ("the rule", "is") if len(self.wrong) == 1 else ("the rules", "are")
+        return f"{what}: {error}{failed}{kinks}; {rule} of {listing(self.wrong)} {verb} wrong"
