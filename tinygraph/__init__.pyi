@@ -14,6 +14,7 @@ from tinygraph.engines.plan import compile as compile
 from tinygraph.errors import AttributeValueError as AttributeValueError
 from tinygraph.errors import DataError as DataError
 from tinygraph.errors import DTypeError as DTypeError
+from tinygraph.errors import EngineError as EngineError
 from tinygraph.errors import FeedError as FeedError
 from tinygraph.errors import GradientError as GradientError
 from tinygraph.errors import ModelError as ModelError

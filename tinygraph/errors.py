@@ -196,6 +196,14 @@ class DataError(TinygraphError, ValueError):
     """
 
 
+class EngineError(TinygraphError, RuntimeError):
+    """An engine that failed, such as XLA where a device has not enough memory.
+
+    >>> issubclass(EngineError, RuntimeError)
+    True
+    """
+
+
 class WeightsError(TinygraphError, ValueError):
     """A weights file that is damaged or belongs to another model.
 

@@ -25,11 +25,12 @@ from tinygraph.cli.options import Command
 from tinygraph.cli.runs import CHECKPOINT
 from tinygraph.cli.terminal import say, styled
 from tinygraph.engines import chosen_engine
-from tinygraph.engines.processes import LOST, Place, found_place
-from tinygraph.errors import TinygraphError
+from tinygraph.engines.processes import LOST, Place, found_place, leave_together
+from tinygraph.errors import EngineError, TinygraphError
 
-# In seconds: how long the others may go on after a process has ended, to end with their own message.
-GRACE = 10.0
+# In seconds: how long the others may go on after a process has ended, to end with their own message; and how long a process
+# may take to end that others, who end by it, have lost already.
+GRACE, LOOK = 10.0, 1.0
 _PRECISION = "Precision of products of float32, for xla.  [default: full]"
 _NUMBER, _COUNT = click.IntRange(min=0), click.IntRange(min=1)
 _OPTIONS = (
@@ -105,11 +106,16 @@ def _places(engine: str, devices: int | None, processes: int | None, **address: 
 def _joined(command: Callable[..., Any], *args: Any, **given: Any) -> Any:
     """Run a command next to other processes; end with ``LOST`` where it fails as it does when these are gone."""
     try:
-        return command(*args, **given)
-    except (TinygraphError, OSError, click.ClickException, click.exceptions.Exit):
-        raise
+        code = command(*args, **given)
+        # Where process 0 ends first, the others abort. After a signal to it, they wait for its next step.
+        if not code:
+            leave_together()
+        return code
     except Exception as error:
-        # XLA raises errors of several classes. They go into the log: another process may have the cause.
+        own = (TinygraphError, OSError, click.ClickException, click.exceptions.Exit)
+        if isinstance(error, own) and not isinstance(error, EngineError):
+            raise
+        # XLA's errors go into the log: another process may have the cause.
         print(f"{traceback.format_exc()}error: {type(error).__name__}: {error}", file=sys.__stderr__, flush=True)
         leave(LOST)
 
@@ -178,8 +184,11 @@ def _attempt(places: Sequence[Place], arguments: Sequence[str]) -> tuple[Place |
                 lost = {place: code for place, code in failed.items() if code < 0 or code == LOST}
                 if interrupted and (code := codes[places[0]]) is not None:
                     return None, code
-                if lost and lost == failed:
-                    return next(iter(lost.items()))
+                if lost and lost == failed and codes[places[0]] != 0:
+                    time.sleep(LOOK)
+                    if places[0] in lost or (code := workers[places[0]].poll()) is None or code < 0 or code == LOST:
+                        return next(iter(lost.items()))
+                    continue
                 if failed or codes[places[0]] == 0:
                     end = min(end, time.monotonic() + GRACE)
                 if time.monotonic() > end or None not in codes.values():

@@ -75,8 +75,10 @@ class DeviceStep:
         self.state = self.state if state is None else state
         given = samples_in(self.model, feeds) or self.batch_size
         recorded, program = self._for(count or given)
-        held = self.push(program)
-        moved, results, good = program(held, program.put(self._values(recorded, program, feeds)))
+        fed = program.put(self._values(recorded, program, feeds))
+        # What is held is given to the program. Where that fails, the model has the values of the last ``pull``.
+        held, self._held = self.push(program), {}
+        moved, results, good = program(held, fed)
         self._held |= zip(self._keys(program), moved, strict=True)
         self.model._variables.pull = self.pull
         if not good:

@@ -7,10 +7,8 @@ import pytest
 
 import tinygraph as tg
 
-pytest.importorskip("jax")
-from tests.engines.xla.models import batches, difference, model_in
-
-OPTIMIZERS = {"sgd": tg.SGD(0.05), "momentum": tg.SGD(0.05, momentum=0.9), "adam": tg.Adam(1e-3)}
+jax = pytest.importorskip("jax")
+from tests.engines.xla.models import OPTIMIZERS, batches, difference, model_in
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -135,3 +133,29 @@ def test_a_wrong_batch_is_refused_as_by_the_plan():
         step({"x": np.zeros((4, 3)), "y": np.zeros((4, 1))})
     with pytest.raises(tg.FeedError, match="no sample"):
         step({"x": np.zeros((0, 2)), "y": np.zeros((0, 1))})
+
+
+def test_a_device_without_enough_memory_is_a_short_error_and_the_model_keeps_the_values_of_the_last_pull():
+    x = tg.input("x", (10**7, 1), "float32")
+    with pytest.raises(tg.EngineError, match=r"^XLA failed: RESOURCE_EXHAUSTED: Out of memory allocating \d+ bytes\.$"):
+        tg.compile(x @ tg.transpose(x), engine="xla")({"x": np.ones((10**7, 1), "f")})
+
+    model = model_in("float64", "xor")
+    step, feeds = model.compile_step("adam", 4, engine="xla"), next(batches(model, 4, 1))
+    step(feeds)
+    step.pull()
+    before, second = {key: x.value.copy() for key, x in model.parameters.items()}, step(feeds)[1]
+
+    def fails(held, fed):
+        for array in held:
+            array.delete()
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nBufferAssignment: ...")
+
+    program = step._for(4)[1]
+    works, program._run = program._run, fails
+    with pytest.raises(tg.EngineError, match=r"Out of memory$"):
+        step(feeds)
+    program._run = works
+    step.pull()
+    assert all(np.array_equal(x.value, before[key]) for key, x in model.parameters.items())
+    assert step(feeds)[1] == second

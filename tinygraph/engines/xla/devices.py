@@ -60,7 +60,8 @@ class Devices:
         """Return an array on the devices; one of several processes may give its own rows of an array of this ``shape``."""
         if self.processes == 1:
             # A compiled program takes an array of NumPy's sooner than it is put there before.
-            return array if shape is not None else jax.device_put(array, sharding)
+            quick = shape is not None and jax.process_count() == 1
+            return array if quick else jax.device_put(array, sharding)
         if shape is not None and shape != array.shape:
             return jax.make_array_from_process_local_data(sharding, array, shape)
         return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])

@@ -14,7 +14,7 @@ from tinygraph.engines.plan.node import nodes_of
 from tinygraph.engines.xla.array import bfloat16_products
 from tinygraph.engines.xla.devices import Devices
 from tinygraph.engines.xla.lower import Lowering
-from tinygraph.errors import counted
+from tinygraph.errors import EngineError, counted
 from tinygraph.graph import Array, Graph, Tensor, all_finite, bind, run
 from tinygraph.locks import Recent
 from tinygraph.model.values import samples_in
@@ -31,8 +31,11 @@ MOST_SIZES = 4
 def computing(precision: str) -> Iterator[None]:
     """Within this context JAX has numbers of 64 bits, and products of float32 the precision asked for; nothing else changes."""
     level = "highest" if precision == "full" else "default"
-    with jax.enable_x64(True), jax.default_matmul_precision(level), bfloat16_products(precision == "bfloat16"):
-        yield
+    try:
+        with jax.enable_x64(True), jax.default_matmul_precision(level), bfloat16_products(precision == "bfloat16"):
+            yield
+    except jax.errors.JaxRuntimeError as error:
+        raise EngineError(f"XLA failed: {str(error).partition(chr(10))[0]}") from None
 
 
 class Program:
@@ -104,7 +107,8 @@ class Program:
         """Return the new values of what is held, on the devices, the results, and whether all was finite and accepted."""
         with computing(self.precision):
             moved, results, good = self._run(list(held), list(fed))
-            return moved, [np.array(x) for x in results], bool(good)
+            # NumPy would read a buffer for which there was no memory, and the program would abort.
+            return moved, [np.array(x) for x in jax.block_until_ready(results)], bool(good)
 
     def lowered(self, held: Sequence[Any], fed: Sequence[Any]) -> Any:
         """Return the program as JAX lowers it, which can be compiled and printed."""

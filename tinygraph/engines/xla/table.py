@@ -30,16 +30,8 @@ from tinygraph.ops.statistics.statistics import MovingSum
 Entry = Callable[..., Any]
 TABLE: dict[type[Op], Entry] = {}
 # Operations that are linear in the input at this place. Their own rule is the transpose, so they are the transpose of it.
-TRANSPOSED: dict[type[Op], int] = {
-    ConvolveTransposed: 0,
-    KernelGradient: 1,
-    AvgUnpool: 0,
-    MaxUnpool: 0,
-    ScatterAdd: 0,
-    ScatterAddElements: 0,
-    ScatterAddNd: 0,
-    Put: 0,
-}
+TRANSPOSED: dict[type[Op], int] = {ConvolveTransposed: 0, KernelGradient: 1, AvgUnpool: 0, MaxUnpool: 0, Put: 0}
+TRANSPOSED |= dict.fromkeys((ScatterAdd, ScatterAddElements, ScatterAddNd), 0)
 
 
 def entry(*classes: type[Op]) -> Callable[[Entry], Entry]:
