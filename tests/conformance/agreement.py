@@ -22,6 +22,7 @@ import numpy as np
 
 import tinygraph as tg
 from tinygraph.graph.apply import evaluate
+from tinygraph.ops.pooling.pooling import AvgUnpool
 
 from .problem import Answer, Arrays, Problem
 
@@ -100,6 +101,12 @@ def _nudged_run(problem: Problem, salt: int) -> Arrays:
         if node.op is not None:
             value = evaluate(node.op, [values[x] for x in node.inputs], node.shape, node.dtype)
             values[node] = _nudged(np.asarray(value), salt)
+            if isinstance(node.op, AvgUnpool):
+                # Shares are rounded before they are added up, so terms that cancel leave a rest in another order.
+                (x,) = (np.abs(values[x]) for x in node.inputs)
+                apart = _spacing(evaluate(node.op, [x], node.shape, node.dtype))
+                apart *= np.random.default_rng(salt).choice([-1.0, 0.0, 1.0], node.shape)
+                values[node] = np.asarray(values[node] + apart, node.dtype)
         else:
             value = np.asarray(problem.feeds[names[node]] if node in names else node.value, node.dtype)
             values[node] = value if problem.exact or node.kind == "constant" else _nudged(value, salt)

@@ -26,9 +26,10 @@ def _has_subnormal(values: Values) -> bool:
 
 
 def _compares_magnitudes(values: Values) -> bool:
-    """Whether magnitudes are compared, and one is NaN."""
-    magnitudes = [x for node in values if node.op and node.op.name.startswith(("greater", "less")) for x in node.inputs]
-    return any(x.op is not None and x.op.name == "abs" and np.isnan(values[x]).any() for x in magnitudes)
+    """Whether numbers are compared of which none is negative, as XLA may know of ``abs`` and ``relu``, and one is NaN."""
+    compared = [x for node in values if node.op and node.op.name.startswith(("greater", "less")) for x in node.inputs]
+    found = [values[x] for x in compared if x.op is not None and x.dtype.kind == "f"]
+    return any(np.isnan(x).any() and not (x < 0).any() for x in found)
 
 
 def _convolves_infinity(values: Values) -> bool:
@@ -41,7 +42,7 @@ def _convolves_infinity(values: Values) -> bool:
 STATED: dict[str, dict[str, Callable[[Values], bool]]] = {
     "xla": {
         "subnormal numbers are 0 on CPUs": _has_subnormal,
-        "abs(x) >= 0 is true for NaN": _compares_magnitudes,
+        "abs(x) >= 0 and relu(x) >= 0 are true for NaN": _compares_magnitudes,
         "padding times an infinite number may be 0": _convolves_infinity,
     }
 }

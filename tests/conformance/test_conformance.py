@@ -50,6 +50,7 @@ def test_listed_problems(name):
     assert not differing(part=0, pattern=f"^listed: {name}$")
 
 
+@pytest.mark.filterwarnings("ignore:.*runs on the host")
 def test_a_part_of_the_problems_on_xla():
     """One program for each problem takes long, so this is a small part; ``--engine xla`` compares all."""
     pytest.importorskip("jax")
@@ -60,8 +61,10 @@ def test_what_is_stated_of_xla_differs_and_nothing_else_is_forgiven():
     pytest.importorskip("jax")
     tiny = Problem("tiny", lambda leaves: [leaves[0] * 0.5 > 0], [np.array([1e-310])])
     nan = Problem("nan", lambda leaves: [tg.abs(leaves[0]) >= 0], [np.array([np.nan])])
+    hinge = Problem("hinge", lambda leaves: [tg.relu(leaves[0]) >= 0], [np.array([np.nan])])
+    negative = Problem("negative", lambda leaves: [leaves[0] * 2 >= 0], [np.array([np.nan, -1.0])])
     plain = Problem("plain", lambda leaves: [tg.abs(leaves[0]) * 0.5 > 0], [np.array([1e-30])])
-    for problem, reason in ((tiny, "subnormal"), (nan, "abs"), (plain, None)):
+    for problem, reason in ((tiny, "subnormal"), (nan, "abs"), (hinge, "abs"), (negative, None), (plain, None)):
         wanted = answer(engines.run, problem)
         assert bool(differences(problem, answer(engines.xla, problem), wanted)) == (reason is not None)
         assert [text.split("(")[0].split()[0] for text in known.stated("xla", problem)] == ([reason] if reason else [])
@@ -124,6 +127,17 @@ def test_planted_mistakes_of_a_plan_are_found(mistake, monkeypatch):
     assert not compare(choice).new
     plant(monkeypatch)
     assert compare(choice).new
+
+
+def test_shares_that_cancel_leave_a_rest_of_their_rounding_and_no_more():
+    """The sum of a window's shares depends on its order."""
+    x = np.array([[[1.0, -3.0, 2.0]]])
+    build = lambda leaves: [tg.operation("avg_unpool1d")(leaves[0], 3, stride=1, output_size=(5,))]  # noqa: E731
+    problem = Problem("shares", build, [x], exact=True)
+    wanted = answer(engines.run, problem)
+    for rest, same in ((2e-16, True), (1e-14, False)):
+        moved = wanted[0] + np.where(np.arange(5) == 2, rest, 0)
+        assert bool(differences(problem, (moved,), wanted)) != same
 
 
 def test_rounding_is_no_difference():
