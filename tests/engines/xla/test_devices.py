@@ -2,24 +2,58 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import tinygraph as tg
 
 pytest.importorskip("jax")
+from tests.engines.xla.layouts import losses_of
+from tests.engines.xla.models import NAMES
+
+
+def started(devices, *arguments):
+    """Start a module on so many devices of its own."""
+    environment = os.environ | {"JAX_NUM_CPU_DEVICES": str(devices), "PYTHONWARNINGS": "ignore"}
+    return subprocess.Popen(
+        [sys.executable, "-m", *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def printed(process):
+    """Return what a process that ends well has printed last."""
+    said, errors = process.communicate(timeout=500)
+    assert process.returncode == 0, errors
+    return json.loads(said.splitlines()[-1])
 
 
 @pytest.fixture(scope="module")
 def four():
     """What ``four_devices.py`` prints."""
-    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "PYTHONWARNINGS": "ignore"}
-    command = [sys.executable, "-m", "tests.engines.xla.four_devices"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    return printed(started(4, "tests.engines.xla.four_devices"))
+
+
+@pytest.mark.sweep
+@pytest.mark.parametrize("layout", ["one device", "four devices", "two processes"])
+def test_every_model_has_the_losses_of_the_plan_over_fifty_steps_and_the_same_bits_again(layout):
+    script = "tests.engines.xla.layouts"
+    if layout == "two processes":
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            address = f"127.0.0.1:{free.getsockname()[1]}"
+        both = [started(1, script, address, str(index), "2") for index in (0, 1)]
+        found, other = map(printed, both)
+        assert found == other
+    else:
+        found = printed(started(4 if layout == "four devices" else 1, script))
+    for name in NAMES:
+        losses, again = found[name]
+        assert again, name
+        np.testing.assert_allclose(losses, losses_of(name)[0], rtol=1e-12, err_msg=name)
 
 
 def test_losses_and_parameters_are_those_of_the_plan_also_for_a_batch_that_does_not_divide(four):

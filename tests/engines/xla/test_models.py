@@ -1,7 +1,6 @@
 """Every bundled model trains on XLA as on the plan; every operation's own samples give what plain evaluation gives."""
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,27 +9,19 @@ import tinygraph as tg
 
 jax = pytest.importorskip("jax")
 from tests.conformance.operations import calls
-from tests.engines.xla.models import MODELS, difference, model_in
+from tests.engines.xla.models import NAMES, OPTIMIZERS, difference, model_in, size_for
 from tinygraph.engines.plan.node import nodes_of
 from tinygraph.engines.xla.lower import Lowering
 from tinygraph.engines.xla.table import TABLE, TRANSPOSED
 
-OPTIMIZERS = {"sgd": tg.SGD(0.05), "momentum": tg.SGD(0.05, momentum=0.9), "adam": tg.Adam(1e-3)}
-NAMES = sorted(path.stem for path in Path(MODELS).glob("*.toml"))
-
 
 @pytest.mark.sweep
 @pytest.mark.parametrize(("name", "optimizer"), [*itertools.product(NAMES, OPTIMIZERS)])
-def test_twenty_steps_in_double_precision(name, optimizer):
-    losses, moved = difference(name, OPTIMIZERS[optimizer], "float64", 4 if name == "xor" else 16)
-    assert losses < 1e-12
-    assert moved < 1e-11
-
-
-@pytest.mark.sweep
-@pytest.mark.parametrize("name", NAMES)
-def test_twenty_steps_in_single_precision(name):
-    assert difference(name, OPTIMIZERS["momentum"], "float32", 4 if name == "xor" else 16)[0] < 1e-5
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_twenty_steps_are_those_of_the_plan(name, optimizer, dtype):
+    losses, moved = difference(name, OPTIMIZERS[optimizer], dtype, size_for(name), odd=False)
+    assert losses < (1e-12 if dtype == "float64" else 1e-5)
+    assert dtype == "float32" or moved < 1e-11
 
 
 @pytest.mark.parametrize("name", [name for name, f in tg.operations().items() if f.__module__.startswith("tinygraph.")])
@@ -38,6 +29,8 @@ def test_every_record_runs_under_jit_and_none_on_the_host(name):
     """Forward and gradients of all samples of an operation, as one program."""
     outputs, feeds = [], {}
     for call in calls([name]):
+        if call.result() is None:
+            continue
         leaves = [tg.input(f"x{len(feeds) + i}", x.shape, x.dtype) for i, x in enumerate(call.inputs)]
         y = call(leaves)
         feeds |= {leaf.name: x for leaf, x in zip(leaves, call.inputs, strict=True)}
@@ -48,7 +41,9 @@ def test_every_record_runs_under_jit_and_none_on_the_host(name):
     given = {leaf: feeds[name] for name, leaf in graph.inputs.items()}
     lowering = Lowering(nodes_of(graph), [], 1)
     with jax.enable_x64(True):
-        found, good = jax.jit(lambda values: lowering(dict(zip(given, values, strict=True))))(list(given.values()))
+        program = jax.jit(lambda values: lowering(dict(zip(given, values, strict=True)))).lower(list(given.values()))
+        # What is optimized is tested by models; without that, compilation takes two thirds of the time.
+        found, good = program.compile({"xla_backend_optimization_level": "0"})(list(given.values()))
     assert not lowering.on_host
     assert good
     with np.errstate(all="ignore"):
