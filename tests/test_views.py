@@ -72,7 +72,8 @@ def test_a_notebook_shows_a_compact_table(name):
     thing = make()
     view = thing._repr_html_()
     assert [phrase for phrase in phrases if phrase not in view] == []
-    assert len(list(ElementTree.fromstring(view).iter("tr"))) <= (SHORT if "history" in name else MOST_ROWS) + 3
+    most = SHORT if "history" in name else 30 if name == "certificate" else MOST_ROWS
+    assert len(list(ElementTree.fromstring(view).iter("tr"))) <= most + 3
     assert len(view) < 15_000
     assert not re.search(r"<script|<link|@import|url\(|src=\"(?!data:)|https?://", view)
     assert len(repr(thing)) < 600

@@ -3,7 +3,8 @@
 - Shapes and dtypes are equal. Integers and truth values are equal. An input that one refuses, all refuse with the same class
   of error.
 - NaN and infinities stand in the same places. Where products or quotients of finite inputs overflow, it does not
-  matter which of NaN and the infinities comes out: a fused multiply-add, or a sum in another order, gives another one.
+  matter which of NaN and the infinities comes out: a fused multiply-add, or a sum in another order, gives another one. What
+  is computed from a sum of finite numbers that overflows, such as its relu, may come out as from any of them.
 - For finite numbers, plain evaluation is repeated with every number of the graph moved at random by one or two units in the
   last place of its dtype. A result may differ from the plain one by ``FACTOR`` times the largest change that this makes,
   and by ``UNITS`` units in its own last place. So a sum may be off by a few units of its largest *term*, and nothing else
@@ -99,14 +100,16 @@ def _nudged_run(problem: Problem, salt: int) -> Arrays:
     names = {leaf: name for name, leaf in problem.graph.inputs.items()}
     for node in problem.graph.nodes:
         if node.op is not None:
-            value = evaluate(node.op, [values[x] for x in node.inputs], node.shape, node.dtype)
-            values[node] = _nudged(np.asarray(value), salt)
+            given = [values[x] for x in node.inputs]
+            value = _nudged(np.asarray(evaluate(node.op, given, node.shape, node.dtype)), salt)
+            if problem.overflows and not node.op.elementwise and all(np.isfinite(x).all() for x in given):
+                value = _overflown(value, salt)
             if isinstance(node.op, AvgUnpool):
                 # Shares are rounded before they are added up, so terms that cancel leave a rest in another order.
-                (x,) = (np.abs(values[x]) for x in node.inputs)
-                apart = _spacing(evaluate(node.op, [x], node.shape, node.dtype))
+                apart = _spacing(evaluate(node.op, [np.abs(x) for x in given], node.shape, node.dtype))
                 apart *= np.random.default_rng(salt).choice([-1.0, 0.0, 1.0], node.shape)
-                values[node] = np.asarray(values[node] + apart, node.dtype)
+                value = np.asarray(value + apart, node.dtype)
+            values[node] = value
         else:
             value = np.asarray(problem.feeds[names[node]] if node in names else node.value, node.dtype)
             values[node] = value if problem.exact or node.kind == "constant" else _nudged(value, salt)
@@ -125,6 +128,12 @@ def _nudged(x: np.ndarray, salt: int) -> np.ndarray:
     moved = size + steps * np.spacing(np.where(np.isfinite(size), size, 0)).astype(x.dtype)
     keep = (size == 0) | ~np.isfinite(moved)
     return np.asarray(np.where(keep, x, np.copysign(moved, x)), x.dtype)
+
+
+def _overflown(x: np.ndarray, salt: int) -> np.ndarray:
+    """Return numbers of which those that are not finite are any of NaN and the infinities."""
+    drawn = np.random.default_rng(salt).choice([np.inf, -np.inf, np.nan], x.shape)
+    return x if np.isfinite(x).all() else np.asarray(np.where(np.isfinite(x), x, drawn), x.dtype)
 
 
 @cache

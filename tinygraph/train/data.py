@@ -292,7 +292,7 @@ def _read(path: Path, model: Model | None, label: str | None) -> Source:
         return read_archive(path if path.is_dir() else path.parent, model)
     if path.is_dir() or path.suffix.lower() in SUFFIXES:
         return read_images(path, model)
-    if path.is_file():
+    if path.exists():
         return read_archive(path, model)
     known = f"built in are {listing(BUILT_IN)}; anything else is the path of a file or folder"
     raise UnknownNameError(f"no data set is called {str(path)!r}{nearest(str(path), BUILT_IN)} ({known})")
