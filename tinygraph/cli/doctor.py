@@ -72,7 +72,7 @@ def blas() -> str:
 
 def computes_on(engine: Engine) -> str:
     """Return what an engine computes on, or an empty string if its package is missing."""
-    if not engine.available or engine.package is None:
+    if not engine.available or not engine.packages:
         return f"{engine.runs_on}: {thread_count()}" if engine.available else ""
     from tinygraph.engines.xla import Devices
 

@@ -18,7 +18,7 @@ from tinygraph.errors import AttributeValueError, TinygraphError, UnknownNameErr
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine: its ``name``, what it ``runs_on``, its choices of ``precision``, and the package and ``extra`` it needs.
+    """An engine: its ``name``, what it ``runs_on``, its choices of ``precision``, and the packages and ``extra`` it needs.
 
     >>> plan, xla = engines()
     >>> plan.name, plan.available, xla.extra
@@ -28,13 +28,13 @@ class Engine:
     name: str
     runs_on: str
     precision: tuple[str, ...] = ("full",)
-    package: str | None = None
+    packages: tuple[str, ...] = ()
     extra: str | None = None
 
     @property
     def available(self) -> bool:
-        """Whether the package that it needs is installed."""
-        return self.package is None or importlib.util.find_spec(self.package) is not None
+        """Whether the packages that it needs are installed."""
+        return None not in map(importlib.util.find_spec, self.packages)
 
     def __str__(self) -> str:
         found = "" if self.available else f"; not installed: pip install 'tinygraph-engine[{self.extra}]'"
@@ -52,7 +52,7 @@ class Choice(TypedDict, total=False):
 
 _ENGINES = (
     Engine("plan", "NumPy, on the threads of this machine"),
-    Engine("xla", "JAX, on CPUs, GPUs and TPUs, of many machines", ("full", "fast", "bfloat16"), "jax", "xla"),
+    Engine("xla", "JAX, on CPUs, GPUs, TPUs, of many machines", ("full", "fast", "bfloat16"), ("jax", "jaxlib"), "xla"),
 )
 
 
@@ -71,7 +71,7 @@ def chosen_engine(
     """Return the engine of a choice.
 
     Raises ``UnknownNameError`` for another name, ``AttributeValueError`` for choices that this engine does not have, and
-    ``TinygraphError`` if the package that it needs is not installed.
+    ``TinygraphError`` if a package that it needs is not installed.
 
     >>> chosen_engine("xls")
     Traceback (most recent call last):
@@ -82,11 +82,11 @@ def chosen_engine(
         raise UnknownNameError(unknown("tinygraph", "engine", engine, [known.name for known in _ENGINES]))
     if precision not in found.precision:
         raise AttributeValueError(unknown(f"the engine {engine!r}", "precision", precision, found.precision))
-    if devices is not None and found.package is None:
+    if devices is not None and not found.packages:
         raise AttributeValueError(f"devices={devices!r} are chosen with engine='xla'; the plan runs on threads")
-    if kernels is not None and found.package is not None:
+    if kernels is not None and found.packages:
         raise AttributeValueError(f"kernels={kernels!r} are those of the plan; the engine {engine!r} has none")
     if not found.available:
-        needs = f"the engine {engine!r} needs the package {found.package}"
+        needs = f"the engine {engine!r} needs the package {found.packages[0]}"
         raise TinygraphError(f"{needs}: pip install 'tinygraph-engine[{found.extra}]'")
     return found

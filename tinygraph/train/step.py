@@ -332,7 +332,7 @@ class CompiledStep(BySize[RecordedStep]):
 
 def step_on(model: Model, optimizer: Any, batch_size: int, threads: int | None = None, **on: Any) -> Any:
     """Return a compiled training step on an engine; see ``Model.compile_step``."""
-    if chosen_engine(**on).package is None:
+    if not chosen_engine(**on).packages:
         return CompiledStep(model, optimizer, batch_size, threads, on.get("kernels"))
     from tinygraph.train.device_step import DeviceStep
 

@@ -118,8 +118,9 @@ def test_wrong_choices_are_refused(choice, error):
             use()
 
 
-def test_without_jax_the_error_names_the_extra(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+@pytest.mark.parametrize("missing", ["jax", "jaxlib"])
+def test_without_jax_or_its_library_the_error_names_the_extra(monkeypatch, missing):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == missing else object())
     assert not tg.engines()[1].available
     with pytest.raises(tg.TinygraphError, match=r"needs the package jax: pip install 'tinygraph-engine\[xla\]'"):
         tg.load_model("xor").compile_step("sgd", 4, engine="xla")

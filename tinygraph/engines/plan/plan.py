@@ -66,7 +66,7 @@ def compile(
         batch_size = integer("batch_size", batch_size)
     count, chosen = thread_count(threads), chosen_engine(engine, precision, devices, kernels)
     make: Callable[..., Any] = functools.partial(Plan, kernels=kernel_choice(kernels))
-    if chosen.package is not None:
+    if chosen.packages:
         from tinygraph.engines.xla import XlaPlan
 
         make = functools.partial(XlaPlan, devices=devices, precision=precision)
