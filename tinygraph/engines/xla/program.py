@@ -92,9 +92,7 @@ class Program:
                 if x not in values and self._kept.get(x, (None,))[0] is not x._value:
                     self._kept[x] = x._value, self.devices.put(np.array(x._value), place)
             return [
-                self.devices.put(np.asarray(values[x]), place, x.shape if x in self._samples else None)
-                if x in values
-                else self._kept[x][1]
+                self.devices.put(np.asarray(values[x]), place, x.shape) if x in values else self._kept[x][1]
                 for x, place in zip(self.fed, self.places, strict=True)
             ]
 
