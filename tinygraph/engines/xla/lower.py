@@ -85,7 +85,12 @@ class Lowering:
         if place is not None and inputs[place].dtype.kind == "f":
             return self._transposed(op, place, inputs)
         with positions_checked(is_own(getattr(op, "of", op))):
-            return self._explored(lambda: op.forward(*map(traced, inputs)))
+            try:
+                return self._explored(lambda: op.forward(*map(traced, inputs)))
+            except Untraceable:
+                # Some functions of NumPy's look at one argument alone, as np.take does, and that may be a constant.
+                given = [jnp.asarray(x) if isinstance(x, np.ndarray) else x for x in inputs]
+                return self._explored(lambda: op.forward(*map(traced, given)))
 
     def _explored(self, f: Callable[[], Any]) -> Any:
         y, accepted = explored(f)

@@ -258,9 +258,9 @@ class Hinge(Loss):
     edges: ClassVar[tuple[Edge, ...]] = (Edge(Sample([1.0, -1.0], np.array([1, 1])), [0.0, -0.5]),)
 
     def check(self, scores, labels) -> None:
-        wrong = labels[(labels != 1) & (labels != -1)]
-        if wrong.size:
-            raise DataError(f"hinge: labels must be -1 or 1; found {wrong[0]}")
+        wrong = (labels != 1) & (labels != -1)
+        if wrong.any():
+            raise DataError(f"hinge: labels must be -1 or 1; found {labels[wrong][0]}")
 
     def sample_inputs(self, rng: np.random.Generator, scores, labels) -> SampleInputs:
         return None, rng.choice([-1, 1], labels.shape)

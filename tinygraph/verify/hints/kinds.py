@@ -194,25 +194,23 @@ def functions(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
 
 def products(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Multiply by a number that the rule could know, or divide by it: a factor of the chain rule is missing."""
-    for factor in _factors(trial) if is_real(value) else ():
+    # A whole number that is written in the rule is an axis, a place or a size.
+    whole = spot.constant and isinstance(value, int)
+    for factor in _factors(trial) if is_real(value) and not whole else ():
         yield Edit(f"missing factor {factor}", f"{{e}} * {factor}")
         yield Edit(f"missing 1/{factor}", f"{{e}} / {factor}")
+
+
+_FACTORS = (
+    *("{0}", "{0}**2", "(1 - {0})", "(1 + {0})", "(1 - {0}**2)", "(1 + {0}**2)"),
+    *("np.exp({0})", "abs({0})", "({0} > 0)", "({0} < 0)", "np.sign({0})"),
+)
 
 
 def _factors(trial: Trial) -> Iterator[str]:
     """Yield texts of simple functions of the arguments, conditions, sizes and attributes."""
     for x in trial.named:
-        yield from (
-            x,
-            f"{x}**2",
-            f"(1 - {x})",
-            f"(1 + {x})",
-            f"(1 - {x}**2)",
-            f"(1 + {x}**2)",
-            f"np.exp({x})",
-            f"abs({x})",
-        )
-        yield from (f"({x} > 0)", f"({x} < 0)", f"np.sign({x})")
+        yield from (text.format(x) for text in _FACTORS)
         for limit in _limits(trial):
             yield from (f"({x} > {limit})", f"({x} < {limit})", f"(abs({x}) < {limit})", f"(abs({x}) > {limit})")
     for size in trial.scalars:
