@@ -144,7 +144,7 @@ class MaxTake(MaxPooling):
 
     def forward(self, values, x):
         windows, winner = self.winners(x)
-        taken = sum(np.where(winner == k, view, 0) for k, view in enumerate(windows.views(values)))
+        taken: Any = sum(np.where(winner == k, view, 0) for k, view in enumerate(windows.views(values)))
         return taken.astype(values.dtype)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
