@@ -442,6 +442,16 @@ def reversal(registry):
     return Reversal
 
 
+def test_attributes_of_a_surrogate_are_tried_though_the_result_does_not_depend_on_them(registry):
+    def reversed_gradient(x, *, strength: float = 1.0):
+        return x + 0
+
+    rule = lambda dy, y, x, *, strength: -dy  # noqa: E731
+    stands_for = lambda x, *, strength: -strength * x  # noqa: E731
+    certificate = certificate_of(reversed_gradient, rule, surrogate=stands_for)
+    assert "strength" in certificate.failures[0].example
+
+
 def test_a_class_declares_a_surrogate_by_a_method(reversal):
     certificate = tg.certify(reversal)
     assert (certificate.ok, certificate.surrogate) == (True, "-1 * x")
