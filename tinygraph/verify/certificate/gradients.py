@@ -13,6 +13,7 @@ from tinygraph.describe.numbers import short
 from tinygraph.graph import Array, Graph, Shape
 from tinygraph.graph.tensor import input as declare
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line, Mistake, for_each
+from tinygraph.verify.certificate.neighbours import trials_of_sizes
 from tinygraph.verify.certificate.rules import in_single
 from tinygraph.verify.checker import Finding
 from tinygraph.verify.hints import PROVEN, cause_of, hint
@@ -21,6 +22,8 @@ from tinygraph.verify.numeric import Function, Index, central_difference, deriva
 RULE_FAILED = "the rule failed"
 STEPS = tuple(10.0**-power for power in range(1, 13))
 _FALLEN = 1e-5
+# Larger errors are not the rounding of float32.
+_SINGLE = 1e-4
 # A case, what was found for one of its inputs, and for all of them.
 Compared = tuple[Case, Finding, Sequence[Finding]]
 _NOT_INTENDED = (
@@ -63,8 +66,9 @@ def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]
     failing = all(finding.message for _, finding, _ in wrong)
     # A rule that fails is shown on the largest inputs: its author seldom thought of vectors of one element.
     case, finding, _ = max(wrong, key=lambda entry: sum(x.ndim for x in entry[0].inputs)) if failing else wrong[0]
-    single = "" if failing else in_single(case, finding)
-    cause = single or hint([(case.rule, finding, findings) for case, finding, findings in compared])
+    single = "" if failing or error > _SINGLE else in_single(case, finding)
+    trials = [(case.rule, finding, findings) for case, finding, findings in compared]
+    cause = single or hint(trials, trials_of_sizes(candidate, finding.place))
     right = [case for case, finding, _ in compared if not finding.wrong]
     if not cause and finding.message:
         cause = cause_of(finding.message)

@@ -26,7 +26,7 @@ NEXT_TO_SAMPLES = "right on your samples, wrong next to them"
 _SIZES = (5, 7, 9, 23)
 _FIVE_AXES = (2, 1, 3, 2, 4)
 _MOST_ELEMENTS = 4_000
-_MOST_CASES, _MOST_EQUAL = 6, 20
+_MOST_CASES, _MOST_EQUAL, _MOST_TRIALS = 6, 20, 8
 _SECONDS = 0.4
 _ELEMENTS, _DIRECTIONS = 3, 2
 _SHAPE_RULE = "its shape rule"
@@ -183,6 +183,13 @@ def _sizes(candidate: Candidate) -> Iterator[Neighbour]:
     for case in cases[:_MOST_CASES]:
         yield from _stacks_of(case)
         yield from _sizes_of(case)
+
+
+def trials_of_sizes(candidate: Candidate, place: int) -> Iterator[tuple[LocalRule, Finding, Sequence[Finding]]]:
+    """Yield what is found for one input at a few other sizes, on which hints are tried too."""
+    for neighbour in itertools.islice(_sizes(candidate), 0, 5 * _MOST_TRIALS, 5):
+        findings = _compared(neighbour.case)
+        yield from ((neighbour.case.rule, x, findings) for x in findings if x.place == place and not x.message)
 
 
 def _stacks_of(case: Case) -> Iterator[Neighbour]:

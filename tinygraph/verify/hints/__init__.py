@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +16,8 @@ from tinygraph.verify.nodes import frozen
 
 if TYPE_CHECKING:
     from tinygraph.verify.checker import Finding, LocalRule
+
+    Compared = tuple[LocalRule, Finding, Sequence[Finding]]
 
 __all__ = ["PROVEN", "UNKNOWN", "VALUE_READ", "cause_of", "hint"]
 
@@ -30,12 +32,14 @@ VALUE_READ = (
 
 
 @np.errstate(all="ignore")
-def hint(compared: Sequence[tuple[LocalRule, Finding, Sequence[Finding]]]) -> str:
+def hint(compared: Sequence[Compared], more: Iterable[Compared] = ()) -> str:
     """Return the cause of a wrong gradient in words, or what is known of it; an empty string for a rule that fails.
 
     ``compared`` are the trials of one input: the rule of each case, what was found for the input, and for all inputs.
+    What is known, and edits, are tried on ``more`` of them.
     """
     trials = [Trial(*each) for each in compared]
+    every = [*trials, *(Trial(*each) for each in more)]
     if trials[0].rule.op.composite:
         # Its rule is the sweep through its parts.
         return (
@@ -44,11 +48,11 @@ def hint(compared: Sequence[tuple[LocalRule, Finding, Sequence[Finding]]]) -> st
     cause = slips.slip(trials, certain=True)
     # An edited rule may do anything, and so may an operation.
     with contextlib.suppress(Exception):
-        cause = cause or edits.find(trials)
+        cause = cause or edits.find(every)
     cause = cause or slips.slip(trials, certain=False)
     unused = facts.unused_attribute(trials)
     if unused and cause.endswith(PROVEN):
         # It is said as well if the edit is about the same attribute.
         return f"{unused}; {cause}" if re.search(rf"\b{unused.split()[2].partition('=')[0]}\b", cause) else cause
     # Where windows do not overlap, which depends on attributes, an assignment is as good as a sum.
-    return cause if "add up" in cause else unused or cause or facts.known(trials)
+    return cause if "add up" in cause else unused or cause or facts.known(every)

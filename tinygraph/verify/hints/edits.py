@@ -48,7 +48,8 @@ class Search:
     def __init__(self, trials: Sequence[Trial]) -> None:
         wrong = [trial for trial in trials if trial.finding.wrong and trial.points]
         self.trial = max(wrong, key=lambda trial: min(len(trial.wrong), _MOST_TRIALS) - trial.rule.y.size / 1e6)
-        others = [*wrong, *(trial for trial in trials if not trial.finding.wrong and trial.points)]
+        right, half = [trial for trial in trials if not trial.finding.wrong and trial.points], _MOST_TRIALS // 2
+        others = [*wrong[:half], *right[:half], *wrong[half:], *right[half:]]
         if self.trial.finding.message:
             # A rule that fails is seldom made for all shapes that forward takes.
             axes = [x.ndim for x in self.trial.values]
@@ -92,11 +93,12 @@ class Search:
 
     def fits(self, spot: int, change: Callable[[Trial], Change]) -> bool:
         """Whether a change makes all trials right, and leaves the gradients of the other inputs as right as they are."""
-        found = self.run(self.trial, spot, change(self.trial))
-        if not (self.trial.fits(found) and self.trial.fits_along(found)):
+        if not self.trial.fits(self.run(self.trial, spot, change(self.trial))):
             return False
-        if not all(other.fits(self.run(other, spot, change(other))) for other in self.others):
-            return False
+        for trial in (self.trial, *self.others):
+            found = self.run(trial, spot, change(trial))
+            if not (trial.fits(found) and trial.fits_along(found)):
+                return False
         right = [Trial(self.trial.rule, each) for each in self.trial.findings if not each.wrong and each.points]
         return all(each.fits(self.run(self.trial, spot, change(self.trial), each.place)) for each in right)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -81,7 +82,14 @@ def _ratio(trial: Trial) -> str:
 
 
 def unused_attribute(trials: Sequence[Trial]) -> str:
-    """Return which attribute a rule does not use: with one value of it the rule is right, with all others wrong.
+    """Return which attribute a rule does not use, though forward does; nothing where its source names it."""
+    name, values = _attribute(trials)
+    unused = name and not re.search(rf"\b{name}\b", trials[0].body)
+    return f"{values}: the rule does not use {name} as forward does" if unused else ""
+
+
+def _attribute(trials: Sequence[Trial]) -> tuple[str, str]:
+    """Return an attribute, and with which value of it the rule is right: with all others it is wrong.
 
     The inputs have the same shapes; where there are few windows a rule may be right by chance.
     """
@@ -94,9 +102,8 @@ def unused_attribute(trials: Sequence[Trial]) -> str:
                 other for other, same in slipped if same == shapes and {**other, name: None} == {**found, name: None}
             ]
             if alike and all(other[name] != found[name] for other, _ in slipped):
-                values = f"right with {name}={found[name]!r}, wrong with {name}={alike[0][name]!r}"
-                return f"{values}: the rule does not use {name} as forward does"
-    return ""
+                return name, f"right with {name}={found[name]!r}, wrong with {name}={alike[0][name]!r}"
+    return "", ""
 
 
 def _shapes(trial: Trial) -> list[tuple[int, ...]]:

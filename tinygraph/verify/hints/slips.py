@@ -30,6 +30,8 @@ def slip(trials: Sequence[Trial], certain: bool) -> str:
         with contextlib.suppress(Exception):
             if guess in _EVERYWHERE and any(not trial.finding.wrong and trial.gradient.size > 1 for trial in trials):
                 continue
+            if guess is _nearly_right and any(point.error > 1e-4 for trial in wrong for point in trial.points):
+                continue
             texts = [guess(trial) for trial in alike]
             # A rule that fails for one shape may be right in another.
             text = _common([*filter(None, texts)] if failing else texts)
@@ -165,6 +167,8 @@ def _other_places(case: Trial) -> str:
     all_compared = len(case.points) == gradient.size > 2
     if not all_compared or not agree(np.sort(gradient, None), np.sort(case.numeric)):
         return ""
+    if gradient.ndim > 1 and gradient.shape[-1] == gradient.shape[-2] and case.fits(gradient.swapaxes(-1, -2)):
+        return "transposed"
     for axis in range(gradient.ndim):
         if case.fits(np.flip(gradient, axis)):
             return f"the right numbers in the wrong places: flipped along axis {axis}"
@@ -225,8 +229,13 @@ def _in_order(case: Trial, order: Sequence[int]) -> bool:
     return False
 
 
+_CONDITION = re.compile(r"[<>]|[=!]=|\b(if|where|gate|clip|maximum|minimum|sign|abs|relu|heaviside)\b")
+
+
 def _branch(case: Trial) -> str:
     """Recognize a wrong condition: the gradient is right in some places, and elsewhere wrongly zero or not zero."""
+    if case.body and not _CONDITION.search(case.body):
+        return ""
     flat = [_is_flat(point) for point in case.points]
     if len(set(flat)) == 2 and all((point.rule == 0) != _is_flat(point) for point in case.points):
         return "zero where forward is not flat, and not zero where it is: a condition is the wrong way round"

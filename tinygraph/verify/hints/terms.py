@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph import Array
-from tinygraph.verify.hints.trial import Trial, agree, evaluated, names_of
+from tinygraph.verify.hints.trial import Trial, evaluated, names_of
 
 # So many numbers, those with short names first, are multiplied.
 _MOST = 18
@@ -51,17 +51,21 @@ def missing_term(gradients: Mapping[Trial, Any], parts: Callable[[Trial], Parts]
 
 def _right(term: Term, factor: str, parts: Parts, trial: Trial, gradient: Any) -> bool:
     try:
-        added = _value(term, parts, trial) * evaluated(factor, trial)
+        total = np.asarray(gradient) + _term(term, parts, trial) * evaluated(factor, trial)
     except Exception:
         # What one trial computes another one may not.
         return False
-    return agree(trial.at_points(gradient) + added, trial.numeric)
+    return trial.fits(total) and trial.fits_along(total)
 
 
 def _value(term: Term, parts: Parts, trial: Trial) -> Array:
+    return trial.at_points(_term(term, parts, trial))
+
+
+def _term(term: Term, parts: Parts, trial: Trial) -> Array:
     text, names = term
     array = evaluated(text, trial, **{letter: parts[name] for letter, name in names.items()})
-    return trial.at_points(np.broadcast_to(array, trial.values[trial.place].shape))
+    return np.broadcast_to(array, trial.values[trial.place].shape)
 
 
 def _matches(parts: Parts, trial: Trial, missing: Array) -> Iterator[Term]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import itertools
@@ -121,6 +122,13 @@ class Trial:
         found = [name for name in inspect.getfullargspec(inspect.unwrap(type(self.rule.op).vjp)).args if name != "self"]
         inputs = [input_name(self.rule.op, place) for place in range(len(self.values))]
         return found if len(found) == len(self.arguments) else ["dy", "y", *inputs]
+
+    @functools.cached_property
+    def body(self) -> str:
+        """The source of the rule below its first line, or nothing where it has no source."""
+        with contextlib.suppress(OSError, TypeError):
+            return inspect.getsource(inspect.unwrap(type(self.rule.op).vjp)).partition("):\n")[2]
+        return ""
 
     @property
     def prefix(self) -> str:
