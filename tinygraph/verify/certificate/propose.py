@@ -37,7 +37,7 @@ def proposed_samples(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     [[(4,), (4,)], [(3, 4), (4,)], [(3, 4), (4, 2)]]
     """
     found = _running(op, rng)
-    if not any(_is_intended(op, sample) for sample in found):
+    if not any(_is_intended(op, sample) or _lacks_sums(op, sample) for sample in found):
         found = _searched(op, rng, found)
     chosen = _different(_intended(op, found))
     return [*chosen, *_conditions(op, chosen[:1], rng), *varied(op, chosen)]
@@ -134,9 +134,10 @@ def _searched(op: type[Op], rng: np.random.Generator, found: list[Sample]) -> li
         made = functools.partial(_made, functools.cache(lambda place, shape, draw=draw: draw(rng, shape)), attributes)
 
         def intended(shapes: Shapes, made: Callable[[Shapes], Sample] = made) -> bool:
-            if len(running) < _MOST:
+            runs = _attempt(op, made(shapes)) is not None
+            if runs and len(running) < _MOST:
                 running.append(made(shapes))
-            return _is_intended(op, made(shapes))
+            return runs and _is_intended(op, made(shapes))
 
         shapes = [*fitting_shapes(count, functools.partial(_progress, op, made), intended)]
         # Forward may run on stacks by chance, where it is made for matrices.
@@ -173,6 +174,17 @@ def _progress(op: type[Op], made: Callable[[Shapes], Sample], shapes: Shapes) ->
 def _without_more_axes(samples: Sequence[Sample], most: int) -> Sequence[Sample]:
     """Return the samples whose inputs have at most so many axes; all of them, where there are none."""
     return [sample for sample in samples if all(x.ndim <= most for x in sample.inputs)] or samples
+
+
+def _lacks_sums(op: type[Op], sample: Sample) -> bool:
+    """Whether all that a rule lacks is a sum over the axes along which forward broadcasts an input, a bias for example."""
+    with contextlib.suppress(Exception), np.errstate(all="ignore"):
+        y, made = _result(op, sample), op(**sample.attributes)
+        returned = made.vjp(np.ones(y.shape), y, *sample.inputs)
+        shapes = [np.shape(dx() if callable(dx) else dx) for dx in returned]
+        pairs = list(zip(shapes, (x.shape for x in sample.inputs), strict=True))
+        return all(dx == x or dx == y.shape == np.broadcast_shapes(dx, x) for dx, x in pairs)
+    return False
 
 
 def _gradients(op: type[Op], sample: Sample) -> tuple[int, int]:

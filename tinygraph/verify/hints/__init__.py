@@ -55,4 +55,7 @@ def hint(compared: Sequence[Compared], more: Iterable[Compared] = ()) -> str:
         # It is said as well if the edit is about the same attribute.
         return f"{unused}; {cause}" if re.search(rf"\b{unused.split()[2].partition('=')[0]}\b", cause) else cause
     # Where windows do not overlap, which depends on attributes, an assignment is as good as a sum.
-    return cause if "add up" in cause else unused or cause or facts.known(every)
+    if unused or cause.endswith(PROVEN) or "add up" in cause:
+        return cause if "add up" in cause else unused or cause
+    values = facts.attribute(trials)[1]
+    return "; ".join(filter(None, (values, cause))) if cause else facts.known(every)

@@ -83,12 +83,12 @@ def _ratio(trial: Trial) -> str:
 
 def unused_attribute(trials: Sequence[Trial]) -> str:
     """Return which attribute a rule does not use, though forward does; nothing where its source names it."""
-    name, values = _attribute(trials)
+    name, values = attribute(trials)
     unused = name and not re.search(rf"\b{name}\b", trials[0].body)
     return f"{values}: the rule does not use {name} as forward does" if unused else ""
 
 
-def _attribute(trials: Sequence[Trial]) -> tuple[str, str]:
+def attribute(trials: Sequence[Trial]) -> tuple[str, str]:
     """Return an attribute, and with which value of it the rule is right: with all others it is wrong.
 
     The inputs have the same shapes; where there are few windows a rule may be right by chance.
