@@ -29,8 +29,8 @@ from tinygraph.engines.processes import LOST, Place, found_place, leave_together
 from tinygraph.errors import EngineError, TinygraphError
 
 # In seconds: how long the others may go on after a process has ended, to end with their own message; and how long a process
-# may take to end that others, who end by it, have lost already.
-GRACE, LOOK = 10.0, 1.0
+# may take to end that others, who end by it, have lost already; and how long process 0 may take to keep what was learned.
+GRACE, LOOK, SAVING = 10.0, 1.0, 60.0
 _PRECISION = "Precision of products of float32, for xla.  [default: full]"
 _NUMBER, _COUNT = click.IntRange(min=0), click.IntRange(min=1)
 _OPTIONS = (
@@ -202,9 +202,8 @@ def _attempt(places: Sequence[Place], arguments: Sequence[str]) -> tuple[Place |
                 if interrupted or not workers:
                     return None, INTERRUPTED
                 interrupted = True
-                if places[0].index:
-                    end = time.monotonic() + GRACE
-                else:
+                end = time.monotonic() + (GRACE if places[0].index else SAVING)
+                if not places[0].index:
                     workers[places[0]].send_signal(interruption.exit_code(INTERRUPTED) - 128)
     finally:
         for worker in workers.values():
