@@ -280,6 +280,7 @@ def _is_sorted(x: Array) -> bool:
 
 
 def is_distribution(x: Array) -> bool:
+    """Whether the elements of every row are not negative and add up to 1."""
     sums = x.ndim and x.dtype.kind == "f" and x.shape[-1] > 1 and (x >= 0).all()
     return bool(sums and np.allclose(x.sum(axis=-1), 1))
 
