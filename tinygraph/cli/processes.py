@@ -28,7 +28,7 @@ from tinygraph.engines import chosen_engine
 from tinygraph.engines.processes import LOST, Place, found_place, leave_together
 from tinygraph.errors import EngineError, TinygraphError
 
-# In seconds: how long the others may go on after a process has ended, to end with their own message; and how long a process
+# In seconds: how long the others may go on after a process has ended, to end with their own message; how long a process
 # may take to end that others, who end by it, have lost already; and how long process 0 may take to keep what was learned.
 GRACE, LOOK, SAVING = 10.0, 1.0, 60.0
 _PRECISION = "Precision of products of float32, for xla.  [default: full]"
