@@ -11,7 +11,7 @@ from tests.tools.plans import compute, normal
 from tinygraph.engines.plan import channels, compiled
 from tinygraph.engines.plan.compiled import Compiled, tile_sizes
 from tinygraph.engines.plan.lower import lower
-from tinygraph.engines.plan.memory import Arena, reshaped
+from tinygraph.engines.plan.memory import Arena, copy_samples, reshaped
 from tinygraph.engines.plan.node import nodes_of
 from tinygraph.engines.plan.passes import (
     fold_constants,
@@ -373,6 +373,18 @@ def test_reshaped_agrees_with_numpy(shape, to, order):
         assert not np.shares_memory(x, x.reshape(to))
     else:
         assert_array_equal(np.lib.stride_tricks.as_strided(x, to, strides), x.reshape(to))
+
+
+@pytest.mark.parametrize(
+    "shape", [(32, 4, 32, 32), (16, 3, 64, 65), (9, 512), (8, 1024, 2), (1030, 1, 4), (3, 0, 4), (2048,)]
+)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "bool"])
+@pytest.mark.parametrize("some", [..., np.s_[1:-1], np.s_[::-2]])
+def test_samples_that_share_places_of_the_cache_are_copied_too(shape, dtype, some):
+    x = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)[some]
+    target = np.ones((*x.shape[1:], len(x)), dtype)
+    copy_samples(np.moveaxis(target, -1, 0), x)
+    assert_array_equal(target, np.moveaxis(x, 0, -1))
 
 
 @pytest.mark.parametrize("sizes", [[2, 2, 1], [1] * 5, [3, 2], [5]])

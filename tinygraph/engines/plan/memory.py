@@ -5,13 +5,20 @@ windows are long runs for any stride, and a row of windows is a matrix. Users an
 """
 
 import bisect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from tinygraph.graph import Shape
+import numpy as np
+
+from tinygraph.graph import Array, Shape
 
 # Vectors of the widest instructions, and lines of the cache, begin at multiples of this.
 ALIGNMENT = 64
+# On most machines, lines of the first cache whose addresses differ by a multiple of SETS share a place for WAYS lines.
+_SETS, _WAYS = 4096, 8
+# So many bytes are copied at a time through other memory.
+_MOST_BYTES = 1 << 19
 
 
 @dataclass
@@ -92,6 +99,36 @@ def strides_in(order: Sequence[int], shape: Shape, itemsize: int) -> tuple[int, 
         strides[axis] = step
         step *= max(shape[axis], 1)
     return tuple(strides)
+
+
+def copy_samples(target: Array, source: Array) -> None:
+    """Copy arrays with samples along their first axis, where those of ``target`` are innermost in memory.
+
+    NumPy reads one element of every sample after the other. Where samples are apart by a multiple of a large power of two,
+    as images of 32 by 32 pixels are, these share few places in the cache, and all are read from memory 16 times. So the
+    samples are first copied to where they are apart by another distance: 2 to 4 times as fast, with the same numbers.
+
+    >>> x = np.arange(6.0).reshape(3, 2)
+    >>> y = np.empty((2, 3)).T
+    >>> copy_samples(y, x)
+    >>> (x == y).all()
+    np.True_
+    """
+    if source.ndim < 2 or not source.size or math.gcd(source.strides[0], _SETS) * len(source) <= _SETS * _WAYS:
+        target[...] = source
+        return
+    axis = max(range(1, source.ndim), key=lambda axis: target.strides[axis])
+    step = max(1, _MOST_BYTES * source.shape[axis] // source.nbytes)
+    for start in range(0, source.shape[axis], step):
+        some = (slice(None),) * axis + (slice(start, start + step),)
+        part = source[some]
+        # An odd number of lines, at the least.
+        lines = part.nbytes // len(part) // ALIGNMENT + 1 | 1
+        memory = np.empty((len(part), lines * ALIGNMENT), np.uint8)
+        strides = strides_in(range(1, part.ndim), part.shape, part.itemsize)
+        apart = np.ndarray(part.shape, part.dtype, memory, 0, (memory.strides[0], *strides[1:]))
+        apart[...] = part
+        target[some] = apart
 
 
 def reshaped(shape: Shape, strides: Sequence[int], to: Shape) -> tuple[int, ...] | None:

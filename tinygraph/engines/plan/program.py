@@ -15,7 +15,16 @@ from tinygraph.engines.plan.joined import Join, Part, starts_of
 from tinygraph.engines.plan.kernels import Call, Scratch, Work, entry
 from tinygraph.engines.plan.kernels.base import ordinary
 from tinygraph.engines.plan.kernels.rows import ByRows
-from tinygraph.engines.plan.memory import ALIGNMENT, GROUPS, LINE, Arena, memory_order, reshaped, strides_in
+from tinygraph.engines.plan.memory import (
+    ALIGNMENT,
+    GROUPS,
+    LINE,
+    Arena,
+    copy_samples,
+    memory_order,
+    reshaped,
+    strides_in,
+)
 from tinygraph.engines.plan.node import Node, Values, is_a, is_own
 from tinygraph.graph import Array, Op, Tensor, topological
 from tinygraph.ops.shape.shape import BroadcastTo, Reshape, SameElements, Transpose
@@ -271,7 +280,7 @@ class Executable:
             value = leaf.value if fed is None else fed
             if held.get(leaf) is not value:
                 self._changed |= lasts
-                array[...] = value if samples is ... else value[(*before, samples)]
+                copy_samples(array, value if samples is ... else value[(*before, samples)])
             if lasts and fed is None:
                 self.held[leaf] = value
         for source, array in self._rows:

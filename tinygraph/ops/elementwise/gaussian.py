@@ -6,6 +6,8 @@ For ``z >= 0`` the complement is ``erfc(z) = exp(-z²) w C(t)``, where ``w = 1/(
 their error falls below the rounding.
 """
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -46,7 +48,8 @@ _NEAR_ZERO = {
         *(-1.6208829856810202e-07, 1.3721520406351094e-08, -7.798543850549947e-10),
     ),
 }
-_ROOT = float(np.sqrt(2 * np.pi))
+# Python numbers: a number of NumPy would be multiplied in float64.
+_ROOT, _HALF_ROOT = math.sqrt(2 * math.pi), math.sqrt(0.5)
 # Beyond this every chance is 0 or 1, and no power overflows.
 _FAR = 50.0
 # So many bytes are computed at a time that they stay in the cache from one call of NumPy to the next. With less than this,
@@ -121,7 +124,7 @@ def _normal_cdf(x: Array, result: Array, z: Array, first: Array, second: Array) 
 def _normal_cdf_of_bell(x: Array, result: Array, z: Array, first: Array, second: Array) -> None:
     """As ``_normal_cdf``, where ``result`` holds ``exp(-x**2/2)``."""
     np.abs(x, z)
-    z *= np.sqrt(0.5)
+    z *= _HALF_ROOT
     _complement(z, result, first, second)
     result *= 0.5
     # Half of the complement for negative x, and 1 minus it for others.
@@ -147,27 +150,39 @@ def _complement(z: Array, bell: Array, t: Array, value: Array) -> None:
 
 
 def _bell(x: Array, scale: float, bell: Array, rest: Array, spare: Array) -> None:
-    """Put ``exp(-scale * x**2)`` into ``bell``. The square has an exact part and a small one: its rounding would grow."""
+    """Put ``exp(-scale * x**2)`` into ``bell``. The rounding of the square, which would grow, is a factor of its own."""
     upper = _UPPER[x.itemsize]
     np.bitwise_and(x.view(upper.dtype), upper, bell.view(upper.dtype))
     np.subtract(x, bell, rest)
-    # (x - upper) (x + upper) = rest (2 upper + rest).
-    np.add(bell, bell, spare)
-    spare += rest
+    # x² = upper² + (x - upper) (x + upper), of which the first is exact; then what their rounded sum leaves.
+    np.add(x, bell, spare)
     rest *= spare
-    for part in (rest, np.square(bell, bell)):
-        part *= -scale
-        np.exp(part, part)
+    np.square(bell, bell)
+    np.add(bell, rest, spare)
+    np.subtract(spare, bell, bell)
+    rest -= bell
+    spare *= -scale
+    np.exp(spare, bell)
+    # exp(-scale * rest), which is as near to 1 as the rounding of x² is to 0.
+    rest *= -scale
+    rest += 1
     bell *= rest
 
 
 def _polynomial(t: Array, coefficients: Sequence[float], value: Array) -> Array:
     """Return a polynomial by Horner's rule, in ``value``."""
-    value.fill(coefficients[-1])
-    for coefficient in coefficients[-2::-1]:
+    last, *others = _arrays(coefficients, t.dtype)
+    np.copyto(value, last)
+    for coefficient in others:
         np.multiply(value, t, value)
-        np.add(value, t.dtype.type(coefficient), value)
+        np.add(value, coefficient, value)
     return value
+
+
+@functools.cache
+def _arrays(coefficients: Sequence[float], dtype: np.dtype[Any]) -> list[Array]:
+    """Return numbers, the last first, as arrays, to which NumPy adds in half the time that it takes for scalars."""
+    return [np.asarray(coefficient, dtype) for coefficient in reversed(coefficients)]
 
 
 def scratch_for(x: Array) -> list[Array]:
