@@ -75,7 +75,7 @@ class Compiled:
                 for sizes in itertools.zip_longest(*(tiled.arenas for _, tiled in self._stages), fillvalue=0)
             ]
             for _, tiled in self._stages:
-                tiled.build(memory)
+                tiled.build(memory, len(self._stages) == 1)
         self._memory = sum(block.nbytes for block in memory)
         # One stage, and no output twice.
         self._in_place: list[Tensor] | None = None
@@ -181,10 +181,10 @@ class Tiled:
             max(self._layouts[samples.stop - samples.start].arena.size for samples in ranges) for ranges in self._ranges
         ]
 
-    def build(self, memory: Sequence[Array]) -> None:
-        """Make the programs, with memory for each lane."""
+    def build(self, memory: Sequence[Array], alone: bool) -> None:
+        """Make the programs, with memory for each lane, which no other stage uses if this one is ``alone``."""
         lanes = zip(self._ranges, memory, strict=False)
-        self._lanes = [Lane(ranges, self._cut, self._tiles, self._layouts, own) for ranges, own in lanes]
+        self._lanes = [Lane(ranges, self._cut, self._tiles, self._layouts, own, alone) for ranges, own in lanes]
         totals = self._lanes[0].totals if self._lanes else {}
         self._after = Executable(Layout(self._cut.after, self._given | totals, self._axis))
         # The program, where the batch is one, and the outputs.
@@ -250,9 +250,12 @@ class Lane:
         tiles: Mapping[int, Tile],
         layouts: Mapping[int, Layout],
         memory: Array,
+        alone: bool,
     ) -> None:
         self.ranges = ranges
-        self.totals = {node: np.empty(node.shape, node.dtype) for node in cut.totals}
+        # The sums over a single tile stay where it computes them.
+        kept = alone and len(ranges) == 1
+        self.totals = {} if kept else {node: np.empty(node.shape, node.dtype) for node in cut.totals}
         sizes = {samples.stop - samples.start for samples in ranges}
         # The program for each size of tile, its parts of outputs with the axis of the samples, and its totals.
         self.programs: dict[int, tuple[Executable, list[tuple[Node, int, Array]], list[tuple[Array, Array]]]] = {}
@@ -261,8 +264,10 @@ class Lane:
             parts = [(node, tiles[size].axes[outputs[node]], program.arrays[outputs[node]]) for node in cut.each]
             totals = [(program.arrays[outputs[node]], total) for node, total in self.totals.items()]
             self.programs[size] = program, parts, totals
+            if kept:
+                self.totals = {node: program.arrays[outputs[node]] for node in cut.totals}
         own = sum(program.nbytes for program, _, _ in self.programs.values())
-        self.nbytes = own + sum(total.nbytes for total in self.totals.values())
+        self.nbytes = own + (0 if kept else sum(total.nbytes for total in self.totals.values()))
 
     def first_of(self, size: int) -> tuple[Executable, slice]:
         """Return the program for tiles of a size and the samples of the first of them."""
