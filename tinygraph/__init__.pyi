@@ -84,9 +84,9 @@ from tinygraph.train import fit as fit
 from tinygraph.train import load_data as load_data
 from tinygraph.train import update_equations as update_equations
 from tinygraph.verify import check as check
-from tinygraph.verify import check_op as check_op
 from tinygraph.verify.certificate import Certificate as Certificate
 from tinygraph.verify.certificate import certify as certify
+from tinygraph.verify.certificate import check_op as check_op
 
 __version__: str
 

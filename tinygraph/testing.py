@@ -1,5 +1,5 @@
 """For the tests of a package of operations: ``check_op`` certifies one, and fails with the certificate."""
 
-from tinygraph.verify import check_op
+from tinygraph.verify.certificate import check_op
 
 __all__ = ["check_op"]
