@@ -24,10 +24,11 @@ LEAST_SAMPLES, LEAST_SAMPLES_ON_THREADS = 32, 64
 # Rough costs of today's machines, in seconds; only their proportions matter. On one thread, of an element of a result, of one
 # in a block that stays in the cache, and of a product that is added:
 _ELEMENT, _CACHED, _OPERATION = 0.3e-9, 0.1e-9, 1 / 50e9
-# Of each thread beyond the first: its start, the wait for Python's lock around a call of NumPy, and the copy of an element
-# of the batch into or out of its tiles. Chosen so that no network of ``python -m tests.benchmarks --only further`` is slower on
-# two threads than on one.
-START, WAIT, MOVE = 0.3e-3, 5e-6, 1e-9
+# Of each thread beyond the first: its start, the wait for Python's lock around a call of NumPy, the copy of an element of the
+# batch into or out of its tiles, and an element of a matrix that is multiplied in every tile (BLAS packs it each time) or that
+# is a sum over them (each thread has one, to be added). Chosen so that no network of ``python -m tests.benchmarks --only
+# further`` is slower on two threads than on one.
+START, WAIT, MOVE, SHARE = 0.3e-3, 5e-6, 1e-9, 1.8e-9
 
 
 def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> dict[Node, Tiling] | None:
@@ -181,7 +182,9 @@ def _lanes(found: Mapping[Node, Tiling], threads: int) -> int:
     work = sum(node.size * _element(node) + operations(node) * _OPERATION for node in found)
     calls = sum(CALLS_IN_BLOCKS.get(type(node.op), 1) for node in found if node.op is not None)
     fed = sum(node.size for node, tiling in found.items() if node.op is None and isinstance(tiling.state, Each))
-    each = START + calls * WAIT + fed * MOVE
+    factors = sum(x.size for node in found if operations(node) for x in node.inputs if found[x].state is SHARED)
+    sums = sum(node.size for node, tiling in found.items() if tiling.state in (TOTAL, MEAN))
+    each = START + calls * WAIT + fed * MOVE + (factors + sums) * SHARE
     return min(range(1, threads + 1), key=lambda lanes: work / lanes + (lanes - 1) * each)
 
 
