@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.graph import Array, Edge, Op, Sample, Shape, op, register, require
-from tinygraph.ops.comparison.comparison import Clip, gate, minimum, where
+from tinygraph.ops.comparison.comparison import Clip, chosen, gate, minimum, where
 from tinygraph.ops.elementwise.exponential import exp
 from tinygraph.ops.samples import each, off_zero, tensors, unary
 from tinygraph.ops.sums import floating, narrowed, wide
@@ -21,7 +21,7 @@ class _ExponentialUnit(Op):
 
     def forward(self, x):
         x = floating(x)
-        return self.gamma * np.where(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0) / self.width))
+        return self.gamma * chosen(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0) / self.width))
 
     def vjp(self, dy, y, x):
         if not self.alpha:
@@ -115,7 +115,7 @@ def prelu(x, slope):
     array([[-0.2,  3. ],
            [-2. ,  5. ]])
     """
-    return np.where(x > 0, x, slope * x)
+    return chosen(x > 0, x, slope * x)
 
 
 @prelu.vjp

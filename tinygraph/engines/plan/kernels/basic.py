@@ -89,6 +89,30 @@ def _cast(work: Work) -> Sequence[Call]:
     return [partial(np.copyto, work.out, work.inputs[0], casting="unsafe")]
 
 
+@kernel(comparison.where.op, in_place=True)
+def _where(work: Work) -> Sequence[Call]:
+    condition, x, y = work.inputs
+    if {x.dtype, y.dtype} != {work.out.dtype} or condition.dtype != bool or work.out.dtype.char not in "efd":
+        return ordinary(work)
+    x, y, out = (array.view(f"u{array.itemsize}") for array in (x, y, work.out))
+    changed = work.scratch.take(out.shape, out.dtype, like=out)
+    # See ``chosen``: the bits in which the two differ.
+    return [
+        partial(np.bitwise_xor, x, y, changed),
+        partial(np.multiply, changed, condition, changed),
+        partial(np.bitwise_xor, changed, y, out),
+    ]
+
+
+@kernel(activation.leaky_relu.op, in_place=True, floats=True)
+def _leaky_relu(work: Work) -> Sequence[Call]:
+    (x,), slope = work.inputs, np.asarray(work.op.slope, work.out.dtype)
+    if not 0 < slope <= 1:
+        return ordinary(work)
+    below = work.scratch.take(x.shape, x.dtype, like=x)
+    return [partial(np.multiply, x, slope, below), partial(np.maximum, x, below, out=work.out)]
+
+
 # For more elements than this, clip with two numbers is fastest. For fewer, its wrapper costs more than zeros to compare with.
 _MANY_TO_CLIP = 16384
 
