@@ -205,9 +205,11 @@ def test_the_group_can_be_called_from_python():
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="pipes close differently there")
-@pytest.mark.parametrize("arguments", [["ops"], ["--help"]])
-def test_a_reader_that_goes_away_is_no_error(arguments):
-    process = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+@pytest.mark.parametrize("arguments", [["ops"], ["--help"], ["certify", "loud.py"]])
+def test_a_reader_that_goes_away_is_no_error(arguments, tmp_path):
+    loud = "import tinygraph as tg\n\nprint('loading', flush=True)\n\n@tg.op\ndef loud(x):\n    return 2 * x\n"
+    (tmp_path / "loud.py").write_text(loud, encoding="utf-8")
+    process = subprocess.Popen([*PROGRAM, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=tmp_path)
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()

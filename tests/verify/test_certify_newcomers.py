@@ -440,3 +440,96 @@ def test_a_rule_that_is_made_for_no_shapes_is_tried_on_matrices(registry):
 def test_samples_that_are_none_are_a_clear_error(registry, samples, message):
     with pytest.raises(tg.TinygraphError, match=message):
         certificate_of(lambda x: 2 * x, lambda dy, y, x: 2 * dy, samples=samples)
+
+
+# ---- what newcomers met
+
+
+@pytest.mark.parametrize("forward", [lambda x: [int(x.argmax()), 2], lambda x: np.floor(x).astype(int)])
+def test_a_rule_that_never_runs_is_not_certified(registry, forward):
+    def rule(dy, y, x):
+        raise AssertionError("never called")
+
+    (wrong,) = certificate_of(forward, rule).failures
+    assert (wrong.check, wrong.figure) == ("gradients", "the result is int64: the rule never runs")
+
+
+def test_a_result_whose_size_depends_on_values_is_named(registry):
+    def positive(x, w):
+        return (x * w)[x > 0]
+
+    def rule(dy, y, x, w):
+        dx, dw = np.zeros_like(x), np.zeros_like(w)
+        dx[x > 0], dw[x > 0] = dy * w[x > 0], dy * x[x > 0]
+        return dx, dw
+
+    (wrong,) = certificate_of(positive, rule, opaque=True).failures
+    assert wrong.check == "shape rule"
+    assert "the size of the result depends on the values" in wrong.hint
+
+
+def test_beside_a_rule_that_fails_no_other_line_speaks_of_it(registry):
+    certificate = certificate_of(lambda x: x * x, lambda dy, y, x: dy * missing_name)  # noqa: F821
+    assert [line.check for line in certificate.failures] == ["gradient of x"]
+    figures = {line.check: line.figure for line in certificate.lines}
+    for check in ("precision", "float32", "not a number", "large numbers", "error against step", "kinks and ties"):
+        assert figures[check] == "the rule failed, see above"
+
+
+def test_exchanged_halves_are_named_as_such(registry):
+    def glu(x):
+        a, b = np.split(x, 2, axis=-1)
+        return a * tg.sigmoid(b)
+
+    def rule(dy, y, x):
+        a, b = np.split(x, 2, axis=-1)
+        s = tg.sigmoid(b)
+        return np.concatenate([dy * a * s * (1 - s), dy * s], axis=-1)
+
+    wrong = certificate_of(glu, rule, opaque=True).failures[0]
+    assert wrong.hint.startswith("parts in another order: ")
+
+
+def test_exchanged_halves_that_are_written_one_after_another_are_named_too(registry):
+    def glu(x):
+        a, b = np.split(x, 2, axis=-1)
+        return a * tg.sigmoid(b)
+
+    def rule(dy, y, x):
+        a, b = np.split(x, 2, axis=-1)
+        s, dx = tg.sigmoid(b), np.zeros_like(x)
+        dx[..., : a.shape[-1]] = dy * a * s * (1 - s)
+        dx[..., a.shape[-1] :] = dy * s
+        return dx
+
+    wrong = certificate_of(glu, rule, opaque=True).failures[0]
+    assert wrong.hint.startswith("the halves along axis -1 exchange their places")
+
+
+@pytest.mark.parametrize("at_limit", [0.0, 0.5])
+def test_a_rule_that_is_wrong_at_one_number_alone_is_named(registry, at_limit):
+    def corners(x):
+        return np.where(np.abs(x) <= 1, x * x / 2, np.abs(x) - 0.5)
+
+    def rule(dy, y, x):
+        return dy * np.where(np.abs(x) < 1, x, np.sign(x) * np.where(np.abs(x) > 1, 1, at_limit))
+
+    (wrong,) = certificate_of(corners, rule, opaque=True).failures
+    assert wrong.check == "kinks and ties"
+    assert wrong.hint.startswith("right next to 1 and wrong there: a condition")
+
+
+def test_samples_that_are_alike_are_not_repeated(registry):
+    """A product of stacks whose rule lacks a transpose accepts cubes alone."""
+
+    @tg.op
+    def product(a, b):
+        return np.einsum("bij,bjk->bik", a, b)
+
+    @product.vjp
+    def product_vjp(dy, y, a, b):
+        return tg.einsum([dy, b], "bik,bkj->bij"), tg.einsum([a, dy], "bij,bik->bjk")
+
+    certificate = tg.certify(product)
+    assert len(set(certificate.samples)) == len(certificate.samples)
+    assert certificate.failures[0].hint.startswith("transposed")

@@ -28,7 +28,10 @@ PROCESS = "TINYGRAPH_PROCESS"
 def _until_no_one_reads() -> Iterator[None]:
     try:
         yield
-    except BrokenPipeError:
+    except (BrokenPipeError, TinygraphError) as error:
+        # An operation of the user's may print as well.
+        if not isinstance(error, BrokenPipeError) and not isinstance(error.__context__, BrokenPipeError):
+            raise
         raise click.exceptions.Exit(UNREAD) from None
 
 

@@ -17,19 +17,8 @@ from tinygraph.graph import Array, Graph, Op, Tensor, apply, bind, gradients_of,
 from tinygraph.graph.attributes import conform, integer
 from tinygraph.graph.registry import operation as operation_called
 from tinygraph.model.values import samples_in
+from tinygraph.verify import nodes
 from tinygraph.verify.hints import VALUE_READ, hint
-from tinygraph.verify.nodes import (
-    completed,
-    doubled,
-    doubled_call,
-    equation_labels,
-    frozen,
-    in_double,
-    input_name,
-    is_given,
-    not_finite,
-    widened,
-)
 from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, derivative
 from tinygraph.verify.report import WHOLE, Record, Report
 
@@ -119,17 +108,11 @@ class LocalRule:
         """
         rng, arguments = np.random.default_rng([0, 7]), [self.cotangent, self.y, *self.values]
         noise = [rng.standard_normal(x.shape) if x.dtype.kind == "f" else 0 for x in arguments]
-        here, near, far = (
-            np.asarray(
-                self.raw(
-                    *[
-                        x * (1 + ulps * EPSILON * n) if x.dtype.kind == "f" else x
-                        for x, n in zip(arguments, noise, strict=True)
-                    ]
-                )[place]
-            )
+        moved = (
+            [x * (1 + ulps * EPSILON * n) if x.dtype.kind == "f" else x for x, n in zip(arguments, noise, strict=True)]
             for ulps in (0, 2**8, 2**12)
         )
+        here, near, far = (np.asarray(self.raw(*each)[place]) for each in moved)
         change, more = abs(near - here), abs(far - here)
         return np.where(np.isfinite(more) & (4 * change <= more) & (more <= 64 * change), change, 0.0)
 
@@ -165,7 +148,7 @@ def differentiable_places(node: Tensor) -> list[int]:
     if node.op is None or node.dtype.kind != "f":
         return []
     bypassed = node.op.bypassed(len(node.inputs))
-    return [i for i, x in enumerate(node.inputs) if x.dtype.kind == "f" and not is_given(x) and i not in bypassed]
+    return [i for i, x in enumerate(node.inputs) if x.dtype.kind == "f" and not nodes.is_given(x) and i not in bypassed]
 
 
 def check_node(
@@ -179,7 +162,7 @@ def check_node(
     rule = None if fault else LocalRule(node.op, values, rng.standard_normal(node.shape))
     findings = [rule.find(place, rng, tolerance) if rule else Finding(place, np.empty(0)) for place in places]
     for place, finding in zip(places, findings, strict=True):
-        called, tensor, size = input_name(node.op, place), input_labels[place], node.inputs[place].size
+        called, tensor, size = nodes.input_name(node.op, place), input_labels[place], node.inputs[place].size
         both = f"{called} = {tensor}" if tensor and tensor != called else called
         cause = hint([(rule, finding, findings)]) if rule and finding.wrong else ""
         yield Record(name, node.op.name, both, size, tolerance, finding.points, cause, finding.message, fault)
@@ -227,19 +210,18 @@ def check(thing: Any, feeds: Feeds | None = None, seed: int = 0, tolerance: floa
     feeds = getattr(thing, "sample", {}) if feeds is None else feeds
     require_feeds(feeds)
     graph = _graph_of(thing, feeds)
-    twins = in_double(graph, bind(graph, completed(graph, feeds, rng)))
-    labels, owners = equation_labels(graph)
-    faults = not_finite(twins.values(), {twins[node]: owners[node] for node in graph.nodes})
-    nodes: list[Record] = []
+    twins = nodes.in_double(graph, bind(graph, nodes.completed(graph, feeds, rng)))
+    labels, owners = nodes.equation_labels(graph)
+    faults = nodes.not_finite(twins.values(), {twins[node]: owners[node] for node in graph.nodes})
+    records: list[Record] = []
     for position, node in enumerate(graph.nodes):
         input_labels = [labels.get(x, "") for x in node.inputs]
-        records = check_node(twins[node], owners[node], input_labels, rng, tolerance, faults.get(twins[node], ""))
-        nodes += [replace(record, position=position) for record in records]
-        nodes += [
-            replace(record, position=position) for record in _frozen_parts(node, twins, owners[node], rng, tolerance)
-        ]
-    fault = next(filter(None, (record.not_finite for record in nodes)), "")
-    return Report(tuple(nodes), tuple(_check_gradients(graph, twins, rng, tolerance, fault)), tolerance)
+        checked = check_node(twins[node], owners[node], input_labels, rng, tolerance, faults.get(twins[node], ""))
+        records += [replace(record, position=position) for record in checked]
+        frozen_parts = _frozen_parts(node, twins, owners[node], rng, tolerance)
+        records += [replace(record, position=position) for record in frozen_parts]
+    fault = next(filter(None, (record.not_finite for record in records)), "")
+    return Report(tuple(records), tuple(_check_gradients(graph, twins, rng, tolerance, fault)), tolerance)
 
 
 def _graph_of(thing: Any, feeds: Feeds) -> Graph:
@@ -267,7 +249,9 @@ def _check_gradients(
     # The gradient that comes through a surrogate is on purpose not the slope of the outputs.
     needed -= set(topological([node for node in needed if node.op is not None and node.op.surrogate]))
     leaves = {
-        x: label for label, x in graph.leaves.items() if twins[x] in needed and x.dtype.kind == "f" and not is_given(x)
+        x: label
+        for label, x in graph.leaves.items()
+        if twins[x] in needed and x.dtype.kind == "f" and not nodes.is_given(x)
     }
     if not leaves:
         return
@@ -321,9 +305,9 @@ def _frozen_parts(
     op, operands = getattr(node, "call", (None, ()))
     if op is None or not all(x.has_value or x in twins for x in operands):
         return
-    op, values = widened(op), [twins[x].value if x in twins else doubled(x.value) for x in operands]
+    op, values = nodes.widened(op), [twins[x].value if x in twins else nodes.doubled(x.value) for x in operands]
     with contextlib.suppress(Exception):
-        if frozen(op, values):
+        if nodes.frozen(op, values):
             dy = rng.standard_normal(node.shape)
             gradients = op.vjp(dy, node.value, *values)
             for place, x in enumerate(values):
@@ -331,7 +315,7 @@ def _frozen_parts(
                 found = np.zeros(x.shape) if gradients[place] is None else np.asarray(gradients[place])
                 points = compare(found, slope, rng, tolerance, LEAF_ELEMENTS, DIRECTIONS) if x.dtype.kind == "f" else ()
                 if any(point.error > tolerance for point in points):
-                    yield Record(name, op.name, input_name(op, place), x.size, tolerance, points, VALUE_READ)
+                    yield Record(name, op.name, nodes.input_name(op, place), x.size, tolerance, points, VALUE_READ)
 
 
 def _slope_of_parts(op: Op, values: Sequence[Array], place: int, dy: Array, direction: Array) -> Derivative:
@@ -347,13 +331,13 @@ def _check_rule(op: type[Op], rng: np.random.Generator, tolerance: float) -> Rep
     if op.samples is None:
         advice = "give it samples, or certify it: tg.certify finds inputs for it"
         raise TinygraphError(f"{op.name} has no samples to check it on; {advice}")
-    nodes: list[Record] = []
+    records: list[Record] = []
     for number, sample in enumerate(op.samples(rng), start=1):
-        made, inputs = doubled_call(op, sample)
+        made, inputs = nodes.doubled_call(op, sample)
         node = apply(made, [Tensor("tensor", value=x) for x in inputs])
         name = ", ".join([f"sample {number}", *(f"{key}={value!r}" for key, value in sample.attributes.items())])
-        nodes += check_node(node, name, [str(x.shape) for x in node.inputs], rng, tolerance)
-    return Report(tuple(nodes), (), tolerance)
+        records += check_node(node, name, [str(x.shape) for x in node.inputs], rng, tolerance)
+    return Report(tuple(records), (), tolerance)
 
 
 def is_operation(thing: Any) -> bool:

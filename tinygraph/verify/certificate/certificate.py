@@ -17,34 +17,19 @@ from tinygraph.verify.hints import cause_of
 
 # In the order of a certificate.
 CHECKS: tuple[Check, ...] = (
-    values.shape_rule,
-    gradients.gradients,
-    gradients.error_against_step,
-    rules.precision,
-    special.far_from_zero,
-    neighbours.other_attributes,
-    neighbours.other_sizes,
-    neighbours.other_values,
-    rules.zero_gradient_in,
-    rules.linear_in_dy,
-    gradients.kinks_and_ties,
-    gradients.stated_edges,
-    rules.second_derivatives,
-    values.float32,
-    values.broadcasting,
-    values.memory_layout,
-    values.size_zero,
-    values.size_one,
-    rules.used_twice,
-    rules.shortcuts,
-    values.inputs_unmodified,
-    values.determinism,
-    special.not_a_number,
-    special.large_numbers,
-    values.plan,
-    values.draws,
-    values.prints,
-    values.model_file,
+    *(values.shape_rule, gradients.gradients, gradients.error_against_step, rules.precision, special.far_from_zero),
+    *(neighbours.other_attributes, neighbours.other_sizes, neighbours.other_values),
+    *(rules.zero_gradient_in, rules.linear_in_dy, gradients.kinks_and_ties, gradients.stated_edges),
+    *(rules.second_derivatives, values.float32, values.broadcasting, values.memory_layout),
+    *(
+        values.size_zero,
+        values.size_one,
+        rules.used_twice,
+        rules.shortcuts,
+        values.inputs_unmodified,
+        values.determinism,
+    ),
+    *(special.not_a_number, special.large_numbers, values.plan, values.draws, values.prints, values.model_file),
 )
 
 
@@ -107,17 +92,9 @@ class Certificate:
 
     def to_json(self) -> dict[str, Any]:
         """Return the certificate as plain data, as ``--json`` writes it."""
-        return {
-            "operation": self.name,
-            "formula": self.formula,
-            "ok": self.ok,
-            "verdict": self.verdict,
-            "surrogate": self.surrogate,
-            "samples": list(self.samples),
-            "proposed": self.proposed,
-            "seconds": round(self.seconds, 3),
-            "checks": [asdict(line) for line in self.lines],
-        }
+        plain = {name: getattr(self, name) for name in ("formula", "ok", "verdict", "surrogate", "proposed")}
+        lists = {"samples": list(self.samples), "checks": [asdict(line) for line in self.lines]}
+        return {"operation": self.name, **plain, "seconds": round(self.seconds, 3), **lists}
 
     def summary(self) -> str:
         """Return the last line."""
@@ -173,13 +150,13 @@ def certify(operation: Any, seed: int = 0, tolerance: float = 1e-7) -> Certifica
     began = time.perf_counter()
     candidate = candidate_for(operation, seed, tolerance)
     lines = list(checked(candidate, CHECKS[:1] if candidate.cases else [_no_inputs]))
-    if candidate.cases:
+    if candidate.cases and lines[0].hint != values.SIZE_OF_VALUES:
         rest = candidate if lines[0].ok else candidate.without_shape_rule()
         for check in CHECKS[1:]:
             # Where a gradient is wrong, the search next to its inputs would only repeat it.
             wrong = any(not line.ok and line.check.startswith("gradient of ") for line in lines)
             name = check.__name__.replace("_", " ")
-            repeated = wrong and name in (*_NEIGHBOURS, "far from zero")
+            repeated = wrong and name in _TRIED
             lines += [Line(name, NOT_ASKED, "a gradient is wrong, see above")] if repeated else checked(rest, [check])
     op, names = candidate.op, tuple(case.name for case in candidate.cases)
     surrogate = gradients.surrogate_of(candidate.cases[0]) if op.surrogate and names else ""
@@ -218,21 +195,22 @@ def _no_inputs(candidate: Candidate) -> Iterator[Line]:
 _UNFINISHED = "not carried through"
 # The checks that fail as well where a gradient is wrong, and where two runs differ.
 _AFTER_WRONG_GRADIENT = (
-    "broadcasting",
+    *("broadcasting", "precision", *_TRIED),
+    *("second derivatives", "size one", "used twice", "plan", "large numbers"),
+)
+# The checks that say nothing where the rule fails.
+_OF_RULE = (
+    "error against step",
     "precision",
-    *_NEIGHBOURS,
-    "second derivatives",
+    "kinks and ties",
+    "size zero",
     "size one",
-    "used twice",
-    "plan",
+    "not a number",
     "large numbers",
-    "far from zero",
 )
 _AFTER_TWO_RUNS_DIFFER = (
-    *_NEIGHBOURS,
-    *("error against step", "far from zero", "zero gradient in", "linear in dy", "kinks and ties"),
-    *("second derivatives", "float32", "broadcasting", "memory layout", "size one", "used twice", "not a number"),
-    "plan",
+    *(*_TRIED, "error against step", "zero gradient in", "linear in dy", "kinks and ties", "second derivatives"),
+    *("float32", "broadcasting", "memory layout", "size one", "used twice", "not a number", "plan"),
 )
 
 
@@ -252,19 +230,21 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     for line in lines:
         repeats = line.check in _AFTER_WRONG_GRADIENT or line.figure == gradients.WRONG_SLOPE
         reason = ""
-        if line.ok and line.check == "error against step" and wrong:
-            reason = "a gradient is wrong, see above"
+        if line.ok and wrong and (line.check in _OF_RULE[:2] or (broken and line.check in _OF_RULE)):
+            reason = f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
         elif line.ok or line in wrong:
             pass
         elif shapes and line.check == "model file" and line.example:
             reason = "the shape rule is wrong, see above"
+        elif broken and line.check != "shape rule" and "Error: " in line.example:
+            reason = f"{gradients.RULE_FAILED}, see above"
         elif first is not None and line is not first and (line.figure, line.example) == (_UNFINISHED, first.example):
             reason = f"not carried through, see {first.check}"
         elif line.check in _NEIGHBOURS and seen:
             reason = f"see {seen[0]}"
         elif unsteady and line.check in _AFTER_TWO_RUNS_DIFFER:
             reason = "two runs differ, see determinism"
-        elif wrong and (repeats or (broken and line.check != "shape rule" and "Error: " in line.example)):
+        elif wrong and repeats:
             reason = f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
         elif line.check in _TRIED:
             seen.append(line.check)

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from tinygraph.describe.numbers import short
-from tinygraph.graph import Array, Graph, Shape
+from tinygraph.graph import Array, Graph, Op, Shape
 from tinygraph.graph.tensor import input as declare
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line, Mistake, for_each
 from tinygraph.verify.certificate.neighbours import trials_of_sizes
@@ -42,7 +42,12 @@ def gradients(candidate: Candidate) -> Iterator[Line]:
             found[case.input_name(finding.place).partition("[")[0]].append((case, finding, findings))
     for name, compared in found.items():
         yield _gradient_line(candidate, name, compared)
-    if not found:
+    case = candidate.cases[0]
+    ruled = type(case.op).vjp is not Op.vjp and not case.op.composite
+    if not found and ruled and case.floating and case.y.dtype.kind != "f":
+        advice = "return floating numbers, or leave the rule out"
+        yield Line("gradients", WRONG, f"the result is {case.y.dtype}: the rule never runs", case.name, advice)
+    elif not found:
         yield Line("gradients", NOT_ASKED, "no gradient flows through this operation")
 
 
@@ -124,8 +129,6 @@ def error_against_step(candidate: Candidate) -> Iterator[Line]:
 def step_errors(case: Case, place: int) -> list[float]:
     """Return the relative error of a gradient along a random direction, against central differences at each of ``STEPS``.
 
-    For a right rule the errors fall with the square of the step until rounding takes over.
-
     >>> import tinygraph as tg
     >>> min(step_errors(Case(tg.exp.op, tg.Sample([0.5, 1.0])), 0)) < 1e-9
     True
@@ -159,6 +162,9 @@ _SECONDS = 1.0
 _NEITHER = "the rule takes neither slope"
 WRONG_SLOPE = "the rule is wrong where forward has a slope"
 _DIVISION = "a division by zero, or 0 times infinity: put a harmless number there with np.where(y > 0, y, 1)"
+_ONE_NUMBER = (
+    "right next to {:g} and wrong there: a condition of the rule, such as < for <=, or what it gives at this number"
+)
 _TIES = "the gradient of a tie goes to one of the tied elements, or is shared among them; together they get it once"
 
 
@@ -166,8 +172,7 @@ _TIES = "the gradient of a tie goes to one of the tied elements, or is shared am
 class _Place:
     """A place where forward has a kink, or has a slope that the rule does not give.
 
-    At a kink ``chosen`` says which slope the rule takes; it is empty where that is a mistake, ``figure``.
-    """
+    At a kink ``chosen`` says which slope the rule takes; it is empty where that is a mistake, ``figure``."""
 
     where: str
     rule: float
@@ -198,7 +203,7 @@ def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
                 wrong = tied.in_smallest_part(lambda part: _first_wrong(_places_of(part))) or wrong
                 yield Line(name, WRONG, wrong.figure, str(wrong), wrong.cause if np.isfinite(wrong.rule) else _DIVISION)
                 return
-    sides = ["left", "right", "mean", "a share", "between"]
+    sides = ["left", "right", "mean", "a share", "a neighbour", "between"]
     taken = ", ".join(side for side in sides if any(place.chosen == side for place in found))
     figure = f"{len(found)} found, the slope is that of: {taken}" if found else "none found"
     if not candidate.differentiable():
@@ -251,10 +256,10 @@ def _at_element(case: Case, place: int, index: Index) -> Iterator[_Place]:
         dy = unit(case.y.shape, output)
         rule = float(case.rule.gradient(place, dy)[index])
         right, left = one_sided(function, x, direction, dy)
-        if right is not None and left is not None and disagree(right, left, least=1e-6):
-            between = min(right.value, left.value) <= rule <= max(right.value, left.value)
-            within = "between" if between and _is_degenerate(x) else ""
-            chosen = _chosen(rule, right.value, left.value, tied) or within
+        apart = right and left and disagree(right, left, 1e-6)
+        if right and left and apart and abs(right.value - left.value) > 1e-6 * _noise(case, place, 0.0):
+            sides = [right.value, left.value]
+            chosen = _chosen(rule, sides[0], sides[1], tied) or _of_neighbour(case, place, index, output, rule, sides)
             slopes = f"slopes {left.value:.4g} before and {right.value:.4g} after"
             yield _Place(name, rule, slopes, chosen, _NEITHER, "compare with the branch of forward")
             continue
@@ -262,9 +267,8 @@ def _at_element(case: Case, place: int, index: Index) -> Iterator[_Place]:
         if slope.kink or abs(rule - slope.value) <= _noise(case, place, max(abs(rule), abs(slope.value))):
             continue
         # One of several that are tied can be moved alone without changing what they are tied for.
-        alone = tied == 1 or case.op.elementwise
-        if not np.isfinite(rule) or (alone and not _differ_nearby(case, place, direction, output)):
-            yield _Place(name, rule, f"numeric {slope.value:.4g}")
+        if not np.isfinite(rule) or not _differ_nearby(case, place, direction, output):
+            yield _Place(name, rule, f"numeric {slope.value:.4g}", cause=_ONE_NUMBER.format(x[index]))
 
 
 def _chosen(rule: float, right: float, left: float, tied: int) -> str:
@@ -275,6 +279,28 @@ def _chosen(rule: float, right: float, left: float, tied: int) -> str:
             return side
     share = (rule - left) / (right - left)
     return "a share" if any(abs(share - 1 / count) <= _TOLERANCE for count in range(3, tied + 1)) else ""
+
+
+def _of_neighbour(case: Case, place: int, index: Index, output: Index, rule: float, sides: list[float]) -> str:
+    """Return whether a rule takes a slope that inputs next to a kink have, where more than two branches meet.
+
+    So it is in a quantile of tied elements. Where singular values are equal, and where elements are tied for something, every
+    slope between those of neighbours is a subgradient.
+    """
+    x, function = case.inputs[place], case.function(place)
+    direction = unit(x.shape, index)
+    slopes = np.array([*sides, *_all_near(case, place, direction, output)])
+    low, high = float(slopes.min()), float(slopes.max())
+    if np.isfinite(rule) and (abs(slopes - rule) <= 1e-3 * abs(slopes).max()).any():
+        return "a neighbour"
+    several = not case.op.elementwise and (x == x[index]).sum() > 2 and not _adds_up(function, x, output)
+    margin = _unreached(x, low, high)
+    return "between" if (margin or several) and low - margin <= rule <= high + margin else ""
+
+
+def _unreached(x: Array, low: float, high: float) -> float:
+    """Return how far slopes may lie beyond those of the neighbours that were tried, where singular vectors are not unique."""
+    return (high - low) / 4 if _is_degenerate(x) else 0.0
 
 
 def _is_degenerate(x: Array) -> bool:
@@ -303,8 +329,12 @@ def _suspects(function: Function, x: Array, direction: Array) -> list[Index]:
 
 def _differ_nearby(case: Case, place: int, direction: Array, output: Index) -> bool:
     """Whether a slope takes several values around a point: then the rule may choose one, or one between them."""
-    slopes = np.concatenate([_slopes_near(case, place, direction, output, near, case.floating) for near in _NEAR])
+    slopes = _all_near(case, place, direction, output)
     return not np.ptp(slopes) <= 0.02 * float(abs(slopes).max())
+
+
+def _all_near(case: Case, place: int, direction: Array, output: Index) -> Array:
+    return np.concatenate([_slopes_near(case, place, direction, output, near, case.floating) for near in _NEAR])
 
 
 def _together(case: Case, place: int) -> Iterator[_Place]:
@@ -324,7 +354,7 @@ def _together(case: Case, place: int) -> Iterator[_Place]:
             continue
         rule = float(case.rule.gradient(place, unit(case.y.shape, output)).sum())
         low, high = float(np.min(slopes)), float(np.max(slopes))
-        margin = 0.02 * max(abs(low), abs(high)) + _noise(case, place, abs(rule)) + 1e-6
+        margin = 0.02 * max(abs(low), abs(high)) + _noise(case, place, abs(rule)) + 1e-6 + _unreached(x, low, high)
         if np.isfinite(rule) and not low - margin <= rule <= high + margin:
             numeric = f"{low:.4g}" if high - low <= margin else f"from {low:.4g} to {high:.4g}"
             name = f"{case.call()}, all elements of {case.input_name(place)} together"

@@ -5,6 +5,7 @@ ones and to ones above 8 and 20. Where forward refuses an input, or gives number
 """
 
 import contextlib
+import functools
 import itertools
 import time
 from collections import defaultdict
@@ -16,6 +17,7 @@ import numpy as np
 from tinygraph.graph import Array, Sample, Shape
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line
 from tinygraph.verify.certificate.propose import varied
+from tinygraph.verify.certificate.redraw import is_distribution, is_free, is_sorted, redrawn
 from tinygraph.verify.certificate.search import Shapes, linked_axes, resized
 from tinygraph.verify.checker import Finding, LocalRule
 from tinygraph.verify.hints import cause_of, hint
@@ -53,7 +55,7 @@ def other_values(candidate: Candidate) -> Iterator[Line]:
 
 def other_attributes(candidate: Candidate) -> Iterator[Line]:
     """Compare gradients for other values of every attribute."""
-    yield _line("other attributes", candidate, _attributes)
+    yield _line("other attributes", candidate, lambda candidate: iter(_attributes(candidate)))
 
 
 def _line(name: str, candidate: Candidate, neighbours: Callable[[Candidate], Iterator[Neighbour]]) -> Line:
@@ -82,9 +84,8 @@ def _line(name: str, candidate: Candidate, neighbours: Callable[[Candidate], Ite
         if right[group]:
             return _wrong(name, candidate, *found[0], trials, right[group])
     # Not how many, which depends on how fast they were.
-    return (
-        Line(name, OK, "right in all that were tried") if any(right.values()) else Line(name, NOT_ASKED, "none to try")
-    )
+    verdict, figure = (OK, "right in all that were tried") if any(right.values()) else (NOT_ASKED, "none to try")
+    return Line(name, verdict, figure)
 
 
 def _wrong(
@@ -123,35 +124,28 @@ def _accepted(case: Case, sample: Sample) -> Case | None:
             other.op.shape(*other.inputs)
         finite = np.isfinite(other.y)
         bypassed = other.op.bypassed(len(other.inputs))
-        if (
-            other.y.size
-            and other.places
-            and not bypassed
-            and (finite.all() or not np.isfinite(case.y).all())
-            and finite.any()
-        ):
-            return other
+        enough = finite.any() and (finite.all() or not np.isfinite(case.y).all())
+        return other if other.places and enough and not bypassed else None
     return None
 
 
 # ---- other attributes
 
 
-def _attributes(candidate: Candidate) -> Iterator[Neighbour]:
-    seen = {_attributes_of(case) for case in candidate.cases}
+@functools.lru_cache(maxsize=1)
+def _attributes(candidate: Candidate) -> list[Neighbour]:
+    seen, found = {_attributes_of(case) for case in candidate.cases}, []
     if candidate.proposed:
-        return
+        return []
     for case in _distinct(candidate):
         for sample in varied(type(case.op), [case.sample]):
             other = _accepted(case, sample)
             if other is not None and _attributes_of(other) not in seen:
                 seen.add(_attributes_of(other))
-                changed = {
-                    name: value
-                    for name, value in sample.attributes.items()
-                    if other.op.attributes()[name] != case.op.attributes()[name]
-                }
-                yield Neighbour(", ".join(f"{name}={value!r}" for name, value in changed.items()), other)
+                given, before = sample.attributes.items(), case.op.attributes()
+                changed = [f"{name}={value!r}" for name, value in given if other.op.attributes()[name] != before[name]]
+                found.append(Neighbour(", ".join(changed), other))
+    return found
 
 
 def _attributes_of(case: Case) -> str:
@@ -172,8 +166,7 @@ def _distinct(candidate: Candidate) -> list[Case]:
 
 def _sizes(candidate: Candidate) -> Iterator[Neighbour]:
     cases = _distinct(candidate)
-    if not candidate.proposed:
-        cases += [neighbour.case for neighbour in _attributes(candidate)]
+    cases += [neighbour.case for neighbour in _attributes(candidate)]
     # What runs on one, two and three axes is made for any number of them.
     if candidate.proposed and {1, 2, 3} <= {x.ndim for case in cases for x in case.inputs if len(case.inputs) == 1}:
         x = redrawn(np.random.default_rng([0, 5]), cases[0].inputs[0], _FIVE_AXES)
@@ -241,50 +234,6 @@ def _size(shape: Shape) -> int:
     return int(np.prod(shape))
 
 
-def redrawn(rng: np.random.Generator, x: Array, shape: Shape) -> Array:
-    """Return an array of another shape with elements like those of ``x``: of their kind, in their range, in their order.
-
-    Symmetric matrices stay symmetric and positive, rows that add up to 1 do so again, and sorted elements are sorted.
-    """
-    if not x.size:
-        return np.zeros(shape, x.dtype)
-    y = rng.choice(x.ravel(), shape)
-    if is_free(x):
-        y = y * rng.uniform(0.7, 1.0, shape)
-    if x.dtype.kind == "f" and _is_symmetric(x) and len(shape) > 1 and shape[-1] == shape[-2]:
-        root = rng.standard_normal(shape) / np.sqrt(shape[-1])
-        return np.asarray(root @ root.swapaxes(-1, -2) + np.eye(shape[-1]))
-    if _is_sorted(x) or (x.dtype.kind in "iu" and x.ndim and (np.diff(x, axis=-1) >= 0).all()):
-        y = np.sort(y, axis=-1)
-    return y / y.sum(axis=-1, keepdims=True) if is_distribution(x) else y
-
-
-def is_free(x: Array) -> bool:
-    """Whether elements may be numbers of any size: they are not marks such as 0 and 1, and rows do not add up to 1."""
-    marks = x.dtype.kind != "f" or np.isin(x, (-1.0, 0.0, 1.0)).all() or not np.isfinite(x).all()
-    return not marks and not is_distribution(x)
-
-
-def _is_symmetric(x: Array) -> bool:
-    return x.ndim > 1 and x.shape[-1] == x.shape[-2] > 1 and np.allclose(x, x.swapaxes(-1, -2))
-
-
-def has_order(case: Case) -> bool:
-    """Whether one of several inputs is sorted, which then means something: the knots of a curve, for example."""
-    return len(case.floating) > 1 and any(map(_is_sorted, case.inputs))
-
-
-def _is_sorted(x: Array) -> bool:
-    """Whether numbers that are not whole are sorted, as knots and times are."""
-    return x.dtype.kind == "f" and x.ndim > 0 and x.shape[-1] > 2 and bool((np.diff(x, axis=-1) > 0).all())
-
-
-def is_distribution(x: Array) -> bool:
-    """Whether the elements of every row are not negative and add up to 1."""
-    sums = x.ndim and x.dtype.kind == "f" and x.shape[-1] > 1 and (x >= 0).all()
-    return bool(sums and np.allclose(x.sum(axis=-1), 1))
-
-
 # ---- other values
 
 _SCALES = (0.1, 3.0)
@@ -303,13 +252,10 @@ def _changed(case: Case, rng: np.random.Generator) -> Iterator[tuple[str, list[A
     yield "noise", [_noisy(rng, x, 0.1, has_order(case)) for x in case.inputs]
     yield "more noise", [_noisy(rng, x, 1.0, has_order(case)) for x in case.inputs]
     for scale in _SCALES:
-        yield (
-            f"numbers times {scale:g}",
-            [x * scale if is_free(x) else x for x in case.inputs],
-        )
+        yield f"numbers times {scale:g}", [x * scale if is_free(x) else x for x in case.inputs]
     for place, x in enumerate(case.inputs):
         name = case.input_name(place)
-        if x.ndim and len(x) > 1 and not (has_order(case) and _is_sorted(x)):
+        if x.ndim and len(x) > 1 and not (has_order(case) and is_sorted(x)):
             yield f"{name} with its rows in another order", _with(case, place, rng.permutation(x))
             yield f"{name} from its end", _with(case, place, x[::-1].copy())
         if x.dtype.kind in "iu" and x.size:
@@ -323,13 +269,18 @@ def _with(case: Case, place: int, x: Array) -> list[Array]:
     return [*case.inputs[:place], x, *case.inputs[place + 1 :]]
 
 
+def has_order(case: Case) -> bool:
+    """Whether one of several inputs is sorted, which then means something: the knots of a curve, for example."""
+    return len(case.floating) > 1 and any(map(is_sorted, case.inputs))
+
+
 def _noisy(rng: np.random.Generator, x: Array, size: float, ordered: bool) -> Array:
     if is_distribution(x):
         y = x + size * x.mean() * rng.uniform(0, 1, x.shape)
         return np.asarray(y / y.sum(axis=-1, keepdims=True))
     if not is_free(x):
         return x
-    if ordered and _is_sorted(x):
+    if ordered and is_sorted(x):
         return np.asarray(np.sort(x + size * np.diff(x, axis=-1).min() * rng.uniform(-0.5, 0.5, x.shape), axis=-1))
     scale = float(x.std()) or float(abs(x).mean()) or 1.0
     return np.asarray(x + size * scale * rng.uniform(-1, 1, x.shape))

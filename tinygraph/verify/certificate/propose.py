@@ -14,13 +14,15 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph.graph import Array, Op, Sample, Shape, call_rule, evaluate
-from tinygraph.verify.certificate.search import RAN, Progress, Shapes, fitting_shapes
+from tinygraph.verify.certificate.redraw import redrawn
+from tinygraph.verify.certificate.search import RAN, Progress, Shapes, fitting_shapes, linked_axes, resized
 
 # Matrices and vectors first; then stacks, and images with kernels.
 _SHAPES: tuple[Shape, ...] = ((3, 4), (4,), (4, 2), (2,), (2, 3, 4), (1, 2, 5, 6), (3, 2, 2, 2), ())
 _MOST = 3
 _TRIES = 400
 _RETURNED = 10**6
+_MOST_SIZE = 100
 
 Draw = Callable[[np.random.Generator, Shape], Any]
 
@@ -29,8 +31,8 @@ def proposed_samples(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     """Return a few samples on which the forward of ``op`` runs and gives finite numbers, in different shapes.
 
     Small inputs are tried first, and inputs of one shape; numbers away from zero, then numbers between 0 and 1, then
-    integers in one place. Most shapes of several inputs make no sense together: where the rule runs on some samples,
-    only those count. One more sample follows for each other value of each attribute that changes the result.
+    integers in one place or two, then booleans. Most shapes of several inputs make no sense together: where the rule runs on
+    some samples, only those count. One more sample follows for each other value of each attribute that changes the result.
 
     >>> import tinygraph as tg
     >>> [[x.shape for x in s.inputs] for s in proposed_samples(tg.matmul.op, np.random.default_rng(0))]
@@ -40,7 +42,7 @@ def proposed_samples(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     if not any(_is_intended(op, sample) or _lacks_sums(op, sample) for sample in found):
         found = _searched(op, rng, found)
     chosen = _different(_intended(op, found))
-    return [*chosen, *_conditions(op, chosen[:1], rng), *varied(op, chosen)]
+    return [*chosen, *_conditions(op, chosen[:1], rng), *varied(op, chosen, found[:2])]
 
 
 def refusal(op: type[Op]) -> str:
@@ -77,23 +79,27 @@ def sample_line(op: type[Op]) -> str:
 def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
     """Return samples on which forward runs, the plainest first, drawn in the first way in which there are any."""
     count = len(op.parameters) + op.variadic
-    plain: tuple[Draw, ...] = (_off_zero,) * count
-    floating = [plain, (_between_0_and_1,) * count]
+    floating: list[tuple[Draw, ...]] = [(_off_zero,) * count, (_between_0_and_1,) * count]
     # Ids stand in one place, the last if that runs, or in two.
-    some = [
-        *((place,) for place in reversed(range(count))),
-        *itertools.combinations(range(count), 2 if 2 < count < 5 else 9),
-    ]
-    integers = [tuple(_integers if place in places else plain[place] for place in range(count)) for places in some]
-    for ways, accepted in ((floating, _finite), (integers, _finite), (floating, _somewhere_finite)):
+    pairs = itertools.combinations(range(count), 2 if 2 < count < 5 else 9)
+    places = [*((place,) for place in reversed(range(count))), *pairs]
+    integers, booleans = ([_drawn(draw, marked, count) for marked in places] for draw in (_integers, _booleans))
+    for ways in (floating, integers, booleans, []):
+        accepted = _finite if ways else _somewhere_finite
         found: list[Sample] = []
         for shapes, attributes in itertools.islice(_calls(op), _TRIES if count < 5 else _TRIES // 8):
-            inputs = ([draw(rng, shape) for draw, shape in zip(draws, shapes, strict=True)] for draws in ways)
+            inputs = (
+                [draw(rng, shape) for draw, shape in zip(draws, shapes, strict=True)] for draws in ways or floating
+            )
             samples = (Sample(*drawn, **attributes) for drawn in inputs)
             found += itertools.islice((sample for sample in samples if accepted(_attempt(op, sample))), 1)
         if found:
             return found
     return []
+
+
+def _drawn(draw: Draw, places: Sequence[int], count: int) -> tuple[Draw, ...]:
+    return tuple(draw if place in places else _off_zero for place in range(count))
 
 
 def _intended(op: type[Op], found: Sequence[Sample]) -> list[Sample]:
@@ -126,26 +132,35 @@ def _is_intended(op: type[Op], sample: Sample) -> bool:
 def _searched(op: type[Op], rng: np.random.Generator, found: list[Sample]) -> list[Sample]:
     """Return samples in shapes for which the rule gives all gradients, found with forward's own errors as a guide.
 
-    If there are none, those ``found`` before, or else some on which at least forward runs.
+    If there are none, those ``found`` before, or else one on which at least forward runs.
     """
     count = len(op.parameters) + op.variadic
     running: list[Sample] = []
-    for draw, attributes in itertools.product((_off_zero, _between_0_and_1, _positive), _attributes(op)[:4]):
-        made = functools.partial(_made, functools.cache(lambda place, shape, draw=draw: draw(rng, shape)), attributes)
-
-        def intended(shapes: Shapes, made: Callable[[Shapes], Sample] = made) -> bool:
-            runs = _attempt(op, made(shapes)) is not None
-            if runs and len(running) < _MOST:
-                running.append(made(shapes))
-            return runs and _is_intended(op, made(shapes))
-
-        shapes = [*fitting_shapes(count, functools.partial(_progress, op, made), intended)]
+    plain = [(draw,) * count for draw in (_off_zero, _between_0_and_1, _positive)]
+    # Labels and marks stand in one place, where there is nothing that takes other numbers.
+    places = itertools.product((_integers, _booleans), reversed(range(count)))
+    mixed = [_drawn(draw, (place,), count) for draw, place in places if not found and count > 1]
+    for draws, attributes in itertools.product([*plain, *mixed], _attributes(op)[:4]):
+        if running and draws in mixed:
+            break
+        drawn = functools.cache(lambda place, shape, draws=draws: draws[place](rng, shape))
+        made = functools.partial(_made, drawn, attributes)
+        fits = functools.partial(_fits, op, made, running)
+        shapes = [*fitting_shapes(count, functools.partial(_progress, op, made), fits)]
         # Forward may run on stacks by chance, where it is made for matrices.
         ranks = [max(map(len, each)) for each in shapes]
         samples = [made(each) for each, rank in zip(shapes, ranks, strict=True) if rank == ranks[0]]
         if any(_is_intended(op, sample) for sample in samples):
             return samples
     return found or running
+
+
+def _fits(op: type[Op], made: Callable[[Shapes], Sample], running: list[Sample], shapes: Shapes) -> bool:
+    """Whether the rule gives all gradients in some shapes; the first sample on which forward runs is kept."""
+    if _attempt(op, made(shapes)) is None:
+        return False
+    running += [] if running else [made(shapes)]
+    return _is_intended(op, made(shapes))
 
 
 def _made(drawn: Callable[[int, Shape], Any], attributes: dict[str, Any], shapes: Shapes) -> Sample:
@@ -231,13 +246,38 @@ def _mattering(op: type[Op], sample: Sample) -> set[int]:
     return {place for place, x in places if _differs(op, _with_input(sample, place, np.roll(x, 1)), sample)}
 
 
-def varied(op: type[Op], found: Sequence[Sample]) -> Iterator[Sample]:
-    """Yield a sample for each other value of an attribute: the first on which it gives another result."""
+def varied(op: type[Op], found: Sequence[Sample], enlarged: Sequence[Sample] = ()) -> Iterator[Sample]:
+    """Yield a sample for each other value of an attribute: the first on which it gives another result.
+
+    Where it does so on none, axes may be too short, as 3 channels for a quarter of them: then the axes of ``enlarged`` grow.
+    """
     for name, argument in inspect.signature(op).parameters.items() if found else ():
         given = found[0].attributes.get(name, argument.default)
         for value in _other_values(given, op.attribute_annotations()[name]):
-            changed = ((Sample(*old.inputs, **{**old.attributes, name: value}), old) for old in found)
-            yield from itertools.islice((sample for sample, old in changed if _differs(op, sample, old)), 1)
+            larger = (sample for old in enlarged for sample in _larger(op, old, given, value))
+            for old in itertools.chain(found, larger):
+                sample = Sample(*old.inputs, **{**old.attributes, name: value})
+                if _differs(op, sample, old):
+                    yield from [sample] if old in found else [old, sample]
+                    break
+
+
+def _larger(op: type[Op], sample: Sample, given: Any, value: Any) -> Iterator[Sample]:
+    """Yield a sample with its axes, one after another, as long as two whole numbers of an attribute need.
+
+    Their quotients by the two numbers differ, or both numbers divide them.
+    """
+    whole = type(given) is type(value) is int
+    shapes, drawn = tuple(x.shape for x in sample.inputs), functools.partial(redrawn, np.random.default_rng([0, 9]))
+
+    def made(tried: Shapes) -> Sample:
+        return Sample(*map(drawn, sample.inputs, tried), **sample.attributes)
+
+    for axes in linked_axes(shapes, lambda tried: _somewhere_finite(_attempt(op, made(tried)))) if whole else ():
+        size = min(shapes[place][axis] for place, axis in axes)
+        for new in (2 * max(abs(given), abs(value)) - 1, abs(given * value)):
+            if size < new <= _MOST_SIZE:
+                yield made(resized(shapes, axes, size, new))
 
 
 def _other_values(given: Any, annotation: Any) -> list[Any]:
@@ -347,3 +387,7 @@ def _positive(rng: np.random.Generator, shape: Shape) -> Any:
 
 def _integers(rng: np.random.Generator, shape: Shape) -> Any:
     return rng.integers(0, 2, shape)
+
+
+def _booleans(rng: np.random.Generator, shape: Shape) -> Any:
+    return rng.random(shape) < 0.5

@@ -2,13 +2,14 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import Array, Tensor, apply, grad
 from tinygraph.verify.certificate.candidate import Answer, Candidate, Case, Line, Mistake, for_each
-from tinygraph.verify.certificate.neighbours import is_distribution
+from tinygraph.verify.certificate.redraw import is_distribution
 from tinygraph.verify.checker import Finding
 from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, derivative, unit, worst
 
@@ -40,9 +41,8 @@ def in_single(case: Case, finding: Finding) -> str:
     if not scale:
         return ""
     errors = np.array([point.rule - point.numeric for point in points]) / scale
-    known = (
-        max(case.rule.slope(finding.place, unit(finding.gradient.shape, p.index or ())).error for p in points) / scale
-    )
+    slopes = [case.rule.slope(finding.place, unit(finding.gradient.shape, point.index or ())) for point in points]
+    known = max(slope.error for slope in slopes) / scale
     floor = float(abs(errors).max())
     if not _FLOORS[0] < floor < _FLOORS[1] or known > floor / 100:
         return ""
@@ -107,14 +107,14 @@ def _each_gradient(case: Case, ask: Callable[[Case, int], tuple[str, str]]) -> A
 
 @for_each(Candidate.differentiable, "both gradients of f(x, x) add up", "no two inputs are alike")
 def used_twice(case: Case) -> Answer:
-    """Give one tensor to all floating inputs: its gradient is the derivative of ``f(x, x)``."""
+    """Give one tensor to all floating inputs: its gradient is the derivative of ``f(x, x)``.
+
+    Where ``f`` has a kink there in one input alone, as where two boxes are equal, each gradient may be the slope of a side, and
+    these need not add up. Results that depend on two elements alone, such as ``maximum(x, x)``, do add up.
+    """
     shapes = [case.inputs[place].shape for place in case.floating]
-    if (
-        case.op.bypassed(len(case.inputs))
-        or len(shapes) < 2
-        or len(set(shapes)) > 1
-        or any(map(is_distribution, case.inputs))
-    ):
+    alike = len(shapes) > 1 == len(set(shapes))
+    if not alike or case.op.bypassed(len(case.inputs)) or any(map(is_distribution, case.inputs)):
         return None
     inputs = case.each_floating(lambda x: case.inputs[case.floating[0]])
     try:
@@ -141,7 +141,13 @@ def _compared_twice(case: Case, inputs: list[Array]) -> Point | None:
 
     def slope(direction: Array) -> Derivative:
         function = lambda moved: case.compute(case.each_floating(lambda x: moved))  # noqa: E731
-        return derivative(function, value, direction, dy, rounding=rounding)
+        found = derivative(function, value, direction, dy, rounding=rounding)
+        again = lambda: replace(found.again() if found.again else found, kink=found.kink or kinked(direction))  # noqa: E731
+        return replace(found, again=again)
+
+    def kinked(direction: Array) -> bool:
+        each = (derivative(rule.forward(place), value, direction, dy) for place in case.places)
+        return not case.op.elementwise and any(slope.kink for slope in each)
 
     return worst(compare(dx.value, slope, np.random.default_rng([0, 1]), _SECOND, elements=8, directions=0))
 

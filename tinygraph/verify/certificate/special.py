@@ -14,7 +14,8 @@ from tinygraph.describe.numbers import short
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import Array
 from tinygraph.verify.certificate.candidate import Answer, Candidate, Case, Mistake, for_each
-from tinygraph.verify.certificate.neighbours import has_order, is_free
+from tinygraph.verify.certificate.neighbours import has_order
+from tinygraph.verify.certificate.redraw import is_free
 from tinygraph.verify.checker import Finding
 from tinygraph.verify.hints import cause_of, hint
 from tinygraph.verify.numeric import Point, contributions, worst
@@ -100,9 +101,7 @@ def _nan_fault(case: Case, place: int) -> dict[str, str]:
 
 
 @for_each(
-    Candidate.differentiable,
-    f"worst error {{worst:.1e}} at numbers up to {_MOST_FAR[-1]:g}",
-    "outside the domain",
+    Candidate.differentiable, f"worst error {{worst:.1e}} at numbers up to {_MOST_FAR[-1]:g}", "outside the domain"
 )
 def far_from_zero(case: Case) -> Answer:
     """Compare gradients with numeric derivatives at numbers up to 20, 100 and 1000: limits and branches lie there.
@@ -115,9 +114,8 @@ def far_from_zero(case: Case) -> Answer:
             break
         rng = np.random.default_rng([0, 1])
         findings = [far.rule.find(place, rng, _ROUGH * case.tolerance, _COUNT_FAR) for place in far.places]
-        wrong = next(
-            (found for found in findings if found.wrong and (found.message or far.mistakes(found, _SATURATED))), None
-        )
+        failing = (found for found in findings if found.wrong and (found.message or far.mistakes(found, _SATURATED)))
+        wrong = next(failing, None)
         errors += [point.error for finding in findings for point in finding.points if not finding.wrong]
         if wrong is not None:
             cause = cause_of(wrong.message) if wrong.message else _cause_far(far, wrong)
@@ -130,9 +128,8 @@ def _cause_far(far: Case, wrong: Finding) -> str:
     """Return the cause of a mistake: a limit or a branch, unless the rule is wrong for the same numbers made small, too."""
     largest = max((float(abs(far.inputs[place]).max(initial=0.0)) for place in far.floating), default=1.0)
     near = far.with_inputs(far.each_floating(lambda x: x / (largest or 1.0)))
-    findings = [
-        near.rule.find(place, np.random.default_rng([0, 1]), far.tolerance, _COUNT_FAR) for place in near.places
-    ]
+    rng = np.random.default_rng([0, 1])
+    findings = [near.rule.find(place, rng, far.tolerance, _COUNT_FAR) for place in near.places]
     alike = next((finding for finding in findings if finding.place == wrong.place and finding.wrong), None)
     if alike is not None:
         return hint([(near.rule, alike, findings)])

@@ -14,13 +14,17 @@ from tinygraph.graph.tensor import input as declare
 from tinygraph.model.parse import Call, Statement, evaluate_expression, parse_expression
 from tinygraph.readers import reader
 from tinygraph.verify.certificate.candidate import OK, WRONG, Answer, Candidate, Case, Line, Mistake, for_each
-from tinygraph.verify.certificate.neighbours import is_distribution
+from tinygraph.verify.certificate.redraw import is_distribution
 from tinygraph.verify.numeric import worst
 
 _EXACT = 1e-12
 _SINGLE = 1e-3
 _ROUNDING = 1e-9
 _SUMMED = "return the gradient in the shape of the result: it is added up over the axes that were broadcast"
+SIZE_OF_VALUES = (
+    "the size of the result depends on the values of the inputs, and a graph has one for its shapes: keep the elements in "
+    "their places, with 0 where there is none"
+)
 _NO_CUT = "no axis to cut, or a clear refusal"
 
 
@@ -30,8 +34,16 @@ def shape_rule(case: Case) -> Answer:
     shape, dtype = case.op.infer(*case.inputs)
     if (shape, dtype) != (case.y.shape, case.y.dtype):
         both = f"the rule says {shape} {dtype}, forward gives {case.y.shape} {case.y.dtype}"
-        return Mistake("differs from forward", f"{case.name}: {both}")
+        return Mistake("differs from forward", f"{case.name}: {both}", _depends_on_values(case))
     return 0.0
+
+
+def _depends_on_values(case: Case) -> str:
+    """Say it if the shape of the result is another for other numbers in the same inputs."""
+    with contextlib.suppress(Exception):
+        others = [case.compute(case.each_floating(change)) for change in (np.negative, np.ones_like)]
+        return SIZE_OF_VALUES if {y.shape for y in others} != {case.y.shape} else ""
+    return ""
 
 
 @for_each(Candidate.all_cases, "dtype kept, within {worst:.1e} of float64", "no dtype to keep")

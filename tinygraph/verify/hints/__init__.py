@@ -42,9 +42,8 @@ def hint(compared: Sequence[Compared], more: Iterable[Compared] = ()) -> str:
     every = [*trials, *(Trial(*each) for each in more)]
     if trials[0].rule.op.composite:
         # Its rule is the sweep through its parts.
-        return (
-            VALUE_READ if frozen(trials[0].rule.op, trials[0].values, ("constant", "tensor")) else facts.known(trials)
-        )
+        reads = frozen(trials[0].rule.op, trials[0].values, ("constant", "tensor"))
+        return VALUE_READ if reads else facts.known(trials)
     cause = slips.slip(trials, certain=True)
     # An edited rule may do anything, and so may an operation.
     with contextlib.suppress(Exception):

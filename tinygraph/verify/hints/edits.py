@@ -30,7 +30,7 @@ PROVEN = " inputs tried"
 _SIMPLE = ("0", "-1", "2", "0.5")
 # In this order: the first kind with an edit that fits is named. Factors made of sizes, and then what the rule computes, are
 # tried between them.
-_FIRST: tuple[Edits, ...] = (kinds.left_out, kinds.numbers, kinds.names, kinds.conditions)
+_FIRST: tuple[Edits, ...] = (kinds.left_out, kinds.numbers, kinds.names, kinds.conditions, kinds.orders)
 _SECOND: tuple[Edits, ...] = (kinds.calls, kinds.moves, kinds.functions)
 _LAST: tuple[Edits, ...] = (kinds.products,)
 
@@ -54,9 +54,8 @@ class Search:
             # A rule that fails is seldom made for all shapes that forward takes.
             axes = [x.ndim for x in self.trial.values]
             others = [trial for trial in others if [x.ndim for x in trial.values] == axes]
-        self.others = [trial for trial in others if trial is not self.trial][: _MOST_TRIALS - 1] or [
-            _redrawn(self.trial)
-        ]
+        others = [trial for trial in others if trial is not self.trial][: _MOST_TRIALS - 1]
+        self.others = others or [_redrawn(self.trial)]
         self.rule = Rule(type(self.trial.rule.op))
         self.ends = time.thread_time() + SECONDS
         self._traces: dict[Trial, dict[int, Any]] = {}
@@ -70,12 +69,10 @@ class Search:
             # It fails on tensors alone.
             return ""
         text = self._statement()
-        first, second, last = (
-            [functools.partial(self._edited, edits) for edits in some] for some in (_FIRST, _SECOND, _LAST)
-        )
+        edited = lambda some: [functools.partial(self._edited, edits) for edits in some]  # noqa: E731
         simple, of_case = (functools.partial(self._fitted, of_case) for of_case in (False, True))
         computed = functools.partial(self._edited, self._with_computed)
-        for look in (simple, *first, of_case, *second, computed, *last):
+        for look in (simple, *edited(_FIRST), of_case, *edited(_SECOND), computed, *edited(_LAST)):
             found: dict[str, str] = {}
             for number, spot in enumerate(self.rule.spots) if not text else ():
                 if number in seen and number not in self._idle and time.thread_time() < self.ends:

@@ -34,10 +34,8 @@ def _elements(trial: Trial) -> str:
         along = places[:, axis]
         here = sorted(set(along[bad].tolist()))
         if not set(here) & set(along[~bad].tolist()):
-            which = (
-                f"from {here[0]} on" if len(here) > 1 and here[-1] == along.max() and _is_run(here) else f"at {here}"
-            )
-            return f"{found}, those {which} along axis {axis}"
+            run = len(here) > 1 and here[-1] == along.max() and _is_run(here)
+            return f"{found}, those {f'from {here[0]} on' if run else f'at {here}'} along axis {axis}"
     value = np.array([trial.values[trial.place][point.index] for point in trial.points])
     return f"{found}{_where(x, value, bad)}"
 
@@ -75,9 +73,8 @@ def _sizes(trials: Sequence[Trial], wrong: Sequence[Trial]) -> Iterator[str]:
 
 
 def _ratio(trial: Trial) -> str:
-    ratios = [
-        point.rule / point.numeric for point in trial.wrong if abs(point.numeric) > 1e-9 and np.isfinite(point.rule)
-    ]
+    points = [point for point in trial.wrong if abs(point.numeric) > 1e-9 and np.isfinite(point.rule)]
+    ratios = [point.rule / point.numeric for point in points]
     return f"rule / numeric lies between {min(ratios):.3g} and {max(ratios):.3g}" if ratios else ""
 
 
@@ -98,9 +95,8 @@ def attribute(trials: Sequence[Trial]) -> tuple[str, str]:
     for trial in sorted(trials, key=lambda trial: -trial.rule.y.size):
         found, shapes = trial.rule.op.attributes(), _shapes(trial)
         for name in found if not trial.finding.wrong else ():
-            alike = [
-                other for other, same in slipped if same == shapes and {**other, name: None} == {**found, name: None}
-            ]
+            near = [other for other, same in slipped if same == shapes]
+            alike = [other for other in near if {**other, name: None} == {**found, name: None}]
             if alike and all(other[name] != found[name] for other, _ in slipped):
                 return name, f"right with {name}={found[name]!r}, wrong with {name}={alike[0][name]!r}"
     return "", ""

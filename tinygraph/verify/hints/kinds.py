@@ -124,12 +124,11 @@ def calls(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
                 yield Edit("wrong axis", spot.called(*given, **named), functools.partial(_along, axis, keepdims))
     elif len(given) > 1:
         a, b, *c = given
-        yield Edit(
-            "arguments in another order", spot.called(b, a, *c), lambda f: lambda a, b, *c, **k: f(b, a, *c, **k)
-        )
+        words = "arguments in another order"
+        yield Edit(words, spot.called(b, a, *c), lambda f: lambda a, b, *c, **k: f(b, a, *c, **k))
         if c:
             new = spot.called(a, c[0], b, *c[1:])
-            yield Edit("arguments in another order", new, lambda f: lambda a, b, c, **k: f(a, c, b, **k))
+            yield Edit(words, new, lambda f: lambda a, b, c, **k: f(a, c, b, **k))
 
 
 def _instead(function: Any, value: Any) -> Any:
@@ -141,12 +140,18 @@ def _along(axis: int | None, keepdims: str, function: Any) -> Any:
     return lambda *arguments, **given: function(*arguments, **(given | named))
 
 
+def orders(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Exchange the parts of a list or a tuple, as those that are put together again."""
+    if isinstance(value, (list, tuple)) and 1 < len(value) < 4:
+        for order in itertools.permutations(range(len(value))):
+            parts = ", ".join(spot.parts[i] if spot.parts else f"{{e}}[{i}]" for i in order)
+            new = f"[{parts}]" if isinstance(value, list) else f"({parts})"
+            change = functools.partial(lambda order, value: type(value)([value[i] for i in order]), order)
+            yield Edit("parts in another order", new, change)
+
+
 def moves(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Move the elements of an array, or add them up."""
-    if isinstance(value, tuple) and 1 < len(value) < 4:
-        for order in itertools.permutations(range(len(value))):
-            new = f"({', '.join(f'{{e}}[{i}]' for i in order)})"
-            yield Edit("in another order", new)
     if not is_array(value, "fiu"):
         return
     if value.ndim > 1:
@@ -157,6 +162,8 @@ def moves(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
         yield from (Edit("the inverse permutation belongs here", f"np.argsort({{e}}, axis={axis})") for axis in axes)
     for axis in axes:
         yield Edit("the wrong way round along an axis", f"np.flip({{e}}, {axis})")
+        halves = f"np.roll({{e}}, {{e}}.shape[{axis}] // 2, {axis})"
+        yield Edit(f"the halves along axis {axis} exchange their places", halves)
         for step, words in ((1, "one place"), (-1, "one place"), (2, "two places"), (-2, "two places")):
             yield Edit(f"off by {words} along axis {axis}", f"np.roll({{e}}, {step}, {axis})")
         if value.dtype.kind == "f":

@@ -25,7 +25,7 @@ def slip(trials: Sequence[Trial], certain: bool) -> str:
     wrong = [trial for trial in trials if trial.finding.wrong]
     failing = bool(wrong[0].finding.message)
     alike = [trial for trial in wrong if bool(trial.finding.message) == failing and (failing or trial.wrong)][:6]
-    for guess in _GUESSES[failing, certain]:
+    for guess in _GUESSES.get((failing, certain), ()):
         # Guesses run rules and forwards at other values, where these may fail; that means nothing.
         with contextlib.suppress(Exception):
             if guess in _EVERYWHERE and any(not trial.finding.wrong and trial.gradient.size > 1 for trial in trials):
@@ -148,19 +148,6 @@ def _other_axis(case: Trial) -> str:
     return "summed over the wrong axis" if right and len({x.ndim for x in arrays}) == 1 else ""
 
 
-def _shifted(case: Trial) -> str:
-    """Recognize a gradient whose elements are one place away from where they belong."""
-    for axis, step in itertools.product(range(case.gradient.ndim), (1, -1)):
-        shifted = np.roll(case.gradient, step, axis)
-        last = 0 if step > 0 else case.gradient.shape[axis] - 1
-        inner = [point for point in case.points if point.index and point.index[axis] != last]
-        wrong = [point for point in inner if point.error > 1e-6]
-        both = np.array([(shifted[point.index], point.numeric) for point in inner]).T
-        if 2 * len(wrong) > len(inner) > 2 and agree(*both):
-            return f"off by one place along axis {axis}"
-    return ""
-
-
 def _other_places(case: Trial) -> str:
     """Recognize the right numbers in the wrong places, and how they were moved."""
     gradient = case.gradient
@@ -174,7 +161,9 @@ def _other_places(case: Trial) -> str:
             return f"the right numbers in the wrong places: flipped along axis {axis}"
         steps = [step for step in range(1, gradient.shape[axis]) if case.fits(np.roll(gradient, -step, axis))]
         if steps:
-            return f"the right numbers in the wrong places: shifted along axis {axis}"
+            halves = 2 * steps[0] == gradient.shape[axis] > 2
+            moved = f"the halves along axis {axis} are exchanged" if halves else f"shifted along axis {axis}"
+            return f"the right numbers in the wrong places: {moved}"
     return "the right numbers in the wrong places: another order, such as that of the inverse permutation"
 
 
@@ -254,12 +243,7 @@ def _is_flat(point: Point) -> bool:
 
 # In this order: the first that fits is the hint.
 _CERTAIN = (_not_finite, _nearly_right, _zero, _flat, _use_of_dy, _factor, _swapped, _argument_order)
-_LIKELY = (_other_axis, _shifted, _assigned, _other_places, _other_rule, _branch)
+_LIKELY = (_other_axis, _assigned, _other_places, _other_rule, _branch)
 # Slips that would show in every trial.
 _EVERYWHERE = (_factor, _other_axis, _other_rule)
-_GUESSES = {
-    (False, True): _CERTAIN,
-    (False, False): _LIKELY,
-    (True, True): (_shapes, _argument_order),
-    (True, False): (),
-}
+_GUESSES = {(False, True): _CERTAIN, (False, False): _LIKELY, (True, True): (_shapes, _argument_order)}

@@ -31,8 +31,9 @@ class Spot:
     constant: bool = False
     axis: bool = False
     closed: bool = True
-    # The arguments of a call, of which the spot is the function.
+    # The arguments of a call, of which the spot is the function; and the parts of a list or a tuple.
     arguments: tuple[str, ...] | None = None
+    parts: tuple[str, ...] = ()
 
     def called(self, *arguments: str, **named: str) -> str:
         """Return the text of a call of it; named arguments take the place of those of the same name."""
@@ -79,9 +80,8 @@ class Rule:
     ) -> Array:
         """Return the gradient of one input with ``change`` applied to the values of a spot; raise what the rule raises."""
         self.seen, self._change = {}, None if change is None else (spot, change)
-        called: Any = types.SimpleNamespace(
-            name=op.name, parameters=op.parameters, vjp=functools.partial(self._run, op)
-        )
+        run = functools.partial(self._run, op)
+        called: Any = types.SimpleNamespace(name=op.name, parameters=op.parameters, vjp=run)
         for _, gradient in call_rule(called, [place], *arguments):
             found: Array = self._at(0, gradient) if self._edited is None else gradient
             return found
@@ -175,7 +175,8 @@ class _Spots(ast.NodeTransformer):
         number, constant, text = len(self.spots), _is_number(node), _text(node, self.lines)
         open_kinds = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.Tuple)
         closed = not isinstance(node, open_kinds) or (text.startswith("(") and isinstance(node, ast.Tuple))
-        self.spots.append(Spot(text, node.lineno, constant, node in self._axes, closed, self._calls.get(node)))
+        parts = tuple(_text(each, self.lines) for each in getattr(node, "elts", ()))
+        self.spots.append(Spot(text, node.lineno, constant, node in self._axes, closed, self._calls.get(node), parts))
         inner: Any = node if constant else super().generic_visit(node)
         return ast.Call(ast.Name(_AT, ast.Load()), [ast.Constant(number), inner], [])
 
@@ -209,9 +210,8 @@ class _Statements(ast.NodeTransformer):
         forms = [f"{self._said(target)} {'+=' if minus else '-='} {value}"]
         if isinstance(target, ast.Subscript):
             index = self._said(target.slice)
-            place = (
-                f"np.s_[{index}]" if ":" in index else f"({index})" if isinstance(target.slice, ast.Tuple) else index
-            )
+            several = isinstance(target.slice, ast.Tuple)
+            place = f"np.s_[{index}]" if ":" in index else f"({index})" if several else index
             forms.append(f"np.add.at({self._said(target.value)}, {place}, {f'-({value})' if minus else value})")
         return self._chosen(node, *forms)
 
@@ -276,9 +276,7 @@ def _source(function: Any) -> ast.FunctionDef:
     for argument in _arguments(node):
         argument.annotation = None
     node.args.defaults, node.args.kw_defaults = [], [None] * len(node.args.kwonlyargs)
-    body: list[ast.stmt] = (
-        node.body if isinstance(node, ast.FunctionDef) else [ast.copy_location(ast.Return(node.body), node)]
-    )
+    body: Any = node.body if isinstance(node, ast.FunctionDef) else [ast.copy_location(ast.Return(node.body), node)]
     return ast.copy_location(ast.FunctionDef("rule", node.args, body, []), node)
 
 

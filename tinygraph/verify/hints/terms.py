@@ -18,10 +18,8 @@ Parts = Mapping[str, Any]
 _SINGLE = ("{a}", "{a}.sum(axis=-1, keepdims=True)", "{a}.sum(axis=0, keepdims=True)", "{a}.sum()")
 _PAIRS = (
     *(
-        "{a} * {b}",
-        "({a} * {b}).sum(axis=-1, keepdims=True)",
-        "({a} * {b}).sum(axis=0, keepdims=True)",
-        "({a} * {b}).sum()",
+        text.replace("{a}", product)
+        for text, product in zip(_SINGLE, ("{a} * {b}", *("({a} * {b})",) * 3), strict=True)
     ),
     *("{a} @ {b}", "{b} @ {a}", "{a}.T @ {b}", "{b}.T @ {a}", "{a} @ {b}.T", "{b} @ {a}.T"),
 )

@@ -10,6 +10,7 @@ import math
 import re
 import types
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,18 +23,7 @@ if TYPE_CHECKING:
     from tinygraph.verify.checker import Finding, LocalRule
 
 _ELEMENTS = 24
-_NUMBERS = {
-    1.0: "1",
-    -1.0: "-1",
-    2.0: "2",
-    0.5: "0.5",
-    -2.0: "-2",
-    3.0: "3",
-    4.0: "4",
-    -0.5: "-0.5",
-    1 / 3: "1/3",
-    0.25: "0.25",
-}
+_NUMBERS = {float(Fraction(text)): text for text in ["1", "-1", "2", "0.5", "-2", "3", "4", "-0.5", "1/3", "0.25"]}
 
 
 class Trial:
