@@ -127,6 +127,24 @@ def central_difference(function: Function, x: Array, direction: Array, step: flo
     return slopes
 
 
+def remembered(function: Function) -> Function:
+    """Return a function that computes its value for an array once.
+
+    >>> twice = remembered(np.exp)
+    >>> twice(np.zeros(2)) is twice(np.zeros(2))
+    True
+    """
+    known: dict[bytes, Array] = {}
+
+    def value(x: Array) -> Array:
+        key = x.tobytes()
+        if key not in known:
+            known[key] = np.asarray(function(x))
+        return known[key]
+
+    return value
+
+
 def contributions(function: Function, x: Array, direction: Array, cotangent: Array) -> Array:
     """Return the part of each output in a slope, to about six digits.
 

@@ -16,7 +16,7 @@ from tinygraph.graph import Array, Op, Sample, Tensor, apply, compute, grad, int
 from tinygraph.verify.certificate.propose import proposed_samples
 from tinygraph.verify.checker import Finding, LocalRule, differentiable_places, operation_class
 from tinygraph.verify.nodes import doubled_call, input_name
-from tinygraph.verify.numeric import Point
+from tinygraph.verify.numeric import Point, remembered
 
 Found = TypeVar("Found")
 OK, WRONG, NOT_ASKED, NOT_FOUND = "ok", "wrong", "-", "none"
@@ -75,6 +75,7 @@ class Case:
     ) -> None:
         self.sample, self.number, self.seed, self.tolerance, self.ones = sample, number, seed, tolerance, ones
         self.op, self.inputs = doubled_call(op, sample)
+        self._found: dict[int, Finding] = {}
 
     @property
     def name(self) -> str:
@@ -118,7 +119,7 @@ class Case:
     def function(self, place: int, inputs: Sequence[Array] | None = None) -> Callable[[Array], Array]:
         """Return what is differentiated as a function of one input; the others are the case's own, or those given."""
         others = list(self.inputs if inputs is None else inputs)
-        return lambda x: self.differentiated([*others[:place], x, *others[place + 1 :]])
+        return remembered(lambda x: self.differentiated([*others[:place], x, *others[place + 1 :]]))
 
     def leaves(self, inputs: Sequence[Array] | None = None) -> list[Tensor]:
         """Return the inputs, or those given, as new tensors."""
@@ -137,8 +138,10 @@ class Case:
         return LocalRule(self.op, self.inputs, np.ones(shape) if self.ones else rng.standard_normal(shape).round(3))
 
     def find(self, place: int) -> Finding:
-        """Compare the gradient of one input with numeric derivatives."""
-        return self.rule.find(place, np.random.default_rng([0, 1]), self.tolerance)
+        """Compare the gradient of one input with numeric derivatives, once."""
+        if place not in self._found:
+            self._found[place] = self.rule.find(place, np.random.default_rng([0, 1]), self.tolerance)
+        return self._found[place]
 
     def mistakes(self, finding: Finding, least: float) -> list[Point]:
         """Return the wrong points of a finding, less those that differ by ``least`` for a ``dy`` of 1: that is rounding."""
