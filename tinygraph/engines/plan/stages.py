@@ -52,21 +52,22 @@ def stages(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> l
         tiling = _tiling(node, found, samples, count)
         if tiling is None:
             return None
-        level[node] = max((level[x] + _waits(node, x, found) for x in node.inputs), default=0)
+        # A node that reads a sum, and something of each sample, is computed a stage later than the sum.
+        waits = _reads_samples(node, found)
+        level[node] = max((level[x] + (waits and found[x].state in _SUMS) for x in node.inputs), default=0)
         found[node] = tiling
     return _Cut(outputs, samples, found, level).stages(max(level.values(), default=0))
 
 
 def _tiling(node: Node, found: Mapping[Node, Tiling], samples: Mapping[Any, int], count: int) -> Tiling | None:
     """Return how a node is tiled where the sums that it reads are complete."""
-    if node.op is not None and any(isinstance(found[x].state, Each) for x in node.inputs):
+    if node.op is not None and _reads_samples(node, found):
         found = {x: Tiling(SHARED) if found[x].state in _SUMS else found[x] for x in node.inputs}
     return tiling_of(node, found, samples, count)
 
 
-def _waits(node: Node, x: Node, found: Mapping[Node, Tiling]) -> bool:
-    """Whether a node is computed a stage later than its input: it reads a sum, and something of each sample."""
-    return found[x].state in _SUMS and any(isinstance(found[other].state, Each) for other in node.inputs)
+def _reads_samples(node: Node, found: Mapping[Node, Tiling]) -> bool:
+    return any(isinstance(found[x].state, Each) for x in node.inputs)
 
 
 def _is_moved(node: Node) -> bool:
