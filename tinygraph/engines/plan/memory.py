@@ -102,7 +102,7 @@ def strides_in(order: Sequence[int], shape: Shape, itemsize: int) -> tuple[int, 
 
 
 def copy_samples(target: Array, source: Array) -> None:
-    """Copy arrays with samples along their first axis, where those of ``target`` are innermost in memory.
+    """Copy arrays with samples along their first axis, which in ``target`` may be the innermost in memory.
 
     NumPy reads one element of every sample after the other. Where samples are apart by a multiple of a large power of two,
     as images of 32 by 32 pixels are, these share few places in the cache, and all are read from memory 16 times. So the
@@ -114,7 +114,8 @@ def copy_samples(target: Array, source: Array) -> None:
     >>> (x == y).all()
     np.True_
     """
-    if source.ndim < 2 or not source.size or math.gcd(source.strides[0], _SETS) * len(source) <= _SETS * _WAYS:
+    crowded = source.ndim > 1 and source.size and math.gcd(source.strides[0], _SETS) * len(source) > _SETS * _WAYS
+    if not crowded or target.strides[0] != target.itemsize:
         target[...] = source
         return
     axis = max(range(1, source.ndim), key=lambda axis: target.strides[axis])
