@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from tinygraph.describe.numbers import short
-from tinygraph.graph import Array, Graph, Op, Shape
+from tinygraph.graph import Array, Graph, Op
 from tinygraph.graph.tensor import input as declare
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line, Mistake, for_each
 from tinygraph.verify.certificate.neighbours import trials_of_sizes
@@ -85,14 +85,15 @@ def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]
 
 def _or_not_intended(cause: str, wrong: Sequence[Compared], right: Sequence[Case]) -> str:
     """Add to a hint that the rule may not be made for proposed inputs: in front where it is right for matrices."""
-    if not right or {_shapes(case) for case, _, _ in wrong} & set(map(_shapes, right)):
+    if not right or {_kind(case) for case, _, _ in wrong} & set(map(_kind, right)):
         return cause
-    matrices = any(max(map(len, _shapes(case)), default=0) == 2 for case in right)
+    matrices = any(max((x.ndim for x in case.inputs), default=0) == 2 for case in right)
     return "; or ".join(filter(None, (_NOT_INTENDED, cause) if matrices else (cause, _NOT_INTENDED)))
 
 
-def _shapes(case: Case) -> tuple[Shape, ...]:
-    return tuple(x.shape for x in case.inputs)
+def _kind(case: Case) -> str:
+    sizes = [size for x in case.inputs for size in x.shape]
+    return f"{[x.ndim for x in case.inputs]} {[sizes.index(size) for size in sizes]}"
 
 
 def _example(case: Case, finding: Finding) -> str:
@@ -156,7 +157,6 @@ _TOLERANCE = 1e-5
 # How far from a tie its neighbours are looked at, and how many of them.
 _NEAR = (1e-3, 1e-5)
 _NEIGHBOURS = 6
-_MOST_TOGETHER = 64
 _SECONDS = 1.0
 
 _NEITHER = "the rule takes neither slope"
@@ -364,7 +364,7 @@ def _together(case: Case, place: int) -> Iterator[_Place]:
 
 def _adds_up(function: Function, x: Array, output: Index) -> bool:
     """Whether each element changes a result independently, as in a sum: then elements cannot be tied."""
-    if x.size > _MOST_TOGETHER:
+    if x.size > 64:
         return True
     here = function(x)[output]
     for step in (_STEP, -_STEP):
