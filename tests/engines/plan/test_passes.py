@@ -385,6 +385,9 @@ def test_samples_that_share_places_of_the_cache_are_copied_too(shape, dtype, som
     target = np.ones((*x.shape[1:], len(x)), dtype)
     copy_samples(np.moveaxis(target, -1, 0), x)
     assert_array_equal(target, np.moveaxis(x, 0, -1))
+    back = np.ones_like(x)
+    copy_samples(back, np.moveaxis(target, -1, 0))
+    assert_array_equal(back, x)
 
 
 @pytest.mark.parametrize("sizes", [[2, 2, 1], [1] * 5, [3, 2], [5]])

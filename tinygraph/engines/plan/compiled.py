@@ -11,7 +11,7 @@ from types import EllipsisType
 import numpy as np
 
 from tinygraph.engines.plan.joined import Part
-from tinygraph.engines.plan.memory import memory_order, strides_in
+from tinygraph.engines.plan.memory import copy_samples, memory_order, strides_in
 from tinygraph.engines.plan.node import Node, Values, is_a
 from tinygraph.engines.plan.passes import prepared
 from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
@@ -282,7 +282,7 @@ class Lane:
                 program.fill(values, samples)
                 program.run()
                 for node, axis, array in parts:
-                    results[node][(slice(None),) * axis + (samples,)] = array
+                    copy_samples(results[node][(slice(None),) * axis + (samples,)], array)
                 for array, total in totals:
                     if index:
                         np.add(total, array, total)

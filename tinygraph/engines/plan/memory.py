@@ -6,7 +6,7 @@ windows are long runs for any stride, and a row of windows is a matrix. Users an
 
 import bisect
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -102,11 +102,12 @@ def strides_in(order: Sequence[int], shape: Shape, itemsize: int) -> tuple[int, 
 
 
 def copy_samples(target: Array, source: Array) -> None:
-    """Copy arrays with samples along their first axis, which in ``target`` may be the innermost in memory.
+    """Copy arrays with samples along their first axis, which in either may be the innermost in memory.
 
     NumPy reads one element of every sample after the other. Where samples are apart by a multiple of a large power of two,
     as images of 32 by 32 pixels are, these share few places in the cache, and all are read from memory 16 times. So the
-    samples are first copied to where they are apart by another distance: 2 to 4 times as fast, with the same numbers.
+    samples are first copied to where they are apart by another distance. The other way round, a sample is read across all
+    of the memory, so parts are copied that stay in the cache: both are 2 to 4 times as fast, with the same numbers.
 
     >>> x = np.arange(6.0).reshape(3, 2)
     >>> y = np.empty((2, 3)).T
@@ -115,21 +116,29 @@ def copy_samples(target: Array, source: Array) -> None:
     np.True_
     """
     crowded = source.ndim > 1 and source.size and math.gcd(source.strides[0], _SETS) * len(source) > _SETS * _WAYS
-    if not crowded or target.strides[0] != target.itemsize:
+    if crowded and target.strides[0] == target.itemsize:
+        for some in _parts(target, _MOST_BYTES):
+            part = source[some]
+            # An odd number of lines, at the least.
+            lines = part.nbytes // len(part) // ALIGNMENT + 1 | 1
+            memory = np.empty((len(part), lines * ALIGNMENT), np.uint8)
+            strides = strides_in(range(1, part.ndim), part.shape, part.itemsize)
+            apart = np.ndarray(part.shape, part.dtype, memory, 0, (memory.strides[0], *strides[1:]))
+            apart[...] = part
+            target[some] = apart
+    elif source.ndim > 1 and source.nbytes > _SETS * _WAYS and source.strides[0] == source.itemsize:
+        for some in _parts(source, _SETS * _WAYS):
+            target[some] = source[some]
+    else:
         target[...] = source
-        return
-    axis = max(range(1, source.ndim), key=lambda axis: target.strides[axis])
-    step = max(1, _MOST_BYTES * source.shape[axis] // source.nbytes)
-    for start in range(0, source.shape[axis], step):
-        some = (slice(None),) * axis + (slice(start, start + step),)
-        part = source[some]
-        # An odd number of lines, at the least.
-        lines = part.nbytes // len(part) // ALIGNMENT + 1 | 1
-        memory = np.empty((len(part), lines * ALIGNMENT), np.uint8)
-        strides = strides_in(range(1, part.ndim), part.shape, part.itemsize)
-        apart = np.ndarray(part.shape, part.dtype, memory, 0, (memory.strides[0], *strides[1:]))
-        apart[...] = part
-        target[some] = apart
+
+
+def _parts(array: Array, most: int) -> Iterator[tuple[slice, ...]]:
+    """Yield the parts of an array of about ``most`` bytes along the axis that is the outermost in memory after the first."""
+    axis = max(range(1, array.ndim), key=lambda axis: array.strides[axis])
+    step = max(1, most * array.shape[axis] // array.nbytes)
+    for start in range(0, array.shape[axis], step):
+        yield (slice(None),) * axis + (slice(start, start + step),)
 
 
 def reshaped(shape: Shape, strides: Sequence[int], to: Shape) -> tuple[int, ...] | None:

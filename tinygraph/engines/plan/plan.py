@@ -11,6 +11,7 @@ import numpy as np
 from tinygraph.engines import chosen_engine
 from tinygraph.engines.plan.compiled import Compiled
 from tinygraph.engines.plan.kernels.generated import kernel_choice
+from tinygraph.engines.plan.memory import copy_samples
 from tinygraph.engines.plan.schedule import Schedule, described, schedule_of
 from tinygraph.engines.plan.threads import thread_count
 from tinygraph.errors import AttributeValueError, TinygraphError, counted
@@ -195,7 +196,9 @@ class Plan(BySize[Graph]):
         def use(arrays: list[Array]) -> None:
             # Where numbers are not finite, the operations' own rules say which of them are not.
             if all(map(all_finite, arrays)):
-                results.extend([np.array(array, order="C") for array in arrays])
+                for array in arrays:
+                    results.append(np.empty(array.shape, array.dtype))
+                    copy_samples(results[-1], array)
 
         try:
             compiled.run(values, use)
