@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import tinygraph as tg
 from tinygraph.engines.plan import compiled
+from tinygraph.engines.plan import tiles as costs
 
 from .problem import Arrays, Problem
 
@@ -82,9 +83,9 @@ def tiles_of(largest: int | None) -> Iterator[None]:
         number = -(-count // largest) if largest else 1
         return [count // number + (i < count % number) for i in range(number)] if count else [count]
 
-    before = compiled.tile_sizes
-    compiled.tile_sizes = sizes
+    before, limit = compiled.tile_sizes, costs.LARGEST_WHOLE
+    compiled.tile_sizes, costs.LARGEST_WHOLE = sizes, 0
     try:
         yield
     finally:
-        compiled.tile_sizes = before
+        compiled.tile_sizes, costs.LARGEST_WHOLE = before, limit

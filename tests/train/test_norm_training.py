@@ -45,7 +45,7 @@ def small_tiles(monkeypatch):
     """Plans cut batches of any size."""
     for name, value in {"CACHE_BYTES": 1, "LEAST_SAMPLES": 7, "LEAST_SAMPLES_ON_THREADS": 7}.items():
         monkeypatch.setattr(tiles, name, value)
-    for cost in ("START", "WAIT", "MOVE"):
+    for cost in ("START", "WAIT", "MOVE", "SHARE"):
         monkeypatch.setattr(tiles, cost, 0.0)
 
 

@@ -117,7 +117,7 @@ def test_a_mean_of_tiles_overflows_and_is_exact_where_that_of_the_batch_is(numbe
     monkeypatch.setattr(tiles, "CACHE_BYTES", 1)
     monkeypatch.setattr(tiles, "LEAST_SAMPLES", 4)
     monkeypatch.setattr(tiles, "LEAST_SAMPLES_ON_THREADS", 4)
-    for cost in ("START", "WAIT", "MOVE"):
+    for cost in ("START", "WAIT", "MOVE", "SHARE"):
         monkeypatch.setattr(tiles, cost, 0.0)
     x = tg.input("x", (21, 1))
     mean = tg.mean(-x)
@@ -129,3 +129,11 @@ def test_a_mean_of_tiles_overflows_and_is_exact_where_that_of_the_batch_is(numbe
             np.testing.assert_array_equal(found, expected)
     signs = {"x": np.resize([1.0, -2.0, 1.0], (21, 1)).astype(np.float32)}
     assert tg.compile(mean, 21, threads)(signs)[0] == 0
+
+
+@pytest.mark.parametrize(("batch", "whole"), [(16, True), (512, False)])
+def test_a_small_batch_with_statistics_is_computed_as_a_whole(batch, whole):
+    x, k = tg.input("x", (batch, 8, 24, 24)), tg.tensor(normal(64, 8, 3, 3).astype(np.float32))
+    y = tg.relu(tg.standardize(tg.conv2d(x, k, padding=1), axis=(0, 2, 3))).sum()
+    step = tg.compile([y, *tg.grad(y, [k])], batch, 2)
+    assert (step.schedule.tiles == (batch,)) == whole

@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
 from tests.tools.plans import compute, normal
-from tinygraph.engines.plan import channels, compiled
+from tinygraph.engines.plan import channels, compiled, tiles
 from tinygraph.engines.plan.compiled import Compiled, tile_sizes
 from tinygraph.engines.plan.lower import lower
 from tinygraph.engines.plan.memory import Arena, copy_samples, reshaped
@@ -394,6 +394,7 @@ def test_samples_that_share_places_of_the_cache_are_copied_too(shape, dtype, som
 @pytest.mark.parametrize("threads", [1, 2])
 def test_any_tiles_give_the_plain_numbers(sizes, threads, monkeypatch):
     monkeypatch.setattr(compiled, "tile_sizes", lambda *_: sizes)
+    monkeypatch.setattr(tiles, "LARGEST_WHOLE", 0)
     graph, feeds = network(count=5)
     results = []
     program = Compiled(graph, list(feeds), 5, threads)

@@ -17,7 +17,7 @@ from tinygraph.engines.plan.passes import prepared
 from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
 from tinygraph.engines.plan.stages import Stage, stages
 from tinygraph.engines.plan.threads import Held, blas_on_one_thread, run_all
-from tinygraph.engines.plan.tiles import Split, Tile, analyse, split, tile_sizes
+from tinygraph.engines.plan.tiles import Split, Tile, analyse, split, tile_sizes, whole_is_faster
 from tinygraph.graph import MEAN, Array, Each, Graph, Tensor, typed
 from tinygraph.locks import Lock
 
@@ -65,7 +65,9 @@ class Compiled:
             found = stages(self.outputs, axes, count)
             self.mixes_samples = found is None
             self._stages = [(stage, Tiled(stage, count, threads, lasting=not alike)) for stage in found or ()]
-            if not any(len(tiled.sizes) > 1 for _, tiled in self._stages) and len(self._stages) != 1:
+            cut = [tiled for _, tiled in self._stages if len(tiled.sizes) > 1]
+            analysed = [tiled.found for _, tiled in self._stages if tiled.found]
+            if len(self._stages) != 1 and (not cut or whole_is_faster(analysed, threads)):
                 originals = tuple(dict.fromkeys(self.outputs))
                 whole = Stage(originals, originals, {}, axes)
                 self._stages = [(whole, Tiled(whole, count, threads, mixes=True, lasting=not alike))]
@@ -147,7 +149,7 @@ class Tiled:
 
     def __init__(self, stage: Stage, count: int, threads: int, mixes: bool = False, lasting: bool = False) -> None:
         self.outputs, self._has_run = stage.outputs, False
-        found = None if mixes else analyse(self.outputs, stage.samples, count)
+        found = self.found = None if mixes else analyse(self.outputs, stage.samples, count)
         self.sizes = [count] if found is None else tile_sizes(found, count, threads)
         tiled = found is not None and len(self.sizes) > 1
         self.threads = threads if tiled else 1

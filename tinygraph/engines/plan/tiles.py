@@ -29,6 +29,8 @@ _ELEMENT, _CACHED, _OPERATION = 0.3e-9, 0.1e-9, 1 / 50e9
 # is a sum over them (each thread has one, to be added). Chosen so that no network of ``python -m tests.benchmarks --only
 # further`` is slower on two threads than on one.
 START, WAIT, MOVE, SHARE = 0.3e-3, 5e-6, 1e-9, 1.8e-9
+# About a third of what is computed is alive at a time; a batch with more bytes than this is cut wherever it can be.
+LARGEST_WHOLE = 128 << 20
 
 
 def analyse(outputs: Sequence[Node], samples: Mapping[Any, int], count: int) -> dict[Node, Tiling] | None:
@@ -177,15 +179,37 @@ def operations(node: Node) -> int:
     return 0
 
 
-def _lanes(found: Mapping[Node, Tiling], threads: int) -> int:
-    """Return how many threads are the fastest: each has a share of the work, and waits for the others."""
+def seconds(found: Mapping[Node, Tiling], threads: int) -> float:
+    """Return the cost of a graph on some threads: each has a share of the work, and waits for the others."""
     work = sum(node.size * _element(node) + operations(node) * _OPERATION for node in found)
     calls = sum(CALLS_IN_BLOCKS.get(type(node.op), 1) for node in found if node.op is not None)
-    fed = sum(node.size for node, tiling in found.items() if node.op is None and isinstance(tiling.state, Each))
     factors = sum(x.size for node in found if operations(node) for x in node.inputs if found[x].state is SHARED)
     sums = sum(node.size for node, tiling in found.items() if tiling.state in (TOTAL, MEAN))
-    each = START + calls * WAIT + fed * MOVE + (factors + sums) * SHARE
-    return min(range(1, threads + 1), key=lambda lanes: work / lanes + (lanes - 1) * each)
+    each = START + calls * WAIT + _moving(found) + (factors + sums) * SHARE
+    return work / threads + (threads - 1) * each
+
+
+def _moving(found: Mapping[Node, Tiling]) -> float:
+    return MOVE * sum(node.size for node, tiling in found.items() if node.op is None and isinstance(tiling.state, Each))
+
+
+def _lanes(found: Mapping[Node, Tiling], threads: int) -> int:
+    """Return how many threads are the fastest."""
+    cost = {lanes: seconds(found, lanes) for lanes in range(1, threads + 1)}
+    return min(cost, key=cost.__getitem__)
+
+
+def whole_is_faster(stages: Sequence[Mapping[Node, Tiling]], threads: int) -> bool:
+    """Whether a batch is computed faster as a whole than in stages, whose tiles copy what earlier stages leave.
+
+    A batch that would need too much memory at a time is not. ``python -m tests.benchmarks --only further set_aside`` has
+    networks with batch statistics.
+    """
+    if sum(node.nbytes for found in stages for node in found) / 3 > LARGEST_WHOLE:
+        return False
+    copying = sum(map(_moving, stages[1:]))
+    cut = sum(seconds(found, _lanes(found, threads)) for found in stages)
+    return sum(seconds(found, 1) for found in stages) < cut + copying
 
 
 def _element(node: Node) -> float:
