@@ -122,7 +122,7 @@ def test_adding_at_positions_is_the_transpose_of_gathering(axis, indices):
 
 
 @given(st.data())
-@settings(max_examples=part(50))
+@settings(deadline=None, max_examples=part(50))
 def test_adding_at_elements_and_coordinates_is_the_transpose_too(data):
     shape = data.draw(st.tuples(*[st.integers(1, 3)] * 3))
     rng = np.random.default_rng(data.draw(st.integers(0, 99)))
