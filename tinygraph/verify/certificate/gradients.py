@@ -172,7 +172,8 @@ _TIES = "the gradient of a tie goes to one of the tied elements, or is shared am
 class _Place:
     """A place where forward has a kink, or has a slope that the rule does not give.
 
-    At a kink ``chosen`` says which slope the rule takes; it is empty where that is a mistake, ``figure``."""
+    At a kink ``chosen`` says which slope the rule takes; it is empty where that is a mistake, ``figure``.
+    """
 
     where: str
     rule: float
