@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import tinygraph as tg
 from tinygraph.cli import main
+from tinygraph.engines.plan import tiles
 from tinygraph.train import SGD, Adam, initial_state, training_step
 
 RNG = np.random.default_rng(0)
@@ -405,7 +406,8 @@ def test_a_model_without_a_loss_is_drawn_as_it_predicts():
     assert not any(card.symbol.endswith("_new") for card in tg.draw(model).drawing.cards)
 
 
-def test_plans_cut_batch_statistics_into_stages_and_predictions_at_once():
+def test_plans_cut_batch_statistics_into_stages_and_predictions_at_once(monkeypatch):
+    monkeypatch.setattr(tiles, "LARGEST_WHOLE", 0)
     shown = CliRunner().invoke(main, ["plan", "notes_cnn_norm", "--batch-size", "4000", "--threads", "2"]).output
     assert re.search(r"^ *\d+ +tile 2 x\d", shown, re.MULTILINE)
     assert "tiles: " in shown

@@ -61,6 +61,9 @@ def has_wrong_gradient(candidate: Candidate) -> bool:
 def killer(mutant: Mutant) -> str:
     """Return the check that finds the mistake, or nothing; ``"no change"`` where an attribute to change is not there."""
     made = [candidate(name) for name in mutant.rule.owners]
+    for case in (case for each in made for case in each.cases):
+        case.forget()
+    neighbours.changed_attributes.cache_clear()
     _nudges.clear()
     with in_place(mutant), np.errstate(all="ignore"):
         found = _found(made)

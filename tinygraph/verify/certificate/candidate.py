@@ -143,6 +143,10 @@ class Case:
             self._found[place] = self.rule.find(place, np.random.default_rng([0, 1]), self.tolerance)
         return self._found[place]
 
+    def forget(self) -> None:
+        """Forget what was found, as after a change of the rule; what is measured of forward is kept."""
+        self._found.clear()
+
     def mistakes(self, finding: Finding, least: float) -> list[Point]:
         """Return the wrong points of a finding, less those that differ by ``least`` for a ``dy`` of 1: that is rounding."""
         allowed = least * float(abs(self.rule.cotangent).max(initial=0.0))

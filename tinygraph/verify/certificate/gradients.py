@@ -157,7 +157,7 @@ _TOLERANCE = 1e-5
 # How far from a tie its neighbours are looked at, and how many of them.
 _NEAR = (1e-3, 1e-5)
 _NEIGHBOURS = 6
-_SECONDS = 1.0
+_SECONDS = 0.7
 
 _NEITHER = "the rule takes neither slope"
 WRONG_SLOPE = "the rule is wrong where forward has a slope"

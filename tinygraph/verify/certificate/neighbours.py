@@ -29,7 +29,7 @@ _SIZES = (5, 7, 9, 23)
 _FIVE_AXES = (2, 1, 3, 2, 4)
 _MOST_ELEMENTS = 4_000
 _MOST_CASES, _MOST_EQUAL, _MOST_TRIALS = 6, 20, 8
-_SECONDS = 0.4
+_SECONDS = 0.3
 _ELEMENTS, _DIRECTIONS = 3, 2
 _SHAPE_RULE = "its shape rule"
 
@@ -55,7 +55,7 @@ def other_values(candidate: Candidate) -> Iterator[Line]:
 
 def other_attributes(candidate: Candidate) -> Iterator[Line]:
     """Compare gradients for other values of every attribute."""
-    yield _line("other attributes", candidate, lambda candidate: iter(_attributes(candidate)))
+    yield _line("other attributes", candidate, lambda candidate: iter(changed_attributes(candidate)))
 
 
 def _line(name: str, candidate: Candidate, neighbours: Callable[[Candidate], Iterator[Neighbour]]) -> Line:
@@ -133,7 +133,8 @@ def _accepted(case: Case, sample: Sample) -> Case | None:
 
 
 @functools.lru_cache(maxsize=1)
-def _attributes(candidate: Candidate) -> list[Neighbour]:
+def changed_attributes(candidate: Candidate) -> list[Neighbour]:
+    """Return a neighbour for each other value of an attribute that changes the result."""
     seen, found = {_attributes_of(case) for case in candidate.cases}, []
     if candidate.proposed:
         return []
@@ -166,7 +167,7 @@ def _distinct(candidate: Candidate) -> list[Case]:
 
 def _sizes(candidate: Candidate) -> Iterator[Neighbour]:
     cases = _distinct(candidate)
-    cases += [neighbour.case for neighbour in _attributes(candidate)]
+    cases += [neighbour.case for neighbour in changed_attributes(candidate)]
     # What runs on one, two and three axes is made for any number of them.
     if candidate.proposed and {1, 2, 3} <= {x.ndim for case in cases for x in case.inputs if len(case.inputs) == 1}:
         x = redrawn(np.random.default_rng([0, 5]), cases[0].inputs[0], _FIVE_AXES)

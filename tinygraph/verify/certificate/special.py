@@ -25,7 +25,7 @@ _LEAST_FAR, _MOST_FAR, _COUNT_FAR = 0.05, (20.0, 100.0, 1000.0), 24
 _SATURATED = 1e-11
 # Numbers of different sizes cancel: what is looked for is a wrong limit or branch, not the last digits.
 _ROUGH = 100
-_SECONDS = 0.2
+_SECONDS = 0.12
 _NAN_HINTS = {
     "invented": "0/0, 0 * infinity, or infinity - infinity on the way",
     "swallowed": "a comparison with NaN is false: write the condition the other way round; np.nan_to_num, np.fmax and "
