@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tinygraph.verify.certificate import gradients, neighbours, rules, special, values
+from tinygraph.verify.certificate import kinks, neighbours, rules, special, values
 from tinygraph.verify.certificate.candidate import Candidate, candidate_for
 from tinygraph.verify.certificate.certificate import checked
 
@@ -21,7 +21,7 @@ from .mistakes import NUDGED, Mutant
 CHECKS = (
     rules.zero_gradient_in,
     rules.linear_in_dy,
-    gradients.stated_edges,
+    kinks.stated_edges,
     rules.used_twice,
     rules.shortcuts,
     values.float32,
@@ -32,7 +32,7 @@ CHECKS = (
     special.not_a_number,
     special.large_numbers,
     special.far_from_zero,
-    gradients.kinks_and_ties,
+    kinks.kinks_and_ties,
     rules.second_derivatives,
     values.plan,
     neighbours.other_sizes,

@@ -1,7 +1,8 @@
 """The certificate of an operation: a line for each check of it.
 
-A ``Candidate`` is an operation with the cases to try it on; its file also says what a check is. The checks are in
-``gradients``, ``rules`` and ``values``; ``certificate`` runs them in order.
+A ``Candidate`` is an operation with the cases to try it on; its file also says what a check is. ``propose``, ``search`` and
+``redraw`` find inputs where an operation has no samples. The checks are in ``gradients``, ``kinks``, ``neighbours``,
+``rules``, ``special`` and ``values``; ``certificate`` runs them in order.
 """
 
 from tinygraph.verify.certificate.candidate import Line

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.describe import html
-from tinygraph.verify.certificate import gradients, neighbours, rules, special, values
+from tinygraph.verify.certificate import gradients, kinks, neighbours, rules, special, values
 from tinygraph.verify.certificate.candidate import NOT_ASKED, NOT_FOUND, WRONG, Candidate, Check, Line, candidate_for
 from tinygraph.verify.certificate.neighbours import NEXT_TO_SAMPLES
 from tinygraph.verify.certificate.propose import refusal, sample_line
@@ -19,19 +19,12 @@ from tinygraph.verify.hints import cause_of
 CHECKS: tuple[Check, ...] = (
     *(values.shape_rule, gradients.gradients, gradients.error_against_step, rules.precision, special.far_from_zero),
     *(neighbours.other_attributes, neighbours.other_sizes, neighbours.other_values),
-    *(rules.zero_gradient_in, rules.linear_in_dy, gradients.kinks_and_ties, gradients.stated_edges),
+    *(rules.zero_gradient_in, rules.linear_in_dy, kinks.kinks_and_ties, kinks.stated_edges),
     *(rules.second_derivatives, values.float32, values.broadcasting, values.memory_layout),
-    *(
-        values.size_zero,
-        values.size_one,
-        rules.used_twice,
-        rules.shortcuts,
-        values.inputs_unmodified,
-        values.determinism,
-    ),
+    *(values.size_zero, values.size_one, rules.used_twice, rules.shortcuts),
+    *(values.inputs_unmodified, values.determinism),
     *(special.not_a_number, special.large_numbers, values.plan, values.draws, values.prints, values.model_file),
 )
-
 
 _NEIGHBOURS = ("other attributes", "other sizes", "other values")
 # The checks that use inputs which are not the samples.
@@ -228,7 +221,7 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     shapes = any(line.check == "shape rule" and not line.ok for line in lines)
     seen: list[str] = []
     for line in lines:
-        repeats = line.check in _AFTER_WRONG_GRADIENT or line.figure == gradients.WRONG_SLOPE
+        repeats = line.check in _AFTER_WRONG_GRADIENT or line.figure == kinks.WRONG_SLOPE
         reason = ""
         if line.ok and wrong and (line.check in _OF_RULE[:2] or (broken and line.check in _OF_RULE)):
             reason = f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
