@@ -8,7 +8,7 @@ import numpy as np
 
 from tinygraph.graph import Edge, Explanation, Op, Sample, Terms, op, register
 from tinygraph.graph.explanation import element_at, line
-from tinygraph.ops.comparison.comparison import chosen, clip, gate, where
+from tinygraph.ops.comparison.comparison import clip, gate, where, where_of
 from tinygraph.ops.elementwise.arithmetic import abs
 from tinygraph.ops.elementwise.exponential import exp, normal_cdf, normal_pdf, one_more, smooth
 from tinygraph.ops.reduction.reduction import sum
@@ -72,7 +72,7 @@ def leaky_relu(x, *, slope: float = 0.01):
     >>> tg.leaky_relu(np.array([-2.0, 3.0]), slope=0.1)
     array([-0.2,  3. ])
     """
-    return chosen(x > 0, x, slope * x)
+    return where_of(x > 0, x, slope * x)
 
 
 @leaky_relu.vjp
@@ -91,8 +91,9 @@ def sigmoid(x):
     array([0. , 0.5, 1. ])
     """
     x = floating(x)
-    small = np.exp(-np.where(x.real < 0, -x, x))
-    return np.where(x.real < 0, small, 1) / (1 + small)
+    negative = x.real < 0
+    small = np.exp(-where_of(negative, -x, x))
+    return where_of(negative, small, np.ones((), small.dtype)) / (1 + small)
 
 
 @sigmoid.vjp

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from tinygraph.graph import Array, Edge, Op, Sample, Shape, op, register, require
-from tinygraph.ops.comparison.comparison import Clip, chosen, gate, minimum, where
+from tinygraph.ops.comparison.comparison import Clip, gate, minimum, where, where_of
 from tinygraph.ops.elementwise.exponential import exp
 from tinygraph.ops.samples import each, off_zero, tensors, unary
 from tinygraph.ops.sums import floating, narrowed, wide
@@ -21,7 +21,7 @@ class _ExponentialUnit(Op):
 
     def forward(self, x):
         x = floating(x)
-        return self.gamma * chosen(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0) / self.width))
+        return self.gamma * where_of(x > 0, x, self.alpha * np.expm1(np.minimum(x, 0) / self.width))
 
     def vjp(self, dy, y, x):
         if not self.alpha:
@@ -115,7 +115,7 @@ def prelu(x, slope):
     array([[-0.2,  3. ],
            [-2. ,  5. ]])
     """
-    return chosen(x > 0, x, slope * x)
+    return where_of(x > 0, x, slope * x)
 
 
 @prelu.vjp
@@ -140,7 +140,7 @@ def thresholded_relu(x, *, alpha: float = 1.0):
     array([0., 2.])
     """
     # Asked this way round, NaN stays NaN.
-    return np.where(x <= alpha, 0, x)
+    return where_of(x <= alpha, np.zeros((), np.result_type(x, 0)), x)
 
 
 @thresholded_relu.vjp

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tinygraph.graph import Array
-from tinygraph.ops.comparison.comparison import chosen
+from tinygraph.ops.comparison.comparison import where_of
 
 # By the bytes of a number: k, the largest z, and the coefficients of C from the constant term on.
 COMPLEMENT = {
@@ -113,7 +113,7 @@ def _erf(x: Array, result: Array, z: Array, first: Array, second: Array) -> None
     np.square(z, first)
     _polynomial(first, _NEAR_ZERO[x.itemsize], second)
     second *= z
-    chosen(z < 1, second, result, out=result)
+    where_of(z < 1, second, result, out=result)
     np.copysign(result, x, result)
 
 

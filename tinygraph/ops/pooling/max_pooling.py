@@ -10,6 +10,7 @@ import numpy as np
 
 from tinygraph.graph import Edge, Explanation, Sample, Shape, Terms, Value
 from tinygraph.graph.explanation import chosen, element_at, extreme_of, one, position
+from tinygraph.ops.comparison.comparison import where_of
 from tinygraph.ops.pooling.pooling import CASES, Pooling, plane
 from tinygraph.ops.samples import distinct, each, normal
 from tinygraph.ops.sums import widened
@@ -99,7 +100,8 @@ class MaxUnpool(MaxPooling):
 
     def forward(self, dy, x):
         (windows, winner), dy = self.winners(x), widened(dy)
-        return windows.overlay(np.where(winner == k, dy, 0) for k in range(math.prod(windows.kernel)))
+        zero = np.zeros((), dy.dtype)
+        return windows.overlay(where_of(winner == k, dy, zero) for k in range(math.prod(windows.kernel)))
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:
         won, maxima = self.won(inputs[1], index)
@@ -144,7 +146,8 @@ class MaxTake(MaxPooling):
 
     def forward(self, values, x):
         windows, winner = self.winners(x)
-        taken: Any = sum(np.where(winner == k, view, 0) for k, view in enumerate(windows.views(values)))
+        zero = np.zeros((), values.dtype)
+        taken: Any = sum(where_of(winner == k, view, zero) for k, view in enumerate(windows.views(values)))
         return taken.astype(values.dtype)
 
     def explain(self, index: tuple[int, ...], y, /, *inputs) -> Explanation:

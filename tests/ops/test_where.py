@@ -4,21 +4,31 @@ import numpy as np
 import pytest
 
 import tinygraph as tg
-from tinygraph.ops.comparison.comparison import chosen
+from tinygraph.ops.comparison.comparison import where_of
 
 ENDS = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e-7, -3.0]
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int64", "complex128", "bool"])
 @pytest.mark.parametrize(
-    "shapes", [((7, 5), (7, 5), (7, 5)), ((7, 1), (5,), (7, 5)), ((), (5,), (2, 5)), ((3,), (), ())]
+    "shapes",
+    [
+        ((7, 5), (7, 5), (7, 5)),
+        ((7, 1), (5,), (7, 5)),
+        ((), (5,), (2, 5)),
+        ((3,), (), ()),
+        ((), (3,), ()),
+        ((), (), (2, 3)),
+        ((0, 2), (), (2,)),
+        ((), (), ()),
+    ],
 )
 def test_what_where_gives(dtype, shapes):
     rng = np.random.default_rng(0)
     condition = np.asarray(rng.random(shapes[0]) > 0.5)
     with np.errstate(invalid="ignore"):
         x, y = (np.asarray(rng.choice(ENDS, shape)).astype(dtype) for shape in shapes[1:])
-    for found in (chosen(condition, x, y), tg.where(condition, x, y)):
+    for found in (where_of(condition, x, y), tg.where(condition, x, y)):
         expected = np.where(condition, x, y)
         assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
         assert found.tobytes() == expected.tobytes()
@@ -27,8 +37,8 @@ def test_what_where_gives(dtype, shapes):
 def test_views_and_results_in_place():
     x, y = np.random.default_rng(0).normal(size=(2, 4, 6))
     expected = np.where(x.T > 0, x.T, y.T)
-    np.testing.assert_array_equal(chosen(x.T > 0, x.T, y.T), expected)
-    chosen(x > 0, x, y, out=y)
+    np.testing.assert_array_equal(where_of(x.T > 0, x.T, y.T), expected)
+    where_of(x > 0, x, y, out=y)
     np.testing.assert_array_equal(y.T, expected)
 
 
