@@ -222,7 +222,7 @@ NETWORKS = (
         set_aside=True,
     ),
     Network(
-        "batch statistics behind a convolution",
+        "batch statistics after a convolution",
         _tall("conv2d(x, k, padding=1)", "relu(standardize(Z, axis=(0, 2, 3)) * g + s)"),
         (16, 24, 24),
         _without_bias(_heads(16, 32, (3, 3))) | {"g": _bias(32), "s": _bias(32)},
@@ -236,7 +236,7 @@ NETWORKS = (
         set_aside=True,
     ),
     Network(
-        "group norm behind a convolution",
+        "group norm after a convolution",
         _tall("conv2d(x, k, padding=1)", "relu(group_norm(Z, g, s, groups=4))"),
         (8, 24, 24),
         _without_bias(_heads(8, 32, (3, 3))) | {"g": (32,), "s": (32,)},

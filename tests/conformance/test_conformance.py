@@ -16,6 +16,7 @@ from tests.conformance.__main__ import report, write
 from tests.conformance.agreement import differences
 from tests.conformance.problem import Problem, answer
 from tests.conformance.suite import Choice, Outcome, compare
+from tests.tools.sweeps import part
 from tinygraph.engines.plan import passes
 from tinygraph.ops.activation.activation import Softmax
 from tinygraph.ops.indexing.index import Index
@@ -38,7 +39,7 @@ def test_every_operation_on_ordinary_numbers(pattern):
 
 
 def test_a_part_of_the_problems_of_single_operations():
-    assert not differing(part=0.025, listed=False)
+    assert not differing(part=part(200) / 8000, listed=False)
 
 
 def test_random_graphs():
@@ -54,7 +55,7 @@ def test_listed_problems(name):
 def test_a_part_of_the_problems_on_xla():
     """One program for each problem takes long, so this is a small part; ``--engine xla`` compares all."""
     pytest.importorskip("jax")
-    assert not differing(engines=("xla",), part=0.004, listed=False, graphs=range(8))
+    assert not differing(engines=("xla",), part=part(32) / 8000, listed=False, graphs=range(part(8)))
 
 
 def test_what_is_stated_of_xla_differs_and_nothing_else_is_forgiven():

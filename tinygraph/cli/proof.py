@@ -16,7 +16,7 @@ from tinygraph.draw.render import format_of
 from tinygraph.errors import TinygraphError
 from tinygraph.graph import operations
 from tinygraph.train.data import samples_of
-from tinygraph.verify import certificate
+from tinygraph.verify.certificate import certify as certificate_of
 
 
 @options.command
@@ -69,7 +69,7 @@ def certify(names: tuple[str, ...], as_json: bool, seed: int | None) -> int:
 
     Ends with code 1 if an operation is not right, and with 2 if no inputs were found to check one on.
     """
-    certificates = [certificate.certify(name, seed or 0) for name in _chosen(names)]
+    certificates = [certificate_of(name, seed or 0) for name in _chosen(names)]
     right = sum(certificate.ok for certificate in certificates)
     if as_json:
         say(json.dumps([certificate.to_json() for certificate in certificates], indent=2))

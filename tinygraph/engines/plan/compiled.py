@@ -18,7 +18,7 @@ from tinygraph.engines.plan.program import Executable, Layout, aligned_bytes
 from tinygraph.engines.plan.stages import Stage, stages
 from tinygraph.engines.plan.threads import Held, blas_on_one_thread, run_all
 from tinygraph.engines.plan.tiles import Split, Tile, analyse, split, tile_sizes, whole_is_faster
-from tinygraph.graph import MEAN, Array, Each, Graph, Tensor, typed
+from tinygraph.graph import MEAN, Array, Each, Graph, Tensor, Tiling, typed
 from tinygraph.locks import Lock
 
 # Compiling makes thousands of nodes, and none is garbage. The garbage collector would look through all of them again and
@@ -62,15 +62,18 @@ class Compiled:
             self.outputs, self.spared = prepared(graph, kernels, alike)
             self.covering = [place for place, node in enumerate(self.outputs) if not is_a(node.op, Part)]
             axes = dict.fromkeys(samples, 0)
-            found = stages(self.outputs, axes, count)
-            self.mixes_samples = found is None
-            self._stages = [(stage, Tiled(stage, count, threads, lasting=not alike)) for stage in found or ()]
-            cut = [tiled for _, tiled in self._stages if len(tiled.sizes) > 1]
-            analysed = [tiled.found for _, tiled in self._stages if tiled.found]
-            if len(self._stages) != 1 and (not cut or whole_is_faster(analysed, threads)):
+            cut = stages(self.outputs, axes, count)
+            self.mixes_samples = cut is None
+            found = [analyse(stage.outputs, stage.samples, count) for stage in cut or ()]
+            sizes = [tile_sizes(one, count, threads) if one else [count] for one in found]
+            uncut = max(map(len, sizes), default=1) == 1
+            if not cut or (len(cut) > 1 and (uncut or whole_is_faster([*filter(None, found)], threads))):
                 originals = tuple(dict.fromkeys(self.outputs))
-                whole = Stage(originals, originals, {}, axes)
-                self._stages = [(whole, Tiled(whole, count, threads, mixes=True, lasting=not alike))]
+                cut, found, sizes = [Stage(originals, originals, {}, axes)], [None], [[count]]
+            self._stages = [
+                (stage, Tiled(stage, one, tiles, threads, lasting=not alike))
+                for stage, one, tiles in zip(cut, found, sizes, strict=True)
+            ]
             # Stages run one after another, so the lane of a thread has the same memory in all of them.
             memory = [
                 aligned_bytes(max(sizes))
@@ -144,14 +147,14 @@ class Tiled:
     """A stage in tiles, between what is computed before and after them.
 
     Each thread has a lane of tiles. Sizes alone decide which tile is on which lane and in which order sums are taken, so the
-    bits are the same each time. A stage that ``mixes`` samples is one program.
+    bits are the same each time. ``found`` says how each node is tiled; without it the stage is one program.
     """
 
-    def __init__(self, stage: Stage, count: int, threads: int, mixes: bool = False, lasting: bool = False) -> None:
-        self.outputs, self._has_run = stage.outputs, False
-        found = self.found = None if mixes else analyse(self.outputs, stage.samples, count)
-        self.sizes = [count] if found is None else tile_sizes(found, count, threads)
-        tiled = found is not None and len(self.sizes) > 1
+    def __init__(
+        self, stage: Stage, found: Mapping[Node, Tiling] | None, sizes: list[int], threads: int, lasting: bool
+    ) -> None:
+        self.outputs, self.sizes, self._has_run = stage.outputs, sizes, False
+        count, tiled = sum(sizes), found is not None and len(sizes) > 1
         self.threads = threads if tiled else 1
 
         def samples_axis(node: Node) -> int | None:
@@ -257,19 +260,19 @@ class Lane:
         self.ranges = ranges
         # The sums over a single tile stay where it computes them.
         kept = alone and len(ranges) == 1
-        self.totals = {} if kept else {node: np.empty(node.shape, node.dtype) for node in cut.totals}
+        own = {} if kept else {node: np.empty(node.shape, node.dtype) for node in cut.totals}
+        self.totals, self.nbytes = own, sum(total.nbytes for total in own.values())
         sizes = {samples.stop - samples.start for samples in ranges}
         # The program for each size of tile, its parts of outputs with the axis of the samples, and its totals.
         self.programs: dict[int, tuple[Executable, list[tuple[Node, int, Array]], list[tuple[Array, Array]]]] = {}
         for size in sizes:
             program, outputs = Executable(layouts[size], memory), tiles[size].outputs
             parts = [(node, tiles[size].axes[outputs[node]], program.arrays[outputs[node]]) for node in cut.each]
-            totals = [(program.arrays[outputs[node]], total) for node, total in self.totals.items()]
-            self.programs[size] = program, parts, totals
+            found = {node: program.arrays[outputs[node]] for node in cut.totals}
+            self.programs[size] = program, parts, [(found[node], total) for node, total in own.items()]
+            self.nbytes += program.nbytes
             if kept:
-                self.totals = {node: program.arrays[outputs[node]] for node in cut.totals}
-        own = sum(program.nbytes for program, _, _ in self.programs.values())
-        self.nbytes = own + (0 if kept else sum(total.nbytes for total in self.totals.values()))
+                self.totals = found
 
     def first_of(self, size: int) -> tuple[Executable, slice]:
         """Return the program for tiles of a size and the samples of the first of them."""

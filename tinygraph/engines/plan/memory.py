@@ -107,7 +107,7 @@ def copy_samples(target: Array, source: Array) -> None:
     NumPy reads one element of every sample after the other. Where samples are apart by a multiple of a large power of two,
     as images of 32 by 32 pixels are, these share few places in the cache, and all are read from memory 16 times. So the
     samples are first copied to where they are apart by another distance. The other way round, a sample is read across all
-    of the memory, so parts are copied that stay in the cache: both are 2 to 4 times as fast, with the same numbers.
+    of the memory, so parts are copied that stay in the cache, which is faster, with the same numbers.
 
     >>> x = np.arange(6.0).reshape(3, 2)
     >>> y = np.empty((2, 3)).T
