@@ -92,6 +92,8 @@ def judge(check: str, hint: str, causes: list[str], figure: str = "") -> str:
     observed = OBSERVED | {"raises": STATED["raises"]}
     if any(re.search(observed[cause], f"{check}: {figure}; {hint}") for cause in causes if cause in observed):
         return "named"
+    # The name of an input states nothing either.
+    hint = re.sub(r"elements of the gradient of \w+", "elements of a gradient", hint)
     words = re.sub(r"`[^`]*`", "", hint)  # Code between backticks holds words such as axis, which state nothing.
     return "misleading" if any(re.search(pattern, words) for pattern in STATED.values()) else "unknown"
 

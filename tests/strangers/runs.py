@@ -8,13 +8,15 @@ import signal
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.pool import ThreadPool
 
 import tinygraph as tg
 from tests.strangers.cases import Case, Mistake, load, sources
 from tests.strangers.causes import judge_all
 from tests.strangers.edits import helps
 
-SECONDS = 120
+SECONDS, MEMORY = 120, 8 << 30
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,32 @@ def certify_all(jobs: list[tuple[Case, str]], processes: int = 1) -> Iterator[Ru
     """Certify many, in their order; every job has a process of its own, so that no registry knows two of a name."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     sources()
-    with multiprocessing.get_context("fork").Pool(processes, maxtasksperchild=1) as pool:
-        yield from pool.imap(certified, jobs, chunksize=1)
+    with ThreadPool(processes) as pool:
+        yield from pool.imap(_alone, jobs, chunksize=1)
+
+
+def _alone(job: tuple[Case, str]) -> Run:
+    """Certify in a process that may die, or not come to an end."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_send, args=(sender, job))
+    process.start()
+    sender.close()
+    run = Run("crashed", [("process", "it did not come to an end", "", None)])
+    with contextlib.suppress(EOFError):
+        if receiver.poll(2 * SECONDS):
+            run = receiver.recv()
+    process.kill()
+    process.join()
+    return run
+
+
+def _send(sender: Connection, job: tuple[Case, str]) -> None:
+    with contextlib.suppress(ImportError):
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    sender.send(certified(job))
 
 
 @dataclass(frozen=True)
