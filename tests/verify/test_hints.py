@@ -127,6 +127,43 @@ def weighed_sum_rule(dy, y, x, w):
     return d * w, np.sum(d * x, axis=0, keepdims=True)
 
 
+def kurtosis(x):
+    c = x - x.mean(axis=-1, keepdims=True)
+    variance = (c * c).mean(axis=-1, keepdims=True)
+    return (c**4).mean(axis=-1, keepdims=True) / variance**2
+
+
+def kurtosis_of_a_number(dy, y, x):
+    c = x - x.mean(axis=-1, keepdims=True)
+    v = (c * c).mean(axis=-1, keepdims=True)
+    return dy * 4 * (c**3 - (c**3).mean(axis=-1, keepdims=True)) / v**2 / x.shape[-1]
+
+
+def fitted(a, b):
+    return np.linalg.solve(a.T @ a + np.eye(a.shape[1]), a.T @ b)
+
+
+def fitted_once(dy, y, a, b):
+    z = np.linalg.solve(a.T @ a + np.eye(a.shape[1]), dy)
+    return np.outer(b, z), a @ z
+
+
+def swept(x):
+    h = np.zeros_like(x[:, 0])
+    for t in range(x.shape[1]):
+        gate = 1 / (1 + np.exp(-x[:, t]))
+        h = gate * h + np.sin(x[:, t])
+    return h
+
+
+def swept_without_gates(dy, y, x):
+    dx = np.zeros_like(x)
+    for t in reversed(range(x.shape[1])):
+        dx[:, t] = dy * np.cos(x[:, t])
+        dy = dy / (1 + np.exp(-x[:, t]))
+    return dx
+
+
 X, SHIFTED = draw((3, 5)), draw((3, 5), k=(2, 1))
 SCALED = draw((3, 5), a=(0.5, 3.0))
 # Forward, rule, samples, opaque; the input, and words of the hint.
@@ -231,6 +268,48 @@ MISTAKES = {
         "x",
         "missing factor (y > 0)",
     ),
+    "a divisor as constant": (
+        kurtosis,
+        kurtosis_of_a_number,
+        lambda rng: [tg.Sample(rng.standard_normal((2, size))) for size in (5, 7)],
+        True,
+        "x",
+        "a term is missing: `- 1 / x.shape[-1] * ",
+    ),
+    "a matrix as constant": (
+        fitted,
+        fitted_once,
+        draw((5, 3), (5,)),
+        True,
+        "a",
+        "a term is missing: the rule takes `a.T @ a",
+    ),
+    "gates as constant": (
+        swept,
+        swept_without_gates,
+        X,
+        True,
+        "x",
+        "a term is missing: the rule takes `1 / (1 + np.exp",
+    ),
+    "a wide limit of a branch": (
+        lambda x: np.sinc(x),
+        lambda dy, y, x: (
+            dy * np.where(np.abs(x) < 2, -(np.pi**2) * x / 3, np.cos(np.pi * x) / (x + (x == 0)) - y / (x + (x == 0)))
+        ),
+        lambda rng: [tg.Sample(np.array([[1e-5, 0.3, -0.8], [2.5, -3.2, 1.4]])), tg.Sample(rng.uniform(0.2, 3, (4,)))],
+        False,
+        "x",
+        "a condition is wrong, or what it chooses: ",
+    ),
+    "exchanged beside a broadcast input": (
+        lambda a, b, w: a * np.sin(b) * w,
+        lambda dy, y, a, b, w: (dy * a * np.cos(b) * w, dy * np.sin(b) * w, dy * a * np.sin(b)),
+        draw((3, 5), (3, 5), (5,)),
+        False,
+        "a",
+        "the gradients of its inputs are swapped",
+    ),
     "a number of forward": (
         lambda x: np.tanh(0.35 * x),
         lambda dy, y, x: dy * 0.53 * (1 - y * y),
@@ -257,6 +336,57 @@ def test_an_edit_is_named_only_if_all_inputs_are_right_then(registry):
     found = hints_of(lambda x: x[..., ::-1] * 2, lambda dy, y, x: 2 * dy, samples, True)
     assert "np.flip" in found["x"]
     assert found["x"].endswith(f"right on all 2{PROVEN}")
+
+
+def test_a_factor_that_fits_by_chance_is_none(registry):
+    # Close to 0 the next term of the series is small: a factor of 0.9995 would do, and is not the mistake.
+    def samples(rng):
+        return [tg.Sample(rng.uniform(0.04, 0.05, (1, 1))), tg.Sample(np.array([0.045]))]
+
+    found = hints_of(lambda x: np.sin(x), lambda dy, y, x: dy * (1 - x * x / 2), samples, True)
+    assert "0.99" not in found["x"]
+    assert "1.0" not in found["x"]
+
+
+def test_a_sign_of_the_bound_of_a_slice_is_not_tried(registry):
+    def windows(x, *, w: int = 3, s: int = 2):
+        return np.stack([x[:, i : i + w].sum(axis=1) for i in range(0, x.shape[1] - w + 1, s)], axis=1)
+
+    def side_by_side(dy, y, x, *, w):
+        dx = np.zeros_like(x)
+        for i in range(y.shape[1]):
+            dx[:, i * w : i * w + w] += dy[:, i : i + 1]
+        return dx
+
+    def samples(rng):
+        return [tg.Sample(rng.standard_normal((2, 5)))]
+
+    assert not hints_of(windows, side_by_side, samples, True)["x"].startswith("sign")
+
+
+def test_an_array_that_forward_writes_into_is_no_part_of_it(registry):
+    def shifted(x):
+        y = np.zeros_like(x)
+        y[:, 1:] = x[:, :-1]
+        y[:, 0] = np.sin(x[:, -1])
+        return y
+
+    def rule(dy, y, x):
+        dx = np.zeros_like(x)
+        dx[:, 1:] = dy[:, :-1]
+        dx[:, -1] += dy[:, 0] * np.cos(x[:, -1])
+        return dx
+
+    assert "as constant" not in hints_of(shifted, rule, X, True)["x"]
+
+
+def test_a_composite_that_stops_a_gradient_is_told_where(registry):
+    @tg.composite
+    def centred(x):
+        return x - tg.stop_gradient(tg.mean(x, axis=-1, keepdims=True))
+
+    (line, *_) = tg.certify(centred).failures
+    assert "the rule takes `tg.stop_gradient(tg.mean(x, axis=-1, keepdims=True))`" in line.hint
 
 
 def test_what_is_not_known_is_said_without_a_cause(registry):

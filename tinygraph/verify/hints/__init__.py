@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tinygraph.verify.hints import edits, facts, slips
+from tinygraph.verify.hints import edits, facts, paths, slips
 from tinygraph.verify.hints.exceptions import cause_of
-from tinygraph.verify.hints.trial import Trial
+from tinygraph.verify.hints.trial import PROVEN, Trial
 from tinygraph.verify.nodes import frozen
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["PROVEN", "UNKNOWN", "VALUE_READ", "cause_of", "hint"]
 
 
-# The end of a hint that was tried on several inputs, and the beginning of one that says what is known alone.
-PROVEN = edits.PROVEN
+# The beginning of a hint that says what is known alone.
 UNKNOWN = facts.UNKNOWN
 VALUE_READ = (
     "forward reads the value of a tensor (x.value, x.detach(), np.asarray), which is a constant for gradients: write that "
@@ -43,11 +42,11 @@ def hint(compared: Sequence[Compared], more: Iterable[Compared] = ()) -> str:
     if trials[0].rule.op.composite:
         # Its rule is the sweep through its parts.
         reads = frozen(trials[0].rule.op, trials[0].values, ("constant", "tensor"))
-        return VALUE_READ if reads else facts.known(trials)
+        return VALUE_READ if reads else paths.find(every) or facts.known(trials)
     cause = slips.slip(trials, certain=True)
     # An edited rule may do anything, and so may an operation.
     with contextlib.suppress(Exception):
-        cause = cause or edits.find(every)
+        cause = cause or edits.find(every) or paths.find(every)
     cause = cause or slips.slip(trials, certain=False)
     unused = facts.unused_attribute(trials)
     if unused and cause.endswith(PROVEN):

@@ -21,18 +21,17 @@ from tinygraph.verify.hints import kinds
 from tinygraph.verify.hints.kinds import Edit, Edits, is_array, is_real
 from tinygraph.verify.hints.spots import Change, Rule, Spot
 from tinygraph.verify.hints.terms import missing_term
-from tinygraph.verify.hints.trial import Trial, agree, names_of
+from tinygraph.verify.hints.trial import PROVEN, Trial, agree, is_plain, names_of, redrawn
 
 # Seconds of computing for the edits of one gradient.
 SECONDS = 1.2
 _MOST_TRIALS = 8
-PROVEN = " inputs tried"
 _SIMPLE = ("0", "-1", "2", "0.5")
 # In this order: the first kind with an edit that fits is named. Factors made of sizes, and then what the rule computes, are
 # tried between them.
 _FIRST: tuple[Edits, ...] = (kinds.left_out, kinds.numbers, kinds.names, kinds.conditions, kinds.orders)
 _SECOND: tuple[Edits, ...] = (kinds.calls, kinds.moves, kinds.functions)
-_LAST: tuple[Edits, ...] = (kinds.products,)
+_LAST: tuple[Edits, ...] = (kinds.products, kinds.other_conditions)
 
 
 def find(trials: Sequence[Trial]) -> str:
@@ -55,7 +54,7 @@ class Search:
             axes = [x.ndim for x in self.trial.values]
             others = [trial for trial in others if [x.ndim for x in trial.values] == axes]
         others = [trial for trial in others if trial is not self.trial][: _MOST_TRIALS - 1]
-        self.others = others or [_redrawn(self.trial)]
+        self.others = others or [redrawn(self.trial)]
         self.rule = Rule(type(self.trial.rule.op))
         self.ends = time.thread_time() + SECONDS
         self._traces: dict[Trial, dict[int, Any]] = {}
@@ -72,10 +71,13 @@ class Search:
         edited = lambda some: [functools.partial(self._edited, edits) for edits in some]  # noqa: E731
         simple, of_case = (functools.partial(self._fitted, of_case) for of_case in (False, True))
         computed = functools.partial(self._edited, self._with_computed)
-        for look in (simple, *edited(_FIRST), of_case, *edited(_SECOND), computed, *edited(_LAST)):
+        looks = (simple, *edited(_FIRST), of_case, *edited(_SECOND), computed, *edited(_LAST))
+        # What a condition compares is changed last: one that always chooses the same hides what is wrong with the other choice.
+        for look, compared in itertools.chain(((look, False) for look in looks), ((look, True) for look in looks)):
             found: dict[str, str] = {}
             for number, spot in enumerate(self.rule.spots) if not text else ():
-                if number in seen and number not in self._idle and time.thread_time() < self.ends:
+                asked = number in seen and number not in self._idle and spot.compared == compared
+                if asked and time.thread_time() < self.ends:
                     sentence = look(number, spot, seen[number])
                     found.setdefault(sentence.partition(":")[0], sentence)
             text = text or "; or ".join([*filter(None, found.values())][:2])
@@ -119,8 +121,11 @@ class Search:
         factor = self._factor(self.trial, number) if scaled else None
         if factor is None or abs(factor - 1) < 1e-6:
             return ""
+        # A number that is written in a rule has few digits.
+        whole = spot.constant and math.isclose(factor * value, float(f"{factor * value:.5g}"), rel_tol=1e-6)
         for name in names_of(factor, self.trial):
-            if of_case == (name not in _SIMPLE):
+            by_chance = name == f"{factor:.6g}" and not (whole or is_plain(factor))
+            if of_case == (name not in _SIMPLE) and not by_chance:
                 with contextlib.suppress(Exception):
                     if self.fits(number, Edit("", f"{{e}} * ({name})").change):
                         return self._sentence(*_factor_words(name, factor, spot, value))
@@ -154,8 +159,10 @@ class Search:
     def _missing_term(self) -> str:
         gradients = {trial: self.run(trial) for trial in (self.trial, *self.others)}
         sign, term = missing_term(gradients, self._parts)
-        x = self.trial.name(self.trial.place)
-        return f"a term is missing: `{sign} {term}` belongs to the gradient of {x}{self._proof()}" if term else ""
+        x, parts = self.trial.name(self.trial.place), self._parts(self.trial)
+        chosen = any(name in term for name, part in parts.items() if is_array(part, "b"))
+        what = "a condition is missing" if chosen else "a term is missing"
+        return f"{what}: `{sign} {term}` belongs to the gradient of {x}{self._proof()}" if term else ""
 
     # ---- what the rule computes
 
@@ -196,14 +203,25 @@ class Search:
         return parts
 
     def _with_computed(self, spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
-        for entry in self.computed.items() if is_real(value) and not spot.constant else ():
-            if entry[0] != spot.operand:
-                yield from (replace(edit, other=entry) for edit in kinds.COMPUTED)
+        order = {self.rule.spots[number].operand: place for place, number in enumerate(self.trace(self.trial))}
+        for name, compute in self.computed.items() if is_real(value) and not spot.constant else ():
+            # What is computed later is not known yet.
+            if name != spot.operand and order.get(name, 0) < order[spot.operand]:
+                edits = (edit for edit in kinds.COMPUTED if "/" not in edit.new or is_real(compute(trial)))
+                yield from (replace(edit, other=(name, compute)) for edit in edits)
 
     # ---- sentences
 
     def _sentence(self, words: str, spot: Spot, new: str) -> str:
-        where = f"in line {spot.line}" if spot.line else "everywhere in the rule"
+        lines = (
+            [spot.line]
+            if spot.line
+            else [other.line for other in self.rule.spots if other.line and other.text == spot.text]
+        )
+        where = f"in line {lines[0]}" if len(lines) == 1 else "everywhere in the rule"
+        words = f"in a condition, {words}" if spot.compared else words
+        if "where(" in spot.text and new != spot.text and new.strip("()") in spot.text:
+            words = "a condition is wrong, or what it chooses"
         new = new if new == "left out" else f"`{new}`"
         # An edit of a call is shown with the whole call.
         old = spot.called(*spot.arguments) if spot.arguments is not None and new.endswith(")`") else spot.text
@@ -217,24 +235,10 @@ def _count(compute: Callable[[Trial], Any], trial: Trial) -> Any:
     return compute(trial).sum(axis=-1, keepdims=True)
 
 
-def _redrawn(trial: Trial) -> Trial:
-    """Return another trial of the same operation, with other numbers where forward takes them."""
-    rng = np.random.default_rng(5)
-    moved = [x * rng.uniform(0.9, 1.1, x.shape) if x.dtype.kind == "f" else x for x in trial.values]
-    dy = rng.standard_normal(trial.rule.y.shape)
-    for values in (moved, trial.values):
-        with contextlib.suppress(Exception):
-            rule = type(trial.rule)(trial.rule.op, values, dy)
-            again = Trial(rule, rule.find(trial.place, rng, 1e-7))
-            if again.points:
-                return again
-    return trial
-
-
 def _factor_words(name: str, factor: float, spot: Spot, value: Any) -> tuple[str, Spot, str]:
     e = spot.operand
     if name == "0":
-        return "a term too many", spot, "left out"
+        return "a term too many", spot, "0"
     if name == "-1":
         return "sign", spot, f"-{e}"
     if spot.constant:

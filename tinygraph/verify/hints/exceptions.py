@@ -9,6 +9,8 @@ _CAUSES = {
     "writes into an array cannot be recorded": "mark a rule that writes into arrays as opaque: opaque_vjp = True in the "
     "class, or @name.vjp(opaque=True)",
     "truth value of an array": "`if` asks one question about an array; np.where(condition, a, b) asks it of each element",
+    "has a shape and no value": "it reads the values of an input, as np.asarray does, which a recorded rule does not know: "
+    "write that part in operations, such as tg.one_hot, or mark the rule as opaque, @name.vjp(opaque=True)",
     "one number or boolean is needed": "`if` and the functions of the module math take one number; np.where and np.exp, "
     "for example, take arrays",
     "Python scalars": _ONE_NUMBER,

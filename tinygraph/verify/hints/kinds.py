@@ -30,6 +30,9 @@ class Edit:
     def change(self, trial: Trial) -> Change:
         """Return the change of a value in a trial."""
         o = self.other[1](trial)
+        if "/ {o}" in self.new and not np.all(o):
+            # A divisor would become infinite, and what it divides 0.
+            raise ZeroDivisionError(self.new)
         return self.function or (lambda value: evaluated(self.new, trial, e=value, o=o))
 
     def said(self, text: str, e: str) -> str:
@@ -54,8 +57,12 @@ def is_array(value: Any, kinds: str = "f") -> bool:
 
 def left_out(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Leave a factor out."""
-    if (is_real(value) and not isinstance(value, int)) or is_array(value, "b"):
+    if is_real(value) and not isinstance(value, int):
         yield Edit("a factor too many, {e}", "left out", lambda v: v * 0.0 + 1)
+
+
+# What is small, and what is large.
+_LIMITS = (0.1, 0.01, 1e-3, 1e-4, 1e-6, 10, 100)
 
 
 def numbers(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
@@ -63,12 +70,14 @@ def numbers(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     if isinstance(value, bool) and spot.constant:
         yield Edit("the wrong way round", str(not value))
     elif isinstance(value, int) and not spot.constant:
-        yield Edit("sign", "-{e}")
+        if not spot.bound:
+            yield Edit("sign", "-{e}")
     elif spot.constant:
-        near = [-value, value + 1, value - 1, -1, 0, 1, -2, -3, 2] if isinstance(value, int) else []
+        near: list[float] = [-value, value + 1, value - 1, -1, 0, 1, -2, -3, 2] if isinstance(value, int) else []
+        words = "wrong axis" if spot.axis else "another number belongs here"
         for number in dict.fromkeys([*near, *constants_of(type(trial.rule.op))]):
             if number != value:
-                yield Edit("wrong axis" if spot.axis else "another number belongs here", str(number))
+                yield Edit(words, str(number))
 
 
 def names(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
@@ -77,17 +86,26 @@ def names(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
         others = [] if spot.constant else trial.named
         for name in (*others, *(trial.scalars if np.ndim(value) == 0 else ())):
             if name != spot.text:
-                yield Edit("sign" if spot.text == f"-{name}" else f"{{e}} stands where {name} belongs", name)
+                words = {f"-{name}": "sign", f"{name}.T": f"transposed: {{e}} stands where {name} belongs"}
+                yield Edit(words.get(spot.text, f"{{e}} stands where {name} belongs"), name)
 
 
 def conditions(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
-    """Turn a condition round, leave it out, or add another one."""
+    """Turn a condition round, or add another one."""
     if is_array(value, "b") or isinstance(value, np.bool_) or (isinstance(value, bool) and not spot.constant):
         yield Edit("a condition is the wrong way round", "~{e}" if is_array(value, "b") else "not {e}", np.logical_not)
-        yield Edit("a condition too many", "left out", lambda value: value | np.True_)
         for name, limit in itertools.product(trial.named, _limits(trial)):
             yield Edit("a condition is missing", f"{{e}} & ({name} < {limit})")
             yield Edit("a condition is missing", f"{{e}} & ({name} > {limit})")
+
+
+def other_conditions(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
+    """Change the limit of a condition, or leave the condition out."""
+    if spot.compared and spot.constant and not isinstance(value, bool):
+        yield from (Edit("another number belongs here", str(number)) for number in _LIMITS if number != value)
+    if is_array(value, "b") or isinstance(value, np.bool_):
+        yield Edit("a condition too many, {e}", "left out", lambda v: v * 0.0 + 1)
+        yield Edit("a condition too many", "left out", lambda value: value | np.True_)
 
 
 def _limits(trial: Trial) -> list[str]:
@@ -155,7 +173,8 @@ def moves(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     if not is_array(value, "fiu"):
         return
     if value.ndim > 1:
-        new = "{e}.T" if value.ndim == 2 else "{e}.swapaxes(-1, -2)"
+        # A rule with "..." is made for stacks of matrices as well.
+        new = "{e}.T" if value.ndim == 2 and "..." not in trial.body else "{e}.swapaxes(-1, -2)"
         yield Edit("transposed: {e} stands where {e}.T belongs", new)
     axes = dict.fromkeys([-1, 0, *range(value.ndim)])
     if value.dtype.kind in "iu":
@@ -196,7 +215,9 @@ _OF_ELEMENTS = (
 
 def functions(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     """Apply a function to the elements."""
-    yield from (Edit(words, new) for words, new in _OF_ELEMENTS if is_real(value) and (spot.line or np.ndim(value)))
+    # A whole number may be a size, whose power is an array larger than the memory.
+    fits = is_real(value) and not isinstance(value, int) and (spot.line or np.ndim(value))
+    yield from (Edit(words, new) for words, new in _OF_ELEMENTS if fits)
 
 
 def products(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
@@ -205,7 +226,8 @@ def products(spot: Spot, value: Any, trial: Trial) -> Iterator[Edit]:
     whole = spot.constant and isinstance(value, int)
     for factor in _factors(trial) if is_real(value) and not whole else ():
         yield Edit(f"missing factor {factor}", f"{{e}} * {factor}")
-        yield Edit(f"missing 1/{factor}", f"{{e}} / {factor}")
+        if not re.search("[<>]", factor):
+            yield Edit(f"missing 1/{factor}", f"{{e}} / {factor}")
 
 
 _FACTORS = (

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import itertools
 import math
 import re
@@ -32,7 +31,7 @@ def slip(trials: Sequence[Trial], certain: bool) -> str:
                 continue
             if guess is _nearly_right and any(point.error > 1e-4 for trial in wrong for point in trial.points):
                 continue
-            texts = [guess(trial) for trial in alike]
+            texts = [text for text in map(guess, alike) if text is not None]
             # A rule that fails for one shape may be right in another.
             text = _common([*filter(None, texts)] if failing else texts)
             if text:
@@ -135,10 +134,12 @@ def _factor(case: Trial) -> str:
     return ", or ".join(filter(None, (simple, missing or doubled, root))) or multiple
 
 
-def _swapped(case: Trial) -> str:
+def _swapped(case: Trial) -> str | None:
     others = [finding for finding in case.findings if finding.place != case.place and case.fits(finding.gradient)]
     swapped = any(Trial(case.rule, other, ()).fits(case.gradient) for other in others)
-    return "the gradients of its inputs are swapped" if swapped else ""
+    # In broadcast inputs it does not show.
+    elsewhere = None if len({case.values[finding.place].shape for finding in case.findings}) > 1 else ""
+    return "the gradients of its inputs are swapped" if swapped else elsewhere
 
 
 def _other_axis(case: Trial) -> str:
@@ -181,6 +182,8 @@ def _other_rule(case: Trial) -> str:
 def _assigned(case: Trial) -> str:
     """Recognize a rule that keeps one of the contributions to an element where it should add them up."""
     largest = sorted(case.wrong, key=lambda point: -point.error)[:10]
+    if case.body and not re.search(r"\]\s*=[^=]", case.body):
+        return ""
     if not largest or not all(_keeps_one(case, point) for point in largest):
         return ""
     overlap = hasattr(case.rule.op, "windows") or hasattr(case.rule.op, "window")
@@ -197,9 +200,9 @@ def _keeps_one(case: Trial, point: Point) -> bool:
 
 def _argument_order(case: Trial) -> str:
     """Recognize a rule that takes its arguments in another order than it gets them."""
-    names = list(inspect.signature(case.rule.op.vjp).parameters)
+    names = case.signature
     inputs = [input_name(case.rule.op, place) for place in range(len(case.values))]
-    if names[0] == "dy" and names[2 : 2 + len(inputs)] == inputs:
+    if names[0] == "dy" and names[2:] == inputs:
         return ""
     first, *orders = itertools.permutations(range(len(case.arguments))) if len(case.arguments) < 6 else [()]
     if orders and not _in_order(case, first):

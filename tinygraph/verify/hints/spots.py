@@ -24,12 +24,17 @@ Change = Callable[[Any], Any]
 
 @dataclass(frozen=True)
 class Spot:
-    """An expression of a rule: its text, its line, 0 for an argument; whether it is a number written there, or an axis."""
+    """An expression of a rule: its text, its line, 0 for an argument; whether it is a number written there, or an axis.
+
+    ``compared`` says that it is in a comparison, ``bound`` that it is in an end of a slice.
+    """
 
     text: str
     line: int
     constant: bool = False
     axis: bool = False
+    compared: bool = False
+    bound: bool = False
     closed: bool = True
     # The arguments of a call, of which the spot is the function; and the parts of a list or a tuple.
     arguments: tuple[str, ...] | None = None
@@ -51,22 +56,22 @@ class Rule:
 
     ``spots`` are the expressions of its source and of the functions of its module that it calls, the outer ones first;
     where there is no source, its gradient is the only one. ``edit`` counts statements: of that number's statement another
-    form is taken, and ``statement`` holds both, and the line.
+    form is taken, and ``statement`` holds both, and the line. Instead of the rule it may be another ``method``, forward.
     """
 
-    def __init__(self, op: type[Op], edit: int | None = None) -> None:
+    def __init__(self, op: type[Op], edit: int | None = None, method: str = "vjp") -> None:
         self.spots: list[Spot] = []
         self._statements = _Statements(edit)
         self.seen: dict[int, Any] = {}
         self._change: tuple[int, Change] | None = None
-        found = inspect.getattr_static(op, "vjp")
+        found = inspect.getattr_static(op, method)
         self._is_method = not isinstance(found, staticmethod) and not hasattr(found, "__wrapped__")
         self._function = inspect.unwrap(getattr(found, "__func__", found))
         self._attributes = inspect.getfullargspec(self._function).kwonlyargs
         self._methods: dict[str, Any] = {}
         self._globals = {**self._function.__globals__, _AT: self._at}
         # A composite has the rule of all composites.
-        self._edited = None if op.composite else self._instrumented(self._function, op)
+        self._edited = None if op.composite and method == "vjp" else self._instrumented(self._function, op)
         if self._edited is None:
             self.spots = [Spot("the gradient", 0)]
 
@@ -87,13 +92,20 @@ class Rule:
             return found
         raise ValueError("no gradient")
 
-    def _run(self, op: Op, *arguments: Array) -> Any:
+    def returned(self, op: Op, arguments: Sequence[Array], spot: int = -1, change: Change | None = None) -> Any:
+        """Return what the method returns with ``change`` applied to the values of a spot."""
+        self.seen, self._change = {}, None if change is None else (spot, change)
+        return self._call(op, *arguments)
+
+    def _call(self, op: Op, *arguments: Array) -> Any:
         if self._edited is None:
-            returned = op.vjp(*arguments)
-        elif self._is_method:
-            returned = self._edited(_Self(op, self._methods), *arguments)
-        else:
-            returned = self._edited(*arguments, **{name: getattr(op, name) for name in self._attributes})
+            return op.vjp(*arguments)
+        if self._is_method:
+            return self._edited(_Self(op, self._methods), *arguments)
+        return self._edited(*arguments, **{name: getattr(op, name) for name in self._attributes})
+
+    def _run(self, op: Op, *arguments: Array) -> Any:
+        returned = self._call(op, *arguments)
         if callable(returned) or not isinstance(returned, (tuple, list)):
             returned = (returned,)
         return tuple(each() if callable(each) else each for each in returned)
@@ -119,7 +131,7 @@ class Rule:
             for name in sorted(names):
                 helper = table[name]
                 ours = isinstance(helper, types.FunctionType) and helper.__module__ == self._function.__module__
-                if ours and targets.get(name, helper) is helper and name != "vjp":
+                if ours and targets.get(name, helper) is helper and name not in ("vjp", "forward"):
                     # Once, also where it calls itself.
                     targets[name] = lambda *args, **kwargs: None
                     targets[name] = self._instrumented(helper, op) or helper
@@ -161,6 +173,8 @@ class _Spots(ast.NodeTransformer):
     def __init__(self, spots: list[Spot], lines: Sequence[str]) -> None:
         self.spots, self.lines = spots, lines
         self._axes: set[ast.AST] = set()
+        self._compared: set[ast.AST] = set()
+        self._bounds: set[ast.AST] = set()
         self._calls: dict[ast.AST, tuple[str, ...]] = {}
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
@@ -168,6 +182,10 @@ class _Spots(ast.NodeTransformer):
             self._axes.add(node.value)
         if isinstance(node, ast.Call) and len(node.args) > 1 and ast.unparse(node.func).startswith(("np.", "tg.")):
             self._axes |= {*node.args[1:]}
+        if isinstance(node, ast.Compare):
+            self._compared |= {part for side in (node.left, *node.comparators) for part in ast.walk(side)}
+        if isinstance(node, ast.Slice):
+            self._bounds |= {part for end in (node.lower, node.upper) if end for part in ast.walk(end)}
         if isinstance(node, ast.Call):
             self._calls[node.func] = tuple(_text(each, self.lines) for each in (*node.args, *node.keywords))
         if not isinstance(node, ast.expr) or not _is_read(node):
@@ -176,7 +194,8 @@ class _Spots(ast.NodeTransformer):
         open_kinds = (ast.BinOp, ast.UnaryOp, ast.Compare, ast.BoolOp, ast.IfExp, ast.Lambda, ast.Tuple)
         closed = not isinstance(node, open_kinds) or (text.startswith("(") and isinstance(node, ast.Tuple))
         parts = tuple(_text(each, self.lines) for each in getattr(node, "elts", ()))
-        self.spots.append(Spot(text, node.lineno, constant, node in self._axes, closed, self._calls.get(node), parts))
+        where = (node in self._axes, node in self._compared, node in self._bounds)
+        self.spots.append(Spot(text, node.lineno, constant, *where, closed, self._calls.get(node), parts))
         inner: Any = node if constant else super().generic_visit(node)
         return ast.Call(ast.Name(_AT, ast.Load()), [ast.Constant(number), inner], [])
 

@@ -22,7 +22,10 @@ from tinygraph.verify.numeric import Point, compare
 if TYPE_CHECKING:
     from tinygraph.verify.checker import Finding, LocalRule
 
+# The end of a hint that was tried on several inputs.
+PROVEN = " inputs tried"
 _ELEMENTS = 24
+_BASES = (1, math.sqrt(2), math.sqrt(3), math.pi, math.sqrt(math.pi), math.sqrt(2 * math.pi), math.log(2), math.log(10))
 _NUMBERS = {float(Fraction(text)): text for text in ["1", "-1", "2", "0.5", "-2", "3", "4", "-0.5", "1/3", "0.25"]}
 
 
@@ -130,6 +133,20 @@ class Trial:
         return self.signature[2 + place]
 
 
+def redrawn(trial: Trial) -> Trial:
+    """Return another trial of the same operation, with other numbers where forward takes them."""
+    rng = np.random.default_rng(5)
+    moved = [x * rng.uniform(0.9, 1.1, x.shape) if x.dtype.kind == "f" else x for x in trial.values]
+    dy = rng.standard_normal(trial.rule.y.shape)
+    for values in (moved, trial.values):
+        with contextlib.suppress(Exception):
+            rule = type(trial.rule)(trial.rule.op, values, dy)
+            again = Trial(rule, rule.find(trial.place, rng, 1e-7))
+            if again.points:
+                return again
+    return trial
+
+
 def agree(values: Array, numeric: Array) -> bool:
     """Whether values agree with numeric derivatives to about five digits."""
     size = abs(numeric)
@@ -155,3 +172,13 @@ def names_of(factor: float, trial: Trial) -> Iterator[str]:
             yield "-" * (sign < 0) + text.format(name)
     yield from (text for number, text in _NUMBERS.items() if math.isclose(number, factor, rel_tol=1e-5))
     yield f"{factor:.6g}"
+
+
+def is_plain(number: float) -> bool:
+    """Whether a number is a fraction of small whole numbers, times a root, π or a logarithm: others fit by chance.
+
+    >>> is_plain(0.75), is_plain(3 * math.sqrt(2)), is_plain(0.999654)
+    (True, True, False)
+    """
+    wholes = (number / base * divisor for base, divisor in itertools.product(_BASES, (1, 3, 4, 5, 7, 10)))
+    return any(0.5 < abs(whole) < 100 and math.isclose(whole, round(whole), rel_tol=1e-6) for whole in wholes)
