@@ -219,7 +219,7 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "0/0 where forward is smooth": (
         (lambda x: np.sinc(x), lambda dy, y, x: dy * (np.cos(np.pi * x) - y) / x),
         {"elementwise": True},
-        ("kinks and ties", "a division by zero"),
+        ("kinks and ties", "0/0, or 0 times infinity"),
     ),
     "another option": (
         (pooled, pooled_rule, True),
@@ -344,12 +344,12 @@ WRONG: dict[str, tuple[Any, ...]] = {
     "right for matrices, silently wrong for stacks": (
         (lambda p: p.sum() / p.shape[0] / p.shape[1], lambda dy, y, p: dy * np.ones_like(p) / p.size),
         {},
-        ("gradient of p", "forward runs on inputs like these, which the rule is not made for"),
+        ("gradient of p", "the rule is meant to have other inputs than forward takes"),
     ),
     "vectors alone": (
         (lambda a, b: np.multiply.outer(a, b), lambda dy, y, a, b: (dy @ b, a @ dy)),
         {},
-        ("gradient of a", "refuse them in a shape rule"),
+        ("gradient of a", "refuse the rest in a shape rule"),
     ),
 }
 

@@ -381,3 +381,39 @@ def test_an_attribute_larger_than_the_sizes_tried_is_seen_in_larger_ones(knows):
         return dx
 
     assert tg.certify(first_part).ok == knows
+
+
+def test_a_distance_of_sorted_elements_that_are_tied(registry):
+    def distance(a, b):
+        return np.abs(np.sort(a) - np.sort(b)).mean()
+
+    def rule(dy, y, a, b):
+        i, j = np.argsort(a), np.argsort(b)
+        share = dy * np.sign(a[i] - b[j]) / len(a)
+        da, db = np.zeros_like(a), np.zeros_like(b)
+        da[i], db[j] = share, -share
+        return da, db
+
+    def shape(a, b):
+        if a.ndim != 1 or a.shape != b.shape or not a.size:
+            raise tg.ShapeError("distance: two vectors of one length are needed")
+        return ()
+
+    operation = tg.op(distance)
+    operation.shape(shape)
+    operation.vjp(rule, opaque=True)
+    assert tg.certify(operation).ok
+
+
+def test_beside_a_wrong_gradient_no_kink_has_a_cause_of_its_own(registry):
+    @tg.op
+    def spread(x):
+        return (x - x.min()) / (x.max() - x.min())
+
+    @spread.vjp(opaque=True)
+    def spread_vjp(dy, y, x):
+        return dy / (x.max() - x.min())
+
+    checks = [line.check for line in tg.certify(spread).failures]
+    assert "gradient of x" in checks
+    assert "kinks and ties" not in checks

@@ -189,7 +189,7 @@ _UNFINISHED = "not carried through"
 # The checks that fail as well where a gradient is wrong, and where two runs differ.
 _AFTER_WRONG_GRADIENT = (
     *("broadcasting", "precision", *_TRIED),
-    *("second derivatives", "size one", "used twice", "plan", "large numbers"),
+    *("second derivatives", "size one", "used twice", "plan", "large numbers", "kinks and ties"),
 )
 # The checks that say nothing where the rule fails.
 _OF_RULE = (
@@ -221,7 +221,6 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
     shapes = any(line.check == "shape rule" and not line.ok for line in lines)
     seen: list[str] = []
     for line in lines:
-        repeats = line.check in _AFTER_WRONG_GRADIENT or line.figure == kinks.WRONG_SLOPE
         reason = ""
         if line.ok and wrong and (line.check in _OF_RULE[:2] or (broken and line.check in _OF_RULE)):
             reason = f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
@@ -237,7 +236,7 @@ def without_echoes(lines: Sequence[Line]) -> Iterator[Line]:
             reason = f"see {seen[0]}"
         elif unsteady and line.check in _AFTER_TWO_RUNS_DIFFER:
             reason = "two runs differ, see determinism"
-        elif wrong and repeats:
+        elif wrong and line.check in _AFTER_WRONG_GRADIENT:
             reason = f"{gradients.RULE_FAILED if broken else 'a gradient is wrong'}, see above"
         elif line.check in _TRIED:
             seen.append(line.check)

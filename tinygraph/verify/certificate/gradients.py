@@ -10,7 +10,7 @@ from tinygraph.describe.numbers import short
 from tinygraph.graph import Graph, Op
 from tinygraph.graph.tensor import input as declare
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line
-from tinygraph.verify.certificate.neighbours import trials_of_sizes
+from tinygraph.verify.certificate.neighbours import trials_next_to
 from tinygraph.verify.certificate.rules import in_single
 from tinygraph.verify.checker import Finding
 from tinygraph.verify.hints import PROVEN, cause_of, hint
@@ -24,8 +24,8 @@ _SINGLE = 1e-4
 # A case, what was found for one of its inputs, and for all of them.
 Compared = tuple[Case, Finding, Sequence[Finding]]
 _NOT_INTENDED = (
-    "forward runs on inputs like these, which the rule is not made for: refuse them in a shape rule, or give the "
-    "operation samples of its own"
+    "the rule is meant to have other inputs than forward takes: refuse the rest in a shape rule, or give the operation "
+    "samples of its own"
 )
 
 
@@ -70,7 +70,7 @@ def _gradient_line(candidate: Candidate, name: str, compared: Sequence[Compared]
     case, finding, _ = max(wrong, key=lambda entry: sum(x.ndim for x in entry[0].inputs)) if failing else wrong[0]
     single = "" if failing or error > _SINGLE else in_single(case, finding)
     trials = [(case.rule, finding, findings) for case, finding, findings in compared]
-    cause = single or hint(trials, trials_of_sizes(candidate, finding.place))
+    cause = single or hint(trials, trials_next_to(candidate, finding.place))
     right = [case for case, finding, _ in compared if not finding.wrong]
     if not cause and finding.message:
         cause = cause_of(finding.message)

@@ -24,7 +24,7 @@ _SECONDS = 0.7
 
 _NEITHER = "the rule takes neither slope"
 WRONG_SLOPE = "the rule is wrong where forward has a slope"
-_DIVISION = "a division by zero, or 0 times infinity: put a harmless number there with np.where(y > 0, y, 1)"
+_DIVISION = "0/0, or 0 times infinity, at this value: put a harmless number there with np.where(y > 0, y, 1)"
 _ONE_NUMBER = (
     "right next to {:g} and wrong there: a condition of the rule, such as < for <=, or what it gives at this number"
 )
@@ -128,11 +128,30 @@ def _at_element(case: Case, place: int, index: Index) -> Iterator[_Place]:
             yield _Place(name, rule, slopes, chosen, _NEITHER, "compare with the branch of forward")
             continue
         slope = derivative(function, x, direction, dy)
+        if bool(right) != bool(left) and np.isfinite(rule):
+            # At the end of a domain a rule may give any number.
+            continue
         if slope.kink or abs(rule - slope.value) <= _noise(case, place, max(abs(rule), abs(slope.value))):
             continue
         # One of several that are tied can be moved alone without changing what they are tied for.
         if not np.isfinite(rule) or not _differ_nearby(case, place, direction, output):
-            yield _Place(name, rule, f"numeric {slope.value:.4g}", cause=_ONE_NUMBER.format(x[index]))
+            cause = _ONE_NUMBER.format(x[index]) if _is_right_near(case, place, index, output) else ""
+            yield _Place(name, rule, f"numeric {slope.value:.4g}", cause=cause)
+
+
+def _is_right_near(case: Case, place: int, index: Index, output: Index) -> bool:
+    """Whether a rule is right for one element and one result at a random neighbour."""
+    rng = np.random.default_rng([0, 10])
+    # Further away than the steps of a numeric derivative.
+    near = case.with_inputs(
+        case.each_floating(lambda x: x + rng.choice([-1, 1], x.shape) * rng.uniform(0.1, 0.2, x.shape))
+    )
+    dy, x = unit(near.y.shape, output), near.inputs[place]
+    slope, rule = (
+        derivative(near.function(place), x, unit(x.shape, index), dy),
+        float(near.rule.gradient(place, dy)[index]),
+    )
+    return not slope.kink and abs(rule - slope.value) <= _noise(near, place, max(abs(rule), abs(slope.value)))
 
 
 def _chosen(rule: float, right: float, left: float, tied: int) -> str:
@@ -182,23 +201,29 @@ def _noise(case: Case, place: int, size: float) -> float:
 
 
 def _suspects(function: Function, x: Array, direction: Array) -> list[Index]:
-    """Return up to two results whose differences to the two sides are not alike at one small step, and one whose are."""
+    """Return up to two results whose differences to the two sides are not alike at one small step, and one whose are.
+
+    At the end of a domain there is one side alone.
+    """
     here, ahead, back = (np.asarray(function(x + step * direction)) for step in (0.0, _STEP, -_STEP))
     right, left = ahead - here, here - back
+    ends = (np.isfinite(right) & (right != 0)) != (np.isfinite(left) & (left != 0))
+    ends &= ~(np.isfinite(right) & np.isfinite(left))
     apart = abs(right - left) > 1e-2 * (abs(right) + abs(left)) + 1e-12 * abs(here)
     alike = ~apart & np.isfinite(right) & np.isfinite(left) & ((right != 0) | (left != 0))
-    chosen = [*np.argwhere(apart)[:2], *np.argwhere(alike)[:1]]
+    chosen = [*np.argwhere(apart)[:2], *np.argwhere(alike)[:1], *np.argwhere(ends)[:1]]
     return [tuple(int(i) for i in place) for place in chosen]
 
 
 def _differ_nearby(case: Case, place: int, direction: Array, output: Index) -> bool:
     """Whether a slope takes several values around a point: then the rule may choose one, or one between them."""
-    slopes = _all_near(case, place, direction, output)
+    # What several tied elements decide may differ on a few sides alone.
+    slopes = _all_near(case, place, direction, output, 3 * _NEIGHBOURS)
     return not np.ptp(slopes) <= 0.02 * float(abs(slopes).max())
 
 
-def _all_near(case: Case, place: int, direction: Array, output: Index) -> Array:
-    return np.concatenate([_slopes_near(case, place, direction, output, near, case.floating) for near in _NEAR])
+def _all_near(case: Case, place: int, direction: Array, output: Index, count: int = _NEIGHBOURS) -> Array:
+    return np.concatenate([_slopes_near(case, place, direction, output, near, case.floating, count) for near in _NEAR])
 
 
 def _together(case: Case, place: int) -> Iterator[_Place]:
@@ -238,10 +263,18 @@ def _adds_up(function: Function, x: Array, output: Index) -> bool:
     return True
 
 
-def _slopes_near(case: Case, place: int, direction: Array, output: Index, near: float, moved: list[int]) -> Array:
+def _slopes_near(
+    case: Case,
+    place: int,
+    direction: Array,
+    output: Index,
+    near: float,
+    moved: list[int],
+    count: int = _NEIGHBOURS,
+) -> Array:
     """Return the slopes of one result at random neighbours of a point: the inputs ``moved`` differ, to all sides or one."""
     rng, slopes = np.random.default_rng([0, 3]), []
-    for low, high in [(-1, 1)] * _NEIGHBOURS + [(0, 1), (-1, 0)]:
+    for low, high in [(-1, 1)] * count + [(0, 1), (-1, 0)]:
         inputs = [x + near * rng.uniform(low, high, x.shape) if i in moved else x for i, x in enumerate(case.inputs)]
         slope = central_difference(case.function(place, inputs), inputs[place], direction, 1e-3 * near)[output]
         slopes.append(slope)

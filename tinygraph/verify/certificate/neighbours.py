@@ -14,14 +14,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tinygraph.graph import Array, Sample, Shape
+from tinygraph.graph import Array, Op, Sample, Shape
 from tinygraph.verify.certificate.candidate import NOT_ASKED, OK, WRONG, Candidate, Case, Line
 from tinygraph.verify.certificate.propose import varied
-from tinygraph.verify.certificate.redraw import is_distribution, is_free, is_sorted, redrawn
+from tinygraph.verify.certificate.redraw import (
+    has_distinct_rows,
+    is_distribution,
+    is_free,
+    is_sorted,
+    redrawn,
+    with_own,
+)
 from tinygraph.verify.certificate.search import Shapes, linked_axes, resized
 from tinygraph.verify.checker import Finding, LocalRule
 from tinygraph.verify.hints import cause_of, hint
-from tinygraph.verify.numeric import worst
+from tinygraph.verify.numeric import EPSILON, worst
 
 NEXT_TO_SAMPLES = "right on your samples, wrong next to them"
 
@@ -71,7 +78,7 @@ def _line(name: str, candidate: Candidate, neighbours: Callable[[Candidate], Ite
     for neighbour in neighbours(candidate):
         findings = _compared(neighbour.case)
         trials.append((neighbour.case.rule, findings))
-        wrong = next((finding for finding in findings if finding.wrong), None)
+        wrong = next((found for found in findings if found.wrong and _matters(neighbour.case, found)), None)
         if wrong is None:
             right[neighbour.group].append(neighbour)
         elif wrong.message and neighbour.group is not None and not wrong.message.startswith(_SHAPE_RULE):
@@ -86,6 +93,12 @@ def _line(name: str, candidate: Candidate, neighbours: Callable[[Candidate], Ite
     # Not how many, which depends on how fast they were.
     verdict, figure = (OK, "right in all that were tried") if any(right.values()) else (NOT_ASKED, "none to try")
     return Line(name, verdict, figure)
+
+
+def _matters(case: Case, finding: Finding) -> bool:
+    """Whether a mistake is more than what may be rounding: next to small numbers that of 1 plus these, divided by these."""
+    largest = max((float(abs(case.inputs[place]).max(initial=0.0)) for place in case.floating), default=1.0)
+    return bool(finding.message or case.mistakes(finding, max(_ROUNDING, 64 * EPSILON / min(largest or 1.0, 1.0) ** 2)))
 
 
 def _wrong(
@@ -176,12 +189,15 @@ def _sizes(candidate: Candidate) -> Iterator[Neighbour]:
             yield Neighbour(f"{other.input_name(0)} {_FIVE_AXES}", other, _FIVE_AXES)
     for case in cases[:_MOST_CASES]:
         yield from _stacks_of(case)
+        yield from _more_axes_of(case)
         yield from _sizes_of(case)
 
 
-def trials_of_sizes(candidate: Candidate, place: int) -> Iterator[tuple[LocalRule, Finding, Sequence[Finding]]]:
-    """Yield what is found for one input at a few other sizes, on which hints are tried too."""
-    for neighbour in itertools.islice(_sizes(candidate), 0, 5 * _MOST_TRIALS, 5):
+def trials_next_to(candidate: Candidate, place: int) -> Iterator[tuple[LocalRule, Finding, Sequence[Finding]]]:
+    """Yield what is found for one input at a few other attributes, marks and sizes, on which hints are tried too."""
+    sizes = itertools.islice(_sizes(candidate), 0, 5 * _MOST_TRIALS, 5)
+    marks = (neighbour for neighbour in _values(candidate) if neighbour.what.startswith(_OF_MARKS))
+    for neighbour in itertools.chain(changed_attributes(candidate)[:_MOST_TRIALS], marks, sizes):
         findings = _compared(neighbour.case)
         yield from ((neighbour.case.rule, x, findings) for x in findings if x.place == place and not x.message)
 
@@ -198,9 +214,21 @@ def _stacks_of(case: Case) -> Iterator[Neighbour]:
         rng = np.random.default_rng([case.seed, 7])
         shapes = [(*stack, *x.shape) if x.ndim >= least else x.shape for x in case.inputs]
         inputs = [redrawn(rng, x, shape) for x, shape in zip(case.inputs, shapes, strict=True)]
-        other = _accepted(case, Sample(*inputs, **case.sample.attributes))
+        other = _accepted(case, Sample(*with_own(case.op, rng, inputs), **case.sample.attributes))
         if other is not None and other.y.ndim == case.y.ndim + len(stack):
             yield Neighbour("stacks of matrices", other, None if case.op.has_shape_rule else "stacks")
+
+
+def _more_axes_of(case: Case) -> Iterator[Neighbour]:
+    """Yield one of several inputs with one and with two axes more at its end, where the shape rule takes such."""
+    many = case.op.has_shape_rule and len(case.inputs) > 1
+    for place, more in itertools.product(range(len(case.inputs)) if many else (), ((3,), (3, 2))):
+        rng, x = np.random.default_rng([case.seed, 8]), case.inputs[place]
+        other = _accepted(
+            case, Sample(*_with(case, place, redrawn(rng, x, (*x.shape, *more))), **case.sample.attributes)
+        )
+        if other is not None:
+            yield Neighbour(f"{case.input_name(place)} {other.inputs[place].shape}", other)
 
 
 def _sizes_of(case: Case) -> Iterator[Neighbour]:
@@ -211,12 +239,18 @@ def _sizes_of(case: Case) -> Iterator[Neighbour]:
         if shapes == tried or time.process_time() - began > _SECONDS / 2 or max(map(_size, tried)) > _MOST_ELEMENTS:
             return None
         inputs = [redrawn(rng, x, shape) for x, shape in zip(case.inputs, tried, strict=True)]
-        return _accepted(case, Sample(*inputs, **case.sample.attributes))
+        return _accepted(case, Sample(*with_own(case.op, rng, inputs), **case.sample.attributes))
 
     # Labels and other whole numbers belong to the rows that they stand next to.
     tied = [(p, a) for p, x in enumerate(case.inputs) if x.dtype.kind != "f" for a in range(x.ndim)]
     sets = linked_axes(shapes, lambda tried: at(tried) is not None, tied)
     smallest = {axes: min(shapes[p][a] for p, a in axes) for axes in sets}
+    # Several heads may share a key: one size is a multiple of another.
+    parts = ((axes, part) for axes in sets if len(axes) > 1 for one in sorted(axes) for part in ({one}, axes - {one}))
+    for axes, part in parts:
+        other = at(resized(shapes, part, 1, 2))
+        if other is not None:
+            yield Neighbour("one size twice another", other, ("twice", axes))
     # A rule may tell axes apart by their sizes.
     for axes, model in itertools.islice(itertools.permutations(sets, 2), _MOST_EQUAL):
         other = at(resized(shapes, axes, smallest[axes], smallest[model]))
@@ -225,7 +259,7 @@ def _sizes_of(case: Case) -> Iterator[Neighbour]:
     for axes in sets:
         place = min(axes)[0]
         size = smallest[axes]
-        for new in dict.fromkeys((size + 1, size + 2, 2 * size + 1, *_SIZES)):
+        for new in dict.fromkeys((size + 1, size + 2, 2 * size + 1, *_SIZES, 2 * size)):
             other = at(resized(shapes, axes, size, new))
             if other is not None:
                 yield Neighbour(f"{case.input_name(place)} {other.inputs[place].shape}", other, (case.number, axes))
@@ -237,7 +271,11 @@ def _size(shape: Shape) -> int:
 
 # ---- other values
 
-_SCALES = (0.1, 3.0)
+# Near 0 a rule may have a series in the place of a formula.
+_SCALES = (0.1, 3.0, 3e-3, 3e-5)
+# So much a gradient for a dy of 1 may differ where forward hardly changes.
+_ROUNDING = 1e-12
+_MOST_OWN = 3
 
 
 def _values(candidate: Candidate) -> Iterator[Neighbour]:
@@ -250,6 +288,8 @@ def _values(candidate: Candidate) -> Iterator[Neighbour]:
 
 
 def _changed(case: Case, rng: np.random.Generator) -> Iterator[tuple[str, list[Array]]]:
+    if type(case.op).sample_inputs is not Op.sample_inputs:
+        yield from (("its sample_inputs", with_own(case.op, rng, case.inputs)) for _ in range(_MOST_OWN))
     yield "noise", [_noisy(rng, x, 0.1, has_order(case)) for x in case.inputs]
     yield "more noise", [_noisy(rng, x, 1.0, has_order(case)) for x in case.inputs]
     for scale in _SCALES:
@@ -259,11 +299,20 @@ def _changed(case: Case, rng: np.random.Generator) -> Iterator[tuple[str, list[A
         if x.ndim and len(x) > 1 and not (has_order(case) and is_sorted(x)):
             yield f"{name} with its rows in another order", _with(case, place, rng.permutation(x))
             yield f"{name} from its end", _with(case, place, x[::-1].copy())
-        if x.dtype.kind in "iu" and x.size:
+        if x.dtype.kind == "b":
+            yield f"the opposite of {name}", _with(case, place, ~x)
+            yield f"other truth values in {name}", _with(case, place, rng.random(x.shape) < 0.5)
+        if has_distinct_rows(x):
+            yield f"other numbers in {name}", _with(case, place, redrawn(rng, x, x.shape))
+        elif x.dtype.kind in "iu" and x.size:
             yield f"other numbers in {name}", _with(case, place, rng.integers(x.min(), x.max() + 2, x.shape, x.dtype))
             yield f"equal numbers in {name}", _with(case, place, np.full_like(x, x.flat[-1]))
         if is_free(x) and len(case.floating) > 1:
             yield f"{name} times 3", _with(case, place, x * 3)
+
+
+# What changes truth values, labels and indices.
+_OF_MARKS = ("its sample_inputs", "the opposite of", "other truth values", "other numbers in")
 
 
 def _with(case: Case, place: int, x: Array) -> list[Array]:

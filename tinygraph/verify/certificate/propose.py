@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from tinygraph.graph import Array, Op, Sample, Shape, call_rule, evaluate
-from tinygraph.verify.certificate.redraw import redrawn
+from tinygraph.verify.certificate.redraw import redrawn, with_own
 from tinygraph.verify.certificate.search import RAN, Progress, Shapes, fitting_shapes, linked_axes, resized
 
 # Matrices and vectors first; then stacks, and images with kernels.
@@ -91,7 +91,7 @@ def _running(op: type[Op], rng: np.random.Generator) -> list[Sample]:
             inputs = (
                 [draw(rng, shape) for draw, shape in zip(draws, shapes, strict=True)] for draws in ways or floating
             )
-            samples = (Sample(*drawn, **attributes) for drawn in inputs)
+            samples = (_made(op, drawn, attributes) for drawn in inputs)
             found += itertools.islice((sample for sample in samples if accepted(_attempt(op, sample))), 1)
         if found:
             return found
@@ -144,7 +144,7 @@ def _searched(op: type[Op], rng: np.random.Generator, found: list[Sample]) -> li
         if running and draws in mixed:
             break
         drawn = functools.cache(lambda place, shape, draws=draws: draws[place](rng, shape))
-        made = functools.partial(_made, drawn, attributes)
+        made = functools.partial(_made_in, op, drawn, attributes)
         fits = functools.partial(_fits, op, made, running)
         shapes = [*fitting_shapes(count, functools.partial(_progress, op, made), fits)]
         # Forward may run on stacks by chance, where it is made for matrices.
@@ -163,8 +163,12 @@ def _fits(op: type[Op], made: Callable[[Shapes], Sample], running: list[Sample],
     return _is_intended(op, made(shapes))
 
 
-def _made(drawn: Callable[[int, Shape], Any], attributes: dict[str, Any], shapes: Shapes) -> Sample:
-    return Sample(*[drawn(place, shape) for place, shape in enumerate(shapes)], **attributes)
+def _made(op: type[Op], drawn: Sequence[Any], attributes: dict[str, Any]) -> Sample:
+    return Sample(*with_own(op(**attributes), np.random.default_rng(0), drawn), **attributes)
+
+
+def _made_in(op: type[Op], drawn: Callable[[int, Shape], Any], attributes: dict[str, Any], shapes: Shapes) -> Sample:
+    return _made(op, [drawn(place, shape) for place, shape in enumerate(shapes)], attributes)
 
 
 def _progress(op: type[Op], made: Callable[[Shapes], Sample], shapes: Shapes) -> Progress:

@@ -13,7 +13,7 @@ from tinygraph.verify.certificate.redraw import is_distribution
 from tinygraph.verify.checker import Finding
 from tinygraph.verify.numeric import EPSILON, Derivative, Point, Slope, compare, derivative, unit, worst
 
-DIVISION = "a division by zero, or 0 times infinity, in the rule"
+DIVISION = "0/0, or 0 times infinity, in the rule"
 _LINEAR = 1e-9
 _SECOND = 1e-6
 _LARGE = 1e6

@@ -58,7 +58,7 @@ def fitting_shapes(
 
 def _ranks(count: int) -> Iterator[tuple[int, ...]]:
     """Yield numbers of axes for inputs: matrices and vectors first, then all of one rank, then mixtures."""
-    few = range(1, 6) if count < 3 else range(1, 4) if count < 7 else range(1, 3)
+    few = range(6) if count < 3 else range(4) if count < 5 else range(1, 4) if count < 7 else range(1, 3)
     mixed = sorted(itertools.product(few, repeat=count), key=lambda ranks: (max(ranks), -sum(ranks)))
     yield from dict.fromkeys([*((rank,) * count for rank in (2, 1, 3, 4, 5)), *mixed])
 

@@ -5,7 +5,7 @@ import inspect
 import itertools
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -127,12 +127,14 @@ def far_from_zero(case: Case) -> Answer:
 def _cause_far(far: Case, wrong: Finding) -> str:
     """Return the cause of a mistake: a limit or a branch, unless the rule is wrong for the same numbers made small, too."""
     largest = max((float(abs(far.inputs[place]).max(initial=0.0)) for place in far.floating), default=1.0)
-    near = far.with_inputs(far.each_floating(lambda x: x / (largest or 1.0)))
-    rng = np.random.default_rng([0, 1])
-    findings = [near.rule.find(place, rng, far.tolerance, _COUNT_FAR) for place in near.places]
-    alike = next((finding for finding in findings if finding.place == wrong.place and finding.wrong), None)
-    if alike is not None:
-        return hint([(near.rule, alike, findings)])
+    # Small numbers may be outside of the domain.
+    with contextlib.suppress(Exception):
+        near = far.with_inputs(far.each_floating(lambda x: x / (largest or 1.0)))
+        rng = np.random.default_rng([0, 1])
+        findings = [near.rule.find(place, rng, far.tolerance, _COUNT_FAR) for place in near.places]
+        alike = next((finding for finding in findings if finding.place == wrong.place and finding.wrong), None)
+        if alike is not None:
+            return hint([(near.rule, alike, findings)])
     return "a limit or a branch of forward that the rule does not know, or has elsewhere"
 
 
@@ -149,9 +151,22 @@ def _far(case: Case) -> Iterator[Case]:
             inputs = [x * most / largest if is_free(x) else x for x in case.inputs]
         # Outside its domain an operation may do anything.
         with contextlib.suppress(Exception):
-            finite = np.isfinite(case.compute(inputs))
+            y = case.compute(inputs)
+            finite = np.isfinite(y) & _meant(case, inputs, y)
             if finite.any() and (finite.all() or (alone and signs)):
                 yield case.with_inputs([x[finite] for x in inputs] if alone and signs else inputs)
+
+
+def _meant(case: Case, inputs: Sequence[Array], y: Array) -> Any:
+    """Whether a rule is meant for inputs, or for each element of them where these are computed alone.
+
+    It is not where it gives NaN below zero, and an input has positive numbers alone in the sample.
+    """
+    positive = [inputs[place] for place in case.floating if (case.inputs[place] > 0).all()]
+    if not any((x < 0).any() for x in positive):
+        return True
+    missing = [np.isnan(dx) for dx in case.gradients(inputs, np.ones(y.shape))]
+    return ~np.any(missing, axis=0) if case.op.elementwise else not any(each.any() for each in missing)
 
 
 def _drawn_far(rng: np.random.Generator, signs: list[float], most: float, x: Array) -> Array:

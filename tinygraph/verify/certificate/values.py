@@ -168,7 +168,13 @@ def size_zero(case: Case) -> Answer:
 @for_each(Candidate.smallest_first, _size_figure, _NO_CUT)
 def size_one(case: Case) -> Answer:
     """Cut every axis of the inputs to size 1: the right shape and numbers, or a clear refusal."""
-    return _cut(case, case.cut(1, axes=99))
+    answer = _cut(case, case.cut(1, axes=99))
+    if isinstance(answer, Mistake) and not (case.op.has_shape_rule or case.op.elementwise):
+        # Nothing says that one element is enough: an angle in one dimension is none.
+        one = case.with_inputs(case.cut(1, axes=99))
+        missing = [np.isnan(dx).any() for dx in one.gradients(one.inputs, np.ones(one.y.shape))] if one.places else []
+        return None if any(missing) else answer
+    return answer
 
 
 def _cut(case: Case, inputs: list[Array]) -> Answer:
