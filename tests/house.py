@@ -11,9 +11,9 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "tinygraph"
 # 20,000 for version 0.2.0, and for what came after it: 2,000 for values in model files, complete pictures, worksheets and
 # notebooks; 2,900 for training on data of one's own; 650 for work that is not a small CNN, and for small steps; 1,300 for the
-# engine on XLA and its processes; 600 for generated kernels; 1,550 for the inputs, verdicts and hints of certificates. Whoever
+# engine on XLA and its processes; 600 for generated kernels; 1,750 for the inputs, verdicts and hints of certificates. Whoever
 # raises it says for what.
-LIMIT = 29_200
+LIMIT = 29_400
 _NO_CODE = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 

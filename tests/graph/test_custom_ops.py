@@ -420,3 +420,23 @@ def test_a_dtype_rule_of_a_class_without_a_shape_rule_is_refused(is_elementwise)
 
     with pytest.raises(tg.OperationError, match=r"^halves: result_dtype is used together with a shape rule"):
         tg.register(Halves)
+
+
+def test_a_function_refuses_values_of_attributes(registry):
+    @tg.op(elementwise=True)
+    def scaled(x, *, factor: float = 1.0, shift: float = 0.0):
+        return x * factor + shift
+
+    @scaled.check_attributes
+    def scaled_check_attributes(*, factor):
+        if factor <= 0:
+            raise tg.AttributeValueError(f"scaled: factor must be positive; found {factor}")
+
+    assert scaled(2.0, factor=3.0, shift=1.0) == 7.0
+    for x in (2.0, tg.input("x", (2,))):
+        with pytest.raises(tg.AttributeValueError, match="factor must be positive"):
+            scaled(x, factor=-1.0)
+    with pytest.raises(tg.AttributeValueError, match="'wrong', which is not an attribute"):
+        scaled.check_attributes(lambda *, wrong: None)
+    with pytest.raises(tg.TinygraphError, match=r"by keyword: def name\(\*, factor, shift\)"):
+        scaled.check_attributes(lambda factor: None)

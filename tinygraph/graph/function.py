@@ -3,7 +3,6 @@
 import dataclasses
 import functools
 import inspect
-import string
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, TypeVar, Unpack, dataclass_transform, overload
@@ -12,6 +11,7 @@ from tinygraph.errors import AttributeValueError, OperationError, TinygraphError
 from tinygraph.graph.apply import apply, call, compute
 from tinygraph.graph.attributes import Decision, Edge, Samples, shown
 from tinygraph.graph.composite import Composite
+from tinygraph.graph.definition import check_class, check_dtype_rule
 from tinygraph.graph.op import NO_SHAPE_RULE, Op
 from tinygraph.graph.registry import NUMPY_FUNCTIONS, OPERATIONS, load_operations
 from tinygraph.graph.tensor import Tensor
@@ -118,7 +118,7 @@ class OpFunction:
 
     def result_dtype(self, rule: Rule) -> Rule:
         """Say which dtype the result has, by a function of the inputs; use as a decorator, after ``shape``."""
-        _check_dtype_rule(self.op)
+        check_dtype_rule(self.op)
         return self._give("result_dtype", rule)
 
     def check(self, rule: Rule) -> Rule:
@@ -139,6 +139,30 @@ class OpFunction:
         """
         self.op.has_check = True
         return self._give("check", rule)
+
+    def check_attributes(self, rule: Rule) -> Rule:
+        """Refuse values of attributes, by a function of those that it names as keyword-only arguments; use as a decorator.
+
+        It raises ``AttributeValueError``, and is asked when the operation is called.
+
+        >>> import tinygraph as tg
+        >>> @tg.op(elementwise=True)
+        ... def scaled(x, *, factor: float):
+        ...     return x * factor
+        >>> @scaled.check_attributes
+        ... def scaled_check_attributes(*, factor):
+        ...     if factor <= 0:
+        ...         raise tg.AttributeValueError(f"scaled: factor must be positive; found {factor}")
+        >>> scaled(2.0, factor=-1.0)
+        Traceback (most recent call last):
+        tinygraph.errors.AttributeValueError: scaled: factor must be positive; found -1.0
+        """
+        if any(p.kind != p.KEYWORD_ONLY for p in inspect.signature(rule).parameters.values()):
+            names = ", ".join(self.attribute_names)
+            raise OperationError(
+                f"{self.name}: check_attributes takes attributes alone, by keyword: def name(*, {names})"
+            )
+        return self._give("check_attributes", rule)
 
     def batch(self, rule: Rule) -> Rule:
         """Say how the operation treats the samples of a batch, by a function of a ``Use``; use as a decorator.
@@ -250,7 +274,7 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
         raise TinygraphError(f"register is written above a class that is derived from tg.Op; found {shown(cls)}")
     if "__dataclass_params__" not in cls.__dict__:
         dataclasses.dataclass(frozen=True)(cls)
-    _check_class(cls)
+    check_class(cls)
     # The package's own are being loaded just now.
     # A namespace without a name, as of ``exec``, has no module.
     if not str(cls.__module__).startswith(f"{MODULES['operations']}."):
@@ -262,43 +286,6 @@ def register(cls: OpClass | None = None, *, numpy: Sequence[Callable[..., Any]] 
     for function in numpy:
         NUMPY_FUNCTIONS[function] = OPERATIONS[cls.name]
     return cls
-
-
-def _check_class(cls: type[Op]) -> None:
-    if not cls.__dict__["__dataclass_params__"].frozen:
-        raise TinygraphError(f"{cls.__name__}: its dataclass must be frozen; write @tg.register alone")
-    for name in cls.attribute_annotations():
-        if hasattr(Op, name):
-            raise TinygraphError(
-                f"{cls.name}: an attribute cannot be called {name!r}, which means something else to Op "
-                f"(if that is what was meant, write {name}: ClassVar[...])"
-            )
-    if cls.result_dtype is not Op.result_dtype:
-        _check_dtype_rule(cls)
-    _check_formula(cls)
-    if not cls.parameters:
-        raise TinygraphError(f"{cls.name}: forward takes no tensor; its positional arguments are the tensors")
-
-
-def _check_dtype_rule(cls: type[Op]) -> None:
-    if not cls.has_shape_rule:
-        instead = "let forward return that dtype" if cls.elementwise else "write a shape rule first"
-        raise OperationError(
-            f"{cls.name}: result_dtype is used together with a shape rule, and there is none; {instead}"
-        )
-
-
-def _check_formula(cls: type[Op]) -> None:
-    known = (*cls.parameters, *cls.attribute_annotations())
-    try:
-        parts = list(string.Formatter().parse(cls.formula))
-    except ValueError as error:
-        raise TinygraphError(f"{cls.name}: its formula cannot be read: {error}") from None
-    for _, placeholder, specification, conversion in parts:
-        if placeholder is not None and (placeholder not in known or specification or conversion):
-            raise TinygraphError(
-                f"{cls.name}: its formula names {{{placeholder}}}; known are {listing(known)}, without a format"
-            )
 
 
 @overload
