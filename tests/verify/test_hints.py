@@ -5,8 +5,9 @@ import pytest
 
 import tinygraph as tg
 from tinygraph.verify.certificate.candidate import candidate_for
-from tinygraph.verify.hints import PROVEN, UNKNOWN, VALUE_READ, hint
+from tinygraph.verify.hints import PROVEN, UNKNOWN, VALUE_READ, hint, paths
 from tinygraph.verify.hints.spots import Rule
+from tinygraph.verify.hints.trial import Trial
 
 
 def hints_of(forward, rule, samples=None, opaque=False):
@@ -378,6 +379,26 @@ def test_an_array_that_forward_writes_into_is_no_part_of_it(registry):
         return dx
 
     assert "as constant" not in hints_of(shifted, rule, X, True)["x"]
+
+
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [(0, "as constant"), (-1, "sign of a term"), (2, "counted twice"), (0.5, "half of a term"), (3, ""), (1, "")],
+)
+def test_the_weight_of_a_part_of_forward_is_told(registry, weight, words):
+    @tg.op(samples=lambda rng: [tg.Sample(rng.standard_normal((2, 3)))])
+    def weighed(x):
+        return x * np.sin(x).sum()
+
+    @weighed.vjp(opaque=True)
+    def weighed_vjp(dy, y, x):
+        return dy * np.sin(x).sum() + weight * (dy * x).sum() * np.cos(x)
+
+    (case,) = candidate_for(weighed).differentiable()
+    finding = case.find(0)
+    found = paths.find([Trial(case.rule, finding, [finding])])
+    assert words in found
+    assert ("`np.sin(x).sum()`, in line" in found) == bool(words)
 
 
 def test_a_composite_that_stops_a_gradient_is_told_where(registry):

@@ -70,10 +70,8 @@ def _weight(forward: Rule, number: int, trial: Trial) -> float | None:
     known = next((each for each in _WEIGHTS if math.isclose(weight, each, abs_tol=1e-3)), None)
     if known is None or not (abs(found - without - known * through) <= _TOLERANCE * size).all():
         return None
-    expected = along + known * (whole - along)
-    return (
-        known if math.isclose((trial.gradient * direction).sum(), expected, rel_tol=1e-4, abs_tol=1e-4 * size) else None
-    )
+    given, expected = float((trial.gradient * direction).sum()), along + known * (whole - along)
+    return known if math.isclose(given, expected, rel_tol=1e-4, abs_tol=1e-4 * size) else None
 
 
 class _Frozen:
