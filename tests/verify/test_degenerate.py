@@ -417,3 +417,16 @@ def test_beside_a_wrong_gradient_no_kink_has_a_cause_of_its_own(registry):
     checks = [line.check for line in tg.certify(spread).failures]
     assert "gradient of x" in checks
     assert "kinks and ties" not in checks
+
+
+@pytest.mark.parametrize(("at_kink", "is_right"), [(0.0, True), (0.9, True), (-0.5, False), (1.5, False)])
+def test_every_slope_between_those_of_the_sides_is_right(at_kink, is_right):
+    def pinball(x):
+        return np.where(x > 0, 0.9 * x, -0.1 * x)
+
+    operation = tg.op(elementwise=True)(pinball)
+    operation.vjp(lambda dy, y, x: dy * np.where(x > 0, 0.9, np.where(x < 0, -0.1, at_kink)), opaque=True)
+    certificate = tg.certify(operation)
+    assert certificate.ok == is_right
+    if not is_right:
+        assert [line.figure for line in certificate.failures] == ["the rule takes neither slope, nor one between"]

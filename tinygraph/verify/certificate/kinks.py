@@ -22,7 +22,7 @@ _NEAR = (1e-3, 1e-5)
 _NEIGHBOURS = 6
 _SECONDS = 0.7
 
-_NEITHER = "the rule takes neither slope"
+_NEITHER = "the rule takes neither slope, nor one between"
 WRONG_SLOPE = "the rule is wrong where forward has a slope"
 _DIVISION = "0/0, or 0 times infinity, at this value: put a harmless number there with np.where(y > 0, y, 1)"
 _ONE_NUMBER = (
@@ -52,7 +52,7 @@ class _Place:
 def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
     """Look for kinks and ties, at zero, at integers, at attributes; there the rule takes the slope of one side.
 
-    Right is also the mean of the two sides, such as the slope 0 of ``abs`` at 0, and one part of as many as are tied.
+    Right is also any slope between the two sides, such as the slope 0 of ``abs`` at 0.
     Tied elements together get a slope that their neighbours have. Where there is a derivative after all, such as that of
     ``sin(x) / x`` at 0, the rule gives it.
     """
@@ -67,7 +67,7 @@ def kinks_and_ties(candidate: Candidate) -> Iterator[Line]:
                 wrong = tied.in_smallest_part(lambda part: _first_wrong(_places_of(part))) or wrong
                 yield Line(name, WRONG, wrong.figure, str(wrong), wrong.cause if np.isfinite(wrong.rule) else _DIVISION)
                 return
-    sides = ["left", "right", "mean", "a share", "a neighbour", "between"]
+    sides = ["left", "right", "mean", "a neighbour", "between"]
     taken = ", ".join(side for side in sides if any(place.chosen == side for place in found))
     figure = f"{len(found)} found, the slope is that of: {taken}" if found else "none found"
     if not candidate.differentiable():
@@ -114,7 +114,6 @@ def _at_element(case: Case, place: int, index: Index) -> Iterator[_Place]:
     x, function = case.inputs[place], case.function(place)
     direction = unit(x.shape, index)
     name = f"{case.call()}, {case.input_name(place)}{list(index)}"
-    tied = int((x == x[index]).sum())
     for output in _suspects(function, x, direction):
         # At kinks each result may take another side.
         dy = unit(case.y.shape, output)
@@ -123,7 +122,7 @@ def _at_element(case: Case, place: int, index: Index) -> Iterator[_Place]:
         apart = right and left and disagree(right, left, 1e-6)
         if right and left and apart and abs(right.value - left.value) > 1e-6 * _noise(case, place, 0.0):
             sides = [right.value, left.value]
-            chosen = _chosen(rule, sides[0], sides[1], tied) or _of_neighbour(case, place, index, output, rule, sides)
+            chosen = _chosen(rule, *sides) or _of_neighbour(case, place, index, output, rule, sides)
             slopes = f"slopes {left.value:.4g} before and {right.value:.4g} after"
             yield _Place(name, rule, slopes, chosen, _NEITHER, "compare with the branch of forward")
             continue
@@ -154,14 +153,16 @@ def _is_right_near(case: Case, place: int, index: Index, output: Index) -> bool:
     return not slope.kink and abs(rule - slope.value) <= _noise(near, place, max(abs(rule), abs(slope.value)))
 
 
-def _chosen(rule: float, right: float, left: float, tied: int) -> str:
-    """Return which slope a rule takes at a kink where ``tied`` elements are equal; nothing if it is none that is right."""
-    scale = max(abs(right), abs(left))
+def _chosen(rule: float, right: float, left: float) -> str:
+    """Return which slope a rule takes at a kink, which may be any between those of the two sides: a subgradient.
+
+    Nothing if it is none that is right.
+    """
+    scale = _TOLERANCE * max(abs(right), abs(left))
     for side, slope in {"right": right, "left": left, "mean": (right + left) / 2}.items():
-        if abs(rule - slope) <= _TOLERANCE * scale:
+        if abs(rule - slope) <= scale:
             return side
-    share = (rule - left) / (right - left)
-    return "a share" if any(abs(share - 1 / count) <= _TOLERANCE for count in range(3, tied + 1)) else ""
+    return "between" if min(right, left) <= rule <= max(right, left) else ""
 
 
 def _of_neighbour(case: Case, place: int, index: Index, output: Index, rule: float, sides: list[float]) -> str:
