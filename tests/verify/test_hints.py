@@ -446,6 +446,32 @@ def test_an_edited_rule_writes_into_no_input(registry):
     assert np.array_equal(kept, np.arange(6.0).reshape(2, 3))
 
 
+def test_no_edit_makes_a_size_larger_than_the_memory(registry):
+    sizes = []
+
+    def upper(x):
+        n = round((8 * x.size + 1) ** 0.5 - 1) // 2
+        y = np.zeros((n, n))
+        y[np.triu_indices(n)] = x
+        return y
+
+    def rule(dy, y, x):
+        n = int((8 * x.size + 1) ** 0.5 - 1) // 2
+        sizes.append(n)
+        dx = np.zeros((n, n))
+        return (dx + dy.T)[np.triu_indices(n)]
+
+    hints_of(upper, rule, lambda rng: [tg.Sample(rng.standard_normal(10)), tg.Sample(rng.standard_normal(6))], True)
+    assert sizes
+    operation = tg.op(upper)
+    operation.vjp(rule, opaque=True)
+    change = lambda value: 10**9 if isinstance(value, int) else value  # noqa: E731
+    made, x = Rule(operation.op), np.ones(10)
+    spot = next(i for i, spot in enumerate(made.spots) if spot.text == "x.size")
+    with pytest.raises(Exception, match="would not fit into the memory"):
+        made.gradient(operation.op(), 0, [np.ones((4, 4)), upper(x), x], spot, change)
+
+
 def test_a_method_of_a_class_is_edited_as_well(registry):
     class Doubled(tg.Op):
         samples = staticmethod(lambda rng: [tg.Sample(rng.standard_normal((2, n))) for n in (3, 4)])

@@ -15,7 +15,7 @@ from tinygraph.ops.samples import apart, distinct, each, normal, tensors, truth,
 
 
 def where_of(condition: Any, x: Any, y: Any, out: Array | None = None) -> Any:
-    """Return what NumPy's ``where`` returns, for floats of one dtype up to ten times as fast; ``out`` may be one of them.
+    """Return what NumPy's ``where`` returns, for floats of one dtype in less time; ``out`` may be one of them.
 
     NumPy branches at each element, which costs time where the condition changes often. Here ``y`` is changed by the bits in
     which it differs from ``x``, times the condition. Either may be a single number, an array of no axes.

@@ -23,7 +23,7 @@ _NEIGHBOURS = 6
 _SECONDS = 0.7
 
 _NEITHER = "the rule takes neither slope, nor one between"
-WRONG_SLOPE = "the rule is wrong where forward has a slope"
+_WRONG_SLOPE = "the rule is wrong where forward has a slope"
 _DIVISION = "0/0, or 0 times infinity, at this value: put a harmless number there with np.where(y > 0, y, 1)"
 _ONE_NUMBER = (
     "right next to {:g} and wrong there: a condition of the rule, such as < for <=, or what it gives at this number"
@@ -42,7 +42,7 @@ class _Place:
     rule: float
     numeric: str
     chosen: str = ""
-    figure: str = WRONG_SLOPE
+    figure: str = _WRONG_SLOPE
     cause: str = ""
 
     def __str__(self) -> str:
@@ -146,10 +146,8 @@ def _is_right_near(case: Case, place: int, index: Index, output: Index) -> bool:
         case.each_floating(lambda x: x + rng.choice([-1, 1], x.shape) * rng.uniform(0.1, 0.2, x.shape))
     )
     dy, x = unit(near.y.shape, output), near.inputs[place]
-    slope, rule = (
-        derivative(near.function(place), x, unit(x.shape, index), dy),
-        float(near.rule.gradient(place, dy)[index]),
-    )
+    slope = derivative(near.function(place), x, unit(x.shape, index), dy)
+    rule = float(near.rule.gradient(place, dy)[index])
     return not slope.kink and abs(rule - slope.value) <= _noise(near, place, max(abs(rule), abs(slope.value)))
 
 
@@ -208,8 +206,7 @@ def _suspects(function: Function, x: Array, direction: Array) -> list[Index]:
     """
     here, ahead, back = (np.asarray(function(x + step * direction)) for step in (0.0, _STEP, -_STEP))
     right, left = ahead - here, here - back
-    ends = (np.isfinite(right) & (right != 0)) != (np.isfinite(left) & (left != 0))
-    ends &= ~(np.isfinite(right) & np.isfinite(left))
+    ends = (np.isfinite(right) != np.isfinite(left)) & (np.where(np.isfinite(right), right, left) != 0)
     apart = abs(right - left) > 1e-2 * (abs(right) + abs(left)) + 1e-12 * abs(here)
     alike = ~apart & np.isfinite(right) & np.isfinite(left) & ((right != 0) | (left != 0))
     chosen = [*np.argwhere(apart)[:2], *np.argwhere(alike)[:1], *np.argwhere(ends)[:1]]

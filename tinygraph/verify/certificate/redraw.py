@@ -57,6 +57,7 @@ def is_free(x: Array) -> bool:
 
 
 def is_symmetric(x: Array) -> bool:
+    """Whether square matrices of more than one row are symmetric."""
     return x.ndim > 1 and x.shape[-1] == x.shape[-2] > 1 and np.allclose(x, x.swapaxes(-1, -2))
 
 

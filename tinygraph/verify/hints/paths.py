@@ -18,11 +18,11 @@ from tinygraph.graph import Array
 from tinygraph.verify.hints.kinds import is_array
 from tinygraph.verify.hints.spots import Rule
 from tinygraph.verify.hints.trial import PROVEN, Trial, redrawn
-from tinygraph.verify.numeric import unit
+from tinygraph.verify.numeric import contributions, unit
 
 _SECONDS = 0.4
 _MOST_TRIALS, _MOST_POINTS = 4, 12
-_STEP, _TOLERANCE = 1e-5, 1e-5
+_TOLERANCE = 1e-5
 _WEIGHTS = {
     0.0: "a term is missing: the rule takes {} as constant",
     -1.0: "sign of a term: that of what comes through {}",
@@ -92,10 +92,8 @@ class _Frozen:
 
     def slope(self, direction: Array) -> float:
         """Return the slope along a direction, of the result times its gradient."""
-        x = self.trial.values[self.trial.place]
-        step = _STEP * max(1.0, float(abs(x[direction != 0]).max()))
-        ahead, back = (self.values(x + sign * step * direction, self._kept()) for sign in (1, -1))
-        return float((self.trial.rule.cotangent * (ahead - back)).sum() / (2 * step))
+        x, dy = self.trial.values[self.trial.place], self.trial.rule.cotangent
+        return float(contributions(lambda x: self.values(x, self._kept()), x, direction, dy).sum())
 
     def _keep(self, value: Any) -> Any:
         if not isinstance(value, (float, np.floating)) and not is_array(value):

@@ -15,10 +15,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tinygraph.graph import Array, Op
 from tinygraph.graph.backprop import call_rule
 
 _AT = "_tinygraph_at"
+# A whole number in a rule that is run with one value changed; the inputs it is tried on are smaller.
+_LARGEST = 4000
 Change = Callable[[Any], Any]
 
 
@@ -64,6 +68,7 @@ class Rule:
         self._statements = _Statements(edit)
         self.seen: dict[int, Any] = {}
         self._change: tuple[int, Change] | None = None
+        self._method = method
         found = inspect.getattr_static(op, method)
         self._is_method = not isinstance(found, staticmethod) and not hasattr(found, "__wrapped__")
         self._function = inspect.unwrap(getattr(found, "__func__", found))
@@ -99,7 +104,7 @@ class Rule:
 
     def _call(self, op: Op, *arguments: Array) -> Any:
         if self._edited is None:
-            return op.vjp(*arguments)
+            return getattr(op, self._method)(*arguments)
         if self._is_method:
             return self._edited(_Self(op, self._methods), *arguments)
         return self._edited(*arguments, **{name: getattr(op, name) for name in self._attributes})
@@ -111,8 +116,10 @@ class Rule:
         return tuple(each() if callable(each) else each for each in returned)
 
     def _at(self, spot: int, value: Any) -> Any:
-        if self._change is not None and self._change[0] == spot:
-            value = self._change[1](value)
+        if self._change is not None:
+            value = self._change[1](value) if self._change[0] == spot else value
+            if isinstance(value, (int, np.integer)) and abs(int(value)) > _LARGEST:
+                raise ValueError(f"{value} may be a size: its array would not fit into the memory")
         self.seen[spot] = value
         return value
 
